@@ -1,0 +1,1 @@
+"""The machinery: data, splits, running, scoring, evidence, verdict, store, command line."""

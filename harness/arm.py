@@ -1,0 +1,213 @@
+"""What an arm is, and how the experiment's text becomes one.
+
+An arm is any class with a `forecast` method and a `context_length`; what else it can do it shows
+by having the method: `fit` (it learns), `load` (it reads weights), `weight_files` (their digest
+belongs to the result's identity), `card` (facts for the report).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from harness.errors import ArmError
+from harness.forecast import Forecast
+from harness.window import Context, Contexts
+
+Role = Literal["legacy", "candidate", "reference"]
+Option = str | int | float | bool | list[Any] | dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One row of a training curve. A zero-shot arm has none."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    learning_rate: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What one fit did.
+
+    Attributes
+    ----------
+    curve
+        Rows per epoch, in order.
+    best_epoch
+        Epoch whose weights were kept; None when nothing finite was seen.
+    diverged
+        A loss or gradient was not finite. The arm stays in the grid, marked.
+    """
+
+    curve: tuple[Epoch, ...] = ()
+    best_epoch: int | None = None
+    diverged: bool = False
+
+
+@runtime_checkable
+class Arm(Protocol):
+    """Forecasts a batch of contexts in one call.
+
+    `context_length` is the number of sessions it reads; None is everything it may see.
+    """
+
+    context_length: int | None
+
+    def forecast(self, contexts: Contexts) -> Forecast:
+        """Forecast `contexts.horizon` steps for each of W contexts."""
+        ...
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """An arm that is fitted, once per seed and refit."""
+
+    def fit(self, context: Context, *, seed: int) -> Training:
+        """Learn from everything up to an origin."""
+        ...
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """An arm that reads weights before its first forecast."""
+
+    def load(self) -> None:
+        """Read the weights; raise `ArmError` in one line when they are not there."""
+        ...
+
+
+@runtime_checkable
+class HasWeights(Protocol):
+    """An arm whose weights lie in files."""
+
+    def weight_files(self) -> Sequence[Path]:
+        """Files whose content decides the forecasts."""
+        ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """An arm with facts to print in the report."""
+
+    def card(self) -> Mapping[str, str]:
+        """Title and text of each fact."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmRef:
+    """An arm as an experiment names it.
+
+    Attributes
+    ----------
+    name
+        Unique in the experiment; shown everywhere.
+    use
+        ``module:Class``.
+    role
+        Which side it is on.
+    options
+        Keyword arguments of the class.
+    folder
+        Where the experiment file lies: a module that cannot be imported is looked for there.
+    """
+
+    name: str
+    use: str
+    role: Role
+    options: Mapping[str, Option] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def find(self) -> type[Any]:
+        """Import the class.
+
+        Raises
+        ------
+        ArmError
+            When module or class is not there.
+        """
+        module_name, colon, class_name = self.use.partition(":")
+        if not colon or not module_name or not class_name:
+            raise ArmError(f"arm '{self.name}': use = '{self.use}': expected 'module:Class'")
+        module = self._module(module_name)
+        found = getattr(module, class_name, None)
+        if not inspect.isclass(found):
+            here = sorted(n for n, v in vars(module).items() if _is_arm_class(v, module))
+            known = f"; it has {', '.join(here)}" if here else ""
+            raise ArmError(
+                f"arm '{self.name}': module '{module_name}' has no class '{class_name}'{known}"
+            )
+        return found
+
+    def build(self) -> Arm:
+        """Make the arm.
+
+        Raises
+        ------
+        ArmError
+            When it cannot be found, an option is unknown or missing, or a value is refused.
+        """
+        found = self.find()
+        try:
+            inspect.signature(found).bind(**self.options)
+        except TypeError as problem:
+            known = ", ".join(inspect.signature(found).parameters) or "none"
+            raise ArmError(
+                f"arm '{self.name}' ({self.use}): {problem}; known options are {known}"
+            ) from None
+        try:
+            arm = found(**self.options)
+        except (TypeError, ValueError) as problem:
+            raise ArmError(f"arm '{self.name}' ({self.use}): {problem}") from problem
+        if not isinstance(arm, Arm):
+            raise ArmError(
+                f"arm '{self.name}': {self.use} lacks `forecast(contexts)` or `context_length`"
+            )
+        return arm
+
+    def _module(self, name: str) -> ModuleType:
+        top = name.partition(".")[0]
+        if top not in sys.modules and importlib.util.find_spec(top) is None:
+            self._import_from_folder(top)
+        try:
+            return importlib.import_module(name)
+        except ImportError as problem:
+            raise ArmError(
+                f"arm '{self.name}': cannot import module '{name}': {problem}"
+            ) from problem
+
+    def _import_from_folder(self, top: str) -> None:
+        """Import a module or package that lies beside the experiment file."""
+        if self.folder is None:
+            return
+        for path in (self.folder / f"{top}.py", self.folder / top / "__init__.py"):
+            if path.is_file():
+                where = [str(path.parent)] if path.name == "__init__.py" else None
+                spec = importlib.util.spec_from_file_location(
+                    top, path, submodule_search_locations=where
+                )
+                assert spec is not None
+                assert spec.loader is not None
+                module = importlib.util.module_from_spec(spec)
+                sys.modules[top] = module
+                spec.loader.exec_module(module)
+                return
+
+
+def _is_arm_class(value: object, module: ModuleType) -> bool:
+    return (
+        inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and callable(getattr(value, "forecast", None))
+    )

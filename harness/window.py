@@ -1,0 +1,370 @@
+"""Where a forecaster stands and what it may see: plan, windows, contexts.
+
+Shapes: N sessions of a series, W windows, T context sessions, C covariates, H steps.
+An *origin* is the row of the first session that is not seen. With a gap of g the steps that are
+judged are rows ``origin + g .. origin + g + horizon - 1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import ConfigError
+
+Array = npt.NDArray[np.float64]
+Dates = npt.NDArray[np.datetime64]
+Rows = npt.NDArray[np.int64]
+_Item = TypeVar("_Item", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A target with its past covariates on observed sessions.
+
+    Attributes
+    ----------
+    dates : [N]
+        Real session dates, strictly increasing, `datetime64[D]`.
+    target : [N]
+        What is forecast, in the unit the manifest names.
+    past : [N, C]
+        Covariates known up to the origin only.
+    past_names
+        C column names.
+    weekmask
+        Days of the week that have sessions, Monday first, such as ``1111100``.
+    season
+        Sessions in the shortest calendar season (5 for a trading week).
+    """
+
+    dates: Dates
+    target: Array
+    past: Array
+    past_names: tuple[str, ...]
+    weekmask: str
+    season: int
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One origin: rows before it may be seen, `first .. stop - 1` are judged."""
+
+    origin: int
+    first: int
+    stop: int
+    fitted_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """All origins of a plan over one series, in time order.
+
+    Attributes
+    ----------
+    origin : [W]
+        Row of the first session not seen.
+    fitted_at : [W]
+        Origin at which the model that answers here was last fitted.
+    horizon
+        Judged steps H.
+    gap
+        Sessions between the origin and the first judged step.
+    """
+
+    origin: Rows
+    fitted_at: Rows
+    horizon: int
+    gap: int
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+    def __iter__(self) -> Iterator[Window]:
+        for origin, fitted_at in zip(self.origin.tolist(), self.fitted_at.tolist(), strict=True):
+            first = origin + self.gap
+            yield Window(origin=origin, first=first, stop=first + self.horizon, fitted_at=fitted_at)
+
+    @property
+    def reach(self) -> int:
+        """Steps an arm must forecast from the origin on: gap plus horizon."""
+        return self.gap + self.horizon
+
+    @property
+    def judged(self) -> Rows:
+        """Rows judged at each origin, [W, H]."""
+        return self.origin[:, None] + self.gap + np.arange(self.horizon)
+
+    def segments(self) -> Iterator[tuple[int, slice]]:
+        """Each fit's origin with the slice of windows it serves."""
+        starts = np.flatnonzero(np.diff(self.fitted_at, prepend=-1))
+        stops = [*starts[1:].tolist(), len(self)]
+        for start, stop in zip(starts.tolist(), stops, strict=True):
+            yield int(self.fitted_at[start]), slice(start, stop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollingOrigin:
+    """The plan: which origins, how far ahead, what may be seen, when to fit again.
+
+    Attributes
+    ----------
+    horizon
+        Steps judged at each origin, in observed sessions.
+    stride
+        Sessions between origins.
+    first
+        First origin: an ISO date (the first session on or after it is the first not seen) or a
+        row. Left out, `origins` windows are counted back from the end of the data.
+    origins
+        How many; left out, until the data end.
+    gap
+        Sessions skipped between the origin and the first judged step.
+    history
+        Sessions that may be seen before an origin; None is all of them (expanding).
+    refit
+        Learning arms are fitted again every so many origins; None is once, at the first.
+    validation
+        Last sessions before a fit that training must not use: early stopping and residuals.
+    skip_repeats
+        Drop sessions that repeat the price before them (holidays filled in by the source).
+    """
+
+    horizon: int
+    stride: int
+    first: str | int | None = None
+    origins: int | None = None
+    gap: int = 0
+    history: int | None = None
+    refit: int | None = None
+    validation: int = 250
+    skip_repeats: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "stride"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("origins", "history", "refit"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        for name in ("gap", "validation"):
+            _at_least(name, getattr(self, name), 0)
+        if self.first is None and self.origins is None:
+            raise ConfigError("[plan] needs `first` (a date or row) or `origins` (how many)")
+
+    @property
+    def overlap(self) -> int:
+        """Consecutive origins that share a judged session, counting the origin itself."""
+        return -(-self.horizon // self.stride)
+
+    def over(self, dates: Dates, *, label: str = "the data") -> Windows:
+        """Cut the plan into windows.
+
+        Parameters
+        ----------
+        dates : [N]
+            Session dates of the series.
+        label
+            What to call the series in an error.
+
+        Raises
+        ------
+        ConfigError
+            When the plan does not fit into the series.
+        """
+        last = len(dates) - self.gap - self.horizon  # the last origin whose steps all exist
+        first = self._first_row(dates, last, label)
+        count = self.origins or (last - first) // self.stride + 1
+        if first + (count - 1) * self.stride > last:
+            fits = (last - first) // self.stride + 1
+            raise ConfigError(
+                f"[plan] origins = {count} does not fit {label}: from row {first} at stride "
+                f"{self.stride} only {max(fits, 0)} windows of {self.horizon} steps exist"
+            )
+        origin = first + self.stride * np.arange(count, dtype=np.int64)
+        every = self.refit or count
+        fitted_at = origin[(np.arange(count) // every) * every]
+        return Windows(origin=origin, fitted_at=fitted_at, horizon=self.horizon, gap=self.gap)
+
+    def _first_row(self, dates: Dates, last: int, label: str) -> int:
+        if isinstance(self.first, str):
+            first = int(np.searchsorted(dates, np.datetime64(_iso_date(self.first))))
+        elif self.first is not None:
+            first = self.first if self.first >= 0 else len(dates) + self.first
+        else:
+            assert self.origins is not None
+            first = last - (self.origins - 1) * self.stride
+        least = self.validation + 2  # a fit needs something besides the validation span
+        if last < least or first > last:
+            raise ConfigError(
+                f"[plan] horizon {self.horizon} with gap {self.gap} and validation "
+                f"{self.validation} does not fit {label}: it has {len(dates)} sessions, the first "
+                f"origin would be row {first}, the last possible one is row {last}"
+            )
+        if first < least:
+            raise ConfigError(
+                f"[plan] the first origin of {label} is row {first}, but {least} sessions must "
+                f"lie before it (validation {self.validation} and 2 to fit on); start later, ask "
+                "for fewer origins or a shorter validation span"
+            )
+        return first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One series up to an origin: what a learning arm is fitted on.
+
+    The arrays end at the origin; nothing reachable from this object holds a later value.
+
+    Attributes
+    ----------
+    dates, target, past : [T], [T], [T, C]
+        As in `Series`, read-only.
+    horizon
+        Steps that will be asked for.
+    validation
+        Last sessions to keep out of training, for early stopping and calibration.
+    """
+
+    dates: Dates
+    target: Array
+    past: Array
+    past_names: tuple[str, ...]
+    weekmask: str
+    season: int
+    horizon: int
+    validation: int
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contexts:
+    """A batch of W contexts, each cut at its own origin.
+
+    Where a history is shorter than T the front is padded: NaN in numbers, NaT in dates.
+
+    Attributes
+    ----------
+    dates, target, past : [W, T], [W, T], [W, T, C]
+        As in `Series`, read-only; the last column is the session before the origin.
+    length : [W]
+        Sessions that are not padding.
+    horizon
+        Steps H to forecast, counted from the origin.
+    levels : [Q]
+        Probability levels the harness scores on. An arm may answer on levels of its own.
+    """
+
+    dates: Dates
+    target: Array
+    past: Array
+    past_names: tuple[str, ...]
+    length: Rows
+    weekmask: str
+    season: int
+    horizon: int
+    levels: Array
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    @property
+    def last(self) -> Array:
+        """The last value seen, [W]."""
+        return self.target[:, -1]
+
+    @property
+    def future_dates(self) -> Dates:
+        """The next H days the calendar opens on, [W, H].
+
+        Made from the last date seen and the weekmask alone: real future sessions (an unplanned
+        closure, say) are not known at the origin.
+        """
+        return np.busday_offset(
+            self.dates[:, -1:], np.arange(1, self.horizon + 1), "backward", weekmask=self.weekmask
+        )
+
+
+def context_at(series: Series, origin: int, *, plan: RollingOrigin) -> Context:
+    """Copy everything a fit at `origin` may see."""
+    start = max(0, origin - plan.history) if plan.history else 0
+    return Context(
+        dates=_frozen(series.dates[start:origin].copy()),
+        target=_frozen(series.target[start:origin].copy()),
+        past=_frozen(series.past[start:origin].copy()),
+        past_names=series.past_names,
+        weekmask=series.weekmask,
+        season=series.season,
+        horizon=plan.gap + plan.horizon,
+        validation=plan.validation,
+    )
+
+
+def contexts_at(
+    series: Series, origins: Rows, *, plan: RollingOrigin, length: int | None, levels: Array
+) -> Contexts:
+    """Copy what forecasts at `origins` may see.
+
+    Parameters
+    ----------
+    series
+        The whole series; only rows before each origin are copied.
+    origins : [W]
+    length
+        Sessions the arm reads; None is as many as the plan allows.
+    levels : [Q]
+    """
+    limit = min(int(origins.max()), plan.history or len(series))
+    size = limit if length is None else min(length, limit)
+    pad = max(0, size - int(origins.min()))
+    return Contexts(
+        dates=_frozen(_tails(series.dates, origins, size, pad, np.datetime64("NaT"))),
+        target=_frozen(_tails(series.target, origins, size, pad, np.nan)),
+        past=_frozen(_tails(series.past, origins, size, pad, np.nan)),
+        past_names=series.past_names,
+        length=_frozen(np.minimum(origins, size)),
+        weekmask=series.weekmask,
+        season=series.season,
+        horizon=plan.gap + plan.horizon,
+        levels=levels,
+    )
+
+
+def _tails(
+    values: npt.NDArray[_Item], origins: Rows, size: int, pad: int, fill: Any
+) -> npt.NDArray[_Item]:
+    """Copy the `size` rows before each origin, [W, size, ...]."""
+    if pad:
+        front = np.full((pad, *values.shape[1:]), fill, dtype=values.dtype)
+        values = np.concatenate([front, values[: origins.max()]])
+    ending = np.lib.stride_tricks.sliding_window_view(values, size, axis=0)
+    tails = ending[origins + pad - size]  # [W, size] or [W, C, size]; fancy indexing copies
+    return tails if tails.ndim == 2 else np.ascontiguousarray(np.moveaxis(tails, -1, 1))
+
+
+def _frozen(values: npt.NDArray[_Item]) -> npt.NDArray[_Item]:
+    values.flags.writeable = False
+    return values
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"[plan] {name} = {value}: expected {least} or more")
+
+
+def _iso_date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"[plan] first = '{text}': expected a date such as 2015-01-31 or a row number"
+        ) from None
