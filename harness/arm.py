@@ -1,8 +1,9 @@
 """What an arm is, and how the experiment's text becomes one.
 
 An arm is any class with a `forecast` method and a `context_length`; what else it can do it shows
-by having the method: `fit` (it learns), `load` (it reads weights), `weight_files` (their digest
-belongs to the result's identity), `card` (facts for the report).
+by having the method: `fit` (it learns), `seed` (it draws random numbers), `load` (it reads
+weights), `weight_files` (their digest belongs to the result's identity), `card` (facts for the
+report).
 """
 
 from __future__ import annotations
@@ -75,6 +76,17 @@ class Learns(Protocol):
 
     def fit(self, context: Context, *, seed: int) -> Training:
         """Learn from everything up to an origin."""
+        ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """An arm that may draw random numbers when it forecasts; `draws` says whether it does."""
+
+    draws: bool
+
+    def seed(self, value: int) -> None:
+        """Start its own generator; called once, before anything else."""
         ...
 
 

@@ -7,6 +7,7 @@ judged are rows ``origin + g .. origin + g + horizon - 1``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -292,6 +293,16 @@ class Contexts:
         return np.busday_offset(
             self.dates[:, -1:], np.arange(1, self.horizon + 1), "backward", weekmask=self.weekmask
         )
+
+
+def up_to(series: Series, stop: int) -> Series:
+    """Copy the rows before `stop`."""
+    return dataclasses.replace(
+        series,
+        dates=_frozen(series.dates[:stop].copy()),
+        target=_frozen(series.target[:stop].copy()),
+        past=_frozen(series.past[:stop].copy()),
+    )
 
 
 def context_at(series: Series, origin: int, *, plan: RollingOrigin) -> Context:

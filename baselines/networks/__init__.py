@@ -1,0 +1,1 @@
+"""The legacy networks in torch, one module each, over shared layers."""

@@ -1,0 +1,166 @@
+"""What a legacy network is told: its sizes, and which of its known defects are repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal
+
+FORECAST_TASKS = ("long_term_forecast", "short_term_forecast")
+MARKS_BY_FREQUENCY: Mapping[str, int] = MappingProxyType(
+    {"h": 4, "t": 5, "s": 6, "m": 1, "a": 1, "w": 2, "d": 3, "b": 3}
+)
+_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "task_name": FORECAST_TASKS,
+        "embed": ("timeF", "fixed", "learned"),
+        "freq": tuple(MARKS_BY_FREQUENCY),
+        "activation": ("gelu", "relu"),
+        "wavelet_type": ("db4",),
+        "fusion_strategy": ("weighted_concat", "weighted_sum", "attention_fusion"),
+    }
+)
+_COUNTS = ("seq_len", "label_len", "pred_len", "enc_in", "dec_in", "c_out", "d_model")
+_COUNTS += ("n_heads", "e_layers", "d_layers", "d_ff", "moving_avg", "n_levels")
+
+
+class NetworkConfigError(ValueError):
+    """A network cannot be built from what it was given; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """Sizes and choices of one legacy network, under the field names of the originals.
+
+    Lengths are in time steps, widths in channels. Columns are targets first, covariates after.
+    """
+
+    seq_len: int
+    label_len: int
+    pred_len: int
+    enc_in: int
+    dec_in: int
+    c_out: int
+    c_out_evaluation: int | None = None
+    d_model: int = 512
+    n_heads: int = 8
+    e_layers: int = 2
+    d_layers: int = 1
+    d_ff: int = 2048
+    moving_avg: int = 25
+    factor: float = 1
+    dropout: float = 0.1
+    embed: Literal["timeF", "fixed", "learned"] = "timeF"
+    freq: str = "h"
+    activation: Literal["gelu", "relu"] = "gelu"
+    task_name: str = "long_term_forecast"
+    output_attention: bool = False
+    quantile_levels: tuple[float, ...] = ()
+    n_levels: int = 3
+    wavelet_type: str = "db4"
+    fusion_strategy: str = "weighted_concat"
+    use_cross_attention: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse values no network could be built from, naming the field."""
+        for name in _COUNTS:
+            _require_count(name, getattr(self, name))
+        if self.c_out_evaluation is not None:
+            _require_count("c_out_evaluation", self.c_out_evaluation)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise NetworkConfigError(
+                    f"{name}: found {getattr(self, name)!r}, wanted one of {', '.join(choices)}"
+                )
+        if self.output_attention:
+            raise NetworkConfigError("output_attention: attention maps are not offered, wanted False")
+        if self.n_heads > self.d_model:
+            raise NetworkConfigError(
+                f"n_heads: found {self.n_heads}, wanted at most d_model ({self.d_model})"
+            )
+        _require_number("factor", self.factor, above=0.0, below=float("inf"))
+        if not (_is_number(self.dropout) and 0.0 <= self.dropout < 1.0):
+            raise NetworkConfigError(f"dropout: found {self.dropout!r}, wanted 0 <= p < 1")
+        _require_levels(self.quantile_levels)
+
+    @property
+    def targets(self) -> int:
+        """Number of forecast variables: `c_out_evaluation`, or `c_out` where that is absent."""
+        return self.c_out_evaluation or self.c_out
+
+    @property
+    def decoder_len(self) -> int:
+        """Rows the decoder sees: the label history and the horizon."""
+        return self.label_len + self.pred_len
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> NetworkConfig:
+        """Read a plain mapping; the mapping is neither changed nor kept.
+
+        Raises
+        ------
+        NetworkConfigError
+            Names every unknown field (and lists the known ones) or every missing one.
+        """
+        known = {item.name: item for item in fields(cls)}
+        unknown = sorted(str(name) for name in values if name not in known)
+        if unknown:
+            raise NetworkConfigError(
+                f"unknown field {', '.join(unknown)}; known fields are {', '.join(known)}"
+            )
+        missing = [n for n, f in known.items() if f.default is MISSING and n not in values]
+        if missing:
+            raise NetworkConfigError(f"missing field {', '.join(missing)}")
+        read = dict(values)
+        read["quantile_levels"] = tuple(read.get("quantile_levels") or ())
+        return cls(**read)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _require_number(name: str, value: object, *, above: float, below: float) -> None:
+    if not (_is_number(value) and above < value < below):  # type: ignore[operator]  # a number here
+        raise NetworkConfigError(f"{name}: found {value!r}, wanted a number above {above}")
+
+
+def _require_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise NetworkConfigError(f"{name}: found {value!r}, wanted a whole number of at least 1")
+
+
+def _require_levels(levels: tuple[float, ...]) -> None:
+    if not all(_is_number(level) and 0.0 < level < 1.0 for level in levels):
+        raise NetworkConfigError(f"quantile_levels: found {levels!r}, wanted numbers in (0, 1)")
+    if len(set(levels)) != len(levels):
+        raise NetworkConfigError(f"quantile_levels: found {levels!r}, wanted each level once")
+
+
+def _repair(dossier: str, what: str) -> Any:
+    """Declare a switch: False keeps the behaviour of the original, True is the sound one."""
+    return field(default=False, metadata={"dossier": dossier, "what": what})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repairs:
+    """Known defects that shape forecasts, each kept (False, the default) or repaired (True).
+
+    Every field carries its dossier number and one line on the sound behaviour in its metadata.
+    """
+
+    per_sample_lags: bool = _repair("V-01", "choose lags per sample in training too")
+    full_length_lags: bool = _repair("V-02", "odd lengths keep all their lags")
+    newest_keys: bool = _repair("V-03", "longer keys keep their newest rows, not the oldest")
+    target_trend: bool = _repair("V-05", "the trend path carries the targets only")
+
+    @classmethod
+    def all(cls) -> Repairs:
+        """Everything repaired."""
+        return cls(**{item.name: True for item in fields(cls)})
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of all switches."""
+        return tuple(item.name for item in fields(cls))

@@ -1,0 +1,135 @@
+"""Auto-correlation: attention that compares a series with shifted copies of another."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from baselines.networks.config import NetworkConfig, Repairs
+from baselines.networks.layers import composed
+
+
+def lag_count(factor: float, length: int) -> int:
+    """Number of lags the plain rule takes at a length: the whole part of factor * ln(length)."""
+    return int(factor * math.log(length))
+
+
+def fit_length(source: Tensor, length: int, *, newest: bool) -> Tensor:
+    """Bring [B, S, C] to `length` rows: zeros at the end, or its first (or newest) rows."""
+    if source.shape[1] < length:
+        return F.pad(source, (0, 0, 0, length - source.shape[1]))
+    return source[:, -length:] if newest else source[:, :length]
+
+
+def _bin_counts(length: int, period: int, like: Tensor) -> Tensor:
+    """How often each one-sided frequency bin stands in a spectrum of `period` steps."""
+    counts = torch.full((length // 2 + 1,), 2.0, dtype=like.real.dtype, device=like.device)
+    counts[0] = 1.0
+    if period % 2 == 0:
+        counts[-1] = 1.0
+    return counts
+
+
+class _LagAttention(torch.autograd.Function):
+    """Weighted sum of shifted copies of `memory`, weights from its correlation with `queries`.
+
+    Everything is linear but the softmax over the chosen lags, so heads and channels are
+    averaged in the frequency domain, and one spectrum of `memory` serves both uses.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, memory: Tensor, width: int, count: int, options: tuple[bool, bool]
+    ) -> Tensor:
+        shared, full = options
+        length = queries.shape[1]
+        period = length if full else 2 * (length // 2)
+        query_bins, memory_bins = torch.fft.rfft(queries, dim=1), torch.fft.rfft(memory, dim=1)
+        scores = torch.fft.irfft((query_bins * memory_bins.conj()).sum(-1), n=period) / width
+        lags = _best_lags(scores, count, shared=shared)  # [B, count]
+        weights = torch.softmax(scores.gather(1, lags), dim=-1)
+        kernel = scores.new_zeros(len(scores), length).scatter_(1, lags, weights)
+        kernel_bins = torch.fft.rfft(kernel).unsqueeze(-1)  # [B, F, 1]
+        ctx.save_for_backward(query_bins, memory_bins, kernel_bins, lags, weights)
+        ctx.sizes = (width, length, period)
+        return torch.fft.irfft(kernel_bins.conj() * memory_bins, n=length, dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # type: ignore[override]  # torch declares *args
+        query_bins, memory_bins, kernel_bins, lags, weights = ctx.saved_tensors
+        width, length, period = ctx.sizes
+        grad_bins = torch.fft.rfft(grad, dim=1)
+        by_lag = torch.fft.irfft((grad_bins.conj() * memory_bins).sum(-1), n=length).gather(1, lags)
+        by_score = weights * (by_lag - (weights * by_lag).sum(-1, keepdim=True)) / width
+        dense = by_score.new_zeros(len(lags), period).scatter_(1, lags, by_score)
+        counts = _bin_counts(length, period, dense) / _bin_counts(length, length, dense)
+        score_bins = torch.fft.rfft(dense) * (counts * (length / period))
+        score_bins = score_bins.unsqueeze(-1)  # [B, F, 1]
+        memory_grad = score_bins.conj() * query_bins + kernel_bins * grad_bins
+        return (
+            torch.fft.irfft(score_bins * memory_bins, n=length, dim=1),
+            torch.fft.irfft(memory_grad, n=length, dim=1),
+            None,
+            None,
+            None,
+        )
+
+
+def _best_lags(scores: Tensor, count: int, *, shared: bool) -> Tensor:
+    """The `count` highest lags of each row of [B, T], or of the mean row for all rows."""
+    if shared:
+        return scores.mean(0).topk(count).indices.expand(len(scores), count)
+    return scores.topk(count, dim=-1).indices
+
+
+class AutoCorrelation(nn.Module):
+    """Auto-correlation attention with its four linear maps.
+
+    The query and key maps meet in one product, and so do the value and output maps, since
+    every head is given the same lags and weights; both pairs are therefore multiplied out.
+    """
+
+    def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
+        super().__init__()
+        inner = config.d_model // config.n_heads * config.n_heads
+        self.query_projection = nn.Linear(config.d_model, inner)
+        self.key_projection = nn.Linear(config.d_model, inner)
+        self.value_projection = nn.Linear(config.d_model, inner)
+        self.out_projection = nn.Linear(inner, config.d_model)
+        self.factor, self.inner, self.repairs = config.factor, inner, repairs
+
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """Attend from [B, L, d] to the rows of `source` [B, S, d]; returns [B, L, d]."""
+        length = x.shape[1]
+        count = lag_count(self.factor, length)
+        shared = self.training and not self.repairs.per_sample_lags
+        options = (shared, self.repairs.full_length_lags)
+        if source.shape[1] < length:
+            return self._attend_padded(x, source, count, options)
+        memory = fit_length(source, length, newest=self.repairs.newest_keys)
+        key = self.key_projection
+        bias = self.query_projection.bias + 0.0 * key.bias  # shifts all lags alike: no gradient
+        queries = composed(x, self.query_projection.weight, key.weight.t(), bias)
+        mixed = _LagAttention.apply(queries, memory, self.inner, count, options)  # type: ignore[no-untyped-call]
+        value, out = self.value_projection, self.out_projection
+        bias = value.bias if count else None  # no lags, no weights: nothing carries the bias
+        attended: Tensor = composed(mixed, value.weight, out.weight, bias)
+        return attended + out.bias
+
+    def _attend_padded(
+        self, x: Tensor, source: Tensor, count: int, options: tuple[bool, bool]
+    ) -> Tensor:
+        """Attend to a shorter source, whose missing keys and values are zero, biases included."""
+        key, value = self.key_projection, self.value_projection
+        known = torch.cat([source, source.new_ones(*source.shape[:2], 1)], dim=-1)
+        memory = fit_length(known, x.shape[1], newest=False)  # [B, L, d + 1]
+        queries = self.query_projection(x)
+        queries = F.linear(queries, torch.cat([key.weight, key.bias.unsqueeze(1)], dim=1).t())
+        mixed = _LagAttention.apply(queries, memory, self.inner, count, options)  # type: ignore[no-untyped-call]
+        values = F.linear(mixed, torch.cat([value.weight, value.bias.unsqueeze(1)], dim=1))
+        attended: Tensor = self.out_projection(values)
+        return attended

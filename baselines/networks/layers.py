@@ -1,0 +1,90 @@
+"""Small parts shared by the legacy networks, written for speed on few CPU cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_DRAWS = 1 << 16  # a dropout decision is one 16-bit draw, four to a random word
+
+
+def draw_words(count: int) -> Tensor:
+    """Uniform random 16-bit numbers [count] from torch's global generator, four to a word."""
+    words = torch.empty(-(-count // 4), dtype=torch.int64)
+    return words.random_(-(1 << 63), None).view(torch.int16)[:count]
+
+
+def mask_from(draws: Tensor, keep: float, dtype: torch.dtype) -> Tensor:
+    """Turn 16-bit draws into a mask: 1/keep with chance `keep` (to 1 in 65536), else 0."""
+    threshold = round(keep * _DRAWS)
+    mask = draws.to(torch.float32)  # holds these whole numbers exactly
+    mask.sub_(threshold - _DRAWS // 2).neg_().clamp_(0.0, 1.0)  # 0 or 1
+    return mask.mul_(_DRAWS / threshold).to(dtype)
+
+
+class Dropout(nn.Dropout):
+    """Dropout, its masks drawn quickly where they are drawn on the CPU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Zero entries with probability p in training and rescale the others; else pass on."""
+        if not self.training or self.p == 0.0:
+            return input
+        if input.device.type != "cpu":
+            return F.dropout(input, self.p, training=True)
+        draws = draw_words(input.numel()).view(input.shape)
+        return input * mask_from(draws, 1.0 - self.p, input.dtype)
+
+
+def circular_windows(x: Tensor) -> Tensor:
+    """Lay each step's previous, own and next row side by side: [B, L, C] to [B, L, 3C]."""
+    return torch.cat([x.roll(1, 1), x, x.roll(-1, 1)], dim=-1)
+
+
+class CircularProjection(nn.Conv1d):
+    """Convolution over three neighbouring steps, circular in time, without bias."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width, 3, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map [B, L, channels] to [B, L, width]; maps first and shifts the narrow result."""
+        before, now, after = (F.linear(input, tap) for tap in self.weight.unbind(-1))
+        return now + before.roll(1, 1) + after.roll(-1, 1)
+
+
+def pointwise(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    """Apply a convolution of kernel size 1 as the linear map it is, on [B, L, C]."""
+    return F.linear(x, conv.weight.squeeze(-1), conv.bias)
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The nonlinearity of that name."""
+    return F.relu if name == "relu" else F.gelu
+
+
+class SeasonalNorm(nn.Module):
+    """Layer norm less its mean over time."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layernorm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [B, L, width]."""
+        normed: Tensor = self.layernorm(x)
+        return normed - normed.mean(1, keepdim=True)
+
+
+def composed(x: Tensor, first: Tensor, second: Tensor, bias: Tensor | None) -> Tensor:
+    """Two linear maps in a row: [.., a] through `first` [b, a] and `second` [c, b].
+
+    The maps are multiplied beforehand where there are more rows than columns, which halves
+    the work; `bias` [b] is added between them.
+    """
+    shift = None if bias is None else F.linear(bias, second)
+    if x.numel() > x.shape[-1] * first.shape[0]:
+        return F.linear(x, second @ first, shift)
+    return F.linear(F.linear(x, first, bias), second)

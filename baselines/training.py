@@ -1,0 +1,230 @@
+"""The legacy training loop: Adam, halving learning rate, early stopping with patience.
+
+Shapes: N sessions, C channels, m marks, B batch, S input, L label, P predicted sessions.
+
+What the legacy pipeline did wrong is not repeated here: the target is the column it is named by,
+a NaN validation loss is never an improvement, no loss is computed on the test span, and
+validation windows may look back into the training span.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.arm import Epoch, Training
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Lengths of one training window, in sessions."""
+
+    seq_len: int
+    label_len: int
+    pred_len: int
+
+    @property
+    def span(self) -> int:
+        """Sessions from the first input to the last predicted one."""
+        return self.seq_len + self.pred_len
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Attributes
+    ----------
+    stride
+        Sessions between training windows.
+    """
+
+    epochs: int = 10
+    patience: int = 3
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    stride: int = 1
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, from 1: the legacy `type1` runs two epochs, then halves."""
+        return self.learning_rate * 0.5 ** max(0, epoch - 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """Scaled channels and marks of one history.
+
+    Attributes
+    ----------
+    values : [N, C]
+        Target first.
+    marks : [N, m]
+    train_rows
+        Rows that training may touch; the rest is the validation span.
+    """
+
+    values: Tensor
+    marks: Tensor
+    train_rows: int
+
+
+@dataclass(slots=True)
+class _Best:
+    """The best weights so far; only a finite, lower validation loss replaces them."""
+
+    loss: float = math.inf
+    epoch: int | None = None
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def offer(self, loss: float, epoch: int, model: nn.Module) -> bool:
+        if not loss < self.loss:
+            return False
+        self.loss, self.epoch = loss, epoch
+        self.weights = {name: value.clone() for name, value in model.state_dict().items()}
+        return True
+
+
+def train(
+    model: nn.Module,
+    material: Material,
+    *,
+    sizes: Sizes,
+    schedule: Schedule,
+    seed: int,
+    loss: Loss = nn.functional.mse_loss,
+) -> Training:
+    """Train a model with the legacy forward contract in place; it ends with its best weights.
+
+    Raises
+    ------
+    ValueError
+        When the training or the validation span holds no window.
+    """
+    train_starts, validation_starts = _window_starts(material, sizes, schedule.stride)
+    optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
+    shuffle = torch.Generator().manual_seed(seed)
+    best, curve, waited = _Best(), list[Epoch](), 0
+    for epoch in range(1, schedule.epochs + 1):
+        rate = schedule.rate(epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        order = train_starts[torch.randperm(len(train_starts), generator=shuffle)]
+        train_loss, norm = _one_epoch(model, optimizer, material, order, sizes, schedule, loss)
+        found = evaluate(model, material, validation_starts, sizes=sizes, loss=loss)
+        curve.append(
+            Epoch(
+                epoch=epoch,
+                train_loss=train_loss,
+                validation_loss=found,
+                learning_rate=rate,
+                gradient_norm=norm,
+            )
+        )
+        if not math.isfinite(train_loss):
+            break
+        waited = 0 if best.offer(found, epoch, model) else waited + 1
+        if waited >= schedule.patience:
+            break
+    if best.weights:
+        model.load_state_dict(best.weights)
+    diverged = any(not math.isfinite(e.train_loss + e.validation_loss) for e in curve)
+    return Training(curve=tuple(curve), best_epoch=best.epoch, diverged=diverged)
+
+
+def evaluate(
+    model: nn.Module, material: Material, starts: Tensor, *, sizes: Sizes, loss: Loss
+) -> float:
+    """Mean loss over windows, in eval mode; the mode is put back."""
+    was_training = model.training
+    model.eval()
+    total = 0.0
+    with torch.no_grad():
+        for part in starts.split(256):
+            batch, truth = window_batch(material, part, sizes)
+            total += float(loss(_predicted(model, batch, sizes), truth)) * len(part)
+    model.train(was_training)
+    return total / len(starts)
+
+
+def window_batch(
+    material: Material, starts: Tensor, sizes: Sizes
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """Gather the four inputs and the truth [B, P, 1] of windows that start at rows [B].
+
+    The decoder input holds the last L inputs and zeros: future channels are made of future
+    prices, so there are none to give.
+    """
+    rows = starts[:, None] + torch.arange(sizes.span, device=starts.device)  # [B, S + P]
+    values, marks = material.values[rows], material.marks[rows]
+    known = sizes.seq_len
+    x_enc, x_mark_enc = values[:, :known], marks[:, :known]
+    x_dec, x_mark_dec = decoder_input(x_enc, marks, sizes)
+    return (x_enc, x_mark_enc, x_dec, x_mark_dec), values[:, known:, :1]
+
+
+def decoder_input(x_enc: Tensor, marks: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
+    """Last L inputs and P zero rows [B, L + P, C], with the marks of those sessions."""
+    label = x_enc[:, sizes.seq_len - sizes.label_len :]
+    zeros = x_enc.new_zeros(len(x_enc), sizes.pred_len, x_enc.shape[2])
+    return torch.cat([label, zeros], dim=1), marks[:, sizes.seq_len - sizes.label_len :]
+
+
+def _one_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    material: Material,
+    order: Tensor,
+    sizes: Sizes,
+    schedule: Schedule,
+    loss: Loss,
+) -> tuple[float, float]:
+    """One pass over the windows in order: mean training loss and mean gradient norm.
+
+    The last partial batch is left out, as the legacy loader did, unless it is the only one.
+    """
+    model.train()
+    batches = [b for b in order.split(schedule.batch_size) if len(b) == schedule.batch_size]
+    losses, norms = list[Tensor](), list[Tensor]()
+    for part in batches or [order]:
+        batch, truth = window_batch(material, part, sizes)
+        optimizer.zero_grad(set_to_none=True)
+        step_loss = loss(_predicted(model, batch, sizes), truth)
+        step_loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        norms.append(_gradient_norm(model))
+        optimizer.step()
+        losses.append(step_loss.detach())
+        if not torch.isfinite(losses[-1]):
+            return math.nan, math.nan
+    return float(torch.stack(losses).mean()), float(torch.stack(norms).mean())
+
+
+def _predicted(model: nn.Module, batch: tuple[Tensor, ...], sizes: Sizes) -> Tensor:
+    output: Tensor = model(*batch)
+    return output[:, -sizes.pred_len :, :1]
+
+
+def _gradient_norm(model: nn.Module) -> Tensor:
+    gradients: Any = [p.grad for p in model.parameters() if p.grad is not None]
+    norms = torch._foreach_norm(gradients)  # one call for all tensors
+    return torch.linalg.vector_norm(torch.stack(norms))
+
+
+def _window_starts(material: Material, sizes: Sizes, stride: int) -> tuple[Tensor, Tensor]:
+    """First rows of the training and of the validation windows."""
+    rows, cut = len(material.values), material.train_rows
+    training = torch.arange(0, cut - sizes.span + 1, stride)
+    validation = torch.arange(max(0, cut - sizes.seq_len), rows - sizes.span + 1)
+    if not len(training) or not len(validation):
+        raise ValueError(
+            f"a history of {rows} sessions with {rows - cut} for validation holds "
+            f"{len(training)} training and {len(validation)} validation windows of "
+            f"{sizes.seq_len} + {sizes.pred_len} sessions"
+        )
+    return training, validation

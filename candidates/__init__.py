@@ -1,0 +1,1 @@
+"""The replacement and other pretrained models, each an arm."""

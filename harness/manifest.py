@@ -1,0 +1,218 @@
+"""What is known about a data file before it is read: `<ID>.toml` beside it.
+
+::
+
+    schema = 1
+    id = "GOLD"                      # the name of this file, too
+    title = "Gold, daily"
+    file = "GOLD.csv"                # in the same folder; CSV or Parquet
+    sha256 = "aa58..."
+    rows = 9132
+    first = 1977-12-30
+    last = 2012-12-31
+    source = "where it comes from"
+    licence = "what may be done with it"
+    unit = "index points"
+    calendar = "1111100"             # days of the week with sessions, Monday first
+    season = 5                       # sessions in the shortest season
+    quirks = ["what a reader of results should know"]
+
+    [columns]
+    date = "date"
+    target = "gold"
+    past = ["silver"]                # covariates known up to the origin only
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date, time
+from functools import cache
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from harness.errors import DataError
+from harness.parsing import read_toml
+
+if TYPE_CHECKING:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""What a dataset may be called: it becomes a file name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which column of the file plays which part.
+
+    Attributes
+    ----------
+    date
+        Session dates.
+    target
+        What is forecast.
+    past
+        Covariates known up to the origin only.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
+
+    date: str
+    target: str
+    past: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if self.names.count(name) > 1:
+                raise DataError(f"[columns] names '{name}' twice; expected distinct columns")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns: date, target, covariates."""
+        return (self.date, self.target, *self.past)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One `<ID>.toml`; the module's docstring shows every key.
+
+    Raises
+    ------
+    DataError
+        When values are of the right type but cannot be meant.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
+
+    schema: Literal[1]
+    id: str
+    title: str
+    file: str
+    sha256: str
+    rows: int
+    first: date
+    last: date
+    source: str
+    licence: str
+    unit: str
+    calendar: str
+    season: int
+    columns: Columns
+    quirks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _expect(ID.fullmatch(self.id), "id", self.id, "letters, digits, '_', '-' or '.'")
+        plain = PurePath(self.file).name == self.file and "\\" not in self.file
+        _expect(plain, "file", self.file, "the name of a file in the same folder")
+        _expect(re.fullmatch("[0-9a-f]{64}", self.sha256), "sha256", self.sha256, "64 hex digits")
+        _expect(self.rows >= 2, "rows", self.rows, "2 or more")
+        _expect(self.first < self.last, "last", self.last, f"a date after first = {self.first}")
+        mask = re.fullmatch("[01]{7}", self.calendar) and "1" in self.calendar
+        _expect(mask, "calendar", self.calendar, "seven of 0 and 1, Monday first, as '1111100'")
+        _expect(self.season >= 1, "season", self.season, "1 or more")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check one manifest.
+
+    Raises
+    ------
+    DataError
+        One line naming the file and the key.
+    """
+    from pydantic import ValidationError
+
+    table = read_toml(path, error=DataError)
+    if (schema := table.get("schema")) != 1 and isinstance(schema, int) and schema > 1:
+        raise DataError(f"{path}: schema = {schema}: this abharness reads 1; update abharness")
+    try:
+        manifest = _adapter().validate_json(json.dumps(table, default=_plain))
+    except ValidationError as error:
+        raise DataError(f"{path}: {_first_fault(error)}") from None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    if manifest.id != path.stem:
+        raise DataError(f"{path}: id = '{manifest.id}': expected '{path.stem}', as the file's name")
+    return manifest
+
+
+def is_manifest(table: Mapping[str, object]) -> bool:
+    """Whether a TOML file means to be a manifest: other files may lie in the folder."""
+    return "sha256" in table or ("file" in table and "columns" in table)
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """Write a manifest as TOML that `read_manifest` reads back."""
+    lines = []
+    for field in fields(manifest):
+        value = getattr(manifest, field.name)
+        if field.name != "columns":
+            lines.append(f"{field.name} = {_toml(value)}")
+    lines += ["", "[columns]"]
+    lines += [f"{f.name} = {_toml(getattr(manifest.columns, f.name))}" for f in fields(Columns)]
+    return "\n".join(lines) + "\n"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a whole file in place, or none, whatever happens meanwhile."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        items = [f"    {_toml(item)},\n" for item in value]
+        return f"[\n{''.join(items)}]" if items else "[]"
+    if isinstance(value, str):  # a JSON string is a TOML one, DEL apart
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value)
+
+
+@cache
+def _adapter() -> TypeAdapter[Manifest]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Manifest)
+
+
+def _plain(value: object) -> str:
+    """TOML has dates; JSON, the strict mode that knows lists and tuples apart, has not."""
+    assert isinstance(value, date | time)
+    return value.isoformat()
+
+
+def _first_fault(error: ValidationError) -> str:
+    """The first fault as `[table] key ...`, and how many more there are."""
+    faults = error.errors(include_url=False)
+    fault = faults[0]
+    *tables, key = [str(part) for part in fault["loc"]]
+    place = f"[{tables[0]}] " if tables and tables[0] == "columns" else ""
+    names = Columns if place else Manifest
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = ", ".join(sorted(field.name for field in fields(names)))
+        text = f"{place}unknown key '{key}'; known keys are {known}"
+    elif fault["type"].startswith("missing"):
+        text = f"{place}missing key '{key}'"
+    else:
+        key = key if not tables or place else tables[0]
+        wanted = fault["msg"].removeprefix("Input should be ")
+        text = f"{place}{key} = {fault['input']!r}: expected {wanted}"
+    more = len(faults) - 1
+    return f"{text} (and {more} more)" if more else text
+
+
+def _expect(holds: object, key: str, value: object, wanted: str) -> None:
+    if not holds:
+        shown = f"'{value}'" if isinstance(value, str) else value
+        raise DataError(f"{key} = {shown}: expected {wanted}")

@@ -1,0 +1,210 @@
+"""A unit as files, and back: rows in Parquet, the record in JSON.
+
+`attempts.parquet`: window, origin, last_date, fitted_at, status, reason.
+`forecasts.parquet`: window, step (from 1), point, then ``q<level>`` or ``s<number>`` columns.
+`curve.parquet`: fit origin, epoch, training and validation loss, learning rate, gradient norm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import StoreError
+from harness.forecast import Forecast
+from harness.identity import machine
+from harness.store import SCHEMA, read_record
+from harness.unit import Job, Outcome
+from harness.window import Array, Dates, Rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredUnit:
+    """A unit as read from the store.
+
+    Attributes
+    ----------
+    record
+        `unit.json`.
+    origin : [W]
+    last_date : [W]
+        Date of the last session seen.
+    reason
+        W texts, empty where the window has a forecast.
+    forecast
+        NaN in failed windows.
+    """
+
+    record: dict[str, Any]
+    origin: Rows
+    last_date: Dates
+    reason: tuple[str, ...]
+    forecast: Forecast
+
+
+def write_unit(folder: Path, job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> None:
+    """Write a unit's files into an empty folder; `unit.json` comes last."""
+    write_table(folder / "attempts.parquet", _attempt_columns(job, outcome))
+    write_table(folder / "forecasts.parquet", _forecast_columns(outcome))
+    if outcome.fits:
+        write_table(folder / "curve.parquet", _curve_columns(outcome))
+    if outcome.trace:
+        (folder / "traceback.txt").write_text(outcome.trace, encoding="utf-8")
+    record = _record(job, outcome, identity)
+    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+    (folder / "unit.json").write_text(text + "\n", encoding="utf-8")
+
+
+def read_unit(folder: Path) -> StoredUnit:
+    """Read a unit's files.
+
+    Raises
+    ------
+    StoreError
+        When one is missing or torn.
+    """
+    record = read_record(folder / "unit.json")
+    attempts = read_table(folder / "attempts.parquet")
+    rows = read_table(folder / "forecasts.parquet")
+    shape = (record["windows"], record["horizon"])
+    if attempts.num_rows != shape[0] or rows.num_rows != shape[0] * shape[1]:
+        raise StoreError(
+            f"{folder}: {attempts.num_rows} attempts and {rows.num_rows} forecast rows "
+            f"for {shape[0]} windows of {shape[1]} steps"
+        )
+    return StoredUnit(
+        record=record,
+        origin=attempts["origin"].to_numpy(),
+        last_date=attempts["last_date"].to_numpy().astype("datetime64[D]"),
+        reason=tuple(attempts["reason"].to_pylist()),
+        forecast=_forecast(rows, record, shape),
+    )
+
+
+def read_curve(folder: Path) -> dict[str, Array]:
+    """Read a unit's training curve as columns; empty for arms that do not learn."""
+    file = folder / "curve.parquet"
+    if not file.is_file():
+        return {}
+    rows = read_table(file)
+    return {name: rows[name].to_numpy() for name in rows.column_names}
+
+
+def _record(job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "identity": dict(identity),
+        "windows": len(job.windows),
+        "horizon": job.windows.horizon,
+        "form": outcome.form,
+        "levels": outcome.levels.tolist(),
+        "residual_distribution": outcome.residual_distribution,
+        "failed": sum(1 for reason in outcome.reason if reason),
+        "fits": [
+            {
+                "origin": fit.origin,
+                "epochs": len(fit.training.curve),
+                "best_epoch": fit.training.best_epoch,
+                "diverged": fit.training.diverged,
+            }
+            for fit in outcome.fits
+        ],
+        "card": outcome.card,
+        "seconds": outcome.meter.seconds,
+        "peak_bytes": outcome.meter.peak_bytes,
+        "machine": machine(),
+    }
+
+
+def _attempt_columns(job: Job, outcome: Outcome) -> dict[str, Any]:
+    windows = job.windows
+    return {
+        "window": np.arange(len(windows), dtype=np.int32),
+        "origin": windows.origin,
+        "last_date": job.series.dates[windows.origin - 1],
+        "fitted_at": windows.fitted_at,
+        "status": ["failed" if reason else "ok" for reason in outcome.reason],
+        "reason": outcome.reason,
+    }
+
+
+def _forecast_columns(outcome: Outcome) -> dict[str, Any]:
+    count, horizon = outcome.point.shape
+    columns: dict[str, Any] = {
+        "window": np.repeat(np.arange(count, dtype=np.int32), horizon),
+        "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), count),
+        "point": outcome.point.reshape(-1),
+    }
+    if outcome.values is None:
+        return columns
+    quantiles = outcome.form == "quantiles"
+    values = outcome.values if quantiles else outcome.values.transpose(0, 2, 1)
+    by_column = np.ascontiguousarray(values.reshape(count * horizon, -1).T)
+    names = [f"q{level:g}" for level in outcome.levels] if quantiles else None
+    for number, column in enumerate(by_column):
+        columns[names[number] if names else f"s{number}"] = column
+    return columns
+
+
+def _curve_columns(outcome: Outcome) -> dict[str, Any]:
+    rows = [(fit.origin, epoch) for fit in outcome.fits for epoch in fit.training.curve]
+    names = ("epoch", "train_loss", "validation_loss", "learning_rate", "gradient_norm")
+    columns: dict[str, Any] = {"fitted_at": np.array([row[0] for row in rows], dtype=np.int64)}
+    for name in names:
+        columns[name] = np.array([float(getattr(row[1], name)) for row in rows])
+    return columns
+
+
+def _forecast(rows: pa.Table, record: Mapping[str, Any], shape: tuple[int, int]) -> Forecast:
+    point = rows["point"].to_numpy().reshape(shape)
+    names = [name for name in rows.column_names if name not in ("window", "step", "point")]
+    if not names:
+        return Forecast.of_point(point)
+    values = np.empty((*shape, len(names)))
+    for number, name in enumerate(names):
+        values[..., number] = rows[name].to_numpy().reshape(shape)
+    if record["form"] == "samples":
+        return Forecast.of_samples(values.transpose(0, 2, 1), point)
+    return Forecast.of_quantiles(values, np.array(record["levels"]), point)
+
+
+def write_table(
+    path: Path, columns: Mapping[str, Any], *, facts: Mapping[str, str] | None = None
+) -> None:
+    """Write columns as Parquet, atomically; `facts` go into the file's own metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(dict(columns))
+    if facts:
+        table = table.replace_schema_metadata(dict(facts))
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # forecasts are noise to a compressor: plain pages are as small and written faster
+    pq.write_table(table, draft, use_dictionary=False, compression="none", write_statistics=False)
+    draft.replace(path)
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises
+    ------
+    StoreError
+        When it is missing or torn.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as problem:
+        raise StoreError(f"{path}: cannot be read: {' '.join(str(problem).split())}") from None

@@ -1,0 +1,77 @@
+"""A predictive distribution for arms that give a point path only.
+
+This is the harness's doing, not the model's, and the report says so: for each step ahead, the
+errors the arm made on its validation span, in units of the last value seen, are taken as the
+errors it will make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import ForecastError
+from harness.forecast import LEVELS, Forecast
+from harness.window import Array, RollingOrigin, Rows, Series
+
+LEAST_ORIGINS = 20
+"""Fewer validation origins than this give no distribution worth the name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidualDistribution:
+    """Quantiles of an arm's past errors.
+
+    Attributes
+    ----------
+    relative : [H, Q]
+        Quantiles of (value - point) / last value seen, on the common levels, per step.
+    """
+
+    relative: Array
+
+    def around(self, forecast: Forecast, last: Array) -> Forecast:
+        """Put the distribution around a point path; `last` [W] is the last value seen."""
+        spread = last[:, None, None] * self.relative
+        return Forecast(
+            point=forecast.point,
+            levels=LEVELS,
+            quantiles=forecast.point[:, :, None] + spread,
+        )
+
+
+def measure_residuals(
+    point_at: Callable[[Rows], Array], series: Series, *, fitted_at: int, plan: RollingOrigin
+) -> ResidualDistribution:
+    """Forecast every origin of the validation span and keep the errors' quantiles.
+
+    Parameters
+    ----------
+    point_at
+        Point paths [R, H] of the arm at origins [R].
+    series
+        Read up to row ``fitted_at - 1`` only.
+    fitted_at
+        The origin of the fit, where the validation span ends.
+
+    Raises
+    ------
+    ForecastError
+        When the validation span holds fewer than `LEAST_ORIGINS` origins, or the arm's point
+        path is not finite there.
+    """
+    reach = plan.gap + plan.horizon
+    origins = np.arange(fitted_at - plan.validation, fitted_at - reach + 1, dtype=np.int64)
+    if len(origins) < LEAST_ORIGINS:
+        raise ForecastError(
+            f"a point forecast needs a validation span of {reach + LEAST_ORIGINS} sessions for its "
+            f"distribution, the plan has validation = {plan.validation}"
+        )
+    point = point_at(origins)
+    if not np.isfinite(point).all():
+        raise ForecastError("the point path is not finite on the validation span")
+    actual = series.target[origins[:, None] + np.arange(reach)]
+    relative = (actual - point) / series.target[origins - 1][:, None]
+    return ResidualDistribution(relative=np.quantile(relative, LEVELS, axis=0).T)

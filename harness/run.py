@@ -1,0 +1,181 @@
+"""Fill the grid: run what is missing, keep what is there, turn what breaks into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.dataset import Dataset, load
+from harness.executor import Executor, Finished, LocalProcesses, Task
+from harness.experiment import Experiment
+from harness.grid import Grid, GridCell, declare, select
+from harness.records import write_unit
+from harness.store import Store, write_record
+from harness.unit import Outcome
+
+
+class Progress(Protocol):
+    """Told what happens while units run."""
+
+    def begin(self, cells: Sequence[GridCell], *, done: int) -> None:
+        """`cells` are about to run; `done` others are in the store."""
+        ...
+
+    def started(self, cell: GridCell) -> None:
+        """A cell's process was started."""
+        ...
+
+    def ended(self, cell: GridCell, seconds: float, *, failed: int, problem: str) -> None:
+        """A cell ended with so many failed windows, or stopped for a reason."""
+        ...
+
+    def tick(self) -> None:
+        """Some time passed."""
+        ...
+
+    def end(self) -> None:
+        """Nothing runs any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """What a call of `fill` did.
+
+    Attributes
+    ----------
+    total
+        Cells asked for.
+    computed
+        Units that were run now.
+    failed
+        Cells asked for with at least one failed window.
+    """
+
+    total: int
+    computed: int
+    failed: tuple[str, ...]
+
+
+def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, Dataset]:
+    """Load every dataset the experiment names, from the built-in folder and `folders`."""
+    return {name: load(name, folders) for name in experiment.datasets}
+
+
+def prepare(experiment: Experiment, folders: Sequence[Path]) -> Grid:
+    """Load the data, build the arms and declare the grid."""
+    return declare(experiment, load_datasets(experiment, folders))
+
+
+def fill(
+    grid: Grid,
+    store: Store,
+    *,
+    workers: int,
+    progress: Progress,
+    only: Sequence[str] = (),
+    shard: tuple[int, int] | None = None,
+    retry_failed: bool = False,
+) -> RunSummary:
+    """Run every cell that is not in the store yet.
+
+    Parameters
+    ----------
+    grid
+        Written to the store first, whole, also when only a part is run.
+    workers
+        Units at a time.
+    only, shard
+        See `grid.select`.
+    retry_failed
+        Run units again that have failed windows.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After everything that runs was stopped; what was finished is kept.
+    """
+    write_record(store.grid_file(grid.experiment.name), grid.record())
+    store.sweep()
+    asked = select(grid.cells, only=only, shard=shard)
+    if retry_failed:
+        for cell in asked:
+            if store.has_unit(cell.key) and store.unit(cell.key)["failed"]:
+                store.discard(cell.key)
+    missing = list({c.key: c for c in asked if not store.has_unit(c.key)}.values())
+    if missing:
+        progress.begin(missing, done=len(asked) - len(missing))
+        executor = LocalProcesses(
+            store, threads=grid.experiment.run.threads, preload=_preload(missing)
+        )
+        try:
+            _drive(executor, grid, missing, store=store, workers=workers, progress=progress)
+        finally:
+            executor.cancel()
+            progress.end()
+    failed = tuple(str(c) for c in asked if store.unit(c.key)["failed"])
+    return RunSummary(total=len(asked), computed=len(missing), failed=failed)
+
+
+def _drive(
+    executor: Executor,
+    grid: Grid,
+    missing: Sequence[GridCell],
+    *,
+    store: Store,
+    workers: int,
+    progress: Progress,
+) -> None:
+    """Keep `workers` units running until all have ended."""
+    waiting = list(missing)
+    running: dict[str, GridCell] = {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            cell = waiting.pop(0)
+            executor.submit(_task(grid, cell))
+            running[cell.key] = cell
+            progress.started(cell)
+        for finished in executor.poll():
+            cell = running.pop(finished.task.key)
+            if finished.problem:
+                _store_failure(store, finished)
+            failed = store.unit(cell.key)["failed"]
+            progress.ended(cell, finished.seconds, failed=failed, problem=finished.problem)
+        progress.tick()
+
+
+def _task(grid: Grid, cell: GridCell) -> Task:
+    settings = grid.experiment.run
+    return Task(
+        key=cell.key,
+        job=grid.job(cell),
+        identity=cell.identity,
+        time_limit_s=settings.time_limit_s,
+        memory_limit_mib=settings.memory_limit_mib,
+    )
+
+
+def _store_failure(store: Store, finished: Finished) -> None:
+    """Write a unit whose process gave no result: every window failed, with the reason."""
+    task = finished.task
+    outcome = Outcome.blank(task.job.windows, finished.problem)
+    outcome.meter.seconds["total"] = finished.seconds
+    with store.new_unit(task.key) as folder:
+        write_unit(folder, task.job, outcome, task.identity)
+
+
+def _preload(cells: Sequence[GridCell]) -> list[str]:
+    """Heavy modules the arms to be run say they need."""
+    wanted: Mapping[str, None] = {
+        name: None for cell in cells for name in getattr(cell.arm.find(), "heavy_modules", ())
+    }
+    return list(wanted)
+
+
+def default_workers(threads: int) -> int:
+    """Units that fit on this machine's allowed cores."""
+    import psutil
+
+    return max(1, len(psutil.Process().cpu_affinity() or [0]) // threads)

@@ -1,0 +1,191 @@
+"""The folder that holds every result: whole records only, found by what they depend on.
+
+::
+
+    store.json                  {"schema": 1}
+    grids/NAME.json             the declared grid of an experiment: every cell with its unit key
+    units/KEY/unit.json         what was asked, what happened, timings
+    units/KEY/attempts.parquet  one row per window: ok or failed, with the reason
+    units/KEY/forecasts.parquet one row per window and step: point path, quantiles or samples
+    units/KEY/curve.parquet     one row per fit and epoch, for arms that learn
+    scores/DIGEST.parquet       scores derived from a unit's forecasts
+    verdicts/NAME/              verdict.json and what was rendered from it
+    tmp/                        units being written; swept when no process owns them
+
+Schema numbers: 1, the first.
+
+A unit is written to `tmp/`, flushed to disk and renamed into place: it is there whole or not at
+all. Two processes that finish the same unit write the same content; the second gives way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A folder of results. Make one with `open_store`."""
+
+    root: Path
+
+    def unit_folder(self, key: str) -> Path:
+        """Where the unit of that key lies, whether or not it is there."""
+        return self.root / "units" / key
+
+    def has_unit(self, key: str) -> bool:
+        """Whether the unit is there, which means whole."""
+        return (self.unit_folder(key) / "unit.json").is_file()
+
+    def unit(self, key: str) -> dict[str, Any]:
+        """Read a unit's record.
+
+        Raises
+        ------
+        StoreError
+            When it is missing, torn or newer than this version.
+        """
+        return read_record(self.unit_folder(key) / "unit.json")
+
+    def verdict_folder(self, name: str) -> Path:
+        """Where the verdict of an experiment lies."""
+        return self.root / "verdicts" / name
+
+    def grid_file(self, name: str) -> Path:
+        """Where the declared grid of an experiment lies."""
+        return self.root / "grids" / f"{name}.json"
+
+    def score_file(self, key: str) -> Path:
+        """Where derived scores lie."""
+        return self.root / "scores" / f"{key}.parquet"
+
+    @contextmanager
+    def new_unit(self, key: str) -> Iterator[Path]:
+        """Give a folder to write a unit into; on leaving without an error it becomes the unit."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.root / "tmp"))
+        folder.chmod(0o755)  # a store may be shared; temporary folders are private by default
+        try:
+            yield folder
+            self.adopt(folder, key)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def adopt(self, folder: Path, key: str) -> None:
+        """Flush a finished folder and rename it into place; give way to one already there."""
+        for file in sorted(folder.iterdir()):
+            _flush(file)
+        _flush(folder)
+        target = self.unit_folder(key)
+        try:
+            folder.rename(target)
+        except OSError:
+            if not self.has_unit(key):
+                raise
+            return
+        _flush(target.parent)
+
+    def discard(self, key: str) -> None:
+        """Remove a unit, so that it is computed again."""
+        doomed = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.root / "tmp"))
+        with suppress(FileNotFoundError):
+            self.unit_folder(key).rename(doomed / key)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left in `tmp/`."""
+        import psutil
+
+        for folder in (self.root / "tmp").iterdir():
+            owner = folder.name.partition("-")[0]
+            if not owner.isdigit() or not psutil.pid_exists(int(owner)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_store(root: Path, *, create: bool = True) -> Store:
+    """Open a store, making it when it is not there.
+
+    Raises
+    ------
+    StoreError
+        When the folder cannot be written, is no store, or was made by a newer version.
+    """
+    marker = root / "store.json"
+    if marker.is_file():
+        read_record(marker)
+    elif not create:
+        raise StoreError(f"{root}: no store here (no store.json); `abharness run` makes one")
+    try:
+        for name in ("grids", "units", "scores", "verdicts", "tmp"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        if not marker.is_file():
+            write_record(marker, {"schema": SCHEMA})
+        with tempfile.TemporaryFile(dir=root / "tmp"):
+            pass
+    except OSError as problem:
+        raise StoreError(f"{root}: store cannot be written: {problem.strerror}") from None
+    return Store(root=root)
+
+
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that a reader sees the old file or the whole new one."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically, flushed to disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        os.fchmod(handle, 0o644)  # temporary files are private by default
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a JSON record of any schema up to ours.
+
+    Raises
+    ------
+    StoreError
+        When it is missing, not JSON, or of a newer schema.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such record") from None
+    except (OSError, ValueError) as problem:
+        raise StoreError(f"{path}: cannot be read: {problem}") from None
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if not isinstance(schema, int):
+        raise StoreError(f"{path}: not a record of ours: it has no schema number")
+    if schema > SCHEMA:
+        raise StoreError(
+            f"{path}: made by a newer version: schema {schema}, this one reads up to {SCHEMA}"
+        )
+    return found
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,156 @@
+"""Matplotlib figures as small inline SVG: fixed ids, colours left to the page's style sheet.
+
+A figure is drawn in stand-in colours, which become CSS variables: one picture serves light, dark
+and print. Text stays text. Ids are prefixed, so that several pictures share a page.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Ink = Literal[
+    "ink", "muted", "line", "paper", "candidate", "legacy", "other-candidate", "other-legacy",
+    "reference", "soft",
+]
+INKS: dict[Ink, str] = {
+    "ink": "#010101",
+    "muted": "#020202",
+    "line": "#030303",
+    "paper": "#040404",
+    "candidate": "#050505",
+    "legacy": "#060606",
+    "other-candidate": "#070707",
+    "other-legacy": "#080808",
+    "reference": "#090909",
+    "soft": "#0a0a0a",
+}
+WIDTH, HEIGHT = 400, 250
+FONT = 11
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "abharness",
+    "text.parse_math": False,
+    "font.size": FONT,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": INKS["muted"],
+    "axes.labelcolor": INKS["muted"],
+    "axes.unicode_minus": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.labelsize": FONT,
+    "grid.color": INKS["line"],
+    "grid.linewidth": 0.8,
+    "text.color": INKS["ink"],
+    "xtick.color": INKS["muted"],
+    "ytick.color": INKS["muted"],
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "path.simplify": True,
+    "path.simplify_threshold": 0.3,
+}
+
+
+@contextmanager
+def chart_style() -> Iterator[None]:
+    """Use this page's style inside, whatever the user's own matplotlib settings are."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def new_figure(
+    *, height: int = HEIGHT, left: int = 52, right: int = 10, bottom: int = 40, top: int = 12
+) -> tuple[Figure, Axes]:
+    """Make a figure with one plot; margins and sizes in CSS pixels."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
+    figure.patch.set_visible(False)
+    box = (
+        left / WIDTH,
+        bottom / height,
+        (WIDTH - left - right) / WIDTH,
+        (height - bottom - top) / height,
+    )
+    axes = figure.add_axes(box)
+    axes.patch.set_visible(False)
+    axes.grid(axis="y")
+    axes.spines["left"].set_visible(False)
+    return figure, axes
+
+
+def to_svg(figure: Figure, *, name: str, alt: str) -> str:
+    """Draw a figure.
+
+    Parameters
+    ----------
+    figure
+        Drawn in `INKS` inside `chart_style`.
+    name
+        Letters, digits and hyphens, unique on the page: the prefix of all ids.
+    alt
+        What the picture shows, in words.
+    """
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with warnings.catch_warnings():
+        # the browser draws the text, not the font that lacks the character
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        figure.savefig(stream, format="svg", metadata=nothing)
+    return _inline(stream.getvalue(), name=name, alt=alt)
+
+
+def _inline(drawn: str, *, name: str, alt: str) -> str:
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawn)
+    assert size is not None
+    width, height = (round(float(each)) for each in size.groups())
+    body = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
+    for pattern, instead in _CLEANING:
+        body = pattern.sub(instead, body)
+    body = _rounded(body)
+    body = re.sub(r'( id="| href="#|url\(#)', rf"\g<1>{name}-", body)
+    for ink, colour in INKS.items():
+        body = body.replace(colour, f"var(--{ink})")
+    return (
+        f'<svg class="chart" role="img" aria-label="{html.escape(alt)}" width="{width}" '
+        f'height="{height}" viewBox="0 0 {width} {height}">{body.strip()}</svg>'
+    )
+
+
+_CLEANING = (
+    (re.compile(r"<metadata>.*?</metadata>", re.DOTALL), ""),
+    (re.compile(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", re.DOTALL), ""),
+    (re.compile(r"<!--.*?-->", re.DOTALL), ""),
+    (re.compile(r'<g id="[^"]*"'), "<g"),
+    (re.compile(r"xlink:href"), "href"),
+    (re.compile(r"font(?:-family)?: [^;\"]*'[^;\"]*(?:; )?"), ""),
+    (re.compile(r"; stroke-linejoin: miter|stroke-linejoin: miter; "), ""),
+    (re.compile(r"\s*\n\s*"), "\n"),
+)
+
+
+_MARKUP = re.compile(r"<[^>]*>")
+_DECIMALS = re.compile(r"\d+\.\d{3,}")
+
+
+def _rounded(body: str) -> str:
+    """Round coordinates to a hundredth of a pixel: in tags only, never in words."""
+    def shorten(tag: re.Match[str]) -> str:
+        return _DECIMALS.sub(lambda found: f"{float(found[0]):.2f}", tag[0])
+
+    return _MARKUP.sub(shorten, body)
