@@ -207,4 +207,5 @@ class _Scale:
         return (values - self.mean) / self.sd
 
     def restore(self, target: Array) -> Array:
-        return target * self.sd[0] + self.mean[0]
+        restored: Array = target * self.sd[0] + self.mean[0]
+        return restored

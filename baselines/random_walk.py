@@ -48,7 +48,7 @@ class RandomWalk:
             axis=1,
         )  # [W, H, Q]
         growth = np.nanmean(np.diff(price, axis=1), axis=1, keepdims=True) if self.drift else 0.0
-        point = np.exp(last + growth * np.arange(1, contexts.horizon + 1))
+        point = contexts.last[:, None] * np.exp(growth * np.arange(1, contexts.horizon + 1))
         return Forecast.of_quantiles(np.exp(quantiles), contexts.levels, point)
 
     def card(self) -> Mapping[str, str]:
@@ -157,12 +157,19 @@ class SeasonalNaive:
         path, quantiles = [], []
         for step in _steps(contexts):
             back = -(-step // season) * season  # whole seasons that reach back past the origin
-            repeat = price[:, step - 1 - back + price.shape[1]]
-            path.append(repeat)
+            row = price.shape[1] + step - 1 - back
+            path.append(contexts.target[:, row])
             errors = price[:, back:] - price[:, :-back]
-            quantiles.append(repeat[:, None] + _quantiles(errors, contexts.levels))
+            quantiles.append(price[:, row, None] + _quantiles(errors, contexts.levels))
         stacked = np.exp(np.stack(quantiles, axis=1))
-        return Forecast.of_quantiles(stacked, contexts.levels, np.exp(np.stack(path, axis=1)))
+        return Forecast.of_quantiles(stacked, contexts.levels, np.stack(path, axis=1))
+
+    def card(self) -> Mapping[str, str]:
+        """Facts for the report."""
+        season = f"{self.season} sessions" if self.season else "the dataset's own season"
+        return {
+            "distribution": f"log errors of repeating {season} in the last {self.context} sessions"
+        }
 
 
 def _log_price(contexts: Contexts) -> Array:

@@ -196,7 +196,7 @@ def _one_epoch(
         batch, truth = window_batch(material, part, sizes)
         optimizer.zero_grad(set_to_none=True)
         step_loss = loss(_predicted(model, batch, sizes), truth)
-        step_loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        step_loss.backward()
         norms.append(_gradient_norm(model))
         optimizer.step()
         losses.append(step_loss.detach())
@@ -213,7 +213,8 @@ def _predicted(model: nn.Module, batch: tuple[Tensor, ...], sizes: Sizes) -> Ten
 def _gradient_norm(model: nn.Module) -> Tensor:
     gradients: Any = [p.grad for p in model.parameters() if p.grad is not None]
     norms = torch._foreach_norm(gradients)  # one call for all tensors
-    return torch.linalg.vector_norm(torch.stack(norms))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total
 
 
 def _window_starts(material: Material, sizes: Sizes, stride: int) -> tuple[Tensor, Tensor]:

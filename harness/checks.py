@@ -144,9 +144,9 @@ def decode(path: Path, raw: bytes) -> str:
     try:
         return raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        byte = f"byte 0x{raw[error.start]:02x}"
-        raise DataError(f"{path}: line {line}: {byte} is not UTF-8; save it as UTF-8") from None
+        line, byte = raw.count(b"\n", 0, error.start) + 1, raw[error.start]
+        problem = f"byte 0x{byte:02x} is not UTF-8; save it as UTF-8"
+        raise DataError(f"{path}: line {line}: {problem}") from None
 
 
 def read_text_table(path: Path, text: str, *, delimiter: str = ",") -> Table:
@@ -172,7 +172,7 @@ def _plain_table(path: Path, text: str, delimiter: str) -> Table | None:
     width = commas + 1
     return Table(
         path=path,
-        names=tuple(name.strip() for name in cells[:width]),
+        names=tuple(map(plain_name, cells[:width])),
         cells=tuple(cells[width + index :: width] for index in range(width)),
         places=range(2, len(lines) + 1),
         place="line",
@@ -190,7 +190,9 @@ def _csv_table(path: Path, text: str, delimiter: str) -> Table:
                 places.append(reader.line_num)
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num + 1}: {error}") from None
-    names = tuple(name.strip() for name in rows[0])
+    if not rows:
+        raise DataError(f"{path}: empty file; expected a header and rows")
+    names = tuple(map(plain_name, rows[0]))
     if len(rows) == 1:
         raise DataError(f"{path}: line 1: a header and no rows; columns are {', '.join(names)}")
     for row, line in zip(rows, places, strict=True):
@@ -222,8 +224,7 @@ def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> Table
         raise DataError(f"{path}: not a readable Parquet file: {reason}") from None
     if not data.num_rows and got:
         raise DataError(f"{path}: no rows; columns are {', '.join(names)}")
-    kinds = pa.types
-    tests = (kinds.is_floating, kinds.is_integer, kinds.is_decimal)
+    tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
     typed = {field.name for field in data.schema if any(test(field.type) for test in tests)}
     return Table(
         path=path,
@@ -361,7 +362,8 @@ def check_prices(table: Table, name: str, values: Array) -> None:
     bad = np.flatnonzero(values <= 0)
     if bad.size:
         row = int(bad[0])
-        raise table.fault(row, name, f"{table.column(name)[row]} is not a price; expected above 0")
+        problem = f"{table.column(name)[row].strip()} is not a price; expected above 0"
+        raise table.fault(row, name, problem)
 
 
 def repeats_of(series: Series) -> Repeats:
@@ -377,6 +379,11 @@ def repeats_of(series: Series) -> Repeats:
         longest=len(longest),
         since=str(series.dates[longest[0]]),
     )
+
+
+def plain_name(name: str) -> str:
+    """A column's name without spaces around it and on one line."""
+    return " ".join(name.split())
 
 
 def shown(cell: str) -> str:

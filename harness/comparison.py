@@ -128,18 +128,33 @@ def compare(both: Pair, question: Question) -> Comparison:
     found = ratio_of(above, below, both.overlap, question)
     facts |= _size(filled, question, found, above - point_of(found) * below)
     facts |= _equality(above, level, found, both.overlap, question)
-    block = max(math.ceil(optimal_block(above - point_of(found) * below)), both.overlap)
-    estimates = (
-        by_test("hac", found, question),
-        by_bootstrap(above, below, min(block, len(above)), question),
-        *_by_independent(both, above, below, question),
-    )
-    facts |= {"block": min(block, len(above)), "resamples": RESAMPLES, "estimates": estimates}
+    estimates = _estimates(both, above, below, found, question)
     conclusion, reason = agreed(estimates[0], estimates[1])
-    facts |= {"conclusion": conclusion}
+    facts |= {"estimates": estimates, "conclusion": conclusion, "resamples": RESAMPLES}
+    facts |= {"block": _block(both, above, below)}
     if conclusion == "undecided":
         facts |= _outlook(both, question, facts)
     return _comparison(facts, reason=reason)
+
+
+def _estimates(
+    both: Pair, above: Array, below: Array, found: MeanRatio, question: Question
+) -> tuple[Estimate, ...]:
+    """Both deciding methods, then the non-overlapping origins alone where they are another set."""
+    block = _block(both, above, below)
+    made = [by_test("hac", found, question), by_bootstrap(above, below, block, question)]
+    apart = non_overlapping(both.origin, both.reach)
+    if 2 <= len(apart) < len(both.origin):
+        alone = ratio_of(above[apart], below[apart], 1, question)
+        made.append(by_test("independent", alone, question))
+    return tuple(made)
+
+
+def _block(both: Pair, above: Array, below: Array) -> int:
+    """Bootstrap block: the automatic length, no shorter than the overlap."""
+    mean = float(below.mean())
+    difference = above - (float(above.mean()) / mean if mean else 1.0) * below
+    return min(len(above), max(math.ceil(optimal_block(difference)), both.overlap))
 
 
 def _filled(both: Pair, question: Question) -> Pair:
@@ -253,17 +268,6 @@ def _equality(
         return {}
     test = diebold_mariano(above - level, lag=found.law.lag, horizon=overlap)
     return {"statistic": test.statistic, "p_value": test.p_value} if test else {}
-
-
-def _by_independent(
-    both: Pair, above: Array, below: Array, question: Question
-) -> tuple[Estimate, ...]:
-    """The test on non-overlapping origins alone, where that is another set; shown, not decisive."""
-    apart = non_overlapping(both.origin, both.reach)
-    if len(apart) == len(both.origin) or len(apart) < 2:
-        return ()
-    found = ratio_of(above[apart], below[apart], 1, question)
-    return (by_test("independent", found, question),)
 
 
 def _outlook(both: Pair, question: Question, facts: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ Conclusion = Literal["within", "beyond", "undecided"]
 Method = Literal["hac", "bootstrap", "independent"]
 Scale = Literal["ratio", "root", "share"]
 
-RESAMPLES = 4000
+RESAMPLES = 2000
 """Bootstrap resamples of every comparison."""
 
 
@@ -116,8 +116,12 @@ class Question:
 
 
 def ratio_of(above: Array, below: Array, overlap: int, question: Question) -> MeanRatio:
-    """Estimate a ratio of means; identical sides are a tie, and a coverage that never varies is not exact."""
-    found = meanratio_of(above, below, overlap)
+    """Estimate a ratio of means.
+
+    Identical sides are a tie. A coverage that never varies gets the variance it would have if it
+    were nominal and all steps of a window were hit or missed together: it is not known exactly.
+    """
+    found = mean_ratio(above, below, overlap)
     if np.array_equal(above, below) and question.scale != "share":
         return dataclasses.replace(found, above=1.0, below=1.0, covariance=np.zeros((2, 2)))
     if question.scale == "share" and found.covariance[0, 0] <= 1e-15:

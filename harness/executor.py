@@ -87,6 +87,7 @@ class LocalProcesses:
         self._running: list[_Running] = []
         for name in _THREAD_VARIABLES:
             os.environ[name] = str(threads)  # read when a child loads its numerical libraries
+        os.environ["PYTHONSAFEPATH"] = "1"  # or the server takes ./datasets for Hugging Face's
         methods = multiprocessing.get_all_start_methods()
         self._context = multiprocessing.get_context(
             "forkserver" if "forkserver" in methods else "spawn"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -47,6 +48,8 @@ class RunSettings:
             raise ConfigError("[run] seeds is empty; expected at least one")
         if len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(f"[run] seeds {list(self.seeds)} repeat")
+        if min(self.seeds) < 0:
+            raise ConfigError(f"[run] seeds = {list(self.seeds)}: expected 0 or more")
         for name in ("threads", "batch", "time_limit_s", "memory_limit_mib"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"[run] {name} = {getattr(self, name)}: expected more than 0")
@@ -137,7 +140,7 @@ def parse_experiment(text: str, *, source: str, folder: Path | None) -> Experime
     return Experiment(
         name=Path(source).stem,
         source=source,
-        title=str(found.get("title", Path(source).stem)),
+        title=_title(found.get("title", Path(source).stem), source),
         text=text,
         plans=_plans(found["plan"], _dataset_ids(found["datasets"], source), where=source),
         arms=arms,
@@ -151,6 +154,12 @@ def parse_experiment(text: str, *, source: str, folder: Path | None) -> Experime
         ),
         tables=found,
     )
+
+
+def _title(found: Any, source: str) -> str:
+    if not isinstance(found, str):
+        raise ConfigError(f"{source}: title = {found!r}: expected a text")
+    return found
 
 
 def _dataset_ids(found: Any, source: str) -> list[str]:
@@ -197,6 +206,13 @@ def _arm(found: dict[str, Any], *, where: str, folder: Path | None) -> ArmRef:
             f"{label}: role = '{found['role']}': expected one of {', '.join(get_args(Role))}"
         )
     options = {key: value for key, value in found.items() if key not in ("name", "use", "role")}
+    try:
+        json.dumps(options, allow_nan=False)  # they become part of a digest and of a record
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"{label}: options {options!r}: expected texts, finite numbers, true or false, lists "
+            "and tables; dates in quotes"
+        ) from None
     return ArmRef(
         name=found["name"], use=found["use"], role=found["role"], options=options, folder=folder
     )

@@ -97,7 +97,7 @@ class Forecast:
     @property
     def finite(self) -> npt.NDArray[np.bool_]:
         """Which windows hold no NaN and no infinity, [W]."""
-        fine: npt.NDArray[np.bool_] = np.isfinite(self.point).all(axis=1)
+        fine: npt.NDArray[np.bool_] = np.asarray(np.isfinite(self.point).all(axis=1))
         for values in (self.quantiles, self.samples):
             if values is not None:
                 fine &= np.isfinite(values).all(axis=(1, 2))

@@ -136,7 +136,13 @@ def _cells(
     found: list[GridCell] = []
     for seed in seeds_of(arm, experiment.run.seeds):
         identity = unit_identity(
-            ref, arm, plan=part.plan, data=part.data, seed=seed, threads=experiment.run.threads
+            ref,
+            arm,
+            plan=part.plan,
+            data=part.data,
+            seed=seed,
+            threads=experiment.run.threads,
+            batch=experiment.run.batch,
         )
         found.append(
             GridCell(arm=ref, dataset=dataset, seed=seed, key=digest(identity), identity=identity)

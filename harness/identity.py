@@ -1,8 +1,8 @@
 """What decides a result, as digests: the same digest, the same numbers.
 
 A unit's key covers everything that can change its forecasts (data up to the last origin's steps,
-plan, arm, options, weights, seed, thread count, source of the arm and of the harness's own path
-from data to forecast, library versions) and nothing that cannot (names, folders, worker count).
+plan, arm, options, weights, seed, threads, batch size, source of the arm and of the harness's own
+path from data to forecast, library versions) and nothing that cannot (names, folders, workers).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -48,6 +49,7 @@ def unit_identity(
     data: str,
     seed: int,
     threads: int,
+    batch: int,
 ) -> dict[str, Any]:
     """Everything that can change a unit's forecasts.
 
@@ -68,6 +70,7 @@ def unit_identity(
         "weights": _weights_digest(arm),
         "seed": seed,
         "threads": threads,
+        "batch": batch,
         "libraries": library_versions(),
     }
 
@@ -90,11 +93,17 @@ def machine() -> dict[str, str]:
 
     return {
         "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0),
+        "cores": str(allowed_cores()),
         "memory_gib": str(round(psutil.virtual_memory().total / 2**30)),
         "system": f"{platform.system()} {platform.release()}",
         "gpu": _gpu(),
     }
+
+
+def allowed_cores() -> int:
+    """Cores this process may use; not every system has affinities."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -135,11 +144,20 @@ def _harness_digest() -> str:
     return digest({name: file_digest(folder / name) for name in _FORECAST_PATH})
 
 
-def _tree_digest(roots: Iterable[Path]) -> str:
+@lru_cache(maxsize=8)
+def package_digest(name: str) -> str:
+    """Digest of every file of one of our packages, templates and styles included."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    return _tree_digest(map(Path, spec.submodule_search_locations or ()), pattern="*.*")
+
+
+def _tree_digest(roots: Iterable[Path], *, pattern: str = "*.py") -> str:
     files = {
         str(file.relative_to(root)): file_digest(file)
         for root in roots
-        for file in sorted(root.rglob("*.py"))
+        for file in sorted(root.rglob(pattern))
+        if file.is_file() and "__pycache__" not in file.parts
     }
     return digest(files)
 

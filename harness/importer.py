@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812 - `date` is the name of an argument here
 from datetime import datetime
@@ -20,10 +20,18 @@ from typing import Literal
 import numpy as np
 
 from harness import checks
-from harness.checks import Table, shown
+from harness.checks import Table, plain_name, shown
 from harness.dataset import quirks_of, read_dataset, search_folders
 from harness.errors import DataError
-from harness.manifest import ID, Columns, Manifest, manifest_text, write_whole
+from harness.manifest import (
+    ID,
+    Columns,
+    Manifest,
+    calendar_of,
+    manifest_text,
+    season_of,
+    write_whole,
+)
 from harness.window import Array, Dates, Series
 
 Decimal = Literal[".", ","]
@@ -51,14 +59,13 @@ _SHAPES = {
         "year-name-day": f"{_YEAR}[-/ ]{_WORD}[-/ ]{_DAY}",
     }.items()
 }
+_FORMATS = {"day-month-year": "%d/%m/%Y", "month-day-year": "%m/%d/%Y"}
 _SHORT_YEAR = re.compile(r"[0-9]{1,2}([-/. ])(?:[0-9]{1,2}|[A-Za-z]{3,9})\1[0-9]{2}" + _CLOCK)
 _MIDNIGHT = re.compile(r"[T ]0?0:00(?::00(?:[.,]0+)?)?(?![0-9:.,])")
 _STYLES: tuple[tuple[str, Decimal], ...] = (
     *(("", "."), (",", "."), (" ", "."), ("'", ".")),
     *(("", ","), (".", ","), (" ", ","), ("'", ",")),
 )
-_SEASONS = ((10, 52), (45, 12), (135, 4))  # typical days between sessions, sessions in a year
-_RARE = 0.2  # a weekday with fewer sessions than this share of the busiest is an exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +132,7 @@ def import_file(
         One line naming file, line, column and value, or the file that is in the way.
     """
     _check_free(dataset_id, folder, folders)
-    columns = _columns(path, date, target, past)
+    columns = Columns(date=date, target=target, past=tuple(past))
     table = _read_table(path, columns)
     series, notes = _read_series(table, columns, date_format=date_format, decimal=decimal)
     content = _csv_bytes(series, columns)
@@ -164,8 +171,8 @@ def _read_series(
         target=values[columns.target],
         past=np.array(past).reshape(len(past), len(dates)).T,
         past_names=columns.past,
-        weekmask=_calendar(dates),
-        season=_season(dates),
+        weekmask=calendar_of(dates),
+        season=season_of(dates),
     )
     timed = any(":" in cell and not _MIDNIGHT.search(cell) for cell in table.column(columns.date))
     notes = ("Times of day were dropped.",) if timed else ()
@@ -174,19 +181,11 @@ def _read_series(
 
 def _check_free(dataset_id: str, folder: Path, folders: Sequence[Path]) -> None:
     if not ID.fullmatch(dataset_id):
-        raise DataError(
-            f"id '{dataset_id}': expected letters, digits, '_', '-' and '.', no dot in front"
-        )
+        wanted = "letters, digits, '_', '-' and '.', no dot in front"
+        raise DataError(f"id '{dataset_id}': expected {wanted}")
     for place in (*search_folders(folders), folder):
         if (taken := place / f"{dataset_id}.toml").exists():
             raise DataError(f"{taken}: dataset '{dataset_id}' is there already; take another id")
-
-
-def _columns(path: Path, date: str, target: str, past: Iterable[str]) -> Columns:
-    try:
-        return Columns(date=date, target=target, past=tuple(past))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
 
 
 def _read_table(path: Path, columns: Columns) -> Table:
@@ -208,7 +207,7 @@ def _delimiter(text: str, wanted: Sequence[str]) -> str:
     def merit(delimiter: str) -> tuple[int, int]:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
-            header = [name.strip() for name in next(filter(None, lines))]
+            header = [plain_name(name) for name in next(filter(None, lines), [])]
         except csv.Error:
             return (0, 0)
         return (sum(name in header for name in wanted), len(header))
@@ -255,14 +254,21 @@ def _only_date_reading(table: Table, name: str, readings: list[_Reading]) -> _Re
     fitting = [reading for reading in readings if reading.fits]
     if not fitting:
         raise _no_date_reading(table, name, max(readings, key=lambda reading: reading.hits))
-    for other in fitting[1:]:
-        for row, (one, two) in enumerate(zip(fitting[0].values, other.values, strict=True)):
-            if one != two:
-                cell = shown(table.column(name)[row].strip())
-                text = f"{cell} could be {_long(one)} or {_long(two)}"
-                formats = f"{_pattern(fitting[0].name)} or {_pattern(other.name)}"
-                raise table.fault(row, name, f"{text}; settle it by --date-format, {formats}")
+    for row, other in _differences(fitting):
+        cell = shown(table.column(name)[row].strip())
+        one, two = (_long(reading.values[row]) for reading in (fitting[0], other))
+        formats = " or ".join(_FORMATS[reading.name] for reading in (fitting[0], other))
+        problem = f"{cell} could be {one} or {two}; settle it by --date-format, {formats}"
+        raise table.fault(row, name, problem)
     return fitting[0]
+
+
+def _differences(readings: Sequence[_Reading]) -> Iterator[tuple[int, _Reading]]:
+    """Rows on which another reading says something else than the first."""
+    for other in readings[1:]:
+        for row, (one, two) in enumerate(zip(readings[0].values, other.values, strict=True)):
+            if one != two:
+                yield row, other
 
 
 def _no_date_reading(table: Table, name: str, best: _Reading) -> DataError:
@@ -284,15 +290,11 @@ def _long(day: object) -> str:
     return f"{day.day} {_MONTHS[day.month - 1].capitalize()} {day.year}"
 
 
-def _pattern(shape: str) -> str:
-    return {"day-month-year": "'%d/%m/%Y'", "month-day-year": "'%m/%d/%Y'"}.get(shape, shape)
-
-
 def _with_format(table: Table, name: str, row: int, date_format: str) -> Date:
     cell = table.column(name)[row].strip()
     try:
         return datetime.strptime(cell, date_format).date()
-    except ValueError:
+    except (ValueError, re.error):  # '%d%d' is the latter
         problem = f"{shown(cell)} does not match --date-format '{date_format}'"
         raise table.fault(row, name, problem) from None
 
@@ -351,27 +353,13 @@ def _marks(readings: Sequence[_Reading]) -> set[str]:
 
 
 def _only_number_reading(table: Table, name: str, fitting: Sequence[_Reading]) -> Array:
-    for other in fitting[1:]:
-        for row, (one, two) in enumerate(zip(fitting[0].values, other.values, strict=True)):
-            if one != two:
-                cell = shown(table.column(name)[row].strip())
-                text = f"{cell} could be {one!r} or {two!r}; settle it by --decimal"
-                raise table.fault(row, name, f"{text} '{fitting[0].name}' or '{other.name}'")
+    for row, other in _differences(fitting):
+        cell = shown(table.column(name)[row].strip())
+        readings = f"{fitting[0].values[row]!r} or {other.values[row]!r}"
+        marks = f"'{fitting[0].name}' or '{other.name}'"
+        problem = f"{cell} could be {readings}; settle it by --decimal {marks}"
+        raise table.fault(row, name, problem)
     return np.array(fitting[0].values, dtype=np.float64)
-
-
-def _calendar(dates: Dates) -> str:
-    """Days of the week that regularly have sessions, Monday first."""
-    counts = np.bincount((dates.astype(np.int64) + 3) % 7, minlength=7)  # day 0 was a Thursday
-    return "".join("1" if count >= _RARE * counts.max() else "0" for count in counts.tolist())
-
-
-def _season(dates: Dates) -> int:
-    """Sessions a week for daily data, sessions a year for sparser data."""
-    typical = float(np.median(np.diff(dates).astype(np.int64)))
-    if typical <= 4:
-        return _calendar(dates).count("1")
-    return next((season for days, season in _SEASONS if typical <= days), 1)
 
 
 def _csv_bytes(series: Series, columns: Columns) -> bytes:
@@ -394,7 +382,7 @@ def _store(folder: Path, manifest: Manifest, content: bytes) -> Path:
         if file.exists() and file.read_bytes() != content:
             raise DataError(f"{file}: in the way, and not written by an import; take another id")
         write_whole(file, content)
-        write_whole(path, manifest_text(manifest).encode())
+        write_whole(path, manifest_text(manifest).encode(errors="replace"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{folder}: cannot write dataset '{manifest.id}': {reason}") from None

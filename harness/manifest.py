@@ -35,6 +35,9 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from harness.errors import DataError
 from harness.parsing import read_toml
 
@@ -43,6 +46,10 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """What a dataset may be called: it becomes a file name."""
+
+_SEASONS = ((10, 52), (45, 12), (135, 4))  # typical days between sessions, sessions in a year
+_RARE = 0.2  # a weekday with fewer sessions than this share of the busiest is an exception
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +75,7 @@ class Columns:
     def __post_init__(self) -> None:
         for name in self.names:
             if self.names.count(name) > 1:
-                raise DataError(f"[columns] names '{name}' twice; expected distinct columns")
+                raise DataError(f"[columns] '{name}' has two roles; expected distinct columns")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -157,6 +164,20 @@ def manifest_text(manifest: Manifest) -> str:
     return "\n".join(lines) + "\n"
 
 
+def calendar_of(dates: npt.NDArray[np.datetime64]) -> str:
+    """Days of the week that regularly have sessions, Monday first."""
+    counts = np.bincount((dates.astype(np.int64) + 3) % 7, minlength=7)  # day 0 was a Thursday
+    return "".join("1" if count >= _RARE * counts.max() else "0" for count in counts.tolist())
+
+
+def season_of(dates: npt.NDArray[np.datetime64]) -> int:
+    """Sessions a week for daily data, sessions a year for sparser data."""
+    typical = float(np.median(np.diff(dates).astype(np.int64)))
+    if typical <= 4:
+        return calendar_of(dates).count("1")
+    return next((season for days, season in _SEASONS if typical <= days), 1)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Put a whole file in place, or none, whatever happens meanwhile."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -193,22 +214,21 @@ def _plain(value: object) -> str:
 
 
 def _first_fault(error: ValidationError) -> str:
-    """The first fault as `[table] key ...`, and how many more there are."""
+    """The first fault, unknown keys before what may only be their lack, and how many more."""
     faults = error.errors(include_url=False)
-    fault = faults[0]
-    *tables, key = [str(part) for part in fault["loc"]]
-    place = f"[{tables[0]}] " if tables and tables[0] == "columns" else ""
-    names = Columns if place else Manifest
-    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = ", ".join(sorted(field.name for field in fields(names)))
+    faults.sort(key=lambda fault: fault["type"] not in _UNKNOWN)
+    fault, more = faults[0], len(faults) - 1
+    inner = fault["loc"][0] == "columns" and len(fault["loc"]) > 1
+    place, kind = ("[columns] ", Columns) if inner else ("", Manifest)
+    key = fault["loc"][1 if inner else 0]
+    if fault["type"] in _UNKNOWN:
+        known = ", ".join(sorted(field.name for field in fields(kind)))
         text = f"{place}unknown key '{key}'; known keys are {known}"
     elif fault["type"].startswith("missing"):
         text = f"{place}missing key '{key}'"
     else:
-        key = key if not tables or place else tables[0]
         wanted = fault["msg"].removeprefix("Input should be ")
         text = f"{place}{key} = {fault['input']!r}: expected {wanted}"
-    more = len(faults) - 1
     return f"{text} (and {more} more)" if more else text
 
 

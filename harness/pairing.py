@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.errors import AbharnessError
 from harness.metrics import AGGREGATES
-from harness.scores import Flags, UnitScores, reach_of
+from harness.scores import Flags, UnitScores, in_time_order, reach_of
 from harness.window import Array, Dates, Rows
 
 
@@ -65,19 +65,19 @@ def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: 
     """
     if not candidate or not legacy:
         raise PairingError("one side has no scores: nothing to compare")
-    units = [*sorted(candidate, key=_seed), *sorted(legacy, key=_seed)]
+    sides = (*sorted(candidate, key=_seed), *sorted(legacy, key=_seed))
+    units = [in_time_order(unit) for unit in sides]
     first = units[0]
-    order = np.argsort(first.origin, kind="stable")
     for unit in units:
         _same_plan(first, unit)
     losses = np.stack([_losses(unit, metric) for unit in units])
-    fine = np.stack([unit.ok[np.argsort(unit.origin, kind="stable")] for unit in units])
+    fine = np.stack([unit.ok for unit in units])
     split = len(candidate)
     return Pair(
         candidate=losses[:split],
         legacy=losses[split:],
-        origin=first.origin[order],
-        origin_date=first.origin_date[order],
+        origin=first.origin,
+        origin_date=first.origin_date,
         reach=reach_of(first),
         names=(first.arm, units[-1].arm, first.dataset),
         candidate_ok=fine[:split],
@@ -95,12 +95,11 @@ def _same_plan(first: UnitScores, other: UnitScores) -> None:
     if first.dataset != other.dataset:
         raise PairingError(f"{sides} were scored on {first.dataset} and {other.dataset}")
     where = f"on {first.dataset}: {sides}"
-    ours, theirs = (np.argsort(unit.origin, kind="stable") for unit in (first, other))
     if len(np.unique(other.origin)) < len(other.origin):
         raise PairingError(f"{where}: {other.arm} holds the same origin twice")
-    if not np.array_equal(first.origin[ours], other.origin[theirs]):
+    if not np.array_equal(first.origin, other.origin):
         raise PairingError(f"{where} were judged at different origins")
-    if not np.array_equal(first.origin_date[ours], other.origin_date[theirs]):
+    if not np.array_equal(first.origin_date, other.origin_date):
         raise PairingError(f"{where} have different dates at the same origins")
     if not np.array_equal(first.step, other.step):
         raise PairingError(f"{where} were judged at different steps")
@@ -109,7 +108,7 @@ def _same_plan(first: UnitScores, other: UnitScores) -> None:
 
 
 def _losses(unit: UnitScores, metric: str) -> Array:
-    """Loss per origin [W], in time order: scaled, then the mean over the horizon."""
+    """Loss per origin [W]: scaled, then the mean over the horizon."""
     what = AGGREGATES[metric]
     if what.of not in unit.values:
         raise PairingError(
@@ -119,5 +118,5 @@ def _losses(unit: UnitScores, metric: str) -> Array:
     if what.scaled:
         last = np.where(unit.last != 0, np.abs(unit.last), np.nan)
         cells = cells / (last**2 if what.rooted else last)[:, None]
-    losses: Array = cells.mean(axis=1)[np.argsort(unit.origin, kind="stable")]
+    losses: Array = cells.mean(axis=1)
     return losses

@@ -11,6 +11,7 @@ from harness.dataset import Dataset, load
 from harness.executor import Executor, Finished, LocalProcesses, Task
 from harness.experiment import Experiment
 from harness.grid import Grid, GridCell, declare, select
+from harness.identity import allowed_cores
 from harness.records import write_unit
 from harness.store import Store, write_record
 from harness.unit import Outcome
@@ -176,6 +177,4 @@ def _preload(cells: Sequence[GridCell]) -> list[str]:
 
 def default_workers(threads: int) -> int:
     """Units that fit on this machine's allowed cores."""
-    import psutil
-
-    return max(1, len(psutil.Process().cpu_affinity() or [0]) // threads)
+    return max(1, allowed_cores() // threads)

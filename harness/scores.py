@@ -5,6 +5,7 @@ Shapes: W windows, H steps, Q levels, S seeds.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -298,6 +299,23 @@ def _quantiles_of_samples(samples: Array) -> tuple[Array, int]:
     share = (inside - left)[:, None, None]
     by_rank = np.moveaxis(samples, 1, 0)
     return by_rank[left] * (1 - share) + by_rank[left + 1] * share, int(np.sum(rank != inside))
+
+
+def in_time_order(unit: UnitScores) -> UnitScores:
+    """Sort a unit's rows by origin, so that the order they came in decides nothing."""
+    order = np.argsort(unit.origin, kind="stable")
+    if bool(np.all(order[1:] > order[:-1])):
+        return unit
+    return dataclasses.replace(
+        unit,
+        origin=unit.origin[order],
+        origin_date=unit.origin_date[order],
+        last=unit.last[order],
+        naive_scale=unit.naive_scale[order],
+        ok=unit.ok[order],
+        reason=tuple(unit.reason[index] for index in order.tolist()),
+        values={name: cells[order] for name, cells in unit.values.items()},
+    )
 
 
 def reach_of(unit: UnitScores) -> int:

@@ -19,6 +19,7 @@ from harness.store import Store
 
 SCHEMA = 1
 _SCORING_PATH = ("metrics.py", "scores.py", "forecast.py", "scoring.py")
+_UNIT_ROWS = ("attempts", "forecasts")
 _ROW_COLUMNS = ("window", "origin", "origin_date", "step", "last", "naive_scale", "reason")
 
 
@@ -37,11 +38,14 @@ def score_grid(grid: Grid, store: Store) -> list[UnitScores]:
 
 def score_cell(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
     """Score a cell, or read its scores when the same forecasts were scored the same way before."""
-    file = store.score_file(digest([cell.key, truth.digest, scoring_digest()]))
+    folder = store.unit_folder(cell.key)
+    file = store.score_file(
+        digest([cell.key, _content_digest(folder), truth.digest, scoring_digest()])
+    )
     if not file.is_file():
-        unit = read_unit(store.unit_folder(cell.key))
+        unit = read_unit(folder)
         if not np.array_equal(unit.origin, truth.origin):
-            raise StoreError(f"{store.unit_folder(cell.key)}: holds other origins than {cell} asks")
+            raise StoreError(f"{folder}: holds other origins than {cell} asks")
         scores = score(
             truth,
             unit.forecast,
@@ -111,6 +115,14 @@ def read_scores(file: Path, *, arm: str, role: Role, dataset: str, seed: int) ->
         extrapolated=facts["extrapolated"],
         residual_distribution=facts["residual_distribution"],
     )
+
+
+def _content_digest(folder: Path) -> str:
+    """Digest of a unit's rows: a unit that is run again keeps its key, not always its rows."""
+    try:
+        return digest([file_digest(folder / f"{name}.parquet") for name in _UNIT_ROWS])
+    except OSError as problem:
+        raise StoreError(f"{problem.filename}: cannot be read: {problem.strerror}") from None
 
 
 @lru_cache(maxsize=1)

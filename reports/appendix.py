@@ -15,8 +15,14 @@ from reports.wording import Term
 _METHODS = {
     "hac": "HAC t",
     "bootstrap": "block bootstrap",
-    "independent": "non-overlapping origins",
+    "independent": "independent",
 }
+
+_TEST_HEADS = (
+    *("Criterion", "candidate", "legacy", "DM statistic", "p (equal)", "origins"),
+    *("not overlapping", "effective", "HAC lag", "block", "resamples", "range over seeds"),
+    "failed",
+)
 
 GLOSSARY = (
     Term(
@@ -81,15 +87,26 @@ GLOSSARY = (
 
 def criteria(page: PageInput) -> Table:
     """Every number of every criterion, a row per method."""
-    heads = ("Criterion", "limit", "method", "n", "effect", "one-sided bounds",
-             "two-sided interval", "p within", "p beyond", "concludes")
+    heads = (
+        "Criterion",
+        "limit",
+        "method",
+        "n",
+        "effect",
+        "one-sided bounds",
+        "two-sided interval",
+        "p within",
+        "p beyond",
+        "concludes",
+    )
     rows = [row for finding in page.verdict.findings for row in _estimate_rows(finding)]
     return Table(
         caption="All criteria by every method",
         columns=columns(*heads, words=("limit", "method", "concludes")),
         rows=tuple(rows),
         note="A small 'p within' shows that the candidate keeps its limit, a small 'p beyond' "
-        "that it breaks it. The decision rests on the one-sided bounds.",
+        "that it breaks it. The decision rests on the one-sided bounds. Independent: HAC t on the "
+        "origins that do not overlap, shown and not decisive.",
     )
 
 
@@ -102,8 +119,15 @@ def _estimate_rows(finding: Finding) -> Iterator[tuple[Cell, ...]]:
     if not estimates:
         found = "" if finding.value is None else wording.number(finding.value)
         blank = tuple(text("") for _ in range(4))
-        yield (name, limit, text("count" if finding.role == "limit" else "none"), text(""),
-               text(found), *blank, text(wording.FINDING_WORDS[finding.outcome]))
+        yield (
+            name,
+            limit,
+            text("count" if finding.role == "limit" else "none"),
+            text(""),
+            text(found),
+            *blank,
+            text(wording.finding_word(finding)),
+        )
     for estimate in estimates:
         yield (name, limit, *_estimate_cells(finding.metric, estimate))
 
@@ -113,20 +137,12 @@ def _estimate_cells(metric: str, estimate: Estimate) -> tuple[Cell, ...]:
         text(_METHODS.get(estimate.method, estimate.method)),
         text(f"{estimate.n:,}"),
         text(wording.effect(metric, estimate.effect)),
-        text(_ends(metric, estimate.lower, estimate.upper)),
-        text(_ends(metric, estimate.low, estimate.high)),
+        text(wording.effects(metric, estimate.lower, estimate.upper)),
+        text(wording.effects(metric, estimate.low, estimate.high)),
         text(_p(estimate.p_within)),
         text(_p(estimate.p_beyond)),
         text(estimate.conclusion),
     )
-
-
-def _ends(metric: str, low: float | None, high: float | None) -> str:
-    if low is None and high is None:
-        return wording.NONE
-    left = "open" if low is None else wording.effect(metric, low)
-    right = "open" if high is None else wording.effect(metric, high)
-    return f"{left} to {right}"
 
 
 def _p(value: float | None) -> str:
@@ -142,9 +158,7 @@ def tests(page: PageInput) -> Table | None:
         return None
     return Table(
         caption="What the comparisons are made of",
-        columns=columns("Criterion", "candidate", "legacy", "DM statistic", "p (equal)",
-                        "origins", "not overlapping", "effective", "HAC lag", "block",
-                        "resamples", "range over seeds", "failed"),
+        columns=columns(*_TEST_HEADS),
         rows=tuple(
             _test_row(finding, finding.comparison) for finding in compared if finding.comparison
         ),
@@ -170,7 +184,7 @@ def _test_row(finding: Finding, found: Comparison) -> tuple[Cell, ...]:
         text(f"{found.lag:,}"),
         text(f"{found.block:,}"),
         text(f"{found.resamples:,}"),
-        text(_ends(metric, found.seed_low, found.seed_high)),
+        text(wording.effects(metric, found.seed_low, found.seed_high)),
         text(f"{found.candidate_failed:,} / {found.legacy_failed:,}"),
     )
 
@@ -195,8 +209,9 @@ def standings(page: PageInput) -> Table | None:
     )
     return Table(
         caption=f"Both sides against {against}",
-        columns=columns("Arm", "Dataset", "Metric", "value", against, "skill",
-                        words=("Dataset", "Metric")),
+        columns=columns(
+            "Arm", "Dataset", "Metric", "value", against, "skill", words=("Dataset", "Metric")
+        ),
         rows=rows,
     )
 
@@ -209,7 +224,7 @@ def pairs(caption: str, found: Mapping[str, object], *, code: bool = False) -> T
         caption=caption,
         columns=(Column(title="Name", numeric=False), Column(title="Value", numeric=False)),
         rows=tuple(
-            (text(str(name)), Cell(text=wording.printable(value), code=code))
+            (text(str(name)), Cell(text=wording.plain(value), code=code))
             for name, value in found.items()
         ),
     )
@@ -218,7 +233,7 @@ def pairs(caption: str, found: Mapping[str, object], *, code: bool = False) -> T
 def arm_facts(arm: ArmFacts) -> dict[str, str]:
     """Flatten an arm's facts for a definition list."""
     found = {"use": arm.use, "role": arm.role}
-    options = ", ".join(f"{name} = {value!r}" for name, value in arm.options.items())
+    options = ", ".join(f"{name} = {wording.plain(value)}" for name, value in arm.options.items())
     found["options"] = options or "none"
     if arm.residual_distribution:
         found["distribution"] = "added by the harness from residuals on the validation span"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.window import Array
 from reports.inputs import ArmFacts, PageInput
-from reports.svg import FONT, HEIGHT, INKS, Ink, new_figure, to_svg
+from reports.svg import FONT, INKS, Ink, new_figure, to_svg
 from reports.windows import FAN_LEVELS, Fan, Span
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _BANDS = ((0, 6, 0.14), (1, 5, 0.2), (2, 4, 0.3))
 _DASHES = ((0, (1, 0)), (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _LABEL_ROOM = 122
+_LEADER = {"arrowstyle": "-", "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 3}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -74,26 +75,31 @@ def fan_chart(
     fan: Fan, span: Span, *, ink: Ink, limits: tuple[float, float], unit: str, name: str, alt: str
 ) -> str:
     """Draw one arm's forecast of one window over real dates, with what was seen and what came."""
-    figure, axes = new_figure(left=58, right=8)
+    figure, axes = new_figure(left=58, right=8, top=20)
     dates = span.dates.astype(float)
-    if fan.quantiles is not None:
-        for low, high, alpha in _BANDS:
-            axes.fill_between(
-                dates, fan.quantiles[:, low], fan.quantiles[:, high],
-                color=INKS[ink], alpha=alpha, linewidth=0,
-            )
+    _bands(axes, fan, dates, ink)
     middle = fan.point if fan.quantiles is None else fan.quantiles[:, 3]
     axes.plot(dates, middle, color=INKS[ink], linewidth=2)
     axes.plot(span.seen_dates.astype(float), span.seen, color=INKS["muted"], linewidth=1.2)
-    axes.plot(
-        dates, span.truth, color=INKS["ink"], linewidth=1.2, marker="o", markersize=2.6
+    axes.plot(dates, span.truth, color=INKS["ink"], linewidth=1.2, marker="o", markersize=2.6)
+    axes.axvline(
+        float(span.seen_dates[-1].astype(float)),
+        color=INKS["muted"],
+        linewidth=0.8,
+        linestyle=(0, (2, 2)),
     )
-    axes.axvline(float(span.seen_dates[-1].astype(float)), color=INKS["muted"], linewidth=0.8,
-                 linestyle=(0, (2, 2)))
     axes.set_ylim(*limits)
     _date_axis(axes, span)
     _value_axis(axes, unit)
     return to_svg(figure, name=name, alt=alt)
+
+
+def _bands(axes: Axes, fan: Fan, dates: Array, ink: Ink) -> None:
+    if fan.quantiles is None:
+        return
+    for low, high, alpha in _BANDS:
+        ends = fan.quantiles[:, low], fan.quantiles[:, high]
+        axes.fill_between(dates, *ends, color=INKS[ink], alpha=alpha, linewidth=0)
 
 
 def fan_limits(fans: Sequence[Fan], span: Span) -> tuple[float, float]:
@@ -113,7 +119,7 @@ def fan_limits(fans: Sequence[Fan], span: Span) -> tuple[float, float]:
 def _date_axis(axes: Axes, span: Span) -> None:
     """Mark month starts, the year under the first and each January."""
     first, last = span.seen_dates[0], span.dates[-1]
-    axes.set_xlim(first.astype(float), last.astype(float))
+    axes.set_xlim(first.astype(float), last.astype(float) + 1)
     months = np.arange(first.astype("datetime64[M]") + 1, last.astype("datetime64[M]") + 1)
     keep = months[:: max(1, math.ceil(len(months) / 5))]
     labels = []
@@ -133,13 +139,26 @@ def _value_axis(axes: Axes, unit: str) -> None:
         FuncFormatter(lambda value, _: f"{value:,.{digits}f}".replace("-", "\u2212"))
     )
     axes.annotate(
-        unit, (0, 1), xytext=(-4, 4), xycoords="axes fraction", textcoords="offset points",
-        ha="left", va="bottom", color=INKS["muted"], fontsize=FONT,
+        unit,
+        (0, 1),
+        xytext=(-4, 7),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="left",
+        va="bottom",
+        color=INKS["muted"],
+        fontsize=FONT,
     ) if unit else None
 
 
 def line_chart(
-    lines: Sequence[Line], *, x_label: str, unit: str, name: str, alt: str, level: float | None = None
+    lines: Sequence[Line],
+    *,
+    x_label: str,
+    unit: str,
+    name: str,
+    alt: str,
+    level: float | None = None,
 ) -> str:
     """Draw labelled lines; `level` draws a line to compare with. NaN leaves a gap."""
     figure, axes = new_figure(right=_LABEL_ROOM, top=20)
@@ -148,7 +167,10 @@ def line_chart(
         axes.axhline(level, color=INKS["muted"], linewidth=0.8)
     for line in lines:
         axes.plot(
-            line.x, line.y, color=INKS[line.stroke.ink], linewidth=line.stroke.width,
+            line.x,
+            line.y,
+            color=INKS[line.stroke.ink],
+            linewidth=line.stroke.width,
             linestyle=_DASHES[line.stroke.dash],
         )
     _integer_axis(axes, x_label)
@@ -180,17 +202,25 @@ def coverage_chart(
     for place, (low, high) in enumerate(bands.values()):
         axes.fill_between([place - 0.3, place + 0.3], low, high, color=INKS["line"], linewidth=0)
     axes.axhline(0, color=INKS["ink"], linewidth=0.8)
+    ends: list[Line] = []
     for place, line in enumerate(lines):
         shift = 0.4 * ((place + 0.5) / len(lines) - 0.5)
+        moved = replace(line, x=line.x + shift)
+        ends.append(moved)
         axes.plot(
-            line.x + shift, line.y, color=INKS[line.stroke.ink], linewidth=0.7 * line.stroke.width,
-            linestyle=_DASHES[line.stroke.dash], marker=line.stroke.marker, markersize=4.5,
+            moved.x,
+            line.y,
+            color=INKS[line.stroke.ink],
+            linewidth=0.7 * line.stroke.width,
+            linestyle=_DASHES[line.stroke.dash],
+            marker=line.stroke.marker,
+            markersize=4.5,
         )
     axes.set_xlim(-0.4, len(bands) - 0.5)
     axes.set_xticks(range(len(bands)), [f"{100 * level:.0f} %" for level in bands])
     axes.set_xlabel("nominal coverage", labelpad=2)
     _value_axis(axes, "points above nominal")
-    _direct_labels(axes, lines)
+    _direct_labels(axes, ends)
     return to_svg(figure, name=name, alt=alt)
 
 
@@ -206,15 +236,25 @@ def _direct_labels(axes: Axes, lines: Sequence[Line]) -> None:
     low, high = axes.transAxes.transform([(0, 0), (1, 1)])[:, 1]
     placed = _apart(heights, gap=FONT + 2.0, low=float(low), high=float(high))
     for (line, end), height in zip(known, placed, strict=True):
-        at = axes.transData.transform(end)
-        right = axes.transAxes.transform((1, 0))[0]
-        axes.annotate(
-            _short(line.label), end, xytext=(right - at[0] + 8, height - at[1]),
-            textcoords="offset points", va="center", ha="left", color=INKS[line.stroke.ink],
-            annotation_clip=False, fontsize=FONT,
-            arrowprops={"arrowstyle": "-", "color": INKS[line.stroke.ink], "linewidth": 0.6,
-                        "shrinkA": 1, "shrinkB": 3},
-        )
+        _label(axes, line, end, height)
+
+
+def _label(axes: Axes, line: Line, end: tuple[float, float], height: float) -> None:
+    """Write a line's name beside the plot at a height in pixels, with a leader to its end."""
+    at = axes.transData.transform(end)
+    right = axes.transAxes.transform((1, 0))[0]
+    colour = INKS[line.stroke.ink]
+    axes.annotate(
+        _short(line.label),
+        end,
+        xytext=(right - at[0] + 16, height - at[1]),
+        textcoords="offset points",
+        va="center",
+        ha="left",
+        color=colour,
+        annotation_clip=False,
+        arrowprops={**_LEADER, "color": colour},
+    )
 
 
 def _last(line: Line) -> tuple[float, float] | None:
@@ -223,16 +263,22 @@ def _last(line: Line) -> tuple[float, float] | None:
 
 
 def _apart(heights: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
-    """Move sorted heights so that neighbours are at least `gap` apart, near where they were."""
-    placed = list(heights)
-    for place in range(1, len(placed)):
-        placed[place] = max(placed[place], placed[place - 1] + gap)
-    over = max(0.0, placed[-1] - high)
-    placed[-1] -= over
-    for place in range(len(placed) - 2, -1, -1):
-        placed[place] = min(placed[place], placed[place + 1] - gap)
-    under = max(0.0, low - placed[0] - (HEIGHT - high))
-    return [height + under for height in placed]
+    """Move sorted heights as little as possible so that neighbours are at least `gap` apart.
+
+    Groups that would touch are spread around their mean; then all are kept between `low` and
+    `high`, as far as they have room there.
+    """
+    groups: list[list[float]] = []  # of heights less the gaps below them: these must not decrease
+    for place, height in enumerate(heights):
+        groups.append([height - gap * place])
+        while len(groups) > 1 and np.mean(groups[-2]) > np.mean(groups[-1]):
+            last = groups.pop()
+            groups[-1] += last
+    level = [float(np.mean(group)) for group in groups for _ in group]
+    placed = [height + gap * place for place, height in enumerate(level)]
+    down = max(0.0, placed[-1] - high)
+    up = max(0.0, low - (placed[0] - down))
+    return [height - down + up for height in placed]
 
 
 def _short(label: str, size: int = 17) -> str:
@@ -240,7 +286,11 @@ def _short(label: str, size: int = 17) -> str:
 
 
 def training_chart(
-    curves: Sequence[Mapping[str, Array]], labels: Sequence[str], *, stroke: Stroke, name: str,
+    curves: Sequence[Mapping[str, Array]],
+    labels: Sequence[str],
+    *,
+    stroke: Stroke,
+    name: str,
     alt: str,
 ) -> str:
     """Draw training (thin, dotted) and validation loss (solid) of one arm, one pair per fit."""
@@ -249,8 +299,9 @@ def training_chart(
     lines = []
     for label, curve in zip(labels, curves, strict=True):
         line = Line(label=label, x=curve["epoch"], y=curve["validation_loss"], stroke=stroke)
-        axes.plot(line.x, curve["train_loss"], color=INKS[stroke.ink], linewidth=1,
-                  linestyle=_DASHES[2])
+        axes.plot(
+            line.x, curve["train_loss"], color=INKS[stroke.ink], linewidth=1, linestyle=_DASHES[2]
+        )
         axes.plot(line.x, line.y, color=INKS[stroke.ink], linewidth=1.4)
         _mark_best(axes, line)
         lines.append(line)

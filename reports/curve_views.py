@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from reports.tables import Chart, Table, columns, text
 
 
 def curve_views(page: PageInput, dataset: str, *, name: str) -> tuple[Chart, ...]:
+    """Draw a dataset's losses over steps and its coverage, where there are values."""
     steps = _steps(page, dataset, "crps")
     found = [_coverage(page, dataset, name=f"{name}-coverage")]
     if steps:
@@ -48,7 +50,10 @@ def _by_step(page: PageInput, dataset: str, lines: Sequence[Line], *, name: str)
         title="CRPS by step",
         caption="Mean over windows and seeds. Lower is better.",
         svg=line_chart(
-            lines, x_label="sessions ahead", unit=facts.unit if facts else "", name=name,
+            lines,
+            x_label="sessions ahead",
+            unit=facts.unit if facts else "",
+            name=name,
             alt=f"CRPS on {dataset} by step. " + _ends(lines),
         ),
         table=_line_table(f"CRPS on {dataset} by step", "step", lines),
@@ -70,16 +75,16 @@ def _against_reference(
     if base is None:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = [
-            Line(label=line.label, x=line.x, stroke=line.stroke,
-                 y=np.where(base.y > 0, line.y / base.y, np.nan))
-            for line in lines
-        ]
+        ratios = [replace(line, y=np.where(base.y > 0, line.y / base.y, np.nan)) for line in lines]
     return Chart(
         title=f"CRPS by step against {base.label}",
         caption=f"Divided by that of {base.label}: below 1 is better than it.",
         svg=line_chart(
-            ratios, x_label="sessions ahead", unit="ratio", level=1.0, name=name,
+            ratios,
+            x_label="sessions ahead",
+            unit="ratio",
+            level=1.0,
+            name=name,
             alt=f"CRPS on {dataset} divided by that of {base.label}. " + _ends(ratios),
         ),
         table=_line_table(f"CRPS on {dataset} over that of {base.label}", "step", ratios),
@@ -91,8 +96,9 @@ def _line_table(caption: str, first: str, lines: Sequence[Line]) -> Table:
         (text(f"{x:g}"), *(text(wording.number(float(line.y[place]))) for line in lines))
         for place, x in enumerate(lines[0].x.tolist())
     )
-    return Table(caption=caption, columns=columns(first, *(line.label for line in lines)),
-                 rows=rows)
+    return Table(
+        caption=caption, columns=columns(first, *(line.label for line in lines)), rows=rows
+    )
 
 
 def _coverage(page: PageInput, dataset: str, *, name: str) -> Chart | None:
@@ -123,8 +129,9 @@ def _coverage_line(page: PageInput, arm: ArmFacts, dataset: str) -> Line | None:
     y = np.array(values)
     if not np.isfinite(y).any():
         return None
-    return Line(label=arm.name, x=np.arange(len(y), dtype=float), y=y,
-                stroke=strokes(page)[arm.name])
+    return Line(
+        label=arm.name, x=np.arange(len(y), dtype=float), y=y, stroke=strokes(page)[arm.name]
+    )
 
 
 def _coverage_alt(lines: Sequence[Line], dataset: str) -> str:
@@ -160,8 +167,11 @@ def _coverage_table(
 def chance_range(level: float, count: int) -> tuple[float, float]:
     """Central 95 % range of the share of hits among `count` independent points."""
     logs = [
-        math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
-        + hits * math.log(level) + (count - hits) * math.log1p(-level)
+        math.lgamma(count + 1)
+        - math.lgamma(hits + 1)
+        - math.lgamma(count - hits + 1)
+        + hits * math.log(level)
+        + (count - hits) * math.log1p(-level)
         for hits in range(count + 1)
     ]
     total = np.cumsum(np.exp(logs))

@@ -35,32 +35,32 @@ def dataset_view(page: PageInput, dataset: str, *, place: int) -> DatasetView:
     """Build a dataset's part; `place` makes its ids."""
     name = f"d{place}"
     facts = page.datasets.get(dataset)
-    tables = (metric_tables.accuracy(page, dataset), metric_tables.intervals(page, dataset),
-              metric_tables.independent(page, dataset))
-    windows, notes = (
-        window_views(page, facts, name=name) if facts else ((), _no_series(dataset))
+    tables = (
+        metric_tables.accuracy(page, dataset),
+        metric_tables.intervals(page, dataset),
+        metric_tables.independent(page, dataset),
     )
+    windows, notes = window_views(page, facts, name=name) if facts else ((), _no_series(dataset))
     training, untrained = training_views(page, dataset, name=name)
-    further = metric_tables.others(page, dataset)
     return DatasetView(
         id=dataset,
         anchor=name,
         title=facts.title if facts else dataset,
         plan=_plan(facts) if facts else "",
-        tables=tuple(table for table in tables if table is not None),
-        further=() if further is None else (further,),
+        tables=_there(*tables),
+        further=_there(metric_tables.others(page, dataset)),
         windows=windows,
         lost=lost_most(page, facts),
         charts=curve_views(page, dataset, name=name),
         training=training,
-        costs=tuple(
-            table
-            for table in (costs.speed(page, dataset), costs.memory(page, dataset))
-            if table is not None
-        ),
+        costs=_there(costs.speed(page, dataset), costs.memory(page, dataset)),
         notes=notes,
         untrained=untrained,
     )
+
+
+def _there(*tables: Table | None) -> tuple[Table, ...]:
+    return tuple(table for table in tables if table is not None)
 
 
 def _no_series(dataset: str) -> tuple[str, ...]:

@@ -25,11 +25,14 @@ class WindowView:
 def window_views(
     page: PageInput, facts: DatasetFacts, *, name: str
 ) -> tuple[tuple[WindowView, ...], tuple[str, ...]]:
+    """Draw the chosen windows; the second answer says what could not be drawn."""
     chosen = picks(page, facts.id)
     if not chosen:
         return (), (
-            f"No window of {page.verdict.candidate} on {facts.id} has a score, so there is no "
-            "worst, median or best one to draw.",
+            (
+                f"No window of {page.verdict.candidate} on {facts.id} has a score, so there is "
+                "no worst, median or best one to draw."
+            ),
         )
     views, notes = [], []
     for pick in chosen:
@@ -56,8 +59,9 @@ def _window(
     missing = f" {wording.listing(absent)} has no forecast here." if absent else ""
     legacy = wording.percent(pick.legacy_loss, digits=2)
     return WindowView(
-        heading=f"{pick.word} window: {around.dates[0]} to {around.dates[-1]}",
-        sentence=f"CRPS as a share of the last value seen: {page.verdict.candidate} "
+        heading=f"{pick.word} window",
+        sentence=f"{around.dates[0]} to {around.dates[-1]}. CRPS as a share of the last value "
+        f"seen: {page.verdict.candidate} "
         f"{wording.percent(pick.candidate_loss, digits=2)}, {page.verdict.legacy} {legacy}."
         + missing,
         charts=charts,
@@ -66,7 +70,12 @@ def _window(
 
 
 def _fan(
-    page: PageInput, facts: DatasetFacts, shown: Fan, fans: Sequence[Fan], around: Span, *,
+    page: PageInput,
+    facts: DatasetFacts,
+    shown: Fan,
+    fans: Sequence[Fan],
+    around: Span,
+    *,
     name: str,
 ) -> Chart:
     side = "candidate" if shown.arm == page.verdict.candidate else "legacy"
@@ -80,8 +89,13 @@ def _fan(
         title=shown.arm,
         caption=f"{side}, seed {shown.seed}; {form}",
         svg=fan_chart(
-            shown, around, ink=strokes(page)[shown.arm].ink if shown.arm in strokes(page) else
-            "reference", limits=fan_limits(fans, around), unit=facts.unit, name=name, alt=alt,
+            shown,
+            around,
+            ink=strokes(page)[shown.arm].ink if shown.arm in strokes(page) else "reference",
+            limits=fan_limits(fans, around),
+            unit=facts.unit,
+            name=name,
+            alt=alt,
         ),
     )
 
@@ -126,12 +140,16 @@ def lost_most(page: PageInput, facts: DatasetFacts | None) -> Table | None:
     for pick in largest_losses(page, facts.id):
         around = span(facts, pick.origin)
         assert pick.legacy_loss is not None
-        rows.append((
-            text(f"{around.dates[0]} to {around.dates[-1]}" if around else f"row {pick.origin}"),
-            text(wording.percent(pick.candidate_loss, digits=2)),
-            text(wording.percent(pick.legacy_loss, digits=2)),
-            text(wording.points(pick.candidate_loss - pick.legacy_loss)),
-        ))
+        rows.append(
+            (
+                text(
+                    f"{around.dates[0]} to {around.dates[-1]}" if around else f"row {pick.origin}"
+                ),
+                text(wording.percent(pick.candidate_loss, digits=2)),
+                text(wording.percent(pick.legacy_loss, digits=2)),
+                text(wording.points(pick.candidate_loss - pick.legacy_loss, digits=2)),
+            )
+        )
     if not rows:
         return None
     return Table(

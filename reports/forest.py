@@ -13,7 +13,7 @@ from harness.findings import Finding, Outcome
 from harness.verdict import Verdict
 from reports import wording
 
-_REACH = 4.0
+_REACH = 3.0
 _FALLBACK = 0.05
 
 
@@ -66,7 +66,7 @@ class Tick:
 
     at: float
     label: str
-    anchor: str
+    word: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +146,11 @@ def _estimates(comparison: Comparison | None) -> list[Estimate]:
 
 
 def _tick(value: int, axis: _Axis) -> Tick:
-    named = {0: "0 equal", 1: "1 limit"}
-    at = axis.at(float(value))
-    anchor = "start" if at < 4 else "end" if at > 96 else "middle"
-    return Tick(at=at, label=named.get(value, str(value).replace("-", "\u2212")), anchor=anchor)
+    return Tick(
+        at=axis.at(float(value)),
+        label=str(value).replace("-", "\u2212"),
+        word={0: "equal", 1: "limit"}.get(value, ""),
+    )
 
 
 def _row(finding: Finding, unit: float, axis: _Axis) -> ForestRow:
@@ -166,7 +167,7 @@ def _row(finding: Finding, unit: float, axis: _Axis) -> ForestRow:
         interval=_interval(finding.metric, hac),
         limit=limit_text(finding),
         outcome=finding.outcome,
-        word=wording.FINDING_WORDS[finding.outcome],
+        word=wording.finding_word(finding),
         sentence=finding.sentence,
         dot=None if ratio is None or not axis.low <= ratio <= axis.high else axis.at(ratio),
         hac=_bar(hac, unit, axis),
@@ -202,17 +203,14 @@ def _effect(finding: Finding) -> str:
 def _interval(metric: str, estimate: Estimate | None) -> str:
     if estimate is None or (estimate.lower is None and estimate.upper is None):
         return ""
-    low, high = (wording.effect(metric, end) for end in (estimate.lower, estimate.upper))
-    return wording.between(low, high)
+    return wording.effects(metric, estimate.lower, estimate.upper)
 
 
 def limit_text(finding: Finding) -> str:
     """Write the number a rule compares with."""
     if finding.role == "limit":
-        return f"at most {finding.bound:,.0f}"
+        return f"≤ {finding.bound:,.0f}"
     if finding.metric.startswith("coverage"):
-        return f"within {wording.points(abs(finding.bound)).removeprefix('+')}"
-    word = "at least" if finding.role == "success" else "at most"
-    if finding.role == "success":
-        return f"{word} {wording.percent(abs(finding.bound))} better"
-    return f"{word} {wording.percent(abs(finding.bound))} worse"
+        return f"± {wording.points(abs(finding.bound)).removeprefix('+')}"
+    sign = -1 if finding.role == "success" else 1
+    return f"≤ {wording.percent(sign * abs(finding.bound), signed=True)}"

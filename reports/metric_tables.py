@@ -55,9 +55,9 @@ def intervals(page: PageInput, dataset: str) -> Table:
 def independent(page: PageInput, dataset: str) -> Table | None:
     """The losses on the non-overlapping origins; None where no origins overlap."""
     facts = page.datasets.get(dataset)
-    if facts is None or facts.overlap <= 1:
-        return None
     count = independent_origins(page, dataset)
+    if facts is None or count >= facts.origins:
+        return None
     unit = _unit(page, dataset)
     names = (*_losses(), *(f"coverage_{at}" for at in wording.COVERAGES))
     heads = [Column(title="Arm", note="role", numeric=False)]
@@ -114,7 +114,7 @@ def _losses() -> tuple[str, ...]:
 
 
 def _note(metric: str, unit: str) -> str:
-    return {"mape": "%", "mase": "naive steps"}.get(metric, unit if metric in _losses() else "")
+    return {"mape": "", "mase": "naive steps"}.get(metric, unit if metric in _losses() else "")
 
 
 def _unit(page: PageInput, dataset: str) -> str:

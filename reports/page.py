@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from harness.findings import Finding, Outcome
 from reports import appendix, costs, trust, wording
 from reports.dataset_section import DatasetView, dataset_view
 from reports.forest import build_forest
@@ -63,11 +62,11 @@ def _content(page: PageInput, datasets: list[DatasetView]) -> dict[str, Any]:
         "question": f"May {verdict.candidate} replace {verdict.legacy}?",
         "lead": _lead(page, datasets),
         "forest": build_forest(verdict),
-        "doubts": trust.doubts(page),
+        "reasons": list(dict.fromkeys([*verdict.validity.problems, *verdict.reasons])),
+        "doubts": [_doubt(doubt) for doubt in trust.doubts(page)],
         "trust": trust.trust_strip(page),
-        "weak": trust.weak_legacy(page),
+        "weak": wording.listing(trust.weak_legacy(page)),
         "against": page.reference or "the random walk",
-        "counts": _counts(verdict.findings),
         "datasets": datasets,
         "criteria": appendix.criteria(page),
         "tests": appendix.tests(page),
@@ -102,12 +101,8 @@ def _policy(page: PageInput) -> str:
     return ", ".join(parts) or "as recorded below"
 
 
-def _counts(findings: tuple[Finding, ...]) -> list[tuple[Outcome, str]]:
-    """How many findings came out which way, gravest first."""
-    found = [(each, sum(f.outcome == each for f in findings)) for each in Outcome]
-    return [
-        (each, f"{count} {wording.FINDING_WORDS[each]}") for each, count in found if count
-    ]
+def _doubt(doubt: trust.Doubt) -> str:
+    return f"{doubt.title}: {'; '.join(doubt.facts) or doubt.sentence}"
 
 
 def _records(page: PageInput) -> list[Any]:
@@ -122,7 +117,8 @@ def _records(page: PageInput) -> list[Any]:
         appendix.pairs("Machines", {f"machine {i}": m for i, m in enumerate(machines, 1)}),
         appendix.pairs("Versions", page.versions),
         appendix.pairs("Fingerprints", fingerprints, code=True),
-        appendix.pairs("Digests of what was judged against", verdict.validity.truth_digests,
-                       code=True),
+        appendix.pairs(
+            "Digests of what was judged against", verdict.validity.truth_digests, code=True
+        ),
     ]
     return [table for table in found if table is not None]

@@ -12,15 +12,23 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Ink = Literal[
-    "ink", "muted", "line", "paper", "candidate", "legacy", "other-candidate", "other-legacy",
-    "reference", "soft",
+    "ink",
+    "muted",
+    "line",
+    "paper",
+    "candidate",
+    "legacy",
+    "other-candidate",
+    "other-legacy",
+    "reference",
+    "soft",
 ]
 INKS: dict[Ink, str] = {
     "ink": "#010101",
@@ -36,7 +44,7 @@ INKS: dict[Ink, str] = {
 }
 WIDTH, HEIGHT = 400, 250
 FONT = 11
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "abharness",
     "text.parse_math": False,
@@ -150,6 +158,7 @@ _DECIMALS = re.compile(r"\d+\.\d{3,}")
 
 def _rounded(body: str) -> str:
     """Round coordinates to a hundredth of a pixel: in tags only, never in words."""
+
     def shorten(tag: re.Match[str]) -> str:
         return _DECIMALS.sub(lambda found: f"{float(found[0]):.2f}", tag[0])
 

@@ -20,7 +20,8 @@ def training_views(
     page: PageInput, dataset: str, *, name: str
 ) -> tuple[tuple[Chart, ...], tuple[str, ...]]:
     """Draw a chart per arm that was trained; say in words which were not."""
-    charts, notes = [], []
+    charts = []
+    without: dict[str, list[str]] = {}
     for place, arm in enumerate(page.arms):
         curves = {
             key: page.curves[key]
@@ -30,17 +31,19 @@ def training_views(
         if curves:
             charts.append(_chart(page, arm, curves, name=f"{name}-train-{place}"))
         else:
-            notes.append(_why_none(page, arm, dataset))
-    return tuple(charts), tuple(notes)
+            without.setdefault(_why_none(page, arm, dataset), []).append(arm.name)
+    return tuple(charts), tuple(
+        f"{wording.listing(names)}: {why}." for why, names in without.items()
+    )
 
 
 def _why_none(page: PageInput, arm: ArmFacts, dataset: str) -> str:
     units = [page.units[key] for key in page.unit_keys(arm.name, dataset)]
     if not units:
-        return f"{arm.name}: no unit is stored, so there is no curve to show."
+        return "no unit is stored, so there is no curve to show"
     if any(unit.record.get("fits") for unit in units):
-        return f"{arm.name}: fitted, but it kept no curve."
-    return f"{arm.name}: has no training curve, because nothing was trained."
+        return "fitted, but no curve was kept"
+    return "nothing was trained, so there is no curve"
 
 
 def _chart(page: PageInput, arm: ArmFacts, curves: _Curves, *, name: str) -> Chart:
@@ -66,7 +69,7 @@ def _chart(page: PageInput, arm: ArmFacts, curves: _Curves, *, name: str) -> Cha
 def _fits(curve: Mapping[str, Array]) -> list[tuple[int, Mapping[str, Array]]]:
     """Cut a unit's curve into its fits, by the origin they were made at."""
     fitted_at = curve.get("fitted_at", np.zeros(len(curve["epoch"])))
-    found = []
+    found: list[tuple[int, Mapping[str, Array]]] = []
     for origin in dict.fromkeys(fitted_at.tolist()):
         rows = fitted_at == origin
         found.append((int(origin), {name: column[rows] for name, column in curve.items()}))
@@ -90,8 +93,14 @@ def _table(arm: ArmFacts, fits: list[tuple[int, int, Mapping[str, Array]]]) -> T
     if sum(len(curve["epoch"]) for _, _, curve in fits) > _ROWS:
         return Table(
             caption=f"{caption}, a row per fit",
-            columns=columns("Seed", "fitted at row", "epochs", "best epoch", "lowest validation",
-                            "last validation"),
+            columns=columns(
+                "Seed",
+                "fitted at row",
+                "epochs",
+                "best epoch",
+                "lowest validation",
+                "last validation",
+            ),
             rows=tuple(_fit_row(*fit) for fit in fits),
         )
     return Table(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.findings import Finding, Outcome
-from harness.verdict import Standing
+from harness.validity import Standing
 from reports import wording
+from reports.forest import limit_text
 from reports.inputs import ArmFacts, DatasetFacts, PageInput
 
-Mark = Literal["holds", "mind", "broken"]
+Mark = Literal["holds", "note", "broken"]
 _ORIGIN_WORDS = ("checkpoint", "origin", "contamin", "pretrain", "trained on", "weights")
 
 
@@ -84,12 +85,12 @@ def _failures(page: PageInput) -> Item:
             failed[unit.arm] = failed.get(unit.arm, 0) + unit.failures
     if not failed:
         text = f"None of {wording.plural(windows, 'window')} (all arms and seeds) failed."
-        return Item(label="Failures", mark="holds" if windows else "mind", text=text)
-    by_arm = wording.listing(f"{arm} {count}" for arm, count in failed.items())
+        return Item(label="Failures", mark="holds" if windows else "note", text=text)
+    by_arm = wording.listing(f"{arm} ({count})" for arm, count in failed.items())
     judged = {page.verdict.candidate, page.verdict.legacy} & set(failed)
     return Item(
         label="Failures",
-        mark="broken" if judged else "mind",
+        mark="broken" if judged else "note",
         text=f"{sum(failed.values())} of {wording.plural(windows, 'window')} failed: {by_arm}.",
     )
 
@@ -100,7 +101,7 @@ def _distribution(page: PageInput) -> Iterator[Item]:
     if marked:
         yield Item(
             label="Distribution",
-            mark="mind",
+            mark="note",
             text=f"{wording.listing(sorted(marked))} give a point path only: the predictive "
             "distribution (CRPS, coverage, width) is the harness's doing, made of the arm's own "
             "residuals on its validation span.",
@@ -117,7 +118,7 @@ def _random_walk(page: PageInput) -> Iterator[Item]:
         reference = next(iter(sides.values())).reference
         yield Item(
             label=f"Random-walk bar, {dataset}",
-            mark="holds" if all(beaten) else "mind",
+            mark="holds" if all(beaten) else "note",
             text=f"Skill in {metric} against {reference} (above 0 is better than it): "
             f"{wording.listing(texts)}.",
         )
@@ -157,7 +158,7 @@ def _crossings(page: PageInput) -> Iterator[Item]:
         if crossed or beyond:
             yield Item(
                 label=f"Quantiles of {arm}",
-                mark="mind",
+                mark="note",
                 text=f"At most {wording.percent(crossed)} of the cells of a unit came out of "
                 "order and were sorted; "
                 f"{wording.plural(beyond, 'level')} of the common grid lie beyond the arm's own "
@@ -174,11 +175,11 @@ def _origins(page: PageInput) -> Iterator[Item]:
     if told:
         text = "; ".join(f"{title}: {said}" for title, said in told.items())
         unsure = any(word in text.lower() for word in ("unknown", "may contain"))
-        yield Item(label="Checkpoint", mark="mind" if unsure else "holds", text=f"{text}.")
+        yield Item(label="Checkpoint", mark="note" if unsure else "holds", text=f"{text}.")
     else:
         yield Item(
             label="Checkpoint",
-            mark="mind",
+            mark="note",
             text=f"{facts.name} does not say where its weights come from, nor whether they were "
             "trained on the judged span.",
         )
@@ -216,7 +217,7 @@ def _repeats(page: PageInput) -> Iterator[Item]:
     ]
     many = any(facts.repeats > 0.01 and not facts.skip_repeats for facts in page.datasets.values())
     yield Item(
-        label="Repeated prices", mark="mind" if many else "holds", text=f"{'; '.join(texts)}."
+        label="Repeated prices", mark="note" if many else "holds", text=f"{'; '.join(texts)}."
     )
 
 
@@ -233,15 +234,14 @@ def _doubt(finding: Finding) -> Doubt:
         facts.append(compared.reason)
     if compared is not None and wording.is_number(compared.detectable):
         found = wording.effect(finding.metric, compared.detectable).removeprefix("+")
-        limit = wording.effect(finding.metric, abs(finding.bound)).removeprefix("+")
         facts.append(
-            f"smallest distance from the limit found {wording.percent(compared.power, digits=0)} "
-            f"of the time: {found}; the limit is {limit}"
+            f"with {wording.percent(compared.power, digits=0)} power this finds a true effect "
+            f"{found} away from the limit ({limit_text(finding)})"
         )
     if compared is not None and compared.more_origins is not None:
         until = f", there by {compared.decided_by}" if compared.decided_by else ""
         origins = wording.plural(compared.more_origins, "more independent origin")
-        facts.append(f"{origins} would decide if the effect stays as it is{until}")
+        facts.append(f"{origins} would decide{until}")
     return Doubt(
         title=f"{wording.metric_name(finding.metric)} on {finding.dataset} ({finding.role})",
         sentence=finding.sentence,

@@ -10,7 +10,7 @@ import numpy as np
 from harness.forecast import Forecast, quantiles_at
 from harness.records import StoredUnit
 from harness.scores import UnitScores
-from harness.window import Array, Dates
+from harness.window import Array, Dates, Rows
 from reports.inputs import DatasetFacts, PageInput
 
 FAN_LEVELS: Array = np.array([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
@@ -63,7 +63,7 @@ class Span:
     truth: Array
 
 
-def relative_loss(scores: Sequence[UnitScores]) -> tuple[Array, Array]:
+def relative_loss(scores: Sequence[UnitScores]) -> tuple[Rows, Array]:
     """Origins [W] and each window's CRPS over the last value seen [W], mean over seeds.
 
     NaN where a window failed for any seed. Units on other origins than the first are left out:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.findings import Outcome
+from harness.findings import Finding, Outcome
 from harness.scores import Summary
 
 NONE = "n/a"
@@ -37,6 +37,13 @@ class Term:
     reading: str
 
 
+def finding_word(finding: Finding) -> str:
+    """Say in a word how a rule came out; a limit is kept or broken, never shown."""
+    if finding.role == "limit" and finding.outcome is Outcome.PROMOTE:
+        return "kept"
+    return FINDING_WORDS[finding.outcome]
+
+
 def metric_name(metric: str) -> str:
     """Name of a metric as readers know it."""
     kind, _, level = metric.partition("_")
@@ -59,7 +66,7 @@ def number(value: float | None) -> str:
         return _minus(f"{value:,.0f}")
     for limit, digits in ((100, 1), (10, 2), (1, 3), (0.1, 4)):
         if size >= limit:
-            return _minus(f"{value:.{digits}f}")
+            return _minus(f"{value:,.{digits}f}")
     return _minus(f"{value:.3g}")
 
 
@@ -71,16 +78,25 @@ def percent(value: float | None, *, digits: int = 1, signed: bool = False) -> st
     return _minus(f"{rounded:{'+' if signed else ''},.{digits}f}") + "\u202f%"
 
 
-def points(value: float | None) -> str:
+def points(value: float | None, *, digits: int = 1) -> str:
     """Write a difference of shares in percentage points, signed."""
     if value is None or not math.isfinite(value):
         return NONE
-    return _minus(f"{round(100 * value, 1) + 0.0:+.1f}") + " pts"
+    return _minus(f"{round(100 * value, digits) + 0.0:+.{digits}f}") + " pts"
 
 
 def effect(metric: str, value: float | None) -> str:
     """Write an effect: points for coverage, a signed share for losses."""
     return points(value) if metric.startswith("coverage") else percent(value, signed=True)
+
+
+def effects(metric: str, low: float | None, high: float | None) -> str:
+    """Write a range of effects with its unit once; an end that is not bounded is open."""
+    if low is None and high is None:
+        return NONE
+    ends = ["open" if end is None else effect(metric, end) for end in (low, high)]
+    unit = " pts" if metric.startswith("coverage") else "\u202f%"
+    return f"{ends[0].removesuffix(unit)} to {ends[1]}" if high is not None else " to ".join(ends)
 
 
 def between(low: str, high: str) -> str:
@@ -123,6 +139,18 @@ def printable(text: object) -> str:
     """Outside text on one line: control characters (escape codes of a terminal too) are shown."""
     flat = " ".join(str(text).split())
     return "".join(char if char.isprintable() else "\ufffd" for char in flat)
+
+
+def plain(value: object) -> str:
+    """Write plain data (policy, options) on one line, as a reader would."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        nested = any(isinstance(each, Mapping) for each in value)
+        return ("; " if nested else ", ").join(plain(each) for each in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not set" if value is None else printable(value)
 
 
 def _minus(text: str) -> str:

@@ -9,9 +9,19 @@ from typing import Any
 from torch import nn
 
 from baselines.networks.autoformer import Autoformer
+from baselines.networks.bayesian import BayesianEnhancedAutoformer
 from baselines.networks.config import NetworkConfig, NetworkConfigError, Repairs
+from baselines.networks.enhanced import EnhancedAutoformer
+from baselines.networks.hierarchical import HierarchicalEnhancedAutoformer
+from baselines.networks.quantile import QuantileBayesianAutoformer
 
-NETWORKS: Mapping[str, type[nn.Module]] = {"Autoformer": Autoformer}
+NETWORKS: Mapping[str, type[nn.Module]] = {
+    "Autoformer": Autoformer,
+    "EnhancedAutoformer": EnhancedAutoformer,
+    "BayesianEnhancedAutoformer": BayesianEnhancedAutoformer,
+    "HierarchicalEnhancedAutoformer": HierarchicalEnhancedAutoformer,
+    "QuantileBayesianAutoformer": QuantileBayesianAutoformer,
+}
 
 
 def build_network(name: str, config: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:

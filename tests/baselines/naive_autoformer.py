@@ -47,17 +47,21 @@ def match(x: Tensor, length: int, newest: bool = False) -> Tensor:
 
 
 def aggregate(values: Tensor, lags: Tensor, weights: Tensor, shared: bool) -> Tensor:
-    """Sum shifted copies of [B, H, E, L]; lags [k] rolled, or [B, k] gathered."""
+    """Sum shifted copies of [B, H, E, L]; lags [k] rolled, or [B, k] gathered.
+
+    Weights and positions are spread to full size first, as the original does.
+    """
+    batch, n_heads, width, length = values.shape
     out = torch.zeros_like(values)
-    length = values.shape[-1]
     doubled = values.repeat(1, 1, 1, 2)
-    start = torch.arange(length).view(1, 1, 1, -1).expand_as(values)
+    start = torch.arange(length).view(1, 1, 1, -1).repeat(batch, n_heads, width, 1)
     for i in range(weights.shape[-1]):
         if shared:
             moved = torch.roll(values, -int(lags[i]), -1)
         else:
-            moved = torch.gather(doubled, -1, start + lags[:, i].view(-1, 1, 1, 1))
-        out = out + moved * weights[:, i].view(-1, 1, 1, 1)
+            shift = lags[:, i].view(-1, 1, 1, 1).repeat(1, n_heads, width, length)
+            moved = torch.gather(doubled, -1, start + shift)
+        out = out + moved * weights[:, i].view(-1, 1, 1, 1).repeat(1, n_heads, width, length)
     return out
 
 

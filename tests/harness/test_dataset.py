@@ -87,7 +87,7 @@ def test_builtin_datasets_are_clean(name: str) -> None:
     """Both pass every check without a warning and cannot be written to."""
     dataset = load(name)
 
-    assert () == dataset.warnings
+    assert dataset.warnings == ()
     assert len(dataset) == dataset.manifest.rows
     assert not dataset.series.target.flags.writeable
     assert not dataset.series.past.flags.writeable
@@ -103,16 +103,18 @@ def test_dow_jones_is_what_its_manifest_says() -> None:
     two_decimals = series.target == np.round(series.target, 2)
     closed = np.busday_count(series.dates[0], series.dates[-1]) + 1 - len(series)
 
-    assert (21, 1) == (dataset.repeats.count, dataset.repeats.longest)
+    assert (dataset.repeats.count, dataset.repeats.longest) == (21, 1)
     assert round(100 * dataset.repeats.share, 2) == 0.19
     assert closed == 383
-    assert [7, 5, 5] == [gap.days for gap in gaps_of(series.dates, over=4)]
-    assert "2001-09-10" == gaps_of(series.dates, over=4)[0].before
+    assert [gap.days for gap in gaps_of(series.dates, over=4)] == [7, 5, 5]
+    assert gaps_of(series.dates, over=4)[0].before == "2001-09-10"
     assert two_decimals[days <= np.datetime64("1991")].all()
     assert two_decimals[days > np.datetime64("1991")].mean() < 0.1
-    assert [-22.61, -12.93, 11.37] == np.round(
-        100 * moves[np.argsort(-np.abs(moves))[:3]], 2
-    ).tolist()
+    assert np.round(100 * moves[np.argsort(-np.abs(moves))[:3]], 2).tolist() == [
+        -22.61,
+        -12.93,
+        11.37,
+    ]
 
 
 def test_gold_is_what_its_manifest_says() -> None:
@@ -124,16 +126,18 @@ def test_gold_is_what_its_manifest_says() -> None:
     weekdays = np.busday_count("1977-12-30", "2012-12-31") + 1
 
     assert weekdays == len(dataset)
-    assert [] == gaps_of(dataset.series.dates, over=3)
-    assert [320, 305, 300] == [
-        same.sum() for same in (same_gold, same_silver, same_gold & same_silver)
+    assert gaps_of(dataset.series.dates, over=3) == []
+    assert [same.sum() for same in (same_gold, same_silver, same_gold & same_silver)] == [
+        320,
+        305,
+        300,
     ]
-    assert [3.50, 3.34] == [round(100 * same.mean(), 2) for same in (same_gold, same_silver)]
+    assert [round(100 * same.mean(), 2) for same in (same_gold, same_silver)] == [3.50, 3.34]
     assert Repeats(count=320, share=320 / 9131, longest=5, since="1978-01-02") == dataset.repeats
-    assert ([100.0] * 6, 223.42) == (gold[:6].tolist(), silver[0])
+    assert (gold[:6].tolist(), silver[0]) == ([100.0] * 6, 223.42)
     assert gold[6] != 100.0
-    assert "1978-01-09" == str(dataset.series.dates[6])
-    assert [9.96, 9.24, -9.02] == sorted(moves.tolist(), key=abs)[:-4:-1]
+    assert str(dataset.series.dates[6]) == "1978-01-09"
+    assert sorted(moves.tolist(), key=abs)[:-4:-1] == [9.96, 9.24, -9.02]
     assert np.round(100 * (silver[1:] / silver[:-1] - 1), 2).min() == -17.71
 
 
@@ -141,7 +145,7 @@ def test_data_folder_is_data_only() -> None:
     """Nothing in it can be imported, and line ends are those the digests were made from."""
     files = sorted(path.name for path in builtin_folder().iterdir() if path.is_file())
 
-    assert ["DOW_JONES.csv", "DOW_JONES.toml", "GOLD.csv", "GOLD.toml"] == files
+    assert files == ["DOW_JONES.csv", "DOW_JONES.toml", "GOLD.csv", "GOLD.toml"]
     assert all(b"\r" not in (builtin_folder() / name).read_bytes() for name in files)
 
 
@@ -156,7 +160,7 @@ print(json.dumps([early, [name for name in ("pyarrow", "pandas") if name in sys.
 """
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True)
 
-    assert [[], []] == json.loads(done.stdout)
+    assert json.loads(done.stdout) == [[], []]
 
 
 # --- what is checked
@@ -172,14 +176,14 @@ def test_a_dataset_is_read(read: Read) -> None:
         )
     )
 
-    assert [100.5, 101.25, 101.25, 99.0, 98.5, 98.5] == plain.series.target.tolist()
-    assert [[10], [11], [12], [-13], [0], [15]] == plain.series.past.tolist()
-    assert "2020-01-02" == str(plain.series.dates[0])
-    assert ("1111100", 5, ("volume",)) == (
+    assert plain.series.target.tolist() == [100.5, 101.25, 101.25, 99.0, 98.5, 98.5]
+    assert plain.series.past.tolist() == [[10], [11], [12], [-13], [0], [15]]
+    assert str(plain.series.dates[0]) == "2020-01-02"
+    assert (
         plain.series.weekmask,
         plain.series.season,
         plain.series.past_names,
-    )
+    ) == ("1111100", 5, ("volume",))
     assert plain.span_digest(6) == mixed.span_digest(6)
 
 
@@ -265,10 +269,10 @@ def test_long_gaps_are_warned_of(read: Read) -> None:
         last=date(2020, 2, 28),
     )
 
-    assert [
+    assert [text.partition(": ")[2] for text in dataset.warnings] == [
         "2 gaps of more than 10 days, the longest 41 days, 2020-01-18 to 2020-02-28",
         "1 session on days its calendar leaves out, first 2020-01-18 (Saturday)",
-    ] == [text.partition(": ")[2] for text in dataset.warnings]
+    ]
     assert all("X.csv" in text for text in dataset.warnings)
 
 
@@ -278,7 +282,7 @@ def test_ten_days_are_no_long_gap(read: Read) -> None:
         ROWS.replace("2020-01-09", "2020-01-18"), last=date(2020, 1, 18), calendar="1" * 7
     )
 
-    assert () == dataset.warnings
+    assert dataset.warnings == ()
 
 
 # --- repeats and digests
@@ -290,10 +294,10 @@ def test_repeats_are_counted_and_dropped(read: Read) -> None:
     kept = dataset.without_repeats()
 
     assert Repeats(count=2, share=0.4, longest=1, since="2020-01-06") == dataset.repeats
-    assert [100.5, 101.25, 99.0, 98.5] == kept.series.target.tolist()
-    assert [[10], [11], [-13], [0]] == kept.series.past.tolist()
-    assert (2, 0) == (kept.skipped, kept.repeats.count)
-    assert 2 == kept.without_repeats().skipped
+    assert kept.series.target.tolist() == [100.5, 101.25, 99.0, 98.5]
+    assert kept.series.past.tolist() == [[10], [11], [-13], [0]]
+    assert (kept.skipped, kept.repeats.count) == (2, 0)
+    assert kept.without_repeats().skipped == 2
     assert not kept.series.target.flags.writeable
 
 
@@ -350,6 +354,7 @@ def test_a_span_digest_knows_everything_that_matters(read: Read) -> None:
     """A changed price, date, covariate, name, role or calendar changes it; a title does not."""
     base = read().span_digest(6)
     swapped = Columns(date="date", target="volume", past=("close",))
+    renamed = Columns(date="date", target="close", past=("Volume",))
     positive = ROWS.replace("-13", "13").replace(",0\n", ",1\n")
     others = [
         read(ROWS.replace("100.5", "100.6")),
@@ -359,9 +364,9 @@ def test_a_span_digest_knows_everything_that_matters(read: Read) -> None:
         read(positive, columns=swapped),
         read(calendar="1111110"),
         read(season=6),
-        read(ROWS.replace("volume", "Volume"), columns=Columns(date="date", target="close", past=("Volume",))),
+        read(ROWS.replace("volume", "Volume"), columns=renamed),
         read(columns=Columns(date="date", target="close")),
-    ]  # fmt: skip
+    ]
 
     assert len({base, *(other.span_digest(6) for other in others)}) == 10
     assert base == read(title="Another").span_digest(6)
@@ -405,9 +410,9 @@ def test_folders_add_datasets(tmp_path: Path) -> None:
     put(tmp_path, ROWS.encode())
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
 
-    assert ["DOW_JONES", "GOLD", "X"] == list(catalogue([tmp_path]))
+    assert list(catalogue([tmp_path])) == ["DOW_JONES", "GOLD", "X"]
     assert tmp_path / "X.toml" == find("X", [tmp_path])
-    assert 6 == len(load("X", [tmp_path, tmp_path, builtin_folder()]))
+    assert len(load("X", [tmp_path, tmp_path, builtin_folder()])) == 6
 
 
 def test_nothing_shadows_a_dataset(tmp_path: Path) -> None:
@@ -423,7 +428,7 @@ def test_nothing_shadows_a_dataset(tmp_path: Path) -> None:
 
 def test_an_unknown_dataset_is_answered_with_the_known(tmp_path: Path) -> None:
     """The message holds the folders that were searched and what they have."""
-    with pytest.raises(DataError, match="no dataset 'SILVER' in .*; known are DOW_JONES, GOLD"):
+    with pytest.raises(DataError, match=r"no dataset 'SILVER' in .*; known are DOW_JONES, GOLD"):
         find("SILVER", [tmp_path])
 
 
@@ -447,21 +452,21 @@ def test_summaries_show_broken_manifests_too(tmp_path: Path) -> None:
 
     found = {entry.id: entry for entry in summaries([tmp_path])}
 
-    assert ["BAD", "DOW_JONES", "GOLD", "X"] == list(found)
+    assert list(found) == ["BAD", "DOW_JONES", "GOLD", "X"]
     assert found["BAD"].manifest is None
     assert "not valid TOML" in (found["BAD"].problem or "")
     assert found["X"].manifest is not None
-    assert 6 == found["X"].manifest.rows
+    assert found["X"].manifest.rows == 6
 
 
 def test_a_description_is_complete(read: Read) -> None:
     """Everything `data show` prints is text, figures included."""
     facts = describe(read())
 
-    assert "6 from 2020-01-02 to 2020-01-09" == facts["sessions"]
-    assert "2 sessions (40.00 %)" == facts["repeats"]
-    assert "3 days, 2020-01-03 to 2020-01-06" == facts["longest gap"]
-    assert "-2.22 % on 2020-01-07" == facts["largest move"]
+    assert facts["sessions"] == "6 from 2020-01-02 to 2020-01-09"
+    assert facts["repeats"] == "2 sessions (40.00 %)"
+    assert facts["longest gap"] == "3 days, 2020-01-03 to 2020-01-06"
+    assert facts["largest move"] == "-2.22 % on 2020-01-07"
     assert all(isinstance(text, str) and text for text in facts.values())
 
 
@@ -492,5 +497,5 @@ def test_a_foreign_package_is_not_our_data(tmp_path: Path) -> None:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "other.toml").write_text("")
 
-    with pytest.raises(DataError, match="built-in datasets are not in .*abharness-data or "):
+    with pytest.raises(DataError, match=r"built-in datasets are not in .*abharness-data or "):
         builtin_folder(tmp_path / "harness")

@@ -52,8 +52,8 @@ def test_a_manifest_is_read_with_its_types(read: Read) -> None:
 
     assert date(2020, 1, 2) == manifest.first
     assert Columns(date="date", target="close", past=("volume",)) == manifest.columns
-    assert ("date", "close", "volume") == manifest.columns.names
-    assert () == manifest.quirks
+    assert manifest.columns.names == ("date", "close", "volume")
+    assert manifest.quirks == ()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_manifest_is_read_with_its_types(read: Read) -> None:
         ("rows = 10", "rows = 1", "rows = 1: expected 2 or more"),
         ('["volume"]', '"volume"', r"\[columns\] past = 'volume': expected a valid"),
         ('["volume"]', "[1]", r"\[columns\] past = 1: expected a valid string"),
-        ('["volume"]', '["close"]', r"\[columns\] names 'close' twice"),
+        ('["volume"]', '["close"]', r"\[columns\] 'close' has two roles"),
         ("first = 2020-01-02", 'first = "soon"', "first = 'soon': expected a valid date"),
         ("first = 2020-01-02", "first = 2021-01-02", "last = 2020-01-15: expected a date after"),
         ('"X.csv"', '"../X.csv"', r"file = '../X.csv': expected the name of a file in the same"),
@@ -81,7 +81,6 @@ def test_a_manifest_is_read_with_its_types(read: Read) -> None:
         ('id = "X"', 'id = ".X"', "id = '.X': expected letters"),
         ("schema = 1", "schema = 2", "schema = 2: this abharness reads 1; update abharness"),
         ("schema = 1", "schema = 0", "schema = 0: expected 1"),
-        ("schema = 1", "schema = true", "schema = True: expected 1"),
         ("schema = 1\n", "", "missing key 'schema'"),
         ("schema = 1", "schema", "not valid TOML: "),
     ],

@@ -1,0 +1,241 @@
+"""BayesianEnhancedAutoformer: an Enhanced network under a random last layer or dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from baselines.networks.config import NetworkConfig, NetworkConfigError, Repairs
+from baselines.networks.enhanced import EnhancedAutoformer, require_fit
+from baselines.networks.spread import report
+from baselines.networks.variational import BayesianLinear
+
+DEFAULT_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+INPUT_DROPOUT = OUTPUT_DROPOUT = 0.1
+DRAW_SEED = 0  # of the private generator, where draws are repaired to be private
+
+Inputs = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class BayesianEnhancedAutoformer(nn.Module):
+    """BayesianEnhancedAutoformer, faithful to the fork unless a repair says otherwise.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+        `c_out` is the number of targets, times the number of levels in quantile mode.
+    uncertainty_method
+        "bayesian": the decoder's last linear map is random, in train and eval alike;
+        "dropout": inputs and outputs are dropped at random, in train and eval alike.
+    n_samples
+        Passes of an uncertainty call.
+    bayesian_layers
+        ("projection",), or nothing for no random layer.
+    kl_weight
+        Factor on the summed KL divergence.
+    use_quantiles, quantile_levels
+        Levels: the argument, else the config's, else five default ones if `use_quantiles`.
+
+    Raises
+    ------
+    NetworkConfigError
+        The sizes or options do not fit together; the message names the fields.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        repairs: Repairs | None = None,
+        uncertainty_method: Literal["bayesian", "dropout"] = "bayesian",
+        n_samples: int = 50,
+        bayesian_layers: Sequence[str] = ("projection",),
+        kl_weight: float = 1e-5,
+        use_quantiles: bool = False,
+        quantile_levels: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        repairs = repairs or Repairs()
+        _require_options(uncertainty_method, n_samples, bayesian_layers)
+        levels = tuple(quantile_levels or config.quantile_levels)
+        levels = levels or (DEFAULT_LEVELS if use_quantiles else ())
+        config = replace(config, quantile_levels=tuple(sorted(levels)))
+        require_fit(config)
+        self.config, self.repairs = config, repairs
+        self.quantiles = config.quantile_levels
+        self.uncertainty_method, self.n_samples = uncertainty_method, n_samples
+        self.kl_weight = kl_weight
+        base = replace(config, quantile_levels=(), c_out=config.targets)
+        self.base_model = EnhancedAutoformer(base, repairs)
+        if uncertainty_method == "bayesian" and bayesian_layers:
+            self._randomise_head(repairs)
+        if len(levels) > 1:
+            self.quantile_expansion = nn.Linear(config.targets, config.c_out)
+        if repairs.observation_noise:
+            self.observation_logvar = nn.Parameter(torch.zeros(config.c_out))
+
+    def _randomise_head(self, repairs: Repairs) -> None:
+        head = self.base_model.decoder.projection
+        assert isinstance(head, nn.Linear)
+        self.base_model.decoder.projection = BayesianLinear(
+            head, inherit=repairs.inherited_head, mean_in_eval=repairs.mean_in_eval
+        )
+
+    def forward(
+        self,
+        x_enc: Tensor,
+        x_mark_enc: Tensor | None,
+        x_dec: Tensor,
+        x_mark_dec: Tensor | None,
+        return_uncertainty: bool = False,
+        detailed_uncertainty: bool = False,
+    ) -> Tensor | dict[str, Any]:
+        """Forecast the horizon, or describe repeated forecasts.
+
+        Parameters
+        ----------
+        x_enc, x_mark_enc, x_dec, x_mark_dec
+            As for `EnhancedAutoformer`.
+        return_uncertainty
+            The fifth positional argument; a mask there raises, as in the original (B-30).
+        detailed_uncertainty
+            Adds the samples and a split of the variance.
+
+        Returns
+        -------
+        [B, pred_len, c_out], or a dict of such tensors and of dicts of them.
+        """
+        inputs = (x_enc, x_mark_enc, x_dec, x_mark_dec)
+        if return_uncertainty:
+            return self.describe(inputs, detailed=detailed_uncertainty)
+        random = self.training or not self.repairs.mean_in_eval
+        generator = self._generator() if random and not self.training else None
+        return self._finish(*self._features(inputs, random), random, generator)
+
+    def describe(self, inputs: Inputs, *, detailed: bool = False) -> dict[str, Any]:
+        """Repeat the forecast `n_samples` times and describe the spread; see `spread.report`."""
+        samples = self._dropout_samples(inputs)
+        if samples is None:
+            samples = self._weight_samples(inputs)
+        noise = self.observation_logvar.exp() if self.repairs.observation_noise else None
+        return report(samples, self.quantiles, noise, self.repairs, detailed=detailed)
+
+    def _generator(self) -> torch.Generator | None:
+        """A generator of its own where draws are private, else None: torch's global one."""
+        private = self.repairs.private_draws
+        return torch.Generator().manual_seed(DRAW_SEED) if private else None
+
+    def _features(self, inputs: Inputs, random: bool) -> tuple[Tensor, Tensor]:
+        """Everything before the last layer: features [B, P, d] and trend [B, P, nt]."""
+        x_enc, *others = inputs
+        if self.uncertainty_method == "dropout" and random:
+            x_enc = F.dropout(x_enc, INPUT_DROPOUT, training=True)
+        return self.base_model.features(x_enc, *others)
+
+    def _finish(
+        self, features: Tensor, trend: Tensor, random: bool, generator: torch.Generator | None
+    ) -> Tensor:
+        """Last layer, output dropout, quantiles: [B, P, c_out]."""
+        head = self.base_model.decoder.projection
+        if isinstance(head, BayesianLinear) and random:
+            output = trend + head.sampled(features, generator)
+        else:
+            output = self.base_model.project(features, trend)
+        method, clean = self.uncertainty_method, self.repairs.clean_outputs
+        if method == "dropout" and random and not clean:
+            output = F.dropout(output, OUTPUT_DROPOUT, training=True)
+        if len(self.quantiles) < 2:
+            return output
+        output = self.quantile_expansion(output)
+        if self.repairs.ordered_quantiles:
+            grouped = output.unflatten(-1, (-1, len(self.quantiles)))
+            output = grouped.sort(dim=-1).values.flatten(-2)
+        return output
+
+    def _weight_samples(self, inputs: Inputs) -> Tensor:
+        """Samples [n, B, P, C] over draws of the weights.
+
+        Without dropout the features are the same in every pass and are computed once. In the
+        original the first pass records a graph whatever the caller said, the others never do.
+        """
+        plain, generator = self.repairs.plain_gradients, self._generator()
+        samples, shared = [], None
+        for index in range(self.n_samples):
+            with nullcontext() if plain else torch.set_grad_enabled(index == 0):
+                if shared is None or self.training:
+                    shared = self._features(inputs, random=True)
+                samples.append(self._finish(*shared, True, generator))
+        return torch.stack(samples)
+
+    def _dropout_samples(self, inputs: Inputs) -> Tensor | None:
+        """Samples [n, B, P, C] over dropout masks, or None for the other method."""
+        if self.uncertainty_method != "dropout":
+            return None
+        modes = {name: module.training for name, module in self.named_modules()}
+        fork = torch.random.fork_rng(devices=[], enabled=self.repairs.private_draws)
+        ambient = torch.is_grad_enabled() and self.repairs.plain_gradients
+        try:
+            self.train()
+            with fork, torch.set_grad_enabled(ambient):
+                if self.repairs.private_draws:
+                    torch.manual_seed(DRAW_SEED)
+                passes = range(self.n_samples)
+                return torch.stack(
+                    [self._finish(*self._features(inputs, True), True, None) for _ in passes]
+                )
+        finally:
+            self.eval()
+            if self.repairs.keeps_mode:
+                for name, module in self.named_modules():
+                    module.training = modes[name]
+
+    def random_layers(self) -> list[BayesianLinear]:
+        """The layers with random weights."""
+        return [module for module in self.modules() if isinstance(module, BayesianLinear)]
+
+    def get_kl_loss(self) -> Tensor:
+        """KL divergence times `kl_weight`; a tensor, 0 where no layer is random."""
+        layers = self.random_layers()
+        total = sum((layer.kl() for layer in layers), start=torch.zeros(()))
+        if self.repairs.scaled_kl and layers:
+            total = total / sum(layer.weights() for layer in layers)
+        return total * self.kl_weight
+
+    def compute_loss(
+        self, prediction: Tensor, target: Tensor, criterion: Criterion,
+        return_components: bool = False,
+    ) -> Tensor | dict[str, Tensor]:
+        """Criterion plus weighted KL; with components data_loss, kl_contribution, total_loss.
+
+        Where observation noise is repaired, its likelihood is added; it moves the noise only.
+        """
+        data, kl = criterion(prediction, target), self.get_kl_loss()
+        total = data + kl
+        if self.repairs.observation_noise and prediction.shape == target.shape:
+            logvar, error = self.observation_logvar, (target - prediction).detach()
+            total = total + 0.5 * (logvar + error.square() * torch.exp(-logvar)).mean()
+        if return_components:
+            return {"data_loss": data, "kl_contribution": kl, "total_loss": total}
+        return total
+
+    def configure_optimizer_loss(self, criterion: Criterion) -> Callable[[Tensor, Tensor], Any]:
+        """The criterion with the KL term added, for a training loop that knows none."""
+        return lambda prediction, target: self.compute_loss(prediction, target, criterion)
+
+
+def _require_options(method: str, n_samples: int, layers: Sequence[str]) -> None:
+    """Refuse options the original would fail on or silently drop."""
+    if method not in ("bayesian", "dropout"):
+        raise NetworkConfigError(
+            f"uncertainty_method: found {method!r}, wanted bayesian or dropout"
+        )
+    if not isinstance(n_samples, int) or n_samples < 1:
+        raise NetworkConfigError(f"n_samples: found {n_samples!r}, wanted at least 1")
+    if isinstance(layers, str) or set(layers) - {"projection"}:
+        raise NetworkConfigError(f"bayesian_layers: found {layers!r}, wanted ['projection'] or []")

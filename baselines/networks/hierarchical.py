@@ -1,0 +1,233 @@
+"""HierarchicalEnhancedAutoformer: an Enhanced network on every band of a wavelet split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from baselines.networks.config import NetworkConfig, NetworkConfigError, Repairs
+from baselines.networks.decomposition import LearnedAverage
+from baselines.networks.embedding import DataEmbedding
+from baselines.networks.enhanced import (
+    DecoderStart,
+    EnhancedDecoder,
+    EnhancedEncoder,
+    combined,
+    require_fit,
+)
+from baselines.networks.wavelets import (
+    MultiwaveletCross,
+    MultiwaveletTransform,
+    WaveletBands,
+    resized,
+)
+
+HEADS = 8  # of the attention between levels, whatever the config says
+SINGLE = "weighted_sum"
+
+
+class LevelEncoder(nn.Module):
+    """Multiwavelet transform and Enhanced encoder for each level."""
+
+    def __init__(self, config: NetworkConfig, repairs: Repairs, levels: int, shared: bool) -> None:
+        super().__init__()
+        self.shared = shared
+        width = config.d_model
+        self.resolution_encoders = nn.ModuleList(
+            EnhancedEncoder(config, repairs, nn.LayerNorm(width))
+            for _ in range(1 if shared else levels)
+        )
+        self.multiwavelet_transforms = nn.ModuleList(
+            MultiwaveletTransform(width) for _ in range(levels)
+        )
+
+    def forward(self, bands: Sequence[Tensor]) -> list[Tensor]:
+        """Encode as many sequences [B, L_i, d] as there are levels; further ones are dropped."""
+        encoded = []
+        for index, transform in enumerate(self.multiwavelet_transforms):
+            encoder = self.resolution_encoders[0 if self.shared else index]
+            encoded.append(encoder(transform(bands[index])))
+        return encoded
+
+
+class LevelAttention(nn.Module):
+    """Lets every level but the last look at the next one."""
+
+    def __init__(self, config: NetworkConfig, repairs: Repairs, levels: int) -> None:
+        super().__init__()
+        width = config.d_model
+        self.residual = repairs.residual_levels
+        self.cross_res_attention = nn.ModuleList(
+            MultiwaveletCross(width, HEADS) for _ in range(levels - 1)
+        )
+        self.cross_projections = nn.ModuleList(nn.Linear(width, width) for _ in range(levels - 1))
+        self.fusion_weights = nn.Parameter(torch.full((levels,), 1.0 / levels))  # never read
+
+    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Map sequences [B, L_i, d] to sequences of the same lengths."""
+        attended = []
+        for index, attend in enumerate(self.cross_res_attention):
+            level = levels[index]
+            seen = attend(level, resized(levels[index + 1], level.shape[1]))
+            crossed = self.cross_projections[index](seen)
+            attended.append(level + crossed if self.residual else crossed)
+        return [*attended, levels[-1]]
+
+
+class LevelFusion(nn.Module):
+    """Brings sequences of one width to one length and makes one of them.
+
+    weighted_sum: softmax weights; weighted_concat: a two-layer map of all of them side by side;
+    attention_fusion: attention with 8 heads from the last level to all levels.
+    """
+
+    def __init__(self, strategy: str, width: int, levels: int, *, resize_single: bool) -> None:
+        super().__init__()
+        self.strategy, self.resize_single = strategy, resize_single
+        self.fusion_weights = nn.Parameter(torch.full((levels,), 1.0 / levels))
+        if strategy == "weighted_concat":
+            self.fusion_projection = nn.Sequential(
+                nn.Linear(levels * width, 2 * width),
+                nn.GELU(),
+                nn.Dropout(0.1),
+                nn.Linear(2 * width, width),
+            )
+        elif strategy == "attention_fusion":
+            if width % HEADS:
+                raise NetworkConfigError(
+                    f"fusion_strategy: attention_fusion has {HEADS} heads, found width {width}"
+                )
+            self.fusion_attention = nn.MultiheadAttention(width, HEADS, batch_first=True)
+
+    def forward(self, sequences: Sequence[Tensor], length: int) -> Tensor:
+        """Fuse sequences [B, L_i, C] into [B, length, C]; a single one may stay as it is (H-11)."""
+        if len(sequences) == 1 and not self.resize_single:
+            return sequences[0]
+        aligned = [resized(sequence, length) for sequence in sequences]
+        if self.strategy == "weighted_concat":
+            fused: Tensor = self.fusion_projection(torch.cat(aligned, dim=-1))
+            return fused
+        if self.strategy == "attention_fusion":
+            memory = torch.cat(aligned, dim=1)
+            attended: Tensor = self.fusion_attention(aligned[-1], memory, memory)[0]
+            return attended
+        shares = torch.softmax(self.fusion_weights, dim=0)
+        return torch.stack([s * a for s, a in zip(shares, aligned, strict=True)]).sum(0)
+
+
+class LevelDecoder(nn.Module):
+    """An Enhanced decoder per level at the level's own length, and the fusion of what they say."""
+
+    def __init__(self, config: NetworkConfig, repairs: Repairs, levels: int) -> None:
+        super().__init__()
+        single = repairs.resized_single_level
+        strategy = config.fusion_strategy if repairs.configured_fusion else SINGLE
+        decoders = 1 if repairs.full_rate_decoding else levels
+        self.resolution_decoders = nn.ModuleList(
+            EnhancedDecoder(config, repairs, nn.LayerNorm(config.d_model)) for _ in range(decoders)
+        )
+        if not repairs.full_rate_decoding:
+            self.seasonal_fusion, self.trend_fusion = (
+                LevelFusion(strategy, width, levels, resize_single=single)
+                for width in (config.c_out, config.targets)
+            )
+
+    def forward(
+        self, x: Tensor, levels: Sequence[Tensor], trend: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decode [B, L, d] against levels [B, L_i, d]: seasonal part and trend, [B, L, ..]."""
+        length = x.shape[1]
+        if len(self.resolution_decoders) == 1 and levels[0].shape[1] == length:
+            seasonal, trend = self.resolution_decoders[0](x, levels[0], trend)
+            return seasonal, trend
+        parts = [
+            decoder(resized(x, level.shape[1]), level, resized(trend, level.shape[1]))
+            for decoder, level in zip(self.resolution_decoders, levels, strict=True)
+        ]
+        seasonal_parts, trend_parts = zip(*parts, strict=True)
+        return self.seasonal_fusion(seasonal_parts, length), self.trend_fusion(trend_parts, length)
+
+
+class HierarchicalEnhancedAutoformer(nn.Module):
+    """HierarchicalEnhancedAutoformer, faithful to the fork unless a repair says otherwise.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+        `d_model` must be a multiple of 8, `seq_len` at least 2 ** (n_levels + 1).
+    repairs : Repairs
+        Those of the enhanced network and the H-numbers are read.
+    shared_encoder
+        One encoder for all levels, as the migration commit offers.
+
+    Raises
+    ------
+    NetworkConfigError
+        The sizes do not fit together; the message names the fields.
+    """
+
+    def __init__(
+        self, config: NetworkConfig, repairs: Repairs | None = None, shared_encoder: bool = False
+    ) -> None:
+        super().__init__()
+        repairs = repairs or Repairs()
+        _require_levels(config)
+        self.config, self.repairs = config, repairs
+        self.quantiles = tuple(sorted(config.quantile_levels))
+        levels = config.n_levels + (1 if repairs.all_bands else 0)
+        self.enc_embedding = DataEmbedding(config.enc_in, config)
+        self.dec_embedding = DataEmbedding(config.dec_in, config)
+        self.decomposer = WaveletBands(config, repairs)
+        self.encoder = LevelEncoder(config, repairs, levels, shared_encoder)
+        self.decoder = LevelDecoder(config, repairs, levels)
+        self.decomp = LearnedAverage(config.dec_in, repairs)
+        self.start = DecoderStart(config, repairs)
+        if config.use_cross_attention:
+            self.cross_attention = LevelAttention(config, repairs, levels)
+        single = not repairs.full_rate_decoding or repairs.configured_fusion
+        strategy = config.fusion_strategy if single else SINGLE
+        self.fusion = LevelFusion(strategy, config.d_model, levels, resize_single=True)
+        if not repairs.direct_output:
+            self.projection = nn.Linear(config.c_out, config.c_out)
+
+    def forward(
+        self,
+        x_enc: Tensor,
+        x_mark_enc: Tensor | None,
+        x_dec: Tensor,
+        x_mark_dec: Tensor | None,
+        enc_self_mask: Tensor | None = None,
+        dec_self_mask: Tensor | None = None,
+        dec_enc_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Forecast the horizon: [B, pred_len, c_out].
+
+        Inputs as for `EnhancedAutoformer`; the three masks are accepted and ignored.
+        """
+        levels = self.encoder(self.decomposer(self.enc_embedding(x_enc, x_mark_enc)))
+        if self.config.use_cross_attention:
+            levels = self.cross_attention(levels)
+        seasonal, trend = self.start(x_dec, self.decomp)
+        decoded = self.dec_embedding(seasonal, x_mark_dec)
+        if self.repairs.full_rate_decoding:
+            levels = [self.fusion(levels, decoded.shape[1])]
+        seasonal, trend = self.decoder(decoded, levels, trend)
+        ordered = self.repairs.ordered_quantiles
+        forecast = combined(seasonal, trend, len(self.quantiles), ordered=ordered)
+        if not self.repairs.direct_output:
+            forecast = self.projection(forecast)
+        return forecast[:, -self.config.pred_len :]
+
+
+def _require_levels(config: NetworkConfig) -> None:
+    """Refuse sizes the wavelet split or the attention between levels cannot take."""
+    require_fit(config)
+    if config.seq_len >> config.n_levels < 2:
+        raise NetworkConfigError(
+            f"seq_len: found {config.seq_len}, wanted at least {2 << config.n_levels}"
+            f" for {config.n_levels} n_levels"
+        )
+    if config.d_model % HEADS:
+        raise NetworkConfigError(f"d_model: found {config.d_model}, wanted a multiple of {HEADS}")

@@ -1,0 +1,117 @@
+"""Fixed matrices for correlations at several time scales, and shifted sums."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Placement = tuple[torch.dtype, torch.device]
+
+
+def scales_in(length: int, scales: tuple[int, ...]) -> tuple[int, ...]:
+    """The scales a series of that length can be pooled to: two steps must remain."""
+    return tuple(scale for scale in scales if length >= 2 * scale)
+
+
+def bins_of(length: int, scale: int) -> int:
+    """One-sided frequency bins of the pooled series."""
+    return length // scale // 2 + 1
+
+
+@lru_cache(maxsize=64)
+def analysis_matrix(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
+    """Pool by each scale and transform: [2 * bins, length], all real parts, then all imaginary."""
+    real, imaginary = [], []
+    for scale in scales_in(length, scales):
+        steps = length // scale
+        pool = torch.eye(steps, dtype=torch.float64).repeat_interleave(scale, dim=1) / scale
+        pool = F.pad(pool, (0, length - steps * scale))
+        angle = _angles(bins_of(length, scale), steps, steps)
+        real.append(angle.cos() @ pool)
+        imaginary.append(-angle.sin() @ pool)
+    return _placed(torch.cat(real + imaginary), placement)
+
+
+@lru_cache(maxsize=64)
+def synthesis_matrix(
+    length: int, scales: tuple[int, ...], full: bool, aligned: bool, placement: Placement
+) -> Tensor:
+    """Transform back and bring every scale to all lags: [lags, 2 * bins].
+
+    `full` keeps all lags of odd lengths; `aligned` places the lags of a coarse scale at its
+    multiples, around the circle, where the original stretches them. A single scale is never
+    stretched, so without `full` it has one lag less at odd lengths.
+    """
+    real, imaginary = [], []
+    for scale in scales_in(length, scales):
+        steps, bins = length // scale, bins_of(length, scale)
+        period = steps if full else 2 * (steps // 2)
+        angle = _angles(bins, period, period).t()  # [period, bins]
+        counts = torch.full((bins,), 2.0 / period, dtype=torch.float64)
+        counts[0] /= 2
+        if period % 2 == 0:
+            counts[-1] /= 2
+        spread = _spread(length, scale, period, aligned) if len(scales) > 1 else None
+        for part, wave in ((real, angle.cos() * counts), (imaginary, -angle.sin() * counts)):
+            part.append(wave if spread is None else spread @ wave)
+    return _placed(torch.cat(real + imaginary, dim=1), placement)
+
+
+def _angles(bins: int, steps: int, period: int) -> Tensor:
+    """2 pi f t / period for f < bins, t < steps: [bins, steps]; reduced first, to stay exact."""
+    turns = torch.arange(bins).unsqueeze(1) * torch.arange(steps) % period
+    return turns.to(torch.float64) * (2.0 * math.pi / period)
+
+
+def _spread(length: int, scale: int, period: int, aligned: bool) -> Tensor:
+    """How the `period` lags of a scale are spread over `length` lags: [length, period]."""
+    identity = torch.eye(period, dtype=torch.float64)
+    if not aligned:
+        if period == length:
+            return identity
+        stretched = F.interpolate(identity.unsqueeze(0), size=length, mode="linear")
+        return stretched.squeeze(0).t()
+    position = torch.arange(length, dtype=torch.float64) / scale
+    below = position.floor()
+    share = (position - below).unsqueeze(1)
+    index = below.long()
+    return (1 - share) * identity[index % period] + share * identity[(index + 1) % period]
+
+
+def _placed(matrix: Tensor, placement: Placement) -> Tensor:
+    """Round what should be zero to zero, and move."""
+    with torch.inference_mode(mode=False):
+        exact = torch.where(matrix.abs() < 1e-12, 0.0, matrix)
+        return exact.to(dtype=placement[0], device=placement[1])
+
+
+class _ShiftedSum(torch.autograd.Function):
+    """Weighted sum of copies of a series, each moved back by its lag, on a circle."""
+
+    @staticmethod
+    def forward(ctx: Any, memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
+        length = memory.shape[1]
+        kernel = weights.new_zeros(len(weights), length).scatter_add_(1, lags, weights)
+        kernel_bins = torch.fft.rfft(kernel).unsqueeze(-1)  # [B, F, 1]
+        memory_bins = torch.fft.rfft(memory, dim=1)
+        ctx.save_for_backward(memory_bins, kernel_bins, lags)
+        ctx.length = length
+        return torch.fft.irfft(kernel_bins.conj() * memory_bins, n=length, dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:  # type: ignore[override]  # torch declares *args
+        memory_bins, kernel_bins, lags = ctx.saved_tensors
+        grad_bins = torch.fft.rfft(grad, dim=1)
+        memory_grad = torch.fft.irfft(kernel_bins * grad_bins, n=ctx.length, dim=1)
+        products = (grad_bins.conj() * memory_bins).sum(-1)
+        return memory_grad, None, torch.fft.irfft(products, n=ctx.length).gather(1, lags)
+
+
+def shifted_sum(memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
+    """Sum `weights` [B, k] times `memory` [B, L, C] read `lags` [B, k] steps later, circularly."""
+    return _ShiftedSum.apply(memory, lags, weights)  # type: ignore[no-any-return,no-untyped-call]

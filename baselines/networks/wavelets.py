@@ -1,0 +1,269 @@
+"""Wavelet parts of the hierarchical network: db4 bands, Legendre multiwavelets."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from baselines.networks.config import NetworkConfig, Repairs
+
+DB4_LOW = (
+    -0.010597401784997278, 0.032883011666982945, 0.030841381835986965, -0.18703481171888114,
+    -0.02798376941698385, 0.6308807679295904, 0.7148465705525415, 0.23037781330885523,
+)  # fmt: skip
+TAPS = len(DB4_LOW)
+ORDER = 8  # Legendre polynomials to a cell
+MODES = 16
+
+
+def resized(x: Tensor, length: int) -> Tensor:
+    """Interpolate [B, L, C] linearly to `length` steps, half-pixel centres."""
+    if x.shape[1] == length:
+        return x
+    return F.interpolate(x.transpose(1, 2), size=length, mode="linear").transpose(1, 2)
+
+
+class Filters(nn.Module):
+    """A pair of filters stored under the original's names."""
+
+    def __init__(self, names: tuple[str, str], low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        for name, taps in zip(names, (low, high), strict=True):
+            self.register_buffer(name, taps.view(1, 1, -1))
+
+
+def db4_filters() -> tuple[Tensor, Tensor]:
+    """Low- and high-pass analysis taps in the order they meet the samples."""
+    low = torch.tensor(DB4_LOW)
+    signs = torch.tensor([-1.0, 1.0]).repeat(TAPS // 2)
+    return low.flip(0), (low.flip(0) * signs).flip(0)
+
+
+def analyse(x: Tensor, filters: Tensor, *, true_gradient: bool) -> tuple[Tensor, Tensor]:
+    """One wavelet level of [B, L, C]: low and high band, both [B, (L + 7) // 2, C].
+
+    The ends are mirrored about half samples. The mirrored samples pass no gradient unless
+    `true_gradient` (H-13).
+    """
+    length = x.shape[1]
+    total = 2 * ((length + TAPS - 1) // 2 - 1) - length + TAPS
+    before, after = total // 2, total - total // 2
+    outside = x if true_gradient else x.detach()
+    places = torch.arange(-before, length + after, device=x.device) % (2 * length)
+    places = torch.minimum(places, 2 * length - 1 - places)
+    ends = outside[:, places[:before]], outside[:, places[before + length :]]
+    windows = torch.cat([ends[0], x, ends[1]], dim=1).unfold(1, TAPS, 2)  # [B, T, C, taps]
+    bands = windows @ filters  # [B, T, C, 2]
+    return bands[..., 0], bands[..., 1]
+
+
+class WaveletBands(nn.Module):
+    """Embedded series into its low band and J high bands, each brought to a set length."""
+
+    def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
+        super().__init__()
+        self.levels, self.repairs = config.n_levels, repairs
+        bands = config.n_levels + 1
+        low, high = db4_filters()
+        self.dwt_forward = Filters(("h0", "h1"), low, high)
+        self.dwt_inverse = Filters(("g0", "g1"), low, high)  # never called
+        self.scale_projections = nn.ModuleList(
+            nn.Linear(config.d_model, config.d_model) for _ in range(bands)
+        )
+        self.scale_weights = nn.Parameter(torch.full((bands,), 1.0 / bands))  # never read
+
+    def lengths(self, length: int) -> list[int]:
+        """Length of each of the J + 1 sequences for a series of that length."""
+        shifts = [self.levels, *(self.levels - i for i in range(self.levels))]
+        return [length >> shift for shift in shifts]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Split [B, S, d] into J + 1 sequences: low band, then high bands, finest first."""
+        taps = [self.get_buffer(f"dwt_forward.{name}").flatten() for name in ("h0", "h1")]
+        filters = torch.stack(taps, dim=-1).to(x.dtype)
+        low, highs = x, []
+        for _ in range(self.levels):
+            low, high = analyse(low, filters, true_gradient=self.repairs.true_wavelet_gradient)
+            highs.append(high)
+        if self.repairs.coarse_first:
+            highs.reverse()
+        sizes = self.lengths(x.shape[1])
+        parts = zip(self.scale_projections, [low, *highs], sizes, strict=True)
+        return [project(_fitted(band, size)) for project, band, size in parts]
+
+
+def _fitted(band: Tensor, length: int) -> Tensor:
+    """Average a longer band down to `length`, stretch a shorter one."""
+    if band.shape[1] > length:
+        return F.adaptive_avg_pool1d(band.transpose(1, 2), length).transpose(1, 2)
+    return resized(band, length)
+
+
+def legendre_filters(order: int = ORDER) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Filters H0, H1 of Legendre polynomials on a cell and G0, G1 of their multiwavelets.
+
+    Polynomials of the whole cell are written in those of its halves; the wavelets complete
+    them by Gram-Schmidt on the polynomials of the left half, in rising degree.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(2 * order)
+    scale = np.sqrt(2 * np.arange(order) + 1)
+
+    def at(points: np.ndarray) -> np.ndarray:
+        return np.polynomial.legendre.legvander(points, order - 1) * scale
+
+    halves = [at((nodes + shift) / 2).T * (weights / 2) @ at(nodes) for shift in (-1, 1)]
+    rows = list(np.concatenate(halves, axis=1) / math.sqrt(2))  # [order, 2 * order], orthonormal
+    for degree in range(order):
+        wave = np.eye(2 * order)[degree]
+        for _ in range(2):  # twice, against rounding
+            wave = wave - np.stack(rows).T @ (np.stack(rows) @ wave)
+        rows.append(wave / np.linalg.norm(wave))
+    table = np.stack(rows)
+    table[np.abs(table) < 1e-8] = 0.0
+    h, g = torch.from_numpy(table).float().split(order)
+    return h[:, :order], h[:, order:], g[:, :order], g[:, order:]
+
+
+class Multiwavelet(nn.Module):
+    """The Legendre filter bank: one level down, one level up, on [B, N, c, k]."""
+
+    ec_s: Tensor
+    ec_d: Tensor
+    rc_e: Tensor
+    rc_o: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        h0, h1, g0, g1 = legendre_filters()
+        self.register_buffer("ec_s", torch.cat([h0.t(), h1.t()]))
+        self.register_buffer("ec_d", torch.cat([g0.t(), g1.t()]))
+        self.register_buffer("rc_e", torch.cat([h0, g0]))
+        self.register_buffer("rc_o", torch.cat([h1, g1]))
+        self.T0 = nn.Linear(ORDER, ORDER)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Append first rows up to a power of two."""
+        return torch.cat([x, x[:, : (1 << (x.shape[1] - 1).bit_length()) - x.shape[1]]], dim=1)
+
+    def down(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Detail and smooth part, half as long."""
+        pairs = torch.cat([x[:, ::2], x[:, 1::2]], dim=-1)
+        return pairs @ self.ec_d, pairs @ self.ec_s
+
+    def up(self, smooth: Tensor, detail: Tensor) -> Tensor:
+        """Twice as long, from smooth part and detail."""
+        both = torch.cat([smooth, detail], dim=-1)
+        return torch.stack([both @ self.rc_e, both @ self.rc_o], dim=2).flatten(1, 2)
+
+
+def depth(length: int) -> int:
+    """Levels of a series: the whole part of log2 of its length."""
+    return length.bit_length() - 1
+
+
+class SpectralKernel(nn.Module):
+    """Complex weights for the lowest Fourier modes of [B, N, c, k]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        shape, scale = (width, width, MODES), 1.0 / width**2
+        self.weights1 = nn.Parameter(torch.rand(shape) * scale)
+        self.weights2 = nn.Parameter(torch.rand(shape) * scale)
+
+    def mode_major(self) -> Tensor:
+        """The complex weights [MODES, width, width]."""
+        return torch.complex(self.weights1.permute(2, 0, 1), self.weights2.permute(2, 0, 1))
+
+
+def _spectrum(x: Tensor) -> Tensor:
+    """Lowest modes of [B, N, c, k], mode-major: [modes, B, c * k]."""
+    return torch.fft.rfft(x.flatten(2), dim=1)[:, :MODES].transpose(0, 1)
+
+
+def _series(bins: Tensor, like: Tensor) -> Tensor:
+    """Back from mode-major bins to the shape of `like`."""
+    series = torch.fft.irfft(bins.transpose(0, 1), n=like.shape[1], dim=1)
+    return series.view(like.shape)
+
+
+class MultiwaveletKernel(Multiwavelet):
+    """Spectral kernels A, B, C on every multiwavelet level."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.A, self.B, self.C = (SpectralKernel(width) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, N, c, k] to the same shape."""
+        length, ups = x.shape[1], []
+        kernels = [kernel.mode_major() for kernel in (self.A, self.B, self.C)]
+        x = self.pad(x)
+        for _ in range(depth(length)):
+            detail, x = self.down(x)
+            modes = min(MODES, x.shape[1] // 2 + 1)
+            fine, smooth = _spectrum(detail), _spectrum(x)
+            a, b, c = (kernel[:modes] for kernel in kernels)
+            ups.append((_series(fine @ a + smooth @ b, x), _series(fine @ c, x)))
+        x = self.T0(x)
+        for detail, smooth in reversed(ups):
+            x = self.up(x + smooth, detail)
+        return x[:, :length]
+
+
+class MultiwaveletTransform(nn.Module):
+    """Series into c channels of k coefficients, the kernels, and back."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.channels = min(128, width)
+        self.Lk0 = nn.Linear(width, self.channels * ORDER)
+        self.Lk1 = nn.Linear(self.channels * ORDER, width)
+        self.MWT_CZ = nn.ModuleList([MultiwaveletKernel(self.channels * ORDER)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, N, d] to [B, N, d]."""
+        coefficients = self.Lk0(x).unflatten(-1, (self.channels, ORDER))
+        mapped: Tensor = self.Lk1(self.MWT_CZ[0](coefficients).flatten(2))
+        return mapped
+
+
+class MultiwaveletCross(Multiwavelet):
+    """Fourier attention between two series on every multiwavelet level; values are unused."""
+
+    def __init__(self, width: int, heads: int, channels: int = 64) -> None:
+        super().__init__()
+        self.channels, self.share = channels, width // heads
+        self.modes = min(32, self.share // 2)
+        self.Lq, self.Lk, self.Lv = (nn.Linear(width, channels * ORDER) for _ in range(3))
+        self.out = nn.Linear(channels * ORDER, width)
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        """Attend from [B, N, d] to `other` [B, N, d]: [B, N, d]."""
+        length, ups = x.shape[1], []
+        queries = self.pad(self.Lq(x).unflatten(-1, (self.channels, ORDER)))
+        keys = self.pad(self.Lk(other).unflatten(-1, (self.channels, ORDER)))
+        for _ in range(depth(length)):
+            query_detail, queries = self.down(queries)
+            key_detail, keys = self.down(keys)
+            fine = self._attend(query_detail, key_detail)
+            ups.append((fine + self._attend(queries, keys), fine))
+        attended = self._attend(queries, keys)
+        for detail, smooth in reversed(ups):
+            attended = self.up(attended + smooth, detail)
+        mapped: Tensor = self.out(attended[:, :length].flatten(2))
+        return mapped
+
+    def _attend(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Score Fourier modes of [B, N, c, k] against each other and apply them to the keys."""
+        steps = queries.shape[1]
+        modes = min(steps // 2, self.modes)
+        q, k = (torch.fft.rfft(z, dim=1)[:, :modes] for z in (queries, keys))
+        scores = torch.einsum("bxek,byek->bkxy", q, k)
+        scores = torch.complex(scores.real.tanh(), scores.imag.tanh())
+        bins = torch.einsum("bkxy,byek->bxek", scores, k) / self.share / self.share
+        bins = F.pad(torch.view_as_real(bins), (0, 0) * 3 + (0, steps // 2 + 1 - modes))
+        return torch.fft.irfft(torch.view_as_complex(bins), n=steps, dim=1)

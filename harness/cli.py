@@ -1,0 +1,449 @@
+"""The command line: parses, calls one function, prints, maps the outcome to an exit code.
+
+Nothing heavy is imported before a verb needs it: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from harness.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from harness.gate import Judgement
+    from harness.grid import Grid
+    from harness.run import RunSummary
+    from harness.store import Store
+
+INTERRUPTED = 130
+
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
+"""`ClickException`: of click, or of the copy of click that newer versions of typer bring."""
+
+app = typer.Typer(
+    name="abharness",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="May we replace our legacy forecaster with this new one?\n\n"
+    "Runs both on identical rolling-origin splits, judges the paired losses by a policy, and "
+    "writes a report.\n\n"
+    "Exit codes: 0 PROMOTE or done, 1 a fault of abharness, 2 wrong input, 3 REJECT, 4 HOLD, "
+    "5 INVALID.",
+    epilog="Start with:  abharness compare",
+)
+data_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Datasets: list, show, import."
+)
+app.add_typer(data_app, name="data")
+
+ExperimentArg = Annotated[
+    str, typer.Argument(help="A TOML file, or a built-in experiment: quick, nightly.")
+]
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="ABHARNESS_STORE", help="Folder of all results.")
+]
+DataDirOption = Annotated[
+    list[Path],
+    typer.Option("--data-dir", envvar="ABHARNESS_DATA_DIR", help="More folders of datasets."),
+]
+WorkersOption = Annotated[
+    int, typer.Option(envvar="ABHARNESS_WORKERS", min=0, help="Units at a time; 0: as cores allow.")
+]
+OnlyOption = Annotated[
+    list[str],
+    typer.Option(help="Only cells whose arm, dataset or arm/dataset/seed matches; * is allowed."),
+]
+SeedsOption = Annotated[
+    str | None, typer.Option(help="Other seeds than the experiment's, such as 1,2,3.")
+]
+ShardOption = Annotated[
+    str | None, typer.Option(help="Part i of n of the grid, such as 2/4, for CI matrices.")
+]
+RetryOption = Annotated[bool, typer.Option(help="Run units with failed windows again.")]
+HoldAsOption = Annotated[
+    Literal["fail", "pass"], typer.Option(help="Exit code of HOLD: fail is 4, pass is 0.")
+]
+BaselineOption = Annotated[
+    str | None, typer.Option("--baseline-arm", help="Judge against this arm.")
+]
+CandidateOption = Annotated[str | None, typer.Option("--candidate-arm", help="Judge this arm.")]
+
+_STORE = Path("runs")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"abharness {version('abharness')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _settings(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a verb."""
+    if debug:
+        sys.excepthook = sys.__excepthook__
+
+
+@app.command(epilog="Example:  abharness compare quick --store runs")
+def compare(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = _STORE,
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    workers: WorkersOption = 0,
+    seeds: SeedsOption = None,
+    only: OnlyOption = [],  # noqa: B006
+    shard: ShardOption = None,
+    retry_failed: RetryOption = False,
+    baseline: BaselineOption = None,
+    candidate: CandidateOption = None,
+    hold_as: HoldAsOption = "fail",
+) -> None:
+    """Run what is missing, judge, and write the page. The main job."""
+    grid, opened = _prepared(experiment, store, data_dir, seeds)
+    _filled(grid, opened, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
+    judgement = _judged(grid, opened, baseline, candidate)
+    _write_ci_files(judgement, hold_as)
+    page = _page(grid, opened, judgement)
+    _print_verdict(judgement)
+    typer.echo(f"page: {page}")
+    raise typer.Exit(_exit_code(judgement, hold_as))
+
+
+@app.command(epilog="Example:  abharness run nightly --workers 2 --shard 1/3")
+def run(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = _STORE,
+    data_dir: DataDirOption = [],  # noqa: B006
+    workers: WorkersOption = 0,
+    seeds: SeedsOption = None,
+    only: OnlyOption = [],  # noqa: B006
+    shard: ShardOption = None,
+    retry_failed: RetryOption = False,
+) -> None:
+    """Fill the grid; running the same command again resumes."""
+    grid, opened = _prepared(experiment, store, data_dir, seeds)
+    summary = _filled(
+        grid, opened, workers=workers, only=only, shard=shard, retry_failed=retry_failed
+    )
+    typer.echo(
+        f"{summary.total} units of {len(grid.cells)} in {store}, {summary.computed} computed now"
+    )
+    for cell in summary.failed:
+        typer.echo(f"failed windows: {cell}")
+
+
+@app.command(epilog="Example:  abharness gate quick --candidate-arm HFBayesianAutoformer-96")
+def gate(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = _STORE,
+    data_dir: DataDirOption = [],  # noqa: B006
+    seeds: SeedsOption = None,
+    baseline: BaselineOption = None,
+    candidate: CandidateOption = None,
+    hold_as: HoldAsOption = "fail",
+) -> None:
+    """Judge what is stored; the exit code is the decision.
+
+    Writes verdict.json, junit.xml and summary.md.
+    """
+    grid, opened = _prepared(experiment, store, data_dir, seeds, create=False)
+    judgement = _judged(grid, opened, baseline, candidate)
+    _write_ci_files(judgement, hold_as)
+    _print_verdict(judgement)
+    typer.echo(f"records: {judgement.folder}")
+    raise typer.Exit(_exit_code(judgement, hold_as))
+
+
+@app.command(epilog="Example:  abharness report quick --output report.html")
+def report(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = _STORE,
+    data_dir: DataDirOption = [],  # noqa: B006
+    seeds: SeedsOption = None,
+    output: Annotated[Path | None, typer.Option(help="Write a copy of the page here.")] = None,
+) -> None:
+    """Render the page of the experiment's last verdict from the records."""
+    from harness.gate import stored_judgement
+    from harness.store import write_text
+
+    grid, opened = _prepared(experiment, store, data_dir, seeds, create=False)
+    page = _page(grid, opened, stored_judgement(grid, opened), anew=True)
+    if output is not None:
+        write_text(output, page.read_text(encoding="utf-8"))
+    typer.echo(f"page: {output or page}")
+
+
+@app.command(epilog="Example:  abharness config my-experiment.toml")
+def config(
+    context: typer.Context,
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = _STORE,
+    data_dir: DataDirOption = [],  # noqa: B006
+    workers: WorkersOption = 0,
+    seeds: SeedsOption = None,
+) -> None:
+    """Show every setting with where it came from, the grid, and all origins with dates."""
+    from harness.listing import grid_lines, setting_lines
+
+    flags = {
+        name: (value, _source_of(context, name))
+        for name, value in (
+            ("store", store), ("data_dir", data_dir), ("workers", workers), ("seeds", seeds)
+        )
+    }  # fmt: skip
+    grid = _grid(experiment, data_dir, seeds)
+    for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
+        typer.echo(line)
+
+
+@app.command(epilog="Example:  abharness arms nightly")
+def arms(experiment: ExperimentArg = "quick") -> None:
+    """List the arms of an experiment, their options and what they say of themselves."""
+    from harness.experiment import read_experiment
+    from harness.listing import arm_lines
+
+    for line in arm_lines(read_experiment(experiment)):
+        typer.echo(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Show what this machine has and lacks."""
+    from harness.listing import machine_lines
+
+    for line in machine_lines():
+        typer.echo(line)
+
+
+@data_app.command("list", epilog="Example:  abharness data list --data-dir my-data")
+def data_list(data_dir: DataDirOption = []) -> None:  # noqa: B006
+    """List the datasets there are."""
+    from harness.listing import dataset_lines
+
+    for line in dataset_lines(data_dir):
+        typer.echo(line)
+
+
+@data_app.command("show", epilog="Example:  abharness data show GOLD")
+def data_show(
+    dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dataset.")],
+    data_dir: DataDirOption = [],  # noqa: B006
+) -> None:
+    """Check a dataset and show its facts."""
+    from harness.dataset import describe, load
+
+    for title, text in describe(load(dataset_id, data_dir)).items():
+        first, *more = text.splitlines() or [""]
+        typer.echo(f"{title:<14}{first}")
+        for line in more:
+            typer.echo(f"{'':<14}{line}")
+
+
+@data_app.command(
+    "import",
+    epilog="Example:  abharness data import prices.csv --id SILVER --target close --date day",
+)
+def data_import(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet.")],
+    dataset_id: Annotated[str, typer.Option("--id", help="What to call it.")],
+    target: Annotated[str, typer.Option(help="Column to forecast.")],
+    date: Annotated[str, typer.Option(help="Column of dates.")],
+    past: Annotated[list[str], typer.Option(help="Covariate columns.")] = [],  # noqa: B006
+    to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
+    data_dir: DataDirOption = [],  # noqa: B006
+    title: Annotated[str | None, typer.Option(help="For the report.")] = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of the target.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
+    licence: Annotated[str | None, typer.Option(help="What may be done with it.")] = None,
+    date_format: Annotated[
+        str | None, typer.Option(help="Settles ambiguous dates, such as %d/%m/%Y.")
+    ] = None,
+    decimal: Annotated[
+        Literal[".", ","] | None, typer.Option(help="Settles ambiguous numbers.")
+    ] = None,
+) -> None:
+    """Check a file of your own and make it a dataset."""
+    from harness.importer import import_file
+
+    manifest = import_file(
+        file,
+        dataset_id=dataset_id,
+        target=target,
+        date=date,
+        folder=to,
+        past=past,
+        title=title,
+        unit=unit,
+        source=source,
+        licence=licence,
+        date_format=date_format,
+        decimal=decimal,
+        folders=data_dir,
+    )
+    typer.echo(f"wrote {manifest}; use it with --data-dir {to}")
+
+
+def run_cli(arguments: list[str]) -> int:
+    """Run a command line and return its exit code.
+
+    What the user got wrong is one line on standard error and 2; what we got wrong ends in 1.
+    """
+    command = typer.main.get_command(app)
+    sys.excepthook = _crash
+    try:
+        result = command.main(args=arguments, prog_name="abharness", standalone_mode=False)
+    except InputError as problem:
+        if sys.excepthook is sys.__excepthook__:
+            traceback.print_exc()
+        else:
+            _complain(str(problem))
+        return 2
+    except _CommandLineError as problem:
+        text = problem.format_message()
+        if "\n" in text:  # the help of a group that was given no verb
+            typer.echo(text, err=True)
+        else:
+            _complain(f"{text.removesuffix('.')}; see abharness --help")
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("\nstopped; everything finished is kept, the same command resumes", err=True)
+        return INTERRUPTED
+    return int(result or 0)
+
+
+def _crash(kind: type[BaseException], problem: BaseException, trace: object) -> None:
+    _complain(f"internal error: {kind.__name__}: {problem} (abharness --debug ... shows more)")
+
+
+def _complain(text: str) -> None:
+    typer.echo(f"abharness: {' '.join(text.split())}", err=True)
+
+
+def _grid(experiment: str, data_dir: list[Path], seeds: str | None) -> Grid:
+    from harness.experiment import read_experiment
+    from harness.run import prepare
+
+    found = read_experiment(experiment)
+    return prepare(found.with_seeds(_numbers(seeds)) if seeds else found, data_dir)
+
+
+def _prepared(
+    experiment: str, store: Path, data_dir: list[Path], seeds: str | None, *, create: bool = True
+) -> tuple[Grid, Store]:
+    from harness.store import open_store
+
+    grid = _grid(experiment, data_dir, seeds)
+    for split in grid.splits.values():
+        for warning in split.dataset.warnings:
+            typer.echo(f"note: {warning}", err=True)
+    return grid, open_store(store, create=create)
+
+
+def _filled(
+    grid: Grid,
+    store: Store,
+    *,
+    workers: int,
+    only: list[str],
+    shard: str | None,
+    retry_failed: bool,
+) -> RunSummary:
+    from harness.console import LineProgress
+    from harness.run import default_workers, fill
+
+    count = workers or default_workers(grid.experiment.run.threads)
+    return fill(
+        grid,
+        store,
+        workers=count,
+        progress=LineProgress(workers=count),
+        only=only,
+        shard=_shard(shard),
+        retry_failed=retry_failed,
+    )
+
+
+def _judged(grid: Grid, store: Store, baseline: str | None, candidate: str | None) -> Judgement:
+    from harness.gate import judge_grid, with_pair
+
+    policy = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
+    return judge_grid(grid, store, policy=policy)
+
+
+def _page(grid: Grid, store: Store, judgement: Judgement, *, anew: bool = False) -> Path:
+    """Write the page, unless the same verdict was drawn by the same code before."""
+    from harness.identity import digest, file_digest, package_digest
+    from harness.store import write_text
+
+    page, drawn = judgement.folder / "report.html", judgement.folder / ".drawn"
+    mark = digest([package_digest("reports"), file_digest(judgement.folder / "verdict.json")])
+    fresh = page.is_file() and drawn.is_file() and drawn.read_text(encoding="utf-8") == mark
+    if anew or not fresh:
+        from reports.collect import collect
+        from reports.page import render_html
+
+        content = collect(grid, store, judgement.verdict, judgement.scores)
+        write_text(page, render_html(content))
+        write_text(drawn, mark)
+    return page
+
+
+def _write_ci_files(judgement: Judgement, hold_as: Literal["fail", "pass"]) -> None:
+    from harness.store import write_text
+    from reports.junit import render_junit
+    from reports.markdown import render_markdown
+
+    junit = render_junit(judgement.verdict, hold_as=hold_as)
+    write_text(judgement.folder / "junit.xml", junit)
+    write_text(judgement.folder / "summary.md", render_markdown(judgement.verdict))
+
+
+def _print_verdict(judgement: Judgement) -> None:
+    from reports.terminal import render_terminal
+
+    typer.echo(render_terminal(judgement.verdict))
+
+
+def _exit_code(judgement: Judgement, hold_as: str) -> int:
+    held = judgement.verdict.outcome == "HOLD" and hold_as == "pass"
+    return 0 if held else judgement.verdict.exit_code
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds '{text}': expected whole numbers such as 1,2,3") from None
+    return found
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, slash, second = text.partition("/")
+    if slash and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second):
+        return int(first), int(second)
+    raise ConfigError(f"--shard '{text}': expected i/n with 1 <= i <= n, such as 2/4")
+
+
+def _source_of(context: typer.Context, name: str) -> str:
+    source = context.get_parameter_source(name)
+    known = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment"}
+    return known.get(source.name if source else "", "default")

@@ -1,0 +1,143 @@
+"""A tiny experiment on built-in data, and an executor that needs no processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import cli, run
+from harness.executor import Finished, Task
+from harness.records import write_unit
+from harness.store import Store
+from harness.unit import carry_out
+
+TINY = """\
+schema = 1
+title = "Tiny"
+datasets = ["GOLD"]
+
+[plan]
+horizon = 5
+stride = 5
+origins = 40
+history = 200
+validation = 60
+
+[run]
+seeds = [1, 2]
+
+[[arms]]
+name = "old"
+use = "arms_for_tests:Flat"
+role = "legacy"
+
+[[arms]]
+name = "new"
+use = "arms_for_tests:Learner"
+role = "candidate"
+
+[[arms]]
+name = "draws"
+use = "arms_for_tests:Sampler"
+role = "reference"
+
+[policy]
+baseline = "old"
+candidate = "new"
+mode = "replace"
+
+[[policy.criteria]]
+metric = "crps"
+margin = 0.05
+"""
+"""Five units: `Flat` once, `Learner` and `Sampler` with two seeds each; ends in PROMOTE."""
+
+
+class InThisProcess:
+    """Carries out tasks where it is, one per poll."""
+
+    def __init__(self, store: Store, **_: object) -> None:
+        self._store = store
+        self._waiting: list[Task] = []
+
+    def submit(self, task: Task) -> None:
+        self._waiting.append(task)
+
+    def poll(self) -> list[Finished]:
+        task, start = self._waiting.pop(0), time.monotonic()
+        with self._store.new_unit(task.key) as folder:
+            write_unit(folder, task.job, carry_out(task.job), task.identity)
+        return [Finished(task=task, seconds=time.monotonic() - start)]
+
+    def cancel(self) -> None:
+        self._waiting = []
+
+
+@pytest.fixture(autouse=True)
+def _clean_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a command line sets in this process inside one test."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONSAFEPATH"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    for name in ("ABHARNESS_STORE", "ABHARNESS_DATA_DIR", "ABHARNESS_WORKERS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run units in the test's own process: all of the loop, none of the start-up."""
+    monkeypatch.setattr(run, "LocalProcesses", InThisProcess)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest):
+    """Write `tiny.toml` with some texts replaced, beside its arms; the test works there."""
+    shutil.copy(Path(__file__).parent / "arms_for_tests.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def write(*changes: tuple[str, str], name: str = "tiny.toml") -> Path:
+        text = TINY
+        for old, new in changes:
+            assert old in text, f"{old!r} is not in the experiment"
+            text = text.replace(old, new)
+        file = tmp_path / name
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    write()
+    return write
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line in this process; gives exit code, standard output and error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.run_cli([str(each) for each in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def refused(call: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
+    """Run a command line that must end with code 2 and one line; gives that line."""
+
+    def refused(*arguments: object) -> str:
+        code, out, err = call(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("abharness: ")
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        assert "internal error" not in err
+        return err
+
+    return refused

@@ -1,0 +1,100 @@
+"""Forecasts and their quantiles."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from harness.errors import ForecastError
+from harness.forecast import LEVELS, Forecast, extrapolated, quantiles_at
+
+
+def test_common_levels_hold_what_users_ask_for():
+    """The grid is symmetric, has at least 21 levels, and those of all intervals."""
+    wanted = [0.1, 0.25, 0.5, 0.75, 0.9, 0.16, 0.84, 0.025, 0.975, 0.01, 0.99]
+
+    assert len(LEVELS) >= 21
+    assert np.allclose(LEVELS, 1 - LEVELS[::-1])
+    assert set(wanted) <= set(LEVELS.tolist())
+
+
+@given(mean=st.floats(-1e6, 1e6), sd=st.floats(1e-6, 1e6))
+def test_normal_quantiles_are_reproduced_from_any_levels(mean, sd):
+    """A normal distribution given on nine deciles is right at every common level."""
+    deciles = np.arange(1, 10) / 10
+    given_on = norm.ppf(deciles, mean, sd)[None, None, :]
+
+    found = quantiles_at(given_on, deciles, LEVELS)
+
+    assert np.allclose(found[0, 0], norm.ppf(LEVELS, mean, sd), rtol=1e-9, atol=1e-9 * sd)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9))
+def test_read_quantiles_never_cross(values):
+    """Quantiles in order stay in order on any grid, extrapolated ones included."""
+    levels = np.linspace(0.1, 0.9, len(values))
+
+    found = quantiles_at(np.sort(values)[None, None, :], levels, LEVELS)
+
+    assert (np.diff(found) >= -1e-9 * (1 + np.abs(found).max())).all()
+
+
+def test_own_levels_are_kept_exactly():
+    """A quantile at a level the arm gave is that quantile, to the last bit."""
+    values = np.array([[[1.1, 2.3, 7.7]]])
+
+    found = quantiles_at(values, np.array([0.1, 0.5, 0.9]), np.array([0.5, 0.9]))
+
+    assert found.tolist() == [[[2.3, 7.7]]]
+
+
+def test_extrapolated_levels_are_counted():
+    """Deciles do not reach the three outer levels on either side."""
+    assert extrapolated(np.arange(1, 10) / 10, LEVELS) == 6
+    assert extrapolated(LEVELS, LEVELS) == 0
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"point": np.zeros(3), "levels": np.empty(0)}, "expected \\[W, H\\]"),
+        ({"levels": np.array([0.5])}, "go together"),
+        ({"levels": np.array([0.5, 0.5]), "quantiles": np.zeros((2, 3, 2))}, "increase strictly"),
+        ({"levels": np.array([0.0, 0.5]), "quantiles": np.zeros((2, 3, 2))}, "inside"),
+        ({"levels": np.array([0.5]), "quantiles": np.zeros((2, 4, 1))}, "quantiles have shape"),
+        ({"levels": np.empty(0), "samples": np.zeros((2, 1, 3))}, "samples have shape"),
+        (
+            {
+                "levels": np.array([0.5]),
+                "quantiles": np.zeros((2, 3, 1)),
+                "samples": np.zeros((2, 5, 3)),
+            },
+            "not both",
+        ),
+    ],
+)
+def test_misshapen_forecast_is_refused(parts, words):
+    """What does not fit together is refused when it is made."""
+    with pytest.raises(ForecastError, match=words):
+        Forecast(**({"point": np.zeros((2, 3))} | parts))
+
+
+def test_finite_tells_windows_apart():
+    """A NaN anywhere in a window marks that window and no other."""
+    quantiles = np.zeros((3, 4, 2))
+    quantiles[1, 2, 0] = np.nan
+
+    found = Forecast.of_quantiles(quantiles, np.array([0.25, 0.75]))
+
+    assert found.finite.tolist() == [True, False, True]
+
+
+def test_steps_leave_the_gap_out():
+    """The steps of a gap are forecast and not judged."""
+    samples = np.arange(2 * 5 * 6, dtype=float).reshape(2, 5, 6)
+
+    found = Forecast.of_samples(samples).steps(2)
+
+    assert found.point.shape == (2, 4)
+    assert np.array_equal(found.samples, samples[:, :, 2:])

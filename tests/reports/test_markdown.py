@@ -1,0 +1,70 @@
+"""Markdown: short enough for a CI page, and nothing in it acts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from harness.findings import Outcome
+from reports.inputs import PageInput
+from reports.markdown import LIMIT, render_markdown
+
+Make = Callable[..., PageInput]
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_the_outcome_is_the_heading(make_page: Make, outcome: Outcome) -> None:
+    """The first line says the outcome in a word, of a page and of a verdict alone."""
+    page = make_page(outcome=outcome)
+
+    of_page, of_verdict = render_markdown(page), render_markdown(page.verdict)
+
+    assert outcome.value in of_page.splitlines()[0]
+    assert outcome.value in of_verdict.splitlines()[0]
+    assert len(of_verdict) < len(of_page) < LIMIT
+
+
+def test_tables_have_as_many_cells_as_heads(make_page: Make) -> None:
+    """Every row of every table has the cells of its head, whatever the names hold."""
+    page = make_page()
+    arms = [dataclasses.replace(arm, name=arm.name) for arm in page.arms]
+    lines = render_markdown(dataclasses.replace(page, arms=arms)).splitlines()
+    sizes: list[set[int]] = [set()]
+    for line in lines:
+        if line.startswith("|"):
+            sizes[-1].add(line.replace("\\|", "").count("|"))
+        elif sizes[-1]:
+            sizes.append(set())
+
+    assert all(len(size) == 1 for size in sizes if size)
+
+
+def test_long_records_are_cut_and_said_to_be(make_page: Make) -> None:
+    """A verdict with endless reasons stays under the limit and says that parts are missing."""
+    page = make_page()
+    verdict = dataclasses.replace(page.verdict, reasons=("reason " * 400,) * 100)
+    text = render_markdown(dataclasses.replace(page, verdict=verdict))
+
+    assert len(text) <= LIMIT
+    assert "Left out for length" in text
+
+
+def test_a_limit_below_the_first_part_is_kept(make_page: Make) -> None:
+    """Even the head is cut where the limit asks for it."""
+    assert len(render_markdown(make_page(), limit=200)) <= 200
+
+
+def test_markup_mentions_and_links_are_disarmed(make_page: Make) -> None:
+    """Text from outside cannot open a tag, a cell, a link, or call a person."""
+    evil = "<img src=x>|`a`[b](https://c.example) @someone\n# head"
+    verdict = dataclasses.replace(make_page().verdict, reasons=(evil,), candidate=evil)
+
+    text = render_markdown(verdict)
+
+    assert "<img" not in text
+    assert "https://" not in text
+    assert "@someone" not in text
+    assert "\n# head" not in text
+    assert "[b](" not in text

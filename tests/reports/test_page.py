@@ -1,0 +1,555 @@
+"""The HTML page: complete, self-contained, escaped, the same bytes each time."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.findings import Outcome
+from reports.page import PageInput, render_html
+
+Make = Callable[..., PageInput]
+VOID = {"meta", "br", "hr", "img", "input", "link", "path", "line", "circle", "use"}
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;$x^2$ 漢字 "
+
+
+class Outline(HTMLParser):
+    """Open and close tags, ids, links and words of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.torn: list[str] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.headings: list[int] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "src", "xlink:href"):
+                self.targets.append(value or "")
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        if not self.open or self.open.pop() != tag:
+            self.torn.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """All words, one blank apart."""
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="session")
+def whole(make_page: Make) -> str:
+    """A whole page, drawn."""
+    return render_html(make_page())
+
+
+def test_the_same_records_give_the_same_bytes(make_page: Make) -> None:
+    """Drawing a page twice, from records made twice, gives the same text."""
+    assert render_html(make_page()) == render_html(make_page())
+
+
+def test_another_process_draws_the_same_bytes(make_page: Make, whole: str) -> None:
+    """Neither the hash seed nor a user's matplotlib settings change the page."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"font.size": 22, "axes.grid": True, "svg.fonttype": "path"}):
+        drawn = render_html(make_page())
+
+    assert whole == drawn
+
+
+def test_tags_are_balanced(whole: str) -> None:
+    """Every tag that opens is closed, in order."""
+    outline = Outline(whole)
+
+    assert outline.torn == []
+    assert outline.open == []
+
+
+def test_ids_are_unique_and_links_lead_somewhere(whole: str) -> None:
+    """No id comes twice, charts included, and each inner link has its target."""
+    outline = Outline(whole)
+
+    assert [name for name, count in Counter(outline.ids).items() if count > 1] == []
+    assert {target for target in outline.targets if target.lstrip("#") not in outline.ids} == set()
+    assert set(re.findall(r"url\(#([^)]*)\)", whole)) <= set(outline.ids)
+
+
+def test_nothing_is_loaded_and_nothing_runs(whole: str) -> None:
+    """There is no script, no address, no import and no image."""
+    outline = Outline(whole)
+
+    assert outline.tags["script"] == 0
+    assert "http" not in whole
+    assert "@import" not in whole
+    assert all(target.startswith("#") for target in outline.targets)
+
+
+def test_headings_go_down_one_level_at_a_time(whole: str) -> None:
+    """The outline starts with the only h1 and skips no level on the way down."""
+    headings = Outline(whole).headings
+
+    assert headings.count(1) == 1
+    assert headings[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(headings))
+
+
+def test_each_table_has_a_caption_and_scopes(whole: str) -> None:
+    """Every table says what it holds, and every head says what it heads."""
+    outline = Outline(whole)
+
+    assert outline.tags["table"] == outline.tags["caption"]
+    assert re.findall(r"<th(?![^>]*scope=)[ >]", whole) == []
+
+
+def test_each_chart_has_words_for_those_who_cannot_see_it(whole: str) -> None:
+    """Every picture carries a text alternative and belongs to a figure with a caption."""
+    charts = re.findall(r'<svg class="chart"[^>]*>', whole)
+
+    assert len(charts) == Outline(whole).tags["figure"] == Outline(whole).tags["figcaption"]
+    assert all('role="img"' in chart and 'aria-label="' in chart for chart in charts)
+    assert all(
+        len(label) > 20 for label in re.findall(r'class="chart"[^>]*aria-label="([^"]*)', whole)
+    )
+
+
+def test_no_stand_in_colour_is_left(whole: str) -> None:
+    """Charts take every colour from the style sheet, so that they follow light and dark."""
+    assert re.findall(r"#0[0-9a]0[0-9a]0[0-9a]", whole) == []
+    assert set(re.findall(r"var\((--[a-z-]+)\)", whole)) <= set(re.findall(r"(--[a-z-]+):", whole))
+    assert re.findall(r"(?:fill|stroke): #", whole) == []
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_the_outcome_stands_first(make_page: Make, outcome: Outcome) -> None:
+    """Word, shape and summary of each outcome open the page."""
+    page = make_page(outcome=outcome, datasets=["ALPHA"])
+
+    html = render_html(page)
+    heading = html[html.index("<h1") : html.index("</h1>")]
+
+    assert f">{outcome.value}</span>" in heading
+    assert f'href="#mark-{outcome.lower()}"' in html[: html.index("<h1")].rpartition("<main>")[2]
+    assert page.verdict.summary in html
+    assert page.verdict.next_action in html
+
+
+def test_every_criterion_is_shown_with_its_numbers(make_page: Make) -> None:
+    """Each finding is a row of the interval plot, in words and numbers."""
+    page = make_page()
+
+    html = render_html(page)
+    rows = html[html.index('<table class="forest"') : html.index("</table>")]
+
+    assert rows.count('<tr role="row">') == 1 + len(page.verdict.findings)
+    assert "−8.0\u202f%" in rows
+    assert "+9.0 to +13.0\u202f%" in rows
+    assert "± 5.0 pts" in rows
+
+
+def test_a_weak_legacy_arm_is_called_one(make_page: Make) -> None:
+    """Beating the legacy arm without beating the random walk is said to prove little."""
+    page = make_page()
+    weak = tuple(
+        dataclasses.replace(row, value=9.0 if row.arm == "chronos-512" else 12.0, skill=-0.1)
+        for row in page.verdict.validity.standings
+    )
+    validity = dataclasses.replace(page.verdict.validity, standings=weak)
+    poor = dataclasses.replace(page, verdict=dataclasses.replace(page.verdict, validity=validity))
+
+    assert "not a reason to trust either" in render_html(poor)
+    assert "not a reason to trust either" not in render_html(page)
+
+
+def test_all_that_the_reader_must_know_is_there(make_page: Make) -> None:
+    """Distribution, checkpoint, refits, repeats, machine, licence and policy are all stated."""
+    text = Outline(render_html(make_page())).text
+
+    for words in (
+        "harness's doing",
+        "pretrained on synthetic series only",
+        "fitted once, before the first origin",
+        "repeat the price before them, kept",
+        "single, unpaired measurements",
+        "Example CPU 9000",
+        "none needed",
+        "starts as an index at 100.00",
+        "nothing was trained, so there is no curve",
+        "31 more independent origins would decide, there by 2026-05-04",
+        "9f9f9f9f",
+        'title = "Synthetic market"',
+    ):
+        assert words.lower() in text.lower()
+
+
+def test_overlapping_origins_have_the_others_beside(make_page: Make) -> None:
+    """Where origins overlap, the metrics stand once more on those that do not."""
+    html = render_html(make_page())
+
+    assert "The same on the 10 origins of ALPHA that do not overlap" in html
+
+
+def test_an_arm_that_fails_everywhere_is_shown_as_such(make_page: Make) -> None:
+    """No window of the candidate: no forecast to draw, failures listed with their reason."""
+    text = Outline(render_html(make_page(fail={"chronos-512": 20}, datasets=["ALPHA"]))).text
+
+    assert "No window of chronos-512 on ALPHA has a score" in text
+    assert "ValueError: too hot" in text
+    assert "n/a" in text
+
+
+def test_some_failed_windows_leave_the_others_in_the_picture(make_page: Make) -> None:
+    """NaN in some windows: no mean is shown, the worst window is one that was done."""
+    page = make_page(fail={"chronos-512": 3}, datasets=["ALPHA"])
+    text = Outline(render_html(page)).text
+
+    assert "18 missing" in text
+    assert "Worst window" in text
+
+
+def test_one_seed_and_one_arm_a_side_are_enough(make_page: Make) -> None:
+    """With one seed there is no range, and nothing breaks."""
+    arms = {
+        "random-walk": ("reference", (1,), 1.0),
+        "autoformer": ("legacy", (7,), 1.3),
+        "chronos-512": ("candidate", (1,), 1.0),
+    }
+    page = make_page(arms=arms, datasets=["ALPHA"])
+
+    assert "seed 7" in render_html(page)
+
+
+def test_an_arm_that_gives_a_point_path_only_is_drawn(make_page: Make) -> None:
+    """Without a distribution the chart shows the path, and the table no interval."""
+    page = make_page(datasets=["ALPHA"])
+    units = {
+        key: dataclasses.replace(unit, forecast=type(unit.forecast).of_point(unit.forecast.point))
+        if key[0] == "autoformer"
+        else unit
+        for key, unit in page.units.items()
+    }
+
+    assert "point path only" in render_html(dataclasses.replace(page, units=units))
+
+
+def test_samples_are_drawn_like_quantiles(make_page: Make) -> None:
+    """A forecast of samples [W, M, H] gets the same fan."""
+    page = make_page(datasets=["ALPHA"])
+    units = dict(page.units)
+    for key in [key for key in units if key[0] == "chronos-512"]:
+        quantiles = units[key].forecast.quantiles
+        assert quantiles is not None
+        samples = type(units[key].forecast).of_samples(np.swapaxes(quantiles, 1, 2))
+        units[key] = dataclasses.replace(units[key], forecast=samples)
+
+    html = render_html(dataclasses.replace(page, units=units))
+
+    assert "candidate, seed 1; median with 50, 80 and 95 % bands" in html
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        {"curves": {}},
+        {"units": {}},
+        {"scores": []},
+        {"summaries": []},
+        {"datasets": {}},
+        {"arms": []},
+        {"environment": {}, "versions": {}, "fingerprints": {}, "experiment_text": ""},
+        {
+            "curves": {},
+            "units": {},
+            "scores": [],
+            "summaries": [],
+            "datasets": {},
+            "arms": [],
+        },
+    ],
+    ids=lambda each: "+".join(each),
+)
+def test_a_piece_that_is_missing_is_said_and_breaks_nothing(
+    make_page: Make, missing: dict[str, Any]
+) -> None:
+    """The page is drawn, balanced, whatever record is not there."""
+    outline = Outline(render_html(dataclasses.replace(make_page(datasets=["ALPHA"]), **missing)))
+
+    assert outline.torn == []
+    assert "HOLD" in outline.text
+
+
+def test_one_unit_missing_is_named(make_page: Make) -> None:
+    """An INVALID verdict names the cell and still shows what is there."""
+    page = make_page(outcome=Outcome.INVALID)
+    key = ("chronos-512", "BETA", 1)
+    units = {each: unit for each, unit in page.units.items() if each != key}
+    scores = [each for each in page.scores if (each.arm, each.dataset) != key[:2]]
+    rows = [row for row in page.summaries if (row.arm, row.dataset) != key[:2]]
+
+    text = Outline(
+        render_html(dataclasses.replace(page, units=units, scores=scores, summaries=rows))
+    ).text
+
+    assert "missing: chronos-512 on BETA, seed 1" in text
+    assert "no unit is stored" in text
+
+
+def test_nothing_judged_is_said(make_page: Make) -> None:
+    """A verdict without findings has no plot and says so."""
+    assert "No criterion was judged" in render_html(make_page(outcome=Outcome.INVALID, findings=[]))
+
+
+def test_a_finding_without_numbers_is_shown(make_page: Make) -> None:
+    """A comparison without an effect has a row, no bar, and its reason among the doubts."""
+    from_conftest = make_page(outcome=Outcome.INVALID)
+    first = from_conftest.verdict.findings[0]
+    assert first.comparison is not None
+    bare = dataclasses.replace(
+        first,
+        value=None,
+        outcome=Outcome.INVALID,
+        comparison=dataclasses.replace(
+            first.comparison,
+            effect=None,
+            estimates=(),
+            reason="one side has no losses",
+            statistic=None,
+            p_value=None,
+            effective_n=None,
+            detectable=None,
+            more_origins=None,
+            seed_low=None,
+            seed_high=None,
+            candidate_value=None,
+            legacy_value=None,
+        ),
+    )
+
+    html = render_html(make_page(outcome=Outcome.INVALID, findings=[bare], datasets=["ALPHA"]))
+
+    assert "nothing to draw" in html
+    assert "one side has no losses" in html
+
+
+def test_a_loss_that_is_not_finite_breaks_no_chart(make_page: Make) -> None:
+    """A diverged fit (NaN from some epoch on) is drawn as far as it goes."""
+    page = make_page(datasets=["ALPHA"])
+    curves = {
+        key: {name: each.copy() for name, each in curve.items()}
+        for key, curve in page.curves.items()
+    }
+    for key, curve in curves.items():
+        if curve:
+            curve["validation_loss"][0 if key[2] == 1 else 3 :] = np.nan
+
+    text = Outline(render_html(dataclasses.replace(page, curves=curves))).text
+
+    assert "n/a" in text
+
+
+def evil_page(page: PageInput) -> PageInput:
+    """The same page with markup in every text that comes from outside."""
+
+    def bad(text: str) -> str:
+        return EVIL + text
+
+    verdict = page.verdict
+    findings = tuple(
+        dataclasses.replace(each, id=bad(each.id), sentence=EVIL) for each in verdict.findings
+    )
+    names = {arm.name: bad(arm.name) for arm in page.arms}
+    sets = {name: bad(name) for name in page.datasets}
+    validity = dataclasses.replace(
+        verdict.validity,
+        problems=(EVIL,),
+        missing=(EVIL,),
+        truth_digests={sets[name]: EVIL for name in verdict.validity.truth_digests},
+        units=tuple(
+            dataclasses.replace(each, arm=names[each.arm], first_reason=EVIL)
+            for each in verdict.validity.units
+        ),
+        standings=tuple(
+            dataclasses.replace(
+                each, arm=names[each.arm], dataset=sets[each.dataset], reference=EVIL
+            )
+            for each in verdict.validity.standings
+        ),
+    )
+    findings = tuple(
+        dataclasses.replace(
+            each,
+            dataset=sets[each.dataset],
+            metric=bad(each.metric) if place == 0 else each.metric,
+            comparison=each.comparison
+            and dataclasses.replace(each.comparison, reason=EVIL, decided_by=EVIL),
+        )
+        for place, each in enumerate(findings)
+    )
+
+    def key(each: tuple[str, str, int]) -> tuple[str, str, int]:
+        return names[each[0]], sets[each[1]], each[2]
+
+    def record(each: dict[str, Any]) -> dict[str, Any]:
+        return each | {
+            "machine": {"processor": EVIL, "cores": EVIL, "gpu": EVIL},
+            "seconds": {EVIL: 1.0},
+            "peak_bytes": {EVIL: 1},
+        }
+
+    return PageInput(
+        verdict=dataclasses.replace(
+            verdict,
+            candidate=names[verdict.candidate],
+            legacy=names[verdict.legacy],
+            summary=EVIL,
+            reasons=(EVIL,),
+            findings=findings,
+            validity=validity,
+            policy={"mode": EVIL, EVIL: {EVIL: [EVIL]}, "reference": names["random-walk"]},
+            facts={EVIL: EVIL},
+            fingerprints={EVIL: EVIL},
+            next_action=EVIL,
+        ),
+        title=EVIL,
+        experiment_text=EVIL,
+        summaries=[
+            dataclasses.replace(
+                row,
+                arm=names[row.arm],
+                dataset=sets[row.dataset],
+                metric=bad(row.metric) if row.metric == "bias" else row.metric,
+            )
+            for row in page.summaries
+        ],
+        scores=[
+            dataclasses.replace(
+                each,
+                arm=names[each.arm],
+                dataset=sets[each.dataset],
+                reason=tuple(EVIL if reason else "" for reason in each.reason),
+            )
+            for each in page.scores
+        ],
+        units={
+            key(each): dataclasses.replace(unit, record=record(unit.record))
+            for each, unit in page.units.items()
+        },
+        curves={key(each): curve for each, curve in page.curves.items()},
+        datasets={
+            sets[name]: dataclasses.replace(
+                facts,
+                id=sets[name],
+                title=EVIL,
+                unit=EVIL,
+                source=EVIL,
+                licence=EVIL,
+                sha256=EVIL,
+                first_origin=EVIL,
+                last_origin=EVIL,
+                warnings=(EVIL,),
+                quirks=(EVIL,),
+            )
+            for name, facts in page.datasets.items()
+        },
+        arms=[
+            dataclasses.replace(
+                arm,
+                name=names[arm.name],
+                use=EVIL,
+                options={EVIL: EVIL},
+                card={"checkpoint " + EVIL: EVIL},
+            )
+            for arm in page.arms
+        ],
+        environment={EVIL: EVIL},
+        versions={EVIL: EVIL},
+        fingerprints={EVIL: EVIL},
+    )
+
+
+def test_markup_from_outside_stays_text(make_page: Make) -> None:
+    """Markup in names, reasons, cards, units and every other outside text is shown, never read."""
+    plain = render_html(make_page(fail={"chronos-96": 2}))
+    evil = render_html(evil_page(make_page(fail={"chronos-96": 2})))
+    outline = Outline(evil)
+
+    assert outline.tags["script"] == 0
+    assert outline.tags["img"] == 0
+    assert "onerror" not in re.sub(r'"[^"]*"', "", "".join(re.findall(r"<[a-z][^>]*>", evil)))
+    assert outline.torn == []
+    assert outline.ids == Outline(plain).ids
+    assert evil.count("&lt;script&gt;") > 100
+
+
+def test_a_page_stays_small(whole: str) -> None:
+    """Two datasets with six arms stay far below a mebibyte."""
+    assert len(whole.encode()) < 400_000
+
+
+def test_importing_reports_costs_nothing() -> None:
+    """Neither drawing nor frames nor networks are imported before a page is asked for."""
+    heavy = [
+        "matplotlib",
+        "jinja2",
+        "torch",
+        "transformers",
+        "pandas",
+        "statsmodels",
+        "pyarrow",
+        "scipy",
+    ]
+    code = (
+        "import sys, reports.page, reports.markdown, reports.junit, reports.terminal; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"
+
+
+def test_drawing_imports_no_torch() -> None:
+    """Templates and charts need no network library and no data frame."""
+    code = (
+        "import sys; from reports.svg import chart_style, new_figure, to_svg\n"
+        "with chart_style(): to_svg(new_figure()[0], name='a', alt='b')\n"
+        "print([n for n in ('torch', 'transformers', 'pandas', 'statsmodels', "
+        "'matplotlib.pyplot') if n in sys.modules])"
+    )
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"

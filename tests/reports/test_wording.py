@@ -1,0 +1,64 @@
+"""Numbers and names as readers see them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from reports import wording
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "n/a"),
+        (math.nan, "n/a"),
+        (math.inf, "n/a"),
+        (12345.6, "12,346"),
+        (-999.96, "−1,000.0"),
+        (123.45, "123.5"),
+        (12.345, "12.35"),
+        (1.2345, "1.234"),
+        (0.012345, "0.0123"),
+        (0.0, "0"),
+    ],
+)
+def test_numbers_have_four_digits(value: float | None, shown: str) -> None:
+    """Large numbers lose decimals, small ones keep digits, no number is n/a."""
+    assert shown == wording.number(value)
+
+
+def test_percentages_are_signed_where_asked() -> None:
+    """A share becomes per cent; a zero has no minus."""
+    assert wording.percent(0.0812) == "8.1\u202f%"
+    assert wording.percent(-0.0812, signed=True) == "−8.1\u202f%"
+    assert wording.percent(-0.00001, signed=True) == "+0.0\u202f%"
+
+
+def test_effects_carry_their_unit_once() -> None:
+    """A range of effects names its unit at its end."""
+    assert wording.effects("crps", -0.04, 0.02) == "−4.0 to +2.0\u202f%"
+    assert wording.effects("coverage_80", -0.04, None) == "−4.0 pts to open"
+    assert wording.effects("crps", None, None) == "n/a"
+
+
+def test_metrics_have_readable_names() -> None:
+    """Known metrics by their usual name, others with blanks."""
+    names = [wording.metric_name(each) for each in ("crps", "coverage_80", "legacy_failures")]
+
+    assert names == ["CRPS", "coverage 80 %", "legacy failures"]
+
+
+def test_plain_data_reads_as_a_sentence() -> None:
+    """Policies and options are shown without braces."""
+    policy = [{"metric": "crps", "margin": 0.02}, {"metric": "mae", "margin": None}]
+
+    assert wording.plain(policy) == "metric crps, margin 0.02; metric mae, margin not set"
+    assert wording.plain([1, True]) == "1, yes"
+    assert wording.plain([]) == "none"
+
+
+def test_control_characters_are_made_visible() -> None:
+    """Outside text becomes one printable line."""
+    assert wording.printable("a\n b\x1b[0m\u202e") == "a b\ufffd[0m\ufffd"
