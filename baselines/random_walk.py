@@ -119,7 +119,8 @@ class VolatilityRandomWalk:
         recent = (squared * weight).sum(axis=1) / weight.sum(axis=1)
         longrun = squared.sum(axis=1) / seen.sum(axis=1)
         left = self.reversion ** np.arange(1, horizon + 1)
-        return recent[:, None] * left + longrun[:, None] * (1.0 - left)
+        variance: Array = recent[:, None] * left + longrun[:, None] * (1.0 - left)
+        return variance
 
     def _shocks(self, levels: Array) -> Array:
         from scipy.special import stdtrit

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.grid import Grid
     from harness.run import RunSummary
     from harness.store import Store
+    from reports.inputs import PageInput
 
 INTERRUPTED = 130
 
@@ -119,9 +120,10 @@ def compare(
     grid, opened = _prepared(experiment, store, data_dir, seeds)
     _filled(grid, opened, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
     judgement = _judged(grid, opened, baseline, candidate)
-    _write_ci_files(judgement, hold_as)
-    page = _page(grid, opened, judgement)
-    _print_verdict(judgement)
+    content = _content(grid, opened, judgement)
+    _write_ci_files(judgement, content, hold_as)
+    page = _page(judgement, content)
+    _print_verdict(grid, judgement)
     typer.echo(f"page: {page}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
@@ -165,8 +167,9 @@ def gate(
     """
     grid, opened = _prepared(experiment, store, data_dir, seeds, create=False)
     judgement = _judged(grid, opened, baseline, candidate)
-    _write_ci_files(judgement, hold_as)
-    _print_verdict(judgement)
+    content = _content(grid, opened, judgement)
+    _write_ci_files(judgement, content, hold_as)
+    _print_verdict(grid, judgement)
     typer.echo(f"records: {judgement.folder}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
@@ -184,7 +187,8 @@ def report(
     from harness.store import write_text
 
     grid, opened = _prepared(experiment, store, data_dir, seeds, create=False)
-    page = _page(grid, opened, stored_judgement(grid, opened), anew=True)
+    judgement = stored_judgement(grid, opened)
+    page = _page(judgement, _content(grid, opened, judgement), anew=True)
     if output is not None:
         write_text(output, page.read_text(encoding="utf-8"))
     typer.echo(f"page: {output or page}")
@@ -323,8 +327,9 @@ def run_cli(arguments: list[str]) -> int:
             _complain(f"{text.removesuffix('.')}; see abharness --help")
         return 2
     except (KeyboardInterrupt, typer.Abort):
+        result = INTERRUPTED
+    if result == INTERRUPTED:  # newer versions of typer return it instead of raising
         typer.echo("\nstopped; everything finished is kept, the same command resumes", err=True)
-        return INTERRUPTED
     return int(result or 0)
 
 
@@ -387,38 +392,49 @@ def _judged(grid: Grid, store: Store, baseline: str | None, candidate: str | Non
     return judge_grid(grid, store, policy=policy)
 
 
-def _page(grid: Grid, store: Store, judgement: Judgement, *, anew: bool = False) -> Path:
-    """Write the page, unless the same verdict was drawn by the same code before."""
-    from harness.identity import digest, file_digest, package_digest
+def _content(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
+    from reports.collect import collect
+
+    return collect(grid, store, judgement.verdict, judgement.scores)
+
+
+def _page(judgement: Judgement, content: PageInput, *, anew: bool = False) -> Path:
+    """Write the page, unless the same records were drawn by the same code before."""
+    from harness.identity import package_digest
     from harness.store import write_text
 
-    page, drawn = judgement.folder / "report.html", judgement.folder / ".drawn"
-    mark = digest([package_digest("reports"), file_digest(judgement.folder / "verdict.json")])
-    fresh = page.is_file() and drawn.is_file() and drawn.read_text(encoding="utf-8") == mark
-    if anew or not fresh:
-        from reports.collect import collect
+    page = judgement.folder / "report.html"
+    drawn = judgement.folder / f".report-{package_digest('reports')[:12]}"
+    if anew or not page.is_file() or not drawn.is_file():
         from reports.page import render_html
 
-        content = collect(grid, store, judgement.verdict, judgement.scores)
         write_text(page, render_html(content))
-        write_text(drawn, mark)
+        write_text(drawn, "")
     return page
 
 
-def _write_ci_files(judgement: Judgement, hold_as: Literal["fail", "pass"]) -> None:
+def _write_ci_files(
+    judgement: Judgement, content: PageInput, hold_as: Literal["fail", "pass"]
+) -> None:
     from harness.store import write_text
     from reports.junit import render_junit
     from reports.markdown import render_markdown
 
     junit = render_junit(judgement.verdict, hold_as=hold_as)
     write_text(judgement.folder / "junit.xml", junit)
-    write_text(judgement.folder / "summary.md", render_markdown(judgement.verdict))
+    write_text(judgement.folder / "summary.md", render_markdown(content))
 
 
-def _print_verdict(judgement: Judgement) -> None:
+def _print_verdict(grid: Grid, judgement: Judgement) -> None:
+    from shutil import get_terminal_size
+
+    from harness.scores import summarise
+    from reports.collect import reference_of
     from reports.terminal import render_terminal
 
-    typer.echo(render_terminal(judgement.verdict))
+    summaries = summarise(judgement.scores, reference=reference_of(grid))
+    width = get_terminal_size((120, 24)).columns
+    typer.echo(render_terminal(judgement.verdict, summaries=summaries, width=width))
 
 
 def _exit_code(judgement: Judgement, hold_as: str) -> int:

@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date as Date  # noqa: N812 - `date` is the name of an argument here
+from datetime import date as Date  # `date` is the name of an argument here
 from datetime import datetime
 from pathlib import Path
 from typing import Literal

@@ -70,8 +70,8 @@ def grid_lines(grid: Grid) -> Iterator[str]:
 
 def arm_lines(experiment: Experiment) -> Iterator[str]:
     """The arms of an experiment."""
-    for ref in experiment.arms:
-        arm = ref.build()
+    arms = [ref.build() for ref in experiment.arms]
+    for ref, arm in zip(experiment.arms, arms, strict=True):
         yield f"{ref.name} ({ref.role}): {ref.use}"
         for key, value in ref.options.items():
             yield f"  {key} = {value!r}"
@@ -83,8 +83,9 @@ def arm_lines(experiment: Experiment) -> Iterator[str]:
 
 def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:
     """The datasets there are, one a line."""
+    rows = summaries(folders)
     yield f"{'id':<16} {'rows':>6}  {'first':<10}  {'last':<10}  title"
-    for row in summaries(folders):
+    for row in rows:
         if row.manifest is None:
             yield f"{row.id:<16} {row.problem}"
             continue

@@ -174,7 +174,7 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as problem:
         raise StoreError(f"{path}: cannot be read: {problem}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
-    if not isinstance(schema, int):
+    if not isinstance(found, dict) or not isinstance(schema, int):
         raise StoreError(f"{path}: not a record of ours: it has no schema number")
     if schema > SCHEMA:
         raise StoreError(

@@ -40,7 +40,7 @@ def render_terminal(verdict: Verdict, *, summaries: Sequence[Summary] = (), widt
         "\n".join(_wrapped(f"- {reason}", width, hang=2) for reason in verdict.reasons),
         _wrapped(f"Next: {verdict.next_action}", width),
     ]
-    return _plain_signs("\n\n".join(part for part in parts if part)) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _draw_group(dataset: str, rows: Sequence[ForestRow], width: int) -> str:
@@ -49,7 +49,7 @@ def _draw_group(dataset: str, rows: Sequence[ForestRow], width: int) -> str:
         rows=tuple(_finding(row) for row in rows),
         first_number=2,
     )
-    return f"{wording.printable(dataset)}\n{_draw(grid, width)}"
+    return f"{_text(dataset)}\n{_draw(grid, width)}"
 
 
 def _finding(row: ForestRow) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def _draw_titled(dataset: str, summaries: Sequence[Summary], width: int) -> str:
     grids = [_metrics(known[:count], rows) for count in range(len(known), 0, -1)]
     fitting = next((grid for grid in grids if _width(grid) <= width), None)
     drawn = _draw(fitting or _metrics(known, rows), width)
-    return f"{wording.printable(dataset)}\n{drawn}"
+    return f"{_text(dataset)}\n{drawn}"
 
 
 def _metrics(shown: Sequence[str], rows: _Rows) -> _Grid:
@@ -86,7 +86,7 @@ def _width(grid: _Grid) -> int:
 
 def _sizes(grid: _Grid) -> list[int]:
     columns = zip(grid.head, *grid.rows, strict=True)
-    return [max(len(wording.printable(cell)) for cell in column) for column in columns]
+    return [max(len(_text(cell)) for cell in column) for column in columns]
 
 
 def _arm_row(arm: str, shown: Sequence[str], by_key: _Rows) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def _draw(grid: _Grid, width: int) -> str:
     """Draw a table, or a block per row where it is too wide."""
     if not grid.rows:
         return ""
-    rows = [tuple(wording.printable(cell) for cell in row) for row in grid.rows]
+    rows = [tuple(_text(cell) for cell in row) for row in grid.rows]
     if _width(grid) > width:
         return "\n".join(_block(grid.head, row, width) for row in rows)
     sizes = _sizes(grid)
@@ -127,11 +127,9 @@ def _block(head: Sequence[str], row: Sequence[str], width: int) -> str:
 
 
 def _wrapped(text: str, width: int, *, hang: int = 0) -> str:
-    return textwrap.fill(
-        wording.printable(text), width, subsequent_indent=" " * hang, break_on_hyphens=False
-    )
+    return textwrap.fill(_text(text), width, subsequent_indent=" " * hang, break_on_hyphens=False)
 
 
-def _plain_signs(text: str) -> str:
-    """Replace the signs of this package's own words by such as any log can show."""
-    return re.sub("|".join(_SIGNS), lambda sign: _SIGNS[sign[0]], text)
+def _text(text: str) -> str:
+    """One printable line, with signs that any log can show."""
+    return re.sub("|".join(_SIGNS), lambda sign: _SIGNS[sign[0]], wording.printable(text))

@@ -102,9 +102,9 @@ def _distribution(page: PageInput) -> Iterator[Item]:
         yield Item(
             label="Distribution",
             mark="note",
-            text=f"{wording.listing(sorted(marked))} give a point path only: the predictive "
-            "distribution (CRPS, coverage, width) is the harness's doing, made of the arm's own "
-            "residuals on its validation span.",
+            text="A point path is all they give: the predictive distribution (CRPS, coverage, "
+            f"width) of {wording.listing(sorted(marked))} is the harness's doing, made of the "
+            "arm's own residuals on its validation span.",
         )
 
 
@@ -155,15 +155,15 @@ def _crossings(page: PageInput) -> Iterator[Item]:
         units = [unit for unit in page.verdict.validity.units if unit.arm == arm]
         crossed = max((unit.crossings for unit in units), default=0.0)
         beyond = max((unit.extrapolated for unit in units), default=0)
-        if crossed or beyond:
-            yield Item(
-                label=f"Quantiles of {arm}",
-                mark="note",
-                text=f"At most {wording.percent(crossed)} of the cells of a unit came out of "
-                "order and were sorted; "
-                f"{wording.plural(beyond, 'level')} of the common grid lie beyond the arm's own "
-                "and were extrapolated.",
-            )
+        parts = []
+        if crossed:
+            parts.append(f"up to {wording.percent(crossed)} of a unit's cells came out of order")
+        if beyond:
+            levels = wording.plural(beyond, "level")
+            parts.append(f"{levels} of the common grid had to be extrapolated")
+        if parts:
+            text = f"Before scoring, {' and '.join(parts)}."
+            yield Item(label=f"Quantiles of {arm}", mark="note", text=text)
 
 
 def _origins(page: PageInput) -> Iterator[Item]:

@@ -125,7 +125,7 @@ def span(facts: DatasetFacts, origin: int) -> Span | None:
     stop = first + facts.horizon
     if stop > len(facts.target):
         return None
-    start = max(0, origin - max(30, 2 * facts.horizon))
+    start = max(0, origin - max(20, 2 * facts.horizon))
     return Span(
         seen_dates=facts.dates[start:origin],
         seen=facts.target[start:origin],

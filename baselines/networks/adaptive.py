@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, Repairs
 from baselines.networks.correlation import fit_length, lag_count
@@ -45,7 +45,7 @@ class _PhaseSpectrum(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]  # torch declares *args
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         queries, keys, gain, amplitude, inverse, out = ctx.saved_tensors
         (q_real, q_imag), (k_real, k_imag) = queries.chunk(2, 1), keys.chunk(2, 1)
         real, imag = (grad * gain).chunk(2, 1)
@@ -114,7 +114,8 @@ class MultiScaleCorrelation(nn.Module):
         query_bins, key_bins = torch.bmm(matrix, queries), torch.bmm(matrix, keys)
         several = len(self.scales) > 1
         gain = torch.sigmoid(self.frequency_filter) if several else queries.new_ones(1)
-        return _PhaseSpectrum.apply(query_bins, key_bins, gain)  # type: ignore[no-any-return,no-untyped-call]
+        result: Tensor = _PhaseSpectrum.apply(query_bins, key_bins, gain)  # type: ignore[no-untyped-call]
+        return result
 
     def _counts(self, scores: Tensor, length: int) -> Tensor:
         """Number of lags of each sample [B]: one and the same unless repaired."""
@@ -155,7 +156,7 @@ class AdaptiveAutoCorrelation(nn.Module):
         value, out = self.value_projection, self.out_projection
         if shorter:  # missing values are zero, bias included
             values = fit_length(value(kept), length, newest=False)
-            attended = F.linear(shifted_sum(values, lags, weights), out.weight)
+            attended = functional.linear(shifted_sum(values, lags, weights), out.weight)
         else:  # the weights sum to one, so the value map may follow the sum
             mixed = shifted_sum(kept, lags, weights)
             attended = composed(mixed, value.weight, out.weight, value.bias)
@@ -165,4 +166,4 @@ class AdaptiveAutoCorrelation(nn.Module):
     def _normed(self, x: Tensor, projection: nn.Linear) -> Tensor:
         """Project [B, L, d] and normalise each head: [B, L, inner]."""
         heads = projection(x).unflatten(-1, (self.heads, -1))
-        return F.layer_norm(heads, heads.shape[-1:]).flatten(-2)
+        return functional.layer_norm(heads, heads.shape[-1:]).flatten(-2)

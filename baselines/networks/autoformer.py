@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, NetworkConfigError, Repairs
 from baselines.networks.correlation import AutoCorrelation, lag_count
@@ -168,7 +168,8 @@ class Autoformer(nn.Module):
         decoded = self.dec_embedding(seasonal, x_mark_dec)
         seasonal, trend = self.decoder(decoded, encoded, trend)
         horizon = self.config.pred_len
-        return trend[:, -horizon:] + seasonal[:, -horizon:]
+        forecast: Tensor = trend[:, -horizon:] + seasonal[:, -horizon:]
+        return forecast
 
     def _start(self, x_enc: Tensor) -> tuple[Tensor, Tensor]:
         """Seasonal part continued with zeros, trend with the history's mean: [B, Λ+P, enc_in]."""
@@ -178,7 +179,7 @@ class Autoformer(nn.Module):
         trend = torch.cat([trend[:, -config.label_len :], level], dim=1)
         if self.repairs.target_trend:
             trend = trend[..., : config.c_out]
-        seasonal = F.pad(seasonal[:, -config.label_len :], (0, 0, 0, config.pred_len))
+        seasonal = functional.pad(seasonal[:, -config.label_len :], (0, 0, 0, config.pred_len))
         return seasonal, trend
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, NetworkConfigError, Repairs
 from baselines.networks.enhanced import EnhancedAutoformer, require_fit
@@ -133,10 +133,10 @@ class BayesianEnhancedAutoformer(nn.Module):
 
     def _features(self, inputs: Inputs, random: bool) -> tuple[Tensor, Tensor]:
         """Everything before the last layer: features [B, P, d] and trend [B, P, nt]."""
-        x_enc, *others = inputs
+        x_enc, x_mark_enc, x_dec, x_mark_dec = inputs
         if self.uncertainty_method == "dropout" and random:
-            x_enc = F.dropout(x_enc, INPUT_DROPOUT, training=True)
-        return self.base_model.features(x_enc, *others)
+            x_enc = functional.dropout(x_enc, INPUT_DROPOUT, training=True)
+        return self.base_model.features(x_enc, x_mark_enc, x_dec, x_mark_dec)
 
     def _finish(
         self, features: Tensor, trend: Tensor, random: bool, generator: torch.Generator | None
@@ -144,12 +144,12 @@ class BayesianEnhancedAutoformer(nn.Module):
         """Last layer, output dropout, quantiles: [B, P, c_out]."""
         head = self.base_model.decoder.projection
         if isinstance(head, BayesianLinear) and random:
-            output = trend + head.sampled(features, generator)
+            output: Tensor = trend + head.sampled(features, generator)
         else:
             output = self.base_model.project(features, trend)
         method, clean = self.uncertainty_method, self.repairs.clean_outputs
         if method == "dropout" and random and not clean:
-            output = F.dropout(output, OUTPUT_DROPOUT, training=True)
+            output = functional.dropout(output, OUTPUT_DROPOUT, training=True)
         if len(self.quantiles) < 2:
             return output
         output = self.quantile_expansion(output)
@@ -208,7 +208,10 @@ class BayesianEnhancedAutoformer(nn.Module):
         return total * self.kl_weight
 
     def compute_loss(
-        self, prediction: Tensor, target: Tensor, criterion: Criterion,
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        criterion: Criterion,
         return_components: bool = False,
     ) -> Tensor | dict[str, Tensor]:
         """Criterion plus weighted KL; with components data_loss, kl_contribution, total_loss.

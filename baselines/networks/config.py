@@ -21,7 +21,15 @@ _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "fusion_strategy": ("weighted_concat", "weighted_sum", "attention_fusion"),
     }
 )
-_COUNTS = ("seq_len", "label_len", "pred_len", "enc_in", "dec_in", "c_out", "d_model")
+_COUNTS: tuple[str, ...] = (
+    "seq_len",
+    "label_len",
+    "pred_len",
+    "enc_in",
+    "dec_in",
+    "c_out",
+    "d_model",
+)
 _COUNTS += ("n_heads", "e_layers", "d_layers", "d_ff", "moving_avg", "n_levels")
 
 
@@ -74,7 +82,9 @@ class NetworkConfig:
                     f"{name}: found {getattr(self, name)!r}, wanted one of {', '.join(choices)}"
                 )
         if self.output_attention:
-            raise NetworkConfigError("output_attention: attention maps are not offered, wanted False")
+            raise NetworkConfigError(
+                "output_attention: attention maps are not offered, wanted False"
+            )
         if self.n_heads > self.d_model:
             raise NetworkConfigError(
                 f"n_heads: found {self.n_heads}, wanted at most d_model ({self.d_model})"

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, Repairs
 from baselines.networks.layers import composed
@@ -21,7 +21,7 @@ def lag_count(factor: float, length: int) -> int:
 def fit_length(source: Tensor, length: int, *, newest: bool) -> Tensor:
     """Bring [B, S, C] to `length` rows: zeros at the end, or its first (or newest) rows."""
     if source.shape[1] < length:
-        return F.pad(source, (0, 0, 0, length - source.shape[1]))
+        return functional.pad(source, (0, 0, 0, length - source.shape[1]))
     return source[:, -length:] if newest else source[:, :length]
 
 
@@ -43,7 +43,12 @@ class _LagAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, memory: Tensor, width: int, count: int, options: tuple[bool, bool]
+        ctx: Any,
+        queries: Tensor,
+        memory: Tensor,
+        width: int,
+        count: int,
+        options: tuple[bool, bool],
     ) -> Tensor:
         shared, full = options
         length = queries.shape[1]
@@ -56,10 +61,11 @@ class _LagAttention(torch.autograd.Function):
         kernel_bins = torch.fft.rfft(kernel).unsqueeze(-1)  # [B, F, 1]
         ctx.save_for_backward(query_bins, memory_bins, kernel_bins, lags, weights)
         ctx.sizes = (width, length, period)
-        return torch.fft.irfft(kernel_bins.conj() * memory_bins, n=length, dim=1)
+        mixed: Tensor = torch.fft.irfft(kernel_bins.conj() * memory_bins, n=length, dim=1)
+        return mixed
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # type: ignore[override]  # torch declares *args
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         query_bins, memory_bins, kernel_bins, lags, weights = ctx.saved_tensors
         width, length, period = ctx.sizes
         grad_bins = torch.fft.rfft(grad, dim=1)
@@ -116,8 +122,8 @@ class AutoCorrelation(nn.Module):
         queries = composed(x, self.query_projection.weight, key.weight.t(), bias)
         mixed = _LagAttention.apply(queries, memory, self.inner, count, options)  # type: ignore[no-untyped-call]
         value, out = self.value_projection, self.out_projection
-        bias = value.bias if count else None  # no lags, no weights: nothing carries the bias
-        attended: Tensor = composed(mixed, value.weight, out.weight, bias)
+        carried = value.bias if count else None  # no lags, no weights: nothing carries the bias
+        attended: Tensor = composed(mixed, value.weight, out.weight, carried)
         return attended + out.bias
 
     def _attend_padded(
@@ -128,8 +134,10 @@ class AutoCorrelation(nn.Module):
         known = torch.cat([source, source.new_ones(*source.shape[:2], 1)], dim=-1)
         memory = fit_length(known, x.shape[1], newest=False)  # [B, L, d + 1]
         queries = self.query_projection(x)
-        queries = F.linear(queries, torch.cat([key.weight, key.bias.unsqueeze(1)], dim=1).t())
+        queries = functional.linear(
+            queries, torch.cat([key.weight, key.bias.unsqueeze(1)], dim=1).t()
+        )
         mixed = _LagAttention.apply(queries, memory, self.inner, count, options)  # type: ignore[no-untyped-call]
-        values = F.linear(mixed, torch.cat([value.weight, value.bias.unsqueeze(1)], dim=1))
+        values = functional.linear(mixed, torch.cat([value.weight, value.bias.unsqueeze(1)], dim=1))
         attended: Tensor = self.out_projection(values)
         return attended

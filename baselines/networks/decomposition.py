@@ -63,10 +63,11 @@ class _Smooth(torch.autograd.Function):
         ctx.save_for_backward(bins, kernel_bins, which)
         ctx.sizes = (length, reach, period)
         products = kernel_bins.conj().resolve_conj()[which].mul_(bins)
-        return torch.fft.irfft(products, n=period, dim=1)[:, :length]
+        smoothed: Tensor = torch.fft.irfft(products, n=period, dim=1)
+        return smoothed[:, :length]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]  # torch declares *args
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         bins, kernel_bins, which = ctx.saved_tensors
         length, reach, period = ctx.sizes
         grad_bins = torch.fft.rfft(grad, n=period, dim=1)

@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from baselines.networks.config import MARKS_BY_FREQUENCY, NetworkConfig
 from baselines.networks.layers import Dropout, circular_windows
@@ -40,7 +40,7 @@ class ValueEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, L, channels] to [B, L, width]."""
-        return F.linear(circular_windows(x), self.weight())
+        return functional.linear(circular_windows(x), self.weight())
 
 
 class PositionTable(nn.Module):
@@ -62,7 +62,7 @@ class TimeFeatureEmbedding(nn.Module):
 
     def forward(self, marks: Tensor) -> Tensor:
         """Map [B, L, marks] to [B, L, width]."""
-        return F.linear(marks, self.embed.weight)
+        return functional.linear(marks, self.embed.weight)
 
 
 class FixedEmbedding(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from baselines.networks.adaptive import AdaptiveAutoCorrelation
 from baselines.networks.config import NetworkConfig, NetworkConfigError, Repairs
@@ -75,8 +75,9 @@ class EnhancedEncoder(nn.Module):
         layers = (EnhancedEncoderLayer(config, repairs) for _ in range(config.e_layers))
         self.attn_layers = nn.ModuleList(layers)
         self.norm = norm
-        dead = (nn.Linear(int(DEAD_WIDTH * config.factor), DEAD_WIDTH) for _ in layers_gaps(config))
-        if config.e_layers > 1:  # never called; part of every stored checkpoint (E-14)
+        wide, gaps = int(DEAD_WIDTH * config.factor), config.e_layers - 1
+        if gaps:  # never called; part of every stored checkpoint (E-14)
+            dead = (nn.Linear(wide, DEAD_WIDTH) for _ in range(gaps))
             self.cross_layer_connections = nn.ModuleList(dead)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,11 +86,6 @@ class EnhancedEncoder(nn.Module):
             x = layer(x)
         normed: Tensor = self.norm(x)
         return normed
-
-
-def layers_gaps(config: NetworkConfig) -> range:
-    """One entry per gap between two encoder layers."""
-    return range(config.e_layers - 1)
 
 
 class EnhancedDecoderLayer(_Block):
@@ -148,7 +144,8 @@ class EnhancedDecoder(nn.Module):
         trend = trend + total
         if len(increments) > 1 and not self.single_trend:
             trend = trend + self.trend_integration(total / len(increments))
-        return self.norm(x), trend
+        normed: Tensor = self.norm(x)
+        return normed, trend
 
     def forward(self, x: Tensor, encoded: Tensor, trend: Tensor) -> tuple[Tensor, Tensor]:
         """Decode [B, L, d]: seasonal part [B, L, c_out] and trend [B, L, targets]."""
@@ -175,7 +172,7 @@ class DecoderStart(nn.Module):
         level = level.mean(1, keepdim=True).expand(-1, config.pred_len, -1)
         horizon = torch.zeros_like(x_dec[:, : config.pred_len])
         if repairs.future_covariates:
-            horizon = F.pad(seasonal[:, -config.pred_len :, targets:], (targets, 0))
+            horizon = functional.pad(seasonal[:, -config.pred_len :, targets:], (targets, 0))
         return (
             torch.cat([seasonal[:, rows], horizon], dim=1),
             torch.cat([trend[:, rows, :targets], level], dim=1),
@@ -196,7 +193,7 @@ def combined(seasonal: Tensor, trend: Tensor, levels: int, *, ordered: bool) -> 
     """
     if levels == 0:
         return trend + seasonal
-    quantiles = seasonal.unflatten(-1, (-1, levels)) + trend.unsqueeze(-1)
+    quantiles: Tensor = seasonal.unflatten(-1, (-1, levels)) + trend.unsqueeze(-1)
     if ordered:
         quantiles = quantiles.sort(dim=-1).values
     return quantiles.flatten(-2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from baselines.networks.layers import draw_words, mask_from
 
@@ -27,7 +27,7 @@ class _Feed(torch.autograd.Function):
         for start in range(0, len(x), rows):
             part = slice(start, start + rows)
             hidden = x[part] @ first.t()
-            active = F.gelu(hidden) if gelu else F.relu(hidden)
+            active = functional.gelu(hidden) if gelu else functional.relu(hidden)
             if draws is not None:
                 active.mul_(mask_from(draws[part], 1.0 - drop, x.dtype))
             torch.mm(active, second.t(), out=out[part])
@@ -38,7 +38,7 @@ class _Feed(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]  # torch declares *args
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, first, second, draws, *kept = ctx.saved_tensors
         gelu, drop, _ = ctx.settings
         grad, grad_x = grad.contiguous(), torch.empty_like(x)

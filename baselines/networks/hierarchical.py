@@ -134,9 +134,7 @@ class LevelDecoder(nn.Module):
                 for width in (config.c_out, config.targets)
             )
 
-    def forward(
-        self, x: Tensor, levels: Sequence[Tensor], trend: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, levels: Sequence[Tensor], trend: Tensor) -> tuple[Tensor, Tensor]:
         """Decode [B, L, d] against levels [B, L_i, d]: seasonal part and trend, [B, L, ..]."""
         length = x.shape[1]
         if len(self.resolution_decoders) == 1 and levels[0].shape[1] == length:

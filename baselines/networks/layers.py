@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 _DRAWS = 1 << 16  # a dropout decision is one 16-bit draw, four to a random word
 
@@ -28,12 +26,12 @@ def mask_from(draws: Tensor, keep: float, dtype: torch.dtype) -> Tensor:
 class Dropout(nn.Dropout):
     """Dropout, its masks drawn quickly where they are drawn on the CPU."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
         """Zero entries with probability p in training and rescale the others; else pass on."""
         if not self.training or self.p == 0.0:
             return input
         if input.device.type != "cpu":
-            return F.dropout(input, self.p, training=True)
+            return functional.dropout(input, self.p, training=True)
         draws = draw_words(input.numel()).view(input.shape)
         return input * mask_from(draws, 1.0 - self.p, input.dtype)
 
@@ -49,20 +47,15 @@ class CircularProjection(nn.Conv1d):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__(channels, width, 3, bias=False)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
         """Map [B, L, channels] to [B, L, width]; maps first and shifts the narrow result."""
-        before, now, after = (F.linear(input, tap) for tap in self.weight.unbind(-1))
+        before, now, after = (functional.linear(input, tap) for tap in self.weight.unbind(-1))
         return now + before.roll(1, 1) + after.roll(-1, 1)
 
 
 def pointwise(x: Tensor, conv: nn.Conv1d) -> Tensor:
     """Apply a convolution of kernel size 1 as the linear map it is, on [B, L, C]."""
-    return F.linear(x, conv.weight.squeeze(-1), conv.bias)
-
-
-def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The nonlinearity of that name."""
-    return F.relu if name == "relu" else F.gelu
+    return functional.linear(x, conv.weight.squeeze(-1), conv.bias)
 
 
 class SeasonalNorm(nn.Module):
@@ -84,7 +77,7 @@ def composed(x: Tensor, first: Tensor, second: Tensor, bias: Tensor | None) -> T
     The maps are multiplied beforehand where there are more rows than columns, which halves
     the work; `bias` [b] is added between them.
     """
-    shift = None if bias is None else F.linear(bias, second)
+    shift = None if bias is None else functional.linear(bias, second)
     if x.numel() > x.shape[-1] * first.shape[0]:
-        return F.linear(x, second @ first, shift)
-    return F.linear(F.linear(x, first, bias), second)
+        return functional.linear(x, second @ first, shift)
+    return functional.linear(functional.linear(x, first, bias), second)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 Placement = tuple[torch.dtype, torch.device]
 
@@ -26,11 +26,12 @@ def bins_of(length: int, scale: int) -> int:
 @lru_cache(maxsize=64)
 def analysis_matrix(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
     """Pool by each scale and transform: [2 * bins, length], all real parts, then all imaginary."""
-    real, imaginary = [], []
+    real: list[Tensor] = []
+    imaginary: list[Tensor] = []
     for scale in scales_in(length, scales):
         steps = length // scale
         pool = torch.eye(steps, dtype=torch.float64).repeat_interleave(scale, dim=1) / scale
-        pool = F.pad(pool, (0, length - steps * scale))
+        pool = functional.pad(pool, (0, length - steps * scale))
         angle = _angles(bins_of(length, scale), steps, steps)
         real.append(angle.cos() @ pool)
         imaginary.append(-angle.sin() @ pool)
@@ -47,7 +48,8 @@ def synthesis_matrix(
     multiples, around the circle, where the original stretches them. A single scale is never
     stretched, so without `full` it has one lag less at odd lengths.
     """
-    real, imaginary = [], []
+    real: list[Tensor] = []
+    imaginary: list[Tensor] = []
     for scale in scales_in(length, scales):
         steps, bins = length // scale, bins_of(length, scale)
         period = steps if full else 2 * (steps // 2)
@@ -74,7 +76,7 @@ def _spread(length: int, scale: int, period: int, aligned: bool) -> Tensor:
     if not aligned:
         if period == length:
             return identity
-        stretched = F.interpolate(identity.unsqueeze(0), size=length, mode="linear")
+        stretched = functional.interpolate(identity.unsqueeze(0), size=length, mode="linear")
         return stretched.squeeze(0).t()
     position = torch.arange(length, dtype=torch.float64) / scale
     below = position.floor()
@@ -101,10 +103,11 @@ class _ShiftedSum(torch.autograd.Function):
         memory_bins = torch.fft.rfft(memory, dim=1)
         ctx.save_for_backward(memory_bins, kernel_bins, lags)
         ctx.length = length
-        return torch.fft.irfft(kernel_bins.conj() * memory_bins, n=length, dim=1)
+        mixed: Tensor = torch.fft.irfft(kernel_bins.conj() * memory_bins, n=length, dim=1)
+        return mixed
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:  # type: ignore[override]  # torch declares *args
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
         memory_bins, kernel_bins, lags = ctx.saved_tensors
         grad_bins = torch.fft.rfft(grad, dim=1)
         memory_grad = torch.fft.irfft(kernel_bins * grad_bins, n=ctx.length, dim=1)
@@ -114,4 +117,5 @@ class _ShiftedSum(torch.autograd.Function):
 
 def shifted_sum(memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
     """Sum `weights` [B, k] times `memory` [B, L, C] read `lags` [B, k] steps later, circularly."""
-    return _ShiftedSum.apply(memory, lags, weights)  # type: ignore[no-any-return,no-untyped-call]
+    result: Tensor = _ShiftedSum.apply(memory, lags, weights)  # type: ignore[no-untyped-call]
+    return result

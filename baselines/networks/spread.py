@@ -16,8 +16,12 @@ EPISTEMIC_SHARE = 0.7
 
 
 def report(
-    samples: Tensor, levels: tuple[float, ...], noise: Tensor | None, repairs: Repairs,
-    *, detailed: bool,
+    samples: Tensor,
+    levels: tuple[float, ...],
+    noise: Tensor | None,
+    repairs: Repairs,
+    *,
+    detailed: bool,
 ) -> dict[str, Any]:
     """Describe samples [n, B, P, C].
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 INITIAL_LOG_VARIANCE = -5.0
 INITIAL_SPREAD = 0.1
@@ -36,13 +36,13 @@ class BayesianLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [.., in] to [.., out] with one draw, or with the mean where that is asked for."""
         if self.mean_in_eval and not self.training:
-            return F.linear(x, self.weight_mean, self.bias_mean)
+            return functional.linear(x, self.weight_mean, self.bias_mean)
         return self.sampled(x)
 
     def sampled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Map [.., in] to [.., out] with one draw from `generator` (torch's own if None)."""
         weight = _draw(self.weight_mean, self.weight_logvar, generator)
-        return F.linear(x, weight, _draw(self.bias_mean, self.bias_logvar, generator))
+        return functional.linear(x, weight, _draw(self.bias_mean, self.bias_logvar, generator))
 
     def kl(self) -> Tensor:
         """KL divergence of the posterior from the prior, summed over weights and biases."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, Repairs
 
@@ -24,7 +25,7 @@ def resized(x: Tensor, length: int) -> Tensor:
     """Interpolate [B, L, C] linearly to `length` steps, half-pixel centres."""
     if x.shape[1] == length:
         return x
-    return F.interpolate(x.transpose(1, 2), size=length, mode="linear").transpose(1, 2)
+    return functional.interpolate(x.transpose(1, 2), size=length, mode="linear").transpose(1, 2)
 
 
 class Filters(nn.Module):
@@ -99,7 +100,7 @@ class WaveletBands(nn.Module):
 def _fitted(band: Tensor, length: int) -> Tensor:
     """Average a longer band down to `length`, stretch a shorter one."""
     if band.shape[1] > length:
-        return F.adaptive_avg_pool1d(band.transpose(1, 2), length).transpose(1, 2)
+        return functional.adaptive_avg_pool1d(band.transpose(1, 2), length).transpose(1, 2)
     return resized(band, length)
 
 
@@ -112,8 +113,8 @@ def legendre_filters(order: int = ORDER) -> tuple[Tensor, Tensor, Tensor, Tensor
     nodes, weights = np.polynomial.legendre.leggauss(2 * order)
     scale = np.sqrt(2 * np.arange(order) + 1)
 
-    def at(points: np.ndarray) -> np.ndarray:
-        return np.polynomial.legendre.legvander(points, order - 1) * scale
+    def at(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.polynomial.legendre.legvander(points, order - 1) * scale, np.float64)
 
     halves = [at((nodes + shift) / 2).T * (weights / 2) @ at(nodes) for shift in (-1, 1)]
     rows = list(np.concatenate(halves, axis=1) / math.sqrt(2))  # [order, 2 * order], orthonormal
@@ -181,12 +182,13 @@ class SpectralKernel(nn.Module):
 
 def _spectrum(x: Tensor) -> Tensor:
     """Lowest modes of [B, N, c, k], mode-major: [modes, B, c * k]."""
-    return torch.fft.rfft(x.flatten(2), dim=1)[:, :MODES].transpose(0, 1)
+    bins: Tensor = torch.fft.rfft(x.flatten(2), dim=1)
+    return bins[:, :MODES].transpose(0, 1)
 
 
 def _series(bins: Tensor, like: Tensor) -> Tensor:
     """Back from mode-major bins to the shape of `like`."""
-    series = torch.fft.irfft(bins.transpose(0, 1), n=like.shape[1], dim=1)
+    series: Tensor = torch.fft.irfft(bins.transpose(0, 1), n=like.shape[1], dim=1)
     return series.view(like.shape)
 
 
@@ -265,5 +267,6 @@ class MultiwaveletCross(Multiwavelet):
         scores = torch.einsum("bxek,byek->bkxy", q, k)
         scores = torch.complex(scores.real.tanh(), scores.imag.tanh())
         bins = torch.einsum("bkxy,byek->bxek", scores, k) / self.share / self.share
-        bins = F.pad(torch.view_as_real(bins), (0, 0) * 3 + (0, steps // 2 + 1 - modes))
-        return torch.fft.irfft(torch.view_as_complex(bins), n=steps, dim=1)
+        bins = functional.pad(torch.view_as_real(bins), (0, 0) * 3 + (0, steps // 2 + 1 - modes))
+        attended: Tensor = torch.fft.irfft(torch.view_as_complex(bins), n=steps, dim=1)
+        return attended

@@ -66,7 +66,12 @@ def aggregate(values: Tensor, lags: Tensor, weights: Tensor, shared: bool) -> Te
 
 
 def auto_correlation(
-    module: nn.Module, x: Tensor, source: Tensor, n_heads: int, factor: float, training: bool,
+    module: nn.Module,
+    x: Tensor,
+    source: Tensor,
+    n_heads: int,
+    factor: float,
+    training: bool,
     full_length: bool = False,
 ) -> Tensor:
     """One attention: correlations of every head and channel, mean, top lags, rolled sum."""

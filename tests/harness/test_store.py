@@ -71,9 +71,13 @@ def test_unit_that_raises_leaves_nothing(tmp_path):
     """An error while writing leaves neither a unit nor a draft."""
     store = open_store(tmp_path)
 
-    with pytest.raises(RuntimeError), store.new_unit("k") as folder:
-        (folder / "attempts.parquet").write_text("half")
-        raise RuntimeError
+    def write_half():
+        with store.new_unit("k") as folder:
+            (folder / "attempts.parquet").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
 
     assert not store.has_unit("k")
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -116,7 +120,7 @@ def test_torn_record_is_named(tmp_path, text):
     file = tmp_path / "r.json"
     file.write_text(text)
 
-    with pytest.raises(StoreError, match="r.json"):
+    with pytest.raises(StoreError, match=r"r\.json"):
         read_record(file)
 
 
@@ -129,7 +133,7 @@ def test_torn_parquet_is_named(tmp_path, series, request):
     file = store.unit_folder("k") / "forecasts.parquet"
     file.write_bytes(file.read_bytes()[:-100])
 
-    with pytest.raises(StoreError, match="forecasts.parquet"):
+    with pytest.raises(StoreError, match=r"forecasts\.parquet"):
         read_unit(store.unit_folder("k"))
 
 

@@ -52,3 +52,11 @@ def test_an_empty_verdict_is_printed(make_page: Make) -> None:
     verdict = make_page(outcome=Outcome.INVALID, findings=[]).verdict
 
     assert render_terminal(verdict).startswith("INVALID: ")
+
+
+def test_columns_stay_in_line(make_page: Make) -> None:
+    """Every row of a table is as wide as its rule, whatever signs it holds."""
+    lines = render_terminal(make_page().verdict).splitlines()
+    rule = next(place for place, line in enumerate(lines) if line.startswith("-----"))
+
+    assert all(len(line) == len(lines[rule]) for line in lines[rule + 1 : rule + 5])

@@ -1,0 +1,71 @@
+"""What the documents say is run, so that it stays true."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from harness.cli import run_cli
+from harness.experiment import builtin_names
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def blocks(path, language):
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_example_arm_runs_as_printed(tmp_path, monkeypatch, capsys):
+    """The arm and the experiment of the guide, copied out of it, end in a verdict and a page."""
+    guide = ROOT / "docs" / "writing-an-arm.md"
+    (tmp_path / "my_arm.py").write_text(blocks(guide, "python")[0])
+    (tmp_path / "my-experiment.toml").write_text(blocks(guide, "toml")[0])
+    monkeypatch.chdir(tmp_path)
+
+    code = run_cli(["compare", "my-experiment.toml"])
+
+    printed = capsys.readouterr()
+    assert code in (0, 3, 4), printed.err
+    assert "FAILED" not in printed.err
+    assert next(Path("runs").rglob("report.html")).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path):
+    """Every relative link in a document names a file that is there."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_ci_runs_the_readme_command():
+    """CI's script runs the same steps as the README's test command."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    command = next(line for line in readme.splitlines() if line.strip().endswith("bin/tox"))
+
+    for step in command.strip().split(" && "):
+        assert step in script
+
+
+def test_every_pin_satisfies_the_ranges():
+    """Every dependency of the project is pinned in the constraints file."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    pinned = {
+        line.partition("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    }
+
+    names = {re.split(r"[<>=\[; ]", text)[0].lower() for text in wanted}
+
+    assert names <= pinned
+
+
+def test_readme_names_the_builtin_experiments():
+    """The README tells of every built-in experiment."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert all(f"`{name}`" in readme for name in builtin_names())
