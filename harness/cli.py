@@ -400,16 +400,19 @@ def _content(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
 
 def _page(judgement: Judgement, content: PageInput, *, anew: bool = False) -> Path:
     """Write the page, unless the same records were drawn by the same code before."""
-    from harness.identity import package_digest
+    from harness.identity import digest, package_digest
     from harness.store import write_text
+    from harness.verdict import to_json
 
-    page = judgement.folder / "report.html"
-    drawn = judgement.folder / f".report-{package_digest('reports')[:12]}"
-    if anew or not page.is_file() or not drawn.is_file():
+    page, drawn = judgement.folder / "report.html", judgement.folder / ".report-drawn-from"
+    records = [unit.record for unit in content.units.values()]
+    made_of = digest([package_digest("reports"), to_json(judgement.verdict), records])
+    known = drawn.read_text(encoding="utf-8") if drawn.is_file() and page.is_file() else ""
+    if anew or known != made_of:
         from reports.page import render_html
 
         write_text(page, render_html(content))
-        write_text(drawn, "")
+        write_text(drawn, made_of)
     return page
 
 

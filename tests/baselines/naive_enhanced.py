@@ -19,7 +19,7 @@ def split(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     seasonal, trend = [], []
     for sample in x:
         kappa = 5 + 45 * module.kernel_predictor(sample.mean(0, keepdim=True))
-        size = min(max(int(round(kappa.item())), 3), min(50, length // 2))
+        size = min(max(round(kappa.item()), 3), min(50, length // 2))
         size = max(3, size - (size + 1) % 2)
         row = sample.t().unsqueeze(0)
         padded = F.pad(row, (size // 2, size // 2), mode="replicate")
