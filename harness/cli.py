@@ -227,7 +227,7 @@ def arms(experiment: ExperimentArg = "quick") -> None:
         typer.echo(line)
 
 
-@app.command()
+@app.command(epilog="Example:  abharness doctor")
 def doctor() -> None:
     """Show what this machine has and lacks."""
     from harness.listing import machine_lines

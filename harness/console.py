@@ -13,6 +13,8 @@ from harness.grid import GridCell
 _QUIET_S = 30.0
 """In a log, say something at least this often."""
 
+_BAR_WIDTH = 24
+
 
 @dataclass(slots=True)
 class LineProgress:
@@ -57,7 +59,7 @@ class LineProgress:
     def tick(self) -> None:
         """Redraw the live line, or speak up when the log was quiet for long."""
         if self.stream.isatty():
-            text = f"{self._done}/{self._total} units, {', '.join(self._running)}{self._rest()}"
+            text = f"{self._bar()} {', '.join(self._running)}{self._rest()}"
             self.stream.write(f"\r\x1b[K{text[: _width()]}")
             self.stream.flush()
         elif time.monotonic() - self._said > _QUIET_S:
@@ -66,6 +68,13 @@ class LineProgress:
     def end(self) -> None:
         """Say how long it took."""
         self._say(f"{self._done}/{self._total} units in {_clock(time.monotonic() - self._start)}")
+
+    def _bar(self) -> str:
+        """Units done, as a bar; a running unit counts half."""
+        share = (self._done + len(self._running) / 2) / max(self._total, 1)
+        full = round(_BAR_WIDTH * share)
+        bar = "#" * full + "." * (_BAR_WIDTH - full)
+        return f"[{bar}] {self._done}/{self._total} units"
 
     def _rest(self) -> str:
         """Estimate what is left, as text; nothing before the first unit ended."""

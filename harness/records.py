@@ -3,18 +3,22 @@
 `attempts.parquet`: window, origin, last_date, fitted_at, status, reason.
 `forecasts.parquet`: window, step (from 1), point, then ``q<level>`` or ``s<number>`` columns.
 `curve.parquet`: fit origin, epoch, training and validation loss, learning rate, gradient norm.
+
+Arrow's own conversions from and to numpy import pandas, half a second in every process; buffers
+and DLPack do without.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.errors import StoreError
 from harness.forecast import Forecast
@@ -83,9 +87,9 @@ def read_unit(folder: Path) -> StoredUnit:
         )
     return StoredUnit(
         record=record,
-        origin=attempts["origin"].to_numpy(),
-        last_date=attempts["last_date"].to_numpy().astype("datetime64[D]"),
-        reason=tuple(attempts["reason"].to_pylist()),
+        origin=column(attempts, "origin"),
+        last_date=column(attempts, "last_date"),
+        reason=tuple(column(attempts, "reason").tolist()),
         forecast=_forecast(rows, record, shape),
     )
 
@@ -96,7 +100,7 @@ def read_curve(folder: Path) -> dict[str, Array]:
     if not file.is_file():
         return {}
     rows = read_table(file)
-    return {name: rows[name].to_numpy() for name in rows.column_names}
+    return {name: column(rows, name) for name in rows.column_names}
 
 
 def _record(job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,13 +169,13 @@ def _curve_columns(outcome: Outcome) -> dict[str, Any]:
 
 
 def _forecast(rows: pa.Table, record: Mapping[str, Any], shape: tuple[int, int]) -> Forecast:
-    point = rows["point"].to_numpy().reshape(shape)
+    point = column(rows, "point").reshape(shape)
     names = [name for name in rows.column_names if name not in ("window", "step", "point")]
     if not names:
         return Forecast.of_point(point)
     values = np.empty((*shape, len(names)))
     for number, name in enumerate(names):
-        values[..., number] = rows[name].to_numpy().reshape(shape)
+        values[..., number] = column(rows, name).reshape(shape)
     if record["form"] == "samples":
         return Forecast.of_samples(values.transpose(0, 2, 1), point)
     return Forecast.of_quantiles(values, np.array(record["levels"]), point)
@@ -184,13 +188,43 @@ def write_table(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table(dict(columns))
+    table = pa.table({name: _arrow(values) for name, values in columns.items()})
     if facts:
         table = table.replace_schema_metadata(dict(facts))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     # forecasts are noise to a compressor: plain pages are as small and written faster
     pq.write_table(table, draft, use_dictionary=False, compression="none", write_statistics=False)
     draft.replace(path)
+
+
+def _arrow(values: npt.NDArray[Any] | Sequence[str]) -> pa.Array:
+    """Numbers or dates as Arrow sees them, over the same memory; texts copied."""
+    import pyarrow as pa
+
+    if not isinstance(values, np.ndarray):
+        raw = [text.encode() for text in values]
+        ends = np.cumsum([0, *map(len, raw)], dtype=np.int32)
+        return pa.StringArray.from_buffers(
+            len(raw), pa.py_buffer(ends), pa.py_buffer(b"".join(raw))
+        )
+    kind = pa.from_numpy_dtype(values.dtype)
+    if values.dtype.kind == "M":
+        kind, values = pa.date32(), values.astype("datetime64[D]").astype(np.int32)
+    return pa.Array.from_buffers(
+        kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
+    )
+
+
+def column(rows: pa.Table, name: str) -> npt.NDArray[Any]:
+    """A column of a table as `write_table` was given it; texts as objects."""
+    import pyarrow as pa
+
+    values = rows[name].combine_chunks()
+    if pa.types.is_string(values.type):
+        return np.array(values.to_pylist(), dtype=object)
+    if pa.types.is_date32(values.type):
+        return np.from_dlpack(values.view(pa.int32())).astype("datetime64[D]")
+    return np.from_dlpack(values)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -205,6 +239,7 @@ def read_table(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            return file.read()
     except (OSError, pa.ArrowInvalid) as problem:
         raise StoreError(f"{path}: cannot be read: {' '.join(str(problem).split())}") from None

@@ -13,7 +13,7 @@ from harness.arm import Role
 from harness.errors import StoreError
 from harness.grid import Grid, GridCell
 from harness.identity import digest, file_digest
-from harness.records import read_table, read_unit, write_table
+from harness.records import column, read_table, read_unit, write_table
 from harness.scores import Truth, UnitScores, score
 from harness.store import Store
 
@@ -95,7 +95,7 @@ def read_scores(file: Path, *, arm: str, role: Role, dataset: str, seed: int) ->
             f"{file}: scores of schema {facts.get('schema')}, this version reads {SCHEMA}"
         )
     shape = (facts["windows"], rows.num_rows // max(facts["windows"], 1))
-    columns = {name: rows[name].to_numpy().reshape(shape) for name in rows.column_names}
+    columns = {name: column(rows, name).reshape(shape) for name in rows.column_names}
     reason = tuple(str(text) for text in columns["reason"][:, 0])
     return UnitScores(
         arm=arm,

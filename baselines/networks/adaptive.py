@@ -80,32 +80,33 @@ class MultiScaleCorrelation(nn.Module):
 
         Samples that take fewer lags than others carry weight 0 on the rest.
         """
-        synthesis = self._synthesis(queries)  # [T, 2F]
+        synthesis, shares = self._synthesis(queries)  # [T, 2F] and [2F]
         spectrum = self._cross_spectrum(queries, keys)  # [B, 2F, C]
         with torch.no_grad():
-            back = synthesis.expand(len(spectrum), -1, -1)
+            back = (synthesis * shares).expand(len(spectrum), -1, -1)
             scores = torch.bmm(back, spectrum).clamp_(-LIMIT, LIMIT)  # [B, T, C]
             counts = self._counts(scores, queries.shape[1])
             most = min(int(counts.max()), scores.shape[1])
             lags = scores.mean(-1).topk(most, dim=-1).indices
-        chosen = torch.bmm(synthesis[lags], spectrum).clamp(-LIMIT, LIMIT).mean(-1)  # [B, k]
+        rows = synthesis[lags] * shares  # [B, k, 2F]
+        chosen = torch.bmm(rows, spectrum).clamp(-LIMIT, LIMIT).mean(-1)  # [B, k]
         if self.repairs.per_sample_lag_count:
             rank = torch.arange(most, device=lags.device)
             chosen = chosen.masked_fill(rank >= counts.unsqueeze(1), -math.inf)
         return lags, torch.softmax(chosen, dim=-1)
 
-    def _synthesis(self, like: Tensor) -> Tensor:
-        """Back-transform with the scale weights multiplied in."""
+    def _synthesis(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Back-transform [T, 2F], and the weight of each bin's scale [2F]."""
         length, repairs = like.shape[1], self.repairs
         full, aligned = repairs.full_length_lags, repairs.aligned_scales
         placement = (like.dtype, like.device)
         matrix = synthesis_matrix(length, self.scales, full, aligned, placement)
         if len(self.scales) == 1:
-            return matrix
+            return matrix, matrix.new_ones(())
         present = scales_in(length, self.scales)
         shares = torch.softmax(self.scale_weights, dim=0)[: len(present)]
         bins = torch.tensor([bins_of(length, scale) for scale in present], device=like.device)
-        return matrix * shares.repeat_interleave(bins).repeat(2)
+        return matrix, shares.repeat_interleave(bins).repeat(2)
 
     def _cross_spectrum(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Cross-spectrum with the keys' amplitude divided out: [B, 2F, C]."""
@@ -156,11 +157,11 @@ class AdaptiveAutoCorrelation(nn.Module):
         value, out = self.value_projection, self.out_projection
         if shorter:  # missing values are zero, bias included
             values = fit_length(value(kept), length, newest=False)
-            attended = functional.linear(shifted_sum(values, lags, weights), out.weight)
+            attended = out(shifted_sum(values, lags, weights))
         else:  # the weights sum to one, so the value map may follow the sum
             mixed = shifted_sum(kept, lags, weights)
-            attended = composed(mixed, value.weight, out.weight, value.bias)
-        scaled: Tensor = (attended + out.bias) * self.layer_scale
+            attended = composed(mixed, value.weight, out.weight, value.bias, out.bias)
+        scaled: Tensor = attended * self.layer_scale
         return scaled
 
     def _normed(self, x: Tensor, projection: nn.Linear) -> Tensor:

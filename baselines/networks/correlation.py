@@ -123,8 +123,7 @@ class AutoCorrelation(nn.Module):
         mixed = _LagAttention.apply(queries, memory, self.inner, count, options)  # type: ignore[no-untyped-call]
         value, out = self.value_projection, self.out_projection
         carried = value.bias if count else None  # no lags, no weights: nothing carries the bias
-        attended: Tensor = composed(mixed, value.weight, out.weight, carried)
-        return attended + out.bias
+        return composed(mixed, value.weight, out.weight, carried, out.bias)
 
     def _attend_padded(
         self, x: Tensor, source: Tensor, count: int, options: tuple[bool, bool]

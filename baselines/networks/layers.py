@@ -19,8 +19,8 @@ def mask_from(draws: Tensor, keep: float, dtype: torch.dtype) -> Tensor:
     """Turn 16-bit draws into a mask: 1/keep with chance `keep` (to 1 in 65536), else 0."""
     threshold = round(keep * _DRAWS)
     mask = draws.to(torch.float32)  # holds these whole numbers exactly
-    mask.sub_(threshold - _DRAWS // 2).neg_().clamp_(0.0, 1.0)  # 0 or 1
-    return mask.mul_(_DRAWS / threshold).to(dtype)
+    mask.sub_(threshold - _DRAWS // 2).clamp_(-1.0, 0.0)  # -1 or 0
+    return mask.mul_(-_DRAWS / threshold).to(dtype)
 
 
 class Dropout(nn.Dropout):
@@ -71,13 +71,15 @@ class SeasonalNorm(nn.Module):
         return normed - normed.mean(1, keepdim=True)
 
 
-def composed(x: Tensor, first: Tensor, second: Tensor, bias: Tensor | None) -> Tensor:
+def composed(
+    x: Tensor, first: Tensor, second: Tensor, bias: Tensor | None, last: Tensor | None = None
+) -> Tensor:
     """Two linear maps in a row: [.., a] through `first` [b, a] and `second` [c, b].
 
     The maps are multiplied beforehand where there are more rows than columns, which halves
-    the work; `bias` [b] is added between them.
+    the work; `bias` [b] is added between them, `last` [c] after them.
     """
-    shift = None if bias is None else functional.linear(bias, second)
     if x.numel() > x.shape[-1] * first.shape[0]:
+        shift = last if bias is None else functional.linear(bias, second, last)
         return functional.linear(x, second @ first, shift)
-    return functional.linear(functional.linear(x, first, bias), second)
+    return functional.linear(functional.linear(x, first, bias), second, last)

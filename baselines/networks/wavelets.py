@@ -175,9 +175,10 @@ class SpectralKernel(nn.Module):
         self.weights1 = nn.Parameter(torch.rand(shape) * scale)
         self.weights2 = nn.Parameter(torch.rand(shape) * scale)
 
-    def mode_major(self) -> Tensor:
-        """The complex weights [MODES, width, width]."""
-        return torch.complex(self.weights1.permute(2, 0, 1), self.weights2.permute(2, 0, 1))
+    def mode_major(self, modes: int) -> Tensor:
+        """The complex weights of the lowest modes: [modes, width, width]."""
+        parts = (weight[..., :modes].permute(2, 0, 1) for weight in (self.weights1, self.weights2))
+        return torch.complex(*parts)
 
 
 def _spectrum(x: Tensor) -> Tensor:
@@ -202,8 +203,9 @@ class MultiwaveletKernel(Multiwavelet):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, N, c, k] to the same shape."""
         length, ups = x.shape[1], []
-        kernels = [kernel.mode_major() for kernel in (self.A, self.B, self.C)]
         x = self.pad(x)
+        most = min(MODES, x.shape[1] // 4 + 1)  # of the first and longest level
+        kernels = [kernel.mode_major(most) for kernel in (self.A, self.B, self.C)]
         for _ in range(depth(length)):
             detail, x = self.down(x)
             modes = min(MODES, x.shape[1] // 2 + 1)

@@ -715,3 +715,43 @@ def test_multiwavelet_filters_are_orthonormal() -> None:
     bank = torch.cat([torch.cat([h0, h1], 1), torch.cat([g0, g1], 1)])
 
     torch.testing.assert_close(bank @ bank.t(), torch.eye(16), atol=1e-6, rtol=0)
+
+
+def test_batch_mates_no_longer_set_the_number_of_lags_when_repaired() -> None:
+    """The original takes the batch's median count in eval too; the repair does not (E-09, T1)."""
+    config = small("EnhancedAutoformer", seq_len=64, d_model=16)
+    gaps = []
+    for repaired in (False, True):
+        torch.manual_seed(4)
+        network = lively(
+            baselines.build("EnhancedAutoformer", config, per_sample_lag_count=repaired)
+        ).double()
+        parts = tuple(part.double() for part in inputs(config, batch=8))
+        together = forecast(network.eval(), parts)
+        alone = [forecast(network, tuple(p[i : i + 1] for p in parts)) for i in range(8)]
+        gaps.append(number((together - torch.cat(alone)).abs().max()))
+
+    assert gaps[0] > 1e-4
+    assert gaps[1] < 1e-9
+
+
+def test_gains_start_open_when_repaired() -> None:
+    """Attention enters the encoder with 0.01 of its size in the original, else whole (E-16)."""
+    for repaired, gain in ((False, 0.01), (True, 1.0)):
+        network, _ = enhanced_start(open_gains=repaired)
+        layer = network.encoder.attn_layers[0]
+
+        assert number(layer.attention_scale * layer.attention.layer_scale) == pytest.approx(gain)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_inference_mode_leaves_training_possible(name: str) -> None:
+    """Fixed matrices first made under inference mode still serve a backward pass."""
+    config = small(name, seq_len=34, label_len=18, pred_len=7, moving_avg=7)
+    network = baselines.build(name, config)
+    with torch.inference_mode():
+        network.eval()(*inputs(config))
+
+    network.train()(*inputs(config)).sum().backward()
+
+    assert any(value.grad is not None for value in network.parameters())

@@ -108,10 +108,10 @@ def test_outputs_and_gradients_are_the_recorded_ones(
     scale = max(float(wanted.abs().max()) for _, wanted in pairs.values())
     for found, wanted in pairs.values():
         assert found is not None
-        assert float((found - wanted).abs().max()) < 1e-5 * scale
+        assert float((found - wanted).abs().max()) < 1e-4 * scale
     for found, wanted in record.gradients("grad_slice/").values():
         assert found is not None
-        assert distance(found[:12, :12], wanted) < 2e-4
+        assert distance(found[:12, :12], wanted) < 5e-4
 
 
 @pytest.mark.parametrize("name", ["autoformer_A", "enhanced_A", "enhanced_A_quantile"])
@@ -155,7 +155,7 @@ def test_random_weights_are_drawn_as_recorded(name: str) -> None:
     scale = max(float(wanted.abs().max()) for _, wanted in record.gradients().values())
     for found, wanted in record.gradients().values():
         assert found is not None
-        assert float((found - wanted).abs().max()) < 1e-5 * scale
+        assert float((found - wanted).abs().max()) < 1e-4 * scale
     assert distance(network.get_kl_loss(), out["out/kl"][0]) < 1e-6
 
 
@@ -188,4 +188,4 @@ def test_the_true_wavelet_gradient_is_autograds() -> None:
 
     for found, wanted in record.gradients("grad_true_dwt/").values():
         assert found is not None
-        assert distance(found, wanted) < 2e-4
+        assert distance(found, wanted) < 5e-4

@@ -62,19 +62,19 @@ SLOW_ARM = """
 
 class Slow(Sampler):
     def forecast(self, contexts):
-        time.sleep(0.4)
+        time.sleep(0.3)
         return Sampler.forecast(self, contexts)
 """
 
 
 @pytest.fixture
 def many(tiny):
-    """Write an experiment of 17 units, most of which take a moment."""
+    """Write an experiment of 13 units, most of which take a moment."""
     source = Path("arms_for_tests.py").read_text(encoding="utf-8")
     Path("slow_arms.py").write_text(source + SLOW_ARM, encoding="utf-8")
     return tiny(
         ("arms_for_tests:Sampler", "slow_arms:Slow"),
-        ("seeds = [1, 2]", f"seeds = {list(range(8))}"),
+        ("seeds = [1, 2]", f"seeds = {list(range(6))}"),
     )
 
 

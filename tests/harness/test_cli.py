@@ -1,0 +1,435 @@
+"""The command line: what each verb prints, writes and ends with."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from harness import cli, gate
+from harness.dataset import builtin_folder
+from harness.store import Store
+
+VERBS = ["compare", "run", "gate", "report", "config", "arms", "doctor"]
+GROUPS = [["data", "list"], ["data", "show"], ["data", "import"]]
+HEAVY = ["torch", "transformers", "chronos", "pandas", "matplotlib", "statsmodels"]
+NOT_FOR_HELP = [*HEAVY, "numpy", "scipy", "pyarrow", "pydantic", "jinja2", "numba"]
+
+LOADED_AFTER = """\
+import sys
+from harness.cli import run_cli
+code = run_cli(sys.argv[2:])
+names = [name for name in sys.argv[1].split(",") if name in sys.modules]
+print("loaded:", *names, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def loaded_after(arguments, names):
+    """Which of some modules a process of its own has imported after a command line."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LOADED_AFTER, ",".join(names), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr.rpartition("loaded:")[2].split()
+
+
+def process(*arguments, **variables):
+    """Run abharness in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "harness", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | variables,
+    )
+
+
+@pytest.mark.parametrize("verb", [*([verb] for verb in VERBS), *GROUPS], ids=" ".join)
+def test_every_verb_has_help_and_an_example(call, verb):
+    """`--help` of every verb says what it does, with an example that starts with the command."""
+    code, out, err = call(*verb, "--help")
+
+    assert (code, err) == (0, "")
+    assert f"Usage: abharness {' '.join(verb)}" in out
+    assert re.search(rf"Example:\s+abharness {' '.join(verb)}", out)
+
+
+def test_help_lists_every_verb_and_code(call):
+    """`--help` names the verbs, the exit codes and what to type first."""
+    code, out, _ = call("--help")
+
+    text = " ".join(out.split())
+    assert code == 0
+    assert re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE) == [
+        *VERBS,
+        "data",
+    ]
+    for word in ("0 PROMOTE", "2 wrong input", "3 REJECT", "4 HOLD", "5 INVALID"):
+        assert word in text
+    assert "abharness compare" in text
+
+
+def test_version(call):
+    """`--version` works without a verb."""
+    code, out, err = call("--version")
+
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"abharness \d+\.\d+\.\d+\n", out)
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"]])
+def test_no_verb_shows_help(call, arguments):
+    """Without a verb the help is shown, and the code is that of wrong input."""
+    code, out, err = call(*arguments)
+
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: abharness")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    """Help and version need neither a numerical library nor what parses and draws."""
+    assert loaded_after(arguments, NOT_FOR_HELP) == []
+
+
+def test_help_of_a_verb_imports_nothing_heavy():
+    """Nor does the help of a verb; pydantic is what newer versions of typer parse options with."""
+    names = [name for name in NOT_FOR_HELP if name != "pydantic"]
+
+    assert loaded_after(["compare", "--help"], names) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs a process's own times")
+def test_help_answers_at_once():
+    """`--help` takes at most 0.3 s of process time, the best of three."""
+    spent = []
+    for _ in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "harness", "--help"], stdout=subprocess.DEVNULL
+        )
+        usage = os.wait4(child.pid, 0)[2]
+        child.returncode = 0
+        spent.append(usage.ru_utime + usage.ru_stime)
+
+    assert min(spent) < 0.3
+
+
+PAIR = 'baseline = "old"\ncandidate = "new"'
+REVERSED = 'baseline = "new"\ncandidate = "old"'
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "outcome", "code"),
+    [
+        ((PAIR, PAIR), [], "PROMOTE", 0),
+        ((PAIR, REVERSED), [], "REJECT", 3),
+        ((PAIR, PAIR + "\nmin_origins = 41"), [], "HOLD", 4),
+        ((PAIR, PAIR + "\nmin_origins = 41"), ["--hold-as", "pass"], "HOLD", 0),
+        ((PAIR, REVERSED), ["--hold-as", "pass"], "REJECT", 3),
+        ((PAIR, PAIR), ["--only", "old"], "INVALID", 5),
+        ((PAIR, PAIR), ["--shard", "1/2"], "INVALID", 5),
+        ((PAIR, PAIR), ["--baseline-arm", "new", "--candidate-arm", "old"], "REJECT", 3),
+    ],
+)
+def test_compare_ends_with_the_verdict(tiny, call, in_process, change, flags, outcome, code):
+    """The exit code is the decision, the first word says it, and every record is written."""
+    tiny(change)
+
+    found, out, _ = call("compare", "tiny.toml", *flags)
+
+    assert found == code
+    assert out.startswith(f"{outcome}: ")
+    page = Path(out.splitlines()[-1].removeprefix("page: "))
+    verdict = json.loads((page.parent / "verdict.json").read_text(encoding="utf-8"))
+    assert verdict["outcome"] == outcome
+    assert outcome in page.read_text(encoding="utf-8")
+    assert outcome in (page.parent / "summary.md").read_text(encoding="utf-8")
+    suites = ElementTree.parse(page.parent / "junit.xml").getroot()
+    broken = [*suites.iter("failure"), *suites.iter("error")]
+    assert bool(broken) == (code != 0)
+
+
+def test_gate_gives_the_same_bytes(tiny, call, in_process):
+    """Judging again what `compare` judged writes the same verdict.json, and the same code."""
+    code, out, _ = call("compare", "tiny.toml")
+    folder = Path(out.splitlines()[-1].removeprefix("page: ")).parent
+    names = ["verdict.json", "junit.xml", "summary.md"]
+    before = [(folder / name).read_bytes() for name in names]
+    for name in names:
+        (folder / name).unlink()
+
+    again, said, _ = call("gate", "tiny.toml")
+
+    assert again == code
+    assert said.splitlines()[-1] == f"records: {folder}"
+    assert [(folder / name).read_bytes() for name in names] == before
+
+
+def test_gate_needs_no_arm_library(tiny, call, in_process):
+    """The gate imports neither a deep-learning library nor what draws."""
+    call("run", "tiny.toml")
+
+    assert loaded_after(["gate", "tiny.toml"], HEAVY) == []
+
+
+def test_gate_writes_no_unit(tiny, call, in_process):
+    """The gate runs nothing: half a grid stays half a grid, and is INVALID."""
+    call("run", "tiny.toml", "--only", "new")
+
+    code, out, _ = call("gate", "tiny.toml")
+
+    assert code == 5
+    assert out.startswith("INVALID")
+    assert len(list(Path("runs/units").iterdir())) == 2
+
+
+def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
+    """Asked again, `compare` runs, scores and draws nothing, and says the same."""
+    first = call("compare", "tiny.toml")
+    page = next(Path("runs").rglob("report.html"))
+    before = page.stat().st_mtime_ns
+    monkeypatch.setattr("harness.run._task", None)
+    monkeypatch.setattr("harness.scoring.score", None)
+
+    code, out, err = call("compare", "tiny.toml")
+
+    assert (code, out) == first[:2]
+    assert err == ""
+    assert page.stat().st_mtime_ns == before
+
+
+def test_page_is_drawn_again_by_other_code(tiny, call, in_process, monkeypatch):
+    """After a change of the report's code the page is drawn again."""
+    call("compare", "tiny.toml")
+    page = next(Path("runs").rglob("report.html"))
+    before = page.stat().st_mtime_ns
+    monkeypatch.setattr("harness.identity.package_digest", lambda _: "other")
+
+    call("compare", "tiny.toml")
+
+    assert page.stat().st_mtime_ns > before
+
+
+def test_report_draws_the_stored_verdict(tiny, call, in_process):
+    """`report` draws the last verdict again, and a copy where asked."""
+    call("compare", "tiny.toml")
+    page = next(Path("runs").rglob("report.html"))
+    text = page.read_text(encoding="utf-8")
+    page.unlink()
+
+    code, out, _ = call("report", "tiny.toml", "--output", "copy/page.html")
+
+    assert (code, out) == (0, "page: copy/page.html\n")
+    assert page.read_text(encoding="utf-8") == Path("copy/page.html").read_text(encoding="utf-8")
+    assert "PROMOTE" in text
+
+
+def test_run_says_what_it_did(tiny, call, in_process):
+    """`run` ends in 0, also with failed windows, and names their cells."""
+    tiny(('role = "legacy"', 'role = "legacy"\nfault = "raise"'))
+
+    code, out, _ = call("run", "tiny.toml")
+
+    assert code == 0
+    assert out.splitlines() == [
+        "5 units of 5 in runs, 5 computed now",
+        "failed windows: old/GOLD/1",
+    ]
+
+
+def test_config_names_every_source(tiny, call, monkeypatch, tmp_path):
+    """Each setting stands with its value and where it came from."""
+    (tmp_path / "more").mkdir()
+    monkeypatch.setenv("ABHARNESS_DATA_DIR", "more")
+
+    code, out, _ = call("config", "tiny.toml", "--store", "elsewhere", "--seeds", "3,4")
+
+    found = {}
+    for line in out.partition("\n\n")[0].splitlines()[2:]:
+        name, *value, source = line.split()
+        found[name] = (" ".join(value), source)
+    assert code == 0
+    assert found["store"] == ("elsewhere", "flag")
+    assert found["data-dir"] == ("more", "environment")
+    assert found["workers"][1] == "default"
+    assert found["run.seeds"] == ("(3, 4)", "flag")
+    assert found["run.threads"] == ("1", "default")
+    assert found["plan.GOLD.horizon"] == ("5", "file")
+    assert found["plan.GOLD.gap"] == ("0", "default")
+    assert not Path("elsewhere").exists()
+
+
+def test_flag_wins_over_environment(tiny, call, monkeypatch):
+    """Precedence is flag, environment, file, default."""
+    monkeypatch.setenv("ABHARNESS_STORE", "by-environment")
+    monkeypatch.setenv("ABHARNESS_WORKERS", "3")
+
+    _, by_environment, _ = call("config", "tiny.toml")
+    _, by_flag, _ = call("config", "tiny.toml", "--store", "by-flag")
+
+    assert re.search(r"^store +by-environment +environment$", by_environment, re.MULTILINE)
+    assert re.search(r"^workers +3 +environment$", by_environment, re.MULTILINE)
+    assert re.search(r"^store +by-flag +flag$", by_flag, re.MULTILINE)
+
+
+def test_config_lists_cells_and_origins(tiny, call):
+    """The grid and every origin are listed, with the dates seen and judged."""
+    _, out, _ = call("config", "tiny.toml")
+
+    assert "grid of 5 units" in out
+    assert "new/GOLD/2" in out
+    origins = out.partition("fitted at row\n")[2].splitlines()
+    assert len(origins) == 40
+    assert origins[-1].split() == ["9127", "2012-12-24", "2012-12-25", "2012-12-31", "8932"]
+
+
+def test_arms_are_listed_with_options(call):
+    """`arms` shows every arm with its options and how much it reads."""
+    code, out, _ = call("arms", "quick")
+
+    assert code == 0
+    assert "random-walk (reference): baselines.random_walk:RandomWalk" in out
+    assert "  context = 512" in out
+    assert out.count("  reads ") == 5
+
+
+def test_doctor(call):
+    """`doctor` shows the machine, the libraries and what is optional."""
+    code, out, _ = call("doctor")
+
+    titles = {line.split()[0] for line in out.splitlines()}
+    assert code == 0
+    assert titles >= {"processor", "cores", "workers", "python", "numpy", "torch"}
+
+
+def test_data_list_and_show(call):
+    """The built-in datasets are listed, and one is shown with its facts."""
+    code, out, _ = call("data", "list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["id", "DOW_JONES", "GOLD"]
+
+    code, out, _ = call("data", "show", "GOLD")
+    assert code == 0
+    assert "9132 from 1977-12-30 to 2012-12-31" in out
+    assert re.search(r"^repeats +320 sessions", out, re.MULTILINE)
+
+
+def test_own_data_from_file_to_verdict(tiny, call, in_process):
+    """A file of one's own is imported, listed and compared on."""
+    rows = (builtin_folder() / "GOLD.csv").read_text(encoding="utf-8").splitlines()[-500:]
+    lines = ["day;price", *(";".join(row.split(",")[:2]) for row in rows), ""]
+    Path("own.csv").write_text("\n".join(lines), encoding="utf-8")
+
+    code, out, _ = call(
+        *("data", "import", "own.csv", "--id", "OWN", "--target", "price", "--date", "day"),
+        *("--to", "mine", "--title", "My own"),
+    )
+    assert (code, out) == (0, "wrote mine/OWN.toml; use it with --data-dir mine\n")
+    assert "My own" in call("data", "list", "--data-dir", "mine")[1]
+    assert "500 from" in call("data", "show", "OWN", "--data-dir", "mine")[1]
+    tiny(('["GOLD"]', '["OWN"]'))
+    code, out, _ = call("compare", "tiny.toml", "--data-dir", "mine")
+    assert code in (0, 3, 4)
+    assert "OWN" in out
+
+
+def test_oddities_of_data_are_noted(tiny, call, in_process):
+    """What is allowed but odd in the data is said on standard error, and does not stop."""
+    rows = (builtin_folder() / "GOLD.csv").read_text(encoding="utf-8").splitlines()[-500:]
+    del rows[100:120]
+    lines = ["day,price", *(",".join(row.split(",")[:2]) for row in rows), ""]
+    Path("own.csv").write_text("\n".join(lines), encoding="utf-8")
+    call(
+        *("data", "import", "own.csv", "--id", "OWN", "--target", "price", "--date", "day"),
+        *("--to", "mine"),
+    )
+    tiny(('["GOLD"]', '["OWN"]'))
+
+    code, _, err = call("run", "tiny.toml", "--data-dir", "mine")
+
+    assert code == 0
+    assert err.startswith("note: mine/OWN.csv: 1 gap of more than 10 days")
+
+
+def break_it(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("the roof\nis leaking")
+
+    monkeypatch.setattr(gate, "judge_grid", broken)
+
+
+def test_own_fault_is_one_line(tiny, call, in_process, monkeypatch, capsys):
+    """A fault of ours leaves the verb as it is, and the process's last word is one line."""
+    call("run", "tiny.toml")
+    break_it(monkeypatch)
+
+    with pytest.raises(RuntimeError) as caught:
+        cli.run_cli(["gate", "tiny.toml"])
+    capsys.readouterr()
+    sys.excepthook(RuntimeError, caught.value, caught.tb)
+
+    line = capsys.readouterr().err
+    assert line.startswith("abharness: internal error: RuntimeError: the roof is leaking")
+    assert line.count("\n") == 1
+    assert "--debug" in line
+
+
+CRASH = """\
+import sys
+from harness import cli
+def broken(*_, **__):
+    raise RuntimeError("the roof is leaking")
+cli._grid = broken
+sys.exit(cli.run_cli(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_own_fault_ends_with_1(debug):
+    """A process that ends by a fault of ours has code 1, and a traceback only on request."""
+    flags = ["--debug"] if debug else []
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CRASH, *flags, "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "the roof is leaking" in done.stderr
+    assert ("Traceback" in done.stderr) == debug
+    assert debug or done.stderr.count("\n") == 1
+
+
+def test_real_process_from_start_to_page(tiny):
+    """The whole way in real processes: results on standard output, progress on the other."""
+    done = process("compare", "tiny.toml", ABHARNESS_STORE="by-environment", ABHARNESS_WORKERS="2")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("PROMOTE: new may replace old")
+    assert "running 5 of 5 units on 2 workers" in done.stderr
+    assert "internal" not in done.stderr
+    page = Path(done.stdout.splitlines()[-1].removeprefix("page: "))
+    assert page.parts[0] == "by-environment"
+    assert page.is_file()
+    assert len(list(Store(root=Path("by-environment")).score_file("x").parent.iterdir())) == 5
+
+
+def test_lists_are_written_whole_or_not_at_all(tiny, call):
+    """An arm that cannot be built leaves no half list behind."""
+    tiny(("arms_for_tests:Learner", "arms_for_tests:Teacher"))
+
+    code, out, err = call("arms", "tiny.toml")
+
+    assert (code, out) == (2, "")
+    assert "no class 'Teacher'" in err
