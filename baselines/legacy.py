@@ -86,7 +86,7 @@ class LegacyForecaster:
 
         values = channels(context.target)
         train_rows = len(values) - context.validation
-        self._scale = _Scale.of(values[: max(train_rows, 1)])
+        self._scale = Scale.of(values[: max(train_rows, 1)])
         material = Material(
             values=self._tensor(self._scale.apply(values)),
             marks=self._tensor(daily_marks(context.dates[WARM_UP:])),
@@ -193,19 +193,22 @@ class LegacyForecaster:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scale:
+class Scale:
     """Mean and standard deviation per channel, [C]."""
 
     mean: Array
     sd: Array
 
     @classmethod
-    def of(cls, values: Array) -> _Scale:
+    def of(cls, values: Array) -> Scale:
+        """Measure rows [N, C]."""
         return cls(mean=values.mean(axis=0), sd=np.maximum(values.std(axis=0), _SCALE_FLOOR))
 
     def apply(self, values: Array) -> Array:
+        """Scale channels [..., C]."""
         return (values - self.mean) / self.sd
 
     def restore(self, target: Array) -> Array:
+        """Scaled values of the first channel in its own unit again."""
         restored: Array = target * self.sd[0] + self.mean[0]
         return restored

@@ -24,11 +24,18 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Lengths of one training window, in sessions."""
+    """Lengths of one training window, in sessions.
+
+    Attributes
+    ----------
+    outputs
+        Leading channels of the network's answer that the loss is told.
+    """
 
     seq_len: int
     label_len: int
     pred_len: int
+    outputs: int = 1
 
     @property
     def span(self) -> int:
@@ -207,7 +214,7 @@ def _one_epoch(
 
 def _predicted(model: nn.Module, batch: tuple[Tensor, ...], sizes: Sizes) -> Tensor:
     output: Tensor = model(*batch)
-    return output[:, -sizes.pred_len :, :1]
+    return output[:, -sizes.pred_len :, : sizes.outputs]
 
 
 def _gradient_norm(model: nn.Module) -> Tensor:

@@ -9,11 +9,11 @@ report).
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -149,8 +149,9 @@ class ArmRef:
         ArmError
             When module or class is not there.
         """
-        module_name, colon, class_name = self.use.partition(":")
-        if not colon or not module_name or not class_name:
+        module_name, _, class_name = self.use.partition(":")
+        named = module_name and class_name and not module_name.startswith(".")
+        if not named:
             raise ArmError(f"arm '{self.name}': use = '{self.use}': expected 'module:Class'")
         module = self._module(module_name)
         found = getattr(module, class_name, None)
@@ -180,8 +181,8 @@ class ArmRef:
             ) from None
         try:
             arm = found(**self.options)
-        except (TypeError, ValueError) as problem:
-            raise ArmError(f"arm '{self.name}' ({self.use}): {problem}") from problem
+        except Exception as problem:  # a user's class may refuse in any way
+            raise ArmError(f"arm '{self.name}' ({self.use}): {_said(problem)}") from problem
         if not isinstance(arm, Arm):
             raise ArmError(
                 f"arm '{self.name}': {self.use} lacks `forecast(contexts)` or `context_length`"
@@ -189,32 +190,42 @@ class ArmRef:
         return arm
 
     def _module(self, name: str) -> ModuleType:
-        top = name.partition(".")[0]
-        if top not in sys.modules and importlib.util.find_spec(top) is None:
-            self._import_from_folder(top)
+        if self.folder is not None:
+            _look_beside(self.folder)
         try:
             return importlib.import_module(name)
-        except ImportError as problem:
+        except Exception as problem:  # importing runs the user's code
             raise ArmError(
-                f"arm '{self.name}': cannot import module '{name}': {problem}"
+                f"arm '{self.name}': cannot import module '{name}': {_said(problem)}"
             ) from problem
 
-    def _import_from_folder(self, top: str) -> None:
-        """Import a module or package that lies beside the experiment file."""
-        if self.folder is None:
-            return
-        for path in (self.folder / f"{top}.py", self.folder / top / "__init__.py"):
-            if path.is_file():
-                where = [str(path.parent)] if path.name == "__init__.py" else None
-                spec = importlib.util.spec_from_file_location(
-                    top, path, submodule_search_locations=where
-                )
-                assert spec is not None
-                assert spec.loader is not None
-                module = importlib.util.module_from_spec(spec)
-                sys.modules[top] = module
-                spec.loader.exec_module(module)
-                return
+
+class _Beside:
+    """Finds modules and packages in one folder, after every other place; never a namespace."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a top-level module."""
+        spec = None if path is not None else PathFinder.find_spec(name, [self.folder], target)
+        return spec if spec is not None and spec.loader is not None else None
+
+
+def _look_beside(folder: Path) -> None:
+    known = {each.folder for each in sys.meta_path if isinstance(each, _Beside)}
+    if str(folder) not in known:
+        sys.meta_path.append(_Beside(folder))
+
+
+def _said(problem: Exception) -> str:
+    """What an exception says, on one line; its class where that is not plain wrong input."""
+    text = " ".join(str(problem).split())
+    if isinstance(problem, ArmError | ImportError | TypeError | ValueError) and text:
+        return text
+    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
 
 
 def _is_arm_class(value: object, module: ModuleType) -> bool:

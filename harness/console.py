@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -20,15 +20,17 @@ _BAR_WIDTH = 24
 class LineProgress:
     """Says what starts and ends, with an estimate of what is left.
 
-    The estimate is the mean time of finished units of the same arm (of all units, while that arm
-    has none), over the workers that run.
+    A unit is expected to take as long as finished units of its arm did on the mean; while there
+    is none, as long as the share of windows that a running one has done makes it; while there is
+    not even that, at least as long as the running ones have taken, or as units took on the mean.
     """
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     workers: int = 1
     _left: list[GridCell] = field(default_factory=list)
     _spent: dict[str, list[float]] = field(default_factory=dict)
-    _running: dict[str, float] = field(default_factory=dict)
+    _started: dict[str, float] = field(default_factory=dict)
+    _shares: Mapping[str, float] = field(default_factory=dict)
     _total: int = 0
     _done: int = 0
     _start: float = 0.0
@@ -44,11 +46,11 @@ class LineProgress:
 
     def started(self, cell: GridCell) -> None:
         """Note that a unit started."""
-        self._running[str(cell)] = time.monotonic()
+        self._started[cell.key] = time.monotonic()
 
     def ended(self, cell: GridCell, seconds: float, *, failed: int, problem: str) -> None:
         """Say how a unit ended and how long the rest will take."""
-        self._running.pop(str(cell), None)
+        self._started.pop(cell.key, None)
         self._left = [other for other in self._left if other.key != cell.key]
         self._spent.setdefault(cell.arm.name, []).append(seconds)
         self._done += 1
@@ -56,38 +58,55 @@ class LineProgress:
         text = f"[{self._done}/{self._total}] {cell}: {problem or result}, {seconds:.1f} s"
         self._say(text + self._rest())
 
-    def tick(self) -> None:
+    def tick(self, shares: Mapping[str, float]) -> None:
         """Redraw the live line, or speak up when the log was quiet for long."""
+        self._shares = shares
+        running = ", ".join(str(cell) for cell in self._left if cell.key in self._started)
         if self.stream.isatty():
-            text = f"{self._bar()} {', '.join(self._running)}{self._rest()}"
+            text = f"{self._bar()} {running}{self._rest()}"
             self.stream.write(f"\r\x1b[K{text[: _width()]}")
             self.stream.flush()
         elif time.monotonic() - self._said > _QUIET_S:
-            self._say(f"... {', '.join(self._running)} running{self._rest()}")
+            self._say(f"... {running} running{self._rest()}")
 
     def end(self) -> None:
         """Say how long it took."""
         self._say(f"{self._done}/{self._total} units in {_clock(time.monotonic() - self._start)}")
 
     def _bar(self) -> str:
-        """Units done, as a bar; a running unit counts half."""
-        share = (self._done + len(self._running) / 2) / max(self._total, 1)
-        full = round(_BAR_WIDTH * share)
+        """Units done, as a bar; running units count by their share of windows."""
+        share = (self._done + sum(self._shares.values())) / max(self._total, 1)
+        full = min(_BAR_WIDTH, round(_BAR_WIDTH * share))
         bar = "#" * full + "." * (_BAR_WIDTH - full)
         return f"[{bar}] {self._done}/{self._total} units"
 
     def _rest(self) -> str:
-        """Estimate what is left, as text; nothing before the first unit ended."""
-        every = [seconds for spent in self._spent.values() for seconds in spent]
-        if not every or not self._left:
-            return ""
-        mean = sum(every) / len(every)
-        need = 0.0
+        """Estimate what is left, as text."""
+        need, sure = 0.0, True
         for cell in self._left:
-            spent = self._spent.get(cell.arm.name)
-            need += sum(spent) / len(spent) if spent else mean
-        need -= sum(time.monotonic() - start for start in self._running.values())
-        return f", about {_clock(max(need, 0.0) / self.workers)} left"
+            whole, known = self._expected(cell.arm.name)
+            need += max(whole - self._elapsed(cell.key), 0.0)
+            sure &= known
+        if not self._left or not (need or self._spent):
+            return ""
+        return f", {'about' if sure else 'at least'} {_clock(need / self.workers)} left"
+
+    def _expected(self, arm: str) -> tuple[float, bool]:
+        """Seconds a unit of an arm takes, and whether that is more than a lower bound."""
+        spent = self._spent.get(arm)
+        if spent:
+            return sum(spent) / len(spent), True
+        running = [c.key for c in self._left if c.arm.name == arm and c.key in self._started]
+        shared = [key for key in running if self._shares.get(key)]
+        if shared:
+            return max(self._elapsed(key) / self._shares[key] for key in shared), True
+        every = [seconds for others in self._spent.values() for seconds in others]
+        mean = sum(every) / len(every) if every else 0.0
+        return max([mean, *map(self._elapsed, running)]), False
+
+    def _elapsed(self, key: str) -> float:
+        start = self._started.get(key)
+        return 0.0 if start is None else time.monotonic() - start
 
     def _say(self, text: str) -> None:
         clear = "\r\x1b[K" if self.stream.isatty() else ""

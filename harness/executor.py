@@ -53,6 +53,10 @@ class Executor(Protocol):
         """Wait a moment, keep the limits, and return what ended."""
         ...
 
+    def shares(self) -> Mapping[str, float]:
+        """Share of windows done, of each running task by its key."""
+        ...
+
     def cancel(self) -> None:
         """Stop everything that runs."""
         ...
@@ -62,6 +66,7 @@ class Executor(Protocol):
 class _Running:
     task: Task
     process: Any  # multiprocessing has no public type common to all start methods
+    share: Any  # of windows done; shared with the process
     start: float
 
 
@@ -96,11 +101,14 @@ class LocalProcesses:
 
     def submit(self, task: Task) -> None:
         """Start a task in a process of its own."""
+        share = self._context.Value("d", 0.0, lock=False)
         process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
-            target=_work, args=(task, self._store), name=f"unit {task.key[:12]}"
+            target=_work, args=(task, self._store, share), name=f"unit {task.key[:12]}"
         )
         process.start()
-        self._running.append(_Running(task=task, process=process, start=time.monotonic()))
+        self._running.append(
+            _Running(task=task, process=process, share=share, start=time.monotonic())
+        )
 
     def poll(self) -> list[Finished]:
         """Wait up to a fifth of a second, stop what is beyond its limits, return what ended."""
@@ -109,6 +117,10 @@ class LocalProcesses:
         ended = [(item, self._ending(item)) for item in self._running]
         self._running = [item for item, finished in ended if finished is None]
         return [finished for _, finished in ended if finished is not None]
+
+    def shares(self) -> Mapping[str, float]:
+        """Share of windows done, of each running task by its key."""
+        return {item.task.key: float(item.share.value) for item in self._running}
 
     def cancel(self) -> None:
         """Kill every process and wait until it is gone."""
@@ -153,14 +165,18 @@ def _exit_text(code: int | None) -> str:
     return f"the process ended with exit code {code} and left no result"
 
 
-def _work(task: Task, store: Store) -> None:
+def _work(task: Task, store: Store, share: Any) -> None:
     """Carry out one unit; runs in a process of its own."""
+
+    def tell(done: float) -> None:
+        share.value = done
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with store.new_unit(task.key) as folder:
         _redirect_output(folder / "log.txt")
         _set_torch_threads(task.job.threads)
-        outcome = carry_out(task.job)
+        outcome = carry_out(task.job, tell=tell)
         write_unit(folder, task.job, outcome, task.identity)
 
 

@@ -121,7 +121,10 @@ def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
     ConfigError
         When a plan does not fit its dataset.
     """
-    splits = {name: split(datasets[name], plan) for name, plan in experiment.plans.items()}
+    try:
+        splits = {name: split(datasets[name], plan) for name, plan in experiment.plans.items()}
+    except ConfigError as problem:
+        raise ConfigError(f"{experiment.source}: {problem}") from None
     cells: list[GridCell] = []
     for ref in experiment.arms:
         arm = ref.build()

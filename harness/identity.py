@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -165,4 +165,14 @@ def _tree_digest(roots: Iterable[Path], *, pattern: str = "*.py") -> str:
 def _weights_digest(arm: Arm) -> Mapping[str, str]:
     if not isinstance(arm, HasWeights):
         return {}
-    return {file.name: file_digest(file) for file in arm.weight_files()}
+    files = sorted(set(arm.weight_files()))
+    return {_shortest_name(file, files): file_digest(file) for file in files}
+
+
+def _shortest_name(file: Path, files: Sequence[Path]) -> str:
+    """End of a file's path that no other file shares: its name, with folders where it must."""
+    for depth in range(1, len(file.parts)):
+        end = file.parts[-depth:]
+        if sum(other.parts[-depth:] == end for other in files) == 1:
+            return "/".join(end)
+    return str(file)

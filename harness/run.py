@@ -32,8 +32,8 @@ class Progress(Protocol):
         """A cell ended with so many failed windows, or stopped for a reason."""
         ...
 
-    def tick(self) -> None:
-        """Some time passed."""
+    def tick(self, shares: Mapping[str, float]) -> None:
+        """Some time passed; `shares` of the windows of running cells are done, by key."""
         ...
 
     def end(self) -> None:
@@ -144,7 +144,7 @@ def _drive(
                 _store_failure(store, finished)
             failed = store.unit(cell.key)["failed"]
             progress.ended(cell, finished.seconds, failed=failed, problem=finished.problem)
-        progress.tick()
+        progress.tick(executor.shares())
 
 
 def _task(grid: Grid, cell: GridCell) -> Task:

@@ -22,8 +22,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -74,7 +77,7 @@ class Store:
     @contextmanager
     def new_unit(self, key: str) -> Iterator[Path]:
         """Give a folder to write a unit into; on leaving without an error it becomes the unit."""
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.root / "tmp"))
+        folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
         folder.chmod(0o755)  # a store may be shared; temporary folders are private by default
         try:
             yield folder
@@ -98,19 +101,29 @@ class Store:
 
     def discard(self, key: str) -> None:
         """Remove a unit, so that it is computed again."""
-        doomed = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.root / "tmp"))
+        doomed = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
         with suppress(FileNotFoundError):
             self.unit_folder(key).rename(doomed / key)
         shutil.rmtree(doomed, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what killed processes left in `tmp/`."""
+        """Remove what killed processes of this host left in `tmp/`, and drafts a day old."""
         import psutil
 
+        host = _owner().rpartition(".")[0]
         for folder in (self.root / "tmp").iterdir():
-            owner = folder.name.partition("-")[0]
-            if not owner.isdigit() or not psutil.pid_exists(int(owner)):
+            owner, _, process = folder.name.partition("-")[0].rpartition(".")
+            if owner == host and process.isdigit() and not psutil.pid_exists(int(process)):
                 shutil.rmtree(folder, ignore_errors=True)
+        for draft in (self.root / "scores").glob(".*"):
+            if draft.stat().st_mtime < time.time() - 86400:
+                draft.unlink(missing_ok=True)
+
+
+def _owner() -> str:
+    """Start of a temporary folder's name: which host and process writes it."""
+    host = re.sub("[^A-Za-z0-9]", "", platform.node()) or "host"
+    return f"{host}.{os.getpid()}-"
 
 
 def open_store(root: Path, *, create: bool = True) -> Store:

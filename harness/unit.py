@@ -138,8 +138,14 @@ class Outcome:
         self.reason[part] = ["" if ok else "forecast is not finite" for ok in fine.tolist()]
 
 
-def carry_out(job: Job) -> Outcome:
-    """Fit and forecast every window of a unit; never raises for what an arm does."""
+def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -> Outcome:
+    """Fit and forecast every window of a unit; never raises for what an arm does.
+
+    Parameters
+    ----------
+    tell
+        Called with the share of windows that are done, after each batch.
+    """
     outcome = Outcome.blank(job.windows)
     everything = slice(0, len(job.windows))
     arm = _guarded(lambda: _prepared(job, outcome), outcome, everything)
@@ -151,6 +157,7 @@ def carry_out(job: Job) -> Outcome:
             continue
         for batch in _batches(part, job.batch):
             _answer_into(outcome, batch, answer, job.windows.origin)
+            tell(batch.stop / len(job.windows))
     return outcome
 
 

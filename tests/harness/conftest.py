@@ -75,6 +75,9 @@ class InThisProcess:
             write_unit(folder, task.job, carry_out(task.job), task.identity)
         return [Finished(task=task, seconds=time.monotonic() - start)]
 
+    def shares(self) -> dict[str, float]:
+        return {}
+
     def cancel(self) -> None:
         self._waiting = []
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from harness.records import read_unit
+from harness.store import _owner
 
 KILLS = 20
 COMMAND = [sys.executable, "-P", "-m", "harness", "compare", "tiny.toml", "--workers", "2"]
@@ -135,7 +136,8 @@ def test_torn_folder_is_no_unit(tiny, in_process, call):
     """What a killed process left half-written is not taken for a unit, and is swept."""
     assert call("run", "tiny.toml")[0] == 0
     unit = next(Path("runs/units").iterdir())
-    half = Path("runs/tmp") / f"{2**22 + 1}-half"  # no process has a number that high
+    dead = 2**22 + 1  # no process has a number that high
+    half = Path("runs/tmp") / f"{_owner().replace(str(os.getpid()), str(dead))}half"
     unit.rename(half)
     (half / "unit.json").unlink()
 

@@ -9,6 +9,7 @@ import pytest
 from harness.arm import ArmRef
 from harness.errors import StoreError
 from harness.records import read_curve, read_unit, write_unit
+from harness.store import _owner as store_owner
 from harness.store import open_store, read_record, write_record
 from harness.unit import Job, Outcome, carry_out
 from harness.window import RollingOrigin, up_to
@@ -95,15 +96,18 @@ def test_second_writer_gives_way(tmp_path):
 
 
 def test_sweep_removes_what_dead_processes_left(tmp_path):
-    """Drafts of dead processes go, those of living ones stay."""
+    """Drafts of dead processes go; those of living ones and of other hosts stay."""
     store = open_store(tmp_path)
-    dead, alive = tmp_path / "tmp" / "999999999-x", tmp_path / "tmp" / f"{os.getpid()}-x"
-    dead.mkdir()
-    alive.mkdir()
+    names = ["999999999-x", f"{os.getpid()}-x"]
+    here = store_owner().rpartition(".")[0]
+    folders = [tmp_path / "tmp" / f"{here}.{name}" for name in names]
+    elsewhere = tmp_path / "tmp" / "otherhost.999999999-x"
+    for folder in (*folders, elsewhere):
+        folder.mkdir()
 
     store.sweep()
 
-    assert [p.name for p in (tmp_path / "tmp").iterdir()] == [alive.name]
+    assert [folder.is_dir() for folder in (*folders, elsewhere)] == [False, True, True]
 
 
 def test_newer_store_is_refused(tmp_path):

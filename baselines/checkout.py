@@ -1,0 +1,372 @@
+"""Somebody else's model code: found, imported, given weights, and kept out of everything else.
+
+A checkout's packages have common names (`layers`, `models`, `utils`). They can be imported only
+while it is open; outside, `sys.modules`, `sys.path` and the import machinery are as they were.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.machinery
+import pickle
+import random
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.errors import ArmError
+
+_RESERVED = frozenset(
+    {"harness", "baselines", "candidates", "reports", "datasets"} | sys.stdlib_module_names
+)
+"""Never taken from a checkout: ours, Hugging Face's `datasets`, and Python's own."""
+
+_SKIPPED = frozenset({"venv", "env", "site-packages", "node_modules", "__pycache__"})
+_CONTAINERS = ("state_dict", "model_state_dict", "model")
+
+
+@dataclass(slots=True, kw_only=True)
+class Checkout:
+    """A folder with `models/` and what the models import.
+
+    Attributes
+    ----------
+    root
+        The folder.
+    model
+        Module under `models/`; dots lead into folders.
+    class_name
+        Its class; empty is `Model`, or the class named like the module.
+    """
+
+    root: Path
+    model: str
+    class_name: str = ""
+    _names: frozenset[str] = field(default=frozenset(), init=False, repr=False)
+    _modules: dict[str, ModuleType] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def module_file(self) -> Path:
+        """The one file of `models/` that is imported."""
+        return self.root.joinpath("models", *self.model.split(".")).with_suffix(".py")
+
+    @property
+    def label(self) -> str:
+        """The module's file as messages name it."""
+        return self.module_file.relative_to(self.root).as_posix()
+
+    def check(self) -> None:
+        """See that folder and file are there; nothing is imported.
+
+        Raises
+        ------
+        ArmError
+            Names what is not there.
+        """
+        if not self.root.is_dir():
+            raise ArmError(f"root = '{self.root}': no such folder")
+        if not (self.root / "models").is_dir():
+            raise ArmError(f"root = '{self.root}' has no folder 'models', so it is no checkout")
+        if not all(part.isidentifier() for part in self.model.split(".")):
+            raise ArmError(f"model = '{self.model}': expected the name of a module under models/")
+        if not self.module_file.is_file():
+            there = sorted(file.stem for file in (self.root / "models").glob("[!_]*.py"))
+            raise ArmError(
+                f"model = '{self.model}': no {self.label} in root; it has {_some(there) or 'none'}"
+            )
+
+    def source_files(self) -> list[Path]:
+        """Python files that decide a forecast: `layers`, `utils`, and all the module imports."""
+        found = set[Path]()
+        waiting = [self.module_file]
+        for folder in ("layers", "utils"):
+            waiting += (self.root / folder).rglob("*.py")
+        while waiting:
+            file = waiting.pop()
+            if file not in found and file.is_file():
+                found.add(file)
+                waiting += self._imported(file)
+        return sorted(found - {self.root / "models" / "__init__.py"})
+
+    def mentions(self, words: set[str]) -> set[str]:
+        """Which of some identifiers occur in a Python file of the checkout."""
+        left = set(words)
+        for file in self._all_files():
+            if not left:
+                break
+            text = file.read_text(encoding="utf-8", errors="replace")
+            left -= left & set(re.findall(r"\w+", text))
+        return words - left
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Let the checkout's packages be imported; imports made before are still there.
+
+        Raises
+        ------
+        ArmError
+            When its code imports what is not installed or reads a config field that is not given.
+        """
+        self._names = self._names or self._importable()
+        ours, path, bytecode = _taken_out(self._names), list(sys.path), sys.dont_write_bytecode
+        finder = _Finder(root=self.root, names=self._names)
+        sys.modules.update(self._modules)
+        sys.meta_path.insert(0, finder)
+        sys.dont_write_bytecode = True  # the checkout is read, never written to
+        try:
+            yield
+        except (ImportError, AttributeError) as problem:
+            explained = self._explained(problem)
+            if explained is None:
+                raise
+            raise explained from problem
+        finally:
+            sys.meta_path.remove(finder)
+            sys.path[:], sys.dont_write_bytecode = path, bytecode
+            self._modules = _taken_out(self._names)
+            sys.modules.update(ours)
+
+    def find_class(self) -> type[Any]:
+        """Import the module and find its class; the checkout must be open.
+
+        Raises
+        ------
+        ArmError
+            When the module cannot be imported or has no such class.
+        """
+        importlib.invalidate_caches()
+        try:
+            module = importlib.import_module(f"models.{self.model}")
+        except SyntaxError as problem:
+            raise ArmError(f"{self.label} cannot be imported: {problem}") from problem
+        wanted = [self.class_name] if self.class_name else ["Model", self.model.split(".")[-1]]
+        for name in wanted:
+            found = getattr(module, name, None)
+            if isinstance(found, type):
+                return found
+        own = sorted(
+            name
+            for name, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == module.__name__
+        )
+        raise ArmError(
+            f"{self.label} has no class {' or '.join(map(repr, wanted))}; it has "
+            f"{_some(own) or 'none'}; name one with class_name"
+        )
+
+    def _explained(self, problem: ImportError | AttributeError) -> ArmError | None:
+        """The error in one line of ours, where it is one of those we can name."""
+        if isinstance(problem, AttributeError):
+            if not isinstance(problem.obj, Namespace):
+                return None
+            return ArmError(f"{self.label} needs config field '{problem.name}', which is not given")
+        if not isinstance(problem, ModuleNotFoundError) or not problem.name:
+            return ArmError(f"{self.label} cannot be imported: {problem}")
+        name, top = problem.name, problem.name.partition(".")[0]
+        if top in self._names:
+            return ArmError(f"{self.label} imports '{name}', which is not in the checkout")
+        if top in _RESERVED and (self.root / top).is_dir():
+            return ArmError(
+                f"{self.label} imports '{name}': a folder '{top}' of a checkout cannot be "
+                "imported here, the name is taken"
+            )
+        return ArmError(f"{self.label} needs package '{name}', which is not installed")
+
+    def _importable(self) -> frozenset[str]:
+        """Top-level names of the checkout that hold Python code."""
+        files = {file.stem for file in self.root.glob("*.py")}
+        folders = {file.relative_to(self.root).parts[0] for file in self.root.glob("*/*.py")}
+        deeper = {file.relative_to(self.root).parts[0] for file in self.root.glob("*/*/*.py")}
+        names = {name for name in files | folders | deeper if name.isidentifier()}
+        return frozenset(names | {"models"}) - _RESERVED
+
+    def _imported(self, file: Path) -> Iterator[Path]:
+        """Files of the checkout that a file's import statements may mean."""
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError):
+            return
+        package = file.relative_to(self.root).parent.parts
+        for node in ast.walk(tree):
+            for parts in _imported_names(node, package):
+                for depth in range(1, len(parts) + 1):
+                    yield self.root.joinpath(*parts[:depth]).with_suffix(".py")
+                    yield self.root.joinpath(*parts[:depth], "__init__.py")
+
+    def _all_files(self) -> Iterator[Path]:
+        """Files that decide first, then every other one outside environments."""
+        first = self.source_files()
+        yield from first
+        for file in sorted(set(self.root.rglob("*.py")) - set(first)):
+            folders = file.relative_to(self.root).parts[:-1]
+            if not any(part in _SKIPPED or part.startswith(".") for part in folders):
+                yield file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finder:
+    """Finds the top-level names of one checkout before anything else is asked."""
+
+    root: Path
+    names: frozenset[str]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a top-level module; submodules are found by their packages.
+
+        `models/__init__.py` is not run: it may import models whose packages are not installed.
+        """
+        if path is not None or fullname not in self.names:
+            return None
+        found = None
+        if fullname != "models":
+            found = PathFinder.find_spec(fullname, [str(self.root)])
+        if found is None or found.loader is None:  # a folder as it is, whatever sys.path holds
+            found = ModuleSpec(fullname, None, is_package=True)
+            found.submodule_search_locations = [str(self.root / fullname)]
+        return found
+
+
+@contextmanager
+def reproducible(seed: int, device: str) -> Iterator[None]:
+    """Start every global generator a model may draw from at a seed, and put them back.
+
+    On the CPU, `.cuda()` does nothing meanwhile: early models call it whatever the device.
+    """
+    import numpy as np
+    import torch
+
+    devices = [torch.device(device)] if device.startswith("cuda") else []
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  # theirs
+    moves: tuple[Any, ...] = (torch.Tensor, torch.nn.Module)
+    originals = [kind.cuda for kind in moves]
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002  # some models shuffle with it
+        random.seed(seed)
+        try:
+            if not devices:
+                for kind in moves:
+                    kind.cuda = _stay
+            yield
+        finally:
+            for kind, original in zip(moves, originals, strict=True):
+                kind.cuda = original
+            np.random.set_state(numpy_state)  # noqa: NPY002  # as above
+            random.setstate(python_state)
+
+
+def _stay(value: Any, *_: Any, **__: Any) -> Any:
+    return value
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Read a state dict without running anything the file says.
+
+    It may lie inside a dict under `state_dict`, `model_state_dict` or `model`, and its names may
+    start with `module.`.
+
+    Raises
+    ------
+    ArmError
+        When the file is not plain weights.
+    """
+    import torch
+
+    found: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)
+    for key in _CONTAINERS:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not found:
+        raise ArmError(f"checkpoint '{path.name}' holds no state dict")
+    odd = [str(name) for name, value in found.items() if not isinstance(value, torch.Tensor)]
+    if odd:
+        raise ArmError(
+            f"checkpoint '{path.name}': {_some(odd)} are no tensors; expected a state dict, alone "
+            f"or under {', '.join(_CONTAINERS)}"
+        )
+    wrapped = all(name.startswith("module.") for name in found)
+    return {name.removeprefix("module.") if wrapped else name: v for name, v in found.items()}
+
+
+def put_weights(network: Any, weights: Mapping[str, Any], *, label: str) -> None:
+    """Load a state dict, whole.
+
+    Raises
+    ------
+    ArmError
+        Names what is missing, unexpected or of another shape.
+    """
+    wanted = network.state_dict()
+    shared = [name for name in wanted if name in weights]
+    problems = {
+        "missing": [name for name in wanted if name not in weights],
+        "unexpected": [name for name in weights if name not in wanted],
+        "of another shape": [
+            f"{name} {list(weights[name].shape)} for {list(wanted[name].shape)}"
+            for name in shared
+            if weights[name].shape != wanted[name].shape
+        ],
+    }
+    if any(problems.values()):
+        text = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
+        raise ArmError(f"checkpoint '{label}' does not fit the network; {text}")
+    network.load_state_dict(weights)
+
+
+def _unpickled(path: Path) -> Any:
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as problem:
+        raise ArmError(
+            f"checkpoint '{path.name}' is refused: it holds more than weights, and such a pickle "
+            "can run any code when it is loaded. If you trust it, convert it once: "
+            f"found = torch.load('{path.name}', weights_only=False), then torch.save (or "
+            "safetensors.torch.save_file) its state_dict() to a new file, and name that"
+        ) from problem
+    except (OSError, EOFError, RuntimeError, ValueError, LookupError) as problem:
+        raise ArmError(f"checkpoint '{path.name}' cannot be read: {problem}") from problem
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise ArmError(f"checkpoint '{path.name}' cannot be read: {problem}") from problem
+
+
+def _imported_names(node: ast.AST, package: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Dotted names an import statement of a module in `package` may mean, as parts."""
+    if isinstance(node, ast.Import):
+        return [tuple(alias.name.split(".")) for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    base = package[: len(package) - node.level + 1] if node.level else ()
+    base += tuple(node.module.split(".")) if node.module else ()
+    return [(*base, alias.name) for alias in node.names if alias.name != "*"] or [base]
+
+
+def _taken_out(names: frozenset[str]) -> dict[str, ModuleType]:
+    """Remove the modules under some top-level names from `sys.modules`."""
+    keys = [name for name in sys.modules if name.partition(".")[0] in names]
+    return {name: sys.modules.pop(name) for name in keys}
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    """The first few of many names."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

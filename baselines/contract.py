@@ -1,0 +1,322 @@
+"""The forward contract of the originals: config fields, calendar marks, and forms of an answer.
+
+Shapes: B windows, P predicted steps, H steps asked for, C channels, nt targets, nq levels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from baselines.features import CHANNELS, daily_marks
+from harness.errors import ArmError, ForecastError
+from harness.forecast import Forecast
+from harness.window import Array, Dates
+
+DEFAULTS: Mapping[str, Any] = {
+    "task_name": "long_term_forecast",
+    "seq_len": 96,
+    "enc_in": CHANNELS,
+    "d_model": 64,
+    "n_heads": 8,
+    "e_layers": 2,
+    "d_layers": 1,
+    "d_ff": 256,
+    "factor": 1,
+    "moving_avg": 25,
+    "dropout": 0.1,
+    "activation": "gelu",
+    "embed": "timeF",
+    "freq": "d",
+    "output_attention": False,
+}
+"""Fields of every config, unless given."""
+
+_FURTHER = """
+label_len pred_len dec_in c_out c_out_evaluation quantile_levels n_levels wavelet_type
+fusion_strategy use_cross_attention attention_type norm_type is_training model_id model data
+root_path data_path features target checkpoints seasonal_patterns inverse top_k num_kernels distil
+num_workers itr train_epochs batch_size patience learning_rate des loss lradj use_amp use_gpu gpu
+use_multi_gpu devices seed num_class expand d_conv mask_rate kl_weight n_samples
+uncertainty_method bayesian_layers use_quantiles validation_length test_length
+"""
+
+KNOWN = frozenset(DEFAULTS) | frozenset(_FURTHER.split())
+"""Fields the originals have; others must occur somewhere in the checkout."""
+
+_FINER = {"b": 0, "d": 0, "h": 1, "t": 2, "s": 3}
+"""Marks in front of the daily ones by `freq`, each at the start of its range."""
+
+_LABEL = re.compile(r"(?:quantile|q|p|ci)?[_ ]?(\d*\.?\d+)%?", re.IGNORECASE)
+_ANSWERS = "a tensor, a dict with 'prediction' or a tuple"
+
+Bands = dict[float, Array]
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuse what this program cannot feed, whatever the model makes of it.
+
+    Raises
+    ------
+    ArmError
+        Names the field.
+    """
+    found = {**DEFAULTS, **config}
+    _within(found, "seq_len", 1)
+    _within(found, "enc_in", 1, CHANNELS)
+    for name, least in (("label_len", 0), ("pred_len", 1), ("c_out", 1), ("c_out_evaluation", 1)):
+        if name in found:
+            _within(found, name, least, found["seq_len"] if name == "label_len" else None)
+    if found["freq"] not in _FINER:
+        raise ArmError(f"config.freq = {found['freq']!r}: expected one of {', '.join(_FINER)}")
+    if found.get("dec_in", found["enc_in"]) != found["enc_in"]:
+        raise ArmError(
+            f"config.dec_in = {found['dec_in']}: expected enc_in = {found['enc_in']}, encoder and "
+            "decoder are given the same channels"
+        )
+    levels = found.get("quantile_levels") or []
+    if not isinstance(levels, list) or not all(isinstance(x, float) and 0 < x < 1 for x in levels):
+        raise ArmError(f"config.quantile_levels = {levels!r}: expected numbers between 0 and 1")
+
+
+def full_config(config: Mapping[str, Any], horizon: int) -> dict[str, Any]:
+    """Add the fields that are not given: defaults, and what data and plan decide.
+
+    Raises
+    ------
+    ArmError
+        When it predicts fewer steps than are asked for.
+    """
+    found = {**DEFAULTS, **config}
+    levels = len(found.get("quantile_levels") or [None])
+    targets = found["c_out"] // levels if "c_out" in found else found["enc_in"]
+    made = {"c_out_evaluation": max(1, targets), **found}
+    if made.get("pred_len", horizon) < horizon:
+        raise ArmError(f"config.pred_len = {made['pred_len']}: the plan asks for {horizon} steps")
+    return {
+        "label_len": found["seq_len"] // 2,
+        "pred_len": horizon,
+        "dec_in": found["enc_in"],
+        "c_out": made["c_out_evaluation"] * levels,
+        **made,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What a network is given and how its answer is read.
+
+    Attributes
+    ----------
+    inputs
+        Channels it is given.
+    levels
+        Quantile levels of its last axis, which is then target-major; empty in point mode.
+    targets
+        Targets it forecasts; the first is the price.
+    embed, freq
+        Which calendar marks it wants.
+    """
+
+    seq_len: int
+    label_len: int
+    pred_len: int
+    inputs: int
+    levels: tuple[float, ...]
+    targets: int
+    embed: str
+    freq: str
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Contract:
+        """Read a full config."""
+        levels = sorted(config.get("quantile_levels") or [])
+        return cls(
+            seq_len=config["seq_len"],
+            label_len=config["label_len"],
+            pred_len=config["pred_len"],
+            inputs=config["enc_in"],
+            levels=tuple(levels) if len(levels) > 1 else (),
+            targets=config["c_out_evaluation"],
+            embed=config["embed"],
+            freq=config["freq"],
+        )
+
+    def marks(self, dates: Dates) -> Array:
+        """Calendar features of sessions [...], as [..., m]; the time of day is midnight."""
+        if self.embed == "timeF":
+            daily = daily_marks(dates)
+            finer = np.full((*daily.shape[:-1], _FINER[self.freq]), -0.5)
+            return np.concatenate([finer, daily], axis=-1)
+        days, months = dates.astype("datetime64[D]"), dates.astype("datetime64[M]")
+        parts = [
+            months.astype(np.int64) % 12 + 1,
+            (days - months).astype(np.int64) + 1,
+            (days.astype(np.int64) - 4) % 7,
+            *[np.zeros(dates.shape)] * (2 if self.freq == "t" else 1),
+        ]
+        return np.stack(parts, axis=-1).astype(np.float64)
+
+    def trained(self, output: Any) -> Any:
+        """What the loss is told of an answer: the price [B, L, 1], or its quantiles [B, L, nq]."""
+        found = _three_axes(prediction(output))
+        return found[..., : len(self.levels) if self._in_quantiles(found) else 1]
+
+    def loss(self, network: Any) -> Callable[[Any, Any], Any]:
+        """Squared error or quantile loss; a network's own term (KL) is added when it trains."""
+        import torch
+
+        def plain(predicted: Any, truth: Any) -> Any:
+            error = truth - predicted
+            if predicted.shape[-1] == 1:
+                return (error**2).mean()
+            level = torch.as_tensor(self.levels, dtype=error.dtype, device=error.device)
+            return torch.maximum(level * error, (level - 1) * error).mean()
+
+        if not hasattr(network, "configure_optimizer_loss"):
+            return plain
+        whole = network.configure_optimizer_loss(plain)
+
+        def chosen(predicted: Any, truth: Any) -> Any:
+            return (whole if torch.is_grad_enabled() else plain)(predicted, truth)
+
+        return chosen
+
+    def forecast(self, output: Any, horizon: int, restored: Callable[[Array], Array]) -> Forecast:
+        """Read an answer as a forecast of `horizon` steps, in prices.
+
+        Raises
+        ------
+        ForecastError
+            When it is of no form that is understood.
+        """
+        point, bands = self._read(output)
+        path = None if point is None else restored(point[:, :horizon])
+        if not bands:
+            assert path is not None
+            return Forecast.of_point(path)
+        levels = sorted(bands)
+        values = np.stack([bands[level][:, :horizon] for level in levels], axis=-1)
+        return Forecast.of_quantiles(restored(values), np.array(levels), path)
+
+    def _read(self, output: Any) -> tuple[Array | None, Bands]:
+        """Point path [B, P], or None for the median, and quantiles [B, P] by level."""
+        found = self._rows(prediction(output))
+        if self._in_quantiles(found):
+            point, bands = None, {x: found[..., i] for i, x in enumerate(self.levels)}
+        else:
+            point, bands = found[..., 0], Bands()
+        if isinstance(output, Mapping):
+            bands = self._reported(output) or bands or self._intervals(output, point)
+        return point, bands
+
+    def _reported(self, output: Mapping[str, Any]) -> Bands:
+        """Quantiles a dict reports by label, or on the levels of the config."""
+        for key in ("quantile_specific", "quantiles"):
+            found = output.get(key)
+            if isinstance(found, Mapping) and len(found) > 1:
+                return {_level(key, label): self._first(value) for label, value in found.items()}
+            if found is not None and not isinstance(found, Mapping):
+                last = int(found.shape[-1]) if hasattr(found, "shape") else 0
+                if last != len(self.levels):
+                    raise ForecastError(
+                        f"'{key}' has a last axis of {last}, config.quantile_levels names "
+                        f"{len(self.levels)}"
+                    )
+                rows = self._rows(found)  # [B, P, nq] or target-major [B, P, nt * nq]
+                return {x: rows[..., i] for i, x in enumerate(self.levels)}
+        return {}
+
+    def _intervals(self, output: Mapping[str, Any], point: Array | None) -> Bands:
+        """Bounds of central intervals; the prediction is taken for the median."""
+        bands = Bands()
+        for label, bounds in (output.get("confidence_intervals") or {}).items():
+            share = _level("confidence_intervals", label)
+            low, high = (
+                (bounds["lower"], bounds["upper"]) if isinstance(bounds, Mapping) else bounds[:2]
+            )
+            bands[round((1 - share) / 2, 6)] = self._first(low)
+            bands[round((1 + share) / 2, 6)] = self._first(high)
+        if bands and point is not None:
+            bands[0.5] = point
+        return bands
+
+    def _first(self, value: Any) -> Array:
+        """The price's part [B, P] of a tensor, or of a dict with `prediction`."""
+        rows: Array = self._rows(prediction(value))[..., 0]
+        return rows
+
+    def _rows(self, tensor: Any) -> Array:
+        """The predicted steps [B, P, C] of a tensor as numbers."""
+        found = _three_axes(tensor).detach().cpu().double().numpy()
+        if found.shape[1] < self.pred_len:
+            raise ForecastError(
+                f"the network returned {found.shape[1]} steps, expected pred_len = {self.pred_len}"
+            )
+        rows: Array = found[:, -self.pred_len :]
+        return rows
+
+    def _in_quantiles(self, found: Any) -> bool:
+        width = self.targets * len(self.levels)
+        return bool(self.levels) and found.shape[-1] == width
+
+
+def prediction(output: Any) -> Any:
+    """Take the tensor of a prediction out of what a network returned.
+
+    Raises
+    ------
+    ForecastError
+        When there is none.
+    """
+    import torch
+
+    if isinstance(output, Mapping):
+        if "prediction" not in output:
+            there = ", ".join(map(str, output)) or "nothing"
+            raise ForecastError(f"the network returned a dict of {there}; expected {_ANSWERS}")
+        return prediction(output["prediction"])
+    if isinstance(output, tuple | list) and output:
+        return prediction(output[0])
+    if not isinstance(output, torch.Tensor):
+        raise ForecastError(f"the network returned {type(output).__name__}, expected {_ANSWERS}")
+    return output
+
+
+def _three_axes(tensor: Any) -> Any:
+    """See a tensor as [B, L, C]; [B, L] is one channel, [B, L, nt, nq] is target-major."""
+    if tensor.ndim == 2:
+        return tensor.unsqueeze(-1)
+    if tensor.ndim == 4:
+        return tensor.flatten(2)
+    if tensor.ndim != 3:
+        raise ForecastError(f"the network returned shape {list(tensor.shape)}, expected [B, P, C]")
+    return tensor
+
+
+def _level(key: str, label: Any) -> float:
+    """The level a label such as `q10`, `quantile_0.1`, `95%` or 0.1 means."""
+    match = _LABEL.fullmatch(str(label).strip())
+    if not match:
+        raise ForecastError(f"'{key}' has a label {label!r}; expected one such as q10 or 0.1")
+    digits = match[1]
+    level = float(digits)
+    if "." not in digits and len(digits) > 2:  # q025, q975
+        level = float(f"0.{digits}")
+    elif level >= 1 or "." not in digits:
+        level /= 100
+    if not 0 < level < 1:
+        raise ForecastError(f"'{key}' has a label {label!r}, which is no level between 0 and 1")
+    return round(level, 6)
+
+
+def _within(config: Mapping[str, Any], name: str, least: int, most: int | None = None) -> None:
+    value = config[name]
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        wanted = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ArmError(f"config.{name} = {value!r}: expected {wanted}")

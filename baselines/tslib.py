@@ -1,0 +1,288 @@
+"""A model of the user's own checkout (Autoformer, Time-Series-Library, their forks) as an arm.
+
+Its code is imported inside the unit's process only, and fed the seven channels of the legacy arms.
+
+Shapes: W windows, H steps asked for, P steps predicted, C channels.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.checkout import Checkout, put_weights, read_weights, reproducible
+from baselines.contract import (
+    DEFAULTS,
+    KNOWN,
+    Contract,
+    check_config,
+    full_config,
+)
+from baselines.features import WARM_UP, channels
+from baselines.legacy import Scale
+from harness.arm import Training
+from harness.errors import ArmError, ForecastError
+from harness.forecast import Forecast
+from harness.window import Array, Context, Contexts, Dates
+
+
+class OptionError(ArmError, ValueError):
+    """An option of this arm cannot be; being a `ValueError`, it gets the arm's name in front."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TSLibModel:
+    """A network of the user's own code: built, given weights or trained, and asked for prices.
+
+    Called with four positional arguments. A tensor, a tuple (its first element) or a dict with
+    `prediction` is understood; quantiles and intervals of a dict become its distribution, as do
+    the channels of a network in quantile mode (`quantile_levels` in `config`). Where there are
+    none it gives a point path, and the harness adds a distribution.
+
+    Parameters
+    ----------
+    root
+        The checkout, a folder with `models/`.
+    model, class_name
+        Module under `models/`, and its class: `Model` or the module's name unless given.
+    config
+        The originals' fields; what is not given is as in `LegacyForecaster`.
+    checkpoint
+        State dict to start from (`.pth`, `.safetensors`), looked for here, then in `root`.
+    train
+        Train on each fit's history; False takes the weights as they are.
+    model_options, forecast_options
+        Keywords of the class beside the config, and of its `forward` when it forecasts.
+    epochs, patience, batch_size, learning_rate, train_stride
+        As in `LegacyForecaster`.
+    device
+        ``cpu``, ``cuda``, or ``auto`` for a GPU when there is one.
+    """
+
+    root: str
+    model: str = "Autoformer"
+    class_name: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str = ""
+    train: bool = True
+    model_options: dict[str, Any] = field(default_factory=dict)
+    forecast_options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 10
+    patience: int = 3
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    train_stride: int = 1
+    device: str = "cpu"
+    _checkout: Checkout = field(init=False, repr=False)
+    _class: Any = field(default=None, init=False, repr=False)
+    _weights: Any = field(default=None, init=False, repr=False)
+    _network: Any = field(default=None, init=False, repr=False)
+    _scale: Any = field(default=None, init=False, repr=False)
+    _seed: int = field(default=0, init=False, repr=False)
+
+    heavy_modules = ("torch",)
+
+    def __post_init__(self) -> None:
+        root = Path(self.root).expanduser().absolute()
+        self._checkout = Checkout(root=root, model=self.model, class_name=self.class_name)
+        try:
+            self._checkout.check()
+            self._check_options()
+        except ArmError as problem:
+            raise OptionError(str(problem)) from None
+
+    @property
+    def context_length(self) -> int:
+        """Sessions read at an origin."""
+        return int(self._field("seq_len")) + WARM_UP
+
+    def weight_files(self) -> Sequence[Path]:
+        """The checkpoint and the checkout's files that decide the forecasts."""
+        checkpoint = self._checkpoint_file()
+        return [*self._checkout.source_files(), *([checkpoint] if checkpoint else [])]
+
+    def load(self) -> None:
+        """Import the class and read the checkpoint.
+
+        Raises
+        ------
+        ArmError
+            When a package, the class or something in the checkpoint is not as it must be.
+        """
+        import torch  # noqa: F401  # before the checkout opens: its names stay out of torch
+
+        checkpoint = self._checkpoint_file()
+        if self._weights is None and checkpoint:
+            self._weights = read_weights(checkpoint)
+        if self._class is None:
+            with self._checkout.opened():
+                self._class = self._checkout.find_class()
+
+    def fit(self, context: Context, *, seed: int) -> Training:
+        """Build the network, and train it where asked to; the scaler sees the training span."""
+        self.load()
+        values = channels(context.target)
+        train_rows = len(values) - context.validation
+        self._scale, self._seed = Scale.of(values[: max(train_rows, 1)]), seed
+        config = full_config(self.config, context.horizon)
+        with self._at_work():
+            self._network = self._built(config)
+            if not self.train:
+                return Training()
+            return self._trained(values, train_rows, context, Contract.of(config))
+
+    def forecast(self, contexts: Contexts) -> Forecast:
+        """Forecast every context in one call of the network."""
+        import torch
+
+        from baselines.training import Sizes, decoder_input
+
+        if self._network is None:
+            raise ForecastError(f"{self.model} was not fitted before it was asked to forecast")
+        if int(contexts.length.min()) < self.context_length:
+            raise ForecastError(
+                f"{self.model} reads {self.context_length} sessions, a context has "
+                f"{int(contexts.length.min())}"
+            )
+        form = Contract.of(full_config(self.config, contexts.horizon))
+        sizes = Sizes(seq_len=form.seq_len, label_len=form.label_len, pred_len=form.pred_len)
+        x_enc = self._tensor(self._scale.apply(channels(contexts.target))[..., : form.inputs])
+        marks = self._tensor(form.marks(_dates(contexts, form.pred_len)))
+        x_dec, x_mark_dec = decoder_input(x_enc, marks, sizes)
+        with self._at_work(), torch.no_grad():
+            self._network.eval()
+            output = self._network(
+                x_enc, marks[:, : form.seq_len], x_dec, x_mark_dec, **self.forecast_options
+            )
+        return form.forecast(output, contexts.horizon, self._restored)
+
+    def card(self) -> Mapping[str, str]:
+        """Facts for the report."""
+        start = f"starts from {Path(self.checkpoint).name}" if self.checkpoint else ""
+        recipe = (
+            f"Adam at {self.learning_rate:g}, up to {self.epochs} epochs of batches of "
+            f"{self.batch_size}, a window every {self.train_stride} session(s), early stopping "
+            f"after {self.patience} epochs without improvement on the validation span"
+        )
+        frozen = start or "NONE: the weights are the random ones the class begins with"
+        return {
+            "model": f"{self.model}, the user's own code ({self._checkout.label})",
+            "context": f"{self._field('seq_len')} sessions of {self._field('enc_in')} channels "
+            f"made of past prices ({WARM_UP} more are read to make them)",
+            "distribution": "the model's own where it answers quantiles or intervals, "
+            "otherwise none: a point path",
+            "training": f"{start}{'; ' if start else ''}{recipe}" if self.train else frozen,
+        }
+
+    def _check_options(self) -> None:
+        for name in ("epochs", "patience", "batch_size", "train_stride"):
+            if getattr(self, name) < 1:
+                raise ArmError(f"{name} = {getattr(self, name)}: expected 1 or more")
+        check_config(self.config)
+        self._checkpoint_file()
+        given = set(self.config) - KNOWN
+        for name in sorted(given - self._checkout.mentions(given)):
+            close = get_close_matches(name, sorted(KNOWN), 1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise ArmError(f"config field '{name}' occurs nowhere in the checkout{hint}")
+
+    def _field(self, name: str) -> Any:
+        return self.config.get(name, DEFAULTS[name])
+
+    def _checkpoint_file(self) -> Path | None:
+        if not self.checkpoint:
+            return None
+        path = Path(self.checkpoint).expanduser()
+        for file in (path, self._checkout.root / path):
+            if file.is_file():
+                return file.absolute()
+        raise ArmError(f"checkpoint = '{self.checkpoint}': no such file, here or in root")
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Their code may run: its packages can be imported, its draws start at the seed."""
+        with self._checkout.opened(), reproducible(self._seed, self._torch_device()):
+            yield
+
+    def _built(self, config: Mapping[str, Any]) -> Any:
+        from torch import nn
+
+        name = f"{self._checkout.label}: {self._class.__name__}"
+        try:
+            network = self._class(Namespace(**config), **self.model_options)
+        except (TypeError, ValueError, RuntimeError, AssertionError, LookupError) as problem:
+            text = " ".join(f"{type(problem).__name__}: {problem}".split())
+            raise ArmError(f"{name} cannot be built with this config: {text}") from problem
+        if not isinstance(network, nn.Module):
+            raise ArmError(f"{name} is no torch.nn.Module")
+        if self._weights is not None:
+            put_weights(network, self._weights, label=Path(self.checkpoint).name)
+        return network.to(self._torch_device())
+
+    def _trained(
+        self, values: Array, train_rows: int, context: Context, form: Contract
+    ) -> Training:
+        """Train the network in place, on its prediction whatever it wraps it in."""
+        from baselines.training import Material, Schedule, Sizes, train
+
+        if not any(each.requires_grad for each in self._network.parameters()):
+            raise ArmError(f"{self.model} has nothing to train; set train = false")
+        material = Material(
+            values=self._tensor(self._scale.apply(values)[:, : form.inputs]),
+            marks=self._tensor(form.marks(context.dates[WARM_UP:])),
+            train_rows=train_rows,
+        )
+        sizes = Sizes(
+            seq_len=form.seq_len,
+            label_len=form.label_len,
+            pred_len=form.pred_len,
+            outputs=max(1, len(form.levels)),
+        )
+        schedule = Schedule(
+            epochs=self.epochs,
+            patience=self.patience,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            stride=self.train_stride,
+        )
+        unwrapping = self._network.register_forward_hook(lambda _, __, output: form.trained(output))
+        try:
+            loss = form.loss(self._network)
+            return train(
+                self._network, material, sizes=sizes, schedule=schedule, seed=self._seed, loss=loss
+            )
+        finally:
+            unwrapping.remove()
+
+    def _restored(self, scaled: Array) -> Array:
+        """Prices of scaled log prices; what overflows becomes a failed window."""
+        with np.errstate(over="ignore"):
+            prices: Array = np.exp(self._scale.restore(scaled))
+        return prices
+
+    def _tensor(self, values: Array) -> Any:
+        import torch
+
+        return torch.as_tensor(values, dtype=torch.float32, device=self._torch_device())
+
+    def _torch_device(self) -> str:
+        import torch
+
+        if self.device != "auto":
+            return self.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dates(contexts: Contexts, steps: int) -> Dates:
+    """Sessions that have channels, and the next days the calendar opens on, [W, S + P]."""
+    future = np.busday_offset(
+        contexts.dates[:, -1:], np.arange(1, steps + 1), "backward", weekmask=contexts.weekmask
+    )
+    return np.concatenate([contexts.dates[:, WARM_UP:], future], axis=1)

@@ -1,0 +1,758 @@
+"""A user's own checkout as an arm: found, isolated, fed, read, and refused in one line."""
+
+import dataclasses
+import re
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from baselines.contract import Contract, full_config, prediction
+from baselines.features import WARM_UP, channels
+from baselines.tslib import TSLibModel
+from harness import identity
+from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads
+from harness.cli import run_cli
+from harness.errors import ArmError, ForecastError
+from harness.unit import Job, carry_out
+from harness.window import RollingOrigin, context_at, up_to
+
+USE = "baselines.tslib:TSLibModel"
+PLAN = RollingOrigin(horizon=6, stride=20, origins=4, validation=80)
+CONFIG = {"seq_len": 24, "label_len": 12, "d_model": 4}
+QUICK = {"epochs": 2, "learning_rate": 1e-2, "train_stride": 4}
+
+DECOMPOSITION = """
+    from torch import nn
+
+    class SeriesDecomposition(nn.Module):
+        def __init__(self, window):
+            super().__init__()
+            self.mean = nn.AvgPool1d(window, stride=1, padding=window // 2, count_include_pad=False)
+
+        def forward(self, x):
+            trend = self.mean(x.transpose(1, 2)).transpose(1, 2)
+            return x - trend, trend
+"""
+THUML_LIKE = """
+    import torch
+    from torch import nn
+    from layers.decomposition import SeriesDecomposition
+
+    class Model(nn.Module):
+        def __init__(self, configs):
+            super().__init__()
+            self.pred_len = configs.pred_len
+            self.split = SeriesDecomposition(configs.moving_avg)
+            self.marks = nn.Linear(3, configs.c_out)
+            self.time = nn.Linear(configs.seq_len, configs.pred_len)
+
+        def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+            from utils.tools import level
+            assert mask is None
+            season, trend = self.split(x_enc)
+            ahead = self.time((season + trend).transpose(1, 2)).transpose(1, 2)
+            ahead = level(x_enc) + 0.1 * ahead + 0.01 * self.marks(x_mark_dec)[:, -self.pred_len:]
+            return torch.cat([x_dec[:, :-self.pred_len], ahead], dim=1)
+"""
+TOOLS = """
+    def level(x):
+        return x[:, -1:, :]
+"""
+LAST_VALUE = """
+    import torch
+    from torch import nn
+
+    class {name}(nn.Module):
+        def __init__(self, configs, scale=0.1):
+            super().__init__()
+            self.configs, self.scale = configs, scale
+            self.shift = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, detailed=False):
+            last = x_enc[:, -1:, :] + self.shift
+            path = last.expand(-1, self.configs.pred_len, -1)
+            {answer}
+"""
+
+
+def checkout(folder, files):
+    """Write a checkout of some files."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(dedent(text), encoding="utf-8")
+    return folder
+
+
+def thuml_like(folder, **more):
+    return checkout(
+        folder,
+        {
+            "models/__init__.py": "import a_package_nobody_has\n",
+            "models/Autoformer.py": THUML_LIKE,
+            "models/Reformer.py": "import reformer_pytorch\n",
+            "layers/__init__.py": "",
+            "layers/decomposition.py": DECOMPOSITION,
+            "utils/tools.py": TOOLS,
+            "run.py": "raise RuntimeError('run.py was imported')\n",
+        }
+        | more,
+    )
+
+
+def last_value(folder, answer, *, name="Model", **more):
+    """A model that repeats the last row and answers in some form."""
+    text = dedent(LAST_VALUE).format(name=name, answer=answer)
+    return checkout(folder, {"models/Mine.py": text} | more)
+
+
+def run_unit(series, *, plan=PLAN, seed=1, batch=256, **options):
+    windows = plan.over(series.dates)
+    return carry_out(
+        Job(
+            ref=ArmRef(name="mine", use=USE, role="legacy", options=options),
+            seed=seed,
+            plan=plan,
+            series=up_to(series, int(windows.origin[-1])),
+            windows=windows,
+            threads=1,
+            batch=batch,
+        )
+    )
+
+
+def mine(root, **options):
+    """Options of the model in `models/Mine.py`, as it is."""
+    given = {"root": str(root), "model": "Mine", "config": CONFIG, "train": False}
+    return given | options
+
+
+def only_reason(outcome):
+    """The one reason why every window failed."""
+    assert len(set(outcome.reason)) == 1
+    assert "\n" not in outcome.reason[0]
+    return outcome.reason[0]
+
+
+def last_prices(series, plan=PLAN):
+    """The price before each origin at every step, [W, H]."""
+    return np.repeat(series.target[plan.over(series.dates).origin - 1][:, None], 6, axis=1)
+
+
+def test_thuml_like_checkout_trains_and_forecasts(tmp_path, series):
+    """A model with its layers is trained, forecasts prices, and the same seed gives the same."""
+    options = {"root": str(thuml_like(tmp_path)), "config": CONFIG | {"moving_avg": 5}} | QUICK
+
+    outcome, again = run_unit(series, **options), run_unit(series, **options)
+    other = run_unit(series, seed=2, **options)
+
+    assert outcome.reason == [""] * 4
+    assert len(outcome.fits[0].training.curve) == 2
+    assert outcome.fits[0].training.best_epoch is not None
+    assert np.abs(outcome.point / last_prices(series) - 1).max() < 0.2
+    assert outcome.residual_distribution
+    assert np.array_equal(outcome.values, again.values)
+    assert not np.array_equal(outcome.point, other.point)
+    assert outcome.card["model"] == "Autoformer, the user's own code (models/Autoformer.py)"
+
+
+def test_future_and_batch_change_nothing(tmp_path, series):
+    """Values from the last origin on do not matter, nor do batch mates."""
+    options = {"root": str(thuml_like(tmp_path)), "config": CONFIG | {"moving_avg": 5}} | QUICK
+    target = series.target.copy()
+    target[PLAN.over(series.dates).origin[-1] :] *= 3
+
+    outcome = run_unit(series, **options)
+    changed = run_unit(dataclasses.replace(series, target=target), **options)
+    alone = run_unit(series, batch=1, **options)
+
+    assert np.array_equal(outcome.values, changed.values)
+    assert np.allclose(outcome.values, alone.values, rtol=1e-5)
+
+
+def test_arm_keeps_the_protocols(tmp_path):
+    """It is an arm that learns, loads, has files and describes itself in text."""
+    arm = TSLibModel(root=str(thuml_like(tmp_path)), config={"seq_len": 30})
+
+    for kind in (Arm, Learns, Loads, HasWeights, Describes):
+        assert isinstance(arm, kind)
+    assert arm.context_length == 30 + WARM_UP
+    assert all(isinstance(text, str) for text in arm.card().values())
+
+
+def state_of_the_imports():
+    return set(sys.modules), list(sys.path), list(sys.meta_path), sys.dont_write_bytecode
+
+
+def test_building_imports_nothing_of_the_checkout(tmp_path):
+    """An arm can be built, described and identified without running a line of the user's code."""
+    root = last_value(tmp_path, "boom = 1 / 0")
+    (root / "models/Mine.py").write_text("raise RuntimeError('imported')")
+    before = state_of_the_imports()
+
+    arm = TSLibModel(root=str(root), model="Mine")
+    arm.card(), arm.weight_files()
+
+    assert state_of_the_imports() == before
+
+
+def test_nothing_leaks_out_of_a_unit(tmp_path, series):
+    """After a unit no module, path, finder or bytecode of the checkout is left behind."""
+    root = thuml_like(tmp_path / "checkout")
+    checkout(root, {"models/Mine.py": "import sys\nsys.path.append('/x')\n" + dedent(THUML_LIKE)})
+    run_unit(series, root=str(root), config=CONFIG, train=False)  # what torch imports itself
+    modules, *rest = state_of_the_imports()
+
+    outcome = run_unit(series, root=str(root), model="Mine", config=CONFIG, train=False)
+
+    after, *rest_after = state_of_the_imports()
+    assert outcome.reason == [""] * 4
+    assert {name.partition(".")[0] for name in after - modules} & {"models", "utils"} == set()
+    assert rest_after == rest
+    assert not list(root.rglob("__pycache__"))
+
+
+def test_our_modules_of_the_same_name_come_back(tmp_path, series, monkeypatch):
+    """A module that is loaded under a name of the checkout is the same object afterwards."""
+    theirs = type(sys)("utils")
+    monkeypatch.setitem(sys.modules, "utils", theirs)
+    harness = sys.modules["harness"]
+
+    outcome = run_unit(
+        series,
+        root=str(thuml_like(tmp_path, **{"harness/__init__.py": "boom"})),
+        config=CONFIG,
+        train=False,
+    )
+
+    assert outcome.reason == [""] * 4
+    assert sys.modules["utils"] is theirs
+    assert sys.modules["harness"] is harness
+
+
+def test_folder_named_datasets_is_left_alone(tmp_path, series):
+    """A checkout's `datasets` never stands in for Hugging Face's; who imports it is told."""
+    body = "import importlib.util\nassert importlib.util.find_spec('datasets') is None or True\n"
+    root = thuml_like(tmp_path, **{"datasets/__init__.py": "raise RuntimeError('taken')"})
+    fine = run_unit(series, root=str(root), config=CONFIG, train=False)
+    checkout(root, {"models/Mine.py": body + "import datasets.loader\n"})
+
+    reason = only_reason(run_unit(series, **mine(root)))
+
+    assert fine.reason == [""] * 4
+    assert "'datasets" in reason
+    assert "RuntimeError" not in reason
+
+
+def test_two_checkouts_with_the_same_names_in_turn(tmp_path, series):
+    """Two arms whose packages share names each run their own code, whichever was used last."""
+    one = thuml_like(tmp_path / "one")
+    two = thuml_like(tmp_path / "two")
+    (two / "utils/tools.py").write_text("def level(x):\n    return x[:, :1, :]\n")
+    origin = PLAN.over(series.dates).origin
+    arms = [TSLibModel(root=str(r), config=CONFIG, train=False) for r in (one, two)]
+    for arm in arms:
+        arm.fit(context_at(series, int(origin[0]), plan=PLAN), seed=1)
+
+    alone = [run_unit(series, root=str(r), config=CONFIG, train=False).point for r in (one, two)]
+    answer = contexts_of(series, arms[0])
+    first = [arm.forecast(answer).point for arm in arms]
+    second = [arm.forecast(answer).point for arm in reversed(arms)]
+
+    assert np.array_equal(first[0], second[1])
+    assert np.array_equal(first[1], second[0])
+    assert np.array_equal(first[0], alone[0])
+    assert np.array_equal(first[1], alone[1])
+    assert np.abs(first[0] - first[1]).max() > 0.1
+
+
+def contexts_of(series, arm):
+    from harness.forecast import LEVELS
+    from harness.window import contexts_at
+
+    origins = PLAN.over(series.dates).origin
+    return contexts_at(series, origins, plan=PLAN, length=arm.context_length, levels=LEVELS)
+
+
+def test_last_row_comes_back_as_the_last_price(tmp_path, series):
+    """Scaling and its inverse agree: a network that repeats its input repeats the price."""
+    outcome = run_unit(series, **mine(last_value(tmp_path, "return path")))
+
+    assert np.allclose(outcome.point, last_prices(series), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "return path, None",
+        "return [path[:, :, 0], 1]",
+        "return {'prediction': path}",
+        "return {'prediction': (path, None), 'uncertainty': None}",
+        "return path[:, :, :, None]",
+    ],
+)
+@pytest.mark.parametrize("train", [False, True])
+def test_forms_of_a_point_answer(tmp_path, series, answer, train):
+    """Tuple, list and dict hold the path a tensor would be, in training too."""
+    root = last_value(tmp_path, answer)
+
+    outcome = run_unit(series, **mine(root, train=train, **QUICK))
+
+    assert outcome.reason == [""] * 4
+    assert np.allclose(outcome.point, last_prices(series), rtol=0.05)
+    assert outcome.residual_distribution
+
+
+BANDS = {
+    "intervals": (
+        "return {'prediction': path, 'confidence_intervals': {"
+        "f'{n}%': {'lower': path - d, 'upper': path + d, 'width': 2 * d}"
+        " for n, d in ((68, 0.1), (95, 0.2), (99, 0.3))}}",
+        [0.005, 0.025, 0.16, 0.5, 0.84, 0.975, 0.995],
+        [-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3],
+    ),
+    "pairs": (
+        "return {'prediction': path, 'confidence_intervals': {0.8: (path - 1, path + 1)}}",
+        [0.1, 0.5, 0.9],
+        [-1, 0, 1],
+    ),
+    "labels": (
+        "return {'prediction': path, 'quantiles': {'q90': path + 1, 'q10': path - 1}}",
+        [0.1, 0.9],
+        [-1, 1],
+    ),
+    "fractions": (
+        "return {'prediction': path, 'quantiles': {'quantile_0.025': path - 1, 'q975': path + 1}}",
+        [0.025, 0.975],
+        [-1, 1],
+    ),
+    "specific": (
+        "return {'prediction': path, 'quantile_specific': {f'quantile_{x}': "
+        "{'prediction': path + x, 'uncertainty': None} for x in (0.1, 0.5, 0.9)},"
+        " 'confidence_intervals': {'95%': {'lower': path, 'upper': path}}}",
+        [0.1, 0.5, 0.9],
+        [0.1, 0.5, 0.9],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BANDS)
+def test_uncertainty_of_a_dict_becomes_quantiles(tmp_path, series, case):
+    """Intervals and quantiles of a dict are quantiles of the price on their own levels."""
+    answer, levels, shifts = BANDS[case]
+    outcome = run_unit(series, **mine(last_value(tmp_path, answer)))
+    origin = int(PLAN.over(series.dates).origin[0])
+    log = channels(series.target[: origin - PLAN.validation])[:, 0]
+
+    assert outcome.reason == [""] * 4
+    assert np.allclose(outcome.levels, levels, atol=1e-12)
+    assert not outcome.residual_distribution
+    assert np.allclose(outcome.point, last_prices(series), rtol=1e-5)
+    expected = last_prices(series)[:, :, None] * np.exp(np.array(shifts) * log.std())
+    assert np.allclose(outcome.values, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(
+    "answer", ["return grid.flatten(2)", "return grid", "return {'prediction': grid.flatten(2)}"]
+)
+def test_channels_of_quantile_mode_become_quantiles(tmp_path, series, answer, train):
+    """With quantile levels the last axis is target-major: the first nq channels are the price's."""
+    grid = "grid = path[..., None] + torch.tensor([-1.0, 0.0, 1.0]); "
+    root = last_value(tmp_path, grid + answer)
+    config = CONFIG | {"quantile_levels": [0.9, 0.1, 0.5]}
+
+    outcome = run_unit(series, **mine(root, config=config, train=train, **QUICK))
+
+    assert outcome.reason == [""] * 4
+    assert np.allclose(outcome.levels, [0.1, 0.5, 0.9])
+    assert not outcome.residual_distribution
+    assert np.allclose(outcome.values[..., 1], last_prices(series), rtol=0.1 if train else 1e-5)
+    assert (np.diff(outcome.values, axis=2) > 0).all()
+
+
+def test_levels_of_a_model_in_point_mode_are_ignored(tmp_path, series):
+    """A network that does not widen its answer forecasts a path, whatever the config says."""
+    config = CONFIG | {"quantile_levels": [0.1, 0.5, 0.9]}
+    outcome = run_unit(series, **mine(last_value(tmp_path, "return path"), config=config))
+
+    assert outcome.residual_distribution
+    assert np.allclose(outcome.point, last_prices(series), rtol=1e-5)
+
+
+def test_options_reach_class_and_forward(tmp_path, series):
+    """Keywords of the class and of its forward are passed; a pass's own draws repeat."""
+    answer = """noise = self.scale * torch.randn(1)
+            return {'prediction': path, 'quantiles': {'q10': path - 1 + noise, 'q90': path + 1}} \\
+                if detailed else path"""
+    options = mine(
+        last_value(tmp_path, answer),
+        model_options={"scale": 0.5},
+        forecast_options={"detailed": True},
+    )
+
+    one, other, batch = (run_unit(series, **options, batch=b) for b in (256, 256, 1))
+
+    assert np.array_equal(one.values, other.values)
+    assert np.allclose(one.values, batch.values, rtol=1e-5)
+    assert np.allclose(one.levels, [0.1, 0.9])
+    assert "scael" in only_reason(run_unit(series, **(options | {"model_options": {"scael": 1}})))
+
+
+def test_own_loss_term_counts_in_training_only(tmp_path, series):
+    """A network that wraps the loss (KL) is trained with it; validation is the plain loss."""
+    answer = """return path
+
+        def configure_optimizer_loss(self, base):
+            return lambda p, t: base(p, t) + 1000 + 0 * self.shift.sum()"""
+    outcome = run_unit(series, **mine(last_value(tmp_path, answer), train=True, **QUICK))
+
+    row = outcome.fits[0].training.curve[0]
+    assert row.train_loss > 1000
+    assert row.validation_loss < 1000
+
+
+def test_global_randomness_and_cuda_calls(tmp_path, series):
+    """Draws from numpy and torch follow the seed; `.cuda()` of a CPU arm stays where it is."""
+    answer = """import numpy as np, random
+            moved = path.cuda() + 0.01 * (np.random.rand() + random.random() + torch.rand(1))
+            return moved"""
+    options = mine(last_value(tmp_path, answer))
+    torch.manual_seed(3)
+    np.random.seed(3)
+    expected = (torch.rand(1), np.random.rand())
+    torch.manual_seed(3)
+    np.random.seed(3)
+    original = torch.Tensor.cuda
+
+    points = [run_unit(series, seed=seed, **options).point for seed in (1, 1, 2)]
+
+    assert np.array_equal(points[0], points[1])
+    assert not np.array_equal(points[0], points[2])
+    assert (torch.rand(1), np.random.rand()) == expected
+    assert torch.Tensor.cuda is original
+
+
+def test_fewer_channels_and_a_longer_path(tmp_path, series):
+    """A model of one channel that predicts more steps than the plan asks for is served."""
+    answer = "assert x_enc.shape[2] == x_dec.shape[2] == 1; return path"
+    config = CONFIG | {"enc_in": 1, "pred_len": 9}
+
+    outcome = run_unit(series, **mine(last_value(tmp_path, answer), config=config))
+
+    assert outcome.reason == [""] * 4
+    assert np.allclose(outcome.point, last_prices(series), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("embed", "freq", "first"),
+    [
+        ("timeF", "d", [-0.5, -0.5, -0.5]),
+        ("timeF", "h", [-0.5, -0.5, -0.5, -0.5]),
+        ("timeF", "t", [-0.5, -0.5, -0.5, -0.5, -0.5]),
+        ("fixed", "d", [1, 1, 0, 0]),
+        ("learned", "t", [1, 1, 0, 0, 0]),
+    ],
+)
+def test_marks_are_those_the_embedding_wants(embed, freq, first):
+    """Monday, 1 January 2001, begins every cycle; its marks have the embedding's width."""
+    contract = Contract.of(full_config({"embed": embed, "freq": freq}, 6))
+    dates = np.array(["2001-01-01", "2001-12-31"], dtype="datetime64[D]")
+
+    marks = contract.marks(dates)
+
+    assert marks[0].tolist() == first
+    assert marks[1].tolist() != first
+
+
+def test_config_is_completed_from_channels_and_plan():
+    """What is not given comes from the seven channels and the horizon; given fields stay."""
+    plain = full_config({}, 20)
+    quantile = full_config({"quantile_levels": [0.1, 0.5, 0.9]}, 20)
+    given = full_config({"quantile_levels": [0.1, 0.9], "c_out": 2, "n_levels": 3}, 20)
+
+    names = ("enc_in", "dec_in", "c_out", "c_out_evaluation", "pred_len", "label_len")
+    assert [plain[name] for name in names] == [7, 7, 7, 7, 20, 48]
+    assert [quantile[name] for name in names[2:4]] == [21, 7]
+    assert [given[name] for name in names[2:4]] == [2, 1]
+    assert given["n_levels"] == 3
+
+
+def test_class_of_another_name(tmp_path, series):
+    """The class named like its module is found, another one when it is named."""
+    root = last_value(tmp_path / "a", "return path", name="Mine")
+    other = last_value(tmp_path / "b", "return path", name="Forecaster")
+
+    assert run_unit(series, **mine(root)).reason == [""] * 4
+    assert run_unit(series, **mine(other, class_name="Forecaster")).reason == [""] * 4
+    reason = only_reason(run_unit(series, **mine(other)))
+    assert reason == (
+        "ArmError: models/Mine.py has no class 'Model' or 'Mine'; it has Forecaster; name one "
+        "with class_name"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import reformer_pytorch", "models/Mine.py needs package 'reformer_pytorch', which is"),
+        ("from layers.nothing import X", "imports 'layers.nothing', which is not in the checkout"),
+        ("from layers.decomposition import X", "cannot import name 'X'"),
+        ("def broken(:", "models/Mine.py cannot be imported: invalid syntax"),
+        ("def Model(config):\n    pass", "no class 'Model' or 'Mine'; it has none"),
+        ("class Model:\n    def __init__(self, c):\n        pass", "Model is no torch.nn.Module"),
+        (
+            "class Model:\n    def __init__(self, c):\n        c.attention_type",
+            "models/Mine.py needs config field 'attention_type', which is not given",
+        ),
+        (
+            "import copy\nclass Model:\n    def __init__(self, c):\n"
+            "        vars(copy.copy(c)); c.seq_len; getattr(c, 'x', 0); c.n_levels",
+            "needs config field 'n_levels'",
+        ),
+        (
+            "class Model:\n    def __init__(self, c):\n        raise ValueError('d_model\\n = 4')",
+            "cannot be built with this config: ValueError: d_model = 4",
+        ),
+    ],
+)
+def test_broken_code_is_one_line(tmp_path, series, text, said):
+    """Missing packages, wrong class, missing config field: each one line that says which."""
+    root = thuml_like(tmp_path, **{"models/Mine.py": text})
+
+    reason = only_reason(run_unit(series, **mine(root)))
+
+    assert reason.startswith("ArmError: ")
+    assert said in reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("return None", "the network returned NoneType, expected a tensor, a dict"),
+        ("return {'mean': path, 'sd': path}", "a dict of mean, sd; expected"),
+        ("return path[:, :3]", "returned 3 steps, expected pred_len = 6"),
+        ("return path.sum()", "expected [B, P, C]"),
+        ("return {'prediction': path, 'quantiles': {'low': path, 'q9': path}}", "label 'low'"),
+        ("return {'prediction': path, 'quantiles': {'q0': path, 'q9': path}}", "no level between"),
+        ("return {'prediction': path, 'quantiles': path}", "has a last axis of 7"),
+        ("return self.configs.kernels", "needs config field 'kernels', which is not given"),
+        ("import nowhere_to_be_found", "needs package 'nowhere_to_be_found'"),
+    ],
+)
+def test_answers_that_are_not_understood(tmp_path, series, answer, said):
+    """An answer of no known form is a failed window with the form that was found."""
+    assert said in only_reason(run_unit(series, **mine(last_value(tmp_path, answer))))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"root": "nowhere"}, "no such folder"),
+        ({"root": "empty"}, "has no folder 'models'"),
+        ({"model": "Nothing"}, "no models/Nothing.py in root; it has Autoformer, Reformer"),
+        ({"model": "../x"}, "expected the name of a module"),
+        ({"checkpoint": "none.pth"}, "checkpoint = 'none.pth': no such file"),
+        ({"config": {"d_modle": 8}}, "'d_modle' occurs nowhere in the checkout; did you mean 'd_m"),
+        ({"config": {"seq_len": 0}}, "config.seq_len = 0: expected 1 or more"),
+        ({"config": {"label_len": 97}}, "config.label_len = 97: expected 0 to 96"),
+        ({"config": {"enc_in": 8}}, "config.enc_in = 8: expected 1 to 7"),
+        ({"config": {"dec_in": 3}}, "config.dec_in = 3: expected enc_in = 7"),
+        ({"config": {"freq": "w"}}, "config.freq = 'w': expected one of b, d, h, t, s"),
+        ({"config": {"quantile_levels": [1.0]}}, "quantile_levels = [1.0]"),
+        ({"epochs": 0}, "epochs = 0: expected 1 or more"),
+    ],
+)
+def test_wrong_options_are_refused_when_built(tmp_path, monkeypatch, options, said):
+    """What can be seen without running the user's code is refused before anything runs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    thuml_like(tmp_path / "checkout")
+    ref = ArmRef(name="mine", use=USE, role="legacy", options={"root": "checkout"} | options)
+
+    with pytest.raises(ArmError, match=re.escape(said)) as caught:
+        ref.build()
+
+    assert str(caught.value).startswith("arm 'mine' (baselines.tslib:TSLibModel): ")
+    assert "\n" not in str(caught.value)
+
+
+def test_shorter_path_than_the_plan_and_nothing_to_train(tmp_path, series):
+    """A path shorter than the plan's, and training a network without parameters, are refused."""
+    root = last_value(tmp_path, "return path")
+    frozen = last_value(tmp_path / "b", "return path")
+    (frozen / "models/Mine.py").write_text(
+        "import torch\nclass Model(torch.nn.Module):\n    def __init__(self, c):\n"
+        "        super().__init__()\n"
+    )
+
+    short = only_reason(run_unit(series, **mine(root, config=CONFIG | {"pred_len": 5})))
+    untrainable = only_reason(run_unit(series, **mine(frozen, train=True)))
+
+    assert short == "ArmError: config.pred_len = 5: the plan asks for 6 steps"
+    assert "set train = false" in untrainable
+
+
+def test_unfitted_and_short_contexts_are_refused(tmp_path, series):
+    """Without a fit, or with too short a context, there is a clear error."""
+    arm = TSLibModel(**mine(last_value(tmp_path, "return path")))
+    with pytest.raises(ForecastError, match="not fitted"):
+        arm.forecast(contexts_of(series, arm))
+
+    arm.fit(context_at(series, 300, plan=PLAN), seed=1)
+    contexts = contexts_of(series, arm)
+    short = dataclasses.replace(contexts, length=contexts.length - 1)
+    with pytest.raises(ForecastError, match="reads 44 sessions"):
+        arm.forecast(short)
+
+
+class Anything:
+    """Something a pickle of weights must not hold."""
+
+
+WEIGHTS = {"shift": torch.tensor([0.5])}
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (WEIGHTS, "plain.pth"),
+        ({"state_dict": WEIGHTS, "epoch": 3}, "nested.pt"),
+        ({"model": {"module.shift": WEIGHTS["shift"]}}, "wrapped.pth"),
+        (WEIGHTS, "weights.safetensors"),
+    ],
+)
+def test_checkpoints_are_loaded(tmp_path, series, content, name):
+    """Weights reach the network from every container, from the checkout's folder too."""
+    root = last_value(tmp_path, "return path")
+    (save_file if name.endswith("safetensors") else torch.save)(content, root / name)
+    arm = TSLibModel(**mine(root, checkpoint=name))
+
+    outcome = run_unit(series, **mine(root, checkpoint=name))
+
+    log = channels(series.target[: int(PLAN.over(series.dates).origin[0]) - PLAN.validation])
+    expected = last_prices(series) * np.exp(0.5 * log[:, 0].std())
+    assert np.allclose(outcome.point, expected, rtol=1e-4)
+    assert root / name in arm.weight_files()
+    assert outcome.card["training"] == f"starts from {name}"
+
+
+def test_training_starts_from_the_checkpoint(tmp_path, series):
+    """With train = true the first epoch begins at the checkpoint's weights."""
+    root = last_value(tmp_path, "return path")
+    torch.save({"shift": torch.tensor([9.0])}, root / "far.pth")
+    options = QUICK | {"train": True}
+
+    far = run_unit(series, **mine(root, checkpoint="far.pth", **options))
+    near = run_unit(series, **mine(root, **options))
+
+    losses = [each.fits[0].training.curve[0].train_loss for each in (far, near)]
+    assert losses[0] > 10 * losses[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"weights": Anything()}, "is refused: it holds more than weights"),
+        (Anything(), "found = torch.load('x.pth', weights_only=False), then torch.save"),
+        ({"shift": 1.0}, "shift are no tensors"),
+        ([], "holds no state dict"),
+        (
+            {"other": torch.zeros(1)},
+            "does not fit the network; missing: shift; unexpected: other",
+        ),
+        ({"shift": torch.zeros(2)}, "of another shape: shift [2] for [1]"),
+        (b"", "cannot be read"),
+    ],
+)
+def test_checkpoints_that_are_refused(tmp_path, series, content, said):
+    """An unsafe pickle, something else, and weights of another network: one line each."""
+    root = last_value(tmp_path, "return path")
+    if isinstance(content, bytes):
+        (root / "x.pth").write_bytes(content)
+    else:
+        torch.save(content, root / "x.pth")
+
+    reason = only_reason(run_unit(series, **mine(root, checkpoint="x.pth")))
+
+    assert reason.startswith("ArmError: checkpoint 'x.pth'")
+    assert said in reason
+    assert len(reason) < 500
+
+
+def test_code_and_weights_decide_the_identity(tmp_path):
+    """An edit of a file the model imports is another result, an edit of another file is not."""
+    files = {
+        "models/Autoformer.py": "from models.base import B\nfrom blocks import deep\n"
+        + dedent(THUML_LIKE),
+        "models/base/__init__.py": "from . import parts\n",
+        "models/base/parts.py": "",
+        "blocks/__init__.py": "",
+        "blocks/deep.py": "",
+        "utils/__init__.py": "",
+    }
+    root = thuml_like(tmp_path, **files)
+    torch.save(WEIGHTS, root / "x.pth")
+
+    def found():
+        ref = ArmRef(
+            name="mine",
+            use=USE,
+            role="legacy",
+            options={"root": str(root), "checkpoint": str(root / "x.pth")},
+        )
+        plan = {"plan": PLAN, "data": "x", "seed": 1, "threads": 1, "batch": 1}
+        return identity.unit_identity(ref, ref.build(), **plan)["weights"]
+
+    before = found()
+    deciding = [
+        "models/Autoformer.py",
+        "models/base/parts.py",
+        "blocks/deep.py",
+        "layers/__init__.py",
+        "layers/decomposition.py",
+        "utils/__init__.py",
+        "utils/tools.py",
+        "x.pth",
+    ]
+    assert {"layers/__init__.py", "utils/__init__.py", "x.pth", "tools.py"} <= set(before)
+    for name in [*deciding, "models/Reformer.py", "run.py"]:
+        content = (root / name).read_bytes()
+        (root / name).write_bytes(content + b"\n#")
+        assert (found() != before) == (name in deciding), name
+        (root / name).write_bytes(content)
+    assert found() == before
+
+
+def test_prediction_of_nested_answers():
+    """A prediction is found inside a tuple inside a dict."""
+    path = torch.zeros(1, 2, 3)
+
+    assert prediction({"prediction": (path, None)}) is path
+    with pytest.raises(ForecastError, match="tuple"):
+        prediction(())
+
+
+def test_example_of_the_guide_runs(tmp_path, monkeypatch, capsys):
+    """The guide's experiment, with a checkout where it says, ends in a verdict and a page."""
+    guide = Path(__file__).parents[2] / "docs" / "your-own-legacy-code.md"
+    text = re.findall(r"```toml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)[0]
+    (tmp_path / "trial.toml").write_text(text, encoding="utf-8")
+    root = thuml_like(tmp_path / "Time-Series-Library")
+    monkeypatch.chdir(tmp_path)
+
+    code = run_cli(["compare", "trial.toml"])
+
+    printed = capsys.readouterr()
+    assert code in (0, 3, 4), printed.err
+    assert "FAILED" not in printed.err
+    assert next(Path("runs").rglob("report.html")).stat().st_size > 10_000
+    assert not list(root.rglob("__pycache__"))
+
+    (root / "models" / "Autoformer.py").write_text("import reformer_pytorch\n")
+    run_cli(["run", "trial.toml"])
+    assert "needs package 'reformer_pytorch'" in capsys.readouterr().err
