@@ -12,7 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from harness.data_cli import data_app
 from harness.errors import ConfigError, InputError
+from harness.options import (
+    BaselineOption,
+    CandidateOption,
+    DataDirOption,
+    ExperimentArg,
+    HoldAsOption,
+    OnlyOption,
+    RetryOption,
+    SeedsOption,
+    ShardOption,
+    StoreOption,
+    WorkersOption,
+)
 
 if TYPE_CHECKING:
     from harness.gate import Judgement
@@ -39,42 +53,7 @@ app = typer.Typer(
     "5 INVALID.",
     epilog="Start with:  abharness compare",
 )
-data_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Datasets: list, show, import."
-)
 app.add_typer(data_app, name="data")
-
-ExperimentArg = Annotated[
-    str, typer.Argument(help="A TOML file, or a built-in experiment: quick, nightly.")
-]
-StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="ABHARNESS_STORE", help="Folder of all results.")
-]
-DataDirOption = Annotated[
-    list[Path],
-    typer.Option("--data-dir", envvar="ABHARNESS_DATA_DIR", help="More folders of datasets."),
-]
-WorkersOption = Annotated[
-    int, typer.Option(envvar="ABHARNESS_WORKERS", min=0, help="Units at a time; 0: as cores allow.")
-]
-OnlyOption = Annotated[
-    list[str],
-    typer.Option(help="Only cells whose arm, dataset or arm/dataset/seed matches; * is allowed."),
-]
-SeedsOption = Annotated[
-    str | None, typer.Option(help="Other seeds than the experiment's, such as 1,2,3.")
-]
-ShardOption = Annotated[
-    str | None, typer.Option(help="Part i of n of the grid, such as 2/4, for CI matrices.")
-]
-RetryOption = Annotated[bool, typer.Option(help="Run units with failed windows again.")]
-HoldAsOption = Annotated[
-    Literal["fail", "pass"], typer.Option(help="Exit code of HOLD: fail is 4, pass is 0.")
-]
-BaselineOption = Annotated[
-    str | None, typer.Option("--baseline-arm", help="Judge against this arm.")
-]
-CandidateOption = Annotated[str | None, typer.Option("--candidate-arm", help="Judge this arm.")]
 
 _STORE = Path("runs")
 
@@ -234,74 +213,6 @@ def doctor() -> None:
 
     for line in machine_lines():
         typer.echo(line)
-
-
-@data_app.command("list", epilog="Example:  abharness data list --data-dir my-data")
-def data_list(data_dir: DataDirOption = []) -> None:  # noqa: B006
-    """List the datasets there are."""
-    from harness.listing import dataset_lines
-
-    for line in dataset_lines(data_dir):
-        typer.echo(line)
-
-
-@data_app.command("show", epilog="Example:  abharness data show GOLD")
-def data_show(
-    dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dataset.")],
-    data_dir: DataDirOption = [],  # noqa: B006
-) -> None:
-    """Check a dataset and show its facts."""
-    from harness.dataset import describe, load
-
-    for title, text in describe(load(dataset_id, data_dir)).items():
-        first, *more = text.splitlines() or [""]
-        typer.echo(f"{title:<14}{first}")
-        for line in more:
-            typer.echo(f"{'':<14}{line}")
-
-
-@data_app.command(
-    "import",
-    epilog="Example:  abharness data import prices.csv --id SILVER --target close --date day",
-)
-def data_import(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet.")],
-    dataset_id: Annotated[str, typer.Option("--id", help="What to call it.")],
-    target: Annotated[str, typer.Option(help="Column to forecast.")],
-    date: Annotated[str, typer.Option(help="Column of dates.")],
-    past: Annotated[list[str], typer.Option(help="Covariate columns.")] = [],  # noqa: B006
-    to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
-    data_dir: DataDirOption = [],  # noqa: B006
-    title: Annotated[str | None, typer.Option(help="For the report.")] = None,
-    unit: Annotated[str | None, typer.Option(help="Unit of the target.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
-    licence: Annotated[str | None, typer.Option(help="What may be done with it.")] = None,
-    date_format: Annotated[
-        str | None, typer.Option(help="Settles ambiguous dates, such as %d/%m/%Y.")
-    ] = None,
-    decimal: Annotated[
-        Literal[".", ","] | None, typer.Option(help="Settles ambiguous numbers.")
-    ] = None,
-) -> None:
-    """Check a file of your own and make it a dataset."""
-    from harness.importer import import_file
-
-    manifest = import_file(
-        file,
-        dataset_id=dataset_id,
-        target=target,
-        date=date,
-        folder=to,
-        past=past,
-        title=title,
-        unit=unit,
-        source=source,
-        licence=licence,
-        date_format=date_format,
-        decimal=decimal,
-        folders=data_dir,
-    )
-    typer.echo(f"wrote {manifest}; use it with --data-dir {to}")
 
 
 def run_cli(arguments: list[str]) -> int:

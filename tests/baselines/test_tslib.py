@@ -1,10 +1,11 @@
 """A user's own checkout as an arm: found, isolated, fed, read, and refused in one line."""
 
 import dataclasses
+import random
 import re
 import sys
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def thuml_like(folder, **more):
 
 def last_value(folder, answer, *, name="Model", **more):
     """A model that repeats the last row and answers in some form."""
-    text = dedent(LAST_VALUE).format(name=name, answer=answer)
+    text = dedent(LAST_VALUE).format(name=name, answer=indent(dedent(answer), " " * 8).strip())
     return checkout(folder, {"models/Mine.py": text} | more)
 
 
@@ -309,9 +310,11 @@ def test_forms_of_a_point_answer(tmp_path, series, answer, train):
 
 BANDS = {
     "intervals": (
-        "return {'prediction': path, 'confidence_intervals': {"
-        "f'{n}%': {'lower': path - d, 'upper': path + d, 'width': 2 * d}"
-        " for n, d in ((68, 0.1), (95, 0.2), (99, 0.3))}}",
+        """\
+        sizes = ((68, 0.1), (95, 0.2), (99, 0.3))
+        bounds = {f'{n}%': {'lower': path - d, 'upper': path + d, 'width': d} for n, d in sizes}
+        return {'prediction': path, 'confidence_intervals': bounds}
+        """,
         [0.005, 0.025, 0.16, 0.5, 0.84, 0.975, 0.995],
         [-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3],
     ),
@@ -331,9 +334,11 @@ BANDS = {
         [-1, 1],
     ),
     "specific": (
-        "return {'prediction': path, 'quantile_specific': {f'quantile_{x}': "
-        "{'prediction': path + x, 'uncertainty': None} for x in (0.1, 0.5, 0.9)},"
-        " 'confidence_intervals': {'95%': {'lower': path, 'upper': path}}}",
+        """\
+        by_level = {f'quantile_{x}': {'prediction': path + x} for x in (0.1, 0.5, 0.9)}
+        wide = {'95%': {'lower': path - 9, 'upper': path + 9}}
+        return {'prediction': path, 'quantile_specific': by_level, 'confidence_intervals': wide}
+        """,
         [0.1, 0.5, 0.9],
         [0.1, 0.5, 0.9],
     ),
@@ -386,9 +391,11 @@ def test_levels_of_a_model_in_point_mode_are_ignored(tmp_path, series):
 
 def test_options_reach_class_and_forward(tmp_path, series):
     """Keywords of the class and of its forward are passed; a pass's own draws repeat."""
-    answer = """noise = self.scale * torch.randn(1)
-            return {'prediction': path, 'quantiles': {'q10': path - 1 + noise, 'q90': path + 1}} \\
-                if detailed else path"""
+    answer = """\
+        noise = self.scale * torch.randn(1)
+        bands = {'q10': path - 1 + noise, 'q90': path + 1}
+        return {'prediction': path, 'quantiles': bands} if detailed else path
+    """
     options = mine(
         last_value(tmp_path, answer),
         model_options={"scale": 0.5},
@@ -405,11 +412,12 @@ def test_options_reach_class_and_forward(tmp_path, series):
 
 def test_own_loss_term_counts_in_training_only(tmp_path, series):
     """A network that wraps the loss (KL) is trained with it; validation is the plain loss."""
-    answer = """return path
+    root = last_value(tmp_path, "return path")
+    with (root / "models/Mine.py").open("a") as stream:
+        stream.write("    def configure_optimizer_loss(self, base):\n")
+        stream.write("        return lambda p, t: base(p, t) + 1000 + 0 * self.shift.sum()\n")
 
-        def configure_optimizer_loss(self, base):
-            return lambda p, t: base(p, t) + 1000 + 0 * self.shift.sum()"""
-    outcome = run_unit(series, **mine(last_value(tmp_path, answer), train=True, **QUICK))
+    outcome = run_unit(series, **mine(root, train=True, **QUICK))
 
     row = outcome.fits[0].training.curve[0]
     assert row.train_loss > 1000
@@ -418,22 +426,25 @@ def test_own_loss_term_counts_in_training_only(tmp_path, series):
 
 def test_global_randomness_and_cuda_calls(tmp_path, series):
     """Draws from numpy and torch follow the seed; `.cuda()` of a CPU arm stays where it is."""
-    answer = """import numpy as np, random
-            moved = path.cuda() + 0.01 * (np.random.rand() + random.random() + torch.rand(1))
-            return moved"""
+    answer = """\
+        import numpy as np, random
+        return path.cuda() + 0.01 * (np.random.rand() + random.random() + torch.rand(1))
+    """
     options = mine(last_value(tmp_path, answer))
-    torch.manual_seed(3)
-    np.random.seed(3)
-    expected = (torch.rand(1), np.random.rand())
-    torch.manual_seed(3)
-    np.random.seed(3)
+    before = (
+        torch.get_rng_state(),
+        np.random.get_state()[1],  # noqa: NPY002  # some models draw from it
+        random.getstate(),
+    )
     original = torch.Tensor.cuda
 
     points = [run_unit(series, seed=seed, **options).point for seed in (1, 1, 2)]
 
     assert np.array_equal(points[0], points[1])
     assert not np.array_equal(points[0], points[2])
-    assert (torch.rand(1), np.random.rand()) == expected
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002  # theirs
+    assert random.getstate() == before[2]
     assert torch.Tensor.cuda is original
 
 
@@ -510,8 +521,7 @@ def test_class_of_another_name(tmp_path, series):
             "models/Mine.py needs config field 'attention_type', which is not given",
         ),
         (
-            "import copy\nclass Model:\n    def __init__(self, c):\n"
-            "        vars(copy.copy(c)); c.seq_len; getattr(c, 'x', 0); c.n_levels",
+            "import copy\nclass Model:\n    def __init__(self, c):\n        copy.copy(c).n_levels",
             "needs config field 'n_levels'",
         ),
         (
