@@ -6,12 +6,10 @@ while it is open; outside, `sys.modules`, `sys.path` and the import machinery ar
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.machinery
 import pickle
 import random
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from baselines.sources import Sources
 from harness.errors import ArmError
 
 _RESERVED = frozenset(
@@ -29,7 +28,6 @@ _RESERVED = frozenset(
 )
 """Never taken from a checkout: ours, Hugging Face's `datasets`, and Python's own."""
 
-_SKIPPED = frozenset({"venv", "env", "site-packages", "node_modules", "__pycache__"})
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
 
 
@@ -63,14 +61,35 @@ class Checkout:
         """The module's file as messages name it."""
         return self.module_file.relative_to(self.root).as_posix()
 
-    def check(self) -> None:
-        """See that folder and file are there; nothing is imported.
+    @property
+    def sources(self) -> Sources:
+        """Its files as text."""
+        return Sources(root=self.root, file=self.module_file)
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See what can be seen without importing anything of it.
+
+        Parameters
+        ----------
+        config
+            All fields the class will be given.
 
         Raises
         ------
         ArmError
-            Names what is not there.
+            Names the folder, file, package, class or config field that is not there.
         """
+        self._check_files()
+        package = self.sources.missing_package()
+        if package:
+            raise ArmError(self._needs(package))
+        if self.sources.classes() and not self.sources.may_have_class(self._wanted):
+            raise ArmError(self._no_class(self.sources.classes()))
+        for name in self.sources.config_reads(self._wanted):
+            if name not in config:
+                raise ArmError(self._wants_field(name))
+
+    def _check_files(self) -> None:
         if not self.root.is_dir():
             raise ArmError(f"root = '{self.root}': no such folder")
         if not (self.root / "models").is_dir():
@@ -82,29 +101,6 @@ class Checkout:
             raise ArmError(
                 f"model = '{self.model}': no {self.label} in root; it has {_some(there) or 'none'}"
             )
-
-    def source_files(self) -> list[Path]:
-        """Python files that decide a forecast: `layers`, `utils`, and all the module imports."""
-        found = set[Path]()
-        waiting = [self.module_file]
-        for folder in ("layers", "utils"):
-            waiting += (self.root / folder).rglob("*.py")
-        while waiting:
-            file = waiting.pop()
-            if file not in found and file.is_file():
-                found.add(file)
-                waiting += self._imported(file)
-        return sorted(found - {self.root / "models" / "__init__.py"})
-
-    def mentions(self, words: set[str]) -> set[str]:
-        """Which of some identifiers occur in a Python file of the checkout."""
-        left = set(words)
-        for file in self._all_files():
-            if not left:
-                break
-            text = file.read_text(encoding="utf-8", errors="replace")
-            left -= left & set(re.findall(r"\w+", text))
-        return words - left
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -147,27 +143,34 @@ class Checkout:
             module = importlib.import_module(f"models.{self.model}")
         except SyntaxError as problem:
             raise ArmError(f"{self.label} cannot be imported: {problem}") from problem
-        wanted = [self.class_name] if self.class_name else ["Model", self.model.split(".")[-1]]
-        for name in wanted:
+        for name in self._wanted:
             found = getattr(module, name, None)
             if isinstance(found, type):
                 return found
-        own = sorted(
-            name
-            for name, value in vars(module).items()
-            if isinstance(value, type) and value.__module__ == module.__name__
-        )
-        raise ArmError(
-            f"{self.label} has no class {' or '.join(map(repr, wanted))}; it has "
+        raise ArmError(self._no_class(self.sources.classes()))
+
+    @property
+    def _wanted(self) -> list[str]:
+        return [self.class_name] if self.class_name else ["Model", self.model.split(".")[-1]]
+
+    def _no_class(self, own: Sequence[str]) -> str:
+        return (
+            f"{self.label} has no class {' or '.join(map(repr, self._wanted))}; it has "
             f"{_some(own) or 'none'}; name one with class_name"
         )
+
+    def _needs(self, package: str) -> str:
+        return f"{self.label} needs package '{package}', which is not installed"
+
+    def _wants_field(self, name: str) -> str:
+        return f"{self.label} needs config field '{name}', which is not given"
 
     def _explained(self, problem: ImportError | AttributeError) -> ArmError | None:
         """The error in one line of ours, where it is one of those we can name."""
         if isinstance(problem, AttributeError):
             if not isinstance(problem.obj, Namespace):
                 return None
-            return ArmError(f"{self.label} needs config field '{problem.name}', which is not given")
+            return ArmError(self._wants_field(str(problem.name)))
         if not isinstance(problem, ModuleNotFoundError) or not problem.name:
             return ArmError(f"{self.label} cannot be imported: {problem}")
         name, top = problem.name, problem.name.partition(".")[0]
@@ -178,7 +181,7 @@ class Checkout:
                 f"{self.label} imports '{name}': a folder '{top}' of a checkout cannot be "
                 "imported here, the name is taken"
             )
-        return ArmError(f"{self.label} needs package '{name}', which is not installed")
+        return ArmError(self._needs(name))
 
     def _importable(self) -> frozenset[str]:
         """Top-level names of the checkout that hold Python code."""
@@ -187,28 +190,6 @@ class Checkout:
         deeper = {file.relative_to(self.root).parts[0] for file in self.root.glob("*/*/*.py")}
         names = {name for name in files | folders | deeper if name.isidentifier()}
         return frozenset(names | {"models"}) - _RESERVED
-
-    def _imported(self, file: Path) -> Iterator[Path]:
-        """Files of the checkout that a file's import statements may mean."""
-        try:
-            tree = ast.parse(file.read_bytes())
-        except (SyntaxError, ValueError):
-            return
-        package = file.relative_to(self.root).parent.parts
-        for node in ast.walk(tree):
-            for parts in _imported_names(node, package):
-                for depth in range(1, len(parts) + 1):
-                    yield self.root.joinpath(*parts[:depth]).with_suffix(".py")
-                    yield self.root.joinpath(*parts[:depth], "__init__.py")
-
-    def _all_files(self) -> Iterator[Path]:
-        """Files that decide first, then every other one outside environments."""
-        first = self.source_files()
-        yield from first
-        for file in sorted(set(self.root.rglob("*.py")) - set(first)):
-            folders = file.relative_to(self.root).parts[:-1]
-            if not any(part in _SKIPPED or part.startswith(".") for part in folders):
-                yield file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,17 +328,6 @@ def _read_safetensors(path: Path) -> Any:
         return load_file(path)
     except (OSError, SafetensorError) as problem:
         raise ArmError(f"checkpoint '{path.name}' cannot be read: {problem}") from problem
-
-
-def _imported_names(node: ast.AST, package: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Dotted names an import statement of a module in `package` may mean, as parts."""
-    if isinstance(node, ast.Import):
-        return [tuple(alias.name.split(".")) for alias in node.names]
-    if not isinstance(node, ast.ImportFrom):
-        return []
-    base = package[: len(package) - node.level + 1] if node.level else ()
-    base += tuple(node.module.split(".")) if node.module else ()
-    return [(*base, alias.name) for alias in node.names if alias.name != "*"] or [base]
 
 
 def _taken_out(names: frozenset[str]) -> dict[str, ModuleType]:

@@ -93,7 +93,6 @@ class TSLibModel:
         root = Path(self.root).expanduser().absolute()
         self._checkout = Checkout(root=root, model=self.model, class_name=self.class_name)
         try:
-            self._checkout.check()
             self._check_options()
         except ArmError as problem:
             raise OptionError(str(problem)) from None
@@ -106,7 +105,7 @@ class TSLibModel:
     def weight_files(self) -> Sequence[Path]:
         """The checkpoint and the checkout's files that decide the forecasts."""
         checkpoint = self._checkpoint_file()
-        return [*self._checkout.source_files(), *([checkpoint] if checkpoint else [])]
+        return [*self._checkout.sources.deciding(), *([checkpoint] if checkpoint else [])]
 
     def load(self) -> None:
         """Import the class and read the checkpoint.
@@ -186,9 +185,10 @@ class TSLibModel:
             if getattr(self, name) < 1:
                 raise ArmError(f"{name} = {getattr(self, name)}: expected 1 or more")
         check_config(self.config)
+        self._checkout.check(full_config(self.config, 1))
         self._checkpoint_file()
         given = set(self.config) - KNOWN
-        for name in sorted(given - self._checkout.mentions(given)):
+        for name in sorted(given - self._checkout.sources.mentions(given)):
             close = get_close_matches(name, sorted(KNOWN), 1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
             raise ArmError(f"config field '{name}' occurs nowhere in the checkout{hint}")

@@ -62,6 +62,7 @@ def judge_grid(grid: Grid, store: Store, *, policy: Policy) -> Judgement:
         declared=[Cell(arm=c.arm.name, dataset=c.dataset, seed=c.seed) for c in grid.cells],
         scores=scores,
         stride={name: split.plan.stride for name, split in grid.splits.items()},
+        room={name: _room(split) for name, split in grid.splits.items()},
         facts=_facts(grid),
         fingerprints=fingerprints(grid, policy),
     )
@@ -130,6 +131,13 @@ def _facts(grid: Grid) -> dict[str, str | int | float | bool | None]:
         if split.plan.skip_repeats:
             found[f"{name} skip_repeats"] = f"{split.dataset.skipped} repeated sessions left out"
     return found
+
+
+def _room(split: Split) -> int:
+    """Independent origins that the data hold before the plan's first one."""
+    plan, first = split.plan, int(split.windows.origin[0])
+    least = plan.history or plan.validation + 2
+    return max(0, first - least) // max(plan.stride, plan.gap + plan.horizon)
 
 
 def _origins_text(split: Split) -> str:

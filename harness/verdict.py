@@ -98,6 +98,7 @@ def judge(
     scores: Sequence[UnitScores],
     *,
     stride: Mapping[str, int] | None = None,
+    room: Mapping[str, int] | None = None,
     facts: Mapping[str, str | int | float | bool | None] | None = None,
     fingerprints: Mapping[str, str] | None = None,
 ) -> Verdict:
@@ -118,6 +119,8 @@ def judge(
         What there is, in any order.
     stride
         Sessions between origins per dataset, to be held against the origins scored.
+    room
+        Independent origins per dataset that the data hold before the first one of the plan.
     facts, fingerprints
         Shown with the verdict, from the caller.
     """
@@ -136,7 +139,7 @@ def judge(
         policy=_plain(policy),
         facts=dict(facts or {}),
         fingerprints=dict(fingerprints or {}),
-        next_action=_next_action(policy, outcome, findings),
+        next_action=_next_action(policy, outcome, findings, room or {}),
     )
 
 
@@ -252,7 +255,9 @@ def _cautions(policy: Policy, validity: Validity) -> list[str]:
     ]
 
 
-def _next_action(policy: Policy, outcome: Outcome, findings: Sequence[Finding]) -> str:
+def _next_action(
+    policy: Policy, outcome: Outcome, findings: Sequence[Finding], room: Mapping[str, int]
+) -> str:
     new, old = policy.candidate, policy.baseline
     if outcome == Outcome.PROMOTE:
         return f"Replace {old} by {new}, and keep comparing them on new origins."
@@ -268,8 +273,10 @@ def _next_action(policy: Policy, outcome: Outcome, findings: Sequence[Finding]) 
             f"Keep {old} for now; some effects lie so close to their bound that more origins will "
             "not decide them: settle beforehand whether the margin is what you mean."
         )
-    by = f" (there by {max(dates)})" if dates else ""
-    return f"Keep {old} for now and compare again with {max(counts)} more independent origins{by}."
+    more = f"Keep {old} for now and compare again with {max(counts)} more independent origins"
+    if all((each.more_origins or 0) <= room.get(each.dataset, 0) for each in needed):
+        return f"{more}: the data hold that many before the first one, so raise `origins`."
+    return f"{more} (there by {max(dates)})." if dates else f"{more}."
 
 
 def verdict_table(verdict: Verdict) -> list[tuple[str, ...]]:

@@ -500,44 +500,99 @@ def test_class_of_another_name(tmp_path, series):
 
     assert run_unit(series, **mine(root)).reason == [""] * 4
     assert run_unit(series, **mine(other, class_name="Forecaster")).reason == [""] * 4
-    reason = only_reason(run_unit(series, **mine(other)))
-    assert reason == (
-        "ArmError: models/Mine.py has no class 'Model' or 'Mine'; it has Forecaster; name one "
-        "with class_name"
-    )
+    with pytest.raises(ArmError, match="has no class 'Model' or 'Mine'; it has Forecaster; name"):
+        TSLibModel(**mine(other))
+
+
+CLASS = "class Model:\n    def __init__(self, c):\n        "
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("import reformer_pytorch", "models/Mine.py needs package 'reformer_pytorch', which is"),
+        ("from layers.needy import X", "needs package 'reformer_pytorch', which is not installed"),
+        ("from layers import decomposition\nclass A: pass", "no class 'Model' or 'Mine'; it has A"),
+        (CLASS + "c.n_levels", "models/Mine.py needs config field 'n_levels', which is not given"),
+        (CLASS + "x = (c.seq_len, c.n_levels)", "needs config field 'n_levels'"),
+    ],
+)
+def test_what_the_source_says_is_refused_when_built(tmp_path, text, said):
+    """A package, class or field that will be missing in any case is named before anything runs."""
+    needy = {"layers/needy.py": "import math\nfrom reformer_pytorch import LSH"}
+    root = thuml_like(tmp_path, **{"models/Mine.py": text} | needy)
+
+    with pytest.raises(ArmError, match=re.escape(said)) as caught:
+        TSLibModel(**mine(root))
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "if True:\n    import reformer_pytorch",
+            "models/Mine.py needs package 'reformer_pytorch'",
+        ),
         ("from layers.nothing import X", "imports 'layers.nothing', which is not in the checkout"),
         ("from layers.decomposition import X", "cannot import name 'X'"),
         ("def broken(:", "models/Mine.py cannot be imported: invalid syntax"),
         ("def Model(config):\n    pass", "no class 'Model' or 'Mine'; it has none"),
-        ("class Model:\n    def __init__(self, c):\n        pass", "Model is no torch.nn.Module"),
-        (
-            "class Model:\n    def __init__(self, c):\n        c.attention_type",
-            "models/Mine.py needs config field 'attention_type', which is not given",
-        ),
-        (
-            "import copy\nclass Model:\n    def __init__(self, c):\n        copy.copy(c).n_levels",
-            "needs config field 'n_levels'",
-        ),
-        (
-            "class Model:\n    def __init__(self, c):\n        raise ValueError('d_model\\n = 4')",
-            "cannot be built with this config: ValueError: d_model = 4",
-        ),
+        ("Model = 3\nclass A: pass", "no class 'Model' or 'Mine'; it has A"),
+        (CLASS + "pass", "Model is no torch.nn.Module"),
+        (CLASS + "if c.seq_len: c.n_levels", "models/Mine.py needs config field 'n_levels', which"),
+        ("import copy\n" + CLASS + "copy.copy(c).n_levels", "needs config field 'n_levels'"),
+        (CLASS + "raise ValueError('d\\n = 4')", "built with this config: ValueError: d = 4"),
     ],
 )
 def test_broken_code_is_one_line(tmp_path, series, text, said):
-    """Missing packages, wrong class, missing config field: each one line that says which."""
+    """What shows only when the code runs is one line that says which, too."""
     root = thuml_like(tmp_path, **{"models/Mine.py": text})
+    TSLibModel(**mine(root))
 
     reason = only_reason(run_unit(series, **mine(root)))
 
-    assert reason.startswith("ArmError: ")
+    assert reason.startswith("ArmError: models/Mine.py")
     assert said in reason
+
+
+CAUTIOUS = """
+    try:
+        import reformer_pytorch
+    except ImportError:
+        reformer_pytorch = None
+    if reformer_pytorch:
+        import something_else
+    import torch
+    from torch import nn
+
+    class Model(nn.Module):
+        def __init__(self, configs, patch=16):
+            super().__init__()
+            configs.made_here = 3
+            self.configs = configs
+            self.width = configs.made_here + getattr(configs, "absent", 0)
+            self.kind = configs.kind if hasattr(configs, "kind") else "none"
+            self.more = hasattr(configs, "more") and configs.more
+            if configs.task_name == "classification":
+                self.classes = configs.num_class
+            for _ in []:
+                configs.never
+            if configs.seq_len:
+                return
+            configs.not_reached
+
+        def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec):
+            return x_enc[:, -1:].expand(-1, self.configs.pred_len, -1)
+"""
+
+
+def test_cautious_code_is_not_refused(tmp_path, series):
+    """Optional packages and fields read under a condition are no reason to refuse a model."""
+    root = checkout(tmp_path, {"models/Mine.py": CAUTIOUS})
+
+    assert run_unit(series, **mine(root)).reason == [""] * 4
 
 
 @pytest.mark.parametrize(
@@ -764,5 +819,8 @@ def test_example_of_the_guide_runs(tmp_path, monkeypatch, capsys):
     assert not list(root.rglob("__pycache__"))
 
     (root / "models" / "Autoformer.py").write_text("import reformer_pytorch\n")
-    run_cli(["run", "trial.toml"])
-    assert "needs package 'reformer_pytorch'" in capsys.readouterr().err
+    code = run_cli(["run", "trial.toml"])
+    printed = capsys.readouterr()
+    assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
+    assert "arm 'our Autoformer'" in printed.err
+    assert "needs package 'reformer_pytorch', which is not installed" in printed.err

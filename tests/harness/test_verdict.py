@@ -480,3 +480,16 @@ def test_judging_imports_no_heavy_library() -> None:
     )
 
     assert done.stdout.strip() == "[]"
+
+
+def test_next_action_points_to_origins_the_data_already_hold() -> None:
+    """When earlier origins would decide, the advice is to raise `origins`, not to wait."""
+    scores = grid_of(new=0.0, old=5.0, windows=12)  # 24 more origins are needed
+
+    actions = [
+        judge(POLICY, declared(scores), scores, room=dict.fromkeys(("GOLD", "DOW_JONES"), room))
+        for room in (24, 23)
+    ]
+
+    assert "raise `origins`" in actions[0].next_action
+    assert "there by 2010-" in actions[1].next_action
