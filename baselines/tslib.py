@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from harness.arm import Training
 from harness.errors import ArmError, ForecastError
 from harness.forecast import Forecast
 from harness.window import Array, Context, Contexts, Dates
+
+if TYPE_CHECKING:
+    from baselines.training import Schedule, Sizes
 
 
 class OptionError(ArmError, ValueError):
@@ -141,7 +144,7 @@ class TSLibModel:
         """Forecast every context in one call of the network."""
         import torch
 
-        from baselines.training import Sizes, decoder_input
+        from baselines.training import decoder_input
 
         if self._network is None:
             raise ForecastError(f"{self.model} was not fitted before it was asked to forecast")
@@ -151,10 +154,9 @@ class TSLibModel:
                 f"{int(contexts.length.min())}"
             )
         form = Contract.of(full_config(self.config, contexts.horizon))
-        sizes = Sizes(seq_len=form.seq_len, label_len=form.label_len, pred_len=form.pred_len)
         x_enc = self._tensor(self._scale.apply(channels(contexts.target))[..., : form.inputs])
         marks = self._tensor(form.marks(_dates(contexts, form.pred_len)))
-        x_dec, x_mark_dec = decoder_input(x_enc, marks, sizes)
+        x_dec, x_mark_dec = decoder_input(x_enc, marks, _sizes(form))
         with self._at_work(), torch.no_grad():
             self._network.eval()
             output = self._network(
@@ -230,7 +232,7 @@ class TSLibModel:
         self, values: Array, train_rows: int, context: Context, form: Contract
     ) -> Training:
         """Train the network in place, on its prediction whatever it wraps it in."""
-        from baselines.training import Material, Schedule, Sizes, train
+        from baselines.training import Material, train
 
         if not any(each.requires_grad for each in self._network.parameters()):
             raise ArmError(f"{self.model} has nothing to train; set train = false")
@@ -239,27 +241,29 @@ class TSLibModel:
             marks=self._tensor(form.marks(context.dates[WARM_UP:])),
             train_rows=train_rows,
         )
-        sizes = Sizes(
-            seq_len=form.seq_len,
-            label_len=form.label_len,
-            pred_len=form.pred_len,
-            outputs=max(1, len(form.levels)),
-        )
-        schedule = Schedule(
+        unwrapping = self._network.register_forward_hook(lambda _, __, output: form.trained(output))
+        try:
+            return train(
+                self._network,
+                material,
+                sizes=_sizes(form),
+                schedule=self._schedule(),
+                seed=self._seed,
+                loss=form.loss(self._network),
+            )
+        finally:
+            unwrapping.remove()
+
+    def _schedule(self) -> Schedule:
+        from baselines.training import Schedule
+
+        return Schedule(
             epochs=self.epochs,
             patience=self.patience,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             stride=self.train_stride,
         )
-        unwrapping = self._network.register_forward_hook(lambda _, __, output: form.trained(output))
-        try:
-            loss = form.loss(self._network)
-            return train(
-                self._network, material, sizes=sizes, schedule=schedule, seed=self._seed, loss=loss
-            )
-        finally:
-            unwrapping.remove()
 
     def _restored(self, scaled: Array) -> Array:
         """Prices of scaled log prices; what overflows becomes a failed window."""
@@ -278,6 +282,17 @@ class TSLibModel:
         if self.device != "auto":
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _sizes(form: Contract) -> Sizes:
+    from baselines.training import Sizes
+
+    return Sizes(
+        seq_len=form.seq_len,
+        label_len=form.label_len,
+        pred_len=form.pred_len,
+        outputs=max(1, len(form.levels)),
+    )
 
 
 def _dates(contexts: Contexts, steps: int) -> Dates:

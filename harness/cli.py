@@ -126,8 +126,8 @@ def run(
     typer.echo(
         f"{summary.total} units of {len(grid.cells)} in {store}, {summary.computed} computed now"
     )
-    for cell in summary.failed:
-        typer.echo(f"failed windows: {cell}")
+    for cell, reason in summary.failed.items():
+        typer.echo(f"failed windows: {cell}: {reason}")
 
 
 @app.command(epilog="Example:  abharness gate quick --candidate-arm HFBayesianAutoformer-96")

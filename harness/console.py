@@ -48,14 +48,14 @@ class LineProgress:
         """Note that a unit started."""
         self._started[cell.key] = time.monotonic()
 
-    def ended(self, cell: GridCell, seconds: float, *, failed: int, problem: str) -> None:
+    def ended(self, cell: GridCell, seconds: float, *, failed: int, reason: str) -> None:
         """Say how a unit ended and how long the rest will take."""
         self._started.pop(cell.key, None)
         self._left = [other for other in self._left if other.key != cell.key]
         self._spent.setdefault(cell.arm.name, []).append(seconds)
         self._done += 1
-        result = f"{failed} windows FAILED" if failed else "ok"
-        text = f"[{self._done}/{self._total}] {cell}: {problem or result}, {seconds:.1f} s"
+        result = f"{failed} windows FAILED ({reason})" if failed else "ok"
+        text = f"[{self._done}/{self._total}] {cell}: {result}, {seconds:.1f} s"
         self._say(text + self._rest())
 
     def tick(self, shares: Mapping[str, float]) -> None:

@@ -134,10 +134,13 @@ def _facts(grid: Grid) -> dict[str, str | int | float | bool | None]:
 
 
 def _room(split: Split) -> int:
-    """Independent origins that the data hold before the plan's first one."""
-    plan, first = split.plan, int(split.windows.origin[0])
-    least = plan.history or plan.validation + 2
-    return max(0, first - least) // max(plan.stride, plan.gap + plan.horizon)
+    """Independent origins that raising the plan's `origins` could add."""
+    plan, origin = split.plan, split.windows.origin
+    if plan.first is None:  # counted back from the end: more origins start earlier
+        rows = int(origin[0]) - (plan.history or plan.validation + 2)
+    else:
+        rows = len(split.dataset) - plan.gap - plan.horizon - int(origin[-1])
+    return max(0, rows) // max(plan.stride, plan.gap + plan.horizon)
 
 
 def _origins_text(split: Split) -> str:

@@ -113,6 +113,7 @@ def _record(job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> dict[str
         "levels": outcome.levels.tolist(),
         "residual_distribution": outcome.residual_distribution,
         "failed": sum(1 for reason in outcome.reason if reason),
+        "first_reason": next(filter(None, outcome.reason), ""),
         "fits": [
             {
                 "origin": fit.origin,

@@ -28,8 +28,8 @@ class Progress(Protocol):
         """A cell's process was started."""
         ...
 
-    def ended(self, cell: GridCell, seconds: float, *, failed: int, problem: str) -> None:
-        """A cell ended with so many failed windows, or stopped for a reason."""
+    def ended(self, cell: GridCell, seconds: float, *, failed: int, reason: str) -> None:
+        """A cell ended with so many failed windows, the first of them for this reason."""
         ...
 
     def tick(self, shares: Mapping[str, float]) -> None:
@@ -52,12 +52,12 @@ class RunSummary:
     computed
         Units that were run now.
     failed
-        Cells asked for with at least one failed window.
+        Cells asked for with at least one failed window, and the first reason of each.
     """
 
     total: int
     computed: int
-    failed: tuple[str, ...]
+    failed: Mapping[str, str]
 
 
 def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, Dataset]:
@@ -116,7 +116,8 @@ def fill(
         finally:
             executor.cancel()
             progress.end()
-    failed = tuple(str(c) for c in asked if store.unit(c.key)["failed"])
+    records = {str(cell): store.unit(cell.key) for cell in asked}
+    failed = {name: r["first_reason"] for name, r in records.items() if r["failed"]}
     return RunSummary(total=len(asked), computed=len(missing), failed=failed)
 
 
@@ -142,8 +143,10 @@ def _drive(
             cell = running.pop(finished.task.key)
             if finished.problem:
                 _store_failure(store, finished)
-            failed = store.unit(cell.key)["failed"]
-            progress.ended(cell, finished.seconds, failed=failed, problem=finished.problem)
+            record = store.unit(cell.key)
+            progress.ended(
+                cell, finished.seconds, failed=record["failed"], reason=record["first_reason"]
+            )
         progress.tick(executor.shares())
 
 

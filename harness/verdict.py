@@ -120,7 +120,7 @@ def judge(
     stride
         Sessions between origins per dataset, to be held against the origins scored.
     room
-        Independent origins per dataset that the data hold before the first one of the plan.
+        Independent origins per dataset that the data hold beyond those of the plan.
     facts, fingerprints
         Shown with the verdict, from the caller.
     """
@@ -275,7 +275,7 @@ def _next_action(
         )
     more = f"Keep {old} for now and compare again with {max(counts)} more independent origins"
     if all((each.more_origins or 0) <= room.get(each.dataset, 0) for each in needed):
-        return f"{more}: the data hold that many before the first one, so raise `origins`."
+        return f"{more}: the data hold that many, so raise `origins` in the plan."
     return f"{more} (there by {max(dates)})." if dates else f"{more}."
 
 

@@ -241,7 +241,7 @@ def test_run_says_what_it_did(tiny, call, in_process):
     assert code == 0
     assert out.splitlines() == [
         "5 units of 5 in runs, 5 computed now",
-        "failed windows: old/GOLD/1",
+        "failed windows: old/GOLD/1: RuntimeError: told to <raise>",
     ]
 
 

@@ -31,7 +31,7 @@ def test_estimate_is_the_mean_of_the_arms_finished_units(clock):
     """Two more units of an arm that took 10 s each are 20 s on one worker, 10 s on two."""
     for workers, text in ((1, "about 20 s left"), (2, "about 10 s left")):
         progress = started([cell("a", "1"), cell("a", "2"), cell("a", "3")], workers)
-        progress.ended(cell("a", "1"), 10.0, failed=0, problem="")
+        progress.ended(cell("a", "1"), 10.0, failed=0, reason="")
         assert text in progress.stream.getvalue()
 
 
@@ -39,7 +39,7 @@ def test_quick_arms_say_nothing_about_slow_ones(clock):
     """An arm without a finished unit makes the estimate a lower bound, never 0 s left."""
     slow = cell("slow", "2")
     progress = started([cell("quick", "1"), slow, cell("slow", "3")])
-    progress.ended(cell("quick", "1"), 0.5, failed=0, problem="")
+    progress.ended(cell("quick", "1"), 0.5, failed=0, reason="")
     progress.started(slow)
     clock.now += 40
 
@@ -65,9 +65,9 @@ def test_share_of_windows_gives_an_estimate(clock):
 def test_failure_is_spelled_out(clock):
     """A unit with failed windows, or one that was stopped, does not read as ok."""
     progress = started([cell("a", "1"), cell("a", "2")])
-    progress.ended(cell("a", "1"), 1.0, failed=3, problem="")
-    progress.ended(cell("a", "2"), 1.0, failed=9, problem="stopped after 5 s")
+    progress.ended(cell("a", "1"), 1.0, failed=3, reason="no luck")
+    progress.ended(cell("a", "2"), 1.0, failed=9, reason="stopped after 5 s")
 
     lines = progress.stream.getvalue().splitlines()
-    assert "3 windows FAILED" in lines[1]
+    assert "3 windows FAILED (no luck)" in lines[1]
     assert "stopped after 5 s" in lines[2]

@@ -1,0 +1,103 @@
+"""What a predicate is and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["pass", "fail", "not applicable", "error"]
+Kind = Literal["network", "arm"]
+Limit = Literal["at most", "at least"]
+
+
+class NotApplicableError(Exception):
+    """A predicate does not apply to the subject; the message is the reason, one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a predicate found.
+
+    Attributes
+    ----------
+    value
+        The number that is judged. NaN never passes.
+    said
+        One line on what it is a number of.
+    more
+        Further numbers worth seeing, by name.
+    """
+
+    value: float
+    said: str
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicate:
+    """A statement about a subject that one number decides.
+
+    Attributes
+    ----------
+    code
+        ``T1`` to ``T34``.
+    title
+        The statement, in words.
+    on
+        What it is asked of: a network, or an arm. A code may have one predicate for each.
+    white_box
+        It looks at parts of the network, not at its forecasts alone.
+    needs
+        What the subject must offer; empty for nothing special.
+    limit, threshold, unit
+        It passes when the measured value is at most, or at least, so much.
+    function
+        Measures a subject; raises `NotApplicableError` with the reason.
+    """
+
+    code: str
+    title: str
+    on: Kind
+    white_box: bool
+    needs: str
+    limit: Limit
+    threshold: float
+    unit: str
+    function: Callable[[Any], Measured]
+
+    def judge(self, value: float) -> Outcome:
+        """Compare a measured value with the threshold."""
+        fine = value <= self.threshold if self.limit == "at most" else value >= self.threshold
+        return "pass" if fine else "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What one predicate said about one subject.
+
+    Attributes
+    ----------
+    measured
+        The judged number first, under the name ``value``; empty where nothing was measured.
+    wanted
+        Limit, threshold and unit, such as ``at most 1e-05 of the output's scale``.
+    reason
+        One line: what was measured, why it does not apply, or what went wrong.
+    seconds
+        Wall-clock time it took.
+    """
+
+    code: str
+    title: str
+    outcome: Outcome
+    measured: Mapping[str, float]
+    threshold: float
+    wanted: str
+    reason: str
+    seconds: float
+
+
+def number_of(code: str) -> int:
+    """The number in a code such as ``T12``."""
+    return int(code[1:])
