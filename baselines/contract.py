@@ -177,9 +177,12 @@ class Contract:
             level = torch.as_tensor(self.levels, dtype=error.dtype, device=error.device)
             return torch.maximum(level * error, (level - 1) * error).mean()
 
-        if not hasattr(network, "configure_optimizer_loss"):
+        if hasattr(network, "quantile_loss"):
+            whole = network.quantile_loss
+        elif hasattr(network, "configure_optimizer_loss"):
+            whole = network.configure_optimizer_loss(plain)
+        else:
             return plain
-        whole = network.configure_optimizer_loss(plain)
 
         def chosen(predicted: Any, truth: Any) -> Any:
             return (whole if torch.is_grad_enabled() else plain)(predicted, truth)

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from baselines.contract import Contract
 from baselines.features import CHANNELS, WARM_UP, channels, daily_marks
 from harness.arm import Training
 from harness.errors import ForecastError
 from harness.forecast import Forecast
 from harness.window import Array, Context, Contexts
 
+if TYPE_CHECKING:
+    from baselines.training import Schedule, Sizes
+
 _SCALE_FLOOR = 1e-8
+_NETWORKS = (
+    "Autoformer",
+    "EnhancedAutoformer",
+    "BayesianEnhancedAutoformer",
+    "HierarchicalEnhancedAutoformer",
+    "QuantileBayesianAutoformer",
+)
 
 
 @dataclass(slots=True, kw_only=True)
 class LegacyForecaster:
     """A legacy network trained by the legacy recipe on seven channels, forecasting the price.
 
-    It gives a point path; where the network has no distribution, the harness adds one.
+    Its distribution is the network's own where it has one: quantiles in quantile mode, draws of
+    the Bayesian networks. Otherwise it is a point path and the harness adds one.
 
     Parameters
     ----------
@@ -31,6 +43,10 @@ class LegacyForecaster:
         Sessions the encoder and the decoder see. Twenty more are read for the channels.
     d_model, n_heads, e_layers, d_layers, d_ff, factor, moving_avg, dropout, activation
         The originals' configuration.
+    quantiles
+        Levels of quantile mode, trained by the pinball loss; empty is point mode.
+    options
+        The network's own constructor arguments and switches, such as ``repaired = true``.
     epochs, patience, batch_size, learning_rate, train_stride
         The originals' recipe; training windows start every `train_stride` sessions.
     device
@@ -49,6 +65,8 @@ class LegacyForecaster:
     moving_avg: int = 25
     dropout: float = 0.1
     activation: str = "gelu"
+    quantiles: list[float] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 10
     patience: int = 3
     batch_size: int = 32
@@ -57,10 +75,13 @@ class LegacyForecaster:
     device: str = "cpu"
     _network: Any = field(default=None, init=False, repr=False)
     _scale: Any = field(default=None, init=False, repr=False)
+    _seed: int = field(default=0, init=False, repr=False)
 
     heavy_modules = ("torch",)
 
     def __post_init__(self) -> None:
+        if self.model not in _NETWORKS:
+            raise ValueError(f"model = '{self.model}': expected one of {', '.join(_NETWORKS)}")
         if not 1 <= self.label_len <= self.seq_len:
             raise ValueError(
                 f"label_len = {self.label_len}: expected 1 to seq_len = {self.seq_len}"
@@ -72,6 +93,7 @@ class LegacyForecaster:
             raise ValueError(
                 f"d_model = {self.d_model} is not divisible by n_heads = {self.n_heads}"
             )
+        self._check_quantiles()
 
     @property
     def context_length(self) -> int:
@@ -82,11 +104,11 @@ class LegacyForecaster:
         """Train from scratch; the scaler sees the training span only."""
         import torch
 
-        from baselines.training import Material, Schedule, train
+        from baselines.training import Material, train
 
         values = channels(context.target)
         train_rows = len(values) - context.validation
-        self._scale = Scale.of(values[: max(train_rows, 1)])
+        self._scale, self._seed = Scale.of(values[: max(train_rows, 1)]), seed
         material = Material(
             values=self._tensor(self._scale.apply(values)),
             marks=self._tensor(daily_marks(context.dates[WARM_UP:])),
@@ -99,47 +121,39 @@ class LegacyForecaster:
                 self._network,
                 material,
                 sizes=self._sizes(context.horizon),
-                schedule=Schedule(
-                    epochs=self.epochs,
-                    patience=self.patience,
-                    batch_size=self.batch_size,
-                    learning_rate=self.learning_rate,
-                    stride=self.train_stride,
-                ),
+                schedule=self._schedule(),
                 seed=seed,
+                loss=self._contract(context.horizon).loss(self._network),
             )
 
     def forecast(self, contexts: Contexts) -> Forecast:
-        """Forecast every context in one pass of the network."""
+        """Forecast every context in one pass of the network, or in as many as it draws."""
         import torch
 
         from baselines.training import decoder_input
 
-        if self._network is None:
-            raise ForecastError(f"{self.model} was not fitted before it was asked to forecast")
-        if int(contexts.length.min()) < self.context_length:
-            raise ForecastError(
-                f"{self.model} reads {self.context_length} sessions, a context has "
-                f"{int(contexts.length.min())}"
-            )
-        sizes = self._sizes(contexts.horizon)
+        self._check_ready(contexts)
         x_enc = self._tensor(self._scale.apply(channels(contexts.target)))
         dates = np.concatenate([contexts.dates[:, WARM_UP:], contexts.future_dates], axis=1)
         marks = self._tensor(daily_marks(dates))
-        x_dec, x_mark_dec = decoder_input(x_enc, marks, sizes)
+        x_dec, x_mark_dec = decoder_input(x_enc, marks, self._sizes(contexts.horizon))
         self._network.eval()
-        with torch.no_grad():
-            output = self._network(x_enc, marks[:, : self.seq_len], x_dec, x_mark_dec)
-        scaled = output[:, -sizes.pred_len :, 0].double().cpu().numpy()
-        return Forecast.of_point(np.exp(self._scale.restore(scaled)))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)  # the same draws for every batch
+            inputs = (x_enc, marks[:, : self.seq_len], x_dec, x_mark_dec)
+            if self._draws():
+                return self._drawn(self._network.describe(inputs, detailed=True))
+            output = self._network(*inputs)
+        contract = self._contract(contexts.horizon)
+        return contract.forecast(output, contexts.horizon, self._prices)
 
     def card(self) -> Mapping[str, str]:
         """Facts for the report."""
         return {
-            "model": f"{self.model}, faithful to the original including its defects",
+            "model": self._label(),
             "context": f"{self.seq_len} sessions of 7 channels made of past prices "
             f"({WARM_UP} more are read to make them)",
-            "distribution": "none of its own: a point path",
+            "distribution": self._distribution(),
             "training": f"Adam at {self.learning_rate:g}, up to {self.epochs} epochs of batches of "
             f"{self.batch_size}, a window every {self.train_stride} session(s), early stopping "
             f"after {self.patience} epochs without improvement on the validation span",
@@ -147,37 +161,106 @@ class LegacyForecaster:
             "improvement, test loss read while training, missing look-back at the split",
         }
 
+    def _label(self) -> str:
+        if self.model == "QuantileBayesianAutoformer":
+            return f"{self.model}, a REPAIRED BUILD: no version of the original ever ran"
+        changed = ", ".join(f"{key} = {value}" for key, value in self.options.items())
+        return f"{self.model}, " + (
+            f"with {changed}" if changed else "faithful to the original including its defects"
+        )
+
+    def _distribution(self) -> str:
+        if self._draws():
+            return "its own: draws of its random layer or dropout, without observation noise"
+        if self.quantiles:
+            return f"its own: quantiles at {', '.join(map(str, self.quantiles))}"
+        return "none of its own: a point path"
+
+    def _draws(self) -> bool:
+        return self.model == "BayesianEnhancedAutoformer" and not self.quantiles
+
+    def _drawn(self, report: Mapping[str, Any]) -> Forecast:
+        """Sample paths of an uncertainty call, [n, B, P, 1] in scaled log prices."""
+        draws = report["predictions_samples"][..., 0].double().cpu().numpy()
+        return Forecast.of_samples(self._prices(draws.transpose(1, 0, 2)))
+
+    def _check_quantiles(self) -> None:
+        inside = all(isinstance(level, float) and 0 < level < 1 for level in self.quantiles)
+        if not inside or sorted(set(self.quantiles)) != self.quantiles:
+            raise ValueError(f"quantiles = {self.quantiles}: expected rising levels in (0, 1)")
+        if self.model == "Autoformer" and self.quantiles:
+            raise ValueError("quantiles: the plain Autoformer has no quantile mode")
+        if self.model == "QuantileBayesianAutoformer" and len(self.quantiles) < 2:
+            raise ValueError(f"{self.model} needs quantiles, such as [0.1, 0.25, 0.5, 0.75, 0.9]")
+
+    def _check_ready(self, contexts: Contexts) -> None:
+        if self._network is None:
+            raise ForecastError(f"{self.model} was not fitted before it was asked to forecast")
+        if int(contexts.length.min()) < self.context_length:
+            raise ForecastError(
+                f"{self.model} reads {self.context_length} sessions, a context has "
+                f"{int(contexts.length.min())}"
+            )
+
+    def _config(self, horizon: int) -> dict[str, Any]:
+        return {
+            "task_name": "long_term_forecast",
+            "seq_len": self.seq_len,
+            "label_len": self.label_len,
+            "pred_len": horizon,
+            "enc_in": CHANNELS,
+            "dec_in": CHANNELS,
+            "c_out": max(1, len(self.quantiles)),
+            "c_out_evaluation": 1,
+            "d_model": self.d_model,
+            "n_heads": self.n_heads,
+            "e_layers": self.e_layers,
+            "d_layers": self.d_layers,
+            "d_ff": self.d_ff,
+            "factor": self.factor,
+            "moving_avg": self.moving_avg,
+            "dropout": self.dropout,
+            "activation": self.activation,
+            "quantile_levels": self.quantiles,
+            "embed": "timeF",
+            "freq": "d",
+        }
+
+    def _contract(self, horizon: int) -> Contract:
+        return Contract.of(self._config(horizon))
+
     def _built(self, horizon: int) -> Any:
         from baselines import build
 
-        return build(
-            self.model,
-            {
-                "task_name": "long_term_forecast",
-                "seq_len": self.seq_len,
-                "label_len": self.label_len,
-                "pred_len": horizon,
-                "enc_in": CHANNELS,
-                "dec_in": CHANNELS,
-                "c_out": 1,
-                "d_model": self.d_model,
-                "n_heads": self.n_heads,
-                "e_layers": self.e_layers,
-                "d_layers": self.d_layers,
-                "d_ff": self.d_ff,
-                "factor": self.factor,
-                "moving_avg": self.moving_avg,
-                "dropout": self.dropout,
-                "activation": self.activation,
-                "embed": "timeF",
-                "freq": "d",
-            },
-        ).to(self._torch_device())
+        network = build(self.model, self._config(horizon), **self.options)
+        return network.to(self._torch_device())
 
-    def _sizes(self, horizon: int) -> Any:
+    def _sizes(self, horizon: int) -> Sizes:
         from baselines.training import Sizes
 
-        return Sizes(seq_len=self.seq_len, label_len=self.label_len, pred_len=horizon)
+        return Sizes(
+            seq_len=self.seq_len,
+            label_len=self.label_len,
+            pred_len=horizon,
+            outputs=max(1, len(self.quantiles)),
+        )
+
+    def _schedule(self) -> Schedule:
+        from baselines.training import Schedule
+
+        return Schedule(
+            epochs=self.epochs,
+            patience=self.patience,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            stride=self.train_stride,
+        )
+
+    def _prices(self, scaled: Array) -> Array:
+        """Prices of scaled log prices; what overflows becomes a failed window."""
+        with np.errstate(over="ignore"):
+            prices: Array = np.exp(self._scale.restore(scaled))
+        return prices
 
     def _tensor(self, values: Array) -> Any:
         import torch

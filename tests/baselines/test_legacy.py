@@ -213,3 +213,61 @@ def test_evaluate_puts_the_mode_back():
     evaluate(model, material(), torch.arange(3), sizes=SIZES, loss=nn.functional.mse_loss)
 
     assert model.training
+
+
+LEVELS_ASKED = [0.1, 0.25, 0.5, 0.75, 0.9]
+FAMILY = [
+    ("Autoformer", {}, "none"),
+    ("EnhancedAutoformer", {}, "none"),
+    ("EnhancedAutoformer", {"quantiles": LEVELS_ASKED}, "quantiles"),
+    ("BayesianEnhancedAutoformer", {"options": {"n_samples": 20}}, "samples"),
+    (
+        "BayesianEnhancedAutoformer",
+        {"options": {"n_samples": 20, "uncertainty_method": "dropout"}},
+        "samples",
+    ),
+    ("BayesianEnhancedAutoformer", {"quantiles": LEVELS_ASKED}, "quantiles"),
+    ("HierarchicalEnhancedAutoformer", {"n_heads": 8}, "none"),
+    ("QuantileBayesianAutoformer", {"quantiles": LEVELS_ASKED}, "quantiles"),
+    ("EnhancedAutoformer", {"options": {"repaired": True}}, "none"),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "form"), FAMILY)
+def test_every_legacy_model_trains_and_forecasts(series, model, options, form):
+    """Each network learns for two epochs and answers prices in the form it has."""
+    arm, training = fitted(series, model=model, epochs=2, **options)
+
+    found = arm.forecast(contexts_of(series, arm))
+    again = arm.forecast(contexts_of(series, arm))
+
+    kinds = {"none": None, "quantiles": found.quantiles, "samples": found.samples}
+    assert len(training.curve) == 2
+    assert not training.diverged
+    assert found.finite.all()
+    assert 0.2 < float(np.median(found.point / contexts_of(series, arm).last[:, None])) < 5
+    assert np.array_equal(found.point, again.point)
+    assert (form == "none") == (found.quantiles is None and found.samples is None)
+    assert form == "none" or kinds[form] is not None
+
+
+def test_repaired_build_is_labelled():
+    """The quantile Bayesian network, which never ran, says so in its card."""
+    arm = LegacyForecaster(model="QuantileBayesianAutoformer", quantiles=LEVELS_ASKED)
+
+    assert "REPAIRED BUILD" in arm.card()["model"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": "Transformer"},
+        {"quantiles": [0.1, 0.9]},
+        {"model": "EnhancedAutoformer", "quantiles": [0.9, 0.1]},
+        {"model": "QuantileBayesianAutoformer"},
+    ],
+)
+def test_quantiles_that_cannot_be_are_refused(options):
+    """Unknown networks, levels out of order and modes a network lacks are refused."""
+    with pytest.raises(ValueError, match="expected|needs|no quantile mode"):
+        LegacyForecaster(**options)
