@@ -10,15 +10,22 @@ import numpy as np
 
 from baselines.contract import Contract
 from baselines.features import CHANNELS, WARM_UP, channels, daily_marks
+from baselines.pipeline import (
+    Scale,
+    check_ready,
+    check_recipe,
+    recipe_text,
+    schedule_of,
+    tensor,
+    torch_device,
+)
 from harness.arm import Training
-from harness.errors import ForecastError
 from harness.forecast import Forecast
-from harness.window import Array, Context, Contexts
+from harness.window import Context, Contexts
 
 if TYPE_CHECKING:
-    from baselines.training import Schedule, Sizes
+    from baselines.training import Sizes
 
-_SCALE_FLOOR = 1e-8
 _NETWORKS = (
     "Autoformer",
     "EnhancedAutoformer",
@@ -86,10 +93,8 @@ class LegacyForecaster:
             raise ValueError(
                 f"label_len = {self.label_len}: expected 1 to seq_len = {self.seq_len}"
             )
-        for name in ("epochs", "patience", "batch_size", "train_stride", "d_model", "n_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: expected 1 or more")
-        if self.d_model % self.n_heads:
+        check_recipe(self)
+        if self.n_heads < 1 or self.d_model < 1 or self.d_model % self.n_heads:
             raise ValueError(
                 f"d_model = {self.d_model} is not divisible by n_heads = {self.n_heads}"
             )
@@ -110,8 +115,8 @@ class LegacyForecaster:
         train_rows = len(values) - context.validation
         self._scale, self._seed = Scale.of(values[: max(train_rows, 1)]), seed
         material = Material(
-            values=self._tensor(self._scale.apply(values)),
-            marks=self._tensor(daily_marks(context.dates[WARM_UP:])),
+            values=tensor(self._scale.apply(values), self.device),
+            marks=tensor(daily_marks(context.dates[WARM_UP:]), self.device),
             train_rows=train_rows,
         )
         with torch.random.fork_rng(devices=[]):
@@ -121,7 +126,7 @@ class LegacyForecaster:
                 self._network,
                 material,
                 sizes=self._sizes(context.horizon),
-                schedule=self._schedule(),
+                schedule=schedule_of(self),
                 seed=seed,
                 loss=self._contract(context.horizon).loss(self._network),
             )
@@ -132,10 +137,10 @@ class LegacyForecaster:
 
         from baselines.training import decoder_input
 
-        self._check_ready(contexts)
-        x_enc = self._tensor(self._scale.apply(channels(contexts.target)))
+        check_ready(self._network, self.model, contexts, self.context_length)
+        x_enc = tensor(self._scale.apply(channels(contexts.target)), self.device)
         dates = np.concatenate([contexts.dates[:, WARM_UP:], contexts.future_dates], axis=1)
-        marks = self._tensor(daily_marks(dates))
+        marks = tensor(daily_marks(dates), self.device)
         x_dec, x_mark_dec = decoder_input(x_enc, marks, self._sizes(contexts.horizon))
         self._network.eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -145,7 +150,7 @@ class LegacyForecaster:
                 return self._drawn(self._network.describe(inputs, detailed=True))
             output = self._network(*inputs)
         contract = self._contract(contexts.horizon)
-        return contract.forecast(output, contexts.horizon, self._prices)
+        return contract.forecast(output, contexts.horizon, self._scale.prices)
 
     def card(self) -> Mapping[str, str]:
         """Facts for the report."""
@@ -154,9 +159,7 @@ class LegacyForecaster:
             "context": f"{self.seq_len} sessions of 7 channels made of past prices "
             f"({WARM_UP} more are read to make them)",
             "distribution": self._distribution(),
-            "training": f"Adam at {self.learning_rate:g}, up to {self.epochs} epochs of batches of "
-            f"{self.batch_size}, a window every {self.train_stride} session(s), early stopping "
-            f"after {self.patience} epochs without improvement on the validation span",
+            "training": recipe_text(self),
             "not reproduced": "the original pipeline's wrong target column, NaN taken as an "
             "improvement, test loss read while training, missing look-back at the split",
         }
@@ -182,7 +185,7 @@ class LegacyForecaster:
     def _drawn(self, report: Mapping[str, Any]) -> Forecast:
         """Sample paths of an uncertainty call, [n, B, P, 1] in scaled log prices."""
         draws = report["predictions_samples"][..., 0].double().cpu().numpy()
-        return Forecast.of_samples(self._prices(draws.transpose(1, 0, 2)))
+        return Forecast.of_samples(self._scale.prices(draws.transpose(1, 0, 2)))
 
     def _check_quantiles(self) -> None:
         inside = all(isinstance(level, float) and 0 < level < 1 for level in self.quantiles)
@@ -192,15 +195,6 @@ class LegacyForecaster:
             raise ValueError("quantiles: the plain Autoformer has no quantile mode")
         if self.model == "QuantileBayesianAutoformer" and len(self.quantiles) < 2:
             raise ValueError(f"{self.model} needs quantiles, such as [0.1, 0.25, 0.5, 0.75, 0.9]")
-
-    def _check_ready(self, contexts: Contexts) -> None:
-        if self._network is None:
-            raise ForecastError(f"{self.model} was not fitted before it was asked to forecast")
-        if int(contexts.length.min()) < self.context_length:
-            raise ForecastError(
-                f"{self.model} reads {self.context_length} sessions, a context has "
-                f"{int(contexts.length.min())}"
-            )
 
     def _config(self, horizon: int) -> dict[str, Any]:
         return {
@@ -233,7 +227,7 @@ class LegacyForecaster:
         from baselines import build
 
         network = build(self.model, self._config(horizon), **self.options)
-        return network.to(self._torch_device())
+        return network.to(torch_device(self.device))
 
     def _sizes(self, horizon: int) -> Sizes:
         from baselines.training import Sizes
@@ -244,54 +238,3 @@ class LegacyForecaster:
             pred_len=horizon,
             outputs=max(1, len(self.quantiles)),
         )
-
-    def _schedule(self) -> Schedule:
-        from baselines.training import Schedule
-
-        return Schedule(
-            epochs=self.epochs,
-            patience=self.patience,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            stride=self.train_stride,
-        )
-
-    def _prices(self, scaled: Array) -> Array:
-        """Prices of scaled log prices; what overflows becomes a failed window."""
-        with np.errstate(over="ignore"):
-            prices: Array = np.exp(self._scale.restore(scaled))
-        return prices
-
-    def _tensor(self, values: Array) -> Any:
-        import torch
-
-        return torch.as_tensor(values, dtype=torch.float32, device=self._torch_device())
-
-    def _torch_device(self) -> str:
-        import torch
-
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """Mean and standard deviation per channel, [C]."""
-
-    mean: Array
-    sd: Array
-
-    @classmethod
-    def of(cls, values: Array) -> Scale:
-        """Measure rows [N, C]."""
-        return cls(mean=values.mean(axis=0), sd=np.maximum(values.std(axis=0), _SCALE_FLOOR))
-
-    def apply(self, values: Array) -> Array:
-        """Scale channels [..., C]."""
-        return (values - self.mean) / self.sd
-
-    def restore(self, target: Array) -> Array:
-        """Scaled values of the first channel in its own unit again."""
-        restored: Array = target * self.sd[0] + self.mean[0]
-        return restored

@@ -26,18 +26,22 @@ from baselines.contract import (
     full_config,
 )
 from baselines.features import WARM_UP, channels
-from baselines.legacy import Scale
+from baselines.pipeline import (
+    Scale,
+    check_ready,
+    check_recipe,
+    recipe_text,
+    schedule_of,
+    tensor,
+    torch_device,
+)
 from harness.arm import Training
-from harness.errors import ArmError, ForecastError
+from harness.errors import ArmError
 from harness.forecast import Forecast
 from harness.window import Array, Context, Contexts, Dates
 
 if TYPE_CHECKING:
-    from baselines.training import Schedule, Sizes
-
-
-class OptionError(ArmError, ValueError):
-    """An option of this arm cannot be; being a `ValueError`, it gets the arm's name in front."""
+    from baselines.training import Sizes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,10 +99,7 @@ class TSLibModel:
     def __post_init__(self) -> None:
         root = Path(self.root).expanduser().absolute()
         self._checkout = Checkout(root=root, model=self.model, class_name=self.class_name)
-        try:
-            self._check_options()
-        except ArmError as problem:
-            raise OptionError(str(problem)) from None
+        self._check_options()
 
     @property
     def context_length(self) -> int:
@@ -146,32 +147,23 @@ class TSLibModel:
 
         from baselines.training import decoder_input
 
-        if self._network is None:
-            raise ForecastError(f"{self.model} was not fitted before it was asked to forecast")
-        if int(contexts.length.min()) < self.context_length:
-            raise ForecastError(
-                f"{self.model} reads {self.context_length} sessions, a context has "
-                f"{int(contexts.length.min())}"
-            )
+        check_ready(self._network, self.model, contexts, self.context_length)
         form = Contract.of(full_config(self.config, contexts.horizon))
-        x_enc = self._tensor(self._scale.apply(channels(contexts.target))[..., : form.inputs])
-        marks = self._tensor(form.marks(_dates(contexts, form.pred_len)))
+        x_enc = tensor(
+            self._scale.apply(channels(contexts.target))[..., : form.inputs], self.device
+        )
+        marks = tensor(form.marks(_dates(contexts, form.pred_len)), self.device)
         x_dec, x_mark_dec = decoder_input(x_enc, marks, _sizes(form))
         with self._at_work(), torch.no_grad():
             self._network.eval()
             output = self._network(
                 x_enc, marks[:, : form.seq_len], x_dec, x_mark_dec, **self.forecast_options
             )
-        return form.forecast(output, contexts.horizon, self._restored)
+        return form.forecast(output, contexts.horizon, self._scale.prices)
 
     def card(self) -> Mapping[str, str]:
         """Facts for the report."""
         start = f"starts from {Path(self.checkpoint).name}" if self.checkpoint else ""
-        recipe = (
-            f"Adam at {self.learning_rate:g}, up to {self.epochs} epochs of batches of "
-            f"{self.batch_size}, a window every {self.train_stride} session(s), early stopping "
-            f"after {self.patience} epochs without improvement on the validation span"
-        )
         frozen = start or "NONE: the weights are the random ones the class begins with"
         return {
             "model": f"{self.model}, the user's own code ({self._checkout.label})",
@@ -179,13 +171,13 @@ class TSLibModel:
             f"made of past prices ({WARM_UP} more are read to make them)",
             "distribution": "the model's own where it answers quantiles or intervals, "
             "otherwise none: a point path",
-            "training": f"{start}{'; ' if start else ''}{recipe}" if self.train else frozen,
+            "training": f"{start}{'; ' if start else ''}{recipe_text(self)}"
+            if self.train
+            else frozen,
         }
 
     def _check_options(self) -> None:
-        for name in ("epochs", "patience", "batch_size", "train_stride"):
-            if getattr(self, name) < 1:
-                raise ArmError(f"{name} = {getattr(self, name)}: expected 1 or more")
+        check_recipe(self)
         check_config(self.config)
         self._checkout.check(full_config(self.config, 1))
         self._checkpoint_file()
@@ -210,7 +202,7 @@ class TSLibModel:
     @contextmanager
     def _at_work(self) -> Iterator[None]:
         """Their code may run: its packages can be imported, its draws start at the seed."""
-        with self._checkout.opened(), reproducible(self._seed, self._torch_device()):
+        with self._checkout.opened(), reproducible(self._seed, torch_device(self.device)):
             yield
 
     def _built(self, config: Mapping[str, Any]) -> Any:
@@ -226,7 +218,7 @@ class TSLibModel:
             raise ArmError(f"{name} is no torch.nn.Module")
         if self._weights is not None:
             put_weights(network, self._weights, label=Path(self.checkpoint).name)
-        return network.to(self._torch_device())
+        return network.to(torch_device(self.device))
 
     def _trained(
         self, values: Array, train_rows: int, context: Context, form: Contract
@@ -237,8 +229,8 @@ class TSLibModel:
         if not any(each.requires_grad for each in self._network.parameters()):
             raise ArmError(f"{self.model} has nothing to train; set train = false")
         material = Material(
-            values=self._tensor(self._scale.apply(values)[:, : form.inputs]),
-            marks=self._tensor(form.marks(context.dates[WARM_UP:])),
+            values=tensor(self._scale.apply(values)[:, : form.inputs], self.device),
+            marks=tensor(form.marks(context.dates[WARM_UP:]), self.device),
             train_rows=train_rows,
         )
         unwrapping = self._network.register_forward_hook(lambda _, __, output: form.trained(output))
@@ -247,41 +239,12 @@ class TSLibModel:
                 self._network,
                 material,
                 sizes=_sizes(form),
-                schedule=self._schedule(),
+                schedule=schedule_of(self),
                 seed=self._seed,
                 loss=form.loss(self._network),
             )
         finally:
             unwrapping.remove()
-
-    def _schedule(self) -> Schedule:
-        from baselines.training import Schedule
-
-        return Schedule(
-            epochs=self.epochs,
-            patience=self.patience,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            stride=self.train_stride,
-        )
-
-    def _restored(self, scaled: Array) -> Array:
-        """Prices of scaled log prices; what overflows becomes a failed window."""
-        with np.errstate(over="ignore"):
-            prices: Array = np.exp(self._scale.restore(scaled))
-        return prices
-
-    def _tensor(self, values: Array) -> Any:
-        import torch
-
-        return torch.as_tensor(values, dtype=torch.float32, device=self._torch_device())
-
-    def _torch_device(self) -> str:
-        import torch
-
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _sizes(form: Contract) -> Sizes:

@@ -1,0 +1,119 @@
+"""What every trained legacy arm does around its network: scale, feed, restore."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from harness.errors import ForecastError
+from harness.window import Array, Contexts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from baselines.training import Schedule
+
+_SCALE_FLOOR = 1e-8
+
+
+class Recipe(Protocol):
+    """The training options of an arm."""
+
+    epochs: int
+    patience: int
+    batch_size: int
+    learning_rate: float
+    train_stride: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Mean and standard deviation per channel, [C]; the target is the log price, channel 0."""
+
+    mean: Array
+    sd: Array
+
+    @classmethod
+    def of(cls, values: Array) -> Scale:
+        """Measure channels [N, C]."""
+        return cls(mean=values.mean(axis=0), sd=np.maximum(values.std(axis=0), _SCALE_FLOOR))
+
+    def apply(self, values: Array) -> Array:
+        """Scale channels [..., C]."""
+        return (values - self.mean) / self.sd
+
+    def prices(self, scaled: Array) -> Array:
+        """Prices of scaled log prices; what overflows becomes a failed window."""
+        with np.errstate(over="ignore"):
+            restored: Array = np.exp(scaled * self.sd[0] + self.mean[0])
+        return restored
+
+
+def torch_device(name: str) -> str:
+    """The device meant: ``auto`` is a GPU when there is one."""
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def tensor(values: Array, device: str) -> Tensor:
+    """Single-precision numbers on a device."""
+    import torch
+
+    return torch.as_tensor(values, dtype=torch.float32, device=torch_device(device))
+
+
+def schedule_of(recipe: Recipe) -> Schedule:
+    """The training schedule an arm's options describe."""
+    from baselines.training import Schedule
+
+    return Schedule(
+        epochs=recipe.epochs,
+        patience=recipe.patience,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        stride=recipe.train_stride,
+    )
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe in words, for the report."""
+    return (
+        f"Adam at {recipe.learning_rate:g}, up to {recipe.epochs} epochs of batches of "
+        f"{recipe.batch_size}, a window every {recipe.train_stride} session(s), early stopping "
+        f"after {recipe.patience} epochs without improvement on the validation span"
+    )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse training options without a meaning.
+
+    Raises
+    ------
+    ValueError
+        Names the option.
+    """
+    for name in ("epochs", "patience", "batch_size", "train_stride"):
+        if getattr(recipe, name) < 1:
+            raise ValueError(f"{name} = {getattr(recipe, name)}: expected 1 or more")
+    if not recipe.learning_rate > 0:
+        raise ValueError(f"learning_rate = {recipe.learning_rate}: expected more than 0")
+
+
+def check_ready(network: Any, model: str, contexts: Contexts, sessions: int) -> None:
+    """Refuse to forecast before a fit, or from contexts that are too short.
+
+    Raises
+    ------
+    ForecastError
+        Says which.
+    """
+    if network is None:
+        raise ForecastError(f"{model} was not fitted before it was asked to forecast")
+    least = int(contexts.length.min())
+    if least < sessions:
+        raise ForecastError(f"{model} reads {sessions} sessions, a context has {least}")
