@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -112,7 +115,16 @@ def fill(
             store, threads=grid.experiment.run.threads, preload=_preload(missing)
         )
         try:
-            _drive(executor, grid, missing, store=store, workers=workers, progress=progress)
+            with _interrupts_at_safe_points() as check:
+                _drive(
+                    executor,
+                    grid,
+                    missing,
+                    store=store,
+                    workers=workers,
+                    progress=progress,
+                    check=check,
+                )
         finally:
             executor.cancel()
             progress.end()
@@ -129,8 +141,9 @@ def _drive(
     store: Store,
     workers: int,
     progress: Progress,
+    check: Callable[[], None],
 ) -> None:
-    """Keep `workers` units running until all have ended."""
+    """Keep `workers` units running until all have ended; `check` raises when it is to stop."""
     waiting = list(missing)
     running: dict[str, GridCell] = {}
     while waiting or running:
@@ -148,6 +161,30 @@ def _drive(
                 cell, finished.seconds, failed=record["failed"], reason=record["first_reason"]
             )
         progress.tick(executor.shares())
+        check()
+
+
+@contextmanager
+def _interrupts_at_safe_points() -> Iterator[Callable[[], None]]:
+    """Note Ctrl-C instead of raising anywhere, and give a function that raises it.
+
+    Python raises `KeyboardInterrupt` between any two instructions; in a finaliser it is
+    swallowed, and the run would go on.
+    """
+    noted = threading.Event()
+
+    def check() -> None:
+        if noted.is_set():
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: noted.set())
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _task(grid: Grid, cell: GridCell) -> Task:

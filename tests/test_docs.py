@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run_cli
-from harness.experiment import builtin_names
+from harness.experiment import builtin_names, parse_experiment
+from harness.run import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -69,3 +70,15 @@ def test_readme_names_the_builtin_experiments():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
 
     assert all(f"`{name}`" in readme for name in builtin_names())
+
+
+def test_example_experiment_parses_and_fits_its_data():
+    """The commented experiment of the reference page is a valid one, and its arms can be built."""
+    text = blocks(ROOT / "docs" / "experiments.md", "toml")[0]
+
+    experiment = parse_experiment(text, source="docs.toml", folder=None)
+    grid = prepare(experiment, [])
+
+    assert len(grid.splits["DOW_JONES"].windows) == 48
+    assert len(grid.splits["GOLD"].windows) == 60
+    assert len(grid.cells) == 2 * (1 + 3 + 1)

@@ -13,10 +13,13 @@ uncertainty=True)``         `confidence_intervals` {'68%': {lower, upper}} and
 ``get_kl_loss()``           the KL term times ``kl_weight``
 ``compute_loss``            prediction, truth, criterion, ``return_components=`` to the loss
 ``quantile_loss``           prediction, truth to the loss of a quantile network
-``encoder``, ``decoder``    the two stacks, for their gradients
-``dec_embedding``           is called with the decoder's values [B, Λ + P, dec_in] first
+``kl_share``                factor on the KL term in ``quantile_loss``
 ``forward(.. mask ..)``     arguments with `mask` in their name
 on any module inside
+``encoder``, ``decoder``    the two stacks, for their gradients
+``dec_embedding``           is called with the decoder's values [B, Λ + P, dec_in] first
+``decomp``, ``decomp1`` ..  splits [B, L, C] into a pair of tensors
+``decomposer``              splits [B, L, C] into several series, differentiably
 ``weight_mean`` ..          a layer with normal weights: ``weight_mean``, ``weight_logvar``,
                             ``bias_mean``, ``bias_logvar``; the prior is N(0, 1)
 ``query_projection`` ..     auto-correlation: ``query_``, ``key_``, ``value_``,
@@ -77,9 +80,15 @@ def levels_of(subject: Subject, model: Any) -> tuple[float, ...]:
 
 
 def width_of(subject: Subject, model: Any) -> int:
-    """Output channels the contract asks for."""
-    levels = levels_of(subject, model)
+    """Output channels the contract asks for: `c_out`, unless the network names its levels."""
+    levels = getattr(model, "quantiles", None)
     return subject.sizes.targets * len(levels) if levels else subject.sizes.c_out
+
+
+def part(model: Any, name: str) -> Any:
+    """The first module inside whose own name is `name`; None where there is none."""
+    named = model.named_modules()
+    return next((each for path, each in named if path.rsplit(".", 1)[-1] == name), None)
 
 
 def kl_of(subject: Subject, model: Any) -> Any:
@@ -107,7 +116,8 @@ def training_loss(subject: Subject, model: Any, prediction: Tensor, truth: Tenso
     plain = _criterion(levels_of(subject, model))
     if callable(getattr(model, "compute_loss", None)):
         return model.compute_loss(prediction, truth, plain)  # type: ignore[no-any-return]
-    return plain(prediction, truth)
+    judged: Tensor = plain(prediction, truth)
+    return judged
 
 
 def _criterion(levels: tuple[float, ...]) -> Any:

@@ -63,9 +63,7 @@ class Sizes:
         whole, frequency = config.get("embed", "timeF") != "timeF", config.get("freq", "h")
         marks = (5 if frequency == "t" else 4) if whole else MARKS_BY_FREQUENCY.get(frequency, 4)
         lengths = {name: config[name] for name in names}
-        return cls(
-            **lengths, targets=targets, levels=levels, marks=marks, whole_marks=whole
-        )
+        return cls(**lengths, targets=targets, levels=levels, marks=marks, whole_marks=whole)
 
     @property
     def decoder_len(self) -> int:

@@ -269,5 +269,5 @@ def test_repaired_build_is_labelled():
 )
 def test_quantiles_that_cannot_be_are_refused(options):
     """Unknown networks, levels out of order and modes a network lacks are refused."""
-    with pytest.raises(ValueError, match="expected|needs|no quantile mode"):
+    with pytest.raises(ValueError, match=r"expected|needs|no quantile mode"):
         LegacyForecaster(**options)

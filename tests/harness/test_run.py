@@ -342,7 +342,7 @@ def test_interrupt_stops_and_resumes(tiny, call):
         out, err = process.communicate(timeout=30)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
     assert process.returncode == 130
     assert out == ""

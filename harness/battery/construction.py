@@ -1,0 +1,219 @@
+"""Building, state and configuration: T11, T14, T26, T27, T29, T31."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.battery.inputs import one_line, shape_fault
+from harness.battery.nouns import Measured, NotApplicableError
+from harness.battery.parts import offers_uncertainty, training_loss, uncertain, width_of
+from harness.battery.probe import apart, forecast, make_batch, tensor_of
+from harness.battery.registry import predicate
+from harness.battery.subject import Subject
+
+OPTIONAL = ("c_out_evaluation", "quantile_levels", "moving_avg", "n_levels", "wavelet_type")
+LEVELS = [0.1, 0.5, 0.9]
+
+
+@predicate(
+    "T11", "every parameter has a gradient after one backward pass", unit="parameters without"
+)
+def parameters_learn(subject: Subject) -> Measured:
+    """Train for one step and look for parameters the loss does not reach."""
+    model, batch = subject.build().train(), make_batch(subject.sizes, 8)
+    output = tensor_of(model(*batch.inputs))
+    training_loss(subject, model, output, batch.truth).backward()
+    wanted = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    dead = [(name, p.numel()) for name, p in wanted if p.grad is None]
+    count = sum(size for _, size in dead)
+    said = f"{len(dead)} of {len(wanted)} tensors, {count} values"
+    names = ", ".join(sorted({name.rsplit(".", 2)[0] for name, _ in dead})[:3])
+    said += f", such as those of {names}" if dead else ""
+    return Measured(value=len(dead), said=said, more={"values": count})
+
+
+@predicate(
+    "T14",
+    "every mix of levels and widths is refused when built, or forecast in the right shape",
+    unit="mixes",
+)
+def mixes_work(subject: Subject) -> Measured:
+    """Try quantile levels and output widths in all combinations, with an uncertainty call."""
+    faults, tried, refused = [], 0, 0
+    for changes in _mixes(subject):
+        tried += 1
+        changed = subject.changed(**changes)
+        try:
+            model = changed.build().eval()
+        except Exception:  # noqa: BLE001  # a refusal when built is what is asked for
+            refused += 1
+            continue
+        fault = shape_fault(changed, model) or _call_fault(changed, model)
+        if fault:
+            width, levels = changes["c_out"], len(changes["quantile_levels"])
+            faults.append(f"c_out {width}, {levels} levels: {fault}")
+    said = f"{len(faults)} of {tried} fail late, {refused} are refused when built"
+    return Measured(value=len(faults), said="; ".join([said, *faults[:2]]))
+
+
+def _mixes(subject: Subject) -> Iterator[dict[str, Any]]:
+    sizes = subject.sizes
+    for levels in ([], LEVELS[1:2], LEVELS):
+        for targets in sorted({1, sizes.enc_in}):
+            for width in sorted({targets, targets * max(1, len(levels))}):
+                yield {"quantile_levels": levels, "c_out": width, "c_out_evaluation": targets}
+
+
+def _call_fault(subject: Subject, model: Any) -> str:
+    """What an uncertainty call stumbles over; empty when nothing, or when there is none."""
+    import torch
+
+    if not offers_uncertainty(subject, model):
+        return ""
+    try:
+        with torch.no_grad():
+            uncertain(subject, model, make_batch(subject.sizes, 2))
+    except Exception as problem:  # noqa: BLE001  # a network may fail in any way
+        return f"uncertainty call: {one_line(problem)}"
+    return ""
+
+
+@predicate(
+    "T26",
+    "stored weights restore the forecast, and their names never change",
+    threshold=1e-6,
+    unit="of the output's scale",
+)
+def weights_restore(subject: Subject) -> Measured:
+    """Load one network's weights into another; compare names before and after a forecast."""
+    batch = make_batch(subject.sizes, 4)
+    first, second = subject.build(seed=0).eval(), subject.build(seed=1).eval()
+    names = list(first.state_dict())
+    path = forecast(first, batch)
+    grown = set(first.state_dict()) ^ set(names)
+    if grown:
+        said = f"a forecast changed the names: {', '.join(sorted(grown)[:3])}"
+        return Measured(value=math.inf, said=said)
+    try:
+        second.load_state_dict(first.state_dict(), strict=True)
+    except RuntimeError as problem:
+        return Measured(value=math.inf, said=one_line(problem))
+    gap = apart(path, forecast(second, batch))
+    return Measured(value=gap, said=f"{len(names)} tensors stored; forecasts {gap:.2g} apart")
+
+
+@predicate("T27", "it is called and configured like every other variant", unit="departures")
+def contract_is_shared(subject: Subject) -> Measured:
+    """Pass a mask in the fifth place, and leave out the fields only some variants have."""
+    import torch
+
+    batch, faults = make_batch(subject.sizes, 2), []
+    mask = torch.ones(2, 1, subject.sizes.seq_len, subject.sizes.seq_len, dtype=torch.bool)
+    model = subject.build().eval()
+    try:
+        with torch.no_grad():
+            if not isinstance(model(*batch.inputs, mask), torch.Tensor):
+                faults.append("a mask in the fifth place changes what is returned")
+    except Exception as problem:  # noqa: BLE001  # a network may fail in any way
+        faults.append(f"a mask in the fifth place: {one_line(problem)}")
+    if subject.varies:
+        faults += _field_faults(subject)
+    said = "; ".join(faults) or "a mask is taken, and no field of its own is needed"
+    return Measured(value=len(faults), said=said)
+
+
+def _field_faults(subject: Subject) -> list[str]:
+    """Fields that only some variants have and this one cannot do without."""
+    plain = {k: v for k, v in subject.config.items() if k not in OPTIONAL}
+    plain["c_out"] = subject.sizes.targets
+    try:
+        subject.build_from(subject.present(plain))
+    except Exception as problem:  # noqa: BLE001  # a network may refuse in any way
+        return [f"without {', '.join(OPTIONAL)}: {one_line(problem)}"]
+    return []
+
+
+@predicate("T29", "the caller's configuration is neither changed nor read again", unit="faults")
+def config_is_left_alone(subject: Subject) -> Measured:
+    """Compare it before and after building, forecasting and failing; edit it afterwards."""
+    if not subject.varies:
+        raise NotApplicableError("it is built without a configuration")
+    config, faults = subject.present(copy.deepcopy(dict(subject.config))), []
+    before = copy.deepcopy(_fields(config))
+    model = subject.build_from(config).eval()
+    if _fields(config) != before:
+        faults.append(f"building changes {_differing(before, _fields(config))}")
+    edited, batch = copy.deepcopy(_fields(config)), make_batch(subject.sizes, 2)
+    path = forecast(model, batch)
+    if _fields(config) != edited:
+        faults.append(f"forecasting changes {_differing(edited, _fields(config))}")
+    faults += _late_reads(model, config, batch, path)
+    faults += _failed_build(subject)
+    said = "; ".join(faults) or "unchanged by building, forecasting and failing; edits are unseen"
+    return Measured(value=len(faults), said=said)
+
+
+def _late_reads(model: Any, config: Any, batch: Any, path: Any) -> list[str]:
+    """What happens to a forecast when the lengths in the configuration are edited."""
+    for name in ("pred_len", "label_len", "seq_len"):
+        _edit(config, name, _fields(config)[name] // 2)
+    try:
+        same = bool((forecast(model, batch) == path).all())
+    except Exception as problem:  # noqa: BLE001  # a network may fail in any way
+        return [f"editing the lengths afterwards: {one_line(problem)}"]
+    return [] if same else ["editing the lengths afterwards changes the forecast"]
+
+
+def _failed_build(subject: Subject) -> list[str]:
+    """Fields that a construction that fails leaves changed."""
+    config = subject.present({**copy.deepcopy(dict(subject.config)), "d_model": "none"})
+    before = copy.deepcopy(_fields(config))
+    try:
+        subject.build_from(config)
+    except Exception:  # noqa: BLE001  # it is meant to fail
+        if _fields(config) != before:
+            return [f"a failed build changes {_differing(before, _fields(config))}"]
+    return []
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return dict(config) if isinstance(config, Mapping) else dict(vars(config))
+
+
+def _edit(config: Any, name: str, value: Any) -> None:
+    if isinstance(config, Mapping):
+        config[name] = value  # type: ignore[index]  # a dict, by `present`
+    else:
+        setattr(config, name, value)
+
+
+def _differing(before: dict[str, Any], after: dict[str, Any]) -> str:
+    names = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
+    return ", ".join(f"{name} {before.get(name)} to {after.get(name)}" for name in names)
+
+
+@predicate("T31", "it can be built, called, and trained by its own loss", unit="faults")
+def life_works(subject: Subject) -> Measured:
+    """Build, forecast, take the loss and go backward once."""
+    import torch
+
+    step = "building"
+    try:
+        model = subject.build().train()
+        step, batch = "forecasting", make_batch(subject.sizes, 2)
+        output = tensor_of(model(*batch.inputs))
+        step = "the loss"
+        loss = training_loss(subject, model, output, batch.truth)
+        step = "going backward"
+        loss.backward()
+    except Exception as problem:  # noqa: BLE001  # a network may fail in any way
+        return Measured(value=1, said=f"{step}: {one_line(problem)}")
+    wanted = (2, subject.sizes.pred_len, width_of(subject, model))
+    if tuple(output.shape) != wanted:
+        return Measured(value=1, said=f"shape {list(output.shape)}, wanted {list(wanted)}")
+    if not bool(torch.isfinite(output).all() and torch.isfinite(loss)):
+        return Measured(value=1, said="the forecast or the loss is not finite")
+    return Measured(value=0, said=f"built, called and trained; first loss {float(loss):.3g}")

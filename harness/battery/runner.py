@@ -1,0 +1,156 @@
+"""Runs the predicates on a subject, each shielded from the others."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import sys
+import time
+import warnings
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+
+from harness.battery import (  # the modules that list predicates
+    arm_predicates,
+    construction,
+    divergence,
+    inputs,
+    internals,
+    modes,
+    pipeline,
+    smoothness,
+    spread,
+)
+from harness.battery.arms import ArmSubject
+from harness.battery.inputs import one_line
+from harness.battery.nouns import (
+    CheckResult,
+    Kind,
+    Measured,
+    NotApplicableError,
+    Outcome,
+    Predicate,
+    number_of,
+)
+from harness.battery.registry import REGISTERED
+from harness.battery.subject import Subject
+from harness.errors import ConfigError
+
+GROUPS = (
+    modes,
+    inputs,
+    smoothness,
+    spread,
+    divergence,
+    construction,
+    pipeline,
+    internals,
+    arm_predicates,
+)
+
+
+def catalogue(kind: Kind = "network") -> tuple[Predicate, ...]:
+    """All predicates asked of a kind of subject, by number."""
+    found = [each for (on, _), each in REGISTERED.items() if on == kind]
+    return tuple(sorted(found, key=lambda each: number_of(each.code)))
+
+
+def known_codes() -> tuple[str, ...]:
+    """All codes, by number."""
+    return tuple(sorted({code for _, code in REGISTERED}, key=number_of))
+
+
+def run_battery(
+    subject: Subject | ArmSubject, codes: Collection[str] | None = None
+) -> tuple[CheckResult, ...]:
+    """Try a subject; one result a predicate, by number.
+
+    The global random state is put back, and what the subject prints is swallowed.
+
+    Parameters
+    ----------
+    subject
+        A network or an arm.
+    codes
+        Which predicates; None is all that are asked of its kind.
+
+    Raises
+    ------
+    ConfigError
+        When a code is unknown.
+    """
+    kind: Kind = "arm" if isinstance(subject, ArmSubject) else "network"
+    listed = {each.code: each for each in catalogue(kind)}
+    unknown = sorted(set(codes or ()) - set(known_codes()))
+    if unknown:
+        known = ", ".join(known_codes())
+        raise ConfigError(f"unknown predicate {', '.join(unknown)}; known are {known}")
+    wanted = listed if codes is None else sorted(set(codes), key=number_of)
+    with _random_state_kept():
+        return tuple(
+            _tried(listed[code], subject) if code in listed else _not_asked(code, kind)
+            for code in wanted
+        )
+
+
+def _tried(predicate: Predicate, subject: Any) -> CheckResult:
+    """Run one predicate; whatever it raises becomes its result."""
+    start = time.perf_counter()
+    found: Measured | None = None
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            found = predicate.function(subject)
+        outcome, reason = predicate.judge(found.value), found.said
+    except NotApplicableError as reason_given:
+        outcome, reason = "not applicable", str(reason_given)
+    except Exception as problem:  # noqa: BLE001  # a subject may fail in any way; it is a result
+        outcome, reason = "error", one_line(problem)
+    return _result(predicate, outcome, reason, found=found, seconds=time.perf_counter() - start)
+
+
+def _result(
+    predicate: Predicate,
+    outcome: Outcome,
+    reason: str,
+    *,
+    found: Measured | None = None,
+    seconds: float = 0.0,
+) -> CheckResult:
+    wanted = f"{predicate.limit} {predicate.threshold:g} {predicate.unit}".strip()
+    return CheckResult(
+        code=predicate.code,
+        title=predicate.title,
+        outcome=outcome,
+        measured={} if found is None else {"value": float(found.value), **found.more},
+        threshold=predicate.threshold,
+        wanted=wanted,
+        reason=" ".join(reason.split()),
+        seconds=seconds,
+    )
+
+
+def _not_asked(code: str, kind: Kind) -> CheckResult:
+    """The result of a predicate that is not asked of this kind of subject."""
+    other = next(each for (_, name), each in REGISTERED.items() if name == code)
+    return _result(other, "not applicable", f"it is asked of a {other.on}, this is an {kind}")
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Put the global generators of Python, numpy and torch back."""
+    import torch
+
+    own, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one
+    kept, grads = torch.get_rng_state(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        random.setstate(own)
+        np.random.set_state(legacy)  # noqa: NPY002
+        torch.set_rng_state(kept)
+        torch.set_grad_enabled(grads)
+        sys.stdout.flush()

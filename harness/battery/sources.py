@@ -1,0 +1,144 @@
+"""Where subjects come from: a factory of networks, a user's class, an arm."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+from harness.arm import ArmRef
+from harness.battery.arms import ArmSubject
+from harness.battery.subject import Hooks, Sizes, Subject
+from harness.errors import ArmError
+
+Factory = Callable[..., Any]
+"""Called with a network's name, a configuration mapping, and options."""
+
+PROBE: Mapping[str, Any] = MappingProxyType(
+    {
+        "task_name": "long_term_forecast",
+        "seq_len": 96,
+        "label_len": 48,
+        "pred_len": 24,
+        "enc_in": 4,
+        "dec_in": 4,
+        "c_out": 4,
+        "d_model": 16,
+        "n_heads": 4,
+        "e_layers": 2,
+        "d_layers": 1,
+        "d_ff": 32,
+        "factor": 1,
+        "moving_avg": 25,
+        "dropout": 0.1,
+        "embed": "timeF",
+        "freq": "h",
+        "activation": "gelu",
+        "output_attention": False,
+    }
+)
+"""The dossier's lengths at a width that keeps the whole battery at seconds."""
+
+
+def network_subject(
+    factory: Factory | str,
+    name: str,
+    config: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    hooks: Hooks | None = None,
+) -> Subject:
+    """A network a factory builds by name.
+
+    Parameters
+    ----------
+    factory
+        ``build(name, config, **options)``, or where it is: ``package.module:function``.
+    config
+        Fields that differ from `PROBE`; `dec_in` and `c_out` follow `enc_in`.
+    options
+        Constructor arguments and switches.
+    """
+    build = _found(factory) if isinstance(factory, str) else factory
+    given = dict(options or {})
+    return Subject(
+        name=name,
+        config=full_config(config),
+        construct=lambda fields: build(name, fields, **given),
+        hooks=hooks or Hooks(),
+    )
+
+
+def class_subject(
+    use: str,
+    config: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    folder: Path | None = None,
+    hooks: Hooks | None = None,
+) -> Subject | ArmSubject:
+    """A user's class: an arm where it has `forecast`, else a network.
+
+    A network's class is called with one namespace of configuration fields, as the originals
+    are, and with the options by name.
+
+    Raises
+    ------
+    ArmError
+        When it cannot be imported or is neither.
+    """
+    ref = ArmRef(name=use, use=use, role="legacy", options=dict(options or {}), folder=folder)
+    found = ref.find()
+    if callable(getattr(found, "forecast", None)):
+        return arm_subject(ref)
+    if not callable(getattr(found, "forward", None)):
+        raise ArmError(f"'{use}' has neither `forecast` (an arm) nor `forward` (a network)")
+    given = dict(options or {})
+    return Subject(
+        name=use,
+        config=full_config(config),
+        construct=lambda fields: found(fields, **given),
+        present=lambda fields: SimpleNamespace(**fields),
+        hooks=hooks or Hooks(),
+    )
+
+
+def arm_subject(ref: ArmRef, options: Mapping[str, Any] | None = None) -> ArmSubject:
+    """An arm as an experiment names it, with some options changed."""
+    return ArmSubject(
+        name=ref.name,
+        options={**ref.options, **(options or {})},
+        construct=lambda given: dataclasses.replace(ref, options=given).build(),
+    )
+
+
+def full_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`PROBE` with other fields; widths that are not given follow `enc_in` and the levels.
+
+    Raises
+    ------
+    ArmError
+        When the sizes are no whole numbers.
+    """
+    given = dict(config or {})
+    made = {**PROBE, **given}
+    made["dec_in"] = given.get("dec_in", made["enc_in"])
+    targets = given.get("c_out_evaluation", made["enc_in"])
+    levels = len(given.get("quantile_levels") or [None])
+    made["c_out"] = given.get("c_out", targets * levels)
+    Sizes.of(made)
+    return made
+
+
+def _found(where: str) -> Factory:
+    """Import ``package.module:function``."""
+    module, _, name = where.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise ArmError(f"factory '{where}': {problem}") from None
+    factory: Factory = found
+    return factory

@@ -1,0 +1,299 @@
+"""Uncertainty calls and quantiles: T15, T16, T17, T20, T22, T23."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from harness.battery.nouns import Measured, NotApplicableError
+from harness.battery.parts import (
+    levels_of,
+    offers_uncertainty,
+    tensors_in,
+    training_loss,
+    uncertain,
+)
+from harness.battery.probe import Batch, forecast, make_batch, quiet, tensor_of
+from harness.battery.registry import predicate
+from harness.battery.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CALL = "an uncertainty call"
+INTERVALS = {"68%": 0.68, "95%": 0.95, "99%": 0.99}
+TRAIN_STEPS, TRAIN_RATE, TRAIN_BATCH, HELD_OUT = 100, 1e-2, 16, 64
+FEW, MANY = 2, 8
+
+
+@predicate(
+    "T15",
+    "an uncertainty call under no_grad stores nothing for a gradient",
+    unit="stored tensors",
+    needs=CALL,
+)
+def stores_nothing(subject: Subject) -> Measured:
+    """Count the tensors kept for a backward pass, for few and for many passes."""
+    import torch
+
+    model, batch = subject.build().eval(), make_batch(subject.sizes, 2)
+    counts, sizes = dict[str, float](), list[int]()
+
+    def pack(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    for passes in (FEW, MANY):
+        sizes.clear()
+        with _passes(model, passes), torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            with torch.no_grad():
+                uncertain(subject, model, batch)
+            counts[f"stored at n = {passes}"] = len(sizes)
+    said = f"{len(sizes)} tensors, {sum(sizes) / 1e6:.2g} MB, for a batch of 2"
+    return Measured(value=max(counts.values()), said=said, more=counts)
+
+
+@predicate(
+    "T16",
+    "an uncertainty call in eval returns no tensor with a graph",
+    unit="tensors",
+    needs=CALL,
+)
+def returns_no_graph(subject: Subject) -> Measured:
+    """Look at every tensor of the report."""
+    import torch
+
+    model, batch = subject.build().eval(), make_batch(subject.sizes, 2)
+    with torch.enable_grad():
+        report = uncertain(subject, model, batch)
+    bound = [name for name, tensor in tensors_in(report) if tensor.requires_grad]
+    said = f"with a graph: {', '.join(bound[:4])}" if bound else "every tensor is free of a graph"
+    return Measured(value=len(bound), said=said)
+
+
+@predicate(
+    "T17",
+    "the gradient through the mean is that of all passes",
+    threshold=0.1,
+    unit="of it missing",
+    needs=CALL,
+)
+def gradient_is_whole(subject: Subject) -> Measured:
+    """Compare it with the finite difference of the mean along itself, under the same draws."""
+    import torch
+
+    model, batch = quiet(subject).train(), make_batch(subject.sizes, 2)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def mean_path() -> Tensor:
+        torch.manual_seed(5)
+        return tensor_of(uncertain(subject, model, batch)).double().mean()
+
+    with _passes(model, MANY), torch.enable_grad():
+        mean = mean_path()
+        if not mean.requires_grad:
+            return Measured(value=1.0, said="the mean passes no gradient at all")
+        found = torch.autograd.grad(mean, parameters, allow_unused=True)
+        pairs = [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
+        norm = math.sqrt(sum(float(g.double().square().sum()) for _, g in pairs))
+        slopes = [_slope(mean_path, pairs, norm, step) for step in (0.1, 0.03, 0.01)]
+    ratio = min((norm / slope if slope else math.nan for slope in slopes), key=lambda r: abs(r - 1))
+    said = f"gradient norm over the slope it should be, {MANY} passes: {ratio:.3f}"
+    return Measured(value=abs(1.0 - ratio), said=said, more={"ratio": ratio})
+
+
+def _slope(mean_path: Any, pairs: list[tuple[Any, Any]], norm: float, step: float) -> float:
+    """Central difference of the mean along the unit gradient."""
+    import torch
+
+    ends: list[float] = []
+    with torch.no_grad():
+        for sign in (1.0, -2.0, 1.0):  # forth, back, and home
+            for parameter, gradient in pairs:
+                parameter.add_(gradient, alpha=sign * step / max(norm, 1e-30))
+            if sign != 1.0 or not ends:
+                ends.append(float(mean_path()))
+    return (ends[0] - ends[1]) / (2 * step)
+
+
+class _passes:  # noqa: N801  # used as a verb
+    """Sets the number of passes of an uncertainty call, where the network has one."""
+
+    def __init__(self, model: Any, count: int) -> None:
+        self.model, self.count = model, count
+        self.before = getattr(model, "n_samples", None)
+
+    def __enter__(self) -> None:
+        if self.before is not None:
+            self.model.n_samples = self.count
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            self.model.n_samples = self.before
+
+
+@predicate(
+    "T20",
+    "intervals are nested and cover what they say on held-out data",
+    threshold=3.0,
+    unit="standard errors",
+    needs="confidence intervals",
+)
+def intervals_cover(subject: Subject) -> Measured:
+    """Train briefly on waves with noise, then count the truths inside each interval."""
+    import torch
+
+    model = subject.build()
+    if not offers_uncertainty(subject, model):
+        raise NotApplicableError("it has no uncertainty call")
+    if levels_of(subject, model):
+        raise NotApplicableError("in quantile mode its intervals are of each quantile")
+    _train(subject, model)
+    batch = make_batch(subject.sizes, HELD_OUT, seed=10_000)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        report = uncertain(subject, model.eval(), batch)
+    bands = report.get("confidence_intervals")
+    if not isinstance(bands, Mapping) or not set(INTERVALS) <= set(bands):
+        raise NotApplicableError("its report has no 68, 95 and 99 % intervals")
+    return _covered(bands, batch.truth)
+
+
+def _train(subject: Subject, model: Any) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=TRAIN_RATE)
+    model.train()
+    for step in range(TRAIN_STEPS):
+        batch = make_batch(subject.sizes, TRAIN_BATCH, seed=step)
+        optimizer.zero_grad()
+        output = tensor_of(model(*batch.inputs))
+        training_loss(subject, model, output, batch.truth).backward()
+        optimizer.step()
+
+
+def _covered(bands: Mapping[str, Any], truth: Tensor) -> Measured:
+    """Distance of each coverage from its level, in binomial errors of as many windows."""
+    found, worst = dict[str, float](), 0.0
+    edges = [bands[name][side] for name, side in _from_outside()]
+    nested = all(bool((b >= a - 1e-6).all()) for a, b in pairwise(edges))
+    for name, level in INTERVALS.items():
+        inside = (bands[name]["lower"] <= truth) & (truth <= bands[name]["upper"])
+        found[name] = float(inside.float().mean())
+        error = math.sqrt(level * (1 - level) / len(truth))
+        worst = max(worst, abs(found[name] - level) / error)
+    said = "68/95/99 % cover " + "/".join(f"{100 * share:.1f}" for share in found.values())
+    if not nested:
+        return Measured(value=math.inf, said=f"not nested; {said}", more=found)
+    return Measured(value=worst, said=said, more=found)
+
+
+def _from_outside() -> Iterator[tuple[str, str]]:
+    """Interval bounds in the order their values must have."""
+    names = list(INTERVALS)
+    yield from ((name, "lower") for name in reversed(names))
+    yield from ((name, "upper") for name in names)
+
+
+@predicate(
+    "T22",
+    "a quantile read by its label is the one read by its place",
+    threshold=1e-5,
+    unit="output difference",
+    needs="labelled quantiles of two targets or more",
+)
+def labels_agree(subject: Subject) -> Measured:
+    """Compare the report's labelled quantiles with the channels of the same report."""
+    subject, model = _in_quantile_mode(subject)
+    levels, targets = levels_of(subject, model), subject.sizes.targets
+    if targets < 2:
+        raise NotApplicableError("with one target every layout is the same")
+    batch, worst, read = make_batch(subject.sizes, 4), 0.0, 0
+    for path, by_label in _labelled(subject, model.eval(), batch):
+        for index, level in enumerate(levels):
+            if level in by_label:
+                wanted = path.unflatten(-1, (targets, len(levels)))[..., index]
+                worst, read = max(worst, _mismatch(by_label[level], wanted)), read + 1
+    if not read:
+        raise NotApplicableError("it reports no quantile by its label")
+    return Measured(value=worst, said=f"labelled and by place {worst:.2g} apart, {read} read")
+
+
+def _mismatch(found: Tensor, wanted: Tensor) -> float:
+    same = found.shape == wanted.shape
+    return float((found - wanted).abs().max()) if same else math.inf
+
+
+def _labelled(
+    subject: Subject, model: Any, batch: Batch
+) -> Iterator[tuple[Tensor, dict[float, Tensor]]]:
+    """Output [B, P, nt * nq] with the quantiles [B, P, nt] reported beside it, by level."""
+    import torch
+
+    torch.manual_seed(0)
+    if offers_uncertainty(subject, model):
+        with torch.no_grad():
+            report = uncertain(subject, model, batch)
+        named = report.get("quantile_specific") or {}
+        yield tensor_of(report), {_level(k): tensor_of(v) for k, v in named.items()}
+    if callable(getattr(model, "predict_quantiles", None)):
+        torch.manual_seed(0)
+        found = model.predict_quantiles(batch.inputs)
+        bounds = {"lower_bound": 0.1, "median": 0.5, "upper_bound": 0.9}
+        named = {level: found[name] for name, level in bounds.items() if name in found}
+        yield found["quantiles"].flatten(-2), named
+
+
+def _level(label: str) -> float:
+    return float(str(label).rsplit("_", 1)[-1])
+
+
+@predicate(
+    "T23",
+    "quantiles never cross, on any way to them",
+    unit="share of neighbours that cross",
+    needs="quantiles",
+)
+def quantiles_in_order(subject: Subject) -> Measured:
+    """Count crossings in the forecast, the report and the labelled quantiles."""
+    subject, model = _in_quantile_mode(subject)
+    levels, batch = levels_of(subject, model), make_batch(subject.sizes, 8)
+    if len(levels) < 2:
+        raise NotApplicableError("it has a single level")
+    found = {"forecast": _crossing(forecast(model.eval(), batch).unflatten(-1, (-1, len(levels))))}
+    for number, (path, named) in enumerate(_labelled(subject, model, batch), start=1):
+        found[f"report {number}"] = _crossing(path.unflatten(-1, (-1, len(levels))))
+        if len(named) > 1:
+            found[f"labels {number}"] = _crossing(_stacked(named))
+    said = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
+    return Measured(value=max(found.values()), said=f"neighbours that cross: {said}", more=found)
+
+
+def _stacked(named: dict[float, Tensor]) -> Tensor:
+    import torch
+
+    return torch.stack([named[level] for level in sorted(named)], dim=-1)
+
+
+def _crossing(values: Tensor) -> float:
+    return float((values.diff(dim=-1) < 0).float().mean())
+
+
+def _in_quantile_mode(subject: Subject) -> tuple[Subject, Any]:
+    """The subject and its network, with levels; on a changed configuration if it must be."""
+    model = subject.build()
+    if levels_of(subject, model):
+        return subject, model
+    try:
+        changed = subject.with_levels()
+        model = changed.build()
+    except NotApplicableError:
+        raise
+    except Exception:  # noqa: BLE001  # it refuses, in any way it likes
+        raise NotApplicableError("it has no quantile mode") from None
+    if not getattr(model, "quantiles", None):
+        raise NotApplicableError("it has no quantile mode: it names no `quantiles`")
+    return changed, model

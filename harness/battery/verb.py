@@ -1,0 +1,117 @@
+"""What `abharness check` does: find the subject, try it, write the results, choose a code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
+
+from harness.arm import ArmRef
+from harness.battery.arms import ArmSubject
+from harness.battery.nouns import CheckResult
+from harness.battery.render import table_lines, to_json, to_junit
+from harness.battery.runner import run_battery
+from harness.battery.sources import Factory, arm_subject, class_subject, network_subject
+from harness.battery.subject import Subject
+from harness.errors import ConfigError
+
+Form = Literal["table", "json", "junit"]
+Resolver = Callable[[str, Mapping[str, Any]], Subject | ArmSubject | None]
+"""A target and its options to a subject; None where the target is not known to it."""
+
+FAILED = 3
+CONFIG = "config."
+
+
+def check(
+    target: str,
+    options: Mapping[str, Any],
+    *,
+    require: bool | Collection[str] = False,
+    form: Form = "table",
+    codes: Collection[str] | None = None,
+    resolver: Resolver | None = None,
+) -> tuple[str, int]:
+    """Try a target and say how it went.
+
+    Parameters
+    ----------
+    target
+        A name the resolver knows, or ``module:Class``.
+    options
+        Options of the arm or network; those called ``config.<field>`` change its configuration.
+    require
+        True: no predicate may fail. Codes: these must pass.
+    form
+        How the results are written.
+    codes
+        Which predicates; None is all.
+
+    Returns
+    -------
+    text, exit code
+        0, or 3 when a requirement is not met. A failure that is not required is a result.
+
+    Raises
+    ------
+    InputError
+        When target, option or code is unknown.
+    """
+    subject = (resolver(target, options) if resolver else None) or _by_class(target, options)
+    results = run_battery(subject, codes)
+    text = {
+        "table": lambda: "\n".join(table_lines(results, title=subject.name)) + "\n",
+        "json": lambda: to_json(results, subject=subject.name),
+        "junit": lambda: to_junit(results, subject=subject.name),
+    }[form]()
+    return text, FAILED if failed(results, require=require) else 0
+
+
+def failed(results: Sequence[CheckResult], *, require: bool | Collection[str]) -> bool:
+    """Whether a requirement is not met.
+
+    A required code must have passed: one that does not apply, or was not tried, has not.
+    """
+    passed = {result.code for result in results if result.outcome == "pass"}
+    if isinstance(require, bool):
+        bad = any(result.outcome in ("fail", "error") for result in results)
+        return require and (bad or not passed)
+    return not set(require) <= passed
+
+
+def make_resolver(
+    *,
+    arms: Mapping[str, ArmRef] | None = None,
+    factory: Factory | str | None = None,
+    networks: Collection[str] = (),
+) -> Resolver:
+    """Make a resolver of arms by name, and of the networks a factory builds by name.
+
+    An arm goes before a network of the same name only where it is not one of `networks`: the
+    network shows more.
+    """
+
+    def resolve(target: str, options: Mapping[str, Any]) -> Subject | ArmSubject | None:
+        if factory is not None and target in networks:
+            config, others = split_options(options)
+            return network_subject(factory, target, config, others)
+        if arms and target in arms:
+            return arm_subject(arms[target], options)
+        if ":" not in target:
+            known = ", ".join([*networks, *(arms or {})]) or "none"
+            raise ConfigError(f"unknown '{target}'; known are {known}, or 'module:Class'")
+        return None
+
+    return resolve
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take ``config.<field>`` options apart from the others."""
+    config = {k.removeprefix(CONFIG): v for k, v in options.items() if k.startswith(CONFIG)}
+    return config, {k: v for k, v in options.items() if not k.startswith(CONFIG)}
+
+
+def _by_class(target: str, options: Mapping[str, Any]) -> Subject | ArmSubject:
+    if ":" not in target:
+        raise ConfigError(f"'{target}': expected 'module:Class'")
+    config, others = split_options(options)
+    return class_subject(target, config, others)
