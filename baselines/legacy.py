@@ -14,6 +14,7 @@ from baselines.pipeline import (
     Scale,
     check_ready,
     check_recipe,
+    evaluating,
     recipe_text,
     schedule_of,
     tensor,
@@ -142,8 +143,7 @@ class LegacyForecaster:
         dates = np.concatenate([contexts.dates[:, WARM_UP:], contexts.future_dates], axis=1)
         marks = tensor(daily_marks(dates), self.device)
         x_dec, x_mark_dec = decoder_input(x_enc, marks, self._sizes(contexts.horizon))
-        self._network.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with evaluating(self._network), torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)  # the same draws for every batch
             inputs = (x_enc, marks[:, : self.seq_len], x_dec, x_mark_dec)
             if self._draws():

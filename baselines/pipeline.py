@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -65,6 +67,17 @@ def tensor(values: Array, device: str) -> Tensor:
     import torch
 
     return torch.as_tensor(values, dtype=torch.float32, device=torch_device(device))
+
+
+@contextmanager
+def evaluating(network: Any) -> Iterator[None]:
+    """Put a network in eval mode for a while."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
 
 
 def schedule_of(recipe: Recipe) -> Schedule:

@@ -30,6 +30,7 @@ from baselines.pipeline import (
     Scale,
     check_ready,
     check_recipe,
+    evaluating,
     recipe_text,
     schedule_of,
     tensor,
@@ -154,8 +155,7 @@ class TSLibModel:
         )
         marks = tensor(form.marks(_dates(contexts, form.pred_len)), self.device)
         x_dec, x_mark_dec = decoder_input(x_enc, marks, _sizes(form))
-        with self._at_work(), torch.no_grad():
-            self._network.eval()
+        with self._at_work(), evaluating(self._network), torch.no_grad():
             output = self._network(
                 x_enc, marks[:, : form.seq_len], x_dec, x_mark_dec, **self.forecast_options
             )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from harness.check_cli import check
 from harness.data_cli import data_app
 from harness.errors import ConfigError, InputError
 from harness.options import (
@@ -54,6 +55,9 @@ app = typer.Typer(
     epilog="Start with:  abharness compare",
 )
 app.add_typer(data_app, name="data")
+app.command("check", epilog="Example:  abharness check EnhancedAutoformer --option repaired=true")(
+    check
+)
 
 _STORE = Path("runs")
 

@@ -177,8 +177,9 @@ def _interrupts_at_safe_points() -> Iterator[Callable[[], None]]:
         if noted.is_set():
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
-        yield check  # only the main thread may handle signals
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # as a shell's background jobs do
+    if ignored or threading.current_thread() is not threading.main_thread():
+        yield check
         return
     before = signal.signal(signal.SIGINT, lambda number, frame: noted.set())
     try:

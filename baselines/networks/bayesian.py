@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -165,9 +164,10 @@ class BayesianEnhancedAutoformer(nn.Module):
         original the first pass records a graph whatever the caller said, the others never do.
         """
         plain, generator = self.repairs.plain_gradients, self._generator()
+        wanted = torch.is_grad_enabled() and self.training
         samples, shared = [], None
         for index in range(self.n_samples):
-            with nullcontext() if plain else torch.set_grad_enabled(index == 0):
+            with torch.set_grad_enabled(wanted if plain else index == 0):
                 if shared is None or self.training:
                     shared = self._features(inputs, random=True)
                 samples.append(self._finish(*shared, True, generator))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -28,7 +29,7 @@ from harness.battery.modes import generator_states
 from harness.battery.nouns import Measured, NotApplicableError
 from harness.battery.registry import predicate
 from harness.forecast import Forecast
-from harness.window import Series
+from harness.window import Context, Series
 
 SHARE = "of the price"
 ORIGINS = (FIT_AT, FIT_AT + 7, FIT_AT + 19, FIT_AT + 40)
@@ -119,27 +120,33 @@ def generators_stay(subject: ArmSubject) -> Measured:
     on="arm",
 )
 def flags_stay(subject: ArmSubject) -> Measured:
-    """Compare training flags before and after a forecast and one that may fail."""
-    arm, changed = subject.fitted(), []
+    """Compare flags before and after a forecast and one on NaN, from train and from eval."""
+    arm = subject.fitted()
     _forecast(arm, FIT_AT)  # whatever it loads late is there now
-    if not _flags(arm):
+    parts = [part for module in _modules(arm, depth=3) for part in module.modules()]
+    if not parts:
         raise NotApplicableError("no torch module is found among its attributes")
-    nothing = dataclasses.replace(made_up_series(), target=np.full(len(made_up_series()), np.nan))
-    for name, series in (("a forecast", made_up_series()), ("one on NaN", nothing)):
-        before = _flags(arm)
-        try:
-            _forecast(arm, FIT_AT, series=series)
-        except Exception:  # on NaN it may refuse in any way
-            if name == "a forecast":
-                raise
-        if _flags(arm) != before:
-            changed.append(name)
+    original, changed = [part.training for part in parts], list[str]()
+    for mode in ("train", "eval"):
+        for name, series in (("a forecast", made_up_series()), ("one on NaN", _nothing())):
+            _set(parts, [mode == "train"] * len(parts))
+            with contextlib.suppress(*([Exception] if "NaN" in name else [])):
+                _forecast(arm, FIT_AT, series=series)
+            if any(part.training != (mode == "train") for part in parts):
+                changed.append(f"{name} in {mode}")
+    _set(parts, original)
     said = f"changed by {', '.join(changed)}" if changed else "no forecast changes one"
     return Measured(value=len(changed), said=said)
 
 
-def _flags(arm: Arm) -> list[bool]:
-    return [part.training for module in _modules(arm, depth=3) for part in module.modules()]
+def _set(parts: list[Any], training: list[bool]) -> None:
+    for part, flag in zip(parts, training, strict=True):
+        part.training = flag
+
+
+def _nothing() -> Series:
+    series = made_up_series()
+    return dataclasses.replace(series, target=np.full(len(series), np.nan))
 
 
 def _modules(value: Any, *, depth: int) -> Iterator[Any]:
@@ -250,10 +257,8 @@ def nan_is_never_best(subject: ArmSubject) -> Measured:
     arm, context = subject.fresh(), fit_context()
     if not isinstance(arm, Learns):
         raise NotApplicableError("it does not learn")
-    target = context.target.copy()
-    target[-VALIDATION // 2 :] = np.nan
     try:
-        done = arm.fit(dataclasses.replace(context, target=target), seed=1)
+        done = arm.fit(_spoiled(context), seed=1)
     except Exception as problem:  # noqa: BLE001  # a refusal is a sound answer
         return Measured(value=0, said=f"it refuses to fit: {one_line(problem)}")
     if not done.curve:
@@ -264,6 +269,13 @@ def nan_is_never_best(subject: ArmSubject) -> Measured:
     kept = losses.get(done.best_epoch) if done.best_epoch is not None else None
     fault = kept is not None and not math.isfinite(kept)
     return Measured(value=float(fault), said=f"kept epoch {done.best_epoch}, its loss {kept}")
+
+
+def _spoiled(context: Context) -> Context:
+    """The same with NaN in the later half of the validation span."""
+    target = context.target.copy()
+    target[-VALIDATION // 2 :] = np.nan
+    return dataclasses.replace(context, target=target)
 
 
 @predicate(

@@ -172,25 +172,30 @@ def _newest_share(module: Any, x: Tensor, source: Tensor) -> float:
 )
 def mask_works(subject: Subject) -> Measured:
     """Flip every `mask_flag`, or pass causal masks where the forward pass takes masks."""
-    import torch
-
     model, batch = subject.build().eval(), make_batch(subject.sizes, 2)
     plain, flagged = forecast(model, batch), [m for m in model.modules() if hasattr(m, "mask_flag")]
     names = mask_arguments(model)
+    for module in flagged:
+        module.mask_flag = not module.mask_flag
     if flagged:
-        for module in flagged:
-            module.mask_flag = not module.mask_flag
         change = largest(forecast(model, batch) - plain)
         return Measured(value=change, said=f"flipping {len(flagged)} flags changes {change:.2g}")
     if not names:
         raise NotApplicableError("it takes no mask and has no `mask_flag`")
+    masked = _masked(subject, model, batch, names)
+    change = largest(masked - plain)
+    return Measured(value=change, said=f"a causal mask as {', '.join(names)} changes {change:.2g}")
+
+
+def _masked(subject: Subject, model: Any, batch: Batch, names: list[str]) -> Tensor:
+    """The forecast under a causal mask in every argument that is one."""
+    import torch
+
     length = subject.sizes.decoder_len
     mask = torch.ones(2, 1, length, length, dtype=torch.bool).triu(1)
     torch.manual_seed(0)
     with torch.no_grad():
-        masked = tensor_of(model(*batch.inputs, **dict.fromkeys(names, mask)))
-    change = largest(masked - plain)
-    return Measured(value=change, said=f"a causal mask as {', '.join(names)} changes {change:.2g}")
+        return tensor_of(model(*batch.inputs, **dict.fromkeys(names, mask)))
 
 
 @predicate(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -159,8 +159,3 @@ def quiet(subject: Subject, *, seed: int = 0) -> Any:
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
     return model
-
-
-def mean_of(values: Callable[[int], float], count: int) -> float:
-    """The mean of `values(0) .. values(count - 1)`."""
-    return sum(values(index) for index in range(count)) / count

@@ -22,17 +22,27 @@ MARKS: dict[Outcome, str] = {
 
 
 def table_lines(results: Sequence[CheckResult], *, title: str = "") -> list[str]:
-    """Lines of a table: code, outcome, value, what was wanted, statement, and the reason."""
-    rows = [(r.code, MARKS[r.outcome], _value(r), r.wanted, r.title) for r in results]
-    head = ("code", "outcome", "value", "wanted", "statement")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
-    lines = [title] if title else []
-    for index, row in enumerate([head, *rows]):
-        cells = [cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)]
-        lines.append("  ".join([*cells, row[4]]).rstrip())
-        if index and results[index - 1].outcome != "pass":
-            lines.append(f"{'':{widths[0]}}  {results[index - 1].reason}")
+    """Lines of a table; what did not pass has the reason, and what was wanted, below it."""
+    rows = [(r.code, MARKS[r.outcome], _value(r), r.title) for r in results]
+    head = ("code", "result", "value", "statement")
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(3)]
+    indent = " " * (sum(widths[:2]) + 4)
+
+    def line(row: tuple[str, ...]) -> str:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        return "  ".join([*cells, row[3]])
+
+    lines = [title, line(head)] if title else [line(head)]
+    for row, result in zip(rows, results, strict=True):
+        lines.append(line(row))
+        if result.outcome != "pass":
+            lines.append(indent + _below(result))
     return [*lines, _summary(results)]
+
+
+def _below(result: CheckResult) -> str:
+    wanted = f" (wanted {result.wanted})" if result.outcome == "fail" else ""
+    return result.reason + wanted
 
 
 def _value(result: CheckResult) -> str:

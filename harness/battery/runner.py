@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import random
-import sys
 import time
 import warnings
 from collections.abc import Collection, Iterator
@@ -153,4 +152,3 @@ def _random_state_kept() -> Iterator[None]:
         np.random.set_state(legacy)  # noqa: NPY002
         torch.set_rng_state(kept)
         torch.set_grad_enabled(grads)
-        sys.stdout.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -179,8 +178,3 @@ class Subject:
         if sizes.dec_in == 1:
             raise NotApplicableError("it has a single channel, so no covariates")
         return self.changed(c_out=max(1, len(sizes.levels)), c_out_evaluation=1)
-
-
-def relative(difference: float, scale: float) -> float:
-    """A difference over a scale, which counts as at least 1; NaN stays NaN."""
-    return difference / max(1.0, scale) if math.isfinite(scale) else math.nan
