@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -119,11 +120,13 @@ class BayesianEnhancedAutoformer(nn.Module):
 
     def describe(self, inputs: Inputs, *, detailed: bool = False) -> dict[str, Any]:
         """Repeat the forecast `n_samples` times and describe the spread; see `spread.report`."""
-        samples = self._dropout_samples(inputs)
-        if samples is None:
-            samples = self._weight_samples(inputs)
-        noise = self.observation_logvar.exp() if self.repairs.observation_noise else None
-        return report(samples, self.quantiles, noise, self.repairs, detailed=detailed)
+        quiet = self.repairs.plain_gradients and not self.training
+        with torch.no_grad() if quiet else nullcontext():
+            samples = self._dropout_samples(inputs)
+            if samples is None:
+                samples = self._weight_samples(inputs)
+            noise = self.observation_logvar.exp() if self.repairs.observation_noise else None
+            return report(samples, self.quantiles, noise, self.repairs, detailed=detailed)
 
     def _generator(self) -> torch.Generator | None:
         """A generator of its own where draws are private, else None: torch's global one."""
@@ -164,10 +167,9 @@ class BayesianEnhancedAutoformer(nn.Module):
         original the first pass records a graph whatever the caller said, the others never do.
         """
         plain, generator = self.repairs.plain_gradients, self._generator()
-        wanted = torch.is_grad_enabled() and self.training
         samples, shared = [], None
         for index in range(self.n_samples):
-            with torch.set_grad_enabled(wanted if plain else index == 0):
+            with nullcontext() if plain else torch.set_grad_enabled(index == 0):
                 if shared is None or self.training:
                     shared = self._features(inputs, random=True)
                 samples.append(self._finish(*shared, True, generator))
