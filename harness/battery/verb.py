@@ -93,7 +93,7 @@ def make_resolver(
     def resolve(target: str, options: Mapping[str, Any]) -> Subject | ArmSubject | None:
         if factory is not None and target in networks:
             config, others = split_options(options)
-            return network_subject(factory, target, config, others)
+            return _buildable(network_subject(factory, target, config, others))
         if arms and target in arms:
             return arm_subject(arms[target], options)
         if ":" not in target:
@@ -102,6 +102,15 @@ def make_resolver(
         return None
 
     return resolve
+
+
+def _buildable(subject: Subject) -> Subject:
+    """Refuse options that the factory refuses: its networks can be built with right ones."""
+    try:
+        subject.build()
+    except ValueError as problem:
+        raise ConfigError(f"{subject.name}: {' '.join(str(problem).split())}") from None
+    return subject
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
