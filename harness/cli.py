@@ -55,9 +55,6 @@ app = typer.Typer(
     epilog="Start with:  abharness compare",
 )
 app.add_typer(data_app, name="data")
-app.command("check", epilog="Example:  abharness check EnhancedAutoformer --option repaired=true")(
-    check
-)
 
 _STORE = Path("runs")
 
@@ -217,6 +214,11 @@ def doctor() -> None:
 
     for line in machine_lines():
         typer.echo(line)
+
+
+app.command("check", epilog="Example:  abharness check EnhancedAutoformer --option repaired=true")(
+    check
+)
 
 
 def run_cli(arguments: list[str]) -> int:

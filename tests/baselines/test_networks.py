@@ -499,6 +499,7 @@ def test_the_gradient_through_the_mean_is_whole_when_repaired() -> None:
     for plain in (False, True):
         torch.manual_seed(0)
         network, parts = bayesian(plain_gradients=plain)
+        network.train()
         torch.manual_seed(0)
         network(*parts, True)["prediction"].sum().backward()
         sizes.append(number(network.base_model.decoder.projection.bias_mean.grad.sum()))

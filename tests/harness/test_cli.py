@@ -14,7 +14,7 @@ from harness import cli, gate
 from harness.dataset import builtin_folder
 from harness.store import Store
 
-VERBS = ["compare", "run", "gate", "report", "config", "arms", "doctor"]
+VERBS = ["compare", "run", "gate", "report", "config", "arms", "doctor", "check"]
 GROUPS = [["data", "list"], ["data", "show"], ["data", "import"]]
 HEAVY = ["torch", "transformers", "chronos", "pandas", "matplotlib", "statsmodels"]
 NOT_FOR_HELP = [*HEAVY, "numpy", "scipy", "pyarrow", "pydantic", "jinja2", "numba"]

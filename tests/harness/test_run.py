@@ -332,6 +332,8 @@ def test_interrupt_stops_and_resumes(tiny, call):
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a background job of a shell inherits SIGINT ignored, and so would this process
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60
