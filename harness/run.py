@@ -128,6 +128,7 @@ def fill(
         finally:
             executor.cancel()
             progress.end()
+            store.sweep()  # a process of a killed run may have ended since
     records = {str(cell): store.unit(cell.key) for cell in asked}
     failed = {name: r["first_reason"] for name, r in records.items() if r["failed"]}
     return RunSummary(total=len(asked), computed=len(missing), failed=failed)
