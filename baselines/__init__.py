@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-__all__ = ["build"]
+    from baselines.networks.build import Loaded
+
+__all__ = ["build", "load"]
 
 
 def build(name: str, config: Mapping[str, Any], **options: Any) -> nn.Module:
@@ -32,3 +34,20 @@ def build(name: str, config: Mapping[str, Any], **options: Any) -> nn.Module:
     from baselines.networks.build import build_network
 
     return build_network(name, config, options)
+
+
+def load(network: nn.Module, stored: Mapping[str, Tensor]) -> Loaded:
+    """Load stored weights into a network that may have other parts than the one they come from.
+
+    A faithful network takes a checkpoint of the originals strictly, by `load_state_dict`. A
+    repaired one has no parts that nothing reads and some of its own: the names that found no
+    part, and the parts that found no name, are returned as `unused` and `missing`.
+
+    Raises
+    ------
+    NetworkConfigError
+        A name is stored in another shape, or no name is known at all.
+    """
+    from baselines.networks.build import load_weights
+
+    return load_weights(network, stored)

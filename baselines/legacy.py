@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from baselines.pipeline import (
     check_ready,
     check_recipe,
     evaluating,
+    one_by_one,
     recipe_text,
     schedule_of,
     tensor,
@@ -59,6 +60,8 @@ class LegacyForecaster:
         The originals' recipe; training windows start every `train_stride` sessions.
     device
         ``cpu``, ``cuda``, or ``auto`` for a GPU when there is one.
+    precision
+        Of the linear maps while training: ``float32``, or ``bf16`` where the device has it.
     """
 
     model: str = "Autoformer"
@@ -81,6 +84,7 @@ class LegacyForecaster:
     learning_rate: float = 1e-4
     train_stride: int = 1
     device: str = "cpu"
+    precision: Literal["float32", "bf16"] = "float32"
     _network: Any = field(default=None, init=False, repr=False)
     _scale: Any = field(default=None, init=False, repr=False)
     _seed: int = field(default=0, init=False, repr=False)
@@ -95,6 +99,8 @@ class LegacyForecaster:
                 f"label_len = {self.label_len}: expected 1 to seq_len = {self.seq_len}"
             )
         check_recipe(self)
+        if self.precision not in ("float32", "bf16"):
+            raise ValueError(f"precision = '{self.precision}': expected float32 or bf16")
         if self.n_heads < 1 or self.d_model < 1 or self.d_model % self.n_heads:
             raise ValueError(
                 f"d_model = {self.d_model} is not divisible by n_heads = {self.n_heads}"
@@ -127,18 +133,24 @@ class LegacyForecaster:
                 self._network,
                 material,
                 sizes=self._sizes(context.horizon),
-                schedule=schedule_of(self),
+                schedule=schedule_of(self, self.precision),
                 seed=seed,
                 loss=self._contract(context.horizon).loss(self._network),
             )
 
     def forecast(self, contexts: Contexts) -> Forecast:
-        """Forecast every context in one pass of the network, or in as many as it draws."""
+        """Forecast every context, together where batch mates do not matter to the network."""
+        check_ready(self._network, self.model, contexts, self.context_length)
+        if self._mates_matter():
+            return one_by_one(self._together, contexts)
+        return self._together(contexts)
+
+    def _together(self, contexts: Contexts) -> Forecast:
+        """Forecast in one pass of the network, or in as many as it draws."""
         import torch
 
         from baselines.training import decoder_input
 
-        check_ready(self._network, self.model, contexts, self.context_length)
         x_enc = tensor(self._scale.apply(channels(contexts.target)), self.device)
         dates = np.concatenate([contexts.dates[:, WARM_UP:], contexts.future_dates], axis=1)
         marks = tensor(daily_marks(dates), self.device)
@@ -178,6 +190,13 @@ class LegacyForecaster:
         if self.quantiles:
             return f"its own: quantiles at {', '.join(map(str, self.quantiles))}"
         return "none of its own: a point path"
+
+    def _mates_matter(self) -> bool:
+        """Whether a forecast depends on its batch: a median over the batch chooses lags (E-09)."""
+        if self.model == "Autoformer":
+            return False
+        repairs = self._network.repairs
+        return not (repairs.per_sample_lag_count or repairs.plain_lag_count)
 
     def _draws(self) -> bool:
         return self.model == "BayesianEnhancedAutoformer" and not self.quantiles

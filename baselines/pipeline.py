@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from harness.errors import ForecastError
+from harness.forecast import Forecast
 from harness.window import Array, Contexts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from baselines.training import Schedule
+    from baselines.training import Precision, Schedule
 
 _SCALE_FLOOR = 1e-8
 
@@ -80,7 +82,7 @@ def evaluating(network: Any) -> Iterator[None]:
         network.train(training)
 
 
-def schedule_of(recipe: Recipe) -> Schedule:
+def schedule_of(recipe: Recipe, precision: Precision = "float32") -> Schedule:
     """The training schedule an arm's options describe."""
     from baselines.training import Schedule
 
@@ -90,6 +92,7 @@ def schedule_of(recipe: Recipe) -> Schedule:
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         stride=recipe.train_stride,
+        precision=precision,
     )
 
 
@@ -130,3 +133,33 @@ def check_ready(network: Any, model: str, contexts: Contexts, sessions: int) -> 
     least = int(contexts.length.min())
     if least < sessions:
         raise ForecastError(f"{model} reads {sessions} sessions, a context has {least}")
+
+
+def one_by_one(forecast: Callable[[Contexts], Forecast], contexts: Contexts) -> Forecast:
+    """Forecast each window alone, as a live service would.
+
+    A network whose answer depends on its batch mates would otherwise look at the windows after it.
+    """
+    answers = [forecast(_only(contexts, row)) for row in range(len(contexts))]
+    first = answers[0]
+    return Forecast(
+        point=np.concatenate([each.point for each in answers]),
+        levels=first.levels,
+        quantiles=None
+        if first.quantiles is None
+        else np.concatenate([each.quantiles for each in answers if each.quantiles is not None]),
+        samples=None
+        if first.samples is None
+        else np.concatenate([each.samples for each in answers if each.samples is not None]),
+    )
+
+
+def _only(contexts: Contexts, row: int) -> Contexts:
+    part = slice(row, row + 1)
+    return dataclasses.replace(
+        contexts,
+        dates=contexts.dates[part],
+        target=contexts.target[part],
+        past=contexts.past[part],
+        length=contexts.length[part],
+    )

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from harness.arm import Epoch, Training
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class Schedule:
     ----------
     stride
         Sessions between training windows.
+    precision
+        Of the linear maps, forward and backward; weights, transforms and losses are float32.
     """
 
     epochs: int = 10
@@ -58,6 +62,7 @@ class Schedule:
     batch_size: int = 32
     learning_rate: float = 1e-4
     stride: int = 1
+    precision: Precision = "float32"
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, from 1: the legacy `type1` runs two epochs, then halves."""
@@ -124,7 +129,8 @@ def train(
             group["lr"] = rate
         order = train_starts[torch.randperm(len(train_starts), generator=shuffle)]
         train_loss, norm = _one_epoch(model, optimizer, material, order, sizes, schedule, loss)
-        found = evaluate(model, material, validation_starts, sizes=sizes, loss=loss)
+        with working_in(schedule.precision, material.values.device):
+            found = evaluate(model, material, validation_starts, sizes=sizes, loss=loss)
         curve.append(
             Epoch(
                 epoch=epoch,
@@ -143,6 +149,22 @@ def train(
         model.load_state_dict(best.weights)
     diverged = any(not math.isfinite(e.train_loss + e.validation_loss) for e in curve)
     return Training(curve=tuple(curve), best_epoch=best.epoch, diverged=diverged)
+
+
+def working_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    """Let linear maps work in a precision for a while.
+
+    Raises
+    ------
+    ValueError
+        When the device has no such arithmetic.
+    """
+    if precision == "float32":
+        return nullcontext()
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        name = torch.cuda.get_device_name(device)
+        raise ValueError(f"precision = 'bf16': {name} has no bf16; expected float32")
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def evaluate(
@@ -202,7 +224,9 @@ def _one_epoch(
     for part in batches or [order]:
         batch, truth = window_batch(material, part, sizes)
         optimizer.zero_grad(set_to_none=True)
-        step_loss = loss(_predicted(model, batch, sizes), truth)
+        with working_in(schedule.precision, truth.device):
+            predicted = _predicted(model, batch, sizes)
+        step_loss = loss(predicted, truth)
         step_loss.backward()
         norms.append(_gradient_norm(model))
         optimizer.step()
@@ -214,7 +238,7 @@ def _one_epoch(
 
 def _predicted(model: nn.Module, batch: tuple[Tensor, ...], sizes: Sizes) -> Tensor:
     output: Tensor = model(*batch)
-    return output[:, -sizes.pred_len :, : sizes.outputs]
+    return output[:, -sizes.pred_len :, : sizes.outputs].float()
 
 
 def _gradient_norm(model: nn.Module) -> Tensor:

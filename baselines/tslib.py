@@ -31,6 +31,7 @@ from baselines.pipeline import (
     check_ready,
     check_recipe,
     evaluating,
+    one_by_one,
     recipe_text,
     schedule_of,
     tensor,
@@ -143,12 +144,15 @@ class TSLibModel:
             return self._trained(values, train_rows, context, Contract.of(config))
 
     def forecast(self, contexts: Contexts) -> Forecast:
-        """Forecast every context in one call of the network."""
+        """Forecast each context alone: some forks let a window see its batch mates."""
+        check_ready(self._network, self.model, contexts, self.context_length)
+        return one_by_one(self._together, contexts)
+
+    def _together(self, contexts: Contexts) -> Forecast:
         import torch
 
         from baselines.training import decoder_input
 
-        check_ready(self._network, self.model, contexts, self.context_length)
         form = Contract.of(full_config(self.config, contexts.horizon))
         x_enc = tensor(
             self._scale.apply(channels(contexts.target))[..., : form.inputs], self.device

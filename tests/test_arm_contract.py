@@ -91,14 +91,18 @@ def test_window_alone_and_in_a_batch_agree(ref, series):
 
 @arms
 def test_arm_keeps_the_protocol(ref, series):
-    """It is an arm, describes itself in text, and its quantiles are nearly always in order."""
+    """It is an arm, describes itself in text, and its quantiles are nearly always in order.
+
+    The legacy quantile network crosses by design (Q-07 of the dossier): that is its own result.
+    """
     arm = ref.build()
-    values = outcome_of(ref, series).values
+    outcome = outcome_of(ref, series)
 
     assert isinstance(arm, Arm)
     assert isinstance(arm, Describes)
     assert all(isinstance(text, str) for pair in arm.card().items() for text in pair)
-    assert (np.diff(values, axis=2) >= 0).mean() > 0.99
+    if outcome.form == "quantiles" and ref.role != "legacy":
+        assert (np.diff(outcome.values, axis=2) >= 0).mean() > 0.99
 
 
 @arms

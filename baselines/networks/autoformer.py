@@ -74,7 +74,7 @@ class DecoderLayer(_Block):
 
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
         super().__init__(config)
-        self.self_attention = AutoCorrelation(config, repairs)
+        self.self_attention = AutoCorrelation(config, repairs, self_in_decoder=True)
         self.cross_attention = AutoCorrelation(config, repairs)
         self.projection = CircularProjection(config.d_model, config.c_out)
 
@@ -117,7 +117,8 @@ class Autoformer(nn.Module):
         `enc_in` and `dec_in` must agree; `c_out` must be `enc_in`, or 1 (then `enc_in` channels
         come out, defect V-05), or anything up to `enc_in` with `target_trend` repaired.
     repairs : Repairs
-        `per_sample_lags`, `full_length_lags`, `newest_keys` and `target_trend` are read.
+        `per_sample_lags`, `full_length_lags`, `newest_keys`, `target_trend`, `working_flags` and
+        `future_covariates` are read.
 
     Raises
     ------
@@ -152,7 +153,8 @@ class Autoformer(nn.Module):
         x_mark_enc : [B, S, m] or None
             Calendar features of the history.
         x_dec : [B, label_len + pred_len, dec_in]
-            Its values are never read (V-09).
+            Its values are never read (V-09), unless `future_covariates` is repaired: then the
+            horizon rows of the covariates are.
         x_mark_dec : [B, label_len + pred_len, m] or None
             Calendar features of label history and horizon.
         mask
@@ -164,14 +166,14 @@ class Autoformer(nn.Module):
             NaN anywhere in a sample's history makes its forecast NaN.
         """
         encoded = self.encoder(self.enc_embedding(x_enc, x_mark_enc))
-        seasonal, trend = self._start(x_enc)
+        seasonal, trend = self._start(x_enc, x_dec)
         decoded = self.dec_embedding(seasonal, x_mark_dec)
         seasonal, trend = self.decoder(decoded, encoded, trend)
         horizon = self.config.pred_len
         forecast: Tensor = trend[:, -horizon:] + seasonal[:, -horizon:]
         return forecast
 
-    def _start(self, x_enc: Tensor) -> tuple[Tensor, Tensor]:
+    def _start(self, x_enc: Tensor, x_dec: Tensor) -> tuple[Tensor, Tensor]:
         """Seasonal part continued with zeros, trend with the history's mean: [B, Λ+P, enc_in]."""
         config = self.config
         seasonal, trend = self.decomp(x_enc)
@@ -180,7 +182,15 @@ class Autoformer(nn.Module):
         if self.repairs.target_trend:
             trend = trend[..., : config.c_out]
         seasonal = functional.pad(seasonal[:, -config.label_len :], (0, 0, 0, config.pred_len))
+        if self.repairs.future_covariates and config.targets < config.dec_in:
+            seasonal = seasonal + self._known_covariates(x_enc, x_dec)
         return seasonal, trend
+
+    def _known_covariates(self, x_enc: Tensor, x_dec: Tensor) -> Tensor:
+        """Seasonal part of the covariates in the horizon, zero elsewhere: [B, Λ+P, dec_in]."""
+        label, horizon, targets = self.config.label_len, self.config.pred_len, self.config.targets
+        known = torch.cat([x_enc, x_dec[:, label:]], dim=1)[..., targets:]
+        return functional.pad(self.decomp.seasonal(known)[:, -horizon:], (targets, 0, label, 0))
 
 
 def _require_fit(config: NetworkConfig, repairs: Repairs) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,12 +13,13 @@ from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, NetworkConfigError, Repairs
 from baselines.networks.enhanced import EnhancedAutoformer, require_fit
-from baselines.networks.spread import report
+from baselines.networks.spread import Draws, details, report
 from baselines.networks.variational import BayesianLinear
 
 DEFAULT_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 INPUT_DROPOUT = OUTPUT_DROPOUT = 0.1
 DRAW_SEED = 0  # of the private generator, where draws are repaired to be private
+PASSES_AT_ONCE = 4  # of an uncertainty call; what it holds at a time does not depend on n_samples
 
 Inputs = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -77,7 +78,9 @@ class BayesianEnhancedAutoformer(nn.Module):
             self._randomise_head(repairs)
         if len(levels) > 1:
             self.quantile_expansion = nn.Linear(config.targets, config.c_out)
-        if repairs.observation_noise:
+            if repairs.free_quantiles:
+                self.quantile_features = nn.Linear(config.d_model, config.c_out, bias=False)
+        elif repairs.observation_noise:
             self.observation_logvar = nn.Parameter(torch.zeros(config.c_out))
 
     def _randomise_head(self, repairs: Repairs) -> None:
@@ -103,7 +106,8 @@ class BayesianEnhancedAutoformer(nn.Module):
         x_enc, x_mark_enc, x_dec, x_mark_dec
             As for `EnhancedAutoformer`.
         return_uncertainty
-            The fifth positional argument; a mask there raises, as in the original (B-30).
+            The fifth positional argument; a mask there raises, as in the original (B-30), or is
+            ignored where that is repaired.
         detailed_uncertainty
             Adds the samples and a split of the variance.
 
@@ -112,21 +116,39 @@ class BayesianEnhancedAutoformer(nn.Module):
         [B, pred_len, c_out], or a dict of such tensors and of dicts of them.
         """
         inputs = (x_enc, x_mark_enc, x_dec, x_mark_dec)
-        if return_uncertainty:
+        masked = self.repairs.mask_in_fifth_place and isinstance(return_uncertainty, Tensor)
+        if not masked and return_uncertainty:
             return self.describe(inputs, detailed=detailed_uncertainty)
         random = self.training or not self.repairs.mean_in_eval
         generator = self._generator() if random and not self.training else None
         return self._finish(*self._features(inputs, random), random, generator)
 
     def describe(self, inputs: Inputs, *, detailed: bool = False) -> dict[str, Any]:
-        """Repeat the forecast `n_samples` times and describe the spread; see `spread.report`."""
-        quiet = self.repairs.plain_gradients and not self.training
+        """Repeat the forecast `n_samples` times and describe the spread; see `spread.report`.
+
+        In eval, where gradients are plain and the noise is learned, only running moments are
+        kept, so memory does not grow with `n_samples`. `detailed` asks for the samples
+        themselves, and so does the original, whose intervals are their quantiles: those grow.
+        """
+        repairs = self.repairs
+        quiet = repairs.plain_gradients and not self.training
         with torch.no_grad() if quiet else nullcontext():
-            samples = self._dropout_samples(inputs)
-            if samples is None:
-                samples = self._weight_samples(inputs)
-            noise = self.observation_logvar.exp() if self.repairs.observation_noise else None
-            return report(samples, self.quantiles, noise, self.repairs, detailed=detailed)
+            with self._dropping() if self.uncertainty_method == "dropout" else nullcontext():
+                if quiet and repairs.observation_noise and not detailed:
+                    draws = Draws.streamed(self._parts(inputs), repairs)
+                else:
+                    draws = Draws.kept(torch.cat(list(self._parts(inputs))), repairs)
+            noise = self._noise()
+            found = report(draws, self.quantiles, noise, repairs)
+            return found | (details(draws, noise, repairs) if detailed else {})
+
+    def _noise(self) -> Tensor | None:
+        """Variance of an observation [c_out]; 0 where quantiles already describe it."""
+        if not self.repairs.observation_noise:
+            return None
+        if len(self.quantiles) > 1:
+            return self.quantile_expansion.weight.new_zeros(self.config.c_out)
+        return self.observation_logvar.exp()
 
     def _generator(self) -> torch.Generator | None:
         """A generator of its own where draws are private, else None: torch's global one."""
@@ -152,50 +174,87 @@ class BayesianEnhancedAutoformer(nn.Module):
         method, clean = self.uncertainty_method, self.repairs.clean_outputs
         if method == "dropout" and random and not clean:
             output = functional.dropout(output, OUTPUT_DROPOUT, training=True)
+        return self._in_levels(output, features)
+
+    def _in_levels(self, output: Tensor, features: Tensor) -> Tensor:
+        """The targets [.., nt] spread over their quantiles [.., c_out], where there are several.
+
+        `features` [B, P, d] are what the last layer was given.
+        """
         if len(self.quantiles) < 2:
             return output
         output = self.quantile_expansion(output)
+        if self.repairs.free_quantiles:
+            output = output + self.quantile_features(features)
         if self.repairs.ordered_quantiles:
             grouped = output.unflatten(-1, (-1, len(self.quantiles)))
             output = grouped.sort(dim=-1).values.flatten(-2)
         return output
 
-    def _weight_samples(self, inputs: Inputs) -> Tensor:
-        """Samples [n, B, P, C] over draws of the weights.
-
-        Without dropout the features are the same in every pass and are computed once. In the
-        original the first pass records a graph whatever the caller said, the others never do.
-        """
-        plain, generator = self.repairs.plain_gradients, self._generator()
-        samples, shared = [], None
-        for index in range(self.n_samples):
-            with nullcontext() if plain else torch.set_grad_enabled(index == 0):
-                if shared is None or self.training:
-                    shared = self._features(inputs, random=True)
-                samples.append(self._finish(*shared, True, generator))
-        return torch.stack(samples)
-
-    def _dropout_samples(self, inputs: Inputs) -> Tensor | None:
-        """Samples [n, B, P, C] over dropout masks, or None for the other method."""
+    def _parts(self, inputs: Inputs) -> Iterator[Tensor]:
+        """All passes of an uncertainty call, some at a time: [k, B, P, C]."""
         if self.uncertainty_method != "dropout":
-            return None
+            yield from self._weight_parts(inputs)
+            return
+        for _ in range(self.n_samples):
+            yield self._finish(*self._features(inputs, random=True), True, None).unsqueeze(0)
+
+    def _weight_parts(self, inputs: Inputs) -> Iterator[Tensor]:
+        """Passes over draws of the weights; features alike in every pass are computed once.
+
+        In the original the first pass records a graph whatever the caller said, the others
+        never do.
+        """
+        plain, generator, shared = self.repairs.plain_gradients, self._generator(), None
+        alike = not any(isinstance(m, nn.Dropout) and m.training and m.p for m in self.modules())
+        for index, size in enumerate(self._part_sizes(alike)):
+            with nullcontext() if plain else torch.set_grad_enabled(index == 0):
+                if shared is None or not alike:
+                    shared = self._features(inputs, random=True)
+                part = self._drawn(*shared, size, generator)
+            yield part
+
+    def _part_sizes(self, alike: bool) -> list[int]:
+        """How many passes are made at once; the first stands alone, for its graph."""
+        if not alike:
+            return [1] * self.n_samples
+        whole, left = divmod(self.n_samples - 1, PASSES_AT_ONCE)
+        return [1] + [PASSES_AT_ONCE] * whole + [left] * (left > 0)
+
+    def _drawn(
+        self, features: Tensor, trend: Tensor, passes: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """As many draws of the last layer on the same features: [passes, B, P, c_out]."""
+        head = self.base_model.decoder.projection
+        if isinstance(head, BayesianLinear):
+            output = trend + head.sampled_often(features, passes, generator)
+        else:
+            output = self.base_model.project(features, trend).expand(passes, -1, -1, -1)
+        return self._in_levels(output, features)
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        """Train mode for the passes of the dropout method, then eval or what was before."""
         modes = {name: module.training for name, module in self.named_modules()}
-        fork = torch.random.fork_rng(devices=[], enabled=self.repairs.private_draws)
         ambient = torch.is_grad_enabled() and self.repairs.plain_gradients
         try:
             self.train()
-            with fork, torch.set_grad_enabled(ambient):
-                if self.repairs.private_draws:
-                    torch.manual_seed(DRAW_SEED)
-                passes = range(self.n_samples)
-                return torch.stack(
-                    [self._finish(*self._features(inputs, True), True, None) for _ in passes]
-                )
+            with self._private(), torch.set_grad_enabled(ambient):
+                yield
         finally:
             self.eval()
             if self.repairs.keeps_mode:
                 for name, module in self.named_modules():
                     module.training = modes[name]
+
+    @contextmanager
+    def _private(self) -> Iterator[None]:
+        """Draws that leave the global generators of all devices in use alone, where repaired."""
+        devices = [p.device for p in self.parameters() if p.device.type == "cuda"][:1]
+        with torch.random.fork_rng(devices=devices, enabled=self.repairs.private_draws):
+            if self.repairs.private_draws:
+                torch.manual_seed(DRAW_SEED)
+            yield
 
     def random_layers(self) -> list[BayesianLinear]:
         """The layers with random weights."""
@@ -222,7 +281,7 @@ class BayesianEnhancedAutoformer(nn.Module):
         """
         data, kl = criterion(prediction, target), self.get_kl_loss()
         total = data + kl
-        if self.repairs.observation_noise and prediction.shape == target.shape:
+        if self.repairs.observation_noise and len(self.quantiles) < 2:
             logvar, error = self.observation_logvar, (target - prediction).detach()
             total = total + 0.5 * (logvar + error.square() * torch.exp(-logvar)).mean()
         if return_components:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, Repairs
-from baselines.networks.layers import composed
+from baselines.networks.layers import Dropout, composed, in_float32
+from baselines.networks.spectrum import shifted_sum
 
 
 def lag_count(factor: float, length: int) -> int:
@@ -92,6 +93,19 @@ def _best_lags(scores: Tensor, count: int, *, shared: bool) -> Tensor:
     return scores.topk(count, dim=-1).indices
 
 
+def causal_sum(values: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
+    """Sum `weights` [B, k] times `values` [B, L, C] read `lags` [B, k] steps later, circularly.
+
+    Only rows up to a step's own reach it; what a lag finds in later ones counts as 0.
+    """
+    length = values.shape[1]
+    steps = torch.arange(length, device=values.device).view(1, -1, 1)
+    places = (steps + lags.unsqueeze(1)) % length  # [B, L, k]
+    seen = weights.unsqueeze(1) * (places <= steps)
+    mixing = seen.new_zeros(len(seen), length, length).scatter_add(2, places, seen)
+    return torch.bmm(mixing, values)
+
+
 class AutoCorrelation(nn.Module):
     """Auto-correlation attention with its four linear maps.
 
@@ -99,8 +113,12 @@ class AutoCorrelation(nn.Module):
     every head is given the same lags and weights; both pairs are therefore multiplied out.
     """
 
-    def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
+    def __init__(
+        self, config: NetworkConfig, repairs: Repairs, *, self_in_decoder: bool = False
+    ) -> None:
         super().__init__()
+        if repairs.working_flags:
+            self.mask_flag, self.lag_dropout = self_in_decoder, Dropout(config.dropout)
         inner = config.d_model // config.n_heads * config.n_heads
         self.query_projection = nn.Linear(config.d_model, inner)
         self.key_projection = nn.Linear(config.d_model, inner)
@@ -108,12 +126,15 @@ class AutoCorrelation(nn.Module):
         self.out_projection = nn.Linear(inner, config.d_model)
         self.factor, self.inner, self.repairs = config.factor, inner, repairs
 
+    @in_float32
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         """Attend from [B, L, d] to the rows of `source` [B, S, d]; returns [B, L, d]."""
         length = x.shape[1]
         count = lag_count(self.factor, length)
         shared = self.training and not self.repairs.per_sample_lags
         options = (shared, self.repairs.full_length_lags)
+        if self.repairs.working_flags:
+            return self._attend_flagged(x, source, count, options)
         if source.shape[1] < length:
             return self._attend_padded(x, source, count, options)
         memory = fit_length(source, length, newest=self.repairs.newest_keys)
@@ -124,6 +145,24 @@ class AutoCorrelation(nn.Module):
         value, out = self.value_projection, self.out_projection
         carried = value.bias if count else None  # no lags, no weights: nothing carries the bias
         return composed(mixed, value.weight, out.weight, carried, out.bias)
+
+    def _attend_flagged(
+        self, x: Tensor, source: Tensor, count: int, options: tuple[bool, bool]
+    ) -> Tensor:
+        """Attend step by step, with dropout on the lags, and causally where flagged."""
+        shared, full = options
+        length, newest = x.shape[1], self.repairs.newest_keys
+        period = length if full else 2 * (length // 2)
+        keys = fit_length(self.key_projection(source), length, newest=newest)
+        values = fit_length(self.value_projection(source), length, newest=newest)
+        bins = torch.fft.rfft(self.query_projection(x), dim=1)
+        bins = bins * torch.fft.rfft(keys, dim=1).conj()
+        scores = torch.fft.irfft(bins.sum(-1), n=period) / self.inner
+        lags = _best_lags(scores.detach(), count, shared=shared)
+        weights = self.lag_dropout(torch.softmax(scores.gather(1, lags), dim=-1))
+        carry = causal_sum if self.mask_flag else shifted_sum
+        attended: Tensor = self.out_projection(carry(values, lags, weights))
+        return attended
 
     def _attend_padded(
         self, x: Tensor, source: Tensor, count: int, options: tuple[bool, bool]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.networks.config import Repairs
+from baselines.networks.layers import in_float32
 
 TABLE = 50  # kernel entries stored per channel
 PLAIN = 25  # of which so many start as a moving average
@@ -38,6 +39,7 @@ class MovingAverage(nn.Module):
         super().__init__()
         self.window = window
 
+    @in_float32
     def seasonal(self, x: Tensor) -> Tensor:
         """The part of [B, L, C] its moving average leaves."""
         operator = seasonal_operator(x.shape[1], self.window, x.dtype, x.device)
@@ -119,18 +121,18 @@ class LearnedAverage(nn.Module):
         logits = table[entry.clamp(0, TABLE - 1)]
         return torch.softmax(logits.masked_fill(outside.unsqueeze(-1), -math.inf), dim=1)
 
+    @in_float32
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split [B, L, C] into seasonal part and trend, both [B, L, C]."""
-        largest = max(3, (min(TABLE, x.shape[1] // 2) - 1) // 2 * 2 + 1)
-        reach = largest // 2
         if self.soft:
+            largest = max(3, (min(TABLE, x.shape[1] // 2) - 1) // 2 * 2 + 1)
             kernels, which = self._blended(x, largest), torch.arange(len(x), device=x.device)
         else:
             with torch.no_grad():
                 whole = self.sizes(x).round().long().clamp(3, max(3, min(TABLE, x.shape[1] // 2)))
                 odd = whole - (whole + 1) % 2
                 distinct, which = odd.clamp_min(3).unique(return_inverse=True)
-            kernels = self.kernels(distinct, reach)
+            kernels = self.kernels(distinct, int(distinct[-1]) // 2)
         trend: Tensor = _Smooth.apply(x, kernels, which)  # type: ignore[no-untyped-call]
         return x - trend, trend
 

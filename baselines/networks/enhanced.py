@@ -76,7 +76,7 @@ class EnhancedEncoder(nn.Module):
         self.attn_layers = nn.ModuleList(layers)
         self.norm = norm
         wide, gaps = int(DEAD_WIDTH * config.factor), config.e_layers - 1
-        if gaps:  # never called; part of every stored checkpoint (E-14)
+        if gaps and not repairs.live_parts:  # never called; part of every stored checkpoint (E-14)
             dead = (nn.Linear(wide, DEAD_WIDTH) for _ in range(gaps))
             self.cross_layer_connections = nn.ModuleList(dead)
 
@@ -94,7 +94,9 @@ class EnhancedDecoderLayer(_Block):
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
         super().__init__(config)
         width = config.d_model
-        self.self_attention = AdaptiveAutoCorrelation(config, repairs, DECODER_SCALES)
+        self.self_attention = AdaptiveAutoCorrelation(
+            config, repairs, DECODER_SCALES, self_in_decoder=True
+        )
         self.cross_attention = AdaptiveAutoCorrelation(config, repairs, (1,))
         self.decomp1, self.decomp2, self.decomp3 = (
             LearnedAverage(width, repairs) for _ in range(3)
@@ -129,10 +131,11 @@ class EnhancedDecoder(nn.Module):
         self.norm = norm
         self.projection = nn.Linear(config.d_model, config.c_out)
         targets = config.targets
-        self.trend_integration = nn.Sequential(
-            nn.Linear(targets, targets), nn.ReLU(), nn.Linear(targets, targets)
-        )
-        self.single_trend = repairs.single_trend
+        self.trend_again = config.d_layers > 1 and not repairs.single_trend
+        if self.trend_again or not repairs.live_parts:
+            self.trend_integration = nn.Sequential(
+                nn.Linear(targets, targets), nn.ReLU(), nn.Linear(targets, targets)
+            )
 
     def features(self, x: Tensor, encoded: Tensor, trend: Tensor) -> tuple[Tensor, Tensor]:
         """Decode [B, L, d]: normalised seasonal features [B, L, d] and trend [B, L, targets]."""
@@ -142,7 +145,7 @@ class EnhancedDecoder(nn.Module):
             increments.append(increment)
         total = torch.stack(increments).sum(0)
         trend = trend + total
-        if len(increments) > 1 and not self.single_trend:
+        if self.trend_again:
             trend = trend + self.trend_integration(total / len(increments))
         normed: Tensor = self.norm(x)
         return normed, trend
@@ -154,7 +157,7 @@ class EnhancedDecoder(nn.Module):
 
 
 class DecoderStart(nn.Module):
-    """What the decoder begins with, read from x_dec as the enhanced family does."""
+    """What encoder and decoder begin with; the decoder reads x_dec, as the enhanced family does."""
 
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
         super().__init__()
@@ -177,6 +180,17 @@ class DecoderStart(nn.Module):
             torch.cat([seasonal[:, rows], horizon], dim=1),
             torch.cat([trend[:, rows, :targets], level], dim=1),
         )
+
+    def history(self, x_enc: Tensor) -> Tensor:
+        """The history [B, S, enc_in] the encoder reads: its targets less their level if repaired.
+
+        Their level is on the trend's way around the encoder.
+        """
+        if not self.repairs.level_free_encoder:
+            return x_enc
+        targets = x_enc[..., : self.config.targets]
+        free = targets - targets.mean(1, keepdim=True)
+        return torch.cat([free, x_enc[..., self.config.targets :]], dim=-1)
 
     def _hide_horizon(self, x_dec: Tensor) -> Tensor:
         """Replace the horizon's target values by the last known ones."""
@@ -273,7 +287,7 @@ class EnhancedAutoformer(nn.Module):
         self, x_enc: Tensor, x_mark_enc: Tensor | None, x_dec: Tensor, x_mark_dec: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Everything before the last linear map: [B, pred_len, d] and trend [B, pred_len, nt]."""
-        encoded = self.encoder(self.enc_embedding(x_enc, x_mark_enc))
+        encoded = self.encoder(self.enc_embedding(self.start.history(x_enc), x_mark_enc))
         seasonal, trend = self.start(x_dec, self.decomp)
         decoded = self.dec_embedding(seasonal, x_mark_dec)
         features, trend = self.decoder.features(decoded, encoded, trend)

@@ -75,6 +75,9 @@ def feed_forward(
 
     `drop` is the chance to drop a hidden value, 0 outside training. Returns [B, L, e].
     """
+    if torch.is_autocast_enabled(x.device.type):
+        hidden = getattr(functional, activation)(functional.linear(x, first))
+        return functional.linear(functional.dropout(hidden, drop, training=True), second)
     settings = (activation == "gelu", drop, torch.is_grad_enabled())
     flat = x.reshape(-1, x.shape[-1])
     fed: Tensor = _Feed.apply(flat, first, second, settings)  # type: ignore[no-untyped-call]

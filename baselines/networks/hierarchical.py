@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from baselines.networks.wavelets import (
     resized,
 )
 
-HEADS = 8  # of the attention between levels, whatever the config says
+HEADS = 8  # of all attention, whatever the config says, unless `configured_heads` is repaired
 SINGLE = "weighted_sum"
 
 
@@ -59,11 +60,13 @@ class LevelAttention(nn.Module):
         super().__init__()
         width = config.d_model
         self.residual = repairs.residual_levels
+        heads, values = heads_of(config, repairs), repairs.live_values
         self.cross_res_attention = nn.ModuleList(
-            MultiwaveletCross(width, HEADS) for _ in range(levels - 1)
+            MultiwaveletCross(width, heads, carries_values=values) for _ in range(levels - 1)
         )
         self.cross_projections = nn.ModuleList(nn.Linear(width, width) for _ in range(levels - 1))
-        self.fusion_weights = nn.Parameter(torch.full((levels,), 1.0 / levels))  # never read
+        if not repairs.live_parts:
+            self.fusion_weights = nn.Parameter(torch.full((levels,), 1.0 / levels))  # never read
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Map sequences [B, L_i, d] to sequences of the same lengths."""
@@ -80,13 +83,16 @@ class LevelFusion(nn.Module):
     """Brings sequences of one width to one length and makes one of them.
 
     weighted_sum: softmax weights; weighted_concat: a two-layer map of all of them side by side;
-    attention_fusion: attention with 8 heads from the last level to all levels.
+    attention_fusion: attention from the last level to all levels.
     """
 
-    def __init__(self, strategy: str, width: int, levels: int, *, resize_single: bool) -> None:
+    def __init__(
+        self, strategy: str, width: int, levels: int, heads: int, repairs: Repairs
+    ) -> None:
         super().__init__()
-        self.strategy, self.resize_single = strategy, resize_single
-        self.fusion_weights = nn.Parameter(torch.full((levels,), 1.0 / levels))
+        self.strategy, self.resize_single = strategy, repairs.resized_single_level
+        if strategy == SINGLE or not repairs.live_parts:
+            self.fusion_weights = nn.Parameter(torch.full((levels,), 1.0 / levels))
         if strategy == "weighted_concat":
             self.fusion_projection = nn.Sequential(
                 nn.Linear(levels * width, 2 * width),
@@ -95,11 +101,11 @@ class LevelFusion(nn.Module):
                 nn.Linear(2 * width, width),
             )
         elif strategy == "attention_fusion":
-            if width % HEADS:
+            if width % heads:
                 raise NetworkConfigError(
-                    f"fusion_strategy: attention_fusion has {HEADS} heads, found width {width}"
+                    f"fusion_strategy: attention_fusion has {heads} heads, found width {width}"
                 )
-            self.fusion_attention = nn.MultiheadAttention(width, HEADS, batch_first=True)
+            self.fusion_attention = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(self, sequences: Sequence[Tensor], length: int) -> Tensor:
         """Fuse sequences [B, L_i, C] into [B, length, C]; a single one may stay as it is (H-11)."""
@@ -122,15 +128,15 @@ class LevelDecoder(nn.Module):
 
     def __init__(self, config: NetworkConfig, repairs: Repairs, levels: int) -> None:
         super().__init__()
-        single = repairs.resized_single_level
         strategy = config.fusion_strategy if repairs.configured_fusion else SINGLE
+        heads = heads_of(config, repairs)
         decoders = 1 if repairs.full_rate_decoding else levels
         self.resolution_decoders = nn.ModuleList(
             EnhancedDecoder(config, repairs, nn.LayerNorm(config.d_model)) for _ in range(decoders)
         )
         if not repairs.full_rate_decoding:
             self.seasonal_fusion, self.trend_fusion = (
-                LevelFusion(strategy, width, levels, resize_single=single)
+                LevelFusion(strategy, width, levels, heads, repairs)
                 for width in (config.c_out, config.targets)
             )
 
@@ -154,7 +160,8 @@ class HierarchicalEnhancedAutoformer(nn.Module):
     Parameters
     ----------
     config : NetworkConfig
-        `d_model` must be a multiple of 8, `seq_len` at least 2 ** (n_levels + 1).
+        `d_model` must be a multiple of 8 (of `n_heads` where `configured_heads` is repaired),
+        `seq_len` at least 2 ** (n_levels + 1).
     repairs : Repairs
         Those of the enhanced network and the H-numbers are read.
     shared_encoder
@@ -171,7 +178,7 @@ class HierarchicalEnhancedAutoformer(nn.Module):
     ) -> None:
         super().__init__()
         repairs = repairs or Repairs()
-        _require_levels(config)
+        _require_levels(config, repairs)
         self.config, self.repairs = config, repairs
         self.quantiles = tuple(sorted(config.quantile_levels))
         levels = config.n_levels + (1 if repairs.all_bands else 0)
@@ -184,9 +191,11 @@ class HierarchicalEnhancedAutoformer(nn.Module):
         self.start = DecoderStart(config, repairs)
         if config.use_cross_attention:
             self.cross_attention = LevelAttention(config, repairs, levels)
-        single = not repairs.full_rate_decoding or repairs.configured_fusion
-        strategy = config.fusion_strategy if single else SINGLE
-        self.fusion = LevelFusion(strategy, config.d_model, levels, resize_single=True)
+        if repairs.full_rate_decoding or not repairs.live_parts:
+            chosen = repairs.configured_fusion or not repairs.full_rate_decoding
+            strategy = config.fusion_strategy if chosen else SINGLE
+            heads, resizing = heads_of(config, repairs), replace(repairs, resized_single_level=True)
+            self.fusion = LevelFusion(strategy, config.d_model, levels, heads, resizing)
         if not repairs.direct_output:
             self.projection = nn.Linear(config.c_out, config.c_out)
 
@@ -204,7 +213,8 @@ class HierarchicalEnhancedAutoformer(nn.Module):
 
         Inputs as for `EnhancedAutoformer`; the three masks are accepted and ignored.
         """
-        levels = self.encoder(self.decomposer(self.enc_embedding(x_enc, x_mark_enc)))
+        history = self.start.history(x_enc)
+        levels = self.encoder(self.decomposer(self.enc_embedding(history, x_mark_enc)))
         if self.config.use_cross_attention:
             levels = self.cross_attention(levels)
         seasonal, trend = self.start(x_dec, self.decomp)
@@ -219,7 +229,12 @@ class HierarchicalEnhancedAutoformer(nn.Module):
         return forecast[:, -self.config.pred_len :]
 
 
-def _require_levels(config: NetworkConfig) -> None:
+def heads_of(config: NetworkConfig, repairs: Repairs) -> int:
+    """Heads of the attention between levels and of the fusion."""
+    return config.n_heads if repairs.configured_heads else HEADS
+
+
+def _require_levels(config: NetworkConfig, repairs: Repairs) -> None:
     """Refuse sizes the wavelet split or the attention between levels cannot take."""
     require_fit(config)
     if config.seq_len >> config.n_levels < 2:
@@ -227,5 +242,12 @@ def _require_levels(config: NetworkConfig) -> None:
             f"seq_len: found {config.seq_len}, wanted at least {2 << config.n_levels}"
             f" for {config.n_levels} n_levels"
         )
-    if config.d_model % HEADS:
-        raise NetworkConfigError(f"d_model: found {config.d_model}, wanted a multiple of {HEADS}")
+    alone = config.n_levels == 1 and not repairs.all_bands and not repairs.resized_single_level
+    if alone and config.seq_len // 2 < config.pred_len:  # it is never stretched (H-11)
+        raise NetworkConfigError(
+            f"pred_len: found {config.pred_len}, wanted at most {config.seq_len // 2}, what a"
+            f" single level of seq_len {config.seq_len} holds"
+        )
+    heads = heads_of(config, repairs)
+    if config.d_model % heads:
+        raise NetworkConfigError(f"d_model: found {config.d_model}, wanted a multiple of {heads}")

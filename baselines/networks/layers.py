@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+Module = TypeVar("Module", bound=nn.Module)
+Answer = TypeVar("Answer")
+
 _DRAWS = 1 << 16  # a dropout decision is one 16-bit draw, four to a random word
+
+
+def in_float32(
+    forward: Callable[Concatenate[Module, ...], Answer],
+) -> Callable[Concatenate[Module, ...], Answer]:
+    """Let a method of tensors work in single precision where its caller works in a lower one.
+
+    Transforms have no lower precision, and lags chosen in one would be other lags.
+    """
+
+    @wraps(forward)
+    def full(module: Module, *inputs: Tensor) -> Answer:
+        kind = inputs[0].device.type
+        if not torch.is_autocast_enabled(kind):
+            return forward(module, *inputs)
+        with torch.autocast(kind, enabled=False):
+            return forward(module, *(x.float() for x in inputs))
+
+    return full
 
 
 def draw_words(count: int) -> Tensor:

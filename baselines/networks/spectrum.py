@@ -39,6 +39,20 @@ def analysis_matrix(length: int, scales: tuple[int, ...], placement: Placement) 
 
 
 @lru_cache(maxsize=64)
+def pitches(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
+    """Cosine of the angle per step of every bin, real and imaginary parts [2 * bins].
+
+    1 for what never changes, -1 for what changes its sign with every step.
+    """
+    angles = []
+    for scale in scales_in(length, scales):
+        steps = length // scale
+        bins = torch.arange(bins_of(length, scale), dtype=torch.float64)
+        angles.append(bins * (2.0 * math.pi / (steps * scale)))
+    return _placed(torch.cat(angles * 2).cos(), placement)
+
+
+@lru_cache(maxsize=64)
 def synthesis_matrix(
     length: int, scales: tuple[int, ...], full: bool, aligned: bool, placement: Placement
 ) -> Tensor:

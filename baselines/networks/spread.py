@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,40 +17,92 @@ LEVEL_INTERVALS = ("68%", "95%")
 EPISTEMIC_SHARE = 0.7
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """Repeated forecasts, as far as a report reads them.
+
+    Attributes
+    ----------
+    mean, variance : [B, P, C]
+        Sample mean and sample variance.
+    samples : [n, B, P, C] or None
+        The forecasts themselves; None where only their moments were kept.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    samples: Tensor | None
+
+    @classmethod
+    def kept(cls, samples: Tensor, repairs: Repairs) -> Draws:
+        """Keep every forecast of [n, B, P, C]."""
+        return cls(mean=samples.mean(0), variance=_variance(samples, repairs), samples=samples)
+
+    @classmethod
+    def streamed(cls, parts: Iterable[Tensor], repairs: Repairs) -> Draws:
+        """Keep running moments of parts [k, B, P, C], so that memory does not grow with them.
+
+        Parts are merged by the update of Chan, Golub and LeVeque (1979), in the order they come.
+        """
+        count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+        for part in parts:
+            size, own = len(part), part.mean(0)
+            shift = own - mean
+            squares = squares + (part - own).square().sum(0)
+            squares = squares + shift.square() * (count * size / (count + size))
+            mean = mean + shift * (size / (count + size))
+            count += size
+        if count == 1:
+            variance = torch.full_like(mean, 0.0 if repairs.safe_spread else math.nan)
+        else:
+            variance = squares / (count - 1)
+        return cls(mean=mean, variance=variance, samples=None)
+
+    def of(self, channels: slice) -> Draws:
+        """The same forecasts of some channels only."""
+        samples = None if self.samples is None else self.samples[..., channels]
+        mean, variance = self.mean[..., channels], self.variance[..., channels]
+        return Draws(mean=mean, variance=variance, samples=samples)
+
+
 def report(
-    samples: Tensor,
+    draws: Draws,
     levels: tuple[float, ...],
     noise: Tensor | None,
     repairs: Repairs,
-    *,
-    detailed: bool,
 ) -> dict[str, Any]:
-    """Describe samples [n, B, P, C].
+    """Describe repeated forecasts.
 
-    `noise` [C] is the learned variance of an observation, present where that is repaired.
+    `noise` [C] is the learned variance of an observation, present where that is repaired; without
+    it the intervals are sample quantiles, for which `draws` must hold its samples.
     Keys: prediction, uncertainty, variance, confidence_intervals; quantile_specific where there
-    are levels; predictions_samples and the epistemic and aleatoric parts where `detailed`.
+    are levels.
     """
-    variance = _variance(samples, repairs)
-    total = variance if noise is None else variance + noise
+    total = draws.variance if noise is None else draws.variance + noise
     result: dict[str, Any] = {
-        "prediction": samples.mean(0),
+        "prediction": draws.mean,
         "uncertainty": _root(total, repairs),
         "variance": total,
-        "confidence_intervals": _intervals(samples, total, noise, tuple(INTERVALS)),
+        "confidence_intervals": _intervals(draws, noise, tuple(INTERVALS)),
     }
     if levels:
-        result["quantile_specific"] = _by_level(samples, levels, noise, repairs)
-    if detailed:
-        epistemic, aleatoric = variance, noise
-        if noise is None:
-            epistemic, aleatoric = EPISTEMIC_SHARE * total, (1 - EPISTEMIC_SHARE) * total
-        assert aleatoric is not None
-        result["predictions_samples"] = samples
-        result["epistemic_uncertainty"] = _root(epistemic, repairs)
-        result["aleatoric_uncertainty"] = _root(aleatoric, repairs).expand_as(total)
-        result["total_uncertainty"] = result["uncertainty"]
+        result["quantile_specific"] = _by_level(draws, levels, noise, repairs)
     return result
+
+
+def details(draws: Draws, noise: Tensor | None, repairs: Repairs) -> dict[str, Tensor | None]:
+    """What a detailed report adds: the samples, and the epistemic and aleatoric parts."""
+    if noise is None:
+        total = draws.variance
+        epistemic, aleatoric = EPISTEMIC_SHARE * total, (1 - EPISTEMIC_SHARE) * total
+    else:
+        total, epistemic, aleatoric = draws.variance + noise, draws.variance, noise
+    return {
+        "predictions_samples": draws.samples,
+        "epistemic_uncertainty": _root(epistemic, repairs),
+        "aleatoric_uncertainty": _root(aleatoric, repairs).expand_as(total),
+        "total_uncertainty": _root(total, repairs),
+    }
 
 
 def _variance(samples: Tensor, repairs: Repairs) -> Tensor:
@@ -67,39 +121,40 @@ def _root(variance: Tensor, repairs: Repairs) -> Tensor:
 
 
 def _intervals(
-    samples: Tensor, total: Tensor, noise: Tensor | None, names: tuple[str, ...]
+    draws: Draws, noise: Tensor | None, names: tuple[str, ...]
 ) -> dict[str, dict[str, Tensor]]:
     """Central intervals: sample quantiles, or normal ones where the noise is known."""
     found = {}
     for name in names:
         tail = (1.0 - INTERVALS[name]) / 2.0
         if noise is None:
-            lower, upper = samples.quantile(tail, dim=0), samples.quantile(1.0 - tail, dim=0)
+            assert draws.samples is not None
+            lower, upper = (draws.samples.quantile(q, dim=0) for q in (tail, 1.0 - tail))
         else:
+            total = draws.variance + noise
             reach = -torch.special.ndtri(total.new_tensor(tail)) * total.sqrt()
-            lower, upper = samples.mean(0) - reach, samples.mean(0) + reach
+            lower, upper = draws.mean - reach, draws.mean + reach
         found[name] = {"lower": lower, "upper": upper, "width": upper - lower}
     return found
 
 
 def _by_level(
-    samples: Tensor, levels: tuple[float, ...], noise: Tensor | None, repairs: Repairs
+    draws: Draws, levels: tuple[float, ...], noise: Tensor | None, repairs: Repairs
 ) -> dict[str, dict[str, Any]]:
     """The same figures for the channels of each level: blocks in the original (B-13)."""
     found, count = {}, len(levels)
-    width = samples.shape[-1] // count
+    width = draws.mean.shape[-1] // count
     for index, level in enumerate(levels):
         channels = slice(index * width, (index + 1) * width)
         if repairs.target_major_report:
             channels = slice(index, None, count)
-        part, part_noise = samples[..., channels], None if noise is None else noise[channels]
-        variance = _variance(part, repairs)
-        total = variance if part_noise is None else variance + part_noise
-        mean, spread = part.mean(0), _root(total, repairs)
+        part, part_noise = draws.of(channels), None if noise is None else noise[channels]
+        total = part.variance if part_noise is None else part.variance + part_noise
+        spread = _root(total, repairs)
         found[f"quantile_{level}"] = {
-            "prediction": mean,
+            "prediction": part.mean,
             "uncertainty": spread,
-            "confidence_intervals": _intervals(part, total, part_noise, LEVEL_INTERVALS),
-            "certainty_score": 1.0 / (1.0 + spread / (mean.abs() + 1e-8)),
+            "confidence_intervals": _intervals(part, part_noise, LEVEL_INTERVALS),
+            "certainty_score": 1.0 / (1.0 + spread / (part.mean.abs() + 1e-8)),
         }
     return found

@@ -44,6 +44,16 @@ class BayesianLinear(nn.Module):
         weight = _draw(self.weight_mean, self.weight_logvar, generator)
         return functional.linear(x, weight, _draw(self.bias_mean, self.bias_logvar, generator))
 
+    def sampled_often(
+        self, x: Tensor, passes: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Map [.., in] to [passes, .., out], the draws being those of as many single calls."""
+        parameters = (self.weight_mean, self.weight_logvar), (self.bias_mean, self.bias_logvar)
+        draws = [[_draw(*pair, generator) for pair in parameters] for _ in range(passes)]
+        weights, biases = (torch.cat(part) for part in zip(*draws, strict=True))
+        mapped: Tensor = functional.linear(x, weights, biases).unflatten(-1, (passes, -1))
+        return mapped.movedim(-2, 0)
+
     def kl(self) -> Tensor:
         """KL divergence of the posterior from the prior, summed over weights and biases."""
         pairs = ((self.weight_mean, self.weight_logvar), (self.bias_mean, self.bias_logvar))

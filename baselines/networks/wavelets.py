@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, Repairs
+from baselines.networks.layers import in_float32
 
 DB4_LOW = (
     -0.010597401784997278, 0.032883011666982945, 0.030841381835986965, -0.18703481171888114,
@@ -75,13 +76,15 @@ class WaveletBands(nn.Module):
         self.scale_projections = nn.ModuleList(
             nn.Linear(config.d_model, config.d_model) for _ in range(bands)
         )
-        self.scale_weights = nn.Parameter(torch.full((bands,), 1.0 / bands))  # never read
+        if not repairs.live_parts:
+            self.scale_weights = nn.Parameter(torch.full((bands,), 1.0 / bands))  # never read
 
     def lengths(self, length: int) -> list[int]:
         """Length of each of the J + 1 sequences for a series of that length."""
         shifts = [self.levels, *(self.levels - i for i in range(self.levels))]
         return [length >> shift for shift in shifts]
 
+    @in_float32
     def forward(self, x: Tensor) -> list[Tensor]:
         """Split [B, S, d] into J + 1 sequences: low band, then high bands, finest first."""
         taps = [self.get_buffer(f"dwt_forward.{name}").flatten() for name in ("h0", "h1")]
@@ -228,6 +231,7 @@ class MultiwaveletTransform(nn.Module):
         self.Lk1 = nn.Linear(self.channels * ORDER, width)
         self.MWT_CZ = nn.ModuleList([MultiwaveletKernel(self.channels * ORDER)])
 
+    @in_float32
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, N, d] to [B, N, d]."""
         coefficients = self.Lk0(x).unflatten(-1, (self.channels, ORDER))
@@ -236,39 +240,52 @@ class MultiwaveletTransform(nn.Module):
 
 
 class MultiwaveletCross(Multiwavelet):
-    """Fourier attention between two series on every multiwavelet level; values are unused."""
+    """Fourier attention between two series on every multiwavelet level.
 
-    def __init__(self, width: int, heads: int, channels: int = 64) -> None:
+    Unless `carries_values`, scores are applied to the keys; values and T0 are unused (H-17).
+    """
+
+    def __init__(
+        self, width: int, heads: int, channels: int = 64, *, carries_values: bool = False
+    ) -> None:
         super().__init__()
-        self.channels, self.share = channels, width // heads
+        self.channels, self.share, self.carries_values = channels, width // heads, carries_values
         self.modes = min(32, self.share // 2)
         self.Lq, self.Lk, self.Lv = (nn.Linear(width, channels * ORDER) for _ in range(3))
         self.out = nn.Linear(channels * ORDER, width)
 
+    @in_float32
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         """Attend from [B, N, d] to `other` [B, N, d]: [B, N, d]."""
         length, ups = x.shape[1], []
         queries = self.pad(self.Lq(x).unflatten(-1, (self.channels, ORDER)))
-        keys = self.pad(self.Lk(other).unflatten(-1, (self.channels, ORDER)))
+        keys = values = self.pad(self.Lk(other).unflatten(-1, (self.channels, ORDER)))
+        if self.carries_values:
+            values = self.pad(self.Lv(other).unflatten(-1, (self.channels, ORDER)))
         for _ in range(depth(length)):
             query_detail, queries = self.down(queries)
-            key_detail, keys = self.down(keys)
-            fine = self._attend(query_detail, key_detail)
-            ups.append((fine + self._attend(queries, keys), fine))
-        attended = self._attend(queries, keys)
+            key_detail, smooth = self.down(keys)
+            detail, values = self.down(values) if self.carries_values else (key_detail, smooth)
+            keys = smooth
+            fine = self._attend(query_detail, key_detail, detail)
+            ups.append((fine + self._attend(queries, keys, values), fine))
+        attended = self._attend(queries, keys, values)
+        if self.carries_values:
+            attended = self.T0(attended)
         for detail, smooth in reversed(ups):
             attended = self.up(attended + smooth, detail)
         mapped: Tensor = self.out(attended[:, :length].flatten(2))
         return mapped
 
-    def _attend(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Score Fourier modes of [B, N, c, k] against each other and apply them to the keys."""
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Score Fourier modes of [B, N, c, k] against each other and apply them to the values."""
         steps = queries.shape[1]
         modes = min(steps // 2, self.modes)
         q, k = (torch.fft.rfft(z, dim=1)[:, :modes] for z in (queries, keys))
+        v = k if values is keys else torch.fft.rfft(values, dim=1)[:, :modes]
         scores = torch.einsum("bxek,byek->bkxy", q, k)
         scores = torch.complex(scores.real.tanh(), scores.imag.tanh())
-        bins = torch.einsum("bkxy,byek->bxek", scores, k) / self.share / self.share
+        bins = torch.einsum("bkxy,byek->bxek", scores, v) / self.share / self.share
         bins = functional.pad(torch.view_as_real(bins), (0, 0) * 3 + (0, steps // 2 + 1 - modes))
         attended: Tensor = torch.fft.irfft(torch.view_as_complex(bins), n=steps, dim=1)
         return attended

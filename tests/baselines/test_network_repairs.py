@@ -1,0 +1,321 @@
+"""What the repairs of flags, lags, filters, quantiles, levels and dead parts change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import baselines
+from baselines.networks.config import NetworkConfigError, Repairs
+from baselines.networks.correlation import causal_sum
+from baselines.networks.spectrum import pitches, shifted_sum
+
+EVERY = (
+    "Autoformer",
+    "EnhancedAutoformer",
+    "BayesianEnhancedAutoformer",
+    "HierarchicalEnhancedAutoformer",
+    "QuantileBayesianAutoformer",
+)
+SMALL = {
+    "seq_len": 32, "label_len": 16, "pred_len": 8, "enc_in": 4, "dec_in": 4, "c_out": 2,
+    "c_out_evaluation": 2, "d_model": 16, "n_heads": 2, "e_layers": 2, "d_layers": 2, "d_ff": 16,
+    "moving_avg": 5, "factor": 2, "freq": "d", "dropout": 0.0,
+}  # fmt: skip
+LEVELS = {"quantile_levels": [0.1, 0.5, 0.9], "c_out": 6}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def built(name: str, config: dict[str, Any] | None = None, **options: Any) -> Any:
+    """A small network; the vanilla one is given the only width it takes unrepaired."""
+    changed = SMALL | (config or {})
+    needs_repair = name == "Autoformer" and "target_trend" not in options
+    if needs_repair and not options.get("repaired"):
+        options["target_trend"] = True
+    return baselines.build(name, changed, **options)
+
+
+def inputs(batch: int = 3) -> tuple[Tensor, ...]:
+    """Inputs of the small sizes; the horizon's targets are 0, its covariates known."""
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(batch, 32, 4, generator=draw).cumsum(1) / 3
+    horizon = torch.randn(batch, 8, 4, generator=draw)
+    horizon[..., :2] = 0.0
+    marks = torch.rand(batch, 40, 3, generator=draw) - 0.5
+    return x, marks[:, :32], torch.cat([x[:, 16:], horizon], dim=1), marks[:, 16:]
+
+
+def forecast(network: nn.Module, parts: tuple[Tensor, ...]) -> Tensor:
+    """One forecast in eval without gradient."""
+    with torch.no_grad():
+        out: Tensor = network.eval()(*parts)
+    return out
+
+
+def test_a_causal_sum_reads_no_later_row() -> None:
+    """It is the circular sum with every row that comes later counted as 0 (V-08)."""
+    values, lags = torch.randn(2, 9, 3), torch.tensor([[0, 4], [7, 2]])
+    weights = torch.rand(2, 2)
+    wanted = torch.zeros(2, 9, 3)
+    for b in range(2):
+        for t in range(9):
+            for lag, weight in zip(lags[b].tolist(), weights[b], strict=True):
+                place = (t + lag) % 9
+                wanted[b, t] += weight * values[b, place] * (place <= t)
+
+    torch.testing.assert_close(causal_sum(values, lags, weights), wanted)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_decoder_self_attention_is_causal_when_repaired(name: str) -> None:
+    """Flags exist, are set in decoder self-attention alone, and change the forecast (V-08, T6)."""
+    network = built(name, repaired=True)
+    flags = {n: m for n, m in network.named_modules() if hasattr(m, "mask_flag")}
+    before = forecast(network, inputs())
+
+    assert flags
+    assert all(m.mask_flag == n.endswith("self_attention") for n, m in flags.items())
+    for module in flags.values():
+        module.mask_flag = False
+    assert not torch.allclose(before, forecast(network, inputs()), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Autoformer", "EnhancedAutoformer"])
+def test_attention_dropout_works_when_repaired(name: str) -> None:
+    """With every other dropout at 0, training is random only where lags are dropped (V-08)."""
+    for repaired in (False, True):
+        network = built(name, {"dropout": 0.5}, working_flags=repaired).train()
+        for path, module in network.named_modules():
+            if isinstance(module, nn.Dropout) and not path.endswith("lag_dropout"):
+                module.p = 0.0
+
+        first, second = network(*inputs()), network(*inputs())
+
+        assert torch.equal(first, second) != repaired
+
+
+def test_known_covariates_reach_the_vanilla_decoder_when_repaired() -> None:
+    """The horizon rows of x_dec's covariates change the forecast, its targets never (V-09, T7)."""
+    for repaired in (False, True):
+        network, parts = built("Autoformer", future_covariates=repaired), inputs()
+        base = forecast(network, parts)
+        informed, leaked = parts[2].clone(), parts[2].clone()
+        informed[:, 16:, 2:] += 1.0 + torch.randn(3, 8, 2)
+        leaked[:, 16:, :2] += 1.0
+
+        assert torch.equal(base, forecast(network, (*parts[:2], leaked, parts[3])))
+        assert torch.equal(base, forecast(network, (*parts[:2], informed, parts[3]))) != repaired
+
+
+@pytest.mark.parametrize(("length", "scales"), [(24, (1,)), (25, (1, 2, 4))])
+def test_pitches_tell_low_from_high_frequencies(length: int, scales: tuple[int, ...]) -> None:
+    """Each bin is told by the cosine of how far a wave turns in a step (E-12)."""
+    wanted = []
+    for scale in scales:
+        steps = length // scale
+        wanted += [f / (steps * scale) for f in range(steps // 2 + 1)]
+    cosines = torch.cos(2 * torch.pi * torch.tensor(wanted * 2, dtype=torch.float64))
+
+    found = pitches(length, scales, (torch.float64, torch.device("cpu")))
+
+    torch.testing.assert_close(found, cosines, atol=1e-12, rtol=0)
+
+
+def test_the_frequency_filter_is_more_than_a_gain_when_repaired() -> None:
+    """Moving it rescales all scores alike in the original, and reorders them if repaired (E-12)."""
+    for selective in (False, True):
+        network = built("EnhancedAutoformer", selective_filter=selective)
+        inner = network.encoder.attn_layers[0].attention.inner_correlation
+        q, k = torch.randn(2, 1, 32, 16).unbind()
+        scores = []
+        for value in (0.3, 3.0):
+            inner.frequency_filter.data.fill_(value)
+            matrix, shares = inner._synthesis(q)
+            scores.append((matrix * shares) @ inner._cross_spectrum(q, k)[0])
+        cosine = torch.cosine_similarity(*(s.flatten() for s in scores), dim=0)
+
+        assert (float(cosine.detach()) < 0.99) == selective
+
+
+def test_lags_join_the_choice_without_a_jump_when_repaired() -> None:
+    """Along a path that turns one series into another, no step stays large (T12)."""
+    draw = torch.Generator().manual_seed(3)
+    first, second, source = torch.randn(3, 1, 32, 16, generator=draw, dtype=torch.float64)
+    for soft in (False, True):
+        torch.manual_seed(1)
+        options = {"plain_lag_count": True, "soft_lags": soft}
+        layer = built("EnhancedAutoformer", **options).encoder.attn_layers[0].attention.double()
+        layer.layer_scale.data.fill_(1.0)
+        with torch.no_grad():
+            path = [
+                layer(torch.lerp(first, second, s), source)
+                for s in torch.linspace(0, 1, 401, dtype=torch.float64)
+            ]
+        jump = float(torch.cat(path).diff(dim=0).abs().max())
+
+        assert (jump < 1e-2) == soft
+
+
+def test_shifted_sums_need_no_weights_that_sum_to_one() -> None:
+    """Faded weights pass the value map's bias in proportion, as a plain loop does."""
+    network = built("EnhancedAutoformer", soft_lags=True)
+    attention = network.encoder.attn_layers[0].attention
+    x, source = torch.randn(2, 2, 32, 16).unbind()
+    with torch.no_grad():
+        keys = attention._normed(source, attention.key_projection)
+        queries = attention._normed(x, attention.query_projection)
+        lags, weights = attention.inner_correlation(queries, keys)
+        values = attention.value_projection(source)
+        mixed = shifted_sum(values, lags, weights)
+        wanted = attention.out_projection(mixed) * attention.layer_scale
+
+        found = attention(x, source)
+
+    assert (weights.sum(-1) < 0.999).all()
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("name", ["BayesianEnhancedAutoformer", "QuantileBayesianAutoformer"])
+def test_quantile_widths_are_free_of_the_point_forecast_when_repaired(name: str) -> None:
+    """In the original each width is a line in the nt point forecasts; no longer (B-14)."""
+    config = LEVELS | {"c_out": 3, "c_out_evaluation": 1}
+    for free in (False, True):
+        network = built(name, config, free_quantiles=free, mean_in_eval=True).double()
+        parts = tuple(part.double() for part in inputs(8))
+        low, middle, high = forecast(network, parts).flatten(0, 1).unbind(-1)
+        design = torch.stack([middle, torch.ones_like(middle)], dim=1)
+        line = design @ torch.linalg.lstsq(design, (high - low).unsqueeze(1)).solution
+        left = (high - low) - line[:, 0]
+
+        assert (float(left.abs().max()) > 1e-3) == free
+
+
+def test_a_mask_in_the_fifth_place_is_ignored_when_repaired() -> None:
+    """The Bayesian network then takes a mask as its siblings do, and a flag as before (B-30)."""
+    network, parts = built("BayesianEnhancedAutoformer", repaired=True).eval(), inputs()
+
+    masked = network(*parts, torch.ones(3, 1, 32, 32, dtype=torch.bool))
+
+    assert torch.equal(masked, network(*parts))
+    assert "prediction" in network(*parts, True)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_level_goes_through_unchanged_when_repaired(name: str) -> None:
+    """Raising one target's history raises that forecast by as much and no other (E-02, T9)."""
+    network = built(name, repaired=True).double()
+    parts = tuple(part.double() for part in inputs())
+    flat = torch.full_like(parts[0], 2.0), torch.full_like(parts[2][:, :16], 2.0)
+    shifts = []
+    for height in (0.0, 3.0):
+        x_enc, label = (part.clone() for part in flat)
+        x_enc[..., 0] += height
+        label[..., 0] += height
+        x_dec = torch.cat([label, parts[2][:, 16:]], dim=1)
+        shifts.append(forecast(network, (x_enc, parts[1], x_dec, parts[3])))
+
+    shift = (shifts[1] - shifts[0]).unflatten(-1, (2, -1))
+
+    if not name.startswith("Quantile"):  # its levels are maps of the point forecast
+        torch.testing.assert_close(shift[..., 0, :], torch.full_like(shift[..., 0, :], 3.0))
+        torch.testing.assert_close(shift[..., 1, :], torch.zeros_like(shift[..., 1, :]))
+    assert shift.isfinite().all()
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("levels", [{}, LEVELS])
+def test_every_parameter_learns_when_repaired(name: str, levels: dict[str, Any]) -> None:
+    """One backward pass through the network's own loss reaches all of them (T11)."""
+    if name == "Autoformer" and levels:
+        levels = {"d_layers": 1}
+    network = built(name, levels, repaired=True)
+    out, truth = network(*inputs()), torch.randn(3, 8, 2)
+    if hasattr(network, "quantile_loss"):
+        loss = network.quantile_loss(out, truth)
+    elif hasattr(network, "compute_loss"):
+        loss = network.compute_loss(out, torch.zeros_like(out), nn.functional.mse_loss)
+    else:
+        loss = out.square().mean()
+
+    loss.backward()
+
+    assert [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize("heads", [2, 4])
+def test_attention_between_levels_has_the_configured_heads_when_repaired(heads: int) -> None:
+    """A width that 8 does not divide is refused by the original only (H-09)."""
+    config = {"d_model": 12, "n_heads": heads}
+
+    network = built("HierarchicalEnhancedAutoformer", config, configured_heads=True)
+
+    assert forecast(network, inputs()).isfinite().all()
+    with pytest.raises(NetworkConfigError, match="wanted a multiple of 8"):
+        built("HierarchicalEnhancedAutoformer", config)
+
+
+def test_values_are_carried_between_levels_when_repaired() -> None:
+    """The value map changes the forecast; in the original it is never read (H-17)."""
+    for carried in (False, True):
+        config = {"d_model": 32, "n_heads": 2}
+        network = built("HierarchicalEnhancedAutoformer", config, live_values=carried)
+        for layer in network.cross_attention.cross_res_attention:
+            layer.out.weight.data.mul_(50.0)
+        base = forecast(network, inputs())
+        for layer in network.cross_attention.cross_res_attention:
+            layer.Lv.weight.data.mul_(-3.0)
+
+        assert torch.equal(base, forecast(network, inputs())) != carried
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_faithful_checkpoint_loads_and_names_what_is_unused(name: str) -> None:
+    """Into a repaired network everything known is loaded; the rest is listed by name."""
+    faithful, repaired = built(name), built(name, repaired=True)
+
+    found = baselines.load(repaired, faithful.state_dict())
+
+    own, stored = repaired.state_dict(), faithful.state_dict()
+    alike = {key for key, value in own.items() if value.shape == stored.get(key, Tensor()).shape}
+    assert set(found.unused) == stored.keys() - alike
+    assert set(found.missing) == own.keys() - alike
+    assert all(torch.equal(own[key], stored[key]) for key in alike)
+    assert len(alike) > len(own) // 2
+    if name == "EnhancedAutoformer":
+        assert found.missing == ()
+        assert "encoder.cross_layer_connections.0.weight" in found.unused
+
+
+def test_a_checkpoint_of_other_sizes_is_refused_by_name() -> None:
+    """The message names the first entry that does not fit, and both shapes."""
+    wide = built("EnhancedAutoformer", {"d_model": 32}).state_dict()
+
+    with pytest.raises(NetworkConfigError, match=r"found shape \[32, .*wanted \[16, "):
+        baselines.load(built("EnhancedAutoformer"), wide)
+    with pytest.raises(NetworkConfigError, match="no stored name is the network's"):
+        baselines.load(built("EnhancedAutoformer"), {"layer.weight": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("switch", Repairs.names())
+@pytest.mark.parametrize("name", EVERY)
+def test_every_switch_works_alone(name: str, switch: str) -> None:
+    """One repair at a time builds a network that trains with finite gradients."""
+    network = built(name, **{switch: True})
+
+    out = network(*inputs(2))
+    out.square().mean().backward()
+
+    assert out.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
