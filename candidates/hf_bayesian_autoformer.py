@@ -1,29 +1,56 @@
-"""`HFBayesianAutoformer`: the proposed replacement, a pretrained Chronos model used zero-shot."""
+"""`HFBayesianAutoformer`: the proposed replacement, a pretrained Chronos model, as an arm.
+
+The same model as a network with the legacy forward contract: `candidates.replacement.bayesian`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from candidates.replacement.loading import (
+    BUNDLED,
+    DTYPES,
+    Source,
+    family_of,
+    load_pipeline,
+)
+from harness.arm import Training
 from harness.errors import ArmError, ForecastError
-from harness.forecast import Forecast
-from harness.window import Contexts
+from harness.forecast import LEVELS, Forecast
+from harness.window import Array, Context, Contexts, RollingOrigin, Series, contexts_at
 
-BUNDLED = "bundled"
-"""Name of the checkpoint that lies in this package."""
+if TYPE_CHECKING:
+    from candidates.replacement.plan import FineTuning
 
-_CHECKPOINT = Path(__file__).parent / "checkpoints" / "chronos-bolt-synthetic"
+Fit = Callable[..., Training]
+
+LEAST_SAMPLES = round(2 / float(LEVELS[0]))
+"""Sample paths the outermost level scored needs: two are expected beyond it."""
+
+WINDOWS = 64
+"""Windows forecast at once: on a CPU faster than more, and small."""
+
+_READS = {
+    "Chronos-T5": "the target alone",
+    "Chronos-Bolt": "the target alone",
+    "Chronos-2": "the target, other columns as past covariates and the calendar as known ahead",
+}
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)  # without slots: whether it learns is seen by its attribute `fit`
 class HFBayesianAutoformer:
     """Chronos through its own pipeline; its predictive distribution is the uncertainty.
 
-    Univariate: it reads the target and no covariate.
+    Zero-shot, unless it is told to learn from each fit's history: then it has a method `fit`.
+
+    Chronos-Bolt and Chronos-2 answer quantiles on levels of their own, put in order; beyond the
+    outermost ones the harness extrapolates and says so. Chronos-T5 answers sample paths. Every
+    window is drawn with the same uniform numbers, so that it does not depend on its batch.
 
     Parameters
     ----------
@@ -33,22 +60,41 @@ class HFBayesianAutoformer:
         Sessions it reads.
     revision
         Commit, tag or branch of a hub id.
+    dtype
+        Number format of the weights, ``float32`` or ``bfloat16``.
     device
         Where it runs: ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` takes a GPU when there is one.
     local_only
         Never ask the hub, use what is on this machine.
     samples
-        Sample paths per window, for backbones that draw them (Chronos-T5); 0 for the others,
-        which answer quantiles and are the same for every seed.
+        Sample paths per window, for backbones that draw them (Chronos-T5), 200 or more: two are
+        expected beyond the outermost level scored. 0 for the others, which answer quantiles and
+        are the same for every seed.
+    covariates
+        Whether Chronos-2 reads other columns and the calendar; the others read the target alone.
+    finetune
+        A table, such as ``{ steps = 200, lr = 1e-5 }``, empty for the defaults: learn from the
+        training span, stop early on the validation span. Also batch_size, every, patience.
+    conformal
+        Stretch the intervals so that they would have covered the validation span; never on by
+        itself.
     """
 
     model: str = BUNDLED
     context: int = 512
     revision: str | None = None
+    dtype: str = "float32"
     device: str = "cpu"
     local_only: bool = False
     samples: int = 0
+    covariates: bool = True
+    finetune: dict[str, Any] | None = None
+    conformal: bool = False
+    fit: Fit | None = field(default=None, init=False, repr=False, compare=False)
+    _plan: FineTuning | None = field(default=None, init=False, repr=False)
+    _pretrained: Any = field(default=None, init=False, repr=False)
     _pipeline: Any = field(default=None, init=False, repr=False)
+    _stretch: Array | None = field(default=None, init=False, repr=False)
     _seed: int = field(default=0, init=False, repr=False)
 
     heavy_modules = ("torch", "chronos")
@@ -56,8 +102,19 @@ class HFBayesianAutoformer:
     def __post_init__(self) -> None:
         if self.context < 1:
             raise ValueError(f"context = {self.context}: expected 1 or more")
-        if self.samples < 0 or self.samples == 1:
-            raise ValueError(f"samples = {self.samples}: expected 0, or 2 or more")
+        if self.samples != 0 and self.samples < LEAST_SAMPLES:
+            raise ValueError(
+                f"samples = {self.samples}: expected 0, or {LEAST_SAMPLES} or more: two draws "
+                f"beyond the level {LEVELS[0]:g}"
+            )
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype = '{self.dtype}': expected one of {', '.join(DTYPES)}")
+        if self.finetune is not None and self.dtype != "float32":
+            raise ValueError(f"dtype = '{self.dtype}': fine-tuning needs float32")
+        if self.finetune is not None or self.conformal:
+            self.fit = self._fit
+        self.finetune = None if self.finetune is None else dict(self.finetune)
+        self._check_finetune()
 
     @property
     def context_length(self) -> int:
@@ -70,22 +127,24 @@ class HFBayesianAutoformer:
         return self.samples > 0
 
     @property
+    def source(self) -> Source:
+        """Where the weights come from."""
+        return Source(
+            model=self.model,
+            revision=self.revision,
+            dtype=self.dtype,
+            device=self.device,
+            local_only=self.local_only,
+        )
+
+    @property
     def folder(self) -> Path | None:
         """Where the weights lie; None for a hub id."""
-        if self.model == BUNDLED:
-            return _CHECKPOINT
-        path = Path(self.model).expanduser()
-        return path if path.is_dir() else None
+        return self.source.folder
 
     def weight_files(self) -> Sequence[Path]:
         """Files of a local checkpoint. A hub id is identified by its name and revision."""
-        if self.folder is None:
-            return ()
-        return sorted(
-            file
-            for file in self.folder.iterdir()
-            if file.suffix in (".json", ".safetensors", ".bin")
-        )
+        return self.source.files()
 
     def seed(self, value: int) -> None:
         """Set the seed of backbones that draw."""
@@ -101,93 +160,131 @@ class HFBayesianAutoformer:
         """
         if self._pipeline is not None:
             return
-        import torch
-        from chronos import BaseChronosPipeline
-
-        where = str(self.folder) if self.folder else self.model
-        try:
-            self._pipeline = BaseChronosPipeline.from_pretrained(
-                where,
-                device_map=self._device(),
-                dtype=torch.float32,
-                **self._hub_options(),
-            )
-        except (OSError, ValueError, KeyError) as problem:
-            raise ArmError(self._missing_text(problem)) from problem
-        if self.draws != (self._form() == "samples"):
-            wanted = "samples = 0: it answers quantiles" if self.draws else "samples = 200, say"
-            raise ArmError(f"model '{self.model}' needs {wanted}")
+        self._pipeline = self._pretrained = load_pipeline(self.source)
+        if self.draws != (family_of(self._pipeline) == "Chronos-T5"):
+            wanted = "0: it answers quantiles" if self.draws else f"{LEAST_SAMPLES} or more"
+            self._pipeline = None
+            raise ArmError(f"model '{self.model}' needs samples = {wanted}")
 
     def forecast(self, contexts: Contexts) -> Forecast:
-        """Forecast every context in one call of the pipeline."""
-        import torch
-
+        """Forecast every context, some at a time."""
         self.load()
         if np.isnan(contexts.target).all(axis=1).any():
             raise ForecastError("a context holds no value at all")
-        series = torch.from_numpy(np.asarray(contexts.target, dtype=np.float32))
-        if self._form() == "samples":
-            return self._sampled(series, contexts.horizon)
-        answer = self._pipeline.predict(series, prediction_length=contexts.horizon)
-        values = answer.numpy().astype(np.float64).transpose(0, 2, 1)  # [W, H, q]
-        return Forecast.of_quantiles(values, np.array(self._pipeline.quantiles))
+        found = self._answer(contexts)
+        if self._stretch is None:
+            return found
+        from candidates.replacement.conformal import stretched
+
+        return Forecast.of_quantiles(
+            stretched(found.at(LEVELS), LEVELS, self._stretch), LEVELS, found.point
+        )
 
     def card(self) -> Mapping[str, str]:
         """Facts for the report."""
         bundled = self.model == BUNDLED
-        name = "chronos-bolt-synthetic" if bundled else self.model
-        origin = (
-            "bundled with abharness: our own Chronos-Bolt of 2.7 million parameters, pretrained "
-            "on synthetic series only; not one of Amazon's"
-            if bundled
-            else "given by the user"
-        )
-        contaminated = "no market data" if bundled else "unknown: may contain the test span"
+        pin = f" at {self.revision}" if self.revision else ""
+        family = self.source.family
         return {
-            "checkpoint": name,
-            "origin": origin,
-            "pretraining data": contaminated,
-            "context": f"{self.context} sessions of the target alone",
-            "training": "none: zero-shot",
+            "checkpoint": "chronos-bolt-synthetic" if bundled else f"{self.model}{pin}",
+            "origin": (
+                "bundled with abharness: our own Chronos-Bolt of 2.7 million parameters, "
+                "pretrained on synthetic series only; not one of Amazon's"
+                if bundled
+                else "given by the user"
+            ),
+            "pretraining data": (
+                "no market data" if bundled else "unknown: may contain the test span"
+            ),
+            "context": f"{self.context} sessions of " + self._reads(family),
+            "distribution": self._distribution(family),
+            "training": self._training_text(),
         }
 
-    def _form(self) -> Literal["samples", "quantiles"]:
-        from chronos.base import ForecastType
+    def _reads(self, family: str | None) -> str:
+        if family == "Chronos-2" and not self.covariates:
+            return "the target alone, as it was told"
+        if family is None:
+            return "the target; Chronos-2 also reads other columns and the calendar"
+        return _READS[family]
 
-        sampled = self._pipeline.forecast_type == ForecastType.SAMPLES
-        return "samples" if sampled else "quantiles"
+    def _distribution(self, family: str | None) -> str:
+        text = "its own: quantiles at the levels it was trained on"
+        if self.draws or family == "Chronos-T5":
+            text = f"its own: {self.samples} sample paths"
+        if not self.conformal:
+            return text
+        return f"{text}, stretched around the median to have covered the validation span"
 
-    def _sampled(self, series: Any, horizon: int) -> Forecast:
-        """Draw sample paths without touching the global random state."""
-        import torch
-
-        with torch.random.fork_rng():
-            torch.manual_seed(self._seed)
-            paths = self._pipeline.predict(
-                series, prediction_length=horizon, num_samples=self.samples
-            )
-        values = paths.numpy().astype(np.float64)  # [W, M, H]
-        return Forecast.of_samples(values, np.median(values, axis=1))
-
-    def _device(self) -> str:
-        import torch
-
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
-
-    def _hub_options(self) -> dict[str, Any]:
-        if self.folder is not None:
-            return {"local_files_only": True}
-        options: dict[str, Any] = {"local_files_only": self.local_only}
-        return options if self.revision is None else options | {"revision": self.revision}
-
-    def _missing_text(self, problem: Exception) -> str:
-        reason = " ".join(str(problem).split())[:200]
-        if self.folder is not None:
-            return f"model '{self.model}': {self.folder} is no Chronos checkpoint: {reason}"
+    def _training_text(self) -> str:
+        plan = self._plan
+        if plan is None:
+            return "none: zero-shot" + (", calibrated at each fit" if self.conformal else "")
         return (
-            f"model '{self.model}': no folder of that name, and the hub did not give it; download "
-            f"it where there is a network (`hf download {self.model}`) or use model = "
-            f'"{BUNDLED}". The library said: {reason}'
+            f"fine-tuned at each fit: up to {plan.steps} steps of {plan.batch_size} windows at "
+            f"{plan.lr:g}, stopped early on the validation span"
         )
+
+    def _check_finetune(self) -> None:
+        """Read the table; a wrong one is refused when the arm is built."""
+        if self.finetune is None:
+            return
+        from candidates.replacement.plan import FineTuning
+
+        self._plan = FineTuning.of(self.finetune)
+
+    def _fit(self, context: Context, *, seed: int) -> Training:
+        """Start again from the pretrained weights; learn, then calibrate, as was asked for."""
+        self.load()
+        self._pipeline, self._stretch, done = self._pretrained, None, Training()
+        if self._plan is not None:
+            done = self._tune(context, seed)
+        if self.conformal:
+            self._stretch = self._calibrated(context)
+        return done
+
+    def _tune(self, context: Context, seed: int) -> Training:
+        from candidates.replacement.tuning import tuned
+
+        assert self._plan is not None
+        self._pipeline, done = tuned(
+            self._pretrained,
+            context,
+            self._plan,
+            length=self.context,
+            covariates=self.covariates,
+            seed=seed,
+        )
+        return done
+
+    def _calibrated(self, context: Context) -> Array:
+        """Stretches [Q] from forecasts whose truth lies in the validation span."""
+        from candidates.replacement.conformal import stretches
+        from candidates.replacement.plan import Spans
+
+        origins = Spans.of(len(context), context.validation, context.horizon).validation
+        series = Series(
+            dates=context.dates,
+            target=context.target,
+            past=context.past,
+            past_names=context.past_names,
+            weekmask=context.weekmask,
+            season=context.season,
+        )
+        plan = RollingOrigin(horizon=context.horizon, stride=1, origins=1)
+        asked = contexts_at(series, origins, plan=plan, length=self.context, levels=LEVELS)
+        truth = context.target[origins[:, None] + np.arange(context.horizon)]
+        return stretches(self._answer(asked).at(LEVELS), truth, LEVELS)
+
+    def _answer(self, contexts: Contexts) -> Forecast:
+        """The backbone's own answer."""
+        from candidates.replacement.answering import Answering
+
+        answering = Answering(
+            pipeline=self._pipeline,
+            samples=self.samples,
+            covariates=self.covariates,
+            seed=self._seed,
+            windows=WINDOWS,
+        )
+        return answering.forecast(contexts)

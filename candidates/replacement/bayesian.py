@@ -1,0 +1,239 @@
+"""HFBayesianAutoformer: the legacy forward contract on a pretrained Chronos model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from candidates.replacement.config import (
+    Layout,
+    fields_of,
+    read_options,
+)
+from candidates.replacement.families import backbone_of, freeze_all_but_head
+from candidates.replacement.history import History
+from candidates.replacement.levels import pinball
+from candidates.replacement.loading import load_pipeline
+from candidates.replacement.remembered import Remembered
+from candidates.replacement.report import DEFAULT_LEVELS, report, target_major
+
+Inputs = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
+Criterion = Callable[[Tensor, Tensor], Tensor]
+TRAINED = tuple(round(0.05 * step, 2) for step in range(1, 20))
+"""Levels the distribution is trained on where the backbone has none of its own."""
+
+
+class HFBayesianAutoformer(nn.Module):
+    """Drop-in for BayesianEnhancedAutoformer whose uncertainty is the backbone's distribution.
+
+    Targets are the first of the input channels. Univariate backbones (Chronos-T5, Chronos-Bolt)
+    forecast each target from its own history. Chronos-2 forecasts all targets of a window
+    together; it reads the other channels as past covariates, ahead where `x_dec` gives them
+    (rows that are all 0 are not known), and the calendar marks ahead.
+
+    In training mode the answer has a graph into the backbone, in evaluation mode none.
+
+    Parameters
+    ----------
+    config
+        Mapping or namespace under the originals' field names; copied. `seq_len`, `pred_len`,
+        `enc_in` and `c_out` are needed; sizes of the legacy layers are ignored.
+    **options
+        See `Options`. Each may also be a field of the config, as `hf_backbone`.
+
+    Raises
+    ------
+    ReplacementConfigError
+        Names the field or option.
+    ArmError
+        When the backbone is not there.
+    """
+
+    def __init__(self, config: object, **options: Any) -> None:
+        super().__init__()
+        values = fields_of(config)
+        self.layout = Layout.read(values)
+        self.options = read_options(values, options)
+        self.quantiles = self.layout.output_levels
+        self.backbone = backbone_of(load_pipeline(self.options.source), self.options)
+        if self.options.freeze_backbone:
+            freeze_all_but_head(self.backbone)
+        self._last = Remembered()
+
+    @property
+    def reads_covariates(self) -> bool:
+        """Whether channels that are no targets, and the calendar, are read at all."""
+        return self.backbone.reads_covariates
+
+    def forward(
+        self,
+        x_enc: Tensor,
+        x_mark_enc: Tensor | None,
+        x_dec: Tensor | None,
+        x_mark_dec: Tensor | None,
+        return_uncertainty: bool | Tensor | None = False,
+        detailed_uncertainty: bool = False,
+    ) -> Tensor | dict[str, Any]:
+        """Forecast the horizon, or describe its distribution.
+
+        Parameters
+        ----------
+        x_enc : [B, T, enc_in]
+            History; NaN where a value is missing.
+        x_mark_enc : [B, T, m], optional
+        x_dec : [B, Λ + P, enc_in], optional
+            Its last P rows are read, of channels that are no targets.
+        x_mark_dec : [B, Λ + P, m], optional
+        return_uncertainty
+            The fifth positional argument. A tensor there is a mask, as the sibling models take
+            it: like them, this one has no use for it.
+        detailed_uncertainty
+            Adds to the report.
+
+        Returns
+        -------
+        [B, pred_len, c_out]: medians, or quantiles target-major; or the dict of `report`.
+
+        Raises
+        ------
+        ValueError
+            When shapes do not fit, or a target has no value at all.
+        """
+        inputs = (x_enc, x_mark_enc, x_dec, x_mark_dec)
+        with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
+            history = self.history(inputs)
+            if isinstance(return_uncertainty, bool) and return_uncertainty:
+                return self._described(history, detailed_uncertainty)
+            return self._forecast(history)
+
+    def history(self, inputs: Inputs) -> History:
+        """Take the inputs apart into what the backbone reads; they are left as they are."""
+        x_enc, x_mark_enc, x_dec, x_mark_dec = inputs
+        layout, where = self.layout, self.options.target_columns
+        targets, others = _channels(x_enc, layout, where)
+        known = _ahead(x_dec, layout, where)
+        if known is None:
+            known = others.new_full((*others.shape[:2], layout.pred_len), torch.nan)
+        covariates, ahead = [others], [known]
+        if x_mark_enc is not None and x_mark_dec is not None:
+            covariates.append(x_mark_enc.transpose(1, 2))
+            ahead.append(x_mark_dec[:, -layout.pred_len :].transpose(1, 2))
+        return History(
+            targets=targets,
+            covariates=torch.cat([part.to(x_enc.dtype) for part in covariates], dim=1),
+            ahead=torch.cat([part.to(x_enc.dtype) for part in ahead], dim=1),
+            horizon=layout.pred_len,
+        )
+
+    def _forecast(self, history: History) -> Tensor:
+        if self.quantiles:
+            found = self.backbone.quantiles(history, self.quantiles)
+            return target_major(found.unbind(-1))
+        if not (self.training and torch.is_grad_enabled()):
+            return self.backbone.quantiles(history, (0.5,))[..., 0]
+        levels = self._trained_levels()
+        found = self.backbone.quantiles(history, levels)
+        self._last.quantiles = found
+        return found[..., levels.index(0.5)]
+
+    def _described(self, history: History, detailed: bool) -> dict[str, Any]:
+        return report(
+            lambda levels: self.backbone.quantiles(history, levels),
+            own=self.backbone.levels,
+            named=self.layout.levels or DEFAULT_LEVELS,
+            output=self.quantiles,
+            detailed=detailed,
+        )
+
+    def _trained_levels(self) -> tuple[float, ...]:
+        return tuple(sorted({0.5, *(self.backbone.levels or TRAINED)}))
+
+    def compute_loss(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        criterion: Criterion,
+        return_components: bool = False,
+    ) -> Tensor | dict[str, Tensor]:
+        """Criterion on the forecast, plus the quantile loss of the distribution behind it.
+
+        The distribution is that of the last forecast in training mode; in evaluation mode, and
+        in quantile mode, where the forecast is the distribution, the criterion stands alone.
+        There is no KL term.
+
+        Raises
+        ------
+        ValueError
+            When the target is not as wide as the last forecast.
+        """
+        data = criterion(prediction, target)
+        behind = self._last.take() if self.training and not self.quantiles else None
+        own = torch.zeros_like(data)
+        if behind is not None:
+            if behind.shape[:-1] != target.shape:
+                raise ValueError(
+                    f"target has shape {list(target.shape)}, the last forecast "
+                    f"{list(behind.shape[:-1])}"
+                )
+            own = pinball(behind, target, self._trained_levels())
+        if return_components:
+            return {"data_loss": data, "distribution_loss": own, "total_loss": data + own}
+        return data + own
+
+    def configure_optimizer_loss(self, criterion: Criterion) -> Callable[[Tensor, Tensor], Any]:
+        """The criterion with the quantile loss added, for a training loop that knows none."""
+        return lambda prediction, target: self.compute_loss(prediction, target, criterion)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the backbone, as a Chronos checkpoint of its own, and this network's fields."""
+        from candidates.replacement.saving import save
+
+        save(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> HFBayesianAutoformer:
+        """Read what `save_pretrained` wrote; options replace the stored ones.
+
+        Raises
+        ------
+        ArmError
+            When the folder holds none.
+        """
+        from candidates.replacement.saving import stored
+
+        config, kept = stored(Path(folder))
+        return cls(config, **{**kept, **options, "backbone": str(folder)})
+
+
+def _channels(x_enc: Tensor, layout: Layout, where: str) -> tuple[Tensor, Tensor]:
+    """Targets [B, nt, T] and other channels [B, C, T]."""
+    if x_enc.dim() != 3 or x_enc.shape[2] != layout.enc_in or not x_enc.shape[1]:
+        raise ValueError(f"x_enc has shape {list(x_enc.shape)}, expected [B, T, {layout.enc_in}]")
+    channels = x_enc.transpose(1, 2)
+    if where == "last":
+        channels = channels.roll(layout.targets, dims=1)
+    targets = channels[:, : layout.targets]
+    if bool(targets.isnan().all(dim=-1).any()):
+        raise ValueError("x_enc: a target has no value at all in some window")
+    return targets, channels[:, layout.targets :]
+
+
+def _ahead(x_dec: Tensor | None, layout: Layout, where: str) -> Tensor | None:
+    """Channels that are no targets ahead [B, C, P], NaN for rows that are all 0: not known."""
+    if x_dec is None or layout.targets == layout.enc_in:
+        return None
+    if x_dec.dim() != 3 or x_dec.shape[1] < layout.pred_len or x_dec.shape[2] != layout.enc_in:
+        raise ValueError(
+            f"x_dec has shape {list(x_dec.shape)}, expected [B, label_len + {layout.pred_len}, "
+            f"{layout.enc_in}]"
+        )
+    rows = x_dec[:, -layout.pred_len :].transpose(1, 2)
+    known = rows[:, layout.targets :] if where == "first" else rows[:, : -layout.targets]
+    return torch.where((known != 0).any(dim=-1, keepdim=True), known, torch.nan)
+
+
+Model = HFBayesianAutoformer

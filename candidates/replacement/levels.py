@@ -1,0 +1,94 @@
+"""Quantiles in order and at other levels, by the harness's own rule, with gradients.
+
+Between neighbouring levels quantiles lie on straight lines over standard normal scores; beyond
+the outermost two levels the line through these two goes on (`harness.forecast.quantiles_at`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.forecast import quantiles_at
+
+NODES = 12
+FAR = 1e-3
+
+
+def ordered(quantiles: Tensor) -> Tensor:
+    """Sort along the last axis: crossings are put right, the set of values stays."""
+    return quantiles.sort(dim=-1).values
+
+
+def read_at(quantiles: Tensor, levels: Sequence[float], wanted: Sequence[float]) -> Tensor:
+    """Read quantiles [..., q] at other levels, [..., Q], in order whatever they were."""
+    if tuple(levels) == tuple(wanted):
+        return ordered(quantiles)
+    weights = torch.as_tensor(
+        _weights(tuple(levels), tuple(wanted)), dtype=quantiles.dtype, device=quantiles.device
+    )
+    rising = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    back = sorted(range(len(wanted)), key=lambda index: rising[index])
+    return ordered((ordered(quantiles) @ weights)[..., rising])[..., back]
+
+
+@lru_cache(maxsize=64)
+def _weights(levels: tuple[float, ...], wanted: tuple[float, ...]) -> np.ndarray:
+    """Weights [q, Q] of that linear map: what it makes of unit vectors."""
+    return quantiles_at(np.eye(len(levels)), np.array(levels), np.array(wanted))
+
+
+def beyond(levels: Sequence[float], wanted: Sequence[float]) -> tuple[float, ...]:
+    """Which of `wanted` lie outside the range of `levels`; none where there are no levels."""
+    if not levels:
+        return ()
+    low, high = min(levels) - 1e-9, max(levels) + 1e-9
+    return tuple(level for level in wanted if not low <= level <= high)
+
+
+def draws_for(wanted: Sequence[float]) -> int:
+    """Sample paths the outermost level needs: two are expected beyond it.
+
+    Levels further out than `FAR` are read from what the others need.
+    """
+    tails = [min(level, 1.0 - level) for level in wanted]
+    return math.ceil(2.0 / min([tail for tail in tails if tail >= FAR] or [0.5]) - 1e-9)
+
+
+@lru_cache(maxsize=1)
+def node_levels() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Levels and weights that give the mean and variance of a distribution from its quantiles.
+
+    Gauss-Hermite nodes on the scale of normal scores: exact for a normal distribution.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    levels = [0.5 * math.erfc(-node / math.sqrt(2.0)) for node in nodes.tolist()]
+    return tuple(levels), tuple((weights / weights.sum()).tolist())
+
+
+def spread(at_nodes: Tensor) -> Tensor:
+    """Standard deviation [...] from the quantiles [..., NODES] at `node_levels`."""
+    weights = torch.tensor(node_levels()[1], dtype=at_nodes.dtype, device=at_nodes.device)
+    mean = (at_nodes * weights).sum(-1, keepdim=True)
+    variance = ((at_nodes - mean).square() * weights).sum(-1)
+    positive = variance > 0  # the square root has no gradient at 0
+    return torch.where(positive, torch.where(positive, variance, 1.0).sqrt(), 0.0)
+
+
+def pinball(quantiles: Tensor, truth: Tensor, levels: Sequence[float]) -> Tensor:
+    """Mean of max(q e, (q - 1) e), e = truth - quantile; NaN in the truth is left out.
+
+    Parameters
+    ----------
+    quantiles : [..., q]
+    truth : [...]
+    levels : [q]
+    """
+    share = torch.tensor(levels, dtype=quantiles.dtype, device=quantiles.device)
+    error = truth.unsqueeze(-1) - quantiles
+    return torch.maximum(share * error, (share - 1.0) * error).nanmean()

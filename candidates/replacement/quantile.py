@@ -1,0 +1,139 @@
+"""Drop-in for QuantileBayesianAutoformer: quantiles in its target-major layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from candidates.replacement.bayesian import HFBayesianAutoformer, Inputs
+from candidates.replacement.config import ReplacementConfigError, fields_of, read_levels
+from candidates.replacement.levels import pinball
+
+DEFAULT_LEVELS = (0.1, 0.5, 0.9)
+BOUNDS = {"lower_bound": 0.1, "median": 0.5, "upper_bound": 0.9}
+
+
+class HFQuantileAutoformer(nn.Module):
+    """Quantile forecasts [B, P, nt * nq], channel t * nq + q, in order and without a KL term.
+
+    Parameters
+    ----------
+    config
+        As for `HFBayesianAutoformer`; `c_out` is the number of targets, or that times the levels.
+    quantiles
+        Levels; the config's, or .1, .5, .9, if None.
+    **options
+        See `candidates.replacement.config.Options`.
+    """
+
+    def __init__(
+        self, config: object, quantiles: Sequence[float] | None = None, **options: Any
+    ) -> None:
+        super().__init__()
+        values = fields_of(config)
+        chosen = quantiles or values.get("quantile_levels") or DEFAULT_LEVELS
+        levels = read_levels(list(chosen))
+        if len(levels) < 2:
+            raise ReplacementConfigError(f"quantiles: found {levels}, wanted two or more")
+        self.forecaster = HFBayesianAutoformer(_widened(values, levels), **options)
+        self.quantiles = levels
+
+    @property
+    def reads_covariates(self) -> bool:
+        """Whether channels that are no targets, and the calendar, are read at all."""
+        return self.forecaster.reads_covariates
+
+    def forward(
+        self,
+        x_enc: Tensor,
+        x_mark_enc: Tensor | None,
+        x_dec: Tensor | None,
+        x_mark_dec: Tensor | None,
+        *_attention: Tensor | None,
+    ) -> Tensor:
+        """Forecast [B, pred_len, nt * nq]; up to three attention masks have no use, as there."""
+        found = self.forecaster(x_enc, x_mark_enc, x_dec, x_mark_dec)
+        assert isinstance(found, Tensor)
+        return found
+
+    def quantile_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Pinball loss of a prediction [B, P, nt * nq], without the factor 2; target [B, P, nt]."""
+        grouped = prediction.unflatten(-1, (-1, len(self.quantiles)))
+        return pinball(grouped, target, self.quantiles)
+
+    @torch.no_grad()
+    def predict_quantiles(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Quantiles [B, P, nt, nq] as in evaluation, and bounds and median where level exists.
+
+        The mode of every part is put back.
+        """
+        with _evaluating(self):
+            quantiles = self(*inputs).unflatten(-1, (-1, len(self.quantiles)))
+        found = {"quantiles": quantiles}
+        for name, level in BOUNDS.items():
+            if level in self.quantiles:
+                found[name] = quantiles[..., self.quantiles.index(level)]
+        return found
+
+    def get_uncertainty_metrics(self, inputs: Inputs) -> dict[str, Any]:
+        """Widths between the levels .9 and .1: overall, per target [nt] and per step [P].
+
+        Raises
+        ------
+        ReplacementConfigError
+            When one of the two is no level of this network.
+        """
+        found = self.predict_quantiles(inputs)
+        if not {"lower_bound", "upper_bound"} <= found.keys():
+            raise ReplacementConfigError(
+                f"quantiles: found {self.quantiles}, wanted .1 and .9 in them"
+            )
+        width = found["upper_bound"] - found["lower_bound"]
+        return {
+            "width": width,
+            "overall": width.mean(),
+            "per_target": width.mean((0, 1)),
+            "per_step": width.mean((0, 2)),
+        }
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the backbone, as a Chronos checkpoint of its own, and this network's fields."""
+        self.forecaster.save_pretrained(folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> HFQuantileAutoformer:
+        """Read what `save_pretrained` wrote; options replace the stored ones."""
+        from candidates.replacement.saving import stored
+
+        config, kept = stored(Path(folder))
+        return cls(config, **{**kept, **options, "backbone": str(folder)})
+
+
+def _widened(values: dict[str, Any], levels: tuple[float, ...]) -> dict[str, Any]:
+    """The fields with these levels and as many output channels as they need."""
+    width, targets = values.get("c_out"), values.get("c_out_evaluation")
+    if targets is None and isinstance(width, int) and isinstance(values.get("enc_in"), int):
+        targets = width if width <= values["enc_in"] else width // len(levels)
+    if isinstance(targets, int) and width == targets:
+        width = targets * len(levels)
+    return values | {"quantile_levels": levels, "c_out": width, "c_out_evaluation": targets}
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Put every part in eval mode for a while."""
+    modes = [(part, part.training) for part in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+Model = HFQuantileAutoformer

@@ -1,0 +1,78 @@
+"""Chronos-Bolt: quantiles of one series at a time, from patches of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from candidates.replacement.history import History
+from candidates.replacement.levels import read_at
+
+ROWS = 64
+"""Series forecast at once: on a CPU faster than more, and small."""
+
+
+class Bolt(nn.Module):
+    """A Chronos-Bolt pipeline, with gradients.
+
+    Attributes
+    ----------
+    levels
+        The levels it was trained on.
+    """
+
+    reads_covariates = False
+
+    def __init__(self, pipeline: Any) -> None:
+        super().__init__()
+        self.model: nn.Module = pipeline.inner_model
+        self.levels = tuple(float(level) for level in pipeline.quantiles)
+        self._block: int = pipeline.model_prediction_length
+        self._reach: int = pipeline.model_context_length
+
+    def head(self) -> nn.Module:
+        """The output layer."""
+        return self.model.output_patch_embedding  # type: ignore[return-value]  # a module
+
+    def quantiles(self, history: History, levels: Sequence[float]) -> Tensor:
+        """Quantiles [B, P, nt, Q] in order."""
+        blocks = [self._own(rows, history.horizon) for rows in history.rows.float().split(ROWS)]
+        read = read_at(torch.cat(blocks), self.levels, levels)  # [B * nt, P, Q]
+        found: Tensor = read.unflatten(0, history.targets.shape[:2])
+        return found.transpose(1, 2)
+
+    def loss(self, context: Tensor, truth: Tensor) -> Tensor:
+        """The loss it was trained by, of [N, T] and [N, H]; steps beyond its reach are left out."""
+        clipped = truth[:, : self._block].clone().to(self._device)  # the library writes into it
+        known = context[:, -self._reach :].to(self._device)
+        found: Tensor = self.model(context=known, target=clipped).loss
+        return found
+
+    def _own(self, series: Tensor, horizon: int) -> Tensor:
+        """Quantiles [N, P, q] at its own levels.
+
+        Beyond its reach each quantile path is continued and the q * q answers are reduced to
+        their quantiles, as in the library's pipeline.
+        """
+        context = series[:, -self._reach :].to(self._device)
+        block = self._step(context)  # [N, q, block]
+        blocks, paths = [block], context.unsqueeze(1).expand(-1, len(self.levels), -1)
+        for _ in range(1, -(-horizon // self._block)):
+            paths = torch.cat([paths, block], dim=-1)[..., -self._reach :]
+            further = self._step(paths.flatten(0, 1)).unflatten(0, paths.shape[:2])
+            share = torch.tensor(self.levels, device=further.device)
+            block = further.flatten(1, 2).quantile(share, dim=1).transpose(0, 1)
+            blocks.append(block)
+        found = torch.cat(blocks, dim=-1)[..., :horizon]
+        return found.transpose(1, 2).to(series.device)
+
+    def _step(self, context: Tensor) -> Tensor:
+        found: Tensor = self.model(context=context).quantile_preds
+        return found
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
