@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from harness.errors import ConfigError
 
-NETWORKS = (
-    "Autoformer",
-    "EnhancedAutoformer",
-    "BayesianEnhancedAutoformer",
-    "HierarchicalEnhancedAutoformer",
-    "QuantileBayesianAutoformer",
-)
-_FACTORY = "baselines:build"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.arm import ArmRef, Role
+
+_SIDES: dict[str, Role] = {"baselines": "legacy", "candidates": "candidate"}
 
 
 def check(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="ARM", help="A legacy network, an arm of --experiment, or module:Class."
+            metavar="ARM", help="A network by name, an arm of --experiment, or module:Class."
         ),
     ],
     experiment: Annotated[str, typer.Option(help="Where to look for arms by name.")] = "nightly",
+    kind: Annotated[
+        Literal["network", "arm"] | None,
+        typer.Option("--as", help="Which to try where a network and an arm share the name."),
+    ] = None,
     option: Annotated[
         list[str],
         typer.Option(
@@ -44,6 +47,16 @@ def check(
     form: Annotated[
         Literal["table", "json", "junit"], typer.Option("--format", help="How to write results.")
     ] = "table",
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ABHARNESS_STORE", help="Keep the results in this store, for `claims`."
+        ),
+    ] = None,
+    role: Annotated[
+        Literal["legacy", "candidate", "reference"] | None,
+        typer.Option(help="Side of a module:Class; else its package tells, where it is ours."),
+    ] = None,
 ) -> None:
     """Try every predicate of the battery on one arm or network.
 
@@ -51,7 +64,9 @@ def check(
     """
     from harness.battery import check as carry_out
     from harness.battery import make_resolver
+    from harness.battery.sources import NETWORKS
     from harness.experiment import read_experiment
+    from harness.store import open_store
 
     arms = {ref.name: ref for ref in read_experiment(experiment).arms}
     text, code = carry_out(
@@ -60,10 +75,22 @@ def check(
         require=True if require == ["all"] else require or False,
         form=form,
         codes=only or None,
-        resolver=make_resolver(arms=arms, factory=_FACTORY, networks=NETWORKS),
+        resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
+        store=None if store is None else open_store(store),
+        role=role or _role_of(target, arms, kind),
     )
     typer.echo(text, nl=False)
     raise typer.Exit(code)
+
+
+def _role_of(target: str, arms: Mapping[str, ArmRef], kind: str | None) -> Role | None:
+    """The side of a target: that of the network, of the arm, or of the package it lies in."""
+    from harness.battery.sources import NETWORKS
+
+    if target in arms and (kind == "arm" or target not in NETWORKS):
+        return arms[target].role
+    place = NETWORKS.get(target, target).partition(":")[0]
+    return _SIDES.get(place.partition(".")[0])
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import math
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from harness.battery.arms import (
     made_up_series,
     seed_all,
 )
-from harness.battery.inputs import one_line
+from harness.battery.guard import attempt
 from harness.battery.modes import generator_states
 from harness.battery.nouns import Measured, NotApplicableError
 from harness.battery.registry import predicate
@@ -130,8 +130,8 @@ def flags_stay(subject: ArmSubject) -> Measured:
     for mode in ("train", "eval"):
         for name, series in (("a forecast", made_up_series()), ("one on NaN", _nothing())):
             _set(parts, [mode == "train"] * len(parts))
-            with contextlib.suppress(*([Exception] if "NaN" in name else [])):
-                _forecast(arm, FIT_AT, series=series)
+            ask = partial(_forecast, arm, FIT_AT, series=series)
+            attempt(ask) if "NaN" in name else ask()  # NaN may be refused
             if any(part.training != (mode == "train") for part in parts):
                 changed.append(f"{name} in {mode}")
     _set(parts, original)
@@ -202,21 +202,20 @@ def options_are_left_alone(subject: ArmSubject) -> Measured:
         if isinstance(value, list | dict):
             value.clear()
     options.clear()
-    try:
-        if gap_of(first, _forecast(arm, FIT_AT)) > 0:
-            faults.append("emptying its options afterwards changes the forecast")
-    except Exception as problem:  # noqa: BLE001  # an arm may fail in any way
-        faults.append(f"emptying its options afterwards: {one_line(problem)}")
+    gap, fault = attempt(lambda: gap_of(first, _forecast(arm, FIT_AT)))
+    if fault:
+        faults.append(f"emptying its options afterwards: {fault}")
+    elif gap > 0:
+        faults.append("emptying its options afterwards changes the forecast")
     return Measured(value=len(faults), said="; ".join(faults) or "options are left alone")
 
 
 @predicate("T31", "it can be built, loaded, fitted, and asked", unit="faults", on="arm")
 def life_works(subject: ArmSubject) -> Measured:
     """Go through an arm's life once."""
-    try:
-        found = _forecast(subject.fitted(), *ORIGINS)
-    except Exception as problem:  # noqa: BLE001  # an arm may fail in any way
-        return Measured(value=1, said=one_line(problem))
+    found, fault = attempt(lambda: _forecast(subject.fitted(), *ORIGINS))
+    if fault:
+        return Measured(value=1, said=fault)
     wanted = (len(ORIGINS), HORIZON)
     if found.point.shape != wanted:
         return Measured(value=1, said=f"shape {list(found.point.shape)}, wanted {list(wanted)}")
@@ -257,10 +256,9 @@ def nan_is_never_best(subject: ArmSubject) -> Measured:
     arm, context = subject.fresh(), fit_context()
     if not isinstance(arm, Learns):
         raise NotApplicableError("it does not learn")
-    try:
-        done = arm.fit(_spoiled(context), seed=1)
-    except Exception as problem:  # noqa: BLE001  # a refusal is a sound answer
-        return Measured(value=0, said=f"it refuses to fit: {one_line(problem)}")
+    done, refusal = attempt(lambda: arm.fit(_spoiled(context), seed=1))
+    if refusal:  # a sound answer
+        return Measured(value=0, said=f"it refuses to fit: {refusal}")
     if not done.curve:
         raise NotApplicableError("it reports no training curve")
     losses = {row.epoch: row.validation_loss for row in done.curve}

@@ -53,11 +53,14 @@ class ArmSubject:
         What the arm is built with.
     construct
         Options to arm.
+    use
+        Where its code is, ``module:Class``; '' where nobody said.
     """
 
     name: str
     construct: Callable[[dict[str, Any]], Arm]
     options: Mapping[str, Any] = field(default_factory=dict)
+    use: str = ""
     _held: dict[str, Arm] = field(default_factory=dict, repr=False, compare=False)
 
     def fresh(self, options: dict[str, Any] | None = None) -> Arm:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness.battery.inputs import one_line, shape_fault
+from harness.battery.guard import attempt, one_line
+from harness.battery.inputs import shape_fault
 from harness.battery.nouns import Measured, NotApplicableError
 from harness.battery.parts import offers_uncertainty, training_loss, uncertain, width_of
-from harness.battery.probe import apart, forecast, make_batch, tensor_of
+from harness.battery.probe import apart, built, forecast, make_batch, tensor_of
 from harness.battery.registry import predicate
 from harness.battery.subject import Subject
 
 OPTIONAL = ("c_out_evaluation", "quantile_levels", "moving_avg", "n_levels", "wavelet_type")
 LEVELS = [0.1, 0.5, 0.9]
+SAVING = ("save_pretrained", "from_pretrained")
 
 
 @predicate(
@@ -46,9 +50,8 @@ def mixes_work(subject: Subject) -> Measured:
     for changes in _mixes(subject):
         tried += 1
         changed = subject.changed(**changes)
-        try:
-            model = changed.build().eval()
-        except Exception:  # noqa: BLE001  # a refusal when built is what is asked for
+        model, refusal = attempt(partial(built, changed))
+        if refusal:  # when built, which is what is asked for
             refused += 1
             continue
         fault = shape_fault(changed, model) or _call_fault(changed, model)
@@ -73,12 +76,9 @@ def _call_fault(subject: Subject, model: Any) -> str:
 
     if not offers_uncertainty(subject, model):
         return ""
-    try:
-        with torch.no_grad():
-            uncertain(subject, model, make_batch(subject.sizes, 2))
-    except Exception as problem:  # noqa: BLE001  # a network may fail in any way
-        return f"uncertainty call: {one_line(problem)}"
-    return ""
+    with torch.no_grad():
+        _, fault = attempt(lambda: uncertain(subject, model, make_batch(subject.sizes, 2)))
+    return f"uncertainty call: {fault}" if fault else ""
 
 
 @predicate(
@@ -88,7 +88,10 @@ def _call_fault(subject: Subject, model: Any) -> str:
     unit="of the output's scale",
 )
 def weights_restore(subject: Subject) -> Measured:
-    """Load one network's weights into another; compare names before and after a forecast."""
+    """Load one network's weights into another; compare names before and after a forecast.
+
+    A network with `save_pretrained` and `from_pretrained` is also saved and loaded by these.
+    """
     batch = make_batch(subject.sizes, 4)
     first, second = subject.build(seed=0).eval(), subject.build(seed=1).eval()
     names = list(first.state_dict())
@@ -102,7 +105,20 @@ def weights_restore(subject: Subject) -> Measured:
     except RuntimeError as problem:
         return Measured(value=math.inf, said=one_line(problem))
     gap = apart(path, forecast(second, batch))
-    return Measured(value=gap, said=f"{len(names)} tensors stored; forecasts {gap:.2g} apart")
+    said = f"{len(names)} tensors stored; forecasts {gap:.2g} apart"
+    if not all(callable(getattr(first, name, None)) for name in SAVING):
+        return Measured(value=gap, said=said)
+    saved, fault = attempt(lambda: apart(path, forecast(_saved_and_loaded(first), batch)))
+    if fault:
+        return Measured(value=math.inf, said=f"{said}; save_pretrained and back: {fault}")
+    said += f"; by save_pretrained and back {saved:.2g} apart"
+    return Measured(value=max(gap, saved), said=said, more={"save_pretrained": saved})
+
+
+def _saved_and_loaded(model: Any) -> Any:
+    with TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return type(model).from_pretrained(folder).eval()
 
 
 @predicate("T27", "it is called and configured like every other variant", unit="departures")
@@ -113,12 +129,12 @@ def contract_is_shared(subject: Subject) -> Measured:
     batch, faults = make_batch(subject.sizes, 2), []
     mask = torch.ones(2, 1, subject.sizes.seq_len, subject.sizes.seq_len, dtype=torch.bool)
     model = subject.build().eval()
-    try:
-        with torch.no_grad():
-            if not isinstance(model(*batch.inputs, mask), torch.Tensor):
-                faults.append("a mask in the fifth place changes what is returned")
-    except Exception as problem:  # noqa: BLE001  # a network may fail in any way
-        faults.append(f"a mask in the fifth place: {one_line(problem)}")
+    with torch.no_grad():
+        found, fault = attempt(lambda: model(*batch.inputs, mask))
+    if fault:
+        faults.append(f"a mask in the fifth place: {fault}")
+    elif not isinstance(found, torch.Tensor):
+        faults.append("a mask in the fifth place changes what is returned")
     if subject.varies:
         faults += _field_faults(subject)
     said = "; ".join(faults) or "a mask is taken, and no field of its own is needed"
@@ -129,11 +145,8 @@ def _field_faults(subject: Subject) -> list[str]:
     """Fields that only some variants have and this one cannot do without."""
     plain = {k: v for k, v in subject.config.items() if k not in OPTIONAL}
     plain["c_out"] = subject.sizes.targets
-    try:
-        subject.build_from(subject.present(plain))
-    except Exception as problem:  # noqa: BLE001  # a network may refuse in any way
-        return [f"without {', '.join(OPTIONAL)}: {one_line(problem)}"]
-    return []
+    _, refusal = attempt(lambda: subject.build_from(subject.present(plain)))
+    return [f"without {', '.join(OPTIONAL)}: {refusal}"] if refusal else []
 
 
 @predicate("T29", "the caller's configuration is neither changed nor read again", unit="faults")
@@ -160,10 +173,9 @@ def _late_reads(model: Any, config: Any, batch: Any, path: Any) -> list[str]:
     """What happens to a forecast when the lengths in the configuration are edited."""
     for name in ("pred_len", "label_len", "seq_len"):
         _edit(config, name, _fields(config)[name] // 2)
-    try:
-        same = bool((forecast(model, batch) == path).all())
-    except Exception as problem:  # noqa: BLE001  # a network may fail in any way
-        return [f"editing the lengths afterwards: {one_line(problem)}"]
+    same, fault = attempt(lambda: bool((forecast(model, batch) == path).all()))
+    if fault:
+        return [f"editing the lengths afterwards: {fault}"]
     return [] if same else ["editing the lengths afterwards changes the forecast"]
 
 
@@ -171,11 +183,9 @@ def _failed_build(subject: Subject) -> list[str]:
     """Fields that a construction that fails leaves changed."""
     config = subject.present({**copy.deepcopy(dict(subject.config)), "d_model": "none"})
     before = copy.deepcopy(_fields(config))
-    try:
-        subject.build_from(config)
-    except Exception:  # noqa: BLE001  # it is meant to fail
-        if _fields(config) != before:
-            return [f"a failed build changes {_differing(before, _fields(config))}"]
+    _, failure = attempt(lambda: subject.build_from(config))
+    if failure and _fields(config) != before:
+        return [f"a failed build changes {_differing(before, _fields(config))}"]
     return []
 
 
@@ -200,17 +210,21 @@ def life_works(subject: Subject) -> Measured:
     """Build, forecast, take the loss and go backward once."""
     import torch
 
-    step = "building"
-    try:
-        model = subject.build().train()
-        step, batch = "forecasting", make_batch(subject.sizes, 2)
-        output = tensor_of(model(*batch.inputs))
-        step = "the loss"
-        loss = training_loss(subject, model, output, batch.truth)
-        step = "going backward"
-        loss.backward()
-    except Exception as problem:  # noqa: BLE001  # a network may fail in any way
-        return Measured(value=1, said=f"{step}: {one_line(problem)}")
+    batch = make_batch(subject.sizes, 2)
+    held: dict[str, Any] = {}
+    steps: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "building": lambda _: subject.build().train(),
+        "forecasting": lambda done: tensor_of(done["building"](*batch.inputs)),
+        "the loss": lambda done: training_loss(
+            subject, done["building"], done["forecasting"], batch.truth
+        ),
+        "going backward": lambda done: done["the loss"].backward(),
+    }
+    for step, work in steps.items():
+        held[step], fault = attempt(partial(work, held))
+        if fault:
+            return Measured(value=1, said=f"{step}: {fault}")
+    model, output, loss = held["building"], held["forecasting"], held["the loss"]
     wanted = (2, subject.sizes.pred_len, width_of(subject, model))
     if tuple(output.shape) != wanted:
         return Measured(value=1, said=f"shape {list(output.shape)}, wanted {list(wanted)}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from harness.battery.guard import attempt
 from harness.battery.nouns import Measured, NotApplicableError
 from harness.battery.parts import part, training_loss, width_of
 from harness.battery.probe import (
     Batch,
     apart,
+    built,
     constant_batch,
     forecast,
     largest,
@@ -34,9 +37,8 @@ def lengths_work(subject: Subject) -> Measured:
     for length, case in SWEEP:
         label = (max(1, length // 2), length, length + 15)[case]
         changed = subject.changed(seq_len=length, label_len=label)
-        try:
-            model = changed.build().eval()
-        except Exception:  # noqa: BLE001  # a refusal when built is what is asked for
+        model, refusal = attempt(partial(built, changed))
+        if refusal:  # when built, which is what is asked for
             refused += 1
             continue
         fault = shape_fault(changed, model)
@@ -48,18 +50,11 @@ def lengths_work(subject: Subject) -> Measured:
 
 def shape_fault(subject: Subject, model: Any, *, count: int = 2) -> str:
     """What is wrong with the shape of a forecast; empty when nothing is."""
-    try:
-        found = tuple(forecast(model, make_batch(subject.sizes, count)).shape)
-    except Exception as problem:  # noqa: BLE001  # a network may fail in any way
-        return one_line(problem)
+    found, fault = attempt(lambda: tuple(forecast(model, make_batch(subject.sizes, count)).shape))
+    if fault:
+        return fault
     wanted = (count, subject.sizes.pred_len, width_of(subject, model))
     return "" if found == wanted else f"shape {list(found)}, wanted {list(wanted)}"
-
-
-def one_line(problem: BaseException) -> str:
-    """An exception in one short line."""
-    text = " ".join(str(problem).split())
-    return f"{type(problem).__name__}: {text[:160]}" if text else type(problem).__name__
 
 
 @predicate(
@@ -75,11 +70,11 @@ def covariates_matter(subject: Subject) -> Measured:
     import torch
 
     subject = subject.with_covariates()
-    try:
-        model = subject.build().eval()
-    except Exception as problem:  # noqa: BLE001  # a network may refuse in any way
-        said = one_line(problem)
-        raise NotApplicableError(f"it cannot be built with covariates: {said}") from None
+    model, refusal = attempt(partial(built, subject))
+    if refusal:
+        raise NotApplicableError(f"it cannot be built with covariates: {refusal}")
+    if getattr(model, "reads_covariates", True) is False:
+        raise NotApplicableError("it says itself that it reads no covariates (reads_covariates)")
     sizes, batch = subject.sizes, make_batch(subject.sizes, 8)
     x_dec = batch.x_dec.clone()
     future = x_dec[:, sizes.label_len :, sizes.targets :]

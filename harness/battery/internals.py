@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from harness.battery.inputs import one_line
+from harness.battery.guard import attempt
 from harness.battery.nouns import Measured, NotApplicableError
 from harness.battery.parts import (
     PROJECTIONS,
@@ -350,8 +350,8 @@ def _gradient_fault(call: Any, tensors: list[Tensor]) -> str:
     from torch.autograd import gradcheck
 
     inputs = [tensor.clone().requires_grad_() for tensor in tensors]
-    try:
-        fine = gradcheck(
+    fine, fault = attempt(
+        lambda: gradcheck(
             call,
             inputs,
             fast_mode=True,
@@ -359,6 +359,5 @@ def _gradient_fault(call: Any, tensors: list[Tensor]) -> str:
             check_undefined_grad=False,
             nondet_tol=math.inf,
         )
-    except Exception as problem:  # noqa: BLE001  # a function may fail in any way in float64
-        return one_line(problem)
-    return "" if fine else "differs from finite differences"
+    )
+    return fault or ("" if fine else "differs from finite differences")

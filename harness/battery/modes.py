@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from harness.battery.guard import attempt
 from harness.battery.nouns import Measured, NotApplicableError
 from harness.battery.parts import flags, levels_of, offers_uncertainty, uncertain
 from harness.battery.probe import Batch, apart, forecast, make_batch, quiet
@@ -97,8 +97,7 @@ def _after_failure(subject: Subject, batch: Batch) -> list[str]:
     narrow = batch.with_values(x_enc=batch.x_enc[..., :0], x_dec=batch.x_dec[..., :0])
     before = flags(model)
     for name, call in _calls(subject, model, narrow):
-        with contextlib.suppress(Exception):  # it is meant to fail, in any way it likes
-            call()
+        attempt(call)  # it is meant to fail, in any way it likes
         if flags(model) != before:
             changed.append(f"{name} that fails")
     return changed

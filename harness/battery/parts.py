@@ -14,6 +14,7 @@ uncertainty=True)``         `confidence_intervals` {'68%': {lower, upper}} and
 ``compute_loss``            prediction, truth, criterion, ``return_components=`` to the loss
 ``quantile_loss``           prediction, truth to the loss of a quantile network
 ``kl_share``                factor on the KL term in ``quantile_loss``
+``save_pretrained``         a folder; with `from_pretrained`, which loads it again
 ``forward(.. mask ..)``     arguments with `mask` in their name
 on any module inside
 ``encoder``, ``decoder``    the two stacks, for their gradients

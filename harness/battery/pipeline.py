@@ -24,7 +24,9 @@ LOSSES = (0.9, 0.5, math.nan, 0.7, math.nan)
 def truth_is_target(subject: Subject) -> Measured:
     """Give a table whose target stands last and see which column comes back as truth."""
     if subject.hooks.truth_column is None:
-        raise NotApplicableError("a network has no data pipeline; offer the hook `truth_column`")
+        raise NotApplicableError(
+            "a network has no data pipeline: ask the arm around it, or offer `truth_column`"
+        )
     rows = np.arange(40, dtype=np.float64)
     table = np.stack([rows + 1000.0 * index for index in range(len(NAMES))], axis=1)
     found = np.asarray(subject.hooks.truth_column(table, NAMES, TARGET), dtype=np.float64).ravel()
@@ -47,7 +49,9 @@ def nan_is_never_best(subject: Subject) -> Measured:
     """Give validation losses with NaN among them, and only NaN."""
     keep = subject.hooks.keep_best
     if keep is None:
-        raise NotApplicableError("a network has no training loop; offer the hook `keep_best`")
+        raise NotApplicableError(
+            "a network has no training loop: ask the arm around it, or offer `keep_best`"
+        )
     kept, none = keep(LOSSES), keep((math.nan, math.nan))
     faults = []
     if kept != 1:

@@ -129,6 +129,11 @@ def tensor_of(output: Any) -> Tensor:
     return output
 
 
+def built(subject: Subject) -> Any:
+    """Build the network for evaluation."""
+    return subject.build().eval()
+
+
 def forecast(model: Any, batch: Batch, *, seed: int = 0) -> Tensor:
     """Call the network without a graph, the global generator started at `seed`."""
     import torch

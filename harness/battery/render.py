@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
 from harness.battery.nouns import CheckResult, Outcome
+from harness.battery.records import CheckRecord
 
 SCHEMA = 1
 MARKS: dict[Outcome, str] = {
@@ -54,6 +55,23 @@ def _summary(results: Sequence[CheckResult]) -> str:
     seconds = sum(result.seconds for result in results)
     said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in MARKS if counts[outcome])
     return f"{said or 'nothing was tried'}; {seconds:.1f} s"
+
+
+def summary_table(records: Sequence[CheckRecord]) -> str:
+    """Stored trials as a Markdown table, one row a subject: which predicates fail, which are idle.
+
+    Records of other code than today's are left out.
+    """
+    lines = ["| tried | with | fail | do not apply | pass |", "| --- | --- | --- | --- | --- |"]
+    for record in records:
+        if record.current:
+            given = ", ".join(f"`{key}={value}`" for key, value in record.options.items())
+            idle = " ".join(r.code for r in record.results if r.outcome == "not applicable")
+            passed = sum(r.outcome == "pass" for r in record.results)
+            failing = " ".join(record.failing)
+            name = f"`{record.target}`" + (" (arm)" if record.kind == "arm" else "")
+            lines.append(f"| {name} | {given} | {failing} | {idle} | {passed} |")
+    return "\n".join(lines) + "\n"
 
 
 def to_json(results: Sequence[CheckResult], *, subject: str = "") -> str:

@@ -8,6 +8,7 @@ import random
 import time
 import warnings
 from collections.abc import Collection, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from harness.battery import (  # the modules that list predicates
     spread,
 )
 from harness.battery.arms import ArmSubject
-from harness.battery.inputs import one_line
+from harness.battery.guard import attempt
 from harness.battery.nouns import (
     CheckResult,
     Kind,
@@ -99,15 +100,14 @@ def _tried(predicate: Predicate, subject: Any) -> CheckResult:
     """Run one predicate; whatever it raises becomes its result."""
     start = time.perf_counter()
     found: Measured | None = None
+    outcome: Outcome = "error"
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            found = predicate.function(subject)
-        outcome, reason = predicate.judge(found.value), found.said
+        with _quiet():
+            found, reason = attempt(lambda: predicate.function(subject))
     except NotApplicableError as reason_given:
         outcome, reason = "not applicable", str(reason_given)
-    except Exception as problem:  # noqa: BLE001  # a subject may fail in any way; it is a result
-        outcome, reason = "error", one_line(problem)
+    if found is not None:
+        outcome, reason = predicate.judge(found.value), found.said
     return _result(predicate, outcome, reason, found=found, seconds=time.perf_counter() - start)
 
 
@@ -136,6 +136,15 @@ def _not_asked(code: str, kind: Kind) -> CheckResult:
     """The result of a predicate that is not asked of this kind of subject."""
     other = next(each for (_, name), each in REGISTERED.items() if name == code)
     return _result(other, "not applicable", f"it is asked of a {other.on}, this is an {kind}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Swallow what a subject prints, draws as progress, or warns of."""
+    nowhere = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager

@@ -17,6 +17,27 @@ from harness.errors import ArmError
 Factory = Callable[..., Any]
 """Called with a network's name, a configuration mapping, and options."""
 
+LEGACY_NETWORKS = (
+    "Autoformer",
+    "EnhancedAutoformer",
+    "BayesianEnhancedAutoformer",
+    "HierarchicalEnhancedAutoformer",
+    "QuantileBayesianAutoformer",
+)
+"""The legacy family, simplest first."""
+
+REPLACEMENT_NETWORKS = (
+    "HFBayesianAutoformer",
+    "HFQuantileAutoformer",
+    "HFHierarchicalAutoformer",
+)
+
+NETWORKS: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(LEGACY_NETWORKS, "baselines:build")
+    | dict.fromkeys(REPLACEMENT_NETWORKS, "candidates:build")
+)
+"""Networks tried by name, and the factory that builds each."""
+
 PROBE: Mapping[str, Any] = MappingProxyType(
     {
         "task_name": "long_term_forecast",
@@ -69,6 +90,7 @@ def network_subject(
         config=full_config(config),
         construct=lambda fields: build(name, fields, **given),
         hooks=hooks or Hooks(),
+        use=factory if isinstance(factory, str) else "",
     )
 
 
@@ -103,6 +125,7 @@ def class_subject(
         construct=lambda fields: found(fields, **given),
         present=lambda fields: SimpleNamespace(**fields),
         hooks=hooks or Hooks(),
+        use=use,
     )
 
 
@@ -112,6 +135,7 @@ def arm_subject(ref: ArmRef, options: Mapping[str, Any] | None = None) -> ArmSub
         name=ref.name,
         options={**ref.options, **(options or {})},
         construct=lambda given: dataclasses.replace(ref, options=given).build(),
+        use=ref.use,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -115,6 +116,8 @@ class Subject:
         size do not apply.
     hooks
         Parts offered by name.
+    use
+        Where its code is, ``module:name``; '' where nobody said.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Subject:
     present: Callable[[Mapping[str, Any]], Any] = dict
     varies: bool = True
     hooks: Hooks = field(default_factory=Hooks)
+    use: str = ""
 
     @property
     def sizes(self) -> Sizes:
@@ -150,13 +154,7 @@ class Subject:
         """
         if not self.varies:
             raise NotApplicableError("its configuration cannot be changed")
-        return Subject(
-            name=self.name,
-            config={**self.config, **changes},
-            construct=self.construct,
-            present=self.present,
-            hooks=self.hooks,
-        )
+        return dataclasses.replace(self, config={**self.config, **changes})
 
     def with_levels(self) -> Subject:
         """The same subject in quantile mode, for at least two targets where it can be."""

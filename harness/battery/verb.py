@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from harness.arm import ArmRef
+from harness.arm import ArmRef, Role
 from harness.battery.arms import ArmSubject
-from harness.battery.nouns import CheckResult
+from harness.battery.guard import attempt
+from harness.battery.nouns import CheckResult, Kind
+from harness.battery.records import write_check
 from harness.battery.render import table_lines, to_json, to_junit
 from harness.battery.runner import run_battery
 from harness.battery.sources import Factory, arm_subject, class_subject, network_subject
 from harness.battery.subject import Subject
-from harness.errors import ConfigError
+from harness.errors import ConfigError, InputError
+from harness.store import Store
 
 Form = Literal["table", "json", "junit"]
 Resolver = Callable[[str, Mapping[str, Any]], Subject | ArmSubject | None]
@@ -30,6 +33,8 @@ def check(
     form: Form = "table",
     codes: Collection[str] | None = None,
     resolver: Resolver | None = None,
+    store: Store | None = None,
+    role: Role | None = None,
 ) -> tuple[str, int]:
     """Try a target and say how it went.
 
@@ -45,6 +50,10 @@ def check(
         How the results are written.
     codes
         Which predicates; None is all.
+    store
+        Where to keep the results, if anywhere.
+    role
+        The side the target is on, kept with them.
 
     Returns
     -------
@@ -58,6 +67,8 @@ def check(
     """
     subject = (resolver(target, options) if resolver else None) or _by_class(target, options)
     results = run_battery(subject, codes)
+    if store is not None:
+        write_check(store, subject, results, target=target, role=role, options=options)
     text = {
         "table": lambda: "\n".join(table_lines(results, title=subject.name)) + "\n",
         "json": lambda: to_json(results, subject=subject.name),
@@ -81,23 +92,25 @@ def failed(results: Sequence[CheckResult], *, require: bool | Collection[str]) -
 def make_resolver(
     *,
     arms: Mapping[str, ArmRef] | None = None,
-    factory: Factory | str | None = None,
-    networks: Collection[str] = (),
+    networks: Mapping[str, Factory | str] | None = None,
+    kind: Kind | None = None,
 ) -> Resolver:
-    """Make a resolver of arms by name, and of the networks a factory builds by name.
+    """Make a resolver of arms by name, and of networks by name with the factory of each.
 
-    An arm goes before a network of the same name only where it is not one of `networks`: the
-    network shows more.
+    Of an arm and a network of the same name the network is taken, which shows more, unless
+    `kind` asks for the arm.
     """
+    factories = {} if kind == "arm" else dict(networks or {})
+    arms = {} if kind == "network" else dict(arms or {})
 
     def resolve(target: str, options: Mapping[str, Any]) -> Subject | ArmSubject | None:
-        if factory is not None and target in networks:
+        if target in factories:
             config, others = split_options(options)
-            return _buildable(network_subject(factory, target, config, others))
-        if arms and target in arms:
+            return _buildable(network_subject(factories[target], target, config, others))
+        if target in arms:
             return arm_subject(arms[target], options)
         if ":" not in target:
-            known = ", ".join([*networks, *(arms or {})]) or "none"
+            known = ", ".join(dict.fromkeys([*factories, *arms])) or "none"
             raise ConfigError(f"unknown '{target}'; known are {known}, or 'module:Class'")
         return None
 
@@ -105,9 +118,9 @@ def make_resolver(
 
 
 def _buildable(subject: Subject) -> Subject:
-    """Refuse options that the factory refuses: its networks can be built with right ones."""
+    """Refuse options that the factory refuses; whatever else it raises is for the predicates."""
     try:
-        subject.build()
+        attempt(subject.build, passing=(ValueError, InputError))
     except ValueError as problem:
         raise ConfigError(f"{subject.name}: {' '.join(str(problem).split())}") from None
     return subject

@@ -206,7 +206,7 @@ def test_class_that_is_an_arm_is_tried_as_one():
 def test_resolver_knows_arms_and_networks():
     """Networks go before arms of the same name; a name neither knows is refused with the list."""
     arm = ArmRef(name="walk", use="baselines.random_walk:RandomWalk", role="reference")
-    resolver = make_resolver(arms={"walk": arm}, factory="baselines:build", networks=["Autoformer"])
+    resolver = make_resolver(arms={"walk": arm}, networks={"Autoformer": "baselines:build"})
 
     assert resolver("Autoformer", {"config.seq_len": 48}).sizes.seq_len == 48
     assert resolver("walk", {}).name == "walk"
@@ -240,3 +240,16 @@ def test_sizes_are_read_from_the_originals_fields():
     assert (sizes.targets, sizes.levels, sizes.marks) == (3, (0.1, 0.9), 5)
     with pytest.raises(ArmError, match="missing seq_len"):
         Sizes.of({**PROBE, "seq_len": None})
+
+
+def test_network_that_breaks_when_built_is_a_result():
+    """A named network whose constructor crashes fails its predicates; the trial does not crash."""
+
+    def crash(name, config):
+        raise NameError("name '_heads' is not defined")
+
+    resolver = make_resolver(networks={"broken": crash})
+    text, code = check("broken", {}, codes=["T31"], resolver=resolver)
+
+    assert code == 0
+    assert "building: NameError" in text

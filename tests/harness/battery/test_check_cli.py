@@ -5,7 +5,9 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from harness.battery import read_checks
 from harness.cli import run_cli
+from harness.store import open_store
 
 SMALL = ["--option", "config.d_model=16", "--option", "config.n_heads=2"]
 
@@ -64,3 +66,44 @@ def test_wrong_input_is_one_line(capsys, arguments, words):
     assert code == 2
     assert words in printed.err
     assert len(printed.err.splitlines()) == 1
+
+
+def test_results_are_kept_in_the_store(tmp_path, capsys):
+    """`--store` keeps the results under the side of the target, for later readers."""
+    store = tmp_path / "runs"
+    run_cli(["check", "Autoformer", *SMALL, "--only", "T2", "--store", str(store)])
+    run_cli(["check", "random-walk", "--only", "T34", "--store", str(store)])
+
+    network, arm = read_checks(open_store(store))
+    assert (network.target, network.kind, network.role) == ("Autoformer", "network", "legacy")
+    assert network.failing == ("T2",)
+    assert network.options == {"config.d_model": 16, "config.n_heads": 2}
+    assert (arm.target, arm.kind, arm.role) == ("random-walk", "arm", "reference")
+
+
+def test_nothing_is_written_without_a_store(tmp_path, monkeypatch):
+    """A trial leaves no files where nobody asked for them."""
+    monkeypatch.chdir(tmp_path)
+    run_cli(["check", "random-walk", "--only", "T34"])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arm_is_tried_instead_of_the_network_of_its_name(capsys):
+    """`--as arm` asks the arm of an experiment that a network shares its name with."""
+    run_cli(["check", "Autoformer", "--as", "arm", "--only", "T3", "--format", "json"])
+
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert (result["outcome"], "this is an arm" in result["reason"]) == ("not applicable", True)
+
+
+def test_user_module_has_the_side_it_is_given(tmp_path, monkeypatch):
+    """The side of a user's class is what `--role` says."""
+    (tmp_path / "my_walk.py").write_text("from baselines.random_walk import RandomWalk\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    store = tmp_path / "runs"
+    target = ["check", "my_walk:RandomWalk", "--only", "T34", "--store", str(store)]
+    run_cli([*target, "--role", "candidate"])
+
+    (found,) = read_checks(open_store(store))
+    assert found.role == "candidate"

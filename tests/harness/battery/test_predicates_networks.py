@@ -127,6 +127,30 @@ class Lazy(Sound):
         return super().point(x_enc, x_dec)
 
 
+class Saved(Sound):
+    """Is saved to a folder and loaded again, off by a share."""
+
+    off = 0.0
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.given = dict(config)
+
+    def save_pretrained(self, folder):
+        torch.save((self.given, self.state_dict()), f"{folder}/all.pt")
+
+    @classmethod
+    def from_pretrained(cls, folder):
+        given, weights = torch.load(f"{folder}/all.pt")
+        network = cls(given)
+        network.load_state_dict({name: w * (1.0 - cls.off) for name, w in weights.items()})
+        return network
+
+
+class SavedWrong(Saved):
+    off = 0.1
+
+
 class Mutating(Sound):
     def __init__(self, config):
         super().__init__(config)
@@ -359,6 +383,7 @@ PLANTED = {  # code: sound, tripping
 }
 FURTHER = [  # more ways to trip
     ("T24", varied(plain=True)),
+    ("T26", SavedWrong),
     ("T29", LiveConfig),
     ("T31", Narrow),
 ]
@@ -388,6 +413,14 @@ def test_planted_fault_trips(code, planted):
 
     assert result.outcome == "fail", result.reason
     assert result.reason
+
+
+def test_round_trip_by_the_networks_own_calls_is_measured():
+    """Where a network saves itself, how far it comes back is among the numbers of T26."""
+    result = outcome("T26", Saved)
+
+    assert (result.outcome, result.measured["save_pretrained"]) == ("pass", 0.0)
+    assert "save_pretrained" not in outcome("T26", Sound).measured
 
 
 def test_every_predicate_has_planted_networks():

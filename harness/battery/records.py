@@ -1,0 +1,165 @@
+"""Results of a battery in the store, and back.
+
+`checks/DIGEST.json`: one record per subject and options, replaced when it is tried again. Results
+of predicates that were not tried again stay, as long as subject and battery are the same code.
+
+Schema numbers: 1, the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.arm import Role
+from harness.battery.arms import ArmSubject
+from harness.battery.nouns import CheckResult, Kind, number_of
+from harness.battery.subject import Subject
+from harness.errors import StoreError
+from harness.identity import digest, file_digest, library_versions, package_digest
+from harness.store import Store, read_record, write_record
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRecord:
+    """What a battery said about one subject.
+
+    Attributes
+    ----------
+    target
+        As on the command line: a name or ``module:Class``.
+    kind
+        Whether it was tried as a network or as an arm.
+    role
+        The side it is on; None where nobody said.
+    use
+        Where its code is.
+    options
+        It was built with.
+    key
+        Digest of all of these: the name of the record.
+    source
+        Digest of the subject's package, the battery and the libraries when it was tried.
+    current
+        They are the same today. Results of other code say nothing about this one.
+    results
+        One per predicate tried, by number.
+    """
+
+    target: str
+    kind: Kind
+    role: Role | None
+    use: str
+    options: Mapping[str, Any]
+    key: str
+    source: str
+    current: bool
+    results: tuple[CheckResult, ...]
+
+    def result(self, code: str) -> CheckResult | None:
+        """What one predicate said, if it was tried."""
+        return next((each for each in self.results if each.code == code), None)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Codes that failed or could not be answered."""
+        return tuple(r.code for r in self.results if r.outcome in ("fail", "error"))
+
+
+def write_check(
+    store: Store,
+    subject: Subject | ArmSubject,
+    results: Sequence[CheckResult],
+    *,
+    target: str,
+    role: Role | None,
+    options: Mapping[str, Any],
+) -> CheckRecord:
+    """Store the results of a subject, and keep older ones of predicates that were left out."""
+    kind: Kind = "arm" if isinstance(subject, ArmSubject) else "network"
+    key = digest([target, kind, subject.use, dict(options)])
+    file, source = _file(store, key), _source(subject.use)
+    merged = {each.code: each for each in results}
+    if file.is_file():
+        before = _read(file)
+        if before.source == source:
+            merged = {each.code: each for each in before.results} | merged
+    ordered = tuple(sorted(merged.values(), key=lambda each: number_of(each.code)))
+    record = CheckRecord(
+        target=target,
+        kind=kind,
+        role=role,
+        use=subject.use,
+        options=dict(options),
+        key=key,
+        source=source,
+        current=True,
+        results=ordered,
+    )
+    write_record(file, {"schema": SCHEMA, **_plain(record)})
+    return record
+
+
+def read_checks(store: Store) -> list[CheckRecord]:
+    """Read every stored check, by target, kind and key.
+
+    Raises
+    ------
+    StoreError
+        When one is torn or of a newer version.
+    """
+    found = [_read(file) for file in sorted((store.root / "checks").glob("*.json"))]
+    return sorted(found, key=lambda each: (each.target, each.kind, each.key))
+
+
+def _file(store: Store, key: str) -> Path:
+    return store.root / "checks" / f"{key[:24]}.json"
+
+
+def _plain(record: CheckRecord) -> dict[str, Any]:
+    content = dataclasses.asdict(record)
+    del content["current"]
+    for row in content["results"]:
+        measured = row["measured"].items()
+        row["measured"] = {name: v if math.isfinite(v) else None for name, v in measured}
+    return content
+
+
+def _read(file: Path) -> CheckRecord:
+    content = read_record(file)
+    del content["schema"]
+    try:
+        content["results"] = tuple(map(_result, content["results"]))
+        return CheckRecord(**content, current=content["source"] == _source(content["use"]))
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise StoreError(f"{file}: not a whole check: {problem}") from None
+
+
+def _result(row: Mapping[str, Any]) -> CheckResult:
+    """One result; a number that was not finite comes back as NaN."""
+    measured = {k: math.nan if v is None else float(v) for k, v in row["measured"].items()}
+    return CheckResult(**{**row, "measured": measured})
+
+
+@lru_cache(maxsize=64)
+def _source(use: str) -> str:
+    """Digest of everything that can change what a battery says about a subject."""
+    return digest([_package(use), package_digest("harness.battery"), library_versions()])
+
+
+def _package(use: str) -> str:
+    """Digest of the package, or the file, in which a ``module:name`` lies."""
+    top = use.partition(":")[0].partition(".")[0]
+    spec = importlib.util.find_spec(top) if top else None
+    if spec is not None and spec.submodule_search_locations:
+        return package_digest(top)
+    file = Path(spec.origin) if spec is not None and spec.origin else None
+    return file_digest(file) if file is not None and file.is_file() else "unknown"

@@ -1,0 +1,29 @@
+"""Every claim of the migration summary beside the measurement that decides it.
+
+`gather` reads an experiment's stored records, `collect_claims` sets the claims beside them.
+Nothing is run, and no framework is loaded.
+"""
+
+from harness.claims.catalogue import CLAIMS
+from harness.claims.gather import gather
+from harness.claims.judging import collect_claims
+from harness.claims.nouns import Answer, Claim, ClaimRow, Evidence, Measurement, Requirement, Status
+from harness.claims.render import counted, measured_text, terminal_lines, to_json, to_markdown
+
+__all__ = [
+    "CLAIMS",
+    "Answer",
+    "Claim",
+    "ClaimRow",
+    "Evidence",
+    "Measurement",
+    "Requirement",
+    "Status",
+    "collect_claims",
+    "counted",
+    "gather",
+    "measured_text",
+    "terminal_lines",
+    "to_json",
+    "to_markdown",
+]

@@ -1,0 +1,120 @@
+"""Gather from store and source files everything that may decide a claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.battery.records import read_checks
+from harness.claims.nouns import Evidence, StoredRun
+from harness.errors import ArmError
+from harness.gate import latest_folder, stored_judgement
+from harness.grid import Grid
+from harness.scores import UnitScores
+from harness.scoring import score_grid
+from harness.source_lines import CodeSize, arm_size, checkout_sizes
+from harness.store import Store, read_record
+from harness.verdict import Verdict
+
+if TYPE_CHECKING:
+    from harness.costs import Costs
+
+
+def gather(
+    grid: Grid, store: Store | None, *, named: str, legacy_root: Path | None = None
+) -> Evidence:
+    """Read all records of an experiment.
+
+    The judged pair is that of the last verdict on this grid, else the policy's.
+
+    Parameters
+    ----------
+    store
+        None where there is none: then only source lines are evidence.
+    named
+        The experiment as the user calls it, for the commands in the rows.
+    legacy_root
+        A checkout of the legacy models, whose source lines count instead of our rebuild's.
+
+    Raises
+    ------
+    StoreError
+        When a record is torn or of a newer version.
+    ConfigError
+        When `legacy_root` holds no models.
+    """
+    verdict, name, scores = _judgement(grid, store)
+    policy = grid.experiment.policy
+    baseline = verdict.legacy if verdict else policy.baseline
+    candidate = verdict.candidate if verdict else policy.candidate
+    references = (arm.name for arm in grid.experiment.arms if arm.role == "reference")
+    return Evidence(
+        experiment=named,
+        store=str(store.root) if store else "STORE",
+        baseline=baseline,
+        candidate=candidate,
+        reference=policy.reference or next(references, None),
+        datasets=tuple(grid.splits),
+        alpha=policy.alpha,
+        coverage_levels=tuple(dict.fromkeys(rule.level for rule in policy.coverage)),
+        verdict=verdict,
+        verdict_id=name,
+        scores=scores,
+        runs=_runs(grid, store),
+        declared=len(grid.cells),
+        checks=tuple(read_checks(store)) if store else (),
+        costs=_costs(grid, store, baseline, candidate),
+        sizes=_sizes(grid, baseline, candidate, legacy_root),
+    )
+
+
+def _judgement(
+    grid: Grid, store: Store | None
+) -> tuple[Verdict | None, str, tuple[UnitScores, ...]]:
+    """The last verdict if it is on this grid, the name of its folder, and all scores."""
+    if store is None:
+        return None, "", ()
+    latest = store.verdict_folder(grid.experiment.name) / "latest.json"
+    if not latest.is_file() or read_record(latest)["grid"] != grid.digest:
+        return None, "", tuple(score_grid(grid, store))
+    found = stored_judgement(grid, store)
+    return found.verdict, latest_folder(store, grid.experiment.name).name, tuple(found.scores)
+
+
+def _runs(grid: Grid, store: Store | None) -> tuple[StoredRun, ...]:
+    if store is None:
+        return ()
+    return tuple(
+        StoredRun(
+            arm=cell.arm.name,
+            role=cell.arm.role,
+            dataset=cell.dataset,
+            seed=cell.seed,
+            key=cell.key,
+            record=store.unit(cell.key),
+        )
+        for cell in grid.cells
+        if store.has_unit(cell.key)
+    )
+
+
+def _costs(grid: Grid, store: Store | None, baseline: str, candidate: str) -> Costs | None:
+    """Costs of the judged pair, where a measuring session was stored."""
+    if store is None or not (store.root / "measures").is_dir():
+        return None
+    from harness.measure.records import read_costs
+
+    return read_costs(store, grid, baseline=baseline, candidate=candidate)
+
+
+def _sizes(
+    grid: Grid, baseline: str, candidate: str, legacy_root: Path | None
+) -> dict[str, CodeSize]:
+    """Source lines of the judged pair, and of the checkout; without sides of unknown source."""
+    found = {} if legacy_root is None else checkout_sizes(legacy_root)
+    for side, name in (("baseline", baseline), ("candidate", candidate)):
+        try:
+            found[side] = arm_size(grid.experiment.arm(name).use)
+        except ArmError:
+            continue
+    return found

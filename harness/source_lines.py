@@ -1,0 +1,154 @@
+"""Source lines of an arm's own code: comments, docstrings and blank lines apart.
+
+Counted is every module that the arm's module reaches by imports without leaving its package (or
+its checkout), wherever in a function the import stands. Nothing is imported, files are read.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import ArmError, ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeSize:
+    """How much code stands behind something.
+
+    Attributes
+    ----------
+    what
+        Whose code, in words.
+    files
+        The files counted, sorted.
+    lines
+        Source lines in them.
+    """
+
+    what: str
+    files: tuple[Path, ...]
+    lines: int
+
+
+def arm_size(use: str) -> CodeSize:
+    """Measure the code behind an arm, an installed ``module:Class``.
+
+    Raises
+    ------
+    ArmError
+        When the module's source cannot be found.
+    """
+    module = use.partition(":")[0]
+    top = module.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
+        raise ArmError(f"'{use}': the source of '{top}' cannot be found")
+    package = spec.submodule_search_locations is not None
+    base = Path(spec.origin).parent.parent if package else Path(spec.origin).parent
+    return _measured(f"{module} and what it imports of {top}", base, [module], only=top)
+
+
+def checkout_sizes(root: Path) -> dict[str, CodeSize]:
+    """Measure the models of a Time-Series-Library checkout: its own, and replacements in it.
+
+    Returns
+    -------
+    dict
+        Under ``legacy`` the modules ``models/*Autoformer.py``, under ``replacement`` those whose
+        name starts with ``HF`` or ``HuggingFace``; each with what it imports of the checkout. A
+        side without a module is left out.
+
+    Raises
+    ------
+    ConfigError
+        When the folder holds no such models.
+    """
+    names = sorted(file.stem for file in root.glob("models/*.py"))
+    new = [name for name in names if name.startswith(("HF", "HuggingFace"))]
+    old = [name for name in names if name.endswith("Autoformer") and name not in new]
+    if not old:
+        raise ConfigError(f"--legacy-root {root}: expected a checkout with models/*Autoformer.py")
+    sides = {"legacy": old, "replacement": new}
+    return {
+        side: _measured(
+            f"{', '.join(found)} of {root.name} and what they import of it",
+            root,
+            [f"models.{name}" for name in found],
+        )
+        for side, found in sides.items()
+        if found
+    }
+
+
+def _measured(what: str, base: Path, modules: Sequence[str], *, only: str = "") -> CodeSize:
+    files = tuple(sorted(_reached(base, modules, only)))
+    return CodeSize(what=what, files=files, lines=count_lines(files))
+
+
+def count_lines(files: Sequence[Path]) -> int:
+    """Count the source lines of Python files by pygount."""
+    with _importable_without_git():
+        from pygount import SourceAnalysis
+    found = [SourceAnalysis.from_file(str(file), "", encoding="utf-8") for file in files]
+    return sum(each.source_count for each in found)
+
+
+@contextmanager
+def _importable_without_git() -> Iterator[None]:
+    """Let GitPython, which pygount imports, in where there is no git; else it refuses."""
+    before = os.environ.get("GIT_PYTHON_REFRESH")
+    os.environ["GIT_PYTHON_REFRESH"] = "quiet"
+    try:
+        yield
+    finally:
+        del os.environ["GIT_PYTHON_REFRESH"]
+        if before is not None:
+            os.environ["GIT_PYTHON_REFRESH"] = before
+
+
+def _reached(base: Path, modules: Sequence[str], only: str) -> set[Path]:
+    """Files of some modules and of all they import under `base`, of one top package if named.
+
+    The packages around a module are counted; what they import is not, unless a module asks.
+    """
+    followed, waiting = set[Path](), list(modules)
+    while waiting:
+        name = waiting.pop()
+        if only and name.partition(".")[0] != only:
+            continue
+        for file in _files_of(base, name):
+            if file not in followed:
+                followed.add(file)
+                waiting += _imports(file, base)
+    packages = {folder / "__init__.py" for file in followed for folder in file.parents}
+    return followed | {file for file in packages if base in file.parents and file.is_file()}
+
+
+def _files_of(base: Path, module: str) -> list[Path]:
+    """The module's own file; none for what lies elsewhere."""
+    place = base.joinpath(*module.split("."))
+    return [file for file in (place / "__init__.py", Path(f"{place}.py")) if file.is_file()]
+
+
+def _imports(file: Path, base: Path) -> list[str]:
+    """Names of modules a file may import: of ``from a import b`` both ``a`` and ``a.b``."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError):  # a checkout may hold files that cannot run
+        return []
+    package = file.relative_to(base).parent.parts
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            around = package[: len(package) - node.level + 1] if node.level else ()
+            start = ".".join([*around, *filter(None, [node.module])])
+            names += [start, *(f"{start}.{alias.name}" for alias in node.names)]
+    return names

@@ -1,0 +1,114 @@
+"""The verb `abharness claims` on a small stored run."""
+
+import json
+import re
+
+import pytest
+
+SWAPPED = (
+    ('baseline = "old"\ncandidate = "new"', 'baseline = "new"\ncandidate = "old"'),
+    ('role = "legacy"', 'role = "candidate"'),
+    (
+        'use = "arms_for_tests:Learner"\nrole = "candidate"',
+        'use = "arms_for_tests:Learner"\nrole = "legacy"',
+    ),
+)
+
+
+def rows_of(call, *arguments):
+    """Claims by id, as the JSON on standard output has them."""
+    code, out, err = call("claims", *arguments, "--json", "-")
+    assert code == 0, err
+    return {row["id"]: row for row in json.loads(out)["claims"]}
+
+
+def test_claims_follow_the_stored_run(tiny, in_process, call):
+    """After a run, losses, failures and the verdict decide their claims, with the record named."""
+    call("compare", "tiny.toml")
+    rows = rows_of(call, "tiny.toml")
+
+    verdict = next(each for each in rows["low-risk"]["measured"])
+    assert (rows["low-risk"]["status"], verdict["arm"]) == ("confirmed", "new")
+    assert verdict["source"].startswith("verdict ")
+    better = rows["uncertainty-better"]["measured"][0]
+    assert (better["dataset"], better["unit"], better["holds"]) == ("GOLD", "%", True)
+    assert better["low"] < better["value"] < better["high"] < 0
+    assert rows["probabilistic"]["status"] == "refuted"  # the harness added its distribution
+    assert rows["inference"]["measured"][0]["unit"] == "times"
+
+
+def test_other_side_comes_out_the_other_way(tiny, in_process, call):
+    """With the pair swapped the better side is the baseline, and the claim is refuted."""
+    tiny(*SWAPPED[:1])
+    call("compare", "tiny.toml")
+    rows = rows_of(call, "tiny.toml")
+
+    assert rows["uncertainty-better"]["status"] == "refuted"
+    assert rows["low-risk"]["status"] != "confirmed"
+
+
+def test_verdict_on_another_grid_is_no_evidence(tiny, in_process, call):
+    """After the experiment changed, its old verdict decides nothing."""
+    call("compare", "tiny.toml")
+    tiny(("origins = 40", "origins = 39"))
+    rows = rows_of(call, "tiny.toml")
+
+    assert rows["low-risk"]["status"] == "undecided"
+    assert rows["low-risk"]["commands"] == ["abharness compare tiny.toml --store runs"]
+
+
+def test_without_a_store_only_code_is_measured(tiny, call):
+    """No store is no error: a note says so, and everything that needs a run is undecided."""
+    code, out, err = call("claims", "tiny.toml")
+
+    assert code == 0
+    assert err == "note: no store at runs, so only source lines are measured\n"
+    assert re.search(r"\d+ confirmed, \d+ refuted, \d+ undecided, 3 not testable", out)
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_page_and_file_are_written(tiny, call, tmp_path):
+    """Markdown and JSON go where they are asked to, the table stays on standard output."""
+    code, out, _ = call(
+        "claims", "tiny.toml", "--json", tmp_path / "c.json", "--markdown", tmp_path / "c.md"
+    )
+
+    assert code == 0
+    assert "Claims of the migration summary" in out
+    assert len(json.loads((tmp_path / "c.json").read_text())["claims"]) > 30
+    assert (tmp_path / "c.md").read_text().startswith("# Claims and measurements")
+
+
+def test_stored_check_decides_its_claims(tiny, call):
+    """What `check` stored is what the claims on predicates rest on."""
+    arguments = ["--as", "arm", "--experiment", "tiny.toml", "--store", "runs"]
+    call("check", "old", *arguments, "--only", "T10", "--only", "T32")
+    rows = rows_of(call, "tiny.toml")
+
+    assert rows["test-unread"]["status"] == "confirmed"
+    assert rows["right-column"]["status"] == "confirmed"
+    assert rows["nan-never-best"]["status"] == "undecided"
+
+
+def test_checkout_is_counted(tiny, call, tmp_path):
+    """`--legacy-root` puts the user's own lines beside the rebuild's."""
+    (tmp_path / "own" / "models").mkdir(parents=True)
+    (tmp_path / "own" / "models" / "Autoformer.py").write_text("a = 1\n" * 5000)
+    rows = rows_of(call, "tiny.toml", "--legacy-root", tmp_path / "own")
+
+    assert rows["less-code"]["status"] == "confirmed"
+    assert "against 5000" in rows["less-code"]["measured"][0]["said"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.toml"], "nowhere"),
+        (["tiny.toml", "--legacy-root", "."], "models/*Autoformer.py"),
+        (["tiny.toml", "--legacy-root", "nowhere"], "nowhere"),
+        (["tiny.toml", "--seeds", "one"], "--seeds 'one'"),
+    ],
+)
+def test_wrong_input_is_one_line(tiny, refused, arguments, words):
+    """What cannot be read ends in 2 with one line that names it."""
+    assert words in refused("claims", *arguments)
