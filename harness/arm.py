@@ -3,7 +3,7 @@
 An arm is any class with a `forecast` method and a `context_length`; what else it can do it shows
 by having the method: `fit` (it learns), `seed` (it draws random numbers), `load` (it reads
 weights), `weight_files` (their digest belongs to the result's identity), `card` (facts for the
-report).
+report), `parts` (arms it is made of, whose sources belong to the identity).
 """
 
 from __future__ import annotations
@@ -114,6 +114,15 @@ class Describes(Protocol):
 
     def card(self) -> Mapping[str, str]:
         """Title and text of each fact."""
+        ...
+
+
+@runtime_checkable
+class Wraps(Protocol):
+    """An arm made of other arms."""
+
+    def parts(self) -> Sequence[Arm]:
+        """The arms whose sources and weights decide its forecasts."""
         ...
 
 

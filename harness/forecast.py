@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import ForecastError
+from harness.kernels import quantiles_of_samples
 from harness.window import Array
 
 _LOWER = (0.01, 0.025, 0.05, 0.1, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
@@ -19,13 +20,19 @@ _UPPER = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.84, 0.9, 0.95, 0.975, 0.99)
 LEVELS: Array = np.array([*_LOWER, 0.5, *_UPPER])
 """The common grid: every forecast is scored on these levels, whatever it was given on."""
 LEVELS.flags.writeable = False
+_STEPS = np.diff([0.0, *LEVELS, 1.0])
+WEIGHTS: Array = (_STEPS[1:] + _STEPS[:-1]) / 2
+"""Weights of the common grid: the trapezoid rule over 0 .. 1 for what is 0 at both ends."""
+WEIGHTS.flags.writeable = False
+ANSWERED = "the fallback answered: "
+"""Starts the reason of a window that the arm's fallback answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """A point path and, where the arm has one, a predictive distribution.
 
-    Exactly one of `quantiles` and `samples` may be given; with neither, the harness adds a
+    One of `quantiles`, `samples` and `deviation` may be given; with none, the harness adds a
     distribution from the arm's own residuals on the validation span and says so.
 
     Attributes
@@ -36,6 +43,11 @@ class Forecast:
         Strictly increasing, inside (0, 1); empty without quantiles.
     quantiles : [W, H, q], optional
     samples : [W, M, H], optional
+    deviation : [W, H], optional
+        Standard deviation of a normal distribution around the point path.
+    fallback
+        W texts: why another arm answered a window, '' where the arm itself did. Empty when no
+        other arm ever answers for it.
 
     Raises
     ------
@@ -48,18 +60,31 @@ class Forecast:
     levels: Array
     quantiles: Array | None = None
     samples: Array | None = None
+    deviation: Array | None = None
+    fallback: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.point.ndim != 2:
             raise ForecastError(f"point path has shape {self.point.shape}, expected [W, H]")
-        if self.quantiles is not None and self.samples is not None:
-            raise ForecastError("a forecast has quantiles or samples, not both")
+        if len(self._given) > 1:
+            raise ForecastError(f"a forecast has {' or '.join(self._given)}, not both")
+        if self.fallback and len(self.fallback) != len(self.point):
+            raise ForecastError(
+                f"fallback has {len(self.fallback)} reasons for {len(self.point)} windows"
+            )
         self._check_levels()
         windows, steps = self.point.shape
         if self.quantiles is not None:
             _expect_shape("quantiles", self.quantiles, (windows, steps, len(self.levels)))
         if self.samples is not None:
             _expect_shape("samples", self.samples, (windows, max(2, self.samples.shape[1]), steps))
+        if self.deviation is not None:
+            _expect_shape("deviations", self.deviation, (windows, steps))
+
+    @property
+    def _given(self) -> list[str]:
+        names = ("quantiles", "samples", "deviation")
+        return [name for name in names if getattr(self, name) is not None]
 
     def _check_levels(self) -> None:
         levels = self.levels
@@ -87,6 +112,11 @@ class Forecast:
         return cls(point=point, levels=np.empty(0), samples=samples)
 
     @classmethod
+    def of_gaussian(cls, mean: Array, deviation: Array) -> Forecast:
+        """Build from means and standard deviations [W, H] of normal distributions."""
+        return cls(point=mean, levels=np.empty(0), deviation=deviation)
+
+    @classmethod
     def of_point(cls, point: Array) -> Forecast:
         """Build from a point path [W, H] alone."""
         return cls(point=point, levels=np.empty(0))
@@ -95,12 +125,19 @@ class Forecast:
         return len(self.point)
 
     @property
+    def has_distribution(self) -> bool:
+        """Whether there is more than a point path."""
+        return bool(self._given)
+
+    @property
     def finite(self) -> npt.NDArray[np.bool_]:
-        """Which windows hold no NaN and no infinity, [W]."""
+        """Which windows hold no NaN, no infinity and no deviation below 0, [W]."""
         fine: npt.NDArray[np.bool_] = np.asarray(np.isfinite(self.point).all(axis=1))
         for values in (self.quantiles, self.samples):
             if values is not None:
                 fine &= np.isfinite(values).all(axis=(1, 2))
+        if self.deviation is not None:
+            fine &= (np.isfinite(self.deviation) & (self.deviation >= 0)).all(axis=1)
         return fine
 
     def steps(self, start: int) -> Forecast:
@@ -110,7 +147,26 @@ class Forecast:
             levels=self.levels,
             quantiles=None if self.quantiles is None else self.quantiles[:, start:],
             samples=None if self.samples is None else self.samples[:, :, start:],
+            deviation=None if self.deviation is None else self.deviation[:, start:],
+            fallback=self.fallback,
         )
+
+    def at(self, wanted: Array) -> Array:
+        """Quantiles [W, H, Q] at any levels [Q], in order, whatever form the forecast has.
+
+        Raises
+        ------
+        ForecastError
+            When it is a point path alone.
+        """
+        if self.quantiles is not None:
+            return quantiles_at(np.sort(self.quantiles, axis=-1), self.levels, wanted)
+        if self.samples is not None:
+            ordered = np.sort(np.moveaxis(self.samples, 1, -1), axis=-1)
+            return np.moveaxis(quantiles_of_samples(ordered, wanted)[0], 0, -1)
+        if self.deviation is not None:
+            return self.point[..., None] + self.deviation[..., None] * normal_scores(wanted)
+        raise ForecastError("a point path alone has no quantiles")
 
 
 def quantiles_at(quantiles: Array, levels: Array, wanted: Array) -> Array:
@@ -130,11 +186,12 @@ def quantiles_at(quantiles: Array, levels: Array, wanted: Array) -> Array:
     Returns
     -------
     [..., Q]
-        NaN wherever one of the quantiles is NaN.
+        NaN wherever one of the quantiles is not finite.
     """
     if len(levels) == len(wanted) and np.allclose(levels, wanted, rtol=0, atol=1e-9):
         return quantiles
-    return quantiles @ _level_weights(levels, wanted)
+    with np.errstate(invalid="ignore"):  # infinity times a weight of 0
+        return quantiles @ _level_weights(levels, wanted)
 
 
 def extrapolated(levels: Array, wanted: Array) -> int:
@@ -142,12 +199,17 @@ def extrapolated(levels: Array, wanted: Array) -> int:
     return int(np.sum((wanted < levels[0] - 1e-9) | (wanted > levels[-1] + 1e-9)))
 
 
+def normal_scores(levels: Array) -> Array:
+    """Quantiles of the standard normal distribution at levels [Q]."""
+    return np.array([NormalDist().inv_cdf(level) for level in levels.tolist()])
+
+
 def _level_weights(levels: Array, wanted: Array) -> Array:
     """Weights [q, Q] of the linear map from quantiles at `levels` to quantiles at `wanted`."""
     weights = np.zeros((len(levels), len(wanted)))
     if len(levels) == 1:
         return weights + 1.0
-    score = np.array([NormalDist().inv_cdf(level) for level in levels.tolist()])
+    score = normal_scores(levels)
     for column, level in enumerate(wanted.tolist()):
         same = np.flatnonzero(np.abs(levels - level) < 1e-9)
         if len(same):

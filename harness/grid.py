@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.arm import Arm, ArmRef, Learns, Samples
+from harness.arm import Arm, ArmRef, Learns, Samples, Wraps
 from harness.dataset import Dataset
 from harness.errors import ConfigError
 from harness.experiment import Experiment
@@ -155,8 +155,14 @@ def _cells(
 
 def seeds_of(arm: Arm, seeds: Sequence[int]) -> Sequence[int]:
     """All seeds for an arm that learns or draws; the first for one that has no use for more."""
-    depends = isinstance(arm, Learns) or (isinstance(arm, Samples) and arm.draws)
-    return seeds if depends else seeds[:1]
+    return seeds if _depends(arm) else seeds[:1]
+
+
+def _depends(arm: Arm) -> bool:
+    """Whether its forecasts may depend on the seed; an arm made of others is what they are."""
+    if isinstance(arm, Wraps):
+        return any(_depends(part) for part in arm.parts())
+    return isinstance(arm, Learns) or (isinstance(arm, Samples) and arm.draws)
 
 
 def select(

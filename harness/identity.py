@@ -20,13 +20,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.arm import Arm, ArmRef, HasWeights
+from harness.arm import Arm, ArmRef, HasWeights, Wraps
 from harness.window import RollingOrigin
 
 LIBRARIES = ("numpy", "scipy", "torch", "transformers", "chronos-forecasting")
 """Libraries whose version can change a forecast."""
 
-_FORECAST_PATH = ("window.py", "forecast.py", "arm.py", "unit.py", "residuals.py")
+_FORECAST_PATH = ("window.py", "kernels.py", "forecast.py", "arm.py", "unit.py", "residuals.py")
 
 
 def digest(content: object) -> str:
@@ -65,7 +65,7 @@ def unit_identity(
         "plan": dataclasses.asdict(plan),
         "use": ref.use,
         "options": dict(ref.options),
-        "source": _source_digest(type(arm).__module__),
+        "source": _arm_source(arm),
         "harness": _harness_digest(),
         "weights": _weights_digest(arm),
         "seed": seed,
@@ -124,6 +124,15 @@ def _gpu() -> str:
         if line.startswith("Model")
     ]
     return ", ".join(models) or "none"
+
+
+def _arm_source(arm: Arm) -> str:
+    """Digest of an arm's package; of an arm made of others, its own module and their packages."""
+    if not isinstance(arm, Wraps):
+        return _source_digest(type(arm).__module__)
+    file = sys.modules[type(arm).__module__].__file__
+    own = file_digest(Path(file)) if file else "unknown"
+    return digest([own, *map(_arm_source, arm.parts())])
 
 
 @lru_cache(maxsize=64)

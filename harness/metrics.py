@@ -3,88 +3,34 @@
 Shapes: W windows, H steps, Q levels of the common grid, M samples, S seeds.
 
 A *metric* gives one number per window and step, [W, H]. An *aggregate* makes one number of
-those: RMSE is the root of the mean of the metric ``squared_error``. NaN is never dropped on the
-way: an aggregate is NaN unless every value it is made of is there, and the count stands beside.
+those: RMSE is the root of the mean of the metric ``squared_error``.
+
+NaN: a cell is NaN where the window failed, or where a formula has no value (stated with each
+metric). NaN is never dropped on the way: an aggregate is NaN unless every value it is made of is
+there, and how many are missing stands beside it. `docs/metrics.md` has the whole list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.forecast import LEVELS
+from harness.forecast import LEVELS, WEIGHTS
+from harness.judged import Judged, Metric, Part
+from harness.kernels import fair_crps, gaussian_crps, level_of, normal_level, pinball_sum
 from harness.window import Array
 
 CENTRAL = (50, 68, 80, 95)
 """Central intervals that are judged, in per cent; both ends lie on the common grid."""
-TAILS = (80, 95)
-"""Central intervals that get an interval score."""
-PINBALL_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
-"""The levels of the pinball loss."""
-Ranks = npt.NDArray[np.intp]
+PINBALL = (5, 10, 25, 50, 75, 90, 95)
+"""Levels with a pinball loss of their own, in per cent."""
+DECILES: tuple[int, ...] = tuple(range(100, 1000, 100))
+"""Levels of the mean pinball loss and of the WQL, in thousandths: those GluonTS and Chronos use."""
 _Function = TypeVar("_Function", bound=Callable[..., Array])
-_AT = {round(level * 1000): index for index, level in enumerate(LEVELS.tolist())}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A forecast beside what came, laid out for scoring.
-
-    Attributes
-    ----------
-    truth, point : [W, H]
-    naive_scale : [W]
-        Mean absolute one-session change before the origin.
-    quantiles : [Q, W, H], optional
-        On `LEVELS`, not decreasing along the first axis.
-    samples : [W, M, H], optional
-        Increasing along the second axis; CRPS is taken from them when they are there.
-    """
-
-    truth: Array
-    point: Array
-    naive_scale: Array
-    quantiles: Array | None = None
-    samples: Array | None = None
-
-    def quantile(self, per_mille: int) -> Array:
-        """One quantile [W, H]; the level in thousandths."""
-        assert self.quantiles is not None
-        row: Array = self.quantiles[_AT[per_mille]]
-        return row
-
-    def interval(self, level: int) -> tuple[Array, Array]:
-        """Both ends [W, H] of the central interval of `level` per cent."""
-        return self.quantile(500 - level * 5), self.quantile(500 + level * 5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A metric and what to know of it.
-
-    Attributes
-    ----------
-    unit
-        ``target`` is the unit of the data.
-    lower_is_better
-        None where neither end is better (a signed error, a coverage).
-    distribution
-        It needs quantiles, not only a point path.
-    function
-        `Judged` to [W, H].
-    """
-
-    name: str
-    unit: str
-    lower_is_better: bool | None
-    distribution: bool
-    function: Callable[[Judged], Array]
-
 
 _METRICS: dict[str, Metric] = {}
 METRICS: Mapping[str, Metric] = _METRICS
@@ -96,7 +42,7 @@ def metric(
     *,
     unit: str,
     lower_is_better: bool | None,
-    distribution: bool = True,
+    needs: tuple[Part, ...] = ("quantiles",),
     levels: tuple[int, ...] = (),
 ) -> Callable[[_Function], _Function]:
     """Register a metric; with `levels` one per level, named ``name_LEVEL``."""
@@ -110,7 +56,7 @@ def metric(
                 name=key,
                 unit=unit,
                 lower_is_better=lower_is_better,
-                distribution=distribution,
+                needs=needs,
                 function=made,
             )
         return function
@@ -118,24 +64,28 @@ def metric(
     return register
 
 
-@metric("absolute_error", unit="target", lower_is_better=True, distribution=False)
+@metric("absolute_error", unit="target", lower_is_better=True, needs=())
 def absolute_error(judged: Judged) -> Array:
-    """Distance of the point path from what came: ``|y - p|``.
+    """Distance of the point path from what came: ``|y - p|``; its mean is the MAE.
 
     The point path is the median unless the arm gives another; the median is what minimises it.
+    Source: Hyndman and Koehler (2006), section 2.1.
     """
     return np.abs(judged.truth - judged.point)
 
 
-@metric("squared_error", unit="target^2", lower_is_better=True, distribution=False)
+@metric("squared_error", unit="target^2", lower_is_better=True, needs=())
 def squared_error(judged: Judged) -> Array:
-    """Squared distance of the point path from what came: ``(y - p)^2``; not yet rooted."""
+    """Squared distance of the point path from what came: ``(y - p)^2``; not yet rooted.
+
+    The root of its mean is the RMSE. Source: Hyndman and Koehler (2006), section 2.1.
+    """
     return np.square(judged.truth - judged.point)
 
 
-@metric("percentage_error", unit="share", lower_is_better=True, distribution=False)
+@metric("percentage_error", unit="share", lower_is_better=True, needs=())
 def percentage_error(judged: Judged) -> Array:
-    """Distance relative to what came: ``|y - p| / |y|``, as a share.
+    """Distance relative to what came: ``|y - p| / |y|``, as a share; its mean is the MAPE.
 
     NaN where the actual is 0: it has no value there. It prefers low forecasts, so no gate rests
     on it alone. Source: Hyndman and Koehler (2006), section 2.2.
@@ -145,21 +95,55 @@ def percentage_error(judged: Judged) -> Array:
     return share
 
 
-@metric("error", unit="target", lower_is_better=None, distribution=False)
+@metric("symmetric_error", unit="share", lower_is_better=True, needs=())
+def symmetric_error(judged: Judged) -> Array:
+    """Distance relative to the mean of both sizes: ``2 |y - p| / (|y| + |p|)``, 0 to 2.
+
+    Its mean, in per cent, is the sMAPE as the M4 competition defines it (0 to 200 %). 0 where
+    both are 0. In spite of its name it prefers high forecasts. Source: Makridakis, Spiliotis and
+    Assimakopoulos (2020).
+    """
+    size = (np.abs(judged.truth) + np.abs(judged.point)) / 2
+    share: Array = np.abs(judged.truth - judged.point) / np.where(size == 0, 1.0, size)
+    return share
+
+
+@metric("error", unit="target", lower_is_better=None, needs=())
 def error(judged: Judged) -> Array:
     """Signed error ``p - y``; its mean is the bias, above 0 where forecasts are too high."""
     return judged.point - judged.truth
 
 
-@metric("scaled_error", unit="naive changes", lower_is_better=True, distribution=False)
+@metric("actual_size", unit="target", lower_is_better=None, needs=())
+def actual_size(judged: Judged) -> Array:
+    """Size of what came, ``|y|``: what the WQL is divided by. The same for every arm."""
+    return np.abs(judged.truth)
+
+
+@metric("scaled_error", unit="naive changes", lower_is_better=True, needs=())
 def scaled_error(judged: Judged) -> Array:
     """Absolute error over the mean absolute one-session change before the origin.
 
-    ``|y - p| / mean |y_t - y_(t-1)|``, t before the origin: the numerator of MASE and its scale.
-    NaN where the series never moved. Source: Hyndman and Koehler (2006), equation 3, with m = 1.
+    ``|y - p| / mean |y_t - y_(t-1)|``, t before the origin; its mean over steps and origins is
+    the MASE with season 1. NaN where the series never moved. Source: Hyndman and Koehler (2006),
+    section 3.
     """
     scale = np.where(judged.naive_scale > 0, judged.naive_scale, np.nan)
     scaled: Array = np.abs(judged.truth - judged.point) / scale[:, None]
+    return scaled
+
+
+@metric("scaled_square", unit="naive changes^2", lower_is_better=True, needs=("naive_square",))
+def scaled_square(judged: Judged) -> Array:
+    """Squared error over the mean squared one-session change before the origin; not yet rooted.
+
+    ``(y - p)^2 / mean (y_t - y_(t-1))^2``, t before the origin. The root of its mean over steps
+    and origins is the RMSSE; the M5 competition takes the root of each series first. NaN where
+    the series never moved. Source: Makridakis, Spiliotis and Assimakopoulos (2022).
+    """
+    assert judged.naive_square is not None
+    scale = np.where(judged.naive_square > 0, judged.naive_square, np.nan)
+    scaled: Array = np.square(judged.truth - judged.point) / scale[:, None]
     return scaled
 
 
@@ -169,48 +153,65 @@ def crps(judged: Judged) -> Array:
 
     From quantiles: ``integral over u of 2 (1[y < q_u] - u) (q_u - y)``, the trapezoid rule over
     the common grid with the integrand 0 at u = 0 and u = 1 (the factor 2 makes it the CRPS and
-    equal to the absolute error for a point). From M samples: the fair estimator in its
-    probability-weighted-moment form, ``mean |x - y| + b0 - 2 b1`` with b1 over M (M - 1), without
-    bias at any M. Sources: Laio and Tamea (2007), equation 6; Zamo and Naveau (2018), section 3.
+    equal to the absolute error for a point). From M samples: the fair estimator
+    (`kernels.fair_crps`), without bias at any M. From a normal distribution: the closed form
+    (`kernels.gaussian_crps`). Sources: Laio and Tamea (2007), equation 6; Zamo and Naveau (2018),
+    section 3; Gneiting, Raftery, Westveld and Goldman (2005).
     """
+    if judged.deviation is not None:
+        return gaussian_crps(judged.truth, judged.point, judged.deviation)
     if judged.samples is not None:
-        return _crps_of_samples(judged.truth, judged.samples)
+        return fair_crps(judged.truth, judged.samples, increasing=True)
     assert judged.quantiles is not None
-    edges = np.concatenate([[0.0], LEVELS, [1.0]])
-    weights = (edges[2:] - edges[:-2]) / 2
-    return _pinball_sum(judged.truth, judged.quantiles, LEVELS, weights)
+    return pinball_sum(judged.truth, judged.quantiles, LEVELS, WEIGHTS)
 
 
 @metric("pinball", unit="target", lower_is_better=True)
 def pinball(judged: Judged) -> Array:
-    """Mean quantile loss at 0.1, 0.25, 0.5, 0.75 and 0.9, with the factor 2.
+    """Mean pinball loss over the nine deciles, with the factor 2.
 
-    ``mean over u of 2 max(u (y - q_u), (u - 1) (y - q_u))``: the weighted quantile loss (WQL)
-    before it is divided by the size of the actuals. Source: Koenker and Bassett (1978).
+    ``mean over u of 2 max(u (y - q_u), (u - 1) (y - q_u))``, u = 0.1 .. 0.9. Its mean over the
+    mean size of the actuals is the weighted quantile loss (WQL, GluonTS's
+    ``mean_weighted_sum_quantile_loss``). Source: Koenker and Bassett (1978).
     """
-    assert judged.quantiles is not None
-    rows = [_AT[round(level * 1000)] for level in PINBALL_LEVELS]
-    weights = np.full(len(rows), 1 / len(rows))
-    return _pinball_sum(
-        judged.truth, [judged.quantiles[row] for row in rows], LEVELS[rows], weights
-    )
+    levels = np.array(DECILES) / 1000
+    rows = [judged.quantile(per_mille) for per_mille in DECILES]
+    return pinball_sum(judged.truth, rows, levels, np.full(len(rows), 1 / len(rows)))
+
+
+@metric("pinball", unit="target", lower_is_better=True, levels=PINBALL)
+def pinball_at(judged: Judged, *, level: int) -> Array:
+    """Pinball (quantile) loss at one level, in per cent, with the factor 2.
+
+    ``2 max(u (y - q), (u - 1) (y - q))`` with u = level / 100: at 50 it is the absolute error of
+    the median. Source: Koenker and Bassett (1978).
+    """
+    row = judged.quantile(10 * level)
+    return pinball_sum(judged.truth, [row], np.array([level / 100]), np.ones(1))
 
 
 @metric("coverage", unit="share", lower_is_better=None, levels=CENTRAL)
 def coverage(judged: Judged, *, level: int) -> Array:
-    """1 where what came lies in the closed central interval of `level` per cent, else 0."""
+    """1 where what came lies in the closed central interval of `level` per cent, else 0.
+
+    Source: Christoffersen (1998).
+    """
     low, high = judged.interval(level)
     return ((judged.truth >= low) & (judged.truth <= high)).astype(np.float64)
 
 
 @metric("width", unit="target", lower_is_better=True, levels=CENTRAL)
 def width(judged: Judged, *, level: int) -> Array:
-    """Width of the central interval of `level` per cent; read it beside the coverage only."""
+    """Width of the central interval of `level` per cent; read it beside the coverage only.
+
+    ``q_(1/2 + level / 200) - q_(1/2 - level / 200)``: the sharpness of Gneiting, Balabdaoui and
+    Raftery (2007).
+    """
     low, high = judged.interval(level)
     return high - low
 
 
-@metric("winkler", unit="target", lower_is_better=True, levels=TAILS)
+@metric("winkler", unit="target", lower_is_better=True, levels=CENTRAL)
 def winkler(judged: Judged, *, level: int) -> Array:
     """Interval score: width plus a fine for missing, ``2 / a`` times the distance missed.
 
@@ -227,63 +228,13 @@ def winkler(judged: Judged, *, level: int) -> Array:
 def pit(judged: Judged) -> Array:
     """Probability integral transform: the level at which what came lies, in 0 .. 1.
 
-    Between two quantiles by a straight line on the scale of standard normal scores, beyond the
-    outermost by that line going on: the inverse of `forecast.quantiles_at`. Quantiles that
-    coincide at the actual give the middle of their levels. Source: Dawid (1984).
+    Exact for a normal distribution; from quantiles (samples are read as quantiles first) by
+    `kernels.level_of`. A certain forecast that is right has 0.5. Source: Dawid (1984).
     """
-    from scipy.special import ndtr, ndtri
-
+    if judged.deviation is not None:
+        return normal_level(judged.truth, judged.point, judged.deviation)
     assert judged.quantiles is not None
-    below, touching = _rank(judged.truth, judged.quantiles)
-    left = np.clip(below - 1, 0, len(LEVELS) - 2)
-    place = left * left.size + np.arange(left.size).reshape(left.shape)  # in the flat [Q, W, H]
-    low = judged.quantiles.take(place)
-    score = ndtri(LEVELS)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (judged.truth - low) / (judged.quantiles.take(place + left.size) - low)
-        level: Array = ndtr(score[left] + share * np.diff(score)[left])
-    first, last = below[touching > 0], (below + touching - 1)[touching > 0]
-    level[touching > 0] = (LEVELS[first] + LEVELS[last]) / 2
-    return level
-
-
-def _rank(truth: Array, quantiles: Array) -> tuple[Ranks, Ranks]:
-    """How many quantiles lie below what came, and how many coincide with it: [W, H] each."""
-    below = np.zeros(truth.shape, dtype=np.int8)
-    reached = np.zeros(truth.shape, dtype=np.int8)
-    for quantile in quantiles:
-        below += (quantile < truth).view(np.int8)
-        reached += (quantile <= truth).view(np.int8)
-    return below.astype(np.intp), (reached - below).astype(np.intp)
-
-
-def _pinball_sum(truth: Array, quantiles: Iterable[Array], levels: Array, weights: Array) -> Array:
-    """Weighted sum over levels of twice the pinball loss, without an array of [Q, W, H].
-
-    Twice the pinball loss is ``|d| + (2 u - 1) d`` with d = y - q.
-    """
-    total = np.zeros(truth.shape)
-    distance = np.empty(truth.shape)
-    tilted = np.empty(truth.shape)
-    for quantile, level, weight in zip(quantiles, levels.tolist(), weights.tolist(), strict=True):
-        np.subtract(truth, quantile, out=distance)
-        np.multiply(distance, weight * (2 * level - 1), out=tilted)
-        total += tilted
-        np.abs(distance, out=distance)
-        distance *= weight
-        total += distance
-    return total
-
-
-def _crps_of_samples(truth: Array, samples: Array) -> Array:
-    """Fair CRPS [W, H] of samples [W, M, H] that increase along M."""
-    count = samples.shape[1]
-    spread = np.abs(samples - truth[:, None]).mean(axis=1)
-    first = samples.mean(axis=1)
-    rank = np.arange(count) / (count * (count - 1))
-    second = np.einsum("m,wmh->wh", rank, samples)
-    fair: Array = spread + first - 2 * second
-    return fair
+    return level_of(judged.truth, judged.quantiles, LEVELS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,6 +251,8 @@ class Aggregate:
         Multiplies the mean (100 for per cent).
     rooted
         The square root of the mean is taken.
+    over
+        The metric by whose mean it is divided; '' for none.
     comparable
         A loss by which two arms can be compared and a policy can gate.
     scaled
@@ -313,6 +266,7 @@ class Aggregate:
     unit: str
     factor: float = 1.0
     rooted: bool = False
+    over: str = ""
     comparable: bool = False
     scaled: bool = False
 
@@ -320,6 +274,11 @@ class Aggregate:
     def lower_is_better(self) -> bool | None:
         """As the metric says; None where neither end is better."""
         return METRICS[self.of].lower_is_better
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric it is made of."""
+        return (self.of, self.over) if self.over else (self.of,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,9 +306,13 @@ def _aggregates() -> tuple[Aggregate, ...]:
         loss(name="rmse", of="squared_error", title="RMSE", rooted=True),
         loss(name="mae", of="absolute_error", title="MAE"),
         ratio(name="mape", of="percentage_error", title="MAPE", unit="%", factor=100),
+        ratio(name="smape", of="symmetric_error", title="sMAPE", unit="%", factor=100),
         ratio(name="mase", of="scaled_error", title="MASE", unit=""),
+        ratio(name="rmsse", of="scaled_square", title="RMSSE", unit="", rooted=True),
         loss(name="pinball", of="pinball", title="Pinball loss"),
-        *(loss(name=f"winkler_{at}", of=f"winkler_{at}", title=f"Winkler {at} %") for at in TAILS),
+        ratio(name="wql", of="pinball", over="actual_size", title="WQL", unit=""),
+        *(loss(name=f"pinball_{u}", of=f"pinball_{u}", title=f"Pinball {u} %") for u in PINBALL),
+        *(loss(name=f"winkler_{u}", of=f"winkler_{u}", title=f"Winkler {u} %") for u in CENTRAL),
         Aggregate(name="bias", of="error", title="Bias", unit="target"),
         *(_of_interval("coverage", at, unit="%", factor=100.0) for at in CENTRAL),
         *(_of_interval("width", at, unit="target", factor=1.0) for at in CENTRAL),
@@ -365,28 +328,37 @@ AGGREGATES: Mapping[str, Aggregate] = {each.name: each for each in _aggregates()
 """Every aggregate by name: what tables show and policies name."""
 
 
-def aggregate(name: str, cells: Array) -> Aggregated:
+def aggregate(name: str, cells: Array, over: Array | None = None) -> Aggregated:
     """Make one number of a metric's cells, [S, W, H] or any other shape.
+
+    Parameters
+    ----------
+    over
+        Cells of the metric it is divided by, where it is (the size of the actuals for the WQL).
 
     Returns
     -------
     Aggregated
-        NaN when a cell is NaN or there is none.
+        NaN when a cell is NaN or there is none, or the divisor is 0.
     """
-    missing = int(np.isnan(cells).sum())
-    whole = cells.size > 0 and missing == 0
-    value = float(_finish(name, cells.mean())) if whole else float("nan")
+    value = float(_finish(name, cells, over, axes=None)) if cells.size else float("nan")
+    missing = 0 if np.isfinite(value) else int(np.isnan(cells).sum())
     return Aggregated(value=value, n=cells.size, missing=missing)
 
 
-def by_step(name: str, cells: Array) -> Array:
+def by_step(name: str, cells: Array, over: Array | None = None) -> Array:
     """Make one number per step of cells [..., W, H]: [H], NaN at a step with a NaN in it."""
     if cells.size == 0:
         return np.full(cells.shape[-1], np.nan)
-    return _finish(name, cells.mean(axis=tuple(range(cells.ndim - 1))))
+    return _finish(name, cells, over, axes=tuple(range(cells.ndim - 1)))
 
 
-def _finish(name: str, mean: Array) -> Array:
+def _finish(name: str, cells: Array, over: Array | None, axes: tuple[int, ...] | None) -> Array:
     what = AGGREGATES[name]
+    mean = cells.mean(axis=axes)
+    if what.over:
+        assert over is not None, f"{name} is divided by {what.over}"
+        below = over.mean(axis=axes)
+        mean = mean / np.where(below > 0, below, np.nan)
     finished: Array = (np.sqrt(mean) if what.rooted else mean) * what.factor
     return finished

@@ -1,7 +1,9 @@
 """A unit as files, and back: rows in Parquet, the record in JSON.
 
-`attempts.parquet`: window, origin, last_date, fitted_at, status, reason.
-`forecasts.parquet`: window, step (from 1), point, then ``q<level>`` or ``s<number>`` columns.
+`attempts.parquet`: window, origin, last_date, fitted_at, status, reason; for an arm with a fallback
+also why that answered.
+`forecasts.parquet`: window, step (from 1), point, then ``q<level>`` or ``s<number>`` columns, or
+``deviation``.
 `curve.parquet`: fit origin, epoch, training and validation loss, learning rate, gradient norm.
 
 Arrow's own conversions from and to numpy import pandas, half a second in every process; buffers
@@ -10,6 +12,7 @@ and DLPack do without.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -45,7 +48,7 @@ class StoredUnit:
     reason
         W texts, empty where the window has a forecast.
     forecast
-        NaN in failed windows.
+        NaN in failed windows; its `fallback` says which windows the arm's fallback answered.
     """
 
     record: dict[str, Any]
@@ -85,12 +88,14 @@ def read_unit(folder: Path) -> StoredUnit:
             f"{folder}: {attempts.num_rows} attempts and {rows.num_rows} forecast rows "
             f"for {shape[0]} windows of {shape[1]} steps"
         )
+    if not np.array_equal(column(rows, "window"), np.repeat(np.arange(shape[0]), shape[1])):
+        raise StoreError(f"{folder}: forecast rows are not in the order of their windows")
     return StoredUnit(
         record=record,
         origin=column(attempts, "origin"),
         last_date=column(attempts, "last_date"),
         reason=tuple(column(attempts, "reason").tolist()),
-        forecast=_forecast(rows, record, shape),
+        forecast=dataclasses.replace(_forecast(rows, record, shape), fallback=_fallback(attempts)),
     )
 
 
@@ -112,8 +117,9 @@ def _record(job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> dict[str
         "form": outcome.form,
         "levels": outcome.levels.tolist(),
         "residual_distribution": outcome.residual_distribution,
-        "failed": sum(1 for reason in outcome.reason if reason),
-        "first_reason": next(filter(None, outcome.reason), ""),
+        "failed": sum(1 for reason in outcome.failures if reason),
+        "first_reason": next(filter(None, outcome.failures), ""),
+        "answered_by_fallback": sum(1 for text in outcome.fallback if text),
         "fits": [
             {
                 "origin": fit.origin,
@@ -132,14 +138,24 @@ def _record(job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> dict[str
 
 def _attempt_columns(job: Job, outcome: Outcome) -> dict[str, Any]:
     windows = job.windows
-    return {
+    columns = {
         "window": np.arange(len(windows), dtype=np.int32),
         "origin": windows.origin,
         "last_date": job.series.dates[windows.origin - 1],
         "fitted_at": windows.fitted_at,
-        "status": ["failed" if reason else "ok" for reason in outcome.reason],
+        "status": _status(outcome),
         "reason": outcome.reason,
     }
+    return columns | ({"fallback": outcome.fallback} if outcome.fallback else {})
+
+
+def _status(outcome: Outcome) -> list[str]:
+    """Of each window: ``ok``, ``failed``, or ``fallback`` where the arm's fallback answered."""
+    flags = outcome.fallback or [""] * len(outcome.reason)
+    return [
+        "failed" if reason else "fallback" if flag else "ok"
+        for reason, flag in zip(outcome.reason, flags, strict=True)
+    ]
 
 
 def _forecast_columns(outcome: Outcome) -> dict[str, Any]:
@@ -151,13 +167,20 @@ def _forecast_columns(outcome: Outcome) -> dict[str, Any]:
     }
     if outcome.values is None:
         return columns
-    quantiles = outcome.form == "quantiles"
-    values = outcome.values if quantiles else outcome.values.transpose(0, 2, 1)
+    names, values = _named_values(outcome)
     by_column = np.ascontiguousarray(values.reshape(count * horizon, -1).T)
-    names = [f"q{level:g}" for level in outcome.levels] if quantiles else None
-    for number, column in enumerate(by_column):
-        columns[names[number] if names else f"s{number}"] = column
-    return columns
+    return columns | dict(zip(names, by_column, strict=True))
+
+
+def _named_values(outcome: Outcome) -> tuple[list[str], Array]:
+    """Names of the columns, and their values [W, H, columns]."""
+    assert outcome.values is not None
+    if outcome.form == "gaussian":
+        return ["deviation"], outcome.values[..., None]
+    if outcome.form == "quantiles":
+        return [f"q{level:g}" for level in outcome.levels], outcome.values
+    values = outcome.values.transpose(0, 2, 1)
+    return [f"s{number}" for number in range(values.shape[-1])], values
 
 
 def _curve_columns(outcome: Outcome) -> dict[str, Any]:
@@ -179,7 +202,15 @@ def _forecast(rows: pa.Table, record: Mapping[str, Any], shape: tuple[int, int])
         values[..., number] = column(rows, name).reshape(shape)
     if record["form"] == "samples":
         return Forecast.of_samples(values.transpose(0, 2, 1), point)
+    if record["form"] == "gaussian":
+        return Forecast.of_gaussian(point, values[..., 0])
     return Forecast.of_quantiles(values, np.array(record["levels"]), point)
+
+
+def _fallback(attempts: pa.Table) -> tuple[str, ...]:
+    """Why the fallback answered each window; empty in units of arms without one."""
+    known = "fallback" in attempts.column_names
+    return tuple(column(attempts, "fallback").tolist()) if known else ()
 
 
 def write_table(

@@ -6,80 +6,43 @@ Shapes: W windows, H steps, Q levels, S seeds.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.arm import Role
 from harness.errors import ForecastError
-from harness.forecast import LEVELS, Forecast, extrapolated, quantiles_at
-from harness.metrics import AGGREGATES, METRICS, Aggregate, Judged, aggregate, by_step
-from harness.window import Array, Dates, Rows, Series, Windows
+from harness.forecast import (
+    ANSWERED,
+    LEVELS,
+    Forecast,
+    extrapolated,
+    normal_scores,
+    quantiles_at,
+)
+from harness.judged import Judged
+from harness.kernels import quantiles_of_samples
+from harness.metrics import METRICS
+from harness.truth import Flags, Truth
+from harness.window import Array, Dates, Rows
 
-Flags = npt.NDArray[np.bool_]
+__all__ = [
+    "Flags",
+    "Truth",
+    "UnitScores",
+    "as_served",
+    "in_time_order",
+    "non_overlapping",
+    "reach_of",
+    "score",
+]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """What came, and what it is scaled by; the same for every arm on a dataset.
-
-    Attributes
-    ----------
-    dataset
-        Id of the dataset.
-    origin : [W]
-        Row of the first session not seen.
-    origin_date : [W]
-        Date of that row, `datetime64[D]`.
-    step : [H]
-        Sessions ahead of the last one seen, 1-based: with a gap of g the first is g + 1.
-    values : [W, H]
-        What came.
-    last : [W]
-        Last value seen.
-    naive_scale : [W]
-        Mean absolute one-session change before the origin (the denominator of MASE).
-    """
-
-    dataset: str
-    origin: Rows
-    origin_date: Dates
-    step: Rows
-    values: Array
-    last: Array
-    naive_scale: Array
-
-    @classmethod
-    def of(cls, dataset: str, series: Series, windows: Windows) -> Truth:
-        """Read what came off the whole series."""
-        change = np.abs(np.diff(series.target))
-        so_far = np.concatenate([[0.0], np.cumsum(change)])  # [N]: over changes up to each row
-        seen = windows.origin - 1  # the last row that is seen
-        return cls(
-            dataset=dataset,
-            origin=windows.origin,
-            origin_date=series.dates[windows.origin],
-            step=windows.gap + 1 + np.arange(windows.horizon, dtype=np.int64),
-            values=series.target[windows.judged],
-            last=series.target[seen],
-            naive_scale=so_far[seen] / np.maximum(seen, 1),
-        )
-
-    @property
-    def digest(self) -> str:
-        """Hash of everything a score depends on besides the forecast; not of name or row order."""
-        order = np.argsort(self.origin, kind="stable")
-        content = hashlib.sha256(str(self.values.shape).encode())
-        for rows in (self.step, self.origin[order], self.origin_date[order]):
-            whole = rows.astype("datetime64[D]") if rows.dtype.kind == "M" else rows
-            content.update(np.ascontiguousarray(whole).astype("<i8").tobytes())
-        for numbers in (self.values, self.last, self.naive_scale):
-            content.update(np.ascontiguousarray(numbers[order], dtype="<f8").tobytes())
-        return content.hexdigest()
+_POINTS = 2**18
+"""Windows x steps x levels that are scored at a time: two megabytes."""
+_BY_WINDOW = ("origin", "origin_date", "last", "naive_scale", "ok", "volatility", "drawdown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +53,23 @@ class UnitScores:
     ----------
     arm, role, dataset, seed
         Which unit.
-    origin, origin_date, step, last, naive_scale
+    origin, origin_date, step, last, naive_scale, volatility, drawdown
         As in `Truth`.
     truth_digest
         Digest of what was judged against; units that differ in it are never compared.
     ok : [W]
-        False for a window the arm failed on.
+        False for a window the arm failed on, whether or not its fallback answered.
     reason
         W texts: why a window failed, '' where it did not.
     values
         Per-cell metric name to scores [W, H]; NaN exactly where the window failed or the metric
-        has no value there (a percentage error of an actual 0).
+        has no value there (a percentage error of an actual 0). A fallback's answer is not in it.
+    fallback
+        W texts: why the arm's fallback answered a window, '' where the arm did. Empty when it
+        never did.
+    served
+        As `values`, with the fallback's answers where it answered: what a user of the pair got.
+        Empty when it never did. `as_served` makes scores of it.
     crossings
         Share of (window, step) whose quantiles came out of order, among those that did not fail.
     extrapolated
@@ -122,6 +91,10 @@ class UnitScores:
     ok: Flags
     reason: tuple[str, ...]
     values: Mapping[str, Array]
+    volatility: Array | None = None
+    drawdown: Array | None = None
+    fallback: tuple[str, ...] = ()
+    served: Mapping[str, Array] = field(default_factory=dict)
     crossings: float = 0.0
     extrapolated: int = 0
     residual_distribution: bool = False
@@ -131,53 +104,15 @@ class UnitScores:
 
     @property
     def failures(self) -> int:
-        """Windows the arm failed on."""
+        """Windows the arm failed on, those its fallback answered included."""
         return int(np.sum(~self.ok))
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """One row of the metrics table: an arm on a dataset by one aggregated metric.
-
-    Attributes
-    ----------
-    arm, role, dataset, metric, unit
-        What is shown, and in what unit.
-    value
-        Mean over seeds; None unless every window of every seed has a value.
-    low, high
-        Range over seeds; None as `value`.
-    seeds
-        The seeds S.
-    n, missing
-        Scored values (S x W x H) and how many of them are NaN.
-    failures
-        Windows failed, over all seeds.
-    skill
-        1 - value / the reference arm's; None without one, or where the ratio means nothing.
-    by_step : [H]
-        The metric at each step, mean over seeds; NaN at a step that is incomplete.
-    independent, independent_n
-        The metric (mean over seeds) on the non-overlapping subset of origins, and how many
-        origins that has.
-    """
-
-    arm: str
-    role: Role
-    dataset: str
-    metric: str
-    unit: str
-    value: float | None
-    low: float | None
-    high: float | None
-    seeds: tuple[int, ...]
-    n: int
-    missing: int
-    failures: int
-    skill: float | None
-    by_step: Array
-    independent: float | None
-    independent_n: int
+    @property
+    def answered_by_fallback(self) -> Flags:
+        """Which windows the arm's fallback answered, [W]."""
+        if not self.fallback:
+            return np.zeros(len(self), dtype=bool)
+        return np.array([bool(text) for text in self.fallback])
 
 
 def score(
@@ -191,6 +126,9 @@ def score(
     residual_distribution: bool = False,
 ) -> UnitScores:
     """Score a unit's forecasts on the common grid by every metric.
+
+    A window that the arm's fallback answered counts as one the arm failed on: its scores stand in
+    `UnitScores.served` only.
 
     Parameters
     ----------
@@ -212,14 +150,13 @@ def score(
             f"arm '{arm}' on {truth.dataset}: forecasts have shape {forecast.point.shape}, "
             f"what came has {truth.values.shape} (windows, steps)"
         )
-    reason = _reasons(forecast, reasons)
+    unserved = _reasons(forecast, reasons)
+    fallback = _fallback(forecast, unserved)
+    reason = _credited(unserved, fallback)
     ok = np.array([not text for text in reason], dtype=bool)
-    judged, crossed, beyond = _judged(truth, forecast)
-    values = {
-        name: _blank(each.function(judged), ~ok)
-        for name, each in METRICS.items()
-        if judged.quantiles is not None or not each.distribution
-    }
+    cells, crossed, beyond = _cells(truth, forecast)
+    lost = np.array([bool(text) for text in unserved])
+    served = {name: _blank(found.copy(), lost) for name, found in cells.items() if fallback}
     return UnitScores(
         arm=arm,
         role=role,
@@ -233,7 +170,11 @@ def score(
         truth_digest=truth.digest,
         ok=ok,
         reason=reason,
-        values=values,
+        values={name: _blank(found, ~ok) for name, found in cells.items()},
+        volatility=truth.volatility,
+        drawdown=truth.drawdown,
+        fallback=fallback,
+        served=served,
         crossings=float(crossed[ok].mean()) if ok.any() else 0.0,
         extrapolated=beyond,
         residual_distribution=residual_distribution,
@@ -248,28 +189,75 @@ def _reasons(forecast: Forecast, reasons: Sequence[str] | None) -> tuple[str, ..
     )
 
 
+def _fallback(forecast: Forecast, unserved: Sequence[str]) -> tuple[str, ...]:
+    """Why the fallback answered each window that has an answer; empty when it never did."""
+    if not any(forecast.fallback):
+        return ()
+    pairs = zip(forecast.fallback, unserved, strict=True)
+    found = tuple("" if lost else why for why, lost in pairs)
+    return found if any(found) else ()
+
+
+def _credited(unserved: Sequence[str], fallback: Sequence[str]) -> tuple[str, ...]:
+    """Why each window is none of the arm's: it failed, or its fallback answered."""
+    if not fallback:
+        return tuple(unserved)
+    pairs = zip(unserved, fallback, strict=True)
+    return tuple(lost or (f"{ANSWERED}{why}" if why else "") for lost, why in pairs)
+
+
 def _blank(cells: Array, failed: Flags) -> Array:
     cells[failed] = np.nan
     return cells
 
 
-def _judged(truth: Truth, forecast: Forecast) -> tuple[Judged, Flags, int]:
-    """Lay the forecast out on the common grid; which cells crossed [W, H], levels beyond."""
-    quantiles, samples = None, None
+def _cells(truth: Truth, forecast: Forecast) -> tuple[dict[str, Array], Flags, int]:
+    """Every metric [W, H], which cells crossed [W, H], and how many levels lie beyond the arm's.
+
+    Windows are scored alone, so they can be taken in pieces that stay in the processor's cache.
+    """
+    found: dict[str, Array] = {}
     crossed = np.zeros(truth.values.shape, dtype=bool)
     beyond = 0
+    for part in _pieces(forecast):
+        judged, crossed[part], beyond = _judged(truth, forecast, part)
+        for name, each in METRICS.items():
+            if each.scores(judged):
+                whole = found.setdefault(name, np.empty(truth.values.shape))
+                whole[part] = each.function(judged)
+    return found, crossed, beyond
+
+
+def _pieces(forecast: Forecast) -> Iterator[slice]:
+    depth = len(LEVELS) if forecast.samples is None else forecast.samples.shape[1]
+    size = max(16, _POINTS // max(1, depth * forecast.point.shape[1]))
+    for start in range(0, len(forecast), size):
+        yield slice(start, start + size)
+
+
+def _judged(truth: Truth, forecast: Forecast, part: slice) -> tuple[Judged, Flags, int]:
+    """Lay some windows out on the common grid; which cells crossed [w, H], levels beyond."""
+    quantiles, samples, deviation = None, None, None
+    crossed = np.zeros(truth.values[part].shape, dtype=bool)
+    beyond = 0
     if forecast.quantiles is not None:
-        quantiles, crossed = _on_grid(forecast.quantiles, forecast.levels)
+        quantiles, crossed = _on_grid(forecast.quantiles[part], forecast.levels)
         beyond = extrapolated(forecast.levels, LEVELS)
     elif forecast.samples is not None:
-        samples = np.sort(forecast.samples, axis=1)
-        quantiles, beyond = _quantiles_of_samples(samples)
+        samples = np.ascontiguousarray(np.moveaxis(forecast.samples[part], 1, -1))  # [w, H, M]
+        samples = np.sort(samples, axis=-1)
+        quantiles, beyond = quantiles_of_samples(samples, LEVELS)
+    elif forecast.deviation is not None:
+        deviation = forecast.deviation[part]
+        quantiles = forecast.point[part] + deviation * normal_scores(LEVELS)[:, None, None]
     judged = Judged(
-        truth=truth.values,
-        point=forecast.point,
-        naive_scale=truth.naive_scale,
+        truth=truth.values[part],
+        point=forecast.point[part],
+        naive_scale=truth.naive_scale[part],
+        naive_square=None if truth.naive_square is None else truth.naive_square[part],
         quantiles=quantiles,
         samples=samples,
+        deviation=deviation,
     )
     return judged, crossed, beyond
 
@@ -286,35 +274,38 @@ def _on_grid(quantiles: Array, levels: Array) -> tuple[Array, Flags]:
     return np.ascontiguousarray(np.moveaxis(on_grid, -1, 0)), crossed
 
 
-def _quantiles_of_samples(samples: Array) -> tuple[Array, int]:
-    """Quantiles [Q, W, H] of sorted samples [W, M, H], and how many lie beyond the samples.
-
-    The median-unbiased rule: level u lies at rank ``(M + 1/3) u + 1/3``, with straight lines
-    between ranks. Source: Hyndman and Fan (1996), definition 8.
-    """
-    count = samples.shape[1]
-    rank = (count + 1 / 3) * LEVELS + 1 / 3 - 1  # from 0
-    inside = np.clip(rank, 0, count - 1)
-    left = np.minimum(inside.astype(np.int64), count - 2)
-    share = (inside - left)[:, None, None]
-    by_rank = np.moveaxis(samples, 1, 0)
-    return by_rank[left] * (1 - share) + by_rank[left + 1] * share, int(np.sum(rank != inside))
-
-
 def in_time_order(unit: UnitScores) -> UnitScores:
     """Sort a unit's rows by origin, so that the order they came in decides nothing."""
     order = np.argsort(unit.origin, kind="stable")
     if bool(np.all(order[1:] > order[:-1])):
         return unit
+    known = [name for name in _BY_WINDOW if getattr(unit, name) is not None]
+    rows: dict[str, Any] = {name: getattr(unit, name)[order] for name in known}
+    for name in ("reason", "fallback"):
+        texts = getattr(unit, name)
+        rows[name] = tuple(texts[index] for index in order.tolist()) if texts else ()
+    for name in ("values", "served"):
+        rows[name] = {metric: cells[order] for metric, cells in getattr(unit, name).items()}
+    return dataclasses.replace(unit, **rows)
+
+
+def as_served(unit: UnitScores) -> UnitScores:
+    """The scores of what was delivered, the fallback's answers included.
+
+    Only windows that nobody answered count as failed. Not for judging the arm: what the fallback
+    answered is none of its merit.
+    """
+    if not unit.served:
+        return unit
+    taken = unit.answered_by_fallback
+    pairs = zip(unit.reason, taken.tolist(), strict=True)
     return dataclasses.replace(
         unit,
-        origin=unit.origin[order],
-        origin_date=unit.origin_date[order],
-        last=unit.last[order],
-        naive_scale=unit.naive_scale[order],
-        ok=unit.ok[order],
-        reason=tuple(unit.reason[index] for index in order.tolist()),
-        values={name: cells[order] for name, cells in unit.values.items()},
+        ok=unit.ok | taken,
+        reason=tuple("" if answered else text for text, answered in pairs),
+        values=unit.served,
+        fallback=(),
+        served={},
     )
 
 
@@ -334,80 +325,3 @@ def non_overlapping(origin: Rows, reach: int) -> Rows:
             kept.append(index)
             free = row + reach
     return np.array(kept, dtype=np.int64)
-
-
-def summarise(units: Sequence[UnitScores], *, reference: str | None = None) -> list[Summary]:
-    """Make the metrics table: a row per arm, dataset and aggregate.
-
-    Parameters
-    ----------
-    units
-        Any number of arms, datasets and seeds; seeds of one arm on one dataset are one row.
-    reference
-        Arm the skill is measured against, on the same dataset.
-
-    Returns
-    -------
-    list
-        In the order in which arms and datasets appear. Metrics an arm has no scores for (a
-        point forecaster's CRPS) have no row.
-    """
-    groups: dict[tuple[str, str], list[UnitScores]] = {}
-    for unit in units:
-        groups.setdefault((unit.dataset, unit.arm), []).append(unit)
-    bars = {
-        (dataset, name): _value(group, each)
-        for (dataset, arm), group in groups.items()
-        if arm == reference
-        for name, each in _known(group).items()
-    }
-    return [
-        _summary(sorted(group, key=lambda unit: unit.seed), each, bars.get((dataset, name)))
-        for (dataset, _), group in groups.items()
-        for name, each in _known(group).items()
-    ]
-
-
-def skill_of(value: float | None, bar: float | None) -> float | None:
-    """``1 - value / bar``; None where either is missing or the bar is not above 0."""
-    return None if value is None or bar is None or bar <= 0 else 1 - value / bar
-
-
-def _known(group: Sequence[UnitScores]) -> dict[str, Aggregate]:
-    return {
-        name: each
-        for name, each in AGGREGATES.items()
-        if all(each.of in unit.values for unit in group)
-    }
-
-
-def _value(group: Sequence[UnitScores], each: Aggregate) -> float | None:
-    found = np.mean([aggregate(each.name, unit.values[each.of]).value for unit in group])
-    return float(found) if np.isfinite(found) else None
-
-
-def _summary(group: Sequence[UnitScores], each: Aggregate, bar: float | None) -> Summary:
-    first = group[0]
-    per_seed = [aggregate(each.name, unit.values[each.of]) for unit in group]
-    values = [found.value for found in per_seed]
-    value = _value(group, each)
-    apart = non_overlapping(first.origin, reach_of(first))
-    alone = [aggregate(each.name, unit.values[each.of][apart]).value for unit in group]
-    return Summary(
-        arm=first.arm,
-        role=first.role,
-        dataset=first.dataset,
-        metric=each.name,
-        unit=each.unit,
-        value=value,
-        low=None if value is None else min(values),
-        high=None if value is None else max(values),
-        seeds=tuple(unit.seed for unit in group),
-        n=sum(found.n for found in per_seed),
-        missing=sum(found.missing for found in per_seed),
-        failures=sum(unit.failures for unit in group),
-        skill=skill_of(value, bar) if each.lower_is_better else None,
-        by_step=np.mean([by_step(each.name, unit.values[each.of]) for unit in group], axis=0),
-        independent=float(np.mean(alone)) if np.isfinite(alone).all() else None,
-        independent_n=len(apart),
-    )

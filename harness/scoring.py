@@ -17,10 +17,17 @@ from harness.records import column, read_table, read_unit, write_table
 from harness.scores import Truth, UnitScores, score
 from harness.store import Store
 
-SCHEMA = 1
-_SCORING_PATH = ("metrics.py", "scores.py", "forecast.py", "scoring.py")
+SCHEMA = 2
+"""1 had neither volatility and drawdown at the origin nor a fallback's answers."""
+_SCORING_PATH = (
+    *("forecast.py", "judged.py", "kernels.py", "metrics.py"),
+    *("scores.py", "scoring.py", "truth.py"),
+)
 _UNIT_ROWS = ("attempts", "forecasts")
-_ROW_COLUMNS = ("window", "origin", "origin_date", "step", "last", "naive_scale", "reason")
+_AT_ORIGIN = ("origin", "origin_date", "last", "naive_scale", "volatility", "drawdown")
+_TEXTS = ("reason", "fallback")
+_SERVED = "served:"
+"""Starts the column of a metric as served, the fallback's answers included."""
 
 
 def score_grid(grid: Grid, store: Store) -> list[UnitScores]:
@@ -38,10 +45,7 @@ def score_grid(grid: Grid, store: Store) -> list[UnitScores]:
 
 def score_cell(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
     """Score a cell, or read its scores when the same forecasts were scored the same way before."""
-    folder = store.unit_folder(cell.key)
-    file = store.score_file(
-        digest([cell.key, _content_digest(folder), truth.digest, scoring_digest()])
-    )
+    folder, file = store.unit_folder(cell.key), score_file_of(cell, store, truth)
     if not file.is_file():
         unit = read_unit(folder)
         if not np.array_equal(unit.origin, truth.origin):
@@ -62,19 +66,30 @@ def score_cell(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
     )
 
 
+def score_file_of(cell: GridCell, store: Store, truth: Truth) -> Path:
+    """Where the scores of a cell's stored forecasts lie: other rows or code, another file."""
+    rows = _content_digest(store.unit_folder(cell.key))
+    return store.score_file(digest([cell.key, rows, truth.digest, scoring_digest()]))
+
+
 def write_scores(file: Path, scores: UnitScores) -> None:
-    """Write one row per origin and step. Names are not in it: they are the experiment's."""
+    """Write one row per origin and step. Names are not in it: they are the experiment's.
+
+    Texts that are all empty have no column.
+    """
     count, steps = len(scores), len(scores.step)
     columns: dict[str, Any] = {
         "window": np.repeat(np.arange(count, dtype=np.int32), steps),
-        "origin": np.repeat(scores.origin, steps),
-        "origin_date": np.repeat(scores.origin_date, steps),
         "step": np.tile(scores.step, count),
-        "last": np.repeat(scores.last, steps),
-        "naive_scale": np.repeat(scores.naive_scale, steps),
-        "reason": [text for text in scores.reason for _ in range(steps)],
     }
+    for name in _AT_ORIGIN:
+        if getattr(scores, name) is not None:
+            columns[name] = np.repeat(getattr(scores, name), steps)
+    for name in _TEXTS:
+        if any(getattr(scores, name)):
+            columns[name] = [text for text in getattr(scores, name) for _ in range(steps)]
     columns |= {name: cells.reshape(-1) for name, cells in scores.values.items()}
+    columns |= {_SERVED + name: cells.reshape(-1) for name, cells in scores.served.items()}
     facts = {
         "schema": SCHEMA,
         "truth_digest": scores.truth_digest,
@@ -96,24 +111,38 @@ def read_scores(file: Path, *, arm: str, role: Role, dataset: str, seed: int) ->
         )
     shape = (facts["windows"], rows.num_rows // max(facts["windows"], 1))
     columns = {name: column(rows, name).reshape(shape) for name in rows.column_names}
-    reason = tuple(str(text) for text in columns["reason"][:, 0])
+    step = columns.pop("step")[0]
+    del columns["window"]
+    texts = {
+        name: tuple(str(text) for text in columns.pop(name)[:, 0])
+        for name in _TEXTS
+        if name in columns
+    }
+    reason = texts.get("reason", ("",) * shape[0])
+    at_origin: dict[str, Any] = {
+        name: columns.pop(name)[:, 0] for name in _AT_ORIGIN if name in columns
+    }
+    at_origin["origin_date"] = at_origin["origin_date"].astype("datetime64[D]")
     return UnitScores(
         arm=arm,
         role=role,
         dataset=dataset,
         seed=seed,
-        origin=columns["origin"][:, 0],
-        origin_date=columns["origin_date"][:, 0].astype("datetime64[D]"),
-        step=columns["step"][0],
-        last=columns["last"][:, 0],
-        naive_scale=columns["naive_scale"][:, 0],
+        step=step,
         truth_digest=facts["truth_digest"],
         ok=np.array([not text for text in reason], dtype=bool),
         reason=reason,
-        values={name: cells for name, cells in columns.items() if name not in _ROW_COLUMNS},
+        values={name: cells for name, cells in columns.items() if not name.startswith(_SERVED)},
+        served={
+            name.removeprefix(_SERVED): cells
+            for name, cells in columns.items()
+            if name.startswith(_SERVED)
+        },
         crossings=facts["crossings"],
         extrapolated=facts["extrapolated"],
         residual_distribution=facts["residual_distribution"],
+        fallback=texts.get("fallback", ()),
+        **at_origin,
     )
 
 

@@ -6,7 +6,7 @@ Everything an arm can get wrong ends here as rows: a window it failed has the re
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.arm import Arm, ArmRef, Describes, Learns, Loads, Samples, Training
 from harness.errors import ForecastError
-from harness.forecast import LEVELS, Forecast
+from harness.forecast import ANSWERED, LEVELS, Forecast
 from harness.meter import Meter
 from harness.residuals import ResidualDistribution, measure_residuals
 from harness.window import (
@@ -28,6 +28,8 @@ from harness.window import (
     contexts_at,
 )
 
+Form = Literal["quantiles", "samples", "gaussian", "none"]
+"""How a unit's distribution is stored."""
 _Result = TypeVar("_Result")
 
 
@@ -69,9 +71,12 @@ class Outcome:
     reason
         W texts; empty where the window has a forecast.
     point : [W, H]
-    values : [W, H, q] or [W, M, H], optional
-        Quantiles or samples, as `form` says; NaN where a window failed.
+    values : [W, H, q], [W, M, H] or [W, H], optional
+        Quantiles, samples or deviations, as `form` says; NaN where a window failed.
     levels : [q]
+    fallback
+        W texts: why the arm's fallback answered a window, '' where the arm did; empty for an arm
+        without one.
     fits
         One per refit, for arms that learn.
     trace
@@ -80,10 +85,11 @@ class Outcome:
 
     reason: list[str]
     point: Array
-    form: Literal["quantiles", "samples", "none"] = "none"
+    form: Form = "none"
     levels: Array = field(default_factory=lambda: np.empty(0))
     values: Array | None = None
     residual_distribution: bool = False
+    fallback: list[str] = field(default_factory=list)
     fits: list[Fit] = field(default_factory=list)
     card: dict[str, str] = field(default_factory=dict)
     meter: Meter = field(default_factory=Meter)
@@ -103,11 +109,22 @@ class Outcome:
             levels=self.levels,
             quantiles=self.values if self.form == "quantiles" else None,
             samples=self.values if self.form == "samples" else None,
+            deviation=self.values if self.form == "gaussian" else None,
+            fallback=tuple(self.fallback),
         )
+
+    @property
+    def failures(self) -> list[str]:
+        """W texts: why the arm itself has no forecast for a window, its fallback's or none."""
+        flags = self.fallback or [""] * len(self.reason)
+        return [
+            reason or (f"{ANSWERED}{why}" if why else "")
+            for reason, why in zip(self.reason, flags, strict=True)
+        ]
 
     def fail(self, part: slice, problem: BaseException | str) -> None:
         """Mark windows as failed, with one line of reason."""
-        text = problem if isinstance(problem, str) else _one_line(problem)
+        text = problem if isinstance(problem, str) else one_line(problem)
         self.reason[part] = [text] * len(self.reason[part])
         if isinstance(problem, BaseException) and not self.trace:
             self.trace = "".join(traceback.format_exception(problem))
@@ -120,11 +137,7 @@ class Outcome:
         ForecastError
             When its form or levels differ from what the arm answered before.
         """
-        values = forecast.quantiles if forecast.samples is None else forecast.samples
-        form: Literal["quantiles", "samples"] = (
-            "quantiles" if forecast.samples is None else "samples"
-        )
-        assert values is not None
+        form, values = _form_of(forecast)
         if self.values is None:
             self.form, self.levels = form, forecast.levels
             self.values = np.full((len(self.reason), *values.shape[1:]), np.nan)
@@ -134,8 +147,28 @@ class Outcome:
             raise ForecastError("forecasts of one unit differ in form, levels or sample count")
         fine = forecast.finite
         self.point[part] = np.where(fine[:, None], forecast.point, np.nan)
-        self.values[part] = np.where(fine[:, None, None], values, np.nan)
+        self.values[part] = np.where(fine.reshape(-1, *[1] * (values.ndim - 1)), values, np.nan)
         self.reason[part] = ["" if ok else "forecast is not finite" for ok in fine.tolist()]
+        if forecast.fallback:
+            self._note(part, forecast.fallback, fine.tolist())
+
+    def _note(self, part: slice, why: Sequence[str], fine: Sequence[bool]) -> None:
+        """Keep why the fallback answered, or why it could not."""
+        self.fallback = self.fallback or [""] * len(self.reason)
+        self.fallback[part] = [text if ok else "" for text, ok in zip(why, fine, strict=True)]
+        self.reason[part] = [
+            "" if ok else text or "forecast is not finite"
+            for text, ok in zip(why, fine, strict=True)
+        ]
+
+
+def _form_of(forecast: Forecast) -> tuple[Form, Array]:
+    if forecast.quantiles is not None:
+        return "quantiles", forecast.quantiles
+    if forecast.samples is not None:
+        return "samples", forecast.samples
+    assert forecast.deviation is not None
+    return "gaussian", forecast.deviation
 
 
 def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -> Outcome:
@@ -189,8 +222,8 @@ class _Answer:
         contexts = self.contexts(origins)
         with self.outcome.meter.phase("forecast"):
             forecast = self.arm.forecast(contexts)
-        _expect(forecast, contexts)
-        if forecast.quantiles is None and forecast.samples is None:
+        expect_answer(forecast, contexts)
+        if not forecast.has_distribution:
             forecast = self.distribution().around(forecast, contexts.last)
         return forecast.steps(self.job.plan.gap) if self.job.plan.gap else forecast
 
@@ -236,7 +269,7 @@ def _answer_into(
     outcome: Outcome, part: slice, answer: Callable[[Rows], Forecast], origins: Rows
 ) -> None:
     """Ask for a batch; when it raises, halve it until the windows at fault stand alone."""
-    failed = _attempt(lambda: outcome.put(part, answer(origins[part])))[1]
+    failed = attempt(lambda: outcome.put(part, answer(origins[part])))[1]
     if failed is None:
         return
     middle = (part.start + part.stop) // 2
@@ -248,13 +281,13 @@ def _answer_into(
 
 
 def _guarded(work: Callable[[], _Result], outcome: Outcome, part: slice) -> _Result | None:
-    result, failed = _attempt(work)
+    result, failed = attempt(work)
     if failed is not None:
         outcome.fail(part, failed)
     return result
 
 
-def _attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | None]:
+def attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | None]:
     """Do an arm's work; the only place where whatever it raises is caught."""
     try:
         return work(), None
@@ -262,7 +295,13 @@ def _attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | N
         return None, problem
 
 
-def _expect(forecast: Any, contexts: Contexts) -> None:
+def expect_answer(forecast: Any, contexts: Contexts) -> None:
+    """Refuse what is no forecast of all windows and steps that were asked for.
+
+    Raises
+    ------
+    ForecastError
+    """
     if not isinstance(forecast, Forecast):
         raise ForecastError(f"the arm returned {type(forecast).__name__}, expected a Forecast")
     shape = (len(contexts), contexts.horizon)
@@ -278,6 +317,7 @@ def _batches(part: slice, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, part.stop))
 
 
-def _one_line(problem: BaseException) -> str:
+def one_line(problem: BaseException) -> str:
+    """An exception as one line: its class and what it says."""
     text = " ".join(str(problem).split()) or "no message"
     return f"{type(problem).__name__}: {text}"[:500]

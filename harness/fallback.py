@@ -1,0 +1,318 @@
+"""A pair of arms: the fallback answers where the primary fails, and every such window is flagged.
+
+Shapes: W windows, H steps, Q levels. The pair answers quantiles on the levels it is asked for,
+so that both arms' answers fit into one forecast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads, Option, Samples, Training
+from harness.errors import ArmError, ForecastError
+from harness.forecast import Forecast
+from harness.residuals import ResidualDistribution, measure_residuals
+from harness.unit import attempt, expect_answer, one_line
+from harness.window import Array, Context, Contexts, RollingOrigin, Rows, Series, contexts_at
+
+CROSSED = "quantiles fall by more than half of what they rise"
+"""Crossing beyond repair: sorting such quantiles would be inventing a distribution."""
+NO_DISTRIBUTION = (
+    "it gives a point path only, and the pair was not fitted, so there is no validation span to "
+    "measure its errors on"
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Side:
+    """One arm of the pair, with what is known of it.
+
+    Attributes
+    ----------
+    unloaded, unfit
+        Why it can answer no window, '' while it can: its weights cannot be read, its fit failed.
+    context
+        What it was last fitted on, for the errors of an arm that gives a point path only.
+    """
+
+    arm: Arm
+    unloaded: str = ""
+    unfit: str = ""
+    context: Context | None = None
+    residuals: ResidualDistribution | None = None
+
+    def answer(self, contexts: Contexts) -> _Answers:
+        """Answer every window it can; a batch that fails is halved until the culprits are alone."""
+        if self.unloaded or self.unfit:
+            return _Answers.none(contexts, self.unloaded or self.unfit)
+        answers, problem = attempt(partial(self._answer, contexts))
+        if answers is not None:
+            return answers
+        assert problem is not None
+        if len(contexts) == 1:
+            return _Answers.none(contexts, one_line(problem))
+        middle = len(contexts) // 2
+        first = self.answer(_rows(contexts, slice(0, middle)))
+        return first.beside(self.answer(_rows(contexts, slice(middle, None))))
+
+    def _answer(self, contexts: Contexts) -> _Answers:
+        seen = _last(contexts, self.arm.context_length)
+        forecast = self.arm.forecast(seen)
+        expect_answer(forecast, seen)
+        if not forecast.has_distribution:
+            forecast = self._residuals(contexts.levels).around(forecast, contexts.last)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused
+            quantiles = _on_levels(forecast, contexts.levels)
+            return _Answers(point=forecast.point, quantiles=quantiles, reason=_refused(forecast))
+
+    def _residuals(self, levels: Array) -> ResidualDistribution:
+        """Measure the arm's errors on the validation span of its fit, once per fit."""
+        if self.context is None:
+            raise ForecastError(NO_DISTRIBUTION)
+        if self.residuals is None:
+            measured, problem = attempt(partial(self._measured, self.context, levels))
+            if measured is None:
+                assert problem is not None
+                self.unfit = one_line(problem)  # the same for every window of this fit
+                raise problem
+            self.residuals = measured
+        return self.residuals
+
+    def _measured(self, context: Context, levels: Array) -> ResidualDistribution:
+        series = _series(context)
+        plan = RollingOrigin(
+            horizon=context.horizon, stride=1, origins=1, validation=context.validation
+        )
+        return measure_residuals(
+            lambda origins: self._point(series, origins, plan, levels),
+            series,
+            fitted_at=len(series),
+            plan=plan,
+        )
+
+    def _point(self, series: Series, origins: Rows, plan: RollingOrigin, levels: Array) -> Array:
+        length = self.arm.context_length
+        contexts = contexts_at(series, origins, plan=plan, length=length, levels=levels)
+        return self.arm.forecast(contexts).point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answers:
+    """What one arm answered.
+
+    Attributes
+    ----------
+    point : [W, H]
+    quantiles : [W, H, Q]
+    reason
+        W texts: why a window has no admissible answer, '' where it has one.
+    """
+
+    point: Array
+    quantiles: Array
+    reason: tuple[str, ...]
+
+    @classmethod
+    def none(cls, contexts: Contexts, reason: str) -> _Answers:
+        """No answer for any window."""
+        blank = np.full((len(contexts), contexts.horizon, len(contexts.levels)), np.nan)
+        return cls(point=blank[..., 0], quantiles=blank, reason=(reason,) * len(contexts))
+
+    def beside(self, other: _Answers) -> _Answers:
+        """Join with the answers for the windows that follow."""
+        return _Answers(
+            point=np.concatenate([self.point, other.point]),
+            quantiles=np.concatenate([self.quantiles, other.quantiles]),
+            reason=self.reason + other.reason,
+        )
+
+    @property
+    def missed(self) -> Rows:
+        """Places of the windows without an admissible answer."""
+        return np.flatnonzero([bool(text) for text in self.reason])
+
+    def with_fallback(self, other: _Answers) -> _Answers:
+        """Put in another arm's answers for the windows that are missed, with both reasons."""
+        point, quantiles, reason = self.point.copy(), self.quantiles.copy(), list(self.reason)
+        point[self.missed], quantiles[self.missed] = other.point, other.quantiles
+        for place, why in zip(self.missed.tolist(), other.reason, strict=True):
+            if why:
+                reason[place] = f"primary: {reason[place]}; fallback: {why}"
+                point[place] = np.nan
+        return _Answers(point=point, quantiles=quantiles, reason=tuple(reason))
+
+
+@dataclass(slots=True, kw_only=True)
+class WithFallback:
+    """A primary arm and the one that answers where it fails.
+
+    A window that the primary cannot answer (it raises, gives other windows or steps than it was
+    asked for, a number that is not finite, or quantiles that cross beyond repair) is answered by
+    the fallback and flagged with the reason in `Forecast.fallback`. The harness counts it as the
+    primary's failure; what was delivered is scored apart. Where both fail the window fails.
+
+    Attributes
+    ----------
+    primary, fallback
+        Tables as an arm's in an experiment: ``{use = "module:Class", ...}`` with its options.
+
+    Raises
+    ------
+    ArmError
+        When a table is not one, or its arm cannot be built.
+    """
+
+    primary: Mapping[str, Any]
+    fallback: Mapping[str, Any]
+    _sides: tuple[_Side, _Side] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._sides = (
+            _Side(arm=_built("primary", self.primary)),
+            _Side(arm=_built("fallback", self.fallback)),
+        )
+
+    @property
+    def context_length(self) -> int | None:
+        """The longer of both; each arm is handed its own."""
+        lengths = [arm.context_length for arm in self.parts()]
+        known = [length for length in lengths if length is not None]
+        return max(known) if len(known) == len(lengths) else None
+
+    @property
+    def draws(self) -> bool:
+        """Whether one of them draws random numbers."""
+        return any(isinstance(arm, Samples) and arm.draws for arm in self.parts())
+
+    def parts(self) -> Sequence[Arm]:
+        """The primary, then the fallback."""
+        return [side.arm for side in self._sides]
+
+    def seed(self, value: int) -> None:
+        """Start the generators of both."""
+        for arm in self.parts():
+            if isinstance(arm, Samples):
+                arm.seed(value)
+
+    def load(self) -> None:
+        """Read the weights of both; one that cannot answers no window."""
+        for side in self._sides:
+            if isinstance(side.arm, Loads):
+                problem = attempt(side.arm.load)[1]
+                side.unloaded = "" if problem is None else one_line(problem)
+
+    def weight_files(self) -> Sequence[Path]:
+        """Weight files of both."""
+        owners = [arm for arm in self.parts() if isinstance(arm, HasWeights)]
+        return [file for arm in owners for file in arm.weight_files()]
+
+    def card(self) -> Mapping[str, str]:
+        """Facts of both, each under its side's name."""
+        facts: dict[str, str] = {}
+        for name, spec, arm in zip(
+            ("primary", "fallback"), (self.primary, self.fallback), self.parts(), strict=True
+        ):
+            facts[name] = str(spec["use"])
+            if isinstance(arm, Describes):
+                facts |= {f"{name}: {title}": text for title, text in arm.card().items()}
+        return facts
+
+    def fit(self, context: Context, *, seed: int) -> Training:
+        """Fit those that learn; one that fails answers no window until the next fit.
+
+        The training record is the primary's, or the fallback's where the primary does not learn.
+        """
+        trainings: list[Training] = []
+        for side in self._sides:
+            side.context, side.residuals, side.unfit = context, None, ""
+            if isinstance(side.arm, Learns):
+                training, problem = attempt(partial(side.arm.fit, context, seed=seed))
+                side.unfit = "" if problem is None else one_line(problem)
+                trainings += [] if training is None else [training]
+        return trainings[0] if trainings else Training()
+
+    def forecast(self, contexts: Contexts) -> Forecast:
+        """Answer every window by the primary, or by the fallback where that fails."""
+        primary, fallback = self._sides
+        found = primary.answer(contexts)
+        if len(found.missed):
+            found = found.with_fallback(fallback.answer(_rows(contexts, found.missed)))
+        return dataclasses.replace(
+            Forecast.of_quantiles(found.quantiles, contexts.levels, found.point),
+            fallback=found.reason,
+        )
+
+
+def _on_levels(forecast: Forecast, levels: Array) -> Array:
+    """Quantiles at the levels asked for; as they came where they are there already."""
+    if forecast.quantiles is not None and np.array_equal(forecast.levels, levels):
+        return forecast.quantiles  # what crosses stays visible, and is counted when scored
+    return forecast.at(levels)
+
+
+def _refused(forecast: Forecast) -> tuple[str, ...]:
+    """Why each window's answer is inadmissible, '' where it is fine."""
+    crossed = np.zeros(len(forecast), dtype=bool)
+    if forecast.quantiles is not None:
+        change = np.diff(forecast.quantiles, axis=-1)
+        falls = -np.minimum(change, 0).sum(axis=-1)
+        crossed = (falls > np.maximum(change, 0).sum(axis=-1) / 2).any(axis=1)
+    return tuple(
+        CROSSED if bad and fine else "" if fine else "forecast is not finite"
+        for bad, fine in zip(crossed.tolist(), forecast.finite.tolist(), strict=True)
+    )
+
+
+def _built(side: str, spec: Mapping[str, Option]) -> Arm:
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("use"), str):
+        raise ArmError(f'{side} = {spec!r}: expected a table such as {{use = "module:Class"}}')
+    options = {key: value for key, value in spec.items() if key != "use"}
+    return ArmRef(name=side, use=str(spec["use"]), role="reference", options=options).build()
+
+
+def _rows(contexts: Contexts, part: slice | Rows) -> Contexts:
+    """Some windows of a batch."""
+    return dataclasses.replace(
+        contexts,
+        dates=_still(contexts.dates[part]),
+        target=_still(contexts.target[part]),
+        past=_still(contexts.past[part]),
+        length=_still(contexts.length[part]),
+    )
+
+
+def _last(contexts: Contexts, length: int | None) -> Contexts:
+    """The last sessions of each context: what an arm with that context length is handed."""
+    size = contexts.target.shape[1]
+    if length is None or length >= size:
+        return contexts
+    return dataclasses.replace(
+        contexts,
+        dates=contexts.dates[:, -length:],
+        target=contexts.target[:, -length:],
+        past=contexts.past[:, -length:],
+        length=_still(np.minimum(contexts.length, length)),
+    )
+
+
+def _still(values: Any) -> Any:
+    values.flags.writeable = False
+    return values
+
+
+def _series(context: Context) -> Series:
+    return Series(
+        dates=context.dates,
+        target=context.target,
+        past=context.past,
+        past_names=context.past_names,
+        weekmask=context.weekmask,
+        season=context.season,
+    )
