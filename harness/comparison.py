@@ -15,18 +15,35 @@ from harness.estimates import (
     Estimate,
     Method,
     Question,
+    Sides,
     agreed,
-    by_bootstrap,
+    block_of,
     by_test,
+    deciding,
     point_of,
     ratio_of,
 )
-from harness.inference import MeanRatio, diebold_mariano, optimal_block
-from harness.pairing import Pair
+from harness.inference import MeanRatio, diebold_mariano, first_order
+from harness.outlook import date_of_more, outlook
+from harness.pairing import Pair, filled
+from harness.power_law import Spread, joined
 from harness.scores import non_overlapping
+from harness.seeds import seed_variance
+from harness.sensitivity import Sensitivity, vary
+from harness.shares import Shares, shares_of
 from harness.window import Array
 
-__all__ = ["Comparison", "Conclusion", "Estimate", "Method", "Question", "compare", "date_of_more"]
+__all__ = [
+    "Comparison",
+    "Conclusion",
+    "Estimate",
+    "Method",
+    "Question",
+    "Sensitivity",
+    "compare",
+    "date_of_more",
+    "spread_of",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +72,8 @@ class Comparison:
     effect
         The estimate all methods share; None when it has none.
     estimates
-        `hac`, `bootstrap` and, when origins overlap, `independent`.
+        `hac` and `bootstrap`; `seeds` and `two_level` where a side has several seeds;
+        `independent` when origins overlap.
     statistic, p_value
         Diebold-Mariano test of equality (Harvey-Leybourne-Newbold): two-sided. None when the
         losses are identical or one side has none.
@@ -70,9 +88,22 @@ class Comparison:
         Origins on which a side failed. They are filled against the candidate (its largest loss,
         legacy's smallest), never left out.
     conclusion
-        What `hac` and `bootstrap` agree on; ``undecided`` otherwise.
+        What all estimates but `independent` agree on; ``undecided`` otherwise.
     reason
         Why there is no conclusion, in words; '' when there is one.
+    rho
+        First-order autocorrelation of the differences, less its bias.
+    candidate_seeds, legacy_seeds
+        Seeds of each side; 0 in records made before they were counted.
+    origin_variance, candidate_seed_variance, legacy_seed_variance
+        Variance of the effect by source: long-run variance over n, and the variance between the
+        seeds of a side over their number. None where unknown.
+    seeds_needed
+        Seeds a side that would decide where no number of origins would; None otherwise.
+    seed_note
+        Which side has no several seeds, in words; '' when both have.
+    sensitivity
+        Whether the conclusion stands without the most influential windows and at other lags.
     """
 
     metric: str
@@ -105,6 +136,24 @@ class Comparison:
     legacy_failed: int
     conclusion: Conclusion
     reason: str
+    rho: float | None = None
+    candidate_seeds: int = 0
+    legacy_seeds: int = 0
+    origin_variance: float | None = None
+    candidate_seed_variance: float | None = None
+    legacy_seed_variance: float | None = None
+    seeds_needed: int | None = None
+    seed_note: str = ""
+    sensitivity: Sensitivity | None = None
+
+    @property
+    def seed_share(self) -> float | None:
+        """Share of the effect's variance that is owed to seeds; None where neither is known."""
+        if self.origin_variance is None:
+            return None
+        seeds = (self.candidate_seed_variance or 0.0) + (self.legacy_seed_variance or 0.0)
+        total = self.origin_variance + seeds
+        return seeds / total if total > 0 else 0.0
 
     def estimate(self, method: Method) -> Estimate | None:
         """The estimate by one method, if it was made."""
@@ -115,60 +164,62 @@ def compare(both: Pair, question: Question) -> Comparison:
     """Say what paired losses say to a question: effect, uncertainty, conclusion.
 
     Failed windows are filled against the candidate, so that a failure never helps it: its own
-    with the largest loss seen on either side, legacy's with the smallest. Seeds are averaged per
-    origin: the uncertainty is that of origins, given the seeds that were run.
+    with the largest loss seen on either side, legacy's with the smallest. The effect is that of
+    the mean over seeds. `hac` and `bootstrap` say how sure it is over origins; where a side has
+    several seeds, `seeds` and `two_level` say how sure it is over seeds as well.
     """
-    filled = _filled(both, question)
+    whole = filled(both, share=question.scale == "share")
     facts = _facts(both, question)
-    reason = _why_nothing(filled)
+    reason = _why_nothing(whole)
     if reason:
         return _comparison(facts, reason=reason)
-    above, level = filled.candidate.mean(axis=0), filled.legacy.mean(axis=0)
-    below = np.ones(len(above)) if question.scale == "share" else level
-    found = ratio_of(above, below, both.overlap, question)
-    facts |= _size(filled, question, found, above - point_of(found) * below)
-    facts |= _equality(above, level, found, both.overlap, question)
-    estimates = _estimates(both, above, below, found, question)
-    conclusion, reason = agreed(estimates[0], estimates[1])
-    facts |= {"estimates": estimates, "conclusion": conclusion, "resamples": RESAMPLES}
-    facts |= {"block": _block(both, above, below)}
-    if conclusion == "undecided":
-        facts |= _outlook(both, question, facts)
-    return _comparison(facts, reason=reason)
-
-
-def _estimates(
-    both: Pair, above: Array, below: Array, found: MeanRatio, question: Question
-) -> tuple[Estimate, ...]:
-    """Both deciding methods, then the non-overlapping origins alone where they are another set."""
-    block = _block(both, above, below)
-    made = [by_test("hac", found, question), by_bootstrap(above, below, block, question)]
-    apart = non_overlapping(both.origin, both.reach)
-    if 2 <= len(apart) < len(both.origin):
-        alone = ratio_of(above[apart], below[apart], 1, question)
-        made.append(by_test("independent", alone, question))
-    return tuple(made)
-
-
-def _block(both: Pair, above: Array, below: Array) -> int:
-    """Bootstrap block: the automatic length, no shorter than the overlap."""
-    mean = float(below.mean())
-    difference = above - (float(above.mean()) / mean if mean else 1.0) * below
-    return min(len(above), max(math.ceil(optimal_block(difference)), both.overlap))
-
-
-def _filled(both: Pair, question: Question) -> Pair:
-    """Fill failed windows against the candidate; a NaN with another cause stays."""
-    fine = np.concatenate([both.candidate[both.candidate_ok], both.legacy[both.legacy_ok]])
-    seen = fine[np.isfinite(fine)]
-    if not len(seen):
-        return both
-    worst, best = (0.0, 1.0) if question.scale == "share" else (seen.max(), seen.min())
-    return dataclasses.replace(
-        both,
-        candidate=np.where(both.candidate_ok, both.candidate, worst),
-        legacy=np.where(both.legacy_ok, both.legacy, best),
+    sides = _sides(whole, question)
+    found = ratio_of(*sides.means, both.overlap, question)
+    facts |= _size(whole, sides, found, question)
+    facts |= _equality(whole, found, question)
+    estimates = deciding(sides, question)
+    conclusion, reason = agreed(estimates)
+    lengths = {"lag": found.law.lag, "block": block_of(sides, found.law.lag)}
+    facts |= {"conclusion": conclusion, "resamples": RESAMPLES, **lengths}
+    facts["estimates"] = (*estimates, *_apart(both, sides, question))
+    facts["sensitivity"] = vary(sides, question, conclusion=conclusion, **lengths)
+    made = _comparison(facts, reason=reason)
+    spread = spread_of(made)
+    if conclusion != "undecided" or made.effect is None or spread is None:
+        return made
+    ahead = outlook(
+        both, question, effect=made.effect, spread=spread, independent_n=made.independent_n
     )
+    return dataclasses.replace(made, **ahead)
+
+
+def spread_of(found: Comparison) -> Spread | None:
+    """Say how relative differences vary, for planning; None where a comparison found nothing."""
+    if found.origin_variance is None or found.n < 2:
+        return None
+    rho = found.rho or 0.0
+    share = shares_of(found.n, found.lag, found.overlap, rho).true
+    return Spread(
+        long_run=found.origin_variance * found.n / share,
+        rho=rho,
+        candidate_seeds=(found.candidate_seed_variance or 0.0) * found.candidate_seeds,
+        legacy_seeds=(found.legacy_seed_variance or 0.0) * found.legacy_seeds,
+    )
+
+
+def _sides(whole: Pair, question: Question) -> Sides:
+    share = question.scale == "share"
+    below = np.ones((1, len(whole.origin))) if share else whole.legacy
+    return Sides(above=whole.candidate, below=below, overlap=whole.overlap)
+
+
+def _apart(both: Pair, sides: Sides, question: Question) -> tuple[Estimate, ...]:
+    """The non-overlapping origins alone, where they are another set."""
+    rows = non_overlapping(both.origin, both.reach)
+    if not 2 <= len(rows) < len(both.origin):
+        return ()
+    alone = ratio_of(*sides.at(rows).means, 1, question)
+    return (by_test("independent", alone, question),)
 
 
 def _why_nothing(filled: Pair) -> str:
@@ -199,6 +250,25 @@ def _facts(both: Pair, question: Question) -> dict[str, Any]:
         "independent_n": len(non_overlapping(both.origin, both.reach)),
         "candidate_failed": int((~both.candidate_ok).sum()),
         "legacy_failed": int((~both.legacy_ok).sum()),
+        **_seeds(both, question),
+    }
+
+
+def _seeds(both: Pair, question: Question) -> dict[str, Any]:
+    """Seeds of each side, and what cannot be said of them."""
+    ours, theirs = len(both.candidate), len(both.legacy)
+    alone = [
+        arm
+        for arm, count in zip(both.names, (ours, theirs), strict=False)
+        if count == 1 and (arm == both.names[0] or question.scale != "share")
+    ]
+    who = " and ".join(alone)
+    verb = "has" if len(alone) == 1 else "have"
+    note = f"{who} {verb} one seed or none: how seeds vary there is not in the interval"
+    return {
+        "candidate_seeds": ours,
+        "legacy_seeds": theirs,
+        "seed_note": note if alone else "",
     }
 
 
@@ -227,27 +297,60 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def _size(filled: Pair, question: Question, found: MeanRatio, difference: Array) -> dict[str, Any]:
-    """Effect, both sides' values, what could be detected, effective n, range over seeds."""
+def _size(whole: Pair, sides: Sides, found: MeanRatio, question: Question) -> dict[str, Any]:
+    """Effect, both sides' values, where its variance comes from, what could be detected."""
     ratio = point_of(found)
     if not math.isfinite(ratio):
-        return {"lag": found.law.lag}
-    law, variance = found.law, found.variance(ratio)
-    reach = law.critical(question.alpha) + law.critical(1 - question.power)
-    error = math.sqrt(variance / law.n) / abs(found.below)
-    spread = float(difference.var())
-    worth = law.n * spread / variance if variance > 0 and spread > 0 else float(law.n)
-    sides = [float(side.mean()) for side in (filled.candidate, filled.legacy)]
+        return {}
+    difference = sides.difference
+    values = [float(side.mean()) for side in (whole.candidate, whole.legacy)]
     if question.scale == "root":
-        sides = [math.sqrt(side) for side in sides]
+        values = [math.sqrt(value) for value in values]
+    rho = first_order(difference)
+    shares = shares_of(len(difference), found.law.lag, sides.overlap, rho)
+    variance = found.variance(ratio) / shares.found
     return {
-        "lag": law.lag,
         "effect": question.effect(ratio),
-        "candidate_value": sides[0],
-        "legacy_value": sides[1],
-        "detectable": reach * error * question.slope(ratio),
-        "effective_n": min(float(law.n), max(1.0, worth)),
-        **_over_seeds(filled, question),
+        "candidate_value": values[0],
+        "legacy_value": values[1],
+        "rho": rho,
+        "effective_n": _worth(variance, difference),
+        **_variances(sides, found, shares, question),
+        **_over_seeds(whole, question),
+    }
+
+
+def _worth(variance: float, difference: Array) -> float:
+    """Independent origins that would leave the same long-run variance of the mean."""
+    count, spread = len(difference), float(difference.var())
+    worth = count * spread / variance if variance > 0 and spread > 0 else float(count)
+    return min(float(count), max(1.0, worth))
+
+
+def _variances(
+    sides: Sides, found: MeanRatio, shares: Shares, question: Question
+) -> dict[str, Any]:
+    """Variance of the effect by origins and by the seeds of each side, and what it can detect."""
+    ratio = point_of(found)
+    unit = (question.slope(ratio) / found.below) ** 2
+    above = below = 0.0
+    sure = question.scale == "share" and ratio in (0.0, 1.0)  # all hit or missed: not known exactly
+    variance = found.variance(question.nominal if sure else ratio)
+    origins = unit * variance / found.law.n * shares.true / shares.found
+    if sides.seeded:
+        above = unit * seed_variance(sides.above)
+        below = unit * ratio**2 * seed_variance(sides.below)
+    seeds = [
+        (each, len(side) - 1.0)
+        for each, side in ((above, sides.above), (below, sides.below))
+        if each > 0
+    ]
+    precision = joined(origins, found.law, seeds, shares)
+    return {
+        "origin_variance": origins,
+        "candidate_seed_variance": above,
+        "legacy_seed_variance": below,
+        "detectable": precision.detectable(question.alpha, question.power),
     }
 
 
@@ -260,44 +363,10 @@ def _over_seeds(filled: Pair, question: Question) -> dict[str, Any]:
     return {"seed_low": min(effects), "seed_high": max(effects)}
 
 
-def _equality(
-    above: Array, level: Array, found: MeanRatio, overlap: int, question: Question
-) -> dict[str, Any]:
+def _equality(whole: Pair, found: MeanRatio, question: Question) -> dict[str, Any]:
     """Diebold-Mariano test of equal losses; nothing for a coverage."""
     if question.scale == "share":
         return {}
-    test = diebold_mariano(above - level, lag=found.law.lag, horizon=overlap)
+    difference = whole.candidate.mean(axis=0) - whole.legacy.mean(axis=0)
+    test = diebold_mariano(difference, lag=found.law.lag, horizon=whole.overlap)
     return {"statistic": test.statistic, "p_value": test.p_value} if test else {}
-
-
-def _outlook(both: Pair, question: Question, facts: dict[str, Any]) -> dict[str, Any]:
-    """How many more independent origins would decide if the effect stays, and by which date."""
-    effect, detectable = facts.get("effect"), facts.get("detectable")
-    if effect is None or detectable is None:
-        return {}
-    bounds = [b for b in (question.bound_low, question.bound_high) if b is not None]
-    gap = min(abs(effect - bound) for bound in bounds)
-    count, independent = len(both.origin), facts["independent_n"]
-    if gap * math.sqrt(_REACHABLE) <= detectable:
-        return {}
-    more = max(1, math.ceil(count * ((detectable / gap) ** 2 - 1) / both.overlap))
-    if more > _REACHABLE * independent:
-        return {}
-    return {"more_origins": more, "decided_by": date_of_more(both, more)}
-
-
-_REACHABLE = 100
-"""More than this many times the origins there are is called out of reach."""
-
-
-def date_of_more(both: Pair, more: int) -> str:
-    """ISO date by which `more` further independent origins and their steps exist.
-
-    Sessions are turned into days at the pace of the origins there are.
-    """
-    rows = int(both.origin[-1] - both.origin[0])
-    days = int((both.origin_date[-1] - both.origin_date[0]).astype("timedelta64[D]").astype(int))
-    stride = int(np.diff(both.origin).min())
-    sessions = more * both.overlap * stride + both.reach
-    ahead = np.timedelta64(math.ceil(sessions * days / rows), "D")
-    return str(both.origin_date[-1].astype("datetime64[D]") + ahead)

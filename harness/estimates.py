@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from harness.inference import (
+    Law,
     MeanRatio,
     block_starts,
     circular_means,
     generator_of,
     mean_ratio,
+    optimal_block,
 )
 from harness.metrics import AGGREGATES
-from harness.window import Array
+from harness.resampling import block_law, lean_of, stretched
+from harness.seeds import resampled_means, with_seeds
+from harness.window import Array, Rows
 
 Conclusion = Literal["within", "beyond", "undecided"]
-Method = Literal["hac", "bootstrap", "independent"]
+Method = Literal["hac", "bootstrap", "seeds", "two_level", "independent"]
 Scale = Literal["ratio", "root", "share"]
 
 RESAMPLES = 2000
@@ -37,8 +42,9 @@ class Estimate:
     Attributes
     ----------
     method
-        ``hac`` (autocorrelation-robust t), ``bootstrap`` (circular blocks) or ``independent``
-        (hac on the non-overlapping origins alone).
+        ``hac`` (autocorrelation-robust t), ``bootstrap`` (circular blocks), ``seeds`` (hac with
+        the variance between seeds added), ``two_level`` (seeds and blocks resampled together)
+        or ``independent`` (hac on the non-overlapping origins alone).
     n
         Origins used.
     effect
@@ -115,19 +121,105 @@ class Question:
         return 0.5 / math.sqrt(ratio) if self.scale == "root" and ratio > 0 else 1.0
 
 
-def ratio_of(above: Array, below: Array, overlap: int, question: Question) -> MeanRatio:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """Both sides of a ratio, every seed by itself, on the same origins in time order.
+
+    Attributes
+    ----------
+    above, below : [S, n]
+        Losses of candidate and legacy; what is covered and one row of ones for a coverage.
+    overlap
+        Consecutive origins that share a session.
+    """
+
+    above: Array
+    below: Array
+    overlap: int
+
+    @property
+    def means(self) -> tuple[Array, Array]:
+        """Means over the seeds of each side, [n] each."""
+        return self.above.mean(axis=0), self.below.mean(axis=0)
+
+    @property
+    def difference(self) -> Array:
+        """Candidate less the estimated ratio times legacy, [n]: what the ratio's error is of."""
+        above, below = self.means
+        level = float(below.mean())
+        difference: Array = above - (float(above.mean()) / level if level else 1.0) * below
+        return difference
+
+    @property
+    def tied(self) -> bool:
+        """Both sides are the same to the last bit."""
+        return np.array_equal(*self.means)
+
+    @property
+    def seeded(self) -> bool:
+        """There is a side with more than one seed, so that seeds can be seen to vary."""
+        return max(len(self.above), len(self.below)) > 1 and not self.tied
+
+    def at(self, rows: Rows) -> Sides:
+        """The same sides at some of the origins."""
+        return dataclasses.replace(self, above=self.above[:, rows], below=self.below[:, rows])
+
+
+def ratio_of(
+    above: Array, below: Array, overlap: int, question: Question, *, lag: int | None = None
+) -> MeanRatio:
     """Estimate a ratio of means.
 
-    Identical sides are a tie. A coverage that never varies gets the variance it would have if it
-    were nominal and all steps of a window were hit or missed together: it is not known exactly.
+    Identical sides are a tie. The variance of a coverage r is proportional to ``r (1 - r)``, at
+    the value that is tested and not at the one found: Wilson's interval (1927), with the
+    long-run variance in the place of the binomial one. A coverage that never varies gets the
+    variance it would have if all steps of a window were hit or missed together.
     """
-    found = mean_ratio(above, below, overlap)
-    if np.array_equal(above, below) and question.scale != "share":
+    found = mean_ratio(above, below, overlap, lag=lag)
+    if question.scale == "share":
+        return dataclasses.replace(found, covariance=_wilson(found))
+    if np.array_equal(above, below):
         return dataclasses.replace(found, above=1.0, below=1.0, covariance=np.zeros((2, 2)))
-    if question.scale == "share" and found.covariance[0, 0] <= 1e-15:
-        floor = np.diag([question.nominal * (1 - question.nominal), 0.0])
-        return dataclasses.replace(found, covariance=floor)
     return found
+
+
+def _wilson(found: MeanRatio) -> Array:
+    """Coefficients whose form in (1, -r) is ``c r (1 - r)``; c is 1 for independent windows."""
+    binomial = found.above * (1 - found.above)
+    varies = min(binomial, float(found.covariance[0, 0])) > 1e-15
+    times = float(found.covariance[0, 0]) / binomial if varies else 1.0
+    return times * np.array([[0.0, -0.5], [-0.5, -1.0]])
+
+
+def deciding(
+    sides: Sides, question: Question, *, lag: int | None = None, block: int | None = None
+) -> tuple[Estimate, ...]:
+    """Answer by every method the conclusion rests on; lag and block by their rules or given."""
+    above, below = sides.means
+    found = ratio_of(above, below, sides.overlap, question, lag=lag)
+    length = block_of(sides, found.law.lag) if block is None else block
+    made = [by_test("hac", found, question), by_bootstrap(sides, length, question)]
+    if sides.seeded:
+        made.append(by_test("seeds", with_seeds(found, sides.above, sides.below), question))
+        made.append(by_two_levels(sides, length, question))
+    return tuple(made)
+
+
+def block_of(sides: Sides, lag: int) -> int:
+    """Bootstrap block: the automatic length, or the reach of the HAC lag where that is longer.
+
+    The automatic length makes the variance's squared error small; like the lag, a bound that
+    keeps its level needs longer blocks. At most half of the origins.
+    """
+    difference = sides.difference
+    wanted = max(math.ceil(optimal_block(difference)), lag + 1)
+    return max(1, min(len(difference) // 2, wanted))
+
+
+def _lean(sides: Sides) -> float:
+    difference = sides.difference
+    block = max(math.ceil(optimal_block(difference)), sides.overlap)
+    return lean_of(difference, min(block, len(difference)))
 
 
 def point_of(found: MeanRatio) -> float:
@@ -149,23 +241,46 @@ def by_test(method: Method, found: MeanRatio, question: Question) -> Estimate:
     return _estimate(method, found.law.n, question, ratios=ratios, p=_p_values(chance))
 
 
-def by_bootstrap(above: Array, below: Array, block: int, question: Question) -> Estimate:
+def by_bootstrap(sides: Sides, block: int, question: Question) -> Estimate:
     """Percentile interval of circular block resamples; the seed is a digest of the losses."""
-    generator = generator_of(above, below)
-    starts = block_starts(len(above), block, RESAMPLES, generator)
-    means = circular_means(np.stack([above, below]), starts, block)
-    if bool(np.any(means[1] <= 0)):
-        return _estimate("bootstrap", len(above), question, ratios=None, p=(None, None))
-    drawn = means[0] / means[1]
+    series = np.stack(sides.means)
+    starts = block_starts(series.shape[1], block, RESAMPLES, generator_of(*series))
+    drawn = circular_means(series, starts, block)
+    law = block_law(series.shape[1], block)
+    return _by_draws("bootstrap", sides, (drawn[0], drawn[1]), law, question)
+
+
+def by_two_levels(sides: Sides, block: int, question: Question) -> Estimate:
+    """Percentile interval of resampled seeds of both sides and blocks of origins together."""
+    generator = generator_of(sides.above, sides.below)
+    starts = block_starts(sides.above.shape[1], block, RESAMPLES, generator)
+    above = resampled_means(sides.above, starts, block, generator)
+    below = resampled_means(sides.below, starts, block, generator)
+    law = block_law(sides.above.shape[1], block)
+    return _by_draws("two_level", sides, (above, below), law, question)
+
+
+def _by_draws(
+    method: Method, sides: Sides, drawn: tuple[Array, Array], law: Law, question: Question
+) -> Estimate:
+    """Read interval and p-values off resampled means [B] of both sides, at a tie as they are."""
+    above, below = drawn
+    count = sides.above.shape[1]
+    if bool(np.any(below <= 0)):
+        return _estimate(method, count, question, ratios=None, p=(None, None))
+    point = float(sides.above.mean() / sides.below.mean())
+    ratio = above / below
+    if not sides.tied:
+        ratio = stretched(ratio, point, law, _lean(sides))
     tails = np.array([question.alpha / 2, question.alpha])
-    low, lower, upper, high = np.quantile(drawn, [*tails, *(1 - tails[::-1])]).tolist()
+    low, lower, upper, high = np.quantile(ratio, [*tails, *(1 - tails[::-1])]).tolist()
     chance = [
-        (0.5 + int(np.sum(drawn >= question.ratio(bound)))) / (RESAMPLES + 1)
+        (0.5 + int(np.sum(ratio >= question.ratio(bound)))) / (RESAMPLES + 1)
         for bound in (question.bound_high, question.bound_low)
         if bound is not None
     ]
-    ratios = (low, lower, float(above.mean() / below.mean()), upper, high)
-    return _estimate("bootstrap", len(above), question, ratios=ratios, p=_p_values(chance))
+    ratios = (low, lower, point, upper, high)
+    return _estimate(method, count, question, ratios=ratios, p=_p_values(chance))
 
 
 def _p_values(chance: list[float]) -> tuple[float, float]:
@@ -211,15 +326,28 @@ def _conclusion(lower: float | None, upper: float | None, question: Question) ->
     return "beyond" if lower > question.bound_high or upper < floor else "undecided"
 
 
-def agreed(test: Estimate, bootstrap: Estimate) -> tuple[Conclusion, str]:
-    """The conclusion both methods share, or why there is none."""
-    if test.lower is None or bootstrap.lower is None:
+def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, str]:
+    """The conclusion all methods share, or why there is none.
+
+    The t test and the block bootstrap come first. The tests over seeds and origins may only take
+    a conclusion away: what does not survive them holds for the models that were trained, not for
+    the next ones.
+    """
+    if any(each.lower is None for each in estimates):
         return "undecided", "legacy's loss cannot be told apart from 0, so a ratio has no bounds"
-    if test.conclusion == bootstrap.conclusion:
+    said = [each.conclusion for each in estimates]
+    if len(set(said)) == 1:
         crosses = "the interval reaches across the bound"
-        return test.conclusion, crosses if test.conclusion == "undecided" else ""
-    said = {"within": "the bound kept", "beyond": "the bound broken", "undecided": "undecided"}
+        return said[0], crosses if said[0] == "undecided" else ""
+    if said[0] != said[1]:
+        return "undecided", (
+            f"the methods disagree: the t test says {_SAID[said[0]]}, "
+            f"the block bootstrap says {_SAID[said[1]]}"
+        )
     return "undecided", (
-        f"the methods disagree: the t test says {said[test.conclusion]}, "
-        f"the block bootstrap says {said[bootstrap.conclusion]}"
+        f"the seeds that were run say {_SAID[said[0]]}, but they differ so much among themselves "
+        "that other seeds may not"
     )
+
+
+_SAID = {"within": "the bound kept", "beyond": "the bound broken", "undecided": "undecided"}

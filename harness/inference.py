@@ -51,6 +51,14 @@ class Law:
             return float(statistic > 0)
         return float(stdtr(self.freedom, self.factor * statistic))
 
+    def deviate(self, statistics: Array) -> Array:
+        """Find the standard normal deviates that are as rare as unmultiplied statistics."""
+        from scipy.special import ndtri, stdtr
+
+        tail = stdtr(self.freedom, -self.factor * np.abs(statistics))
+        deviates: Array = np.copysign(ndtri(np.maximum(tail, 1e-300)), statistics)
+        return deviates
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanRatio:
@@ -133,28 +141,36 @@ def choose_lag(difference: Array, overlap: int) -> int:
     2.5 times as much without overlap and less with it, where the autocorrelation is the
     overlap's. At most n - 1.
     """
-    count = len(difference)
-    longer = max(1.25, 2.5 / math.sqrt(overlap))
+    return lag_for(len(difference), overlap, first_order(difference))
+
+
+def lag_for(n: int, overlap: int, rho: float) -> int:
+    """Lag of `choose_lag` for n origins with the first-order autocorrelation `rho`."""
     rules = (
-        least_lag(count, overlap),
+        least_lag(n, overlap),
         3 * overlap - 1 if overlap > 1 else 0,
-        math.ceil(1.3 * math.sqrt(count)),
-        math.ceil(longer * _plug_in(difference)),
+        math.ceil(1.3 * math.sqrt(n)),
+        math.ceil(max(1.25, 2.5 / math.sqrt(overlap)) * _plug_in(n, rho)),
     )
-    return max(0, min(count - 1, max(rules)))
+    return max(0, min(n - 1, max(rules)))
 
 
-def _plug_in(difference: Array) -> float:
-    """Andrews' bandwidth for a Bartlett window, ``1.1447 (a n)^(1/3)``, for a first-order model."""
+def first_order(difference: Array) -> float:
+    """First-order autocorrelation of [n] less Kendall's bias; 0 without variance."""
     count = len(difference)
     centred = difference - difference.mean()
     size = float(centred @ centred)
     if size == 0.0:
         return 0.0
     found = float(centred[1:] @ centred[:-1]) / size
-    rho = min(0.97, max(-0.97, found + (1 + 3 * found) / count))
+    return min(1.0, max(-1.0, found + (1 + 3 * found) / count))
+
+
+def _plug_in(n: int, rho: float) -> float:
+    """Andrews' bandwidth for a Bartlett window, ``1.1447 (a n)^(1/3)``, for a first-order model."""
+    rho = min(0.97, max(-0.97, rho))
     strength = 4 * rho**2 / (1 - rho**2) ** 2
-    return 1.1447 * float((strength * count) ** (1 / 3))
+    return 1.1447 * float((strength * n) ** (1 / 3))
 
 
 def fixed_smoothing(n: int, lag: int, overlap: int) -> Law:
@@ -166,11 +182,15 @@ def fixed_smoothing(n: int, lag: int, overlap: int) -> Law:
     and is wider beyond. The factor of Harvey, Leybourne and Newbold (1997) is used where it is
     the smaller one. Source of the moments: Sun (2014), section 3.
     """
-    share = (lag + 1) / n
-    fixed = math.sqrt(max(1 / 3, 1 - share + share**2 / 3))
-    small = _harvey(n, overlap)
+    fixed, small = math.sqrt(bartlett_share(n, lag)), _harvey(n, overlap)
     factor = min(fixed, small) if small > 0 else fixed
-    return Law(n=n, lag=lag, factor=factor, freedom=min(float(n - 1), 1.5 / share))
+    return Law(n=n, lag=lag, factor=factor, freedom=min(float(n - 1), 1.5 * n / (lag + 1)))
+
+
+def bartlett_share(n: int, lag: int) -> float:
+    """Share of a long-run variance that its Bartlett estimate finds on average, mean taken out."""
+    share = (lag + 1) / n
+    return max(1 / 3, 1 - share + share**2 / 3)
 
 
 def harvey_leybourne_newbold(n: int, lag: int, horizon: int) -> Law:
@@ -183,6 +203,26 @@ def harvey_leybourne_newbold(n: int, lag: int, horizon: int) -> Law:
 
 def _harvey(n: int, horizon: int) -> float:
     return math.sqrt(max(0.0, n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n)
+
+
+def wald(moments: Array, law: Law) -> tuple[float | None, float | None]:
+    """Test whether all moments [q, n] have mean 0: F statistic and p-value.
+
+    A Wald statistic with a Bartlett covariance, read as Hotelling's with the degrees of freedom
+    that covariance is worth; None where they are too few or the covariance has no inverse.
+    Source: Sun (2013), section 4.
+    """
+    from scipy.special import fdtrc
+
+    size = len(moments)
+    rest = law.freedom - size + 1
+    covariance = long_run_covariance(moments, law.lag)
+    if rest <= 0 or np.linalg.cond(covariance) > 1e12:
+        return None, None
+    mean = moments.mean(axis=1)
+    square = law.n * float(mean @ np.linalg.solve(covariance, mean)) * law.factor**2
+    statistic = square * rest / (law.freedom * size)
+    return statistic, float(fdtrc(size, rest, statistic))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,14 +253,16 @@ def diebold_mariano(difference: Array, *, lag: int, horizon: int) -> DieboldMari
     return DieboldMariano(statistic=law.factor * plain, p_value=2 * law.chance_below(-abs(plain)))
 
 
-def mean_ratio(above: Array, below: Array, overlap: int) -> MeanRatio:
+def mean_ratio(above: Array, below: Array, overlap: int, *, lag: int | None = None) -> MeanRatio:
     """Estimate the ratio of the means of two paired series [n], n of at least 2.
 
-    The lag is chosen from the differences at the estimated ratio, and kept for every other.
+    The lag is chosen from the differences at the estimated ratio unless given, and kept for
+    every other ratio.
     """
     means = float(above.mean()), float(below.mean())
     at = means[0] / means[1] if means[1] else 1.0
-    lag = choose_lag(above - at * below, overlap)
+    if lag is None:
+        lag = choose_lag(above - at * below, overlap)
     return MeanRatio(
         above=means[0],
         below=means[1],

@@ -5,6 +5,7 @@ Shapes: S seeds, W origins. Nothing is ever paired by position alone, and nothin
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,24 @@ def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: 
         names=(first.arm, units[-1].arm, first.dataset),
         candidate_ok=fine[:split],
         legacy_ok=fine[split:],
+    )
+
+
+def filled(both: Pair, *, share: bool = False) -> Pair:
+    """Fill failed windows against the candidate; a NaN with another cause stays.
+
+    The candidate's with the largest loss seen on either side, legacy's with the smallest; where
+    the loss is a `share` covered, with 0 and 1.
+    """
+    fine = np.concatenate([both.candidate[both.candidate_ok], both.legacy[both.legacy_ok]])
+    seen = fine[np.isfinite(fine)]
+    if not len(seen):
+        return both
+    worst, best = (0.0, 1.0) if share else (seen.max(), seen.min())
+    return dataclasses.replace(
+        both,
+        candidate=np.where(both.candidate_ok, both.candidate, worst),
+        legacy=np.where(both.legacy_ok, both.legacy, best),
     )
 
 

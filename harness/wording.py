@@ -92,7 +92,8 @@ def _one_sided(test: Estimate, nominal: float) -> str:
 
 
 def _decisive(found: Comparison) -> Estimate | None:
-    return found.estimate("hac")
+    """The t test, over seeds as well as origins where there are several: the wider one."""
+    return found.estimate("seeds") or found.estimate("hac")
 
 
 def _ending(found: Comparison, role: RuleRole, least: int) -> str:
@@ -115,6 +116,11 @@ _CONCLUDED = {
 
 
 def _more(found: Comparison) -> str:
+    if found.more_origins is None and found.seeds_needed is not None:
+        return (
+            "; no feasible number of origins would decide if the effect stays, but about "
+            f"{found.seeds_needed} seeds a side would"
+        )
     if found.more_origins is None:
         return (
             "; no feasible number of origins would decide if the effect stays"
