@@ -13,21 +13,31 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from harness.check_cli import check
+from harness.claims_cli import claims
 from harness.data_cli import data_app
-from harness.errors import ConfigError, InputError
+from harness.errors import InputError, StoreError
+from harness.listing_cli import arms, config, doctor
+from harness.measure_cli import measure, measure_as_asked
+from harness.opening import copied, day_of, opened, shard_of
 from harness.options import (
     BaselineOption,
     CandidateOption,
     DataDirOption,
+    DateOption,
     ExperimentArg,
     HoldAsOption,
     OnlyOption,
+    PolicyOption,
+    RecordsOption,
     RetryOption,
     SeedsOption,
     ShardOption,
     StoreOption,
     WorkersOption,
 )
+from harness.power_cli import power
+from harness.replay_cli import replay
+from harness.report_cli import page_content, report, written_page
 
 if TYPE_CHECKING:
     from harness.gate import Judgement
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
     from reports.inputs import PageInput
 
 INTERRUPTED = 130
+HoldAs = Literal["fail", "pass"] | None
 
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
 """`ClickException`: of click, or of the copy of click that newer versions of typer bring."""
@@ -94,17 +105,23 @@ def compare(
     retry_failed: RetryOption = False,
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
-    hold_as: HoldAsOption = "fail",
+    hold_as: HoldAsOption = None,
+    policy: PolicyOption = None,
+    date: DateOption = None,
+    records: RecordsOption = None,
 ) -> None:
     """Run what is missing, judge, and write the page. The main job."""
-    grid, opened = _prepared(experiment, store, data_dir, seeds)
-    _filled(grid, opened, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
-    judgement = _judged(grid, opened, baseline, candidate)
-    content = _content(grid, opened, judgement)
-    _write_ci_files(judgement, content, hold_as)
-    page = _page(judgement, content)
+    day = day_of(date)
+    grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy)
+    _filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
+    measure_as_asked(grid, kept, baseline=baseline, candidate=candidate)
+    judgement = _judged(grid, kept, baseline, candidate, day)
+    content = page_content(grid, kept, judgement)
+    _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
+    page = written_page(judgement, content) if content else None
+    copied(judgement.folder, records)
     _print_verdict(grid, judgement)
-    typer.echo(f"page: {page}")
+    typer.echo(f"page: {page or 'none, stored units cannot be read'}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
 
@@ -120,10 +137,11 @@ def run(
     retry_failed: RetryOption = False,
 ) -> None:
     """Fill the grid; running the same command again resumes."""
-    grid, opened = _prepared(experiment, store, data_dir, seeds)
+    grid, kept = opened(experiment, store, data_dir, seeds=seeds)
     summary = _filled(
-        grid, opened, workers=workers, only=only, shard=shard, retry_failed=retry_failed
+        grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed
     )
+    measure_as_asked(grid, kept)
     typer.echo(
         f"{summary.total} units of {len(grid.cells)} in {store}, {summary.computed} computed now"
     )
@@ -139,86 +157,36 @@ def gate(
     seeds: SeedsOption = None,
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
-    hold_as: HoldAsOption = "fail",
+    hold_as: HoldAsOption = None,
+    policy: PolicyOption = None,
+    date: DateOption = None,
+    records: RecordsOption = None,
 ) -> None:
     """Judge what is stored; the exit code is the decision.
 
-    Writes verdict.json, junit.xml and summary.md.
+    Writes verdict.json, junit.xml and summary.md, and a verdict on every other legacy arm.
     """
-    grid, opened = _prepared(experiment, store, data_dir, seeds, create=False)
-    judgement = _judged(grid, opened, baseline, candidate)
-    content = _content(grid, opened, judgement)
-    _write_ci_files(judgement, content, hold_as)
+    day = day_of(date)
+    grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy, create=False)
+    judgement = _judged(grid, kept, baseline, candidate, day)
+    _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
+    copied(judgement.folder, records)
     _print_verdict(grid, judgement)
     typer.echo(f"records: {judgement.folder}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
 
-@app.command(epilog="Example:  abharness report quick --output report.html")
-def report(
-    experiment: ExperimentArg = "quick",
-    store: StoreOption = _STORE,
-    data_dir: DataDirOption = [],  # noqa: B006
-    seeds: SeedsOption = None,
-    output: Annotated[Path | None, typer.Option(help="Write a copy of the page here.")] = None,
-) -> None:
-    """Render the page of the experiment's last verdict from the records."""
-    from harness.gate import stored_judgement
-    from harness.store import write_text
-
-    grid, opened = _prepared(experiment, store, data_dir, seeds, create=False)
-    judgement = stored_judgement(grid, opened)
-    page = _page(judgement, _content(grid, opened, judgement), anew=True)
-    if output is not None:
-        write_text(output, page.read_text(encoding="utf-8"))
-    typer.echo(f"page: {output or page}")
-
-
-@app.command(epilog="Example:  abharness config my-experiment.toml")
-def config(
-    context: typer.Context,
-    experiment: ExperimentArg = "quick",
-    store: StoreOption = _STORE,
-    data_dir: DataDirOption = [],  # noqa: B006
-    workers: WorkersOption = 0,
-    seeds: SeedsOption = None,
-) -> None:
-    """Show every setting with where it came from, the grid, and all origins with dates."""
-    from harness.listing import grid_lines, setting_lines
-
-    flags = {
-        name: (value, _source_of(context, name))
-        for name, value in (
-            ("store", store), ("data_dir", data_dir), ("workers", workers), ("seeds", seeds)
-        )
-    }  # fmt: skip
-    grid = _grid(experiment, data_dir, seeds)
-    for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
-        typer.echo(line)
-
-
-@app.command(epilog="Example:  abharness arms nightly")
-def arms(experiment: ExperimentArg = "quick") -> None:
-    """List the arms of an experiment, their options and what they say of themselves."""
-    from harness.experiment import read_experiment
-    from harness.listing import arm_lines
-
-    for line in arm_lines(read_experiment(experiment)):
-        typer.echo(line)
-
-
-@app.command(epilog="Example:  abharness doctor")
-def doctor() -> None:
-    """Show what this machine has and lacks."""
-    from harness.listing import machine_lines
-
-    for line in machine_lines():
-        typer.echo(line)
-
-
+app.command("report", epilog="Example:  abharness report quick --output report.html")(report)
+app.command("power", epilog="Example:  abharness power my-experiment.toml")(power)
+app.command("replay", epilog="Example:  abharness replay runs/verdicts/quick/0123abcd")(replay)
+app.command("config", epilog="Example:  abharness config my-experiment.toml")(config)
+app.command("arms", epilog="Example:  abharness arms nightly")(arms)
+app.command("doctor", epilog="Example:  abharness doctor")(doctor)
 app.command("check", epilog="Example:  abharness check EnhancedAutoformer --option repaired=true")(
     check
 )
+app.command("measure", epilog="Example:  abharness measure quick --profile")(measure)
+app.command("claims", epilog="Example:  abharness claims nightly --markdown claims.md")(claims)
 
 
 def run_cli(arguments: list[str]) -> int:
@@ -258,26 +226,6 @@ def _complain(text: str) -> None:
     typer.echo(f"abharness: {' '.join(text.split())}", err=True)
 
 
-def _grid(experiment: str, data_dir: list[Path], seeds: str | None) -> Grid:
-    from harness.experiment import read_experiment
-    from harness.run import prepare
-
-    found = read_experiment(experiment)
-    return prepare(found.with_seeds(_numbers(seeds)) if seeds else found, data_dir)
-
-
-def _prepared(
-    experiment: str, store: Path, data_dir: list[Path], seeds: str | None, *, create: bool = True
-) -> tuple[Grid, Store]:
-    from harness.store import open_store
-
-    grid = _grid(experiment, data_dir, seeds)
-    for split in grid.splits.values():
-        for warning in split.dataset.warnings:
-            typer.echo(f"note: {warning}", err=True)
-    return grid, open_store(store, create=create)
-
-
 def _filled(
     grid: Grid,
     store: Store,
@@ -297,89 +245,68 @@ def _filled(
         workers=count,
         progress=LineProgress(workers=count),
         only=only,
-        shard=_shard(shard),
+        shard=shard_of(shard),
         retry_failed=retry_failed,
     )
 
 
-def _judged(grid: Grid, store: Store, baseline: str | None, candidate: str | None) -> Judgement:
+def _judged(
+    grid: Grid, store: Store, baseline: str | None, candidate: str | None, day: str
+) -> Judgement:
     from harness.gate import judge_grid, with_pair
 
     policy = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
-    return judge_grid(grid, store, policy=policy)
+    return judge_grid(grid, store, policy=policy, today=day)
 
 
-def _content(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
+def _tables(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:
+    """What the summary shows, without what only a page does; None where units cannot be read."""
     from reports.collect import collect
 
-    return collect(grid, store, judgement.verdict, judgement.scores)
+    try:
+        return collect(grid, store, judgement.verdict, judgement.scores)
+    except StoreError:
+        if judgement.verdict.outcome != "INVALID":
+            raise
+        return None
 
 
-def _page(judgement: Judgement, content: PageInput, *, anew: bool = False) -> Path:
-    """Write the page, unless the same records were drawn by the same code before."""
-    from harness.identity import digest, package_digest
-    from harness.store import write_text
-    from harness.verdict import to_json
-
-    page, drawn = judgement.folder / "report.html", judgement.folder / ".report-drawn-from"
-    records = [unit.record for unit in content.units.values()]
-    made_of = digest([package_digest("reports"), to_json(judgement.verdict), records])
-    known = drawn.read_text(encoding="utf-8") if drawn.is_file() and page.is_file() else ""
-    if anew or known != made_of:
-        from reports.page import render_html
-
-        write_text(page, render_html(content))
-        write_text(drawn, made_of)
-    return page
-
-
-def _write_ci_files(
-    judgement: Judgement, content: PageInput, hold_as: Literal["fail", "pass"]
-) -> None:
+def _write_ci_files(judgement: Judgement, content: PageInput | None, hold_as: HoldAs) -> None:
+    """Write JUnit XML and Markdown beside every verdict; the deciding one has its page's tables."""
     from harness.store import write_text
     from reports.junit import render_junit
     from reports.markdown import render_markdown
 
-    junit = render_junit(judgement.verdict, hold_as=hold_as)
-    write_text(judgement.folder / "junit.xml", junit)
-    write_text(judgement.folder / "summary.md", render_markdown(content))
+    said = _hold_as(judgement, hold_as)
+    subject = content or judgement.verdict
+    others = [verdict for verdict, _ in judgement.others]
+    folder = judgement.folder
+    write_text(folder / "junit.xml", render_junit(judgement.verdict, hold_as=said))
+    write_text(folder / "summary.md", render_markdown(subject, others=others))
+    for verdict, at in judgement.others:
+        write_text(at / "junit.xml", render_junit(verdict, hold_as=said))
+        write_text(at / "summary.md", render_markdown(verdict))
+
+
+def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
+    """What HOLD ends with: the flag, else the policy."""
+    return flag or ("pass" if judgement.verdict.policy.get("hold_as") == "pass" else "fail")
 
 
 def _print_verdict(grid: Grid, judgement: Judgement) -> None:
     from shutil import get_terminal_size
 
-    from harness.scores import summarise
+    from harness.summary import summarise
     from reports.collect import reference_of
     from reports.terminal import render_terminal
 
     summaries = summarise(judgement.scores, reference=reference_of(grid))
     width = get_terminal_size((120, 24)).columns
-    typer.echo(render_terminal(judgement.verdict, summaries=summaries, width=width))
+    others = [verdict for verdict, _ in judgement.others]
+    typer.echo(render_terminal(judgement.verdict, summaries=summaries, others=others, width=width))
 
 
-def _exit_code(judgement: Judgement, hold_as: str) -> int:
-    held = judgement.verdict.outcome == "HOLD" and hold_as == "pass"
+def _exit_code(judgement: Judgement, hold_as: HoldAs) -> int:
+    """What the verb ends with: the verdict on the policy's pair decides, no other."""
+    held = judgement.verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
     return 0 if held else judgement.verdict.exit_code
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        found = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--seeds '{text}': expected whole numbers such as 1,2,3") from None
-    return found
-
-
-def _shard(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    first, slash, second = text.partition("/")
-    if slash and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second):
-        return int(first), int(second)
-    raise ConfigError(f"--shard '{text}': expected i/n with 1 <= i <= n, such as 2/4")
-
-
-def _source_of(context: typer.Context, name: str) -> str:
-    source = context.get_parameter_source(name)
-    known = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment"}
-    return known.get(source.name if source else "", "default")

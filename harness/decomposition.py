@@ -21,6 +21,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -151,12 +152,13 @@ def isotonic_quantile(forecast: Array, truth: Array, level: float) -> Array:
     order = np.argsort(forecast, kind="stable")
     tie = _NOTHING * float(np.abs(forecast).max(initial=0.0))
     starts = np.flatnonzero(np.diff(forecast[order], prepend=-np.inf) > tie)
-    groups = np.split(truth[order], starts[1:])
+    ends = [*starts.tolist(), len(truth)]
+    actuals = truth[order].tolist()
     bends: list[tuple[float, float]] = []  # (-place, change of slope): the largest place first
-    highest = np.array([_add(bends, group.tolist(), level) for group in groups])
+    highest = np.array([_add(bends, actuals[a:b], level) for a, b in pairwise(ends)])
     fitted = np.minimum.accumulate(highest[::-1])[::-1]  # no group above those that follow
     found = np.empty(len(truth))
-    found[order] = np.repeat(fitted, [len(group) for group in groups])
+    found[order] = np.repeat(fitted, np.diff(ends))
     return found
 
 

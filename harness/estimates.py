@@ -23,16 +23,13 @@ from harness.inference import (
     optimal_block,
 )
 from harness.metrics import AGGREGATES
-from harness.resampling import block_law, lean_of, stretched
+from harness.resampling import RESAMPLES, block_law, lean_of, stretched
 from harness.seeds import resampled_means, with_seeds
 from harness.window import Array, Rows
 
 Conclusion = Literal["within", "beyond", "undecided"]
 Method = Literal["hac", "bootstrap", "seeds", "two_level", "independent"]
 Scale = Literal["ratio", "root", "share"]
-
-RESAMPLES = 2000
-"""Bootstrap resamples of every comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +213,8 @@ def block_of(sides: Sides, lag: int) -> int:
     return max(1, min(len(difference) // 2, wanted))
 
 
-def _lean(sides: Sides) -> float:
+def lean_in(sides: Sides) -> float:
+    """Skewness of the mean difference, from blocks of the automatic length."""
     difference = sides.difference
     block = max(math.ceil(optimal_block(difference)), sides.overlap)
     return lean_of(difference, min(block, len(difference)))
@@ -271,7 +269,7 @@ def _by_draws(
     point = float(sides.above.mean() / sides.below.mean())
     ratio = above / below
     if not sides.tied:
-        ratio = stretched(ratio, point, law, _lean(sides))
+        ratio = stretched(ratio, point, law, lean_in(sides))
     tails = np.array([question.alpha / 2, question.alpha])
     low, lower, upper, high = np.quantile(ratio, [*tails, *(1 - tails[::-1])]).tolist()
     chance = [
@@ -334,7 +332,10 @@ def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, str]:
     the next ones.
     """
     if any(each.lower is None for each in estimates):
-        return "undecided", "legacy's loss cannot be told apart from 0, so a ratio has no bounds"
+        return (
+            "undecided",
+            "legacy's loss cannot be told apart from 0, so a ratio has no bounds",
+        )
     said = [each.conclusion for each in estimates]
     if len(set(said)) == 1:
         crosses = "the interval reaches across the bound"

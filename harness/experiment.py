@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness.arm import ArmRef, Role
+from harness.costs import MeasureSettings
 from harness.errors import ConfigError
 from harness.parsing import parse_toml, table
-from harness.policy import Policy, parse_policy
+from harness.policy import Policy, parse_policy, read_policy
 from harness.window import RollingOrigin
 
 SCHEMA = 1
-_TABLES = ("schema", "title", "datasets", "plan", "run", "arms", "policy")
+_TABLES = ("schema", "title", "datasets", "plan", "run", "arms", "measure", "policy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,8 @@ class Experiment:
         The file as read.
     plans
         One plan per dataset id.
+    measure
+        How costs are measured; None where the file has no table `[measure]`.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Experiment:
     run: RunSettings
     policy: Policy
     tables: Mapping[str, Any]
+    measure: MeasureSettings | None = None
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -93,6 +97,18 @@ class Experiment:
     def with_seeds(self, seeds: Iterable[int]) -> Experiment:
         """Copy the experiment with other seeds."""
         return dataclasses.replace(self, run=dataclasses.replace(self.run, seeds=tuple(seeds)))
+
+    def with_policy(self, path: Path) -> Experiment:
+        """Copy the experiment with the policy of another file.
+
+        Raises
+        ------
+        ConfigError
+            When the file is wrong, or names what the experiment does not have.
+        """
+        policy = read_policy(path, arms=[arm.name for arm in self.arms])
+        policy.refuse_unfit(self.datasets, _reach(self.plans), where=str(path))
+        return dataclasses.replace(self, policy=policy)
 
 
 def builtin_names() -> list[str]:
@@ -137,23 +153,60 @@ def parse_experiment(text: str, *, source: str, folder: Path | None) -> Experime
     if found.get("schema", SCHEMA) != SCHEMA:
         raise ConfigError(f"{source}: schema = {found['schema']!r}: this version reads {SCHEMA}")
     arms = _arms(found["arms"], where=source, folder=folder)
+    plans = _plans(found["plan"], _dataset_ids(found["datasets"], source), where=source)
     return Experiment(
         name=Path(source).stem,
         source=source,
         title=_title(found.get("title", Path(source).stem), source),
         text=text,
-        plans=_plans(found["plan"], _dataset_ids(found["datasets"], source), where=source),
+        plans=plans,
         arms=arms,
         run=table(
             RunSettings, _mapping(found.get("run", {}), source, "run"), where=f"{source}: [run]"
         ),
-        policy=parse_policy(
-            _mapping(found["policy"], source, "policy"),
-            arms=[arm.name for arm in arms],
-            where=f"{source}: [policy]",
-        ),
+        policy=_policy(found["policy"], arms=arms, plans=plans, where=source, folder=folder),
         tables=found,
+        measure=_measure(found, source),
     )
+
+
+def _measure(found: Mapping[str, Any], source: str) -> MeasureSettings | None:
+    """How costs are measured; None where the experiment does not ask for it."""
+    if "measure" not in found:
+        return None
+    settings = table(
+        MeasureSettings,
+        _mapping(found["measure"], source, "measure"),
+        where=f"{source}: [measure]",
+    )
+    if settings.dataset not in (None, *found["datasets"]):
+        raise ConfigError(f"{source}: [measure] dataset = '{settings.dataset}': no such dataset")
+    return settings
+
+
+def _policy(
+    found: Any,
+    *,
+    arms: Iterable[ArmRef],
+    plans: Mapping[str, RollingOrigin],
+    where: str,
+    folder: Path | None,
+) -> Policy:
+    """The table `[policy]`, or the file it names, beside the experiment's."""
+    names = [arm.name for arm in arms]
+    label = f"{where}: [policy]"
+    if isinstance(found, str):
+        label = found
+        policy = read_policy((folder or Path()) / found, arms=names)
+    else:
+        policy = parse_policy(_mapping(found, where, "policy"), arms=names, where=label)
+    policy.refuse_unfit(tuple(plans), _reach(plans), where=label)
+    return policy
+
+
+def _reach(plans: Mapping[str, RollingOrigin]) -> int:
+    """Last judged step of the longest plan."""
+    return max(plan.gap + plan.horizon for plan in plans.values())
 
 
 def _title(found: Any, source: str) -> str:

@@ -1,21 +1,37 @@
-"""From a stored grid to a stored verdict."""
+"""From a stored grid to stored verdicts: one for each legacy arm, one of which decides.
+
+The policy's pair decides: its verdict is the exit code. Every other legacy arm gets a verdict of
+its own against the same candidate, for the record; `family.json` beside the deciding verdict lists
+them all.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness.errors import ConfigError, StoreError
-from harness.grid import Grid, Split
-from harness.identity import digest
+from harness.diagnostics import diagnose
+from harness.errors import ConfigError, ForecastError, StoreError
+from harness.given import Given
+from harness.grid import Grid, GridCell
+from harness.history import earlier_inputs, remember, verdict_name
+from harness.inputs import (
+    CellInput,
+    Inputs,
+    conflicts,
+    scores_digest,
+    without_fingerprints,
+    write_inputs,
+)
 from harness.policy import Policy
-from harness.scores import UnitScores
-from harness.scoring import score_grid, scoring_digest
+from harness.provenance import fingerprints, given_of
+from harness.scores import Truth, UnitScores
+from harness.scoring import score_cell, score_file_of, scoring_digest
+from harness.selftest import self_test
 from harness.store import Store, read_record, write_record, write_text
-from harness.verdict import Cell, Verdict, from_json, judge, to_json
+from harness.verdict import Verdict, conclude, from_json, gather, to_json
 
 SCHEMA = 1
 
@@ -27,14 +43,36 @@ class Judgement:
     Attributes
     ----------
     scores
-        One per cell that is in the store.
+        One per cell that is in the store and can be read.
     folder
         Holds `verdict.json` and what is rendered from it.
+    others
+        Verdicts of the same candidate against the other legacy arms, with their folders.
     """
 
     verdict: Verdict
     scores: list[UnitScores]
     folder: Path
+    others: tuple[tuple[Verdict, Path], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What there is of a grid.
+
+    Attributes
+    ----------
+    scores
+        Of every cell that is stored and can be read.
+    cells
+        Every declared cell, with where its scores lie.
+    problems
+        Cells that are stored and cannot be read, one sentence each.
+    """
+
+    scores: list[UnitScores]
+    cells: tuple[CellInput, ...]
+    problems: tuple[str, ...]
 
 
 def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: str | None) -> Policy:
@@ -54,28 +92,154 @@ def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: st
     )
 
 
-def judge_grid(grid: Grid, store: Store, *, policy: Policy) -> Judgement:
-    """Score what is stored, judge it by the policy and store the verdict."""
-    scores = score_grid(grid, store)
-    verdict = judge(
-        policy,
-        declared=[Cell(arm=c.arm.name, dataset=c.dataset, seed=c.seed) for c in grid.cells],
-        scores=scores,
-        stride={name: split.plan.stride for name, split in grid.splits.items()},
-        room={name: _room(split) for name, split in grid.splits.items()},
-        facts=_facts(grid),
-        fingerprints=fingerprints(grid, policy),
+def judge_grid(grid: Grid, store: Store, *, policy: Policy, today: str | None = None) -> Judgement:
+    """Score what is stored, judge every legacy arm by the policy and store the verdicts.
+
+    Parameters
+    ----------
+    today
+        ISO date that waivers are held against.
+    """
+    found = scored(grid, store)
+    name = grid.experiment.name
+    known = [
+        c for each in earlier_inputs(store, name, scoring=scoring_digest()) for c in each.cells
+    ]
+    problems = (*found.problems, *conflicts(found.cells, known))
+    passed = [
+        _judged(grid, store, each, found, _Asked(problems=problems, today=today, decides=first))
+        for each, first in _family(grid, policy)
+    ]
+    folders = []
+    for verdict, inputs in passed:
+        folder = _stored(store, name, verdict, inputs)
+        decides = verdict.legacy == policy.baseline
+        remember(store, name, verdict, folder=folder.name, decides=decides, scores=found.scores)
+        folders.append(folder)
+    _point_to(store, grid, folders[0])
+    others = tuple((v, at) for (v, _), at in zip(passed[1:], folders[1:], strict=True))
+    _write_family(folders[0], [(v, at) for (v, _), at in zip(passed, folders, strict=True)])
+    return Judgement(verdict=passed[0][0], scores=found.scores, folder=folders[0], others=others)
+
+
+def scored(grid: Grid, store: Store) -> Scored:
+    """Score what is stored; a cell that cannot be read is named, and the others go on."""
+    truths = {
+        name: Truth.of(name, split.dataset.series, split.windows)
+        for name, split in grid.splits.items()
+    }
+    scores: list[UnitScores] = []
+    cells: list[CellInput] = []
+    problems: list[str] = []
+    for cell in grid.cells:
+        unit = None
+        if store.has_unit(cell.key):
+            try:
+                unit = score_cell(cell, store, truths[cell.dataset])
+            except (StoreError, ForecastError) as problem:
+                problems.append(f"{cell}: {problem}.")
+        cells.append(_cell_input(cell, unit, store, truths[cell.dataset]))
+        scores += [unit] if unit else []
+    return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))
+
+
+def _cell_input(cell: GridCell, unit: UnitScores | None, store: Store, truth: Truth) -> CellInput:
+    plainly = CellInput(
+        arm=cell.arm.name,
+        role=cell.arm.role,
+        dataset=cell.dataset,
+        seed=cell.seed,
+        unit=cell.key,
     )
-    folder = verdict_folder(grid, store, policy)
-    write_text(folder / "verdict.json", to_json(verdict))
-    _point_to(store, grid, folder)
-    return Judgement(verdict=verdict, scores=scores, folder=folder)
+    if unit is None:
+        return plainly
+    return dataclasses.replace(
+        plainly,
+        file=score_file_of(cell, store, truth).name,
+        scores=scores_digest(unit),
+        failures=unit.failures,
+    )
 
 
-def verdict_folder(grid: Grid, store: Store, policy: Policy) -> Path:
-    """Where the verdict on this grid by this policy lies."""
-    name = digest(fingerprints(grid, policy))[:12]
-    return store.verdict_folder(grid.experiment.name) / name
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What one verdict of a call is to know."""
+
+    problems: tuple[str, ...]
+    today: str | None
+    decides: bool
+
+
+def _family(grid: Grid, policy: Policy) -> list[tuple[Policy, bool]]:
+    """The policy, which decides, then the same for every other legacy arm."""
+    others = [
+        arm.name
+        for arm in grid.experiment.arms
+        if arm.role == "legacy" and arm.name not in (policy.baseline, policy.candidate)
+    ]
+    record = [dataclasses.replace(policy, baseline=name) for name in others]
+    return [(policy, True), *((each, False) for each in record)]
+
+
+def _judged(
+    grid: Grid, store: Store, policy: Policy, found: Scored, asked: _Asked
+) -> tuple[Verdict, Inputs]:
+    """Judge one pair and, on the pair that decides, the gate itself."""
+    given = given_of(grid, store, policy, problems=asked.problems, today=asked.today)
+    inputs = Inputs(cells=found.cells, given=given, scoring=scoring_digest(), decides=asked.decides)
+    given = dataclasses.replace(
+        given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
+    )
+    return verdict_from(policy, inputs, found.scores, given=given), inputs
+
+
+def verdict_from(
+    policy: Policy, inputs: Inputs, scores: Sequence[UnitScores], *, given: Given
+) -> Verdict:
+    """Judge recorded inputs: what `gate` and `replay` share.
+
+    The gate judges itself once a call, on the pair that decides; diagnostics are over all arms
+    and stand there too.
+    """
+    declared = [each.cell for each in inputs.cells]
+    evidence = gather(policy, declared, scores, given)
+    if not inputs.decides:
+        return conclude(evidence)
+    diagnostics = diagnose(
+        scores,
+        candidate=policy.candidate,
+        legacy=policy.baseline,
+        metrics=list(dict.fromkeys(rule.metric for rule in policy.criteria)),
+        alpha=policy.alpha,
+    )
+    tested = self_test(evidence, declared, scores)
+    return conclude(evidence, self_test=tested, diagnostics=diagnostics)
+
+
+def _stored(store: Store, experiment: str, verdict: Verdict, inputs: Inputs) -> Path:
+    text = to_json(verdict)
+    folder = store.verdict_folder(experiment) / verdict_name(verdict, text)
+    given = without_fingerprints(inputs.given)
+    write_inputs(folder, dataclasses.replace(inputs, given=given))
+    write_text(folder / "verdict.json", text)
+    return folder
+
+
+def _write_family(folder: Path, verdicts: Sequence[tuple[Verdict, Path]]) -> None:
+    """List the verdicts on all legacy arms beside the one that decides."""
+    rows = [
+        {
+            "legacy": verdict.legacy,
+            "candidate": verdict.candidate,
+            "outcome": verdict.outcome.value,
+            "summary": verdict.summary,
+            "folder": at.name,
+        }
+        for verdict, at in verdicts
+    ]
+    first = verdicts[0][0]
+    content = {"schema": SCHEMA, "decides": first.legacy, "outcome": first.outcome.value}
+    write_record(folder / "family.json", {**content, "verdicts": rows})
 
 
 def stored_judgement(grid: Grid, store: Store) -> Judgement:
@@ -93,7 +257,25 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
             f"{folder}: the last verdict of '{grid.experiment.name}' is on another grid than the "
             "experiment declares now; run `abharness gate` first"
         )
-    return Judgement(verdict=verdict, scores=score_grid(grid, store), folder=folder)
+    return Judgement(
+        verdict=verdict,
+        scores=scored(grid, store).scores,
+        folder=folder,
+        others=_others(folder),
+    )
+
+
+def _others(folder: Path) -> tuple[tuple[Verdict, Path], ...]:
+    """The verdicts on the other legacy arms, as far as their records are there."""
+    if not (folder / "family.json").is_file():
+        return ()
+    rows = read_record(folder / "family.json")["verdicts"][1:]
+    files = [folder.parent / row["folder"] / "verdict.json" for row in rows]
+    return tuple(
+        (from_json(file.read_text(encoding="utf-8")), file.parent)
+        for file in files
+        if file.is_file()
+    )
 
 
 def latest_folder(store: Store, experiment: str) -> Path:
@@ -110,68 +292,8 @@ def latest_folder(store: Store, experiment: str) -> Path:
     return folder / str(read_record(folder / "latest.json")["folder"])
 
 
-def fingerprints(grid: Grid, policy: Policy) -> Mapping[str, str]:
-    """Digests of everything the verdict rests on."""
-    found = {
-        "grid": grid.digest,
-        "policy": digest(_plain(dataclasses.asdict(policy))),
-        "scoring": scoring_digest(),
-    }
-    return found | {f"data {name}": split.data for name, split in grid.splits.items()}
-
-
-def _facts(grid: Grid) -> dict[str, str | int | float | bool | None]:
-    found: dict[str, str | int | float | bool | None] = {
-        "experiment": grid.experiment.name,
-        "seeds": ", ".join(map(str, grid.experiment.run.seeds)),
-    }
-    for name, split in grid.splits.items():
-        found[f"{name} origins"] = _origins_text(split)
-        found[f"{name} refit"] = _refit_text(split)
-        if split.plan.skip_repeats:
-            found[f"{name} skip_repeats"] = f"{split.dataset.skipped} repeated sessions left out"
-    return found
-
-
-def _room(split: Split) -> int:
-    """Independent origins that raising the plan's `origins` could add."""
-    plan, origin = split.plan, split.windows.origin
-    if plan.first is None:  # counted back from the end: more origins start earlier
-        rows = int(origin[0]) - (plan.history or plan.validation + 2)
-    else:
-        rows = len(split.dataset) - plan.gap - plan.horizon - int(origin[-1])
-    return max(0, rows) // max(plan.stride, plan.gap + plan.horizon)
-
-
-def _origins_text(split: Split) -> str:
-    dates = split.dataset.series.dates[split.windows.origin]
-    plan = split.plan
-    return (
-        f"{len(split.windows)} from {dates[0]} to {dates[-1]}, every {plan.stride} sessions, "
-        f"{plan.horizon} steps each" + (f" after a gap of {plan.gap}" if plan.gap else "")
-    )
-
-
-def _refit_text(split: Split) -> str:
-    fits = len(list(split.windows.segments()))
-    return (
-        "once, at the first origin"
-        if fits == 1
-        else f"{fits} fits, every {split.plan.refit} origins"
-    )
-
-
 def _point_to(store: Store, grid: Grid, folder: Path) -> None:
     write_record(
         folder.parent / "latest.json",
         {"schema": SCHEMA, "folder": folder.name, "grid": grid.digest},
     )
-
-
-def _plain(value: Any) -> Any:
-    """Turn mapping proxies and tuples into what JSON holds."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -173,6 +173,11 @@ def _plug_in(n: int, rho: float) -> float:
     return 1.1447 * float((strength * n) ** (1 / 3))
 
 
+def automatic_block(n: int, rho: float) -> float:
+    """What `optimal_block` comes to for a first-order model: Andrews' bandwidth, at least 1."""
+    return max(1.0, _plug_in(n, rho))
+
+
 def fixed_smoothing(n: int, lag: int, overlap: int) -> Law:
     """Law of the t statistic when the lag is a real share of the sample.
 

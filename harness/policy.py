@@ -8,123 +8,42 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from harness.errors import ConfigError
-from harness.metrics import AGGREGATES, CENTRAL
-from harness.parsing import table
+from harness.parsing import read_toml, table
+from harness.rules import (
+    CoverageRule,
+    Criterion,
+    Evidence,
+    Limits,
+    RuleRole,
+    Scope,
+    between,
+    comparable_metrics,
+)
+from harness.waivers import Waiver, idle
 
-RuleRole = Literal["guardrail", "success"]
+__all__ = [
+    "CoverageRule",
+    "Criterion",
+    "Evidence",
+    "Limits",
+    "Policy",
+    "RuleRole",
+    "Scope",
+    "Waiver",
+    "comparable_metrics",
+    "parse_policy",
+    "read_policy",
+]
+
 Mode = Literal["replace", "improve"]
-_Rule = TypeVar("_Rule", "Criterion", "CoverageRule")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Criterion:
-    """A rule on a loss: how much worse (or how much better) the candidate may (or must) be.
-
-    Attributes
-    ----------
-    metric
-        Name of an aggregate that can be compared, such as ``crps``.
-    role
-        ``guardrail`` must hold everywhere; ``success`` is a gain to be shown.
-    margin
-        Share of the legacy loss. Guardrail: the candidate may be this much worse. Success: it
-        must be this much better.
-    """
-
-    metric: str
-    role: RuleRole = "guardrail"
-    margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        known = comparable_metrics()
-        if self.metric.startswith("coverage"):
-            raise ConfigError(
-                f"[[policy.criteria]] metric = '{self.metric}': coverage has no margin; it has a "
-                "tolerance around nominal: write it as [[policy.coverage]]"
-            )
-        if self.metric in AGGREGATES and self.metric not in known:
-            raise ConfigError(
-                f"[[policy.criteria]] metric = '{self.metric}': is reported, but is no loss that a "
-                f"margin applies to; those are {', '.join(known)}"
-            )
-        if self.metric not in known:
-            near = get_close_matches(self.metric, known, n=1)
-            meant = f"; did you mean '{near[0]}'?" if near else ""
-            raise ConfigError(
-                f"[[policy.criteria]] metric = '{self.metric}': no such metric{meant} "
-                f"Known are {', '.join(known)}"
-            )
-        _between("[[policy.criteria]] margin", self.margin, 0, 1, ends="[)")
-
-    @property
-    def id(self) -> str:
-        """Name of the rule, unique in a policy."""
-        return f"{self.metric}:{self.role}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoverageRule:
-    """A rule on the candidate's central interval: it must cover what it promises.
-
-    Attributes
-    ----------
-    level
-        Nominal coverage in per cent: 50, 68, 80 or 95.
-    tolerance
-        How far the true coverage may be from nominal, as a share (0.05 is five points).
-    role
-        Always ``guardrail``: covering what was promised is no gain over the legacy arm.
-    """
-
-    level: int
-    tolerance: float
-    role: RuleRole = "guardrail"
-
-    def __post_init__(self) -> None:
-        if self.level not in CENTRAL:
-            raise ConfigError(
-                f"[[policy.coverage]] level = {self.level}: no such interval; there are "
-                f"{', '.join(map(str, CENTRAL))}"
-            )
-        _between("[[policy.coverage]] tolerance", self.tolerance, 0, 1, ends="()")
-        if self.role != "guardrail":
-            raise ConfigError(
-                "[[policy.coverage]] role = 'success': covering what was promised is no gain over "
-                "the legacy arm; it can only be a guardrail"
-            )
-
-    @property
-    def metric(self) -> str:
-        """Name of the aggregate that is judged."""
-        return f"coverage_{self.level}"
-
-    @property
-    def id(self) -> str:
-        """Name of the rule, unique in a policy."""
-        return f"{self.metric}:{self.role}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Hard numbers.
-
-    Attributes
-    ----------
-    failures
-        Windows (summed over seeds) an arm may fail on one dataset. More on the candidate's side
-        is a REJECT, more on the legacy side an INVALID.
-    """
-
-    failures: int = 0
-
-    def __post_init__(self) -> None:
-        if self.failures < 0:
-            raise ConfigError(f"[policy.limits] failures = {self.failures}: expected 0 or more")
+HoldAs = Literal["fail", "pass"]
+_Rule = TypeVar("_Rule", "Criterion", "CoverageRule", "Waiver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +64,13 @@ class Policy:
         Fewer non-overlapping origins than this on a dataset: its criteria are HOLD.
     criteria, coverage, limits
         The rules.
+    evidence
+        What must be there before any conclusion.
+    waivers
+        Findings that do not bind for a while.
+    hold_as
+        What HOLD means to a caller that knows yes and no only: ``fail`` is exit code 4, ``pass``
+        is 0. A flag wins over it.
     reference
         Arm both sides are set against; the first reference arm when left out.
     """
@@ -157,7 +83,10 @@ class Policy:
     min_origins: int = 30
     criteria: tuple[Criterion, ...] = ()
     coverage: tuple[CoverageRule, ...] = ()
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
+    evidence: Evidence = field(default_factory=Evidence)
+    waivers: tuple[Waiver, ...] = ()
+    hold_as: HoldAs = "fail"
     reference: str | None = None
 
     def __post_init__(self) -> None:
@@ -165,8 +94,8 @@ class Policy:
             raise ConfigError(
                 f"[policy] baseline and candidate are both '{self.baseline}': nothing to decide"
             )
-        _between("[policy] alpha", self.alpha, 0, 0.5, ends="()")
-        _between("[policy] power", self.power, 0.5, 1, ends="[)")
+        between("[policy] alpha", self.alpha, 0, 0.5, ends="()")
+        between("[policy] power", self.power, 0.5, 1, ends="[)")
         if self.min_origins < 2:
             raise ConfigError(f"[policy] min_origins = {self.min_origins}: expected 2 or more")
         self._check_rules()
@@ -174,9 +103,8 @@ class Policy:
     def _check_rules(self) -> None:
         if not self.rules:
             raise ConfigError("[policy] has no [[policy.criteria]] and no [[policy.coverage]]")
-        ids = [rule.id for rule in self.rules]
-        for rule in self.rules:
-            if ids.count(rule.id) > 1:
+        for rule, other in combinations(self.rules, 2):
+            if rule.id == other.id and rule.scope.meets(other.scope):
                 raise ConfigError(
                     f"[policy] has two rules on {rule.metric} with the role '{rule.role}'; keep one"
                 )
@@ -202,10 +130,96 @@ class Policy:
         """Criteria, then coverage rules, in the order written."""
         return (*self.criteria, *self.coverage)
 
+    def guardrails_on(self, datasets: Sequence[str]) -> int:
+        """How many findings must hold together."""
+        return self._count("guardrail", datasets)
 
-def comparable_metrics() -> list[str]:
-    """Names of the losses a criterion may name."""
-    return [name for name, each in AGGREGATES.items() if each.comparable]
+    def successes_on(self, datasets: Sequence[str]) -> int:
+        """How many findings of which one is enough."""
+        return self._count("success", datasets)
+
+    def _count(self, role: RuleRole, datasets: Sequence[str]) -> int:
+        return sum(
+            len(rule.scope.parts)
+            for rule in self.rules
+            for dataset in datasets
+            if rule.role == role and rule.scope.covers(dataset)
+        )
+
+    def finding_ids(self, datasets: Sequence[str]) -> list[str]:
+        """Ids of all findings a verdict on these datasets will hold."""
+        found = []
+        for dataset in datasets:
+            found += [
+                finding_id(dataset, rule.id, part)
+                for rule in self.rules
+                if rule.scope.covers(dataset)
+                for part in rule.scope.parts
+            ]
+            limits = ["candidate_failures", "legacy_failures"]
+            limits += ["skill"] if self.limits.min_skill is not None else []
+            found += [finding_id(dataset, f"{name}:limit") for name in limits]
+        return found + [finding_id(EVERYWHERE, f"{name}:limit") for name in self.limits.costs]
+
+    def refuse_unfit(self, datasets: Sequence[str], reach: int, *, where: str) -> None:
+        """Refuse scopes, evidence and waivers that name what an experiment does not have.
+
+        Parameters
+        ----------
+        datasets
+            Ids of the experiment.
+        reach
+            Last judged step of the longest plan.
+
+        Raises
+        ------
+        ConfigError
+            Names the table and what there is to choose from.
+        """
+        tables = [("criteria", each.scope) for each in self.criteria]
+        tables += [("coverage", each.scope) for each in self.coverage]
+        tables += [("evidence", Scope(datasets=self.evidence.datasets))]
+        for name, scope in tables:
+            for dataset in scope.datasets:
+                if dataset not in datasets:
+                    there = ", ".join(datasets)
+                    raise ConfigError(
+                        f"{where}: {name}: datasets: no '{dataset}' here; there are {there}"
+                    )
+            if scope.steps and max(scope.steps) > reach:
+                raise ConfigError(
+                    f"{where}: {name}: steps = {list(scope.steps)}: the last one judged is {reach}"
+                )
+        ids = self.finding_ids(datasets)
+        for waiver in idle(self.waivers, ids):
+            raise ConfigError(
+                f"{where}: waivers: finding = '{waiver.finding}' matches nothing; findings are "
+                f"{', '.join(ids)}"
+            )
+
+
+EVERYWHERE = "all"
+"""Dataset of a finding that speaks of none in particular."""
+
+
+def finding_id(dataset: str, rule: str, part: str = "") -> str:
+    """Id of a finding: ``dataset:metric:role``, then ``@part`` for one on a part."""
+    return f"{dataset}:{rule}" + (f"@{part}" if part else "")
+
+
+def read_policy(path: Path, *, arms: Sequence[str]) -> Policy:
+    """Read a policy from a file of its own: its tables at the top level, or under `[policy]`.
+
+    Raises
+    ------
+    ConfigError
+        As `parse_policy`, and when the file cannot be read.
+    """
+    found = read_toml(path)
+    inner = found.get("policy")
+    if isinstance(inner, Mapping) and len(found) == 1:
+        return parse_policy(inner, arms=arms, where=f"{path}: [policy]")
+    return parse_policy(found, arms=arms, where=str(path))
 
 
 def parse_policy(
@@ -216,7 +230,7 @@ def parse_policy(
     Parameters
     ----------
     found
-        The table `[policy]` with `[[policy.criteria]]`, `[[policy.coverage]]`, `[policy.limits]`.
+        The table `[policy]` with the tables below it.
     arms
         Names of the experiment's arms; `baseline`, `candidate` and `reference` must be among them.
     where
@@ -228,14 +242,13 @@ def parse_policy(
         For anything unknown, missing, of another type, out of range, contradictory or duplicate.
     """
     _refuse_unknown(found, where)
-    limits = found.get("limits", {})
-    if not isinstance(limits, Mapping):
-        raise ConfigError(f"{where}: limits = {limits!r}: expected a table [policy.limits]")
     plain = {key: value for key, value in found.items() if key not in _TABLES}
     given = {
         "criteria": _rules(Criterion, found, "criteria", where),
         "coverage": _rules(CoverageRule, found, "coverage", where),
-        "limits": table(Limits, limits, where=f"{where}: limits"),
+        "waivers": _rules(Waiver, found, "waivers", where),
+        "limits": table(Limits, _inner(found, "limits", where), where=f"{where}: limits"),
+        "evidence": table(Evidence, _inner(found, "evidence", where), where=f"{where}: evidence"),
     }
     policy = table(Policy, plain, where=where, given=given)
     for key in ("baseline", "candidate", "reference"):
@@ -245,7 +258,14 @@ def parse_policy(
     return policy
 
 
-_TABLES = ("criteria", "coverage", "limits")
+_TABLES = ("criteria", "coverage", "limits", "evidence", "waivers")
+
+
+def _inner(found: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    inner = found.get(key, {})
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"{where}: {key} = {inner!r}: expected a table [policy.{key}]")
+    return inner
 
 
 def _refuse_unknown(found: Mapping[str, Any], where: str) -> None:
@@ -262,10 +282,3 @@ def _rules(kind: type[_Rule], found: Mapping[str, Any], key: str, where: str) ->
     return tuple(
         table(kind, item, where=f"{where}: {key}[{index}]") for index, item in enumerate(items)
     )
-
-
-def _between(what: str, value: float, low: float, high: float, *, ends: str) -> None:
-    above = value >= low if ends[0] == "[" else value > low
-    if not (above and value < high):
-        least = "at least" if ends[0] == "[" else "more than"
-        raise ConfigError(f"{what} = {value!r}: expected {least} {low} and less than {high}")

@@ -12,6 +12,9 @@ import numpy as np
 from harness.inference import Law
 from harness.window import Array
 
+RESAMPLES = 2000
+"""Bootstrap resamples of every comparison."""
+
 
 def lean_of(difference: Array, block: int) -> float:
     """Skewness of the mean of differences [n], from their circular blocks.
@@ -27,10 +30,22 @@ def lean_of(difference: Array, block: int) -> float:
     size = float(np.mean(blocks**2))
     if size <= 1e-24 * float(difference @ difference):
         return 0.0
-    skewness, number = float(np.mean(blocks**3)) / size**1.5, count / block
-    kept = max(0.0, 1 - 6 / (number * skewness**2)) if skewness else 0.0
-    lean: float = kept * skewness / math.sqrt(number)
+    skewness = float(np.mean(blocks**3)) / size**1.5
+    return float(shrunk(np.array(skewness), count / block))
+
+
+def shrunk(skewness: Array, number: float) -> Array:
+    """Skewness of a mean of `number` blocks with that skewness, less what may be their noise."""
+    seen = np.maximum(number * skewness**2, 6.0)
+    lean: Array = (1 - 6 / seen) * skewness / math.sqrt(number)
     return lean
+
+
+def moved(normal: Array, lean: Array) -> Array:
+    """Normal deviates of the ranks at which BCa reads resamples of a mean with skewness `lean`."""
+    sixth = np.clip(lean / 6, -0.2, 0.2)
+    found: Array = sixth + (sixth + normal) / np.maximum(0.1, 1 - sixth * (sixth + normal))
+    return found
 
 
 def stretched(drawn: Array, point: float, law: Law, lean: float) -> Array:
@@ -48,9 +63,8 @@ def stretched(drawn: Array, point: float, law: Law, lean: float) -> Array:
     count = len(drawn)
     rank = (np.arange(count) + 0.5) / count
     normal = ndtri(rank)
-    sixth = min(0.2, max(-0.2, lean / 6))
-    moved = sixth + (sixth + normal) / np.maximum(0.1, 1 - sixth * (sixth + normal))
-    deviation = np.interp(ndtr(moved), rank, np.sort(drawn)) - point
+    deviates = moved(normal, np.array(lean))
+    deviation = np.interp(ndtr(deviates), rank, np.sort(drawn)) - point
     middle = np.abs(normal) < 1e-9
     wider = stdtrit(law.freedom, rank) / np.where(middle, 1.0, normal)
     wider[middle] = 1.0

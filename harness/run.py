@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +16,14 @@ from harness.executor import Executor, Finished, LocalProcesses, Task
 from harness.experiment import Experiment
 from harness.grid import Grid, GridCell, declare, select
 from harness.identity import allowed_cores
+from harness.measure.lease import lease
 from harness.records import write_unit
 from harness.store import Store, write_record
 from harness.unit import Outcome
+
+_LOG = logging.getLogger(__name__)
+_LEASE_WAIT_S = 3600.0
+"""A measuring session takes minutes; one that holds the host for an hour is stuck."""
 
 
 class Progress(Protocol):
@@ -98,6 +104,8 @@ def fill(
 
     Raises
     ------
+    ConfigError
+        When something is being timed on this host for an hour.
     KeyboardInterrupt
         After everything that runs was stopped; what was finished is kept.
     """
@@ -115,7 +123,7 @@ def fill(
             store, threads=grid.experiment.run.threads, preload=_preload(missing)
         )
         try:
-            with _interrupts_at_safe_points() as check:
+            with _beside_others(grid), _interrupts_at_safe_points() as check:
                 _drive(
                     executor,
                     grid,
@@ -163,6 +171,14 @@ def _drive(
             )
         progress.tick(executor.shares())
         check()
+
+
+@contextmanager
+def _beside_others(grid: Grid) -> Iterator[None]:
+    """Share the host with other runs, and wait while something is timed on it."""
+    purpose = f"abharness run {grid.experiment.name}"
+    with lease("shared", purpose, wait_s=_LEASE_WAIT_S, tell=_LOG.warning):
+        yield
 
 
 @contextmanager

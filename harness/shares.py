@@ -30,11 +30,17 @@ class Shares:
         Its Bartlett estimate, on average.
     freedom
         Degrees of freedom that estimate is worth: twice its squared mean over its variance.
+    circular
+        What circular blocks one longer than the lag find, on average.
+    follows
+        Correlation of the estimate with the first-order autocorrelation found in the same sample.
     """
 
     true: float
     found: float
     freedom: float
+    circular: float
+    follows: float
 
     @property
     def stretch(self) -> float:
@@ -60,28 +66,47 @@ def shares_of(n: int, lag: int, overlap: int, rho: float) -> Shares:
     plain = (2 * float(pairs.sum()) - float(pairs[0])) / n
     true = float(with_mean.mean())
     found = plain - 2 * float(weight @ with_mean) / n + true * float(weight.mean())
-    freedom = _freedom(weights, covariances)
-    return Shares(true=n * true, found=max(1e-3, found), freedom=freedom)
+    freedom, circular, follows = _ordinates(weights, covariances)
+    return Shares(
+        true=n * true,
+        found=max(1e-3, found),
+        freedom=freedom,
+        circular=max(1e-3, circular),
+        follows=follows,
+    )
 
 
-def _freedom(weights: Array, covariances: Array) -> float:
-    """Degrees of freedom of a weighted sum of a sample's independent periodogram ordinates."""
+def _ordinates(weights: Array, covariances: Array) -> tuple[float, float, float]:
+    """Freedom, mean, and correlation with the first autocorrelation, of a weighted sum.
+
+    The sum of a sample's independent periodogram ordinates; with the weights of a lag it is the
+    variance of circular blocks one longer.
+    """
     rows = np.arange(len(weights))
     back = -rows  # the row n - j, by its index from the end
     kernel = weights + np.where(rows > 0, weights[back], 0.0)
     share = rows / len(rows)
-    expected = (1 - share) * covariances + share * covariances[back]
-    ordinates = (np.fft.fft(kernel).real * np.fft.fft(expected).real)[1:]
-    size = float(np.square(ordinates).sum())
-    return max(1.0, float(ordinates.sum()) ** 2 / size) if size > 0 else 1.0
+    expected = np.fft.fft((1 - share) * covariances + share * covariances[back]).real[1:]
+    ordinates = np.fft.fft(kernel).real[1:] * expected
+    first = float(covariances[1] / covariances[0])
+    turning = (np.cos(2 * math.pi * share[1:]) - first) * expected
+    size, total = float(ordinates @ ordinates), float(ordinates.sum())
+    if size <= 0:
+        return 1.0, 0.0, 0.0
+    both = math.sqrt(size * float(turning @ turning))
+    follows = float(ordinates @ turning) / both if both > 0 else 0.0
+    return max(1.0, total**2 / size), total / len(rows), follows
 
 
+@lru_cache(maxsize=64)
 def _sums(n: int, overlap: int, rho: float) -> Array:
     """Autocovariances 0 .. n - 1 of sums over the overlap, their long-run variance being 1."""
     reach = np.abs(np.arange(1 - overlap, n + overlap - 1))
     weights = overlap - np.abs(np.arange(1 - overlap, overlap))
     found: Array = np.convolve(rho**reach, weights, mode="valid")
-    return found * (1 - rho) / ((1 + rho) * overlap**2)
+    found *= (1 - rho) / ((1 + rho) * overlap**2)
+    found.setflags(write=False)
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -116,3 +141,23 @@ def overlap_law(n: int, lag: int, overlap: int) -> Law:
     """Law of a statistic of n origins that share sessions and are independent otherwise."""
     shares = shares_of(n, lag, overlap, (overlap - 1) / overlap)
     return Law(n=n, lag=lag, factor=min(1.0, shares.stretch), freedom=shares.freedom)
+
+
+def skew_noise(n: int, overlap: int, rho: float, block: int) -> float:
+    """Standard deviation of the skewness of circular block sums that have none.
+
+    ``6 / n`` times the sum of their cubed autocorrelations, for a Gaussian sample.
+    """
+    reach = min(n, 4 * (block + overlap) + 1)
+    covariances = _sums(reach + block, overlap, _levels(overlap, rho))
+    both = np.concatenate([covariances[:0:-1], covariances])
+    triangle = block - np.abs(np.arange(1 - block, block))
+    sums = np.convolve(both, triangle, mode="same")
+    return math.sqrt(6 / n * float(np.sum((sums / sums.max()) ** 3)))
+
+
+@lru_cache(maxsize=256)
+def true_share(n: int, overlap: int, rho: float) -> float:
+    """Variance of the mean of n, times n, over the long-run variance."""
+    covariances = _sums(n, overlap, _levels(overlap, rho))
+    return 2 * float((1 - np.arange(n) / n) @ covariances) - float(covariances[0])

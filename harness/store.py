@@ -10,6 +10,7 @@
     units/KEY/curve.parquet     one row per fit and epoch, for arms that learn
     scores/DIGEST.parquet       scores derived from a unit's forecasts
     verdicts/NAME/              verdict.json and what was rendered from it
+    measures/CLASS/KEY.json     costs of a pair of units on a class of machine
     tmp/                        units being written; swept when no process owns them
 
 Schema numbers: 1, the first.

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from harness.given import Given
 from harness.policy import Policy
-from harness.scores import Summary, UnitScores, skill_of, summarise
+from harness.scores import UnitScores
+from harness.summary import Summary, skill_of, summarise
+from harness.wording import percent
+
+CUT_OFF = "pretraining cut-off"
+"""Title of the card fact that tells up to which ISO date an arm's pretraining data reach."""
+PRETRAINING = "pretraining data"
+NO_MARKET_DATA = "no market data"
+"""A card's `PRETRAINING` fact that starts so says that no judged session can be in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +79,36 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Blindness:
+    """Whether an arm was shown not to see past its origin.
+
+    Every context ends at its origin and every process is handed rows up to its last origin only;
+    this is about an arm that keeps what it saw at later origins.
+    """
+
+    arm: str
+    state: Literal["passed", "failed", "not tested"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contamination:
+    """How much of what is judged may have been in an arm's pretraining data.
+
+    Attributes
+    ----------
+    share
+        Share of origins before the cut-off; None where the arm does not say.
+    said
+        What its card says.
+    """
+
+    arm: str
+    dataset: str
+    share: float | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
     """Whether a conclusion is allowed at all, and on what it rests.
 
@@ -86,6 +126,12 @@ class Validity:
         Failures, NaN and crossings per unit.
     standings
         Both sides against the reference arm.
+    blindness
+        Both sides: whether they were shown not to see past their origin.
+    contamination
+        The candidate: judged origins that its pretraining data may hold.
+    doubts
+        What allows a conclusion and must be known with it, one sentence each.
     """
 
     problems: tuple[str, ...]
@@ -95,49 +141,65 @@ class Validity:
     truth_digests: Mapping[str, str]
     units: tuple[UnitHealth, ...]
     standings: tuple[Standing, ...]
+    blindness: tuple[Blindness, ...] = ()
+    contamination: tuple[Contamination, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def examine(
-    policy: Policy,
-    declared: Sequence[Cell],
-    scores: Sequence[UnitScores],
-    *,
-    stride: Mapping[str, int] | None = None,
+    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores], given: Given
 ) -> Validity:
     """Check what a verdict would rest on.
 
-    Problems are: an empty grid, a grid without one side on a dataset, cells that are missing,
-    double or not declared, units of one dataset that were judged against different actuals, and
-    origins that are not `stride` sessions apart where the plan's stride is given per dataset.
+    Problems are: what the caller found; an empty grid, a grid without one side on a dataset, cells
+    that are missing, double or not declared; less evidence than the policy declares; units of one
+    dataset that were judged against different actuals; origins that are not at the planned stride;
+    a side that sees past its origin; and, where the policy says so, an implausible gain.
     """
     present = [(unit.arm, unit.dataset, unit.seed) for unit in scores]
     missing = tuple(
         str(cell) for cell in declared if (cell.arm, cell.dataset, cell.seed) not in set(present)
     )
     digests = _digests(scores)
+    standings = _standings(policy, scores)
+    gains = _implausible(policy, standings)
+    contamination = _contamination(policy, scores, given)
+    refused = policy.evidence.implausible == "invalid"
     return Validity(
         problems=(
+            *given.problems,
             *_grid_problems(policy, declared),
             *_cell_problems(declared, present, missing),
+            *_evidence_problems(policy, declared, scores),
             *(
                 f"On {dataset} not all arms were judged against the same actuals and origins."
                 for dataset, digest in digests.items()
                 if not digest
             ),
-            *_stride_problems(scores, stride or {}),
+            *_stride_problems(scores, given.stride),
+            *_peeking(policy, given),
+            *(gains if refused else ()),
         ),
         declared=len(declared),
         present=len(declared) - len(missing),
         missing=missing,
         truth_digests=digests,
         units=tuple(_health(unit) for unit in scores),
-        standings=_standings(policy, scores),
+        standings=standings,
+        blindness=tuple(_blindness(arm, given) for arm in (policy.baseline, policy.candidate)),
+        contamination=contamination,
+        doubts=(*_tainted(contamination), *(() if refused else gains)),
     )
 
 
 def datasets_of(declared: Sequence[Cell]) -> tuple[str, ...]:
     """Datasets of the grid, in the order declared."""
     return tuple(dict.fromkeys(cell.dataset for cell in declared))
+
+
+def reference_arm(policy: Policy, scores: Sequence[UnitScores]) -> str | None:
+    """The arm both sides are set against: the policy's, or the first reference arm."""
+    return policy.reference or next((u.arm for u in scores if u.role == "reference"), None)
 
 
 def _grid_problems(policy: Policy, declared: Sequence[Cell]) -> list[str]:
@@ -169,6 +231,91 @@ def _cell_problems(
         if unit not in known:
             problems.append(f"{name} has scores but was not declared.")
     return problems
+
+
+def _evidence_problems(
+    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
+) -> list[str]:
+    """Less than what the policy declares is no evidence, however good it looks."""
+    wanted, there = policy.evidence, datasets_of(declared)
+    problems = [
+        f"The policy declares evidence on {name}, and the grid has none there."
+        for name in wanted.datasets
+        if name not in there
+    ]
+    seeds = {c.seed for c in declared if c.arm in (policy.baseline, policy.candidate)}
+    if declared and len(seeds) < wanted.seeds:
+        problems.append(
+            f"The policy declares {wanted.seeds} seeds, and the pair was run with {len(seeds)}."
+        )
+    counts = {unit.dataset: len(unit) for unit in scores}
+    return problems + [
+        f"The policy declares {wanted.origins} origins, and {name} has {count}."
+        for name, count in counts.items()
+        if count < wanted.origins
+    ]
+
+
+def _peeking(policy: Policy, given: Given) -> list[str]:
+    return [
+        f"{arm} failed the check that later sessions change no forecast: it reads past its origin."
+        for arm in (policy.baseline, policy.candidate)
+        if given.blind.get(arm) is False
+    ]
+
+
+def _blindness(arm: str, given: Given) -> Blindness:
+    passed = given.blind.get(arm)
+    state: Literal["passed", "failed"] = "passed" if passed else "failed"
+    return Blindness(arm=arm, state="not tested" if passed is None else state)
+
+
+def _contamination(
+    policy: Policy, scores: Sequence[UnitScores], given: Given
+) -> tuple[Contamination, ...]:
+    """Origins of the candidate before its pretraining cut-off, per dataset."""
+    card = given.cards.get(policy.candidate, {})
+    cut_off, said = card.get(CUT_OFF), card.get(PRETRAINING, "")
+    clean = cut_off is None and said.startswith(NO_MARKET_DATA)
+    firsts = {unit.dataset: unit for unit in scores if unit.arm == policy.candidate}
+    return tuple(
+        Contamination(
+            arm=policy.candidate,
+            dataset=dataset,
+            share=0.0 if clean else _share_before(cut_off, unit),
+            said=cut_off or said or "the arm does not say what it was pretrained on",
+        )
+        for dataset, unit in firsts.items()
+    )
+
+
+def _tainted(found: Sequence[Contamination]) -> list[str]:
+    """What must be known of a candidate that may have been pretrained on what is judged."""
+    return [
+        f"{percent(each.share)} of the origins on {each.dataset} lie before the pretraining "
+        f"cut-off of {each.arm}, {each.said}: it may have seen what it is judged on."
+        for each in found
+        if each.share
+    ]
+
+
+def _share_before(cut_off: str | None, unit: UnitScores) -> float | None:
+    try:
+        day = np.datetime64(cut_off or "", "D")
+    except ValueError:
+        return None
+    return None if np.isnat(day) else float(np.mean(unit.origin_date <= day))
+
+
+def _implausible(policy: Policy, standings: Sequence[Standing]) -> list[str]:
+    most = policy.evidence.implausible_skill
+    return [
+        f"On {each.dataset} {each.arm} is {percent(each.skill)} better than {each.reference} by "
+        f"{each.metric}: more than {percent(most)} is implausible; look for a leak."
+        for each in standings
+        if each.arm == policy.candidate and each.metric == "crps"
+        if each.skill is not None and each.skill > most
+    ]
 
 
 def _stride_problems(scores: Sequence[UnitScores], stride: Mapping[str, int]) -> list[str]:
@@ -207,7 +354,7 @@ def _health(unit: UnitScores) -> UnitHealth:
 
 def _standings(policy: Policy, scores: Sequence[UnitScores]) -> tuple[Standing, ...]:
     """Both sides against the reference, by CRPS and every loss the policy names."""
-    bar = policy.reference or next((u.arm for u in scores if u.role == "reference"), None)
+    bar = reference_arm(policy, scores)
     if bar is None:
         return ()
     metrics = dict.fromkeys(["crps", *(rule.metric for rule in policy.criteria)])

@@ -1,6 +1,7 @@
 """The verdict: all findings and one outcome, looked for from INVALID to PROMOTE.
 
-Schema numbers of the record: 1, the first.
+Schema numbers of the record: 1, the first; 2, with self-test, error rates, power, waivers, parts,
+measured limits, blindness, contamination and diagnostics. A record of schema 1 has none of these.
 """
 
 from __future__ import annotations
@@ -12,28 +13,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.conclusion import case_of, next_action, outcome_of, reasons_of, summary_of
+from harness.diagnostics import Diagnostics
+from harness.error_rates import Multiplicity, PowerRow, multiplicity_of, power_rows
 from harness.errors import StoreError
-from harness.findings import Finding, Outcome, judge_failures, judge_rule
-from harness.policy import Policy
+from harness.findings import Finding, Outcome, judge_rule, question_of
+from harness.given import Fact, Given
+from harness.limits import judge_cost, judge_failures, judge_skill
+from harness.policy import Criterion, Policy
 from harness.scores import UnitScores, in_time_order
-from harness.validity import Cell, Standing, UnitHealth, Validity, datasets_of, examine
-from harness.wording import percent
+from harness.selfcheck import SelfTest
+from harness.validity import (
+    Cell,
+    Standing,
+    UnitHealth,
+    Validity,
+    datasets_of,
+    examine,
+    reference_arm,
+)
+from harness.waivers import WaiverState
 
 __all__ = [
     "EXIT_CODES",
     "SCHEMA",
     "Cell",
+    "Evidence",
+    "Given",
     "Standing",
     "UnitHealth",
     "Validity",
     "Verdict",
+    "conclude",
     "from_json",
+    "gather",
     "judge",
     "to_json",
-    "verdict_table",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 EXIT_CODES: Mapping[Outcome, int] = {
     Outcome.PROMOTE: 0,
     Outcome.REJECT: 3,
@@ -71,6 +89,18 @@ class Verdict:
         Digests by name, given by the caller.
     next_action
         What to do now, in one sentence.
+    self_test
+        What the gate found when it judged itself; None where it was not asked to.
+    multiplicity
+        How error rate and power are shared over the findings.
+    power
+        What each finding could have detected.
+    waivers
+        What each waiver did.
+    judged_on
+        ISO date the waivers were held against; None where there are none.
+    diagnostics
+        What stands beside the findings and decides nothing; None where nobody looked.
     """
 
     outcome: Outcome
@@ -81,9 +111,15 @@ class Verdict:
     findings: tuple[Finding, ...]
     validity: Validity
     policy: Mapping[str, Any]
-    facts: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     next_action: str
+    self_test: SelfTest | None = None
+    multiplicity: Multiplicity | None = None
+    power: tuple[PowerRow, ...] = ()
+    waivers: tuple[WaiverState, ...] = ()
+    judged_on: str | None = None
+    diagnostics: Diagnostics | None = None
     schema: int = SCHEMA
 
     @property
@@ -92,22 +128,29 @@ class Verdict:
         return EXIT_CODES[self.outcome]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything examined and every rule judged, before anything is concluded."""
+
+    policy: Policy
+    given: Given
+    validity: Validity
+    findings: tuple[Finding, ...]
+    multiplicity: Multiplicity
+
+
 def judge(
     policy: Policy,
     declared: Sequence[Cell],
     scores: Sequence[UnitScores],
-    *,
-    stride: Mapping[str, int] | None = None,
-    room: Mapping[str, int] | None = None,
-    facts: Mapping[str, str | int | float | bool | None] | None = None,
-    fingerprints: Mapping[str, str] | None = None,
+    given: Given | None = None,
 ) -> Verdict:
-    """Judge scores by a policy.
+    """Judge scores by a policy, without the gate's self-test.
 
     INVALID when a cell of the declared grid is missing or double, when the sides cannot be
-    paired, or when nothing was compared; REJECT when a guardrail is shown broken or the
-    candidate failed more windows than allowed; HOLD when a guardrail is open, or no success is
-    shown where one is needed; PROMOTE otherwise. All rules are judged and shown in every case.
+    paired, or when nothing was compared; REJECT when a guardrail is shown broken or a limit is;
+    HOLD when a guardrail or a limit is open, or no success is shown where one is needed; PROMOTE
+    otherwise. All rules are judged and shown in every case.
 
     Parameters
     ----------
@@ -117,205 +160,120 @@ def judge(
         Every cell the grid should hold.
     scores
         What there is, in any order.
-    stride
-        Sessions between origins per dataset, to be held against the origins scored.
-    room
-        Independent origins per dataset that the data hold beyond those of the plan.
-    facts, fingerprints
-        Shown with the verdict, from the caller.
+    given
+        What the caller knows besides.
     """
+    return conclude(gather(policy, declared, scores, given or Given()))
+
+
+def gather(
+    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores], given: Given
+) -> Evidence:
+    """Examine what there is and judge every rule; parameters as in `judge`."""
     scores = sorted(map(in_time_order, scores), key=lambda u: (u.dataset, u.arm, u.seed))
-    validity = examine(policy, declared, scores, stride=stride)
-    findings = _findings(policy, declared, scores)
-    outcome = _outcome(policy, validity, findings)
+    multiplicity = multiplicity_of(policy, datasets_of(declared))
+    return Evidence(
+        policy=policy,
+        given=given,
+        validity=examine(policy, declared, scores, given),
+        findings=_findings(policy, declared, scores, given, multiplicity),
+        multiplicity=multiplicity,
+    )
+
+
+def conclude(
+    found: Evidence, *, self_test: SelfTest | None = None, diagnostics: Diagnostics | None = None
+) -> Verdict:
+    """Make the verdict; a failed self-test makes it INVALID, diagnostics decide nothing."""
+    policy, given = found.policy, found.given
+    case = case_of(policy, found.validity, found.findings, today=given.today, self_test=self_test)
+    outcome = outcome_of(case)
     return Verdict(
         outcome=outcome,
         candidate=policy.candidate,
         legacy=policy.baseline,
-        summary=_summary(policy, outcome, validity, findings),
-        reasons=_reasons(policy, outcome, validity, findings),
-        findings=findings,
-        validity=validity,
-        policy=_plain(policy),
-        facts=dict(facts or {}),
-        fingerprints=dict(fingerprints or {}),
-        next_action=_next_action(policy, outcome, findings, room or {}),
+        summary=summary_of(case, outcome),
+        reasons=reasons_of(case, outcome),
+        findings=case.findings,
+        validity=found.validity,
+        policy=plain(policy),
+        facts=dict(given.facts),
+        fingerprints=dict(given.fingerprints),
+        next_action=next_action(case, outcome, given.room),
+        self_test=self_test,
+        multiplicity=found.multiplicity,
+        power=power_rows(case.findings),
+        waivers=case.waivers,
+        judged_on=given.today if policy.waivers else None,
+        diagnostics=diagnostics,
     )
 
 
 def _findings(
-    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
+    policy: Policy,
+    declared: Sequence[Cell],
+    scores: Sequence[UnitScores],
+    given: Given,
+    shared: Multiplicity,
 ) -> tuple[Finding, ...]:
-    datasets = datasets_of(declared)
-    split = max(1, len(policy.successes) * len(datasets))
-    found = []
-    for dataset in datasets:
-        sides = {
-            arm: [unit for unit in scores if unit.dataset == dataset and unit.arm == arm]
-            for arm in (policy.candidate, policy.baseline)
-        }
-        found += [
-            judge_rule(
-                rule,
-                dataset,
-                policy=policy,
-                alpha=policy.alpha / (split if rule.role == "success" else 1),
-                candidate=sides[policy.candidate],
-                legacy=sides[policy.baseline],
-            )
-            for rule in policy.rules
-        ]
-        found += _limits(policy, dataset, sides)
-    return tuple(found)
+    """Judge every rule on every dataset."""
+    found: list[Finding] = []
+    for dataset in datasets_of(declared):
+        there = [unit for unit in scores if unit.dataset == dataset]
+        candidate = [unit for unit in there if unit.arm == policy.candidate]
+        legacy = [unit for unit in there if unit.arm == policy.baseline]
+        for rule in policy.rules:
+            if rule.scope.covers(dataset):
+                asked = question_of(rule, alpha=shared.alpha(rule.role), power=shared.power_each)
+                found += judge_rule(
+                    rule,
+                    dataset,
+                    policy=policy,
+                    question=asked,
+                    candidate=candidate,
+                    legacy=legacy,
+                )
+        found += _limits(policy, dataset, there, shared)
+    return (*found, *_costs(policy, given))
+
+
+def _costs(policy: Policy, given: Given) -> list[Finding]:
+    return [
+        judge_cost(name, bound, given.costs.get(name), alpha=policy.alpha, command=given.measure)
+        for name, bound in policy.limits.costs.items()
+    ]
 
 
 def _limits(
-    policy: Policy, dataset: str, sides: Mapping[str, Sequence[UnitScores]]
+    policy: Policy, dataset: str, there: Sequence[UnitScores], shared: Multiplicity
 ) -> list[Finding]:
     arms = {"candidate": policy.candidate, "legacy": policy.baseline}
-    return [
+    sides = {side: [unit for unit in there if unit.arm == arm] for side, arm in arms.items()}
+    most = policy.limits.failures
+    found = [
         judge_failures(
-            side, dataset, arm=arms[side], limit=policy.limits.failures, units=sides[arms[side]]
-        )
-        for side in ("candidate", "legacy")
+            "candidate", dataset, arm=arms["candidate"], limit=most, units=sides["candidate"]
+        ),
+        judge_failures("legacy", dataset, arm=arms["legacy"], limit=most, units=sides["legacy"]),
     ]
-
-
-def _outcome(policy: Policy, validity: Validity, findings: Sequence[Finding]) -> Outcome:
-    compared = any(finding.comparison is not None for finding in findings)
-    if validity.problems or not compared or _of(findings, Outcome.INVALID):
-        return Outcome.INVALID
-    binding = [finding for finding in findings if finding.role != "success"]
-    if _of(binding, Outcome.REJECT):
-        return Outcome.REJECT
-    if _of(binding, Outcome.HOLD) or not _gain(policy, findings):
-        return Outcome.HOLD
-    return Outcome.PROMOTE
-
-
-def _of(findings: Sequence[Finding], outcome: Outcome) -> list[Finding]:
-    return [finding for finding in findings if finding.outcome == outcome]
-
-
-def _gain(policy: Policy, findings: Sequence[Finding]) -> bool:
-    """Whether a success is shown, where one is needed."""
-    shown = any(f.role == "success" and f.outcome == Outcome.PROMOTE for f in findings)
-    return policy.mode == "replace" or shown
-
-
-def _summary(
-    policy: Policy, outcome: Outcome, validity: Validity, findings: Sequence[Finding]
-) -> str:
-    new, old = policy.candidate, policy.baseline
-    bars = [finding for finding in findings if finding.role == "guardrail"]
-    binding = [finding for finding in findings if finding.role != "success"]
-    if outcome == Outcome.INVALID:
-        invalid = [finding.sentence for finding in _of(findings, Outcome.INVALID)]
-        first = [*validity.problems, *invalid, "Nothing was compared."][0]
-        return f"No conclusion on replacing {old} by {new} is allowed: {first}"
-    if outcome == Outcome.REJECT:
-        broken = _of(binding, Outcome.REJECT)
-        names = ", ".join(_name(finding) for finding in broken[:3])
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        return f"{new} must not replace {old}: shown broken are {names}{more}."
-    if outcome == Outcome.HOLD:
-        open_ = _of(bars, Outcome.HOLD)
-        if open_:
-            count = f"{len(open_)} of {len(bars)} guardrails"
-            return f"Whether {new} may replace {old} is not decided: {count} are open."
-        return f"{new} keeps every guardrail, but no gain over {old} is shown yet."
-    gain = " and a gain is shown" if policy.mode == "improve" else ""
-    return f"{new} may replace {old}: all {len(bars)} guardrails are shown to hold{gain}."
-
-
-def _name(finding: Finding) -> str:
-    return f"{finding.dataset} {finding.metric}"
-
-
-def _reasons(
-    policy: Policy, outcome: Outcome, validity: Validity, findings: Sequence[Finding]
-) -> tuple[str, ...]:
-    """What led to the outcome, then what else must be known."""
-    wanted = [finding for finding in findings if finding.role != "success"]
-    if policy.mode == "improve" and outcome in (Outcome.HOLD, Outcome.PROMOTE):
-        wanted = list(findings)
-    decisive = [finding.sentence for finding in _of(wanted, outcome)]
-    problems = validity.problems if outcome == Outcome.INVALID else ()
-    empty = () if problems or decisive else ("Nothing was compared.",)
-    return (*problems, *decisive, *empty, *_cautions(policy, validity))
-
-
-def _cautions(policy: Policy, validity: Validity) -> list[str]:
-    """Beating a weak legacy arm is no reason to migrate: say where the candidate is weak itself."""
-    return [
-        f"Caution: on {each.dataset} {each.arm} is {percent(-each.skill)} worse than "
-        f"{each.reference} by {each.metric}."
-        for each in validity.standings
-        if each.arm == policy.candidate and each.skill is not None and each.skill < 0
-    ]
-
-
-def _next_action(
-    policy: Policy, outcome: Outcome, findings: Sequence[Finding], room: Mapping[str, int]
-) -> str:
-    new, old = policy.candidate, policy.baseline
-    if outcome == Outcome.PROMOTE:
-        return f"Replace {old} by {new}, and keep comparing them on new origins."
-    if outcome == Outcome.REJECT:
-        return f"Keep {old}; look at the windows where {new} loses most before trying again."
-    if outcome == Outcome.INVALID:
-        return "Repair what is named first, run the missing cells, and judge again."
-    needed = [f.comparison for f in findings if f.comparison and f.outcome == Outcome.HOLD]
-    counts = [each.more_origins for each in needed if each.more_origins is not None]
-    dates = [each.decided_by for each in needed if each.decided_by is not None]
-    if not counts or len(counts) < len(needed):
-        return (
-            f"Keep {old} for now; some effects lie so close to their bound that more origins will "
-            "not decide them: settle beforehand whether the margin is what you mean."
+    if policy.limits.min_skill is not None:
+        bar = reference_arm(policy, there)
+        rule = Criterion(metric="crps")
+        found.append(
+            judge_skill(
+                dataset,
+                policy=policy,
+                question=question_of(rule, alpha=shared.alpha_guardrail, power=shared.power_each),
+                candidate=sides["candidate"],
+                reference=[unit for unit in there if unit.arm == bar],
+            )
         )
-    more = f"Keep {old} for now and compare again with {max(counts)} more independent origins"
-    if all((each.more_origins or 0) <= room.get(each.dataset, 0) for each in needed):
-        return f"{more}: the data hold that many, so raise `origins` in the plan."
-    return f"{more} (there by {max(dates)})." if dates else f"{more}."
-
-
-def verdict_table(verdict: Verdict) -> list[tuple[str, ...]]:
-    """Rows for a terminal: a header, then one row per finding."""
-    header = ("dataset", "rule", "role", "effect", "interval", "bound", "origins", "outcome")
-    return [header, *(_row(finding) for finding in verdict.findings)]
-
-
-def _row(finding: Finding) -> tuple[str, ...]:
-    found = finding.comparison
-    test = found.estimate("hac") if found else None
-    ends = "-"
-    if test and test.low is not None and test.high is not None:
-        ends = f"{percent(test.low, signed=True)} .. {percent(test.high, signed=True)}"
-    value = "-"
-    if finding.value is not None:
-        limit = finding.role == "limit"
-        value = f"{finding.value:g}" if limit else percent(finding.value, signed=True)
-    bound = f"{finding.bound:g}"
-    if finding.role != "limit":
-        two_sided = found is not None and found.bound_low is not None
-        sign = "±" if two_sided else ""
-        bound = sign + percent(finding.bound, signed=not two_sided)
-    count = f"{found.n} ({found.independent_n})" if found else "-"
-    return (
-        finding.dataset,
-        finding.metric,
-        finding.role,
-        value,
-        ends,
-        bound,
-        count,
-        finding.outcome.value,
-    )
+    return found
 
 
 def to_json(verdict: Verdict) -> str:
     """Write the canonical record: sorted keys, shortest exact floats, no NaN."""
-    content = _plain(verdict)
+    content = plain(verdict)
     return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -334,7 +292,7 @@ def from_json(text: str) -> Verdict:
     except json.JSONDecodeError as problem:
         raise StoreError(f"not a verdict: {problem}") from None
     schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
+    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         raise StoreError(f"a verdict of schema {schema}; this version reads up to {SCHEMA}")
     try:
         return TypeAdapter(Verdict).validate_python(content)
@@ -344,14 +302,14 @@ def from_json(text: str) -> Verdict:
         raise StoreError(f"not a whole verdict: {where}: {first['msg']}") from None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn nouns into what JSON holds; a number that is not finite becomes None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Outcome):
         return value.value
     if isinstance(value, float) and not math.isfinite(value):

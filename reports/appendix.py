@@ -139,13 +139,14 @@ def _estimate_cells(metric: str, estimate: Estimate) -> tuple[Cell, ...]:
         text(wording.effect(metric, estimate.effect)),
         text(wording.effects(metric, estimate.lower, estimate.upper)),
         text(wording.effects(metric, estimate.low, estimate.high)),
-        text(_p(estimate.p_within)),
-        text(_p(estimate.p_beyond)),
+        text(p_text(estimate.p_within)),
+        text(p_text(estimate.p_beyond)),
         text(estimate.conclusion),
     )
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """Write a p-value."""
     if value is None:
         return wording.NONE
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -177,7 +178,7 @@ def _test_row(finding: Finding, found: Comparison) -> tuple[Cell, ...]:
         text(write(found.candidate_value)),
         text(write(found.legacy_value)),
         text(wording.number(found.statistic)),
-        text(_p(found.p_value)),
+        text(p_text(found.p_value)),
         text(f"{found.n:,}"),
         text(f"{found.independent_n:,}"),
         text(wording.NONE if found.effective_n is None else f"{found.effective_n:,.0f}"),

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.window import Array
+from reports.axes import months_axis, value_axis
 from reports.inputs import ArmFacts, PageInput
-from reports.svg import FONT, INKS, Ink, new_figure, to_svg
+from reports.svg import FONT, INKS, Ink, new_figure, shortened, to_svg
 from reports.windows import FAN_LEVELS, Fan, Span
+from reports.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BANDS = ((0, 6, 0.14), (1, 5, 0.2), (2, 4, 0.3))
 _DASHES = ((0, (1, 0)), (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
-_LABEL_ROOM = 122
+_LABEL_ROOM = 134
+_JUDGED = ("candidate", "legacy", "reference")
 _LEADER = {"arrowstyle": "-", "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 3}
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ def fan_chart(
     )
     axes.set_ylim(*limits)
     _date_axis(axes, span)
-    _value_axis(axes, unit)
+    value_axis(axes, unit)
     return to_svg(figure, name=name, alt=alt)
 
 
@@ -120,35 +122,7 @@ def _date_axis(axes: Axes, span: Span) -> None:
     """Mark month starts, the year under the first and each January."""
     first, last = span.seen_dates[0], span.dates[-1]
     axes.set_xlim(first.astype(float), last.astype(float) + 1)
-    months = np.arange(first.astype("datetime64[M]") + 1, last.astype("datetime64[M]") + 1)
-    keep = months[:: max(1, math.ceil(len(months) / 5))]
-    labels = []
-    for place, month in enumerate(keep.astype(int).tolist()):
-        text = _MONTHS[month % 12]
-        labels.append(f"{text}\n{1970 + month // 12}" if place == 0 or month % 12 == 0 else text)
-    axes.set_xticks(keep.astype("datetime64[D]").astype(float), labels)
-
-
-def _value_axis(axes: Axes, unit: str) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=3))
-    low, high = axes.get_ylim()
-    digits = 0 if high - low >= 8 else 1 if high - low >= 0.8 else 2 if high - low >= 0.08 else 4
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:,.{digits}f}".replace("-", "\u2212"))
-    )
-    axes.annotate(
-        unit,
-        (0, 1),
-        xytext=(-4, 7),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        ha="left",
-        va="bottom",
-        color=INKS["muted"],
-        fontsize=FONT,
-    ) if unit else None
+    months_axis(axes, first, last)
 
 
 def line_chart(
@@ -173,10 +147,39 @@ def line_chart(
             linewidth=line.stroke.width,
             linestyle=_DASHES[line.stroke.dash],
         )
+    top = _cut(lines)
+    if top is not None:
+        axes.set_ylim(min(_lows(lines)) - 0.04 * top, top)
     _integer_axis(axes, x_label)
-    _value_axis(axes, unit)
-    _direct_labels(axes, lines)
+    value_axis(axes, unit)
+    _direct_labels(axes, lines, top=top)
     return to_svg(figure, name=name, alt=alt)
+
+
+def _cut(lines: Sequence[Line]) -> float | None:
+    """Where to end the axis when a line that is not judged lies far above all that are."""
+    tops = {line.label: _top(line) for line in lines}
+    judged = [tops[line.label] for line in lines if line.stroke.ink in _JUDGED]
+    known = [top for top in judged if math.isfinite(top)]
+    if not known or max(known) <= 0 or max(tops.values()) <= 3 * max(known):
+        return None
+    return 1.35 * max(known)
+
+
+def cut_note(lines: Sequence[Line]) -> str:
+    """Say for the caption which lines leave the chart; '' where none does."""
+    top = _cut(lines)
+    above = [] if top is None else [line for line in lines if _top(line) > top]
+    said = ", ".join(f"{line.label} (up to {number(_top(line))})" for line in above)
+    return f" \u2191 Above the chart: {said}." if said else ""
+
+
+def _top(line: Line) -> float:
+    return float(np.nanmax(line.y)) if np.isfinite(line.y).any() else -math.inf
+
+
+def _lows(lines: Sequence[Line]) -> list[float]:
+    return [float(np.nanmin(line.y)) for line in lines if np.isfinite(line.y).any()]
 
 
 def _integer_axis(axes: Axes, label: str) -> None:
@@ -219,14 +222,17 @@ def coverage_chart(
     axes.set_xlim(-0.4, len(bands) - 0.5)
     axes.set_xticks(range(len(bands)), [f"{100 * level:.0f} %" for level in bands])
     axes.set_xlabel("nominal coverage", labelpad=2)
-    _value_axis(axes, "points above nominal")
+    value_axis(axes, "points above nominal")
     _direct_labels(axes, ends)
     return to_svg(figure, name=name, alt=alt)
 
 
-def _direct_labels(axes: Axes, lines: Sequence[Line]) -> None:
-    """Write each line's name at its right end, pushed apart where they would touch."""
-    ends = [(line, _last(line)) for line in lines]
+def _direct_labels(axes: Axes, lines: Sequence[Line], *, top: float | None = None) -> None:
+    """Write each line's name at its right end, pushed apart where they would touch.
+
+    A line that ends above `top` is named there, with an arrow.
+    """
+    ends = [_named_end(line, top) for line in lines]
     known = sorted(
         ((line, end) for line, end in ends if end is not None), key=lambda pair: pair[1][1]
     )
@@ -239,13 +245,20 @@ def _direct_labels(axes: Axes, lines: Sequence[Line]) -> None:
         _label(axes, line, end, height)
 
 
+def _named_end(line: Line, top: float | None) -> tuple[Line, tuple[float, float] | None]:
+    end = _last(line)
+    if end is None or top is None or end[1] <= top:
+        return line, end
+    return replace(line, label=f"\u2191 {line.label}"), (end[0], top)
+
+
 def _label(axes: Axes, line: Line, end: tuple[float, float], height: float) -> None:
     """Write a line's name beside the plot at a height in pixels, with a leader to its end."""
     at = axes.transData.transform(end)
     right = axes.transAxes.transform((1, 0))[0]
     colour = INKS[line.stroke.ink]
     axes.annotate(
-        _short(line.label),
+        shortened(line.label),
         end,
         xytext=(right - at[0] + 16, height - at[1]),
         textcoords="offset points",
@@ -276,13 +289,10 @@ def _apart(heights: Sequence[float], *, gap: float, low: float, high: float) -> 
             groups[-1] += last
     level = [float(np.mean(group)) for group in groups for _ in group]
     placed = [height + gap * place for place, height in enumerate(level)]
-    down = max(0.0, placed[-1] - high)
-    up = max(0.0, low - (placed[0] - down))
-    return [height - down + up for height in placed]
-
-
-def _short(label: str, size: int = 17) -> str:
-    return label if len(label) <= size else f"{label[: size - 1]}\u2026"
+    for place, height in enumerate(placed):
+        placed[place] = max(height, low + gap * place)
+    top = len(placed) - 1
+    return [min(height, high - gap * (top - place)) for place, height in enumerate(placed)]
 
 
 def training_chart(
@@ -306,7 +316,7 @@ def training_chart(
         _mark_best(axes, line)
         lines.append(line)
     _integer_axis(axes, "epoch")
-    _value_axis(axes, "loss")
+    value_axis(axes, "loss")
     _direct_labels(axes, [line for line in lines if line.label])
     return to_svg(figure, name=name, alt=alt)
 

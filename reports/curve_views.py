@@ -9,21 +9,20 @@ from dataclasses import replace
 import numpy as np
 
 from reports import metric_tables, wording
-from reports.charts import Line, coverage_chart, line_chart, strokes
+from reports.charts import Line, coverage_chart, cut_note, line_chart, strokes
 from reports.inputs import ArmFacts, PageInput
 from reports.tables import Chart, Table, columns, text
 
 
-def curve_views(page: PageInput, dataset: str, *, name: str) -> tuple[Chart, ...]:
-    """Draw a dataset's losses over steps and its coverage, where there are values."""
+def step_views(page: PageInput, dataset: str, *, name: str) -> tuple[Chart, ...]:
+    """Draw a dataset's losses over steps, where there are values."""
     steps = _steps(page, dataset, "crps")
-    found = [_coverage(page, dataset, name=f"{name}-coverage")]
-    if steps:
-        found = [
-            _by_step(page, dataset, steps, name=f"{name}-step"),
-            _against_reference(page, dataset, steps, name=f"{name}-ratio"),
-            *found,
-        ]
+    if not steps:
+        return ()
+    found = (
+        _by_step(page, dataset, steps, name=f"{name}-step"),
+        _against_reference(page, dataset, steps, name=f"{name}-ratio"),
+    )
     return tuple(chart for chart in found if chart is not None)
 
 
@@ -35,7 +34,9 @@ def _steps(page: PageInput, dataset: str, metric: str) -> list[Line]:
         row = page.summary(arm.name, dataset, metric)
         if row is not None and np.isfinite(row.by_step).any():
             x = _first_step(page, dataset) + np.arange(len(row.by_step), dtype=float)
-            found.append(Line(label=arm.name, x=x, y=row.by_step, stroke=looks[arm.name]))
+            found.append(
+                Line(label=page.label(arm.name), x=x, y=row.by_step, stroke=looks[arm.name])
+            )
     return found
 
 
@@ -48,7 +49,7 @@ def _by_step(page: PageInput, dataset: str, lines: Sequence[Line], *, name: str)
     facts = page.datasets.get(dataset)
     return Chart(
         title="CRPS by step",
-        caption="Mean over windows and seeds. Lower is better.",
+        caption="Mean over windows and seeds. Lower is better." + cut_note(lines) + page.dagger,
         svg=line_chart(
             lines,
             x_label="sessions ahead",
@@ -71,14 +72,16 @@ def _ends(lines: Sequence[Line]) -> str:
 def _against_reference(
     page: PageInput, dataset: str, lines: Sequence[Line], *, name: str
 ) -> Chart | None:
-    base = next((line for line in lines if line.label == page.reference), None)
+    base = next((line for line in lines if line.label == page.label(page.reference or "")), None)
     if base is None:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = [replace(line, y=np.where(base.y > 0, line.y / base.y, np.nan)) for line in lines]
     return Chart(
         title=f"CRPS by step against {base.label}",
-        caption=f"Divided by that of {base.label}: below 1 is better than it.",
+        caption=f"Divided by that of {base.label}: below 1 is better than it."
+        + cut_note(ratios)
+        + page.dagger,
         svg=line_chart(
             ratios,
             x_label="sessions ahead",
@@ -101,7 +104,8 @@ def _line_table(caption: str, first: str, lines: Sequence[Line]) -> Table:
     )
 
 
-def _coverage(page: PageInput, dataset: str, *, name: str) -> Chart | None:
+def coverage_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
+    """Draw coverage against nominal with bands of chance; None without any."""
     lines = [line for arm in page.arms if (line := _coverage_line(page, arm, dataset)) is not None]
     count = metric_tables.independent_origins(page, dataset)
     if not lines or count < 1:
@@ -113,7 +117,7 @@ def _coverage(page: PageInput, dataset: str, *, name: str) -> Chart | None:
     return Chart(
         title="Coverage against nominal",
         caption=f"Grey: where 95 % of perfectly calibrated arms would lie, counting one "
-        f"independent point per non-overlapping origin (n = {count}).",
+        f"independent point per non-overlapping origin (n = {count})." + page.dagger,
         svg=coverage_chart(lines, bands, name=name, alt=_coverage_alt(lines, dataset)),
         table=_coverage_table(lines, bands, dataset),
     )
@@ -130,7 +134,10 @@ def _coverage_line(page: PageInput, arm: ArmFacts, dataset: str) -> Line | None:
     if not np.isfinite(y).any():
         return None
     return Line(
-        label=arm.name, x=np.arange(len(y), dtype=float), y=y, stroke=strokes(page)[arm.name]
+        label=page.label(arm.name),
+        x=np.arange(len(y), dtype=float),
+        y=y,
+        stroke=strokes(page)[arm.name],
     )
 
 

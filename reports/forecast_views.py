@@ -86,8 +86,9 @@ def _fan(
         f"{wording.number(high)} where {wording.number(low)} came."
     )
     return Chart(
-        title=shown.arm,
-        caption=f"{side}, seed {shown.seed}; {form}",
+        title=page.label(shown.arm),
+        caption=f"{side}, seed {shown.seed}; {form}"
+        + (", a repaired build" if shown.arm in page.repaired else ""),
         svg=fan_chart(
             shown,
             around,

@@ -9,11 +9,13 @@ import math
 from dataclasses import dataclass
 
 from harness.comparison import Comparison, Estimate
+from harness.costs import HIGHER_IS_BETTER
 from harness.findings import Finding, Outcome
 from harness.verdict import Verdict
 from reports import wording
 
 _REACH = 3.0
+_ROLES = {"guardrail": "Guardrail", "success": "Gain asked for", "limit": "Limits"}
 _FALLBACK = 0.05
 
 
@@ -33,14 +35,15 @@ class ForestRow:
 
     Attributes
     ----------
-    label, note
-        Metric and role.
+    label, note, role
+        Metric, and role with what else must be known; the role alone.
     effect, interval, limit
         The numbers at the side, in words.
     dot
         Where the effect stands; None when there is none or it lies beyond the axis.
-    hac, bootstrap
-        Decision bounds by both methods.
+    hac, every
+        Decision bounds over origins by the autocorrelation-robust test, and by every method that
+        decides (bootstrap and seeds too): from the lowest to the highest.
     limits
         Where the criterion's own limits stand.
     """
@@ -48,6 +51,7 @@ class ForestRow:
     dataset: str
     label: str
     note: str
+    role: str
     effect: str
     interval: str
     limit: str
@@ -56,8 +60,19 @@ class ForestRow:
     sentence: str
     dot: float | None
     hac: Bar | None
-    bootstrap: Bar | None
+    every: Bar | None
     limits: tuple[float, ...]
+
+    @property
+    def detail(self) -> str:
+        """What must be known besides the role."""
+        return self.note.removeprefix(self.role).removeprefix(", ")
+
+    @property
+    def silent(self) -> bool:
+        """A limit without an interval that is kept."""
+        kept = self.role == "limit" and self.outcome is Outcome.PROMOTE
+        return kept and self.hac is None and self.dot is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +91,28 @@ class Forest:
     groups: tuple[tuple[str, tuple[ForestRow, ...]], ...]
     ticks: tuple[Tick, ...]
     zero: float
+
+    @property
+    def shown(self) -> int:
+        """How many rows are drawn."""
+        return sum(len(rows) for _, rows in self.by_role)
+
+    @property
+    def by_role(self) -> list[tuple[str, list[ForestRow]]]:
+        """Rows under role and dataset, without the counts that are kept."""
+        found: dict[str, list[ForestRow]] = {}
+        for role, title in _ROLES.items():
+            for name, rows in self.groups:
+                mine = [row for row in rows if row.role == role and not row.silent]
+                if mine:
+                    heading = title if role == "limit" else f"{title}, {name}"
+                    found[heading] = [*found.get(heading, ()), *mine]
+        return list(found.items())
+
+    @property
+    def silent(self) -> list[ForestRow]:
+        """Counts that are kept: one line is enough for all of them."""
+        return [row for _, rows in self.groups for row in rows if row.silent]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +137,9 @@ class _Axis:
             left_open=left < self.low,
             right_open=right > self.high,
         )
+
+
+_WAIVED = {True: "waived", False: ""}
 
 
 def build_forest(verdict: Verdict) -> Forest:
@@ -139,10 +179,20 @@ def _axis(verdict: Verdict, units: dict[str, float]) -> _Axis:
 
 
 def _estimates(comparison: Comparison | None) -> list[Estimate]:
-    if comparison is None:
-        return []
-    found = (comparison.estimate("hac"), comparison.estimate("bootstrap"))
-    return [estimate for estimate in found if estimate is not None]
+    """Those the conclusion rests on: all but the non-overlapping origins alone."""
+    found = comparison.estimates if comparison else ()
+    return [estimate for estimate in found if estimate.method != "independent"]
+
+
+def bounds_of(comparison: Comparison | None) -> tuple[float | None, float | None]:
+    """Lowest lower and highest upper bound of the methods that decide; None where one is open."""
+    found = _estimates(comparison)
+    lower = [each.lower for each in found]
+    upper = [each.upper for each in found]
+    return (
+        None if not found or None in lower else min(end for end in lower if end is not None),
+        None if not found or None in upper else max(end for end in upper if end is not None),
+    )
 
 
 def _tick(value: int, axis: _Axis) -> Tick:
@@ -156,32 +206,30 @@ def _tick(value: int, axis: _Axis) -> Tick:
 def _row(finding: Finding, unit: float, axis: _Axis) -> ForestRow:
     compared = finding.comparison
     hac = compared.estimate("hac") if compared else None
-    bootstrap = compared.estimate("bootstrap") if compared else None
+    low, high = bounds_of(compared)
     value = None if compared is None else compared.effect
     ratio = value / unit if value is not None and math.isfinite(value) else None
     return ForestRow(
         dataset=finding.dataset,
         label=wording.metric_name(finding.metric),
-        note=finding.role,
-        effect=_effect(finding),
-        interval=_interval(finding.metric, hac),
+        role=finding.role,
+        note=", ".join(filter(None, (finding.role, finding.part, _WAIVED[finding.waived]))),
+        effect=effect_text(finding),
+        interval=_interval(finding, low, high),
         limit=limit_text(finding),
         outcome=finding.outcome,
         word=wording.finding_word(finding),
         sentence=finding.sentence,
         dot=None if ratio is None or not axis.low <= ratio <= axis.high else axis.at(ratio),
-        hac=_bar(hac, unit, axis),
-        bootstrap=_bar(bootstrap, unit, axis),
+        hac=_bar(hac.lower, hac.upper, unit, axis) if hac else None,
+        every=_bar(low, high, unit, axis) if compared and compared.estimates else None,
         limits=_limits(finding, unit, axis),
     )
 
 
-def _bar(estimate: Estimate | None, unit: float, axis: _Axis) -> Bar | None:
-    if estimate is None:
-        return None
+def _bar(lower: float | None, upper: float | None, unit: float, axis: _Axis) -> Bar | None:
     low, high = (
-        None if end is None or not math.isfinite(end) else end / unit
-        for end in (estimate.lower, estimate.upper)
+        None if end is None or not math.isfinite(end) else end / unit for end in (lower, upper)
     )
     return axis.bar(low, high)
 
@@ -194,23 +242,34 @@ def _limits(finding: Finding, unit: float, axis: _Axis) -> tuple[float, ...]:
     return tuple(axis.at(end / unit) for end in ends if end is not None)
 
 
-def _effect(finding: Finding) -> str:
-    if finding.role == "limit":
+def effect_text(finding: Finding) -> str:
+    """Write what was found, in the unit of the rule."""
+    if finding.unit == "ratio":
+        return wording.NONE if finding.value is None else f"{finding.value:.3g} x"
+    if is_count(finding):
         return "" if finding.value is None else f"{finding.value:,.0f}"
     return wording.effect(finding.metric, finding.value)
 
 
-def _interval(metric: str, estimate: Estimate | None) -> str:
-    if estimate is None or (estimate.lower is None and estimate.upper is None):
-        return ""
-    return wording.effects(metric, estimate.lower, estimate.upper)
+def _interval(finding: Finding, low: float | None, high: float | None) -> str:
+    if finding.unit == "ratio" and finding.low is not None and finding.high is not None:
+        return f"{finding.low:.3g} to {finding.high:.3g} x"
+    if low is None and high is None:
+        return "no bounds" if finding.comparison and finding.comparison.estimates else ""
+    return wording.effects(finding.metric, low, high)
+
+
+def is_count(finding: Finding) -> bool:
+    """Whether it is about a number of windows; so are all limits of the first schema."""
+    return finding.unit == "count" or (finding.role == "limit" and finding.comparison is None)
 
 
 def limit_text(finding: Finding) -> str:
     """Write the number a rule compares with."""
-    if finding.role == "limit":
+    if finding.unit == "ratio":
+        return f"{'≥' if finding.metric in HIGHER_IS_BETTER else '≤'} {finding.bound:g} x"
+    if is_count(finding):
         return f"≤ {finding.bound:,.0f}"
     if finding.metric.startswith("coverage"):
         return f"± {wording.points(abs(finding.bound)).removeprefix('+')}"
-    sign = -1 if finding.role == "success" else 1
-    return f"≤ {wording.percent(sign * abs(finding.bound), signed=True)}"
+    return f"≤ {wording.percent(finding.bound, signed=True)}"

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 from harness.arm import Role
 from harness.records import StoredUnit
-from harness.scores import Summary, UnitScores
+from harness.scores import UnitScores
+from harness.summary import Summary
 from harness.verdict import Verdict
 from harness.window import Array, Dates
+from reports.beside import Beside
 
 UnitKey = tuple[str, str, int]
 """Arm, dataset, seed."""
@@ -90,6 +92,11 @@ class ArmFacts:
     card: Mapping[str, str] = field(default_factory=dict)
     residual_distribution: bool = False
 
+    @property
+    def repaired(self) -> bool:
+        """Whether its card calls it a repaired build, of which no original ever ran."""
+        return any("repaired build" in said.lower() for said in self.card.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageInput:
@@ -115,6 +122,8 @@ class PageInput:
         In the order of the experiment.
     environment, versions, fingerprints
         Name and text.
+    beside
+        What else the store holds on this verdict.
     """
 
     verdict: Verdict
@@ -129,6 +138,21 @@ class PageInput:
     environment: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    beside: Beside = field(default_factory=Beside)
+
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        """Arms that no original ever ran as: marked wherever their numbers stand."""
+        return tuple(arm.name for arm in self.arms if arm.repaired)
+
+    def label(self, name: str) -> str:
+        """An arm's name in a chart: a dagger marks a repaired build."""
+        return f"{name}\u2020" if name in self.repaired else name
+
+    @property
+    def dagger(self) -> str:
+        """What the dagger means, for captions; '' where no arm has one."""
+        return " \u2020 A repaired build: no original ever ran." if self.repaired else ""
 
     @property
     def reference(self) -> str | None:

@@ -6,6 +6,7 @@ from typing import Literal
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
 from harness.findings import Finding, Outcome
+from harness.selfcheck import SelfTestPart
 from harness.verdict import Verdict
 from reports import wording
 
@@ -14,7 +15,7 @@ _BAD = (Outcome.REJECT, Outcome.INVALID)
 
 
 def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip") -> str:
-    """Write one case per finding and one for the verdict as a whole.
+    """Write one case per finding, one for the verdict as a whole, one per part of the self-test.
 
     Parameters
     ----------
@@ -27,6 +28,7 @@ def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip") -> str:
     """
     cases = [_whole(verdict, hold_as)]
     cases += [_case(finding, hold_as) for finding in verdict.findings]
+    cases += [_part(part) for part in verdict.self_test.parts] if verdict.self_test else []
     suite = Tree.Element("testsuite", name="abharness", tests=str(len(cases)), errors="0")
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
@@ -47,13 +49,38 @@ def _whole(verdict: Verdict, hold_as: HoldAs) -> Tree.Element:
 
 
 def _case(finding: Finding, hold_as: HoldAs) -> Tree.Element:
-    name = f"{wording.metric_name(finding.metric)} ({finding.role}) on {finding.dataset}"
+    part = f", {finding.part}" if finding.part else ""
+    name = f"{wording.metric_name(finding.metric)} ({finding.role}) on {finding.dataset}{part}"
     case = Tree.Element(
         "testcase",
         classname=wording.printable(f"verdict.{finding.dataset}"),
         name=wording.printable(name),
     )
-    _conclude(case, finding.outcome, finding.sentence, [finding.sentence, finding.id], hold_as)
+    if finding.waived:
+        _waive(case, finding)
+    else:
+        _conclude(case, finding.outcome, finding.sentence, [finding.sentence, finding.id], hold_as)
+    return case
+
+
+def _waive(case: Tree.Element, finding: Finding) -> None:
+    """A waived finding is skipped, never green: its outcome and sentence stay to be seen."""
+    properties = Tree.SubElement(case, "properties")
+    Tree.SubElement(properties, "property", name="outcome", value=finding.outcome.value)
+    said = wording.printable(f"waived {finding.outcome}: {finding.sentence}")
+    Tree.SubElement(case, "skipped", message=said)
+
+
+def _part(part: SelfTestPart) -> Tree.Element:
+    """One part of the gate's self-test: failed, or skipped where it was not run."""
+    name = wording.printable(f"{part.code}: {part.title}")
+    case = Tree.Element("testcase", classname="verdict.self-test", name=name)
+    if part.state == "failed":
+        Tree.SubElement(
+            case, "failure", type=Outcome.INVALID.value, message=wording.printable(part.said)
+        )
+    elif part.state == "not run":
+        Tree.SubElement(case, "skipped", message=wording.printable(part.said))
     return case
 
 

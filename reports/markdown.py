@@ -8,9 +8,13 @@ from collections.abc import Iterable, Sequence
 from harness.findings import Outcome
 from harness.verdict import Verdict
 from reports import metric_tables, trust, wording
+from reports.first import First, first_screen
 from reports.forest import ForestRow, build_forest
+from reports.index_inputs import IndexInput
+from reports.index_words import verdict_row
 from reports.inputs import PageInput
 from reports.tables import Table
+from reports.why import open_rules, why
 
 LIMIT = 60_000
 _SIGNS = {
@@ -23,20 +27,53 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~>$-])")
 _LONGEST = 2_000
 
 
-def render_markdown(subject: PageInput | Verdict, *, limit: int = LIMIT) -> str:
-    """Write the verdict, its criteria and, for a page, trust and metrics.
+def render_markdown(
+    subject: PageInput | Verdict, *, others: Sequence[Verdict] = (), limit: int = LIMIT
+) -> str:
+    """Write the verdict and its criteria; for a page all that its first screen holds, and metrics.
 
-    Parts that would make it longer than `limit` characters are left out, and that is said.
+    Parameters
+    ----------
+    others
+        Verdicts of the same candidate against other legacy arms, which decide nothing here.
+    limit
+        Parts that would make it longer than so many characters are left out, and that is said.
     """
     page = subject if isinstance(subject, PageInput) else PageInput(verdict=subject, title="")
-    parts = [_head(page), _criteria(page.verdict), *_lists(page)]
+    parts = [_head(page), _criteria(page.verdict), _family(others), *_lists(page)]
     if isinstance(subject, PageInput):
-        parts.append(
-            _bullets("What it rests on", (_item(each) for each in trust.trust_strip(page)))
-        )
+        parts += _beside(page)
         parts += [_table(metric_tables.accuracy(page, name)) for name in page.datasets]
         parts += [_table(metric_tables.intervals(page, name)) for name in page.datasets]
     return _within([part for part in parts if part], limit)
+
+
+def index_markdown(index: IndexInput, *, limit: int = LIMIT) -> str:
+    """Write every verdict of a store, newest first; those that do not fit are left out, and said.
+
+    Parameters
+    ----------
+    limit
+        Characters.
+    """
+    head = ["Verdict", "Until", "Result", "Candidate", "Legacy", "In a sentence", "Since the last"]
+    rows = [verdict_row(each) for each in index.passed]
+    lines = [
+        [
+            row.name + ("" if row.passed.entry.decides else " (for the record)"),
+            row.passed.until,
+            f"{_SIGNS[row.passed.entry.outcome]} {row.passed.entry.outcome}",
+            row.passed.entry.candidate,
+            row.passed.entry.legacy,
+            row.passed.entry.summary,
+            row.changes,
+        ]
+        for row in rows
+    ]
+    table = _rows(head, lines, numeric=set()).splitlines()
+    title = f"## {wording.plural(len(rows), 'verdict')}, newest first\n"
+    problems = _bullets("What cannot be read", index.problems)
+    return _within([title, problems, "\n".join(table[:2]), *table[2:]], limit) + "\n"
 
 
 def _within(parts: Sequence[str], limit: int) -> str:
@@ -58,7 +95,7 @@ def _head(page: PageInput) -> str:
         f"## {_SIGNS[verdict.outcome]} {verdict.outcome}: {wording.MEANINGS[verdict.outcome]}",
         f"May **{_safe(verdict.candidate)}** replace **{_safe(verdict.legacy)}**?"
         + (f" ({_safe(page.title)})" if page.title else ""),
-        _safe(verdict.summary),
+        _safe(why(verdict)),
         f"**Next:** {_safe(verdict.next_action)}",
     ]
     weak = wording.listing(trust.weak_legacy(page))
@@ -79,6 +116,16 @@ def _criteria(verdict: Verdict) -> str:
     return _rows(head, (_criterion(row) for row in rows), numeric={3, 4})
 
 
+def _family(others: Sequence[Verdict]) -> str:
+    if not others:
+        return ""
+    rows = (
+        [f"{_SIGNS[each.outcome]} {each.outcome}", each.legacy, each.summary] for each in others
+    )
+    table = _rows(["Result", "Against", "In a sentence"], rows, numeric=set())
+    return f"### The other legacy arms (for the record, they decide nothing here)\n\n{table}"
+
+
 def _criterion(row: ForestRow) -> list[str]:
     return [
         f"{_SIGNS[row.outcome]} {row.word}",
@@ -93,13 +140,55 @@ def _criterion(row: ForestRow) -> list[str]:
 def _lists(page: PageInput) -> list[str]:
     verdict = page.verdict
     doubts = (
-        f"{doubt.title}: {'; '.join(doubt.facts) or doubt.sentence}" for doubt in trust.doubts(page)
+        f"{rule.name}: independent origins: {rule.needed}; detectable {rule.detectable}, "
+        f"limit {rule.margin}"
+        for rule in open_rules(verdict)
     )
     return [
         _bullets("Why no conclusion is allowed", verdict.validity.problems),
         _bullets("Reasons", verdict.reasons),
         _bullets("What could not be told", doubts),
+        _bullets("Waivers", (state.sentence for state in verdict.waivers)),
+        _bullets("The gate's self-test", _self_test(verdict)),
     ]
+
+
+def _beside(page: PageInput) -> list[str]:
+    """What else the first screen of the page holds."""
+    first = first_screen(page, list(page.datasets))
+    return [
+        _bullets("Where it is worse even so", _worst(first)),
+        _bullets("Costs, candidate over legacy", _costs(first)),
+        _bullets("What it rests on", (_item(each) for each in first.trust)),
+        _bullets("Since the last verdict", first.changed),
+        _bullets("Fallback", [first.fallback]),
+        f"### Judge the same records again\n\n`{_code(first.replay)}`\n",
+    ]
+
+
+def _worst(first: First) -> list[str]:
+    windows = (
+        f"{lost.dates} on {lost.dataset}: CRPS {lost.candidate} of the last value, "
+        f"legacy {lost.legacy}"
+        for lost in first.windows
+    )
+    return [first.worst, *windows]
+
+
+def _costs(first: First) -> list[str]:
+    facts = ((f.title, (f.ratio, f.interval, f.floor, f.word, f.said)) for f in first.costs)
+    found = [f"{title}: {', '.join(filter(None, said))}" for title, said in facts]
+    return found or [first.unmeasured]
+
+
+def _self_test(verdict: Verdict) -> list[str]:
+    """One line where all parts passed, else a line per part that did not."""
+    if verdict.self_test is None:
+        return []
+    parts = verdict.self_test.parts
+    bad = [f"{p.code}, {p.state}: {p.title}: {p.said}" for p in parts if p.state != "passed"]
+    count = f"{verdict.self_test.passed} of {len(parts)} parts passed"
+    return [count, *dict.fromkeys(bad)]
 
 
 def _bullets(title: str, lines: Iterable[str]) -> str:
@@ -109,6 +198,11 @@ def _bullets(title: str, lines: Iterable[str]) -> str:
 
 def _item(item: trust.Item) -> str:
     return f"{item.label} ({item.mark}): {item.text}"
+
+
+def _code(text: str) -> str:
+    """Outside text inside backticks: one line, without a backtick that would end it."""
+    return wording.printable(text).replace("`", "'")
 
 
 def _table(table: Table) -> str:

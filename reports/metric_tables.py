@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.scores import Summary
+from harness.summary import Summary
 from reports import wording
 from reports.inputs import ArmFacts, PageInput
 from reports.tables import Cell, Column, Table, columns, text
@@ -41,7 +41,7 @@ def intervals(page: PageInput, dataset: str) -> Table:
     heads += [Column(title=f"Width {at} %", note=unit) for at in wording.COVERAGES]
     names = [f"{kind}_{at}" for kind in ("coverage", "width") for at in wording.COVERAGES]
     rows = tuple(
-        (_arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
+        (arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
         for arm in page.arms
     )
     return Table(
@@ -64,7 +64,7 @@ def independent(page: PageInput, dataset: str) -> Table | None:
     heads += [Column(title=wording.metric_name(name), note=_note(name, unit)) for name in names]
     rows = tuple(
         (
-            _arm_cell(page, arm),
+            arm_cell(page, arm),
             *(
                 _value(page.summary(arm.name, dataset, name), lambda row: row.independent)
                 for name in names
@@ -100,7 +100,7 @@ def others(page: PageInput, dataset: str) -> Table | None:
         return None
     heads = ["Arm", *(wording.metric_name(name) for name in names)]
     rows = tuple(
-        (_arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
+        (arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
         for arm in page.arms
     )
     return Table(caption=f"Further metrics on {dataset}", columns=columns(*heads), rows=rows)
@@ -134,7 +134,7 @@ def _accuracy_row(
     rows = {name: page.summary(arm.name, dataset, name) for name in _losses()}
     known = [row for row in rows.values() if row is not None]
     crps = rows["crps"]
-    cells = [_arm_cell(page, arm)]
+    cells = [arm_cell(page, arm)]
     for name, row in rows.items():
         strong = row is not None and row.value is not None and row.value == best[name]
         cells.append(_loss(row, strong=strong))
@@ -175,9 +175,11 @@ def _value(row: Summary | None, pick: _Pick = lambda row: row.value) -> Cell:
     return text(wording.NONE if row is None else wording.figure(row, pick(row)))
 
 
-def _arm_cell(page: PageInput, arm: ArmFacts) -> Cell:
+def arm_cell(page: PageInput, arm: ArmFacts) -> Cell:
+    """Head of an arm's row: its name, its side, and whether it is a repaired build."""
     judged = {page.verdict.candidate: "the candidate", page.verdict.legacy: "the legacy arm"}
-    return Cell(text=arm.name, note=judged.get(arm.name, arm.role))
+    side = judged.get(arm.name, arm.role)
+    return Cell(text=arm.name, note=f"{side}, a repaired build" if arm.repaired else side)
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from reports import appendix, costs, trust, wording
+from reports import appendix, cost_line, costs, evidence_views, trust, wording
 from reports.dataset_section import DatasetView, dataset_view
-from reports.forest import build_forest
+from reports.diagnostic_views import diagnostics
+from reports.first import first_screen
 from reports.inputs import ArmFacts, DatasetFacts, PageInput, UnitKey
+from reports.pair_views import pair_views
+from reports.policy_view import policy_tables
 from reports.svg import chart_style
+from reports.templating import environment
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-__all__ = ["ArmFacts", "DatasetFacts", "PageInput", "UnitKey", "render_html"]
+__all__ = ["ArmFacts", "DatasetFacts", "PageInput", "UnitKey", "content", "render_html"]
 
 
 def render_html(page: PageInput) -> str:
@@ -26,83 +26,72 @@ def render_html(page: PageInput) -> str:
         A whole HTML document. No clock, no path and no random id is in it; all text that comes
         from outside is escaped.
     """
+    return environment().get_template("page.html").render(content(page)) + "\n"
+
+
+def content(page: PageInput) -> dict[str, Any]:
+    """All that the template shows, by name: words, tables and drawn charts."""
+    names = _datasets(page)
     with chart_style():
-        datasets = [
-            dataset_view(page, name, place=place) for place, name in enumerate(_datasets(page))
-        ]
-    return _environment().get_template("page.html").render(_content(page, datasets)) + "\n"
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+        datasets = [dataset_view(page, name, place=at) for at, name in enumerate(names, 1)]
+        pairs = pair_views(page, names)
+        first = first_screen(page, names)
+    return {
+        "page": page,
+        "verdict": page.verdict,
+        "question": f"May {page.verdict.candidate} replace {page.verdict.legacy}?",
+        "first": first,
+        "pairs": pairs,
+        "datasets": datasets,
+        "weak": wording.listing(trust.weak_legacy(page)),
+        "against": page.reference or "the random walk",
+        "basis": trust.trust_strip(page),
+        **_evidence(page),
+        **_appendix(page, datasets),
+    }
 
 
 def _datasets(page: PageInput) -> list[str]:
     """Datasets in the order of the experiment, then any that only the records name."""
-    named = [finding.dataset for finding in page.verdict.findings]
+    named = [finding.dataset for finding in page.verdict.findings if finding.unit != "ratio"]
     named += [row.dataset for row in page.summaries]
     return list(dict.fromkeys([*page.datasets, *named]))
 
 
-def _content(page: PageInput, datasets: list[DatasetView]) -> dict[str, Any]:
-    verdict = page.verdict
+def _evidence(page: PageInput) -> dict[str, Any]:
+    """What else was measured and tried, each with the command that makes it."""
+    beside, legacy = page.beside, page.verdict.legacy
     return {
-        "page": page,
-        "verdict": verdict,
-        "meaning": wording.MEANINGS[verdict.outcome],
-        "question": f"May {verdict.candidate} replace {verdict.legacy}?",
-        "lead": _lead(page, datasets),
-        "forest": build_forest(verdict),
-        "reasons": list(dict.fromkeys([*verdict.validity.problems, *verdict.reasons])),
-        "doubts": [_doubt(doubt) for doubt in trust.doubts(page)],
-        "trust": trust.trust_strip(page),
-        "weak": wording.listing(trust.weak_legacy(page)),
-        "against": page.reference or "the random walk",
-        "datasets": datasets,
         "criteria": appendix.criteria(page),
         "tests": appendix.tests(page),
         "standings": appendix.standings(page),
+        "power": evidence_views.power_table(page),
+        "diagnostics": diagnostics(page),
+        "self_test": evidence_views.self_test_table(page),
+        "costs": cost_line.cost_table(page, legacy),
+        "unmeasured": cost_line.not_measured(page, legacy),
+        "battery": evidence_views.battery_summary(page),
+        "predicates": evidence_views.battery_tables(page),
+        "claims": evidence_views.claims_tables(page),
+        "fallback": evidence_views.fallback_table(page),
         "failures": costs.failures(page),
-        "arms": [(arm, appendix.arm_facts(arm)) for arm in page.arms],
-        "data": [(facts, appendix.data_facts(facts)) for facts in page.datasets.values()],
-        "records": _records(page),
-        "glossary": appendix.GLOSSARY,
+        "commands": {
+            "check": beside.check_command(page.verdict.candidate),
+            "claims": beside.command("claims"),
+            "gate": beside.command("gate"),
+        },
     }
 
 
-def _lead(page: PageInput, datasets: list[DatasetView]) -> list[tuple[str, str]]:
-    """Who, against whom, on what, by which policy."""
-    return [
-        ("Candidate", page.verdict.candidate),
-        ("Legacy", page.verdict.legacy),
-        ("Data", wording.listing(view.id for view in datasets) or "none"),
-        ("Policy", _policy(page)),
-    ]
-
-
-def _policy(page: PageInput) -> str:
-    policy = page.verdict.policy
-    parts = []
-    if policy.get("mode"):
-        parts.append(str(policy["mode"]))
-    if isinstance(policy.get("alpha"), float):
-        parts.append(f"error rate {wording.percent(policy['alpha'])} a side")
-    if isinstance(policy.get("min_origins"), int):
-        parts.append(f"at least {policy['min_origins']} independent origins")
-    return ", ".join(parts) or "as recorded below"
-
-
-def _doubt(doubt: trust.Doubt) -> str:
-    return f"{doubt.title}: {'; '.join(doubt.facts) or doubt.sentence}"
+def _appendix(page: PageInput, datasets: list[DatasetView]) -> dict[str, Any]:
+    return {
+        "speed": [(view.id, view.costs) for view in datasets if view.costs],
+        "arms": [(arm, appendix.arm_facts(arm)) for arm in page.arms],
+        "data": [(facts, appendix.data_facts(facts)) for facts in page.datasets.values()],
+        "policy": policy_tables(page),
+        "records": _records(page),
+        "glossary": appendix.GLOSSARY,
+    }
 
 
 def _records(page: PageInput) -> list[Any]:
@@ -112,7 +101,6 @@ def _records(page: PageInput) -> list[Any]:
     machines = dict.fromkeys(costs.machine_text(unit.record) for unit in page.units.values())
     found = [
         appendix.pairs("Facts of the plan", verdict.facts),
-        appendix.pairs("Policy", verdict.policy),
         appendix.pairs("Environment", page.environment),
         appendix.pairs("Machines", {f"machine {i}": m for i, m in enumerate(machines, 1)}),
         appendix.pairs("Versions", page.versions),

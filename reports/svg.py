@@ -101,6 +101,11 @@ def new_figure(
     return figure, axes
 
 
+def shortened(label: str, size: int = 17) -> str:
+    """Cut a label to the room a chart has for it; names often differ at their end, so it stays."""
+    return label if len(label) <= size else f"{label[: size - 6]}\u2026{label[-5:]}"
+
+
 def to_svg(figure: Figure, *, name: str, alt: str) -> str:
     """Draw a figure.
 

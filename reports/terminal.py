@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.scores import Summary
+from harness.summary import Summary
 from harness.verdict import Verdict
 from reports import wording
 from reports.forest import ForestRow, build_forest
@@ -27,10 +27,17 @@ class _Grid:
     first_number: int
 
 
-def render_terminal(verdict: Verdict, *, summaries: Sequence[Summary] = (), width: int = 80) -> str:
+def render_terminal(
+    verdict: Verdict,
+    *,
+    summaries: Sequence[Summary] = (),
+    others: Sequence[Verdict] = (),
+    width: int = 80,
+) -> str:
     """Write outcome, findings and metrics, at most `width` characters wide where words allow.
 
-    A table that is too wide is written as one block per row.
+    A table that is too wide is written as one block per row. `others` are verdicts on other
+    legacy arms, which decide nothing here.
     """
     width = max(width, _LEAST)
     parts = [
@@ -38,9 +45,24 @@ def render_terminal(verdict: Verdict, *, summaries: Sequence[Summary] = (), widt
         *(_draw_group(name, rows, width) for name, rows in build_forest(verdict).groups),
         *(_draw_titled(name, summaries, width) for name in _datasets(summaries)),
         "\n".join(_wrapped(f"- {reason}", width, hang=2) for reason in verdict.reasons),
+        "\n".join(_wrapped(_against(other), width, hang=2) for other in others),
+        _wrapped(_self_test(verdict), width),
         _wrapped(f"Next: {verdict.next_action}", width),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _against(other: Verdict) -> str:
+    return f"Against {other.legacy}, for the record: {other.outcome}: {other.summary}"
+
+
+def _self_test(verdict: Verdict) -> str:
+    if verdict.self_test is None:
+        return ""
+    parts = verdict.self_test.parts
+    rest = [f"{part.code} {part.state}" for part in parts if part.state != "passed"]
+    more = f" ({', '.join(rest)})" if rest else ""
+    return f"Self-test of the gate: {verdict.self_test.passed} of {len(parts)} parts passed{more}."
 
 
 def _draw_group(dataset: str, rows: Sequence[ForestRow], width: int) -> str:

@@ -51,9 +51,10 @@ def _chart(page: PageInput, arm: ArmFacts, curves: _Curves, *, name: str) -> Cha
     once = len(fits) == len(curves)
     table = _table(arm, fits)
     return Chart(
-        title=arm.name,
+        title=page.label(arm.name),
         caption="Solid: validation loss; dotted: training loss; dot: lowest validation loss. "
-        + ("One pair per seed." if once else "One pair per seed and fit."),
+        + ("One pair per seed." if once else "One pair per seed and fit.")
+        + (" A repaired build." if arm.repaired else ""),
         svg=training_chart(
             [curve for _, _, curve in fits],
             [f"seed {seed}" if once else "" for seed, _, _ in fits],

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.findings import Finding, Outcome
 from harness.validity import Standing
 from reports import wording
-from reports.forest import limit_text
 from reports.inputs import ArmFacts, DatasetFacts, PageInput
 
 Mark = Literal["holds", "note", "broken"]
@@ -25,21 +23,13 @@ class Item:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubt:
-    """A criterion that could not be told, and what would decide it."""
-
-    title: str
-    sentence: str
-    facts: tuple[str, ...]
-
-
 def trust_strip(page: PageInput) -> list[Item]:
-    """Say what the findings rest on, each as a word, a mark and a sentence."""
+    """Say at length what the findings rest on, each as a word, a mark and a sentence."""
     return [
         _completeness(page),
         _pairing(page),
         _failures(page),
+        _blindness(page),
         *_distribution(page),
         *_random_walk(page),
         *_crossings(page),
@@ -92,6 +82,21 @@ def _failures(page: PageInput) -> Item:
         label="Failures",
         mark="broken" if judged else "note",
         text=f"{sum(failed.values())} of {wording.plural(windows, 'window')} failed: {by_arm}.",
+    )
+
+
+def _blindness(page: PageInput) -> Item:
+    """Which sides were shown not to see past their origin, and how to try those that were not."""
+    states = {each.arm: each.state for each in page.verdict.validity.blindness}
+    sides = (page.verdict.legacy, page.verdict.candidate)
+    untested = [arm for arm in sides if states.get(arm, "not tested") == "not tested"]
+    said = [f"{arm}: {state}" for arm, state in states.items() if state != "not tested"]
+    said += [f"{arm}: not tested: {page.beside.check_command(arm)}" for arm in untested]
+    failed = "failed" in states.values()
+    return Item(
+        label="Future-blindness",
+        mark="broken" if failed else "note" if untested else "holds",
+        text=f"Later sessions change no forecast (predicate T10). {'; '.join(said)}.",
     )
 
 
@@ -218,32 +223,4 @@ def _repeats(page: PageInput) -> Iterator[Item]:
     many = any(facts.repeats > 0.01 and not facts.skip_repeats for facts in page.datasets.values())
     yield Item(
         label="Repeated prices", mark="note" if many else "holds", text=f"{'; '.join(texts)}."
-    )
-
-
-def doubts(page: PageInput) -> list[Doubt]:
-    """Every criterion without a decision, with what would decide it."""
-    unsure = (Outcome.HOLD, Outcome.INVALID)
-    return [_doubt(finding) for finding in page.verdict.findings if finding.outcome in unsure]
-
-
-def _doubt(finding: Finding) -> Doubt:
-    facts: list[str] = []
-    compared = finding.comparison
-    if compared is not None and compared.reason:
-        facts.append(compared.reason)
-    if compared is not None and wording.is_number(compared.detectable):
-        found = wording.effect(finding.metric, compared.detectable).removeprefix("+")
-        facts.append(
-            f"with {wording.percent(compared.power, digits=0)} power this finds a true effect "
-            f"{found} away from the limit ({limit_text(finding)})"
-        )
-    if compared is not None and compared.more_origins is not None:
-        until = f", there by {compared.decided_by}" if compared.decided_by else ""
-        origins = wording.plural(compared.more_origins, "more independent origin")
-        facts.append(f"{origins} would decide{until}")
-    return Doubt(
-        title=f"{wording.metric_name(finding.metric)} on {finding.dataset} ({finding.role})",
-        sentence=finding.sentence,
-        facts=tuple(facts),
     )

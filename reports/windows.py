@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.forecast import Forecast, quantiles_at
+from harness.forecast import Forecast
 from harness.records import StoredUnit
 from harness.scores import UnitScores
 from harness.window import Array, Dates, Rows
@@ -159,11 +159,20 @@ def _row(unit: StoredUnit, origin: int) -> int | None:
 
 
 def _quantiles(forecast: Forecast, row: int) -> Array | None:
-    """One window's quantiles at `FAN_LEVELS`, [H, 7], in order."""
-    if forecast.quantiles is not None:
-        ordered = np.sort(forecast.quantiles[row], axis=-1)
-        return quantiles_at(ordered, forecast.levels, FAN_LEVELS)
-    if forecast.samples is not None:
-        found: Array = np.quantile(forecast.samples[row], FAN_LEVELS, axis=0).T
-        return found
-    return None
+    """One window's quantiles at `FAN_LEVELS`, [H, 7], in order; None without a distribution."""
+    if not forecast.has_distribution:
+        return None
+    quantiles: Array = window_of(forecast, slice(row, row + 1)).at(FAN_LEVELS)[0]
+    return quantiles
+
+
+def window_of(forecast: Forecast, rows: slice | Rows) -> Forecast:
+    """Some windows of a forecast, in the same form."""
+    quantiles, samples, deviation = forecast.quantiles, forecast.samples, forecast.deviation
+    return Forecast(
+        point=forecast.point[rows],
+        levels=forecast.levels,
+        quantiles=None if quantiles is None else quantiles[rows],
+        samples=None if samples is None else samples[rows],
+        deviation=None if deviation is None else deviation[rows],
+    )

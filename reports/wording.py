@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.findings import Finding, Outcome
-from harness.scores import Summary
+from harness.summary import Summary
 
 NONE = "n/a"
 COVERAGES = (50, 68, 80, 95)

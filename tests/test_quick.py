@@ -24,9 +24,9 @@ def test_quick_ends_in_a_verdict_and_runs_nothing_twice(tmp_path):
 
     found = json.loads(next(tmp_path.rglob("verdict.json")).read_text(encoding="utf-8"))
     assert first.returncode in (0, 3, 4), first.stderr
-    assert "12/12 units" in first.stderr
+    assert "24/24 units" in first.stderr
     assert "FAILED" not in first.stderr
-    assert found["validity"]["declared"] == found["validity"]["present"] == 12
+    assert found["validity"]["declared"] == found["validity"]["present"] == 24
     assert again.returncode == first.returncode
     assert again.stdout == first.stdout
     assert again.stderr == ""

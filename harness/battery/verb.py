@@ -68,7 +68,8 @@ def check(
     subject = (resolver(target, options) if resolver else None) or _by_class(target, options)
     results = run_battery(subject, codes)
     if store is not None:
-        write_check(store, subject, results, target=target, role=role, options=options)
+        used = subject.options if isinstance(subject, ArmSubject) else options
+        write_check(store, subject, results, target=target, role=role, options=used)
     text = {
         "table": lambda: "\n".join(table_lines(results, title=subject.name)) + "\n",
         "json": lambda: to_json(results, subject=subject.name),

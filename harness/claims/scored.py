@@ -12,7 +12,6 @@ import numpy as np
 
 from harness.claims.nouns import Answer, Evidence, Measurement, Requirement
 from harness.comparison import Comparison, Question, compare
-from harness.estimates import RESAMPLES
 from harness.findings import Outcome
 from harness.inference import (
     block_starts,
@@ -23,7 +22,7 @@ from harness.inference import (
 )
 from harness.metrics import AGGREGATES
 from harness.pairing import Pair, PairingError, pair
-from harness.resampling import block_law, stretched
+from harness.resampling import RESAMPLES, block_law, stretched
 from harness.scores import UnitScores, in_time_order, non_overlapping, reach_of
 from harness.wording import percent
 

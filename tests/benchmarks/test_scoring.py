@@ -1,7 +1,10 @@
 """How fast scoring and judging are, on one core."""
 
 import os
+import time
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +12,12 @@ import pytest
 from scipy.special import ndtri
 
 from harness.forecast import LEVELS, Forecast
+from harness.kernels import fair_crps, pinball_sum
+from harness.metrics import AGGREGATES
 from harness.policy import CoverageRule, Criterion, Policy
 from harness.scores import Truth, UnitScores, score
+from harness.scoring import write_scores
+from harness.summary import summarise
 from harness.verdict import Cell, judge
 
 WINDOWS, STEPS = 5000, 24
@@ -28,6 +35,9 @@ def truth_of(windows: int, dataset: str = "X") -> Truth:
         values=100 + draw.normal(size=(windows, STEPS)),
         last=np.full(windows, 100.0),
         naive_scale=np.ones(windows),
+        naive_square=np.ones(windows),
+        volatility=draw.uniform(size=windows),
+        drawdown=draw.uniform(size=windows),
     )
 
 
@@ -49,21 +59,121 @@ def one_core() -> Any:
     os.sched_setaffinity(0, allowed)
 
 
+def cpu_seconds(
+    ours: Callable[[], Any], theirs: Callable[[], Any], *, rounds: int = 15
+) -> tuple[list[float], list[float]]:
+    """Seconds of processor time of both, in turns A B B A after one call each to warm up."""
+    spent: tuple[list[float], list[float]] = ([], [])
+    ours(), theirs()
+    for _ in range(rounds):
+        for which in (0, 1, 1, 0):
+            start = time.process_time()
+            (ours, theirs)[which]()
+            spent[which].append(time.process_time() - start)
+    return spent
+
+
+def compare_with(
+    benchmark: Any, theirs: Callable[[], Any], ours: Callable[[], Any], *, least: float
+) -> None:
+    """Time both in one interleaved run; theirs over ours must be at least so much."""
+    if benchmark.disabled:
+        pytest.skip("a ratio of timings; `tox -e bench` takes it")
+    own, other = cpu_seconds(ours, theirs)
+    ratios = {"least": min(other) / min(own), "median": np.median(other) / np.median(own)}
+    benchmark.extra_info |= {f"theirs over ours, {name}": each for name, each in ratios.items()}
+    benchmark.pedantic(ours, rounds=15)
+
+    assert ratios["median"] >= least
+
+
+def other_libraries() -> tuple[Any, Any]:
+    """Scoringrules and properscoring, whose imports warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("scoringrules"), pytest.importorskip("properscoring")
+
+
 @pytest.mark.usefixtures("one_core")
-def test_scoring_5000_windows(benchmark: Callable[..., Any]) -> None:
-    """All metrics on 5,000 windows x 24 steps x 23 levels, per-window output included."""
+@pytest.mark.filterwarnings("ignore")  # the other library's
+@pytest.mark.parametrize("levels", [1, 23])
+def test_quantile_loss_against_scoringrules(benchmark: Any, levels: int) -> None:
+    """Pinball loss of 120,000 cells: at least as fast as scoringrules' numba kernel."""
+    rules, _ = other_libraries()
+    truth = truth_of(WINDOWS).values
+    quantiles = np.ascontiguousarray(np.moveaxis(forecast_of(truth_of(WINDOWS)).at(LEVELS), -1, 0))
+    rows, at = quantiles[:levels], LEVELS[:levels]
+    one = np.ones(levels)
+
+    def theirs() -> Any:
+        pairs = zip(rows, at.tolist(), strict=True)
+        return [rules.quantile_score(truth, row, u, backend="numba") for row, u in pairs]
+
+    assert np.allclose(pinball_sum(truth, rows, at, one), 2 * sum(theirs()))
+    compare_with(benchmark, theirs, lambda: pinball_sum(truth, rows, at, one), least=1.0)
+
+
+@pytest.mark.usefixtures("one_core")
+@pytest.mark.filterwarnings("ignore")  # the other library's
+@pytest.mark.parametrize(
+    ("library", "least"), [("fair", 2.0), ("pwm", 2.0), ("properscoring", 1.0)]
+)
+def test_fair_crps_against_other_libraries(benchmark: Any, library: str, least: float) -> None:
+    """Fair CRPS of 100 unsorted samples: twice as fast as scoringrules, no slower than ps."""
+    rules, proper = other_libraries()
+    draw = np.random.default_rng(0)
+    truth, samples = draw.normal(size=20_000), draw.normal(size=(20_000, 100))
+
+    def theirs() -> Any:
+        if library == "properscoring":
+            return proper.crps_ensemble(truth, samples)  # the biased 1/M^2 estimator
+        return rules.crps_ensemble(truth, samples, estimator=library, backend="numba")
+
+    if library != "properscoring":
+        assert np.allclose(fair_crps(truth, samples), theirs())
+    compare_with(benchmark, theirs, lambda: fair_crps(truth, samples), least=least)
+
+
+@pytest.mark.usefixtures("one_core")
+@pytest.mark.parametrize("form", ["23 levels", "9 levels", "100 samples", "normal"])
+def test_scoring_end_to_end(benchmark: Any, tmp_path: Path, form: str) -> None:
+    """5,000 windows x 24 steps: all metrics, the file of every cell, the metrics table.
+
+    A point is one window, step and level of the common grid, or sample where there are more.
+    """
     truth = truth_of(WINDOWS)
-    forecast = forecast_of(truth)
-    score(truth, forecast, arm="new", role="candidate", seed=1)
+    forecast = forms_of(truth)[form]
+    depth = 100 if form == "100 samples" else len(LEVELS)
+    file = tmp_path / "scores.parquet"
 
-    scores = benchmark.pedantic(  # type: ignore[attr-defined]  # pytest-benchmark's fixture
-        score,
-        args=(truth, forecast),
-        kwargs={"arm": "new", "role": "candidate", "seed": 1},
-        rounds=15,
-    )
+    def everything() -> list[Any]:
+        unit = score(truth, forecast, arm="new", role="candidate", seed=1)
+        file.unlink(missing_ok=True)
+        write_scores(file, unit)
+        return summarise([unit])
 
-    assert len(scores) == WINDOWS
+    table = benchmark.pedantic(everything, rounds=7, warmup_rounds=1)
+
+    assert len(table) == len(AGGREGATES)
+    start = time.process_time()
+    everything()
+    rate = truth.values.size * depth / (time.process_time() - start) / 1e6
+    benchmark.extra_info["million points per second of processor time"] = rate
+    assert benchmark.disabled or rate >= 20
+
+
+def forms_of(truth: Truth) -> dict[str, Forecast]:
+    """The same kind of forecast in every form an arm may answer in."""
+    whole = forecast_of(truth)
+    assert whole.quantiles is not None
+    deciles = np.flatnonzero(np.isin(np.round(LEVELS * 1000), np.arange(100, 1000, 100)))
+    noise = np.random.default_rng(2).normal(size=(len(truth.values), 100, STEPS))
+    return {
+        "23 levels": whole,
+        "9 levels": Forecast.of_quantiles(whole.quantiles[..., deciles].copy(), LEVELS[deciles]),
+        "100 samples": Forecast.of_samples(100 + noise),
+        "normal": Forecast.of_gaussian(whole.point, np.ones(whole.point.shape)),
+    }
 
 
 @pytest.mark.usefixtures("one_core")

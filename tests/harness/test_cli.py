@@ -12,9 +12,13 @@ import pytest
 
 from harness import cli, gate
 from harness.dataset import builtin_folder
+from harness.experiment import read_experiment
 from harness.store import Store
 
-VERBS = ["compare", "run", "gate", "report", "config", "arms", "doctor", "check"]
+VERBS = [
+    *("compare", "run", "gate", "report", "power", "replay", "config", "arms", "doctor"),
+    *("check", "measure", "claims"),
+]
 GROUPS = [["data", "list"], ["data", "show"], ["data", "import"]]
 HEAVY = ["torch", "transformers", "chronos", "pandas", "matplotlib", "statsmodels"]
 NOT_FOR_HELP = [*HEAVY, "numpy", "scipy", "pyarrow", "pydantic", "jinja2", "numba"]
@@ -211,7 +215,7 @@ def test_page_is_drawn_again_by_other_code(tiny, call, in_process, monkeypatch):
     call("compare", "tiny.toml")
     page = next(Path("runs").rglob("report.html"))
     before = page.stat().st_mtime_ns
-    monkeypatch.setattr("harness.identity.package_digest", lambda _: "other")
+    monkeypatch.setattr("reports.collect.package_digest", lambda _: "other")
 
     call("compare", "tiny.toml")
 
@@ -298,7 +302,7 @@ def test_arms_are_listed_with_options(call):
     assert code == 0
     assert "random-walk (reference): baselines.random_walk:RandomWalk" in out
     assert "  context = 512" in out
-    assert out.count("  reads ") == 5
+    assert out.count("  reads ") == len(read_experiment("quick").arms)
 
 
 def test_doctor(call):
@@ -384,10 +388,10 @@ def test_own_fault_is_one_line(tiny, call, in_process, monkeypatch, capsys):
 
 CRASH = """\
 import sys
-from harness import cli
+from harness import cli, run
 def broken(*_, **__):
     raise RuntimeError("the roof is leaking")
-cli._grid = broken
+run.prepare = broken
 sys.exit(cli.run_cli(sys.argv[1:]))
 """
 
@@ -433,3 +437,44 @@ def test_lists_are_written_whole_or_not_at_all(tiny, call):
 
     assert (code, out) == (2, "")
     assert "no class 'Teacher'" in err
+
+
+def test_policy_from_a_file(tiny, call, in_process):
+    """A policy in a file of its own is named by the experiment, or given by a flag that wins."""
+    text = Path("tiny.toml").read_text(encoding="utf-8")
+    head, _, body = text.partition("[policy]\n")
+    Path("own.toml").write_text(body.replace("policy.", ""), encoding="utf-8")
+    strict = body.replace("policy.", "").replace("mode =", "min_origins = 41\nmode =")
+    Path("strict.toml").write_text(strict, encoding="utf-8")
+    Path("tiny.toml").write_text('policy = "own.toml"\n' + head, encoding="utf-8")
+
+    assert call("compare", "tiny.toml")[0] == 0
+    assert call("gate", "tiny.toml", "--policy", "strict.toml")[0] == 4
+    assert "nowhere.toml: no such file" in call("gate", "tiny.toml", "--policy", "nowhere.toml")[2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"), [([], 0), (["--hold-as", "fail"], 4), (["--hold-as", "pass"], 0)]
+)
+def test_the_policy_says_what_hold_is_unless_a_flag_does(tiny, call, in_process, flags, code):
+    """`hold_as` of the policy maps HOLD to 0; the flag wins."""
+    tiny(('mode = "replace"', 'mode = "replace"\nmin_origins = 41\nhold_as = "pass"'))
+
+    assert call("compare", "tiny.toml", *flags)[0] == code
+
+
+def test_waivers_are_held_against_the_day_that_is_given(tiny, call, in_process):
+    """On its last day a waiver holds, a day later it does not; the day is in the record."""
+    waiver = (
+        'waivers = [{finding = "GOLD:crps:*", owner = "ada", reason = "see 12", '
+        "until = 2030-06-30}]"
+    )
+    tiny((PAIR, f"{REVERSED}\n{waiver}"))
+    call("run", "tiny.toml")
+
+    on_time, out, _ = call("gate", "tiny.toml", "--date", "2030-06-30")
+    late, _, _ = call("gate", "tiny.toml", "--date", "2030-07-01")
+
+    assert (on_time, late) == (0, 3)
+    assert "ada: see 12" in " ".join(out.split())
+    assert "expected a date" in call("gate", "tiny.toml", "--date", "tomorrow")[2]

@@ -2,15 +2,20 @@
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from harness.comparison import Comparison, Question, compare
+from harness.comparison import Comparison, Question, compare, spread_of
+from harness.estimates import ratio_of
 from harness.pairing import PairingError, pair
+from harness.power_law import Plan, detectable
 from harness.scores import UnitScores
+from harness.wording import sentence_of
 
 METRICS = {"crps": "crps", "rmse": "squared_error", "mae": "absolute_error"}
 
@@ -319,6 +324,22 @@ def test_coverage_is_judged_on_both_sides_of_nominal() -> None:
     assert right.statistic is None
 
 
+def test_coverage_bounds_are_wilsons() -> None:
+    """With independent windows the bounds are Wilson's, at the test's own critical value."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the other library's imports, not ours
+        from statsmodels.stats.proportion import proportion_confint
+    hits = np.zeros(200)
+    hits[:171] = 1.0
+    question = Question(metric="coverage_80", bound_low=-0.05, bound_high=0.05)
+    found = ratio_of(hits, np.ones(200), 1, question, lag=0)
+
+    bounds = found.bounds(0.025)
+
+    level = 2 * norm.sf(found.law.critical(0.025))
+    assert bounds == pytest.approx(proportion_confint(171, 200, level, method="wilson"), abs=1e-9)
+
+
 def test_a_coverage_that_never_varies_is_not_taken_for_certain() -> None:
     """Ten windows all covered do not show that 80 % intervals cover 100 %... nor 80 %."""
     losses = np.ones((10, 4))
@@ -354,6 +375,71 @@ def test_open_questions_say_how_many_origins_would_decide_and_when() -> None:
     assert open_.decided_by is not None
     days = np.datetime64(open_.decided_by) - np.datetime64("2010-01-04") - 500 - 59 * 4
     assert days.astype(int) == pytest.approx(open_.more_origins * 4 + 4, abs=1)
+
+
+def test_many_seeds_that_differ_ask_for_seeds() -> None:
+    """Where the seeds leave it open, shares of variance and the seeds needed are given."""
+    old = losses_of(1, count=200)
+    new = [0.97 * old * (1 + shift) for shift in (-0.05, 0.0, 0.05)]
+    both = pair([unit_of(x, seed=s) for s, x in enumerate(new)], [unit_of(old, arm="old")], "crps")
+
+    found = compare(both, ask())
+
+    assert found.conclusion == "undecided"
+    assert "other seeds may not" in found.reason
+    assert found.seed_share == pytest.approx(1, abs=0.01)
+    assert (found.candidate_seeds, found.legacy_seeds) == (3, 1)
+    assert (
+        found.seed_note == "old has one seed or none: how seeds vary there is not in the interval"
+    )
+    assert found.more_origins is None
+    assert (found.seeds_needed or 0) > 3
+    sentence = sentence_of(found, role="guardrail", least=30)
+    assert f"about {found.seeds_needed} seeds a side would" in sentence
+
+
+def test_spread_of_a_comparison_predicts_its_own_detectable_effect() -> None:
+    """Planning from a comparison gives back about what it could detect itself."""
+    found = compared(losses_of(1, count=150), losses_of(2, count=150))
+
+    spread = spread_of(found)
+
+    assert spread is not None
+    plan = Plan(n=found.n, overlap=found.overlap)
+    assert detectable(spread, plan, alpha=0.05, power=0.8) == pytest.approx(
+        found.detectable, rel=0.1
+    )
+    assert spread_of(compared(losses_of(), np.zeros((80, 4)))) is None
+
+
+def test_sensitivity_is_recorded_and_does_not_decide() -> None:
+    """A clear gain stands under every variation; a tie changes under none."""
+    clear = compared(losses_of(1, mean=0.7), losses_of(2))
+    tie = compared(losses_of(), losses_of())
+
+    for found in (clear, tie):
+        assert found.conclusion == "within"
+        assert found.sensitivity is not None
+        assert found.sensitivity.changed == ()
+        assert len(found.sensitivity.variations) == 3
+
+
+@pytest.mark.parametrize(("rho", "overlap"), [(0.0, 1), (0.6, 1), (0.0, 6)])
+def test_effective_origins_are_those_of_the_variance(rho: float, overlap: int) -> None:
+    """On average over draws, origins are worth what their autocorrelation leaves of them."""
+    draw = np.random.default_rng(8)
+    found = []
+    for _ in range(40):
+        noise = draw.normal(size=500 + overlap - 1)
+        for t in range(1, len(noise)):
+            noise[t] += rho * noise[t - 1]
+        sums = np.cumsum(np.concatenate([[0.0], noise]))
+        moving = (sums[overlap:] - sums[:-overlap]) / overlap
+        old = np.ones((500, 4))
+        found.append(compared(old + 0.1 * moving[:, None], old).effective_n or 0)
+
+    wanted = 500 * (1 - rho) / (1 + rho) / overlap
+    assert np.median(found) == pytest.approx(min(500, wanted), rel=0.2)
 
 
 def test_disagreeing_methods_are_undecided() -> None:

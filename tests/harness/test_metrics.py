@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from harness.forecast import LEVELS
+from harness.judged import Judged
 from harness.metrics import (
     AGGREGATES,
     CENTRAL,
+    DECILES,
     METRICS,
-    PINBALL_LEVELS,
-    Judged,
+    PINBALL,
     aggregate,
     by_step,
 )
@@ -31,7 +33,9 @@ def judged_of(seed: int = 0, windows: int = 7, steps: int = 3, scale: float = 1.
     spread = scale * draw.uniform(0.5, 2, size=(windows, steps))
     quantiles = point + spread * ndtri(LEVELS)[:, None, None]
     naive = scale * draw.uniform(0.5, 2, size=windows)
-    return Judged(truth=truth, point=point, naive_scale=naive, quantiles=quantiles)
+    return Judged(
+        truth=truth, point=point, naive_scale=naive, naive_square=naive**2, quantiles=quantiles
+    )
 
 
 def quantile(judged: Judged, level: float) -> np.ndarray:
@@ -55,6 +59,7 @@ def test_perfect_forecast_scores_zero(name: str) -> None:
         truth=truth,
         point=truth,
         naive_scale=np.ones(2),
+        naive_square=np.ones(2),
         quantiles=np.broadcast_to(truth, (len(LEVELS), 2, 2)).copy(),
     )
 
@@ -84,6 +89,7 @@ def test_windows_are_scored_alone(seed: int) -> None:
         truth=judged.truth[::-1],
         point=judged.point[::-1],
         naive_scale=judged.naive_scale[::-1],
+        naive_square=judged.naive_scale[::-1] ** 2,
         quantiles=np.ascontiguousarray(judged.quantiles[:, ::-1]),
     )
 
@@ -99,7 +105,10 @@ def test_point_metrics_agree_with_plain_loops() -> None:
         "absolute_error": lambda w, h: abs(y[w, h] - p[w, h]),
         "squared_error": lambda w, h: (y[w, h] - p[w, h]) ** 2,
         "percentage_error": lambda w, h: abs(y[w, h] - p[w, h]) / abs(y[w, h]),
+        "symmetric_error": lambda w, h: 2 * abs(y[w, h] - p[w, h]) / (abs(y[w, h]) + abs(p[w, h])),
         "scaled_error": lambda w, h: abs(y[w, h] - p[w, h]) / scale[w],
+        "scaled_square": lambda w, h: (y[w, h] - p[w, h]) ** 2 / scale[w] ** 2,
+        "actual_size": lambda w, h: abs(y[w, h]),
         "error": lambda w, h: p[w, h] - y[w, h],
     }
 
@@ -145,11 +154,11 @@ def test_crps_of_samples_is_the_fair_estimator() -> None:
         warnings.simplefilter("ignore")  # the other library's imports, not ours
         import scoringrules
     draw = np.random.default_rng(2)
-    truth, samples = draw.normal(size=(6, 4)), np.sort(draw.normal(size=(6, 9, 4)), axis=1)
+    truth, samples = draw.normal(size=(6, 4)), np.sort(draw.normal(size=(6, 4, 9)), axis=-1)
     judged = Judged(truth=truth, point=truth, naive_scale=np.ones(6), samples=samples)
 
     def one(w: int, h: int) -> float:
-        x = samples[w, :, h]
+        x = samples[w, h]
         near = np.mean([abs(value - truth[w, h]) for value in x])
         return float(near - sum(abs(a - b) for a in x for b in x) / (2 * 9 * 8))
 
@@ -157,9 +166,7 @@ def test_crps_of_samples_is_the_fair_estimator() -> None:
 
     assert np.allclose(loop(judged, one), found, rtol=1e-12, atol=1e-13)
     for estimator in ("fair", "pwm"):
-        theirs = scoringrules.crps_ensemble(
-            truth, np.moveaxis(samples, 1, 2), estimator=estimator, backend="numpy"
-        )
+        theirs = scoringrules.crps_ensemble(truth, samples, estimator=estimator, backend="numpy")
         assert np.allclose(theirs, found, rtol=1e-12, atol=1e-13)
 
 
@@ -167,34 +174,113 @@ def test_fair_and_biased_sample_crps_differ_as_known() -> None:
     """Properscoring's ensemble CRPS is the 1/M^2 one: higher by mean |x - x'| / (2 M)."""
     properscoring = pytest.importorskip("properscoring")
     draw = np.random.default_rng(3)
-    truth, samples = draw.normal(size=(5, 2)), np.sort(draw.normal(size=(5, 8, 2)), axis=1)
+    truth, samples = draw.normal(size=(5, 2)), np.sort(draw.normal(size=(5, 2, 8)), axis=-1)
     judged = Judged(truth=truth, point=truth, naive_scale=np.ones(5), samples=samples)
-    gaps = np.abs(samples[:, :, None] - samples[:, None]).sum(axis=(1, 2)) / (8 * 7)
+    gaps = np.abs(samples[..., None] - samples[..., None, :]).sum(axis=(2, 3)) / (8 * 7)
 
-    biased = properscoring.crps_ensemble(truth, np.moveaxis(samples, 1, 2))
+    biased = properscoring.crps_ensemble(truth, samples)
 
     assert np.allclose(biased, METRICS["crps"].function(judged) + gaps / 16, rtol=1e-12)
 
 
 def test_pinball_agrees_with_scoringrules() -> None:
-    """The pinball loss is the mean of twice scoringrules' quantile score at our levels."""
+    """The pinball loss is twice scoringrules' quantile score, alone and over the deciles."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the other library's imports, not ours
         import scoringrules
     judged = judged_of()
 
-    theirs = np.mean(
-        [
-            2 * scoringrules.quantile_score(judged.truth, quantile(judged, level), level)
-            for level in PINBALL_LEVELS
-        ],
-        axis=0,
+    def theirs(level: float) -> np.ndarray:
+        return 2 * scoringrules.quantile_score(judged.truth, quantile(judged, level), level)
+
+    mean = np.mean([theirs(per_mille / 1000) for per_mille in DECILES], axis=0)
+
+    assert np.allclose(mean, METRICS["pinball"].function(judged), rtol=1e-12)
+    for at in PINBALL:
+        found = METRICS[f"pinball_{at}"].function(judged)
+        assert np.allclose(theirs(at / 100), found, rtol=1e-12)
+
+
+def test_wql_is_the_pinball_loss_over_the_size_of_the_actuals() -> None:
+    """WQL: twice the pinball losses summed over the sum of |y|, mean over the deciles."""
+    judged = judged_of()
+    y = judged.truth
+    sums = [
+        sum(
+            2 * max(u * (a - q), (u - 1) * (a - q))
+            for a, q in zip(y.ravel(), quantile(judged, u).ravel(), strict=True)
+        )
+        / np.abs(y).sum()
+        for u in np.arange(1, 10) / 10
+    ]
+    cells = [METRICS[name].function(judged) for name in AGGREGATES["wql"].metrics]
+
+    assert aggregate("wql", *cells).value == pytest.approx(np.mean(sums))
+    assert by_step("wql", *cells) == pytest.approx(cells[0].mean(0) / cells[1].mean(0))
+    assert math.isnan(aggregate("wql", cells[0], np.zeros_like(y)).value)
+
+
+def test_crps_and_pit_of_a_normal_forecast_are_exact() -> None:
+    """Stated as mean and deviation, CRPS is properscoring's and scoringrules' closed form."""
+    properscoring = pytest.importorskip("properscoring")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the other library's imports, not ours
+        import scoringrules
+    draw = np.random.default_rng(4)
+    truth, mean = draw.normal(size=(2, 8, 3))
+    deviation = draw.uniform(0.7, 3, size=(8, 3))
+    judged = Judged(truth=truth, point=mean, naive_scale=np.ones(8), deviation=deviation)
+
+    found = METRICS["crps"].function(judged)
+
+    assert np.allclose(properscoring.crps_gaussian(truth, mean, deviation), found, rtol=1e-10)
+    assert np.allclose(
+        scoringrules.crps_normal(truth, mean, deviation, backend="numpy"), found, rtol=1e-10
+    )
+    level = METRICS["pit"].function(judged)
+    assert np.allclose(mean + deviation * ndtri(level), truth)
+
+
+def test_a_normal_forecast_without_deviation_is_a_point() -> None:
+    """At deviation 0 the CRPS is the absolute error and the PIT 0, 0.5 or 1."""
+    judged = Judged(
+        truth=np.array([[1.0, 2.0, 3.0]]),
+        point=np.full((1, 3), 2.0),
+        naive_scale=np.ones(1),
+        deviation=np.zeros((1, 3)),
     )
 
-    assert np.allclose(theirs, METRICS["pinball"].function(judged), rtol=1e-12)
+    assert METRICS["crps"].function(judged).tolist() == [[1.0, 0.0, 1.0]]
+    assert METRICS["pit"].function(judged).tolist() == [[0.0, 0.5, 1.0]]
 
 
-@pytest.mark.parametrize("level", [80, 95])
+def test_point_aggregates_agree_with_statsmodels() -> None:
+    """MAE, RMSE, bias and MAPE are statsmodels' evaluation measures."""
+    measures = pytest.importorskip("statsmodels.tools.eval_measures")
+    judged = judged_of(windows=40)
+    y, p = judged.truth.ravel(), judged.point.ravel()
+    wanted = {
+        "mae": measures.meanabs(p, y),
+        "rmse": measures.rmse(p, y),
+        "bias": measures.bias(p, y),
+        "mape": 100 * np.mean(np.abs((y - p) / y)),
+    }
+
+    for name, value in wanted.items():
+        cells = METRICS[AGGREGATES[name].of].function(judged)
+        assert aggregate(name, cells).value == pytest.approx(value)
+
+
+def test_symmetric_error_of_two_zeros_is_none() -> None:
+    """A forecast of 0 for an actual of 0 has no error; for another actual it has the largest."""
+    judged = Judged(
+        truth=np.array([[0.0, 2.0]]), point=np.array([[0.0, 0.0]]), naive_scale=np.ones(1)
+    )
+
+    assert METRICS["symmetric_error"].function(judged).tolist() == [[0.0, 2.0]]
+
+
+@pytest.mark.parametrize("level", CENTRAL)
 def test_interval_score_agrees_with_scoringrules(level: int) -> None:
     """The Winkler score is scoringrules' interval score."""
     with warnings.catch_warnings():
@@ -262,9 +348,15 @@ def test_zero_actuals_have_no_percentage_error_and_are_counted() -> None:
 
 def test_a_series_that_never_moved_has_no_scaled_error() -> None:
     """A naive scale of 0 gives NaN, not infinity."""
-    judged = Judged(truth=np.ones((1, 1)), point=np.zeros((1, 1)), naive_scale=np.zeros(1))
+    judged = Judged(
+        truth=np.ones((1, 1)),
+        point=np.zeros((1, 1)),
+        naive_scale=np.zeros(1),
+        naive_square=np.zeros(1),
+    )
 
     assert np.isnan(METRICS["scaled_error"].function(judged)).all()
+    assert np.isnan(METRICS["scaled_square"].function(judged)).all()
 
 
 @given(
@@ -273,8 +365,8 @@ def test_a_series_that_never_moved_has_no_scaled_error() -> None:
 )
 def test_nan_never_helps_an_aggregate(values: list[float], name: str) -> None:
     """One NaN among the cells makes the aggregate NaN, whatever the others are."""
-    whole = aggregate(name, np.array(values))
-    holed = aggregate(name, np.array([*values, np.nan]))
+    whole = aggregate(name, np.array(values), np.ones(len(values)))
+    holed = aggregate(name, np.array([*values, np.nan]), np.ones(len(values) + 1))
 
     assert math.isfinite(whole.value)
     assert whole.missing == 0
@@ -298,5 +390,20 @@ def test_aggregates_agree_with_their_names() -> None:
 def test_every_aggregate_is_made_of_a_metric() -> None:
     """The registry is whole: aggregates name metrics, and only losses are comparable."""
     for each in AGGREGATES.values():
-        assert each.of in METRICS
+        assert set(each.metrics) <= set(METRICS)
         assert METRICS[each.of].lower_is_better or not each.comparable
+
+
+def test_the_page_of_metrics_names_every_one() -> None:
+    """docs/metrics.md leaves out no metric and no aggregate, and invents none of a family."""
+    page = Path(__file__).parents[2] / "docs" / "metrics.md"
+    text = page.read_text(encoding="utf-8")
+    families = {f"{name}_{level}" for name in ("coverage", "width", "winkler") for level in CENTRAL}
+    families |= {f"pinball_{level}" for level in PINBALL}
+
+    plain = (set(METRICS) | set(AGGREGATES)) - families
+
+    assert sorted(name for name in plain if f"`{name}`" not in text) == []
+    for name in ("coverage", "width", "winkler"):
+        assert f"`{name}_50`, `_68`, `_80`, `_95`" in text
+    assert ", ".join([f"`pinball_{PINBALL[0]}`", *(f"`_{at}`" for at in PINBALL[1:])]) in text

@@ -1,22 +1,24 @@
 """Scores of a unit: equal treatment of forecast forms, failures, summaries."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import ndtri
 
 from harness.errors import ForecastError
 from harness.forecast import LEVELS, Forecast
-from harness.metrics import METRICS
+from harness.metrics import CENTRAL, METRICS
 from harness.scores import (
     Truth,
     UnitScores,
     in_time_order,
     non_overlapping,
     score,
-    summarise,
 )
+from harness.summary import summarise
 from harness.window import RollingOrigin, Series
 
 DECILES = np.arange(1, 10) / 10
@@ -35,6 +37,7 @@ def truth_of(windows: int = 6, steps: int = 4, *, seed: int = 0, stride: int = 4
         values=10 + draw.normal(size=(windows, steps)),
         last=np.full(windows, 10.0),
         naive_scale=np.ones(windows),
+        naive_square=np.ones(windows),
     )
 
 
@@ -46,24 +49,99 @@ def normal(truth: Truth, levels: np.ndarray = LEVELS, *, shift: float = 0.0) -> 
     )
 
 
+def of_shape(shape: Any, truth: Truth, levels: np.ndarray) -> Forecast:
+    """The same distribution everywhere, on any levels."""
+    form = np.broadcast_to(shape.ppf(levels), (*truth.values.shape, len(levels)))
+    return Forecast.of_quantiles(form.copy(), levels)
+
+
 def scored(truth: Truth, forecast: Forecast, **options: object) -> UnitScores:
     """Score under fixed names unless told otherwise."""
     given = {"arm": "A", "role": "legacy", "seed": 1} | options
     return score(truth, forecast, **given)  # type: ignore[arg-type]  # test shorthand
 
 
-def test_case_15_equal_forecasts_in_other_forms_score_alike() -> None:
-    """One distribution as nine deciles, 21 levels and 500 samples scores within 1 %."""
+SHAPES = {
+    "normal": stats.norm(),
+    "laplace": stats.laplace(),
+    "student t with 5 degrees": stats.t(5),
+    "student t with 3 degrees": stats.t(3),
+    "log-normal 0.5": stats.lognorm(0.5),
+    "log-normal 1": stats.lognorm(1.0),
+    "exponential": stats.expon(),
+    "gamma": stats.gamma(2),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_case_15_equal_forecasts_in_other_forms_score_alike(name: str) -> None:
+    """One distribution as nine deciles, 21 levels, the grid and 500 samples: within 1 %."""
+    shape = SHAPES[name]
+    draw = np.random.default_rng(5)
+    truth = dataclasses.replace(truth_of(1500, 4), values=shape.rvs((1500, 4), random_state=draw))
+    samples = Forecast.of_samples(shape.rvs((1500, 500, 4), random_state=draw))
+    quantiles = [of_shape(shape, truth, levels) for levels in (LEVELS, DECILES, TWENTY_ONE)]
+
+    units = [scored(truth, form) for form in (samples, *quantiles)]
+
+    for metric in ("crps", "pinball", "winkler_80"):
+        means = [float(unit.values[metric].mean()) for unit in units]
+        assert max(means) < 1.01 * min(means), metric
+
+
+def test_case_15_normal_parameters_score_as_every_other_form() -> None:
+    """A normal forecast by its parameters scores within 1 % of its quantiles and samples."""
     truth = truth_of(1500, 4)
     samples = 10 + np.random.default_rng(5).normal(size=(1500, 500, 4))
     forms = [normal(truth, levels) for levels in (LEVELS, DECILES, TWENTY_ONE)]
     forms.append(Forecast.of_samples(samples, point=np.full(truth.values.shape, 10.0)))
+    ones = np.ones(truth.values.shape)
+    forms.append(Forecast.of_gaussian(10 * ones, ones))
 
     units = [scored(truth, form) for form in forms]
 
-    for name in ("crps", "pinball", "winkler_80", "winkler_95", "width_80", "width_95"):
+    intervals = [f"{what}_{at}" for what in ("winkler", "width") for at in CENTRAL]
+    for name in ("crps", "pinball", *intervals):
         means = [float(unit.values[name].mean()) for unit in units]
         assert max(means) < 1.01 * min(means), name
+
+
+@pytest.mark.parametrize("form", ["quantiles", "deciles", "samples", "normal"])
+def test_a_window_scores_the_same_alone_and_among_thousands(form: str) -> None:
+    """Windows are scored in pieces; to the last bit nothing depends on what stands beside one."""
+    truth = truth_of(3000, 4)
+    centre = truth.values + np.random.default_rng(1).normal(size=(3000, 4))
+
+    def forecast(rows: slice) -> Forecast:
+        mean = centre[rows]
+        noise = np.random.default_rng(2).normal(size=(3000, 30, 4))[rows]
+        return {
+            "quantiles": Forecast.of_quantiles(mean[..., None] + ndtri(LEVELS), LEVELS),
+            "deciles": Forecast.of_quantiles(mean[..., None] + ndtri(DECILES), DECILES),
+            "samples": Forecast.of_samples(mean[:, None] + noise),
+            "normal": Forecast.of_gaussian(mean, np.abs(mean)),
+        }[form]
+
+    rows = slice(2990, 2997)
+    names = ("origin", "origin_date", "values", "last", "naive_scale", "naive_square")
+    part = dataclasses.replace(truth, **{name: getattr(truth, name)[rows] for name in names})
+    whole, alone = scored(truth, forecast(slice(None))), scored(part, forecast(rows))
+
+    assert set(whole.values) == set(METRICS)
+    for name, cells in whole.values.items():
+        assert np.array_equal(cells[rows], alone.values[name]), name
+
+
+def test_a_negative_deviation_is_a_failed_window() -> None:
+    """A standard deviation below 0 is no distribution; a deviation of 0 is a point."""
+    truth = truth_of()
+    deviation = np.ones(truth.values.shape)
+    deviation[1, 2], deviation[3, 0] = -1.0, 0.0
+
+    unit = scored(truth, Forecast.of_gaussian(np.full(truth.values.shape, 10.0), deviation))
+
+    assert unit.ok.tolist() == [True, False, True, True, True, True]
+    assert unit.values["crps"][3, 0] == pytest.approx(abs(truth.values[3, 0] - 10))
 
 
 def test_levels_beyond_an_arms_own_are_counted() -> None:
@@ -144,8 +222,38 @@ def test_truth_is_read_off_the_series_at_each_origin() -> None:
     assert truth.values.tolist() == [[16.0, 22.0], [37.0, 46.0]]
     assert truth.last.tolist() == [7.0, 22.0]
     assert truth.naive_scale.tolist() == [2.0, 3.5]
+    assert truth.naive_square is not None
+    assert truth.naive_square.tolist() == [14 / 3, 91 / 6]
     assert truth.step.tolist() == [2, 3]
     assert truth.origin_date.tolist() == dates[[4, 7]].tolist()
+
+
+def test_volatility_and_drawdown_are_known_at_the_origin() -> None:
+    """Both come from the sessions before the origin, and what comes later changes neither."""
+    draw = np.random.default_rng(9)
+    target = 100 * np.exp(np.cumsum(0.02 * draw.normal(size=700)))
+    later = np.where(np.arange(700) < 600, target, 3 * target)
+    plan = RollingOrigin(horizon=10, stride=10, first=300, origins=31)
+
+    def of(values: np.ndarray) -> Truth:
+        dates = np.datetime64("2000-01-01", "D") + np.arange(700)
+        nothing = np.empty((700, 0))
+        series = Series(
+            dates=dates, target=values, past=nothing, past_names=(), weekmask="1111111", season=7
+        )
+        return Truth.of("X", series, plan.over(dates))
+
+    truth, other = of(target), of(later)
+
+    assert truth.volatility is not None
+    assert truth.drawdown is not None
+    for place, origin in enumerate(truth.origin.tolist()):
+        seen = target[:origin]
+        size = np.sqrt(np.mean(np.diff(seen[-21:]) ** 2)) / seen[-1]
+        assert truth.volatility[place] == pytest.approx(size)
+        assert truth.drawdown[place] == pytest.approx(1 - seen[-1] / seen[-250:].max())
+    assert np.array_equal(truth.volatility, other.volatility)
+    assert np.array_equal(truth.drawdown, other.drawdown)
 
 
 def test_truth_digest_sees_numbers_and_not_names_or_order() -> None:
@@ -153,7 +261,7 @@ def test_truth_digest_sees_numbers_and_not_names_or_order() -> None:
     truth = truth_of()
     back = {
         name: getattr(truth, name)[::-1]
-        for name in ("origin", "origin_date", "values", "last", "naive_scale")
+        for name in ("origin", "origin_date", "values", "last", "naive_scale", "naive_square")
     }
 
     same = [dataclasses.replace(truth, dataset="Y"), dataclasses.replace(truth, **back)]

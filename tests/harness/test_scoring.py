@@ -179,8 +179,8 @@ def test_scores_of_another_schema_are_refused(filled):
     score_grid(grid, store)
     for file in (store.root / "scores").iterdir():
         rows = pq.read_table(file)
-        facts = json.loads(rows.schema.metadata[b"abharness"]) | {"schema": 2}
+        facts = json.loads(rows.schema.metadata[b"abharness"]) | {"schema": 3}
         pq.write_table(rows.replace_schema_metadata({"abharness": json.dumps(facts)}), file)
 
-    with pytest.raises(StoreError, match="scores of schema 2, this version reads 1"):
+    with pytest.raises(StoreError, match="scores of schema 3, this version reads 2"):
         score_grid(grid, store)

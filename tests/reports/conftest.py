@@ -14,7 +14,8 @@ from harness.comparison import Comparison, Estimate
 from harness.findings import Finding, Outcome
 from harness.forecast import LEVELS, Forecast
 from harness.records import StoredUnit
-from harness.scores import Truth, UnitScores, score, summarise
+from harness.scores import Truth, UnitScores, score
+from harness.summary import summarise
 from harness.validity import Standing, UnitHealth, Validity
 from harness.verdict import Verdict
 from harness.window import Array, RollingOrigin, Series, Windows

@@ -1,0 +1,1 @@
+"""The cost half of the comparison: speed, memory, training and size of two arms, in pairs."""

@@ -1,0 +1,137 @@
+"""One lock per host: what is timed runs alone.
+
+A measuring session holds the lease alone; a run of ordinary units shares it with other runs. The
+lock is the kernel's (`flock`): it ends with the processes that hold it, whatever ends them. The
+file says who took it last, for the message of whoever has to wait.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import ConfigError
+
+Kind = Literal["alone", "shared"]
+
+HOST_FILE = Path("/tmp/abharness.lease")  # noqa: S108  # one place for all users and stores of a host
+_POLL_S = 0.2
+_MODES = {"alone": fcntl.LOCK_EX, "shared": fcntl.LOCK_SH}
+
+
+def _silent(text: str) -> None:
+    del text
+
+
+@contextmanager
+def lease(
+    kind: Kind,
+    purpose: str,
+    *,
+    wait_s: float,
+    file: Path | None = None,
+    tell: Callable[[str], None] = _silent,
+) -> Iterator[int]:
+    """Hold the host's lease; gives the descriptor, to be inherited by what runs under it.
+
+    Parameters
+    ----------
+    kind
+        ``alone`` for what is timed, ``shared`` for everything else.
+    purpose
+        What for, in a few words; others are told.
+    wait_s
+        How long to wait for those who hold it.
+    file
+        Another lock than the host's.
+    tell
+        Called once with who holds it when there is to wait.
+
+    Raises
+    ------
+    ConfigError
+        When it is still held after `wait_s`, or the file cannot be opened by who asks for it
+        alone.
+    """
+    path = HOST_FILE if file is None else file
+    handle = _opened(path) if kind == "alone" else _opened_or_none(path, tell)
+    if handle is None:
+        yield -1
+        return
+    try:
+        _acquire(handle, _MODES[kind], path, wait_s=wait_s, tell=tell)
+        _sign(handle, purpose)
+        yield handle
+    finally:
+        os.close(handle)  # a process that inherited it keeps the lease until it ends, too
+
+
+def _opened(path: Path) -> int:
+    """Open the lock file, making it writable for everyone where it is not there."""
+    try:
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as problem:
+        raise ConfigError(f"{path}: the measuring lease cannot be opened: {problem}") from None
+    with suppress(OSError):
+        os.fchmod(handle, 0o666)  # whatever the umask: other users wait for us as well
+    return handle
+
+
+def _opened_or_none(path: Path, tell: Callable[[str], None]) -> int | None:
+    """As `_opened`; who only shares may go on without."""
+    try:
+        return _opened(path)
+    except ConfigError as problem:
+        tell(f"{problem}; what is timed on this host cannot wait for this run")
+        return None
+
+
+def _acquire(
+    handle: int, mode: int, path: Path, *, wait_s: float, tell: Callable[[str], None]
+) -> None:
+    start, told = time.monotonic(), False
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(handle, mode | fcntl.LOCK_NB)
+            return
+        holder = _holder(handle)
+        if time.monotonic() - start >= wait_s:
+            raise ConfigError(
+                f"{path}: this host is in use by {holder}; what is timed must run alone "
+                f"(waited {wait_s:g} s)"
+            )
+        if not told:
+            tell(f"waiting for {holder}")
+            told = True
+        time.sleep(_POLL_S)
+
+
+def _sign(handle: int, purpose: str) -> None:
+    import psutil
+
+    me = psutil.Process()
+    note = {"pid": me.pid, "started": me.create_time(), "purpose": purpose}
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps(note).encode(), 0)
+
+
+def _holder(handle: int) -> str:
+    """Who signed last, if that process still lives."""
+    import psutil
+
+    with suppress(ValueError, KeyError, TypeError, psutil.Error):
+        note = json.loads(os.pread(handle, 4096, 0))
+        process = psutil.Process(int(note["pid"]))
+        if abs(process.create_time() - float(note["started"])) < 1:
+            since = datetime.fromtimestamp(process.create_time(), UTC).isoformat(" ", "seconds")
+            return f"{note['purpose']!s:.80} (process {process.pid}, started {since})"
+    return "another abharness process"

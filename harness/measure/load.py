@@ -1,0 +1,96 @@
+"""How busy others keep this machine while something is timed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.identity import allowed_cores
+
+_SAMPLE_S = 1.0
+_SHARE = 0.05
+_FLOOR_CORES = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Processor seconds spent on the cores this process may use, up to a moment."""
+
+    at: float
+    used: float
+    stolen: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What others did in a span.
+
+    Attributes
+    ----------
+    others
+        Cores that other processes kept busy, on average.
+    stolen
+        Cores that the machine's host took away, on average.
+    average
+        Load average over a minute at the end, as the system tells it; None where it does not.
+    """
+
+    others: float
+    stolen: float
+    average: float | None
+
+    def problem(self, when: str) -> str:
+        """Why this is too much for timings; empty where it is not."""
+        limit = max(_FLOOR_CORES, _SHARE * allowed_cores())
+        if self.others > limit:
+            return (
+                f"the machine was loaded {when}: others kept {self.others:.2f} of "
+                f"{allowed_cores()} cores busy, at most {limit:.2f} are accepted"
+            )
+        if self.stolen > limit:
+            return f"the machine was loaded {when}: its host took {self.stolen:.2f} cores away"
+        return ""
+
+    def record(self) -> dict[str, float | None]:
+        """As it is stored."""
+        return {"others": self.others, "stolen": self.stolen, "average": self.average}
+
+
+def busy_now() -> Busy:
+    """Read the counters of the cores this process may use."""
+    import psutil
+
+    times = _mine(psutil.cpu_times(percpu=True))
+    stolen = sum(getattr(each, "steal", 0.0) for each in times)
+    idle = ("idle", "iowait", "steal", "guest", "guest_nice")  # guest is in user already
+    used = sum(
+        value for each in times for name, value in each._asdict().items() if name not in idle
+    )
+    return Busy(at=time.monotonic(), used=used, stolen=stolen)
+
+
+def load_between(first: Busy, last: Busy, *, own: float = 0.0) -> Load:
+    """What others did between two readings, where `own` processor seconds were ours."""
+    span = max(last.at - first.at, 1e-9)
+    return Load(
+        others=max(0.0, last.used - first.used - own) / span,
+        stolen=max(0.0, last.stolen - first.stolen) / span,
+        average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
+
+
+def sample_load() -> Load:
+    """Watch for a second, doing nothing."""
+    first = busy_now()
+    time.sleep(_SAMPLE_S)
+    return load_between(first, busy_now())
+
+
+def _mine(times: Sequence[Any]) -> Sequence[Any]:
+    allowed = getattr(os, "sched_getaffinity", None)
+    if allowed is None:
+        return times
+    return [each for core, each in enumerate(times) if core in allowed(0)] or times

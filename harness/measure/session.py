@@ -1,0 +1,295 @@
+"""One measuring session: both arms in fresh processes, side by side, taking turns.
+
+The baseline runs as A and once more as A', the candidate as B. Each *set* starts the three anew;
+within a set they take turns in rounds that read the same forwards and backwards (A B A' A' B A,
+the order turning from round to round), so that whatever drifts meets all alike.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.arm import Learns, Loads
+from harness.costs import MeasureSettings
+from harness.grid import Grid, GridCell
+from harness.measure.feed import batch_sizes
+from harness.measure.turns import Turns
+
+BASELINE, CANDIDATE, AGAIN = "A", "B", "A'"
+_WARM_CALLS = 3
+_MOST_CALLS = 2000
+_REPEATS = 16
+_OFFLINE_ROUNDS = 2
+_ENERGY_S = 10.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Side:
+    """One arm of the pair.
+
+    Attributes
+    ----------
+    windows
+        Of the plan.
+    learns, loads
+        Whether it is fitted, and whether it reads weights.
+    state
+        File of what its first fit left; None where it does not learn or cannot be pickled.
+    fits
+        One reply per measured fit.
+    batch
+        Windows per call that were fastest offline; 0 until tried.
+    """
+
+    cell: GridCell
+    job: Path
+    windows: int
+    learns: bool
+    loads: bool
+    state: Path | None = None
+    fits: list[dict[str, Any]] = field(default_factory=list)
+    batch: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Process:
+    """What one measured process showed.
+
+    Attributes
+    ----------
+    phases
+        The last reply's seconds and bytes by phase.
+    calls
+        Seconds of single calls, turn by turn.
+    rounds
+        Seconds per call in each round: the mean of its two turns' medians.
+    spans
+        Seconds of a pass over all windows in each offline round.
+    fresh, again
+        Seconds of new inputs and of the same numbers once more.
+    timed
+        What was forecast while timed, see `same.difference`.
+    """
+
+    name: str
+    phases: dict[str, Any] = field(default_factory=dict)
+    stored_bytes: int = 0
+    windows: int = 0
+    calls: list[list[float]] = field(default_factory=list)
+    cpu: float = 0.0
+    rounds: list[float] = field(default_factory=list)
+    spans: list[float] = field(default_factory=list)
+    fresh: list[float] = field(default_factory=list)
+    again: list[float] = field(default_factory=list)
+    timed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Taken:
+    """Everything a session took."""
+
+    sides: dict[str, Side]
+    sets: list[dict[str, Process]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    energy: dict[str, Any] = field(default_factory=dict)
+
+    def processes(self, name: str) -> list[Process]:
+        """Processes of one role, one per set."""
+        return [each[name] for each in self.sets]
+
+
+def make_side(grid: Grid, cell: GridCell, folder: Path, name: str) -> Side:
+    """Write down what a measured process of an arm is handed."""
+    arm = cell.arm.build()
+    job, file = grid.job(cell), folder / f"{name}.job"
+    file.write_bytes(pickle.dumps(job))
+    return Side(
+        cell=cell,
+        job=file,
+        windows=len(job.windows),
+        learns=isinstance(arm, Learns),
+        loads=isinstance(arm, Loads),
+    )
+
+
+class Session:
+    """Takes the measurements, one turn after the other."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        sides: dict[str, Side],
+        *,
+        settings: MeasureSettings,
+        folder: Path,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._turns, self._settings, self._folder, self._tell = turns, settings, folder, tell
+        self._start = time.monotonic()
+        self.taken = Taken(sides=sides)
+
+    def fit(self) -> None:
+        """Fit what learns: A B B A, or one side alone."""
+        sides = self.taken.sides
+        learners = [name for name in (BASELINE, CANDIDATE) if sides[name].learns]
+        for turn in range(self._settings.fits):
+            for name in learners if turn % 2 == 0 else learners[::-1]:
+                self._tell(f"fitting {sides[name].cell.arm.name}")
+                self._fit_once(name)
+
+    def take_sets(self) -> None:
+        """Start sets of processes until enough are taken or the time is spent."""
+        for name in (BASELINE, CANDIDATE):
+            self._tell(f"batch sizes of {self.taken.sides[name].cell.arm.name}")
+            self._try_sizes(name)
+        begun = time.monotonic()
+        for number in range(self._settings.sets):
+            now = time.monotonic()
+            each = (now - begun) / max(number, 1)
+            if number >= 2 and now - self._start + each > self._settings.budget_s:
+                self.taken.notes.append(
+                    f"{number} of {self._settings.sets} sets: the budget of "
+                    f"{self._settings.budget_s:g} s was spent"
+                )
+                return
+            self._tell(f"set {number + 1} of {self._settings.sets}")
+            self.taken.sets.append(self._take_set(number))
+
+    def take_energy(self) -> None:
+        """Energy of offline passes, each side alone."""
+        for name in (BASELINE, CANDIDATE):
+            self._open(name, order=0)
+            batch = self.taken.sides[name].batch
+            self.taken.energy[name] = self._turns.turn(
+                name, "energy", batch=batch, seconds=_ENERGY_S
+            )
+            self._turns.stop(name)
+
+    def profile(self, file_of: Callable[[str, str], Path]) -> None:
+        """Profile one pass of each side into the files that `file_of(side, kind)` names."""
+        for name in (BASELINE, CANDIDATE):
+            self._open(name, order=0)
+            self._turns.turn(
+                name,
+                "profile",
+                table=str(file_of(name, "operators")),
+                memory=str(file_of(name, "memory")),
+                batch=self.taken.sides[name].batch,
+            )
+            self._turns.stop(name)
+
+    def _fit_once(self, name: str) -> None:
+        side = self.taken.sides[name]
+        file = self._folder / f"{name}.state"
+        self._turns.start(name)
+        self._turns.turn(name, "open", job=str(side.job), order=0)
+        reply = self._turns.turn(name, "fit", state=str(file))
+        self._turns.stop(name)
+        side.fits.append(reply)
+        if not reply["not_kept"]:
+            side.state = file
+        elif len(side.fits) == 1:
+            self.taken.notes.append(
+                f"{side.cell.arm.name} was fitted in every process: {reply['not_kept']}"
+            )
+
+    def _open(self, name: str, *, order: int) -> Process:
+        """Start a process of a role up to its first forecast."""
+        side = self._side(name)
+        process = Process(name=name)
+        self._turns.start(name)
+        self._turns.turn(name, "open", job=str(side.job), order=order)
+        if side.learns and side.state is None:
+            self._turns.turn(name, "fit", state=str(self._folder / "unused"))
+        state = None if side.state is None else str(side.state)
+        process.stored_bytes = self._turns.turn(name, "load", state=state)["stored_bytes"]
+        process.phases = self._turns.turn(name, "first")
+        return process
+
+    def _take_set(self, number: int) -> dict[str, Process]:
+        order = [BASELINE, CANDIDATE, AGAIN]
+        names = order if number % 2 == 0 else order[::-1]
+        found = {name: self._open(name, order=number) for name in names}
+        self._singles(found)
+        self._batches(found)
+        for name in (BASELINE, CANDIDATE):
+            self._repeats(found[name])
+            self._answers(found[name])
+        for name in names:
+            self._turns.stop(name)
+        return {name: found[name] for name in order}
+
+    def _singles(self, found: dict[str, Process]) -> None:
+        """One window at a time."""
+        calls = {}
+        for name in found:
+            warm = self._turns.turn(name, "steady", calls=_WARM_CALLS)
+            each = max(float(np.median(warm["calls"])), 1e-7)
+            calls[name] = min(max(1, round(self._settings.block_s / each)), _MOST_CALLS)
+        for order in _rounds(self._settings.rounds):
+            medians: dict[str, list[float]] = {name: [] for name in found}
+            for name in order:
+                reply = self._turns.turn(name, "steady", calls=calls[name])
+                found[name].calls.append(reply["calls"])
+                found[name].cpu += reply["cpu"]
+                medians[name].append(float(np.median(reply["calls"])))
+            for name, pair in medians.items():
+                found[name].rounds.append(float(np.mean(pair)))
+
+    def _batches(self, found: dict[str, Process]) -> None:
+        """All windows at the batch size that is fastest for each arm."""
+        for name in found:
+            self._turns.turn(name, "offline", batch=self._side(name).batch)
+        for order in _rounds(_OFFLINE_ROUNDS):
+            spans: dict[str, list[float]] = {name: [] for name in found}
+            for name in order:
+                reply = self._turns.turn(name, "offline", batch=self._side(name).batch)
+                spans[name].append(reply["span"])
+                found[name].windows, found[name].phases = reply["windows"], reply
+            for name, pair in spans.items():
+                found[name].spans.append(float(np.mean(pair)))
+
+    def _try_sizes(self, name: str) -> None:
+        """Find the fastest batch size, in a process of its own: trying leaves memory behind.
+
+        It also brings everything that is read from disk into its cache, before the first set.
+        """
+        side = self.taken.sides[name]
+        sizes = batch_sizes(side.windows)
+        self._open(name, order=0)
+        self._turns.turn(name, "offline", batch=sizes[-1])
+        spans = {size: self._turns.turn(name, "offline", batch=size)["span"] for size in sizes}
+        side.batch = min(sizes, key=lambda size: spans[size])
+        self._turns.stop(name)
+
+    def _repeats(self, process: Process) -> None:
+        reply = self._turns.turn(process.name, "repeat", pairs=_REPEATS)
+        process.fresh, process.again = reply["fresh"], reply["again"]
+
+    def _answers(self, process: Process) -> None:
+        file = self._folder / "answers.npz"
+        self._turns.turn(process.name, "rest")
+        self._turns.turn(process.name, "answers", file=str(file))
+        with np.load(file) as arrays:
+            process.timed = dict(arrays)
+
+    def _side(self, name: str) -> Side:
+        return self.taken.sides[CANDIDATE if name == CANDIDATE else BASELINE]
+
+
+def _rounds(count: int) -> list[list[str]]:
+    """Orders of turns: each a palindrome, begun by another process each time."""
+    names = [BASELINE, CANDIDATE, AGAIN]
+    orders = []
+    for number in range(count):
+        shift = number % len(names)
+        turned = names[shift:] + names[:shift]
+        orders.append(turned + turned[::-1])
+    return orders

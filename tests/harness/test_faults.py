@@ -1,0 +1,293 @@
+"""Faults put into a run, its store, its data and its records: each caught, none silently green.
+
+The table is `FAULTS`: what is broken, the exit code of `gate`, and words of the reason.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.dataset import builtin_folder
+from harness.experiment import read_experiment
+from harness.gate import scored
+from harness.grid import Grid
+from harness.run import prepare
+from harness.store import open_store
+from harness.verdict import Cell, judge
+
+CONSTANT = """
+import numpy as np
+from harness.forecast import Forecast
+
+class Constant:
+    context_length = 5
+
+    def forecast(self, contexts):
+        shape = (len(contexts), contexts.horizon, len(contexts.levels))
+        return Forecast.of_quantiles(np.full(shape, 1650.0), contexts.levels)
+"""
+NEW = 'name = "new"\nuse = "arms_for_tests:Learner"'
+FLAT_NEW = 'name = "new"\nuse = "arms_for_tests:Flat"\ncontext = 20'
+HARD = "@the last value seen at one origin"
+
+
+def unit_of(arm: str) -> Path:
+    """Folder of the first unit of an arm."""
+    grid = _grid()
+    return Path("runs/units") / next(c.key for c in grid.cells if c.arm.name == arm)
+
+
+def _grid() -> Grid:
+    return prepare(read_experiment("tiny.toml"), [])
+
+
+def rewrite(file: Path, name: str, change) -> None:
+    """Change one column of a Parquet file."""
+    table = pq.read_table(file)
+    values = pa.array(change(table[name].to_numpy()))
+    at = table.schema.get_field_index(name)
+    pq.write_table(table.set_column(at, name, values.cast(table.schema.field(name).type)), file)
+
+
+def dropped_cell(tiny) -> None:
+    (unit_of("new") / "unit.json").unlink()
+
+
+def shifted_split(tiny) -> None:
+    rewrite(unit_of("new") / "attempts.parquet", "origin", lambda rows: rows + 1)
+
+
+def reversed_windows(tiny) -> None:
+    rewrite(unit_of("new") / "attempts.parquet", "origin", lambda rows: rows[::-1])
+
+
+def reversed_forecasts(tiny) -> None:
+    file = unit_of("new") / "forecasts.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.take(np.arange(table.num_rows)[::-1]), file)
+
+
+def truncated_parquet(tiny) -> None:
+    file = unit_of("new") / "forecasts.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def truncated_scores(tiny) -> None:
+    prepare(read_experiment("tiny.toml"), [])
+    scored(_grid(), open_store(Path("runs")))
+    for file in Path("runs/scores").glob("*.parquet"):
+        file.write_bytes(file.read_bytes()[:-100])
+
+
+def stale_store(tiny) -> None:
+    tiny(('use = "arms_for_tests:Flat"', 'use = "arms_for_tests:Flat"\ncontext = 31'))
+
+
+def other_plan(tiny) -> None:
+    tiny(("origins = 40", "origins = 41"))
+
+
+def emptied_store(tiny) -> None:
+    for folder in Path("runs/units").iterdir():
+        (folder / "unit.json").unlink()
+
+
+def no_store(tiny) -> None:
+    Path("runs").rename("elsewhere")
+
+
+def policy_typo(tiny) -> None:
+    tiny(('metric = "crps"', 'metric = "crsp"'))
+
+
+def waiver_of_nothing(tiny) -> None:
+    rows = '{finding = "GOLD:rmse:*", owner = "a", reason = "b", until = 2030-01-01}'
+    tiny(('mode = "replace"', f'mode = "replace"\nwaivers = [{rows}]'))
+
+
+def slice_of_nothing(tiny) -> None:
+    tiny(("margin = 0.05", 'margin = 0.05\nslices = ["year:1985"]'))
+
+
+def more_evidence_declared(tiny) -> None:
+    tiny(('mode = "replace"', 'mode = "replace"\nevidence = {seeds = 5, origins = 60}'))
+
+
+STORED = {
+    "dropped cell": (dropped_cell, 5, "1 of 5 declared cells have no scores: new on GOLD"),
+    "shifted split": (shifted_split, 5, "holds other origins than new/GOLD/1 asks"),
+    "reversed windows": (reversed_windows, 5, "holds other origins than new/GOLD/1 asks"),
+    "reversed forecasts": (reversed_forecasts, 5, "not in the order of their windows"),
+    "truncated forecasts": (truncated_parquet, 5, "forecasts.parquet: cannot be read"),
+    "truncated scores": (truncated_scores, 5, "cannot be read"),
+    "stale store, other options": (stale_store, 5, "declared cells have no scores: old on GOLD"),
+    "stale store, other plan": (other_plan, 5, "5 of 5 declared cells have no scores"),
+    "emptied store": (emptied_store, 5, "5 of 5 declared cells have no scores"),
+    "no store": (no_store, 2, "no store here"),
+    "policy typo": (policy_typo, 2, "no such metric; did you mean 'crps'?"),
+    "waiver of nothing": (waiver_of_nothing, 2, "'GOLD:rmse:*' matches nothing"),
+    "slice of nothing": (slice_of_nothing, 5, "no slice 'year:1985'"),
+    "more evidence declared": (more_evidence_declared, 5, "declares 5 seeds"),
+}
+"""Faults put in after a sound run: how, the exit code of `gate`, words of the reason."""
+
+RUN = {
+    "constant forecast": ((NEW, 'name = "new"\nuse = "constant:Constant"'), 3, "shown broken"),
+    "NaN on windows": (
+        (NEW, FLAT_NEW + f'\nfault = "nan at"\nat = {HARD}'), 3, "new failed 1 of 40 windows"
+    ),
+    "crash on one window": (
+        (NEW, FLAT_NEW + f'\nfault = "raise at"\nat = {HARD}'), 3, "new failed 1 of 40 windows"
+    ),
+    "crashed candidate": ((NEW, FLAT_NEW + '\nfault = "raise"'), 5, "new failed 40 of 40 windows"),
+    "crashed legacy": (
+        ('role = "legacy"', 'role = "legacy"\nfault = "raise"'), 5, "nothing sound to compare to"
+    ),
+}  # fmt: skip
+"""Faults of an arm: the change of the experiment, the exit code of `gate`, words of the reason."""
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_fault_in_store_or_policy_is_caught(tiny, call, in_process, name):
+    """What was sound before the fault is not green after it, and the reason names the fault."""
+    change, code, words = STORED[name]
+    assert call("run", "tiny.toml")[0] == 0
+    change(tiny)
+
+    found, out, err = call("gate", "tiny.toml")
+
+    assert found == code
+    assert " ".join(words.split()) in " ".join((out + err).split())
+    assert "internal error" not in err
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_fault_of_an_arm_is_caught(tiny, call, in_process, tmp_path, name):
+    """An arm that breaks or answers nonsense is never promoted, and what it broke is named."""
+    change, code, words = RUN[name]
+    (tmp_path / "constant.py").write_text(CONSTANT, encoding="utf-8")
+    split = _grid().splits["GOLD"]
+    last = split.dataset.series.target[split.windows.origin[20] - 1]
+    tiny((change[0], change[1].replace(HARD, repr(float(last)))))
+    call("run", "tiny.toml")
+
+    found, out, _ = call("gate", "tiny.toml")
+
+    assert found == code
+    assert words in " ".join(out.split())
+
+
+def test_swapped_arms_are_the_opposite_verdict(tiny, call, in_process):
+    """Naming the arms the wrong way round turns a PROMOTE into a REJECT."""
+    call("run", "tiny.toml")
+
+    assert call("gate", "tiny.toml")[0] == 0
+    assert call("gate", "tiny.toml", "--baseline-arm", "new", "--candidate-arm", "old")[0] == 3
+
+
+def test_duplicated_cell_is_invalid(tiny, call, in_process):
+    """A unit that is scored twice is named, not averaged in."""
+    call("run", "tiny.toml")
+    grid = _grid()
+    found = scored(grid, open_store(Path("runs"))).scores
+    cells = [Cell(arm=c.arm.name, dataset=c.dataset, seed=c.seed) for c in grid.cells]
+
+    verdict = judge(grid.experiment.policy, cells, [*found, found[1]])
+
+    assert verdict.exit_code == 5
+    assert "new on GOLD, seed 1 has scores 2 times." in verdict.validity.problems
+
+
+def test_scores_of_other_data_under_the_same_name_are_invalid(tiny, call, in_process):
+    """An arm judged against other actuals than the others is refused."""
+    call("run", "tiny.toml")
+    grid = _grid()
+    found = scored(grid, open_store(Path("runs"))).scores
+    found[1] = dataclasses.replace(found[1], truth_digest="0" * 64)
+    cells = [Cell(arm=c.arm.name, dataset=c.dataset, seed=c.seed) for c in grid.cells]
+
+    verdict = judge(grid.experiment.policy, cells, found)
+
+    assert verdict.exit_code == 5
+    assert "not all arms were judged against the same actuals" in verdict.summary
+
+
+def test_other_data_under_the_same_name(tiny, call, in_process):
+    """A data file that changed is refused; with a manifest to match, nothing old counts for it."""
+    rows = (builtin_folder() / "GOLD.csv").read_text(encoding="utf-8").splitlines()[-500:]
+    lines = ["day,price", *(",".join(row.split(",")[:2]) for row in rows), ""]
+    tiny(('["GOLD"]', '["OWN"]'))
+    make = ("data", "import", "own.csv", "--id", "OWN", "--target", "price", "--date", "day")
+    Path("own.csv").write_text("\n".join(lines), encoding="utf-8")
+    call(*make, "--to", "mine")
+    call("run", "tiny.toml", "--data-dir", "mine")
+    sound = call("gate", "tiny.toml", "--data-dir", "mine")[0]
+    lines[-3] = lines[-3].split(",")[0] + ",9999"
+
+    Path("mine/OWN.csv").write_text("\n".join(lines), encoding="utf-8")
+    code, _, err = call("gate", "tiny.toml", "--data-dir", "mine")
+    Path("own.csv").write_text("\n".join(lines), encoding="utf-8")
+    call(*make, "--to", "fresh")
+
+    assert sound in (0, 3, 4)
+    assert code == 2
+    assert "OWN" in err
+    assert call("gate", "tiny.toml", "--data-dir", "fresh")[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"outcome": "PROMOTE"', '"outcome": "REJECT"', "outcome: recorded"),
+        ('"margin": 0.05', '"margin": 0.5', "policy: was changed after"),
+        ('"n": 40', '"n": 41', "findings[GOLD:crps:guardrail].comparison.n: recorded 41"),
+        ('"owner": ', '"owner": ', ""),
+    ],
+)
+def test_edited_verdict_is_caught(tiny, call, in_process, old, new, words):
+    """A word, a number or a rule changed in a stored verdict is named by `replay`."""
+    call("compare", "tiny.toml")
+    file = next(Path("runs/verdicts/tiny").glob("*/verdict.json"))
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+    code, out, err = call("replay", file)
+
+    if old == new:
+        assert (code, err) == (0, "")
+        assert out.startswith("the same, byte by byte: PROMOTE")
+    else:
+        assert code == 5
+        assert words in out
+        assert "its content belongs into a folder" in out
+
+
+def test_edited_inputs_are_caught(tiny, call, in_process):
+    """A file of inputs that no longer is what was judged is named."""
+    call("compare", "tiny.toml")
+    file = next(Path("runs/verdicts/tiny").glob("*/inputs.json"))
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["given"]["stride"]["GOLD"] = 6
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+    code, out, _ = call("replay", file.parent)
+
+    assert code == 5
+    assert "inputs.json: was changed after" in out
+
+
+def test_other_scores_of_the_same_meaning_are_a_pipeline_error(tiny, call, in_process):
+    """The same unit with other numbers than in an earlier verdict is called an error."""
+    call("compare", "tiny.toml")
+    file = unit_of("new") / "forecasts.parquet"
+    rewrite(file, "point", lambda values: values * 1.001)
+
+    code, out, _ = call("gate", "tiny.toml")
+
+    assert code == 5
+    assert "an error of the pipeline" in " ".join(out.split())

@@ -1,0 +1,231 @@
+"""Headless Chromium for tests that need a browser; they are skipped, with the reason, without."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from harness.history import Entry
+from harness.verdict import Verdict
+from reports.index import render_index
+from reports.index_inputs import IndexInput, Passed, Run
+from reports.index_trends import track_of
+from reports.inputs import PageInput
+from reports.page import render_html
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+Make = Callable[..., PageInput]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WORDS = {
+    "chronos-512": "HFBayesianAutoformer",
+    "chronos-96": "HFBayesianAutoformer-96",
+    "autoformer-repaired": "BayesianEnhancedAutoformer-repaired",
+    "autoformer": "Autoformer",
+    "ALPHA": "DOW_JONES",
+    "BETA": "GOLD",
+    "Synthetic market, two datasets": "The legacy Autoformers against HFBayesianAutoformer",
+}
+
+
+WEAK = {
+    "random-walk": ("reference", (1,), 1.0),
+    "autoformer": ("legacy", (1, 2), 1.35),
+    "autoformer-repaired": ("legacy", (1, 2), 1.18),
+    "chronos-96": ("candidate", (1,), 1.02),
+    "chronos-512": ("candidate", (1,), 1.25),
+}
+"""The candidate beats the legacy arm and neither beats the random walk: the page warns."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A page in the browser, with what it said and asked for since it was opened."""
+
+    page: Page
+    said: list[str]
+    asked: list[str]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One headless Chromium with a new profile, for the whole session."""
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("no chromium on the path: the page is not tried in a browser")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(chromium: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+    """Open a page from a file, as a reader would; each in a fresh context."""
+    contexts = []
+
+    def opened(
+        html: str,
+        *,
+        width: int = 1280,
+        height: int = 800,
+        scheme: Literal["light", "dark"] = "light",
+        scripts: bool = True,
+    ) -> Opened:
+        file = tmp_path / f"page-{len(contexts)}.html"
+        file.write_text(html, encoding="utf-8")
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            java_script_enabled=scripts,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        said: list[str] = []
+        asked: list[str] = []
+        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda problem: said.append(f"error: {problem}"))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(file.as_uri())
+        asked.remove(file.as_uri())
+        return Opened(page=page, said=said, asked=asked)
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def renamed(value: Any) -> Any:
+    """The same records with names as long as those of the built-in experiments."""
+    if isinstance(value, str) and not isinstance(value, Enum):
+        for old, new in WORDS.items():
+            value = value.replace(old, new)
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(
+            value,
+            **{
+                f.name: renamed(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init
+            },
+        )
+    if isinstance(value, Mapping):
+        return {renamed(key): renamed(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(renamed(each) for each in value)
+    return value
+
+
+@pytest.fixture(scope="session")
+def spoiling() -> Any:
+    """The neighbour that makes full and hostile records; tests are no package to import from."""
+    file = Path(__file__).parent.parent / "spoiling.py"
+    spec = importlib.util.spec_from_file_location("spoiling", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def pages(make_page: Make, spoiling: Any) -> Mapping[str, str]:
+    """Pages drawn: `quick` and `nightly` with all records, the latter with a warning; and bare."""
+    return {
+        "quick": render_html(renamed(spoiling.full_page(make_page, datasets=["ALPHA"]))),
+        "nightly": render_html(renamed(spoiling.full_page(make_page, arms=WEAK))),
+        "bare": render_html(make_page(datasets=["ALPHA"])),
+    }
+
+
+@pytest.fixture(scope="session")
+def hostile(make_page: Make, spoiling: Any) -> Mapping[str, str]:
+    """Page and index with markup in every text from outside."""
+    spoil = spoiling.Spoiler()
+    return {
+        "page": render_html(spoil(spoiling.full_page(make_page))),
+        "index": render_index(spoil(spoiling.an_index(make_page().verdict))),
+    }
+
+
+@pytest.fixture(scope="session")
+def index_page(make_page: Make) -> str:
+    """An index of four runs of two pairs on two classes of machine."""
+    return render_index(an_index(renamed(make_page().verdict)))
+
+
+def an_index(verdict: Verdict) -> IndexInput:
+    """Runs whose effects move from run to run."""
+    other = dataclasses.replace(verdict, legacy="BayesianEnhancedAutoformer-repaired")
+    machines = ("Example CPU, 2 cores, 8 GiB, GPU none", "Example CPU, 64 cores, GPU Example")
+    runs = [
+        Run(passed=passed(each, place + 1, machine), verdict=moved(each, place))
+        for place, (each, machine) in enumerate(
+            [(each, machine) for machine in machines for _ in range(4) for each in (verdict, other)]
+        )
+    ]
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.verdict.legacy, run.passed.machine), []).append(run)
+    return IndexInput(
+        passed=[run.passed for run in reversed(runs)],
+        tracks=tuple(track_of(each) for each in groups.values()),
+        problems=("quick/0123abcd/verdict.json: cannot be read",),
+    )
+
+
+def moved(verdict: Verdict, place: int) -> Verdict:
+    """The same verdict with other effects."""
+    findings = tuple(
+        each
+        if each.value is None
+        else dataclasses.replace(each, value=each.value * (1 + 0.3 * place))
+        for each in verdict.findings
+    )
+    return dataclasses.replace(verdict, findings=findings)
+
+
+def passed(verdict: Verdict, sequence: int, machine: str) -> Passed:
+    """A verdict of that number in the history."""
+    entry = Entry(
+        sequence=sequence,
+        folder=f"{sequence:016x}",
+        candidate=verdict.candidate,
+        legacy=verdict.legacy,
+        outcome=verdict.outcome,
+        summary=verdict.summary,
+        decides=verdict.legacy == "Autoformer",
+        meaning="",
+        outcomes={},
+        spans={},
+    )
+    return Passed(
+        experiment="nightly",
+        entry=entry,
+        until=f"2023-10-{sequence:02}",
+        change=None,
+        machine=machine,
+        page=f"nightly/{entry.folder}/report.html",
+    )

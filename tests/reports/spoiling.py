@@ -1,0 +1,293 @@
+"""Hostile records: the same prefix before every string that comes from outside.
+
+Names still refer to each other, because all of them change alike. Only strings that the code
+itself spells (roles, metrics, keys of records) are left alone, so a field that is added to the
+records is covered without a change here.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.battery.nouns import CheckResult
+from harness.battery.records import CheckRecord
+from harness.claims.nouns import Claim, ClaimRow, Measurement
+from harness.costs import CRITERIA, Cost, Costs
+from harness.findings import Outcome
+from harness.history import Change, Entry, Span
+from harness.selfcheck import SelfTest, SelfTestPart
+from harness.verdict import Verdict
+from harness.waivers import Waiver, WaiverState
+from reports.beside import Beside
+from reports.index_inputs import IndexInput, Passed, Run
+from reports.index_trends import track_of
+from reports.inputs import PageInput
+
+Make = Callable[..., PageInput]
+EVIL = (
+    "<script>pwned=1</script>\"'><img src=x onerror=pwned=1></title></style></svg>]]>&lt;b&gt;"
+    "{{7*7}}[a](http://evil.example)![b](x)`c`|@all $x^2$\n# d\n- e\x1b[31m "
+)
+SEEN = "pwned=1"
+OUTCOMES: Mapping[str, Any] = {
+    "T10": "pass",
+    "T11": "fail",
+    "T12": "not applicable",
+    "T13": "error",
+}
+CHECKED = {"Waiver.until"}
+"""Fields that hold nothing but what they were checked to be."""
+
+
+@cache
+def spelt() -> frozenset[str]:
+    """Every string constant in the code that judges and reports."""
+    found: set[str] = set()
+    for name in ("harness", "reports"):
+        spec = find_spec(name)
+        assert spec is not None
+        for folder in spec.submodule_search_locations or ():
+            for file in Path(folder).rglob("*.py"):
+                nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+                found |= {
+                    node.value
+                    for node in nodes
+                    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                }
+    return frozenset(found)
+
+
+class Spoiler:
+    """Puts the hostile prefix before every string, and counts by field where it did."""
+
+    def __init__(self) -> None:
+        self.spoiled: Counter[str] = Counter()
+        self.kept: dict[str, set[str]] = {}
+
+    def __call__(self, value: Any, where: str = "") -> Any:
+        if isinstance(value, Enum):
+            return value
+        if isinstance(value, str):
+            return self._text(value, where)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changes = {
+                field.name: self(getattr(value, field.name), f"{type(value).__name__}.{field.name}")
+                for field in dataclasses.fields(value)
+                if field.init
+            }
+            return dataclasses.replace(value, **changes)
+        if isinstance(value, Mapping):
+            return {self(key, f"{where} key"): self(each, where) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self(each, where) for each in value)
+        return value
+
+    def _text(self, value: str, where: str) -> str:
+        if value in spelt() or not value or interpreted(value) or where in CHECKED:
+            self.kept.setdefault(where, set()).add(value)
+            return value
+        self.spoiled[where] += 1
+        return EVIL + value
+
+
+def interpreted(value: str) -> bool:
+    """Text that code takes apart: metrics with a level, ids of findings, parts."""
+    return bool(re.fullmatch(r"(coverage|width)_\d+|quantile_\S+", value))
+
+
+def full_page(make_page: Make, **changes: Any) -> PageInput:
+    """A page with something in every text field, and every record beside the verdict."""
+    page = make_page(**{"fail": {"chronos-96": 2}, "outcome": Outcome.HOLD, **changes})
+    verdict = full_verdict(page.verdict)
+    others = (dataclasses.replace(verdict, legacy="autoformer-repaired"),)
+    return dataclasses.replace(page, verdict=verdict, beside=beside(verdict, others))
+
+
+def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
+    """Costs, a session, checks, other pairs and a verdict before."""
+    entry = an_index(verdict).passed[0].entry
+    change = Change(
+        before=Outcome.INVALID,
+        after=verdict.outcome,
+        findings={each.id: ("HOLD", each.outcome.value) for each in verdict.findings[:4]},
+        new_origins={verdict.findings[0].dataset: 3},
+    )
+    row = {"phases": {"first": {"seconds": 0.9}}, "single_stream": {"seconds": {"p90": 0.03}}}
+    return Beside(
+        experiment="walks.toml",
+        store="runs",
+        folder="0123456789abcdef",
+        others=others,
+        costs={each.legacy: measured(each) for each in (verdict, *others)},
+        sessions={verdict.legacy: {"arms": [row, row]}},
+        checks=(checked(verdict.candidate), checked(verdict.legacy)),
+        entry=entry,
+        change=change,
+        claims=(claimed(),),
+        verdicts=2,
+    )
+
+
+def claimed() -> ClaimRow:
+    """A claim that nothing can be said of yet, beside a number."""
+    claim = Claim(
+        id="s99",
+        group="summary",
+        number="99",
+        text="all is better now",
+        offered="a drawing of it",
+        untestable="nobody said what better is",
+    )
+    number = Measurement(
+        what="share of it",
+        value=0.4,
+        unit="of all",
+        low=0.3,
+        high=0.5,
+        arm="chronos-512",
+        dataset="ALPHA",
+        source="a record",
+        said="as far as we saw",
+    )
+    return ClaimRow(
+        claim=claim,
+        status="undecided",
+        rule="it must be most",
+        measured=(number,),
+        open=("too few of it",),
+        commands=("abharness run more of it",),
+    )
+
+
+def measured(verdict: Verdict) -> Costs:
+    """Every cost, one of them worse, one without evidence."""
+    items = {
+        name: Cost(
+            criterion=name,
+            unit=unit,
+            baseline=0.21,
+            candidate=0.27,
+            ratio=1.29,
+            low=1.18,
+            high=1.41,
+            log_se=0.04,
+            df=3.0,
+            noise_floor=0.031,
+            n=4,
+            valid=name != "throughput",
+            reason="the machine was busy meanwhile" if name == "throughput" else "",
+            note="what exactly was timed",
+        )
+        for name, unit in CRITERIA.items()
+    }
+    return Costs(
+        baseline=verdict.legacy,
+        candidate=verdict.candidate,
+        dataset=verdict.findings[0].dataset,
+        items=items,
+        machine={"processor": "Example CPU 9000", "cores": "2"},
+        machine_class="0123456789ab",
+        measured_at="2023-11-02T03:04:05",
+        record="measures/0123456789ab/k.json",
+    )
+
+
+def checked(target: str) -> CheckRecord:
+    """A battery with a part passed, a part failed and a part left out."""
+    results = tuple(
+        CheckResult(
+            code=code,
+            title=f"predicate {code} asks something",
+            outcome=outcome,
+            measured={"value": 0.3, "another figure": 0.2},
+            threshold=0.1,
+            wanted="less than one tenth",
+            reason="it was three tenths in module.py:17",
+            seconds=0.1,
+        )
+        for code, outcome in OUTCOMES.items()
+    )
+    return CheckRecord(
+        target=target,
+        kind="arm",
+        role="candidate",
+        use="package.module:Class",
+        options={"width": 3},
+        key="some key",
+        source="some source",
+        current=True,
+        results=results,
+    )
+
+
+def full_verdict(verdict: Verdict) -> Verdict:
+    """A verdict with a waiver, a self-test, a problem and a missing cell."""
+    waiver = Waiver(
+        finding=verdict.findings[5].id, owner="the owner", reason="a good one", until="2030-01-01"
+    )
+    parts = (
+        SelfTestPart(code="S1", title="a planted loss", state="failed", said="it was not found"),
+        SelfTestPart(code="S2", title="a null case", state="not run", said="too few origins"),
+    )
+    findings = tuple(
+        dataclasses.replace(each, waived=place == 5) for place, each in enumerate(verdict.findings)
+    )
+    return dataclasses.replace(
+        verdict,
+        findings=findings,
+        self_test=SelfTest(parts=parts),
+        waivers=(WaiverState(waiver=waiver, active=True, waived=(verdict.findings[5].id,)),),
+        judged_on="2029-01-01",
+        validity=dataclasses.replace(
+            verdict.validity, problems=("a problem",), missing=("a missing cell",)
+        ),
+    )
+
+
+def an_index(verdict: Verdict) -> IndexInput:
+    """An index of two verdicts with something in every text field."""
+    outcomes = {each.id: each.outcome.value for each in verdict.findings}
+    entries = [
+        Entry(
+            sequence=place,
+            folder=f"folder {place}",
+            candidate=verdict.candidate,
+            legacy=verdict.legacy,
+            outcome=verdict.outcome,
+            summary=verdict.summary,
+            decides=True,
+            meaning="some meaning",
+            outcomes=outcomes,
+            spans={"ALPHA": Span(origins=3, first="2020-01-02", last="2021-01-04")},
+        )
+        for place in (1, 2)
+    ]
+    change = Change(
+        before=Outcome.HOLD,
+        after=Outcome.PROMOTE,
+        findings={verdict.findings[0].id: (None, "HOLD")},
+        new_origins={"ALPHA": 2},
+    )
+    passed = [
+        Passed(
+            experiment="an experiment",
+            entry=entry,
+            until="2021-01-04",
+            change=change,
+            machine="a machine",
+            page="a/page.html",
+            problem="a problem of reading",
+        )
+        for entry in entries
+    ]
+    track = track_of([Run(passed=each, verdict=verdict) for each in passed], left_out=1)
+    return IndexInput(passed=passed[::-1], tracks=(track,), problems=("something is torn",))

@@ -1,0 +1,169 @@
+"""The same records give the same bytes: no clock, no path of the machine, no order of hashing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.experiment import read_experiment
+from harness.gate import judge_grid
+from harness.records import write_unit
+from harness.run import prepare
+from harness.store import open_store, write_record
+from harness.unit import carry_out
+
+EXPERIMENT = """\
+schema = 1
+title = "Two walks"
+datasets = ["GOLD"]
+
+[plan]
+horizon = 5
+stride = 5
+origins = 40
+history = 300
+validation = 60
+
+[run]
+seeds = [1]
+
+[[arms]]
+name = "walk"
+use = "baselines.random_walk:RandomWalk"
+role = "reference"
+
+[[arms]]
+name = "old"
+use = "baselines.random_walk:SeasonalNaive"
+role = "legacy"
+
+[[arms]]
+name = "older"
+use = "baselines.random_walk:RandomWalk"
+role = "legacy"
+drift = true
+
+[[arms]]
+name = "new"
+use = "baselines.random_walk:VolatilityRandomWalk"
+role = "candidate"
+
+[policy]
+baseline = "old"
+candidate = "new"
+mode = "replace"
+
+[[policy.criteria]]
+metric = "crps"
+margin = 0.05
+
+[[policy.waivers]]
+finding = "GOLD:crps:guardrail"
+owner = "the desk"
+reason = "tried before"
+until = "2099-12-31"
+"""
+FORMS = ("html", "md", "json")
+LOOKS_LIKE_A_TIME = r"\b\d{1,2}:\d{2}:\d{2}\b"
+ALL_FORMS = """\
+from harness.cli import run_cli
+for name, asked in (("page", ["walks.toml"]), ("index", ["--index"])):
+    for form in ("html", "md", "json"):
+        code = run_cli(["report", *asked, "--format", form, "--output", f"{name}.{form}"])
+        assert code == 0, (name, form)
+"""
+LOADED = """\
+import sys
+from harness.cli import run_cli
+code = run_cli(sys.argv[1:])
+heavy = ("torch", "transformers", "chronos", "pandas", "statsmodels", "arch")
+print("loaded:", *[name for name in heavy if name in sys.modules], file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an experiment and a store in which it was judged."""
+    folder = tmp_path_factory.mktemp("judged")
+    file = folder / "walks.toml"
+    file.write_text(EXPERIMENT, encoding="utf-8")
+    grid = prepare(read_experiment(str(file)), [])
+    store = open_store(folder / "runs")
+    write_record(store.grid_file(grid.experiment.name), grid.record())
+    for cell in grid.cells:
+        job = grid.job(cell)
+        with store.new_unit(cell.key) as unit:
+            write_unit(unit, job, carry_out(job), cell.identity)
+    judge_grid(grid, store, policy=grid.experiment.policy, today="2030-01-01")
+    return folder
+
+
+def drawing(judged: Path, to: Path, **variables: str) -> subprocess.Popen[str]:
+    """A new process that draws page and index in every form, from a copy of the store."""
+    shutil.copytree(judged, to)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", ALL_FORMS],
+        cwd=to,
+        env=os.environ | variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def twice(judged: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
+    """The same store drawn in two places, with unlike settings."""
+    root = tmp_path_factory.mktemp("twice")
+    places = {
+        root / "here": {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"},
+        root / "there" / "far": {"PYTHONHASHSEED": "77", "TZ": "Asia/Tokyo", "LC_ALL": "C"},
+    }
+    running = [drawing(judged, to, **settings) for to, settings in places.items()]
+    for process in running:
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    return [
+        {file.name: file.read_bytes() for form in FORMS for file in to.glob(f"*.{form}")}
+        for to in places
+    ]
+
+
+def test_a_copy_elsewhere_gives_the_same_bytes(twice: list[dict[str, bytes]]) -> None:
+    """Page and index in HTML, Markdown and JSON, under another hash seed, clock and folder."""
+    one, other = twice
+
+    assert len(one) == 6
+    assert one == other
+
+
+def test_no_form_tells_a_time_or_a_folder_of_the_machine(
+    judged: Path, twice: list[dict[str, bytes]]
+) -> None:
+    """There is no time of day of the rendering and no absolute path of the store."""
+    for name, content in twice[0].items():
+        text = content.decode()
+        assert str(judged.parent) not in text, name
+        assert "/tmp/" not in text, name
+        assert re.findall(LOOKS_LIKE_A_TIME, text) == [], name
+
+
+def test_drawing_a_page_from_a_store_imports_no_torch(judged: Path) -> None:
+    """Neither a network library nor what brings one, from the command line to the file."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LOADED, "report", "walks.toml"],
+        cwd=judged,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.rpartition("loaded:")[2].split() == []

@@ -1,0 +1,295 @@
+"""The eight things of the first screen, and what stands in for those that are not recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.costs import CRITERIA, Cost, Costs
+from harness.findings import Outcome
+from harness.history import Change, Entry
+from harness.selfcheck import SelfTest, SelfTestPart
+from harness.validity import Blindness, Contamination
+from harness.waivers import Waiver, WaiverState
+from reports.beside import Beside
+from reports.cost_line import cost_line, not_measured
+from reports.first import changed, fallback, first_screen
+from reports.forest import bounds_of, build_forest
+from reports.inputs import PageInput
+from reports.page import render_html
+from reports.strip import strip
+from reports.trust import trust_strip
+from reports.why import open_rules, why
+
+Make = Callable[..., PageInput]
+NAMES = ["ALPHA", "BETA"]
+
+
+def with_verdict(page: PageInput, **changes: Any) -> PageInput:
+    """The same page on a changed verdict."""
+    return dataclasses.replace(page, verdict=dataclasses.replace(page.verdict, **changes))
+
+
+def with_validity(page: PageInput, **changes: Any) -> PageInput:
+    """The same page on changed validity."""
+    return with_verdict(page, validity=dataclasses.replace(page.verdict.validity, **changes))
+
+
+def marks(page: PageInput) -> dict[str, str]:
+    """Label to mark of the trust strip."""
+    return {item.label: item.mark for item in strip(page)}
+
+
+def test_why_has_the_figures_of_the_rule_that_weighs_most(make_page: Make) -> None:
+    """On HOLD it is the rule whose bound reaches furthest beyond its limit, with its numbers."""
+    verdict = make_page(outcome=Outcome.HOLD).verdict
+
+    said = why(verdict)
+
+    assert said.startswith(verdict.summary.removesuffix("."))
+    assert "MAE on BETA +3.0\u202f%" in said
+    assert "limit ≤ +5.0\u202f%" in said
+
+
+def test_bounds_are_the_widest_of_all_methods_that_decide(make_page: Make) -> None:
+    """From the lowest to the highest; the origins that do not overlap decide nothing."""
+    finding = make_page().verdict.findings[0]
+    assert finding.comparison is not None
+    deciding = [each for each in finding.comparison.estimates if each.method != "independent"]
+
+    low, high = bounds_of(finding.comparison)
+
+    assert low == min(each.lower for each in deciding if each.lower is not None)
+    assert high == max(each.upper for each in deciding if each.upper is not None)
+
+
+def test_a_bound_that_is_open_in_one_method_is_open(make_page: Make) -> None:
+    """An interval without an end must not look decided."""
+    finding = make_page().verdict.findings[0]
+    assert finding.comparison is not None
+    first, *rest = finding.comparison.estimates
+    torn = dataclasses.replace(
+        finding.comparison, estimates=(dataclasses.replace(first, upper=None), *rest)
+    )
+
+    assert bounds_of(torn)[1] is None
+
+
+def test_rows_are_grouped_by_role_and_dataset(make_page: Make) -> None:
+    """Guardrails of each dataset, then gains; counts that are kept are not drawn."""
+    forest = build_forest(make_page().verdict)
+
+    titles = [title for title, _ in forest.by_role]
+
+    assert titles == ["Guardrail, ALPHA", "Guardrail, BETA", "Gain asked for, ALPHA"]
+    assert [row.label for row in forest.silent] == ["failures", "failures"]
+
+
+def test_a_broken_count_is_a_row(make_page: Make) -> None:
+    """A limit that is not kept never hides in the line below."""
+    page = make_page()
+    findings = [
+        dataclasses.replace(each, outcome=Outcome.REJECT) if each.role == "limit" else each
+        for each in page.verdict.findings
+    ]
+
+    forest = build_forest(dataclasses.replace(page.verdict, findings=tuple(findings)))
+
+    assert forest.by_role[-1][0] == "Limits"
+    assert forest.silent == []
+
+
+def test_open_rules_say_what_would_decide(make_page: Make) -> None:
+    """Detectable effect, limit, origins and date of each undecided rule."""
+    rule = open_rules(make_page(outcome=Outcome.HOLD).verdict)[0]
+
+    assert (rule.name, rule.detectable, rule.needed) == (
+        "CRPS on BETA",
+        "8.0\u202f%",
+        "31 more, by 2026-05-04",
+    )
+
+
+def test_the_worst_windows_are_the_worst_of_all_datasets(make_page: Make) -> None:
+    """Three, by the difference to the legacy arm, gravest first."""
+    first = first_screen(make_page(), NAMES)
+    gaps = [float(w.candidate.split("\u202f")[0]) - float(w.legacy.split("\u202f")[0])
+            for w in first.windows]  # fmt: skip
+
+    assert len(first.windows) == 3
+    assert gaps == sorted(gaps, reverse=True)
+
+
+def test_the_strip_has_seven_items_whatever_is_missing(make_page: Make) -> None:
+    """Each has its place even where nothing was recorded."""
+    page = with_verdict(make_page(), self_test=None)
+
+    assert list(marks(page)) == [
+        *("Pairing", "Completeness", "Future-blindness", "Contamination", "Random-walk bar"),
+        *("Self-test", "New evidence"),
+    ]
+    assert list(marks(dataclasses.replace(page, scores=[], datasets={}, arms=[]))) == list(
+        marks(page)
+    )
+
+
+@pytest.mark.parametrize(
+    ("states", "mark"),
+    [(("passed", "passed"), "holds"), (("passed", "not tested"), "note"),
+     (("passed", "failed"), "broken"), ((), "note")],
+)  # fmt: skip
+def test_blindness_is_held_only_where_both_passed(
+    make_page: Make, states: tuple[Any, ...], mark: str
+) -> None:
+    """One side untested is a note, one failed is broken."""
+    found = tuple(Blindness(arm=f"arm {at}", state=state) for at, state in enumerate(states))
+
+    assert marks(with_validity(make_page(), blindness=found))["Future-blindness"] == mark
+
+
+def test_a_side_that_was_not_tried_names_the_command(make_page: Make) -> None:
+    """For each side, below the first screen."""
+    found = (Blindness(arm="chronos-512", state="passed"),)
+    page = with_validity(make_page(), blindness=found)
+
+    item = next(item for item in trust_strip(page) if item.label == "Future-blindness")
+
+    assert item.mark == "note"
+    assert "chronos-512: passed" in item.text
+    assert "autoformer: not tested: abharness check autoformer" in item.text
+
+
+@pytest.mark.parametrize(("share", "mark"), [(0.0, "holds"), (0.4, "note"), (None, "note")])
+def test_contamination_is_held_only_where_none_is_possible(
+    make_page: Make, share: float | None, mark: str
+) -> None:
+    """An unknown share is no 0."""
+    found = (Contamination(arm="chronos-512", dataset="ALPHA", share=share, said="so"),)
+
+    assert marks(with_validity(make_page(), contamination=found))["Contamination"] == mark
+
+
+def test_a_failed_self_test_is_broken(make_page: Make) -> None:
+    """And names its parts."""
+    parts = [SelfTestPart(code=code, title="t", state=state, said="s")
+             for code, state in (("a", "passed"), ("b", "failed"))]  # fmt: skip
+    page = with_verdict(make_page(), self_test=SelfTest(parts=tuple(parts)))
+
+    item = next(item for item in strip(page) if item.label == "Self-test")
+
+    assert (item.mark, item.text) == ("broken", "1 of 2 parts passed; failed: b")
+
+
+def an_entry(**changes: Any) -> Entry:
+    """An entry of a history."""
+    plainly: dict[str, Any] = {
+        "sequence": 2, "folder": "f", "candidate": "chronos-512", "legacy": "autoformer",
+        "outcome": Outcome.HOLD, "summary": "s", "decides": True, "meaning": "m",
+        "outcomes": {}, "spans": {},
+    }  # fmt: skip
+    return Entry(**{**plainly, **changes})
+
+
+def test_the_same_records_again_are_no_new_evidence(make_page: Make) -> None:
+    """No new origin is a note; new ones are counted by dataset."""
+    old = Change(before=Outcome.HOLD, after=Outcome.HOLD, findings={}, new_origins={"ALPHA": 0})
+    new = dataclasses.replace(old, new_origins={"ALPHA": 4})
+
+    pages = [
+        dataclasses.replace(make_page(), beside=Beside(entry=an_entry(), change=change))
+        for change in (old, new)
+    ]
+
+    assert [marks(page)["New evidence"] for page in pages] == ["note", "holds"]
+    assert "new origins: 4 on ALPHA" in changed(pages[1])
+
+
+def test_what_moved_is_said(make_page: Make) -> None:
+    """Outcome before and now, and each finding that changed."""
+    change = Change(
+        before=Outcome.HOLD, after=Outcome.PROMOTE, findings={"A:crps:guardrail": ("HOLD", None)}
+    )
+    page = dataclasses.replace(make_page(), beside=Beside(entry=an_entry(), change=change))
+
+    said = changed(page)
+
+    assert said[0] == "HOLD before, PROMOTE now"
+    assert "moved: A:crps:guardrail HOLD \u2192 gone" in said
+
+
+def costs(**changes: Any) -> Costs:
+    """Costs in which only peak memory was taken."""
+    made = Costs.missing("autoformer", "chronos-512", "ALPHA", "untaken")
+    memory: dict[str, Any] = {
+        "criterion": "peak_memory", "unit": "bytes", "baseline": 4e8, "candidate": 2e8,
+        "ratio": 0.5, "low": 0.45, "high": 0.55, "log_se": 0.05, "noise_floor": 0.02, "n": 4,
+        "valid": True,
+    }  # fmt: skip
+    untaken = {name: Cost(criterion=name, unit=unit, reason="this session did not take it")
+               for name, unit in CRITERIA.items()}  # fmt: skip
+    items = {**untaken, "peak_memory": Cost(**{**memory, **changes})}
+    return dataclasses.replace(made, items=items, reason="")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [({}, "better"), ({"low": 0.9, "high": 1.1, "ratio": 1.0}, "not told apart"),
+     ({"noise_floor": 1.5}, "not told apart"), ({"valid": False, "reason": "loaded"},
+      "no evidence"), ({"ratio": 2.0, "low": 1.9, "high": 2.1}, "worse")],
+)  # fmt: skip
+def test_a_cost_is_told_only_where_it_stands_out(
+    make_page: Make, changes: dict[str, Any], word: str
+) -> None:
+    """Interval and noise floor must both leave 1 out, and the figure must be evidence."""
+    page = dataclasses.replace(make_page(), beside=Beside(costs={"autoformer": costs(**changes)}))
+
+    memory = next(each for each in cost_line(page, "autoformer") if each.title == "Peak memory")
+
+    assert memory.word == word
+
+
+def test_what_was_not_measured_names_the_command(make_page: Make) -> None:
+    """Of the pair that is meant, without a path of this machine."""
+    beside = Beside(experiment="mine.toml", store="runs", folder="ab12")
+    page = dataclasses.replace(make_page(), beside=beside)
+
+    assert cost_line(page, "autoformer") == []
+    assert "abharness measure mine.toml --store runs" in not_measured(page, "autoformer")
+    assert "--baseline-arm other" in not_measured(page, "other")
+    assert "abharness replay runs/verdicts/mine/ab12" in render_html(page)
+
+
+def test_waivers_stay_visible(make_page: Make) -> None:
+    """Owner, end and what it did."""
+    waiver = Waiver(finding="ALPHA:*", owner="Ada", reason="known", until="2030-01-01")
+    state = WaiverState(waiver=waiver, active=True, waived=("ALPHA:crps:guardrail",))
+
+    first = first_screen(with_verdict(make_page(), waivers=(state,)), NAMES)
+
+    assert first.waivers == ("ALPHA:* until 2030-01-01 by Ada: open",)
+
+
+def test_windows_a_fallback_answered_are_listed_and_not_credited(make_page: Make) -> None:
+    """Count on the first screen; reason and origins below."""
+    page = make_page(datasets=["ALPHA"])
+    unit = page.scores_of("chronos-512", "ALPHA")[0]
+    taken = ("it was too hot", *[""] * (len(unit) - 1))
+    scores = [
+        dataclasses.replace(each, fallback=taken) if each is unit else each for each in page.scores
+    ]
+    arms = [
+        dataclasses.replace(arm, card={**arm.card, "fallback": "my:Old"})
+        if arm.name == "chronos-512"
+        else arm
+        for arm in page.arms
+    ]
+    page = dataclasses.replace(page, scores=scores, arms=arms)
+
+    assert fallback(page).startswith("my:Old answered 1 of 20 windows")
+    html = render_html(page)
+    assert "it was too hot" in html
+    assert str(np.datetime64(unit.origin_date[0], "D")) in html

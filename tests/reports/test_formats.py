@@ -1,0 +1,100 @@
+"""The page in Markdown and JSON: the same facts, within their limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.cli import run_cli
+from reports.formats import render_page
+from reports.inputs import PageInput
+from reports.markdown import LIMIT
+
+Make = Callable[..., PageInput]
+
+
+def many(make_page: Make, arms: int) -> PageInput:
+    """A page with many arms and long names."""
+    names = {
+        f"BayesianEnhancedAutoformer-repaired-{place:03}": ("legacy", (1,), 1.2)
+        for place in range(arms)
+    }
+    pair = {"autoformer": ("legacy", (1,), 1.3), "chronos-512": ("candidate", (1,), 0.97)}
+    walk = {"random-walk": ("reference", (1,), 1.0)}
+    return make_page(arms={**walk, **pair, **names})
+
+
+def test_markdown_holds_what_the_first_screen_holds(make_page: Make) -> None:
+    """Outcome, both arms, why, criteria, doubts, worst, costs, trust, changes, how to replay."""
+    page = make_page()
+    text = render_page(page, "md")
+
+    assert text.startswith("## ⏸️ HOLD: ")
+    heads = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    wanted = [
+        "What could not be told", "Where it is worse even so", "Costs, candidate over legacy",
+        "What it rests on", "Since the last verdict", "Fallback", "Judge the same records again",
+    ]  # fmt: skip
+    assert [head for head in wanted if head not in heads] == []
+    assert f"`{page.beside.replay_command}`" in text
+    assert page.verdict.next_action.split()[0] in text
+
+
+def test_markdown_stays_short_whatever_the_grid(make_page: Make) -> None:
+    """Tables that would make it longer than 60,000 characters are left out, and that is said."""
+    page = many(make_page, 60)
+    findings = page.verdict.findings * 40
+    long = dataclasses.replace(page, verdict=dataclasses.replace(page.verdict, findings=findings))
+
+    text = render_page(long, "md")
+
+    assert len(render_page(page, "md")) < LIMIT
+    assert len(text) < LIMIT
+    assert "Left out for length" in text
+    assert "HOLD" in text[:80]
+
+
+def test_json_holds_the_numbers_as_numbers(make_page: Make) -> None:
+    """The verdict's record, one row per arm, dataset and metric, and what each unit took."""
+    page = make_page(fail={"chronos-96": 2})
+    found = json.loads(render_page(page, "json"))
+
+    row = next(s for s in page.summaries if (s.arm, s.metric) == ("chronos-512", "crps"))
+    shown = next(
+        s
+        for s in found["summaries"]
+        if (s["arm"], s["metric"], s["dataset"]) == (row.arm, row.metric, row.dataset)
+    )
+    unit = next(u for u in found["units"] if (u["arm"], u["seed"]) == ("autoformer", 2))
+    assert shown["value"] == row.value
+    assert found["verdict"]["findings"][0]["value"] == page.verdict.findings[0].value
+    assert unit["record"]["seconds"]["fit"] == pytest.approx(23.4)
+    assert found["datasets"][0]["origins"] == 20
+
+
+def test_json_holds_every_table_of_the_page(make_page: Make) -> None:
+    """Each captioned table, those under the charts included, with the same cells."""
+    page = make_page(datasets=["ALPHA"])
+    drawn = html.unescape(render_page(page, "html"))
+    tables: list[dict[str, Any]] = json.loads(render_page(page, "json"))["tables"]
+
+    captions = set(re.findall(r"<caption><span>(.*?)</span></caption>", drawn))
+    assert captions
+    assert captions <= {table["caption"] for table in tables}
+    assert all(len(row) == len(table["columns"]) for table in tables for row in table["rows"])
+
+
+def test_an_unknown_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line names the three there are."""
+    code = run_cli(["report", "--index", "--format", "pdf"])
+    said = capsys.readouterr().err
+
+    assert code == 2
+    assert said.count("\n") == 1
+    assert all(form in said for form in ("html", "md", "json"))
