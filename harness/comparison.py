@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from harness.estimates import (
-    RESAMPLES,
     Conclusion,
     Estimate,
     Method,
@@ -20,17 +19,19 @@ from harness.estimates import (
     block_of,
     by_test,
     deciding,
+    lean_in,
     point_of,
     ratio_of,
 )
 from harness.inference import MeanRatio, diebold_mariano, first_order
 from harness.outlook import date_of_more, outlook
 from harness.pairing import Pair, filled
-from harness.power_law import Spread, joined
+from harness.power_law import Plan, Spread, detectable
+from harness.resampling import RESAMPLES
 from harness.scores import non_overlapping
 from harness.seeds import seed_variance
 from harness.sensitivity import Sensitivity, vary
-from harness.shares import Shares, shares_of
+from harness.shares import Shares, shares_of, true_share
 from harness.window import Array
 
 __all__ = [
@@ -104,6 +105,9 @@ class Comparison:
         Which side has no several seeds, in words; '' when both have.
     sensitivity
         Whether the conclusion stands without the most influential windows and at other lags.
+    lean
+        Skewness of the effect over samples, less what may be noise; None in records made before
+        it was kept.
     """
 
     metric: str
@@ -145,6 +149,7 @@ class Comparison:
     seeds_needed: int | None = None
     seed_note: str = ""
     sensitivity: Sensitivity | None = None
+    lean: float | None = None
 
     @property
     def seed_share(self) -> float | None:
@@ -183,14 +188,32 @@ def compare(both: Pair, question: Question) -> Comparison:
     facts |= {"conclusion": conclusion, "resamples": RESAMPLES, **lengths}
     facts["estimates"] = (*estimates, *_apart(both, sides, question))
     facts["sensitivity"] = vary(sides, question, conclusion=conclusion, **lengths)
-    made = _comparison(facts, reason=reason)
+    return _planned(_comparison(facts, reason=reason), both, question)
+
+
+def _planned(made: Comparison, both: Pair, question: Question) -> Comparison:
+    """Add what such a plan detects, and what would decide a question that is open."""
     spread = spread_of(made)
-    if conclusion != "undecided" or made.effect is None or spread is None:
+    if spread is None:
         return made
-    ahead = outlook(
-        both, question, effect=made.effect, spread=spread, independent_n=made.independent_n
-    )
+    plan = plan_of(made)
+    least = detectable(spread, plan, alpha=question.alpha, power=question.power)
+    made = dataclasses.replace(made, detectable=least)
+    if made.conclusion != "undecided" or made.effect is None:
+        return made
+    ahead = outlook(both, question, effect=made.effect, spread=spread, plan=plan)
     return dataclasses.replace(made, **ahead)
+
+
+def plan_of(found: Comparison) -> Plan:
+    """Say how much a comparison looked at."""
+    return Plan(
+        n=found.n,
+        overlap=found.overlap,
+        candidate_seeds=max(1, found.candidate_seeds),
+        legacy_seeds=max(1, found.legacy_seeds),
+        bounds=1 if found.bound_low is None else 2,
+    )
 
 
 def spread_of(found: Comparison) -> Spread | None:
@@ -198,13 +221,23 @@ def spread_of(found: Comparison) -> Spread | None:
     if found.origin_variance is None or found.n < 2:
         return None
     rho = found.rho or 0.0
-    share = shares_of(found.n, found.lag, found.overlap, rho).true
+    lean = 0.0 if found.lean is None else found.lean
     return Spread(
-        long_run=found.origin_variance * found.n / share,
+        long_run=found.origin_variance * found.n / true_share(found.n, found.overlap, rho),
         rho=rho,
+        skewness=lean * math.sqrt(found.n),
+        share=_covered(found),
         candidate_seeds=(found.candidate_seed_variance or 0.0) * found.candidate_seeds,
         legacy_seeds=(found.legacy_seed_variance or 0.0) * found.legacy_seeds,
     )
+
+
+def _covered(found: Comparison) -> float | None:
+    """Share that is covered, at which the variance holds: nominal where none or all is."""
+    if not found.metric.startswith("coverage") or found.candidate_value is None:
+        return None
+    nominal = int(found.metric.partition("_")[2]) / 100
+    return found.candidate_value if 0.0 < found.candidate_value < 1.0 else nominal
 
 
 def _sides(whole: Pair, question: Question) -> Sides:
@@ -314,6 +347,7 @@ def _size(whole: Pair, sides: Sides, found: MeanRatio, question: Question) -> di
         "candidate_value": values[0],
         "legacy_value": values[1],
         "rho": rho,
+        "lean": lean_in(sides),
         "effective_n": _worth(variance, difference),
         **_variances(sides, found, shares, question),
         **_over_seeds(whole, question),
@@ -330,7 +364,7 @@ def _worth(variance: float, difference: Array) -> float:
 def _variances(
     sides: Sides, found: MeanRatio, shares: Shares, question: Question
 ) -> dict[str, Any]:
-    """Variance of the effect by origins and by the seeds of each side, and what it can detect."""
+    """Variance of the effect by origins and by the seeds of each side."""
     ratio = point_of(found)
     unit = (question.slope(ratio) / found.below) ** 2
     above = below = 0.0
@@ -340,17 +374,10 @@ def _variances(
     if sides.seeded:
         above = unit * seed_variance(sides.above)
         below = unit * ratio**2 * seed_variance(sides.below)
-    seeds = [
-        (each, len(side) - 1.0)
-        for each, side in ((above, sides.above), (below, sides.below))
-        if each > 0
-    ]
-    precision = joined(origins, found.law, seeds, shares)
     return {
         "origin_variance": origins,
         "candidate_seed_variance": above,
         "legacy_seed_variance": below,
-        "detectable": precision.detectable(question.alpha, question.power),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from harness.estimates import Question
 from harness.pairing import Pair
 from harness.power_law import Plan, Spread, origins_needed, seeds_needed
+from harness.scores import non_overlapping
 
 REACHABLE = 100
 """More than this many times the origins or seeds there are is called out of reach."""
@@ -23,19 +24,12 @@ class Ahead(TypedDict, total=False):
     seeds_needed: int | None
 
 
-def outlook(
-    both: Pair, question: Question, *, effect: float, spread: Spread, independent_n: int
-) -> Ahead:
+def outlook(both: Pair, question: Question, *, effect: float, spread: Spread, plan: Plan) -> Ahead:
     """Say how many more independent origins, or else seeds, would decide if the effect stays."""
     bounds = [b for b in (question.bound_low, question.bound_high) if b is not None]
     distance = min(abs(effect - bound) for bound in bounds)
-    plan = Plan(
-        n=len(both.origin),
-        overlap=both.overlap,
-        candidate_seeds=len(both.candidate),
-        legacy_seeds=len(both.legacy),
-    )
     alpha, power = question.alpha, question.power
+    independent_n = len(non_overlapping(both.origin, both.reach))
     most = plan.n + REACHABLE * independent_n * both.overlap
     origins = origins_needed(spread, plan, distance=distance, alpha=alpha, power=power, most=most)
     if origins is None:

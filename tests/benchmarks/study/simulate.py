@@ -172,9 +172,12 @@ def spread_of(cell: Cell) -> Spread:
     if cell.seeds > 1:  # the share is that of the variance of the effect
         share = cell.seed_share
         between = share / (1 - share) * size * long_run / cell.n * cell.seeds / 2
+    hits = -0.6 / 0.16 * math.sqrt(size * long_run)  # skewness of as many independent ones
     return Spread(
         long_run=size * long_run,
         rho=_variance(cell, 1) / _variance(cell),
+        skewness={"skewed": 2.0, "coverage": hits}.get(cell.process, 0.0),
+        share=0.8 if cell.process == "coverage" else None,
         candidate_seeds=between,
         legacy_seeds=between,
     )
