@@ -115,10 +115,10 @@ def compare(
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy)
     _filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
     measure_as_asked(grid, kept, baseline=baseline, candidate=candidate)
-    judgement = _judged(grid, kept, baseline, candidate, day)
+    judgement = _judged(grid, kept, baseline, candidate, day, reuse=True)
     content = page_content(grid, kept, judgement)
     _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
-    page = written_page(judgement, content) if content else None
+    page = written_page(grid, kept, judgement, content) if content else None
     copied(judgement.folder, records)
     _print_verdict(grid, judgement)
     typer.echo(f"page: {page or 'none, stored units cannot be read'}")
@@ -251,12 +251,18 @@ def _filled(
 
 
 def _judged(
-    grid: Grid, store: Store, baseline: str | None, candidate: str | None, day: str
+    grid: Grid,
+    store: Store,
+    baseline: str | None,
+    candidate: str | None,
+    day: str,
+    *,
+    reuse: bool = False,
 ) -> Judgement:
     from harness.gate import judge_grid, with_pair
 
     policy = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
-    return judge_grid(grid, store, policy=policy, today=day)
+    return judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
 
 
 def _tables(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:

@@ -16,7 +16,7 @@ from harness.diagnostics import diagnose
 from harness.errors import ConfigError, ForecastError, StoreError
 from harness.given import Given
 from harness.grid import Grid, GridCell
-from harness.history import earlier_inputs, remember, verdict_name
+from harness.history import earlier_inputs, history, remember, verdict_name
 from harness.inputs import (
     CellInput,
     Inputs,
@@ -92,13 +92,17 @@ def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: st
     )
 
 
-def judge_grid(grid: Grid, store: Store, *, policy: Policy, today: str | None = None) -> Judgement:
+def judge_grid(
+    grid: Grid, store: Store, *, policy: Policy, today: str | None = None, reuse: bool = False
+) -> Judgement:
     """Score what is stored, judge every legacy arm by the policy and store the verdicts.
 
     Parameters
     ----------
     today
         ISO date that waivers are held against.
+    reuse
+        Take a pair's last verdict where nothing it rests on has changed, code included.
     """
     found = scored(grid, store)
     name = grid.experiment.name
@@ -107,7 +111,13 @@ def judge_grid(grid: Grid, store: Store, *, policy: Policy, today: str | None = 
     ]
     problems = (*found.problems, *conflicts(found.cells, known))
     passed = [
-        _judged(grid, store, each, found, _Asked(problems=problems, today=today, decides=first))
+        _judged(
+            grid,
+            store,
+            each,
+            found,
+            _Asked(problems=problems, today=today, decides=first, reuse=reuse),
+        )
         for each, first in _family(grid, policy)
     ]
     folders = []
@@ -168,6 +178,7 @@ class _Asked:
     problems: tuple[str, ...]
     today: str | None
     decides: bool
+    reuse: bool
 
 
 def _family(grid: Grid, policy: Policy) -> list[tuple[Policy, bool]]:
@@ -190,7 +201,26 @@ def _judged(
     given = dataclasses.replace(
         given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
     )
-    return verdict_from(policy, inputs, found.scores, given=given), inputs
+    known = _known(store, grid.experiment.name, policy, given) if asked.reuse else None
+    return known or verdict_from(policy, inputs, found.scores, given=given), inputs
+
+
+def _known(store: Store, experiment: str, policy: Policy, given: Given) -> Verdict | None:
+    """The last verdict on a pair, if it is whole and rests on the same in every respect."""
+    pair = (policy.candidate, policy.baseline)
+    entries = [e for e in history(store, experiment) if (e.candidate, e.legacy) == pair]
+    file = (
+        store.verdict_folder(experiment) / entries[-1].folder / "verdict.json" if entries else None
+    )
+    if file is None or not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8")
+    try:
+        verdict = from_json(text)
+    except StoreError:
+        return None
+    same = verdict.fingerprints == given.fingerprints and verdict.judged_on == given.today
+    return verdict if same and verdict_name(verdict, text) == file.parent.name else None
 
 
 def verdict_from(

@@ -52,14 +52,15 @@ def _report_page(grid: Grid, store: Store, form: Format, output: Path | None) ->
     if content is None:
         raise StoreError(f"{judgement.folder}: no page: {judgement.verdict.summary}")
     if form == "html":
-        page = written_page(judgement, content, anew=True)
+        page = written_page(grid, store, judgement, content, anew=True)
         if output is not None:
             write_text(output, page.read_text(encoding="utf-8"))
         typer.echo(f"page: {output or page}")
         return
+    from reports.collect import with_claims
     from reports.formats import render_page
 
-    _give(render_page(content, form), output)
+    _give(render_page(with_claims(content, grid, store), form), output)
 
 
 def _report_index(root: Path, form: Format, output: Path | None) -> None:
@@ -86,7 +87,7 @@ def _give(text: str, file: Path | None) -> None:
 
 
 def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:
-    """What a page shows; None where stored units cannot be read, which the verdict says."""
+    """What a page shows but claims; None where units cannot be read, which the verdict says."""
     from reports.collect import collect
 
     try:
@@ -97,6 +98,7 @@ def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput | 
             judgement.scores,
             folder=judgement.folder,
             others=[verdict for verdict, _ in judgement.others],
+            claims=False,
         )
     except StoreError:
         if judgement.verdict.outcome != "INVALID":
@@ -104,10 +106,12 @@ def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput | 
         return None
 
 
-def written_page(judgement: Judgement, content: PageInput, *, anew: bool = False) -> Path:
+def written_page(
+    grid: Grid, store: Store, judgement: Judgement, content: PageInput, *, anew: bool = False
+) -> Path:
     """Write the page, unless the same records were drawn by the same code before."""
     from harness.store import write_text
-    from reports.collect import drawn_from
+    from reports.collect import drawn_from, with_claims
 
     page, drawn = judgement.folder / "report.html", judgement.folder / ".report-drawn-from"
     made_of = drawn_from(content)
@@ -115,6 +119,6 @@ def written_page(judgement: Judgement, content: PageInput, *, anew: bool = False
     if anew or known != made_of:
         from reports.page import render_html
 
-        write_text(page, render_html(content))
+        write_text(page, render_html(with_claims(content, grid, store)))
         write_text(drawn, made_of)
     return page

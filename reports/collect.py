@@ -38,6 +38,7 @@ def collect(
     *,
     folder: Path | None = None,
     others: Sequence[Verdict] = (),
+    claims: bool = True,
 ) -> PageInput:
     """Read everything about a verdict that a page may show.
 
@@ -47,6 +48,8 @@ def collect(
         Where the verdict lies; left out, nothing beside it is read but costs and checks.
     others
         Verdicts of the same candidate against the other legacy arms.
+    claims
+        Measure the claims as well; `with_claims` adds them later.
     """
     stored = {
         (c.arm.name, c.dataset, c.seed): store.unit_folder(c.key)
@@ -54,7 +57,7 @@ def collect(
         if store.has_unit(c.key)
     }
     units: dict[UnitKey, StoredUnit] = {key: read_unit(path) for key, path in stored.items()}
-    return PageInput(
+    page = PageInput(
         verdict=verdict,
         title=grid.experiment.title,
         experiment_text=grid.experiment.text,
@@ -68,22 +71,29 @@ def collect(
         versions=dict(grid.cells[0].identity["libraries"]) if grid.cells else {},
         beside=beside_of(grid, store, verdict, scores, folder=folder, others=others),
     )
+    return with_claims(page, grid, store) if folder and claims else page
+
+
+def with_claims(page: PageInput, grid: Grid, store: Store) -> PageInput:
+    """Add what was measured of each claim: the slowest part, wanted only where a page is drawn."""
+    rows = _claims(grid, store)
+    return dataclasses.replace(page, beside=dataclasses.replace(page.beside, claims=rows))
 
 
 def drawn_from(page: PageInput) -> str:
-    """Digest of all records a page is drawn from and of the code that draws it."""
+    """Digest of all records a page is drawn from and of the code that draws it.
+
+    Claims are measured on these records and on the source of both sides.
+    """
     beside = page.beside
-    claims = [
-        [row.claim.id, row.status, row.rule, plain(row.measured), row.open, row.commands]
-        for row in beside.claims
-    ]
+    code = [package_digest(name) for name in ("reports", "harness", "baselines", "candidates")]
     rest = {
         each.name: plain(getattr(beside, each.name))
         for each in dataclasses.fields(beside)
         if each.name != "claims"
     }
     records = [unit.record for unit in page.units.values()]
-    return digest([package_digest("reports"), to_json(page.verdict), records, claims, rest])
+    return digest([code, to_json(page.verdict), records, rest])
 
 
 def beside_of(
@@ -109,7 +119,6 @@ def beside_of(
         costs=costs,
         sessions=_sessions(store, costs),
         checks=tuple(read_checks(store)),
-        claims=_claims(grid, store) if folder else (),
         entry=entry,
         change=change(earlier, entry, dates=_dates(scores)) if earlier and entry else None,
         verdicts=_passed(known, verdict, entry),

@@ -202,12 +202,24 @@ def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
     before = page.stat().st_mtime_ns
     monkeypatch.setattr("harness.run._task", None)
     monkeypatch.setattr("harness.scoring.score", None)
+    monkeypatch.setattr("harness.gate.verdict_from", None)
 
     code, out, err = call("compare", "tiny.toml")
 
     assert (code, out) == first[:2]
     assert err == ""
     assert page.stat().st_mtime_ns == before
+
+
+def test_an_edited_verdict_is_not_taken_over(tiny, call, in_process):
+    """`compare` reads its last verdict only where the record is as it was written."""
+    first = call("compare", "tiny.toml")
+    file = next(Path("runs/verdicts").rglob("verdict.json"))
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(whole.replace('"PROMOTE"', '"REJECT"'), encoding="utf-8")
+
+    assert call("compare", "tiny.toml")[:2] == first[:2]
+    assert file.read_text(encoding="utf-8") == whole
 
 
 def test_page_is_drawn_again_by_other_code(tiny, call, in_process, monkeypatch):
