@@ -173,6 +173,7 @@ class Repairs:
     soft_kernel: bool = _repair("E-05, E-06", "kernel sizes blend and their predictor learns")
     soft_lags: bool = _repair("E-06", "lags fade in and out of the choice, without a jump")
     uniform_kernel: bool = _repair("E-07", "kernels start as plain moving averages")
+    configured_kernel: bool = _repair("E-19", "kernels are as wide as moving_avg asks, not 25")
     per_sample_lag_count: bool = _repair("E-09", "number of lags per sample, not batch median")
     plain_lag_count: bool = _repair("E-10, E-11", "number of lags is factor * ln(length)")
     selective_filter: bool = _repair("E-12", "the filter tells low from high frequencies")
@@ -190,6 +191,7 @@ class Repairs:
     observation_noise: bool = _repair("B-08, B-09, B-10", "intervals hold a learned noise")
     keeps_mode: bool = _repair("B-11, Q-08", "a forecast leaves train and eval mode as it was")
     target_major_report: bool = _repair("B-13", "a level is read from its own channels")
+    point_report: bool = _repair("B-34", "a report on quantiles has one point path per target")
     mask_in_fifth_place: bool = _repair("B-30", "a mask is no request for uncertainty")
     clean_outputs: bool = _repair("B-16", "dropout does not multiply the forecast")
     inherited_head: bool = _repair("B-24", "the random head starts from the linear it replaces")
@@ -204,6 +206,7 @@ class Repairs:
     residual_levels: bool = _repair("H-16", "cross-attention adds to a level, not replaces it")
     live_values: bool = _repair("H-17", "attention between levels carries its values")
     scaled_kl: bool = _repair("Q-06", "the KL term is a mean over weights")
+    outermost_bounds: bool = _repair("Q-09", "bounds are the outermost levels, not .1 and .9 only")
 
     @classmethod
     def all(cls) -> Repairs:

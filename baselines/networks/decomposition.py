@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from baselines.networks.config import Repairs
 from baselines.networks.layers import in_float32
 
-TABLE = 50  # kernel entries stored per channel
-PLAIN = 25  # of which so many start as a moving average
+PLAIN = 25  # kernel entries that start as a moving average, of twice as many
+LEAST = 5  # steps of the narrowest kernel that is predicted
 
 
 @lru_cache(maxsize=64)
@@ -93,13 +93,16 @@ def _smooth_number(least: int) -> int:
 class LearnedAverage(nn.Module):
     """Decomposition by a learned kernel per channel whose size is predicted per sample.
 
+    Kernels reach up to twice 25 steps, or twice `window` where `configured_kernel` is repaired.
     Unless `soft_kernel` is repaired the size is rounded to an odd number outside autograd.
     """
 
-    def __init__(self, channels: int, repairs: Repairs) -> None:
+    def __init__(self, channels: int, window: int, repairs: Repairs) -> None:
         super().__init__()
-        table = torch.randn(channels, 1, TABLE)
-        table[..., : TABLE if repairs.uniform_kernel else PLAIN] = 1.0 / PLAIN
+        plain = window if repairs.configured_kernel else PLAIN
+        self.widest = max(2 * plain, LEAST)
+        table = torch.randn(channels, 1, self.widest)
+        table[..., : self.widest if repairs.uniform_kernel else plain] = 1.0 / plain
         self.feature_specific_trend_weights = nn.Parameter(table)
         hidden = max(channels // 2, 4)
         self.kernel_predictor = nn.Sequential(
@@ -108,28 +111,29 @@ class LearnedAverage(nn.Module):
         self.soft = repairs.soft_kernel
 
     def sizes(self, x: Tensor) -> Tensor:
-        """Unrounded kernel size of each sample of [B, L, C]: [B], between 5 and 50."""
+        """Unrounded kernel size of each sample of [B, L, C]: [B], from 5 to the widest."""
         share: Tensor = self.kernel_predictor(x.mean(1)).squeeze(-1)
-        return 5.0 + 45.0 * share
+        return LEAST + float(self.widest - LEAST) * share
 
     def kernels(self, sizes: Tensor, reach: int) -> Tensor:
         """Centred kernels of the odd `sizes` [G]: [G, 2 * reach + 1, C], zero outside."""
         taps = torch.arange(2 * reach + 1, device=sizes.device) - reach
         entry = taps + (sizes // 2).unsqueeze(1)  # [G, R]
         outside = (entry < 0) | (entry >= sizes.unsqueeze(1))
-        table = self.feature_specific_trend_weights.squeeze(1).t()  # [50, C]
-        logits = table[entry.clamp(0, TABLE - 1)]
+        table = self.feature_specific_trend_weights.squeeze(1).t()  # [widest, C]
+        logits = table[entry.clamp(0, self.widest - 1)]
         return torch.softmax(logits.masked_fill(outside.unsqueeze(-1), -math.inf), dim=1)
 
     @in_float32
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split [B, L, C] into seasonal part and trend, both [B, L, C]."""
+        most = max(3, min(self.widest, x.shape[1] // 2))
         if self.soft:
-            largest = max(3, (min(TABLE, x.shape[1] // 2) - 1) // 2 * 2 + 1)
+            largest = (most - 1) // 2 * 2 + 1
             kernels, which = self._blended(x, largest), torch.arange(len(x), device=x.device)
         else:
             with torch.no_grad():
-                whole = self.sizes(x).round().long().clamp(3, max(3, min(TABLE, x.shape[1] // 2)))
+                whole = self.sizes(x).round().long().clamp(3, most)
                 odd = whole - (whole + 1) % 2
                 distinct, which = odd.clamp_min(3).unique(return_inverse=True)
             kernels = self.kernels(distinct, int(distinct[-1]) // 2)

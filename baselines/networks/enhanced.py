@@ -52,8 +52,8 @@ class EnhancedEncoderLayer(_Block):
         super().__init__(config)
         self.attention = AdaptiveAutoCorrelation(config, repairs, ENCODER_SCALES)
         self.gate = nn.Sequential(nn.Conv1d(config.d_model, config.d_model, 1), nn.Sigmoid())
-        self.decomp1 = LearnedAverage(config.d_model, repairs)
-        self.decomp2 = LearnedAverage(config.d_model, repairs)
+        self.decomp1 = LearnedAverage(config.d_model, config.moving_avg, repairs)
+        self.decomp2 = LearnedAverage(config.d_model, config.moving_avg, repairs)
         self.attention_scale, self.ffn_scale = _gain(repairs), _gain(repairs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class EnhancedDecoderLayer(_Block):
         )
         self.cross_attention = AdaptiveAutoCorrelation(config, repairs, (1,))
         self.decomp1, self.decomp2, self.decomp3 = (
-            LearnedAverage(width, repairs) for _ in range(3)
+            LearnedAverage(width, config.moving_avg, repairs) for _ in range(3)
         )
         self.projection = nn.Sequential(
             CircularProjection(width, width),
@@ -245,7 +245,7 @@ class EnhancedAutoformer(nn.Module):
         require_fit(config)
         self.config, self.repairs = config, repairs
         self.quantiles = tuple(sorted(config.quantile_levels))
-        self.decomp = LearnedAverage(config.dec_in, repairs)
+        self.decomp = LearnedAverage(config.dec_in, config.moving_avg, repairs)
         self.start = DecoderStart(config, repairs)
         self.enc_embedding = DataEmbedding(config.enc_in, config)
         self.dec_embedding = DataEmbedding(config.dec_in, config)

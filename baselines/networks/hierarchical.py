@@ -187,7 +187,7 @@ class HierarchicalEnhancedAutoformer(nn.Module):
         self.decomposer = WaveletBands(config, repairs)
         self.encoder = LevelEncoder(config, repairs, levels, shared_encoder)
         self.decoder = LevelDecoder(config, repairs, levels)
-        self.decomp = LearnedAverage(config.dec_in, repairs)
+        self.decomp = LearnedAverage(config.dec_in, config.moving_avg, repairs)
         self.start = DecoderStart(config, repairs)
         if config.use_cross_attention:
             self.cross_attention = LevelAttention(config, repairs, levels)

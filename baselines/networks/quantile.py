@@ -96,6 +96,7 @@ class QuantileBayesianAutoformer(BayesianEnhancedAutoformer):
     def predict_quantiles(self, inputs: Inputs) -> dict[str, Tensor]:
         """Quantiles [B, P, nt, nq] in eval mode, and bounds and median where their level exists.
 
+        The bounds are the levels .1 and .9, or the outermost where `outermost_bounds` is repaired.
         Leaves the network in eval mode, as documented (Q-08), unless `keeps_mode` is repaired.
         """
         modes = {name: module.training for name, module in self.named_modules()}
@@ -107,16 +108,23 @@ class QuantileBayesianAutoformer(BayesianEnhancedAutoformer):
                 for name, module in self.named_modules():
                     module.training = modes[name]
         found = {"quantiles": quantiles}
-        for name, level in BOUNDS.items():
+        for name, level in self._bounds().items():
             if level in self.quantiles:
                 found[name] = quantiles[..., self.quantiles.index(level)]
         return found
 
+    def _bounds(self) -> dict[str, float]:
+        """The level of each bound (Q-09)."""
+        if not self.repairs.outermost_bounds or len(self.quantiles) < 2:
+            return BOUNDS
+        return BOUNDS | {"lower_bound": self.quantiles[0], "upper_bound": self.quantiles[-1]}
+
     def get_uncertainty_metrics(self, inputs: Inputs) -> dict[str, Any]:
-        """Widths between the levels .9 and .1: overall, per target [nt] and per step [P]."""
+        """Widths between the two bounds: overall, per target [nt] and per step [P]."""
         found = self.predict_quantiles(inputs)
         if not {"lower_bound", "upper_bound"} <= found.keys():
-            raise NetworkConfigError(f"quantiles: found {self.quantiles}, wanted .1 and .9 in them")
+            wanted = "two levels" if self.repairs.outermost_bounds else ".1 and .9 in them"
+            raise NetworkConfigError(f"quantiles: found {self.quantiles}, wanted {wanted}")
         width = found["upper_bound"] - found["lower_bound"]
         return {
             "width": width,

@@ -76,14 +76,18 @@ def report(
     `noise` [C] is the learned variance of an observation, present where that is repaired; without
     it the intervals are sample quantiles, for which `draws` must hold its samples.
     Keys: prediction, uncertainty, variance, confidence_intervals; quantile_specific where there
-    are levels.
+    are levels. The first four are of all channels, the quantiles' among them, or of the median's
+    alone where that is repaired (B-34).
     """
-    total = draws.variance if noise is None else draws.variance + noise
+    point, own = draws, noise
+    if repairs.point_report and len(levels) > 1:
+        point, own = _channels(draws, noise, _middle(levels))
+    total = point.variance if own is None else point.variance + own
     result: dict[str, Any] = {
-        "prediction": draws.mean,
+        "prediction": point.mean,
         "uncertainty": _root(total, repairs),
         "variance": total,
-        "confidence_intervals": _intervals(draws, noise, tuple(INTERVALS)),
+        "confidence_intervals": _intervals(point, own, tuple(INTERVALS)),
     }
     if levels:
         result["quantile_specific"] = _by_level(draws, levels, noise, repairs)
@@ -138,6 +142,17 @@ def _intervals(
     return found
 
 
+def _middle(levels: tuple[float, ...]) -> slice:
+    """Channels, target-major, of the level nearest the median: one to each target."""
+    nearest = min(range(len(levels)), key=lambda index: abs(levels[index] - 0.5))
+    return slice(nearest, None, len(levels))
+
+
+def _channels(draws: Draws, noise: Tensor | None, channels: slice) -> tuple[Draws, Tensor | None]:
+    """The forecasts, and the noise of an observation, of some channels only."""
+    return draws.of(channels), None if noise is None else noise[channels]
+
+
 def _by_level(
     draws: Draws, levels: tuple[float, ...], noise: Tensor | None, repairs: Repairs
 ) -> dict[str, dict[str, Any]]:
@@ -148,7 +163,7 @@ def _by_level(
         channels = slice(index * width, (index + 1) * width)
         if repairs.target_major_report:
             channels = slice(index, None, count)
-        part, part_noise = draws.of(channels), None if noise is None else noise[channels]
+        part, part_noise = _channels(draws, noise, channels)
         total = part.variance if part_noise is None else part.variance + part_noise
         spread = _root(total, repairs)
         found[f"quantile_{level}"] = {

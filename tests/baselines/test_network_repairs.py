@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import baselines
 from baselines.networks.config import NetworkConfigError, Repairs
 from baselines.networks.correlation import causal_sum
+from baselines.networks.decomposition import LearnedAverage
 from baselines.networks.spectrum import pitches, shifted_sum
 
 EVERY = (
@@ -210,6 +211,69 @@ def test_a_mask_in_the_fifth_place_is_ignored_when_repaired() -> None:
 
     assert torch.equal(masked, network(*parts))
     assert "prediction" in network(*parts, True)
+
+
+@pytest.mark.parametrize("name", EVERY[1:])
+def test_kernels_are_as_wide_as_configured_when_repaired(name: str) -> None:
+    """In the original `moving_avg` changes nothing (E-19)."""
+    for repaired in (False, True):
+        shapes = {
+            tuple(entry.shape)
+            for width in (5, 7)
+            for key, entry in built(name, {"moving_avg": width}, configured_kernel=repaired)
+            .state_dict()
+            .items()
+            if key.endswith("decomp1.feature_specific_trend_weights")
+        }
+
+        assert shapes == ({(16, 1, 10), (16, 1, 14)} if repaired else {(16, 1, 50)})
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 40])
+@pytest.mark.parametrize("soft", [False, True])
+def test_configured_kernels_of_any_width_average(width: int, soft: bool) -> None:
+    """A constant series is all trend, whatever the width, also beyond the series (E-19)."""
+    repairs = Repairs(configured_kernel=True, soft_kernel=soft)
+    split = LearnedAverage(3, width, repairs)
+
+    seasonal, trend = split(torch.full((2, 12, 3), 4.0))
+
+    assert split.feature_specific_trend_weights.shape[-1] == max(2 * width, 5)
+    torch.testing.assert_close(trend, torch.full((2, 12, 3), 4.0))
+    torch.testing.assert_close(seasonal, torch.zeros(2, 12, 3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_a_report_on_quantiles_has_one_point_path_per_target_when_repaired(noise: bool) -> None:
+    """In the original the point is as wide as all quantiles of all targets (B-34)."""
+    options = {"observation_noise": noise, "plain_gradients": True, "target_major_report": True}
+    for repaired in (False, True):
+        network = built(
+            "BayesianEnhancedAutoformer", LEVELS, n_samples=5, point_report=repaired, **options
+        ).eval()
+        report = network(*inputs(), True)
+        median = report["quantile_specific"]["quantile_0.5"]
+
+        assert report["prediction"].shape[-1] == (2 if repaired else 6)
+        assert report["confidence_intervals"]["95%"]["width"].shape[-1] == (2 if repaired else 6)
+        if repaired:
+            assert torch.equal(report["prediction"], median["prediction"])
+            assert torch.equal(report["uncertainty"], median["uncertainty"])
+
+
+def test_bounds_are_the_outermost_levels_when_repaired() -> None:
+    """In the original they are missing for levels such as .05 and .95 (Q-09)."""
+    config = {"quantile_levels": [0.05, 0.5, 0.95], "c_out": 2}
+    faithful = built("QuantileBayesianAutoformer", config)
+    repaired = built("QuantileBayesianAutoformer", config, outermost_bounds=True)
+
+    assert set(faithful.predict_quantiles(inputs())) == {"quantiles", "median"}
+    with pytest.raises(NetworkConfigError, match=r"wanted \.1 and \.9 in them"):
+        faithful.get_uncertainty_metrics(inputs())
+    found = repaired.predict_quantiles(inputs())
+    assert torch.equal(found["lower_bound"], found["quantiles"][..., 0])
+    assert torch.equal(found["upper_bound"], found["quantiles"][..., 2])
+    assert repaired.get_uncertainty_metrics(inputs())["per_target"].shape == (2,)
 
 
 @pytest.mark.parametrize("name", EVERY)
