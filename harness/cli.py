@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.check_cli import check
-from harness.claims_cli import claims
-from harness.data_cli import data_app
 from harness.errors import InputError, StoreError
-from harness.listing_cli import arms, config, doctor
-from harness.measure_cli import measure, measure_as_asked
-from harness.opening import copied, day_of, opened, shard_of
-from harness.options import (
+from harness.verbs.check import check
+from harness.verbs.claims import claims
+from harness.verbs.data import data_app
+from harness.verbs.describe import arms, config, doctor
+from harness.verbs.measure import measure, measure_as_asked
+from harness.verbs.opening import copied, day_of, opened, shard_of
+from harness.verbs.options import (
     BaselineOption,
     CandidateOption,
     DataDirOption,
@@ -35,15 +35,15 @@ from harness.options import (
     StoreOption,
     WorkersOption,
 )
-from harness.power_cli import power
-from harness.replay_cli import replay
-from harness.report_cli import page_content, report, written_page
+from harness.verbs.power import power
+from harness.verbs.replay import replay
+from harness.verbs.report import page_content, report, written_page
 
 if TYPE_CHECKING:
-    from harness.gate import Judgement
-    from harness.grid import Grid
-    from harness.run import RunSummary
-    from harness.store import Store
+    from harness.gate.judge import Judgement
+    from harness.running.grid import Grid
+    from harness.running.run import RunSummary
+    from harness.running.store import Store
     from reports.inputs import PageInput
 
 INTERRUPTED = 130
@@ -235,8 +235,8 @@ def _filled(
     shard: str | None,
     retry_failed: bool,
 ) -> RunSummary:
-    from harness.console import LineProgress
-    from harness.run import default_workers, fill
+    from harness.running.run import default_workers, fill
+    from harness.verbs.console import LineProgress
 
     count = workers or default_workers(grid.experiment.run.threads)
     return fill(
@@ -259,7 +259,7 @@ def _judged(
     *,
     reuse: bool = False,
 ) -> Judgement:
-    from harness.gate import judge_grid, with_pair
+    from harness.gate.judge import judge_grid, with_pair
 
     policy = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
     return judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
@@ -279,7 +279,7 @@ def _tables(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:
 
 def _write_ci_files(judgement: Judgement, content: PageInput | None, hold_as: HoldAs) -> None:
     """Write JUnit XML and Markdown beside every verdict; the deciding one has its page's tables."""
-    from harness.store import write_text
+    from harness.running.store import write_text
     from reports.junit import render_junit
     from reports.markdown import render_markdown
 
@@ -302,7 +302,7 @@ def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
 def _print_verdict(grid: Grid, judgement: Judgement) -> None:
     from shutil import get_terminal_size
 
-    from harness.summary import summarise
+    from harness.scoring.summary import summarise
     from reports.collect import reference_of
     from reports.terminal import render_terminal
 

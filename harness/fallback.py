@@ -18,8 +18,8 @@ import numpy as np
 from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads, Option, Samples, Training
 from harness.errors import ArmError, ForecastError
 from harness.forecast import Forecast
-from harness.residuals import ResidualDistribution, measure_residuals
-from harness.unit import attempt, expect_answer, one_line
+from harness.running.residuals import ResidualDistribution, measure_residuals
+from harness.running.unit import attempt, expect_answer, one_line
 from harness.window import Array, Context, Contexts, RollingOrigin, Rows, Series, contexts_at
 
 CROSSED = "quantiles fall by more than half of what they rise"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from harness.comparison import Comparison, Estimate
-from harness.findings import Finding
+from harness.evidence.compared import Comparison
+from harness.evidence.estimates import Estimate
+from harness.judging.findings import Finding
 from reports import wording
 from reports.forest import limit_text
 from reports.inputs import ArmFacts, DatasetFacts, PageInput

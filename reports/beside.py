@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from harness.battery.records import CheckRecord
     from harness.claims.nouns import ClaimRow
     from harness.costs import Costs
-    from harness.history import Change, Entry
-    from harness.verdict import Verdict
+    from harness.gate.history import Change, Entry
+    from harness.judging.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.decomposition import Decomposition, decompose_crps
-from harness.scores import UnitScores, non_overlapping, reach_of
+from harness.scoring.decomposition import Decomposition, decompose_crps
+from harness.scoring.scores import UnitScores, non_overlapping, reach_of
 from harness.window import Array
 from reports import metric_tables, wording
 from reports.charts import Line, cut_note, line_chart, strokes

@@ -13,15 +13,15 @@ import numpy as np
 from harness.battery.records import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
-from harness.grid import Grid, Split
-from harness.history import Entry, before, change, history
-from harness.identity import digest, package_digest
+from harness.gate.history import Entry, before, change, history
+from harness.judging.verdict import Verdict, plain, to_json
 from harness.measure.records import read_costs
-from harness.records import StoredUnit, read_curve, read_unit
-from harness.scores import UnitScores
-from harness.store import SCHEMA, Store, read_record
-from harness.summary import summarise
-from harness.verdict import Verdict, plain, to_json
+from harness.running.grid import Grid, Split
+from harness.running.identity import digest, package_digest
+from harness.running.records import StoredUnit, read_curve, read_unit
+from harness.running.store import SCHEMA, Store, read_record
+from harness.scoring.scores import UnitScores
+from harness.scoring.summary import summarise
 from harness.window import up_to
 from reports.beside import Beside
 from reports.inputs import ArmFacts, DatasetFacts, PageInput, UnitKey

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness.calibration import IntervalCalibration, Uniformity
-from harness.conditional import ConditionalAbility, Fluctuation
-from harness.confidence_set import ConfidenceSet
-from harness.diagnostics import Diagnostics, SecondaryClaim
+from harness.evidence.calibration import IntervalCalibration, Uniformity
+from harness.evidence.conditional import ConditionalAbility, Fluctuation
+from harness.evidence.confidence_set import ConfidenceSet
+from harness.evidence.diagnostics import Diagnostics, SecondaryClaim
 from reports import wording
 from reports.appendix import p_text
 from reports.inputs import PageInput

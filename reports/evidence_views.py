@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from harness.battery.nouns import CheckResult, number_of
 from harness.battery.records import CheckRecord
 from harness.claims.nouns import ClaimRow
-from harness.error_rates import Multiplicity, PowerRow
-from harness.scores import UnitScores
+from harness.judging.error_rates import Multiplicity, PowerRow
+from harness.scoring.scores import UnitScores
 from reports import wording
 from reports.inputs import PageInput
 from reports.tables import Cell, Table, columns, text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.findings import Outcome
-from harness.waivers import WaiverState
+from harness.judging.findings import Outcome
+from harness.judging.waivers import WaiverState
 from reports import strip, wording
 from reports.cost_line import Figure, cost_line, not_measured
 from reports.forest import Forest, build_forest

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.comparison import Comparison, Estimate
 from harness.costs import HIGHER_IS_BETTER
-from harness.findings import Finding, Outcome
-from harness.verdict import Verdict
+from harness.evidence.compared import Comparison
+from harness.evidence.estimates import Estimate
+from harness.judging.findings import Finding, Outcome
+from harness.judging.verdict import Verdict
 from reports import wording
 
 _REACH = 3.0

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.verdict import plain
+from harness.judging.verdict import plain
 from reports.inputs import DatasetFacts, PageInput
 from reports.tables import Cell, Chart, Table
 

@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from itertools import groupby
 
-from harness.findings import Outcome
-from harness.verdict import plain
+from harness.judging.findings import Outcome
+from harness.judging.verdict import plain
 from reports.index_inputs import RUNS, IndexInput, Point, Track, Trend
 from reports.index_words import verdict_row
 from reports.tables import Cell, Table, columns, text

@@ -9,11 +9,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from harness.errors import StoreError
-from harness.history import Entry, before, change, history
-from harness.inputs import read_inputs
+from harness.gate.history import Entry, before, change, history
+from harness.gate.inputs import read_inputs
+from harness.judging.verdict import Verdict, from_json
 from harness.measure.records import machine_class
-from harness.store import Store
-from harness.verdict import Verdict, from_json
+from harness.running.store import Store
 from reports import wording
 from reports.index_inputs import IndexInput, Passed, Run, Track
 from reports.index_trends import newest, track_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.findings import Finding, Outcome
-from harness.history import Change, Entry
-from harness.verdict import Verdict
+from harness.gate.history import Change, Entry
+from harness.judging.findings import Finding, Outcome
+from harness.judging.verdict import Verdict
 
 SCHEMA = 1
 RUNS = 30

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.costs import HIGHER_IS_BETTER
-from harness.findings import Finding
+from harness.judging.findings import Finding
 from reports import wording
 from reports.forest import bounds_of, limit_text
 from reports.index_inputs import RUNS, Passed, Point, Run, Track, Trend

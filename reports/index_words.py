@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.history import Change
+from harness.gate.history import Change
 from reports import wording
 from reports.index_inputs import Passed
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.arm import Role
-from harness.records import StoredUnit
-from harness.scores import UnitScores
-from harness.summary import Summary
-from harness.verdict import Verdict
+from harness.judging.verdict import Verdict
+from harness.running.records import StoredUnit
+from harness.scoring.scores import UnitScores
+from harness.scoring.summary import Summary
 from harness.window import Array, Dates
 from reports.beside import Beside
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
-from harness.findings import Finding, Outcome
-from harness.selfcheck import SelfTestPart
-from harness.verdict import Verdict
+from harness.judging.findings import Finding, Outcome
+from harness.judging.selfcheck import SelfTestPart
+from harness.judging.verdict import Verdict
 from reports import wording
 
 HoldAs = Literal["skip", "pass", "fail"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from harness.findings import Outcome
-from harness.verdict import Verdict
+from harness.judging.findings import Outcome
+from harness.judging.verdict import Verdict
 from reports import metric_tables, trust, wording
 from reports.first import First, first_screen
 from reports.forest import ForestRow, build_forest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.summary import Summary
+from harness.scoring.summary import Summary
 from reports import wording
 from reports.inputs import ArmFacts, PageInput
 from reports.tables import Cell, Column, Table, columns, text

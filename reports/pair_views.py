@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.findings import Outcome
-from harness.verdict import Verdict
+from harness.judging.findings import Outcome
+from harness.judging.verdict import Verdict
 from reports import wording
 from reports.cost_line import cost_table, not_measured
 from reports.forest import Forest, build_forest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.metrics import AGGREGATES, aggregate
+from harness.scoring.metrics import AGGREGATES, aggregate
 from reports import wording
 from reports.charts import strokes
 from reports.inputs import ArmFacts, PageInput

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.estimates import Question, by_test, point_of, ratio_of
-from harness.metrics import AGGREGATES
-from harness.pairing import PairingError, filled, pair
-from harness.scope import LEAST, keep
-from harness.scores import UnitScores, in_time_order
-from harness.slices import Slice, slices_of
+from harness.evidence.estimates import Question, by_test, point_of, ratio_of
+from harness.evidence.pairing import PairingError, filled, pair
+from harness.judging.scope import LEAST, keep
+from harness.scoring.metrics import AGGREGATES
+from harness.scoring.scores import UnitScores, in_time_order
+from harness.scoring.slices import Slice, slices_of
 from reports import wording
 from reports.inputs import PageInput
 from reports.plots import Dot, dot_chart

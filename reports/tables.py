@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.findings import Outcome
+from harness.judging.findings import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

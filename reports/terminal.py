@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.summary import Summary
-from harness.verdict import Verdict
+from harness.judging.verdict import Verdict
+from harness.scoring.summary import Summary
 from reports import wording
 from reports.forest import ForestRow, build_forest
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.inference import choose_lag, long_run_covariance
-from harness.pairing import Pair, PairingError, filled, pair
+from harness.evidence.inference import choose_lag, long_run_covariance
+from harness.evidence.pairing import Pair, PairingError, filled, pair
 from harness.window import Array
 from reports import wording
 from reports.inputs import PageInput

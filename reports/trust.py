@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.validity import Standing
+from harness.judging.validity import Standing
 from reports import wording
 from reports.inputs import ArmFacts, DatasetFacts, PageInput
 

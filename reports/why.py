@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.findings import Finding, Outcome
-from harness.verdict import Verdict
+from harness.judging.findings import Finding, Outcome
+from harness.judging.verdict import Verdict
 from reports import wording
 from reports.forest import bounds_of, effect_text, limit_text
 

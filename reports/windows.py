@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.forecast import Forecast
-from harness.records import StoredUnit
-from harness.scores import UnitScores
+from harness.running.records import StoredUnit
+from harness.scoring.scores import UnitScores
 from harness.window import Array, Dates, Rows
 from reports.inputs import DatasetFacts, PageInput
 

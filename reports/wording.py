@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.findings import Finding, Outcome
-from harness.summary import Summary
+from harness.judging.findings import Finding, Outcome
+from harness.scoring.summary import Summary
 
 NONE = "n/a"
 COVERAGES = (50, 68, 80, 95)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from harness.arm import Arm, ArmRef, Describes
-from harness.experiment import builtin_names, read_experiment
 from harness.forecast import LEVELS
-from harness.unit import Job, carry_out
+from harness.running.experiment import builtin_names, read_experiment
+from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, contexts_at, up_to
 
 PLAN = RollingOrigin(horizon=6, stride=10, origins=8, validation=80, refit=4)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness import cli, run
+from harness import cli
+from harness.running import run
 
 ROOT = Path(__file__).resolve().parent.parent
 WALK = """[[arms]]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run_cli
-from harness.experiment import builtin_names, parse_experiment
-from harness.run import prepare
+from harness.running.experiment import builtin_names, parse_experiment
+from harness.running.run import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])

@@ -13,27 +13,33 @@ import pytest
 
 from harness.arm import ArmRef
 from harness.errors import ConfigError
-from harness.findings import Outcome
 from harness.forecast import Forecast
-from harness.policy import Criterion, Policy
-from harness.scores import Truth, score
-from harness.unit import Job, carry_out
-from harness.verdict import Cell, judge
+from harness.judging.findings import Outcome
+from harness.judging.policy import Criterion, Policy
+from harness.judging.verdict import Cell, judge
+from harness.running.unit import Job, carry_out
+from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, up_to
 
 TESTS = Path(__file__).resolve().parent
 ELSEWHERE = {
-    2: ("harness/test_comparison.py", "test_case_2_overlapping_origins_are_all_used"),
-    3: ("harness/test_scores.py", "test_case_3_fewer_forecasts_than_windows_are_an_error"),
-    4: ("harness/test_verdict.py", "test_case_4_nan_on_hard_windows_is_never_promoted"),
-    5: ("harness/test_unit.py", "test_one_bad_window_is_isolated"),
+    2: ("harness/evidence/test_comparison.py", "test_case_2_overlapping_origins_are_all_used"),
+    3: ("harness/scoring/test_scores.py", "test_case_3_fewer_forecasts_than_windows_are_an_error"),
+    4: ("harness/judging/test_verdict.py", "test_case_4_nan_on_hard_windows_is_never_promoted"),
+    5: ("harness/running/test_unit.py", "test_one_bad_window_is_isolated"),
     6: ("harness/test_fallback.py", "test_case_6_a_fallbacks_forecast_is_never_credited"),
-    7: ("harness/test_verdict.py", "test_case_7_other_actuals_under_the_same_name"),
+    7: ("harness/judging/test_verdict.py", "test_case_7_other_actuals_under_the_same_name"),
     9: ("baselines/test_legacy.py", "test_nan_validation_loss_is_never_the_best"),
     11: ("test_arm_contract.py", "test_window_alone_and_in_a_batch_agree"),
-    13: ("harness/test_comparison.py", "test_case_13_identical_arms_tie"),
-    14: ("harness/test_inference.py", "test_case_14_size_is_kept_on_autocorrelated_losses"),
-    15: ("harness/test_scores.py", "test_case_15_equal_forecasts_in_other_forms_score_alike"),
+    13: ("harness/evidence/test_comparison.py", "test_case_13_identical_arms_tie"),
+    14: (
+        "harness/evidence/test_inference.py",
+        "test_case_14_size_is_kept_on_autocorrelated_losses",
+    ),
+    15: (
+        "harness/scoring/test_scores.py",
+        "test_case_15_equal_forecasts_in_other_forms_score_alike",
+    ),
 }
 """Case to the file of its test and the start of the test's name."""
 HERE = (1, 8, 10, 12, 16)

@@ -101,8 +101,9 @@ class LearnedAverage(nn.Module):
         super().__init__()
         plain = window if repairs.configured_kernel else PLAIN
         self.widest = max(2 * plain, LEAST)
-        table = torch.randn(channels, 1, self.widest)
-        table[..., : self.widest if repairs.uniform_kernel else plain] = 1.0 / plain
+        entries = max(self.widest, 2 * PLAIN)  # as stored, also where narrower ones are asked for
+        table = torch.randn(channels, 1, entries)
+        table[..., : entries if repairs.uniform_kernel else plain] = 1.0 / plain
         self.feature_specific_trend_weights = nn.Parameter(table)
         hidden = max(channels // 2, 4)
         self.kernel_predictor = nn.Sequential(
@@ -120,8 +121,8 @@ class LearnedAverage(nn.Module):
         taps = torch.arange(2 * reach + 1, device=sizes.device) - reach
         entry = taps + (sizes // 2).unsqueeze(1)  # [G, R]
         outside = (entry < 0) | (entry >= sizes.unsqueeze(1))
-        table = self.feature_specific_trend_weights.squeeze(1).t()  # [widest, C]
-        logits = table[entry.clamp(0, self.widest - 1)]
+        table = self.feature_specific_trend_weights.squeeze(1).t()  # [entries, C]
+        logits = table[entry.clamp(0, len(table) - 1)]
         return torch.softmax(logits.masked_fill(outside.unsqueeze(-1), -math.inf), dim=1)
 
     @in_float32

@@ -168,7 +168,7 @@ class DecoderStart(nn.Module):
         config, repairs, targets = self.config, self.repairs, self.config.targets
         history = config.label_len
         seen = self._hide_horizon(x_dec) if repairs.blind_to_horizon else x_dec
-        seasonal, trend = decomp(seen)
+        seasonal, trend = self._split(seen, decomp)
         first = 0 if repairs.aligned_history else x_dec.shape[1] - history
         rows = slice(first, first + history)
         level = x_dec[:, : history if repairs.history_level else None, :targets]
@@ -180,6 +180,15 @@ class DecoderStart(nn.Module):
             torch.cat([seasonal[:, rows], horizon], dim=1),
             torch.cat([trend[:, rows, :targets], level], dim=1),
         )
+
+    def _split(self, x_dec: Tensor, decomp: nn.Module) -> tuple[Tensor, Tensor]:
+        """Seasonal part and trend; where repaired, kernels do not depend on the level."""
+        if not self.repairs.level_free_encoder:
+            seasonal, trend = decomp(x_dec)
+            return seasonal, trend
+        level = x_dec[:, : self.config.label_len].mean(1, keepdim=True)
+        seasonal, trend = decomp(x_dec - level)
+        return seasonal, trend + level
 
     def history(self, x_enc: Tensor) -> Tensor:
         """The history [B, S, enc_in] the encoder reads: its targets less their level if repaired.

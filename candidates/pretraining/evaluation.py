@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from harness import checks
 from harness.arm import Arm, ArmRef
+from harness.data import checks
+from harness.data.manifest import read_manifest
 from harness.errors import ArmError, DataError
 from harness.forecast import LEVELS, Forecast, quantiles_at
-from harness.judged import Judged
-from harness.manifest import read_manifest
-from harness.metrics import METRICS
+from harness.scoring.judged import Judged
+from harness.scoring.metrics import METRICS
 from harness.window import Array, Contexts, RollingOrigin, Rows, Series, contexts_at, up_to
 
 REFERENCE = "baselines.random_walk:VolatilityRandomWalk"

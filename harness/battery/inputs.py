@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.battery.guard import attempt
 from harness.battery.nouns import Measured, NotApplicableError
-from harness.battery.parts import part, training_loss, width_of
+from harness.battery.parts import part, take_its_word, training_loss, width_of
 from harness.battery.probe import (
     Batch,
     apart,
@@ -73,8 +73,7 @@ def covariates_matter(subject: Subject) -> Measured:
     model, refusal = attempt(partial(built, subject))
     if refusal:
         raise NotApplicableError(f"it cannot be built with covariates: {refusal}")
-    if getattr(model, "reads_covariates", True) is False:
-        raise NotApplicableError("it says itself that it reads no covariates (reads_covariates)")
+    take_its_word(model, "reads_covariates")
     sizes, batch = subject.sizes, make_batch(subject.sizes, 8)
     x_dec = batch.x_dec.clone()
     future = x_dec[:, sizes.label_len :, sizes.targets :]

@@ -16,6 +16,9 @@ uncertainty=True)``         `confidence_intervals` {'68%': {lower, upper}} and
 ``kl_share``                factor on the KL term in ``quantile_loss``
 ``save_pretrained``         a folder; with `from_pretrained`, which loads it again
 ``forward(.. mask ..)``     arguments with `mask` in their name
+``reads_covariates``        False says that no covariate is read: T7 does not apply
+``reads_tokens``            True says that its input is rounded to tokens: T12 does not apply
+``draws_tokens``            True says that passes are drawn token by token: T17 does not apply
 on any module inside
 ``encoder``, ``decoder``    the two stacks, for their gradients
 ``dec_embedding``           is called with the decoder's values [B, Λ + P, dec_in] first
@@ -37,6 +40,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.battery.nouns import NotApplicableError
@@ -47,6 +51,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VARIATIONAL = ("weight_mean", "weight_logvar", "bias_mean", "bias_logvar")
+STATEMENTS: Mapping[str, tuple[bool, str]] = MappingProxyType(
+    {
+        "reads_covariates": (False, "reads no covariates"),
+        "reads_tokens": (True, "rounds its input to tokens"),
+        "draws_tokens": (True, "draws its passes token by token"),
+    }
+)
+"""What a network may say of itself: the attribute, the value that counts, and what it means."""
+
 PROJECTIONS = ("query_projection", "key_projection", "value_projection", "out_projection")
 
 
@@ -84,6 +97,19 @@ def width_of(subject: Subject, model: Any) -> int:
     """Output channels the contract asks for: `c_out`, unless the network names its levels."""
     levels = getattr(model, "quantiles", None)
     return subject.sizes.targets * len(levels) if levels else subject.sizes.c_out
+
+
+def take_its_word(model: Any, name: str) -> None:
+    """Leave a predicate out where the network says of itself that it makes no sense.
+
+    Raises
+    ------
+    NotApplicableError
+        When the network makes the statement `name` of `STATEMENTS`; the reason says whose it is.
+    """
+    value, meaning = STATEMENTS[name]
+    if getattr(model, name, None) is value:
+        raise NotApplicableError(f"it says itself that it {meaning} ({name})")
 
 
 def part(model: Any, name: str) -> Any:

@@ -22,8 +22,8 @@ from harness.battery.arms import ArmSubject
 from harness.battery.nouns import CheckResult, Kind, number_of
 from harness.battery.subject import Subject
 from harness.errors import StoreError
-from harness.identity import digest, file_digest, library_versions, package_digest
-from harness.store import Store, read_record, write_record
+from harness.running.identity import digest, file_digest, library_versions, package_digest
+from harness.running.store import Store, read_record, write_record
 
 SCHEMA = 1
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness.battery.nouns import Measured
+from harness.battery.parts import take_its_word
 from harness.battery.probe import Batch, forecast, largest, make_batch
 from harness.battery.registry import predicate
 from harness.battery.subject import Subject
@@ -34,8 +35,10 @@ def no_jumps(subject: Subject) -> Measured:
 
     A continuous forecast's step shrinks with the shift; what is left of it is a jump. Where
     there are decompositions, theirs tells whether they or the choice of lags make the jump.
+    Rounding to tokens makes one at every edge between two.
     """
     model, batch = subject.build().eval(), make_batch(subject.sizes, 1)
+    take_its_word(model, "reads_tokens")
     found = {"forecast": _jump(lambda shift: forecast(model, _shifted(subject, batch, shift)))}
     said = f"a jump of {found['forecast']:.2g} is left at a shift of {_finest():.0e}"
     trends = _decompositions(model, batch)

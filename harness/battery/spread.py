@@ -12,6 +12,7 @@ from harness.battery.nouns import Measured, NotApplicableError
 from harness.battery.parts import (
     levels_of,
     offers_uncertainty,
+    take_its_word,
     tensors_in,
     training_loss,
     uncertain,
@@ -86,10 +87,12 @@ def gradient_is_whole(subject: Subject) -> Measured:
     """Compare it with the finite difference of the mean along itself, under the same draws.
 
     Of several steps the one that agrees best counts: wide ones see curvature, narrow ones rounding.
+    Under the same draws a mean of drawn tokens jumps where a weight changes a draw.
     """
     import torch
 
     model, batch = quiet(subject).train(), make_batch(subject.sizes, 2)
+    take_its_word(model, "draws_tokens")
     parameters = [p for p in model.parameters() if p.requires_grad]
 
     def mean_path() -> Tensor:

@@ -15,7 +15,7 @@ from harness.battery.runner import run_battery
 from harness.battery.sources import Factory, arm_subject, class_subject, network_subject
 from harness.battery.subject import Subject
 from harness.errors import ConfigError, InputError
-from harness.store import Store
+from harness.running.store import Store
 
 Form = Literal["table", "json", "junit"]
 Resolver = Callable[[str, Mapping[str, Any]], Subject | ArmSubject | None]

@@ -25,7 +25,7 @@ from harness.claims.tried import (
     passes,
     saved_and_loaded,
 )
-from harness.findings import Outcome
+from harness.judging.findings import Outcome
 
 FASTER = cheaper("latency", "a forecast of the candidate takes less time than the baseline's")
 SMALLER = cheaper("peak_memory", "the candidate's peak memory is below the baseline's")

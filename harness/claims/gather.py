@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from harness.battery.records import read_checks
 from harness.claims.nouns import Evidence, StoredRun
 from harness.errors import ArmError
-from harness.gate import latest_folder, stored_judgement
-from harness.grid import Grid
-from harness.scores import UnitScores
-from harness.scoring import score_grid
+from harness.gate.judge import latest_folder, stored_judgement
+from harness.gate.stored_scores import score_grid
+from harness.judging.verdict import Verdict
+from harness.running.grid import Grid
+from harness.running.store import Store, read_record
+from harness.scoring.scores import UnitScores
 from harness.source_lines import CodeSize, arm_size, checkout_sizes
-from harness.store import Store, read_record
-from harness.verdict import Verdict
 
 if TYPE_CHECKING:
     from harness.costs import Costs

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from harness.battery.records import CheckRecord
 from harness.costs import Costs
-from harness.scores import UnitScores
+from harness.judging.verdict import Verdict
+from harness.scoring.scores import UnitScores
 from harness.source_lines import CodeSize
-from harness.verdict import Verdict
 
 Status = Literal["confirmed", "refuted", "undecided", "not testable"]
 

@@ -11,20 +11,22 @@ from typing import Literal
 import numpy as np
 
 from harness.claims.nouns import Answer, Evidence, Measurement, Requirement
-from harness.comparison import Comparison, Question, compare
-from harness.findings import Outcome
-from harness.inference import (
+from harness.evidence.compared import Comparison
+from harness.evidence.comparison import compare
+from harness.evidence.estimates import Question
+from harness.evidence.inference import (
     block_starts,
     choose_lag,
     circular_means,
     generator_of,
     optimal_block,
 )
-from harness.metrics import AGGREGATES
-from harness.pairing import Pair, PairingError, pair
-from harness.resampling import RESAMPLES, block_law, stretched
-from harness.scores import UnitScores, in_time_order, non_overlapping, reach_of
-from harness.wording import percent
+from harness.evidence.pairing import Pair, PairingError, pair
+from harness.evidence.resampling import RESAMPLES, block_law, stretched
+from harness.judging.findings import Outcome
+from harness.judging.wording import percent
+from harness.scoring.metrics import AGGREGATES
+from harness.scoring.scores import UnitScores, in_time_order, non_overlapping, reach_of
 
 Bar = Literal["baseline", "reference"]
 ByDataset = Callable[[Evidence, str], list[Measurement]]

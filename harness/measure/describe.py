@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.grid import Split
-from harness.identity import machine
 from harness.measure.ratios import block_medians, percentiles, repeats_are_faster
 from harness.measure.same import difference
 from harness.measure.session import Process, Side, Taken
 from harness.measure.training import yearly_fits
-from harness.records import StoredUnit
+from harness.running.grid import Split
+from harness.running.identity import machine
+from harness.running.records import StoredUnit
 from harness.source_lines import arm_size
 
 _PHASES = ("import", "load", "fit", "first", "steady", "offline")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.forecast import LEVELS
-from harness.unit import Job
+from harness.running.unit import Job
 from harness.window import Contexts, Rows, Series, contexts_at
 
 _STEP = 1e-6

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.identity import allowed_cores
+from harness.running.identity import allowed_cores
 
 _SAMPLE_S = 1.0
 _SHARE = 0.05

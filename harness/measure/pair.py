@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.costs import Costs, MeasureSettings
-from harness.grid import Grid, GridCell
-from harness.identity import machine
 from harness.measure.costing import Doubts, costs_of
 from harness.measure.describe import describe_arm
-from harness.measure.lease import lease
 from harness.measure.load import Load, busy_now, load_between, sample_load
 from harness.measure.records import (
     costs_from,
@@ -28,8 +25,11 @@ from harness.measure.records import (
 )
 from harness.measure.session import BASELINE, CANDIDATE, Session, Taken, make_side
 from harness.measure.turns import TurnError, Turns
-from harness.records import read_unit
-from harness.store import Store
+from harness.running.grid import Grid, GridCell
+from harness.running.identity import machine
+from harness.running.lease import lease
+from harness.running.records import read_unit
+from harness.running.store import Store
 
 _KINDS = {"operators": "txt", "memory": "json"}
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.meter import gpu_in_use, resident_bytes
+from harness.running.meter import gpu_in_use, resident_bytes
 
 _EVERY_S = 0.005
 _ROWS = 40

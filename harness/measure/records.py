@@ -12,9 +12,9 @@ from typing import Any
 
 from harness.costs import CRITERIA, Cost, Costs
 from harness.errors import ConfigError
-from harness.grid import Grid, GridCell
-from harness.identity import digest, machine
-from harness.store import Store, read_record, write_record
+from harness.running.grid import Grid, GridCell
+from harness.running.identity import digest, machine
+from harness.running.store import Store, read_record, write_record
 
 SCHEMA = 1
 

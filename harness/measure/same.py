@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.forecast import LEVELS
-from harness.records import StoredUnit
+from harness.running.records import StoredUnit
 from harness.window import Array, Series
 
 TOLERANCE = 0.01

@@ -18,9 +18,9 @@ import numpy as np
 
 from harness.arm import Learns, Loads
 from harness.costs import MeasureSettings
-from harness.grid import Grid, GridCell
 from harness.measure.feed import batch_sizes
 from harness.measure.turns import Turns
+from harness.running.grid import Grid, GridCell
 
 BASELINE, CANDIDATE, AGAIN = "A", "B", "A'"
 _WARM_CALLS = 3

@@ -23,8 +23,8 @@ import numpy as np
 from harness.arm import Arm, HasWeights, Learns, Loads, Samples
 from harness.forecast import LEVELS, Forecast
 from harness.measure.feed import Feed, copied
-from harness.meter import Meter, why_no_peaks
-from harness.unit import Job, attempt, one_line
+from harness.running.meter import Meter, why_no_peaks
+from harness.running.unit import Job, attempt, one_line
 from harness.window import Array, Contexts, context_at
 
 COMMANDS = (

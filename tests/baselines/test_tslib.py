@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from baselines.contract import Contract, full_config, prediction
 from baselines.features import WARM_UP, channels
 from baselines.tslib import TSLibModel
-from harness import identity
 from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads
 from harness.cli import run_cli
 from harness.errors import ArmError, ForecastError
-from harness.unit import Job, carry_out
+from harness.running import identity
+from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, context_at, up_to
 
 USE = "baselines.tslib:TSLibModel"

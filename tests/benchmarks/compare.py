@@ -26,9 +26,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.identity import machine
 from harness.measure.ratios import Ratio, ratio_of
 from harness.measure.records import machine_class
+from harness.running.identity import machine
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

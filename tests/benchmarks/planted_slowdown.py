@@ -16,11 +16,11 @@ import tempfile
 from pathlib import Path
 
 from harness.costs import Cost, MeasureSettings
-from harness.experiment import parse_experiment
-from harness.grid import Grid
 from harness.measure.pair import Ask, measure_pair
-from harness.run import fill, prepare
-from harness.store import Store, open_store, read_record
+from harness.running.experiment import parse_experiment
+from harness.running.grid import Grid
+from harness.running.run import fill, prepare
+from harness.running.store import Store, open_store, read_record
 
 WORK = 200
 EXPERIMENT = """\

@@ -11,9 +11,9 @@ import torch
 import baselines
 from harness.arm import ArmRef
 from harness.forecast import LEVELS, Forecast
-from harness.records import read_unit, write_unit
-from harness.store import open_store
-from harness.unit import Job, Outcome
+from harness.running.records import read_unit, write_unit
+from harness.running.store import open_store
+from harness.running.unit import Job, Outcome
 from harness.window import RollingOrigin, contexts_at, up_to
 
 WINDOWS, HORIZON = 1000, 24

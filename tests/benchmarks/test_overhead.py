@@ -6,10 +6,10 @@ import numpy as np
 
 from harness.arm import ArmRef
 from harness.forecast import Forecast
-from harness.records import read_unit, write_unit
-from harness.scores import Truth, score
-from harness.store import open_store
-from harness.unit import Job, carry_out
+from harness.running.records import read_unit, write_unit
+from harness.running.store import open_store
+from harness.running.unit import Job, carry_out
+from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, up_to
 
 WINDOWS = 5000

@@ -12,13 +12,13 @@ import pytest
 from scipy.special import ndtri
 
 from harness.forecast import LEVELS, Forecast
+from harness.gate.stored_scores import write_scores
+from harness.judging.policy import CoverageRule, Criterion, Policy
+from harness.judging.verdict import Cell, judge
 from harness.kernels import fair_crps, pinball_sum
-from harness.metrics import AGGREGATES
-from harness.policy import CoverageRule, Criterion, Policy
-from harness.scores import Truth, UnitScores, score
-from harness.scoring import write_scores
-from harness.summary import summarise
-from harness.verdict import Cell, judge
+from harness.scoring.metrics import AGGREGATES
+from harness.scoring.scores import Truth, UnitScores, score
+from harness.scoring.summary import summarise
 
 WINDOWS, STEPS = 5000, 24
 

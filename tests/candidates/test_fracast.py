@@ -10,7 +10,7 @@ from candidates.fracast import Fracast
 from harness.arm import Arm, ArmRef, Describes, HasWeights, Loads, Samples
 from harness.errors import ArmError
 from harness.forecast import LEVELS
-from harness.unit import Job, carry_out
+from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, contexts_at, up_to
 
 installed = pytest.mark.skipif(

@@ -10,7 +10,7 @@ import torch
 from candidates.hf_bayesian_autoformer import HFBayesianAutoformer
 from harness.arm import ArmRef, Learns
 from harness.forecast import LEVELS
-from harness.unit import Job, carry_out
+from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, context_at, contexts_at, up_to
 
 PLAN = RollingOrigin(horizon=6, stride=10, origins=6, validation=80)

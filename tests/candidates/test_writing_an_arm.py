@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.arm import ArmRef
-from harness.unit import Job, carry_out
+from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "writing-an-arm.md"

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, run
-from harness.executor import Finished, Task
-from harness.records import write_unit
-from harness.store import Store
-from harness.unit import carry_out
+from harness import cli
+from harness.running import run
+from harness.running.executor import Finished, Task
+from harness.running.records import write_unit
+from harness.running.store import Store
+from harness.running.unit import carry_out
 
 TINY = """\
 schema = 1

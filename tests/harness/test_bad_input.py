@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.dataset import builtin_folder
+from harness.data.dataset import builtin_folder
 
 HEAD = "date,price\n"
 ROWS = "2020-01-02,10\n2020-01-03,11\n2020-01-06,12\n"

@@ -10,10 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness import cli, gate
-from harness.dataset import builtin_folder
-from harness.experiment import read_experiment
-from harness.store import Store
+from harness import cli
+from harness.data.dataset import builtin_folder
+from harness.gate import judge
+from harness.running.experiment import read_experiment
+from harness.running.store import Store
 
 VERBS = [
     *("compare", "run", "gate", "report", "power", "replay", "config", "arms", "doctor"),
@@ -200,9 +201,9 @@ def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
     first = call("compare", "tiny.toml")
     page = next(Path("runs").rglob("report.html"))
     before = page.stat().st_mtime_ns
-    monkeypatch.setattr("harness.run._task", None)
-    monkeypatch.setattr("harness.scoring.score", None)
-    monkeypatch.setattr("harness.gate.verdict_from", None)
+    monkeypatch.setattr("harness.running.run._task", None)
+    monkeypatch.setattr("harness.gate.stored_scores.score", None)
+    monkeypatch.setattr("harness.gate.judge.verdict_from", None)
 
     code, out, err = call("compare", "tiny.toml")
 
@@ -379,7 +380,7 @@ def break_it(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("the roof\nis leaking")
 
-    monkeypatch.setattr(gate, "judge_grid", broken)
+    monkeypatch.setattr(judge, "judge_grid", broken)
 
 
 def test_own_fault_is_one_line(tiny, call, in_process, monkeypatch, capsys):
@@ -400,7 +401,8 @@ def test_own_fault_is_one_line(tiny, call, in_process, monkeypatch, capsys):
 
 CRASH = """\
 import sys
-from harness import cli, run
+from harness import cli
+from harness.running import run
 def broken(*_, **__):
     raise RuntimeError("the roof is leaking")
 run.prepare = broken

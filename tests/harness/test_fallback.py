@@ -10,21 +10,21 @@ import pytest
 from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads, Samples
 from harness.battery.arms import ArmSubject
 from harness.battery.runner import run_battery
-from harness.comparison import compare
 from harness.errors import ArmError
-from harness.estimates import Question
-from harness.experiment import read_experiment
+from harness.evidence.comparison import compare
+from harness.evidence.estimates import Question
+from harness.evidence.pairing import pair
 from harness.fallback import CROSSED, WithFallback
 from harness.forecast import LEVELS
-from harness.grid import seeds_of
-from harness.identity import digest, unit_identity
-from harness.pairing import pair
-from harness.records import read_unit, write_unit
-from harness.run import prepare
-from harness.scores import Truth, as_served, score
-from harness.scoring import read_scores, score_grid, write_scores
-from harness.store import open_store
-from harness.unit import Job, carry_out
+from harness.gate.stored_scores import read_scores, score_grid, write_scores
+from harness.running.experiment import read_experiment
+from harness.running.grid import seeds_of
+from harness.running.identity import digest, unit_identity
+from harness.running.records import read_unit, write_unit
+from harness.running.run import prepare
+from harness.running.store import open_store
+from harness.running.unit import Job, carry_out
+from harness.scoring.scores import Truth, as_served, score
 from harness.window import RollingOrigin, contexts_at, up_to
 
 PLAN = RollingOrigin(horizon=5, stride=10, origins=20, validation=60)

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.dataset import builtin_folder
-from harness.experiment import read_experiment
-from harness.gate import scored
-from harness.grid import Grid
-from harness.run import prepare
-from harness.store import open_store
-from harness.verdict import Cell, judge
+from harness.data.dataset import builtin_folder
+from harness.gate.judge import scored
+from harness.judging.verdict import Cell, judge
+from harness.running.experiment import read_experiment
+from harness.running.grid import Grid
+from harness.running.run import prepare
+from harness.running.store import open_store
 
 CONSTANT = """
 import numpy as np

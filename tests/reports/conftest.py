@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from harness.arm import Role
-from harness.comparison import Comparison, Estimate
-from harness.findings import Finding, Outcome
+from harness.evidence.compared import Comparison
+from harness.evidence.estimates import Estimate
 from harness.forecast import LEVELS, Forecast
-from harness.records import StoredUnit
-from harness.scores import Truth, UnitScores, score
-from harness.summary import summarise
-from harness.validity import Standing, UnitHealth, Validity
-from harness.verdict import Verdict
+from harness.judging.findings import Finding, Outcome
+from harness.judging.validity import Standing, UnitHealth, Validity
+from harness.judging.verdict import Verdict
+from harness.running.records import StoredUnit
+from harness.scoring.scores import Truth, UnitScores, score
+from harness.scoring.summary import summarise
 from harness.window import Array, RollingOrigin, Series, Windows
 from reports.inputs import ArmFacts, DatasetFacts, PageInput
 

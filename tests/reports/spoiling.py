@@ -22,11 +22,11 @@ from harness.battery.nouns import CheckResult
 from harness.battery.records import CheckRecord
 from harness.claims.nouns import Claim, ClaimRow, Measurement
 from harness.costs import CRITERIA, Cost, Costs
-from harness.findings import Outcome
-from harness.history import Change, Entry, Span
-from harness.selfcheck import SelfTest, SelfTestPart
-from harness.verdict import Verdict
-from harness.waivers import Waiver, WaiverState
+from harness.gate.history import Change, Entry, Span
+from harness.judging.findings import Outcome
+from harness.judging.selfcheck import SelfTest, SelfTestPart
+from harness.judging.verdict import Verdict
+from harness.judging.waivers import Waiver, WaiverState
 from reports.beside import Beside
 from reports.index_inputs import IndexInput, Passed, Run
 from reports.index_trends import track_of

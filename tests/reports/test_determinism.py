@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiment import read_experiment
-from harness.gate import judge_grid
-from harness.records import write_unit
-from harness.run import prepare
-from harness.store import open_store, write_record
-from harness.unit import carry_out
+from harness.gate.judge import judge_grid
+from harness.running.experiment import read_experiment
+from harness.running.records import write_unit
+from harness.running.run import prepare
+from harness.running.store import open_store, write_record
+from harness.running.unit import carry_out
 
 EXPERIMENT = """\
 schema = 1

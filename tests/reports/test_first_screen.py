@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from harness.costs import CRITERIA, Cost, Costs
-from harness.findings import Outcome
-from harness.history import Change, Entry
-from harness.selfcheck import SelfTest, SelfTestPart
-from harness.validity import Blindness, Contamination
-from harness.waivers import Waiver, WaiverState
+from harness.gate.history import Change, Entry
+from harness.judging.findings import Outcome
+from harness.judging.selfcheck import SelfTest, SelfTestPart
+from harness.judging.validity import Blindness, Contamination
+from harness.judging.waivers import Waiver, WaiverState
 from reports.beside import Beside
 from reports.cost_line import cost_line, not_measured
 from reports.first import changed, fallback, first_screen

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run_cli
-from harness.findings import Outcome
-from harness.given import Given
-from harness.history import remember, verdict_name
-from harness.inputs import CellInput, Inputs, write_inputs
-from harness.store import Store, open_store, write_record, write_text
-from harness.verdict import Verdict, to_json
+from harness.gate.history import remember, verdict_name
+from harness.gate.inputs import CellInput, Inputs, write_inputs
+from harness.judging.findings import Outcome
+from harness.judging.given import Given
+from harness.judging.verdict import Verdict, to_json
+from harness.running.store import Store, open_store, write_record, write_text
 from reports.index import render_index
 from reports.index_collect import collect_index
 from reports.index_inputs import RUNS

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as Tree
 
 import pytest
 
-from harness.findings import Outcome
+from harness.judging.findings import Outcome
 from reports.inputs import PageInput
 from reports.junit import HoldAs, render_junit
 

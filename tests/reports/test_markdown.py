@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.findings import Outcome
+from harness.judging.findings import Outcome
 from reports.inputs import PageInput
 from reports.markdown import LIMIT, render_markdown
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.findings import Outcome
+from harness.judging.findings import Outcome
 from reports.page import PageInput, render_html
 
 Make = Callable[..., PageInput]

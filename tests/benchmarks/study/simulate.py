@@ -3,9 +3,9 @@
     python tests/benchmarks/study/simulate.py --replications 4000 --out docs/simulation-study.json
     python tests/benchmarks/study/simulate.py --table docs/simulation-study.json
 
-Every figure comes from `harness.estimates.deciding`, the code the gate runs. The bounds of a ratio
-move with the true ratio, so one draw answers for every bound: at the bound itself (a wrong
-PROMOTE, a wrong REJECT) and at a distance from it (power).
+Every figure comes from `harness.evidence.estimates.deciding`, the code the gate runs. The bounds
+of a ratio move with the true ratio, so one draw answers for every bound: at the bound itself (a
+wrong PROMOTE, a wrong REJECT) and at a distance from it (power).
 
 Shapes: R replications, n origins.
 """
@@ -29,8 +29,16 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from harness.estimates import Question, Sides, block_of, by_bootstrap, by_test, deciding, ratio_of
-from harness.power_law import Plan, Spread, predicted_power
+from harness.evidence.estimates import (
+    Question,
+    Sides,
+    block_of,
+    by_bootstrap,
+    by_test,
+    deciding,
+    ratio_of,
+)
+from harness.evidence.power_law import Plan, Spread, predicted_power
 
 Process = Literal["normal", "garch", "heavy", "skewed", "coverage"]
 ALPHA = 0.05
@@ -178,6 +186,7 @@ def spread_of(cell: Cell) -> Spread:
         rho=_variance(cell, 1) / _variance(cell),
         skewness={"skewed": 2.0, "coverage": hits}.get(cell.process, 0.0),
         share=0.8 if cell.process == "coverage" else None,
+        level=0.0 if cell.process == "coverage" else LEVEL**2 * long_run,
         candidate_seeds=between,
         legacy_seeds=between,
     )

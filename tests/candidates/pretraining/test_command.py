@@ -11,7 +11,7 @@ import pytest
 
 from candidates.pretraining.command import run_command
 from candidates.pretraining.progress import TrainingProgress, clock
-from harness.dataset import builtin_folder
+from harness.data.dataset import builtin_folder
 
 GOLD = str(builtin_folder() / "GOLD.toml")
 TINY = """\

@@ -20,13 +20,13 @@ from candidates.pretraining.evaluation import (
     read_series,
 )
 from harness.arm import ArmRef
-from harness.dataset import builtin_folder, load
+from harness.data.dataset import builtin_folder, load
 from harness.errors import ArmError, DataError
-from harness.experiment import read_experiment
 from harness.forecast import LEVELS, Forecast
-from harness.scores import score
-from harness.truth import Truth
-from harness.unit import Job, carry_out
+from harness.running.experiment import read_experiment
+from harness.running.unit import Job, carry_out
+from harness.scoring.scores import score
+from harness.scoring.truth import Truth
 from harness.window import contexts_at
 
 

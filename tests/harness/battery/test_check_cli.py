@@ -7,7 +7,7 @@ import pytest
 
 from harness.battery import read_checks
 from harness.cli import run_cli
-from harness.store import open_store
+from harness.running.store import open_store
 
 SMALL = ["--option", "config.d_model=16", "--option", "config.n_heads=2"]
 

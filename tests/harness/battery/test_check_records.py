@@ -16,7 +16,7 @@ from harness.battery import (
     write_check,
 )
 from harness.errors import StoreError
-from harness.store import open_store
+from harness.running.store import open_store
 
 
 class Constant(nn.Module):

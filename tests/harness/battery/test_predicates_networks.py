@@ -389,6 +389,13 @@ FURTHER = [  # more ways to trip
 ]
 
 
+STATED = [  # predicate, a network that trips it, and what it may say of itself
+    ("T7", NoFuture, "reads_covariates", False, "reads no covariates"),
+    ("T12", Jumpy, "reads_tokens", True, "rounds its input to tokens"),
+    ("T17", unsure(first_only=True), "draws_tokens", True, "draws its passes token by token"),
+]
+
+
 def outcome(code, planted):
     """The result of one predicate on a planted network."""
     subject = network_subject(lambda name, config: planted(config), "planted", SIZES)
@@ -413,6 +420,17 @@ def test_planted_fault_trips(code, planted):
 
     assert result.outcome == "fail", result.reason
     assert result.reason
+
+
+@pytest.mark.parametrize(("code", "planted", "name", "value", "meaning"), STATED)
+def test_network_may_say_that_a_predicate_makes_no_sense(code, planted, name, value, meaning):
+    """Its own word leaves the predicate out and is the reason; the contrary changes nothing."""
+    saying = outcome(code, type("Planted", (planted,), {name: value}))
+    denying = outcome(code, type("Planted", (planted,), {name: not value}))
+
+    assert saying.outcome == "not applicable"
+    assert saying.reason == f"it says itself that it {meaning} ({name})"
+    assert denying.outcome == "fail"
 
 
 def test_round_trip_by_the_networks_own_calls_is_measured():

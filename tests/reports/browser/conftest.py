@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from harness.history import Entry
-from harness.verdict import Verdict
+from harness.gate.history import Entry
+from harness.judging.verdict import Verdict
 from reports.index import render_index
 from reports.index_inputs import IndexInput, Passed, Run
 from reports.index_trends import track_of

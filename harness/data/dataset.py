@@ -1,0 +1,388 @@
+"""Checked, read-only datasets, and where they are found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.data import checks
+from harness.data.checks import Repeats, Table, repeats_of
+from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
+from harness.errors import DataError
+from harness.parsing import read_toml
+from harness.window import Array, Dates, Series
+
+BUILT_IN = ("DOW_JONES", "GOLD")
+"""What comes with the package."""
+
+LONG_GAP = 10
+"""Days between sessions from which on a gap is worth a warning."""
+
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_Item = TypeVar("_Item", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Days without a session, from the last one before to the first one after."""
+
+    days: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """A series whose file was checked against its manifest.
+
+    Attributes
+    ----------
+    manifest
+        What was promised.
+    series
+        What was read; its arrays are read-only.
+    path
+        The data file.
+    digest
+        sha256 of the file.
+    warnings
+        What is allowed but worth knowing, one sentence each.
+    skipped
+        Sessions dropped by `without_repeats`.
+    """
+
+    manifest: Manifest
+    series: Series
+    path: Path
+    digest: str
+    warnings: tuple[str, ...]
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    @property
+    def id(self) -> str:
+        """What the manifest calls it."""
+        return self.manifest.id
+
+    @property
+    def repeats(self) -> Repeats:
+        """How often the target repeats."""
+        return repeats_of(self.series)
+
+    def without_repeats(self) -> Dataset:
+        """Drop sessions that repeat the target of the session before, covariates included."""
+        keep = np.append(True, np.diff(self.series.target) != 0)
+        series = replace(
+            self.series,
+            dates=_frozen(self.series.dates[keep]),
+            target=_frozen(self.series.target[keep]),
+            past=_frozen(self.series.past[keep]),
+        )
+        return replace(self, series=series, skipped=self.skipped + int((~keep).sum()))
+
+    def span_digest(self, stop: int) -> str:
+        """Digest of what rows ``0 .. stop - 1`` say, whatever file they came from.
+
+        Later rows, the file's format and the name of its date column do not matter; dates,
+        values, names of target and covariates, calendar and season do.
+
+        Parameters
+        ----------
+        stop
+            From 0 to the number of sessions.
+        """
+        if not 0 <= stop <= len(self):
+            raise ValueError(f"stop = {stop}: expected 0 to {len(self)}")
+        series = self.series
+        meaning = {
+            "schema": 1,
+            "rows": stop,
+            "target": self.manifest.columns.target,
+            "past": series.past_names,
+            "calendar": series.weekmask,
+            "season": series.season,
+        }
+        digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode())
+        digest.update(series.dates[:stop].astype("<M8[D]").tobytes())
+        digest.update(series.target[:stop].astype("<f8").tobytes())
+        digest.update(series.past[:stop].astype("<f8").tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One line of the catalogue: a manifest, or why it cannot be read."""
+
+    id: str
+    path: Path
+    manifest: Manifest | None
+    problem: str | None
+
+
+def builtin_folder(package: Path = Path(__file__).parents[1]) -> Path:
+    """The folder of the built-in datasets, of a wheel or of an editable checkout.
+
+    A wheel calls it `abharness-data`. Beside `harness` an installation may have Hugging Face's
+    package `datasets`, so a folder of that name counts only when our manifests are in it.
+
+    Raises
+    ------
+    DataError
+        When the installation holds none.
+    """
+    places = (package.parent / "abharness-data", package.parent / "datasets")
+    for folder in places:
+        if all((folder / f"{name}.toml").is_file() for name in BUILT_IN):
+            return folder
+    tried = " or ".join(map(str, places))
+    raise DataError(f"the built-in datasets are not in {tried}; install abharness again")
+
+
+def search_folders(folders: Sequence[Path]) -> list[Path]:
+    """The built-in folder, then `folders`, each once.
+
+    Raises
+    ------
+    DataError
+        When one is not there.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder of datasets")
+    unique = {folder.resolve(): folder for folder in (*reversed(folders), builtin_folder())}
+    return list(reversed(unique.values()))
+
+
+def find(dataset_id: str, folders: Sequence[Path] = ()) -> Path:
+    """The manifest of one dataset, from the built-in folder or `folders`.
+
+    Raises
+    ------
+    DataError
+        When there is none, or two.
+    """
+    if not ID.fullmatch(dataset_id):
+        raise DataError(f"'{dataset_id}' cannot name a dataset: letters, digits, '_', '-' and '.'")
+    places = search_folders(folders)
+    paths = [path for place in places if (path := place / f"{dataset_id}.toml").is_file()]
+    if len(paths) > 1:
+        raise _twice(dataset_id, paths[0], paths[1])
+    if not paths:
+        known = ", ".join(catalogue(folders))
+        looked = ", ".join(map(str, places))
+        raise DataError(f"no dataset '{dataset_id}' in {looked}; known are {known}")
+    return paths[0]
+
+
+def catalogue(folders: Sequence[Path] = ()) -> Mapping[str, Path]:
+    """Every dataset's manifest by id, sorted; TOML files that are no manifests are left out.
+
+    Raises
+    ------
+    DataError
+        When two datasets have one id, or a folder is not there.
+    """
+    found: dict[str, Path] = {}
+    for place in search_folders(folders):
+        for path in sorted(place.glob("*.toml")):
+            if not ID.fullmatch(path.stem) or not _looks_like_manifest(path):
+                continue
+            if path.stem in found:
+                raise _twice(path.stem, found[path.stem], path)
+            found[path.stem] = path
+    return dict(sorted(found.items()))
+
+
+def summaries(folders: Sequence[Path] = ()) -> list[Summary]:
+    """What `data list` shows: every manifest, read but not checked against its file."""
+    listed = []
+    for name, path in catalogue(folders).items():
+        manifest, problem = None, None
+        try:
+            manifest = read_manifest(path)
+        except DataError as error:
+            problem = str(error)
+        listed.append(Summary(id=name, path=path, manifest=manifest, problem=problem))
+    return listed
+
+
+def load(dataset_id: str, folders: Sequence[Path] = ()) -> Dataset:
+    """Find, read and check one dataset.
+
+    Raises
+    ------
+    DataError
+        One line naming file, line, column and value of the first fault.
+    """
+    return read_dataset(find(dataset_id, folders))
+
+
+def read_dataset(path: Path) -> Dataset:
+    """Read and check the dataset of one manifest.
+
+    Faults of the content come before the digest, so that a damaged file says where.
+
+    Raises
+    ------
+    DataError
+        One line naming file, line, column and value of the first fault.
+    """
+    manifest = read_manifest(path)
+    file = path.parent / manifest.file
+    raw = checks.read_bytes(file)
+    if checks.is_parquet(raw):
+        table = checks.read_parquet_table(file, raw, manifest.columns.names)
+    else:
+        table = checks.read_text_table(file, checks.decode(file, raw))
+    series = _series(table, manifest)
+    digest = hashlib.sha256(raw).hexdigest()
+    _check_promises(table, manifest, series.dates, digest)
+    return Dataset(
+        manifest=manifest,
+        series=series,
+        path=file,
+        digest=digest,
+        warnings=_warnings(file, series),
+    )
+
+
+def describe(dataset: Dataset) -> Mapping[str, str]:
+    """What `data show` shows, in order; several sentences stand on lines of their own."""
+    manifest, series = dataset.manifest, dataset.series
+    return {
+        "id": manifest.id,
+        "title": manifest.title,
+        "file": str(dataset.path),
+        "sha256": dataset.digest,
+        "sessions": f"{len(series)} from {series.dates[0]} to {series.dates[-1]}",
+        "unit": manifest.unit,
+        "target": manifest.columns.target,
+        "past": ", ".join(series.past_names) or "none",
+        "calendar": f"{series.weekmask} (Monday first), season {series.season}",
+        "range": f"{series.target.min():g} to {series.target.max():g}",
+        "largest move": _largest_move(series),
+        "repeats": _repeats_text(repeats_of(series)),
+        "longest gap": _gap_text(gaps_of(series.dates, over=0)[0]),
+        "source": manifest.source,
+        "licence": manifest.licence,
+        "quirks": "\n".join(manifest.quirks) or "none recorded",
+        "warnings": "\n".join(dataset.warnings) or "none",
+    }
+
+
+def quirks_of(series: Series) -> tuple[str, ...]:
+    """What the checker finds worth recording in a manifest, one sentence each."""
+    found = []
+    if (repeats := repeats_of(series)).count:
+        found.append(f"Repeats the target of the session before: {_repeats_text(repeats)}.")
+    found += [f"{text}." for text in _oddities(series)]
+    found.append(f"The largest move is {_largest_move(series)}.")
+    return tuple(found)
+
+
+def gaps_of(dates: Dates, *, over: int = LONG_GAP) -> list[Gap]:
+    """Gaps of more than `over` days, longest first."""
+    days = np.diff(dates).astype(np.int64)
+    rows = np.flatnonzero(days > over)
+    rows = rows[np.argsort(-days[rows], kind="stable")]
+    return [
+        Gap(days=int(days[row]), before=str(dates[row]), after=str(dates[row + 1]))
+        for row in rows.tolist()
+    ]
+
+
+def _looks_like_manifest(path: Path) -> bool:
+    try:
+        return is_manifest(read_toml(path, error=DataError))
+    except DataError:  # listed with its problem rather than left out in silence
+        return True
+
+
+def _twice(dataset_id: str, one: Path, other: Path) -> DataError:
+    return DataError(f"two datasets are called '{dataset_id}': {one} and {other}; rename one")
+
+
+def _series(table: Table, manifest: Manifest) -> Series:
+    columns = manifest.columns
+    dates = checks.iso_dates(table, columns.date)
+    target = checks.numbers(table, columns.target)
+    checks.check_prices(table, columns.target, target)
+    past: Array = np.empty((len(table), len(columns.past)))
+    for index, name in enumerate(columns.past):
+        past[:, index] = checks.numbers(table, name)
+    return Series(
+        dates=_frozen(dates),
+        target=_frozen(target),
+        past=_frozen(past),
+        past_names=columns.past,
+        weekmask=manifest.calendar,
+        season=manifest.season,
+    )
+
+
+def _check_promises(table: Table, manifest: Manifest, dates: Dates, digest: str) -> None:
+    name = manifest.columns.date
+    if len(table) != manifest.rows:
+        raise DataError(f"{table.path}: {len(table)} rows; its manifest says {manifest.rows}")
+    for row, wanted in ((0, manifest.first), (len(table) - 1, manifest.last)):
+        if str(dates[row]) != wanted.isoformat():
+            raise table.fault(row, name, f"{dates[row]}; its manifest says {wanted}")
+    if digest != manifest.sha256:
+        raise DataError(
+            f"{table.path}: sha256 is {digest}; its manifest says {manifest.sha256}: the file was "
+            "changed since"
+        )
+
+
+def _warnings(file: Path, series: Series) -> tuple[str, ...]:
+    return tuple(f"{file}: {text}" for text in _oddities(series))
+
+
+def _oddities(series: Series) -> list[str]:
+    """Long gaps, and sessions on days that should have none."""
+    found = []
+    if gaps := gaps_of(series.dates):
+        some = f"{_count(len(gaps), 'gap')} of more than {LONG_GAP} days"
+        found.append(f"{some}, the longest {_gap_text(gaps[0])}")
+    closed = np.flatnonzero(~np.is_busday(series.dates, weekmask=series.weekmask))
+    if closed.size:
+        first = series.dates[closed[0]]
+        day = _DAYS[first.item().weekday()]
+        some = _count(closed.size, "session")
+        found.append(f"{some} on days its calendar leaves out, first {first} ({day})")
+    return found
+
+
+def _gap_text(gap: Gap) -> str:
+    return f"{gap.days} days, {gap.before} to {gap.after}"
+
+
+def _repeats_text(repeats: Repeats) -> str:
+    if not repeats.count:
+        return "none"
+    run = f", {repeats.longest} in a row from {repeats.since}" if repeats.longest > 1 else ""
+    return f"{_count(repeats.count, 'session')} ({100 * repeats.share:.2f} %{run})"
+
+
+def _largest_move(series: Series) -> str:
+    moves = series.target[1:] / series.target[:-1] - 1
+    row = int(np.argmax(np.abs(moves)))
+    return f"{100 * moves[row]:+.2f} % on {series.dates[row + 1]}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _frozen(values: npt.NDArray[_Item]) -> npt.NDArray[_Item]:
+    values.flags.writeable = False
+    return values

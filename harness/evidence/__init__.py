@@ -1,0 +1,1 @@
+"""From losses to what can be told: paired comparisons, intervals, tests, detectable effects."""

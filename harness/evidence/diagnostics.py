@@ -1,0 +1,307 @@
+"""Diagnostics: what stands beside the verdict and does not decide it.
+
+All arms at once, secondary claims, when the candidate loses, and calibration. Every part says
+why it has no number where it has none; nothing here raises on scores that cannot be compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from harness.evidence.calibration import (
+    LEVELS,
+    IntervalCalibration,
+    Uniformity,
+    interval_calibration,
+    uniformity,
+)
+from harness.evidence.conditional import (
+    ConditionalAbility,
+    Fluctuation,
+    conditional_ability,
+    fluctuation,
+)
+from harness.evidence.confidence_set import ConfidenceSet, confidence_set
+from harness.evidence.estimates import Question, point_of, ratio_of
+from harness.evidence.multiplicity import holm
+from harness.evidence.pairing import Pair, PairingError, filled, pair
+from harness.scoring.metrics import AGGREGATES
+from harness.scoring.scores import UnitScores, in_time_order
+from harness.window import Array
+
+Claim = Literal["better", "worse", "open"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondaryClaim:
+    """The candidate against one legacy arm by one metric the policy does not judge.
+
+    Attributes
+    ----------
+    effect
+        Candidate over legacy less 1; None where it has none.
+    p_value, adjusted
+        Two-sided p-value of equal losses by the autocorrelation-robust t test, and the same by
+        Holm over all secondary claims; None where it has none.
+    claim
+        ``better``, ``worse`` or ``open`` at the adjusted level.
+    reason
+        Why there is no p-value; ''.
+    """
+
+    dataset: str
+    metric: str
+    candidate: str
+    legacy: str
+    n: int
+    effect: float | None
+    p_value: float | None
+    adjusted: float | None
+    claim: Claim
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostics:
+    """Everything that is looked at beside the policy's rules, at the level `alpha`.
+
+    Attributes
+    ----------
+    confidence_sets
+        Per dataset and metric of the policy, over all arms.
+    secondary
+        Candidate against every legacy arm by every loss, but for the pairs the policy judges.
+    conditional, fluctuations
+        When the candidate loses against the policy's legacy arm, per dataset and metric.
+    intervals, uniformity
+        Calibration per dataset, arm, step (first and last) and, for intervals, level.
+    notes
+        What was left out and why, in words.
+    """
+
+    alpha: float
+    confidence_sets: tuple[ConfidenceSet, ...]
+    secondary: tuple[SecondaryClaim, ...]
+    conditional: tuple[ConditionalAbility, ...]
+    fluctuations: tuple[Fluctuation, ...]
+    intervals: tuple[IntervalCalibration, ...]
+    uniformity: tuple[Uniformity, ...]
+    notes: tuple[str, ...]
+
+
+def diagnose(
+    scores: Sequence[UnitScores],
+    *,
+    candidate: str,
+    legacy: str,
+    metrics: Sequence[str],
+    alpha: float,
+) -> Diagnostics:
+    """Look at everything beside the policy's own rules.
+
+    Parameters
+    ----------
+    scores
+        All units of all arms, in any order.
+    candidate, legacy
+        The policy's pair.
+    metrics
+        Comparable aggregates the policy judges; others are left out.
+    alpha
+        Error rate of each confidence set and test, and of all secondary claims together.
+    """
+    groups = _groups(scores)
+    judged = [name for name in metrics if name in AGGREGATES and AGGREGATES[name].comparable]
+    pairs, notes = _pairs(groups, candidate, judged)
+    primary = {key: both for key, both in pairs.items() if key[1] == legacy and key[2] in judged}
+    return Diagnostics(
+        alpha=alpha,
+        confidence_sets=tuple(_sets(pairs, judged, candidate, alpha)),
+        secondary=_claims(pairs, groups, primary, alpha),
+        conditional=tuple(_ability(key[2], both) for key, both in primary.items()),
+        fluctuations=tuple(_fluctuation(key[2], both, alpha) for key, both in primary.items()),
+        intervals=tuple(each for group in groups.values() for each in _intervals(group)),
+        uniformity=tuple(each for group in groups.values() for each in _uniform(group)),
+        notes=notes,
+    )
+
+
+Key = tuple[str, str, str]
+"""Dataset, arm, metric."""
+Groups = dict[tuple[str, str], list[UnitScores]]
+"""Dataset and arm to the units of all its seeds."""
+
+
+def _groups(scores: Sequence[UnitScores]) -> Groups:
+    found: Groups = {}
+    for unit in sorted(scores, key=lambda unit: (unit.dataset, unit.arm, unit.seed)):
+        found.setdefault((unit.dataset, unit.arm), []).append(in_time_order(unit))
+    return found
+
+
+def _pairs(
+    groups: Groups, candidate: str, judged: Sequence[str]
+) -> tuple[dict[Key, Pair], tuple[str, ...]]:
+    """Pair the candidate with every other arm by the losses both have; why where that fails.
+
+    With legacy arms by every loss, with the others by those that are judged.
+    """
+    found: dict[Key, Pair] = {}
+    notes: dict[str, None] = {}
+    for (dataset, arm), units in groups.items():
+        ours = groups.get((dataset, candidate))
+        if ours is None:
+            notes[f"{dataset}: {candidate} has no scores, so nothing is set against it."] = None
+        elif arm != candidate:
+            every = _shared(ours, units)
+            wanted = every if units[0].role == "legacy" else [m for m in every if m in judged]
+            for metric in wanted:
+                try:
+                    found[dataset, arm, metric] = pair(ours, units, metric)
+                except PairingError as problem:
+                    notes[f"{dataset}: {problem}."] = None
+    return found, tuple(notes)
+
+
+def _shared(ours: Sequence[UnitScores], theirs: Sequence[UnitScores]) -> list[str]:
+    return [
+        name
+        for name, each in AGGREGATES.items()
+        if each.comparable and all(each.of in unit.values for unit in (*ours, *theirs))
+    ]
+
+
+def _sets(
+    pairs: dict[Key, Pair], judged: Sequence[str], candidate: str, alpha: float
+) -> Iterator[ConfidenceSet]:
+    for dataset in dict.fromkeys(key[0] for key in pairs):
+        for metric in judged:
+            against = {key[1]: both for key, both in pairs.items() if key[::2] == (dataset, metric)}
+            if against:
+                first = next(iter(against.values()))
+                losses = {candidate: first.candidate.mean(axis=0)}
+                losses |= {arm: both.legacy.mean(axis=0) for arm, both in against.items()}
+                yield confidence_set(
+                    losses, dataset=dataset, metric=metric, overlap=first.overlap, alpha=alpha
+                )
+
+
+def _claims(
+    pairs: dict[Key, Pair], groups: Groups, primary: Collection[Key], alpha: float
+) -> tuple[SecondaryClaim, ...]:
+    """Test the pairs of candidate and legacy arms that the policy does not judge."""
+    found = [
+        _claim(key[2], both)
+        for key, both in pairs.items()
+        if key not in primary and groups[key[:2]][0].role == "legacy"
+    ]
+    tested = [index for index, each in enumerate(found) if each.p_value is not None]
+    adjusted = holm([found[index].p_value or 0.0 for index in tested])
+    for index, p_value in zip(tested, adjusted, strict=True):
+        shown: Claim = "better" if (found[index].effect or 0.0) < 0 else "worse"
+        found[index] = dataclasses.replace(
+            found[index], adjusted=p_value, claim=shown if p_value <= alpha else "open"
+        )
+    return tuple(found)
+
+
+def _claim(metric: str, both: Pair) -> SecondaryClaim:
+    question = Question(metric=metric, bound_high=0.0)
+    whole = filled(both)
+    effect = p_value = None
+    above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
+    holes = int((~np.isfinite(above)).sum() + (~np.isfinite(below)).sum())
+    reason = f"{holes} losses have no number" if holes else ""
+    if not holes and len(above) > 1:
+        found = ratio_of(above, below, both.overlap, question)
+        ratio = point_of(found)
+        effect = question.effect(ratio) if math.isfinite(ratio) else None
+        chance = found.law.chance_below(-abs(found.statistic(1.0)))
+        p_value = min(1.0, 2 * chance)
+    return SecondaryClaim(
+        dataset=both.names[2],
+        metric=metric,
+        candidate=both.names[0],
+        legacy=both.names[1],
+        n=len(both.origin),
+        effect=effect,
+        p_value=p_value,
+        adjusted=None,
+        claim="open",
+        reason=reason or ("" if p_value is not None else "fewer than two origins"),
+    )
+
+
+def _difference(both: Pair) -> Array:
+    """Differences [n] over legacy's mean loss; failed windows count against the candidate."""
+    whole = filled(both)
+    above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
+    level = float(below.mean())
+    difference: Array = (above - below) / level if level else above - below
+    return difference
+
+
+def _names(metric: str, both: Pair) -> tuple[str, str, str, str]:
+    return both.names[2], metric, both.names[0], both.names[1]
+
+
+def _ability(metric: str, both: Pair) -> ConditionalAbility:
+    return conditional_ability(_difference(both), overlap=both.overlap, names=_names(metric, both))
+
+
+def _fluctuation(metric: str, both: Pair, alpha: float) -> Fluctuation:
+    return fluctuation(
+        _difference(both),
+        both.origin_date,
+        overlap=both.overlap,
+        alpha=alpha,
+        names=_names(metric, both),
+    )
+
+
+def _steps(group: Sequence[UnitScores]) -> Iterator[tuple[int, int, int]]:
+    """First and last step: column, sessions ahead, and how many origins share a session."""
+    first = group[0]
+    stride = int(np.diff(first.origin).min()) if len(first) > 1 else 1
+    for column in dict.fromkeys((0, len(first.step) - 1)):
+        ahead = int(first.step[column])
+        yield column, ahead, -(-ahead // max(1, stride))
+
+
+def _at(group: Sequence[UnitScores], name: str, column: int) -> Array:
+    return np.stack([unit.values[name][:, column] for unit in group])
+
+
+def _distributed(group: Sequence[UnitScores]) -> bool:
+    same = {unit.truth_digest for unit in group}
+    return len(same) == 1 and all("pit" in unit.values for unit in group)
+
+
+def _intervals(group: Sequence[UnitScores]) -> Iterator[IntervalCalibration]:
+    if _distributed(group):
+        for column, step, overlap in _steps(group):
+            for level in LEVELS:
+                yield interval_calibration(
+                    _at(group, f"coverage_{level}", column),
+                    level=level,
+                    step=step,
+                    overlap=overlap,
+                    names=(group[0].dataset, group[0].arm),
+                )
+
+
+def _uniform(group: Sequence[UnitScores]) -> Iterator[Uniformity]:
+    if _distributed(group):
+        for column, step, overlap in _steps(group):
+            yield uniformity(
+                _at(group, "pit", column),
+                step=step,
+                overlap=overlap,
+                names=(group[0].dataset, group[0].arm),
+            )

@@ -1,0 +1,141 @@
+"""Pairs: two arms' losses side by side, by key, or a refusal.
+
+Shapes: S seeds, W origins. Nothing is ever paired by position alone, and nothing is left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import AbharnessError
+from harness.scoring.metrics import AGGREGATES
+from harness.scoring.scores import Flags, UnitScores, in_time_order, reach_of
+from harness.window import Array, Dates, Rows
+
+
+class PairingError(AbharnessError):
+    """Two sides were not judged on the same thing, so they cannot be compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Both sides' losses on the same origins, in time order.
+
+    Attributes
+    ----------
+    candidate, legacy : [S, W]
+        Mean over the horizon per seed and origin, scaled; NaN where a side failed.
+    origin, origin_date : [W]
+    reach
+        Sessions from the last one seen to the last one judged.
+    names
+        Candidate, legacy, dataset.
+    candidate_ok, legacy_ok : [S, W]
+        False where the arm failed.
+    """
+
+    candidate: Array
+    legacy: Array
+    origin: Rows
+    origin_date: Dates
+    reach: int
+    names: tuple[str, str, str]
+    candidate_ok: Flags
+    legacy_ok: Flags
+
+    @property
+    def overlap(self) -> int:
+        """Consecutive origins that share a session, counting the origin itself."""
+        if len(self.origin) < 2:
+            return 1
+        return -(-self.reach // int(np.diff(self.origin).min()))
+
+
+def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: str) -> Pair:
+    """Pair two arms by key: dataset, origin row and date, step.
+
+    Raises
+    ------
+    PairingError
+        When there is nothing to pair, a unit repeats an origin, or units were judged on
+        different data, origins or steps.
+    """
+    if not candidate or not legacy:
+        raise PairingError("one side has no scores: nothing to compare")
+    sides = (*sorted(candidate, key=_seed), *sorted(legacy, key=_seed))
+    units = [in_time_order(unit) for unit in sides]
+    first = units[0]
+    for unit in units:
+        _same_plan(first, unit)
+    losses = np.stack([_losses(unit, metric) for unit in units])
+    fine = np.stack([unit.ok for unit in units])
+    split = len(candidate)
+    return Pair(
+        candidate=losses[:split],
+        legacy=losses[split:],
+        origin=first.origin,
+        origin_date=first.origin_date,
+        reach=reach_of(first),
+        names=(first.arm, units[-1].arm, first.dataset),
+        candidate_ok=fine[:split],
+        legacy_ok=fine[split:],
+    )
+
+
+def filled(both: Pair, *, share: bool = False) -> Pair:
+    """Fill failed windows against the candidate; a NaN with another cause stays.
+
+    The candidate's with the largest loss seen on either side, legacy's with the smallest; where
+    the loss is a `share` covered, with 0 and 1.
+    """
+    fine = np.concatenate([both.candidate[both.candidate_ok], both.legacy[both.legacy_ok]])
+    seen = fine[np.isfinite(fine)]
+    if not len(seen):
+        return both
+    worst, best = (0.0, 1.0) if share else (seen.max(), seen.min())
+    return dataclasses.replace(
+        both,
+        candidate=np.where(both.candidate_ok, both.candidate, worst),
+        legacy=np.where(both.legacy_ok, both.legacy, best),
+    )
+
+
+def _seed(unit: UnitScores) -> int:
+    return unit.seed
+
+
+def _same_plan(first: UnitScores, other: UnitScores) -> None:
+    """Refuse units that differ in anything but the forecasts."""
+    sides = f"{first.arm} (seed {first.seed}) and {other.arm} (seed {other.seed})"
+    if first.dataset != other.dataset:
+        raise PairingError(f"{sides} were scored on {first.dataset} and {other.dataset}")
+    where = f"on {first.dataset}: {sides}"
+    if len(np.unique(other.origin)) < len(other.origin):
+        raise PairingError(f"{where}: {other.arm} holds the same origin twice")
+    if not np.array_equal(first.origin, other.origin):
+        raise PairingError(f"{where} were judged at different origins")
+    if not np.array_equal(first.origin_date, other.origin_date):
+        raise PairingError(f"{where} have different dates at the same origins")
+    if not np.array_equal(first.step, other.step):
+        raise PairingError(f"{where} were judged at different steps")
+    if first.truth_digest != other.truth_digest:
+        raise PairingError(f"{where} were judged against different actuals")
+
+
+def _losses(unit: UnitScores, metric: str) -> Array:
+    """Loss per origin [W]: scaled, then the mean over the horizon."""
+    what = AGGREGATES[metric]
+    if what.of not in unit.values:
+        raise PairingError(
+            f"{unit.arm} on {unit.dataset}, seed {unit.seed}, has no scores for {metric}"
+        )
+    cells = unit.values[what.of]
+    if what.scaled:
+        last = np.where(unit.last != 0, np.abs(unit.last), np.nan)
+        cells = cells / (last**2 if what.rooted else last)[:, None]
+    losses: Array = cells.mean(axis=1)
+    return losses

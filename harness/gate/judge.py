@@ -1,0 +1,329 @@
+"""From a stored grid to stored verdicts: one for each legacy arm, one of which decides.
+
+The policy's pair decides: its verdict is the exit code. Every other legacy arm gets a verdict of
+its own against the same candidate, for the record; `family.json` beside the deciding verdict lists
+them all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import ConfigError, ForecastError, StoreError
+from harness.evidence.diagnostics import diagnose
+from harness.gate.history import earlier_inputs, history, remember, verdict_name
+from harness.gate.inputs import (
+    CellInput,
+    Inputs,
+    conflicts,
+    scores_digest,
+    without_fingerprints,
+    write_inputs,
+)
+from harness.gate.provenance import fingerprints, given_of
+from harness.gate.stored_scores import score_cell, score_file_of, scoring_digest
+from harness.judging.given import Given
+from harness.judging.policy import Policy
+from harness.judging.selftest import self_test
+from harness.judging.verdict import Verdict, conclude, from_json, gather, to_json
+from harness.running.grid import Grid, GridCell
+from harness.running.store import Store, read_record, write_record, write_text
+from harness.scoring.scores import Truth, UnitScores
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A verdict, what it was judged from, and where it lies.
+
+    Attributes
+    ----------
+    scores
+        One per cell that is in the store and can be read.
+    folder
+        Holds `verdict.json` and what is rendered from it.
+    others
+        Verdicts of the same candidate against the other legacy arms, with their folders.
+    """
+
+    verdict: Verdict
+    scores: list[UnitScores]
+    folder: Path
+    others: tuple[tuple[Verdict, Path], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What there is of a grid.
+
+    Attributes
+    ----------
+    scores
+        Of every cell that is stored and can be read.
+    cells
+        Every declared cell, with where its scores lie.
+    problems
+        Cells that are stored and cannot be read, one sentence each.
+    """
+
+    scores: list[UnitScores]
+    cells: tuple[CellInput, ...]
+    problems: tuple[str, ...]
+
+
+def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: str | None) -> Policy:
+    """Choose another pair of arms to judge.
+
+    Raises
+    ------
+    ConfigError
+        When the experiment has no arm of that name.
+    """
+    names = [arm.name for arm in grid.experiment.arms]
+    for flag, name in (("--baseline-arm", baseline), ("--candidate-arm", candidate)):
+        if name is not None and name not in names:
+            raise ConfigError(f"{flag} '{name}': no such arm; there are {', '.join(names)}")
+    return dataclasses.replace(
+        policy, baseline=baseline or policy.baseline, candidate=candidate or policy.candidate
+    )
+
+
+def judge_grid(
+    grid: Grid, store: Store, *, policy: Policy, today: str | None = None, reuse: bool = False
+) -> Judgement:
+    """Score what is stored, judge every legacy arm by the policy and store the verdicts.
+
+    Parameters
+    ----------
+    today
+        ISO date that waivers are held against.
+    reuse
+        Take a pair's last verdict where nothing it rests on has changed, code included.
+    """
+    found = scored(grid, store)
+    name = grid.experiment.name
+    known = [
+        c for each in earlier_inputs(store, name, scoring=scoring_digest()) for c in each.cells
+    ]
+    problems = (*found.problems, *conflicts(found.cells, known))
+    passed = [
+        _judged(
+            grid,
+            store,
+            each,
+            found,
+            _Asked(problems=problems, today=today, decides=first, reuse=reuse),
+        )
+        for each, first in _family(grid, policy)
+    ]
+    folders = []
+    for verdict, inputs in passed:
+        folder = _stored(store, name, verdict, inputs)
+        decides = verdict.legacy == policy.baseline
+        remember(store, name, verdict, folder=folder.name, decides=decides, scores=found.scores)
+        folders.append(folder)
+    _point_to(store, grid, folders[0])
+    others = tuple((v, at) for (v, _), at in zip(passed[1:], folders[1:], strict=True))
+    _write_family(folders[0], [(v, at) for (v, _), at in zip(passed, folders, strict=True)])
+    return Judgement(verdict=passed[0][0], scores=found.scores, folder=folders[0], others=others)
+
+
+def scored(grid: Grid, store: Store) -> Scored:
+    """Score what is stored; a cell that cannot be read is named, and the others go on."""
+    truths = {
+        name: Truth.of(name, split.dataset.series, split.windows)
+        for name, split in grid.splits.items()
+    }
+    scores: list[UnitScores] = []
+    cells: list[CellInput] = []
+    problems: list[str] = []
+    for cell in grid.cells:
+        unit = None
+        if store.has_unit(cell.key):
+            try:
+                unit = score_cell(cell, store, truths[cell.dataset])
+            except (StoreError, ForecastError) as problem:
+                problems.append(f"{cell}: {problem}.")
+        cells.append(_cell_input(cell, unit, store, truths[cell.dataset]))
+        scores += [unit] if unit else []
+    return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))
+
+
+def _cell_input(cell: GridCell, unit: UnitScores | None, store: Store, truth: Truth) -> CellInput:
+    plainly = CellInput(
+        arm=cell.arm.name,
+        role=cell.arm.role,
+        dataset=cell.dataset,
+        seed=cell.seed,
+        unit=cell.key,
+    )
+    if unit is None:
+        return plainly
+    return dataclasses.replace(
+        plainly,
+        file=score_file_of(cell, store, truth).name,
+        scores=scores_digest(unit),
+        failures=unit.failures,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What one verdict of a call is to know."""
+
+    problems: tuple[str, ...]
+    today: str | None
+    decides: bool
+    reuse: bool
+
+
+def _family(grid: Grid, policy: Policy) -> list[tuple[Policy, bool]]:
+    """The policy, which decides, then the same for every other legacy arm."""
+    others = [
+        arm.name
+        for arm in grid.experiment.arms
+        if arm.role == "legacy" and arm.name not in (policy.baseline, policy.candidate)
+    ]
+    record = [dataclasses.replace(policy, baseline=name) for name in others]
+    return [(policy, True), *((each, False) for each in record)]
+
+
+def _judged(
+    grid: Grid, store: Store, policy: Policy, found: Scored, asked: _Asked
+) -> tuple[Verdict, Inputs]:
+    """Judge one pair and, on the pair that decides, the gate itself."""
+    given = given_of(grid, store, policy, problems=asked.problems, today=asked.today)
+    inputs = Inputs(cells=found.cells, given=given, scoring=scoring_digest(), decides=asked.decides)
+    given = dataclasses.replace(
+        given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
+    )
+    known = _known(store, grid.experiment.name, policy, given) if asked.reuse else None
+    return known or verdict_from(policy, inputs, found.scores, given=given), inputs
+
+
+def _known(store: Store, experiment: str, policy: Policy, given: Given) -> Verdict | None:
+    """The last verdict on a pair, if it is whole and rests on the same in every respect."""
+    pair = (policy.candidate, policy.baseline)
+    entries = [e for e in history(store, experiment) if (e.candidate, e.legacy) == pair]
+    file = (
+        store.verdict_folder(experiment) / entries[-1].folder / "verdict.json" if entries else None
+    )
+    if file is None or not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8")
+    try:
+        verdict = from_json(text)
+    except StoreError:
+        return None
+    same = verdict.fingerprints == given.fingerprints and verdict.judged_on == given.today
+    return verdict if same and verdict_name(verdict, text) == file.parent.name else None
+
+
+def verdict_from(
+    policy: Policy, inputs: Inputs, scores: Sequence[UnitScores], *, given: Given
+) -> Verdict:
+    """Judge recorded inputs: what `gate` and `replay` share.
+
+    The gate judges itself once a call, on the pair that decides; diagnostics are over all arms
+    and stand there too.
+    """
+    declared = [each.cell for each in inputs.cells]
+    evidence = gather(policy, declared, scores, given)
+    if not inputs.decides:
+        return conclude(evidence)
+    diagnostics = diagnose(
+        scores,
+        candidate=policy.candidate,
+        legacy=policy.baseline,
+        metrics=list(dict.fromkeys(rule.metric for rule in policy.criteria)),
+        alpha=policy.alpha,
+    )
+    tested = self_test(evidence, declared, scores)
+    return conclude(evidence, self_test=tested, diagnostics=diagnostics)
+
+
+def _stored(store: Store, experiment: str, verdict: Verdict, inputs: Inputs) -> Path:
+    text = to_json(verdict)
+    folder = store.verdict_folder(experiment) / verdict_name(verdict, text)
+    given = without_fingerprints(inputs.given)
+    write_inputs(folder, dataclasses.replace(inputs, given=given))
+    write_text(folder / "verdict.json", text)
+    return folder
+
+
+def _write_family(folder: Path, verdicts: Sequence[tuple[Verdict, Path]]) -> None:
+    """List the verdicts on all legacy arms beside the one that decides."""
+    rows = [
+        {
+            "legacy": verdict.legacy,
+            "candidate": verdict.candidate,
+            "outcome": verdict.outcome.value,
+            "summary": verdict.summary,
+            "folder": at.name,
+        }
+        for verdict, at in verdicts
+    ]
+    first = verdicts[0][0]
+    content = {"schema": SCHEMA, "decides": first.legacy, "outcome": first.outcome.value}
+    write_record(folder / "family.json", {**content, "verdicts": rows})
+
+
+def stored_judgement(grid: Grid, store: Store) -> Judgement:
+    """Read the experiment's last verdict with the scores it was judged from.
+
+    Raises
+    ------
+    StoreError
+        When there is none, or the grid is another one by now.
+    """
+    folder = latest_folder(store, grid.experiment.name)
+    verdict = from_json((folder / "verdict.json").read_text(encoding="utf-8"))
+    if verdict.fingerprints.get("grid") != grid.digest:
+        raise StoreError(
+            f"{folder}: the last verdict of '{grid.experiment.name}' is on another grid than the "
+            "experiment declares now; run `abharness gate` first"
+        )
+    return Judgement(
+        verdict=verdict,
+        scores=scored(grid, store).scores,
+        folder=folder,
+        others=_others(folder),
+    )
+
+
+def _others(folder: Path) -> tuple[tuple[Verdict, Path], ...]:
+    """The verdicts on the other legacy arms, as far as their records are there."""
+    if not (folder / "family.json").is_file():
+        return ()
+    rows = read_record(folder / "family.json")["verdicts"][1:]
+    files = [folder.parent / row["folder"] / "verdict.json" for row in rows]
+    return tuple(
+        (from_json(file.read_text(encoding="utf-8")), file.parent)
+        for file in files
+        if file.is_file()
+    )
+
+
+def latest_folder(store: Store, experiment: str) -> Path:
+    """Where the last verdict of an experiment lies.
+
+    Raises
+    ------
+    StoreError
+        When there is none.
+    """
+    folder = store.verdict_folder(experiment)
+    if not (folder / "latest.json").is_file():
+        raise StoreError(f"{folder}: no verdict yet; `abharness gate` makes one")
+    return folder / str(read_record(folder / "latest.json")["folder"])
+
+
+def _point_to(store: Store, grid: Grid, folder: Path) -> None:
+    write_record(
+        folder.parent / "latest.json",
+        {"schema": SCHEMA, "folder": folder.name, "grid": grid.digest},
+    )

@@ -1,0 +1,390 @@
+"""Whether a conclusion is allowed at all: completeness, pairing, failures, standing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from harness.judging.given import Given
+from harness.judging.policy import Policy
+from harness.judging.wording import percent
+from harness.scoring.scores import UnitScores
+from harness.scoring.summary import Summary, skill_of, summarise
+
+CUT_OFF = "pretraining cut-off"
+"""Title of the card fact that tells up to which ISO date an arm's pretraining data reach."""
+PRETRAINING = "pretraining data"
+NO_MARKET_DATA = "no market data"
+"""A card's `PRETRAINING` fact that starts so says that no judged session can be in them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell of the declared grid."""
+
+    arm: str
+    dataset: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.arm} on {self.dataset}, seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitHealth:
+    """What happened in one unit, for the validity section.
+
+    Attributes
+    ----------
+    windows, failures
+        Windows asked for and failed.
+    missing
+        Values that are NaN in windows that did not fail (a percentage error of an actual 0).
+    crossings
+        Share of cells whose quantiles came out of order.
+    extrapolated
+        Levels of the common grid beyond the arm's own.
+    residual_distribution
+        The harness added the distribution.
+    first_reason
+        Why the first failed window failed; ''.
+    """
+
+    arm: str
+    dataset: str
+    seed: int
+    windows: int
+    failures: int
+    missing: int
+    crossings: float
+    extrapolated: int
+    residual_distribution: bool
+    first_reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One side against the reference: skill is 1 - value / reference value; above 0 is better."""
+
+    arm: str
+    dataset: str
+    metric: str
+    reference: str
+    value: float | None
+    reference_value: float | None
+    skill: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blindness:
+    """Whether an arm was shown not to see past its origin.
+
+    Every context ends at its origin and every process is handed rows up to its last origin only;
+    this is about an arm that keeps what it saw at later origins.
+    """
+
+    arm: str
+    state: Literal["passed", "failed", "not tested"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contamination:
+    """How much of what is judged may have been in an arm's pretraining data.
+
+    Attributes
+    ----------
+    share
+        Share of origins before the cut-off; None where the arm does not say.
+    said
+        What its card says.
+    """
+
+    arm: str
+    dataset: str
+    share: float | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity:
+    """Whether a conclusion is allowed at all, and on what it rests.
+
+    Attributes
+    ----------
+    problems
+        Why no conclusion is allowed, one sentence each; empty when one is.
+    declared, present
+        Cells of the declared grid, and how many of them have scores.
+    missing
+        The cells that have none.
+    truth_digests
+        Dataset to the digest all units were judged against ('' when they differ).
+    units
+        Failures, NaN and crossings per unit.
+    standings
+        Both sides against the reference arm.
+    blindness
+        Both sides: whether they were shown not to see past their origin.
+    contamination
+        The candidate: judged origins that its pretraining data may hold.
+    doubts
+        What allows a conclusion and must be known with it, one sentence each.
+    """
+
+    problems: tuple[str, ...]
+    declared: int
+    present: int
+    missing: tuple[str, ...]
+    truth_digests: Mapping[str, str]
+    units: tuple[UnitHealth, ...]
+    standings: tuple[Standing, ...]
+    blindness: tuple[Blindness, ...] = ()
+    contamination: tuple[Contamination, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def examine(
+    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores], given: Given
+) -> Validity:
+    """Check what a verdict would rest on.
+
+    Problems are: what the caller found; an empty grid, a grid without one side on a dataset, cells
+    that are missing, double or not declared; less evidence than the policy declares; units of one
+    dataset that were judged against different actuals; origins that are not at the planned stride;
+    a side that sees past its origin; and, where the policy says so, an implausible gain.
+    """
+    present = [(unit.arm, unit.dataset, unit.seed) for unit in scores]
+    missing = tuple(
+        str(cell) for cell in declared if (cell.arm, cell.dataset, cell.seed) not in set(present)
+    )
+    digests = _digests(scores)
+    standings = _standings(policy, scores)
+    gains = _implausible(policy, standings)
+    contamination = _contamination(policy, scores, given)
+    refused = policy.evidence.implausible == "invalid"
+    return Validity(
+        problems=(
+            *given.problems,
+            *_grid_problems(policy, declared),
+            *_cell_problems(declared, present, missing),
+            *_evidence_problems(policy, declared, scores),
+            *(
+                f"On {dataset} not all arms were judged against the same actuals and origins."
+                for dataset, digest in digests.items()
+                if not digest
+            ),
+            *_stride_problems(scores, given.stride),
+            *_peeking(policy, given),
+            *(gains if refused else ()),
+        ),
+        declared=len(declared),
+        present=len(declared) - len(missing),
+        missing=missing,
+        truth_digests=digests,
+        units=tuple(_health(unit) for unit in scores),
+        standings=standings,
+        blindness=tuple(_blindness(arm, given) for arm in (policy.baseline, policy.candidate)),
+        contamination=contamination,
+        doubts=(*_tainted(contamination), *(() if refused else gains)),
+    )
+
+
+def datasets_of(declared: Sequence[Cell]) -> tuple[str, ...]:
+    """Datasets of the grid, in the order declared."""
+    return tuple(dict.fromkeys(cell.dataset for cell in declared))
+
+
+def reference_arm(policy: Policy, scores: Sequence[UnitScores]) -> str | None:
+    """The arm both sides are set against: the policy's, or the first reference arm."""
+    return policy.reference or next((u.arm for u in scores if u.role == "reference"), None)
+
+
+def _grid_problems(policy: Policy, declared: Sequence[Cell]) -> list[str]:
+    if not declared:
+        return ["The declared grid is empty: nothing was compared."]
+    cells = {(cell.arm, cell.dataset) for cell in declared}
+    return [
+        f"The declared grid has no {arm} on {dataset}."
+        for dataset in datasets_of(declared)
+        for arm in (policy.baseline, policy.candidate)
+        if (arm, dataset) not in cells
+    ]
+
+
+def _cell_problems(
+    declared: Sequence[Cell], present: list[tuple[str, str, int]], missing: tuple[str, ...]
+) -> list[str]:
+    problems = []
+    if missing:
+        shown = "; ".join(missing[:3]) + ("; ..." if len(missing) > 3 else "")
+        problems.append(
+            f"{len(missing)} of {len(declared)} declared cells have no scores: {shown}."
+        )
+    known = {(cell.arm, cell.dataset, cell.seed) for cell in declared}
+    for unit in dict.fromkeys(present):
+        name = Cell(arm=unit[0], dataset=unit[1], seed=unit[2])
+        if present.count(unit) > 1:
+            problems.append(f"{name} has scores {present.count(unit)} times.")
+        if unit not in known:
+            problems.append(f"{name} has scores but was not declared.")
+    return problems
+
+
+def _evidence_problems(
+    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
+) -> list[str]:
+    """Less than what the policy declares is no evidence, however good it looks."""
+    wanted, there = policy.evidence, datasets_of(declared)
+    problems = [
+        f"The policy declares evidence on {name}, and the grid has none there."
+        for name in wanted.datasets
+        if name not in there
+    ]
+    seeds = {c.seed for c in declared if c.arm in (policy.baseline, policy.candidate)}
+    if declared and len(seeds) < wanted.seeds:
+        problems.append(
+            f"The policy declares {wanted.seeds} seeds, and the pair was run with {len(seeds)}."
+        )
+    counts = {unit.dataset: len(unit) for unit in scores}
+    return problems + [
+        f"The policy declares {wanted.origins} origins, and {name} has {count}."
+        for name, count in counts.items()
+        if count < wanted.origins
+    ]
+
+
+def _peeking(policy: Policy, given: Given) -> list[str]:
+    return [
+        f"{arm} failed the check that later sessions change no forecast: it reads past its origin."
+        for arm in (policy.baseline, policy.candidate)
+        if given.blind.get(arm) is False
+    ]
+
+
+def _blindness(arm: str, given: Given) -> Blindness:
+    passed = given.blind.get(arm)
+    state: Literal["passed", "failed"] = "passed" if passed else "failed"
+    return Blindness(arm=arm, state="not tested" if passed is None else state)
+
+
+def _contamination(
+    policy: Policy, scores: Sequence[UnitScores], given: Given
+) -> tuple[Contamination, ...]:
+    """Origins of the candidate before its pretraining cut-off, per dataset."""
+    card = given.cards.get(policy.candidate, {})
+    cut_off, said = card.get(CUT_OFF), card.get(PRETRAINING, "")
+    clean = cut_off is None and said.startswith(NO_MARKET_DATA)
+    firsts = {unit.dataset: unit for unit in scores if unit.arm == policy.candidate}
+    return tuple(
+        Contamination(
+            arm=policy.candidate,
+            dataset=dataset,
+            share=0.0 if clean else _share_before(cut_off, unit),
+            said=cut_off or said or "the arm does not say what it was pretrained on",
+        )
+        for dataset, unit in firsts.items()
+    )
+
+
+def _tainted(found: Sequence[Contamination]) -> list[str]:
+    """What must be known of a candidate that may have been pretrained on what is judged."""
+    return [
+        f"{percent(each.share)} of the origins on {each.dataset} lie before the pretraining "
+        f"cut-off of {each.arm}, {each.said}: it may have seen what it is judged on."
+        for each in found
+        if each.share
+    ]
+
+
+def _share_before(cut_off: str | None, unit: UnitScores) -> float | None:
+    try:
+        day = np.datetime64(cut_off or "", "D")
+    except ValueError:
+        return None
+    return None if np.isnat(day) else float(np.mean(unit.origin_date <= day))
+
+
+def _implausible(policy: Policy, standings: Sequence[Standing]) -> list[str]:
+    most = policy.evidence.implausible_skill
+    return [
+        f"On {each.dataset} {each.arm} is {percent(each.skill)} better than {each.reference} by "
+        f"{each.metric}: more than {percent(most)} is implausible; look for a leak."
+        for each in standings
+        if each.arm == policy.candidate and each.metric == "crps"
+        if each.skill is not None and each.skill > most
+    ]
+
+
+def _stride_problems(scores: Sequence[UnitScores], stride: Mapping[str, int]) -> list[str]:
+    return [
+        f"{unit.arm} on {unit.dataset}, seed {unit.seed}: origins are not every "
+        f"{stride[unit.dataset]} sessions, as the plan says."
+        for unit in scores
+        if unit.dataset in stride
+        and bool(np.any(np.diff(np.sort(unit.origin)) != stride[unit.dataset]))
+    ]
+
+
+def _digests(scores: Sequence[UnitScores]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for unit in scores:
+        same = found.setdefault(unit.dataset, unit.truth_digest) == unit.truth_digest
+        found[unit.dataset] = unit.truth_digest if same else ""
+    return found
+
+
+def _health(unit: UnitScores) -> UnitHealth:
+    holes = sum(int(np.isnan(cells[unit.ok]).sum()) for cells in unit.values.values())
+    return UnitHealth(
+        arm=unit.arm,
+        dataset=unit.dataset,
+        seed=unit.seed,
+        windows=len(unit),
+        failures=unit.failures,
+        missing=holes,
+        crossings=unit.crossings,
+        extrapolated=unit.extrapolated,
+        residual_distribution=unit.residual_distribution,
+        first_reason=next((text for text in unit.reason if text), ""),
+    )
+
+
+def _standings(policy: Policy, scores: Sequence[UnitScores]) -> tuple[Standing, ...]:
+    """Both sides against the reference, by CRPS and every loss the policy names."""
+    bar = reference_arm(policy, scores)
+    if bar is None:
+        return ()
+    metrics = dict.fromkeys(["crps", *(rule.metric for rule in policy.criteria)])
+    sides = (policy.baseline, policy.candidate)
+    rows = {
+        (row.dataset, row.arm, row.metric): row
+        for row in summarise([unit for unit in scores if unit.arm in (*sides, bar)])
+    }
+    return tuple(
+        _standing(rows, (dataset, arm, metric), bar)
+        for dataset in dict.fromkeys(unit.dataset for unit in scores)
+        for metric in metrics
+        for arm in sides
+        if (dataset, arm, metric) in rows
+    )
+
+
+def _standing(
+    rows: Mapping[tuple[str, str, str], Summary], key: tuple[str, str, str], bar: str
+) -> Standing:
+    dataset, arm, metric = key
+    value = rows[key].value
+    against = rows.get((dataset, bar, metric))
+    reference_value = against.value if against else None
+    return Standing(
+        arm=arm,
+        dataset=dataset,
+        metric=metric,
+        reference=bar,
+        value=value,
+        reference_value=reference_value,
+        skill=skill_of(value, reference_value),
+    )

@@ -1,0 +1,202 @@
+"""The declared grid: every cell of an experiment with the identity of its result."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.arm import Arm, ArmRef, Learns, Samples, Wraps
+from harness.data.dataset import Dataset
+from harness.errors import ConfigError
+from harness.running.experiment import Experiment
+from harness.running.identity import digest, unit_identity
+from harness.running.store import SCHEMA
+from harness.running.unit import Job
+from harness.window import RollingOrigin, Series, Windows, up_to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A dataset as the plan sees it.
+
+    Attributes
+    ----------
+    dataset
+        After `skip_repeats`, where the plan asks for it.
+    windows
+        All origins.
+    data
+        Digest of the rows the plan uses.
+    """
+
+    dataset: Dataset
+    plan: RollingOrigin
+    windows: Windows
+    data: str
+
+    @property
+    def seen(self) -> Series:
+        """Rows before the last origin: all that any forecast may depend on."""
+        return up_to(self.dataset.series, int(self.windows.origin[-1]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridCell:
+    """One cell: an arm on a dataset with a seed, and the key of its unit."""
+
+    arm: ArmRef
+    dataset: str
+    seed: int
+    key: str
+    identity: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.arm.name}/{self.dataset}/{self.seed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """All cells of an experiment over its splits."""
+
+    experiment: Experiment
+    splits: Mapping[str, Split]
+    cells: tuple[GridCell, ...]
+
+    @property
+    def digest(self) -> str:
+        """Hash of what is compared: the same digest, the same numbers."""
+        return digest([[str(cell), cell.key] for cell in self.cells])
+
+    def job(self, cell: GridCell) -> Job:
+        """What a process needs to carry out a cell."""
+        split = self.splits[cell.dataset]
+        return Job(
+            ref=cell.arm,
+            seed=cell.seed,
+            plan=split.plan,
+            series=split.seen,
+            windows=split.windows,
+            threads=self.experiment.run.threads,
+            batch=self.experiment.run.batch,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Write down the grid for the store."""
+        return {
+            "schema": SCHEMA,
+            "experiment": self.experiment.name,
+            "text": self.experiment.text,
+            "digest": self.digest,
+            "cells": [
+                {
+                    "arm": c.arm.name,
+                    "role": c.arm.role,
+                    "dataset": c.dataset,
+                    "seed": c.seed,
+                    "key": c.key,
+                }
+                for c in self.cells
+            ],
+        }
+
+
+def split(dataset: Dataset, plan: RollingOrigin) -> Split:
+    """Cut a plan's windows out of a dataset."""
+    if plan.skip_repeats:
+        dataset = dataset.without_repeats()
+    windows = plan.over(dataset.series.dates, label=dataset.manifest.id)
+    stop = int(windows.judged.max()) + 1
+    return Split(dataset=dataset, plan=plan, windows=windows, data=dataset.span_digest(stop))
+
+
+def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
+    """Build every arm once and name every cell.
+
+    Raises
+    ------
+    ArmError
+        When an arm cannot be built.
+    ConfigError
+        When a plan does not fit its dataset.
+    """
+    try:
+        splits = {name: split(datasets[name], plan) for name, plan in experiment.plans.items()}
+    except ConfigError as problem:
+        raise ConfigError(f"{experiment.source}: {problem}") from None
+    cells: list[GridCell] = []
+    for ref in experiment.arms:
+        arm = ref.build()
+        for name, part in splits.items():
+            cells.extend(_cells(experiment, ref, arm, name, part))
+    return Grid(experiment=experiment, splits=splits, cells=tuple(cells))
+
+
+def _cells(
+    experiment: Experiment, ref: ArmRef, arm: Arm, dataset: str, part: Split
+) -> list[GridCell]:
+    found: list[GridCell] = []
+    for seed in seeds_of(arm, experiment.run.seeds):
+        identity = unit_identity(
+            ref,
+            arm,
+            plan=part.plan,
+            data=part.data,
+            seed=seed,
+            threads=experiment.run.threads,
+            batch=experiment.run.batch,
+        )
+        found.append(
+            GridCell(arm=ref, dataset=dataset, seed=seed, key=digest(identity), identity=identity)
+        )
+    return found
+
+
+def seeds_of(arm: Arm, seeds: Sequence[int]) -> Sequence[int]:
+    """All seeds for an arm that learns or draws; the first for one that has no use for more."""
+    return seeds if _depends(arm) else seeds[:1]
+
+
+def _depends(arm: Arm) -> bool:
+    """Whether its forecasts may depend on the seed; an arm made of others is what they are."""
+    if isinstance(arm, Wraps):
+        return any(_depends(part) for part in arm.parts())
+    return isinstance(arm, Learns) or (isinstance(arm, Samples) and arm.draws)
+
+
+def select(
+    cells: Sequence[GridCell], *, only: Sequence[str] = (), shard: tuple[int, int] | None = None
+) -> list[GridCell]:
+    """Take part of a grid.
+
+    Parameters
+    ----------
+    cells
+        In declared order, so that shards are the same on every machine.
+    only
+        Patterns; a cell is taken when one matches its arm, its dataset or arm/dataset/seed.
+    shard
+        (i, n): every n-th cell, starting with the i-th, i from 1.
+
+    Raises
+    ------
+    ConfigError
+        When a pattern matches no cell.
+    """
+    for pattern in only:
+        if not any(_matches(cell, pattern) for cell in cells):
+            arms = sorted({cell.arm.name for cell in cells})
+            sets = sorted({cell.dataset for cell in cells})
+            raise ConfigError(
+                f"--only '{pattern}' matches nothing; arms are {', '.join(arms)}; "
+                f"datasets are {', '.join(sets)}"
+            )
+    taken = [c for c in cells if not only or any(_matches(c, pattern) for pattern in only)]
+    return taken if shard is None else taken[shard[0] - 1 :: shard[1]]
+
+
+def _matches(cell: GridCell, pattern: str) -> bool:
+    return any(
+        fnmatch.fnmatchcase(text, pattern) for text in (cell.arm.name, cell.dataset, str(cell))
+    )

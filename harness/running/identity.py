@@ -1,0 +1,190 @@
+"""What decides a result, as digests: the same digest, the same numbers.
+
+A unit's key covers everything that can change its forecasts (data up to the last origin's steps,
+plan, arm, options, weights, seed, threads, batch size, source of the arm and of the harness's own
+path from data to forecast, library versions) and nothing that cannot (names, folders, workers).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.arm import Arm, ArmRef, HasWeights, Wraps
+from harness.window import RollingOrigin
+
+LIBRARIES = ("numpy", "scipy", "torch", "transformers", "chronos-forecasting")
+"""Libraries whose version can change a forecast."""
+
+_FORECAST_PATH = (
+    *("window.py", "kernels.py", "forecast.py", "arm.py"),
+    *("running/unit.py", "running/residuals.py"),
+)
+
+
+def digest(content: object) -> str:
+    """Hash anything JSON can hold, independent of key order: 64 hex digits."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Hash a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def unit_identity(
+    ref: ArmRef,
+    arm: Arm,
+    *,
+    plan: RollingOrigin,
+    data: str,
+    seed: int,
+    threads: int,
+    batch: int,
+) -> dict[str, Any]:
+    """Everything that can change a unit's forecasts.
+
+    Parameters
+    ----------
+    ref, arm
+        The arm as named and as built.
+    data
+        Digest of the rows the plan uses.
+    """
+    return {
+        "data": data,
+        "plan": dataclasses.asdict(plan),
+        "use": ref.use,
+        "options": dict(ref.options),
+        "source": _arm_source(arm),
+        "harness": _harness_digest(),
+        "weights": _weights_digest(arm),
+        "seed": seed,
+        "threads": threads,
+        "batch": batch,
+        "libraries": library_versions(),
+    }
+
+
+@lru_cache(maxsize=1)
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that can change a forecast."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, str]:
+    """Facts about this machine that may change timings, never scores."""
+    import psutil
+
+    return {
+        "processor": _processor(),
+        "cores": str(allowed_cores()),
+        "memory_gib": str(round(psutil.virtual_memory().total / 2**30)),
+        "system": f"{platform.system()} {platform.release()}",
+        "gpu": _gpu(),
+    }
+
+
+def allowed_cores() -> int:
+    """Cores this process may use; not every system has affinities."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _gpu() -> str:
+    found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    models = [
+        line.partition(":")[2].strip()
+        for file in found
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if line.startswith("Model")
+    ]
+    return ", ".join(models) or "none"
+
+
+def _arm_source(arm: Arm) -> str:
+    """Digest of an arm's package; of an arm made of others, its own module and their packages."""
+    if not isinstance(arm, Wraps):
+        return _source_digest(type(arm).__module__)
+    file = sys.modules[type(arm).__module__].__file__
+    own = file_digest(Path(file)) if file else "unknown"
+    return digest([own, *map(_arm_source, arm.parts())])
+
+
+@lru_cache(maxsize=64)
+def _source_digest(module_name: str) -> str:
+    """Digest of the source of the package the module belongs to."""
+    top = module_name.partition(".")[0]
+    module = sys.modules.get(top)
+    path = getattr(module, "__path__", None)
+    if path is not None:
+        return _tree_digest(sorted(Path(root) for root in path))
+    file = getattr(module, "__file__", None)
+    return file_digest(Path(file)) if file else "unknown"
+
+
+@lru_cache(maxsize=1)
+def _harness_digest() -> str:
+    folder = Path(__file__).parent.parent
+    return digest({name: file_digest(folder / name) for name in _FORECAST_PATH})
+
+
+@lru_cache(maxsize=8)
+def package_digest(name: str) -> str:
+    """Digest of every file of one of our packages, templates and styles included."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    return _tree_digest(map(Path, spec.submodule_search_locations or ()), pattern="*.*")
+
+
+def _tree_digest(roots: Iterable[Path], *, pattern: str = "*.py") -> str:
+    files = {
+        str(file.relative_to(root)): file_digest(file)
+        for root in roots
+        for file in sorted(root.rglob(pattern))
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    return digest(files)
+
+
+def _weights_digest(arm: Arm) -> Mapping[str, str]:
+    if not isinstance(arm, HasWeights):
+        return {}
+    files = sorted(set(arm.weight_files()))
+    return {_shortest_name(file, files): file_digest(file) for file in files}
+
+
+def _shortest_name(file: Path, files: Sequence[Path]) -> str:
+    """End of a file's path that no other file shares: its name, with folders where it must."""
+    for depth in range(1, len(file.parts)):
+        end = file.parts[-depth:]
+        if sum(other.parts[-depth:] == end for other in files) == 1:
+            return "/".join(end)
+    return str(file)

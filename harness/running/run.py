@@ -1,0 +1,238 @@
+"""Fill the grid: run what is missing, keep what is there, turn what breaks into rows."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.data.dataset import Dataset, load
+from harness.running.executor import Executor, Finished, LocalProcesses, Task
+from harness.running.experiment import Experiment
+from harness.running.grid import Grid, GridCell, declare, select
+from harness.running.identity import allowed_cores
+from harness.running.lease import lease
+from harness.running.records import write_unit
+from harness.running.store import Store, write_record
+from harness.running.unit import Outcome
+
+_LOG = logging.getLogger(__name__)
+_LEASE_WAIT_S = 3600.0
+"""A measuring session takes minutes; one that holds the host for an hour is stuck."""
+
+
+class Progress(Protocol):
+    """Told what happens while units run."""
+
+    def begin(self, cells: Sequence[GridCell], *, done: int) -> None:
+        """`cells` are about to run; `done` others are in the store."""
+        ...
+
+    def started(self, cell: GridCell) -> None:
+        """A cell's process was started."""
+        ...
+
+    def ended(self, cell: GridCell, seconds: float, *, failed: int, reason: str) -> None:
+        """A cell ended with so many failed windows, the first of them for this reason."""
+        ...
+
+    def tick(self, shares: Mapping[str, float]) -> None:
+        """Some time passed; `shares` of the windows of running cells are done, by key."""
+        ...
+
+    def end(self) -> None:
+        """Nothing runs any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """What a call of `fill` did.
+
+    Attributes
+    ----------
+    total
+        Cells asked for.
+    computed
+        Units that were run now.
+    failed
+        Cells asked for with at least one failed window, and the first reason of each.
+    """
+
+    total: int
+    computed: int
+    failed: Mapping[str, str]
+
+
+def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, Dataset]:
+    """Load every dataset the experiment names, from the built-in folder and `folders`."""
+    return {name: load(name, folders) for name in experiment.datasets}
+
+
+def prepare(experiment: Experiment, folders: Sequence[Path]) -> Grid:
+    """Load the data, build the arms and declare the grid."""
+    return declare(experiment, load_datasets(experiment, folders))
+
+
+def fill(
+    grid: Grid,
+    store: Store,
+    *,
+    workers: int,
+    progress: Progress,
+    only: Sequence[str] = (),
+    shard: tuple[int, int] | None = None,
+    retry_failed: bool = False,
+) -> RunSummary:
+    """Run every cell that is not in the store yet.
+
+    Parameters
+    ----------
+    grid
+        Written to the store first, whole, also when only a part is run.
+    workers
+        Units at a time.
+    only, shard
+        See `grid.select`.
+    retry_failed
+        Run units again that have failed windows.
+
+    Raises
+    ------
+    ConfigError
+        When something is being timed on this host for an hour.
+    KeyboardInterrupt
+        After everything that runs was stopped; what was finished is kept.
+    """
+    write_record(store.grid_file(grid.experiment.name), grid.record())
+    store.sweep()
+    asked = select(grid.cells, only=only, shard=shard)
+    if retry_failed:
+        for cell in asked:
+            if store.has_unit(cell.key) and store.unit(cell.key)["failed"]:
+                store.discard(cell.key)
+    missing = list({c.key: c for c in asked if not store.has_unit(c.key)}.values())
+    if missing:
+        progress.begin(missing, done=len(asked) - len(missing))
+        executor = LocalProcesses(
+            store, threads=grid.experiment.run.threads, preload=_preload(missing)
+        )
+        try:
+            with _beside_others(grid), _interrupts_at_safe_points() as check:
+                _drive(
+                    executor,
+                    grid,
+                    missing,
+                    store=store,
+                    workers=workers,
+                    progress=progress,
+                    check=check,
+                )
+        finally:
+            executor.cancel()
+            progress.end()
+            store.sweep()  # a process of a killed run may have ended since
+    records = {str(cell): store.unit(cell.key) for cell in asked}
+    failed = {name: r["first_reason"] for name, r in records.items() if r["failed"]}
+    return RunSummary(total=len(asked), computed=len(missing), failed=failed)
+
+
+def _drive(
+    executor: Executor,
+    grid: Grid,
+    missing: Sequence[GridCell],
+    *,
+    store: Store,
+    workers: int,
+    progress: Progress,
+    check: Callable[[], None],
+) -> None:
+    """Keep `workers` units running until all have ended; `check` raises when it is to stop."""
+    waiting = list(missing)
+    running: dict[str, GridCell] = {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            cell = waiting.pop(0)
+            executor.submit(_task(grid, cell))
+            running[cell.key] = cell
+            progress.started(cell)
+        for finished in executor.poll():
+            cell = running.pop(finished.task.key)
+            if finished.problem:
+                _store_failure(store, finished)
+            record = store.unit(cell.key)
+            progress.ended(
+                cell, finished.seconds, failed=record["failed"], reason=record["first_reason"]
+            )
+        progress.tick(executor.shares())
+        check()
+
+
+@contextmanager
+def _beside_others(grid: Grid) -> Iterator[None]:
+    """Share the host with other runs, and wait while something is timed on it."""
+    purpose = f"abharness run {grid.experiment.name}"
+    with lease("shared", purpose, wait_s=_LEASE_WAIT_S, tell=_LOG.warning):
+        yield
+
+
+@contextmanager
+def _interrupts_at_safe_points() -> Iterator[Callable[[], None]]:
+    """Note Ctrl-C instead of raising anywhere, and give a function that raises it.
+
+    Python raises `KeyboardInterrupt` between any two instructions; in a finaliser it is
+    swallowed, and the run would go on.
+    """
+    noted = threading.Event()
+
+    def check() -> None:
+        if noted.is_set():
+            raise KeyboardInterrupt
+
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # as a shell's background jobs do
+    if ignored or threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: noted.set())
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _task(grid: Grid, cell: GridCell) -> Task:
+    settings = grid.experiment.run
+    return Task(
+        key=cell.key,
+        job=grid.job(cell),
+        identity=cell.identity,
+        time_limit_s=settings.time_limit_s,
+        memory_limit_mib=settings.memory_limit_mib,
+    )
+
+
+def _store_failure(store: Store, finished: Finished) -> None:
+    """Write a unit whose process gave no result: every window failed, with the reason."""
+    task = finished.task
+    outcome = Outcome.blank(task.job.windows, finished.problem)
+    outcome.meter.seconds["total"] = finished.seconds
+    with store.new_unit(task.key) as folder:
+        write_unit(folder, task.job, outcome, task.identity)
+
+
+def _preload(cells: Sequence[GridCell]) -> list[str]:
+    """Heavy modules the arms to be run say they need."""
+    wanted: Mapping[str, None] = {
+        name: None for cell in cells for name in getattr(cell.arm.find(), "heavy_modules", ())
+    }
+    return list(wanted)
+
+
+def default_workers(threads: int) -> int:
+    """Units that fit on this machine's allowed cores."""
+    return max(1, allowed_cores() // threads)

@@ -1,0 +1,327 @@
+"""Scores: what each forecast was worth against what came, per origin and step.
+
+Shapes: W windows, H steps, Q levels, S seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from harness.arm import Role
+from harness.errors import ForecastError
+from harness.forecast import (
+    ANSWERED,
+    LEVELS,
+    Forecast,
+    extrapolated,
+    normal_scores,
+    quantiles_at,
+)
+from harness.kernels import quantiles_of_samples
+from harness.scoring.judged import Judged
+from harness.scoring.metrics import METRICS
+from harness.scoring.truth import Flags, Truth
+from harness.window import Array, Dates, Rows
+
+__all__ = [
+    "Flags",
+    "Truth",
+    "UnitScores",
+    "as_served",
+    "in_time_order",
+    "non_overlapping",
+    "reach_of",
+    "score",
+]
+
+_POINTS = 2**18
+"""Windows x steps x levels that are scored at a time: two megabytes."""
+_BY_WINDOW = ("origin", "origin_date", "last", "naive_scale", "ok", "volatility", "drawdown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitScores:
+    """Scores of one unit of the grid: one arm on one dataset with one seed.
+
+    Attributes
+    ----------
+    arm, role, dataset, seed
+        Which unit.
+    origin, origin_date, step, last, naive_scale, volatility, drawdown
+        As in `Truth`.
+    truth_digest
+        Digest of what was judged against; units that differ in it are never compared.
+    ok : [W]
+        False for a window the arm failed on, whether or not its fallback answered.
+    reason
+        W texts: why a window failed, '' where it did not.
+    values
+        Per-cell metric name to scores [W, H]; NaN exactly where the window failed or the metric
+        has no value there (a percentage error of an actual 0). A fallback's answer is not in it.
+    fallback
+        W texts: why the arm's fallback answered a window, '' where the arm did. Empty when it
+        never did.
+    served
+        As `values`, with the fallback's answers where it answered: what a user of the pair got.
+        Empty when it never did. `as_served` makes scores of it.
+    crossings
+        Share of (window, step) whose quantiles came out of order, among those that did not fail.
+    extrapolated
+        Levels of the common grid beyond the arm's own levels.
+    residual_distribution
+        The harness added the predictive distribution; the arm gave a point path only.
+    """
+
+    arm: str
+    role: Role
+    dataset: str
+    seed: int
+    origin: Rows
+    origin_date: Dates
+    step: Rows
+    last: Array
+    naive_scale: Array
+    truth_digest: str
+    ok: Flags
+    reason: tuple[str, ...]
+    values: Mapping[str, Array]
+    volatility: Array | None = None
+    drawdown: Array | None = None
+    fallback: tuple[str, ...] = ()
+    served: Mapping[str, Array] = field(default_factory=dict)
+    crossings: float = 0.0
+    extrapolated: int = 0
+    residual_distribution: bool = False
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+    @property
+    def failures(self) -> int:
+        """Windows the arm failed on, those its fallback answered included."""
+        return int(np.sum(~self.ok))
+
+    @property
+    def answered_by_fallback(self) -> Flags:
+        """Which windows the arm's fallback answered, [W]."""
+        if not self.fallback:
+            return np.zeros(len(self), dtype=bool)
+        return np.array([bool(text) for text in self.fallback])
+
+
+def score(
+    truth: Truth,
+    forecast: Forecast,
+    *,
+    arm: str,
+    role: Role,
+    seed: int,
+    reasons: Sequence[str] | None = None,
+    residual_distribution: bool = False,
+) -> UnitScores:
+    """Score a unit's forecasts on the common grid by every metric.
+
+    A window that the arm's fallback answered counts as one the arm failed on: its scores stand in
+    `UnitScores.served` only.
+
+    Parameters
+    ----------
+    truth
+        What came, W windows of H steps.
+    forecast
+        Of the same windows in the same order. A point path alone gets the point metrics only.
+    reasons
+        W texts, why a window failed ('' where it did not); a forecast that is not finite fails
+        whatever this says.
+
+    Raises
+    ------
+    ForecastError
+        When the forecast has other windows or steps than the truth.
+    """
+    if forecast.point.shape != truth.values.shape:
+        raise ForecastError(
+            f"arm '{arm}' on {truth.dataset}: forecasts have shape {forecast.point.shape}, "
+            f"what came has {truth.values.shape} (windows, steps)"
+        )
+    unserved = _reasons(forecast, reasons)
+    fallback = _fallback(forecast, unserved)
+    reason = _credited(unserved, fallback)
+    ok = np.array([not text for text in reason], dtype=bool)
+    cells, crossed, beyond = _cells(truth, forecast)
+    lost = np.array([bool(text) for text in unserved])
+    served = {name: _blank(found.copy(), lost) for name, found in cells.items() if fallback}
+    return UnitScores(
+        arm=arm,
+        role=role,
+        dataset=truth.dataset,
+        seed=seed,
+        origin=truth.origin,
+        origin_date=truth.origin_date,
+        step=truth.step,
+        last=truth.last,
+        naive_scale=truth.naive_scale,
+        truth_digest=truth.digest,
+        ok=ok,
+        reason=reason,
+        values={name: _blank(found, ~ok) for name, found in cells.items()},
+        volatility=truth.volatility,
+        drawdown=truth.drawdown,
+        fallback=fallback,
+        served=served,
+        crossings=float(crossed[ok].mean()) if ok.any() else 0.0,
+        extrapolated=beyond,
+        residual_distribution=residual_distribution,
+    )
+
+
+def _reasons(forecast: Forecast, reasons: Sequence[str] | None) -> tuple[str, ...]:
+    given = [""] * len(forecast) if reasons is None else list(reasons)
+    return tuple(
+        text or ("" if fine else "the forecast is not finite")
+        for text, fine in zip(given, forecast.finite.tolist(), strict=True)
+    )
+
+
+def _fallback(forecast: Forecast, unserved: Sequence[str]) -> tuple[str, ...]:
+    """Why the fallback answered each window that has an answer; empty when it never did."""
+    if not any(forecast.fallback):
+        return ()
+    pairs = zip(forecast.fallback, unserved, strict=True)
+    found = tuple("" if lost else why for why, lost in pairs)
+    return found if any(found) else ()
+
+
+def _credited(unserved: Sequence[str], fallback: Sequence[str]) -> tuple[str, ...]:
+    """Why each window is none of the arm's: it failed, or its fallback answered."""
+    if not fallback:
+        return tuple(unserved)
+    pairs = zip(unserved, fallback, strict=True)
+    return tuple(lost or (f"{ANSWERED}{why}" if why else "") for lost, why in pairs)
+
+
+def _blank(cells: Array, failed: Flags) -> Array:
+    cells[failed] = np.nan
+    return cells
+
+
+def _cells(truth: Truth, forecast: Forecast) -> tuple[dict[str, Array], Flags, int]:
+    """Every metric [W, H], which cells crossed [W, H], and how many levels lie beyond the arm's.
+
+    Windows are scored alone, so they can be taken in pieces that stay in the processor's cache.
+    """
+    found: dict[str, Array] = {}
+    crossed = np.zeros(truth.values.shape, dtype=bool)
+    beyond = 0
+    for part in _pieces(forecast):
+        judged, crossed[part], beyond = _judged(truth, forecast, part)
+        for name, each in METRICS.items():
+            if each.scores(judged):
+                whole = found.setdefault(name, np.empty(truth.values.shape))
+                whole[part] = each.function(judged)
+    return found, crossed, beyond
+
+
+def _pieces(forecast: Forecast) -> Iterator[slice]:
+    depth = len(LEVELS) if forecast.samples is None else forecast.samples.shape[1]
+    size = max(16, _POINTS // max(1, depth * forecast.point.shape[1]))
+    for start in range(0, len(forecast), size):
+        yield slice(start, start + size)
+
+
+def _judged(truth: Truth, forecast: Forecast, part: slice) -> tuple[Judged, Flags, int]:
+    """Lay some windows out on the common grid; which cells crossed [w, H], levels beyond."""
+    quantiles, samples, deviation = None, None, None
+    crossed = np.zeros(truth.values[part].shape, dtype=bool)
+    beyond = 0
+    if forecast.quantiles is not None:
+        quantiles, crossed = _on_grid(forecast.quantiles[part], forecast.levels)
+        beyond = extrapolated(forecast.levels, LEVELS)
+    elif forecast.samples is not None:
+        samples = np.ascontiguousarray(np.moveaxis(forecast.samples[part], 1, -1))  # [w, H, M]
+        samples = np.sort(samples, axis=-1)
+        quantiles, beyond = quantiles_of_samples(samples, LEVELS)
+    elif forecast.deviation is not None:
+        deviation = forecast.deviation[part]
+        quantiles = forecast.point[part] + deviation * normal_scores(LEVELS)[:, None, None]
+    judged = Judged(
+        truth=truth.values[part],
+        point=forecast.point[part],
+        naive_scale=truth.naive_scale[part],
+        naive_square=None if truth.naive_square is None else truth.naive_square[part],
+        quantiles=quantiles,
+        samples=samples,
+        deviation=deviation,
+    )
+    return judged, crossed, beyond
+
+
+def _on_grid(quantiles: Array, levels: Array) -> tuple[Array, Flags]:
+    """Quantiles [W, H, q] to [Q, W, H] in order, and where they had to be sorted [W, H]."""
+    rows = np.moveaxis(quantiles, -1, 0).copy()  # [q, W, H], each level in one piece
+    crossed = np.zeros(quantiles.shape[:2], dtype=bool)
+    for lower, upper in pairwise(rows):
+        crossed |= upper < lower
+    if crossed.any():
+        rows[:, crossed] = np.sort(rows[:, crossed], axis=0)
+    on_grid = quantiles_at(np.moveaxis(rows, 0, -1), levels, LEVELS)
+    return np.ascontiguousarray(np.moveaxis(on_grid, -1, 0)), crossed
+
+
+def in_time_order(unit: UnitScores) -> UnitScores:
+    """Sort a unit's rows by origin, so that the order they came in decides nothing."""
+    order = np.argsort(unit.origin, kind="stable")
+    if bool(np.all(order[1:] > order[:-1])):
+        return unit
+    known = [name for name in _BY_WINDOW if getattr(unit, name) is not None]
+    rows: dict[str, Any] = {name: getattr(unit, name)[order] for name in known}
+    for name in ("reason", "fallback"):
+        texts = getattr(unit, name)
+        rows[name] = tuple(texts[index] for index in order.tolist()) if texts else ()
+    for name in ("values", "served"):
+        rows[name] = {metric: cells[order] for metric, cells in getattr(unit, name).items()}
+    return dataclasses.replace(unit, **rows)
+
+
+def as_served(unit: UnitScores) -> UnitScores:
+    """The scores of what was delivered, the fallback's answers included.
+
+    Only windows that nobody answered count as failed. Not for judging the arm: what the fallback
+    answered is none of its merit.
+    """
+    if not unit.served:
+        return unit
+    taken = unit.answered_by_fallback
+    pairs = zip(unit.reason, taken.tolist(), strict=True)
+    return dataclasses.replace(
+        unit,
+        ok=unit.ok | taken,
+        reason=tuple("" if answered else text for text, answered in pairs),
+        values=unit.served,
+        fallback=(),
+        served={},
+    )
+
+
+def reach_of(unit: UnitScores) -> int:
+    """Sessions from the last one seen to the last one judged: horizon and gap."""
+    return int(unit.step.max())
+
+
+def non_overlapping(origin: Rows, reach: int) -> Rows:
+    """Indices of origins, from the first on, that share no session: each `reach` after the last."""
+    order = np.argsort(origin, kind="stable")
+    kept: list[int] = []
+    free = None
+    for index in order.tolist():
+        row = int(origin[index])
+        if free is None or row >= free:
+            kept.append(index)
+            free = row + reach
+    return np.array(kept, dtype=np.int64)

@@ -1,0 +1,164 @@
+"""The metrics table: what the scores of each arm come to.
+
+Shapes: W windows, H steps, S seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.arm import Role
+from harness.scoring.metrics import AGGREGATES, Aggregate, Aggregated, aggregate, by_step
+from harness.scoring.scores import UnitScores, non_overlapping, reach_of
+from harness.window import Array, Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One row of the metrics table: an arm on a dataset by one aggregated metric.
+
+    Attributes
+    ----------
+    arm, role, dataset, metric, unit
+        What is shown, and in what unit.
+    value
+        Mean over seeds; None unless every window of every seed has a value.
+    low, high
+        Range over seeds; None as `value`.
+    seeds
+        The seeds S.
+    n, missing
+        Scored values (S x W x H) and how many of them are NaN.
+    failures
+        Windows failed, over all seeds.
+    skill
+        1 - value / the reference arm's; None without one, or where the ratio means nothing.
+    by_step : [H]
+        The metric at each step, mean over seeds; NaN at a step that is incomplete.
+    independent, independent_n
+        The metric (mean over seeds) on the non-overlapping subset of origins, and how many
+        origins that has.
+    """
+
+    arm: str
+    role: Role
+    dataset: str
+    metric: str
+    unit: str
+    value: float | None
+    low: float | None
+    high: float | None
+    seeds: tuple[int, ...]
+    n: int
+    missing: int
+    failures: int
+    skill: float | None
+    by_step: Array
+    independent: float | None
+    independent_n: int
+
+
+def summarise(units: Sequence[UnitScores], *, reference: str | None = None) -> list[Summary]:
+    """Make the metrics table: a row per arm, dataset and aggregate.
+
+    Parameters
+    ----------
+    units
+        Any number of arms, datasets and seeds; seeds of one arm on one dataset are one row.
+    reference
+        Arm the skill is measured against, on the same dataset.
+
+    Returns
+    -------
+    list
+        In the order in which arms and datasets appear. Metrics an arm has no scores for (a
+        point forecaster's CRPS) have no row.
+    """
+    groups: dict[tuple[str, str], list[UnitScores]] = {}
+    for unit in units:
+        groups.setdefault((unit.dataset, unit.arm), []).append(unit)
+    for group in groups.values():
+        group.sort(key=lambda unit: unit.seed)
+    bars = {
+        (dataset, name): _value(group, each)
+        for (dataset, arm), group in groups.items()
+        if arm == reference
+        for name, each in _known(group).items()
+    }
+    return [
+        _summary(group, each, apart=apart, bar=bars.get((dataset, name)))
+        for (dataset, _), group in groups.items()
+        for apart in (_apart(group),)
+        for name, each in _known(group).items()
+    ]
+
+
+def skill_of(value: float | None, bar: float | None) -> float | None:
+    """``1 - value / bar``; None where either is missing or the bar is not above 0."""
+    return None if value is None or bar is None or bar <= 0 else 1 - value / bar
+
+
+def _known(group: Sequence[UnitScores]) -> dict[str, Aggregate]:
+    return {
+        name: each
+        for name, each in AGGREGATES.items()
+        if all(metric in unit.values for unit in group for metric in each.metrics)
+    }
+
+
+def _cells(unit: UnitScores, each: Aggregate, rows: Rows | None = None) -> list[Array]:
+    """Cells of an aggregate's metrics, of all windows or of some."""
+    found = [unit.values[metric] for metric in each.metrics]
+    return found if rows is None else [cells[rows] for cells in found]
+
+
+def _aggregated(
+    group: Sequence[UnitScores], each: Aggregate, rows: Rows | None = None
+) -> list[Aggregated]:
+    return [aggregate(each.name, *_cells(unit, each, rows)) for unit in group]
+
+
+def _mean(found: Sequence[Aggregated]) -> float | None:
+    """Mean over seeds; None unless each has a value."""
+    mean = np.mean([one.value for one in found])
+    return float(mean) if np.isfinite(mean) else None
+
+
+def _value(group: Sequence[UnitScores], each: Aggregate) -> float | None:
+    return _mean(_aggregated(group, each))
+
+
+def _apart(group: Sequence[UnitScores]) -> Rows | None:
+    """The non-overlapping origins; None where that is all of them."""
+    found = non_overlapping(group[0].origin, reach_of(group[0]))
+    return found if len(found) < len(group[0]) else None
+
+
+def _summary(
+    group: Sequence[UnitScores], each: Aggregate, *, apart: Rows | None, bar: float | None
+) -> Summary:
+    first = group[0]
+    per_seed = _aggregated(group, each)
+    values = [found.value for found in per_seed]
+    value = _mean(per_seed)
+    return Summary(
+        arm=first.arm,
+        role=first.role,
+        dataset=first.dataset,
+        metric=each.name,
+        unit=each.unit,
+        value=value,
+        low=None if value is None else min(values),
+        high=None if value is None else max(values),
+        seeds=tuple(unit.seed for unit in group),
+        n=sum(found.n for found in per_seed),
+        missing=sum(found.missing for found in per_seed),
+        failures=sum(unit.failures for unit in group),
+        skill=skill_of(value, bar) if each.lower_is_better else None,
+        by_step=np.mean([by_step(each.name, *_cells(unit, each)) for unit in group], axis=0),
+        independent=value if apart is None else _mean(_aggregated(group, each, apart)),
+        independent_n=len(first) if apart is None else len(apart),
+    )

@@ -1,0 +1,104 @@
+"""The command line's verb `check`: one arm or network on trial."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.arm import ArmRef, Role
+
+_SIDES: dict[str, Role] = {"baselines": "legacy", "candidates": "candidate"}
+
+
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARM", help="A network by name, an arm of --experiment, or module:Class."
+        ),
+    ],
+    experiment: Annotated[str, typer.Option(help="Where to look for arms by name.")] = "nightly",
+    kind: Annotated[
+        Literal["network", "arm"] | None,
+        typer.Option("--as", help="Which to try where a network and an arm share the name."),
+    ] = None,
+    option: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Option of the arm or network, such as repaired=true or config.d_model=32.",
+        ),
+    ] = [],  # noqa: B006  # typer copies defaults
+    only: Annotated[
+        list[str], typer.Option(metavar="CODE", help="Only these predicates, such as T1.")
+    ] = [],  # noqa: B006
+    require: Annotated[
+        list[str],
+        typer.Option(metavar="CODE", help="End with 3 unless these pass; 'all': if any fails."),
+    ] = [],  # noqa: B006
+    form: Annotated[
+        Literal["table", "json", "junit"], typer.Option("--format", help="How to write results.")
+    ] = "table",
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ABHARNESS_STORE", help="Keep the results in this store, for `claims`."
+        ),
+    ] = None,
+    role: Annotated[
+        Literal["legacy", "candidate", "reference"] | None,
+        typer.Option(help="Side of a module:Class; else its package tells, where it is ours."),
+    ] = None,
+) -> None:
+    """Try every predicate of the battery on one arm or network.
+
+    A failure is a result, not an error: the exit code is 0 unless --require says otherwise.
+    """
+    from harness.battery import check as carry_out
+    from harness.battery import make_resolver
+    from harness.battery.sources import NETWORKS
+    from harness.running.experiment import read_experiment
+    from harness.running.store import open_store
+
+    arms = {ref.name: ref for ref in read_experiment(experiment).arms}
+    text, code = carry_out(
+        target,
+        dict(map(_pair, option)),
+        require=True if require == ["all"] else require or False,
+        form=form,
+        codes=only or None,
+        resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
+        store=None if store is None else open_store(store),
+        role=role or _role_of(target, arms, kind),
+    )
+    typer.echo(text, nl=False)
+    raise typer.Exit(code)
+
+
+def _role_of(target: str, arms: Mapping[str, ArmRef], kind: str | None) -> Role | None:
+    """The side of a target: that of the network, of the arm, or of the package it lies in."""
+    from harness.battery.sources import NETWORKS
+
+    if target in arms and (kind == "arm" or target not in NETWORKS):
+        return arms[target].role
+    place = NETWORKS.get(target, target).partition(":")[0]
+    return _SIDES.get(place.partition(".")[0])
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """Read KEY=VALUE; the value is JSON where it can be, otherwise a text."""
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"--option '{text}': expected KEY=VALUE, such as repaired=true")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

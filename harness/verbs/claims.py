@@ -1,0 +1,78 @@
+"""The command line's verb `claims`: what was claimed beside what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.verbs.options import (
+    DataDirOption,
+    ExperimentArg,
+    SeedsOption,
+    StoreOption,
+    seed_numbers,
+)
+
+if TYPE_CHECKING:
+    from harness.running.store import Store
+
+
+def claims(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = Path("runs"),
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    seeds: SeedsOption = None,
+    legacy_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="A checkout of the legacy models: count its source lines, not our rebuild's.",
+        ),
+    ] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write JSON here; - is stdout.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a Markdown page here.")
+    ] = None,
+) -> None:
+    """Set every claim of the migration summary beside what was measured.
+
+    Reads stored records, runs nothing; a row without data names the command that makes it. A
+    refuted claim is a result: the exit code is 0.
+    """
+    from shutil import get_terminal_size
+
+    from harness.claims import collect_claims, gather, terminal_lines, to_json, to_markdown
+    from harness.running.experiment import read_experiment
+    from harness.running.run import prepare
+    from harness.running.store import write_text
+
+    found = read_experiment(experiment)
+    grid = prepare(found.with_seeds(seed_numbers(seeds)) if seeds else found, data_dir)
+    opened = _opened(store)
+    evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root)
+    if opened is None:
+        typer.echo(f"note: no store at {store}, so only source lines are measured", err=True)
+    rows = collect_claims(evidence)
+    if markdown is not None:
+        write_text(markdown, to_markdown(rows, evidence))
+        typer.echo(f"page: {markdown}", err=True)
+    if json_file == "-":
+        typer.echo(to_json(rows, evidence), nl=False)
+        return
+    if json_file is not None:
+        write_text(Path(json_file), to_json(rows, evidence))
+    for line in terminal_lines(rows, width=min(100, get_terminal_size((100, 24)).columns)):
+        typer.echo(line)
+
+
+def _opened(folder: Path) -> Store | None:
+    """The store, or None where there is none yet."""
+    from harness.running.store import open_store
+
+    return open_store(folder, create=False) if (folder / "store.json").is_file() else None

@@ -1,0 +1,144 @@
+"""The command line's verb `measure`: what two arms cost, in pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.verbs.options import (
+    BaselineOption,
+    CandidateOption,
+    DataDirOption,
+    ExperimentArg,
+    StoreOption,
+)
+
+if TYPE_CHECKING:
+    from harness.costs import Cost, Costs
+    from harness.measure.pair import Ask
+    from harness.running.grid import Grid
+    from harness.running.store import Store
+
+_UNITS = {"s": (1e3, "ms"), "bytes": (2**-20, "MiB")}
+
+
+def measure(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = Path("runs"),
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    baseline: BaselineOption = None,
+    candidate: CandidateOption = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Operators and memory over time as well.")
+    ] = False,
+    lease_file: Annotated[
+        Path | None,
+        typer.Option(envvar="ABHARNESS_LEASE", help="Another lock than the host's own."),
+    ] = None,
+) -> None:
+    """Measure speed, memory and size of two arms, in pairs and alone on this host.
+
+    Units they are compared with are run first where they are missing.
+    """
+    from harness.costs import MeasureSettings
+    from harness.measure.pair import Ask, measure_pair
+    from harness.running.experiment import read_experiment
+    from harness.running.run import prepare
+    from harness.running.store import open_store
+
+    grid = prepare(read_experiment(experiment), data_dir)
+    policy = grid.experiment.policy
+    ask = Ask(
+        baseline=baseline or policy.baseline,
+        candidate=candidate or policy.candidate,
+        settings=grid.experiment.measure or MeasureSettings(),
+        profile=profile,
+        lease_file=lease_file,
+    )
+    opened = open_store(store)
+    _fill_units(grid, opened, ask)
+    costs = measure_pair(grid, opened, ask, tell=_tell)
+    for line in cost_lines(costs):
+        typer.echo(line)
+    typer.echo(f"record: {opened.root / costs.record}")
+
+
+def measure_as_asked(
+    grid: Grid, store: Store, *, baseline: str | None = None, candidate: str | None = None
+) -> None:
+    """Measure a pair after a run, the policy's if none is named, where the experiment asks.
+
+    A pair that was measured on such a machine stays as it is.
+    A pair whose units are not all in the store (a shard, say) is left for later.
+    """
+    from harness.measure.pair import Ask, measure_pair
+    from harness.measure.records import machine_class, pair_of, record_file
+
+    settings, policy = grid.experiment.measure, grid.experiment.policy
+    if settings is None or not settings.with_run:
+        return
+    ask = Ask(
+        baseline=baseline or policy.baseline,
+        candidate=candidate or policy.candidate,
+        settings=settings,
+    )
+    cells = pair_of(grid, baseline=ask.baseline, candidate=ask.candidate, dataset=settings.dataset)
+    whole = all(store.has_unit(cell.key) for cell in cells)
+    if whole and not record_file(store, *cells, machine_class()).is_file():
+        measure_pair(grid, store, ask, tell=_tell)
+
+
+def cost_lines(costs: Costs) -> list[str]:
+    """Costs as a table for a terminal, with reasons and notes below."""
+    heads = ("cost", costs.baseline, costs.candidate, "ratio", "95 % interval", "A/A noise", "n")
+    rows = [heads, *(_row(cost) for cost in costs.items.values())]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(heads))]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    for cost in costs.items.values():
+        if cost.reason:
+            kind = "no evidence" if cost.ratio is not None else "none"
+            lines.append(f"{cost.criterion}: {kind}: {cost.reason}")
+    return [f"{costs.candidate} over {costs.baseline} on {costs.dataset}", *lines]
+
+
+def _row(cost: Cost) -> tuple[str, ...]:
+    timed = cost.low is not None and not cost.exact
+    return (
+        cost.criterion,
+        _absolute(cost.baseline, cost.unit),
+        _absolute(cost.candidate, cost.unit),
+        "-" if cost.ratio is None else f"{cost.ratio:.3f}",
+        f"{cost.low:.3f} to {cost.high:.3f}" if timed else "-",
+        "-" if cost.noise_floor is None else f"{100 * cost.noise_floor:.1f} %",
+        str(cost.n),
+    )
+
+
+def _absolute(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    factor, shown = (1.0, unit) if unit == "s" and value >= 1 else _UNITS.get(unit, (1.0, unit))
+    return f"{value * factor:,.4g} {shown}"
+
+
+def _fill_units(grid: Grid, store: Store, ask: Ask) -> None:
+    """Run the units that timed forecasts are compared with, where they are missing."""
+    from harness.measure.records import pair_of
+    from harness.running.run import default_workers, fill
+    from harness.verbs.console import LineProgress
+
+    cells = pair_of(
+        grid, baseline=ask.baseline, candidate=ask.candidate, dataset=ask.settings.dataset
+    )
+    count = default_workers(grid.experiment.run.threads)
+    names = [str(cell) for cell in cells]
+    fill(grid, store, workers=count, progress=LineProgress(workers=count), only=names)
+
+
+def _tell(text: str) -> None:
+    typer.echo(f"measuring: {text}", err=True)

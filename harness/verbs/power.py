@@ -1,0 +1,95 @@
+"""The command line's verb `power`: what a plan can decide, before it is paid for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.verbs.options import (
+    BaselineOption,
+    CandidateOption,
+    DataDirOption,
+    ExperimentArg,
+    PolicyOption,
+    SeedsOption,
+    StoreOption,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.gate.power import Outlook, PowerReport
+
+
+def power(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = Path("runs"),
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    seeds: SeedsOption = None,
+    policy: PolicyOption = None,
+    baseline: BaselineOption = None,
+    candidate: CandidateOption = None,
+    form: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How to write results.")
+    ] = "table",
+) -> None:
+    """Say which criteria the plan can decide, and how many origins or seeds the others need.
+
+    Uses stored scores of the pair where there are any, else two random walks run at once.
+    """
+    from harness.gate.judge import with_pair
+    from harness.gate.power import plan_power
+    from harness.running.store import open_store
+    from harness.verbs.opening import grid_of
+
+    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
+    opened = open_store(store, create=False) if (store / "store.json").is_file() else None
+    wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
+    found = plan_power(grid, opened, policy=wanted)
+    typer.echo(_json(found) if form == "json" else "\n".join(_lines(found)))
+
+
+def _json(found: PowerReport) -> str:
+    import json
+
+    from harness.judging.verdict import plain
+
+    return json.dumps(plain(found), indent=1, sort_keys=True)
+
+
+def _lines(found: PowerReport) -> Iterator[str]:
+    yield f"how losses vary: from {found.source}"
+    yield (
+        f"all guardrails together are to be decided with a chance of {100 * found.power:g} %, so "
+        f"each with {100 * found.power_each:.1f} %"
+    )
+    head = ("finding", "bound", "detectable", "chance", "decidable", "needs", "there by")
+    rows = [head, *map(_row, found.outlooks)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    count = sum(each.decidable for each in found.outlooks)
+    yield f"{count} of {len(found.outlooks)} findings can be decided by this plan"
+
+
+def _row(each: Outlook) -> tuple[str, ...]:
+    needs = "-"
+    if each.origins_needed is not None:
+        needs = f"{each.origins_needed} origins (now {each.origins})"
+    elif each.seeds_needed is not None:
+        needs = f"{each.seeds_needed} seeds a side (now {each.seeds[0]} and {each.seeds[1]})"
+    elif each.silent:
+        needs = each.silent
+    elif not each.decidable:
+        needs = "out of reach"
+    return (
+        each.finding,
+        f"{100 * each.bound:+.3g} %",
+        "-" if each.detectable is None else f"{100 * each.detectable:.2g} %",
+        "-" if each.chance is None else f"{100 * each.chance:.0f} %",
+        "yes" if each.decidable else "no",
+        needs,
+        each.decided_by or "-",
+    )

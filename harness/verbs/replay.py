@@ -1,0 +1,40 @@
+"""The command line's verb `replay`: a verdict judged again from its stored losses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DIFFERS = 5
+"""A verdict that cannot be repeated supports no conclusion: the code of INVALID."""
+
+
+def replay(
+    verdict: Annotated[
+        Path, typer.Argument(metavar="VERDICT", help="A verdict.json, or the folder it lies in.")
+    ],
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Where its scores lie; left out: the store it lies in."),
+    ] = None,
+) -> None:
+    """Judge a stored verdict again, without data or models: the same bytes, or what differs.
+
+    Ends with 0 when every byte is the same, with 5 when something differs.
+    """
+    from harness.gate.replay import replay as judge_again
+    from harness.running.store import open_store
+
+    opened = None if store is None else open_store(store, create=False)
+    found = judge_again(verdict, opened)
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    if found.same:
+        typer.echo(f"the same, byte by byte: {found.verdict.outcome}: {found.verdict.summary}")
+        return
+    typer.echo(f"differs in {len(found.differences)} places:")
+    for line in found.differences:
+        typer.echo(f"  {line}")
+    raise typer.Exit(DIFFERS)

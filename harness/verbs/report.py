@@ -1,0 +1,124 @@
+"""The command line's verb `report`: a page drawn from records, and the index of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.errors import StoreError
+from harness.verbs.opening import opened
+from harness.verbs.options import DataDirOption, ExperimentArg, SeedsOption, StoreOption
+
+if TYPE_CHECKING:
+    from harness.gate.judge import Judgement
+    from harness.running.grid import Grid
+    from harness.running.store import Store
+    from reports.inputs import PageInput
+
+Format = Literal["html", "md", "json"]
+
+
+def report(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = Path("runs"),
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    seeds: SeedsOption = None,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format", help="html writes a file; md and json are printed without --output."
+        ),
+    ] = "html",
+    index: Annotated[
+        bool, typer.Option("--index", help="All verdicts of the store instead of one page.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="Write it here.")] = None,
+) -> None:
+    """Render the page of the experiment's last verdict from the records, or the store's index."""
+    if index:
+        _report_index(store, form, output)
+    else:
+        _report_page(*opened(experiment, store, data_dir, seeds=seeds, create=False), form, output)
+
+
+def _report_page(grid: Grid, store: Store, form: Format, output: Path | None) -> None:
+    from harness.gate.judge import stored_judgement
+    from harness.running.store import write_text
+
+    judgement = stored_judgement(grid, store)
+    content = page_content(grid, store, judgement)
+    if content is None:
+        raise StoreError(f"{judgement.folder}: no page: {judgement.verdict.summary}")
+    if form == "html":
+        page = written_page(grid, store, judgement, content, anew=True)
+        if output is not None:
+            write_text(output, page.read_text(encoding="utf-8"))
+        typer.echo(f"page: {output or page}")
+        return
+    from reports.collect import with_claims
+    from reports.formats import render_page
+
+    _give(render_page(with_claims(content, grid, store), form), output)
+
+
+def _report_index(root: Path, form: Format, output: Path | None) -> None:
+    from harness.running.store import open_store
+    from reports.formats import render_store
+    from reports.index_collect import collect_index
+
+    store = open_store(root, create=False)
+    beside = store.root / "verdicts" / "index.html"
+    file = output or (beside if form == "html" else None)
+    linked = file is not None and file.resolve().parent == beside.resolve().parent
+    _give(render_store(collect_index(store, linked=linked), form), file)
+
+
+def _give(text: str, file: Path | None) -> None:
+    """Write a text to a file and say where; print it without one."""
+    from harness.running.store import write_text
+
+    if file is None:
+        typer.echo(text, nl=False)
+        return
+    write_text(file, text)
+    typer.echo(f"page: {file}")
+
+
+def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:
+    """What a page shows but claims; None where units cannot be read, which the verdict says."""
+    from reports.collect import collect
+
+    try:
+        return collect(
+            grid,
+            store,
+            judgement.verdict,
+            judgement.scores,
+            folder=judgement.folder,
+            others=[verdict for verdict, _ in judgement.others],
+            claims=False,
+        )
+    except StoreError:
+        if judgement.verdict.outcome != "INVALID":
+            raise
+        return None
+
+
+def written_page(
+    grid: Grid, store: Store, judgement: Judgement, content: PageInput, *, anew: bool = False
+) -> Path:
+    """Write the page, unless the same records were drawn by the same code before."""
+    from harness.running.store import write_text
+    from reports.collect import drawn_from, with_claims
+
+    page, drawn = judgement.folder / "report.html", judgement.folder / ".report-drawn-from"
+    made_of = drawn_from(content)
+    known = drawn.read_text(encoding="utf-8") if drawn.is_file() and page.is_file() else ""
+    if anew or known != made_of:
+        from reports.page import render_html
+
+        write_text(page, render_html(with_claims(content, grid, store)))
+        write_text(drawn, made_of)
+    return page

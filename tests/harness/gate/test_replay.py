@@ -1,0 +1,193 @@
+"""Replay, history and verdicts on several legacy arms: what is kept, and what it is good for."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.errors import StoreError
+from harness.gate.history import Entry, Span, before, change, history
+from harness.gate.judge import latest_folder
+from harness.gate.replay import replay
+from harness.judging.findings import Outcome
+from harness.judging.verdict import from_json
+from harness.running.store import open_store
+
+THIRD = """
+[[arms]]
+name = "older"
+use = "arms_for_tests:Flat"
+role = "legacy"
+context = 10
+fault = "{fault}"
+
+[policy]"""
+
+
+def test_replay_needs_neither_experiment_nor_data_nor_units(tiny, call, in_process):
+    """With the units, the experiment and its arms gone, the bytes are still the same."""
+    call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+    shutil.rmtree("runs/units")
+    Path("tiny.toml").unlink()
+    Path("arms_for_tests.py").unlink()
+
+    code, out, err = call("replay", folder)
+
+    assert (code, err) == (0, "")
+    assert out.startswith("the same, byte by byte: PROMOTE: new may replace old")
+
+
+def test_replay_of_a_copy_names_its_store(tiny, call, in_process):
+    """Records copied elsewhere are judged again with the store that is named, and only with one."""
+    call("run", "tiny.toml")
+    call("gate", "tiny.toml", "--records", "kept")
+
+    assert call("replay", "kept", "--store", "runs")[0] == 0
+    assert call("replay", "kept/verdict.json", "--store", "runs")[0] == 0
+    assert "lies in no store" in call("replay", "kept")[2]
+
+
+def test_replay_names_scores_that_are_gone(tiny, call, in_process):
+    """A score file that was removed is one line, and the code that of INVALID."""
+    call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+    for file in Path("runs/scores").iterdir():
+        file.unlink()
+
+    found = replay(folder)
+
+    assert not found.same
+    assert "scores of new on GOLD, seed 1:" in " ".join(found.differences)
+    assert call("replay", folder)[0] == 5
+
+
+def test_replay_notes_other_code(tiny, call, in_process, monkeypatch):
+    """Judged by code that changed since, it says so, and still compares every byte."""
+    call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+    monkeypatch.setattr("harness.gate.replay.package_digest", lambda name: "0" * 64)
+
+    found = replay(folder)
+
+    assert found.same
+    assert found.notes == ("the verdict was passed by other code than this",)
+
+
+@pytest.mark.parametrize("name", ["nothing.json", "runs"])
+def test_what_is_no_verdict_is_refused(tiny, refused, call, in_process, name):
+    """A path without a verdict is one line and the code of wrong input."""
+    call("run", "tiny.toml")
+
+    assert "cannot be read" in refused("replay", name)
+
+
+def test_records_of_schema_1_cannot_be_replayed(tmp_path):
+    """The first schema did not say what a verdict was judged from, and the message says so."""
+    golden = Path(__file__).parents[2] / "golden" / "verdict" / "schema-1.json"
+    shutil.copy(golden, tmp_path / "verdict.json")
+
+    with pytest.raises(StoreError, match="schema 1 does not say what it was judged from"):
+        replay(tmp_path)
+
+
+def test_the_same_verdict_again_is_confirmed_not_new(tiny, call, in_process):
+    """Judging the same history three times is one entry, confirmed twice; other rules are one."""
+    call("compare", "tiny.toml")
+    call("gate", "tiny.toml")
+    call("gate", "tiny.toml")
+    tiny(("margin = 0.05", "margin = 0.04"))
+    call("gate", "tiny.toml")
+
+    found = history(open_store(Path("runs")), "tiny")
+
+    assert [(e.sequence, e.outcome, e.confirmed) for e in found] == [
+        (1, Outcome.PROMOTE, 2),
+        (2, Outcome.PROMOTE, 0),
+    ]
+    assert found[0].folder != found[1].folder
+    assert (Path("runs/verdicts/tiny") / found[0].folder / "verdict.json").is_file()
+    assert before(found, found[1]) == found[0]
+    assert change(found[0], found[1]).new_origins == {"GOLD": 0}
+    assert not change(found[0], found[1]).same_meaning
+
+
+def entry(**changes) -> Entry:
+    """A small entry."""
+    made = Entry(
+        sequence=1,
+        folder="a",
+        candidate="new",
+        legacy="old",
+        outcome=Outcome.HOLD,
+        summary="",
+        decides=True,
+        meaning="m",
+        outcomes={"GOLD:crps:guardrail": "HOLD"},
+        spans={"GOLD": Span(origins=3, first="2020-01-01", last="2020-03-01")},
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def test_only_origins_that_came_to_pass_are_new_evidence():
+    """Origins after the last one known count; longer history behind it does not."""
+    span = Span(origins=5, first="2019-01-01", last="2020-05-01")
+    later = entry(
+        sequence=2,
+        outcome=Outcome.PROMOTE,
+        outcomes={"GOLD:crps:guardrail": "PROMOTE", "GOLD:mae:guardrail": "HOLD"},
+        spans={"GOLD": span},
+    )
+    days = ["2019-01-01", "2020-01-01", "2020-03-01", "2020-04-01", "2020-05-01"]
+
+    found = change(entry(), later, dates={"GOLD": days})
+    back = change(
+        entry(), entry(spans={"GOLD": Span(origins=9, first="2010-01-01", last="2020-03-01")})
+    )
+
+    assert found.new_origins == {"GOLD": 2}
+    assert (found.before, found.after) == (Outcome.HOLD, Outcome.PROMOTE)
+    assert found.findings == {
+        "GOLD:crps:guardrail": ("HOLD", "PROMOTE"),
+        "GOLD:mae:guardrail": (None, "HOLD"),
+    }
+    assert back.new_origins == {"GOLD": 0}
+    assert back.same_meaning
+
+
+@pytest.mark.parametrize(("fault", "outcome"), [("", "PROMOTE"), ("raise", "INVALID")])
+def test_every_legacy_arm_gets_a_verdict_and_one_decides(tiny, call, in_process, fault, outcome):
+    """The policy's pair decides the code; the other legacy arm is on record, whatever it says."""
+    tiny(("\n[policy]", THIRD.format(fault=fault)))
+    code, out, _ = call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+
+    family = json.loads((folder / "family.json").read_text(encoding="utf-8"))
+
+    assert code == 0
+    assert family["decides"] == "old"
+    assert [(row["legacy"], row["outcome"]) for row in family["verdicts"]] == [
+        ("old", "PROMOTE"),
+        ("older", outcome),
+    ]
+    other = folder.parent / family["verdicts"][1]["folder"]
+    verdict = from_json((other / "verdict.json").read_text(encoding="utf-8"))
+    assert (verdict.legacy, verdict.outcome, verdict.self_test) == ("older", outcome, None)
+    assert f"Against older, for the record: {outcome}" in " ".join(out.split())
+    assert "older" in (folder / "summary.md").read_text(encoding="utf-8")
+    assert call("replay", other)[0] == 0
+
+
+def test_scores_are_compared_as_numbers(tiny, call, in_process):
+    """A score file written again with the same numbers is no difference."""
+    call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+    import pyarrow.parquet as pq
+
+    for file in Path("runs/scores").glob("*.parquet"):
+        table = pq.read_table(file)
+        pq.write_table(table, file, compression="zstd")
+
+    assert replay(folder).same

@@ -1,0 +1,532 @@
+"""The verdict: all outcomes, no green by accident, a record that lasts."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from harness.errors import StoreError
+from harness.evidence.diagnostics import diagnose
+from harness.forecast import LEVELS, Forecast
+from harness.judging.findings import Outcome
+from harness.judging.policy import CoverageRule, Criterion, Limits, Policy, Waiver
+from harness.judging.selftest import self_test
+from harness.judging.verdict import (
+    EXIT_CODES,
+    Cell,
+    Given,
+    Verdict,
+    conclude,
+    from_json,
+    gather,
+    judge,
+    to_json,
+)
+from harness.scoring.scores import Truth, UnitScores, score
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "verdict"
+STEPS, STRIDE = 4, 4
+POLICY = Policy(
+    baseline="old",
+    candidate="new",
+    criteria=(
+        Criterion(metric="crps", margin=0.02),
+        Criterion(metric="rmse", margin=0.02),
+        Criterion(metric="mae", margin=0.02),
+    ),
+    coverage=(CoverageRule(level=80, tolerance=0.08),),
+)
+
+
+def truth_of(dataset: str = "GOLD", windows: int = 150, seed: int = 0) -> Truth:
+    """A random walk of prices around 100 to 200."""
+    draw = np.random.default_rng(seed)
+    price = 150 + np.cumsum(draw.normal(size=windows * STRIDE + 60))
+    origin = 50 + STRIDE * np.arange(windows, dtype=np.int64)
+    return Truth(
+        dataset=dataset,
+        origin=origin,
+        origin_date=np.datetime64("2010-01-04", "D") + origin,
+        step=np.arange(1, STEPS + 1),
+        values=price[origin[:, None] + np.arange(STEPS)],
+        last=price[origin - 1],
+        naive_scale=np.ones(windows),
+    )
+
+
+def unit_of(
+    truth: Truth,
+    *,
+    arm: str,
+    noise: float = 0.0,
+    width: float = 1.0,
+    seed: int = 1,
+    failed: tuple[int, ...] = (),
+) -> UnitScores:
+    """Scores of the true random-walk law, its centre blurred and its width wrong at will."""
+    draw = np.random.default_rng([seed, len(arm)])
+    error = np.sqrt(np.arange(1, STEPS + 1))
+    centre = truth.last[:, None] + noise * error * draw.normal(size=truth.values.shape)
+    quantiles = centre[..., None] + width * error[:, None] * ndtri(LEVELS)
+    quantiles[list(failed)] = np.nan
+    role = {"old": "legacy", "new": "candidate"}.get(arm, "reference")
+    return score(
+        truth,
+        Forecast.of_quantiles(quantiles, LEVELS),
+        arm=arm,
+        role=role,  # type: ignore[arg-type]  # a text of the closed set
+        seed=seed,
+    )
+
+
+def grid_of(
+    *, new: float = 0.0, old: float = 0.8, windows: int = 150, width: float = 1.0
+) -> list[UnitScores]:
+    """Two datasets, a reference, legacy with two seeds and a candidate."""
+    scores = []
+    for number, dataset in enumerate(("GOLD", "DOW_JONES")):
+        truth = truth_of(dataset, windows, number)
+        scores += [
+            unit_of(truth, arm="walk"),
+            unit_of(truth, arm="old", noise=old),
+            unit_of(truth, arm="old", noise=old, seed=2),
+            unit_of(truth, arm="new", noise=new, width=width),
+        ]
+    return scores
+
+
+def declared(scores: list[UnitScores]) -> list[Cell]:
+    """The grid that exactly these scores fill."""
+    return [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in scores]
+
+
+def judged(scores: list[UnitScores], policy: Policy = POLICY) -> Verdict:
+    """Judge a full grid."""
+    return judge(policy, declared(scores), scores)
+
+
+@cache
+def golden_verdict() -> Verdict:
+    """The verdict whose record is kept for good, with every section."""
+    scores = grid_of(old=0.8)
+    ended = Waiver(finding="GOLD:mae:*", owner="ada", reason="see 12", until="2030-12-31")
+    policy = dataclasses.replace(
+        POLICY,
+        mode="improve",
+        criteria=(*POLICY.criteria, Criterion(metric="crps", role="success", margin=0.05)),
+        waivers=(ended,),
+    )
+    given = Given(
+        stride={"GOLD": STRIDE, "DOW_JONES": STRIDE},
+        facts={"horizon": STEPS, "experiment": "golden"},
+        fingerprints={"grid": "0" * 64},
+        cards={"new": {"pretraining data": "no market data"}},
+        today="2031-01-01",
+    )
+    evidence = gather(policy, declared(scores), scores, given)
+    beside = diagnose(scores, candidate="new", legacy="old", metrics=["crps"], alpha=0.05)
+    tested = self_test(evidence, declared(scores), scores)
+    return conclude(evidence, self_test=tested, diagnostics=beside)
+
+
+def test_better_candidate_is_promoted() -> None:
+    """Everything shown within its margin is PROMOTE, exit code 0, and says why in figures."""
+    verdict = judged(grid_of(new=0.0, old=0.8))
+
+    assert verdict.outcome == Outcome.PROMOTE
+    assert verdict.exit_code == 0
+    assert verdict.summary == "new may replace old: all 8 guardrails are shown to hold."
+    assert any("GOLD crps: new is" in text and "non-inferior" in text for text in verdict.reasons)
+
+
+def test_worse_candidate_is_rejected() -> None:
+    """A guardrail shown broken is REJECT, exit code 3, and names it."""
+    verdict = judged(grid_of(new=1.0, old=0.0))
+
+    assert verdict.outcome == Outcome.REJECT
+    assert verdict.exit_code == 3
+    assert "must not replace old: shown broken are" in verdict.summary
+    assert "shown worse than allowed" in verdict.reasons[0]
+
+
+def test_wrong_coverage_alone_is_rejected() -> None:
+    """Intervals half as wide as they should be break the coverage guardrail."""
+    verdict = judged(grid_of(width=0.5, old=3.0))
+
+    broken = {f.metric for f in verdict.findings if f.outcome == Outcome.REJECT}
+    assert verdict.outcome == Outcome.REJECT
+    assert broken == {"coverage_80"}
+
+
+def test_undecided_is_hold_and_says_what_would_decide() -> None:
+    """Sides too close to tell apart are HOLD, exit code 4, with a next action."""
+    verdict = judged(grid_of(new=0.5, old=0.5))
+
+    assert verdict.outcome == Outcome.HOLD
+    assert verdict.exit_code == 4
+    assert "not decided" in verdict.summary
+    assert "more" in verdict.next_action
+
+
+def test_too_few_origins_are_hold_whatever_the_numbers_say() -> None:
+    """Twelve origins do not promote even a far better candidate."""
+    verdict = judged(grid_of(new=0.0, old=5.0, windows=12))
+
+    assert verdict.outcome == Outcome.HOLD
+    assert "12 non-overlapping origins and the policy asks for 30" in verdict.reasons[0]
+    assert "about 18 more independent origins would decide, there by 2010-" in verdict.reasons[0]
+    assert "more independent origins" in verdict.next_action
+
+
+def test_all_rules_are_judged_and_shown_in_every_case() -> None:
+    """Each rule on each dataset has a finding with a sentence, whatever the outcome."""
+    for scores in (grid_of(), grid_of(new=1.0, old=0.0), grid_of(windows=12), grid_of()[1:]):
+        verdict = judge(POLICY, declared(grid_of()), scores)
+
+        assert len(verdict.findings) == 2 * (len(POLICY.rules) + 2)
+        assert len({finding.id for finding in verdict.findings}) == len(verdict.findings)
+        assert all(finding.sentence.endswith(".") for finding in verdict.findings)
+
+
+@pytest.mark.parametrize("lost", range(8))
+def test_a_missing_cell_is_invalid(lost: int) -> None:
+    """Any declared cell without scores, a reference or one seed even, is INVALID, exit code 5."""
+    scores = grid_of()
+    cells = declared(scores)
+    gone = scores.pop(lost)
+
+    verdict = judge(POLICY, cells, scores)
+
+    assert verdict.outcome == Outcome.INVALID
+    assert verdict.exit_code == 5
+    assert verdict.validity.missing == (f"{gone.arm} on {gone.dataset}, seed {gone.seed}",)
+    assert "1 of 8 declared cells have no scores" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([], "declared grid is empty"),
+        ([Cell(arm="old", dataset="GOLD", seed=1)], "has no new on GOLD"),
+    ],
+)
+def test_an_empty_grid_is_invalid(cells: list[Cell], message: str) -> None:
+    """Nothing declared, one side only or nothing scored is INVALID, never green."""
+    assert judge(POLICY, cells, []).outcome == Outcome.INVALID
+    assert message in " ".join(judge(POLICY, cells, []).reasons)
+    assert judge(POLICY, declared(grid_of()), []).outcome == Outcome.INVALID
+
+
+def test_a_cell_scored_twice_or_not_declared_is_invalid() -> None:
+    """Double and undeclared units are named, not averaged in."""
+    scores = grid_of()
+    extra = dataclasses.replace(scores[0], seed=9)
+
+    double = judge(POLICY, declared(scores), [*scores, scores[3]])
+    more = judge(POLICY, declared(scores), [*scores, extra])
+
+    assert double.outcome == Outcome.INVALID
+    assert "new on GOLD, seed 1 has scores 2 times." in double.validity.problems
+    assert more.outcome == Outcome.INVALID
+    assert "walk on GOLD, seed 9 has scores but was not declared." in more.validity.problems
+
+
+def test_case_7_other_actuals_under_the_same_name_are_invalid() -> None:
+    """An arm judged against other data is refused, be it a reference only."""
+    for position in range(4):
+        scores = grid_of()
+        unit = scores[position]
+        scores[position] = unit_of(truth_of("GOLD", seed=99), arm=unit.arm, seed=unit.seed)
+
+        verdict = judged(scores)
+
+        assert verdict.outcome == Outcome.INVALID
+        assert "same actuals" in verdict.reasons[0]
+        assert verdict.validity.truth_digests["GOLD"] == ""
+
+
+def test_origins_off_the_planned_stride_are_invalid() -> None:
+    """A window dropped on every side still shows, because the plan's stride is known."""
+    short = []
+    for unit in grid_of():
+        keep = np.delete(np.arange(len(unit)), 7)
+        short.append(
+            dataclasses.replace(
+                unit,
+                **{k: getattr(unit, k)[keep] for k in ("origin", "origin_date", "last", "ok")},
+                naive_scale=unit.naive_scale[keep],
+                reason=tuple(np.array(unit.reason)[keep].tolist()),
+                values={name: cells[keep] for name, cells in unit.values.items()},
+            )
+        )
+
+    verdict = judge(POLICY, declared(short), short, Given(stride={"GOLD": STRIDE}))
+
+    assert verdict.outcome == Outcome.INVALID
+    assert "origins are not every 4 sessions" in verdict.reasons[0]
+
+
+def test_candidate_failures_beyond_the_limit_are_rejected() -> None:
+    """A crash on three windows breaks a limit of none, however good the others are."""
+    scores = grid_of()
+    scores[3] = unit_of(truth_of("GOLD"), arm="new", failed=(3, 4, 5))
+
+    verdict = judged(scores)
+    allowed = judged(scores, dataclasses.replace(POLICY, limits=Limits(failures=3)))
+
+    assert verdict.outcome == Outcome.REJECT
+    assert "GOLD failures: new failed 3 of 150 windows, limit 0: broken." in verdict.reasons
+    assert allowed.outcome != Outcome.REJECT
+    assert allowed.findings[0].sentence.endswith(
+        "3 failed windows of new were counted as its worst."
+    )
+
+
+def test_legacy_failures_beyond_the_limit_are_invalid() -> None:
+    """There is nothing sound to compare with when legacy crashed."""
+    scores = grid_of()
+    scores[1] = unit_of(truth_of("GOLD"), arm="old", noise=0.8, failed=(3,))
+
+    verdict = judged(scores)
+
+    assert verdict.outcome == Outcome.INVALID
+    assert "GOLD failures: old failed 1 of 300 windows, limit 0: broken" in verdict.reasons[0]
+
+
+def test_case_4_nan_on_hard_windows_is_never_promoted() -> None:
+    """Perfect elsewhere and NaN where it is hard is a REJECT at any limit it exceeds."""
+    truth = truth_of("GOLD")
+    reference = unit_of(truth, arm="walk").values["crps"].mean(axis=1)
+    hard = tuple(np.argsort(reference)[-20:].tolist())
+    scores = grid_of(new=0.0, old=0.0)
+    scores[3] = unit_of(truth, arm="new", failed=hard)
+
+    assert judged(scores).outcome == Outcome.REJECT
+    lenient = dataclasses.replace(POLICY, limits=Limits(failures=20))
+    assert judged(scores, lenient).outcome in (Outcome.REJECT, Outcome.HOLD)
+
+
+def test_improve_needs_a_gain_and_replace_does_not() -> None:
+    """In the mode improve a candidate that is only as good is HOLD; with a gain, PROMOTE."""
+    improve = dataclasses.replace(
+        POLICY,
+        mode="improve",
+        criteria=(*POLICY.criteria, Criterion(metric="crps", role="success", margin=0.5)),
+    )
+    replace = dataclasses.replace(improve, mode="replace")
+    modest = dataclasses.replace(
+        improve,
+        criteria=(*POLICY.criteria, Criterion(metric="crps", role="success", margin=0.05)),
+    )
+
+    assert judged(grid_of(), improve).outcome == Outcome.HOLD
+    assert "no gain over old is shown" in judged(grid_of(), improve).summary
+    assert judged(grid_of(), replace).outcome == Outcome.PROMOTE
+    assert judged(grid_of(), modest).outcome == Outcome.PROMOTE
+
+
+def test_error_rate_is_split_over_successes_only() -> None:
+    """Guardrails keep alpha, since all must hold; successes share it, since one is enough."""
+    findings = golden_verdict().findings
+
+    alphas = {(f.role, f.comparison.alpha) for f in findings if f.comparison}
+
+    assert alphas == {("guardrail", 0.05), ("success", 0.025)}
+
+
+def test_identical_arms_are_promoted_within_a_margin_only() -> None:
+    """A tie may replace, because it loses nothing; it never is an improvement."""
+    scores = grid_of(new=0.4, old=0.4)
+    for position in (3, 7):
+        old = scores[position - 2]
+        scores[position] = dataclasses.replace(old, arm="new", role="candidate", seed=1)
+        scores[position - 1] = dataclasses.replace(old, seed=2)
+    wide = dataclasses.replace(POLICY, coverage=())
+
+    assert judged(scores, wide).outcome == Outcome.PROMOTE
+    assert "as good as old" in judged(scores, wide).findings[0].sentence
+
+
+def test_swapped_arms_mirror_the_verdict() -> None:
+    """What is promoted one way round is rejected the other."""
+    scores = grid_of(old=0.8)
+    policy = dataclasses.replace(POLICY, coverage=())
+    swapped = dataclasses.replace(policy, baseline="new", candidate="old")
+
+    assert judged(scores, policy).outcome == Outcome.PROMOTE
+    assert judged(scores, swapped).outcome == Outcome.REJECT
+
+
+def test_order_of_rows_and_units_changes_no_byte() -> None:
+    """Shuffled units and reversed rows give the same record."""
+    scores = grid_of()
+    back = [
+        dataclasses.replace(
+            unit,
+            **{k: getattr(unit, k)[::-1] for k in ("origin", "origin_date", "last", "ok")},
+            naive_scale=unit.naive_scale[::-1],
+            reason=unit.reason[::-1],
+            values={name: cells[::-1].copy() for name, cells in unit.values.items()},
+        )
+        for unit in scores[::-1]
+    ]
+
+    assert to_json(judge(POLICY, declared(scores), back)) == to_json(judged(scores))
+
+
+def test_both_sides_are_set_against_the_reference() -> None:
+    """Skill against the random walk is printed for both, and a weak candidate is cautioned."""
+    verdict = judged(grid_of(new=0.5, old=0.8))
+
+    standings = [s for s in verdict.validity.standings if s.metric == "crps"]
+    assert [(s.dataset, s.arm) for s in standings] == [
+        ("DOW_JONES", "old"),
+        ("DOW_JONES", "new"),
+        ("GOLD", "old"),
+        ("GOLD", "new"),
+    ]
+    assert all(s.skill is not None and s.skill < 0 for s in standings)
+    assert any(text.startswith("Caution: on GOLD new is") for text in verdict.reasons)
+
+
+def test_record_is_read_back_as_it_was() -> None:
+    """Writing and reading a verdict gives the same verdict and the same bytes, all outcomes."""
+    for scores in (grid_of(), grid_of(new=1.0, old=0.0), grid_of(windows=12), grid_of()[1:]):
+        verdict = judge(POLICY, declared(grid_of()), scores)
+
+        text = to_json(verdict)
+
+        assert from_json(text) == verdict
+        assert to_json(from_json(text)) == text
+
+
+def test_record_holds_no_nan() -> None:
+    """Even where nothing could be computed the JSON has null and a reason, never NaN."""
+    scores = grid_of()
+    scores[3] = unit_of(truth_of("GOLD"), arm="new", failed=tuple(range(150)))
+
+    text = to_json(judged(scores))
+
+    def refuse(found: str) -> None:
+        raise AssertionError(found)
+
+    json.loads(text, parse_constant=refuse)
+    assert "NaN" not in text.replace("NaN never", "")
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_golden_records_are_still_read(schema: int) -> None:
+    """Every form a record ever had loads, and says what judging the same scores again says.
+
+    Intervals may have moved with the methods; effects, bounds and outcomes have not.
+    """
+    text = (GOLDEN / f"schema-{schema}.json").read_text(encoding="utf-8")
+    kept, again = from_json(text), golden_verdict()
+
+    assert kept.schema == schema
+    assert kept.outcome == again.outcome == Outcome.PROMOTE
+    for old, new in zip(kept.findings, again.findings, strict=True):
+        assert (old.id, old.outcome, old.bound) == (new.id, new.outcome, new.bound)
+        assert old.value == pytest.approx(new.value, rel=1e-9)
+
+
+def test_golden_record_of_schema_2_holds_every_section() -> None:
+    """Self-test, error rates, power, waivers and diagnostics come back as they were written."""
+    text = (GOLDEN / "schema-2.json").read_text(encoding="utf-8")
+
+    kept = from_json(text)
+
+    assert to_json(kept) == text
+    assert kept.self_test is not None
+    assert kept.self_test.passed == 6
+    assert kept.multiplicity is not None
+    assert kept.diagnostics is not None
+    assert len(kept.power) == 10
+    assert [state.active for state in kept.waivers] == [False]
+    assert kept.judged_on == "2031-01-01"
+    assert kept.validity.contamination[0].share == 0.0
+
+
+def test_records_of_schema_1_have_no_later_sections() -> None:
+    """What the first schema did not hold is None or empty, never made up."""
+    kept = from_json((GOLDEN / "schema-1.json").read_text(encoding="utf-8"))
+
+    assert kept.self_test is None
+    assert kept.multiplicity is None
+    assert kept.diagnostics is None
+    assert (kept.power, kept.waivers, kept.validity.blindness) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a verdict"),
+        ("[]", "schema None"),
+        ('{"schema": 3}', "schema 3; this version reads up to 2"),
+        ('{"schema": 1, "outcome": "PROMOTE"}', "not a whole verdict: candidate"),
+    ],
+)
+def test_records_that_cannot_be_read_are_refused(text: str, message: str) -> None:
+    """Torn, foreign and newer records are one-line errors."""
+    with pytest.raises(StoreError, match=message):
+        from_json(text)
+
+
+def test_edited_outcome_is_no_outcome() -> None:
+    """A word that is no outcome is refused when read."""
+    text = to_json(golden_verdict()).replace('"outcome": "PROMOTE"', '"outcome": "FINE"')
+
+    with pytest.raises(StoreError, match="outcome"):
+        from_json(text)
+
+
+def test_exit_codes_cover_every_outcome() -> None:
+    """PROMOTE 0, REJECT 3, HOLD 4, INVALID 5."""
+    assert {outcome.value: code for outcome, code in EXIT_CODES.items()} == {
+        "PROMOTE": 0,
+        "REJECT": 3,
+        "HOLD": 4,
+        "INVALID": 5,
+    }
+
+
+def test_judging_imports_no_heavy_library() -> None:
+    """Scores, comparison and verdict need neither torch nor pandas, statsmodels, arch, stats."""
+    code = (
+        "import sys, harness.judging.verdict, harness.scoring.metrics, harness.evidence.inference\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'statsmodels', 'arch', 'scipy', 'numba',\n"
+        "         'matplotlib', 'pydantic'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_next_action_points_to_origins_the_data_already_hold() -> None:
+    """When earlier origins would decide, the advice is to raise `origins`, not to wait."""
+    scores = grid_of(new=0.0, old=5.0, windows=12)
+    found = judged(scores).findings
+    needed = max(f.comparison.more_origins or 0 for f in found if f.comparison)
+
+    actions = [
+        judge(
+            POLICY,
+            declared(scores),
+            scores,
+            Given(room=dict.fromkeys(("GOLD", "DOW_JONES"), room)),
+        )
+        for room in (needed, needed - 1)
+    ]
+
+    assert "raise `origins`" in actions[0].next_action
+    assert "there by 2010-" in actions[1].next_action

@@ -1,0 +1,237 @@
+"""Unit keys: another key whenever a number could differ, the same one otherwise."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.data.dataset import load
+from harness.running import identity
+from harness.running.experiment import read_experiment
+from harness.running.grid import declare
+from harness.running.identity import digest, file_digest, library_versions, machine, unit_identity
+from harness.running.run import prepare
+
+
+@pytest.fixture
+def experiment(tiny):
+    return read_experiment(str(tiny()))
+
+
+@pytest.fixture
+def gold():
+    return load("GOLD")
+
+
+def keys(experiment, gold):
+    return [cell.key for cell in declare(experiment, {"GOLD": gold}).cells]
+
+
+def with_values(gold, **arrays):
+    return dataclasses.replace(gold, series=dataclasses.replace(gold.series, **arrays))
+
+
+def longer(gold):
+    """The same data with one session more."""
+    series = gold.series
+    return with_values(
+        gold,
+        dates=np.append(series.dates, series.dates[-1] + 3),
+        target=np.append(series.target, 1.0),
+        past=np.append(series.past, [[1.0]], axis=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("horizon = 5", "horizon = 6"),
+        ("stride = 5", "stride = 6"),
+        ("origins = 40", "origins = 41"),
+        ("history = 200", "history = 201"),
+        ("history = 200\n", ""),
+        ("validation = 60", "validation = 61"),
+        ("horizon = 5", "horizon = 5\ngap = 1"),
+        ("horizon = 5", "horizon = 5\nrefit = 10"),
+        ("horizon = 5", "horizon = 5\nskip_repeats = true"),
+        ("seeds = [1, 2]", "seeds = [3, 4]"),
+        ("[run]", "[run]\nthreads = 2"),
+        ("[run]", "[run]\nbatch = 7"),
+    ],
+)
+def test_what_decides_all_numbers(tiny, experiment, gold, old, new):
+    """Plan, seed, threads and batch size are in every unit's key."""
+    other = read_experiment(str(tiny((old, new))))
+
+    assert not set(keys(experiment, gold)) & set(keys(other, gold))
+
+
+def test_option_and_class_decide_their_arm(tiny, experiment, gold):
+    """Another option or class is another key of that arm only."""
+    before = keys(experiment, gold)
+    for old, new in (
+        ('role = "legacy"', 'role = "legacy"\ncontext = 31'),
+        ("arms_for_tests:Flat", "arms_for_tests:Sampler"),
+    ):
+        after = keys(read_experiment(str(tiny((old, new)))), gold)
+        assert after[0] != before[0]
+        assert after[-4:] == before[-4:]
+
+
+@pytest.mark.parametrize("row", [0, 9000, 9131])
+@pytest.mark.parametrize("column", ["target", "past", "dates"])
+def test_every_value_decides(experiment, gold, row, column):
+    """One changed price, covariate or date changes every key, also before any window's history."""
+    values = getattr(gold.series, column).copy()
+    values[row] += 1
+
+    other = keys(experiment, with_values(gold, **{column: values}))
+
+    assert not set(keys(experiment, gold)) & set(other)
+
+
+def test_later_rows_decide_nothing(experiment, gold):
+    """Sessions after the last judged one change no key of a plan with a fixed first origin."""
+    plan = dataclasses.replace(experiment.plans["GOLD"], first="2010-01-04")
+    fixed = dataclasses.replace(experiment, plans={"GOLD": plan})
+
+    assert keys(fixed, gold) == keys(fixed, longer(gold))
+    assert keys(experiment, gold) != keys(experiment, longer(gold))
+
+
+def test_names_decide_nothing(tiny, experiment, gold):
+    """Names of arms, roles, titles, policy, limits and file are in no key."""
+    other = read_experiment(
+        str(
+            tiny(
+                ('"old"', '"was"'),
+                ('"legacy"', '"reference"'),
+                ('"Tiny"', '"Huge"'),
+                ("margin = 0.05", "margin = 0.5"),
+                ("[run]", "[run]\ntime_limit_s = 9.5\nmemory_limit_mib = 99"),
+                name="other.toml",
+            )
+        )
+    )
+
+    assert keys(other, gold) == keys(experiment, gold)
+
+
+def test_name_of_the_dataset_decides_nothing(experiment, gold):
+    """The same rows under another id, title and file name have the same keys."""
+    manifest = dataclasses.replace(gold.manifest, id="AU", title="Other", file="AU.csv")
+    named = dataclasses.replace(gold, manifest=manifest, path=Path("AU.csv"), digest="0" * 64)
+    moved = dataclasses.replace(experiment, plans={"AU": experiment.plans["GOLD"]})
+
+    after = [cell.key for cell in declare(moved, {"AU": named}).cells]
+
+    assert after == keys(experiment, gold)
+
+
+PRINT_KEYS = """\
+import sys
+from harness.running.experiment import read_experiment
+from harness.running.run import prepare
+print([cell.key for cell in prepare(read_experiment(sys.argv[1]), []).cells])
+"""
+
+
+def keys_elsewhere(file):
+    """Keys as a process of its own finds them."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PRINT_KEYS, str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(file).parent,
+    )
+    return eval(done.stdout)
+
+
+def test_folder_decides_nothing_and_source_does(tiny, experiment, tmp_path):
+    """Another process in another folder finds the same keys; an edit of an arm's file, others."""
+    here = [cell.key for cell in prepare(experiment, []).cells]
+    there = tmp_path / "elsewhere"
+    there.mkdir()
+    for name in ("tiny.toml", "arms_for_tests.py"):
+        shutil.copy(tmp_path / name, there)
+
+    assert keys_elsewhere(there / "tiny.toml") == here
+
+    with (there / "arms_for_tests.py").open("a", encoding="utf-8") as stream:
+        stream.write("\n# another source\n")
+    assert not set(keys_elsewhere(there / "tiny.toml")) & set(here)
+
+
+def test_library_versions_decide(experiment, gold, monkeypatch):
+    """Another version of a numerical library, or of Python, changes every key."""
+    before = keys(experiment, gold)
+    monkeypatch.setattr(identity, "library_versions", lambda: {"numpy": "0"})
+
+    assert not set(keys(experiment, gold)) & set(before)
+    assert set(library_versions()) >= {"python", "numpy", "torch"}
+
+
+def test_code_between_data_and_forecast_decides(experiment, gold, monkeypatch):
+    """Another source of the harness's own forecast path changes every key."""
+    before = keys(experiment, gold)
+    monkeypatch.setattr(identity, "_harness_digest", lambda: "other")
+
+    assert not set(keys(experiment, gold)) & set(before)
+
+
+def test_weights_decide(experiment, tmp_path):
+    """One changed byte of a weight file changes the identity; its folder does not."""
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "model.bin").write_bytes(b"weights")
+    ref, plan = experiment.arms[0], experiment.plans["GOLD"]
+
+    def found(folder):
+        arm = ref.build()
+        kind = type("Heavy", (type(arm),), {"weight_files": lambda _: [folder / "model.bin"]})
+        heavy = kind()
+        return unit_identity(ref, heavy, plan=plan, data="x", seed=1, threads=1, batch=1)
+
+    assert digest(found(folders[0])) == digest(found(folders[1]))
+    before = digest(found(folders[0]))
+    (folders[0] / "model.bin").write_bytes(b"Weights")
+    assert digest(found(folders[0])) != before
+
+
+def test_digest_ignores_the_order_of_keys():
+    """A digest is of the content."""
+    assert digest({"a": 1, "b": [1.5, None]}) == digest({"b": [1.5, None], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 1.0})
+    assert len(digest([])) == 64
+
+
+def test_file_digest_is_sha256(tmp_path):
+    """A file's digest is what `sha256sum` prints."""
+    file = tmp_path / "x"
+    file.write_bytes(b"abc")
+
+    assert file_digest(file) == ("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+
+
+def test_machine_is_plain_text():
+    """Facts of the machine are short texts, and hold no path."""
+    found = machine()
+
+    assert set(found) == {"processor", "cores", "memory_gib", "system", "gpu"}
+    assert int(found["cores"]) >= 1
+    assert int(found["memory_gib"]) >= 1
+    assert all("\n" not in text for text in found.values())
+
+
+def test_cores_without_affinity(monkeypatch):
+    """Where the system has no affinities, all cores count."""
+    monkeypatch.delattr(identity.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(identity.os, "cpu_count", lambda: None)
+
+    assert identity.allowed_cores() == 1

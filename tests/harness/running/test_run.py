@@ -1,0 +1,361 @@
+"""Filling the grid: what is there stays, what is missing is run, what breaks becomes rows."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.data.dataset import builtin_folder
+from harness.gate.stored_scores import score_grid
+from harness.running.experiment import read_experiment
+from harness.running.grid import select
+from harness.running.records import read_unit
+from harness.running.run import default_workers, prepare
+from harness.running.store import _owner, open_store
+
+
+def grid_of(file="tiny.toml", folders=()):
+    return prepare(read_experiment(str(file)), folders)
+
+
+def keys():
+    return {folder.name for folder in Path("runs/units").iterdir()}
+
+
+def rows_of(grid, name):
+    """The stored unit of the first cell whose text contains a name."""
+    cell = next(cell for cell in grid.cells if name in str(cell))
+    return read_unit(open_store(Path("runs"), create=False).unit_folder(cell.key))
+
+
+def computed(call, *arguments):
+    """Run, and give the numbers of units asked for, declared and computed now."""
+    code, out, _ = call("run", *arguments)
+    assert code == 0
+    found = re.match(r"(\d+) units of (\d+) in \S+, (\d+) computed now", out)
+    assert found, out
+    return tuple(map(int, found.groups()))
+
+
+def test_second_call_computes_nothing(tiny, call, in_process):
+    """Everything is run once; asked again, nothing is."""
+    assert computed(call, "tiny.toml") == (5, 5, 5)
+    before = {file: file.stat().st_mtime_ns for file in Path("runs/units").rglob("*")}
+
+    assert computed(call, "tiny.toml") == (5, 5, 0)
+
+    assert {file: file.stat().st_mtime_ns for file in Path("runs/units").rglob("*")} == before
+    assert list(Path("runs/tmp").iterdir()) == []
+
+
+def test_changed_option_recomputes_that_arm(tiny, call, in_process):
+    """Another option of one arm is another result of that arm, and of no other."""
+    computed(call, "tiny.toml")
+    tiny(('role = "legacy"', 'role = "legacy"\ncontext = 31'))
+
+    assert computed(call, "tiny.toml") == (5, 5, 1)
+    assert len(keys()) == 6
+
+
+def test_renaming_recomputes_nothing(tiny, call, in_process):
+    """Names of arms, the file's name and title, the policy and the worker count are not asked."""
+    computed(call, "tiny.toml")
+    tiny(
+        ('"old"', '"former"'),
+        ('title = "Tiny"', 'title = "Other"'),
+        ("margin = 0.05", "margin = 0.10"),
+        name="other.toml",
+    )
+
+    assert computed(call, "other.toml", "--workers", "3") == (5, 5, 0)
+
+
+def test_grid_is_declared_whole(tiny, call, in_process):
+    """Every cell is written down before anything runs, also where only a part is asked for."""
+    computed(call, "tiny.toml", "--only", "old")
+
+    record = json.loads(Path("runs/grids/tiny.json").read_text(encoding="utf-8"))
+
+    assert [f"{c['arm']}/{c['dataset']}/{c['seed']}" for c in record["cells"]] == [
+        "old/GOLD/1",
+        "new/GOLD/1",
+        "new/GOLD/2",
+        "draws/GOLD/1",
+        "draws/GOLD/2",
+    ]
+    assert record["text"] == Path("tiny.toml").read_text(encoding="utf-8")
+    assert keys() < {cell["key"] for cell in record["cells"]}
+
+
+def test_only_takes_a_part(tiny, call, in_process):
+    """Patterns match an arm, a dataset, or arm/dataset/seed; several add up."""
+    assert computed(call, "tiny.toml", "--only", "new") == (2, 5, 2)
+    assert computed(call, "tiny.toml", "--only", "*/GOLD/2") == (2, 5, 1)
+    assert computed(call, "tiny.toml", "--only", "old", "--only", "new") == (3, 5, 1)
+    assert computed(call, "tiny.toml", "--only", "GOLD") == (5, 5, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shards_are_a_partition(tiny, count):
+    """Shards are disjoint, their union is the grid, and their sizes differ by one at most."""
+    cells = grid_of().cells
+
+    shards = [select(cells, shard=(i, count)) for i in range(1, count + 1)]
+
+    assert sorted(str(c) for shard in shards for c in shard) == sorted(map(str, cells))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+def test_shards_fill_one_store(tiny, call, in_process):
+    """All shards together leave nothing to run."""
+    assert computed(call, "tiny.toml", "--shard", "1/2") == (3, 5, 3)
+    assert computed(call, "tiny.toml", "--shard", "2/2") == (2, 5, 2)
+    assert computed(call, "tiny.toml") == (5, 5, 0)
+
+
+def test_other_seeds(tiny, call, in_process):
+    """Seeds given by flag replace those of the file, and the store keeps both."""
+    computed(call, "tiny.toml")
+
+    assert computed(call, "tiny.toml", "--seeds", "1,2,3") == (7, 7, 2)
+
+
+FAULTY = """
+[[arms]]
+name = "dies"
+use = "arms_for_tests:Flat"
+role = "reference"
+fault = "die"
+
+[[arms]]
+name = "waits"
+use = "arms_for_tests:Flat"
+role = "reference"
+wait_s = 600.0
+
+[[arms]]
+name = "eats"
+use = "arms_for_tests:Flat"
+role = "reference"
+fault = "eat"
+
+[[arms]]
+name = "raises"
+use = "arms_for_tests:Flat"
+role = "reference"
+fault = "raise"
+
+[policy]
+"""
+
+
+def test_broken_units_are_rows_and_the_others_go_on(tiny, call):
+    """A crash, a hang and a memory hog become failed rows with the reason; the rest is unharmed."""
+    tiny(("\n[policy]\n", FAULTY), ("[run]\n", "[run]\ntime_limit_s = 6\nmemory_limit_mib = 600\n"))
+
+    code, out, err = call("run", "tiny.toml")
+
+    assert code == 0
+    assert "9 units of 9" in out
+    failed = [line.split(": ")[1] for line in out.splitlines() if line.startswith("failed")]
+    assert failed == [f"{name}/GOLD/1" for name in ("dies", "waits", "eats", "raises")]
+    grid = grid_of()
+    for name, words in (
+        ("dies", "ended with exit code 3"),
+        ("waits", "the time limit is 6 s"),
+        ("eats", "the memory limit is 600 MiB"),
+        ("raises", "RuntimeError: told to <raise>"),
+    ):
+        assert all(words in reason for reason in rows_of(grid, name).reason), name
+        assert words in err or name == "raises"
+    assert len(rows_of(grid, "dies").reason) == 40
+    for name in ("old", "new/GOLD/1", "new/GOLD/2", "draws/GOLD/1"):
+        assert rows_of(grid, name).reason == ("",) * 40
+    assert list(Path("runs/tmp").iterdir()) == [] or call("run", "tiny.toml")[0] == 0
+    assert list(Path("runs/tmp").iterdir()) == []
+
+
+def page_of(out: str) -> Path:
+    """The page a command says it wrote."""
+    return Path(out.split("page: ")[1].splitlines()[0])
+
+
+def test_failed_units_are_retried_when_asked(tiny, call, in_process):
+    """Failures stay until asked for again; then only they are run, and their scores are new."""
+    source = Path("arms_for_tests.py").read_text(encoding="utf-8")
+    source += (
+        "\n\nfrom pathlib import Path\n\n\nclass Moody(Flat):\n"
+        "    def forecast(self, contexts):\n"
+        "        if Path('bad-day').exists():\n"
+        "            raise RuntimeError('bad day')\n"
+        "        return Flat.forecast(self, contexts)\n"
+    )
+    Path("moody_arms.py").write_text(source, encoding="utf-8")
+    tiny(("arms_for_tests:Flat", "moody_arms:Moody"))
+    Path("bad-day").touch()
+    assert call("compare", "tiny.toml")[0] == 5
+    page = next(Path("runs/verdicts").rglob("report.html"))
+    assert "INVALID" in page.read_text(encoding="utf-8")
+    Path("bad-day").unlink()
+
+    assert computed(call, "tiny.toml") == (5, 5, 0)
+    assert computed(call, "tiny.toml", "--retry-failed") == (5, 5, 1)
+    code, out, _ = call("compare", "tiny.toml")
+
+    assert rows_of(grid_of(), "old").reason == ("",) * 40
+    assert code == 0
+    assert out.startswith("PROMOTE")
+    drawn = page_of(out).read_text(encoding="utf-8")
+    assert "PROMOTE" in drawn
+    assert "bad day" not in drawn
+    assert page_of(out) != page
+
+
+def test_filling_the_rest_gives_another_page(tiny, call, in_process):
+    """The page of an incomplete grid stays a record; the whole grid's verdict has its own."""
+    code, first, _ = call("compare", "tiny.toml", "--only", "old")
+    assert code == 5
+    code, second, _ = call("compare", "tiny.toml")
+    assert code == 0
+
+    assert "INVALID" in page_of(first).read_text(encoding="utf-8")
+    assert page_of(second) != page_of(first)
+
+
+def test_worker_count_changes_no_forecast(tiny, call):
+    """One worker and two, fresh processes and this one, write the same rows."""
+    for count in (1, 2):
+        assert call("run", "tiny.toml", "--store", f"by-{count}", "--workers", count)[0] == 0
+
+    one, two = (
+        {
+            file.relative_to(f"by-{count}"): file.read_bytes()
+            for file in Path(f"by-{count}/units").rglob("*.parquet")
+        }
+        for count in (1, 2)
+    )
+
+    assert len(one) == 12
+    assert one == two
+
+
+def test_same_name_other_data(tiny, call, in_process):
+    """Two datasets under one name are never mixed up: not in units, scores or verdicts."""
+    names = ("date", "price")
+    lines = (builtin_folder() / "GOLD.csv").read_text(encoding="utf-8").splitlines()[-400:]
+    prices = {line.split(",")[0]: float(line.split(",")[1]) for line in lines}
+    for number in (1, 2):
+        rows = [
+            f"{day},{price * (1 + number * row / 1000)}"
+            for row, (day, price) in enumerate(prices.items())
+        ]
+        file = Path(f"prices-{number}.csv")
+        file.write_text("\n".join([",".join(names), *rows, ""]), encoding="utf-8")
+        code, _, err = call(
+            *("data", "import", file, "--id", "MINE", "--target", "price", "--date", "date"),
+            *("--to", f"data-{number}"),
+        )
+        assert code == 0, err
+    tiny(('["GOLD"]', '["MINE"]'))
+
+    assert computed(call, "tiny.toml", "--data-dir", "data-1") == (5, 5, 5)
+    assert computed(call, "tiny.toml", "--data-dir", "data-2") == (5, 5, 5)
+    assert computed(call, "tiny.toml", "--data-dir", "data-1") == (5, 5, 0)
+
+    store = open_store(Path("runs"), create=False)
+    one, two = (score_grid(grid_of(folders=[Path(f"data-{n}")]), store) for n in (1, 2))
+    assert [unit.truth_digest for unit in one] != [unit.truth_digest for unit in two]
+    assert all((a.last != b.last).all() for a, b in zip(one, two, strict=True))
+    code, _, err = call("report", "tiny.toml", "--data-dir", "data-2")
+    assert code == 2
+    assert "no verdict yet" in err
+
+
+def test_progress_is_plain_lines_in_a_log(tiny, call, in_process):
+    """Without a terminal each unit gets a line with how it ended and what is left."""
+    code, _, err = call("run", "tiny.toml", "--workers", "1")
+
+    lines = err.splitlines()
+    assert code == 0
+    assert lines[0] == "running 5 of 5 units on 1 workers"
+    assert re.fullmatch(r"\[1/5\] old/GOLD/1: ok, [0-9.]+ s, (about|at least) .* left", lines[1])
+    assert re.fullmatch(r"5/5 units in .*", lines[-1])
+    assert "\r" not in err
+    assert "\x1b" not in err
+
+
+def test_progress_counts_what_is_kept(tiny, call, in_process):
+    """What the store holds already counts as done."""
+    computed(call, "tiny.toml", "--only", "new")
+
+    _, _, err = call("run", "tiny.toml")
+
+    assert err.startswith("running 3 of 5 units on")
+    assert "2 already in the store" in err
+    assert "[3/5] old/GOLD/1" in err
+
+
+def test_left_overs_of_the_dead_are_swept(tiny, call, in_process):
+    """Folders of processes that are gone are removed; those of living ones are not."""
+    open_store(Path("runs"))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    busy = f"{_owner()}busy"
+    torn = busy.replace(f".{os.getpid()}-", f".{gone.pid}-")
+    for name in (torn, busy):
+        (Path("runs/tmp") / name).mkdir()
+        (Path("runs/tmp") / name / "unit.json").write_text("{", encoding="utf-8")
+
+    assert computed(call, "tiny.toml") == (5, 5, 5)
+    assert [folder.name for folder in Path("runs/tmp").iterdir()] == [busy]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 10_000])
+def test_default_workers_fit_the_cores(threads):
+    """There is at least one worker, and no more than cores over threads."""
+    cores = default_workers(1)
+
+    assert default_workers(threads) == max(1, cores // threads)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_interrupt_stops_and_resumes(tiny, call):
+    """Ctrl-C ends with 130 and says how to go on; finished units are kept, the rest resumes."""
+    tiny(
+        ("arms_for_tests:Learner", "arms_for_tests:Flat"),
+        ('role = "candidate"', 'role = "candidate"\nwait_s = 300.0'),
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "harness", "run", "tiny.toml", "--workers", "2"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a background job of a shell inherits SIGINT ignored, and so would this process
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(Path("runs/units").glob("*/unit.json"))) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: parent and children
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "stopped; everything finished is kept, the same command resumes"
+    assert "Traceback" not in err
+    kept = keys()
+    assert len(kept) == 3
+    assert computed(call, "tiny.toml", "--only", "old", "--only", "draws") == (3, 4, 0)
+    assert list(Path("runs/tmp").iterdir()) == []
