@@ -127,6 +127,11 @@ class HFBayesianAutoformer:
         return self.samples > 0
 
     @property
+    def fit_draws(self) -> bool:
+        """Whether a fit depends on its seed: fine-tuning draws windows, calibrating nothing."""
+        return self._plan is not None
+
+    @property
     def source(self) -> Source:
         """Where the weights come from."""
         return Source(

@@ -69,6 +69,16 @@ class HFBayesianAutoformer(nn.Module):
         """Whether channels that are no targets, and the calendar, are read at all."""
         return self.backbone.reads_covariates
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the history is rounded to tokens."""
+        return self.backbone.reads_tokens
+
+    @property
+    def draws_tokens(self) -> bool:
+        """Whether paths are drawn token by token, so that under the same draws they jump."""
+        return self.backbone.draws_tokens
+
     def forward(
         self,
         x_enc: Tensor,

@@ -26,6 +26,7 @@ class Chronos2(nn.Module):
     """
 
     reads_covariates = True
+    reads_tokens = draws_tokens = False
 
     def __init__(self, pipeline: Any) -> None:
         super().__init__()

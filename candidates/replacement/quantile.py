@@ -48,6 +48,11 @@ class HFQuantileAutoformer(nn.Module):
         """Whether channels that are no targets, and the calendar, are read at all."""
         return self.forecaster.reads_covariates
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the history is rounded to tokens."""
+        return self.forecaster.reads_tokens
+
     def forward(
         self,
         x_enc: Tensor,

@@ -47,6 +47,7 @@ class T5(nn.Module):
     """
 
     reads_covariates = False
+    reads_tokens = draws_tokens = True
     levels: tuple[float, ...] = ()
 
     def __init__(self, pipeline: Any, *, samples: int, seed: int) -> None:

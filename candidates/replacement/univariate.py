@@ -24,7 +24,7 @@ class Bolt(nn.Module):
         The levels it was trained on.
     """
 
-    reads_covariates = False
+    reads_covariates = reads_tokens = draws_tokens = False
 
     def __init__(self, pipeline: Any) -> None:
         super().__init__()

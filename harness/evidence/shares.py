@@ -133,6 +133,7 @@ def correlation_found(n: int, overlap: int, rho: float) -> tuple[float, float]:
     size = covariances / covariances[0]
     both = np.concatenate([size[:0:-1], size])  # at lags 1 - n .. n - 1
     before, at, after, first = both[:-2], both[1:-1], both[2:], float(size[1])
+    mean += 2 / n * float((first * at - after) @ at)
     terms = at**2 + after * before - 4 * first * at * before + 2 * first**2 * at**2
     return mean + (1 + 3 * mean) / n, math.sqrt(max(0.0, float(terms.sum())) / n)
 

@@ -162,7 +162,8 @@ def _depends(arm: Arm) -> bool:
     """Whether its forecasts may depend on the seed; an arm made of others is what they are."""
     if isinstance(arm, Wraps):
         return any(_depends(part) for part in arm.parts())
-    return isinstance(arm, Learns) or (isinstance(arm, Samples) and arm.draws)
+    learns = isinstance(arm, Learns) and getattr(arm, "fit_draws", True)
+    return learns or (isinstance(arm, Samples) and arm.draws)
 
 
 def select(

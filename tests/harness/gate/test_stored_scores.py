@@ -17,7 +17,7 @@ from harness.running.records import write_unit
 from harness.running.run import prepare
 from harness.running.store import open_store
 from harness.running.unit import carry_out
-from harness.stored_scores.scores import Truth
+from harness.scoring.scores import Truth
 
 
 @pytest.fixture

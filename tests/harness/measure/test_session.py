@@ -15,8 +15,9 @@ import pytest
 
 from harness.arm import ArmRef
 from harness.costs import CRITERIA
-from harness.measure import lease, load
+from harness.measure import load
 from harness.measure.turns import TurnError, Turns
+from harness.running import lease
 from harness.running.meter import why_no_peaks
 from harness.running.unit import Job
 from harness.window import RollingOrigin, up_to
@@ -297,7 +298,7 @@ def test_measured_units_never_overlap(tiny, tmp_path):
         )
         commands.append([*verb, "--store", str(tmp_path / f"store-{name}")])
     script = (
-        "import sys, pathlib; from harness.measure import lease;"
+        "import sys, pathlib; from harness.running import lease;"
         f"lease.HOST_FILE = pathlib.Path({str(tmp_path / 'lease')!r});"
         "from harness.cli import run_cli; raise SystemExit(run_cli(sys.argv[1:]))"
     )
