@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from harness.errors import InputError, StoreError
+from harness.verbs.blindness import try_blindness
 from harness.verbs.check import check
 from harness.verbs.claims import claims
 from harness.verbs.data import data_app
@@ -115,6 +116,7 @@ def compare(
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy)
     _filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
     measure_as_asked(grid, kept, baseline=baseline, candidate=candidate)
+    try_blindness(grid, kept, baseline=baseline, candidate=candidate)
     judgement = _judged(grid, kept, baseline, candidate, day, reuse=True)
     content = page_content(grid, kept, judgement)
     _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
@@ -142,6 +144,7 @@ def run(
         grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed
     )
     measure_as_asked(grid, kept)
+    try_blindness(grid, kept)
     typer.echo(
         f"{summary.total} units of {len(grid.cells)} in {store}, {summary.computed} computed now"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -214,20 +214,30 @@ def _from_outside() -> Iterator[tuple[str, str]]:
     needs="labelled quantiles of two targets or more",
 )
 def labels_agree(subject: Subject) -> Measured:
-    """Compare the report's labelled quantiles with the channels of the same report."""
+    """Compare the report's labelled quantiles with the channels of the same report.
+
+    A report whose prediction is one path for each target has the place of its median only.
+    """
     subject, model = _in_quantile_mode(subject)
     levels, targets = levels_of(subject, model), subject.sizes.targets
     if targets < 2:
         raise NotApplicableError("with one target every layout is the same")
     batch, worst, read = make_batch(subject.sizes, 4), 0.0, 0
     for path, by_label in _labelled(subject, model.eval(), batch):
-        for index, level in enumerate(levels):
+        for level, wanted in _by_place(path, levels, targets).items():
             if level in by_label:
-                wanted = path.unflatten(-1, (targets, len(levels)))[..., index]
                 worst, read = max(worst, _mismatch(by_label[level], wanted)), read + 1
     if not read:
         raise NotApplicableError("it reports no quantile by its label")
     return Measured(value=worst, said=f"labelled and by place {worst:.2g} apart, {read} read")
+
+
+def _by_place(path: Tensor, levels: Sequence[float], targets: int) -> dict[float, Tensor]:
+    """Quantiles [B, P, nt] of a target-major output; of a point path, what it is: the median."""
+    if path.shape[-1] == targets:
+        return {0.5: path}
+    places = path.unflatten(-1, (targets, len(levels)))
+    return {level: places[..., index] for index, level in enumerate(levels)}
 
 
 def _mismatch(found: Tensor, wanted: Tensor) -> float:
@@ -238,7 +248,7 @@ def _mismatch(found: Tensor, wanted: Tensor) -> float:
 def _labelled(
     subject: Subject, model: Any, batch: Batch
 ) -> Iterator[tuple[Tensor, dict[float, Tensor]]]:
-    """Output [B, P, nt * nq] with the quantiles [B, P, nt] reported beside it, by level."""
+    """Output, [B, P, nt * nq] or a point path [B, P, nt], with the quantiles reported beside it."""
     import torch
 
     torch.manual_seed(0)
@@ -273,7 +283,8 @@ def quantiles_in_order(subject: Subject) -> Measured:
         raise NotApplicableError("it has a single level")
     found = {"forecast": _crossing(forecast(model.eval(), batch).unflatten(-1, (-1, len(levels))))}
     for number, (path, named) in enumerate(_labelled(subject, model, batch), start=1):
-        found[f"report {number}"] = _crossing(path.unflatten(-1, (-1, len(levels))))
+        if path.shape[-1] > subject.sizes.targets:
+            found[f"report {number}"] = _crossing(path.unflatten(-1, (-1, len(levels))))
         if len(named) > 1:
             found[f"labels {number}"] = _crossing(_stacked(named))
     said = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.battery.nouns import Outcome
 from harness.battery.records import read_checks
 from harness.gate.stored_scores import scoring_digest
 from harness.judging.given import Fact, Given
@@ -57,18 +58,23 @@ def _cards(grid: Grid, store: Store, policy: Policy) -> dict[str, dict[str, str]
     return found
 
 
-def _blind(grid: Grid, store: Store) -> dict[str, bool]:
-    """Whether arms passed the check of the battery that later sessions change no forecast."""
-    found: dict[str, bool] = {}
+def tried_for_future(grid: Grid, store: Store) -> dict[str, Outcome]:
+    """What the battery said of each arm it tried: that later sessions change no forecast."""
+    found: dict[str, Outcome] = {}
     for record in read_checks(store):
         said = record.result(FUTURE)
         for arm in grid.experiment.arms:
             same = record.use == arm.use and dict(record.options) == dict(arm.options)
             if not same or record.kind != "arm" or not record.current or said is None:
                 continue
-            if said.outcome in ("pass", "fail"):
-                found[arm.name] = said.outcome == "pass"
+            found[arm.name] = said.outcome
     return found
+
+
+def _blind(grid: Grid, store: Store) -> dict[str, bool]:
+    """Whether arms passed; one the battery could not answer for is as good as not tried."""
+    tried = tried_for_future(grid, store).items()
+    return {arm: said == "pass" for arm, said in tried if said in ("pass", "fail")}
 
 
 def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:

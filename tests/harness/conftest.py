@@ -95,8 +95,9 @@ def _clean_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run units in the test's own process: all of the loop, none of the start-up."""
+    """Run units in the test's own process and try no arm: all of the loop, none of the start-up."""
     monkeypatch.setattr(run, "LocalProcesses", InThisProcess)
+    monkeypatch.setattr(cli, "try_blindness", lambda *_, **__: None)  # processes of its own
 
 
 @pytest.fixture

@@ -119,6 +119,14 @@ def result_of(code, kind):
     return run_battery(subject, [code])[0]
 
 
+def test_a_later_window_of_the_same_batch_must_change_nothing():
+    """An arm that mixes the windows of a batch sees what comes later there (T10)."""
+    result = result_of("T10", Mates)
+
+    assert result.outcome == "fail"
+    assert "beside later contexts" in result.reason
+
+
 @pytest.mark.parametrize("code", PLANTED)
 def test_sound_arm_passes(code):
     """An arm without the fault passes the predicate."""

@@ -268,6 +268,7 @@ class Unsure(Sound):
 
     n_samples = 4
     first_only = graph_in_eval = graph_always = blocks = False
+    only = None  # the level whose channels alone are the prediction
     sharpness = 1.0
 
     def __init__(self, config):
@@ -293,7 +294,9 @@ class Unsure(Sound):
         bands = {
             k: {"lower": mean - z * reach, "upper": mean + z * reach} for k, z in BANDS.items()
         }
-        return {"prediction": mean, "confidence_intervals": bands, **self.labelled(mean)}
+        whole = self.only is None or not self.quantiles
+        path = mean if whole else mean[..., self.only :: len(self.quantiles)]
+        return {"prediction": path, "confidence_intervals": bands, **self.labelled(mean)}
 
     def labelled(self, mean):
         count, named = len(self.quantiles), {}
@@ -382,6 +385,7 @@ PLANTED = {  # code: sound, tripping
     "T34": (Sound, Deaf),
 }
 FURTHER = [  # more ways to trip
+    ("T22", unsure(only=0)),
     ("T24", varied(plain=True)),
     ("T26", SavedWrong),
     ("T29", LiveConfig),
@@ -431,6 +435,12 @@ def test_network_may_say_that_a_predicate_makes_no_sense(code, planted, name, va
     assert saying.outcome == "not applicable"
     assert saying.reason == f"it says itself that it {meaning} ({name})"
     assert denying.outcome == "fail"
+
+
+@pytest.mark.parametrize("code", ["T22", "T23"])
+def test_a_report_may_have_one_path_for_each_target(code):
+    """Its prediction is then the median, and has no neighbours that could cross."""
+    assert outcome(code, unsure(only=1)).outcome == "pass"
 
 
 def test_round_trip_by_the_networks_own_calls_is_measured():

@@ -1,0 +1,61 @@
+"""Before judging: does a later session change a forecast? Asked once of both arms of a pair.
+
+Each arm is tried by `abharness check` in a process of its own, so that judging loads no framework,
+and the answer is kept in the store for as long as arm and battery are the same code.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.running.grid import Grid
+    from harness.running.store import Store
+
+
+def try_blindness(
+    grid: Grid, store: Store, *, baseline: str | None = None, candidate: str | None = None
+) -> None:
+    """Try both arms of the pair that were not tried yet; a failure to try is said, not raised.
+
+    Parameters
+    ----------
+    baseline, candidate
+        Arms in place of the policy's.
+    """
+    from harness.gate.provenance import FUTURE, tried_for_future
+
+    policy = grid.experiment.policy
+    pair = (baseline or policy.baseline, candidate or policy.candidate)
+    known = tried_for_future(grid, store)
+    for arm in pair:
+        if arm in known or arm not in {ref.name for ref in grid.experiment.arms}:
+            continue
+        typer.echo(f"trying whether {arm} sees the future ({FUTURE}), once", err=True)
+        problem = _try(grid, store, arm, FUTURE)
+        if problem:
+            typer.echo(f"note: {arm} could not be tried: {problem}", err=True)
+
+
+def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
+    """Carry out one predicate in a fresh process; '' or what went wrong, in a line."""
+    settings = grid.experiment.run
+    words = ("check", arm, "--experiment", grid.experiment.source, "--as", "arm", "--only", code)
+    try:
+        done = subprocess.run(  # noqa: S603  # our own program
+            [sys.executable, "-P", "-m", "harness", *words, "--store", str(store.root)],
+            env=os.environ | {"OMP_NUM_THREADS": str(settings.threads)},
+            capture_output=True,
+            text=True,
+            timeout=settings.time_limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {settings.time_limit_s:g} s"
+    lines = done.stderr.strip().splitlines() or ["no reason given"]
+    return "" if done.returncode == 0 else lines[-1]

@@ -1,0 +1,79 @@
+"""Both arms of a pair are tried for future-blindness before a verdict, once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.running.experiment import read_experiment
+from harness.running.run import prepare
+from harness.running.store import open_store
+from harness.verbs.blindness import try_blindness
+
+PEEKING = '''\
+from arms_for_tests import Flat
+
+
+class Peeking(Flat):
+    """Keeps the price of the latest session it ever saw."""
+
+    latest = (0, 0.0)
+
+    def forecast(self, contexts):
+        dates = contexts.dates[:, -1].astype("int64")
+        self.latest = max(self.latest, (int(dates.max()), float(contexts.last[dates.argmax()])))
+        found = super().forecast(contexts)
+        return type(found).of_point(found.point * 0 + self.latest[1])
+'''
+
+
+def tried(folder: Path):
+    """The outcome of T10 by arm, of every stored check."""
+    records = [json.loads(file.read_text()) for file in (folder / "checks").glob("*.json")]
+    return {each["target"]: each["results"][0]["outcome"] for each in records}
+
+
+def grid_and_store(tmp_path):
+    return prepare(read_experiment("tiny.toml"), []), open_store(tmp_path / "store")
+
+
+def test_both_sides_are_tried_once(tiny, tmp_path, capsys):
+    """The answers are in the store, so a second call tries nothing."""
+    grid, store = grid_and_store(tmp_path)
+
+    try_blindness(grid, store)
+    first = capsys.readouterr().err
+    try_blindness(grid, store)
+
+    assert first.count("trying whether") == 2
+    assert capsys.readouterr().err == ""
+    assert set(tried(store.root).values()) == {"pass"}
+    assert set(tried(store.root)) == {
+        grid.experiment.policy.baseline,
+        grid.experiment.policy.candidate,
+    }
+
+
+def test_an_arm_that_remembers_later_sessions_breaks_the_verdict(tiny, tmp_path, call):
+    """A whole `compare` finds it out by itself and ends INVALID."""
+    (tmp_path / "peeking_arms.py").write_text(PEEKING, encoding="utf-8")
+    experiment = tiny(('use = "arms_for_tests:Flat"', 'use = "peeking_arms:Peeking"'))
+
+    code, out, err = call("compare", experiment.name, "--store", tmp_path / "store")
+
+    assert tried(tmp_path / "store") == {"old": "fail", "new": "pass"}, err
+    assert code == 5
+    assert "past its origin" in out
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_cannot_be_tried_is_said_in_a_line(tmp_path, capsys, monkeypatch):
+    """A check that breaks stops nothing and leaves the arm untested."""
+    grid, store = grid_and_store(tmp_path)
+    monkeypatch.setattr("sys.executable", "/bin/false")
+
+    try_blindness(grid, store)
+
+    said = capsys.readouterr().err
+    assert said.count("could not be tried: no reason given") == 2
+    assert tried(store.root) == {}
