@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from baselines.networks.config import Repairs
 from harness.cli import run_cli
 from harness.running.experiment import builtin_names, parse_experiment
 from harness.running.run import prepare
@@ -39,6 +40,31 @@ def test_links_between_documents_lead_somewhere(path):
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_every_switch_of_the_legacy_networks_is_explained():
+    """The table of switches is the one in the code, row by row."""
+    text = (ROOT / "docs" / "legacy-models.md").read_text(encoding="utf-8")
+    wanted = [
+        f"| `{name}` | {field.metadata['dossier']} | {field.metadata['what']} |"
+        for name, field in Repairs.__dataclass_fields__.items()
+    ]
+
+    assert [line for line in text.splitlines() if line.startswith("| `") and ".py" not in line] == (
+        wanted
+    )
+
+
+def test_example_of_the_legacy_networks_runs():
+    """The lines of Python in the guide run as they are printed."""
+    (code,) = blocks(ROOT / "docs" / "legacy-models.md", "python")
+    names = {}
+
+    exec(code, names)  # our own document
+
+    assert names["path"].shape == (2, 24, 1)
+    assert names["report"]["uncertainty"].shape == (2, 24, 1)
+    assert names["left"].missing != names["left"].unused
 
 
 def test_ci_runs_the_readme_command():
