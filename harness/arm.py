@@ -72,7 +72,7 @@ class Arm(Protocol):
 
 @runtime_checkable
 class Learns(Protocol):
-    """An arm that is fitted, once per seed and refit; `fit_draws = False`: for all seeds once."""
+    """An arm that is fitted, once per seed and refit."""
 
     def fit(self, context: Context, *, seed: int) -> Training:
         """Learn from everything up to an origin."""

@@ -37,7 +37,7 @@ from harness.battery.nouns import (
 )
 from harness.battery.registry import REGISTERED
 from harness.battery.subject import Subject
-from harness.errors import ConfigError
+from harness.errors import ConfigError, InputError
 
 GROUPS = (
     modes,
@@ -94,6 +94,22 @@ def run_battery(
             _tried(listed[code], subject) if code in listed else _not_asked(code, kind)
             for code in wanted
         )
+
+
+def expect_input(
+    subject: Subject | ArmSubject, *, refusals: tuple[type[Exception], ...] = (InputError,)
+) -> None:
+    """Build a subject once: what is missing from the input is one error, not one a predicate.
+
+    Raises
+    ------
+    InputError
+        Such as weights that are not there, or an option it does not have; or another of
+        `refusals`. Whatever else it raises is for the predicates.
+    """
+    build = subject.fresh if isinstance(subject, ArmSubject) else subject.build
+    with _random_state_kept(), _quiet():
+        attempt(build, passing=refusals)
 
 
 def _tried(predicate: Predicate, subject: Any) -> CheckResult:

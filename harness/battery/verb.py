@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 from harness.arm import ArmRef, Role
 from harness.battery.arms import ArmSubject
-from harness.battery.guard import attempt
 from harness.battery.nouns import CheckResult, Kind
 from harness.battery.records import write_check
 from harness.battery.render import table_lines, to_json, to_junit
-from harness.battery.runner import run_battery
+from harness.battery.runner import expect_input, run_battery
 from harness.battery.sources import Factory, arm_subject, class_subject, network_subject
 from harness.battery.subject import Subject
 from harness.errors import ConfigError, InputError
@@ -63,9 +62,10 @@ def check(
     Raises
     ------
     InputError
-        When target, option or code is unknown.
+        When target, option or code is unknown, or the target lacks something it reads.
     """
     subject = (resolver(target, options) if resolver else None) or _by_class(target, options)
+    expect_input(subject)
     results = run_battery(subject, codes)
     if store is not None:
         used = subject.options if isinstance(subject, ArmSubject) else options
@@ -121,7 +121,7 @@ def make_resolver(
 def _buildable(subject: Subject) -> Subject:
     """Refuse options that the factory refuses; whatever else it raises is for the predicates."""
     try:
-        attempt(subject.build, passing=(ValueError, InputError))
+        expect_input(subject, refusals=(ValueError, InputError))
     except ValueError as problem:
         raise ConfigError(f"{subject.name}: {' '.join(str(problem).split())}") from None
     return subject

@@ -159,7 +159,10 @@ def seeds_of(arm: Arm, seeds: Sequence[int]) -> Sequence[int]:
 
 
 def _depends(arm: Arm) -> bool:
-    """Whether its forecasts may depend on the seed; an arm made of others is what they are."""
+    """Whether its forecasts may depend on the seed; an arm made of others is what they are.
+
+    An arm whose learning draws nothing says so: `fit_draws = False`.
+    """
     if isinstance(arm, Wraps):
         return any(_depends(part) for part in arm.parts())
     learns = isinstance(arm, Learns) and getattr(arm, "fit_draws", True)

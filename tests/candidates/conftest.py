@@ -18,25 +18,30 @@ def _saved(make, folder: Path) -> Path:  # type: ignore[no-untyped-def]  # a tra
     return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Chronos-T5."""
+def _t5(*, width: int, reach: int, limit: float):  # type: ignore[no-untyped-def]
+    """A Chronos-T5 of 64 tokens between two limits that draws `reach` steps in one go."""
     from chronos.chronos import ChronosConfig
     from transformers import T5Config, T5ForConditionalGeneration
 
     config = T5Config(
-        d_model=16, d_ff=32, d_kv=8, num_heads=2, num_layers=1, num_decoder_layers=1,
+        d_model=width, d_ff=2 * width, d_kv=8, num_heads=2, num_layers=1, num_decoder_layers=1,
         vocab_size=64, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
     )  # fmt: skip
     config.chronos_config = ChronosConfig(
         tokenizer_class="MeanScaleUniformBins",
-        tokenizer_kwargs={"low_limit": -15.0, "high_limit": 15.0},
-        context_length=512, prediction_length=24, n_tokens=64, n_special_tokens=2,
+        tokenizer_kwargs={"low_limit": -limit, "high_limit": limit},
+        context_length=512, prediction_length=reach, n_tokens=64, n_special_tokens=2,
         pad_token_id=0, eos_token_id=1, use_eos_token=True, model_type="seq2seq",
         num_samples=10, temperature=1.0, top_k=50, top_p=1.0,
     ).__dict__  # fmt: skip
+    return T5ForConditionalGeneration(config)
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Chronos-T5."""
     folder = tmp_path_factory.mktemp("t5")
-    return _saved(lambda: T5ForConditionalGeneration(config), folder)
+    return _saved(lambda: _t5(width=16, reach=24, limit=15.0), folder)
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +87,61 @@ def tiny_chronos2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(tiny_t5: Path, tiny_bolt: Path, tiny_chronos2: Path) -> dict[str, str]:
     """The folder of each kind."""
     return {"t5": str(tiny_t5), "bolt": str(tiny_bolt), "chronos2": str(tiny_chronos2)}
+
+
+@pytest.fixture(scope="session")
+def schooled(tiny_chronos2: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The folder of each kind, schooled on the series of the pretraining recipe for seconds.
+
+    Chronos-2 is as it was made: of random weights, it passes all that is asked of a schooled one.
+    """
+    t5, bolt = tmp_path_factory.mktemp("schooled-t5"), tmp_path_factory.mktemp("schooled-bolt")
+    _school_t5(_saved(lambda: _t5(width=32, reach=8, limit=5.0), t5))
+    _school_bolt(bolt)
+    return {"t5": str(t5), "bolt": str(bolt), "chronos2": str(tiny_chronos2)}
+
+
+def _school_bolt(folder: Path) -> None:
+    """By the recipe itself, at a third of its toy size."""
+    from candidates.pretraining.recipe import Network, Recipe, Training
+    from candidates.pretraining.training import Trainer
+
+    network = Network(d_model=64, layers=1, context=96, steps=32, levels=tuple(LEVELS))
+    settings = {"steps": 800, "batch": 32, "pool": 2048, "warmup": 20, "learning_rate": 3e-3}
+    trainer = Trainer(
+        recipe=Recipe(network=network, training=Training(**settings)),  # type: ignore[arg-type]
+        device="cpu",
+    )
+    for _ in range(trainer.recipe.training.steps):
+        trainer.advance()
+    trainer.averaged().save_pretrained(folder)
+
+
+def _school_t5(folder: Path) -> None:
+    """By the loss it is fine-tuned by, on the recipe's series and a few that stand still."""
+    import torch
+
+    from candidates.pretraining.batches import Batches
+    from candidates.pretraining.recipe import Network, Recipe, Training
+    from candidates.pretraining.training import learning_rate
+    from candidates.replacement.loading import Source, load_pipeline
+    from candidates.replacement.sampling import T5
+
+    settings = Training(steps=500, batch=32, pool=2048, warmup=20, shortened=0, learning_rate=5e-3)
+    network = Network(context=48, steps=8)
+    batches = Batches(recipe=Recipe(network=network, training=settings))
+    backbone = T5(load_pipeline(Source(model=str(folder))), samples=2, seed=0).train()
+    optimizer = torch.optim.Adam(backbone.parameters())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for step in range(settings.steps):
+            batch = batches.at(step)
+            still = torch.arange(4.0)[:, None] * (1 + step)
+            context = torch.cat([batch.context, still.expand(-1, network.context)])
+            target = torch.cat([batch.target, still.expand(-1, network.steps)])
+            optimizer.param_groups[0]["lr"] = learning_rate(step, settings)
+            optimizer.zero_grad()
+            backbone.loss(context, target).backward()
+            torch.nn.utils.clip_grad_norm_(backbone.parameters(), settings.clip)
+            optimizer.step()
+    backbone.eval().model.save_pretrained(folder)

@@ -10,6 +10,8 @@ import torch
 from candidates.hf_bayesian_autoformer import HFBayesianAutoformer
 from harness.arm import ArmRef, Learns
 from harness.forecast import LEVELS
+from harness.running.experiment import read_experiment
+from harness.running.grid import seeds_of
 from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, context_at, contexts_at, up_to
 
@@ -109,6 +111,26 @@ def test_zero_shot_arm_does_not_learn():
     """Only an arm that was told to has a fit."""
     assert not isinstance(HFBayesianAutoformer(), Learns)
     assert isinstance(HFBayesianAutoformer(conformal=True), Learns)
+
+
+def test_calibration_alone_has_one_seed():
+    """It draws nothing at its fit; fine-tuning does, and so does a backbone of sample paths."""
+    seeds = [1, 2]
+
+    assert seeds_of(HFBayesianAutoformer(conformal=True), seeds) == [1]
+    assert seeds_of(HFBayesianAutoformer(conformal=True, finetune=FAST), seeds) == seeds
+    assert seeds_of(HFBayesianAutoformer(conformal=True, samples=200), seeds) == seeds
+
+
+def test_nightly_holds_the_zero_shot_arm_against_what_learning_adds():
+    """Calibrated and fine-tuned it is an arm of its own, alike in everything else."""
+    found = {arm.name: dict(arm.options) for arm in read_experiment("nightly").arms}
+    plain = found["HFBayesianAutoformer"]
+
+    assert found["HFBayesianAutoformer-conformal"] == plain | {"conformal": True}
+    learning = found["HFBayesianAutoformer-finetuned"]
+    assert learning == plain | {"finetune": learning["finetune"]}
+    assert learning["finetune"]["steps"] <= 100
 
 
 @pytest.mark.parametrize("options", [{"finetune": FAST}, {"conformal": True, "finetune": None}])

@@ -1,4 +1,4 @@
-"""A page of the size of `nightly`: 68 units, 250 origins, two datasets."""
+"""A page of the size of `nightly`: 84 units, 250 origins, two datasets."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ ARMS = {
     "autoformer-repaired": ("legacy", SEEDS, 1.18),
     "chronos-96": ("candidate", (1,), 1.02),
     "chronos-512": ("candidate", (1,), 0.97),
+    "chronos-conformal": ("candidate", (1,), 0.98),
+    "chronos-finetuned": ("candidate", SEEDS, 0.96),
 }
 
 

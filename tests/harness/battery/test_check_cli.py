@@ -56,6 +56,7 @@ def test_results_come_as_junit(capsys):
         (["check", "Autoformer", "--option", "repaired"], "expected KEY=VALUE"),
         (["check", "Autoformer", "--option", "colour=1"], "colour"),
         (["check", "nowhere:Class"], "nowhere"),
+        (["check", "random-walk", "--option", "colour=1"], "colour"),
     ],
 )
 def test_wrong_input_is_one_line(capsys, arguments, words):
@@ -66,6 +67,37 @@ def test_wrong_input_is_one_line(capsys, arguments, words):
     assert code == 2
     assert words in printed.err
     assert len(printed.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["Arm", "Network"])
+def test_missing_weights_are_one_line(tmp_path, monkeypatch, capsys, name):
+    """An arm, or a network, whose weights are not there ends in 2, not in an error a question."""
+    source = """\
+from torch.nn import Module
+from harness.errors import ArmError
+
+class Arm:
+    context_length = 1
+    def load(self):
+        raise ArmError("no weights at all")
+    def forecast(self, contexts):
+        return None
+
+class Network(Module):
+    def __init__(self, config):
+        print("looking for them")
+        raise ArmError("no weights at all")
+    def forward(self, x):
+        return x
+"""
+    (tmp_path / "weightless.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    code = run_cli(["check", f"weightless:{name}"])
+
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (2, "")
+    assert printed.err.splitlines() == ["abharness: no weights at all"]
 
 
 def test_results_are_kept_in_the_store(tmp_path, capsys):

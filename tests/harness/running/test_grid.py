@@ -47,6 +47,14 @@ def test_seeds_follow_what_the_arm_does(tiny):
         type(arms["draws"]).draws = kept
 
 
+def test_arm_whose_fit_draws_nothing_has_one_seed(tiny, monkeypatch):
+    """It learns, and says that the seed does not matter."""
+    learning = {arm.name: arm.build() for arm in read_experiment(str(tiny())).arms}["new"]
+    monkeypatch.setattr(type(learning), "fit_draws", False, raising=False)
+
+    assert seeds_of(learning, [4, 5]) == [4]
+
+
 def test_job_holds_nothing_from_the_last_origin_on(grid):
     """What a process is handed ends before the last origin."""
     for cell in grid.cells:
