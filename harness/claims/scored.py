@@ -27,10 +27,13 @@ from harness.judging.findings import Outcome
 from harness.judging.wording import percent
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order, non_overlapping, reach_of
+from harness.window import Array
 
 Bar = Literal["baseline", "reference"]
 ByDataset = Callable[[Evidence, str], list[Measurement]]
 
+TAILS = (0.025, 0.975)
+"""Ends of every interval made here."""
 LEAST_ORIGINS = 20
 """Non-overlapping origins below which no interval is made."""
 
@@ -151,13 +154,12 @@ def _interval_of_distances(
     ):
         return None, None
     difference = shares[0] - shares[1]
-    least = max(choose_lag(difference, both.overlap) + 1, both.overlap)
-    block = min(count // 2, max(int(np.ceil(optimal_block(difference))), least))
+    block = _block(difference, both.overlap)
     starts = block_starts(count, block, RESAMPLES, generator_of(*shares))
     ours, theirs = np.abs(circular_means(shares, starts, block) - nominal)
     near, far = np.abs(shares.mean(axis=1) - nominal).tolist()
     drawn = stretched(ours - theirs, near - far, block_law(count, block), 0.0)
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+    low, high = np.quantile(drawn, TAILS).tolist()
     return low, high
 
 
@@ -210,18 +212,22 @@ def _correlation(found: Evidence, dataset: str, level: int) -> Measurement:
         np.mean([(unit.values[name] / unit.last[:, None]).mean(axis=1) for unit in units], axis=0)
         for name in (wide, wrong)
     ]
-    pairs = np.stack(columns)[:, non_overlapping(units[0].origin, reach_of(units[0]))]
-    whole = bool(np.isfinite(pairs).all()) and pairs.shape[1] >= LEAST_ORIGINS
-    low, value, high = _rank_correlation(pairs) if whole else (None, None, None)
+    pairs, apart = np.stack(columns), non_overlapping(units[0].origin, reach_of(units[0]))
+    varies = bool(np.isfinite(pairs).all() and (np.ptp(pairs, axis=1) > 0).all())
+    whole = varies and len(apart) >= LEAST_ORIGINS
+    low, value, high = rank_correlation(pairs, _overlap(units[0])) if whole else (None, None, None)
     return Measurement(
-        what=f"rank correlation of {level} % width and absolute error, origins apart",
+        what=f"rank correlation of {level} % width and absolute error",
         value=value,
         low=low,
         high=high,
         arm=found.candidate,
         dataset=dataset,
         source=_units(found, dataset, found.candidate),
-        said="" if whole else f"{pairs.shape[1]} origins apart, or failed windows: no interval",
+        said=""
+        if whole
+        else f"no interval: {len(apart)} origins apart, "
+        + ("too few" if varies else "with failed windows or one width"),
         holds=None
         if low is None or high is None
         else True
@@ -232,18 +238,42 @@ def _correlation(found: Evidence, dataset: str, level: int) -> Measurement:
     )
 
 
-def _rank_correlation(pairs: np.ndarray) -> tuple[float, float, float]:
-    """Spearman's coefficient with a 95 % block bootstrap interval: low, value, high."""
+def _overlap(unit: UnitScores) -> int:
+    """Consecutive origins that share a session, counting the origin itself."""
+    return -(-reach_of(unit) // int(np.diff(unit.origin).min()))
+
+
+def rank_correlation(pairs: Array, overlap: int) -> tuple[float, float, float]:
+    """Spearman's coefficient of pairs [2, W] with its 95 % interval: low, value, high.
+
+    Circular blocks of origins, as long as the lag of what one origin adds to the coefficient
+    (its influence, Hampel 1974) asks for; resamples are stretched as those of a mean are, on
+    Fisher's scale, on which they are nearer to normal.
+    """
     from scipy.stats import rankdata
 
     ranks = rankdata(pairs, axis=1)
-    count = ranks.shape[1]
-    block = min(count, max(1, round(count ** (1 / 3))))
+    ranks = (ranks - ranks.mean(axis=1, keepdims=True)) / ranks.std(axis=1, keepdims=True)
+    one, other = ranks
+    value = float((one * other).mean())
+    influence = one * other - value * (one**2 + other**2) / 2
+    block = _block(influence, overlap)
+    count = pairs.shape[1]
+    series = np.stack([one, other, one**2, other**2, one * other])
     starts = block_starts(count, block, RESAMPLES, generator_of(*pairs))
-    rows = (starts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, :count] % count
-    drawn = [float(np.corrcoef(ranks[:, each])[0, 1]) for each in rows]
-    low, high = np.nanquantile(drawn, [0.025, 0.975]).tolist()
-    return low, float(np.corrcoef(ranks)[0, 1]), high
+    a, b, aa, bb, ab = circular_means(series, starts, block)
+    size = np.sqrt(np.maximum(0.0, (aa - a**2) * (bb - b**2)))
+    drawn = np.divide(ab - a * b, size, out=np.zeros_like(size), where=size > 1e-12)
+    turned = np.arctanh(np.clip([value, *drawn], -1 + 1e-9, 1 - 1e-9))
+    law = block_law(count, block)
+    low, high = np.quantile(stretched(turned[1:], float(turned[0]), law, 0.0), TAILS)
+    return float(np.tanh(low)), value, float(np.tanh(high))
+
+
+def _block(series: Array, overlap: int) -> int:
+    """Block length for the mean of a series [W]: the automatic one, at least lag and overlap."""
+    least = max(choose_lag(series, overlap) + 1, overlap)
+    return min(len(series) // 2, max(int(np.ceil(optimal_block(series))), least))
 
 
 def judged(*outcomes: Outcome, against: Sequence[Outcome] = ()) -> Requirement:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.evidence.estimates import Conclusion, Estimate, Method
-from harness.evidence.power_law import Plan, Spread
+from harness.evidence.estimates import Conclusion, Estimate, Method, Question
+from harness.evidence.power_law import Plan, Spread, too_few
 from harness.evidence.sensitivity import Sensitivity
 from harness.evidence.shares import true_share
 
@@ -16,7 +16,8 @@ class Comparison:
     """Candidate against legacy by one metric on one dataset.
 
     Effects are shares: -0.03 is a loss 3 % lower than legacy's; for coverage they are the
-    distance from nominal (-0.03: three points too few).
+    distance from nominal (-0.03: three points too few); for origins lost (a metric that ends in
+    ``_wins``) that of their share from one half (-0.03: the candidate wins 53 of 100).
 
     Attributes
     ----------
@@ -33,7 +34,8 @@ class Comparison:
         HAC lag, bootstrap block length (both in origins) and number of resamples.
     candidate_value, legacy_value
         Means of the compared loss (scaled by the last close; a root for RMSE; a share for
-        coverage, where `legacy_value` is the legacy arm's coverage, shown and not judged).
+        coverage, where `legacy_value` is the legacy arm's coverage, shown and not judged; the
+        share of origins each side loses to the other, where wins are counted).
     effect
         The estimate all methods share; None when it has none.
     estimates
@@ -43,10 +45,11 @@ class Comparison:
         Diebold-Mariano test of equality (Harvey-Leybourne-Newbold): two-sided. None when the
         losses are identical or one side has none.
     detectable
-        Smallest distance of the true effect from the bound that is found with `power`.
+        Smallest distance of the true effect from the bound that is found with `power`; None
+        where no distance is, and where `silent` says why.
     more_origins, decided_by
         Further independent origins that would decide if the effect stays as it is, and the ISO
-        date by which they exist; None when decided or out of reach.
+        date by which they exist; None when decided, out of reach or where `silent` says why.
     seed_low, seed_high
         Range of the effect over the seeds of both sides.
     candidate_failed, legacy_failed
@@ -122,6 +125,11 @@ class Comparison:
     level_covariance: float | None = None
 
     @property
+    def silent(self) -> str:
+        """Why such a plan has no prediction, in words; '' where there may be one."""
+        return too_few(self.independent_n)
+
+    @property
     def seed_share(self) -> float | None:
         """Share of the effect's variance that is owed to seeds; None where neither is known."""
         if self.origin_variance is None:
@@ -166,8 +174,8 @@ def spread_of(found: Comparison) -> Spread | None:
 
 
 def _covered(found: Comparison) -> float | None:
-    """Share that is covered, at which the variance holds: nominal where none or all is."""
-    if not found.metric.startswith("coverage") or found.candidate_value is None:
+    """Share that is covered or lost, at which the variance holds: nominal where none or all is."""
+    asked = Question(metric=found.metric, bound_high=found.bound_high)
+    if asked.scale != "share" or found.candidate_value is None:
         return None
-    nominal = int(found.metric.partition("_")[2]) / 100
-    return found.candidate_value if 0.0 < found.candidate_value < 1.0 else nominal
+    return found.candidate_value if 0.0 < found.candidate_value < 1.0 else asked.nominal

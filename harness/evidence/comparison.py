@@ -23,7 +23,7 @@ from harness.evidence.estimates import (
 )
 from harness.evidence.inference import MeanRatio, diebold_mariano, first_order
 from harness.evidence.outlook import outlook
-from harness.evidence.pairing import Pair, filled
+from harness.evidence.pairing import Pair, filled, lost
 from harness.evidence.power_law import detectable
 from harness.evidence.resampling import RESAMPLES
 from harness.evidence.seeds import seed_variance
@@ -34,6 +34,21 @@ from harness.window import Array
 
 
 def compare(both: Pair, question: Question) -> Comparison:
+    """Answer as `answer` does, and say how much the answer is worth.
+
+    That is: whether it stands under variations, what such a plan detects, and what would decide
+    a question that is open.
+    """
+    made = answer(both, question)
+    if not made.estimates:
+        return made
+    sides = _sides(_whole(both, question), question)
+    lengths = {"lag": made.lag, "block": made.block}
+    varied = vary(sides, question, conclusion=made.conclusion, **lengths)
+    return _planned(dataclasses.replace(made, sensitivity=varied), both, question)
+
+
+def answer(both: Pair, question: Question) -> Comparison:
     """Say what paired losses say to a question: effect, uncertainty, conclusion.
 
     Failed windows are filled against the candidate, so that a failure never helps it: its own
@@ -41,7 +56,7 @@ def compare(both: Pair, question: Question) -> Comparison:
     the mean over seeds. `hac` and `bootstrap` say how sure it is over origins; where a side has
     several seeds, `seeds` and `two_level` say how sure it is over seeds as well.
     """
-    whole = filled(both, share=question.scale == "share")
+    whole = _whole(both, question)
     facts = _facts(both, question)
     reason = _why_nothing(whole)
     if reason:
@@ -52,17 +67,16 @@ def compare(both: Pair, question: Question) -> Comparison:
     facts |= _equality(whole, found, question)
     estimates = deciding(sides, question)
     conclusion, reason = agreed(estimates)
-    lengths = {"lag": found.law.lag, "block": block_of(sides, found.law.lag)}
-    facts |= {"conclusion": conclusion, "resamples": RESAMPLES, **lengths}
+    facts |= {"lag": found.law.lag, "block": block_of(sides, found.law.lag)}
+    facts |= {"conclusion": conclusion, "resamples": RESAMPLES}
     facts["estimates"] = (*estimates, *_apart(both, sides, question))
-    facts["sensitivity"] = vary(sides, question, conclusion=conclusion, **lengths)
-    return _planned(_comparison(facts, reason=reason), both, question)
+    return _comparison(facts, reason=reason)
 
 
 def _planned(made: Comparison, both: Pair, question: Question) -> Comparison:
     """Add what such a plan detects, and what would decide a question that is open."""
     spread = spread_of(made)
-    if spread is None:
+    if spread is None or made.silent:
         return made
     plan = plan_of(made)
     least = detectable(spread, plan, alpha=question.alpha, power=question.power)
@@ -73,9 +87,25 @@ def _planned(made: Comparison, both: Pair, question: Question) -> Comparison:
     return dataclasses.replace(made, **ahead)
 
 
+def _whole(both: Pair, question: Question) -> Pair:
+    """What is compared, without failed windows."""
+    if question.wins:
+        return lost(both)
+    return filled(both, share=question.scale == "share")
+
+
 def _sides(whole: Pair, question: Question) -> Sides:
-    share = question.scale == "share"
-    below = np.ones((1, len(whole.origin))) if share else whole.legacy
+    """Both sides of the ratio that is asked for.
+
+    A share is over 1. Of origins lost, legacy's seeds stand there too, by what each takes from or
+    adds to the share, so that how they differ is seen.
+    """
+    if question.scale != "share":
+        return Sides(above=whole.candidate, below=whole.legacy, overlap=whole.overlap)
+    below = np.ones((1, len(whole.origin)))
+    level = float(whole.candidate.mean())
+    if question.wins and level > 0:
+        below = 1 + (whole.legacy - whole.legacy.mean(axis=0)) / level
     return Sides(above=whole.candidate, below=below, overlap=whole.overlap)
 
 
@@ -126,7 +156,7 @@ def _seeds(both: Pair, question: Question) -> dict[str, Any]:
     alone = [
         arm
         for arm, count in zip(both.names, (ours, theirs), strict=False)
-        if count == 1 and (arm == both.names[0] or question.scale != "share")
+        if count == 1 and (arm == both.names[0] or question.wins or question.scale != "share")
     ]
     who = " and ".join(alone)
     verb = "has" if len(alone) == 1 else "have"
@@ -229,10 +259,13 @@ def _level(found: MeanRatio, shares: Shares, question: Question) -> dict[str, An
 
 def _over_seeds(filled: Pair, question: Question) -> dict[str, Any]:
     ours, theirs = filled.candidate.mean(axis=1), filled.legacy.mean(axis=1)
-    below = np.ones(1) if question.scale == "share" else theirs
-    if bool(np.any(below <= 0)):
+    if question.scale == "share":
+        apart = theirs.mean() - theirs if question.wins else np.zeros(1)
+        effects = [question.effect(a + b) for a in ours.tolist() for b in apart.tolist()]
+    elif bool(np.any(theirs <= 0)):
         return {}
-    effects = [question.effect(a / b) for a in ours.tolist() for b in below.tolist()]
+    else:
+        effects = [question.effect(a / b) for a in ours.tolist() for b in theirs.tolist()]
     return {"seed_low": min(effects), "seed_high": max(effects)}
 
 

@@ -95,6 +95,23 @@ class Diagnostics:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What of the diagnostics is of each arm alone, and so the same for every pair."""
+
+    intervals: tuple[IntervalCalibration, ...]
+    uniformity: tuple[Uniformity, ...]
+
+
+def calibrate(scores: Sequence[UnitScores]) -> Calibration:
+    """Test the calibration of every arm, from all units in any order."""
+    groups = _groups(scores)
+    return Calibration(
+        intervals=tuple(each for group in groups.values() for each in _intervals(group)),
+        uniformity=tuple(each for group in groups.values() for each in _uniform(group)),
+    )
+
+
 def diagnose(
     scores: Sequence[UnitScores],
     *,
@@ -102,6 +119,7 @@ def diagnose(
     legacy: str,
     metrics: Sequence[str],
     alpha: float,
+    calibration: Calibration | None = None,
 ) -> Diagnostics:
     """Look at everything beside the policy's own rules.
 
@@ -115,7 +133,10 @@ def diagnose(
         Comparable aggregates the policy judges; others are left out.
     alpha
         Error rate of each confidence set and test, and of all secondary claims together.
+    calibration
+        Of the same scores, where another pair had it made already.
     """
+    tested = calibration or calibrate(scores)
     groups = _groups(scores)
     judged = [name for name in metrics if name in AGGREGATES and AGGREGATES[name].comparable]
     pairs, notes = _pairs(groups, candidate, judged)
@@ -126,8 +147,8 @@ def diagnose(
         secondary=_claims(pairs, groups, primary, alpha),
         conditional=tuple(_ability(key[2], both) for key, both in primary.items()),
         fluctuations=tuple(_fluctuation(key[2], both, alpha) for key, both in primary.items()),
-        intervals=tuple(each for group in groups.values() for each in _intervals(group)),
-        uniformity=tuple(each for group in groups.values() for each in _uniform(group)),
+        intervals=tested.intervals,
+        uniformity=tested.uniformity,
         notes=notes,
     )
 

@@ -30,6 +30,8 @@ from harness.window import Array, Rows
 Conclusion = Literal["within", "beyond", "undecided"]
 Method = Literal["hac", "bootstrap", "seeds", "two_level", "independent"]
 Scale = Literal["ratio", "root", "share"]
+WINS = "_wins"
+"""End of the name of a question on how many origins are won instead of on a mean loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ class Question:
     Attributes
     ----------
     metric
-        Name of a comparable aggregate, or of a coverage.
+        Name of a comparable aggregate, of one with `WINS` behind it, or of a coverage.
     bound_low, bound_high
         The effect must be shown to lie between these; `bound_low` None is no lower bound.
     alpha, power
@@ -92,17 +94,24 @@ class Question:
     @property
     def scale(self) -> Scale:
         """How a ratio of means becomes an effect."""
-        if self.metric.startswith("coverage"):
+        if self.wins or self.metric.startswith("coverage"):
             return "share"
         return "root" if AGGREGATES[self.metric].rooted else "ratio"
 
     @property
+    def wins(self) -> bool:
+        """Whether origins are counted that the candidate loses to legacy: half is equality."""
+        return self.metric.endswith(WINS)
+
+    @property
     def nominal(self) -> float:
-        """The promised coverage as a share; 0 for a loss."""
+        """The promised coverage as a share, half for origins lost; 0 for a loss."""
+        if self.wins:
+            return 0.5
         return int(self.metric.partition("_")[2]) / 100 if self.scale == "share" else 0.0
 
     def effect(self, ratio: float) -> float:
-        """Effect of a ratio of means: on the root scale for RMSE, from nominal for coverage."""
+        """Effect of a ratio of means: on the root scale for RMSE, from nominal for a share."""
         if self.scale == "root":
             return math.sqrt(max(0.0, ratio)) - 1
         return ratio - self.nominal if self.scale == "share" else ratio - 1
@@ -125,7 +134,7 @@ class Sides:
     Attributes
     ----------
     above, below : [S, n]
-        Losses of candidate and legacy; what is covered and one row of ones for a coverage.
+        Losses of candidate and legacy; what is covered, or lost, and ones for a share.
     overlap
         Consecutive origins that share a session.
     """
@@ -170,11 +179,13 @@ def ratio_of(
     Identical sides are a tie. The variance of a coverage r is proportional to ``r (1 - r)``, at
     the value that is tested and not at the one found: Wilson's interval (1927), with the
     long-run variance in the place of the binomial one. A coverage that never varies gets the
-    variance it would have if all steps of a window were hit or missed together.
+    variance it would have if all steps of a window were hit or missed together; arms that tie on
+    every origin have none.
     """
     found = mean_ratio(above, below, overlap, lag=lag)
     if question.scale == "share":
-        return dataclasses.replace(found, covariance=_wilson(found))
+        tied = question.wins and bool(np.all(above == 0.5))
+        return dataclasses.replace(found, covariance=np.zeros((2, 2)) if tied else _wilson(found))
     if np.array_equal(above, below):
         return dataclasses.replace(found, above=1.0, below=1.0, covariance=np.zeros((2, 2)))
     return found

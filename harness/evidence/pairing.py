@@ -104,6 +104,21 @@ def filled(both: Pair, *, share: bool = False) -> Pair:
     )
 
 
+def lost(both: Pair) -> Pair:
+    """Turn losses into the share of each origin that a seed loses to those of the other side.
+
+    1 where its loss is higher, 1/2 where both are the same, mean over the other side's seeds. The
+    means of both sides add to 1. A window the candidate failed is lost, one that legacy alone
+    failed is won by legacy; NaN where a loss has no number for another cause, or none has one.
+    """
+    whole = filled(both)
+    none = not np.isfinite(whole.candidate[~both.candidate_ok]).all()
+    ours = np.where(both.candidate_ok | none, whole.candidate, np.inf)[:, None]
+    theirs = np.where(both.legacy_ok | none, whole.legacy, -np.inf)[None]
+    share = 0.5 + np.sign(ours - theirs) / 2  # [S, S', W]
+    return dataclasses.replace(both, candidate=share.mean(axis=1), legacy=1 - share.mean(axis=0))
+
+
 def _seed(unit: UnitScores) -> int:
     return unit.seed
 

@@ -149,6 +149,8 @@ class Precision:
 
         None where no distance is: a legacy whose seeds differ so much has no bounded ratio.
         """
+        from scipy.optimize import brentq
+
         low, high = 0.0, math.sqrt(self.origins + self.candidate_seeds + self.legacy_seeds)
         if high == 0.0:
             return 0.0
@@ -157,10 +159,9 @@ class Precision:
             low, high = high, 2 * high
             if high > most:
                 return None
-        for _ in range(30):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.power(middle) < power else (low, middle)
-        return high
+        if self.power(low) >= power:
+            return low
+        return float(brentq(lambda far: self.power(far) - power, low, high, xtol=1e-9 * high))
 
 
 def _chance_below(deviates: Array, lean: float) -> Array:
@@ -218,6 +219,16 @@ def freedom_of(parts: Sequence[tuple[float, float]]) -> float:
 
 LEAST_INDEPENDENT = 10
 """Below so many non-overlapping origins a prediction has no worth: a bound may not even exist."""
+
+
+def too_few(independent_n: int) -> str:
+    """Why so few non-overlapping origins allow no prediction, in words; '' where they do."""
+    if independent_n >= LEAST_INDEPENDENT:
+        return ""
+    return (
+        f"no prediction: {independent_n} non-overlapping origins, "
+        f"fewer than the {LEAST_INDEPENDENT} it takes"
+    )
 
 
 def predicted_power(

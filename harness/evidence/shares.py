@@ -123,8 +123,9 @@ def _levels(overlap: int, rho: float) -> float:
 def correlation_found(n: int, overlap: int, rho: float) -> tuple[float, float]:
     """Mean and standard deviation of what `first_order` finds in such a sample.
 
-    The mean is that of the autocovariances with the sample's mean taken out, less Kendall's bias
-    as `first_order` has it; the deviation is Bartlett's (1946).
+    The mean is that of the ratio of autocovariances with the sample's mean taken out, to the
+    second order (it lies below the ratio of their means: Marriott and Pope 1954), less Kendall's
+    bias as `first_order` has it; the deviation is Bartlett's (1946).
     """
     covariances = _sums(n, overlap, _levels(overlap, rho))
     rows = np.arange(n)

@@ -68,7 +68,8 @@ class Inputs:
     scoring
         Digest of the code that made the scores.
     decides
-        The verdict is on the policy's pair: the gate judged itself too and made diagnostics.
+        The gate judged itself too and made diagnostics. False in records on pairs that decide
+        nothing, from when only the policy's pair had these.
     """
 
     cells: tuple[CellInput, ...]

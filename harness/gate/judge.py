@@ -1,19 +1,20 @@
 """From a stored grid to stored verdicts: one for each legacy arm, one of which decides.
 
 The policy's pair decides: its verdict is the exit code. Every other legacy arm gets a verdict of
-its own against the same candidate, for the record; `family.json` beside the deciding verdict lists
-them all.
+its own against the same candidate, with a self-test and diagnostics of its own, for the record;
+`family.json` beside the deciding verdict lists them all.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from harness.errors import ConfigError, ForecastError, StoreError
-from harness.evidence.diagnostics import diagnose
+from harness.evidence.diagnostics import Calibration, calibrate, diagnose
 from harness.gate.history import earlier_inputs, history, remember, verdict_name
 from harness.gate.inputs import (
     CellInput,
@@ -110,16 +111,13 @@ def judge_grid(
         c for each in earlier_inputs(store, name, scoring=scoring_digest()) for c in each.cells
     ]
     problems = (*found.problems, *conflicts(found.cells, known))
-    passed = [
-        _judged(
-            grid,
-            store,
-            each,
-            found,
-            _Asked(problems=problems, today=today, decides=first, reuse=reuse),
-        )
-        for each, first in _family(grid, policy)
-    ]
+    asked = _Asked(
+        problems=problems,
+        today=today,
+        reuse=reuse,
+        calibration=cache(lambda: calibrate(found.scores)),
+    )
+    passed = [_judged(grid, store, each, found, asked) for each in _family(grid, policy)]
     folders = []
     for verdict, inputs in passed:
         folder = _stored(store, name, verdict, inputs)
@@ -173,36 +171,39 @@ def _cell_input(cell: GridCell, unit: UnitScores | None, store: Store, truth: Tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """What one verdict of a call is to know."""
+    """What all verdicts of a call share."""
 
     problems: tuple[str, ...]
     today: str | None
-    decides: bool
     reuse: bool
+    calibration: Callable[[], Calibration]
 
 
-def _family(grid: Grid, policy: Policy) -> list[tuple[Policy, bool]]:
+def _family(grid: Grid, policy: Policy) -> list[Policy]:
     """The policy, which decides, then the same for every other legacy arm."""
     others = [
         arm.name
         for arm in grid.experiment.arms
         if arm.role == "legacy" and arm.name not in (policy.baseline, policy.candidate)
     ]
-    record = [dataclasses.replace(policy, baseline=name) for name in others]
-    return [(policy, True), *((each, False) for each in record)]
+    return [policy, *(dataclasses.replace(policy, baseline=name) for name in others)]
 
 
 def _judged(
     grid: Grid, store: Store, policy: Policy, found: Scored, asked: _Asked
 ) -> tuple[Verdict, Inputs]:
-    """Judge one pair and, on the pair that decides, the gate itself."""
+    """Judge one pair, and the gate itself on it."""
     given = given_of(grid, store, policy, problems=asked.problems, today=asked.today)
-    inputs = Inputs(cells=found.cells, given=given, scoring=scoring_digest(), decides=asked.decides)
+    inputs = Inputs(cells=found.cells, given=given, scoring=scoring_digest())
     given = dataclasses.replace(
         given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
     )
     known = _known(store, grid.experiment.name, policy, given) if asked.reuse else None
-    return known or verdict_from(policy, inputs, found.scores, given=given), inputs
+    if known is not None:
+        return known, inputs
+    calibration = asked.calibration()
+    made = verdict_from(policy, inputs, found.scores, given=given, calibration=calibration)
+    return made, inputs
 
 
 def _known(store: Store, experiment: str, policy: Policy, given: Given) -> Verdict | None:
@@ -224,12 +225,19 @@ def _known(store: Store, experiment: str, policy: Policy, given: Given) -> Verdi
 
 
 def verdict_from(
-    policy: Policy, inputs: Inputs, scores: Sequence[UnitScores], *, given: Given
+    policy: Policy,
+    inputs: Inputs,
+    scores: Sequence[UnitScores],
+    *,
+    given: Given,
+    calibration: Calibration | None = None,
 ) -> Verdict:
-    """Judge recorded inputs: what `gate` and `replay` share.
+    """Judge recorded inputs, and the gate itself on them: what `gate` and `replay` share.
 
-    The gate judges itself once a call, on the pair that decides; diagnostics are over all arms
-    and stand there too.
+    Parameters
+    ----------
+    calibration
+        Of the same scores, where another pair had it made already.
     """
     declared = [each.cell for each in inputs.cells]
     evidence = gather(policy, declared, scores, given)
@@ -241,6 +249,7 @@ def verdict_from(
         legacy=policy.baseline,
         metrics=list(dict.fromkeys(rule.metric for rule in policy.criteria)),
         alpha=policy.alpha,
+        calibration=calibration,
     )
     tested = self_test(evidence, declared, scores)
     return conclude(evidence, self_test=tested, diagnostics=diagnostics)

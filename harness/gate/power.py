@@ -17,7 +17,6 @@ from harness.evidence.compared import Comparison, spread_of
 from harness.evidence.outlook import date_of_more
 from harness.evidence.pairing import Pair, pair
 from harness.evidence.power_law import (
-    LEAST_INDEPENDENT,
     Plan,
     Spread,
     detectable,
@@ -200,8 +199,8 @@ def _outlook(finding: Finding, grid: Grid, policy: Policy, scores: Sequence[Unit
     )
     if found is None or spread is None or spread.long_run <= 0:
         return blank  # stand-ins that tie on a metric say nothing of how it varies
-    if found.independent_n < LEAST_INDEPENDENT:
-        return dataclasses.replace(blank, silent=_too_few(found.independent_n))
+    if found.silent:
+        return dataclasses.replace(blank, silent=found.silent)
     plan = Plan(
         n=count,
         overlap=found.overlap,
@@ -210,13 +209,6 @@ def _outlook(finding: Finding, grid: Grid, policy: Policy, scores: Sequence[Unit
         bounds=1 if found.bound_low is None else 2,
     )
     return _filled(blank, found, spread, plan, _pair_on(finding.dataset, scores, policy))
-
-
-def _too_few(independent_n: int) -> str:
-    return (
-        f"no prediction: {independent_n} non-overlapping origins, "
-        f"fewer than the {LEAST_INDEPENDENT} it takes"
-    )
 
 
 def _filled(blank: Outlook, found: Comparison, spread: Spread, plan: Plan, both: Pair) -> Outlook:

@@ -184,6 +184,13 @@ def _more_origins(case: Case, room: Mapping[str, int]) -> str:
     needed = [finding.comparison for finding in open_ if finding.comparison]
     counts = [each.more_origins for each in needed if each.more_origins is not None]
     dates = [each.decided_by for each in needed if each.decided_by is not None]
+    silent = [each for each in needed if each.silent and each.more_origins is None]
+    if silent:
+        few = min(each.independent_n for each in silent)
+        return (
+            f"Keep {old} for now; {few} non-overlapping origins are too few to say how many would "
+            "decide: compare again with more."
+        )
     if not counts or len(counts) < len(needed):
         return (
             f"Keep {old} for now; some effects lie so close to their bound that more origins will "

@@ -57,6 +57,8 @@ class PowerRow:
         there is no number.
     more_origins, decided_by
         What would decide it if the effect stays, and by when; None when decided or out of reach.
+    silent
+        Why there is no prediction, in words; '' where there may be one.
     """
 
     finding: str
@@ -65,6 +67,7 @@ class PowerRow:
     enough: bool | None
     more_origins: int | None
     decided_by: str | None
+    silent: str = ""
 
 
 def multiplicity_of(policy: Policy, datasets: Sequence[str]) -> Multiplicity:
@@ -96,4 +99,5 @@ def _row(finding: Finding) -> PowerRow:
         enough=None if found.detectable is None else found.detectable <= margin,
         more_origins=found.more_origins,
         decided_by=found.decided_by,
+        silent=found.silent,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -20,8 +20,11 @@ from harness.scoring.scores import UnitScores
 
 FindingRole = Literal["guardrail", "success", "limit"]
 Unit = Literal["share", "points", "count", "ratio"]
-"""What a finding's numbers are: a share of legacy's loss, points of coverage, a count, a ratio."""
+"""What a finding's numbers are: a share of legacy's loss, points of a share, a count, a ratio."""
 
+
+Ask = Callable[[Pair, Question], Comparison]
+"""What puts a question to a pair."""
 
 NO_LOSS = 1e-6
 """A legacy loss up to this, scaled by the last value, is no scale for a margin."""
@@ -47,7 +50,7 @@ class Finding:
         The metric of a limit is ``candidate_failures``, ``legacy_failures``, ``skill`` or the name
         of a cost.
     metric, dataset, role
-        What was judged; the dataset is ``all`` for a cost.
+        What was judged, ``crps_wins`` for origins won by CRPS; the dataset is ``all`` for a cost.
     outcome
         Guardrail: PROMOTE (shown within its margin), REJECT (shown beyond), HOLD or INVALID.
         Success: PROMOTE (gain shown), HOLD or INVALID. Limit: any.
@@ -99,16 +102,24 @@ def judge_rule(
     question: Question,
     candidate: Sequence[UnitScores],
     legacy: Sequence[UnitScores],
+    ask: Ask = compare,
 ) -> list[Finding]:
     """Judge one rule on one dataset from the units of both sides: a finding for each part.
 
     Sides that cannot be paired, a part that is not there and a margin on a baseline that cannot be
     told from 0 give INVALID; too few non-overlapping origins give HOLD whatever the numbers say.
+
+    Parameters
+    ----------
+    ask
+        What is asked of each pair: `compare`, or `answer` where the conclusion alone is wanted.
     """
     names = rule.scope.slices or ("",)
     found = []
     for name, part in zip(names, rule.scope.parts, strict=True):
-        made = _Making(rule=rule, dataset=dataset, part=part, policy=policy, question=question)
+        made = _Making(
+            rule=rule, dataset=dataset, part=part, policy=policy, question=question, ask=ask
+        )
         try:
             sides = [cut(units, rule.scope, name) for units in (candidate, legacy)]
             both = pair(sides[0], sides[1], rule.metric)
@@ -126,7 +137,7 @@ def question_of(rule: Criterion | CoverageRule, *, alpha: float, power: float) -
         low, high = -rule.tolerance, rule.tolerance
     else:
         high = -rule.margin if rule.role == "success" else rule.margin
-    return Question(metric=rule.metric, bound_low=low, bound_high=high, alpha=alpha, power=power)
+    return Question(metric=rule.judged, bound_low=low, bound_high=high, alpha=alpha, power=power)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +149,7 @@ class _Making:
     part: str
     policy: Policy
     question: Question
+    ask: Ask
 
     def invalid(self, problem: str) -> Finding:
         """Nothing could be compared."""
@@ -146,7 +158,7 @@ class _Making:
     def judged(self, both: Pair) -> Finding:
         """Compare a pair and conclude."""
         least = self.policy.min_origins
-        found = compare(both, self.question)
+        found = self.ask(both, self.question)
         few = found.independent_n < least
         if few and found.n >= 2:
             found = _asking_for_more(found, both, self.policy)
@@ -163,7 +175,7 @@ class _Making:
         return self._finding(outcome, found, said.partition(": ")[2])
 
     def _finding(self, outcome: Outcome, found: Comparison | None, said: str) -> Finding:
-        metric = self.rule.metric
+        metric = self.rule.judged
         where = f"{self.dataset} {metric}" + (f" ({self.part})" if self.part else "")
         return Finding(
             id=finding_id(self.dataset, self.rule.id, self.part),
@@ -175,7 +187,7 @@ class _Making:
             value=found.effect if found else None,
             comparison=found,
             sentence=f"{where}: {said}",
-            unit="points" if isinstance(self.rule, CoverageRule) else "share",
+            unit="points" if self.question.scale == "share" else "share",
             part=self.part,
         )
 
@@ -185,7 +197,8 @@ def without_scale(found: Comparison) -> bool:
 
     A loss that merely varies too much to have bounds is another matter: that is undecided.
     """
-    if found.bound_low is not None or found.n < 2 or found.candidate_failed or found.legacy_failed:
+    asked = Question(metric=found.metric, bound_high=found.bound_high)
+    if asked.scale == "share" or found.n < 2 or found.candidate_failed or found.legacy_failed:
         return False
     near = found.legacy_value is not None and abs(found.legacy_value) <= NO_LOSS
     return bool(found.estimates) and (found.effect is None or near)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.costs import CRITERIA
 from harness.errors import ConfigError
+from harness.evidence.estimates import WINS
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 
 RuleRole = Literal["guardrail", "success"]
@@ -87,10 +88,10 @@ class Criterion:
         ``guardrail`` must hold everywhere; ``success`` is a gain to be shown.
     margin
         Share of the legacy loss. Guardrail: the candidate may be this much worse. Success: it
-        must be this much better.
+        must be this much better. For wins, a share of the origins below or above one half.
     statistic
-        What of the losses is compared: their mean over origins. There is no other yet; the key
-        lets a policy say what it means.
+        What of the losses is compared: their ``mean`` over origins, or ``wins``, the share of
+        origins on which the candidate's loss is the lower one (the same counts half).
     datasets, steps, slices
         As in `Scope`.
     """
@@ -98,7 +99,7 @@ class Criterion:
     metric: str
     role: RuleRole = "guardrail"
     margin: float = 0.0
-    statistic: Literal["mean"] = "mean"
+    statistic: Literal["mean", "wins"] = "mean"
     datasets: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
     slices: tuple[str, ...] = ()
@@ -122,7 +123,8 @@ class Criterion:
                 f"[[policy.criteria]] metric = '{self.metric}': no such metric{meant} "
                 f"Known are {', '.join(known)}"
             )
-        between("[[policy.criteria]] margin", self.margin, 0, 1, ends="[)")
+        most = 0.5 if self.statistic == "wins" else 1
+        between("[[policy.criteria]] margin", self.margin, 0, most, ends="[)")
         self.scope.check("[[policy.criteria]]")
 
     @property
@@ -131,9 +133,14 @@ class Criterion:
         return Scope(datasets=self.datasets, steps=self.steps, slices=self.slices)
 
     @property
+    def judged(self) -> str:
+        """Name of what is judged: the metric, or the metric with ``_wins`` behind it."""
+        return f"{self.metric}{WINS}" if self.statistic == "wins" else self.metric
+
+    @property
     def id(self) -> str:
         """Name of the rule on one dataset, without its part."""
-        return f"{self.metric}:{self.role}"
+        return f"{self.judged}:{self.role}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +189,11 @@ class CoverageRule:
     def metric(self) -> str:
         """Name of the aggregate that is judged."""
         return f"coverage_{self.level}"
+
+    @property
+    def judged(self) -> str:
+        """Name of what is judged: the metric."""
+        return self.metric
 
     @property
     def id(self) -> str:

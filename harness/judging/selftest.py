@@ -5,8 +5,9 @@ or lost its exit code. So the same functions that judge the candidate are asked 
 answers are known: (a) legacy against itself, (b) losses made worse, (c) a planted gain, (d) a
 dropped cell, (e) swapped arms, (f) another order of rows. A wrong answer makes the verdict INVALID.
 
-Losses are planted on the origins, the criteria and the parts that are judged; coverage rules and
-limits are not part of (a) to (c), because no factor on a loss says what they should become.
+Losses are planted on the origins, the criteria and the parts that are judged; coverage rules, wins
+and limits are not part of (a) to (c), because no factor on a loss says what they should become.
+Variations and predicted power, on which no conclusion rests, are not worked out for them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.evidence.comparison import answer
 from harness.evidence.estimates import Conclusion, Estimate, Question, Sides, by_test, ratio_of
 from harness.evidence.inference import generator_of
 from harness.evidence.pairing import pair
@@ -73,10 +75,10 @@ class _Ground:
         return [keep(u, Slice(name="", title="", windows=fine)) for u in pair_ if u.arm == arm]
 
     def criteria(self) -> Iterator[tuple[Criterion, str]]:
-        """Each criterion with each dataset it speaks of."""
+        """Each criterion on mean losses with each dataset it speaks of."""
         for dataset in datasets_of(self.declared):
             for rule in self.evidence.policy.criteria:
-                if rule.scope.covers(dataset):
+                if rule.statistic == "mean" and rule.scope.covers(dataset):
                     yield rule, dataset
 
     def question(self, rule: Criterion) -> Question:
@@ -303,7 +305,7 @@ def _backwards(unit: UnitScores) -> UnitScores:
     )
 
 
-_NO_LOSSES: _Said = ("not run", "the policy has no criterion on a loss")
+_NO_LOSSES: _Said = ("not run", "the policy has no criterion on a mean loss")
 _NO_BOUNDS: _Said = ("not run", "no criterion on a loss has bounds in both directions")
 
 
@@ -353,6 +355,7 @@ def _planted(
                 _times(unit, rule, times, policy.candidate) for unit in ground.side(source, dataset)
             ],
             legacy=ground.side(policy.baseline, dataset),
+            ask=answer,
         )
     return found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from harness.judging.given import Given
 from harness.judging.policy import Policy
 from harness.judging.wording import percent
+from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import Summary, skill_of, summarise
 
@@ -337,7 +339,8 @@ def _digests(scores: Sequence[UnitScores]) -> dict[str, str]:
 
 
 def _health(unit: UnitScores) -> UnitHealth:
-    holes = sum(int(np.isnan(cells[unit.ok]).sum()) for cells in unit.values.values())
+    rows = slice(None) if unit.ok.all() else unit.ok
+    holes = sum(int(np.isnan(cells[rows]).sum()) for cells in unit.values.values())
     return UnitHealth(
         arm=unit.arm,
         dataset=unit.dataset,
@@ -359,10 +362,9 @@ def _standings(policy: Policy, scores: Sequence[UnitScores]) -> tuple[Standing, 
         return ()
     metrics = dict.fromkeys(["crps", *(rule.metric for rule in policy.criteria)])
     sides = (policy.baseline, policy.candidate)
-    rows = {
-        (row.dataset, row.arm, row.metric): row
-        for row in summarise([unit for unit in scores if unit.arm in (*sides, bar)])
-    }
+    needed = {name for metric in metrics for name in AGGREGATES[metric].metrics}
+    units = [_only(needed, unit) for unit in scores if unit.arm in (*sides, bar)]
+    rows = {(row.dataset, row.arm, row.metric): row for row in summarise(units)}
     return tuple(
         _standing(rows, (dataset, arm, metric), bar)
         for dataset in dict.fromkeys(unit.dataset for unit in scores)
@@ -370,6 +372,11 @@ def _standings(policy: Policy, scores: Sequence[UnitScores]) -> tuple[Standing, 
         for arm in sides
         if (dataset, arm, metric) in rows
     )
+
+
+def _only(needed: Collection[str], unit: UnitScores) -> UnitScores:
+    values = {name: cells for name, cells in unit.values.items() if name in needed}
+    return dataclasses.replace(unit, values=values)
 
 
 def _standing(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.evidence.compared import Comparison
-from harness.evidence.estimates import Estimate
+from harness.evidence.estimates import WINS, Estimate
 from harness.judging.policy import RuleRole
 
 
@@ -19,7 +19,9 @@ def sentence_of(found: Comparison, *, role: RuleRole, least: int) -> str:
     least
         Non-overlapping origins the policy asks for.
     """
-    said = _coverage(found) if found.bound_low is not None else _loss(found, role)
+    wins = found.metric.endswith(WINS)
+    said = _wins(found, role) if wins else _loss(found, role)
+    said = _coverage(found) if found.bound_low is not None else said
     parts = [f"{found.dataset} {found.metric}: {said}: {_ending(found, role, least)}."]
     for arm, failed, counted in (
         (found.candidate, found.candidate_failed, "its worst"),
@@ -45,6 +47,27 @@ def _loss(found: Comparison, role: RuleRole) -> str:
     if found.effect is None:
         return f"{found.candidate} cannot be set against {found.legacy}, {bound}"
     return f"{found.candidate} is {_better(found)} {found.legacy}{_interval(found)}, {bound}"
+
+
+def _wins(found: Comparison, role: RuleRole) -> str:
+    """The share of origins won, with its interval: what is judged is the share lost."""
+    asked = found.bound_high * 100
+    wanted = f"asked are more than {50 - asked:g} %" + (
+        "" if role == "success" or not asked else f", margin {asked:g} points"
+    )
+    if found.effect is None:
+        return f"{found.candidate} cannot be set against {found.legacy} origin by origin, {wanted}"
+    test = _decisive(found)
+    ends = " (the uncertainty has no bounds)"
+    if test is not None and None not in (test.low, test.high, test.upper):
+        low, high, least = (
+            percent(min(1.0, max(0.0, 0.5 - (each or 0.0))))
+            for each in (test.high, test.low, test.upper)
+        )
+        sure = percent(1 - found.alpha).replace(".0 %", " %")
+        ends = f" ({sure} interval {low} to {high}; one-sided at least {least})"
+    won = percent(0.5 - found.effect)
+    return f"{found.candidate} has the lower loss on {won} of the origins{ends}, {wanted}"
 
 
 def _better(found: Comparison) -> str:
@@ -117,6 +140,8 @@ _CONCLUDED = {
 
 
 def _more(found: Comparison) -> str:
+    if found.silent and found.more_origins is None:
+        return f"; {found.silent}"
     if found.more_origins is None and found.seeds_needed is not None:
         return (
             "; no feasible number of origins would decide if the effect stays, but about "

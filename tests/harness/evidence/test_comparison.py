@@ -378,6 +378,22 @@ def test_open_questions_say_how_many_origins_would_decide_and_when() -> None:
     assert days.astype(int) == pytest.approx(open_.more_origins * 4 + 4, abs=1)
 
 
+@pytest.mark.parametrize(("count", "told"), [(9, False), (10, True)])
+def test_below_ten_origins_nothing_is_predicted(count: int, told: bool) -> None:
+    """As in `power`, nine non-overlapping origins have no detectable effect, and say why."""
+    found = compared(losses_of(3, count=count), losses_of(4, count=count))
+
+    assert found.conclusion == "undecided"
+    assert (found.detectable is not None) is told
+    assert (found.silent == "") is told
+    if not told:
+        assert (found.more_origins, found.decided_by, found.seeds_needed) == (None, None, None)
+        assert sentence_of(found, role="guardrail", least=5).endswith(
+            "the interval reaches across the bound; no prediction: 9 non-overlapping origins, "
+            "fewer than the 10 it takes."
+        )
+
+
 def test_many_seeds_that_differ_ask_for_seeds() -> None:
     """Where the seeds leave it open, shares of variance and the seeds needed are given."""
     old = losses_of(1, count=200)
@@ -411,6 +427,60 @@ def test_spread_of_a_comparison_predicts_its_own_detectable_effect() -> None:
         found.detectable, rel=0.1
     )
     assert spread_of(compared(losses_of(), np.zeros((80, 4)))) is None
+
+
+def varying_level(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Losses [W, 1] of candidate and legacy with a known level and a known covariance.
+
+    Legacy's variance is 0.25 of its squared mean; the candidate's differ from them by noise of
+    variance 0.04 and a fifth of legacy's deviation.
+    """
+    draw = np.random.default_rng(8)
+    old = 1 + 0.5 * draw.choice([-1.0, 1.0], size=(count, 1))
+    return old + 0.2 * (old - 1) + 0.2 * draw.normal(size=(count, 1)), old
+
+
+def test_spread_holds_the_level_of_legacy_and_its_covariance() -> None:
+    """What a bound far from the effect is tested with is about that of the losses' law."""
+    new, old = varying_level()
+
+    spread = spread_of(compared(new, old))
+
+    assert spread is not None
+    assert spread.level == pytest.approx(0.25, rel=0.3)
+    assert spread.along == pytest.approx(0.2 * 0.25, rel=0.3)
+    assert spread.long_run == pytest.approx(0.04 + 0.2**2 * 0.25, rel=0.3)
+
+
+def test_level_of_a_rooted_loss_is_on_the_scale_of_its_effect() -> None:
+    """An RMSE moves by half of what its squares do: level as of the squares, covariance halved."""
+    new, old = varying_level()
+    plain, root = (
+        spread_of(
+            compare(
+                pair([unit_of(new, metric=of)], [unit_of(old, arm="old", metric=of)], name),
+                ask(name),
+            )
+        )
+        for name, of in (("mae", "absolute_error"), ("rmse", "squared_error"))
+    )
+
+    assert plain is not None
+    assert root is not None
+    assert root.level == pytest.approx(plain.level, rel=1e-9)
+    assert root.along == pytest.approx(plain.along / 2, rel=0.02)
+
+
+def test_records_without_a_level_plan_as_they_did() -> None:
+    """What older records and coverages do not hold is no variance, not an error."""
+    found = compared(losses_of(1), losses_of(2))
+    old = dataclasses.replace(found, level_variance=None, level_covariance=None)
+
+    spread, bare = spread_of(found), spread_of(old)
+
+    assert spread is not None
+    assert spread.level > 0
+    assert bare == dataclasses.replace(spread, level=0.0, along=0.0)
 
 
 def test_sensitivity_is_recorded_and_does_not_decide() -> None:

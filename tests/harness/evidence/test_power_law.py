@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from harness.evidence.estimates import Question, Sides, agreed, deciding
+from harness.evidence.inference import first_order
 from harness.evidence.power_law import (
     Plan,
     Spread,
@@ -18,7 +19,7 @@ from harness.evidence.power_law import (
     predicted_power,
     seeds_needed,
 )
-from harness.evidence.shares import overlap_law, shares_of
+from harness.evidence.shares import correlation_found, overlap_law, shares_of
 
 NINE = Spread(long_run=0.09)
 
@@ -124,6 +125,57 @@ def test_power_of_a_coverage_and_its_detectable_distance_are_inverse(bounds: int
     )
 
 
+@pytest.mark.parametrize("along", [-60.0, 0.0, 60.0])
+def test_a_bound_is_tested_with_the_variance_it_has_there(along: float) -> None:
+    """At a distance d the differences have variance ``V - 2 d C + d^2 W``, as Fieller's bounds do.
+
+    With many origins d is then a root of ``d^2 = k^2 (V - 2 d C + d^2 W) / n``.
+    """
+    n, own, level = 20_000, 9.0, 900.0
+    spread = Spread(long_run=own, level=level, along=along)
+
+    found = detectable(spread, Plan(n=n), alpha=0.05, power=0.8)
+
+    square = (norm.isf(0.05) + norm.isf(0.2)) ** 2 / n
+    wanted = max(np.roots([1 - square * level, 2 * square * along, -square * own]).real)
+    assert found == pytest.approx(wanted, rel=0.03)
+    assert abs(wanted - math.sqrt(square * own)) > 0.05 * wanted
+
+
+def test_the_other_bound_has_the_covariance_with_the_other_sign() -> None:
+    """A lower bound lies the other way, where what made an upper one vary more makes it less."""
+    spread, plan = Spread(long_run=0.09, level=0.5, along=0.06), Plan(n=40)
+    turned = dataclasses.replace(spread, along=-spread.along)
+    at = {"effect": 0.0, "bound": 0.2, "alpha": 0.05}
+
+    upper, lower = (predicted_power(each, plan, **at) for each in (spread, turned))
+    both = predicted_power(spread, dataclasses.replace(plan, bounds=2), **at)
+
+    assert upper > lower + 0.03
+    assert both == pytest.approx(upper + lower - 1, abs=1e-9)
+
+
+@pytest.mark.parametrize("pull", [-0.5, 0.5])
+def test_a_far_bound_is_predicted_where_legacy_varies(pull: float) -> None:
+    """With a legacy that varies along with the difference, only its level tells the power."""
+    draw, n, count = np.random.default_rng(11), 40, 400
+    normal = draw.normal(size=(2, count, n))
+    level = 1 + 0.6 * normal[0]
+    above = level + 0.8 * (pull * normal[0] + math.sqrt(1 - pull**2) * normal[1])
+    spread = Spread(long_run=0.64, level=0.36, along=0.48 * pull)
+    far = detectable(spread, Plan(n=n), alpha=0.05, power=0.8)
+    bare = dataclasses.replace(spread, level=0.0, along=0.0)
+
+    found = shown(
+        [Sides(above=a[None], below=b[None], overlap=1) for a, b in zip(above, level, strict=True)],
+        Question(metric="crps", bound_high=far),
+    )
+
+    assert found == pytest.approx(0.8, abs=0.05 + 2 * math.sqrt(0.16 / count))
+    without = predicted_power(bare, Plan(n=n), effect=-far, bound=0.0, alpha=0.05)
+    assert abs(without - found) > 0.07
+
+
 def test_more_of_everything_never_detects_less() -> None:
     """Origins, seeds and a larger error rate make what is detectable smaller."""
     spread, plan = (
@@ -204,6 +256,22 @@ def test_shares_agree_with_plain_sums(overlap: int, rho: float) -> None:
     assert found.true == pytest.approx(covariance.sum() / n / long_run, rel=1e-3)
     wanted = np.trace(weights @ without @ covariance @ without) / n / long_run
     assert found.found == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize(("rho", "n"), [(0.0, 60), (0.8, 60), (0.9, 120)])
+def test_the_autocorrelation_found_is_that_of_simulated_samples(rho: float, n: int) -> None:
+    """Its mean is known to a hundredth, where the ratio of mean autocovariances is not."""
+    draw = np.random.default_rng(3)
+    series = np.empty((4000, n))
+    series[:, 0] = draw.normal(size=4000)
+    for t in range(1, n):
+        fresh = math.sqrt(1 - rho**2) * draw.normal(size=4000)
+        series[:, t] = rho * series[:, t - 1] + fresh
+
+    mean, _ = correlation_found(n, 1, rho)
+
+    seen = [first_order(each) for each in series]
+    assert np.mean(seen) == pytest.approx(mean, abs=0.01)
 
 
 def _sum_covariance(overlap: int, rho: float, shift: int) -> float:

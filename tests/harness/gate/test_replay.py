@@ -159,7 +159,10 @@ def test_only_origins_that_came_to_pass_are_new_evidence():
 
 @pytest.mark.parametrize(("fault", "outcome"), [("", "PROMOTE"), ("raise", "INVALID")])
 def test_every_legacy_arm_gets_a_verdict_and_one_decides(tiny, call, in_process, fault, outcome):
-    """The policy's pair decides the code; the other legacy arm is on record, whatever it says."""
+    """The policy's pair decides the code; the other legacy arm is on record, whatever it says.
+
+    The gate judges itself on that pair too: all parts pass on sound losses, none does on others.
+    """
     tiny(("\n[policy]", THIRD.format(fault=fault)))
     code, out, _ = call("compare", "tiny.toml")
     folder = latest_folder(open_store(Path("runs")), "tiny")
@@ -174,10 +177,66 @@ def test_every_legacy_arm_gets_a_verdict_and_one_decides(tiny, call, in_process,
     ]
     other = folder.parent / family["verdicts"][1]["folder"]
     verdict = from_json((other / "verdict.json").read_text(encoding="utf-8"))
-    assert (verdict.legacy, verdict.outcome, verdict.self_test) == ("older", outcome, None)
+    assert (verdict.legacy, verdict.outcome) == ("older", outcome)
+    states = {part.state for part in verdict.self_test.parts}
+    assert states == ({"passed"} if outcome == "PROMOTE" else {"not run"})
+    assert {each.legacy for each in verdict.diagnostics.fluctuations} <= {"older"}
+    assert {each.arm for each in verdict.diagnostics.intervals} >= {"new", "old"}
     assert f"Against older, for the record: {outcome}" in " ".join(out.split())
     assert "older" in (folder / "summary.md").read_text(encoding="utf-8")
     assert call("replay", other)[0] == 0
+
+
+def test_an_arm_is_diagnosed_alike_for_every_pair(tiny, call, in_process):
+    """What all pairs share is what a pair alone would find, and what replay finds again."""
+    tiny(("\n[policy]", THIRD.format(fault="")))
+    call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+    family = json.loads((folder / "family.json").read_text(encoding="utf-8"))
+
+    one, other = (
+        from_json((folder.parent / row["folder"] / "verdict.json").read_text(encoding="utf-8"))
+        for row in family["verdicts"]
+    )
+
+    assert one.diagnostics.intervals == other.diagnostics.intervals
+    assert one.diagnostics.uniformity == other.diagnostics.uniformity
+    assert {each.legacy for each in one.diagnostics.secondary} == {"old", "older"}
+    assert replay(folder.parent / family["verdicts"][1]["folder"]).same
+
+
+def test_records_on_other_arms_from_before_have_no_self_test(tiny, call, in_process):
+    """A record on a pair that was judged without one says so, and is judged again without one."""
+    call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+    inputs = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
+    (folder / "inputs.json").write_text(json.dumps(inputs | {"decides": False}), encoding="utf-8")
+
+    found = replay(folder)
+
+    assert any(each.startswith("self_test: recorded") for each in found.differences)
+    assert not any(each.startswith("findings") for each in found.differences)
+
+
+def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_process):
+    """From the experiment's file to the page: the rule has its finding, part and bytes."""
+    wins = '[[policy.criteria]]\nmetric = "crps"\nstatistic = "wins"\nmargin = 0.2\n'
+    tiny(('[[policy.criteria]]\nmetric = "crps"', wins + '\n[[policy.criteria]]\nmetric = "crps"'))
+    code, out, _ = call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+
+    verdict = from_json((folder / "verdict.json").read_text(encoding="utf-8"))
+
+    assert code == verdict.exit_code
+    assert [f.id for f in verdict.findings[:2]] == [
+        "GOLD:crps_wins:guardrail",
+        "GOLD:crps:guardrail",
+    ]
+    assert verdict.self_test.failures == ()
+    assert "crps_wins" in " ".join(out.split())
+    assert "has the lower loss on" in (folder / "report.html").read_text(encoding="utf-8")
+    assert replay(folder).same
+    assert call("power", "tiny.toml", "--format", "json")[0] == 0
 
 
 def test_scores_are_compared_as_numbers(tiny, call, in_process):

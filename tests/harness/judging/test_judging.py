@@ -378,3 +378,62 @@ def test_error_rates_are_recorded() -> None:
         "GOLD:crps:guardrail", "GOLD:mae:guardrail"
     ]  # fmt: skip
     assert all(row["detectable"] > 0 for row in content["power"])
+
+
+def test_too_few_origins_for_a_prediction_are_said_to_be() -> None:
+    """With nine origins no finding names what is detectable, and the advice claims no count."""
+    truth = truth_of(windows=9)
+    scores = [
+        unit_of(truth, "walk"),
+        unit_of(truth, "old", 0.4),
+        unit_of(truth, "new", 0.4, seed=2),
+    ]
+
+    verdict = judged(scores, with_(min_origins=5))
+
+    row = verdict.power[0]
+    assert verdict.outcome is Outcome.HOLD
+    assert (row.detectable, row.enough, row.more_origins) == (None, None, None)
+    assert "9 non-overlapping origins, fewer than the 10" in row.silent
+    assert "9 non-overlapping origins are too few to say" in verdict.next_action
+
+
+@pytest.mark.parametrize(
+    ("old", "role", "margin", "outcome", "ending"),
+    [
+        (0.8, "guardrail", 0.05, Outcome.PROMOTE, "margin 5 points: shown non-inferior."),
+        (0.8, "success", 0.05, Outcome.PROMOTE, "asked are more than 55 %: gain shown."),
+        (0.0, "guardrail", 0.05, Outcome.REJECT, "margin 5 points: shown worse than allowed."),
+    ],
+)
+def test_wins_are_judged_against_one_half(
+    old: float, role: str, margin: float, outcome: Outcome, ending: str
+) -> None:
+    """The share of origins won is held against half less the margin, or half and the gain."""
+    rule = Criterion(metric="crps", statistic="wins", role=role, margin=margin)  # type: ignore[arg-type]  # of the closed set
+    rules = (rule,) if role == "guardrail" else (Criterion(metric="crps", margin=0.02), rule)
+
+    verdict = judged(grid_of(0.8 - old, old), with_(criteria=rules))
+
+    finding = next(f for f in verdict.findings if f.metric == "crps_wins")
+    assert (finding.outcome, verdict.outcome) == (outcome, outcome)
+    assert (finding.id, finding.unit) == (f"GOLD:crps_wins:{role}", "points")
+    assert finding.value == finding.comparison.effect
+    won = 100 * (0.5 - finding.value)
+    assert f"new has the lower loss on {won:.1f} % of the origins (95 %" in finding.sentence
+    assert finding.sentence.endswith(ending)
+    assert from_json(to_json(verdict)).findings == verdict.findings
+
+
+def test_wins_leave_the_rest_of_a_verdict_as_it_is() -> None:
+    """Beside a rule on means, one on wins moves none of its numbers."""
+    rules = (Criterion(metric="crps", margin=0.02),)
+    both = (*rules, Criterion(metric="crps", statistic="wins", margin=0.05))
+
+    one, two = (judged(grid_of(), with_(criteria=each)) for each in (rules, both))
+
+    mean = two.findings[0]
+    assert mean.comparison is not None
+    assert one.findings[0].comparison is not None
+    assert mean.comparison.estimates == one.findings[0].comparison.estimates
+    assert mean.sentence == one.findings[0].sentence

@@ -242,6 +242,20 @@ def test_scopes_evidence_limits_and_waivers_are_read() -> None:
     policy.refuse_unfit(["GOLD", "OIL"], 8, where="x")
 
 
+def test_mean_and_wins_of_one_metric_are_two_rules() -> None:
+    """A policy may judge a metric both ways; each has a finding with a name of its own."""
+    rules = [CRPS, CRPS | {"statistic": "wins"}]
+
+    policy = parse_policy(
+        {"baseline": "old", "candidate": "new", "criteria": rules}, arms=["old", "new"]
+    )
+
+    assert policy.finding_ids(["GOLD"])[:2] == [
+        "GOLD:crps:guardrail",
+        "GOLD:crps_wins:guardrail",
+    ]
+
+
 CRPS = {"metric": "crps", "margin": 0.02}
 WAIVER = {"finding": "GOLD:*", "owner": "ada", "reason": "why", "until": "2030-01-01"}
 
@@ -251,6 +265,15 @@ WAIVER = {"finding": "GOLD:*", "owner": "ada", "reason": "why", "until": "2030-0
     [
         ({"hold_as": "skip"}, "hold_as = 'skip': expected 'fail' or 'pass'"),
         ({"criteria": [CRPS | {"statistic": "median"}]}, "statistic = 'median': expected 'mean'"),
+        (
+            {"criteria": [CRPS | {"statistic": "wins", "margin": 0.5}]},
+            r"margin = 0.5: expected at least 0 and less than 0.5",
+        ),
+        (
+            {"criteria": [{"metric": "coverage_80", "statistic": "wins"}]},
+            r"coverage has no margin; it has a tolerance .* \[\[policy.coverage\]\]",
+        ),
+        ({"criteria": [{"metric": "bias", "statistic": "wins"}]}, "is reported, but is no loss"),
         ({"criteria": [CRPS | {"steps": [0]}]}, "expected 1 or more"),
         ({"criteria": [CRPS | {"steps": [1, 1]}]}, "an entry is there twice"),
         ({"criteria": [CRPS | {"slices": ["high"]}]}, "expected a name such as volatility:high"),
