@@ -172,7 +172,7 @@ def tests(page: PageInput) -> Table | None:
 
 def _test_row(finding: Finding, found: Comparison) -> tuple[Cell, ...]:
     metric = finding.metric
-    share = metric.startswith("coverage")
+    share = wording.in_points(metric)
     write = wording.percent if share else wording.number
     return (
         Cell(text=f"{wording.metric_name(metric)} on {finding.dataset}", note=finding.role),

@@ -170,7 +170,10 @@ def _power_row(row: PowerRow) -> tuple[Cell, ...]:
         text(row.finding),
         text(wording.percent(row.margin)),
         text(wording.percent(row.detectable)),
-        text("not known" if row.enough is None else "yes" if row.enough else "no"),
+        Cell(
+            text="not known" if row.enough is None else "yes" if row.enough else "no",
+            note=row.silent,
+        ),
         text(wording.NONE if row.more_origins is None else f"{row.more_origins:,}"),
         text(row.decided_by or wording.NONE),
     )

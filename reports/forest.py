@@ -273,4 +273,6 @@ def limit_text(finding: Finding) -> str:
         return f"≤ {finding.bound:,.0f}"
     if finding.metric.startswith("coverage"):
         return f"± {wording.points(abs(finding.bound)).removeprefix('+')}"
+    if wording.in_points(finding.metric):
+        return f"≤ {wording.points(finding.bound)}"
     return f"≤ {wording.percent(finding.bound, signed=True)}"

@@ -31,6 +31,7 @@ class PairView:
     forest: Forest
     worst: str
     open: int
+    self_test: str
     reasons: tuple[str, ...]
     costs: Table | None
     unmeasured: str
@@ -65,7 +66,21 @@ def _view(
         if worst is None
         else f"{worst.title} on {worst.dataset}, CRPS {wording.effect('crps', worst.effect)}",
         open=len(open_rules(verdict)),
+        self_test=_self_test(verdict),
         reasons=tuple(dict.fromkeys([*verdict.validity.problems, *verdict.reasons])),
         costs=cost_table(page, verdict.legacy),
         unmeasured=not_measured(page, verdict.legacy),
     )
+
+
+def _self_test(verdict: Verdict) -> str:
+    """How the gate judged itself on this pair; '' where it did not."""
+    if verdict.self_test is None:
+        return ""
+    bad = [
+        f"{part.code} failed: {part.said}"
+        for part in verdict.self_test.parts
+        if part.state == "failed"
+    ]
+    count = f"Self-test: {verdict.self_test.passed} of {len(verdict.self_test.parts)} parts passed"
+    return "; ".join([count, *bad]) + "."

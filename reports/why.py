@@ -92,7 +92,7 @@ def _open(finding: Finding) -> Open:
     if more is not None:
         needed = f"{more:,} more" + (f", by {until}" if until else "")
     else:
-        needed = "out of reach" if compared else "not compared"
+        needed = (compared.silent or "out of reach") if compared else "not compared"
     seeds = compared.seeds_needed if compared else None
     return Open(
         name=name_of(finding) + ("" if finding.role == "guardrail" else f" ({finding.role})"),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from harness.evidence.estimates import WINS
 from harness.judging.findings import Finding, Outcome
 from harness.scoring.summary import Summary
 
@@ -46,6 +47,8 @@ def finding_word(finding: Finding) -> str:
 
 def metric_name(metric: str) -> str:
     """Name of a metric as readers know it."""
+    if metric.endswith(WINS):
+        return f"windows lost by {metric_name(metric.removesuffix(WINS))}"
     kind, _, level = metric.partition("_")
     if kind in ("coverage", "width") and level.isdigit():
         return f"{kind} {level} %"
@@ -85,9 +88,14 @@ def points(value: float | None, *, digits: int = 1) -> str:
     return _minus(f"{round(100 * value, digits) + 0.0:+.{digits}f}") + " pts"
 
 
+def in_points(metric: str) -> bool:
+    """Whether effects by a metric are distances between shares: coverages, windows lost."""
+    return metric.startswith("coverage") or metric.endswith(WINS)
+
+
 def effect(metric: str, value: float | None) -> str:
-    """Write an effect: points for coverage, a signed share for losses."""
-    return points(value) if metric.startswith("coverage") else percent(value, signed=True)
+    """Write an effect: points for a share of windows or steps, a signed share for losses."""
+    return points(value) if in_points(metric) else percent(value, signed=True)
 
 
 def effects(metric: str, low: float | None, high: float | None) -> str:
@@ -95,7 +103,7 @@ def effects(metric: str, low: float | None, high: float | None) -> str:
     if low is None and high is None:
         return NONE
     ends = ["open" if end is None else effect(metric, end) for end in (low, high)]
-    unit = " pts" if metric.startswith("coverage") else "\u202f%"
+    unit = " pts" if in_points(metric) else "\u202f%"
     return f"{ends[0].removesuffix(unit)} to {ends[1]}" if high is not None else " to ".join(ends)
 
 

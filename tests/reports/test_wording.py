@@ -41,13 +41,16 @@ def test_effects_carry_their_unit_once() -> None:
     assert wording.effects("crps", -0.04, 0.02) == "−4.0 to +2.0\u202f%"
     assert wording.effects("coverage_80", -0.04, None) == "−4.0 pts to open"
     assert wording.effects("crps", None, None) == "n/a"
+    assert wording.effects("crps_wins", -0.04, 0.02) == "−4.0 to +2.0 pts"
 
 
 def test_metrics_have_readable_names() -> None:
     """Known metrics by their usual name, others with blanks."""
-    names = [wording.metric_name(each) for each in ("crps", "coverage_80", "legacy_failures")]
+    known = ("crps", "coverage_80", "legacy_failures", "crps_wins")
 
-    assert names == ["CRPS", "coverage 80 %", "legacy failures"]
+    assert [wording.metric_name(each) for each in known] == [
+        *("CRPS", "coverage 80 %", "legacy failures", "windows lost by CRPS")
+    ]
 
 
 def test_plain_data_reads_as_a_sentence() -> None:
