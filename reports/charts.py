@@ -306,22 +306,29 @@ def training_chart(
     """Draw training (thin, dotted) and validation loss (solid) of one arm, one pair per fit."""
     figure, axes = new_figure(right=_LABEL_ROOM, top=20)
     axes.margins(x=0.02, y=0.06)
-    lines = []
-    for label, curve in zip(labels, curves, strict=True):
-        line = Line(label=label, x=curve["epoch"], y=curve["validation_loss"], stroke=stroke)
-        axes.plot(
-            line.x, curve["train_loss"], color=INKS[stroke.ink], linewidth=1, linestyle=_DASHES[2]
-        )
-        axes.plot(line.x, line.y, color=INKS[stroke.ink], linewidth=1.4)
-        _mark_best(axes, line)
-        lines.append(line)
+    lines = [
+        Line(label=label, x=curve["epoch"], y=curve["validation_loss"], stroke=stroke)
+        for label, curve in zip(labels, curves, strict=True)
+    ]
+    ink, epochs = INKS[stroke.ink], _joined([line.x for line in lines])
+    training = _joined([curve["train_loss"] for curve in curves])
+    axes.plot(epochs, training, color=ink, linewidth=1, linestyle=_DASHES[2])
+    axes.plot(epochs, _joined([line.y for line in lines]), color=ink, linewidth=1.4)
+    _mark_best(axes, lines)
     _integer_axis(axes, "epoch")
     value_axis(axes, "loss")
     _direct_labels(axes, [line for line in lines if line.label])
     return to_svg(figure, name=name, alt=alt)
 
 
-def _mark_best(axes: Axes, line: Line) -> None:
-    if np.isfinite(line.y).any():
-        best = int(np.nanargmin(line.y))
-        axes.plot(line.x[best], line.y[best], color=INKS[line.stroke.ink], marker="o", markersize=5)
+def _joined(parts: Sequence[Array]) -> Array:
+    """Several curves as one that breaks between them: a picture of one path is much smaller."""
+    gap = np.array([np.nan])
+    return np.concatenate([piece for part in parts for piece in (part.astype(float), gap)])
+
+
+def _mark_best(axes: Axes, lines: Sequence[Line]) -> None:
+    known = [line for line in lines if np.isfinite(line.y).any()]
+    best = [(line.x[at], line.y[at]) for line in known for at in (int(np.nanargmin(line.y)),)]
+    if best:
+        axes.plot(*zip(*best, strict=True), INKS[known[0].stroke.ink], ls="", marker="o", ms=5)

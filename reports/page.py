@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reports import appendix, cost_line, costs, evidence_views, trust, wording
+from reports.compact import compacted
 from reports.dataset_section import DatasetView, dataset_view
 from reports.diagnostic_views import diagnostics
 from reports.first import first_screen
@@ -26,7 +27,7 @@ def render_html(page: PageInput) -> str:
         A whole HTML document. No clock, no path and no random id is in it; all text that comes
         from outside is escaped.
     """
-    return environment().get_template("page.html").render(content(page)) + "\n"
+    return compacted(environment().get_template("page.html").render(content(page)) + "\n")
 
 
 def content(page: PageInput) -> dict[str, Any]:

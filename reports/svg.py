@@ -135,7 +135,7 @@ def _inline(drawn: str, *, name: str, alt: str) -> str:
     body = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
     for pattern, instead in _CLEANING:
         body = pattern.sub(instead, body)
-    body = _rounded(body)
+    body = _ungrouped(_rounded(body))
     body = re.sub(r'( id="| href="#|url\(#)', rf"\g<1>{name}-", body)
     for ink, colour in INKS.items():
         body = body.replace(colour, f"var(--{ink})")
@@ -145,6 +145,21 @@ def _inline(drawn: str, *, name: str, alt: str) -> str:
     )
 
 
+def _ungrouped(body: str) -> str:
+    """Take out groups that say nothing: those without an attribute."""
+    kept: list[bool] = []
+
+    def judged(tag: re.Match[str]) -> str:
+        if tag[0] == "</g>":
+            return tag[0] if kept.pop() else ""
+        if not tag[0].endswith("/>"):
+            kept.append(tag[0] != "<g>")
+        return "" if tag[0] in ("<g>", "<g/>") else tag[0]
+
+    return re.sub(r"\n+", "\n", _GROUP.sub(judged, body))
+
+
+_GROUP = re.compile(r"<g(?: [^>]*)?/?>|</g>")
 _CLEANING = (
     (re.compile(r"<metadata>.*?</metadata>", re.DOTALL), ""),
     (re.compile(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", re.DOTALL), ""),
@@ -153,11 +168,12 @@ _CLEANING = (
     (re.compile(r"xlink:href"), "href"),
     (re.compile(r"font(?:-family)?: [^;\"]*'[^;\"]*(?:; )?"), ""),
     (re.compile(r"; stroke-linejoin: miter|stroke-linejoin: miter; "), ""),
+    (re.compile(r' transform="rotate\(-0 [^"]*"'), ""),
     (re.compile(r"\s*\n\s*"), "\n"),
 )
 
 
-_MARKUP = re.compile(r"<[^>]*>")
+MARKUP = re.compile(r"<[^>]*>")
 _DECIMALS = re.compile(r"\d+\.\d{3,}")
 
 
@@ -167,4 +183,4 @@ def _rounded(body: str) -> str:
     def shorten(tag: re.Match[str]) -> str:
         return _DECIMALS.sub(lambda found: f"{float(found[0]):.2f}", tag[0])
 
-    return _MARKUP.sub(shorten, body)
+    return MARKUP.sub(shorten, body)
