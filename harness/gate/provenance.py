@@ -12,7 +12,7 @@ from harness.judging.given import Fact, Given
 from harness.judging.policy import Policy
 from harness.judging.verdict import plain
 from harness.measure.records import read_costs
-from harness.running.grid import Grid, GridCell, Split
+from harness.running.grid import Grid, GridCell, Split, seeded
 from harness.running.identity import digest, package_digest
 from harness.running.store import Store
 
@@ -40,6 +40,7 @@ def given_of(
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
         cards=_cards(grid, store, policy),
         blind=_blind(grid, store),
+        doubts=_single_seeds(grid, policy),
         problems=tuple(problems),
         today=today if policy.waivers else None,
         measure=f"abharness measure {Path(grid.experiment.source).name}",
@@ -75,6 +76,18 @@ def _blind(grid: Grid, store: Store) -> dict[str, bool]:
     """Whether arms passed; one the battery could not answer for is as good as not tried."""
     tried = tried_for_future(grid, store).items()
     return {arm: said == "pass" for arm, said in tried if said in ("pass", "fail")}
+
+
+def _single_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
+    """A sentence on each arm of the pair that another seed would change, where one was declared."""
+    if len(grid.experiment.run.seeds) > 1:
+        return ()
+    pair = (policy.baseline, policy.candidate)
+    return tuple(
+        f"{ref.name} was run with one seed: how much another would change is in no interval."
+        for ref in grid.experiment.arms
+        if ref.name in pair and seeded(ref.build())
+    )
 
 
 def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:

@@ -30,6 +30,8 @@ class Given:
     blind
         Whether an arm passed the check that later sessions change no forecast; an arm that was
         not checked is not in it.
+    doubts
+        What the caller found that must be known, though it forbids nothing.
     problems
         What the caller found that allows no conclusion: units that cannot be read, the same
         meaning with other scores.
@@ -46,6 +48,7 @@ class Given:
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blind: Mapping[str, bool] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     today: str | None = None
     measure: str = "abharness measure"

@@ -190,7 +190,7 @@ def examine(
         standings=standings,
         blindness=tuple(_blindness(arm, given) for arm in (policy.baseline, policy.candidate)),
         contamination=contamination,
-        doubts=(*_tainted(contamination), *(() if refused else gains)),
+        doubts=(*given.doubts, *_tainted(contamination), *(() if refused else gains)),
     )
 
 

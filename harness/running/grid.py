@@ -155,16 +155,16 @@ def _cells(
 
 def seeds_of(arm: Arm, seeds: Sequence[int]) -> Sequence[int]:
     """All seeds for an arm that learns or draws; the first for one that has no use for more."""
-    return seeds if _depends(arm) else seeds[:1]
+    return seeds if seeded(arm) else seeds[:1]
 
 
-def _depends(arm: Arm) -> bool:
-    """Whether its forecasts may depend on the seed; an arm made of others is what they are.
+def seeded(arm: Arm) -> bool:
+    """Whether an arm's forecasts may depend on the seed; one made of others is what they are.
 
     An arm whose learning draws nothing says so: `fit_draws = False`.
     """
     if isinstance(arm, Wraps):
-        return any(_depends(part) for part in arm.parts())
+        return any(seeded(part) for part in arm.parts())
     learns = isinstance(arm, Learns) and getattr(arm, "fit_draws", True)
     return learns or (isinstance(arm, Samples) and arm.draws)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -62,6 +63,7 @@ def check(
 
     A failure is a result, not an error: the exit code is 0 unless --require says otherwise.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as units run; more gains small networks nothing
     from harness.battery import check as carry_out
     from harness.battery import make_resolver
     from harness.battery.sources import NETWORKS

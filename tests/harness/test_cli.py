@@ -178,6 +178,17 @@ def test_gate_gives_the_same_bytes(tiny, call, in_process):
     assert [(folder / name).read_bytes() for name in names] == before
 
 
+def test_one_seed_of_a_learning_arm_is_said(tiny, call, in_process):
+    """Only arms that another seed would change are named, and only where one was run."""
+    _, alone, _ = call("compare", "tiny.toml", "--seeds", "1")
+    _, both, _ = call("compare", "tiny.toml")
+
+    said = " ".join(alone.split())
+    assert "Caution: new was run with one seed: how much another would change" in said
+    assert "old was run with one seed" not in said
+    assert "was run with one seed" not in both
+
+
 def test_gate_needs_no_arm_library(tiny, call, in_process):
     """The gate imports neither a deep-learning library nor what draws."""
     call("run", "tiny.toml")

@@ -219,23 +219,25 @@ def test_failed_windows_speak_against_readiness(change, status):
     assert status_of("production-ready", checks=checks, runs=(unit("new", **change),)) == status
 
 
-@pytest.mark.parametrize(
-    ("ours", "status"), [((1.0, 2.0), "confirmed"), ((9.0,), "refuted"), ((1.0, 9.0), "undecided")]
-)
-def test_speed_follows_the_units_of_one_machine(ours, status):
-    """Faster in every pair of seeds confirms, slower in every pair refutes."""
+@pytest.mark.parametrize("ours", [(1.0, 2.0), (9.0,), (1.0, 9.0)])
+def test_times_of_units_are_shown_and_decide_nothing(ours):
+    """Units run beside whatever else the machine does: only a paired session says who is faster."""
     runs = [unit("new", seconds=each, seed=number) for number, each in enumerate(ours)]
     runs += [unit("old", seconds=4.0, seed=1), unit("old", seconds=5.0, seed=2)]
+    row = row_of("inference", dataclasses.replace(EMPTY, runs=tuple(runs)))
 
-    assert status_of("inference", runs=tuple(runs)) == status
+    assert row.status == "undecided"
+    assert [found.holds for found in row.measured] == [None]
+    assert "abharness measure tiny --store runs" in row.commands
 
 
 def test_times_of_two_machines_are_not_compared():
-    """Units of different machines say nothing about speed; `measure` is offered."""
+    """Units of different machines say nothing about speed, so no ratio is shown."""
     runs = (unit("new", seconds=1.0), unit("old", seconds=4.0, machine="other"))
     row = row_of("inference", dataclasses.replace(EMPTY, runs=runs))
 
     assert row.status == "undecided"
+    assert row.measured == ()
     assert "abharness measure tiny --store runs" in row.commands
 
 

@@ -37,9 +37,11 @@ def grid_and_store(tmp_path):
     return prepare(read_experiment("tiny.toml"), []), open_store(tmp_path / "store")
 
 
-def test_both_sides_are_tried_once(tiny, tmp_path, capsys):
+@pytest.mark.usefixtures("tiny", "in_process")
+def test_both_sides_are_tried_once(tmp_path, call, capsys):
     """The answers are in the store, so a second call tries nothing."""
     grid, store = grid_and_store(tmp_path)
+    call("run", "tiny.toml", "--store", tmp_path / "store")
 
     try_blindness(grid, store)
     first = capsys.readouterr().err
@@ -66,10 +68,22 @@ def test_an_arm_that_remembers_later_sessions_breaks_the_verdict(tiny, tmp_path,
     assert "past its origin" in out
 
 
-@pytest.mark.usefixtures("tiny")
-def test_what_cannot_be_tried_is_said_in_a_line(tmp_path, capsys, monkeypatch):
+@pytest.mark.usefixtures("tiny", "in_process")
+def test_an_arm_that_was_not_run_is_not_tried(tmp_path, call, capsys):
+    """A part of a grid tries only the sides it has units of."""
+    grid, store = grid_and_store(tmp_path)
+    call("run", "tiny.toml", "--store", tmp_path / "store", "--only", "old")
+
+    try_blindness(grid, store)
+
+    assert set(tried(store.root)) == {"old"}
+
+
+@pytest.mark.usefixtures("tiny", "in_process")
+def test_what_cannot_be_tried_is_said_in_a_line(tmp_path, call, capsys, monkeypatch):
     """A check that breaks stops nothing and leaves the arm untested."""
     grid, store = grid_and_store(tmp_path)
+    call("run", "tiny.toml", "--store", tmp_path / "store")
     monkeypatch.setattr("sys.executable", "/bin/false")
 
     try_blindness(grid, store)
