@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from harness.running.grid import Grid
     from harness.running.store import Store
 
+WAIT_S = 3600.0
+"""How long to wait while something is timed on this host."""
+
 LIMIT_S = 600.0
 """An arm that takes longer for a fit and a few windows of a made-up series stays untested."""
 
@@ -34,6 +37,7 @@ def try_blindness(
         Arms in place of the policy's.
     """
     from harness.gate.provenance import FUTURE, tried_for_future
+    from harness.running.lease import lease
 
     policy = grid.experiment.policy
     pair = (baseline or policy.baseline, candidate or policy.candidate)
@@ -43,9 +47,14 @@ def try_blindness(
         if arm in known or arm not in there:
             continue
         typer.echo(f"trying whether {arm} sees the future ({FUTURE}), once", err=True)
-        problem = _try(grid, store, arm, FUTURE)
+        with lease("shared", f"abharness check {arm}", wait_s=WAIT_S, tell=_tell):
+            problem = _try(grid, store, arm, FUTURE)
         if problem:
             typer.echo(f"note: {arm} could not be tried: {problem}", err=True)
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
