@@ -186,7 +186,6 @@ def _by_units(found: Evidence, dataset: str, criterion: str) -> Measurement | No
         dataset=dataset,
         source=_sources([*sides[0], *sides[1]]),
         said=f"{min(ours):.3g} against {min(theirs):.3g} {unit}; units of the grid, not paired",
-        holds=None,
     )
 
 

@@ -21,7 +21,7 @@ from harness.evidence.inference import (
     generator_of,
     optimal_block,
 )
-from harness.evidence.pairing import Pair, PairingError, pair
+from harness.evidence.pairing import Pair, PairingError, overlap_of, pair
 from harness.evidence.resampling import RESAMPLES, block_law, stretched
 from harness.judging.findings import Outcome
 from harness.judging.wording import percent
@@ -212,10 +212,13 @@ def _correlation(found: Evidence, dataset: str, level: int) -> Measurement:
         np.mean([(unit.values[name] / unit.last[:, None]).mean(axis=1) for unit in units], axis=0)
         for name in (wide, wrong)
     ]
-    pairs, apart = np.stack(columns), non_overlapping(units[0].origin, reach_of(units[0]))
+    reach = reach_of(units[0])
+    pairs, apart = np.stack(columns), non_overlapping(units[0].origin, reach)
     varies = bool(np.isfinite(pairs).all() and (np.ptp(pairs, axis=1) > 0).all())
     whole = varies and len(apart) >= LEAST_ORIGINS
-    low, value, high = rank_correlation(pairs, _overlap(units[0])) if whole else (None, None, None)
+    low, value, high = (
+        rank_correlation(pairs, overlap_of(units[0].origin, reach)) if whole else (None, None, None)
+    )
     return Measurement(
         what=f"rank correlation of {level} % width and absolute error",
         value=value,
@@ -236,11 +239,6 @@ def _correlation(found: Evidence, dataset: str, level: int) -> Measurement:
         if high <= 0
         else None,
     )
-
-
-def _overlap(unit: UnitScores) -> int:
-    """Consecutive origins that share a session, counting the origin itself."""
-    return -(-reach_of(unit) // int(np.diff(unit.origin).min()))
 
 
 def rank_correlation(pairs: Array, overlap: int) -> tuple[float, float, float]:

@@ -30,7 +30,7 @@ from harness.evidence.conditional import (
 from harness.evidence.confidence_set import ConfidenceSet, confidence_set
 from harness.evidence.estimates import Question, point_of, ratio_of
 from harness.evidence.multiplicity import holm
-from harness.evidence.pairing import Pair, PairingError, filled, pair
+from harness.evidence.pairing import Pair, PairingError, filled, overlap_of, pair
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order
 from harness.window import Array
@@ -289,10 +289,9 @@ def _fluctuation(metric: str, both: Pair, alpha: float) -> Fluctuation:
 def _steps(group: Sequence[UnitScores]) -> Iterator[tuple[int, int, int]]:
     """First and last step: column, sessions ahead, and how many origins share a session."""
     first = group[0]
-    stride = int(np.diff(first.origin).min()) if len(first) > 1 else 1
     for column in dict.fromkeys((0, len(first.step) - 1)):
         ahead = int(first.step[column])
-        yield column, ahead, -(-ahead // max(1, stride))
+        yield column, ahead, overlap_of(first.origin, ahead)
 
 
 def _at(group: Sequence[UnitScores], name: str, column: int) -> Array:

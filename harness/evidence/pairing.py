@@ -50,9 +50,12 @@ class Pair:
     @property
     def overlap(self) -> int:
         """Consecutive origins that share a session, counting the origin itself."""
-        if len(self.origin) < 2:
-            return 1
-        return -(-self.reach // int(np.diff(self.origin).min()))
+        return overlap_of(self.origin, self.reach)
+
+
+def overlap_of(origin: Rows, reach: int) -> int:
+    """Consecutive origins [n], in order, that share a session, counting the origin itself."""
+    return -(-reach // max(1, int(np.diff(origin).min()))) if len(origin) > 1 else 1
 
 
 def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: str) -> Pair:
