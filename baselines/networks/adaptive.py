@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,10 +14,10 @@ from baselines.networks.config import NetworkConfig, Repairs
 from baselines.networks.correlation import causal_sum, fit_length, lag_count
 from baselines.networks.layers import Dropout, composed, in_float32
 from baselines.networks.spectrum import (
+    Placement,
     analysis_matrix,
-    bins_of,
     pitches,
-    scales_in,
+    scale_members,
     shifted_sum,
     synthesis_matrix,
 )
@@ -29,73 +30,92 @@ FLOOR = 1.0  # amplitude, of the ten or so of a hundred steps, below which a pha
 
 
 class _PhaseSpectrum(torch.autograd.Function):
-    """Cross-spectrum of gained queries and keys [B, 2F, C], the keys' amplitude divided out.
+    """Cross-spectrum [B, 2F, C] of queries and keys [2, B, 2F, C], the keys' amplitude divided out.
 
+    With queries q, keys k, amplitude a of the keys, gain g and floor e: g q conj(g k) / (g a + e).
     The first F rows are real parts, the others imaginary. A bin without amplitude passes no
     gradient to the amplitude.
     """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, gain: Tensor, floor: float) -> Tensor:
-        (q_real, q_imag), (k_real, k_imag) = queries.chunk(2, 1), keys.chunk(2, 1)
-        amplitude = (k_real.square().addcmul_(k_imag, k_imag)).sqrt_()
-        inverse = gain / (gain * amplitude).add_(floor)
-        unit_real, unit_imag = k_real * inverse, k_imag * inverse
-        out = torch.empty_like(queries)
+    def forward(ctx: Any, pairs: Tensor, gain: Tensor, floor: float) -> Tensor:
+        (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in pairs)
+        amplitude = (k_real * k_real).addcmul_(k_imag, k_imag).sqrt_()
+        weight = gain / (amplitude + floor / gain)
+        out = torch.empty_like(pairs[0])
         real, imag = out.chunk(2, 1)
-        torch.mul(q_real, unit_real, out=real).addcmul_(q_imag, unit_imag).mul_(gain)
-        torch.mul(q_imag, unit_real, out=imag).addcmul_(q_real, unit_imag, value=-1).mul_(gain)
-        ctx.save_for_backward(queries, keys, gain, amplitude, inverse, out)
+        torch.mul(q_real, k_real, out=real).addcmul_(q_imag, k_imag).mul_(weight)
+        torch.mul(q_imag, k_real, out=imag).addcmul_(q_real, k_imag, value=-1).mul_(weight)
+        ctx.save_for_backward(pairs, gain, amplitude, weight, out)
         ctx.floor = floor
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        queries, keys, gain, amplitude, inverse, out = ctx.saved_tensors
-        (q_real, q_imag), (k_real, k_imag) = queries.chunk(2, 1), keys.chunk(2, 1)
-        real, imag = (grad * gain).chunk(2, 1)
-        unit_real, unit_imag = k_real * inverse, k_imag * inverse
-        to_queries, to_keys = torch.empty_like(queries), torch.empty_like(keys)
-        first, second = to_queries.chunk(2, 1)
-        torch.mul(real, unit_real, out=first).addcmul_(imag, unit_imag, value=-1)
-        torch.mul(real, unit_imag, out=second).addcmul_(imag, unit_real)
-        first, second = to_keys.chunk(2, 1)  # as yet the gradient to the unit vectors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        pairs, gain, amplitude, weight, out = ctx.saved_tensors
+        (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in pairs)
+        (real, imag), (out_real, out_imag) = grad.chunk(2, 1), out.chunk(2, 1)
+        along = (real * out_real).addcmul_(imag, out_imag)
+        to_gain = along.sum() / gain + (along * weight).sum() * (ctx.floor / gain**3)
+        to_pairs = torch.empty_like(pairs)
+        first, second = to_pairs[0].chunk(2, 1)
+        torch.mul(real, k_real, out=first).addcmul_(imag, k_imag, value=-1).mul_(weight)
+        torch.mul(real, k_imag, out=second).addcmul_(imag, k_real).mul_(weight)
+        along.div_((amplitude * gain).clamp_min_(torch.finfo(amplitude.dtype).tiny))
+        first, second = to_pairs[1].chunk(2, 1)
         torch.mul(real, q_real, out=first).addcmul_(imag, q_imag)
         torch.mul(real, q_imag, out=second).addcmul_(imag, q_real, value=-1)
-        along = (unit_real * first).addcmul_(unit_imag, second)
-        to_gain = (grad * out).sum() / gain + (along * inverse).sum() * (ctx.floor / gain.square())
-        along.div_(amplitude.clamp_min(torch.finfo(amplitude.dtype).tiny))
-        first.addcmul_(along, k_real, value=-1).mul_(inverse)
-        second.addcmul_(along, k_imag, value=-1).mul_(inverse)
-        return to_queries, to_keys, to_gain, None
+        first.addcmul_(along, k_real, value=-1).mul_(weight)
+        second.addcmul_(along, k_imag, value=-1).mul_(weight)
+        return to_pairs, to_gain, None
 
 
 class _HeadScale(torch.autograd.Function):
-    """Bring each head of rows [B, L, H * E], whose mean is 0, to unit variance."""
+    """Bring each head of two tensors [B, L, H * E], whose mean is 0, to unit variance: [2, ..]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, heads: int) -> Tensor:
-        grouped = x.unflatten(-1, (heads, -1))
-        inverse = (_head_means(x.square(), heads) + NORM_EPSILON).rsqrt_().unsqueeze(-1)
-        scaled: Tensor = grouped * inverse
-        ctx.save_for_backward(scaled, inverse)
-        return scaled.flatten(-2)
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, heads: int) -> Tensor:
+        width = queries.shape[-1] // heads
+        averages = _head_averages(heads, width, (queries.dtype, queries.device))
+        pairs, inverse = queries.new_empty(2, *queries.shape), []
+        for rows, scaled in zip((queries, keys), pairs, strict=True):
+            spread = ((rows * rows) @ averages).add_(NORM_EPSILON).rsqrt_().unsqueeze(-1)
+            torch.mul(_by_head(rows, heads), spread, out=_by_head(scaled, heads))
+            inverse.append(spread)
+        ctx.save_for_backward(pairs, averages, *inverse)
+        return pairs
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        scaled, inverse = ctx.saved_tensors
-        heads = scaled.shape[-2]
-        grad = grad.contiguous()
-        along = _head_means(grad * scaled.flatten(-2), heads).unsqueeze(-1)
-        return ((grad.view_as(scaled) - scaled * along) * inverse).flatten(-2), None
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        pairs, averages, *inverse = ctx.saved_tensors
+        heads, back = averages.shape[1], []
+        for grad, scaled, spread in zip(grads, pairs, inverse, strict=True):
+            along = ((grad * scaled) @ averages).unsqueeze(-1)
+            rest = torch.addcmul(_by_head(grad, heads), _by_head(scaled, heads), along, value=-1)
+            back.append(rest.mul_(spread).flatten(-2))
+        return back[0], back[1], None
 
 
-def _head_means(x: Tensor, heads: int) -> Tensor:
-    """Mean over each head of [.., H * E]: [.., H]; a product, for short heads are slow to sum."""
-    width = x.shape[-1] // heads
-    member = torch.eye(heads, dtype=x.dtype, device=x.device).repeat_interleave(width, 0)
-    means: Tensor = x @ member.div_(width)
-    return means
+def _by_head(rows: Tensor, heads: int) -> Tensor:
+    """View [.., H * E] as [.., H, E]."""
+    parted: Tensor = rows.unflatten(-1, (heads, -1))
+    return parted
+
+
+@lru_cache(maxsize=64)
+def _head_averages(heads: int, width: int, placement: Placement) -> Tensor:
+    """Matrix [H * E, H] that averages over each head; a product, for short sums are slow."""
+    with torch.inference_mode(mode=False):
+        member = torch.eye(heads, dtype=placement[0], device=placement[1])
+        return member.repeat_interleave(width, 0).div_(width)
+
+
+@lru_cache(maxsize=64)
+def _head_centring(heads: int, width: int, placement: Placement) -> Tensor:
+    """Matrix [H * E, H * E] that takes off each head its mean."""
+    averages = _head_averages(heads, width, placement)
+    with torch.inference_mode(mode=False):
+        return torch.eye(heads * width).to(averages) - averages.repeat_interleave(width, 1)
 
 
 class MultiScaleCorrelation(nn.Module):
@@ -109,53 +129,59 @@ class MultiScaleCorrelation(nn.Module):
         if len(scales) > 1 or repairs.selective_filter or not repairs.live_parts:
             self.frequency_filter = nn.Parameter(torch.ones(1))
 
-    def forward(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Propose lags for normalised queries and keys [B, L, C]: lags and weights, both [B, k].
+    def forward(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Propose lags for normalised queries and keys [2, B, L, C]: lags and weights, both [B, k].
 
         Samples that take fewer lags than others carry weight 0 on the rest.
         """
-        synthesis, shares = self._synthesis(queries)  # [T, 2F] and [2F]
-        spectrum = self._cross_spectrum(queries, keys)  # [B, 2F, C]
+        scores, means = self._scores(pairs)
         with torch.no_grad():
-            back = (synthesis * shares).expand(len(spectrum), -1, -1)
-            scores = torch.bmm(back, spectrum).clamp_(-LIMIT, LIMIT)  # [B, T, C]
-            counts = self._counts(scores, queries.shape[1])
+            counts = self._counts(scores, pairs.shape[2])
             most = int(counts.max()) + self.repairs.soft_lags  # one more: the edge of the choice
-            lags = scores.mean(-1).topk(min(most, scores.shape[1]), dim=-1).indices
-        rows = synthesis[lags] * shares  # [B, k, 2F]
-        chosen = torch.bmm(rows, spectrum).clamp(-LIMIT, LIMIT).mean(-1)  # [B, k]
+            lags = means.topk(min(most, means.shape[1]), dim=-1).indices
+        chosen = means.gather(1, lags)  # [B, k]
         if self.repairs.soft_lags:
             return lags, _faded(chosen, counts)
         if self.repairs.per_sample_lag_count:
             chosen = chosen.masked_fill(_unchosen(chosen, counts), -math.inf)
         return lags, torch.softmax(chosen, dim=-1)
 
-    def _synthesis(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Back-transform [T, 2F], and the weight of each bin's scale [2F]."""
-        length, repairs = like.shape[1], self.repairs
+    def _scores(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of all lags [B, T, C], without gradient, and their mean over channels [B, T]."""
+        synthesis = self._synthesis(pairs)  # [T, 2F]
+        spectrum = self._cross_spectrum(pairs)  # [B, 2F, C]
+        back = synthesis.expand(len(spectrum), -1, -1)
+        with torch.no_grad():
+            scores = torch.bmm(back, spectrum)
+            low, high = scores.aminmax()
+        if low >= -LIMIT and high <= LIMIT:  # then channels may be averaged first
+            return scores, (spectrum.sum(-1) / spectrum.shape[-1]) @ synthesis.t()
+        limited = torch.bmm(back, spectrum).clamp(-LIMIT, LIMIT)
+        return limited.detach(), limited.mean(-1)
+
+    def _synthesis(self, like: Tensor) -> Tensor:
+        """Back-transform [T, 2F], each bin times the weight of its scale."""
+        length, repairs = like.shape[-2], self.repairs
         full, aligned = repairs.full_length_lags, repairs.aligned_scales
         placement = (like.dtype, like.device)
         matrix = synthesis_matrix(length, self.scales, full, aligned, placement)
-        shares = matrix.new_ones(())
         if len(self.scales) > 1:
-            present = scales_in(length, self.scales)
-            weights = torch.softmax(self.scale_weights, dim=0)[: len(present)]
-            bins = torch.tensor([bins_of(length, scale) for scale in present], device=like.device)
-            shares = weights.repeat_interleave(bins).repeat(2)
+            members = scale_members(length, self.scales, placement)  # [2F, scales]
+            matrix = matrix * (members @ torch.softmax(self.scale_weights, dim=0))
         if repairs.selective_filter:
             tilt = pitches(length, self.scales, placement)
-            shares = shares * torch.sigmoid(self.frequency_filter * tilt)
-        return matrix, shares
+            matrix = matrix * torch.sigmoid(self.frequency_filter * tilt)
+        return matrix
 
-    def _cross_spectrum(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def _cross_spectrum(self, pairs: Tensor) -> Tensor:
         """Cross-spectrum with the keys' amplitude divided out: [B, 2F, C]."""
-        matrix = analysis_matrix(queries.shape[1], self.scales, (queries.dtype, queries.device))
-        matrix = matrix.expand(len(queries), -1, -1)
-        query_bins, key_bins = torch.bmm(matrix, queries), torch.bmm(matrix, keys)
+        matrix = analysis_matrix(pairs.shape[2], self.scales, (pairs.dtype, pairs.device))
+        rows = pairs.flatten(0, 1)
+        bins = torch.bmm(matrix.expand(len(rows), -1, -1), rows).unflatten(0, (2, -1))
         plain = len(self.scales) == 1 or self.repairs.selective_filter
-        gain = queries.new_ones(1) if plain else torch.sigmoid(self.frequency_filter)
+        gain = bins.new_ones(1) if plain else torch.sigmoid(self.frequency_filter)
         floor = FLOOR if self.repairs.soft_lags else EPSILON
-        result: Tensor = _PhaseSpectrum.apply(query_bins, key_bins, gain, floor)  # type: ignore[no-untyped-call]
+        result: Tensor = _PhaseSpectrum.apply(bins, gain, floor)  # type: ignore[no-untyped-call]
         return result
 
     def _counts(self, scores: Tensor, length: int) -> Tensor:
@@ -165,11 +191,12 @@ class MultiScaleCorrelation(nn.Module):
             count = lag_count(self.factor, length)
             count = max(1 if self.repairs.plain_lag_count else 2, count)
             return torch.full((batch,), count, device=scores.device)
-        energy = scores.square().sum(-1).sort(dim=-1, descending=True).values  # [B, T]
-        bend = energy.diff().neg().diff().neg()
+        energy = (scores * scores).sum(-1).sort(dim=-1, descending=True).values  # [B, T]
+        falls = energy[:, :-1] - energy[:, 1:]
+        bends = falls[:, :-1] - falls[:, 1:]
         least = max(2, int(0.1 * math.log(length)))
         most = min(int(0.3 * length), int(2 * self.factor * math.log(length)))  # wins over least
-        counts = (bend.argmax(-1) + 2).clamp(least, most)
+        counts = (bends.argmax(-1) + 2).clamp(least, most)
         return counts if self.repairs.per_sample_lag_count else counts.median().expand(batch)
 
 
@@ -218,31 +245,36 @@ class AdaptiveAutoCorrelation(nn.Module):
         self.soft = repairs.soft_lags  # then the weights need not sum to one
 
     @in_float32
-    def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Attend from [B, L, d] to the rows of `source` [B, S, d]; returns [B, L, d]."""
+    def forward(self, x: Tensor, source: Tensor, gain: Tensor | None = None) -> Tensor:
+        """Attend from [B, L, d] to the rows of `source` [B, S, d]; returns [B, L, d].
+
+        `gain` [1] multiplies the module's own; both meet in the last linear map.
+        """
         length, shorter = x.shape[1], source.shape[1] < x.shape[1]
         kept = source if shorter else fit_length(source, length, newest=self.newest)
-        keys = fit_length(self._normed(kept, self.key_projection), length, newest=False)
-        lags, weights = self.inner_correlation(self._normed(x, self.query_projection), keys)
-        value, out = self.value_projection, self.out_projection
+        lags, weights = self.inner_correlation(self._pairs(x, kept))
+        value = self.value_projection
+        scale = self.layer_scale * (1.0 if gain is None else gain)
+        weight, bias = self.out_projection.weight * scale, self.out_projection.bias * scale
         if shorter or self.flagged or self.soft:  # missing values are zero, bias included
             values = fit_length(value(kept), length, newest=False)
             weights = self.lag_dropout(weights) if self.flagged else weights
             carry = causal_sum if self.flagged and self.mask_flag else shifted_sum
-            attended = out(carry(values, lags, weights))
-        else:  # the weights sum to one, so the value map may follow the sum
-            mixed = shifted_sum(kept, lags, weights)
-            attended = composed(mixed, value.weight, out.weight, value.bias, out.bias)
-        scaled: Tensor = attended * self.layer_scale
-        return scaled
+            return functional.linear(carry(values, lags, weights), weight, bias)
+        mixed = shifted_sum(kept, lags, weights)
+        # the weights sum to one, so the value map may follow the sum
+        return composed(mixed, value.weight, weight, value.bias, bias)
 
-    def _normed(self, x: Tensor, projection: nn.Linear) -> Tensor:
-        """Project [B, L, d] and normalise each head: [B, L, inner].
+    def _pairs(self, x: Tensor, kept: Tensor) -> Tensor:
+        """Queries and keys, each head normalised: [2, B, L, inner]; missing keys are zero.
 
-        The heads' means are taken off the map beforehand.
+        The heads' means are taken off the maps beforehand.
         """
-        weight, bias = (p.unflatten(0, (self.heads, -1)) for p in projection.parameters())
-        weight, bias = weight - weight.mean(1, keepdim=True), bias - bias.mean(1, keepdim=True)
-        rows = functional.linear(x, weight.flatten(0, 1), bias.flatten())
-        normed: Tensor = _HeadScale.apply(rows, self.heads)  # type: ignore[no-untyped-call]
-        return normed
+        query, key, length = self.query_projection, self.key_projection, x.shape[1]
+        width = len(query.weight) // self.heads
+        centring = _head_centring(self.heads, width, (query.weight.dtype, query.weight.device))
+        queries = functional.linear(x, centring @ query.weight, centring @ query.bias)
+        keys = functional.linear(kept, centring @ key.weight, centring @ key.bias)
+        keys = fit_length(keys, length, newest=False)
+        pairs: Tensor = _HeadScale.apply(queries, keys, self.heads)  # type: ignore[no-untyped-call]
+        return pairs

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from baselines.networks.config import Repairs
 from baselines.networks.layers import in_float32
+from baselines.networks.smoothing import unsmoothed
 
 PLAIN = 25  # kernel entries that start as a moving average, of twice as many
 LEAST = 5  # steps of the narrowest kernel that is predicted
@@ -51,43 +51,20 @@ class MovingAverage(nn.Module):
         return seasonal, x - seasonal
 
 
-class _Smooth(torch.autograd.Function):
-    """Correlate each channel of each sample with a kernel, by way of the spectrum."""
+@lru_cache(maxsize=256)
+def _kernel_entries(
+    sizes: tuple[int, ...], entries: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Table entry of every tap of centred kernels as wide as the last: [G * R], and what is none.
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kernels: Tensor, which: Tensor) -> Tensor:
-        length, reach = x.shape[1], kernels.shape[1] // 2
-        period = _smooth_number(length + 2 * reach)
-        ends = x[:, :1].expand(-1, reach, -1), x[:, -1:].expand(-1, reach, -1)
-        padded = torch.cat([ends[0], x, ends[1]], dim=1)
-        bins = torch.fft.rfft(padded, n=period, dim=1)  # [B, F, C]
-        kernel_bins = torch.fft.rfft(kernels, n=period, dim=1)  # [G, F, C]
-        ctx.save_for_backward(bins, kernel_bins, which)
-        ctx.sizes = (length, reach, period)
-        products = kernel_bins.conj().resolve_conj()[which].mul_(bins)
-        smoothed: Tensor = torch.fft.irfft(products, n=period, dim=1)
-        return smoothed[:, :length]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        bins, kernel_bins, which = ctx.saved_tensors
-        length, reach, period = ctx.sizes
-        grad_bins = torch.fft.rfft(grad, n=period, dim=1)
-        padded = torch.fft.irfft(kernel_bins[which].mul_(grad_bins), n=period, dim=1)
-        inner = padded[:, reach : reach + length].contiguous()
-        inner[:, 0] += padded[:, :reach].sum(1)
-        inner[:, -1] += padded[:, reach + length : length + 2 * reach].sum(1)
-        products = torch.zeros_like(kernel_bins).index_add_(0, which, grad_bins.conj() * bins)
-        kernels = torch.fft.irfft(products, n=period, dim=1)[:, : 2 * reach + 1]
-        return inner, kernels, None
-
-
-def _smooth_number(least: int) -> int:
-    """The smallest number from `least` on with no prime factor above 5, good to transform."""
-    number = least
-    while any(number % prime == 0 for prime in (2, 3, 5)) and number > 1:
-        number //= next(prime for prime in (2, 3, 5) if number % prime == 0)
-    return least if number == 1 else _smooth_number(least + 1)
+    The second tensor [G, R, 1] marks the taps outside a kernel.
+    """
+    with torch.inference_mode(mode=False):
+        widths = torch.tensor(sizes).unsqueeze(1)
+        entry = torch.arange(sizes[-1]) - sizes[-1] // 2 + widths // 2  # [G, R]
+        outside = (entry < 0) | (entry >= widths)
+        index = entry.clamp(0, entries - 1).flatten()
+        return index.to(device), outside.unsqueeze(-1).to(device)
 
 
 class LearnedAverage(nn.Module):
@@ -114,38 +91,47 @@ class LearnedAverage(nn.Module):
     def sizes(self, x: Tensor) -> Tensor:
         """Unrounded kernel size of each sample of [B, L, C]: [B], from 5 to the widest."""
         share: Tensor = self.kernel_predictor(x.mean(1)).squeeze(-1)
-        return LEAST + float(self.widest - LEAST) * share
+        return share * float(self.widest - LEAST) + LEAST
 
-    def kernels(self, sizes: Tensor, reach: int) -> Tensor:
-        """Centred kernels of the odd `sizes` [G]: [G, 2 * reach + 1, C], zero outside."""
-        taps = torch.arange(2 * reach + 1, device=sizes.device) - reach
-        entry = taps + (sizes // 2).unsqueeze(1)  # [G, R]
-        outside = (entry < 0) | (entry >= sizes.unsqueeze(1))
+    def kernels(self, sizes: tuple[int, ...]) -> Tensor:
+        """Centred kernels of ascending odd `sizes`: [G, the last, C], zero outside their own."""
         table = self.feature_specific_trend_weights.squeeze(1).t()  # [entries, C]
-        logits = table[entry.clamp(0, len(table) - 1)]
-        return torch.softmax(logits.masked_fill(outside.unsqueeze(-1), -math.inf), dim=1)
+        index, outside = _kernel_entries(sizes, len(table), table.device)
+        logits = table.index_select(0, index).unflatten(0, (len(sizes), -1))
+        return torch.softmax(logits.masked_fill(outside, -math.inf), dim=1)
 
     @in_float32
+    def seasonal(self, x: Tensor) -> Tensor:
+        """The part of [B, L, C] its learned average leaves."""
+        most = max(3, min(self.widest, x.shape[1] // 2))
+        sizes, shares = (self._between if self.soft else self._nearest)(x, most)
+        return unsmoothed(x, self.kernels(sizes), shares)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split [B, L, C] into seasonal part and trend, both [B, L, C]."""
-        most = max(3, min(self.widest, x.shape[1] // 2))
-        if self.soft:
-            largest = (most - 1) // 2 * 2 + 1
-            kernels, which = self._blended(x, largest), torch.arange(len(x), device=x.device)
-        else:
-            with torch.no_grad():
-                whole = self.sizes(x).round().long().clamp(3, most)
-                odd = whole - (whole + 1) % 2
-                distinct, which = odd.clamp_min(3).unique(return_inverse=True)
-            kernels = self.kernels(distinct, int(distinct[-1]) // 2)
-        trend: Tensor = _Smooth.apply(x, kernels, which)  # type: ignore[no-untyped-call]
-        return x - trend, trend
+        seasonal = self.seasonal(x)
+        return seasonal, x - seasonal
 
-    def _blended(self, x: Tensor, largest: int) -> Tensor:
-        """One kernel per sample, between the two odd sizes around its size: [B, R, C]."""
-        sizes = self.sizes(x).clamp(3.0, float(largest))
-        below = ((sizes.detach() - 1.0) / 2.0).floor().long() * 2 + 1
-        share = ((sizes - below) / 2.0).view(-1, 1, 1)
+    def _nearest(self, x: Tensor, most: int) -> tuple[tuple[int, ...], Tensor | None]:
+        """Distinct odd sizes, ascending, and which of them each sample takes, as ones [B, G].
+
+        There are no shares where all samples take one size.
+        """
+        with torch.no_grad():
+            whole = self.sizes(x).round().long().clamp(3, most).tolist()
+            odd = [size - (size + 1) % 2 for size in whole]
+            sizes = tuple(sorted(set(odd)))
+            if len(sizes) == 1:
+                return sizes, None
+            taken = torch.tensor(odd).unsqueeze(1) == torch.tensor(sizes)
+            return sizes, taken.to(device=x.device, dtype=x.dtype)
+
+    def _between(self, x: Tensor, most: int) -> tuple[tuple[int, ...], Tensor | None]:
+        """Distinct odd sizes, ascending, and each sample's shares [B, G] of the two around it."""
+        largest = (most - 1) // 2 * 2 + 1
+        wanted = self.sizes(x).clamp(3.0, float(largest)).unsqueeze(1)
+        below = ((wanted.detach() - 1.0) / 2.0).floor().long().mul(2).add(1).clamp(3, largest)
         above = (below + 2).clamp_max(largest)
-        reach = largest // 2
-        return (1.0 - share) * self.kernels(below, reach) + share * self.kernels(above, reach)
+        sizes = tuple(sorted({*below.flatten().tolist(), *above.flatten().tolist()}))
+        share, all_sizes = (wanted - below) / 2.0, below.new_tensor(sizes)
+        return sizes, (1.0 - share) * (below == all_sizes) + share * (above == all_sizes)

@@ -115,8 +115,12 @@ class DataEmbedding(nn.Module):
 
     def forward(self, x: Tensor, marks: Tensor | None) -> Tensor:
         """Embed values [B, L, channels] with marks [B, L, m] or None into [B, L, width]."""
-        embedded: Tensor = self.value_embedding(x)
-        if marks is not None:
-            embedded = embedded + self.temporal_embedding(marks)
+        if marks is not None and isinstance(self.temporal_embedding, TimeFeatureEmbedding):
+            columns = torch.cat([circular_windows(x), marks], dim=-1)
+            maps = (self.value_embedding.weight(), self.temporal_embedding.embed.weight)
+            embedded = functional.linear(columns, torch.cat(maps, dim=-1))
+        else:
+            embedded = self.value_embedding(x)
+            embedded = embedded if marks is None else embedded + self.temporal_embedding(marks)
         dropped: Tensor = self.dropout(embedded)
         return dropped

@@ -35,14 +35,12 @@ class _Block(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.activation = config.activation
 
-    def feed(self, x: Tensor) -> Tensor:
-        """Feed-forward part on [B, L, d]."""
+    def feed(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
+        """Feed-forward part on [B, L, d] times `gain`, before its own dropout."""
         first, second = self.conv1.weight.squeeze(-1), self.conv2.weight.squeeze(-1)
+        second = second if gain is None else second * gain
         drop = self.dropout.p if self.training else 0.0
-        fed: Tensor = self.dropout(
-            feed_forward(x, first, second, activation=self.activation, drop=drop)
-        )
-        return fed
+        return feed_forward(x, first, second, activation=self.activation, drop=drop)
 
 
 class EnhancedEncoderLayer(_Block):
@@ -58,13 +56,13 @@ class EnhancedEncoderLayer(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, S, d] to the seasonal part [B, S, d]."""
-        attended = self.dropout(self.attention_scale * self.attention(x, x))
-        x, _ = self.decomp1(x + attended)
+        attended = self.attention(x, x, self.attention_scale)
+        x = self.decomp1.seasonal(self.dropout.onto(x, attended))
         gate = self.gate[0]
         assert isinstance(gate, nn.Conv1d)
         opened = x * torch.sigmoid(pointwise(x, gate))
-        seasonal: Tensor = self.decomp2(x + self.ffn_scale * self.feed(opened))[0]
-        return seasonal
+        fed = self.feed(opened, self.ffn_scale)
+        return self.decomp2.seasonal(self.dropout.onto(x, fed))
 
 
 class EnhancedEncoder(nn.Module):
@@ -110,10 +108,11 @@ class EnhancedDecoderLayer(_Block):
 
     def forward(self, x: Tensor, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Map [B, L, d] to the seasonal part [B, L, d] and a trend increment [B, L, targets]."""
-        x, first = self.decomp1(x + self.dropout(self.self_attn_scale * self.self_attention(x, x)))
-        crossed = self.cross_attn_scale * self.cross_attention(x, encoded)
-        x, second = self.decomp2(x + self.dropout(crossed))
-        x, third = self.decomp3(x + self.feed(x))
+        attended = self.self_attention(x, x, self.self_attn_scale)
+        x, first = self.decomp1(self.dropout.onto(x, attended))
+        crossed = self.cross_attention(x, encoded, self.cross_attn_scale)
+        x, second = self.decomp2(self.dropout.onto(x, crossed))
+        x, third = self.decomp3(self.dropout.onto(x, self.feed(x)))
         smooth, rectify, narrow = self.projection
         assert isinstance(narrow, nn.Conv1d)
         return x, pointwise(rectify(smooth(first + second + third)), narrow)

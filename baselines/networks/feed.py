@@ -22,35 +22,31 @@ class _Feed(torch.autograd.Function):
     ) -> Tensor:
         gelu, drop, remember = settings
         rows, out = _rows_at_once(x, first), x.new_empty(len(x), len(second))
-        draws = draw_words(len(x) * len(first)).view(len(x), -1).to(x.device) if drop else None
         kept = []
         for start in range(0, len(x), rows):
             part = slice(start, start + rows)
             hidden = x[part] @ first.t()
             active = functional.gelu(hidden) if gelu else functional.relu(hidden)
-            if draws is not None:
-                active.mul_(mask_from(draws[part], 1.0 - drop, x.dtype))
+            mask = _mask(hidden, drop)
+            if mask is not None:
+                active.mul_(mask)
             torch.mm(active, second.t(), out=out[part])
             if remember:
-                kept += [hidden, active]
-        ctx.save_for_backward(x, first, second, draws, *kept)
-        ctx.settings, ctx.rows = settings, rows
+                kept += [_slope(hidden, mask, gelu), active]
+        ctx.save_for_backward(x, first, second, *kept)
+        ctx.rows = rows
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, first, second, draws, *kept = ctx.saved_tensors
-        gelu, drop, _ = ctx.settings
+        x, first, second, *kept = ctx.saved_tensors
         grad, grad_x = grad.contiguous(), torch.empty_like(x)
         grad_first, grad_second = torch.zeros_like(first), torch.zeros_like(second)
         for index, start in enumerate(range(0, len(x), ctx.rows)):
             part = slice(start, start + ctx.rows)
-            hidden, active = kept[2 * index], kept[2 * index + 1]
+            slope, active = kept[2 * index], kept[2 * index + 1]
             grad_second.addmm_(grad[part].t(), active)
-            inner = grad[part] @ second
-            if draws is not None:
-                inner.mul_(mask_from(draws[part], 1.0 - drop, x.dtype))
-            inner = _slope(inner, hidden, gelu)
+            inner = (grad[part] @ second).mul_(slope)
             grad_first.addmm_(inner.t(), x[part])
             torch.mm(inner, first, out=grad_x[part])
         return grad_x, grad_first, grad_second, None
@@ -61,11 +57,20 @@ def _rows_at_once(x: Tensor, first: Tensor) -> int:
     return max(64, SLICE // len(first)) if x.device.type == "cpu" else max(1, len(x))
 
 
-def _slope(grad: Tensor, hidden: Tensor, gelu: bool) -> Tensor:
-    """Gradient before the nonlinearity."""
+def _mask(hidden: Tensor, drop: float) -> Tensor | None:
+    """Dropout's mask, or None where nothing is dropped."""
+    if not drop:
+        return None
+    draws = draw_words(hidden.numel()).view(hidden.shape).to(hidden.device)
+    return mask_from(draws, 1.0 - drop, hidden.dtype)
+
+
+def _slope(hidden: Tensor, mask: Tensor | None, gelu: bool) -> Tensor:
+    """Derivative of nonlinearity and dropout together."""
+    above = torch.ones_like(hidden) if mask is None else mask
     if gelu:
-        return torch.ops.aten.gelu_backward(grad, hidden)  # type: ignore[no-any-return]
-    return grad.mul_(hidden > 0)
+        return torch.ops.aten.gelu_backward(above, hidden)  # type: ignore[no-any-return]
+    return torch.ops.aten.threshold_backward(above, hidden, 0)  # type: ignore[no-any-return]
 
 
 def feed_forward(

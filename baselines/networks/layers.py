@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Concatenate, TypeVar
+from functools import lru_cache, wraps
+from typing import Any, Concatenate, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,20 @@ def mask_from(draws: Tensor, keep: float, dtype: torch.dtype) -> Tensor:
     return mask.mul_(-_DRAWS / threshold).to(dtype)
 
 
+class _MaskedSum(torch.autograd.Function):
+    """x plus an update times its mask."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, update: Tensor, mask: Tensor) -> Tensor:
+        ctx.save_for_backward(mask)
+        return torch.addcmul(x, update, mask)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        return grad, grad.mul(mask), None
+
+
 class Dropout(nn.Dropout):
     """Dropout, its masks drawn quickly where they are drawn on the CPU."""
 
@@ -58,13 +72,35 @@ class Dropout(nn.Dropout):
             return input
         if input.device.type != "cpu":
             return functional.dropout(input, self.p, training=True)
-        draws = draw_words(input.numel()).view(input.shape)
-        return input * mask_from(draws, 1.0 - self.p, input.dtype)
+        masked: Tensor = input * self._mask(input)
+        return masked
+
+    def onto(self, x: Tensor, update: Tensor) -> Tensor:
+        """Add `update`, dropped out, to x: in one pass where masks are drawn on the CPU."""
+        quick = self.training and self.p > 0.0 and update.device.type == "cpu"
+        if not quick or update.dtype != x.dtype:
+            dropped: Tensor = self(update)
+            return x + dropped
+        added: Tensor = _MaskedSum.apply(x, update, self._mask(update))  # type: ignore[no-untyped-call]
+        return added
+
+    def _mask(self, like: Tensor) -> Tensor:
+        draws = draw_words(like.numel()).view(like.shape)
+        return mask_from(draws, 1.0 - self.p, like.dtype)
+
+
+@lru_cache(maxsize=64)
+def _neighbours(length: int, device: torch.device) -> Tensor:
+    """Previous, own and next step of each step of a circle: [3 * length]."""
+    with torch.inference_mode(mode=False):
+        steps = torch.arange(length, device=device)
+        return torch.stack([steps.roll(1), steps, steps.roll(-1)], dim=1).flatten()
 
 
 def circular_windows(x: Tensor) -> Tensor:
     """Lay each step's previous, own and next row side by side: [B, L, C] to [B, L, 3C]."""
-    return torch.cat([x.roll(1, 1), x, x.roll(-1, 1)], dim=-1)
+    rows = x.index_select(1, _neighbours(x.shape[1], x.device))
+    return rows.reshape(*x.shape[:2], -1)
 
 
 class CircularProjection(nn.Conv1d):
@@ -75,7 +111,8 @@ class CircularProjection(nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
         """Map [B, L, channels] to [B, L, width]; maps first and shifts the narrow result."""
-        before, now, after = (functional.linear(input, tap) for tap in self.weight.unbind(-1))
+        taps = functional.linear(input, self.weight.permute(2, 0, 1).flatten(0, 1))
+        before, now, after = taps.chunk(3, dim=-1)
         return now + before.roll(1, 1) + after.roll(-1, 1)
 
 

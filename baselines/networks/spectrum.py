@@ -39,6 +39,14 @@ def analysis_matrix(length: int, scales: tuple[int, ...], placement: Placement) 
 
 
 @lru_cache(maxsize=64)
+def scale_members(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
+    """Which scale each bin belongs to, as ones [2 * bins, scales]."""
+    bins = torch.tensor([bins_of(length, scale) for scale in scales_in(length, scales)])
+    members = torch.eye(len(scales), dtype=torch.float64)[: len(bins)]
+    return _placed(members.repeat_interleave(bins, 0).repeat(2, 1), placement)
+
+
+@lru_cache(maxsize=64)
 def pitches(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
     """Cosine of the angle per step of every bin, real and imaginary parts [2 * bins].
 
@@ -111,22 +119,41 @@ class _ShiftedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
-        length = memory.shape[1]
-        kernel = weights.new_zeros(len(weights), length).scatter_add_(1, lags, weights)
-        kernel_bins = torch.fft.rfft(kernel).unsqueeze(-1)  # [B, F, 1]
-        memory_bins = torch.fft.rfft(memory, dim=1)
-        ctx.save_for_backward(memory_bins, kernel_bins, lags)
-        ctx.length = length
-        mixed: Tensor = torch.fft.irfft(kernel_bins.conj() * memory_bins, n=length, dim=1)
-        return mixed
+        rows = _moved_rows(lags, memory.shape[1])
+        ctx.save_for_backward(memory, lags, weights, rows)
+        return _bagged(memory, rows, weights)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
-        memory_bins, kernel_bins, lags = ctx.saved_tensors
-        grad_bins = torch.fft.rfft(grad, dim=1)
-        memory_grad = torch.fft.irfft(kernel_bins * grad_bins, n=ctx.length, dim=1)
-        products = (grad_bins.conj() * memory_bins).sum(-1)
-        return memory_grad, None, torch.fft.irfft(products, n=ctx.length).gather(1, lags)
+        memory, lags, weights, rows = ctx.saved_tensors
+        moved = memory.flatten(0, 1).index_select(0, rows.flatten())
+        by_lag = torch.bmm(moved.view(*lags.shape, -1), grad.reshape(len(lags), -1, 1))
+        back = _moved_rows(-lags % memory.shape[1], memory.shape[1])
+        return _bagged(grad, back, weights), None, by_lag.squeeze(-1)
+
+
+def _moved_rows(lags: Tensor, length: int) -> Tensor:
+    """Where each step of a series moved back by `lags` [B, k] stands among all rows: [B, k, L]."""
+    moved = _turns(length, lags.device).index_select(0, lags.flatten()).view(*lags.shape, length)
+    first = torch.arange(0, len(lags) * length, length, device=lags.device)
+    return moved.add_(first.view(-1, 1, 1))
+
+
+def _bagged(series: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Sum `weights` [B, k] times the `rows` [B, k, L] of a series [B, L, C]."""
+    index = rows.transpose(1, 2).flatten(0, 1)  # [B * L, k]
+    shares = weights.repeat_interleave(rows.shape[2], 0)
+    flat = series.flatten(0, 1)
+    summed = functional.embedding_bag(index, flat, mode="sum", per_sample_weights=shares)
+    return summed.view(series.shape)
+
+
+@lru_cache(maxsize=64)
+def _turns(length: int, device: torch.device) -> Tensor:
+    """Steps of a circle from each step on: [length, length]."""
+    with torch.inference_mode(mode=False):
+        steps = torch.arange(length, device=device)
+        return (steps.unsqueeze(1) + steps) % length
 
 
 def shifted_sum(memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:

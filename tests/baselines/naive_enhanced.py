@@ -16,18 +16,15 @@ from torch.nn import functional as F
 def split(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Learned decomposition of [B, L, C], one sample after the other."""
     table, length = module.feature_specific_trend_weights, x.shape[1]
-    seasonal, trend = [], []
-    for sample in x:
-        kappa = 5 + 45 * module.kernel_predictor(sample.mean(0, keepdim=True))
-        size = min(max(round(kappa.item()), 3), min(50, length // 2))
+    rows, smooth = x.transpose(1, 2), []
+    for row, share in zip(rows, module.kernel_predictor(x.mean(1)), strict=True):
+        size = min(max(round(5 + 45 * share.item()), 3), min(50, length // 2))
         size = max(3, size - (size + 1) % 2)
-        row = sample.t().unsqueeze(0)
-        padded = F.pad(row, (size // 2, size // 2), mode="replicate")
         kernel = F.softmax(table[:, :, :size], dim=-1)
-        smooth = F.conv1d(padded, kernel, groups=table.shape[0])[:, :, :length].transpose(1, 2)
-        seasonal.append(sample.unsqueeze(0) - smooth)
-        trend.append(smooth)
-    return torch.cat(seasonal), torch.cat(trend)
+        padded = F.pad(row.unsqueeze(0), (size // 2, size // 2), mode="replicate")
+        smooth.append(F.conv1d(padded, kernel, groups=len(table))[:, :, :length])
+    trend = torch.cat(smooth).transpose(1, 2)
+    return x - trend, trend
 
 
 def correlate(inner: nn.Module, q: Tensor, k: Tensor) -> Tensor:

@@ -143,8 +143,8 @@ def test_the_frequency_filter_is_more_than_a_gain_when_repaired() -> None:
         scores = []
         for value in (0.3, 3.0):
             inner.frequency_filter.data.fill_(value)
-            matrix, shares = inner._synthesis(q)
-            scores.append((matrix * shares) @ inner._cross_spectrum(q, k)[0])
+            pairs = torch.stack([q, k])
+            scores.append(inner._synthesis(pairs) @ inner._cross_spectrum(pairs)[0])
         cosine = torch.cosine_similarity(*(s.flatten() for s in scores), dim=0)
 
         assert (float(cosine.detach()) < 0.99) == selective
@@ -175,9 +175,7 @@ def test_shifted_sums_need_no_weights_that_sum_to_one() -> None:
     attention = network.encoder.attn_layers[0].attention
     x, source = torch.randn(2, 2, 32, 16).unbind()
     with torch.no_grad():
-        keys = attention._normed(source, attention.key_projection)
-        queries = attention._normed(x, attention.query_projection)
-        lags, weights = attention.inner_correlation(queries, keys)
+        lags, weights = attention.inner_correlation(attention._pairs(x, source))
         values = attention.value_projection(source)
         mixed = shifted_sum(values, lags, weights)
         wanted = attention.out_projection(mixed) * attention.layer_scale

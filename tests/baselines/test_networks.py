@@ -15,6 +15,7 @@ from naive_enhanced import NaiveEnhanced
 from torch import Tensor, nn
 
 import baselines
+from baselines.networks.adaptive import _PhaseSpectrum
 from baselines.networks.config import MARKS_BY_FREQUENCY, NetworkConfigError, Repairs
 from baselines.networks.feed import feed_forward
 from baselines.networks.layers import Dropout
@@ -212,6 +213,7 @@ UNUSUAL = [
     {"seq_len": 21, "label_len": 21, "pred_len": 30, "embed": "learned", "freq": "t"},
     {"seq_len": 40, "label_len": 9, "pred_len": 4, "d_model": 14, "n_heads": 3},
     {"seq_len": 50, "label_len": 3, "pred_len": 2, "e_layers": 2, "d_layers": 3, "factor": 1},
+    {"seq_len": 530, "label_len": 20, "pred_len": 3},
 ]
 
 
@@ -238,6 +240,42 @@ def test_the_fast_network_is_the_plain_one(name: str, changes: dict[str, Any]) -
                 torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
 
 
+def test_scores_are_limited_as_in_the_plain_network() -> None:
+    """Where queries are their own keys, scores pass 10 and are cut, channel by channel."""
+    config = small("EnhancedAutoformer", seq_len=400)
+    fast = lively(baselines.build("EnhancedAutoformer", config)).double()
+    attention = fast.encoder.attn_layers[0].attention
+    attention.inner_correlation.frequency_filter.data.fill_(6.0)
+    attention.inner_correlation.scale_weights.data[0] = 3.0
+    attention.key_projection.load_state_dict(attention.query_projection.state_dict())
+    _, m_enc, x_dec, m_dec = (part.double() for part in inputs(config))
+    parts = (torch.randn(3, 400, 4, dtype=torch.float64), m_enc, x_dec, m_dec)
+    rows = fast.enc_embedding(parts[0], parts[1])
+    scores, _ = attention.inner_correlation._scores(attention._pairs(rows, rows))
+
+    found, wanted = fast(*parts), NaiveEnhanced(fast)(*parts)
+
+    assert number(scores.max()) == 10.0
+    assert number(scores.mean()) < 1.0
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+    weights = [attention.query_projection.weight, attention.key_projection.weight]
+    ours = torch.autograd.grad(found.square().mean(), weights)
+    theirs = torch.autograd.grad(wanted.square().mean(), weights)
+    torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("floor", [1e-8, 1.0])
+def test_the_phase_spectrum_has_the_right_gradient(floor: float) -> None:
+    """To queries, keys and gain, with the least and with the repaired floor."""
+    pairs = torch.randn(2, 2, 6, 3, dtype=torch.float64, requires_grad=True)
+    gain = torch.tensor([0.7], dtype=torch.float64, requires_grad=True)
+
+    assert torch.autograd.gradcheck(
+        lambda p, g: _PhaseSpectrum.apply(p, g, floor),  # type: ignore[no-untyped-call]
+        (pairs, gain),
+    )
+
+
 def test_dropout_keeps_its_rate_and_its_mean() -> None:
     """A tenth of the values is dropped and the mean is kept, from torch's own seed."""
     drop, ones = Dropout(0.1), torch.ones(400, 1000)
@@ -245,8 +283,11 @@ def test_dropout_keeps_its_rate_and_its_mean() -> None:
     torch.manual_seed(3)
     first = drop(ones)
     torch.manual_seed(3)
+    again = drop(ones)
+    torch.manual_seed(3)
 
-    assert torch.equal(first, drop(ones))
+    assert torch.equal(first, again)
+    torch.testing.assert_close(drop.onto(ones, ones), 1.0 + first)
     assert abs(number((first == 0).float().mean()) - 0.1) < 0.003
     assert abs(number(first.mean()) - 1.0) < 0.003
 
@@ -457,7 +498,7 @@ def test_kernels_start_as_moving_averages_when_repaired() -> None:
     """Above 25 entries only the repair starts from equal weights (E-07)."""
     for uniform in (False, True):
         network, _ = enhanced_start(uniform_kernel=uniform)
-        kernel = network.decomp.kernels(torch.tensor([27]), 13)
+        kernel = network.decomp.kernels((27,))
 
         assert (number(kernel.detach().std()) < 1e-6) == uniform
 
