@@ -123,32 +123,29 @@ def train(
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
     shuffle = torch.Generator().manual_seed(seed)
     best, curve, waited = _Best(), list[Epoch](), 0
-    for epoch in range(1, schedule.epochs + 1):
-        rate = schedule.rate(epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    for number in range(1, schedule.epochs + 1):
         order = train_starts[torch.randperm(len(train_starts), generator=shuffle)]
-        train_loss, norm = _one_epoch(model, optimizer, material, order, sizes, schedule, loss)
+        rate = _set_rate(optimizer, schedule.rate(number))
+        learned, norm = _one_epoch(model, optimizer, material, order, sizes, schedule, loss)
         with working_in(schedule.precision, material.values.device):
             found = evaluate(model, material, validation_starts, sizes=sizes, loss=loss)
-        curve.append(
-            Epoch(
-                epoch=epoch,
-                train_loss=train_loss,
-                validation_loss=found,
-                learning_rate=rate,
-                gradient_norm=norm,
-            )
-        )
-        if not math.isfinite(train_loss):
+        losses = {"train_loss": learned, "validation_loss": found}
+        curve.append(Epoch(epoch=number, learning_rate=rate, gradient_norm=norm, **losses))
+        if not math.isfinite(learned):
             break
-        waited = 0 if best.offer(found, epoch, model) else waited + 1
+        waited = 0 if best.offer(found, number, model) else waited + 1
         if waited >= schedule.patience:
             break
     if best.weights:
         model.load_state_dict(best.weights)
     diverged = any(not math.isfinite(e.train_loss + e.validation_loss) for e in curve)
     return Training(curve=tuple(curve), best_epoch=best.epoch, diverged=diverged)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
 
 
 def working_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:

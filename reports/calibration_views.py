@@ -39,14 +39,12 @@ def pit_views(page: PageInput, dataset: str, *, name: str) -> tuple[Chart, ...]:
 
 def _pit(page: PageInput, arm: str, dataset: str, *, ink: Ink, name: str) -> Chart | None:
     units = [unit for unit in page.scores_of(arm, dataset) if "pit" in unit.values]
-    values = (
-        np.concatenate([unit.values["pit"].ravel() for unit in units]) if units else np.empty(0)
-    )
-    values = values[np.isfinite(values)]
-    if not len(values):
+    values = [unit.values["pit"][np.isfinite(unit.values["pit"])] for unit in units]
+    if not sum(map(len, values)):
         return None
-    counts, _ = np.histogram(values, bins=BINS, range=(0, 1))
-    shares = 100 * counts / len(values)
+    counts, _ = np.histogram(np.concatenate(values), bins=BINS, range=(0, 1))
+    shares = 100 * counts / counts.sum()
+    dagger = page.dagger if arm in page.repaired else ""
     count = len(non_overlapping(units[0].origin, reach_of(units[0])))
     low, high = (100 * end for end in chance_range(1 / BINS, count))
     said = ", ".join(f"{share:.0f}" for share in shares)
@@ -54,9 +52,7 @@ def _pit(page: PageInput, arm: str, dataset: str, *, ink: Ink, name: str) -> Cha
         title=f"PIT of {page.label(arm)}",
         caption="Where outcomes lie in the forecast distribution: flat is honest, high ends are "
         "too narrow, a hump is too wide, a slope is biased. Grey: 95 % of honest arms, one "
-        f"independent point per non-overlapping origin (n = {count})."
-        + page.dagger
-        * (arm in page.repaired),
+        f"independent point per non-overlapping origin (n = {count})." + dagger,
         svg=histogram(
             shares,
             (low, high),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from harness.scoring.summary import Summary
 from reports import wording
@@ -62,21 +62,17 @@ def independent(page: PageInput, dataset: str) -> Table | None:
     names = (*_losses(), *(f"coverage_{at}" for at in wording.COVERAGES))
     heads = [Column(title="Arm", note="role", numeric=False)]
     heads += [Column(title=wording.metric_name(name), note=_note(name, unit)) for name in names]
-    rows = tuple(
-        (
-            arm_cell(page, arm),
-            *(
-                _value(page.summary(arm.name, dataset, name), lambda row: row.independent)
-                for name in names
-            ),
-        )
-        for arm in page.arms
-    )
+
+    def cells(arm: ArmFacts) -> Iterator[Cell]:
+        yield arm_cell(page, arm)
+        for name in names:
+            yield _value(page.summary(arm.name, dataset, name), lambda row: row.independent)
+
     return Table(
         caption=f"The same on the {wording.plural(count, 'origin')} of {dataset} that do not "
         "overlap",
         columns=tuple(heads),
-        rows=rows,
+        rows=tuple(tuple(cells(arm)) for arm in page.arms),
         note=f"At stride {facts.stride} and horizon {facts.horizon}, {facts.overlap} consecutive "
         "origins share a judged session, so the table above counts each session several times.",
     )

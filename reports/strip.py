@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.judging.validity import ONE_SEED
 from reports import wording
 from reports.inputs import PageInput
 from reports.trust import Item, Mark, bars
@@ -33,8 +34,9 @@ def _completeness(page: PageInput) -> Item:
     failed = sum(unit.failures for unit in seen.units)
     windows = sum(unit.windows for unit in seen.units)
     lost = f", {failed:,} of {windows:,} windows failed" if failed else ", no window failed"
-    mark: Mark = "broken" if not whole else "note" if failed else "holds"
-    text = f"{seen.present} of {seen.declared} cells{lost}"
+    alone = any(ONE_SEED in text for text in seen.doubts)
+    mark: Mark = "broken" if not whole else "note" if failed or alone else "holds"
+    text = f"{seen.present} of {seen.declared} cells{lost}{', one seed only' if alone else ''}"
     return Item(label="Completeness", mark=mark, text=text)
 
 

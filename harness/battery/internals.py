@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EVEN, ODD = 96, 97
 EVEN_LAGS, ODD_LAGS = (8, 24, 40), (12, 55, 90)
+TIE = 1e-4  # of the heaviest lag's weight: far above rounding, far below what a bias makes
 
 
 @predicate(
@@ -92,7 +93,10 @@ def _lags(module: Any) -> Iterator[tuple[str, int, int]]:
 
 
 def _heaviest(module: Any, length: int, lag: int) -> int:
-    """The lag with the largest weight when the source is the series `lag` steps on."""
+    """The lag with the largest weight when the source is the series `lag` steps on.
+
+    `lag` itself where it ties with another but for rounding.
+    """
     import torch
 
     width = module.query_projection.weight.shape[0]
@@ -103,7 +107,9 @@ def _heaviest(module: Any, length: int, lag: int) -> int:
         torch.fft.rfft(source, dim=1),
     )
     ratio = (bins * source_bins.conj()).sum(-1) / source_bins.abs().square().sum(-1)
-    return int(torch.fft.irfft(ratio.conj(), n=length).argmax())
+    response = torch.fft.irfft(ratio.conj(), n=length)[0]
+    heaviest = int(response.argmax())
+    return lag if response[lag] >= (1.0 - TIE) * response[heaviest] else heaviest
 
 
 @predicate(

@@ -176,7 +176,8 @@ def attend(module: Any, x: Tensor, source: Tensor) -> Tensor:
     """Call an auto-correlation module in the way it takes."""
     from harness.battery.probe import tensor_of
 
-    wide = len(inspect.signature(module.forward).parameters) > 2
+    taken = inspect.signature(module.forward).parameters.values()
+    wide = sum(each.default is inspect.Parameter.empty for each in taken) > 2
     return tensor_of(module(x, source, source, None) if wide else module(x, source))
 
 

@@ -5,6 +5,7 @@ Shapes: W origins, H steps.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -214,31 +215,20 @@ def _correlation(found: Evidence, dataset: str, level: int) -> Measurement:
     ]
     reach = reach_of(units[0])
     pairs, apart = np.stack(columns), non_overlapping(units[0].origin, reach)
-    varies = bool(np.isfinite(pairs).all() and (np.ptp(pairs, axis=1) > 0).all())
-    whole = varies and len(apart) >= LEAST_ORIGINS
-    low, value, high = (
-        rank_correlation(pairs, overlap_of(units[0].origin, reach)) if whole else (None, None, None)
-    )
-    return Measurement(
+    blank = Measurement(
         what=f"rank correlation of {level} % width and absolute error",
-        value=value,
-        low=low,
-        high=high,
+        value=None,
         arm=found.candidate,
         dataset=dataset,
         source=_units(found, dataset, found.candidate),
-        said=""
-        if whole
-        else f"no interval: {len(apart)} origins apart, "
-        + ("too few" if varies else "with failed windows or one width"),
-        holds=None
-        if low is None or high is None
-        else True
-        if low > 0
-        else False
-        if high <= 0
-        else None,
     )
+    varies = bool(np.isfinite(pairs).all() and (np.ptp(pairs, axis=1) > 0).all())
+    if not varies or len(apart) < LEAST_ORIGINS:
+        why = "too few" if varies else "with failed windows or one width"
+        return dataclasses.replace(blank, said=f"no interval: {len(apart)} origins apart, {why}")
+    low, value, high = rank_correlation(pairs, overlap_of(units[0].origin, reach))
+    holds = True if low > 0 else False if high <= 0 else None
+    return dataclasses.replace(blank, value=value, low=low, high=high, holds=holds)
 
 
 def rank_correlation(pairs: Array, overlap: int) -> tuple[float, float, float]:

@@ -183,20 +183,7 @@ def _outlook(finding: Finding, grid: Grid, policy: Policy, scores: Sequence[Unit
     spread = None if found is None else spread_of(found)
     seeds = _seeds(grid, finding.dataset, policy)
     count = len(grid.splits[finding.dataset].windows) if found is None else found.n
-    blank = Outlook(
-        finding=finding.id,
-        bound=finding.bound,
-        origins=count,
-        seeds=seeds,
-        silent="not known: these arms tie",
-        detectable=None,
-        chance=None,
-        decidable=False,
-        origins_needed=None,
-        more_origins=None,
-        decided_by=None,
-        seeds_needed=None,
-    )
+    blank = _blank(finding, count, seeds)
     if found is None or spread is None or spread.long_run <= 0:
         return blank  # stand-ins that tie on a metric say nothing of how it varies
     if found.silent:
@@ -209,6 +196,24 @@ def _outlook(finding: Finding, grid: Grid, policy: Policy, scores: Sequence[Unit
         bounds=1 if found.bound_low is None else 2,
     )
     return _filled(blank, found, spread, plan, _pair_on(finding.dataset, scores, policy))
+
+
+def _blank(finding: Finding, origins: int, seeds: tuple[int, int]) -> Outlook:
+    """What is said where nothing is known."""
+    return Outlook(
+        finding=finding.id,
+        bound=finding.bound,
+        origins=origins,
+        seeds=seeds,
+        silent="not known: these arms tie",
+        detectable=None,
+        chance=None,
+        decidable=False,
+        origins_needed=None,
+        more_origins=None,
+        decided_by=None,
+        seeds_needed=None,
+    )
 
 
 def _filled(blank: Outlook, found: Comparison, spread: Spread, plan: Plan, both: Pair) -> Outlook:

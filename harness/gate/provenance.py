@@ -10,6 +10,7 @@ from harness.battery.records import read_checks
 from harness.gate.stored_scores import scoring_digest
 from harness.judging.given import Fact, Given
 from harness.judging.policy import Policy
+from harness.judging.validity import ONE_SEED
 from harness.judging.verdict import plain
 from harness.measure.records import read_costs
 from harness.running.grid import Grid, GridCell, Split, seeded
@@ -84,7 +85,7 @@ def _single_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
         return ()
     pair = (policy.baseline, policy.candidate)
     return tuple(
-        f"{ref.name} was run with one seed: how much another would change is in no interval."
+        f"{ref.name} {ONE_SEED}: how much another would change is in no interval."
         for ref in grid.experiment.arms
         if ref.name in pair and seeded(ref.build())
     )

@@ -105,45 +105,39 @@ def read_scores(file: Path, *, arm: str, role: Role, dataset: str, seed: int) ->
     """Read a score file back under the names of an experiment."""
     rows = read_table(file)
     facts = json.loads((rows.schema.metadata or {}).get(b"abharness", b"{}"))
-    if facts.get("schema") != SCHEMA:
-        raise StoreError(
-            f"{file}: scores of schema {facts.get('schema')}, this version reads {SCHEMA}"
-        )
-    shape = (facts["windows"], rows.num_rows // max(facts["windows"], 1))
+    schema = facts.pop("schema", None)
+    if schema != SCHEMA:
+        raise StoreError(f"{file}: scores of schema {schema}, this version reads {SCHEMA}")
+    shape = (facts["windows"], rows.num_rows // max(facts.pop("windows"), 1))
     columns = {name: column(rows, name).reshape(shape) for name in rows.column_names}
     step = columns.pop("step")[0]
     del columns["window"]
-    texts = {
-        name: tuple(str(text) for text in columns.pop(name)[:, 0])
-        for name in _TEXTS
-        if name in columns
-    }
-    reason = texts.get("reason", ("",) * shape[0])
-    at_origin: dict[str, Any] = {
-        name: columns.pop(name)[:, 0] for name in _AT_ORIGIN if name in columns
-    }
-    at_origin["origin_date"] = at_origin["origin_date"].astype("datetime64[D]")
+    at_origin = _at_origin(columns, shape[0])
+    served = [name for name in columns if name.startswith(_SERVED)]
     return UnitScores(
         arm=arm,
         role=role,
         dataset=dataset,
         seed=seed,
         step=step,
-        truth_digest=facts["truth_digest"],
-        ok=np.array([not text for text in reason], dtype=bool),
-        reason=reason,
-        values={name: cells for name, cells in columns.items() if not name.startswith(_SERVED)},
-        served={
-            name.removeprefix(_SERVED): cells
-            for name, cells in columns.items()
-            if name.startswith(_SERVED)
-        },
-        crossings=facts["crossings"],
-        extrapolated=facts["extrapolated"],
-        residual_distribution=facts["residual_distribution"],
-        fallback=texts.get("fallback", ()),
+        ok=np.array([not text for text in at_origin["reason"]], dtype=bool),
+        values={name: cells for name, cells in columns.items() if name not in served},
+        served={name.removeprefix(_SERVED): columns[name] for name in served},
         **at_origin,
+        **facts,
     )
+
+
+def _at_origin(columns: dict[str, Any], count: int) -> dict[str, Any]:
+    """Take out of the columns [W, H] what is the same at every step: its first column each."""
+    texts = {
+        name: tuple(str(text) for text in columns.pop(name)[:, 0])
+        for name in _TEXTS
+        if name in columns
+    }
+    rest = {name: columns.pop(name)[:, 0] for name in _AT_ORIGIN if name in columns}
+    dates = rest["origin_date"].astype("datetime64[D]")
+    return {"reason": ("",) * count, "fallback": ()} | texts | rest | {"origin_date": dates}
 
 
 def _content_digest(folder: Path) -> str:

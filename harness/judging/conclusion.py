@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.evidence.compared import Comparison
 from harness.judging.findings import Finding, Outcome
 from harness.judging.policy import Policy
 from harness.judging.selfcheck import SelfTest
@@ -183,7 +184,6 @@ def _more_origins(case: Case, room: Mapping[str, int]) -> str:
     open_ = [f for f in case.findings if f.outcome is Outcome.HOLD and not f.waived]
     needed = [finding.comparison for finding in open_ if finding.comparison]
     counts = [each.more_origins for each in needed if each.more_origins is not None]
-    dates = [each.decided_by for each in needed if each.decided_by is not None]
     silent = [each for each in needed if each.silent and each.more_origins is None]
     if silent:
         few = min(each.independent_n for each in silent)
@@ -196,7 +196,20 @@ def _more_origins(case: Case, room: Mapping[str, int]) -> str:
             f"Keep {old} for now; some effects lie so close to their bound that more origins will "
             "not decide them: settle beforehand whether the margin is what you mean."
         )
-    more = f"Keep {old} for now and compare again with {max(counts)} more independent origins"
-    if all((each.more_origins or 0) <= room.get(each.dataset, 0) for each in needed):
-        return f"{more}: the data hold that many, so raise `origins` in the plan."
-    return f"{more} (there by {max(dates)})." if dates else f"{more}."
+    more = f"{max(counts)} more independent origins"
+    return f"Keep {old} for now and compare again with {more}: {_where_from(needed, room)}"
+
+
+def _where_from(needed: Sequence[Comparison], room: Mapping[str, int]) -> str:
+    """Whether the data hold the origins that are needed, and when the rest will be there."""
+    counts = dict.fromkeys((each.dataset for each in needed), 0)
+    for each in needed:
+        counts[each.dataset] = max(counts[each.dataset], each.more_origins or 0)
+    lacking = {name: count - room.get(name, 0) for name, count in counts.items()}
+    most = max(lacking, key=lambda name: lacking[name])
+    if lacking[most] <= 0:
+        return "the data hold that many, so raise `origins` in the plan."
+    dates = [each.decided_by for each in needed if each.decided_by and lacking[each.dataset] > 0]
+    rest = f"the rest will be there by {max(dates)}" if dates else "the rest is yet to come"
+    margin = "Settle beforehand whether the margin is what you mean."
+    return f"{most} holds {room.get(most, 0)}, {rest}. {margin}"

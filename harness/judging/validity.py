@@ -21,6 +21,8 @@ CUT_OFF = "pretraining cut-off"
 PRETRAINING = "pretraining data"
 NO_MARKET_DATA = "no market data"
 """A card's `PRETRAINING` fact that starts so says that no judged session can be in them."""
+ONE_SEED = "was run with one seed"
+"""What a doubt says of an arm that another seed would change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,21 +169,17 @@ def examine(
     gains = _implausible(policy, standings)
     contamination = _contamination(policy, scores, given)
     refused = policy.evidence.implausible == "invalid"
+    problems = [
+        *given.problems,
+        *_grid_problems(policy, declared),
+        *_cell_problems(declared, present, missing),
+        *_evidence_problems(policy, declared, scores),
+        *_pairing_problems(digests),
+        *_stride_problems(scores, given.stride),
+        *_peeking(policy, given),
+    ]
     return Validity(
-        problems=(
-            *given.problems,
-            *_grid_problems(policy, declared),
-            *_cell_problems(declared, present, missing),
-            *_evidence_problems(policy, declared, scores),
-            *(
-                f"On {dataset} not all arms were judged against the same actuals and origins."
-                for dataset, digest in digests.items()
-                if not digest
-            ),
-            *_stride_problems(scores, given.stride),
-            *_peeking(policy, given),
-            *(gains if refused else ()),
-        ),
+        problems=(*problems, *(gains if refused else ())),
         declared=len(declared),
         present=len(declared) - len(missing),
         missing=missing,
@@ -202,6 +200,14 @@ def datasets_of(declared: Sequence[Cell]) -> tuple[str, ...]:
 def reference_arm(policy: Policy, scores: Sequence[UnitScores]) -> str | None:
     """The arm both sides are set against: the policy's, or the first reference arm."""
     return policy.reference or next((u.arm for u in scores if u.role == "reference"), None)
+
+
+def _pairing_problems(digests: Mapping[str, str]) -> list[str]:
+    return [
+        f"On {dataset} not all arms were judged against the same actuals and origins."
+        for dataset, digest in digests.items()
+        if not digest
+    ]
 
 
 def _grid_problems(policy: Policy, declared: Sequence[Cell]) -> list[str]:

@@ -118,13 +118,9 @@ def _record(
             name: make_side(grid, cell, Path(folder), name)
             for name, cell in zip((BASELINE, CANDIDATE), cells, strict=True)
         }
-        log = Path(folder) / "log.txt"
-        with Turns(
-            threads=grid.experiment.run.threads,
-            keep=(handle,),
-            log=log,
-            limit_s=grid.experiment.run.time_limit_s,
-        ) as turns:
+        run, log = grid.experiment.run, Path(folder) / "log.txt"
+        turning = Turns(threads=run.threads, keep=(handle,), log=log, limit_s=run.time_limit_s)
+        with turning as turns:
             session = Session(turns, sides, settings=ask.settings, folder=Path(folder), tell=tell)
             problem = _carry_out(session, ask.settings)
             spent = turns.spent() + time.process_time() - own
@@ -133,10 +129,15 @@ def _record(
             profiles = {} if problem or not ask.profile else _profiles(session, store, cells)
     base = _base(grid, cells, ask, loads)
     if problem:
-        missing = Costs.missing(ask.baseline, ask.candidate, cells[0].dataset, problem)
-        costs = [dataclasses.asdict(cost) for cost in missing.items.values()]
-        return base | {"costs": costs, "failed": problem}
+        return base | _failed(ask, cells[0].dataset, problem)
     return base | _results(grid, store, cells, session.taken, loads) | {"profiles": profiles}
+
+
+def _failed(ask: Ask, dataset: str, problem: str) -> dict[str, Any]:
+    """The part of a record that says why nothing was measured."""
+    missing = Costs.missing(ask.baseline, ask.candidate, dataset, problem)
+    costs = [dataclasses.asdict(cost) for cost in missing.items.values()]
+    return {"costs": costs, "failed": problem}
 
 
 def _carry_out(session: Session, settings: MeasureSettings) -> str:

@@ -69,12 +69,7 @@ def ratio_of(baseline: Array, candidate: Array, again: Array | None = None) -> R
     own = float(np.var(difference, ddof=1))
     variance, freedom, floor = own, float(count - 1), None
     if again is not None:
-        null = np.log(again) - np.log(baseline)  # [K]
-        squares = float(np.sum(null**2))
-        variance = max(own, (own * (count - 1) + squares) / (2 * count - 1))
-        freedom = count - 1 + count / 2
-        spread = math.sqrt(squares) / count  # standard error of their mean
-        floor = math.expm1(abs(float(np.mean(null))) + _student(count) * spread)
+        variance, freedom, floor = _pooled(own, np.log(again) - np.log(baseline))
     error = math.sqrt(variance / count)
     half = _student(freedom) * error
     return Ratio(
@@ -86,6 +81,15 @@ def ratio_of(baseline: Array, candidate: Array, again: Array | None = None) -> R
         noise_floor=floor,
         n=count,
     )
+
+
+def _pooled(own: float, null: Array) -> tuple[float, float, float]:
+    """Variance and degrees of freedom with the A/A pairs' differences [K], and the noise floor."""
+    count, squares = len(null), float(np.sum(null**2))
+    variance = max(own, (own * (count - 1) + squares) / (2 * count - 1))
+    spread = math.sqrt(squares) / count  # standard error of their mean
+    floor = math.expm1(abs(float(np.mean(null))) + _student(count) * spread)
+    return variance, count - 1 + count / 2, floor
 
 
 def exact_ratio(baseline: float, candidate: float) -> Ratio:

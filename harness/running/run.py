@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -113,26 +114,16 @@ def fill(
     store.sweep()
     asked = select(grid.cells, only=only, shard=shard)
     if retry_failed:
-        for cell in asked:
-            if store.has_unit(cell.key) and store.unit(cell.key)["failed"]:
-                store.discard(cell.key)
+        _discard_failed(asked, store)
     missing = list({c.key: c for c in asked if not store.has_unit(c.key)}.values())
     if missing:
         progress.begin(missing, done=len(asked) - len(missing))
-        executor = LocalProcesses(
-            store, threads=grid.experiment.run.threads, preload=_preload(missing)
-        )
+        threads, preload = grid.experiment.run.threads, _preload(missing)
+        executor = LocalProcesses(store, threads=threads, preload=preload)
+        drive = partial(_drive, store=store, workers=workers, progress=progress)
         try:
             with _beside_others(grid), _interrupts_at_safe_points() as check:
-                _drive(
-                    executor,
-                    grid,
-                    missing,
-                    store=store,
-                    workers=workers,
-                    progress=progress,
-                    check=check,
-                )
+                drive(executor, grid, missing, check=check)
         finally:
             executor.cancel()
             progress.end()
@@ -140,6 +131,12 @@ def fill(
     records = {str(cell): store.unit(cell.key) for cell in asked}
     failed = {name: r["first_reason"] for name, r in records.items() if r["failed"]}
     return RunSummary(total=len(asked), computed=len(missing), failed=failed)
+
+
+def _discard_failed(asked: Sequence[GridCell], store: Store) -> None:
+    for cell in asked:
+        if store.has_unit(cell.key) and store.unit(cell.key)["failed"]:
+            store.discard(cell.key)
 
 
 def _drive(

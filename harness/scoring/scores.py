@@ -160,25 +160,32 @@ def score(
     return UnitScores(
         arm=arm,
         role=role,
-        dataset=truth.dataset,
         seed=seed,
-        origin=truth.origin,
-        origin_date=truth.origin_date,
-        step=truth.step,
-        last=truth.last,
-        naive_scale=truth.naive_scale,
-        truth_digest=truth.digest,
+        **_from_truth(truth),
         ok=ok,
         reason=reason,
         values={name: _blank(found, ~ok) for name, found in cells.items()},
-        volatility=truth.volatility,
-        drawdown=truth.drawdown,
         fallback=fallback,
         served=served,
         crossings=float(crossed[ok].mean()) if ok.any() else 0.0,
         extrapolated=beyond,
         residual_distribution=residual_distribution,
     )
+
+
+def _from_truth(truth: Truth) -> dict[str, Any]:
+    """What all arms judged on the same windows share."""
+    return {
+        "dataset": truth.dataset,
+        "origin": truth.origin,
+        "origin_date": truth.origin_date,
+        "step": truth.step,
+        "last": truth.last,
+        "naive_scale": truth.naive_scale,
+        "truth_digest": truth.digest,
+        "volatility": truth.volatility,
+        "drawdown": truth.drawdown,
+    }
 
 
 def _reasons(forecast: Forecast, reasons: Sequence[str] | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from harness.costs import CRITERIA, Cost, Costs
 from harness.gate.history import Change, Entry
 from harness.judging.findings import Outcome
 from harness.judging.selfcheck import SelfTest, SelfTestPart
-from harness.judging.validity import Blindness, Contamination
+from harness.judging.validity import ONE_SEED, Blindness, Contamination
 from harness.judging.waivers import Waiver, WaiverState
 from reports.beside import Beside
 from reports.cost_line import cost_line, not_measured
@@ -27,6 +27,7 @@ from reports.why import open_rules, why
 
 Make = Callable[..., PageInput]
 NAMES = ["ALPHA", "BETA"]
+CELLS = "Completeness"
 
 
 def with_verdict(page: PageInput, **changes: Any) -> PageInput:
@@ -135,6 +136,21 @@ def test_the_strip_has_seven_items_whatever_is_missing(make_page: Make) -> None:
     assert list(marks(dataclasses.replace(page, scores=[], datasets={}, arms=[]))) == list(
         marks(page)
     )
+
+
+def test_one_seed_is_said_beside_completeness(make_page: Make) -> None:
+    """How much another seed would change is in no interval, so the first screen says so."""
+    page = make_page()
+    doubt = f"old {ONE_SEED}: how much another would change is in no interval."
+
+    several, alone = (
+        next(item for item in strip(with_validity(page, doubts=doubts)) if item.label == CELLS)
+        for doubts in ((), (doubt,))
+    )
+
+    assert not several.text.endswith("one seed only")
+    assert alone.text.endswith(", one seed only")
+    assert alone.mark == "note"
 
 
 @pytest.mark.parametrize(

@@ -543,4 +543,4 @@ def test_next_action_points_to_origins_the_data_already_hold() -> None:
     ]
 
     assert "raise `origins`" in actions[0].next_action
-    assert "there by 2010-" in actions[1].next_action
+    assert f"holds {needed - 1}, the rest will be there by 2010-" in actions[1].next_action
