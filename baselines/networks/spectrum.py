@@ -126,10 +126,14 @@ class _ShiftedSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
         memory, lags, weights, rows = ctx.saved_tensors
-        moved = memory.flatten(0, 1).index_select(0, rows.flatten())
-        by_lag = torch.bmm(moved.view(*lags.shape, -1), grad.reshape(len(lags), -1, 1))
-        back = _moved_rows(-lags % memory.shape[1], memory.shape[1])
-        return _bagged(grad, back, weights), None, by_lag.squeeze(-1)
+        batch, length = memory.shape[:2]
+        flat, column = memory.flatten(0, 1), grad.reshape(batch, -1, 1)
+        by_lag = []
+        for each in rows.unbind(1):  # one after the other: all moved copies at once may be large
+            moved = flat.index_select(0, each.flatten()).view(batch, 1, -1)
+            by_lag.append(torch.bmm(moved, column).view(batch))
+        back = _moved_rows(-lags % length, length)
+        return _bagged(grad, back, weights), None, torch.stack(by_lag, dim=1)
 
 
 def _moved_rows(lags: Tensor, length: int) -> Tensor:
@@ -158,5 +162,7 @@ def _turns(length: int, device: torch.device) -> Tensor:
 
 def shifted_sum(memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
     """Sum `weights` [B, k] times `memory` [B, L, C] read `lags` [B, k] steps later, circularly."""
+    if not lags.shape[1]:
+        return memory * weights.sum()  # of nothing: zero, and still part of the graph
     result: Tensor = _ShiftedSum.apply(memory, lags, weights)  # type: ignore[no-untyped-call]
     return result

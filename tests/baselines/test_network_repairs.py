@@ -169,6 +169,28 @@ def test_lags_join_the_choice_without_a_jump_when_repaired() -> None:
         assert (jump < 1e-2) == soft
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_shifted_sums_are_those_of_rolled_copies(count: int) -> None:
+    """Values and gradients, and zeros where there is no lag at all."""
+    lags = torch.stack([torch.randperm(7)[:count] for _ in range(2)])
+    memory = torch.randn(2, 7, 3, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, count, dtype=torch.float64, requires_grad=True)
+    wanted = torch.stack(
+        [
+            sum((w * m.roll(-int(lag), 0) for lag, w in zip(row, ws, strict=True)), 0.0 * m)
+            for m, row, ws in zip(memory, lags, weights, strict=True)
+        ]
+    )
+
+    found = shifted_sum(memory, lags, weights)
+
+    torch.testing.assert_close(found, wanted)
+    target = torch.randn_like(wanted)
+    ours = torch.autograd.grad(found, (memory, weights), target)
+    theirs = torch.autograd.grad(wanted, (memory, weights), target, materialize_grads=True)
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_shifted_sums_need_no_weights_that_sum_to_one() -> None:
     """Faded weights pass the value map's bias in proportion, as a plain loop does."""
     network = built("EnhancedAutoformer", soft_lags=True)
