@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -26,13 +27,16 @@ def fit_length(source: Tensor, length: int, *, newest: bool) -> Tensor:
     return source[:, -length:] if newest else source[:, :length]
 
 
-def _bin_counts(length: int, period: int, like: Tensor) -> Tensor:
-    """How often each one-sided frequency bin stands in a spectrum of `period` steps."""
-    counts = torch.full((length // 2 + 1,), 2.0, dtype=like.real.dtype, device=like.device)
-    counts[0] = 1.0
-    if period % 2 == 0:
-        counts[-1] = 1.0
-    return counts
+@lru_cache(maxsize=64)
+def _bin_factors(length: int, period: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What the way back through a spectrum of `length` steps read as `period` multiplies bins by.
+
+    A one-sided bin stands for two, but for the first, and the last of an even number.
+    """
+    with torch.inference_mode(mode=False):
+        factors = torch.full((length // 2 + 1,), length / period, dtype=dtype, device=device)
+        factors[-1] *= (2.0 - length % 2) / (2.0 - period % 2)
+        return factors
 
 
 class _LagAttention(torch.autograd.Function):
@@ -73,10 +77,9 @@ class _LagAttention(torch.autograd.Function):
         by_lag = torch.fft.irfft((grad_bins.conj() * memory_bins).sum(-1), n=length).gather(1, lags)
         by_score = weights * (by_lag - (weights * by_lag).sum(-1, keepdim=True)) / width
         dense = by_score.new_zeros(len(lags), period).scatter_(1, lags, by_score)
-        counts = _bin_counts(length, period, dense) / _bin_counts(length, length, dense)
-        score_bins = torch.fft.rfft(dense) * (counts * (length / period))
-        score_bins = score_bins.unsqueeze(-1)  # [B, F, 1]
-        memory_grad = score_bins.conj() * query_bins + kernel_bins * grad_bins
+        factors = _bin_factors(length, period, dense.dtype, dense.device)
+        score_bins = (torch.fft.rfft(dense) * factors).unsqueeze(-1)  # [B, F, 1]
+        memory_grad = (kernel_bins * grad_bins).addcmul_(score_bins.conj(), query_bins)
         return (
             torch.fft.irfft(score_bins * memory_bins, n=length, dim=1),
             torch.fft.irfft(memory_grad, n=length, dim=1),

@@ -6,68 +6,68 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from baselines.networks.layers import draw_words, mask_from
+from baselines.networks.layers import Masks
 
-SLICE = 1 << 18  # hidden values held at once: 1 MiB of float32
+SLICE = 1 << 18  # hidden values worked on at once: 1 MiB of float32
 
 
 class _Feed(torch.autograd.Function):
-    """Two linear maps with a nonlinearity and dropout between them, on rows [N, d]."""
+    """Two linear maps with a nonlinearity and dropout between them, on rows [N, d].
+
+    Hidden values and masks are written over from slice to slice; kept for the way back are what
+    the second map was given and the slope from the first map's answer to it.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, first: Tensor, second: Tensor, settings: tuple[bool, float, bool]
     ) -> Tensor:
         gelu, drop, remember = settings
-        rows, out = _rows_at_once(x, first), x.new_empty(len(x), len(second))
-        kept = []
-        for start in range(0, len(x), rows):
-            part = slice(start, start + rows)
-            hidden = x[part] @ first.t()
+        masks, kept = Masks(drop) if drop else None, []
+        ctx.scale = masks.scale if masks else 1.0
+        wide, narrow, out = first.t(), (second * ctx.scale).t(), x.new_empty(len(x), len(second))
+        hidden = x.new_empty(_rows_at_once(x, first), len(first))
+        mask = torch.ones_like(hidden)
+        for start in range(0, len(x), len(hidden)):
+            part = slice(start, min(start + len(hidden), len(x)))
+            hidden, mask = hidden[: part.stop - start], mask[: part.stop - start]
+            torch.mm(x[part], wide, out=hidden)
             active = functional.gelu(hidden) if gelu else functional.relu(hidden)
-            mask = _mask(hidden, drop)
-            if mask is not None:
-                active.mul_(mask)
-            torch.mm(active, second.t(), out=out[part])
+            if masks:
+                active.mul_(mask.copy_(masks.draw(mask.numel()).view(mask.shape)))
+            torch.mm(active, narrow, out=out[part])
             if remember:
                 kept += [_slope(hidden, mask, gelu), active]
         ctx.save_for_backward(x, first, second, *kept)
-        ctx.rows = rows
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, first, second, *kept = ctx.saved_tensors
-        grad, grad_x = grad.contiguous(), torch.empty_like(x)
+        grad, grad_x, second = grad.contiguous(), torch.empty_like(x), second * ctx.scale
         grad_first, grad_second = torch.zeros_like(first), torch.zeros_like(second)
-        for index, start in enumerate(range(0, len(x), ctx.rows)):
-            part = slice(start, start + ctx.rows)
+        rows, hidden = _rows_at_once(x, first), torch.empty_like(kept[0])
+        for index, start in enumerate(range(0, len(x), rows)):
+            part = slice(start, start + rows)
             slope, active = kept[2 * index], kept[2 * index + 1]
             grad_second.addmm_(grad[part].t(), active)
-            inner = (grad[part] @ second).mul_(slope)
+            inner = torch.mm(grad[part], second, out=hidden[: len(active)]).mul_(slope)
             grad_first.addmm_(inner.t(), x[part])
             torch.mm(inner, first, out=grad_x[part])
-        return grad_x, grad_first, grad_second, None
+        return grad_x, grad_first, grad_second.mul_(ctx.scale), None
 
 
 def _rows_at_once(x: Tensor, first: Tensor) -> int:
-    """Rows of a slice: few on a CPU, all of them elsewhere."""
-    return max(64, SLICE // len(first)) if x.device.type == "cpu" else max(1, len(x))
+    """Rows of a slice: as many as are there, or as fit the cache."""
+    return max(1, min(len(x), max(64, SLICE // len(first))))
 
 
-def _mask(hidden: Tensor, drop: float) -> Tensor | None:
-    """Dropout's mask, or None where nothing is dropped."""
-    if not drop:
-        return None
-    draws = draw_words(hidden.numel()).view(hidden.shape).to(hidden.device)
-    return mask_from(draws, 1.0 - drop, hidden.dtype)
-
-
-def _slope(hidden: Tensor, mask: Tensor | None, gelu: bool) -> Tensor:
-    """Derivative of nonlinearity and dropout together."""
-    above = torch.ones_like(hidden) if mask is None else mask
+def _slope(hidden: Tensor, above: Tensor, gelu: bool) -> Tensor:
+    """Derivative of the nonlinearity times what comes from above."""
     if gelu:
         return torch.ops.aten.gelu_backward(above, hidden)  # type: ignore[no-any-return]
     return torch.ops.aten.threshold_backward(above, hidden, 0)  # type: ignore[no-any-return]
@@ -80,7 +80,7 @@ def feed_forward(
 
     `drop` is the chance to drop a hidden value, 0 outside training. Returns [B, L, e].
     """
-    if torch.is_autocast_enabled(x.device.type):
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not x.numel():
         hidden = getattr(functional, activation)(functional.linear(x, first))
         return functional.linear(functional.dropout(hidden, drop, training=True), second)
     settings = (activation == "gelu", drop, torch.is_grad_enabled())

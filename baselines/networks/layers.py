@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, Concatenate, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,7 +14,7 @@ from torch.nn import functional
 Module = TypeVar("Module", bound=nn.Module)
 Answer = TypeVar("Answer")
 
-_DRAWS = 1 << 16  # a dropout decision is one 16-bit draw, four to a random word
+_DRAWS = 1 << 16  # outcomes of a dropout decision: 16 bits, four decisions to a random word
 
 
 def in_float32(
@@ -35,18 +36,22 @@ def in_float32(
     return full
 
 
-def draw_words(count: int) -> Tensor:
-    """Uniform random 16-bit numbers [count] from torch's global generator, four to a word."""
-    words = torch.empty(-(-count // 4), dtype=torch.int64)
-    return words.random_(-(1 << 63), None).view(torch.int16)[:count]
+class Masks:
+    """Dropout masks on the CPU, seeded by one draw from torch's global generator."""
 
+    def __init__(self, drop: float) -> None:
+        self._threshold = round((1.0 - drop) * _DRAWS)
+        self._source = np.random.SFC64(int(torch.empty((), dtype=torch.int64).random_()))
 
-def mask_from(draws: Tensor, keep: float, dtype: torch.dtype) -> Tensor:
-    """Turn 16-bit draws into a mask: 1/keep with chance `keep` (to 1 in 65536), else 0."""
-    threshold = round(keep * _DRAWS)
-    mask = draws.to(torch.float32)  # holds these whole numbers exactly
-    mask.sub_(threshold - _DRAWS // 2).clamp_(-1.0, 0.0)  # -1 or 0
-    return mask.mul_(-_DRAWS / threshold).to(dtype)
+    @property
+    def scale(self) -> float:
+        """What kept values are multiplied by: one over the chance to be kept."""
+        return _DRAWS / self._threshold
+
+    def draw(self, count: int) -> Tensor:
+        """Draw ones with the chance to be kept (to 1 in 65536), else zeros: [count], bytes."""
+        draws = self._source.random_raw(-(-count // 4)).view(np.uint16)[:count]
+        return torch.from_numpy((draws < self._threshold).view(np.uint8))
 
 
 class _MaskedSum(torch.autograd.Function):
@@ -85,8 +90,8 @@ class Dropout(nn.Dropout):
         return added
 
     def _mask(self, like: Tensor) -> Tensor:
-        draws = draw_words(like.numel()).view(like.shape)
-        return mask_from(draws, 1.0 - self.p, like.dtype)
+        masks = Masks(self.p)
+        return masks.draw(like.numel()).view(like.shape).to(like.dtype).mul_(masks.scale)
 
 
 @lru_cache(maxsize=64)

@@ -126,12 +126,11 @@ class _ShiftedSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
         memory, lags, weights, rows = ctx.saved_tensors
-        batch, length = memory.shape[:2]
-        flat, column = memory.flatten(0, 1), grad.reshape(batch, -1, 1)
-        by_lag = []
+        length = memory.shape[1]
+        flat, by_lag = memory.flatten(0, 1), []
         for each in rows.unbind(1):  # one after the other: all moved copies at once may be large
-            moved = flat.index_select(0, each.flatten()).view(batch, 1, -1)
-            by_lag.append(torch.bmm(moved, column).view(batch))
+            moved = flat.index_select(0, each.flatten()).view_as(grad)
+            by_lag.append(moved.mul_(grad).sum((1, 2)))
         back = _moved_rows(-lags % length, length)
         return _bagged(grad, back, weights), None, torch.stack(by_lag, dim=1)
 
