@@ -15,16 +15,17 @@ from baselines.networks.correlation import causal_sum, fit_length, lag_count
 from baselines.networks.layers import Dropout, composed, in_float32
 from baselines.networks.spectrum import (
     Placement,
-    analysis_matrix,
     pitches,
     scale_members,
     shifted_sum,
+    spectra,
     synthesis_matrix,
 )
 
 LIMIT = 10.0
 EPSILON = 1e-8
 NORM_EPSILON = 1e-5
+WEAK = 1e-4  # amplitude, of ten or so, below which a product's rounding would set a bin's phase
 FADE = 0.1  # score above the edge of the choice at which a lag has two thirds of its weight
 FLOOR = 1.0  # amplitude, of the ten or so of a hundred steps, below which a phase fades
 
@@ -32,15 +33,14 @@ FLOOR = 1.0  # amplitude, of the ten or so of a hundred steps, below which a pha
 class _PhaseSpectrum(torch.autograd.Function):
     """Cross-spectrum [B, 2F, C] of queries and keys [2, B, 2F, C], the keys' amplitude divided out.
 
-    With queries q, keys k, amplitude a of the keys, gain g and floor e: g q conj(g k) / (g a + e).
-    The first F rows are real parts, the others imaginary. A bin without amplitude passes no
-    gradient to the amplitude.
+    With queries q, keys k, amplitude a [B, F, C] of the keys, gain g and floor e:
+    g q conj(g k) / (g a + e). The first F rows are real parts, the others imaginary. A bin without
+    amplitude passes no gradient to the amplitude.
     """
 
     @staticmethod
-    def forward(ctx: Any, pairs: Tensor, gain: Tensor, floor: float) -> Tensor:
+    def forward(ctx: Any, pairs: Tensor, amplitude: Tensor, gain: Tensor, floor: float) -> Tensor:
         (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in pairs)
-        amplitude = (k_real * k_real).addcmul_(k_imag, k_imag).sqrt_()
         weight = gain / (amplitude + floor / gain)
         out = torch.empty_like(pairs[0])
         real, imag = out.chunk(2, 1)
@@ -51,7 +51,7 @@ class _PhaseSpectrum(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
         pairs, gain, amplitude, weight, out = ctx.saved_tensors
         (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in pairs)
         (real, imag), (out_real, out_imag) = grad.chunk(2, 1), out.chunk(2, 1)
@@ -67,7 +67,14 @@ class _PhaseSpectrum(torch.autograd.Function):
         torch.mul(real, q_imag, out=second).addcmul_(imag, q_real, value=-1)
         first.addcmul_(along, k_real, value=-1).mul_(weight)
         second.addcmul_(along, k_imag, value=-1).mul_(weight)
-        return to_pairs, to_gain, None
+        return to_pairs, None, to_gain, None
+
+
+@torch.no_grad()
+def _amplitude(bins: Tensor) -> Tensor:
+    """Amplitude [B, F, C] of bins [B, 2F, C]."""
+    real, imag = bins.chunk(2, 1)
+    return (real * real).addcmul_(imag, imag).sqrt_()
 
 
 class _HeadScale(torch.autograd.Function):
@@ -175,13 +182,16 @@ class MultiScaleCorrelation(nn.Module):
 
     def _cross_spectrum(self, pairs: Tensor) -> Tensor:
         """Cross-spectrum with the keys' amplitude divided out: [B, 2F, C]."""
-        matrix = analysis_matrix(pairs.shape[2], self.scales, (pairs.dtype, pairs.device))
-        rows = pairs.flatten(0, 1)
-        bins = torch.bmm(matrix.expand(len(rows), -1, -1), rows).unflatten(0, (2, -1))
+        soft = self.repairs.soft_lags
+        bins = spectra(pairs, self.scales)
+        amplitude = _amplitude(bins[1])
+        if not soft and amplitude.amin() < WEAK:
+            bins = spectra(pairs, self.scales, exact=True)
+            amplitude = _amplitude(bins[1])
         plain = len(self.scales) == 1 or self.repairs.selective_filter
         gain = bins.new_ones(1) if plain else torch.sigmoid(self.frequency_filter)
-        floor = FLOOR if self.repairs.soft_lags else EPSILON
-        result: Tensor = _PhaseSpectrum.apply(bins, gain, floor)  # type: ignore[no-untyped-call]
+        floor = FLOOR if soft else EPSILON
+        result: Tensor = _PhaseSpectrum.apply(bins, amplitude, gain, floor)  # type: ignore[no-untyped-call]
         return result
 
     def _counts(self, scores: Tensor, length: int) -> Tensor:

@@ -31,7 +31,8 @@ class BayesianEnhancedAutoformer(nn.Module):
     Parameters
     ----------
     config : NetworkConfig
-        `c_out` is the number of targets, times the number of levels in quantile mode.
+        `c_out` is the number of targets times that of levels where there are several levels, and
+        not read otherwise.
     uncertainty_method
         "bayesian": the decoder's last linear map is random, in train and eval alike;
         "dropout": inputs and outputs are dropped at random, in train and eval alike.
@@ -66,8 +67,9 @@ class BayesianEnhancedAutoformer(nn.Module):
         _require_options(uncertainty_method, n_samples, bayesian_layers)
         levels = tuple(quantile_levels or config.quantile_levels)
         levels = levels or (DEFAULT_LEVELS if use_quantiles else ())
-        config = replace(config, quantile_levels=tuple(sorted(levels)))
-        require_fit(config)
+        width = config.c_out if len(levels) > 1 else config.targets  # else c_out is not read
+        config = replace(config, quantile_levels=tuple(sorted(levels)), c_out=width)
+        require_fit(config, repairs)
         self.config, self.repairs = config, repairs
         self.quantiles = config.quantile_levels
         self.uncertainty_method, self.n_samples = uncertainty_method, n_samples

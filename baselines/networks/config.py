@@ -11,13 +11,17 @@ FORECAST_TASKS = ("long_term_forecast", "short_term_forecast")
 MARKS_BY_FREQUENCY: Mapping[str, int] = MappingProxyType(
     {"h": 4, "t": 5, "s": 6, "m": 1, "a": 1, "w": 2, "d": 3, "b": 3}
 )
+WAVELETS: Mapping[str, int] = MappingProxyType(
+    {"haar": 1, **{f"db{moments}": moments for moments in range(1, 11)}}
+)
+"""Vanishing moments of the Daubechies wavelets, by name."""
 _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "task_name": FORECAST_TASKS,
         "embed": ("timeF", "fixed", "learned"),
         "freq": tuple(MARKS_BY_FREQUENCY),
         "activation": ("gelu", "relu"),
-        "wavelet_type": ("db4",),
+        "wavelet_type": tuple(WAVELETS),
         "fusion_strategy": ("weighted_concat", "weighted_sum", "attention_fusion"),
     }
 )

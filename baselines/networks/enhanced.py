@@ -228,9 +228,11 @@ class EnhancedAutoformer(nn.Module):
     ----------
     config : NetworkConfig
         Quantile mode is on where it has `quantile_levels`; `c_out` must then be the number of
-        targets times the number of levels, and the number of targets otherwise.
+        targets times the number of levels, and the number of targets otherwise. A single target
+        may have a wider `c_out`: its trend is then added to every channel, as in the original,
+        unless `target_trend` is repaired.
     repairs : Repairs
-        All but `per_sample_lags` and `target_trend` are read.
+        All but `per_sample_lags` are read.
     quantile_levels
         Ignored, as in the original (E-17), unless `constructor_levels` is repaired.
 
@@ -248,9 +250,8 @@ class EnhancedAutoformer(nn.Module):
     ) -> None:
         super().__init__()
         repairs = repairs or Repairs()
-        if repairs.constructor_levels and quantile_levels:
-            config = replace(config, quantile_levels=tuple(quantile_levels))
-        require_fit(config)
+        config = with_levels(config, repairs, quantile_levels)
+        require_fit(config, repairs)
         self.config, self.repairs = config, repairs
         self.quantiles = tuple(sorted(config.quantile_levels))
         self.decomp = LearnedAverage(config.dec_in, config.moving_avg, repairs)
@@ -308,10 +309,20 @@ class EnhancedAutoformer(nn.Module):
         return combined(seasonal, trend, len(self.quantiles), ordered=ordered)
 
 
-def require_fit(config: NetworkConfig) -> None:
+def with_levels(
+    config: NetworkConfig, repairs: Repairs, levels: Sequence[float] | None
+) -> NetworkConfig:
+    """The config with a constructor's quantile levels, where they are not ignored (E-17)."""
+    if not (repairs.constructor_levels and levels):
+        return config
+    return replace(config, quantile_levels=tuple(levels))
+
+
+def require_fit(config: NetworkConfig, repairs: Repairs) -> None:
     """Refuse widths that do not fit the number of targets and levels."""
     wanted = config.targets * max(1, len(config.quantile_levels))
-    if config.c_out != wanted:
+    spread = wanted == 1 and not (config.quantile_levels or repairs.target_trend)
+    if config.c_out != wanted and not spread:
         raise NetworkConfigError(
             f"c_out: found {config.c_out}, wanted {wanted}: {config.targets} targets"
             f" (c_out_evaluation) times {max(1, len(config.quantile_levels))} quantile_levels"

@@ -17,6 +17,7 @@ from baselines.networks.enhanced import (
     EnhancedEncoder,
     combined,
     require_fit,
+    with_levels,
 )
 from baselines.networks.wavelets import (
     MultiwaveletCross,
@@ -160,10 +161,12 @@ class HierarchicalEnhancedAutoformer(nn.Module):
     Parameters
     ----------
     config : NetworkConfig
-        `d_model` must be a multiple of 8 (of `n_heads` where `configured_heads` is repaired),
-        `seq_len` at least 2 ** (n_levels + 1).
+        Where levels attend to each other `d_model` must be a multiple of 8 (of `n_heads` where
+        `configured_heads` is repaired); `seq_len` must be at least 2 ** (n_levels + 1).
     repairs : Repairs
         Those of the enhanced network and the H-numbers are read.
+    quantile_levels
+        Ignored, as in the original (E-17), unless `constructor_levels` is repaired.
     shared_encoder
         One encoder for all levels, as the migration commit offers.
 
@@ -174,10 +177,15 @@ class HierarchicalEnhancedAutoformer(nn.Module):
     """
 
     def __init__(
-        self, config: NetworkConfig, repairs: Repairs | None = None, shared_encoder: bool = False
+        self,
+        config: NetworkConfig,
+        repairs: Repairs | None = None,
+        quantile_levels: Sequence[float] | None = None,
+        shared_encoder: bool = False,
     ) -> None:
         super().__init__()
         repairs = repairs or Repairs()
+        config = with_levels(config, repairs, quantile_levels)
         _require_levels(config, repairs)
         self.config, self.repairs = config, repairs
         self.quantiles = tuple(sorted(config.quantile_levels))
@@ -236,7 +244,7 @@ def heads_of(config: NetworkConfig, repairs: Repairs) -> int:
 
 def _require_levels(config: NetworkConfig, repairs: Repairs) -> None:
     """Refuse sizes the wavelet split or the attention between levels cannot take."""
-    require_fit(config)
+    require_fit(config, repairs)
     if config.seq_len >> config.n_levels < 2:
         raise NetworkConfigError(
             f"seq_len: found {config.seq_len}, wanted at least {2 << config.n_levels}"
@@ -249,5 +257,6 @@ def _require_levels(config: NetworkConfig, repairs: Repairs) -> None:
             f" single level of seq_len {config.seq_len} holds"
         )
     heads = heads_of(config, repairs)
-    if config.d_model % heads:
+    attends = config.use_cross_attention and (config.n_levels > 1 or repairs.all_bands)
+    if attends and config.d_model % heads:
         raise NetworkConfigError(f"d_model: found {config.d_model}, wanted a multiple of {heads}")

@@ -38,6 +38,25 @@ def analysis_matrix(length: int, scales: tuple[int, ...], placement: Placement) 
     return _placed(torch.cat(real + imaginary), placement)
 
 
+def spectra(series: Tensor, scales: tuple[int, ...], *, exact: bool = False) -> Tensor:
+    """Pool series [2, B, L, C] by each scale and transform: [2, B, 2F, C].
+
+    By a product, which is quicker; `exact`, by transforms, which give zero where there is
+    nothing, as in a series with an exact period, and a product a rounding error.
+    """
+    rows = series.flatten(0, 1)
+    if not exact:
+        matrix = analysis_matrix(rows.shape[1], scales, (rows.dtype, rows.device))
+        bins = torch.bmm(matrix.expand(len(rows), -1, -1), rows)
+        return bins.view(2, -1, *bins.shape[1:])
+    rows = rows.transpose(1, 2).contiguous()
+    kept = scales_in(rows.shape[2], scales)
+    pooled = [rows if s == 1 else functional.avg_pool1d(rows, s, s) for s in kept]
+    found = torch.cat([torch.fft.rfft(each) for each in pooled], dim=-1)
+    bins = torch.cat([found.real, found.imag], dim=-1).transpose(1, 2).contiguous()
+    return bins.view(2, -1, *bins.shape[1:])
+
+
 @lru_cache(maxsize=64)
 def scale_members(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
     """Which scale each bin belongs to, as ones [2 * bins, scales]."""

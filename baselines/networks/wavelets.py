@@ -1,4 +1,4 @@
-"""Wavelet parts of the hierarchical network: db4 bands, Legendre multiwavelets."""
+"""Wavelet parts of the hierarchical network: Daubechies bands, Legendre multiwavelets."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.networks.config import NetworkConfig, Repairs
+from baselines.networks.config import WAVELETS, NetworkConfig, Repairs
 from baselines.networks.layers import in_float32
 
-DB4_LOW = (
-    -0.010597401784997278, 0.032883011666982945, 0.030841381835986965, -0.18703481171888114,
-    -0.02798376941698385, 0.6308807679295904, 0.7148465705525415, 0.23037781330885523,
-)  # fmt: skip
-TAPS = len(DB4_LOW)
 ORDER = 8  # Legendre polynomials to a cell
 MODES = 16
 
@@ -38,27 +33,38 @@ class Filters(nn.Module):
             self.register_buffer(name, taps.view(1, 1, -1))
 
 
-def db4_filters() -> tuple[Tensor, Tensor]:
-    """Low- and high-pass analysis taps in the order they meet the samples."""
-    low = torch.tensor(DB4_LOW)
-    signs = torch.tensor([-1.0, 1.0]).repeat(TAPS // 2)
-    return low.flip(0), (low.flip(0) * signs).flip(0)
+def daubechies_filters(moments: int) -> tuple[Tensor, Tensor]:
+    """Low- and high-pass analysis taps [2 * moments] in the order they meet the samples.
+
+    Of the wavelet with that many vanishing moments and the energy as early as possible: I.
+    Daubechies, Ten Lectures on Wavelets (1992), section 6.1, by spectral factorisation.
+    """
+    terms = [math.comb(moments - 1 + power, power) for power in reversed(range(moments))]
+    taps = np.ones(1)
+    for root in np.roots(terms):  # y = (2 - z - 1 / z) / 4
+        middle = 1.0 - 2.0 * root
+        pair = middle + np.array([1.0, -1.0]) * np.sqrt(middle * middle - 1.0 + 0.0j)
+        taps = np.convolve(taps, [1.0, -pair[np.abs(pair).argmin()]])
+    taps = np.convolve(taps.real, np.poly(-np.ones(moments)))
+    low = torch.from_numpy(taps * (math.sqrt(2.0) / taps.sum())).float()
+    signs = torch.tensor([-1.0, 1.0]).repeat(moments)
+    return low, (low * signs).flip(0)
 
 
 def analyse(x: Tensor, filters: Tensor, *, true_gradient: bool) -> tuple[Tensor, Tensor]:
-    """One wavelet level of [B, L, C]: low and high band, both [B, (L + 7) // 2, C].
+    """One wavelet level of [B, L, C] by filters [n, 2]: two bands [B, (L + n - 1) // 2, C].
 
     The ends are mirrored about half samples. The mirrored samples pass no gradient unless
     `true_gradient` (H-13).
     """
-    length = x.shape[1]
-    total = 2 * ((length + TAPS - 1) // 2 - 1) - length + TAPS
+    length, taps = x.shape[1], len(filters)
+    total = 2 * ((length + taps - 1) // 2 - 1) - length + taps
     before, after = total // 2, total - total // 2
     outside = x if true_gradient else x.detach()
     places = torch.arange(-before, length + after, device=x.device) % (2 * length)
     places = torch.minimum(places, 2 * length - 1 - places)
     ends = outside[:, places[:before]], outside[:, places[before + length :]]
-    windows = torch.cat([ends[0], x, ends[1]], dim=1).unfold(1, TAPS, 2)  # [B, T, C, taps]
+    windows = torch.cat([ends[0], x, ends[1]], dim=1).unfold(1, taps, 2)  # [B, T, C, taps]
     bands = windows @ filters  # [B, T, C, 2]
     return bands[..., 0], bands[..., 1]
 
@@ -70,7 +76,7 @@ class WaveletBands(nn.Module):
         super().__init__()
         self.levels, self.repairs = config.n_levels, repairs
         bands = config.n_levels + 1
-        low, high = db4_filters()
+        low, high = daubechies_filters(WAVELETS[config.wavelet_type])
         self.dwt_forward = Filters(("h0", "h1"), low, high)
         self.dwt_inverse = Filters(("g0", "g1"), low, high)  # never called
         self.scale_projections = nn.ModuleList(

@@ -94,22 +94,26 @@ class NaiveEnhanced(nn.Module):
         return self.drop(F.conv1d(y, layer.conv2.weight).transpose(-1, 1))
 
     def norm(self, module: nn.Module, x: Tensor) -> Tensor:
-        """Seasonal layer norm."""
+        """Seasonal layer norm, or an ordinary one."""
+        if isinstance(module, nn.LayerNorm):
+            return F.layer_norm(x, x.shape[-1:], module.weight, module.bias)
         y = module.layernorm(x)
         return y - y.mean(1, keepdim=True)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, encoder: nn.Module, x: Tensor) -> Tensor:
         """Encoder stack."""
-        for layer in self.fast.encoder.attn_layers:
+        for layer in encoder.attn_layers:
             x = x + self.drop(layer.attention_scale * self.attend(layer.attention, x, x))
             x, _ = split(layer.decomp1, x)
             gate = torch.sigmoid(layer.gate[0](x.transpose(-1, 1))).transpose(-1, 1)
             x, _ = split(layer.decomp2, x + layer.ffn_scale * self.feed(layer, x * gate))
-        return self.norm(self.fast.encoder.norm, x)
+        return self.norm(encoder.norm, x)
 
-    def decode(self, x: Tensor, encoded: Tensor, trend: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(
+        self, decoder: nn.Module, x: Tensor, encoded: Tensor, trend: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Decoder stack."""
-        decoder, increments = self.fast.decoder, []
+        increments = []
         for layer in decoder.layers:
             y = layer.self_attn_scale * self.attend(layer.self_attention, x, x)
             x, t1 = split(layer.decomp1, x + self.drop(y))
@@ -124,20 +128,29 @@ class NaiveEnhanced(nn.Module):
             trend = trend + decoder.trend_integration(torch.stack(increments).mean(0))
         return decoder.projection(self.norm(decoder.norm, x)), trend
 
+    def start(self, x_dec: Tensor) -> tuple[Tensor, Tensor]:
+        """What the decoder begins with: seasonal part and trend."""
+        cfg = self.cfg
+        seasonal, trend = split(self.fast.decomp, x_dec)
+        mean = x_dec[..., : cfg.targets].mean(1, keepdim=True).repeat(1, cfg.pred_len, 1)
+        trend = torch.cat([trend[:, -cfg.label_len :, : cfg.targets], mean], dim=1)
+        zeros = torch.zeros_like(x_dec[:, : cfg.pred_len])
+        return torch.cat([seasonal[:, -cfg.label_len :], zeros], dim=1), trend
+
+    def combine(self, seasonal: Tensor, trend: Tensor) -> Tensor:
+        """Seasonal part plus trend, the same trend at every level."""
+        if self.fast.quantiles:
+            seasonal = seasonal.unflatten(-1, (self.cfg.targets, -1))
+            return (seasonal + trend.unsqueeze(-1)).flatten(-2)
+        return seasonal + trend
+
     def forward(
         self, x_enc: Tensor, m_enc: Tensor | None, x_dec: Tensor, m_dec: Tensor | None
     ) -> Tensor:
         """Forecast [B, P, c_out]."""
-        cfg, fast = self.cfg, self.fast
-        seasonal, trend = split(fast.decomp, x_dec)
-        mean = x_dec[..., : cfg.targets].mean(1, keepdim=True).repeat(1, cfg.pred_len, 1)
-        trend = torch.cat([trend[:, -cfg.label_len :, : cfg.targets], mean], dim=1)
-        zeros = torch.zeros_like(x_dec[:, : cfg.pred_len])
-        seasonal = torch.cat([seasonal[:, -cfg.label_len :], zeros], dim=1)
-        encoded = self.encode(embed(fast.enc_embedding, x_enc, m_enc, self.p))
+        fast = self.fast
+        seasonal, trend = self.start(x_dec)
+        encoded = self.encode(fast.encoder, embed(fast.enc_embedding, x_enc, m_enc, self.p))
         embedded = embed(fast.dec_embedding, seasonal, m_dec, self.p)
-        seasonal, trend = self.decode(embedded, encoded, trend)
-        if fast.quantiles:
-            seasonal = seasonal.unflatten(-1, (cfg.targets, -1))
-            return (seasonal + trend.unsqueeze(-1)).flatten(-2)[:, -cfg.pred_len :]
-        return (seasonal + trend)[:, -cfg.pred_len :]
+        seasonal, trend = self.decode(fast.decoder, embedded, encoded, trend)
+        return self.combine(seasonal, trend)[:, -self.cfg.pred_len :]

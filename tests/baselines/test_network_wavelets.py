@@ -10,11 +10,10 @@ from torch import Tensor
 
 from baselines.networks.wavelets import (
     ORDER,
-    TAPS,
     MultiwaveletCross,
     SpectralKernel,
     analyse,
-    db4_filters,
+    daubechies_filters,
     resized,
 )
 
@@ -27,19 +26,20 @@ def mirrored(x: Tensor, place: int) -> Tensor:
     return x[place]
 
 
+@pytest.mark.parametrize("moments", [1, 2, 4, 10])
 @pytest.mark.parametrize("length", [5, 8, 17, 29, 51, 96])
-def test_a_wavelet_level_is_a_loop_over_mirrored_samples(length: int) -> None:
-    """Every second place, eight taps, the first window starting six samples before the series."""
-    x = torch.randn(2, length, 3, dtype=torch.float64)
-    taps = torch.stack(db4_filters(), dim=-1).double()
+def test_a_wavelet_level_is_a_loop_over_mirrored_samples(length: int, moments: int) -> None:
+    """Every second place, the first window starting all but two taps before the series."""
+    x, wide = torch.randn(2, length, 3, dtype=torch.float64), 2 * moments
+    taps = torch.stack(daubechies_filters(moments), dim=-1).double()
 
     bands = analyse(x, taps, true_gradient=False)
 
-    steps = (length + TAPS - 1) // 2
+    steps = (length + wide - 1) // 2
     for band, filter_ in zip(bands, taps.unbind(-1), strict=True):
         assert band.shape == (2, steps, 3)
         for t in range(steps):
-            window = [mirrored(x[0], 2 * t + tap - 6) for tap in range(TAPS)]
+            window = [mirrored(x[0], 2 * t + tap - wide + 2) for tap in range(wide)]
             wanted = (torch.stack(window) * filter_.unsqueeze(1)).sum(0)
             torch.testing.assert_close(band[0, t], wanted)
 
@@ -100,3 +100,28 @@ def test_padding_repeats_the_first_rows_up_to_a_power_of_two(length: int) -> Non
     padded = cross.pad(x)
 
     assert torch.equal(padded, torch.cat([x, x[:, : whole - length]], dim=1))
+
+
+DB4 = (
+    0.23037781330885523, 0.7148465705525415, 0.6308807679295904, -0.02798376941698385,
+    -0.18703481171888114, 0.030841381835986965, 0.032883011666982945, -0.010597401784997278,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("moments", range(1, 11))
+def test_wavelet_filters_turn_and_know_polynomials(moments: int) -> None:
+    """Shifts by two are orthonormal, and the high band of a polynomial of low degree is 0."""
+    low, high = (taps.double() for taps in daubechies_filters(moments))
+    for shift in range(moments):
+        kept = len(low) - 2 * shift
+        inner = (low[:kept] * low[2 * shift :]).sum(), (low[:kept] * high[2 * shift :]).sum()
+        assert float(inner[0]) == pytest.approx(float(shift == 0), abs=1e-6)
+        assert float(inner[1]) == pytest.approx(0.0, abs=1e-6)
+    place = torch.linspace(-1, 1, len(low), dtype=torch.float64)
+    for degree in range(min(moments, 4)):
+        assert float((high * place**degree).sum()) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_default_wavelet_has_the_published_taps() -> None:
+    """Of four vanishing moments, to the last bit of single precision."""
+    assert torch.equal(daubechies_filters(4)[0], torch.tensor(DB4))

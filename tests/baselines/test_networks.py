@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 from naive_autoformer import NaiveAutoformer
-from naive_enhanced import NaiveEnhanced
+from naive_enhanced import NaiveEnhanced, correlate
+from naive_hierarchical import NaiveHierarchical
 from torch import Tensor, nn
 
 import baselines
-from baselines.networks.adaptive import _PhaseSpectrum
+from baselines.networks.adaptive import _amplitude, _PhaseSpectrum
 from baselines.networks.config import MARKS_BY_FREQUENCY, NetworkConfigError, Repairs
 from baselines.networks.feed import feed_forward
 from baselines.networks.layers import Dropout
@@ -202,6 +203,20 @@ def test_what_cannot_be_built_is_refused_by_name(
         baselines.build(name, SMALL | changes, **options)
 
 
+def test_widths_the_original_does_not_read_are_not_refused() -> None:
+    """Bayesian point mode forecasts the targets; one target may have a wide seasonal part."""
+    config = SMALL | {"c_out": 4, "c_out_evaluation": 2}
+    spread = SMALL | {"c_out": 3, "c_out_evaluation": 1}
+
+    bayesian = baselines.build("BayesianEnhancedAutoformer", config).eval()
+    wide = [baselines.build(f"{kind}EnhancedAutoformer", spread) for kind in ("", "Hierarchical")]
+
+    assert tuple(forecast(bayesian, inputs(config)).shape) == (3, 8, 2)
+    assert [tuple(forecast(each, inputs(spread)).shape) for each in wide] == [(3, 8, 3)] * 2
+    with pytest.raises(NetworkConfigError, match="c_out: found 3, wanted 1"):
+        baselines.build("EnhancedAutoformer", spread, target_trend=True)
+
+
 def test_missing_fields_are_all_named() -> None:
     """One message lists everything that must still be given."""
     with pytest.raises(NetworkConfigError, match="missing field seq_len, label_len, pred_len"):
@@ -217,13 +232,32 @@ UNUSUAL = [
 ]
 
 
-@pytest.mark.parametrize("changes", UNUSUAL)
-@pytest.mark.parametrize("name", ["Autoformer", "EnhancedAutoformer"])
+PLAIN: dict[str, Any] = {
+    "Autoformer": NaiveAutoformer,
+    "EnhancedAutoformer": NaiveEnhanced,
+    "HierarchicalEnhancedAutoformer": NaiveHierarchical,
+}
+UNUSUAL_LEVELS: list[dict[str, Any]] = [
+    {"seq_len": 37, "label_len": 20, "pred_len": 9, "activation": "relu", "embed": "fixed"},
+    {"seq_len": 64, "d_model": 16, "n_heads": 4, "e_layers": 2, "factor": 1},
+    {"seq_len": 33, "n_levels": 2, "d_model": 24, "n_heads": 5, "d_layers": 2},
+    {"seq_len": 17, "n_levels": 1, "label_len": 3, "pred_len": 5, "wavelet_type": "db2"},
+    {"seq_len": 50, "n_levels": 4, "wavelet_type": "haar", "freq": "h"},
+    {"seq_len": 40, "d_model": 20, "n_heads": 4, "use_cross_attention": False},
+    {"seq_len": 56, "d_model": 16, **LEVELS},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [(name, changes) for name in ("Autoformer", "EnhancedAutoformer") for changes in UNUSUAL]
+    + [("HierarchicalEnhancedAutoformer", changes) for changes in UNUSUAL_LEVELS],
+)
 def test_the_fast_network_is_the_plain_one(name: str, changes: dict[str, Any]) -> None:
     """At odd lengths, long horizons, other widths and embeddings only rounding differs."""
     config = small(name, **changes)
     fast = lively(baselines.build(name, config)).double()
-    plain = (NaiveAutoformer if name == "Autoformer" else NaiveEnhanced)(fast).double()
+    plain = PLAIN[name](fast).double()
     x_enc, m_enc, x_dec, m_dec = (part.double() for part in inputs(config))
     if config.get("embed"):
         m_enc, m_dec = (torch.randint(4, (*m.shape[:2], 5)) for m in (m_enc, m_dec))
@@ -264,6 +298,35 @@ def test_scores_are_limited_as_in_the_plain_network() -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_bin_without_content_has_no_phase(dtype: torch.dtype) -> None:
+    """Keys with an exact period leave bins at exactly 0, which rounding must not fill."""
+    config = small("EnhancedAutoformer", d_model=16, n_heads=4)
+    network = baselines.build("EnhancedAutoformer", config).to(dtype)
+    inner = network.encoder.attn_layers[0].attention.inner_correlation
+    queries = torch.randn(3, 32, 16, dtype=dtype)
+    keys = torch.randn(3, 8, 16, dtype=dtype).repeat(1, 4, 1)
+
+    scores, _ = inner._scores(torch.stack([queries, keys]))
+
+    q, k = (z.transpose(1, 2).unflatten(1, (4, 4)) for z in (queries, keys))
+    wanted = correlate(inner, q, k).transpose(1, 2)
+    torch.testing.assert_close(scores, wanted.detach(), rtol=1e-4, atol=2e-6)
+
+
+def test_the_smallest_network_that_lost_its_phases_is_the_plain_one() -> None:
+    """A level attended with one mode has an exact period; single precision must not see noise."""
+    config = small(
+        "HierarchicalEnhancedAutoformer", seq_len=64, d_model=16, n_heads=4, e_layers=2, factor=1
+    )
+    fast = baselines.build("HierarchicalEnhancedAutoformer", config).eval()
+    found = forecast(fast, inputs(config))
+
+    exact = forecast(NaiveHierarchical(fast.double()), tuple(x.double() for x in inputs(config)))
+
+    assert number((found - exact).abs().max() / exact.abs().max()) < 1e-5
+
+
 @pytest.mark.parametrize("floor", [1e-8, 1.0])
 def test_the_phase_spectrum_has_the_right_gradient(floor: float) -> None:
     """To queries, keys and gain, with the least and with the repaired floor."""
@@ -271,7 +334,7 @@ def test_the_phase_spectrum_has_the_right_gradient(floor: float) -> None:
     gain = torch.tensor([0.7], dtype=torch.float64, requires_grad=True)
 
     assert torch.autograd.gradcheck(
-        lambda p, g: _PhaseSpectrum.apply(p, g, floor),  # type: ignore[no-untyped-call]
+        lambda p, g: _PhaseSpectrum.apply(p, _amplitude(p[1]), g, floor),  # type: ignore[no-untyped-call]
         (pairs, gain),
     )
 
@@ -292,16 +355,21 @@ def test_dropout_keeps_its_rate_and_its_mean() -> None:
     assert abs(number(first.mean()) - 1.0) < 0.003
 
 
+@pytest.mark.parametrize("drop", [0.0, 0.4])
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
-def test_the_sliced_feed_forward_part_has_the_right_gradient(activation: str) -> None:
-    """Working in slices changes neither the values nor the gradients."""
+def test_the_sliced_feed_forward_part_has_the_right_gradient(
+    activation: str, drop: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Working in slices changes neither the values nor the gradients, under the same masks."""
+    monkeypatch.setattr("baselines.networks.feed.SLICE", 7 * 64)
     x, first, second = (
         torch.randn(*shape, dtype=torch.float64, requires_grad=True)
-        for shape in ((2, 5, 3), (7, 3), (4, 7))
+        for shape in ((2, 40, 3), (7, 3), (4, 7))
     )
 
     def run(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        return feed_forward(a, b, c, activation=activation, drop=0.0)
+        torch.manual_seed(0)
+        return feed_forward(a, b, c, activation=activation, drop=drop)
 
     assert torch.autograd.gradcheck(run, (x, first, second))
 
@@ -514,6 +582,9 @@ def test_constructor_levels_count_when_repaired() -> None:
     assert network.quantiles == (0.1, 0.5, 0.9)
     with pytest.raises(NetworkConfigError, match="c_out"):
         baselines.build("EnhancedAutoformer", config, quantile_levels=[0.9, 0.1, 0.5])
+    levels = {"quantile_levels": [0.5, 0.1, 0.9]}
+    kept = baselines.build("HierarchicalEnhancedAutoformer", small("H"), **levels)
+    assert kept.quantiles == ()
 
 
 @pytest.mark.parametrize("name", EVERY[1:4])
