@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from baselines.networks.config import Repairs
 from baselines.networks.layers import in_float32
+from baselines.networks.mixtures import unsmoothed_by_mixture
 from baselines.networks.smoothing import unsmoothed
 
 PLAIN = 25  # kernel entries that start as a moving average, of twice as many
@@ -104,29 +105,28 @@ class LearnedAverage(nn.Module):
     def seasonal(self, x: Tensor) -> Tensor:
         """The part of [B, L, C] its learned average leaves."""
         most = max(3, min(self.widest, x.shape[1] // 2))
-        sizes, shares = (self._between if self.soft else self._nearest)(x, most)
-        return unsmoothed(x, self.kernels(sizes), shares)
+        if self.soft:
+            sizes, shares = self._between(x, most)
+            return unsmoothed_by_mixture(x, self.kernels(sizes), shares)
+        sizes, members = self._nearest(x, most)
+        return unsmoothed(x, self.kernels(sizes), members)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split [B, L, C] into seasonal part and trend, both [B, L, C]."""
         seasonal = self.seasonal(x)
         return seasonal, x - seasonal
 
-    def _nearest(self, x: Tensor, most: int) -> tuple[tuple[int, ...], Tensor | None]:
-        """Distinct odd sizes, ascending, and which of them each sample takes, as ones [B, G].
-
-        There are no shares where all samples take one size.
-        """
+    def _nearest(self, x: Tensor, most: int) -> tuple[tuple[int, ...], list[Tensor]]:
+        """Distinct odd sizes, ascending, and the samples that take each."""
         with torch.no_grad():
             whole = self.sizes(x).round().long().clamp(3, most).tolist()
-            odd = [size - (size + 1) % 2 for size in whole]
-            sizes = tuple(sorted(set(odd)))
-            if len(sizes) == 1:
-                return sizes, None
-            taken = torch.tensor(odd).unsqueeze(1) == torch.tensor(sizes)
-            return sizes, taken.to(device=x.device, dtype=x.dtype)
+        takers: dict[int, list[int]] = {}
+        for sample, size in enumerate(whole):
+            takers.setdefault(size - (size + 1) % 2, []).append(sample)
+        sizes = tuple(sorted(takers))
+        return sizes, [torch.tensor(takers[size], device=x.device) for size in sizes]
 
-    def _between(self, x: Tensor, most: int) -> tuple[tuple[int, ...], Tensor | None]:
+    def _between(self, x: Tensor, most: int) -> tuple[tuple[int, ...], Tensor]:
         """Distinct odd sizes, ascending, and each sample's shares [B, G] of the two around it."""
         largest = (most - 1) // 2 * 2 + 1
         wanted = self.sizes(x).clamp(3.0, float(largest)).unsqueeze(1)

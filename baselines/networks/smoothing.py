@@ -1,19 +1,20 @@
-"""What a series is without its smoothed version, worked out by way of the spectrum."""
+"""What a series is without its smoothed version, by one kernel for each sample."""
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-DENSE = 512  # steps of the longest series that is quicker to transform by a product
+from baselines.networks.mixtures import continued, lag_sums
 
 
-def unsmoothed(x: Tensor, kernels: Tensor, shares: Tensor | None) -> Tensor:
-    """Series [B, L, C] less its correlation with centred kernels, a kernel for each channel.
+def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
+    """Series [B, L, C] less its correlation with centred kernels, one for each sample and channel.
 
     Parameters
     ----------
@@ -21,99 +22,47 @@ def unsmoothed(x: Tensor, kernels: Tensor, shares: Tensor | None) -> Tensor:
         Continued with its first and its last value beyond its ends.
     kernels : [G, R, C]
         R is odd.
-    shares : [B, G] or None
-        How much of each kernel a sample takes; None where there is one kernel for all.
+    members
+        G tensors: the samples that take each kernel. Every sample is in one of them.
     """
-    if x.shape[1] > DENSE:
-        return x - _transformed(x, kernels, shares)
-    series, back, taps = _matrices(x.shape[1], kernels.shape[1] // 2, x.dtype, x.device)
-    spectra = _shared(torch.matmul(taps, kernels), shares)  # [B or 1, 2F, C]
-    bins = torch.bmm(series.expand(len(x), -1, -1), x)
-    filtered: Tensor = _Filtered.apply(bins, spectra)  # type: ignore[no-untyped-call]
-    return torch.baddbmm(x, back.expand(len(x), -1, -1), filtered)
+    left: Tensor = _Unsmoothed.apply(x, kernels, members)  # type: ignore[no-untyped-call]
+    return left
 
 
-class _Filtered(torch.autograd.Function):
-    """Spectra [B, 2F, C] times the conjugate of the kernels' [B or 1, 2F, C].
-
-    The first F rows are real parts, the others imaginary.
-    """
+class _Unsmoothed(torch.autograd.Function):
+    """Sums over a window of steps, as a convolution of each channel with the channels last."""
 
     @staticmethod
-    def forward(ctx: Any, bins: Tensor, kernels: Tensor) -> Tensor:
-        ctx.save_for_backward(bins, kernels)
-        (x_real, x_imag), (k_real, k_imag) = bins.chunk(2, 1), kernels.chunk(2, 1)
-        out = torch.empty_like(bins)
-        real, imag = out.chunk(2, 1)
-        torch.mul(k_real, x_real, out=real).addcmul_(k_imag, x_imag)
-        torch.mul(k_real, x_imag, out=imag).addcmul_(k_imag, x_real, value=-1)
-        return out
+    def forward(ctx: Any, x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
+        ctx.save_for_backward(x, kernels)
+        ctx.members = members
+        return x - _correlated(continued(x, kernels.shape[1] // 2), kernels, members)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        bins, kernels = ctx.saved_tensors
-        (x_real, x_imag), (k_real, k_imag) = bins.chunk(2, 1), kernels.chunk(2, 1)
-        real, imag = grad.chunk(2, 1)
-        to_bins, to_kernels = torch.empty_like(bins), torch.empty_like(bins)
-        first, second = to_bins.chunk(2, 1)
-        torch.mul(k_real, real, out=first).addcmul_(k_imag, imag, value=-1)
-        torch.mul(k_imag, real, out=second).addcmul_(k_real, imag)
-        first, second = to_kernels.chunk(2, 1)
-        torch.mul(x_real, real, out=first).addcmul_(x_imag, imag)
-        torch.mul(x_imag, real, out=second).addcmul_(x_real, imag, value=-1)
-        return to_bins, to_kernels.sum_to_size(kernels.shape)
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, kernels = ctx.saved_tensors
+        wide = kernels.shape[1] - 1
+        back = functional.pad(grad, (0, 0, wide, wide))
+        back = _correlated(back, kernels.flip(1), ctx.members)  # of the continued series
+        first, own, last = back.split([wide // 2, x.shape[1], wide // 2], dim=1)
+        to_x = grad - own
+        to_x[:, 0].sub_(first.sum(1))
+        to_x[:, -1].sub_(last.sum(1))
+        return to_x, -lag_sums(x, grad, ctx.members, wide + 1), None
 
 
-@lru_cache(maxsize=64)
-def _matrices(
-    length: int, reach: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Matrices that take a series to its spectrum, back, and a kernel to its own.
-
-    The series [length] is continued with its ends, `reach` steps each; the spectrum [2F] has real
-    parts, then imaginary ones. The way back gives the first `length` steps, with a minus sign.
-    The kernel is [2 * reach + 1].
-    """
-    with torch.inference_mode(mode=False):
-        period = length + 2 * reach
-        bins = period // 2 + 1
-        turns = torch.arange(bins).unsqueeze(1) * torch.arange(period) % period
-        angle = turns.to(torch.float64) * (2.0 * math.pi / period)
-        waves = torch.cat([angle.cos(), -angle.sin()])  # [2F, period]
-        ends = (torch.arange(period) - reach).clamp(0, length - 1)
-        series = waves.new_zeros(2 * bins, length).index_add_(1, ends, waves)
-        counts = torch.full((bins, 1), 2.0 / period, dtype=torch.float64)
-        counts[0] /= 2
-        if period % 2 == 0:
-            counts[-1] /= 2
-        back = -(waves * counts.repeat(2, 1)).t()[:length]
-        taps = waves[:, : 2 * reach + 1]
-        placed = (m.to(dtype=dtype, device=device).contiguous() for m in (series, back, taps))
-        return next(placed), next(placed), next(placed)
+def _correlated(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
+    """Correlate samples [B, N, C] with their own kernel of [G, R, C]: [B, N - R + 1, C]."""
+    if len(members) == 1:
+        return _by_channel(x, kernels[0])
+    out = x.new_empty(len(x), x.shape[1] - kernels.shape[1] + 1, x.shape[2])
+    for each, kernel in zip(members, kernels, strict=True):
+        out.index_copy_(0, each, _by_channel(x.index_select(0, each), kernel))
+    return out
 
 
-def _shared(each: Tensor, shares: Tensor | None) -> Tensor:
-    """Each sample's mixture of [G, F, C] by its shares [B, G]: [B, F, C]; without shares, as is."""
-    if shares is None:
-        return each
-    mixed: Tensor = (shares.to(each.dtype) @ each.flatten(1)).unflatten(1, each.shape[1:])
-    return mixed
-
-
-def _transformed(x: Tensor, kernels: Tensor, shares: Tensor | None) -> Tensor:
-    """Correlate as `unsmoothed` does, by fast transforms."""
-    length, reach = x.shape[1], kernels.shape[1] // 2
-    period = _smooth_number(length + 2 * reach)
-    ends = x[:, :1].expand(-1, reach, -1), x[:, -1:].expand(-1, reach, -1)
-    bins = torch.fft.rfft(torch.cat([ends[0], x, ends[1]], dim=1), n=period, dim=1)
-    spectra = _shared(torch.fft.rfft(kernels, n=period, dim=1).conj(), shares)
-    smooth: Tensor = torch.fft.irfft(bins * spectra, n=period, dim=1)
-    return smooth[:, :length]
-
-
-def _smooth_number(least: int) -> int:
-    """The smallest number from `least` on with no prime factor above 5, good to transform."""
-    number = least
-    while any(number % prime == 0 for prime in (2, 3, 5)) and number > 1:
-        number //= next(prime for prime in (2, 3, 5) if number % prime == 0)
-    return least if number == 1 else _smooth_number(least + 1)
+def _by_channel(x: Tensor, kernel: Tensor) -> Tensor:
+    """Correlate every channel of [B, N, C] with its own column of [R, C]: [B, N - R + 1, C]."""
+    image, taps = x.transpose(1, 2).unsqueeze(2), kernel.t()[:, None, None]
+    return functional.conv2d(image, taps, groups=len(taps)).squeeze(2).transpose(1, 2)
