@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, Repairs
@@ -15,6 +16,7 @@ from baselines.networks.correlation import causal_sum, fit_length, lag_count
 from baselines.networks.layers import Dropout, composed, in_float32
 from baselines.networks.spectrum import (
     Placement,
+    from_spectra,
     pitches,
     scale_members,
     shifted_sum,
@@ -31,46 +33,62 @@ FLOOR = 1.0  # amplitude, of the ten or so of a hundred steps, below which a pha
 
 
 class _PhaseSpectrum(torch.autograd.Function):
-    """Cross-spectrum [B, 2F, C] of queries and keys [2, B, 2F, C], the keys' amplitude divided out.
+    """Cross-spectrum [B, 2F, C] of queries and keys [2, B, L, C], the keys' amplitude divided out.
 
-    With queries q, keys k, amplitude a [B, F, C] of the keys, gain g and floor e:
+    With their transforms q and k at every scale, amplitude a of k, gain g and floor e:
     g q conj(g k) / (g a + e). The first F rows are real parts, the others imaginary. A bin without
     amplitude passes no gradient to the amplitude.
     """
 
     @staticmethod
-    def forward(ctx: Any, pairs: Tensor, amplitude: Tensor, gain: Tensor, floor: float) -> Tensor:
-        (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in pairs)
+    def forward(
+        ctx: Any, pairs: Tensor, gain: Tensor, floor: float, scales: tuple[int, ...]
+    ) -> Tensor:
+        bins, amplitude = _bins(pairs, scales, floor)
+        (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in bins)
         weight = gain / (amplitude + floor / gain)
-        out = torch.empty_like(pairs[0])
+        out = torch.empty_like(bins[0])
         real, imag = out.chunk(2, 1)
         torch.mul(q_real, k_real, out=real).addcmul_(q_imag, k_imag).mul_(weight)
         torch.mul(q_imag, k_real, out=imag).addcmul_(q_real, k_imag, value=-1).mul_(weight)
-        ctx.save_for_backward(pairs, gain, amplitude, weight, out)
-        ctx.floor = floor
+        ctx.save_for_backward(bins, gain, amplitude, weight, out)
+        ctx.floor, ctx.scales, ctx.length = floor, scales, pairs.shape[2]
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
-        pairs, gain, amplitude, weight, out = ctx.saved_tensors
-        (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in pairs)
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        bins, gain, amplitude, weight, out = ctx.saved_tensors
+        (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in bins)
         (real, imag), (out_real, out_imag) = grad.chunk(2, 1), out.chunk(2, 1)
         along = (real * out_real).addcmul_(imag, out_imag)
         to_gain = along.sum() / gain + (along * weight).sum() * (ctx.floor / gain**3)
-        to_pairs = torch.empty_like(pairs)
-        first, second = to_pairs[0].chunk(2, 1)
+        to_bins = torch.empty_like(bins)
+        first, second = to_bins[0].chunk(2, 1)
         torch.mul(real, k_real, out=first).addcmul_(imag, k_imag, value=-1).mul_(weight)
         torch.mul(real, k_imag, out=second).addcmul_(imag, k_real).mul_(weight)
         along.div_((amplitude * gain).clamp_min_(torch.finfo(amplitude.dtype).tiny))
-        first, second = to_pairs[1].chunk(2, 1)
+        first, second = to_bins[1].chunk(2, 1)
         torch.mul(real, q_real, out=first).addcmul_(imag, q_imag)
         torch.mul(real, q_imag, out=second).addcmul_(imag, q_real, value=-1)
         first.addcmul_(along, k_real, value=-1).mul_(weight)
         second.addcmul_(along, k_imag, value=-1).mul_(weight)
-        return to_pairs, None, to_gain, None
+        return from_spectra(to_bins, ctx.length, ctx.scales), to_gain, None, None
 
 
-@torch.no_grad()
+def _bins(pairs: Tensor, scales: tuple[int, ...], floor: float) -> tuple[Tensor, Tensor]:
+    """Transforms [2, B, 2F, C] of queries and keys, and amplitude [B, F, C] of the keys'.
+
+    They are exact where rounding could set a bin's phase and nothing else keeps it small.
+    """
+    bins = spectra(pairs, scales)
+    amplitude = _amplitude(bins[1])
+    if floor < WEAK and amplitude.amin() < WEAK:
+        bins = spectra(pairs, scales, exact=True)
+        amplitude = _amplitude(bins[1])
+    return bins, amplitude
+
+
 def _amplitude(bins: Tensor) -> Tensor:
     """Amplitude [B, F, C] of bins [B, 2F, C]."""
     real, imag = bins.chunk(2, 1)
@@ -182,16 +200,10 @@ class MultiScaleCorrelation(nn.Module):
 
     def _cross_spectrum(self, pairs: Tensor) -> Tensor:
         """Cross-spectrum with the keys' amplitude divided out: [B, 2F, C]."""
-        soft = self.repairs.soft_lags
-        bins = spectra(pairs, self.scales)
-        amplitude = _amplitude(bins[1])
-        if not soft and amplitude.amin() < WEAK:
-            bins = spectra(pairs, self.scales, exact=True)
-            amplitude = _amplitude(bins[1])
         plain = len(self.scales) == 1 or self.repairs.selective_filter
-        gain = bins.new_ones(1) if plain else torch.sigmoid(self.frequency_filter)
-        floor = FLOOR if soft else EPSILON
-        result: Tensor = _PhaseSpectrum.apply(bins, amplitude, gain, floor)  # type: ignore[no-untyped-call]
+        gain = pairs.new_ones(1) if plain else torch.sigmoid(self.frequency_filter)
+        floor = FLOOR if self.repairs.soft_lags else EPSILON
+        result: Tensor = _PhaseSpectrum.apply(pairs, gain, floor, self.scales)  # type: ignore[no-untyped-call]
         return result
 
     def _counts(self, scores: Tensor, length: int) -> Tensor:

@@ -57,6 +57,14 @@ def spectra(series: Tensor, scales: tuple[int, ...], *, exact: bool = False) -> 
     return bins.view(2, -1, *bins.shape[1:])
 
 
+def from_spectra(grad: Tensor, length: int, scales: tuple[int, ...]) -> Tensor:
+    """What a gradient to `spectra` [2, B, 2F, C] is to the series: [2, B, L, C]."""
+    matrix = analysis_matrix(length, scales, (grad.dtype, grad.device))
+    rows = grad.flatten(0, 1)
+    series = torch.bmm(matrix.t().expand(len(rows), -1, -1), rows)
+    return series.view(2, -1, *series.shape[1:])
+
+
 @lru_cache(maxsize=64)
 def scale_members(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
     """Which scale each bin belongs to, as ones [2 * bins, scales]."""

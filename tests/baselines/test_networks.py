@@ -16,7 +16,7 @@ from naive_hierarchical import NaiveHierarchical
 from torch import Tensor, nn
 
 import baselines
-from baselines.networks.adaptive import _amplitude, _PhaseSpectrum
+from baselines.networks.adaptive import _PhaseSpectrum
 from baselines.networks.config import MARKS_BY_FREQUENCY, NetworkConfigError, Repairs
 from baselines.networks.feed import feed_forward
 from baselines.networks.layers import Dropout
@@ -327,14 +327,15 @@ def test_the_smallest_network_that_lost_its_phases_is_the_plain_one() -> None:
     assert number((found - exact).abs().max() / exact.abs().max()) < 1e-5
 
 
+@pytest.mark.parametrize("scales", [(1,), (1, 2, 4)])
 @pytest.mark.parametrize("floor", [1e-8, 1.0])
-def test_the_phase_spectrum_has_the_right_gradient(floor: float) -> None:
+def test_the_phase_spectrum_has_the_right_gradient(floor: float, scales: tuple[int, ...]) -> None:
     """To queries, keys and gain, with the least and with the repaired floor."""
-    pairs = torch.randn(2, 2, 6, 3, dtype=torch.float64, requires_grad=True)
+    pairs = torch.randn(2, 2, 11, 3, dtype=torch.float64, requires_grad=True)
     gain = torch.tensor([0.7], dtype=torch.float64, requires_grad=True)
 
     assert torch.autograd.gradcheck(
-        lambda p, g: _PhaseSpectrum.apply(p, _amplitude(p[1]), g, floor),  # type: ignore[no-untyped-call]
+        lambda p, g: _PhaseSpectrum.apply(p, g, floor, scales),  # type: ignore[no-untyped-call]
         (pairs, gain),
     )
 
