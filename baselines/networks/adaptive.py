@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, Repairs
-from baselines.networks.correlation import causal_sum, fit_length, lag_count
+from baselines.networks.correlation import causal_sum, faded, fit_length, lag_count, unchosen
 from baselines.networks.layers import Dropout, composed, in_float32
 from baselines.networks.spectrum import (
     Placement,
@@ -28,7 +28,6 @@ LIMIT = 10.0
 EPSILON = 1e-8
 NORM_EPSILON = 1e-5
 WEAK = 1e-4  # amplitude, of ten or so, below which a product's rounding would set a bin's phase
-FADE = 0.1  # score above the edge of the choice at which a lag has two thirds of its weight
 FLOOR = 1.0  # amplitude, of the ten or so of a hundred steps, below which a phase fades
 
 
@@ -166,9 +165,9 @@ class MultiScaleCorrelation(nn.Module):
             lags = means.topk(min(most, means.shape[1]), dim=-1).indices
         chosen = means.gather(1, lags)  # [B, k]
         if self.repairs.soft_lags:
-            return lags, _faded(chosen, counts)
+            return lags, faded(chosen, counts)
         if self.repairs.per_sample_lag_count:
-            chosen = chosen.masked_fill(_unchosen(chosen, counts), -math.inf)
+            chosen = chosen.masked_fill(unchosen(chosen, counts), -math.inf)
         return lags, torch.softmax(chosen, dim=-1)
 
     def _scores(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,25 +219,6 @@ class MultiScaleCorrelation(nn.Module):
         most = min(int(0.3 * length), int(2 * self.factor * math.log(length)))  # wins over least
         counts = (bends.argmax(-1) + 2).clamp(least, most)
         return counts if self.repairs.per_sample_lag_count else counts.median().expand(batch)
-
-
-def _unchosen(scores: Tensor, counts: Tensor) -> Tensor:
-    """Which of scores [B, k], best first, lie beyond the first `counts` [B]."""
-    return torch.arange(scores.shape[1], device=scores.device) >= counts.unsqueeze(1)
-
-
-def _faded(scores: Tensor, counts: Tensor) -> Tensor:
-    """Weights [B, k] of the first `counts` of the scores, each falling to 0 towards the next.
-
-    A lag that joins or leaves the choice does so with no weight, so nothing jumps; where no lag
-    stands out, all weights are small.
-    """
-    last = scores.shape[1] - 1
-    edge = scores.gather(1, counts.clamp_max(last).unsqueeze(1))
-    edge = edge.masked_fill((counts > last).unsqueeze(1), -math.inf)
-    above = (scores - edge).clamp_min(0.0)
-    shares = torch.softmax(scores.masked_fill(_unchosen(scores, counts), -math.inf), dim=-1)
-    return shares * -torch.expm1(-above / FADE)
 
 
 class AdaptiveAutoCorrelation(nn.Module):

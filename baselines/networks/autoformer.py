@@ -117,8 +117,8 @@ class Autoformer(nn.Module):
         `enc_in` and `dec_in` must agree; `c_out` must be `enc_in`, or 1 (then `enc_in` channels
         come out, defect V-05), or anything up to `enc_in` with `target_trend` repaired.
     repairs : Repairs
-        `per_sample_lags`, `full_length_lags`, `newest_keys`, `target_trend`, `working_flags` and
-        `future_covariates` are read.
+        `per_sample_lags`, `full_length_lags`, `newest_keys`, `target_trend`, `working_flags`,
+        `soft_lags` and `future_covariates` are read.
 
     Raises
     ------

@@ -14,6 +14,8 @@ from baselines.networks.config import NetworkConfig, Repairs
 from baselines.networks.layers import Dropout, composed, in_float32
 from baselines.networks.spectrum import shifted_sum
 
+FADE = 0.1  # score above the edge of the choice at which a lag has two thirds of its weight
+
 
 def lag_count(factor: float, length: int) -> int:
     """Number of lags the plain rule takes at a length: the whole part of factor * ln(length)."""
@@ -96,6 +98,25 @@ def _best_lags(scores: Tensor, count: int, *, shared: bool) -> Tensor:
     return scores.topk(count, dim=-1).indices
 
 
+def unchosen(scores: Tensor, counts: Tensor) -> Tensor:
+    """Which of scores [B, k], best first, lie beyond the first `counts` [B]."""
+    return torch.arange(scores.shape[1], device=scores.device) >= counts.unsqueeze(1)
+
+
+def faded(scores: Tensor, counts: Tensor) -> Tensor:
+    """Weights [B, k] of the first `counts` of the scores, each falling to 0 towards the next.
+
+    A lag that joins or leaves the choice does so with no weight, so nothing jumps; where no lag
+    stands out, all weights are small.
+    """
+    last = scores.shape[1] - 1
+    edge = scores.gather(1, counts.clamp_max(last).unsqueeze(1))
+    edge = edge.masked_fill((counts > last).unsqueeze(1), -math.inf)
+    above = (scores - edge).clamp_min(0.0)
+    shares = torch.softmax(scores.masked_fill(unchosen(scores, counts), -math.inf), dim=-1)
+    return shares * -torch.expm1(-above / FADE)
+
+
 def causal_sum(values: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
     """Sum `weights` [B, k] times `values` [B, L, C] read `lags` [B, k] steps later, circularly.
 
@@ -128,6 +149,7 @@ class AutoCorrelation(nn.Module):
         self.value_projection = nn.Linear(config.d_model, inner)
         self.out_projection = nn.Linear(inner, config.d_model)
         self.factor, self.inner, self.repairs = config.factor, inner, repairs
+        self.stepwise = repairs.working_flags or repairs.soft_lags
 
     @in_float32
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
@@ -136,8 +158,8 @@ class AutoCorrelation(nn.Module):
         count = lag_count(self.factor, length)
         shared = self.training and not self.repairs.per_sample_lags
         options = (shared, self.repairs.full_length_lags)
-        if self.repairs.working_flags:
-            return self._attend_flagged(x, source, count, options)
+        if self.stepwise:
+            return self._attend_stepwise(x, source, count, options)
         if source.shape[1] < length:
             return self._attend_padded(x, source, count, options)
         memory = fit_length(source, length, newest=self.repairs.newest_keys)
@@ -149,10 +171,10 @@ class AutoCorrelation(nn.Module):
         carried = value.bias if count else None  # no lags, no weights: nothing carries the bias
         return composed(mixed, value.weight, out.weight, carried, out.bias)
 
-    def _attend_flagged(
+    def _attend_stepwise(
         self, x: Tensor, source: Tensor, count: int, options: tuple[bool, bool]
     ) -> Tensor:
-        """Attend step by step, with dropout on the lags, and causally where flagged."""
+        """Attend step by step: lags may fade, be dropped, or see no later step where flagged."""
         shared, full = options
         length, newest = x.shape[1], self.repairs.newest_keys
         period = length if full else 2 * (length // 2)
@@ -161,11 +183,21 @@ class AutoCorrelation(nn.Module):
         bins = torch.fft.rfft(self.query_projection(x), dim=1)
         bins = bins * torch.fft.rfft(keys, dim=1).conj()
         scores = torch.fft.irfft(bins.sum(-1), n=period) / self.inner
-        lags = _best_lags(scores.detach(), count, shared=shared)
-        weights = self.lag_dropout(torch.softmax(scores.gather(1, lags), dim=-1))
-        carry = causal_sum if self.mask_flag else shifted_sum
+        lags, weights = self._weighted(scores, count, shared=shared)
+        weights = self.lag_dropout(weights) if self.repairs.working_flags else weights
+        carry = causal_sum if self.repairs.working_flags and self.mask_flag else shifted_sum
         attended: Tensor = self.out_projection(carry(values, lags, weights))
         return attended
+
+    def _weighted(self, scores: Tensor, count: int, *, shared: bool) -> tuple[Tensor, Tensor]:
+        """Best lags of scores [B, T] and their weights: [B, k] each."""
+        soft = self.repairs.soft_lags and count > 0
+        most = min(count + soft, scores.shape[1])  # one more, for the edge of the choice
+        lags = _best_lags(scores.detach(), most, shared=shared)
+        chosen = scores.gather(1, lags)
+        if not soft:
+            return lags, torch.softmax(chosen, dim=-1)
+        return lags, faded(chosen, torch.full((len(scores),), count, device=scores.device))
 
     def _attend_padded(
         self, x: Tensor, source: Tensor, count: int, options: tuple[bool, bool]

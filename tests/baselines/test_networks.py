@@ -394,6 +394,7 @@ EFFECTS = [
     ("Autoformer", "per_sample_lags", {}),
     ("Autoformer", "full_length_lags", {"seq_len": 33}),
     ("Autoformer", "newest_keys", {}),
+    ("Autoformer", "soft_lags", {}),
     ("EnhancedAutoformer", "aligned_history", {}),
     ("EnhancedAutoformer", "history_level", {}),
     ("EnhancedAutoformer", "future_covariates", {}),
