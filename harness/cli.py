@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from harness.errors import InputError, StoreError
+from harness.escapes import one_line
 from harness.verbs.blindness import try_blindness
 from harness.verbs.check import check
 from harness.verbs.claims import claims
@@ -216,6 +217,10 @@ def run_cli(arguments: list[str]) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
+    except SystemExit as problem:  # no code but that of a verb says what came of it
+        if not isinstance(problem.__context__, BrokenPipeError):
+            _complain(f"ended by sys.exit({problem.code!r}) before there was a result")
+        return 1
     if result == INTERRUPTED:  # newer versions of typer return it instead of raising
         typer.echo("\nstopped; everything finished is kept, the same command resumes", err=True)
     return int(result or 0)
@@ -226,7 +231,7 @@ def _crash(kind: type[BaseException], problem: BaseException, trace: object) -> 
 
 
 def _complain(text: str) -> None:
-    typer.echo(f"abharness: {' '.join(text.split())}", err=True)
+    typer.echo(f"abharness: {one_line(text)}", err=True)
 
 
 def _filled(

@@ -8,6 +8,7 @@
     │   ├── DataError         a data file or its manifest
     │   ├── ArmError          an arm's name, its options or its weights
     │   └── StoreError        the folder that holds the results
+    ├── QuitError             a user's code asked to end the program, which is not its to end
     └── ForecastError         an arm returned something inadmissible: becomes a failed row
 """
 
@@ -18,6 +19,7 @@ __all__ = [
     "DataError",
     "ForecastError",
     "InputError",
+    "QuitError",
     "StoreError",
 ]
 
@@ -44,6 +46,10 @@ class ArmError(InputError):
 
 class StoreError(InputError):
     """The store cannot be read or written."""
+
+
+class QuitError(AbharnessError):
+    """A user's code asked to end the program."""
 
 
 class ForecastError(AbharnessError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.arm import ArmRef
 from harness.battery.nouns import Outcome
 from harness.battery.records import read_checks
 from harness.gate.stored_scores import scoring_digest
@@ -87,8 +88,14 @@ def _single_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
     return tuple(
         f"{ref.name} {ONE_SEED}: how much another would change is in no interval."
         for ref in grid.experiment.arms
-        if ref.name in pair and seeded(ref.build())
+        if ref.name in pair and _seeded(ref)
     )
+
+
+def _seeded(ref: ArmRef) -> bool:
+    arm = ref.build()
+    with ref.asking():
+        return seeded(arm)
 
 
 def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.arm import Arm, ArmRef, HasWeights, Wraps
+from harness.errors import ArmError
 from harness.window import RollingOrigin
 
 LIBRARIES = ("numpy", "scipy", "torch", "transformers", "chronos-forecasting")
@@ -177,8 +178,14 @@ def _tree_digest(roots: Iterable[Path], *, pattern: str = "*.py") -> str:
 def _weights_digest(arm: Arm) -> Mapping[str, str]:
     if not isinstance(arm, HasWeights):
         return {}
-    files = sorted(set(arm.weight_files()))
-    return {_shortest_name(file, files): file_digest(file) for file in files}
+    files = sorted(set(map(Path, arm.weight_files())))
+    try:
+        return {_shortest_name(file, files): file_digest(file) for file in files}
+    except OSError as problem:
+        raise ArmError(
+            f"weights {problem.filename} cannot be read: {problem.strerror}; they are named by "
+            "its `weight_files`"
+        ) from None
 
 
 def _shortest_name(file: Path, files: Sequence[Path]) -> str:

@@ -234,7 +234,7 @@ def _arrow(values: npt.NDArray[Any] | Sequence[str]) -> pa.Array:
     import pyarrow as pa
 
     if not isinstance(values, np.ndarray):
-        raw = [text.encode() for text in values]
+        raw = [text.encode(errors="backslashreplace") for text in values]
         ends = np.cumsum([0, *map(len, raw)], dtype=np.int32)
         return pa.StringArray.from_buffers(
             len(raw), pa.py_buffer(ends), pa.py_buffer(b"".join(raw))

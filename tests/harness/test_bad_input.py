@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import cli
 from harness.data.dataset import builtin_folder
 
 HEAD = "date,price\n"
@@ -79,6 +80,61 @@ def test_fault_in_the_experiment(tiny, refused, old, new, words):
 
     assert all(word in line for word in words), line
     assert not Path("runs/units").exists()
+
+
+ODD_ARMS = {
+    "quits on import": ("raise SystemExit(0)", "sys.exit(0)"),
+    "quits on import as if rejected": ("raise SystemExit(3)", "sys.exit(3)"),
+    "quits when built": ("def __init__(self): raise SystemExit(0)", "sys.exit(0)"),
+    "quits when asked for weights": (
+        "def weight_files(self): raise SystemExit(0)", "sys.exit(0)"
+    ),
+    "breaks when asked for weights": (
+        "def weight_files(self): raise RuntimeError('not now')", "RuntimeError: not now"
+    ),
+    "names weights that are not there": (
+        "def weight_files(self): return ['nowhere/w.pt']", "weights nowhere/w.pt cannot be read"
+    ),
+    "breaks when asked whether it draws": (
+        "seed = forecast\n    draws = property(lambda self: 1 / 0)", "ZeroDivisionError"
+    ),
+    "breaks when looked at": (
+        "context_length = property(lambda self: 1 / 0)", "ZeroDivisionError"
+    ),
+}  # fmt: skip
+"""Arms whose code does what it should not, outside of any forecast; words of the line."""
+
+
+@pytest.mark.parametrize("verb", ["compare", "run", "gate", "report"])
+@pytest.mark.parametrize("name", ODD_ARMS)
+def test_an_arm_ends_no_command(tiny, refused, call, in_process, name, verb):
+    """An arm that quits or breaks when imported, built or asked is wrong input, never code 0."""
+    body, words = ODD_ARMS[name]
+    assert call("run", "tiny.toml", "--only", "old")[0] == 0  # there is a store
+    module = f"odd_{abs(hash((name, verb)))}"
+    text = f"    context_length = 3\n    def forecast(self, contexts): return None\n    {body}\n"
+    whole = body if "import" in name else f"class Odd:\n{text}"
+    Path(f"{module}.py").write_text(whole, encoding="utf-8")
+    tiny(("arms_for_tests:Sampler", f"{module}:Odd"))
+
+    line = refused(verb, "tiny.toml")
+
+    assert "arm 'draws'" in line
+    assert words in line
+
+
+def test_an_exit_from_anywhere_is_no_verdict(tiny, call, monkeypatch):
+    """Where a user's code is reached unguarded after all, asking for 0 still ends in 1."""
+
+    def quits(*_, **__):
+        raise SystemExit(0)
+
+    monkeypatch.setattr(cli, "opened", quits)
+
+    code, out, err = call("gate", "tiny.toml")
+
+    assert (code, out) == (1, "")
+    assert "ended by sys.exit(0) before there was a result" in err
 
 
 @pytest.mark.parametrize(
