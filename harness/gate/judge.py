@@ -141,11 +141,11 @@ def scored(grid: Grid, store: Store) -> Scored:
     problems: list[str] = []
     for cell in grid.cells:
         unit = None
-        if store.has_unit(cell.key):
-            try:
+        try:
+            if store.holds(cell.key):
                 unit = score_cell(cell, store, truths[cell.dataset])
-            except (StoreError, ForecastError) as problem:
-                problems.append(f"{cell}: {problem}.")
+        except (StoreError, ForecastError) as problem:
+            problems.append(f"{cell}: a stored unit cannot be read: {problem}.")
         cells.append(_cell_input(cell, unit, store, truths[cell.dataset]))
         scores += [unit] if unit else []
     return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))

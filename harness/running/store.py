@@ -4,7 +4,7 @@
 
     store.json                  {"schema": 1}
     grids/NAME.json             the declared grid of an experiment: every cell with its unit key
-    units/KEY/unit.json         what was asked, what happened, timings
+    units/KEY/unit.json         what was asked, what happened, timings, digests of its files
     units/KEY/attempts.parquet  one row per window: ok or failed, with the reason
     units/KEY/forecasts.parquet one row per window and step: point path, quantiles or samples
     units/KEY/curve.parquet     one row per fit and epoch, for arms that learn
@@ -34,9 +34,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import NewerRecordError, StoreError
 
 SCHEMA = 1
+UNIT_FILES = ("attempts.parquet", "forecasts.parquet")
+"""Files every unit has; those from before files were listed in its record have no list."""
+UNIT_FACTS = (
+    *("windows", "horizon", "form", "levels", "residual_distribution"),
+    *("failed", "first_reason", "fits", "card", "machine"),
+)
+"""What every unit's record says, of any schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,25 @@ class Store:
 
     def has_unit(self, key: str) -> bool:
         """Whether the unit is there, which means whole."""
-        return (self.unit_folder(key) / "unit.json").is_file()
+        with suppress(StoreError):
+            return self.holds(key)
+        return False
+
+    def holds(self, key: str) -> bool:
+        """Whether the unit is there.
+
+        Raises
+        ------
+        StoreError
+            When there is something in its place that is not a whole unit of this version's.
+        """
+        folder = self.unit_folder(key)
+        if not folder.is_dir():
+            return False
+        for name in self.unit(key).get("files", UNIT_FILES):
+            if not (folder / name).is_file():
+                raise StoreError(f"{folder / name}: no such file, so the unit is not whole")
+        return True
 
     def unit(self, key: str) -> dict[str, Any]:
         """Read a unit's record.
@@ -61,7 +86,12 @@ class Store:
         StoreError
             When it is missing, torn or newer than this version.
         """
-        return read_record(self.unit_folder(key) / "unit.json")
+        file = self.unit_folder(key) / "unit.json"
+        record = read_record(file)
+        absent = [name for name in UNIT_FACTS if name not in record]
+        if absent:
+            raise StoreError(f"{file}: not a whole record: it lacks {', '.join(absent)}")
+        return record
 
     def verdict_folder(self, name: str) -> Path:
         """Where the verdict of an experiment lies."""
@@ -75,11 +105,16 @@ class Store:
         """Where derived scores lie."""
         return self.root / "scores" / f"{key}.parquet"
 
+    def draft(self) -> Path:
+        """Make a folder to write a unit into, for `adopt`; swept when this process is gone."""
+        folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
+        folder.chmod(0o755)  # a store may be shared; temporary folders are private by default
+        return folder
+
     @contextmanager
     def new_unit(self, key: str) -> Iterator[Path]:
         """Give a folder to write a unit into; on leaving without an error it becomes the unit."""
-        folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
-        folder.chmod(0o755)  # a store may be shared; temporary folders are private by default
+        folder = self.draft()
         try:
             yield folder
             self.adopt(folder, key)
@@ -87,7 +122,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def adopt(self, folder: Path, key: str) -> None:
-        """Flush a finished folder and rename it into place; give way to one already there."""
+        """Flush a finished folder and rename it into place; give way to a whole one there."""
         for file in sorted(folder.iterdir()):
             _flush(file)
         _flush(folder)
@@ -95,14 +130,24 @@ class Store:
         try:
             folder.rename(target)
         except OSError:
-            if not self.has_unit(key):
-                raise
-            return
+            if self._holds_for_good(key):
+                return
+            self.discard(key)
+            folder.rename(target)
         _flush(target.parent)
+
+    def _holds_for_good(self, key: str) -> bool:
+        """Whether the unit is there; what a newer version made is not ours to replace."""
+        try:
+            return self.holds(key)
+        except NewerRecordError:
+            raise
+        except StoreError:
+            return False
 
     def discard(self, key: str) -> None:
         """Remove a unit, so that it is computed again."""
-        doomed = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
+        doomed = self.draft()
         with suppress(FileNotFoundError):
             self.unit_folder(key).rename(doomed / key)
         shutil.rmtree(doomed, ignore_errors=True)
@@ -191,7 +236,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(schema, int):
         raise StoreError(f"{path}: not a record of ours: it has no schema number")
     if schema > SCHEMA:
-        raise StoreError(
+        raise NewerRecordError(
             f"{path}: made by a newer version: schema {schema}, this one reads up to {SCHEMA}"
         )
     return found

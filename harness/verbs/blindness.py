@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import tempfile
+from typing import IO, TYPE_CHECKING
 
 import typer
 
@@ -49,8 +50,10 @@ def try_blindness(
         typer.echo(f"trying whether {arm} sees the future ({FUTURE}), once", err=True)
         with lease("shared", f"abharness check {arm}", wait_s=WAIT_S, tell=_tell):
             problem = _try(grid, store, arm, FUTURE)
+        if not problem and arm not in tried_for_future(grid, store):
+            problem = "it ended without a result"
         if problem:
-            typer.echo(f"note: {arm} could not be tried: {problem}", err=True)
+            _tell(f"note: {arm} could not be tried: {problem}")
 
 
 def _tell(text: str) -> None:
@@ -59,18 +62,42 @@ def _tell(text: str) -> None:
 
 def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
     """Carry out one predicate in a fresh process; '' or what went wrong, in a line."""
+    from harness.running.executor import signal_name
+
     settings = grid.experiment.run
-    words = ("check", arm, "--experiment", grid.experiment.source, "--as", "arm", "--only", code)
+    options = ("--experiment", grid.experiment.source, "--as", "arm", "--only", code)
+    words = ("check", *options, "--store", str(store.root), "--", arm)
+    limit_s = min(LIMIT_S, settings.time_limit_s)
+    with tempfile.TemporaryFile() as said:  # a pipe would wait for whatever the arm started
+        ended = _ended(words, limit_s=limit_s, threads=settings.threads, said=said)
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+    if ended is None:
+        return f"no answer within {limit_s:g} s"
+    if ended < 0:
+        return f"its process was ended by {signal_name(-ended)}"
+    return "" if ended == 0 else (lines or ["no reason given"])[-1]
+
+
+def _ended(words: tuple[str, ...], *, limit_s: float, threads: int, said: IO[bytes]) -> int | None:
+    """What a command of ours ended with; None where it was stopped for its time.
+
+    What it started ends with it.
+    """
+    from harness.running.executor import end_family
+
+    process = subprocess.Popen(  # noqa: S603  # our own program
+        [sys.executable, "-P", "-m", "harness", *words],
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        process_group=0,
+    )
     try:
-        done = subprocess.run(  # noqa: S603  # our own program
-            [sys.executable, "-P", "-m", "harness", *words, "--store", str(store.root)],
-            env=os.environ | {"OMP_NUM_THREADS": str(settings.threads)},
-            capture_output=True,
-            text=True,
-            timeout=min(LIMIT_S, settings.time_limit_s),
-            check=False,
-        )
+        return process.wait(limit_s)
     except subprocess.TimeoutExpired:
-        return f"no answer within {min(LIMIT_S, settings.time_limit_s):g} s"
-    lines = done.stderr.strip().splitlines() or ["no reason given"]
-    return "" if done.returncode == 0 else lines[-1]
+        return None
+    finally:
+        end_family(process.pid, alive=process.returncode is None)
+        process.wait()

@@ -228,16 +228,21 @@ def test_store_of_another_making(tiny, refused, verb, content, words):
 
 
 def test_unit_of_a_newer_schema(tiny, refused, in_process, call):
-    """A unit that a newer version wrote is refused by its file, not misread."""
+    """A unit a newer version wrote is named by its file, neither misread nor replaced."""
     assert call("run", "tiny.toml")[0] == 0
     file = next(Path("runs/units").glob("*/unit.json"))
     record = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps(record | {"schema": 2}), encoding="utf-8")
 
-    line = refused("gate", "tiny.toml")
+    code, out, _ = call("gate", "tiny.toml")
+    line = refused("compare", "tiny.toml")
 
+    assert code == 5
+    said = "".join(out.split())
+    assert all("".join(word.split()) in said for word in ["cannot be read", str(file), "schema 2"])
     assert str(file) in line
     assert "schema 2" in line
+    assert json.loads(file.read_text(encoding="utf-8"))["schema"] == 2
 
 
 def test_damaged_unit(tiny, in_process, call):
