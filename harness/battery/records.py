@@ -23,6 +23,7 @@ from harness.battery.nouns import CheckResult, Kind, number_of
 from harness.battery.subject import Subject
 from harness.errors import StoreError
 from harness.running.identity import digest, file_digest, library_versions, package_digest
+from harness.running.lease import sole_writer
 from harness.running.store import Store, read_record, write_record
 
 SCHEMA = 1
@@ -87,25 +88,28 @@ def write_check(
     kind: Kind = "arm" if isinstance(subject, ArmSubject) else "network"
     key = digest([target, kind, subject.use, dict(options)])
     file, source = _file(store, key), _source(subject.use)
-    merged = {each.code: each for each in results}
-    if file.is_file():
-        before = _read(file)
-        if before.source == source:
-            merged = {each.code: each for each in before.results} | merged
-    ordered = tuple(sorted(merged.values(), key=lambda each: number_of(each.code)))
-    record = CheckRecord(
-        target=target,
-        kind=kind,
-        role=role,
-        use=subject.use,
-        options=dict(options),
-        key=key,
-        source=source,
-        current=True,
-        results=ordered,
-    )
-    write_record(file, {"schema": SCHEMA, **_plain(record)})
+    with sole_writer(file.parent):
+        record = CheckRecord(
+            target=target,
+            kind=kind,
+            role=role,
+            use=subject.use,
+            options=dict(options),
+            key=key,
+            source=source,
+            current=True,
+            results=_merged(file, source, results),
+        )
+        write_record(file, {"schema": SCHEMA, **_plain(record)})
     return record
+
+
+def _merged(file: Path, source: str, results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
+    """The results by number, with what is known of other predicates of the same code."""
+    known = _read(file) if file.is_file() else None
+    kept = known.results if known is not None and known.source == source else ()
+    merged = {each.code: each for each in (*kept, *results)}
+    return tuple(sorted(merged.values(), key=lambda each: number_of(each.code)))
 
 
 def read_checks(store: Store) -> list[CheckRecord]:
