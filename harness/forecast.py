@@ -175,7 +175,7 @@ class Forecast:
 def _unmasked(values: Any) -> Any:
     """The same with NaN for what is masked: the number behind a mask is no forecast."""
     if isinstance(values, np.ma.MaskedArray):
-        return values.astype(np.float64).filled(np.nan)
+        return np.ma.filled(values.astype(np.float64), np.nan)
     return values
 
 

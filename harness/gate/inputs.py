@@ -220,4 +220,3 @@ def changed(then: Sequence[CellInput], now: Sequence[CellInput]) -> list[str]:
 
 def _differs(cell: CellInput, known: Sequence[tuple[str, str]]) -> bool:
     return any(unit == cell.unit and scores != cell.scores for unit, scores in known)
-

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from harness.battery.nouns import CheckResult
     from harness.running.grid import Grid
     from harness.running.store import Store
 
@@ -50,10 +51,15 @@ def try_blindness(
         typer.echo(f"trying whether {arm} sees the future ({FUTURE}), once", err=True)
         with lease("shared", f"abharness check {arm}", wait_s=WAIT_S, tell=_tell):
             problem = _try(grid, store, arm, FUTURE)
-        if not problem and arm not in tried_for_future(grid, store):
-            problem = "it ended without a result"
-        if problem:
-            _tell(f"note: {arm} could not be tried: {problem}")
+        _tell_note(arm, problem, tried_for_future(grid, store).get(arm))
+
+
+def _tell_note(arm: str, problem: str, found: CheckResult | None) -> None:
+    """Say why there is no answer, where there is none."""
+    if problem or found is None:
+        _tell(f"note: {arm} could not be tried: {problem or 'it ended without a result'}")
+    elif found.outcome not in ("pass", "fail"):
+        _tell(f"note: {arm} stays untested: {found.reason}")
 
 
 def _tell(text: str) -> None:

@@ -127,3 +127,24 @@ def test_a_check_that_ends_without_a_word_is_told(tiny, tmp_path, call, capsys, 
 
     assert f"note: old could not be tried: {words}" in capsys.readouterr().err
     assert tried(store.root) == {}
+
+
+def test_why_an_arm_stays_untested_is_told(tiny, tmp_path, call, in_process, capsys):
+    """An arm that answers nothing in numbers neither passed nor failed, and a note says so."""
+    source = "from arms_for_tests import Flat\nfrom harness.forecast import Forecast\n\n\n"
+    (tmp_path / "silent_arms.py").write_text(
+        f"{source}class Silent(Flat):\n    def forecast(self, contexts):\n"
+        "        return Forecast.of_point(super().forecast(contexts).point * float('nan'))\n",
+        encoding="utf-8",
+    )
+    tiny(('use = "arms_for_tests:Flat"', 'use = "silent_arms:Silent"'))
+    call("run", "tiny.toml", "--store", tmp_path / "store", "--only", "old")
+    grid, store = grid_and_store(tmp_path)
+    capsys.readouterr()
+
+    try_blindness(grid, store)
+
+    assert "note: old stays untested: it gives no forecast" in capsys.readouterr().err
+    assert tried(store.root) == {"old": "not applicable"}
+    try_blindness(grid, store)
+    assert capsys.readouterr().err == ""
