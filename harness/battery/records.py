@@ -9,7 +9,6 @@ Schema numbers: 1, the first.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from harness.battery.arms import ArmSubject
 from harness.battery.nouns import CheckResult, Kind, number_of
 from harness.battery.subject import Subject
 from harness.errors import StoreError
-from harness.running.identity import digest, file_digest, library_versions, package_digest
+from harness.running.identity import code_digest, digest, library_versions, package_digest
 from harness.running.lease import sole_writer
 from harness.running.store import Store, read_record, write_record
 
@@ -156,14 +155,6 @@ def _result(row: Mapping[str, Any]) -> CheckResult:
 @lru_cache(maxsize=64)
 def _source(use: str) -> str:
     """Digest of everything that can change what a battery says about a subject."""
-    return digest([_package(use), package_digest("harness.battery"), library_versions()])
-
-
-def _package(use: str) -> str:
-    """Digest of the package, or the file, in which a ``module:name`` lies."""
-    top = use.partition(":")[0].partition(".")[0]
-    spec = importlib.util.find_spec(top) if top else None
-    if spec is not None and spec.submodule_search_locations:
-        return package_digest(top)
-    file = Path(spec.origin) if spec is not None and spec.origin else None
-    return file_digest(file) if file is not None and file.is_file() else "unknown"
+    module = use.partition(":")[0]
+    code = code_digest([module], data=True) if module else "unknown"
+    return digest([code, package_digest("harness.battery"), library_versions()])
