@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb needs it: `--help` answers at once.
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from pathlib import Path
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from reports.inputs import PageInput
 
 INTERRUPTED = 130
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a system says of a whole disk, not of a file."""
 HoldAs = Literal["fail", "pass"] | None
 
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
@@ -202,18 +205,14 @@ def run_cli(arguments: list[str]) -> int:
     sys.excepthook = _crash
     try:
         result = command.main(args=arguments, prog_name="abharness", standalone_mode=False)
-    except InputError as problem:
-        if sys.excepthook is sys.__excepthook__:
+    except (InputError, OSError, _CommandLineError) as problem:
+        said = _refusal(problem)
+        if said is None:
+            raise
+        if isinstance(problem, _CommandLineError) or sys.excepthook is not sys.__excepthook__:
+            typer.echo(said, err=True)
+        else:
             traceback.print_exc()
-        else:
-            _complain(str(problem))
-        return 2
-    except _CommandLineError as problem:
-        text = problem.format_message()
-        if "\n" in text:  # the help of a group that was given no verb
-            typer.echo(text, err=True)
-        else:
-            _complain(f"{text.removesuffix('.')}; see abharness --help")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
@@ -226,12 +225,29 @@ def run_cli(arguments: list[str]) -> int:
     return int(result or 0)
 
 
+def _refusal(problem: Exception) -> str | None:
+    """What the user is told of wrong input; None where it is no wrong input but a fault of ours."""
+    if isinstance(problem, OSError):
+        known = problem.filename is not None or problem.errno in _DISK
+        return _line(f"{problem.filename or 'a file'}: {problem.strerror}") if known else None
+    if not isinstance(problem, _CommandLineError):
+        return _line(str(problem))
+    text: str = problem.format_message()
+    if "\n" in text:  # the help of a group that was given no verb
+        return text
+    return _line(f"{text.removesuffix('.')}; see abharness --help")
+
+
 def _crash(kind: type[BaseException], problem: BaseException, trace: object) -> None:
     _complain(f"internal error: {kind.__name__}: {problem} (abharness --debug ... shows more)")
 
 
 def _complain(text: str) -> None:
-    typer.echo(f"abharness: {one_line(text)}", err=True)
+    typer.echo(_line(text), err=True)
+
+
+def _line(text: str) -> str:
+    return f"abharness: {one_line(text)}"
 
 
 def _filled(

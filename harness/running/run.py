@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.data.dataset import Dataset, load
-from harness.errors import NewerRecordError, StoreError
+from harness.errors import ConfigError, NewerRecordError, StoreError
 from harness.running.executor import Executor, Finished, LocalProcesses, Task, keep_log
 from harness.running.experiment import Experiment
 from harness.running.grid import Grid, GridCell, declare, select
@@ -77,7 +77,19 @@ def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, 
 
 
 def prepare(experiment: Experiment, folders: Sequence[Path]) -> Grid:
-    """Load the data, build the arms and declare the grid."""
+    """Load the data, build the arms and declare the grid.
+
+    Raises
+    ------
+    InputError
+        When some of it cannot be used; a `ConfigError` when the experiment's name is no text.
+    """
+    try:
+        experiment.name.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{experiment.source}: the name of the file is not UTF-8, so no record can hold it"
+        ) from None
     return declare(experiment, load_datasets(experiment, folders))
 
 

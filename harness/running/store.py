@@ -203,7 +203,22 @@ def write_record(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically, flushed to disk."""
+    """Write text atomically, flushed to disk.
+
+    Raises
+    ------
+    StoreError
+        When the system refuses it, or no file can hold the text.
+    """
+    try:
+        _write_text(path, text)
+    except OSError as problem:
+        raise StoreError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
+    except UnicodeEncodeError as problem:
+        raise StoreError(f"{path}: cannot be written: {problem}") from problem
+
+
+def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

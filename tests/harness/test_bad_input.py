@@ -1,5 +1,6 @@
 """What a user gets wrong ends with code 2 and one line that says where and what was expected."""
 
+import errno
 import json
 import os
 import shutil
@@ -194,6 +195,85 @@ def test_report_needs_the_verdict_of_this_grid(tiny, refused, in_process, call):
     tiny(("margin = 0.05", "margin = 0.05\n"), ("origins = 40", "origins = 39"))
 
     assert "on another grid" in refused("report", "tiny.toml")
+
+
+def test_a_page_that_cannot_be_written(tiny, refused, in_process, call):
+    """A place where nothing can be written is one line, for a page and for records."""
+    assert call("compare", "tiny.toml")[0] == 0
+    Path("taken").write_text("mine", encoding="utf-8")
+
+    for arguments in (
+        ("report", "tiny.toml", "--output", "taken/page.html"),
+        ("report", "tiny.toml", "--format", "md", "--output", "taken/page.md"),
+        ("gate", "tiny.toml", "--records", "taken/deeper"),
+        ("claims", "tiny.toml", "--json", "taken/claims.json"),
+    ):
+        assert "taken" in refused(*arguments)
+    assert Path("taken").read_text(encoding="utf-8") == "mine"
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("data", "show", LONG),
+        ("data", "import", "prices.csv", "--id", LONG, "--target", "price", "--date", "date"),
+        ("run", f"{'e' * 250}.toml"),
+        ("run", f"{LONG}.toml"),
+        ("run", "tiny.toml", "--data-dir", LONG),
+        ("run", "tiny.toml", "--store", LONG),
+        ("compare", "tiny.toml", "--policy", LONG),
+        ("replay", LONG),
+        ("check", "random-walk", "--only", "T34", "--store", LONG),
+        ("report", "--index", "--store", LONG),
+    ],
+)
+def test_names_the_system_refuses(tiny, refused, arguments):
+    """A name that is too long for a file is one line, wherever it is given."""
+    Path("prices.csv").write_text(HEAD + ROWS, encoding="utf-8")
+    tiny(name=f"{'e' * 250}.toml")
+
+    assert "File name too long" in refused(*arguments)
+
+
+@pytest.mark.parametrize("verb", ["run", "compare"])
+def test_a_name_that_is_no_text(tiny, refused, verb):
+    """An experiment file whose name is not UTF-8 is refused before anything runs."""
+    file = tiny(name=os.fsdecode(b"b\xe9.toml"))
+
+    line = refused(verb, file)
+
+    assert "b\\udce9.toml: the name of the file is not UTF-8" in line
+    assert not Path("runs/units").exists() or not list(Path("runs/units").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "page.html"), 2),
+        (OSError(errno.ENOSPC, "No space left on device"), 2),
+        (ChildProcessError(errno.ECHILD, "No child processes"), None),
+        (OSError("something else"), None),
+    ],
+)
+def test_what_the_system_refuses_is_no_fault_of_ours(tiny, call, monkeypatch, problem, code):
+    """A file or a disk that is refused ends in 2; other errors of the system stay crashes."""
+
+    def refuses(*_, **__):
+        raise problem
+
+    monkeypatch.setattr(cli, "opened", refuses)
+
+    if code is None:
+        with pytest.raises(OSError, match=str(problem.strerror or problem)):
+            call("run", "tiny.toml")
+    else:
+        found, out, err = call("run", "tiny.toml")
+        assert (found, out) == (code, "")
+        assert err.count("\n") == 1
+        assert problem.strerror in err
 
 
 @pytest.mark.parametrize("place", ["taken", "taken/deeper/store"])
