@@ -41,6 +41,7 @@ from harness.verbs.options import (
 from harness.verbs.power import power
 from harness.verbs.replay import replay
 from harness.verbs.report import page_content, report, written_page
+from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.gate.judge import Judgement
@@ -127,7 +128,7 @@ def compare(
     page = written_page(grid, kept, judgement, content) if content else None
     copied(judgement.folder, records)
     _print_verdict(grid, judgement)
-    typer.echo(f"page: {page or 'none, stored units cannot be read'}")
+    say(f"page: {page or 'none, stored units cannot be read'}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
 
@@ -149,11 +150,9 @@ def run(
     )
     measure_as_asked(grid, kept)
     try_blindness(grid, kept)
-    typer.echo(
-        f"{summary.total} units of {len(grid.cells)} in {store}, {summary.computed} computed now"
-    )
+    say(f"{summary.total} units of {len(grid.cells)} in {store}, {summary.computed} computed now")
     for cell, reason in summary.failed.items():
-        typer.echo(f"failed windows: {cell}: {reason}")
+        say(f"failed windows: {cell}: {reason}")
 
 
 @app.command(epilog="Example:  abharness gate quick --candidate-arm HFBayesianAutoformer-96")
@@ -179,7 +178,7 @@ def gate(
     _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
     copied(judgement.folder, records)
     _print_verdict(grid, judgement)
-    typer.echo(f"records: {judgement.folder}")
+    say(f"records: {judgement.folder}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
 
@@ -333,7 +332,7 @@ def _print_verdict(grid: Grid, judgement: Judgement) -> None:
     summaries = summarise(judgement.scores, reference=reference_of(grid))
     width = get_terminal_size((120, 24)).columns
     others = [verdict for verdict, _ in judgement.others]
-    typer.echo(render_terminal(judgement.verdict, summaries=summaries, others=others, width=width))
+    say(render_terminal(judgement.verdict, summaries=summaries, others=others, width=width))
 
 
 def _exit_code(judgement: Judgement, hold_as: HoldAs) -> int:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from harness.data.dataset import Dataset, load
 from harness.errors import ConfigError, NewerRecordError, StoreError
+from harness.escapes import escaped
 from harness.running.executor import Executor, Finished, LocalProcesses, Task, keep_log
 from harness.running.experiment import Experiment
 from harness.running.grid import Grid, GridCell, declare, select
@@ -164,7 +165,7 @@ def _discard_damaged(asked: Sequence[GridCell], store: Store) -> None:
         except NewerRecordError:
             raise
         except StoreError as problem:
-            _LOG.warning("%s is run again: %s", cell, problem)
+            _LOG.warning("%s", escaped(f"{cell} is run again: {problem}"))
             store.discard(cell.key)
 
 

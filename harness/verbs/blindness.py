@@ -12,7 +12,7 @@ import sys
 import tempfile
 from typing import IO, TYPE_CHECKING
 
-import typer
+from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.battery.nouns import CheckResult
@@ -48,7 +48,7 @@ def try_blindness(
     for arm in pair:
         if arm in known or arm not in there:
             continue
-        typer.echo(f"trying whether {arm} sees the future ({FUTURE}), once", err=True)
+        say(f"trying whether {arm} sees the future ({FUTURE}), once", err=True)
         with lease("shared", f"abharness check {arm}", wait_s=WAIT_S, tell=_tell):
             problem = _try(grid, store, arm, FUTURE)
         _tell_note(arm, problem, tried_for_future(grid, store).get(arm))
@@ -63,7 +63,7 @@ def _tell_note(arm: str, problem: str, found: CheckResult | None) -> None:
 
 
 def _tell(text: str) -> None:
-    typer.echo(text, err=True)
+    say(text, err=True)
 
 
 def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
