@@ -526,9 +526,9 @@ def test_no_text_of_a_user_steers_the_terminal(tiny, call, in_process, tmp_path)
     """Escape codes in names, messages and cards are shown, on the terminal and on the page."""
     (tmp_path / "steering_arms.py").write_text(STEERING, encoding="utf-8")
     tiny(
-        ('name = "draws"\nuse = "arms_for_tests:Sampler"', 'name = "dr\\u001b[1maws"\n'
-         'use = "steering_arms:Steering"')
-    )  # fmt: skip
+        ('name = "draws"', r'name = "dr\u001b[1maws"'),
+        ("arms_for_tests:Sampler", "steering_arms:Steering"),
+    )
 
     said = [call(*words) for words in (("compare", "tiny.toml"), ("run", "tiny.toml"))]
     said += [call(verb, "tiny.toml") for verb in ("arms", "config", "gate")]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import multiprocessing
+import re
 import shutil
 from pathlib import Path
 
@@ -302,7 +303,9 @@ def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
     assert [*codes, code] == [5, 5, 5, 5]
     said = " ".join(out.split())
     assert "has other scores than in an earlier verdict" in said
-    assert f"removing verdicts/tiny/{first.name} and verdicts/tiny/" in said
+    named = re.search(r"removing verdicts/tiny/(\w+) and verdicts/tiny/(\w+) from the store", said)
+    assert named is not None
+    assert first.name in named.groups()
 
 
 def test_other_scores_are_accepted_by_removing_the_verdicts_that_had_others(moody, call):
