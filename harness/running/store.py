@@ -8,6 +8,7 @@
     units/KEY/attempts.parquet  one row per window: ok or failed, with the reason
     units/KEY/forecasts.parquet one row per window and step: point path, quantiles or samples
     units/KEY/curve.parquet     one row per fit and epoch, for arms that learn
+    units/KEY/log.txt           what was printed while it was carried out
     scores/DIGEST.parquet       scores derived from a unit's forecasts
     verdicts/NAME/              verdict.json and what was rendered from it
     measures/CLASS/KEY.json     costs of a pair of units on a class of machine
@@ -16,7 +17,8 @@
 Schema numbers: 1, the first.
 
 A unit is written to `tmp/`, flushed to disk and renamed into place: it is there whole or not at
-all. Two processes that finish the same unit write the same content; the second gives way.
+all. Two processes that finish the same unit write the same content; the second gives way. What was
+damaged since is no unit, and gives way itself.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness.errors import NewerRecordError, StoreError
@@ -39,9 +42,19 @@ from harness.errors import NewerRecordError, StoreError
 SCHEMA = 1
 UNIT_FILES = ("attempts.parquet", "forecasts.parquet")
 """Files every unit has; those from before files were listed in its record have no list."""
-UNIT_FACTS = (
-    *("windows", "horizon", "form", "levels", "residual_distribution"),
-    *("failed", "first_reason", "fits", "card", "machine"),
+UNIT_FACTS: Mapping[str, type] = MappingProxyType(
+    {
+        "windows": int,
+        "horizon": int,
+        "form": str,
+        "levels": list,
+        "residual_distribution": bool,
+        "failed": int,
+        "first_reason": str,
+        "fits": list,
+        "card": dict,
+        "machine": dict,
+    }
 )
 """What every unit's record says, of any schema."""
 
@@ -88,7 +101,8 @@ class Store:
         """
         file = self.unit_folder(key) / "unit.json"
         record = read_record(file)
-        absent = [name for name in UNIT_FACTS if name not in record]
+        wanted = {**UNIT_FACTS, **({"files": dict} if "files" in record else {})}
+        absent = [name for name, kind in wanted.items() if not isinstance(record.get(name), kind)]
         if absent:
             raise StoreError(f"{file}: not a whole record: it lacks {', '.join(absent)}")
         return record

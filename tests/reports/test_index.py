@@ -75,7 +75,8 @@ class Book:
         for name, facts in MACHINES.items():
             write_record(
                 self.store.unit_folder(name) / "unit.json",
-                dict.fromkeys(UNIT_FACTS, 0) | {"schema": 1, "machine": facts},
+                {name: kind() for name, kind in UNIT_FACTS.items()}
+                | {"schema": 1, "machine": facts},
             )
 
     def verdict(self, effect: float = -0.02, outcome: Outcome = Outcome.PROMOTE) -> Verdict:

@@ -88,7 +88,10 @@ def write_whole(folder, who):
     """Write the least that is a whole unit."""
     for name in UNIT_FILES:
         (folder / name).touch()
-    write_record(folder / "unit.json", dict.fromkeys(UNIT_FACTS, 0) | {"schema": 1, "who": who})
+    write_record(
+        folder / "unit.json",
+        {name: kind() for name, kind in UNIT_FACTS.items()} | {"schema": 1, "who": who},
+    )
 
 
 def test_second_writer_gives_way(tmp_path):
@@ -109,6 +112,12 @@ DAMAGE = {
     "a record of nothing": (
         lambda folder: (folder / "unit.json").write_text('{"schema": 1}'),
         "not a whole record: it lacks windows",
+    ),
+    "a record of other facts": (
+        lambda folder: write_record(
+            folder / "unit.json", dict.fromkeys(UNIT_FACTS, "six") | {"schema": 1}
+        ),
+        "it lacks windows, horizon, levels",
     ),
     "another kind of record": (
         lambda folder: (folder / "unit.json").write_text("[]"), "not a record of ours"
