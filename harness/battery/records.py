@@ -86,19 +86,21 @@ def write_check(
     """Store the results of a subject, and keep older ones of predicates that were left out."""
     kind: Kind = "arm" if isinstance(subject, ArmSubject) else "network"
     key = digest([target, kind, subject.use, dict(options)])
-    file, source = _file(store, key), _source(subject.use)
+    record = CheckRecord(
+        target=target,
+        kind=kind,
+        role=role,
+        use=subject.use,
+        options=dict(options),
+        key=key,
+        source=_source(subject.use),
+        current=True,
+        results=tuple(results),
+    )
+    file = _file(store, key)
     with sole_writer(file.parent):
-        record = CheckRecord(
-            target=target,
-            kind=kind,
-            role=role,
-            use=subject.use,
-            options=dict(options),
-            key=key,
-            source=source,
-            current=True,
-            results=_merged(file, source, results),
-        )
+        merged = _merged(file, record.source, results)
+        record = dataclasses.replace(record, results=merged)
         write_record(file, {"schema": SCHEMA, **_plain(record)})
     return record
 

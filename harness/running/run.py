@@ -131,8 +131,7 @@ def fill(
     asked = select(grid.cells, only=only, shard=shard)
     if retry_failed:
         _discard_failed(asked, store)
-    _discard_damaged(asked, store)
-    missing = list({c.key: c for c in asked if not store.has_unit(c.key)}.values())
+    missing = _missing(asked, store)
     if missing:
         progress.begin(missing, done=len(asked) - len(missing))
         threads, preload = grid.experiment.run.threads, _preload(missing)
@@ -150,8 +149,8 @@ def fill(
     return RunSummary(total=len(asked), computed=len(missing), failed=failed)
 
 
-def _discard_damaged(asked: Sequence[GridCell], store: Store) -> None:
-    """Remove units that are not whole, or not what was written, so that they are run again.
+def _missing(asked: Sequence[GridCell], store: Store) -> list[GridCell]:
+    """Cells to run; units that are not whole, or not what was written, are removed for it.
 
     Raises
     ------
@@ -167,6 +166,7 @@ def _discard_damaged(asked: Sequence[GridCell], store: Store) -> None:
         except StoreError as problem:
             _LOG.warning("%s", escaped(f"{cell} is run again: {problem}"))
             store.discard(cell.key)
+    return list({cell.key: cell for cell in asked if not store.has_unit(cell.key)}.values())
 
 
 def _discard_failed(asked: Sequence[GridCell], store: Store) -> None:
