@@ -8,18 +8,23 @@ report), `parts` (arms it is made of, whose sources belong to the identity).
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
+import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from harness.errors import ArmError
+from harness.errors import AbharnessError, ArmError, ForecastError
+from harness.escapes import escaped, one_line
 from harness.forecast import Forecast
+from harness.user_code import user_code
 from harness.window import Context, Contexts
 
 Role = Literal["legacy", "candidate", "reference"]
@@ -54,6 +59,47 @@ class Training:
     curve: tuple[Epoch, ...] = ()
     best_epoch: int | None = None
     diverged: bool = False
+
+
+def training_of(found: Any) -> Training:
+    """What a fit returned, in plain numbers: frameworks have numbers of their own.
+
+    Raises
+    ------
+    ForecastError
+        When it is no `Training`, or something in it is no number.
+    """
+    if not isinstance(found, Training):
+        raise ForecastError(f"its fit returned {type(found).__name__}, expected a Training")
+    best = found.best_epoch
+    return Training(
+        curve=tuple(map(_plain_epoch, found.curve)),
+        best_epoch=None if best is None else _whole("best_epoch", best),
+        diverged=bool(found.diverged),
+    )
+
+
+def _plain_epoch(row: Epoch) -> Epoch:
+    """A row of a curve in plain numbers; NaN where it has none."""
+    names = [each.name for each in dataclasses.fields(Epoch) if each.name != "epoch"]
+    given = {name: getattr(row, name, None) for name in names}
+    numbers = {name: math.nan if v is None else _number(name, v) for name, v in given.items()}
+    return Epoch(epoch=_whole("epoch", row.epoch), **numbers)
+
+
+def _whole(name: str, value: Any) -> int:
+    number = _number(name, value)
+    if not number.is_integer():
+        raise ForecastError(f"its training record has {name} = {number}: expected a whole number")
+    return int(number)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        said = f"its training record has {name} = {value!r:.60}: expected a number"
+        raise ForecastError(said) from None
 
 
 @runtime_checkable
@@ -126,6 +172,20 @@ class Wraps(Protocol):
         ...
 
 
+def card_of(arm: Arm) -> dict[str, str]:
+    """What an arm says of itself, as text; nothing where it says nothing.
+
+    Raises
+    ------
+    ArmError
+        When its card is no mapping.
+    """
+    card: Any = arm.card() if isinstance(arm, Describes) else {}
+    if not isinstance(card, Mapping):
+        raise ArmError(f"its card is of type {type(card).__name__}, expected a mapping of texts")
+    return {escaped(str(title)): escaped(str(text)) for title, text in card.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmRef:
     """An arm as an experiment names it.
@@ -163,7 +223,8 @@ class ArmRef:
         if not named:
             raise ArmError(f"arm '{self.name}': use = '{self.use}': expected 'module:Class'")
         module = self._module(module_name)
-        found = getattr(module, class_name, None)
+        with self.asking():  # a module may compute its attributes
+            found = getattr(module, class_name, None)
         if not inspect.isclass(found):
             here = sorted(n for n, v in vars(module).items() if _is_arm_class(v, module))
             known = f"; it has {', '.join(here)}" if here else ""
@@ -181,28 +242,47 @@ class ArmRef:
             When it cannot be found, an option is unknown or missing, or a value is refused.
         """
         found = self.find()
+        with self.asking():
+            accepted = inspect.signature(found)
         try:
-            inspect.signature(found).bind(**self.options)
+            accepted.bind(**self.options)
         except TypeError as problem:
-            known = ", ".join(inspect.signature(found).parameters) or "none"
+            known = ", ".join(accepted.parameters) or "none"
             raise ArmError(
                 f"arm '{self.name}' ({self.use}): {problem}; known options are {known}"
             ) from None
-        try:
+        with self.asking():
             arm = found(**self.options)
-        except Exception as problem:  # a user's class may refuse in any way
-            raise ArmError(f"arm '{self.name}' ({self.use}): {_said(problem)}") from problem
-        if not isinstance(arm, Arm):
+            whole = isinstance(arm, Arm)  # may look at a property, which is the user's code
+        if not whole:
             raise ArmError(
                 f"arm '{self.name}': {self.use} lacks `forecast(contexts)` or `context_length`"
             )
-        return arm
+        made: Arm = arm
+        return made
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Let the arm's own code run: whatever it raises is wrong input, in a line that names it.
+
+        Raises
+        ------
+        ArmError
+        """
+        try:
+            with user_code():
+                yield
+        except Exception as problem:  # a user's class may refuse in any way
+            told = f"arm '{self.name}' ({self.use}): "
+            said = _said(problem)
+            raise ArmError(said if said.startswith(told) else told + said) from problem
 
     def _module(self, name: str) -> ModuleType:
         if self.folder is not None:
             _look_beside(self.folder)
         try:
-            return importlib.import_module(name)
+            with user_code():
+                return importlib.import_module(name)
         except Exception as problem:  # importing runs the user's code
             raise ArmError(
                 f"arm '{self.name}': cannot import module '{name}': {_said(problem)}"
@@ -231,8 +311,8 @@ def _look_beside(folder: Path) -> None:
 
 def _said(problem: Exception) -> str:
     """What an exception says, on one line; its class where that is not plain wrong input."""
-    text = " ".join(str(problem).split())
-    if isinstance(problem, ArmError | ImportError | TypeError | ValueError) and text:
+    text = one_line(str(problem))
+    if isinstance(problem, AbharnessError | ImportError | TypeError | ValueError) and text:
         return text
     return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
 

@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb needs it: `--help` answers at once.
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from harness.errors import InputError, StoreError
+from harness.escapes import one_line
 from harness.verbs.blindness import try_blindness
 from harness.verbs.check import check
 from harness.verbs.claims import claims
@@ -39,6 +41,7 @@ from harness.verbs.options import (
 from harness.verbs.power import power
 from harness.verbs.replay import replay
 from harness.verbs.report import page_content, report, written_page
+from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.gate.judge import Judgement
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
     from reports.inputs import PageInput
 
 INTERRUPTED = 130
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a system says of a whole disk, not of a file."""
 HoldAs = Literal["fail", "pass"] | None
 
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
@@ -123,7 +128,7 @@ def compare(
     page = written_page(grid, kept, judgement, content) if content else None
     copied(judgement.folder, records)
     _print_verdict(grid, judgement)
-    typer.echo(f"page: {page or 'none, stored units cannot be read'}")
+    say(f"page: {page or 'none, stored units cannot be read'}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
 
@@ -145,11 +150,9 @@ def run(
     )
     measure_as_asked(grid, kept)
     try_blindness(grid, kept)
-    typer.echo(
-        f"{summary.total} units of {len(grid.cells)} in {store}, {summary.computed} computed now"
-    )
+    say(f"{summary.total} units of {len(grid.cells)} in {store}, {summary.computed} computed now")
     for cell, reason in summary.failed.items():
-        typer.echo(f"failed windows: {cell}: {reason}")
+        say(f"failed windows: {cell}: {reason}")
 
 
 @app.command(epilog="Example:  abharness gate quick --candidate-arm HFBayesianAutoformer-96")
@@ -175,7 +178,7 @@ def gate(
     _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
     copied(judgement.folder, records)
     _print_verdict(grid, judgement)
-    typer.echo(f"records: {judgement.folder}")
+    say(f"records: {judgement.folder}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
 
@@ -201,24 +204,37 @@ def run_cli(arguments: list[str]) -> int:
     sys.excepthook = _crash
     try:
         result = command.main(args=arguments, prog_name="abharness", standalone_mode=False)
-    except InputError as problem:
-        if sys.excepthook is sys.__excepthook__:
+    except (InputError, OSError, _CommandLineError) as problem:
+        said = _refusal(problem)
+        if said is None:
+            raise
+        if isinstance(problem, _CommandLineError) or sys.excepthook is not sys.__excepthook__:
+            typer.echo(said, err=True)
+        else:
             traceback.print_exc()
-        else:
-            _complain(str(problem))
-        return 2
-    except _CommandLineError as problem:
-        text = problem.format_message()
-        if "\n" in text:  # the help of a group that was given no verb
-            typer.echo(text, err=True)
-        else:
-            _complain(f"{text.removesuffix('.')}; see abharness --help")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
+    except SystemExit as problem:  # no code but that of a verb says what came of it
+        if not isinstance(problem.__context__, BrokenPipeError):
+            _complain(f"ended by sys.exit({problem.code!r}) before there was a result")
+        return 1
     if result == INTERRUPTED:  # newer versions of typer return it instead of raising
         typer.echo("\nstopped; everything finished is kept, the same command resumes", err=True)
     return int(result or 0)
+
+
+def _refusal(problem: Exception) -> str | None:
+    """What the user is told of wrong input; None where it is no wrong input but a fault of ours."""
+    if isinstance(problem, OSError):
+        known = problem.filename is not None or problem.errno in _DISK
+        return _line(f"{problem.filename or 'a file'}: {problem.strerror}") if known else None
+    if not isinstance(problem, _CommandLineError):
+        return _line(str(problem))
+    text: str = problem.format_message()
+    if "\n" in text:  # the help of a group that was given no verb
+        return text
+    return _line(f"{text.removesuffix('.')}; see abharness --help")
 
 
 def _crash(kind: type[BaseException], problem: BaseException, trace: object) -> None:
@@ -226,7 +242,11 @@ def _crash(kind: type[BaseException], problem: BaseException, trace: object) -> 
 
 
 def _complain(text: str) -> None:
-    typer.echo(f"abharness: {' '.join(text.split())}", err=True)
+    typer.echo(_line(text), err=True)
+
+
+def _line(text: str) -> str:
+    return f"abharness: {one_line(text)}"
 
 
 def _filled(
@@ -312,7 +332,7 @@ def _print_verdict(grid: Grid, judgement: Judgement) -> None:
     summaries = summarise(judgement.scores, reference=reference_of(grid))
     width = get_terminal_size((120, 24)).columns
     others = [verdict for verdict, _ in judgement.others]
-    typer.echo(render_terminal(judgement.verdict, summaries=summaries, others=others, width=width))
+    say(render_terminal(judgement.verdict, summaries=summaries, others=others, width=width))
 
 
 def _exit_code(judgement: Judgement, hold_as: HoldAs) -> int:

@@ -8,6 +8,8 @@
     │   ├── DataError         a data file or its manifest
     │   ├── ArmError          an arm's name, its options or its weights
     │   └── StoreError        the folder that holds the results
+    │       └── NewerRecordError  a record that a newer version made
+    ├── QuitError             a user's code asked to end the program, which is not its to end
     └── ForecastError         an arm returned something inadmissible: becomes a failed row
 """
 
@@ -18,6 +20,8 @@ __all__ = [
     "DataError",
     "ForecastError",
     "InputError",
+    "NewerRecordError",
+    "QuitError",
     "StoreError",
 ]
 
@@ -44,6 +48,14 @@ class ArmError(InputError):
 
 class StoreError(InputError):
     """The store cannot be read or written."""
+
+
+class NewerRecordError(StoreError):
+    """A record was made by a newer version, which alone can read it."""
+
+
+class QuitError(AbharnessError):
+    """A user's code asked to end the program."""
 
 
 class ForecastError(AbharnessError):

@@ -15,7 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads, Option, Samples, Training
+from harness.arm import (
+    Arm,
+    ArmRef,
+    HasWeights,
+    Learns,
+    Loads,
+    Option,
+    Samples,
+    Training,
+    card_of,
+    training_of,
+)
 from harness.errors import ArmError, ForecastError
 from harness.forecast import Forecast
 from harness.running.residuals import ResidualDistribution, measure_residuals
@@ -220,8 +231,7 @@ class WithFallback:
             ("primary", "fallback"), (self.primary, self.fallback), self.parts(), strict=True
         ):
             facts[name] = str(spec["use"])
-            if isinstance(arm, Describes):
-                facts |= {f"{name}: {title}": text for title, text in arm.card().items()}
+            facts |= {f"{name}: {title}": text for title, text in card_of(arm).items()}
         return facts
 
     def fit(self, context: Context, *, seed: int) -> Training:
@@ -233,7 +243,7 @@ class WithFallback:
         for side in self._sides:
             side.context, side.residuals, side.unfit = context, None, ""
             if isinstance(side.arm, Learns):
-                training, problem = attempt(partial(side.arm.fit, context, seed=seed))
+                training, problem = attempt(partial(_trained, side.arm, context, seed))
                 side.unfit = "" if problem is None else one_line(problem)
                 trainings += [] if training is None else [training]
         return trainings[0] if trainings else Training()
@@ -248,6 +258,10 @@ class WithFallback:
             Forecast.of_quantiles(found.quantiles, contexts.levels, found.point),
             fallback=found.reason,
         )
+
+
+def _trained(arm: Learns, context: Context, seed: int) -> Training:
+    return training_of(arm.fit(context, seed=seed))
 
 
 def _on_levels(forecast: Forecast, levels: Array) -> Array:

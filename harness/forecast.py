@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ class Forecast:
     Attributes
     ----------
     point : [W, H]
-        Point path. NaN marks a window the arm could not do.
+        Point path. NaN marks a window the arm could not do; what is masked, here or below, is NaN.
     levels : [q]
         Strictly increasing, inside (0, 1); empty without quantiles.
     quantiles : [W, H, q], optional
@@ -64,6 +65,8 @@ class Forecast:
     fallback: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("point", "quantiles", "samples", "deviation"):
+            object.__setattr__(self, name, _unmasked(getattr(self, name)))
         if self.point.ndim != 2:
             raise ForecastError(f"point path has shape {self.point.shape}, expected [W, H]")
         if len(self._given) > 1:
@@ -167,6 +170,13 @@ class Forecast:
         if self.deviation is not None:
             return self.point[..., None] + self.deviation[..., None] * normal_scores(wanted)
         raise ForecastError("a point path alone has no quantiles")
+
+
+def _unmasked(values: Any) -> Any:
+    """The same with NaN for what is masked: the number behind a mask is no forecast."""
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.filled(values.astype(np.float64), np.nan)
+    return values
 
 
 def quantiles_at(quantiles: Array, levels: Array, wanted: Array) -> Array:

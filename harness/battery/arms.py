@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from harness.arm import Arm, Learns, Loads, Samples
+from harness.arm import Arm, Learns, Loads, Samples, training_of
+from harness.battery.nouns import NotApplicableError
 from harness.forecast import LEVELS, Forecast
 from harness.window import (
     Context,
@@ -21,24 +23,33 @@ from harness.window import (
     up_to,
 )
 
-SESSIONS, FIT_AT, VALIDATION, HORIZON = 720, 640, 150, 8
+FIT_AT, AFTER, VALIDATION, HORIZON = 640, 80, 150, 8
+"""Sessions before the first origin (more for an arm that reads more) and after it."""
+LONGEST = 4096
+"""No made-up history is longer than this, however much an arm reads."""
 PLAN = RollingOrigin(horizon=HORIZON, stride=1, origins=1, validation=VALIDATION)
+NO_NUMBERS = "it gives no forecast of the made-up series in numbers, so nothing can be compared"
 
 
-def made_up_series(*, seed: int = 0) -> Series:
+def made_up_series(fit_at: int = FIT_AT, *, seed: int = 0) -> Series:
     """A geometric random walk around 100 on weekdays, with one covariate of noise around 0."""
-    rng = np.random.default_rng(seed)
+    rng, sessions = np.random.default_rng(seed), fit_at + AFTER
     first = np.datetime64("2015-01-05")
-    days = np.busday_offset(first, np.arange(SESSIONS), "forward").astype("datetime64[D]")
+    days = np.busday_offset(first, np.arange(sessions), "forward").astype("datetime64[D]")
     whole = Series(
         dates=days,
-        target=100.0 * np.exp(np.cumsum(0.01 * rng.standard_normal(SESSIONS))),
-        past=rng.standard_normal((SESSIONS, 1)),
+        target=100.0 * np.exp(np.cumsum(0.01 * rng.standard_normal(sessions))),
+        past=rng.standard_normal((sessions, 1)),
         past_names=("noise",),
         weekmask="1111100",
         season=5,
     )
-    return up_to(whole, SESSIONS)
+    return up_to(whole, sessions)
+
+
+def first_origin(arm: Arm) -> int:
+    """Where an arm is fitted and first asked: with as much history before it as it reads."""
+    return min(max(FIT_AT, arm.context_length or 0), LONGEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,20 +89,21 @@ class ArmSubject:
         if "arm" not in self._held:
             arm = self.fresh()
             if isinstance(arm, Learns):
-                arm.fit(fit_context(), seed=1)
+                training_of(arm.fit(fit_context(arm), seed=1))
             self._held["arm"] = arm
         return self._held["arm"]
 
 
-def fit_context() -> Context:
+def fit_context(arm: Arm) -> Context:
     """What a learning arm is fitted on."""
-    return context_at(made_up_series(), FIT_AT, plan=PLAN)
+    at = first_origin(arm)
+    return context_at(made_up_series(at), at, plan=PLAN)
 
 
 def contexts_for(arm: Arm, *origins: int, series: Series | None = None) -> Contexts:
     """Contexts at some origins, of the length the arm reads."""
     return contexts_at(
-        made_up_series() if series is None else series,
+        made_up_series(first_origin(arm)) if series is None else series,
         np.array(origins, dtype=np.int64),
         plan=PLAN,
         length=arm.context_length,
@@ -112,9 +124,31 @@ def seed_all(value: int) -> None:
 
 
 def gap_of(first: Forecast, second: Forecast) -> float:
-    """Largest difference of point paths and quantiles, relative to the largest point."""
-    pairs = [(first.point, second.point)]
-    if first.quantiles is not None and second.quantiles is not None:
-        pairs.append((first.quantiles, second.quantiles))
-    scale = float(np.abs(first.point).max())
-    return max(float(np.abs(a - b).max()) for a, b in pairs) / max(scale, 1e-12)
+    """Largest difference of point paths and distributions, relative to the largest point.
+
+    Infinite where they have no distribution of the same form in common.
+
+    Raises
+    ------
+    NotApplicableError
+        When a number is missing: what is not there neither agrees nor differs.
+    """
+    names = ("point", "levels", "quantiles", "samples", "deviation")
+    sides = [[getattr(expect_numbers(each), name) for name in names] for each in (first, second)]
+    pairs = list(zip(*sides, strict=True))
+    if any(np.shape(one) != np.shape(other) for one, other in pairs):
+        return math.inf
+    gaps = [np.abs(one - other).max(initial=0.0) for one, other in pairs if one is not None]
+    return float(max(gaps)) / max(float(np.abs(first.point).max()), 1e-12)
+
+
+def expect_numbers(forecast: Forecast) -> Forecast:
+    """Give a forecast back that is finite in every window.
+
+    Raises
+    ------
+    NotApplicableError
+    """
+    if not forecast.finite.all():
+        raise NotApplicableError(NO_NUMBERS)
+    return forecast

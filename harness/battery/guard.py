@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from harness import escapes
 from harness.battery.nouns import NotApplicableError
+from harness.user_code import user_code
 
 
 def attempt(
@@ -20,7 +22,8 @@ def attempt(
     """
     let_through: tuple[type[Exception], ...] = (NotApplicableError, *passing)
     try:
-        return work(), ""
+        with user_code():
+            return work(), ""
     except let_through:
         raise
     except Exception as problem:  # noqa: BLE001  # a subject may fail in any way; it is a result
@@ -29,5 +32,5 @@ def attempt(
 
 def one_line(problem: BaseException) -> str:
     """An exception in one short line; never empty."""
-    text = " ".join(str(problem).split())
+    text = escapes.one_line(str(problem))
     return f"{type(problem).__name__}: {text[:160]}" if text else type(problem).__name__

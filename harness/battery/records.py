@@ -9,7 +9,6 @@ Schema numbers: 1, the first.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from harness.battery.arms import ArmSubject
 from harness.battery.nouns import CheckResult, Kind, number_of
 from harness.battery.subject import Subject
 from harness.errors import StoreError
-from harness.running.identity import digest, file_digest, library_versions, package_digest
+from harness.running.identity import code_digest, digest, library_versions, package_digest
+from harness.running.lease import sole_writer
 from harness.running.store import Store, read_record, write_record
 
 SCHEMA = 1
@@ -86,13 +86,6 @@ def write_check(
     """Store the results of a subject, and keep older ones of predicates that were left out."""
     kind: Kind = "arm" if isinstance(subject, ArmSubject) else "network"
     key = digest([target, kind, subject.use, dict(options)])
-    file, source = _file(store, key), _source(subject.use)
-    merged = {each.code: each for each in results}
-    if file.is_file():
-        before = _read(file)
-        if before.source == source:
-            merged = {each.code: each for each in before.results} | merged
-    ordered = tuple(sorted(merged.values(), key=lambda each: number_of(each.code)))
     record = CheckRecord(
         target=target,
         kind=kind,
@@ -100,12 +93,24 @@ def write_check(
         use=subject.use,
         options=dict(options),
         key=key,
-        source=source,
+        source=_source(subject.use),
         current=True,
-        results=ordered,
+        results=tuple(results),
     )
-    write_record(file, {"schema": SCHEMA, **_plain(record)})
+    file = _file(store, key)
+    with sole_writer(file.parent):
+        merged = _merged(file, record.source, results)
+        record = dataclasses.replace(record, results=merged)
+        write_record(file, {"schema": SCHEMA, **_plain(record)})
     return record
+
+
+def _merged(file: Path, source: str, results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
+    """The results by number, with what is known of other predicates of the same code."""
+    known = _read(file) if file.is_file() else None
+    kept = known.results if known is not None and known.source == source else ()
+    merged = {each.code: each for each in (*kept, *results)}
+    return tuple(sorted(merged.values(), key=lambda each: number_of(each.code)))
 
 
 def read_checks(store: Store) -> list[CheckRecord]:
@@ -152,14 +157,6 @@ def _result(row: Mapping[str, Any]) -> CheckResult:
 @lru_cache(maxsize=64)
 def _source(use: str) -> str:
     """Digest of everything that can change what a battery says about a subject."""
-    return digest([_package(use), package_digest("harness.battery"), library_versions()])
-
-
-def _package(use: str) -> str:
-    """Digest of the package, or the file, in which a ``module:name`` lies."""
-    top = use.partition(":")[0].partition(".")[0]
-    spec = importlib.util.find_spec(top) if top else None
-    if spec is not None and spec.submodule_search_locations:
-        return package_digest(top)
-    file = Path(spec.origin) if spec is not None and spec.origin else None
-    return file_digest(file) if file is not None and file.is_file() else "unknown"
+    module = use.partition(":")[0]
+    code = code_digest([module], data=True) if module else "unknown"
+    return digest([code, package_digest("harness.battery"), library_versions()])

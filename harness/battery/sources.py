@@ -12,7 +12,8 @@ from typing import Any
 from harness.arm import ArmRef
 from harness.battery.arms import ArmSubject
 from harness.battery.subject import Hooks, Sizes, Subject
-from harness.errors import ArmError
+from harness.errors import ArmError, QuitError
+from harness.user_code import user_code
 
 Factory = Callable[..., Any]
 """Called with a network's name, a configuration mapping, and options."""
@@ -161,8 +162,9 @@ def _found(where: str) -> Factory:
     """Import ``package.module:function``."""
     module, _, name = where.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as problem:
+        with user_code():
+            found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError, QuitError) as problem:
         raise ArmError(f"factory '{where}': {problem}") from None
     factory: Factory = found
     return factory

@@ -12,20 +12,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.gate.inputs import Inputs, read_inputs
+from harness.gate.inputs import FILE as INPUTS
+from harness.gate.inputs import scores_of
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict, to_json
 from harness.running.identity import digest
+from harness.running.lease import sole_writer
 from harness.running.store import Store, read_record, write_record
 from harness.scoring.scores import UnitScores
 
 SCHEMA = 1
-_LOOKED_AT = 20
-"""Earlier verdicts whose scores are held against those of now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,31 +148,41 @@ def remember(
     decides: bool,
     scores: Sequence[UnitScores],
 ) -> Entry:
-    """Put a verdict into the index; the same as the last on its pair confirms that one."""
-    known = history(store, experiment)
-    same = [e for e in known if (e.candidate, e.legacy) == (verdict.candidate, verdict.legacy)]
-    if same and same[-1].folder == folder:
-        entry = dataclasses.replace(same[-1], confirmed=same[-1].confirmed + 1)
-        known[known.index(same[-1])] = entry
-    else:
-        entry = Entry(
-            sequence=known[-1].sequence + 1 if known else 1,
-            folder=folder,
-            candidate=verdict.candidate,
-            legacy=verdict.legacy,
-            outcome=verdict.outcome,
-            summary=verdict.summary,
-            decides=decides,
-            meaning=verdict.fingerprints.get("meaning", ""),
-            outcomes={finding.id: finding.outcome.value for finding in verdict.findings},
-            spans=spans_of(scores),
-        )
-        known.append(entry)
-    rows = [dataclasses.asdict(each) for each in known]
-    write_record(
-        store.verdict_folder(experiment) / "index.json", {"schema": SCHEMA, "entries": rows}
-    )
+    """Put a verdict into the index; the same as the last on its pair confirms that one.
+
+    Verdicts may be passed at the same time: each finds the entries of the others.
+    """
+    root = store.verdict_folder(experiment)
+    with sole_writer(root):
+        known = history(store, experiment)
+        same = [e for e in known if (e.candidate, e.legacy) == (verdict.candidate, verdict.legacy)]
+        if same and same[-1].folder == folder:
+            entry = dataclasses.replace(same[-1], confirmed=same[-1].confirmed + 1)
+            known[known.index(same[-1])] = entry
+        else:
+            sequence = known[-1].sequence + 1 if known else 1
+            entry = _new_entry(verdict, sequence, folder=folder, decides=decides, scores=scores)
+            known.append(entry)
+        rows = [dataclasses.asdict(each) for each in known]
+        write_record(root / "index.json", {"schema": SCHEMA, "entries": rows})
     return entry
+
+
+def _new_entry(
+    verdict: Verdict, sequence: int, *, folder: str, decides: bool, scores: Sequence[UnitScores]
+) -> Entry:
+    return Entry(
+        sequence=sequence,
+        folder=folder,
+        candidate=verdict.candidate,
+        legacy=verdict.legacy,
+        outcome=verdict.outcome,
+        summary=verdict.summary,
+        decides=decides,
+        meaning=verdict.fingerprints.get("meaning", ""),
+        outcomes={finding.id: finding.outcome.value for finding in verdict.findings},
+        spans=spans_of(scores),
+    )
 
 
 def before(entries: Sequence[Entry], entry: Entry) -> Entry | None:
@@ -222,13 +231,24 @@ def _new(old: Span | None, span: Span, dates: Sequence[str] | None) -> int:
     return max(0, span.origins - old.origins) if span.last > old.last else 0
 
 
-def earlier_inputs(store: Store, experiment: str, *, scoring: str) -> list[Inputs]:
-    """What recent verdicts were judged from, as far as it was scored by the same code."""
-    root = store.verdict_folder(experiment)
-    folders = dict.fromkeys(entry.folder for entry in history(store, experiment)[-_LOOKED_AT:])
-    found = [read_inputs(root / name) for name in folders if _has_inputs(root / name)]
-    return [each for each in found if each.scoring == scoring]
+def earlier_scores(
+    store: Store, experiment: str, *, scoring: str
+) -> dict[str, list[tuple[str, str]]]:
+    """Scores of units by the verdict's folder in the store, as far as the same code scored them.
 
+    Experiments share units, so verdicts on others count as well, as far as they can be read.
 
-def _has_inputs(folder: Path) -> bool:
-    return (folder / "inputs.json").is_file()
+    Raises
+    ------
+    StoreError
+        When a verdict on this experiment cannot be read.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for file in sorted((store.root / "verdicts").glob(f"*/*/{INPUTS}")):
+        try:
+            name = file.parent.relative_to(store.root).as_posix()
+            found[name] = scores_of(file.parent, scoring=scoring)
+        except StoreError:
+            if file.parent.parent.name == experiment:
+                raise
+    return found

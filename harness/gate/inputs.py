@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,16 @@ def read_inputs(folder: Path) -> Inputs:
     from pydantic import TypeAdapter, ValidationError
 
     file = folder / FILE
+    content = _content(file)
+    try:
+        return TypeAdapter(Inputs).validate_python(content)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{file}: not whole: {where}: {first['msg']}") from None
+
+
+def _content(file: Path) -> dict[str, Any]:
     try:
         content: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
@@ -119,12 +129,32 @@ def read_inputs(folder: Path) -> Inputs:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise StoreError(f"{file}: inputs of schema {schema}; this version reads {SCHEMA}")
+    found: dict[str, Any] = content
+    return found
+
+
+def scores_of(folder: Path, *, scoring: str) -> list[tuple[str, str]]:
+    """Unit and digest of the scores of every cell a verdict was judged from.
+
+    Without cells that failed windows (what failed may succeed when it is run again), and empty
+    where other code made the scores. Read without checking all else: a store may hold hundreds.
+
+    Raises
+    ------
+    StoreError
+        When the record is torn or newer.
+    """
+    content = _content(folder / FILE)
+    if content.get("scoring") != scoring:
+        return []
     try:
-        return TypeAdapter(Inputs).validate_python(content)
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{file}: not whole: {where}: {first['msg']}") from None
+        return [
+            (row["unit"], row["scores"])
+            for row in content["cells"]
+            if row["scores"] and not row["failures"]
+        ]
+    except (KeyError, TypeError) as problem:
+        raise StoreError(f"{folder / FILE}: not whole: {problem}") from None
 
 
 def without_fingerprints(given: Given) -> Given:
@@ -160,16 +190,33 @@ def stored_scores(store: Store, inputs: Inputs) -> tuple[list[UnitScores], list[
     return found, changed
 
 
-def conflicts(now: Sequence[CellInput], before: Sequence[CellInput]) -> list[str]:
-    """Name cells whose unit had other scores before: the same meaning must give the same numbers.
+def conflicts(
+    now: Sequence[CellInput], earlier: Mapping[str, Sequence[tuple[str, str]]]
+) -> list[str]:
+    """Name cells whose unit had other scores in any verdict before, and where.
 
-    Units with failed windows are left out: what failed may succeed when it is run again.
+    The same meaning must give the same numbers. Units with failed windows are left out.
+
+    Parameters
+    ----------
+    earlier
+        Folder of a verdict in the store to the scores of its units, see `scores_of`.
     """
-    known = {each.unit: each for each in before if each.scores and not each.failures}
     return [
         f"{each.cell}: the same unit {each.unit[:12]} has other scores than in an earlier verdict, "
-        "though nothing that decides them changed: an error of the pipeline or of its store."
+        "though nothing that decides them changed: an error of the pipeline or of its store. Once "
+        f"the cause is known, removing {' and '.join(others)} from the store accepts those of now."
         for each in now
-        if each.scores and not each.failures and each.unit in known
-        if known[each.unit].scores != each.scores
+        if each.scores and not each.failures
+        if (others := [name for name, known in earlier.items() if _differs(each, known)])
     ]
+
+
+def changed(then: Sequence[CellInput], now: Sequence[CellInput]) -> list[str]:
+    """Name cells that have other scores now than a verdict was judged from, or none any more."""
+    scores = {each.cell: each.scores for each in now}
+    return [str(each.cell) for each in then if scores.get(each.cell, "") != each.scores]
+
+
+def _differs(cell: CellInput, known: Sequence[tuple[str, str]]) -> bool:
+    return any(unit == cell.unit and scores != cell.scores for unit, scores in known)

@@ -15,11 +15,14 @@ from pathlib import Path
 
 from harness.errors import ConfigError, ForecastError, StoreError
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
-from harness.gate.history import earlier_inputs, history, remember, verdict_name
+from harness.gate.history import earlier_scores, history, remember, verdict_name
+from harness.gate.inputs import FILE as INPUTS
 from harness.gate.inputs import (
     CellInput,
     Inputs,
+    changed,
     conflicts,
+    read_inputs,
     scores_digest,
     without_fingerprints,
     write_inputs,
@@ -107,9 +110,7 @@ def judge_grid(
     """
     found = scored(grid, store)
     name = grid.experiment.name
-    known = [
-        c for each in earlier_inputs(store, name, scoring=scoring_digest()) for c in each.cells
-    ]
+    known = earlier_scores(store, name, scoring=scoring_digest())
     problems = (*found.problems, *conflicts(found.cells, known))
     asked = _Asked(
         problems=problems,
@@ -141,11 +142,11 @@ def scored(grid: Grid, store: Store) -> Scored:
     problems: list[str] = []
     for cell in grid.cells:
         unit = None
-        if store.has_unit(cell.key):
-            try:
+        try:
+            if store.holds(cell.key):
                 unit = score_cell(cell, store, truths[cell.dataset])
-            except (StoreError, ForecastError) as problem:
-                problems.append(f"{cell}: {problem}.")
+        except (StoreError, ForecastError) as problem:
+            problems.append(f"{cell}: a stored unit cannot be read: {problem}.")
         cells.append(_cell_input(cell, unit, store, truths[cell.dataset]))
         scores += [unit] if unit else []
     return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))
@@ -287,21 +288,34 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     Raises
     ------
     StoreError
-        When there is none, or the grid is another one by now.
+        When there is none, or grid or scores are others by now.
     """
     folder = latest_folder(store, grid.experiment.name)
-    verdict = from_json((folder / "verdict.json").read_text(encoding="utf-8"))
+    verdict = _verdict_in(folder)
     if verdict.fingerprints.get("grid") != grid.digest:
         raise StoreError(
             f"{folder}: the last verdict of '{grid.experiment.name}' is on another grid than the "
             "experiment declares now; run `abharness gate` first"
         )
-    return Judgement(
-        verdict=verdict,
-        scores=scored(grid, store).scores,
-        folder=folder,
-        others=_others(folder),
-    )
+    found = scored(grid, store)
+    if (folder / INPUTS).is_file():  # records of schema 1 do not say what they were judged from
+        others = changed(read_inputs(folder).cells, found.cells)
+        if others:
+            raise StoreError(
+                f"{folder}: the store holds other scores by now than the last verdict of "
+                f"'{grid.experiment.name}' was judged from: {'; '.join(others)}; run "
+                "`abharness gate` first"
+            )
+    return Judgement(verdict=verdict, scores=found.scores, folder=folder, others=_others(folder))
+
+
+def _verdict_in(folder: Path) -> Verdict:
+    try:
+        return from_json((folder / "verdict.json").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise StoreError(
+            f"{folder / 'verdict.json'}: cannot be read: {problem}; `abharness gate` makes one"
+        ) from None
 
 
 def _others(folder: Path) -> tuple[tuple[Verdict, Path], ...]:

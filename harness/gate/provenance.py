@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.battery.nouns import Outcome
+from harness.arm import ArmRef
+from harness.battery.nouns import CheckResult
 from harness.battery.records import read_checks
 from harness.gate.stored_scores import scoring_digest
 from harness.judging.given import Fact, Given
@@ -60,23 +61,23 @@ def _cards(grid: Grid, store: Store, policy: Policy) -> dict[str, dict[str, str]
     return found
 
 
-def tried_for_future(grid: Grid, store: Store) -> dict[str, Outcome]:
+def tried_for_future(grid: Grid, store: Store) -> dict[str, CheckResult]:
     """What the battery said of each arm it tried: that later sessions change no forecast."""
-    found: dict[str, Outcome] = {}
+    found: dict[str, CheckResult] = {}
     for record in read_checks(store):
         said = record.result(FUTURE)
         for arm in grid.experiment.arms:
             same = record.use == arm.use and dict(record.options) == dict(arm.options)
             if not same or record.kind != "arm" or not record.current or said is None:
                 continue
-            found[arm.name] = said.outcome
+            found[arm.name] = said
     return found
 
 
 def _blind(grid: Grid, store: Store) -> dict[str, bool]:
     """Whether arms passed; one the battery could not answer for is as good as not tried."""
     tried = tried_for_future(grid, store).items()
-    return {arm: said == "pass" for arm, said in tried if said in ("pass", "fail")}
+    return {arm: said.outcome == "pass" for arm, said in tried if said.outcome in ("pass", "fail")}
 
 
 def _single_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
@@ -87,8 +88,14 @@ def _single_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
     return tuple(
         f"{ref.name} {ONE_SEED}: how much another would change is in no interval."
         for ref in grid.experiment.arms
-        if ref.name in pair and seeded(ref.build())
+        if ref.name in pair and _seeded(ref)
     )
+
+
+def _seeded(ref: ArmRef) -> bool:
+    arm = ref.build()
+    with ref.asking():
+        return seeded(arm)
 
 
 def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,15 @@ from harness.arm import Role
 from harness.errors import StoreError
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import digest, file_digest
-from harness.running.records import column, read_table, read_unit, write_table
-from harness.running.store import Store
+from harness.running.records import (
+    TornTableError,
+    column,
+    expect_as_written,
+    read_table,
+    read_unit,
+    write_table,
+)
+from harness.running.store import UNIT_FILES, Store
 from harness.scoring.scores import Truth, UnitScores, score
 
 SCHEMA = 2
@@ -23,7 +31,6 @@ _SCORING_PATH = (
     *("forecast.py", "kernels.py", "scoring/judged.py", "scoring/metrics.py"),
     *("scoring/scores.py", "scoring/truth.py", "gate/stored_scores.py"),
 )
-_UNIT_ROWS = ("attempts", "forecasts")
 _AT_ORIGIN = ("origin", "origin_date", "last", "naive_scale", "volatility", "drawdown")
 _TEXTS = ("reason", "fallback")
 _SERVED = "served:"
@@ -44,32 +51,55 @@ def score_grid(grid: Grid, store: Store) -> list[UnitScores]:
 
 
 def score_cell(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
-    """Score a cell, or read its scores when the same forecasts were scored the same way before."""
-    folder, file = store.unit_folder(cell.key), score_file_of(cell, store, truth)
-    if not file.is_file():
-        unit = read_unit(folder)
-        if not np.array_equal(unit.origin, truth.origin):
-            raise StoreError(f"{folder}: holds other origins than {cell} asks")
-        scores = score(
-            truth,
-            unit.forecast,
-            arm=cell.arm.name,
-            role=cell.arm.role,
-            seed=cell.seed,
-            reasons=unit.reason,
-            residual_distribution=bool(unit.record["residual_distribution"]),
-        )
-        write_scores(file, scores)
-        return scores
-    return read_scores(
-        file, arm=cell.arm.name, role=cell.arm.role, dataset=cell.dataset, seed=cell.seed
+    """Score a cell, or read its scores when the same forecasts were scored the same way before.
+
+    Scores are derived: a file of them that is torn is made again.
+    """
+    file = score_file_of(cell, store, truth)
+    if file.is_file():
+        with suppress(TornTableError):
+            return read_scores(
+                file, arm=cell.arm.name, role=cell.arm.role, dataset=cell.dataset, seed=cell.seed
+            )
+    scores = _scored(cell, store, truth)
+    write_scores(file, scores)
+    return scores
+
+
+def _scored(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
+    folder = store.unit_folder(cell.key)
+    unit = read_unit(folder)
+    if not np.array_equal(unit.origin, truth.origin):
+        raise StoreError(f"{folder}: holds other origins than {cell} asks")
+    return score(
+        truth,
+        unit.forecast,
+        arm=cell.arm.name,
+        role=cell.arm.role,
+        seed=cell.seed,
+        reasons=unit.reason,
+        residual_distribution=bool(unit.record["residual_distribution"]),
     )
 
 
-def score_file_of(cell: GridCell, store: Store, truth: Truth) -> Path:
-    """Where the scores of a cell's stored forecasts lie: other rows or code, another file."""
-    rows = _content_digest(store.unit_folder(cell.key))
-    return store.score_file(digest([cell.key, rows, truth.digest, scoring_digest()]))
+def score_file_of(
+    cell: GridCell, store: Store, truth: Truth, *, scoring: str | None = None
+) -> Path:
+    """Where the scores of a cell's stored forecasts lie: other rows or code, another file.
+
+    Parameters
+    ----------
+    scoring
+        Digest of the code that scores; left out, of this.
+
+    Raises
+    ------
+    StoreError
+        When the unit's files are not what was written with it.
+    """
+    files = expect_as_written(store.unit_folder(cell.key), store.unit(cell.key))
+    rows = digest([files[name] for name in UNIT_FILES])
+    return store.score_file(digest([cell.key, rows, truth.digest, scoring or scoring_digest()]))
 
 
 def write_scores(file: Path, scores: UnitScores) -> None:
@@ -104,6 +134,13 @@ def write_scores(file: Path, scores: UnitScores) -> None:
 def read_scores(file: Path, *, arm: str, role: Role, dataset: str, seed: int) -> UnitScores:
     """Read a score file back under the names of an experiment."""
     rows = read_table(file)
+    try:
+        return _read(file, rows, arm=arm, role=role, dataset=dataset, seed=seed)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise TornTableError(f"{file}: no whole table of scores: {problem}") from None
+
+
+def _read(file: Path, rows: Any, *, arm: str, role: Role, dataset: str, seed: int) -> UnitScores:
     facts = json.loads((rows.schema.metadata or {}).get(b"abharness", b"{}"))
     schema = facts.pop("schema", None)
     if schema != SCHEMA:
@@ -138,14 +175,6 @@ def _at_origin(columns: dict[str, Any], count: int) -> dict[str, Any]:
     rest = {name: columns.pop(name)[:, 0] for name in _AT_ORIGIN if name in columns}
     dates = rest["origin_date"].astype("datetime64[D]")
     return {"reason": ("",) * count, "fallback": ()} | texts | rest | {"origin_date": dates}
-
-
-def _content_digest(folder: Path) -> str:
-    """Digest of a unit's rows: a unit that is run again keeps its key, not always its rows."""
-    try:
-        return digest([file_digest(folder / f"{name}.parquet") for name in _UNIT_ROWS])
-    except OSError as problem:
-        raise StoreError(f"{problem.filename}: cannot be read: {problem.strerror}") from None
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,7 @@ process group of its own, whose stopped members are woken and told to hang up.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -66,8 +67,7 @@ class Launcher:
         """End a process."""
         process = self._processes.pop(command["name"], None)
         if process is not None:
-            process.kill()
-            process.wait()
+            _end(process)
         return {}
 
     def spent(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -109,10 +109,29 @@ class Launcher:
 
     def _ended(self, name: str) -> dict[str, Any]:
         process = self._processes.pop(name)
-        code = process.wait()
+        if hasattr(os, "waitid"):  # it has ended or is about to; it is not to be killed for it
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            process.wait()
+        code = _end(process)
         if code < 0:
-            return {"ended": f"the process was ended by {signal.Signals(-code).name}"}
+            return {"ended": f"the process was ended by {_signal_name(-code)}"}
         return {"ended": f"the process ended with exit code {code}"}
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Kill a process with all that it started; what it ended with."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    return process.wait()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # such as most real-time signals
+        return f"signal {number}"
 
 
 def main() -> None:

@@ -110,13 +110,9 @@ def make_side(grid: Grid, cell: GridCell, folder: Path, name: str) -> Side:
     arm = cell.arm.build()
     job, file = grid.job(cell), folder / f"{name}.job"
     file.write_bytes(pickle.dumps(job))
-    return Side(
-        cell=cell,
-        job=file,
-        windows=len(job.windows),
-        learns=isinstance(arm, Learns),
-        loads=isinstance(arm, Loads),
-    )
+    with cell.arm.asking():
+        learns, loads = isinstance(arm, Learns), isinstance(arm, Loads)
+    return Side(cell=cell, job=file, windows=len(job.windows), learns=learns, loads=loads)
 
 
 class Session:

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from harness.arm import Arm, HasWeights, Learns, Loads, Samples
+from harness.arm import Arm, HasWeights, Learns, Loads, Samples, training_of
 from harness.forecast import LEVELS, Forecast
 from harness.measure.feed import Feed, copied
 from harness.running.meter import Meter, why_no_peaks
@@ -67,7 +67,7 @@ class Worker:
         origin = int(self._job.windows.fitted_at[0])
         context = context_at(self._job.series, origin, plan=self._job.plan)
         with self._meter.phase("fit"):
-            training = self._arm.fit(context, seed=self._job.seed)
+            training = training_of(self._arm.fit(context, seed=self._job.seed))
         kept = ""
         try:
             Path(state).write_bytes(pickle.dumps(self._arm))

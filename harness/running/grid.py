@@ -117,7 +117,7 @@ def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
     Raises
     ------
     ArmError
-        When an arm cannot be built.
+        When an arm cannot be built, or asked what it is.
     ConfigError
         When a plan does not fit its dataset.
     """
@@ -128,8 +128,9 @@ def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
     cells: list[GridCell] = []
     for ref in experiment.arms:
         arm = ref.build()
-        for name, part in splits.items():
-            cells.extend(_cells(experiment, ref, arm, name, part))
+        with ref.asking():
+            for name, part in splits.items():
+                cells.extend(_cells(experiment, ref, arm, name, part))
     return Grid(experiment=experiment, splits=splits, cells=tuple(cells))
 
 

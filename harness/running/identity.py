@@ -15,12 +15,14 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from harness.arm import Arm, ArmRef, HasWeights, Wraps
+from harness.errors import ArmError
+from harness.running.sources import HARNESS, Place, reached
 from harness.window import RollingOrigin
 
 LIBRARIES = ("numpy", "scipy", "torch", "transformers", "chronos-forecasting")
@@ -68,7 +70,7 @@ def unit_identity(
         "plan": dataclasses.asdict(plan),
         "use": ref.use,
         "options": dict(ref.options),
-        "source": _arm_source(arm),
+        "source": _arm_source(arm, use=ref.use),
         "harness": _harness_digest(),
         "weights": _weights_digest(arm),
         "seed": seed,
@@ -129,25 +131,48 @@ def _gpu() -> str:
     return ", ".join(models) or "none"
 
 
-def _arm_source(arm: Arm) -> str:
-    """Digest of an arm's package; of an arm made of others, its own module and their packages."""
+def _arm_source(arm: Arm, *, use: str = "") -> str:
+    """Digest of an arm's code; of an arm made of others, its own code and theirs.
+
+    Files of its package that are no Python count, too, unless it names its files itself.
+    """
+    kind = type(arm)
+    own = [name for name in (kind.__module__, use.partition(":")[0]) if name]
+    data = not isinstance(arm, HasWeights)
     if not isinstance(arm, Wraps):
-        return _source_digest(type(arm).__module__)
-    file = sys.modules[type(arm).__module__].__file__
-    own = file_digest(Path(file)) if file else "unknown"
-    return digest([own, *map(_arm_source, arm.parts())])
+        return code_digest(own, [each.__module__ for each in kind.__mro__], data=data)
+    ours = kind.__module__.partition(".")[0] == HARNESS
+    file = sys.modules[kind.__module__].__file__ if ours else None
+    source = file_digest(Path(file)) if file else code_digest(own, data=data)
+    return digest([source, *map(_arm_source, arm.parts())])
+
+
+def code_digest(own: Sequence[str], others: Sequence[str] = (), *, data: bool) -> str:
+    """Digest of modules with all that they import from outside of installed libraries.
+
+    Parameters
+    ----------
+    own, others
+        See `sources.reached`.
+    data
+        Count files of packages that are no Python as well.
+    """
+    return _code_digest(tuple(sorted(set(own))), tuple(sorted(set(others))), data)
 
 
 @lru_cache(maxsize=64)
-def _source_digest(module_name: str) -> str:
-    """Digest of the source of the package the module belongs to."""
-    top = module_name.partition(".")[0]
-    module = sys.modules.get(top)
-    path = getattr(module, "__path__", None)
-    if path is not None:
-        return _tree_digest(sorted(Path(root) for root in path))
-    file = getattr(module, "__file__", None)
-    return file_digest(Path(file)) if file else "unknown"
+def _code_digest(own: tuple[str, ...], others: tuple[str, ...], data: bool) -> str:
+    found = {name: _place_digest(each, data) for name, each in reached(own, others).items()}
+    if len(found) > 1:
+        return digest(sorted(found.items()))
+    return next(iter(found.values()), "unknown")
+
+
+def _place_digest(place: Place, data: bool) -> str:
+    if place.file is not None:
+        return file_digest(place.file)
+    files = [*place.python(), *(place.data() if data else ())]
+    return digest({str(file.relative_to(root)): file_digest(file) for root, file in files})
 
 
 @lru_cache(maxsize=1)
@@ -161,14 +186,10 @@ def package_digest(name: str) -> str:
     """Digest of every file of one of our packages, templates and styles included."""
     spec = importlib.util.find_spec(name)
     assert spec is not None
-    return _tree_digest(map(Path, spec.submodule_search_locations or ()), pattern="*.*")
-
-
-def _tree_digest(roots: Iterable[Path], *, pattern: str = "*.py") -> str:
     files = {
         str(file.relative_to(root)): file_digest(file)
-        for root in roots
-        for file in sorted(root.rglob(pattern))
+        for root in map(Path, spec.submodule_search_locations or ())
+        for file in sorted(root.rglob("*.*"))
         if file.is_file() and "__pycache__" not in file.parts
     }
     return digest(files)
@@ -177,8 +198,14 @@ def _tree_digest(roots: Iterable[Path], *, pattern: str = "*.py") -> str:
 def _weights_digest(arm: Arm) -> Mapping[str, str]:
     if not isinstance(arm, HasWeights):
         return {}
-    files = sorted(set(arm.weight_files()))
-    return {_shortest_name(file, files): file_digest(file) for file in files}
+    files = sorted(set(map(Path, arm.weight_files())))
+    try:
+        return {_shortest_name(file, files): file_digest(file) for file in files}
+    except OSError as problem:
+        raise ArmError(
+            f"weights {problem.filename} cannot be read: {problem.strerror}; they are named by "
+            "its `weight_files`"
+        ) from None
 
 
 def _shortest_name(file: Path, files: Sequence[Path]) -> str:

@@ -1,4 +1,4 @@
-"""One lock per host: what is timed runs alone.
+"""Locks: one per host, so that what is timed runs alone, and one per folder of shared records.
 
 A measuring session holds the lease alone; a run of ordinary units shares it with other runs. The
 lock is the kernel's (`flock`): it ends with the processes that hold it, whatever ends them. The
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, StoreError
 
 Kind = Literal["alone", "shared"]
 
@@ -73,6 +73,27 @@ def lease(
         os.close(handle)  # a process that inherited it keeps the lease until it ends, too
 
 
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Let one process at a time change the records of a folder.
+
+    Raises
+    ------
+    StoreError
+        When the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _opened(folder / ".lock")
+    except (OSError, ConfigError) as problem:
+        raise StoreError(f"{folder}: cannot be written: {problem}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _opened(path: Path) -> int:
     """Open the lock file, making it writable for everyone where it is not there."""
     try:
@@ -80,7 +101,7 @@ def _opened(path: Path) -> int:
             return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as problem:
-        raise ConfigError(f"{path}: the measuring lease cannot be opened: {problem}") from None
+        raise ConfigError(f"{path}: the lock cannot be opened: {problem}") from None
     with suppress(OSError):
         os.fchmod(handle, 0o666)  # whatever the umask: other users wait for us as well
     return handle

@@ -24,14 +24,19 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import StoreError
+from harness.escapes import one_line
 from harness.forecast import Forecast
-from harness.running.identity import machine
-from harness.running.store import SCHEMA, read_record
+from harness.running.identity import file_digest, machine
+from harness.running.store import SCHEMA, UNIT_FILES, read_record
 from harness.running.unit import Job, Outcome
 from harness.window import Array, Dates, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class TornTableError(StoreError):
+    """A table is missing or torn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +64,41 @@ class StoredUnit:
 
 
 def write_unit(folder: Path, job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> None:
-    """Write a unit's files into an empty folder; `unit.json` comes last."""
+    """Write a unit's files into a folder; `unit.json` comes last, with digests of the tables."""
     write_table(folder / "attempts.parquet", _attempt_columns(job, outcome))
     write_table(folder / "forecasts.parquet", _forecast_columns(outcome))
     if outcome.fits:
         write_table(folder / "curve.parquet", _curve_columns(outcome))
     if outcome.trace:
         (folder / "traceback.txt").write_text(outcome.trace, encoding="utf-8")
-    record = _record(job, outcome, identity)
+    record = _record(job, outcome, identity) | {"files": _digests(folder)}
     text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
     (folder / "unit.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {file.name: file_digest(file) for file in sorted(folder.glob("*.parquet"))}
+
+
+def expect_as_written(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
+    """Hold a unit's tables against its record, and give their digests by file.
+
+    Raises
+    ------
+    StoreError
+        When one is missing, or is not what was written with the record. A record from before
+        digests were kept says nothing.
+    """
+    written = record.get("files", {})
+    found: dict[str, str] = {}
+    for name in dict.fromkeys([*UNIT_FILES, *written]):
+        try:
+            found[name] = file_digest(folder / name)
+        except OSError as problem:
+            raise StoreError(f"{folder / name}: cannot be read: {problem.strerror}") from None
+        if name in written and found[name] != written[name]:
+            raise StoreError(f"{folder / name}: is not what was written with the unit")
+    return found
 
 
 def read_unit(folder: Path) -> StoredUnit:
@@ -77,9 +107,10 @@ def read_unit(folder: Path) -> StoredUnit:
     Raises
     ------
     StoreError
-        When one is missing or torn.
+        When one is missing, torn or not what was written.
     """
     record = read_record(folder / "unit.json")
+    expect_as_written(folder, record)
     attempts = read_table(folder / "attempts.parquet")
     rows = read_table(folder / "forecasts.parquet")
     shape = (record["windows"], record["horizon"])
@@ -234,7 +265,7 @@ def _arrow(values: npt.NDArray[Any] | Sequence[str]) -> pa.Array:
     import pyarrow as pa
 
     if not isinstance(values, np.ndarray):
-        raw = [text.encode() for text in values]
+        raw = [text.encode(errors="backslashreplace") for text in values]
         ends = np.cumsum([0, *map(len, raw)], dtype=np.int32)
         return pa.StringArray.from_buffers(
             len(raw), pa.py_buffer(ends), pa.py_buffer(b"".join(raw))
@@ -264,7 +295,7 @@ def read_table(path: Path) -> pa.Table:
 
     Raises
     ------
-    StoreError
+    TornTableError
         When it is missing or torn.
     """
     import pyarrow as pa
@@ -274,4 +305,4 @@ def read_table(path: Path) -> pa.Table:
         with pq.ParquetFile(path) as file:
             return file.read()
     except (OSError, pa.ArrowInvalid) as problem:
-        raise StoreError(f"{path}: cannot be read: {' '.join(str(problem).split())}") from None
+        raise TornTableError(f"{path}: cannot be read: {one_line(str(problem))}") from None

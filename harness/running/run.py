@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.data.dataset import Dataset, load
-from harness.running.executor import Executor, Finished, LocalProcesses, Task
+from harness.errors import ConfigError, NewerRecordError, StoreError
+from harness.escapes import escaped
+from harness.running.executor import Executor, Finished, LocalProcesses, Task, keep_log
 from harness.running.experiment import Experiment
 from harness.running.grid import Grid, GridCell, declare, select
 from harness.running.identity import allowed_cores
 from harness.running.lease import lease
-from harness.running.records import write_unit
+from harness.running.records import expect_as_written, write_unit
 from harness.running.store import Store, write_record
 from harness.running.unit import Outcome
 
@@ -76,7 +78,19 @@ def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, 
 
 
 def prepare(experiment: Experiment, folders: Sequence[Path]) -> Grid:
-    """Load the data, build the arms and declare the grid."""
+    """Load the data, build the arms and declare the grid.
+
+    Raises
+    ------
+    InputError
+        When some of it cannot be used; a `ConfigError` when the experiment's name is no text.
+    """
+    try:
+        experiment.name.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{experiment.source}: the name of the file is not UTF-8, so no record can hold it"
+        ) from None
     return declare(experiment, load_datasets(experiment, folders))
 
 
@@ -107,6 +121,8 @@ def fill(
     ------
     ConfigError
         When something is being timed on this host for an hour.
+    StoreError
+        When a unit was made by a newer version.
     KeyboardInterrupt
         After everything that runs was stopped; what was finished is kept.
     """
@@ -115,7 +131,7 @@ def fill(
     asked = select(grid.cells, only=only, shard=shard)
     if retry_failed:
         _discard_failed(asked, store)
-    missing = list({c.key: c for c in asked if not store.has_unit(c.key)}.values())
+    missing = _missing(asked, store)
     if missing:
         progress.begin(missing, done=len(asked) - len(missing))
         threads, preload = grid.experiment.run.threads, _preload(missing)
@@ -131,6 +147,26 @@ def fill(
     records = {str(cell): store.unit(cell.key) for cell in asked}
     failed = {name: r["first_reason"] for name, r in records.items() if r["failed"]}
     return RunSummary(total=len(asked), computed=len(missing), failed=failed)
+
+
+def _missing(asked: Sequence[GridCell], store: Store) -> list[GridCell]:
+    """Cells to run; units that are not whole, or not what was written, are removed for it.
+
+    Raises
+    ------
+    NewerRecordError
+        When a newer version made one: that is not ours to replace.
+    """
+    for cell in asked:
+        try:
+            if store.holds(cell.key):
+                expect_as_written(store.unit_folder(cell.key), store.unit(cell.key))
+        except NewerRecordError:
+            raise
+        except StoreError as problem:
+            _LOG.warning("%s", escaped(f"{cell} is run again: {problem}"))
+            store.discard(cell.key)
+    return list({cell.key: cell for cell in asked if not store.has_unit(cell.key)}.values())
 
 
 def _discard_failed(asked: Sequence[GridCell], store: Store) -> None:
@@ -214,12 +250,14 @@ def _task(grid: Grid, cell: GridCell) -> Task:
 
 
 def _store_failure(store: Store, finished: Finished) -> None:
-    """Write a unit whose process gave no result: every window failed, with the reason."""
+    """Write a unit whose process gave no result: every window failed, with reason and log."""
     task = finished.task
     outcome = Outcome.blank(task.job.windows, finished.problem)
     outcome.meter.seconds["total"] = finished.seconds
     with store.new_unit(task.key) as folder:
         write_unit(folder, task.job, outcome, task.identity)
+        if finished.left is not None:
+            keep_log(finished.left, folder)
 
 
 def _preload(cells: Sequence[GridCell]) -> list[str]:

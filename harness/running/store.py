@@ -4,10 +4,11 @@
 
     store.json                  {"schema": 1}
     grids/NAME.json             the declared grid of an experiment: every cell with its unit key
-    units/KEY/unit.json         what was asked, what happened, timings
+    units/KEY/unit.json         what was asked, what happened, timings, digests of its files
     units/KEY/attempts.parquet  one row per window: ok or failed, with the reason
     units/KEY/forecasts.parquet one row per window and step: point path, quantiles or samples
     units/KEY/curve.parquet     one row per fit and epoch, for arms that learn
+    units/KEY/log.txt           what was printed while it was carried out
     scores/DIGEST.parquet       scores derived from a unit's forecasts
     verdicts/NAME/              verdict.json and what was rendered from it
     measures/CLASS/KEY.json     costs of a pair of units on a class of machine
@@ -16,7 +17,8 @@
 Schema numbers: 1, the first.
 
 A unit is written to `tmp/`, flushed to disk and renamed into place: it is there whole or not at
-all. Two processes that finish the same unit write the same content; the second gives way.
+all. Two processes that finish the same unit write the same content; the second gives way. What was
+damaged since is no unit, and gives way itself.
 """
 
 from __future__ import annotations
@@ -32,11 +34,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import NewerRecordError, StoreError
 
 SCHEMA = 1
+UNIT_FILES = ("attempts.parquet", "forecasts.parquet")
+"""Files every unit has; those from before files were listed in its record have no list."""
+UNIT_FACTS: Mapping[str, type] = MappingProxyType(
+    {
+        "windows": int,
+        "horizon": int,
+        "form": str,
+        "levels": list,
+        "residual_distribution": bool,
+        "failed": int,
+        "first_reason": str,
+        "fits": list,
+        "card": dict,
+        "machine": dict,
+    }
+)
+"""What every unit's record says, of any schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +71,25 @@ class Store:
 
     def has_unit(self, key: str) -> bool:
         """Whether the unit is there, which means whole."""
-        return (self.unit_folder(key) / "unit.json").is_file()
+        with suppress(StoreError):
+            return self.holds(key)
+        return False
+
+    def holds(self, key: str) -> bool:
+        """Whether the unit is there.
+
+        Raises
+        ------
+        StoreError
+            When there is something in its place that is not a whole unit of this version's.
+        """
+        folder = self.unit_folder(key)
+        if not folder.is_dir():
+            return False
+        for name in self.unit(key).get("files", UNIT_FILES):
+            if not (folder / name).is_file():
+                raise StoreError(f"{folder / name}: no such file, so the unit is not whole")
+        return True
 
     def unit(self, key: str) -> dict[str, Any]:
         """Read a unit's record.
@@ -61,7 +99,13 @@ class Store:
         StoreError
             When it is missing, torn or newer than this version.
         """
-        return read_record(self.unit_folder(key) / "unit.json")
+        file = self.unit_folder(key) / "unit.json"
+        record = read_record(file)
+        wanted = {**UNIT_FACTS, **({"files": dict} if "files" in record else {})}
+        absent = [name for name, kind in wanted.items() if not isinstance(record.get(name), kind)]
+        if absent:
+            raise StoreError(f"{file}: not a whole record: it lacks {', '.join(absent)}")
+        return record
 
     def verdict_folder(self, name: str) -> Path:
         """Where the verdict of an experiment lies."""
@@ -75,11 +119,16 @@ class Store:
         """Where derived scores lie."""
         return self.root / "scores" / f"{key}.parquet"
 
+    def draft(self) -> Path:
+        """Make a folder to write a unit into, for `adopt`; swept when this process is gone."""
+        folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
+        folder.chmod(0o755)  # a store may be shared; temporary folders are private by default
+        return folder
+
     @contextmanager
     def new_unit(self, key: str) -> Iterator[Path]:
         """Give a folder to write a unit into; on leaving without an error it becomes the unit."""
-        folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
-        folder.chmod(0o755)  # a store may be shared; temporary folders are private by default
+        folder = self.draft()
         try:
             yield folder
             self.adopt(folder, key)
@@ -87,7 +136,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def adopt(self, folder: Path, key: str) -> None:
-        """Flush a finished folder and rename it into place; give way to one already there."""
+        """Flush a finished folder and rename it into place; give way to a whole one there."""
         for file in sorted(folder.iterdir()):
             _flush(file)
         _flush(folder)
@@ -95,14 +144,24 @@ class Store:
         try:
             folder.rename(target)
         except OSError:
-            if not self.has_unit(key):
-                raise
-            return
+            if self._holds_for_good(key):
+                return
+            self.discard(key)
+            folder.rename(target)
         _flush(target.parent)
+
+    def _holds_for_good(self, key: str) -> bool:
+        """Whether the unit is there; what a newer version made is not ours to replace."""
+        try:
+            return self.holds(key)
+        except NewerRecordError:
+            raise
+        except StoreError:
+            return False
 
     def discard(self, key: str) -> None:
         """Remove a unit, so that it is computed again."""
-        doomed = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
+        doomed = self.draft()
         with suppress(FileNotFoundError):
             self.unit_folder(key).rename(doomed / key)
         shutil.rmtree(doomed, ignore_errors=True)
@@ -158,7 +217,22 @@ def write_record(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically, flushed to disk."""
+    """Write text atomically, flushed to disk.
+
+    Raises
+    ------
+    StoreError
+        When the system refuses it, or no file can hold the text.
+    """
+    try:
+        _write_text(path, text)
+    except OSError as problem:
+        raise StoreError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
+    except UnicodeEncodeError as problem:
+        raise StoreError(f"{path}: cannot be written: {problem}") from problem
+
+
+def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -191,7 +265,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(schema, int):
         raise StoreError(f"{path}: not a record of ours: it has no schema number")
     if schema > SCHEMA:
-        raise StoreError(
+        raise NewerRecordError(
             f"{path}: made by a newer version: schema {schema}, this one reads up to {SCHEMA}"
         )
     return found

@@ -12,11 +12,13 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from harness.arm import Arm, ArmRef, Describes, Learns, Loads, Samples, Training
+from harness import escapes
+from harness.arm import Arm, ArmRef, Learns, Loads, Samples, Training, card_of, training_of
 from harness.errors import ForecastError
 from harness.forecast import ANSWERED, LEVELS, Forecast
 from harness.running.meter import Meter
 from harness.running.residuals import ResidualDistribution, measure_residuals
+from harness.user_code import user_code
 from harness.window import (
     Array,
     Contexts,
@@ -127,7 +129,7 @@ class Outcome:
         text = problem if isinstance(problem, str) else one_line(problem)
         self.reason[part] = [text] * len(self.reason[part])
         if isinstance(problem, BaseException) and not self.trace:
-            self.trace = "".join(traceback.format_exception(problem))
+            self.trace = escapes.escaped("".join(traceback.format_exception(problem)))
 
     def put(self, part: slice, forecast: Forecast) -> None:
         """Store the forecast of some windows; those that are not finite are failed.
@@ -202,8 +204,7 @@ def _prepared(job: Job, outcome: Outcome) -> Arm:
     with outcome.meter.phase("load"):
         if isinstance(arm, Loads):
             arm.load()
-    if isinstance(arm, Describes):
-        outcome.card = dict(arm.card())
+    outcome.card = card_of(arm)
     return arm
 
 
@@ -260,7 +261,7 @@ def _fitted(arm: Arm, fitted_at: int, job: Job, outcome: Outcome) -> _Answer:
     if isinstance(arm, Learns):
         context = context_at(job.series, fitted_at, plan=job.plan)
         with outcome.meter.phase("fit"):
-            training = arm.fit(context, seed=job.seed)
+            training = training_of(arm.fit(context, seed=job.seed))
         outcome.fits.append(Fit(origin=fitted_at, training=training))
     return _Answer(arm=arm, job=job, fitted_at=fitted_at, outcome=outcome)
 
@@ -288,9 +289,10 @@ def _guarded(work: Callable[[], _Result], outcome: Outcome, part: slice) -> _Res
 
 
 def attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | None]:
-    """Do an arm's work; the only place where whatever it raises is caught."""
+    """Do an arm's work; the only place where whatever it raises is caught, exits included."""
     try:
-        return work(), None
+        with user_code():
+            return work(), None
     except Exception as problem:  # noqa: BLE001  # an arm may fail in any way; it becomes rows
         return None, problem
 
@@ -318,6 +320,6 @@ def _batches(part: slice, size: int) -> Iterator[slice]:
 
 
 def one_line(problem: BaseException) -> str:
-    """An exception as one line: its class and what it says."""
-    text = " ".join(str(problem).split()) or "no message"
+    """An exception as one line that can be stored: its class and what it says."""
+    text = escapes.one_line(str(problem)) or "no message"
     return f"{type(problem).__name__}: {text}"[:500]

@@ -14,6 +14,7 @@ from harness.verbs.options import (
     StoreOption,
     seed_numbers,
 )
+from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.running.store import Store
@@ -57,18 +58,18 @@ def claims(
     opened = _opened(store)
     evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root)
     if opened is None:
-        typer.echo(f"note: no store at {store}, so only source lines are measured", err=True)
+        say(f"note: no store at {store}, so only source lines are measured", err=True)
     rows = collect_claims(evidence)
     if markdown is not None:
         write_text(markdown, to_markdown(rows, evidence))
-        typer.echo(f"page: {markdown}", err=True)
+        say(f"page: {markdown}", err=True)
     if json_file == "-":
         typer.echo(to_json(rows, evidence), nl=False)
         return
     if json_file is not None:
         write_text(Path(json_file), to_json(rows, evidence))
     for line in terminal_lines(rows, width=min(100, get_terminal_size((100, 24)).columns)):
-        typer.echo(line)
+        say(line)
 
 
 def _opened(folder: Path) -> Store | None:

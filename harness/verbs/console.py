@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from harness.escapes import escaped
 from harness.running.grid import GridCell
 
 _QUIET_S = 30.0
@@ -63,7 +64,7 @@ class LineProgress:
         self._shares = shares
         running = ", ".join(str(cell) for cell in self._left if cell.key in self._started)
         if self.stream.isatty():
-            text = f"{self._bar()} {running}{self._rest()}"
+            text = escaped(f"{self._bar()} {running}{self._rest()}")
             self.stream.write(f"\r\x1b[K{text[: _width()]}")
             self.stream.flush()
         elif time.monotonic() - self._said > _QUIET_S:
@@ -110,7 +111,7 @@ class LineProgress:
 
     def _say(self, text: str) -> None:
         clear = "\r\x1b[K" if self.stream.isatty() else ""
-        self.stream.write(f"{clear}{text}\n")
+        self.stream.write(f"{clear}{escaped(text)}\n")
         self.stream.flush()
         self._said = time.monotonic()
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness.verbs.options import DataDirOption
+from harness.verbs.saying import say
 
 data_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Datasets: list, show, import."
@@ -20,7 +21,7 @@ def data_list(data_dir: DataDirOption = []) -> None:  # noqa: B006
     from harness.verbs.listing import dataset_lines
 
     for line in dataset_lines(data_dir):
-        typer.echo(line)
+        say(line)
 
 
 @data_app.command("show", epilog="Example:  abharness data show GOLD")
@@ -33,9 +34,9 @@ def data_show(
 
     for title, text in describe(load(dataset_id, data_dir)).items():
         first, *more = text.splitlines() or [""]
-        typer.echo(f"{title:<14}{first}")
+        say(f"{title:<14}{first}")
         for line in more:
-            typer.echo(f"{'':<14}{line}")
+            say(f"{'':<14}{line}")
 
 
 @data_app.command(
@@ -79,4 +80,4 @@ def data_import(
         decimal=decimal,
         folders=data_dir,
     )
-    typer.echo(f"wrote {manifest}; use it with --data-dir {to}")
+    say(f"wrote {manifest}; use it with --data-dir {to}")

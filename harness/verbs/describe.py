@@ -14,6 +14,7 @@ from harness.verbs.options import (
     StoreOption,
     WorkersOption,
 )
+from harness.verbs.saying import say
 
 
 def config(
@@ -37,7 +38,7 @@ def config(
     }  # fmt: skip
     grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
     for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
-        typer.echo(line)
+        say(line)
 
 
 def arms(experiment: ExperimentArg = "quick") -> None:
@@ -46,7 +47,7 @@ def arms(experiment: ExperimentArg = "quick") -> None:
     from harness.verbs.listing import arm_lines
 
     for line in arm_lines(read_experiment(experiment)):
-        typer.echo(line)
+        say(line)
 
 
 def doctor() -> None:
@@ -54,7 +55,7 @@ def doctor() -> None:
     from harness.verbs.listing import machine_lines
 
     for line in machine_lines():
-        typer.echo(line)
+        say(line)
 
 
 def _source_of(context: typer.Context, name: str) -> str:

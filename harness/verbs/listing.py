@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.arm import Describes
+from harness.arm import card_of
 from harness.data.dataset import summaries
 from harness.running.experiment import Experiment, RunSettings
 from harness.running.grid import Grid, Split
@@ -75,10 +75,11 @@ def arm_lines(experiment: Experiment) -> Iterator[str]:
         yield f"{ref.name} ({ref.role}): {ref.use}"
         for key, value in ref.options.items():
             yield f"  {key} = {value!r}"
-        yield f"  reads {arm.context_length or 'all'} sessions"
-        if isinstance(arm, Describes):
-            for title, text in arm.card().items():
-                yield f"  {title}: {text}"
+        with ref.asking():
+            length, card = arm.context_length, card_of(arm)
+        yield f"  reads {length or 'all'} sessions"
+        for title, text in card.items():
+            yield f"  {title}: {text}"
 
 
 def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:

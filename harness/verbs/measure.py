@@ -14,6 +14,7 @@ from harness.verbs.options import (
     ExperimentArg,
     StoreOption,
 )
+from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.costs import Cost, Costs
@@ -61,8 +62,8 @@ def measure(
     _fill_units(grid, opened, ask)
     costs = measure_pair(grid, opened, ask, tell=_tell)
     for line in cost_lines(costs):
-        typer.echo(line)
-    typer.echo(f"record: {opened.root / costs.record}")
+        say(line)
+    say(f"record: {opened.root / costs.record}")
 
 
 def measure_as_asked(
@@ -141,4 +142,4 @@ def _fill_units(grid: Grid, store: Store, ask: Ask) -> None:
 
 
 def _tell(text: str) -> None:
-    typer.echo(f"measuring: {text}", err=True)
+    say(f"measuring: {text}", err=True)

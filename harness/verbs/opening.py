@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from harness.errors import ConfigError
 from harness.verbs.options import seed_numbers
+from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.running.grid import Grid
@@ -52,7 +51,7 @@ def opened(
     grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
     for split in grid.splits.values():
         for warning in split.dataset.warnings:
-            typer.echo(f"note: {warning}", err=True)
+            say(f"note: {warning}", err=True)
     return grid, open_store(store, create=create)
 
 

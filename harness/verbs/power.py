@@ -16,6 +16,7 @@ from harness.verbs.options import (
     SeedsOption,
     StoreOption,
 )
+from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,10 @@ def power(
     opened = open_store(store, create=False) if (store / "store.json").is_file() else None
     wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
     found = plan_power(grid, opened, policy=wanted)
-    typer.echo(_json(found) if form == "json" else "\n".join(_lines(found)))
+    if form == "json":
+        typer.echo(_json(found))
+    else:
+        say("\n".join(_lines(found)))
 
 
 def _json(found: PowerReport) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.verbs.saying import say
+
 DIFFERS = 5
 """A verdict that cannot be repeated supports no conclusion: the code of INVALID."""
 
@@ -30,11 +32,11 @@ def replay(
     opened = None if store is None else open_store(store, create=False)
     found = judge_again(verdict, opened)
     for note in found.notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     if found.same:
-        typer.echo(f"the same, byte by byte: {found.verdict.outcome}: {found.verdict.summary}")
+        say(f"the same, byte by byte: {found.verdict.outcome}: {found.verdict.summary}")
         return
-    typer.echo(f"differs in {len(found.differences)} places:")
+    say(f"differs in {len(found.differences)} places:")
     for line in found.differences:
-        typer.echo(f"  {line}")
+        say(f"  {line}")
     raise typer.Exit(DIFFERS)

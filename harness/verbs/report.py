@@ -10,6 +10,7 @@ import typer
 from harness.errors import StoreError
 from harness.verbs.opening import opened
 from harness.verbs.options import DataDirOption, ExperimentArg, SeedsOption, StoreOption
+from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.gate.judge import Judgement
@@ -55,7 +56,7 @@ def _report_page(grid: Grid, store: Store, form: Format, output: Path | None) ->
         page = written_page(grid, store, judgement, content, anew=True)
         if output is not None:
             write_text(output, page.read_text(encoding="utf-8"))
-        typer.echo(f"page: {output or page}")
+        say(f"page: {output or page}")
         return
     from reports.collect import with_claims
     from reports.formats import render_page
@@ -83,7 +84,7 @@ def _give(text: str, file: Path | None) -> None:
         typer.echo(text, nl=False)
         return
     write_text(file, text)
-    typer.echo(f"page: {file}")
+    say(f"page: {file}")
 
 
 def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:

@@ -1,11 +1,13 @@
 """From the text of an experiment to an arm."""
 
+import math
 import sys
 
+import numpy as np
 import pytest
 
-from harness.arm import ArmRef
-from harness.errors import ArmError
+from harness.arm import ArmRef, Epoch, Training, card_of, training_of
+from harness.errors import ArmError, ForecastError
 
 GOOD = """
 import {other} as helper
@@ -16,6 +18,24 @@ class Good:
         self.size = size
         if size == 7:
             raise KeyError("no seven")
+    def forecast(self, contexts):
+        return None
+"""
+
+
+QUITS_WHEN_BUILT = """
+class Good:
+    context_length = 3
+    def __init__(self):
+        raise SystemExit(3)
+    def forecast(self, contexts):
+        return None
+"""
+BREAKS_WHEN_ASKED = """
+class Good:
+    @property
+    def context_length(self):
+        raise RuntimeError("not now")
     def forecast(self, contexts):
         return None
 """
@@ -60,6 +80,9 @@ def test_module_beside_the_experiment_is_found_with_its_helpers(ref):
         ({"text": "def broken(:\n"}, "SyntaxError"),
         ({"text": "import not_there_either\n"}, "No module named 'not_there_either'"),
         ({"text": "1 / 0\n"}, "ZeroDivisionError"),
+        ({"text": "raise SystemExit(0)\n"}, "asks to end the program: sys.exit(0)"),
+        ({"text": QUITS_WHEN_BUILT}, "asks to end the program: sys.exit(3)"),
+        ({"text": BREAKS_WHEN_ASKED}, "RuntimeError: not now"),
         ({"colour": 1}, "unexpected keyword argument 'colour'; known options are size"),
         ({"size": 7}, "KeyError: 'no seven'"),
         ({"text": "class Good:\n    pass\n"}, "lacks `forecast"),
@@ -68,11 +91,94 @@ def test_module_beside_the_experiment_is_found_with_its_helpers(ref):
 def test_what_cannot_be_an_arm_is_one_line(ref, change, words):
     """Whatever is wrong with a user's arm is an error of one line that names the arm."""
     with pytest.raises(ArmError) as caught:
-        ref(**change).build()
+        _asked(ref(**change))
 
     assert words in str(caught.value)
     assert "arm 'mine'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _asked(ref):
+    """Build an arm and ask how far back it reads, as an experiment does."""
+    arm = ref.build()
+    with ref.asking():
+        return arm.context_length
+
+
+def test_what_an_arm_raises_is_named_once(ref):
+    """An error that names the arm already is not prefixed again."""
+    mine = ref()
+
+    with pytest.raises(ArmError) as caught, mine.asking(), mine.asking():
+        raise OSError("x")
+
+    assert str(caught.value).count("arm 'mine'") == 1
+
+
+def test_a_training_record_is_plain_numbers():
+    """Numbers of a framework become Python's; what was not measured is NaN."""
+    row = Epoch(
+        epoch=np.int32(1),
+        train_loss=np.float32(0.5),
+        validation_loss=np.array([0.25]).reshape(()),
+        learning_rate=1,
+        gradient_norm=None,
+    )
+
+    found = training_of(Training(curve=[row], best_epoch=np.argmin([2.0, 1.0]), diverged=np.True_))
+
+    assert (found.best_epoch, type(found.best_epoch)) == (1, int)
+    assert found.diverged is True
+    (kept,) = found.curve
+    assert {type(getattr(kept, name)) for name in ("train_loss", "validation_loss")} == {float}
+    assert (kept.epoch, kept.train_loss, kept.validation_loss) == (1, 0.5, 0.25)
+    assert math.isnan(kept.gradient_norm)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (None, "its fit returned NoneType, expected a Training"),
+        (Training(best_epoch="first"), "best_epoch = 'first': expected a number"),
+        (Training(best_epoch=math.nan), "best_epoch = nan: expected a whole number"),
+        (Training(best_epoch=1.5), "best_epoch = 1.5: expected a whole number"),
+    ],
+)
+def test_what_is_no_training_record_is_said(found, words):
+    """What a fit must return, and what it returned, stand in the reason."""
+    with pytest.raises(ForecastError, match=words):
+        training_of(found)
+
+
+def test_a_card_is_texts():
+    """Whatever an arm puts on its card is shown as text, control characters too."""
+
+    class Described:
+        context_length = 1
+
+        def forecast(self, contexts):
+            return None
+
+        def card(self):
+            return {"loss": np.float32(1.5), 2: "\x1b[31m"}
+
+    assert card_of(Described()) == {"loss": "1.5", "2": "\\x1b[31m"}
+
+
+def test_a_card_that_is_no_mapping_is_refused():
+    """Facts without titles cannot be shown."""
+
+    class Listed:
+        context_length = 1
+
+        def forecast(self, contexts):
+            return None
+
+        def card(self):
+            return ["one", "two"]
+
+    with pytest.raises(ArmError, match="its card is of type list"):
+        card_of(Listed())
 
 
 def test_folder_of_data_is_never_a_module(ref, tmp_path):

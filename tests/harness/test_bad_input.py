@@ -1,5 +1,6 @@
 """What a user gets wrong ends with code 2 and one line that says where and what was expected."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import cli
 from harness.data.dataset import builtin_folder
 
 HEAD = "date,price\n"
@@ -81,6 +83,61 @@ def test_fault_in_the_experiment(tiny, refused, old, new, words):
     assert not Path("runs/units").exists()
 
 
+ODD_ARMS = {
+    "quits on import": ("raise SystemExit(0)", "sys.exit(0)"),
+    "quits on import as if rejected": ("raise SystemExit(3)", "sys.exit(3)"),
+    "quits when built": ("def __init__(self): raise SystemExit(0)", "sys.exit(0)"),
+    "quits when asked for weights": (
+        "def weight_files(self): raise SystemExit(0)", "sys.exit(0)"
+    ),
+    "breaks when asked for weights": (
+        "def weight_files(self): raise RuntimeError('not now')", "RuntimeError: not now"
+    ),
+    "names weights that are not there": (
+        "def weight_files(self): return ['nowhere/w.pt']", "weights nowhere/w.pt cannot be read"
+    ),
+    "breaks when asked whether it draws": (
+        "seed = forecast\n    draws = property(lambda self: 1 / 0)", "ZeroDivisionError"
+    ),
+    "breaks when looked at": (
+        "context_length = property(lambda self: 1 / 0)", "ZeroDivisionError"
+    ),
+}  # fmt: skip
+"""Arms whose code does what it should not, outside of any forecast; words of the line."""
+
+
+@pytest.mark.parametrize("verb", ["compare", "run", "gate", "report"])
+@pytest.mark.parametrize("name", ODD_ARMS)
+def test_an_arm_ends_no_command(tiny, refused, call, in_process, name, verb):
+    """An arm that quits or breaks when imported, built or asked is wrong input, never code 0."""
+    body, words = ODD_ARMS[name]
+    assert call("run", "tiny.toml", "--only", "old")[0] == 0  # there is a store
+    module = f"odd_{abs(hash((name, verb)))}"
+    text = f"    context_length = 3\n    def forecast(self, contexts): return None\n    {body}\n"
+    whole = body if "import" in name else f"class Odd:\n{text}"
+    Path(f"{module}.py").write_text(whole, encoding="utf-8")
+    tiny(("arms_for_tests:Sampler", f"{module}:Odd"))
+
+    line = refused(verb, "tiny.toml")
+
+    assert "arm 'draws'" in line
+    assert words in line
+
+
+def test_an_exit_from_anywhere_is_no_verdict(tiny, call, monkeypatch):
+    """Where a user's code is reached unguarded after all, asking for 0 still ends in 1."""
+
+    def quits(*_, **__):
+        raise SystemExit(0)
+
+    monkeypatch.setattr(cli, "opened", quits)
+
+    code, out, err = call("gate", "tiny.toml")
+
+    assert (code, out) == (1, "")
+    assert "ended by sys.exit(0) before there was a result" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -140,6 +197,85 @@ def test_report_needs_the_verdict_of_this_grid(tiny, refused, in_process, call):
     assert "on another grid" in refused("report", "tiny.toml")
 
 
+def test_a_page_that_cannot_be_written(tiny, refused, in_process, call):
+    """A place where nothing can be written is one line, for a page and for records."""
+    assert call("compare", "tiny.toml")[0] == 0
+    Path("taken").write_text("mine", encoding="utf-8")
+
+    for arguments in (
+        ("report", "tiny.toml", "--output", "taken/page.html"),
+        ("report", "tiny.toml", "--format", "md", "--output", "taken/page.md"),
+        ("gate", "tiny.toml", "--records", "taken/deeper"),
+        ("claims", "tiny.toml", "--json", "taken/claims.json"),
+    ):
+        assert "taken" in refused(*arguments)
+    assert Path("taken").read_text(encoding="utf-8") == "mine"
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("data", "show", LONG),
+        ("data", "import", "prices.csv", "--id", LONG, "--target", "price", "--date", "date"),
+        ("run", f"{'e' * 250}.toml"),
+        ("run", f"{LONG}.toml"),
+        ("run", "tiny.toml", "--data-dir", LONG),
+        ("run", "tiny.toml", "--store", LONG),
+        ("compare", "tiny.toml", "--policy", LONG),
+        ("replay", LONG),
+        ("check", "random-walk", "--only", "T34", "--store", LONG),
+        ("report", "--index", "--store", LONG),
+    ],
+)
+def test_names_the_system_refuses(tiny, refused, arguments):
+    """A name that is too long for a file is one line, wherever it is given."""
+    Path("prices.csv").write_text(HEAD + ROWS, encoding="utf-8")
+    tiny(name=f"{'e' * 250}.toml")
+
+    assert "File name too long" in refused(*arguments)
+
+
+@pytest.mark.parametrize("verb", ["run", "compare"])
+def test_a_name_that_is_no_text(tiny, refused, verb):
+    """An experiment file whose name is not UTF-8 is refused before anything runs."""
+    file = tiny(name=os.fsdecode(b"b\xe9.toml"))
+
+    line = refused(verb, file)
+
+    assert "b\\udce9.toml: the name of the file is not UTF-8" in line
+    assert not Path("runs/units").exists() or not list(Path("runs/units").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "page.html"), 2),
+        (OSError(errno.ENOSPC, "No space left on device"), 2),
+        (ChildProcessError(errno.ECHILD, "No child processes"), None),
+        (OSError("something else"), None),
+    ],
+)
+def test_what_the_system_refuses_is_no_fault_of_ours(tiny, call, monkeypatch, problem, code):
+    """A file or a disk that is refused ends in 2; other errors of the system stay crashes."""
+
+    def refuses(*_, **__):
+        raise problem
+
+    monkeypatch.setattr(cli, "opened", refuses)
+
+    if code is None:
+        with pytest.raises(OSError, match=str(problem.strerror or problem)):
+            call("run", "tiny.toml")
+    else:
+        found, out, err = call("run", "tiny.toml")
+        assert (found, out) == (code, "")
+        assert err.count("\n") == 1
+        assert problem.strerror in err
+
+
 @pytest.mark.parametrize("place", ["taken", "taken/deeper/store"])
 def test_store_that_cannot_be_written(tiny, refused, place):
     """A file where the folder should be is named; root may write anywhere else."""
@@ -172,16 +308,21 @@ def test_store_of_another_making(tiny, refused, verb, content, words):
 
 
 def test_unit_of_a_newer_schema(tiny, refused, in_process, call):
-    """A unit that a newer version wrote is refused by its file, not misread."""
+    """A unit a newer version wrote is named by its file, neither misread nor replaced."""
     assert call("run", "tiny.toml")[0] == 0
     file = next(Path("runs/units").glob("*/unit.json"))
     record = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps(record | {"schema": 2}), encoding="utf-8")
 
-    line = refused("gate", "tiny.toml")
+    code, out, _ = call("gate", "tiny.toml")
+    line = refused("compare", "tiny.toml")
 
+    assert code == 5
+    said = "".join(out.split())
+    assert all("".join(word.split()) in said for word in ["cannot be read", str(file), "schema 2"])
     assert str(file) in line
     assert "schema 2" in line
+    assert json.loads(file.read_text(encoding="utf-8"))["schema"] == 2
 
 
 def test_damaged_unit(tiny, in_process, call):

@@ -503,3 +503,60 @@ def test_waivers_are_held_against_the_day_that_is_given(tiny, call, in_process):
     assert (on_time, late) == (0, 3)
     assert "ada: see 12" in " ".join(out.split())
     assert "expected a date" in call("gate", "tiny.toml", "--date", "tomorrow")[2]
+
+
+STEERING = r"""
+from arms_for_tests import Flat
+
+
+class Steering(Flat):
+    def __init__(self):
+        print("built", flush=True)
+        super().__init__()
+
+    def card(self):
+        return {"kind": "\x1b[2Jcleared"}
+
+    def forecast(self, contexts):
+        raise RuntimeError("\x1b[31mred\x1b[0m \x00 \x9b \u202e <b>")
+"""
+
+
+def test_no_text_of_a_user_steers_the_terminal(tiny, call, in_process, tmp_path):
+    """Escape codes in names, messages and cards are shown, on the terminal and on the page."""
+    (tmp_path / "steering_arms.py").write_text(STEERING, encoding="utf-8")
+    tiny(
+        ('name = "draws"', r'name = "dr\u001b[1maws"'),
+        ("arms_for_tests:Sampler", "steering_arms:Steering"),
+    )
+
+    said = [call(*words) for words in (("compare", "tiny.toml"), ("run", "tiny.toml"))]
+    said += [call(verb, "tiny.toml") for verb in ("arms", "config", "gate")]
+    page = next(Path("runs/verdicts").rglob("report.html")).read_text(encoding="utf-8")
+    notes = Path(page_folder(said[0][1]) / "summary.md").read_text(encoding="utf-8")
+
+    texts = [*(text for _, out, err in said for text in (out, err)), page, notes]
+    assert not any(sign in text for text in texts for sign in "\x1b\x00\x9b\u202e")
+    assert "dr\\x1b[1maws" in said[1][1]
+    assert "\\x1b[31mred\\x1b[0m \\x00 \\x9b \\u202e &lt;b&gt;" in page
+    assert "kind: \\x1b[2Jcleared" in said[2][1]
+
+
+def page_folder(out):
+    """Where a command says it wrote its page."""
+    return Path(out.split("page: ")[1].splitlines()[0]).parent
+
+
+@pytest.mark.parametrize("words", [("report", "--format", "json"), ("power", "--format", "json")])
+def test_what_an_arm_prints_is_not_in_the_result(tiny, call, in_process, tmp_path, words):
+    """Standard output holds the result alone, whatever an arm prints while it is built."""
+    text = STEERING.replace("def forecast", "def not_this")
+    (tmp_path / "printing_arms.py").write_text(text, encoding="utf-8")
+    tiny(("arms_for_tests:Sampler", "printing_arms:Steering"))
+    assert call("compare", "tiny.toml")[0] == 0
+
+    code, out, err = call(words[0], "tiny.toml", *words[1:])
+
+    assert code == 0
+    assert json.loads(out)
+    assert "built" in err

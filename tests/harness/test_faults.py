@@ -5,6 +5,7 @@ The table is `FAULTS`: what is broken, the exit code of `gate`, and words of the
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from harness.gate.judge import scored
 from harness.judging.verdict import Cell, judge
 from harness.running.experiment import read_experiment
 from harness.running.grid import Grid
+from harness.running.identity import file_digest
 from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.store import open_store, read_record, write_record
 
 CONSTANT = """
 import numpy as np
@@ -52,6 +54,14 @@ def rewrite(file: Path, name: str, change) -> None:
     values = pa.array(change(table[name].to_numpy()))
     at = table.schema.get_field_index(name)
     pq.write_table(table.set_column(at, name, values.cast(table.schema.field(name).type)), file)
+    sealed(file.parent)
+
+
+def sealed(unit: Path) -> None:
+    """Make a unit's record fit its changed tables, as if the pipeline had written them so."""
+    record = read_record(unit / "unit.json")
+    files = {name: file_digest(unit / name) for name in record["files"]}
+    write_record(unit / "unit.json", record | {"files": files})
 
 
 def dropped_cell(tiny) -> None:
@@ -70,18 +80,31 @@ def reversed_forecasts(tiny) -> None:
     file = unit_of("new") / "forecasts.parquet"
     table = pq.read_table(file)
     pq.write_table(table.take(np.arange(table.num_rows)[::-1]), file)
+    sealed(file.parent)
 
 
 def truncated_parquet(tiny) -> None:
     file = unit_of("new") / "forecasts.parquet"
     file.write_bytes(file.read_bytes()[:-100])
+    sealed(file.parent)
 
 
-def truncated_scores(tiny) -> None:
-    prepare(read_experiment("tiny.toml"), [])
-    scored(_grid(), open_store(Path("runs")))
-    for file in Path("runs/scores").glob("*.parquet"):
-        file.write_bytes(file.read_bytes()[:-100])
+def changed_forecast(tiny) -> None:
+    file = unit_of("new") / "forecasts.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+
+
+def deleted_forecasts(tiny) -> None:
+    (unit_of("new") / "forecasts.parquet").unlink()
+
+
+def record_of_nothing(tiny) -> None:
+    (unit_of("new") / "unit.json").write_text('{"schema": 1}', encoding="utf-8")
+
+
+def torn_record(tiny) -> None:
+    os.truncate(unit_of("new") / "unit.json", 50)
 
 
 def stale_store(tiny) -> None:
@@ -124,7 +147,10 @@ STORED = {
     "reversed windows": (reversed_windows, 5, "holds other origins than new/GOLD/1 asks"),
     "reversed forecasts": (reversed_forecasts, 5, "not in the order of their windows"),
     "truncated forecasts": (truncated_parquet, 5, "forecasts.parquet: cannot be read"),
-    "truncated scores": (truncated_scores, 5, "cannot be read"),
+    "changed forecast": (changed_forecast, 5, "forecasts.parquet: is not what was written"),
+    "deleted forecasts": (deleted_forecasts, 5, "forecasts.parquet: no such file"),
+    "record of nothing": (record_of_nothing, 5, "a stored unit cannot be read"),
+    "torn record": (torn_record, 5, "a stored unit cannot be read"),
     "stale store, other options": (stale_store, 5, "declared cells have no scores: old on GOLD"),
     "stale store, other plan": (other_plan, 5, "5 of 5 declared cells have no scores"),
     "emptied store": (emptied_store, 5, "5 of 5 declared cells have no scores"),
@@ -164,6 +190,42 @@ def test_fault_in_store_or_policy_is_caught(tiny, call, in_process, name):
     assert found == code
     assert " ".join(words.split()) in " ".join((out + err).split())
     assert "internal error" not in err
+
+
+@pytest.mark.parametrize(
+    "change", [dropped_cell, torn_record, record_of_nothing, changed_forecast, deleted_forecasts]
+)
+def test_a_damaged_unit_is_run_again(tiny, call, in_process, caplog, change):
+    """`compare` says which unit is not as it was written, computes it again, and goes on."""
+    assert call("compare", "tiny.toml")[0] == 0
+    change(tiny)
+    assert call("gate", "tiny.toml")[0] == 5
+
+    code, out, _ = call("compare", "tiny.toml")
+
+    assert code == 0
+    assert out.startswith("PROMOTE")
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "new/GOLD/1 is run again"
+    ]
+
+
+@pytest.mark.parametrize("damage", ["torn", "empty", "other"])
+def test_torn_scores_are_derived_again(tiny, call, in_process, damage):
+    """Scores follow from stored forecasts, so a file of them that is torn costs nothing."""
+    assert call("compare", "tiny.toml")[0] == 0
+    whole = {file: file.read_bytes() for file in Path("runs/scores").glob("*.parquet")}
+    for file, content in whole.items():
+        other = pa.table({"step": [1, 2]})
+        file.write_bytes({"torn": content[:-100], "empty": b""}.get(damage, b""))
+        if damage == "other":
+            pq.write_table(other.replace_schema_metadata({"abharness": '{"schema": 2}'}), file)
+
+    code, out, _ = call("gate", "tiny.toml")
+
+    assert code == 0
+    assert out.startswith("PROMOTE")
+    assert {file: file.read_bytes() for file in whole} == whole
 
 
 @pytest.mark.parametrize("name", RUN)

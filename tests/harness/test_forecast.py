@@ -142,3 +142,26 @@ def test_later_steps_keep_every_part():
     assert cut.fallback == ("", "crash")
     with pytest.raises(ForecastError, match="fallback has 1 reasons for 2 windows"):
         Forecast(point=deviation, levels=np.empty(0), fallback=("",))
+
+
+@pytest.mark.parametrize("form", ["quantiles", "samples", "deviation", "point"])
+def test_what_is_masked_is_missing(form):
+    """A window with one masked value, in whatever part of a forecast, is not finite."""
+    point = np.ones((3, 2))
+    parts = {
+        "point": (point, Forecast.of_point),
+        "deviation": (point, lambda values: Forecast.of_gaussian(np.ones((3, 2)), values)),
+        "samples": (np.ones((3, 5, 2)), Forecast.of_samples),
+        "quantiles": (
+            np.ones((3, 2, 2)),
+            lambda values: Forecast.of_quantiles(values, np.array([0.25, 0.75])),
+        ),
+    }
+    values, make = parts[form]
+    mask = np.zeros_like(values, dtype=bool)
+    mask[1, 0, ...] = True
+
+    found = make(np.ma.masked_array(values, mask))
+
+    assert found.finite.tolist() == [True, False, True]
+    assert not isinstance(getattr(found, "point" if form == "point" else form), np.ma.MaskedArray)

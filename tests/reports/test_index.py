@@ -16,7 +16,7 @@ from harness.gate.inputs import CellInput, Inputs, write_inputs
 from harness.judging.findings import Outcome
 from harness.judging.given import Given
 from harness.judging.verdict import Verdict, to_json
-from harness.running.store import Store, open_store, write_record, write_text
+from harness.running.store import UNIT_FACTS, Store, open_store, write_record, write_text
 from reports.index import render_index
 from reports.index_collect import collect_index
 from reports.index_inputs import RUNS
@@ -74,7 +74,9 @@ class Book:
         self._verdict, self._scores = page.verdict, page.scores
         for name, facts in MACHINES.items():
             write_record(
-                self.store.unit_folder(name) / "unit.json", {"schema": 1, "machine": facts}
+                self.store.unit_folder(name) / "unit.json",
+                {name: kind() for name, kind in UNIT_FACTS.items()}
+                | {"schema": 1, "machine": facts},
             )
 
     def verdict(self, effect: float = -0.02, outcome: Outcome = Outcome.PROMOTE) -> Verdict:

@@ -5,8 +5,9 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from harness.battery import read_checks
+from harness.battery import network_subject, read_checks
 from harness.cli import run_cli
+from harness.errors import ArmError
 from harness.running.store import open_store
 
 SMALL = ["--option", "config.d_model=16", "--option", "config.n_heads=2"]
@@ -98,6 +99,34 @@ class Network(Module):
     printed = capsys.readouterr()
     assert (code, printed.out) == (2, "")
     assert printed.err.splitlines() == ["abharness: no weights at all"]
+
+
+@pytest.mark.parametrize("place", ["__init__", "forward"])
+def test_a_network_that_quits_is_a_result(tmp_path, monkeypatch, capsys, place):
+    """A network that calls `sys.exit` ends no command: its questions end in errors that say so."""
+    module = f"quitting_{place.strip('_')}"
+    source = "from torch.nn import Module\n\n\nclass Network(Module):\n"
+    (tmp_path / f"{module}.py").write_text(
+        f"{source}    def {place}(self, *_, **__):\n        raise SystemExit(0)\n"
+        + ("" if place == "forward" else "    def forward(self, x):\n        return x\n")
+        + ("    def __init__(self, _):\n        super().__init__()\n" if place == "forward" else "")
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    code = run_cli(["check", f"{module}:Network", "--only", "T2", "--require", "all"])
+
+    out = capsys.readouterr().out
+    assert code == 3
+    assert "asks to end the program: sys.exit(0)" in " ".join(out.split())
+
+
+def test_a_factory_that_quits_is_one_line(tmp_path, monkeypatch):
+    """A module of networks that ends the program when it is imported is wrong input."""
+    (tmp_path / "quitting_factory.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ArmError, match="asks to end the program"):
+        network_subject("quitting_factory:build", "any")
 
 
 def test_results_are_kept_in_the_store(tmp_path, capsys):

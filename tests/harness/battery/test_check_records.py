@@ -7,6 +7,7 @@ import pytest
 from torch import nn
 
 from harness.battery import (
+    ArmSubject,
     catalogue,
     network_subject,
     read_checks,
@@ -16,6 +17,7 @@ from harness.battery import (
     write_check,
 )
 from harness.errors import StoreError
+from harness.running import identity
 from harness.running.store import open_store
 
 
@@ -89,6 +91,25 @@ def test_results_of_other_code_are_marked_and_not_kept(store, monkeypatch):
 
     assert (old.current, new.current) == (False, True)
     assert [r.code for r in new.results] == ["T2"]
+
+
+def test_a_changed_helper_makes_a_check_old(store, tmp_path, monkeypatch):
+    """What an arm's module imports from beside it belongs to the code that was tried."""
+    (tmp_path / "helped.py").write_text("import its_own_helper\n", encoding="utf-8")
+    (tmp_path / "its_own_helper.py").write_text("", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    subject = ArmSubject(name="a", construct=lambda given: None, use="helped:Arm")
+    write_check(store, subject, [], target="a", role=None, options={})
+    records._source.cache_clear()
+    identity._code_digest.cache_clear()
+    (before,) = read_checks(store)
+
+    (tmp_path / "its_own_helper.py").write_text("# changed\n", encoding="utf-8")
+    records._source.cache_clear()
+    identity._code_digest.cache_clear()
+    (after,) = read_checks(store)
+
+    assert (before.current, after.current) == (True, False)
 
 
 def test_value_that_is_not_finite_is_stored(store):

@@ -2,19 +2,22 @@
 
 import dataclasses
 import json
+import multiprocessing
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from harness.errors import StoreError
-from harness.gate.history import Entry, Span, before, change, history
+from harness.gate.history import Entry, Span, before, change, history, remember
 from harness.gate.judge import latest_folder
 from harness.gate.replay import replay
 from harness.judging.findings import Outcome
 from harness.judging.verdict import from_json
 from harness.running.store import open_store
 
+GOLDEN = Path(__file__).parents[2] / "golden/verdict"
 THIRD = """
 [[arms]]
 name = "older"
@@ -250,3 +253,147 @@ def test_scores_are_compared_as_numbers(tiny, call, in_process):
         pq.write_table(table, file, compression="zstd")
 
     assert replay(folder).same
+
+
+MOODY = """
+from pathlib import Path
+
+import numpy as np
+
+from harness.forecast import Forecast
+
+
+class Moody:
+    context_length = 1
+
+    def forecast(self, contexts):
+        point = np.repeat(contexts.last[:, None], contexts.horizon, axis=1)
+        return Forecast.of_gaussian(point, point * float(Path("mood").read_text()))
+"""
+
+
+@pytest.fixture
+def moody(tiny, call, in_process):
+    """An experiment whose legacy arm answers by its mood; gives what sets it and runs it again."""
+    Path("moody_arm.py").write_text(MOODY, encoding="utf-8")
+    tiny(("arms_for_tests:Flat", "moody_arm:Moody"))
+
+    def again(mood, verb="compare", name="tiny.toml"):
+        Path("mood").write_text(str(mood), encoding="utf-8")
+        for folder in Path("runs/units").glob("*"):
+            if "moody_arm" in (folder / "unit.json").read_text(encoding="utf-8"):
+                shutil.rmtree(folder)
+        return call(verb, name)
+
+    return again
+
+
+def verdict_folders(name="tiny"):
+    return {file.parent for file in Path(f"runs/verdicts/{name}").glob("*/verdict.json")}
+
+
+def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
+    """The verdict on a conflict is no precedent: the first scores are still held against it."""
+    assert moody(0.05)[0] == 0
+    (first,) = verdict_folders()
+
+    codes = [moody(0.06)[0], call("compare", "tiny.toml")[0], call("gate", "tiny.toml")[0]]
+    code, out, _ = moody(0.07)
+
+    assert [*codes, code] == [5, 5, 5, 5]
+    said = " ".join(out.split())
+    assert "has other scores than in an earlier verdict" in said
+    named = re.search(r"removing verdicts/tiny/(\w+) and verdicts/tiny/(\w+) from the store", said)
+    assert named is not None
+    assert first.name in named.groups()
+
+
+def test_other_scores_are_accepted_by_removing_the_verdicts_that_had_others(moody, call):
+    """Who has found the cause removes the folders the message names, and nothing else."""
+    moody(0.05)
+    (first,) = verdict_folders()
+    assert moody(0.06)[0] == 5
+
+    shutil.rmtree(first)
+
+    assert call("compare", "tiny.toml")[0] == 0
+    assert call("report", "tiny.toml", "--format", "md")[0] == 0
+    assert "its record is gone" in call("report", "--index", "--format", "json")[1]
+
+
+def test_many_verdicts_hide_no_conflict(moody, call, tiny):
+    """Scores are held against every verdict that was passed, not against some of the last."""
+    moody(0.05)
+    for margin in range(6, 28):
+        tiny(("arms_for_tests:Flat", "moody_arm:Moody"), ("0.05", f"0.{margin:02}"))
+        assert call("gate", "tiny.toml")[0] == 0
+    assert len(verdict_folders()) == 23
+    shutil.rmtree(max(verdict_folders(), key=lambda folder: folder.stat().st_mtime))
+
+    assert moody(0.06)[0] == 5
+
+
+def test_a_unit_is_held_against_verdicts_on_other_experiments(moody, call, tiny):
+    """Another name of the experiment washes nothing away: its units are the same."""
+    moody(0.05)
+    tiny(("arms_for_tests:Flat", "moody_arm:Moody"), name="renamed.toml")
+
+    assert moody(0.06, name="renamed.toml")[0] == 5
+
+
+def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, refused):
+    """After a unit was run again with other scores, `report` asks for a new verdict first."""
+    moody(0.05)
+    assert call("report", "tiny.toml", "--format", "md")[0] == 0
+
+    assert moody(0.5, verb="run")[0] == 0
+    line = refused("report", "tiny.toml", "--format", "md")
+
+    assert "holds other scores by now" in line
+    assert "old on GOLD, seed 1; run `abharness gate` first" in line
+    assert call("gate", "tiny.toml")[0] == 5
+    assert call("report", "tiny.toml", "--format", "md")[0] == 0
+
+
+def test_a_page_needs_every_unit_its_verdict_had(moody, call, refused):
+    """A unit that is gone since the verdict is named as well."""
+    moody(0.05)
+    shutil.rmtree(next(Path("runs/units").iterdir()))
+
+    assert "holds other scores by now" in refused("report", "tiny.toml")
+
+
+def test_a_verdict_that_is_gone_is_one_line(moody, call, refused):
+    """The pointer to a last verdict that was removed says how to get one."""
+    moody(0.05)
+    (first,) = verdict_folders()
+    shutil.rmtree(first)
+
+    assert "verdict.json: cannot be read" in refused("report", "tiny.toml")
+
+
+def remember_some(store, verdict, start):
+    """Pass ten verdicts in a process of its own."""
+    for number in range(start, start + 10):
+        made = dataclasses.replace(verdict, candidate=f"c{number}")
+        remember(store, "tiny", made, folder=str(number), decides=True, scores=[])
+
+
+def test_verdicts_passed_at_the_same_time_are_all_listed(tmp_path):
+    """Writers of the index wait for one another: no entry and no number is lost."""
+    store = open_store(tmp_path)
+    verdict = from_json((GOLDEN / "schema-2.json").read_text(encoding="utf-8"))
+    context = multiprocessing.get_context("fork")
+    starts = range(0, 30, 10)
+    writers = [
+        context.Process(target=remember_some, args=(store, verdict, start)) for start in starts
+    ]
+
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    entries = history(store, "tiny")
+    assert sorted(int(entry.folder) for entry in entries) == list(range(30))
+    assert [entry.sequence for entry in entries] == list(range(1, 31))

@@ -167,6 +167,40 @@ def test_folder_decides_nothing_and_source_does(tiny, experiment, tmp_path):
     assert not set(keys_elsewhere(there / "tiny.toml")) & set(here)
 
 
+def test_a_helper_beside_the_experiment_decides(tiny, tmp_path):
+    """A module that an arm's module imports from its folder is part of what decides."""
+    text = "import {}\nfrom arms_for_tests import Flat\n\n\nclass Helped(Flat):\n    pass\n"
+    (tmp_path / "helped_arm.py").write_text(text.format("its_helper"), encoding="utf-8")
+    (tmp_path / "its_helper.py").write_text("WIDTH = 1\n", encoding="utf-8")
+    file = tiny(("arms_for_tests:Flat", "helped_arm:Helped"))
+    before = keys_elsewhere(file)
+
+    (tmp_path / "its_helper.py").write_text("WIDTH = 2\n", encoding="utf-8")
+    after = keys_elsewhere(file)
+
+    assert after[0] != before[0]
+    assert after[1:] == before[1:]
+
+
+def test_the_module_an_experiment_names_decides(experiment, tmp_path, monkeypatch):
+    """A class that is only handed on by the module named, or whose base is made up, counts it."""
+    (tmp_path / "handing_on.py").write_text(
+        "from arms_for_tests import Flat as Arm\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    ref = dataclasses.replace(experiment.arms[0], use="handing_on:Arm")
+
+    def source():
+        identity._code_digest.cache_clear()
+        return identity._arm_source(ref.build(), use=ref.use)
+
+    before = source()
+    with (tmp_path / "handing_on.py").open("a", encoding="utf-8") as stream:
+        stream.write("Arm.context_length = 7\n")
+
+    assert source() != before
+
+
 def test_library_versions_decide(experiment, gold, monkeypatch):
     """Another version of a numerical library, or of Python, changes every key."""
     before = keys(experiment, gold)

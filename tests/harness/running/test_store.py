@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from harness.arm import ArmRef
-from harness.errors import StoreError
+from harness.errors import NewerRecordError, StoreError
 from harness.running.records import read_curve, read_unit, write_unit
+from harness.running.store import UNIT_FACTS, UNIT_FILES, open_store, read_record, write_record
 from harness.running.store import _owner as store_owner
-from harness.running.store import open_store, read_record, write_record
 from harness.running.unit import Job, Outcome, carry_out
 from harness.window import RollingOrigin, up_to
 
@@ -21,7 +21,7 @@ def job_of(series, request, use):
     windows = PLAN.over(series.dates)
     return Job(
         ref=ArmRef(
-            name="x", use=f"arms_for_tests:{use}", role="legacy", folder=request.path.parent
+            name="x", use=f"arms_for_tests:{use}", role="legacy", folder=request.path.parents[1]
         ),
         seed=1,
         plan=PLAN,
@@ -84,15 +84,118 @@ def test_unit_that_raises_leaves_nothing(tmp_path):
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def write_whole(folder, who):
+    """Write the least that is a whole unit."""
+    for name in UNIT_FILES:
+        (folder / name).touch()
+    write_record(
+        folder / "unit.json",
+        {name: kind() for name, kind in UNIT_FACTS.items()} | {"schema": 1, "who": who},
+    )
+
+
 def test_second_writer_gives_way(tmp_path):
     """Of two processes that finish the same unit the first stays, whole."""
     store = open_store(tmp_path)
     for content in ("first", "second"):
         with store.new_unit("k") as folder:
-            write_record(folder / "unit.json", {"schema": 1, "who": content})
+            write_whole(folder, content)
 
     assert store.unit("k")["who"] == "first"
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+DAMAGE = {
+    "no record": (lambda folder: (folder / "unit.json").unlink(), "no such record"),
+    "a torn record": (lambda folder: os.truncate(folder / "unit.json", 20), "cannot be read"),
+    "an empty record": (lambda folder: os.truncate(folder / "unit.json", 0), "cannot be read"),
+    "a record of nothing": (
+        lambda folder: (folder / "unit.json").write_text('{"schema": 1}'),
+        "not a whole record: it lacks windows",
+    ),
+    "a record of other facts": (
+        lambda folder: write_record(
+            folder / "unit.json", dict.fromkeys(UNIT_FACTS, "six") | {"schema": 1}
+        ),
+        "it lacks windows, horizon, levels",
+    ),
+    "another kind of record": (
+        lambda folder: (folder / "unit.json").write_text("[]"), "not a record of ours"
+    ),
+    "no forecasts": (
+        lambda folder: (folder / "forecasts.parquet").unlink(), "forecasts.parquet: no such file"
+    ),
+}  # fmt: skip
+"""What can be wrong with a unit's folder, and how it is said."""
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_what_is_not_whole_is_no_unit(tmp_path, name):
+    """A damaged unit is not there, is named to who asks, and gives way to a whole one."""
+    damage, words = DAMAGE[name]
+    store = open_store(tmp_path)
+    with store.new_unit("k") as folder:
+        write_whole(folder, "first")
+    assert store.has_unit("k")
+    damage(store.unit_folder("k"))
+
+    assert not store.has_unit("k")
+    with pytest.raises(StoreError, match=words):
+        store.holds("k")
+    with store.new_unit("k") as folder:
+        write_whole(folder, "second")
+
+    assert store.holds("k")
+    assert store.unit("k")["who"] == "second"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_unit_of_a_newer_version_is_not_replaced(tmp_path):
+    """What only a newer version can read is not taken for damage."""
+    store = open_store(tmp_path)
+    with store.new_unit("k") as folder:
+        write_record(folder / "unit.json", {"schema": 99})
+
+    def write_again():
+        with store.new_unit("k") as folder:
+            write_whole(folder, "ours")
+
+    assert not store.has_unit("k")
+    with pytest.raises(NewerRecordError, match="schema 99"):
+        write_again()
+    assert json.loads((store.unit_folder("k") / "unit.json").read_text()) == {"schema": 99}
+
+
+def test_a_changed_table_is_not_read(tmp_path, series, request):
+    """A unit's record holds digests of its tables; one byte that differs is found and named."""
+    store, job = open_store(tmp_path), job_of(series, request, "Learner")
+    with store.new_unit("k") as folder:
+        write_unit(folder, job, carry_out(job), {})
+    names = sorted(store.unit("k")["files"])
+    assert names == ["attempts.parquet", "curve.parquet", "forecasts.parquet"]
+
+    for name in names:
+        file = store.unit_folder("k") / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+        with pytest.raises(StoreError, match=f"{name}: is not what was written"):
+            read_unit(store.unit_folder("k"))
+        file.write_bytes(whole)
+
+    assert read_unit(store.unit_folder("k")).reason == ("",) * 8
+
+
+def test_a_unit_without_digests_is_read(tmp_path, series, request):
+    """Units from before digests were kept are whole units, as they are."""
+    store, job = open_store(tmp_path), job_of(series, request, "Flat")
+    with store.new_unit("k") as folder:
+        write_unit(folder, job, carry_out(job), {})
+        record = json.loads((folder / "unit.json").read_text())
+        del record["files"]
+        write_record(folder / "unit.json", record)
+
+    assert store.holds("k")
+    assert read_unit(store.unit_folder("k")).reason == ("",) * 8
 
 
 def test_sweep_removes_what_dead_processes_left(tmp_path):

@@ -32,7 +32,7 @@ def job_of(series, folder, use, *, plan=PLAN, batch=8, seed=1, **options):
 
 @pytest.fixture
 def folder(request):
-    return request.path.parent
+    return request.path.parents[1]
 
 
 def test_every_window_is_answered_once(series, folder):

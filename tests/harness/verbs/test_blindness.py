@@ -91,3 +91,60 @@ def test_what_cannot_be_tried_is_said_in_a_line(tmp_path, call, capsys, monkeypa
     said = capsys.readouterr().err
     assert said.count("could not be tried: no reason given") == 2
     assert tried(store.root) == {}
+
+
+def test_an_arm_whose_name_looks_like_an_option_is_tried(tiny, tmp_path, call, in_process, capsys):
+    """A name that starts with a dash is a name to the check as well."""
+    tiny(('name = "new"', 'name = "-new"'), ('candidate = "new"', 'candidate = "-new"'))
+    grid, store = grid_and_store(tmp_path)
+    call("run", "tiny.toml", "--store", tmp_path / "store", "--only", "*new*")
+
+    try_blindness(grid, store)
+
+    assert tried(store.root) == {"-new": "pass"}
+    assert "could not be tried" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("os._exit(0)", "it ended without a result"),
+        ("os.kill(os.getpid(), 9)", "its process was ended by SIGKILL"),
+    ],
+)
+def test_a_check_that_ends_without_a_word_is_told(tiny, tmp_path, call, capsys, body, words):
+    """An arm that ends the process it is tried in is not taken for tried, whatever it ends with."""
+    source = "import os\nfrom arms_for_tests import Flat\n\n\nclass Ends(Flat):\n"
+    (tmp_path / "ending_arms.py").write_text(
+        f"{source}    def forecast(self, contexts):\n        {body}\n", encoding="utf-8"
+    )
+    tiny(('use = "arms_for_tests:Flat"', 'use = "ending_arms:Ends"'))
+    call("run", "tiny.toml", "--store", tmp_path / "store", "--only", "old")
+    grid, store = grid_and_store(tmp_path)
+    capsys.readouterr()
+
+    try_blindness(grid, store)
+
+    assert f"note: old could not be tried: {words}" in capsys.readouterr().err
+    assert tried(store.root) == {}
+
+
+def test_why_an_arm_stays_untested_is_told(tiny, tmp_path, call, in_process, capsys):
+    """An arm that answers nothing in numbers neither passed nor failed, and a note says so."""
+    source = "from arms_for_tests import Flat\nfrom harness.forecast import Forecast\n\n\n"
+    (tmp_path / "silent_arms.py").write_text(
+        f"{source}class Silent(Flat):\n    def forecast(self, contexts):\n"
+        "        return Forecast.of_point(super().forecast(contexts).point * float('nan'))\n",
+        encoding="utf-8",
+    )
+    tiny(('use = "arms_for_tests:Flat"', 'use = "silent_arms:Silent"'))
+    call("run", "tiny.toml", "--store", tmp_path / "store", "--only", "old")
+    grid, store = grid_and_store(tmp_path)
+    capsys.readouterr()
+
+    try_blindness(grid, store)
+
+    assert "note: old stays untested: it gives no forecast" in capsys.readouterr().err
+    assert tried(store.root) == {"old": "not applicable"}
+    try_blindness(grid, store)
+    assert capsys.readouterr().err == ""
