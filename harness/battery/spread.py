@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness.battery.guard import attempt
-from harness.battery.nouns import Measured, NotApplicableError
+from harness.battery.nouns import Measured, NotApplicableError, worst
 from harness.battery.parts import (
     levels_of,
     offers_uncertainty,
@@ -107,7 +107,8 @@ def gradient_is_whole(subject: Subject) -> Measured:
         pairs = [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
         norm = math.sqrt(sum(float(g.double().square().sum()) for _, g in pairs))
         slopes = [_slope(mean_path, pairs, norm, step) for step in STEPS]
-    ratio = min((norm / slope if slope else math.nan for slope in slopes), key=lambda r: abs(r - 1))
+    ratios = [norm / slope for slope in slopes if slope and math.isfinite(slope)]
+    ratio = min(ratios, key=lambda r: abs(r - 1), default=math.nan)
     said = f"gradient norm over the slope it should be, {MANY} passes: {ratio:.3f}"
     return Measured(value=abs(1.0 - ratio), said=said, more={"ratio": ratio})
 
@@ -185,18 +186,18 @@ def _train(subject: Subject, model: Any) -> None:
 
 def _covered(bands: Mapping[str, Any], truth: Tensor) -> Measured:
     """Distance of each coverage from its level, in binomial errors of as many windows."""
-    found, worst = dict[str, float](), 0.0
+    found, errors = dict[str, float](), list[float]()
     edges = [bands[name][side] for name, side in _from_outside()]
     nested = all(bool((b >= a - 1e-6).all()) for a, b in pairwise(edges))
     for name, level in INTERVALS.items():
         inside = (bands[name]["lower"] <= truth) & (truth <= bands[name]["upper"])
         found[name] = float(inside.float().mean())
         error = math.sqrt(level * (1 - level) / len(truth))
-        worst = max(worst, abs(found[name] - level) / error)
+        errors.append(abs(found[name] - level) / error)
     said = "68/95/99 % cover " + "/".join(f"{100 * share:.1f}" for share in found.values())
     if not nested:
         return Measured(value=math.inf, said=f"not nested; {said}", more=found)
-    return Measured(value=worst, said=said, more=found)
+    return Measured(value=worst(errors), said=said, more=found)
 
 
 def _from_outside() -> Iterator[tuple[str, str]]:
@@ -222,14 +223,15 @@ def labels_agree(subject: Subject) -> Measured:
     levels, targets = levels_of(subject, model), subject.sizes.targets
     if targets < 2:
         raise NotApplicableError("with one target every layout is the same")
-    batch, worst, read = make_batch(subject.sizes, 4), 0.0, 0
+    batch, gaps = make_batch(subject.sizes, 4), list[float]()
     for path, by_label in _labelled(subject, model.eval(), batch):
         for level, wanted in _by_place(path, levels, targets).items():
             if level in by_label:
-                worst, read = max(worst, _mismatch(by_label[level], wanted)), read + 1
-    if not read:
+                gaps.append(_mismatch(by_label[level], wanted))
+    if not gaps:
         raise NotApplicableError("it reports no quantile by its label")
-    return Measured(value=worst, said=f"labelled and by place {worst:.2g} apart, {read} read")
+    said = f"labelled and by place {worst(gaps):.2g} apart, {len(gaps)} read"
+    return Measured(value=worst(gaps), said=said)
 
 
 def _by_place(path: Tensor, levels: Sequence[float], targets: int) -> dict[float, Tensor]:
@@ -288,7 +290,7 @@ def quantiles_in_order(subject: Subject) -> Measured:
         if len(named) > 1:
             found[f"labels {number}"] = _crossing(_stacked(named))
     said = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
-    return Measured(value=max(found.values()), said=f"neighbours that cross: {said}", more=found)
+    return Measured(value=worst(found.values()), said=f"neighbours that cross: {said}", more=found)
 
 
 def _stacked(named: dict[float, Tensor]) -> Tensor:
@@ -298,7 +300,8 @@ def _stacked(named: dict[float, Tensor]) -> Tensor:
 
 
 def _crossing(values: Tensor) -> float:
-    return float((values.diff(dim=-1) < 0).float().mean())
+    """Share of neighbours that are not in order; NaN is in none."""
+    return float((~(values[..., 1:] >= values[..., :-1])).float().mean())
 
 
 def _in_quantile_mode(subject: Subject) -> tuple[Subject, Any]:

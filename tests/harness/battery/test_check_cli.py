@@ -1,6 +1,7 @@
 """The verb `abharness check`."""
 
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -10,6 +11,37 @@ from harness.cli import run_cli
 from harness.running.store import open_store
 
 SMALL = ["--option", "config.d_model=16", "--option", "config.n_heads=2"]
+NETWORKS = """\
+from torch import nn
+
+class Line(nn.Module):
+    def __init__(self, configs, scale=1.0):
+        super().__init__()
+        self.map = nn.Linear(configs.seq_len, configs.pred_len)
+
+    def path(self, x_enc):
+        return self.map(x_enc.transpose(1, 2)).transpose(1, 2)
+
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        return self.path(x_enc)
+
+class Pair(Line):
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        return self.path(x_enc), [None]
+
+class Dict(Line):
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        return {"prediction": self.path(x_enc), "mask": None}
+
+class Changing(Line):
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        path = self.path(x_enc)
+        return path if mask is None else {"prediction": path}
+
+class Four(Line):
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec):
+        return self.path(x_enc)
+"""
 
 
 def test_failure_is_a_result_unless_required(capsys):
@@ -139,3 +171,42 @@ def test_user_module_has_the_side_it_is_given(tmp_path, monkeypatch):
 
     (found,) = read_checks(open_store(store))
     assert found.role == "candidate"
+
+
+@pytest.fixture
+def user_classes(tmp_path, monkeypatch):
+    """A user's file with networks, importable for the test."""
+    (tmp_path / "their_networks.py").write_text(NETWORKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "their_networks"
+    sys.modules.pop("their_networks", None)
+
+
+@pytest.mark.parametrize("target", ["their_networks:Line", "Autoformer"])
+@pytest.mark.parametrize("option", ["config", "zzz"])
+def test_option_that_nothing_takes_is_wrong_input(capsys, user_classes, target, option):
+    """An option without an argument for it is named in one line, of a class or a factory."""
+    code = run_cli(["check", target, "--option", f"{option}=3", "--only", "T5"])
+
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (2, "")
+    assert f"unknown option {option}" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Line", ""),
+        ("Pair", ""),
+        ("Dict", ""),
+        ("Changing", "changes what is returned"),
+        ("Four", "a mask in the fifth place: TypeError"),
+    ],
+)
+def test_answer_under_a_mask_has_the_form_of_the_plain_one(capsys, user_classes, name, said):
+    """A tuple or a dict is no departure (T27); another form than without the mask is."""
+    run_cli(["check", f"{user_classes}:{name}", "--only", "T27", "--format", "json"])
+
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["outcome"] == ("fail" if said else "pass")
+    assert said in result["reason"]
