@@ -21,6 +21,7 @@ from harness.battery import (  # the modules that list predicates
     internals,
     modes,
     pipeline,
+    quantiles,
     smoothness,
     spread,
 )
@@ -44,6 +45,7 @@ GROUPS = (
     inputs,
     smoothness,
     spread,
+    quantiles,
     divergence,
     construction,
     pipeline,

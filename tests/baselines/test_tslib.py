@@ -824,3 +824,13 @@ def test_example_of_the_guide_runs(tmp_path, monkeypatch, capsys):
     assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
     assert "arm 'our Autoformer'" in printed.err
     assert "needs package 'reformer_pytorch', which is not installed" in printed.err
+
+
+@pytest.mark.parametrize("label", ["100%", "q100"])
+def test_label_that_is_no_level_fails_the_window(tmp_path, series, label):
+    """A quantile labelled 100 is refused by name, not read as a tenth."""
+    answer = f"return {{'prediction': path, 'quantiles': {{'{label}': path + 1, 'q10': path}}}}"
+
+    reason = only_reason(run_unit(series, **mine(last_value(tmp_path, answer))))
+
+    assert f"label '{label}', which is no level between 0 and 1" in reason
