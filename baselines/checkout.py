@@ -13,7 +13,7 @@ import random
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from baselines.sources import Sources
+from harness.devices import staying
 from harness.errors import ArmError
 
 _RESERVED = frozenset(
@@ -118,17 +119,30 @@ class Checkout:
         sys.meta_path.insert(0, finder)
         sys.dont_write_bytecode = True  # the checkout is read, never written to
         try:
+            with self.explaining():
+                yield
+        finally:
+            sys.meta_path.remove(finder)
+            sys.path[:], sys.dont_write_bytecode = path, bytecode
+            self._modules = _taken_out(self._names)
+            sys.modules.update(ours)
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Say in one line of ours what its code lacks, where that can be told.
+
+        Raises
+        ------
+        ArmError
+            As `opened`.
+        """
+        try:
             yield
         except (ImportError, AttributeError) as problem:
             explained = self._explained(problem)
             if explained is None:
                 raise
             raise explained from problem
-        finally:
-            sys.meta_path.remove(finder)
-            sys.path[:], sys.dont_write_bytecode = path, bytecode
-            self._modules = _taken_out(self._names)
-            sys.modules.update(ours)
 
     def find_class(self) -> type[Any]:
         """Import the module and find its class; the checkout must be open.
@@ -228,26 +242,16 @@ def reproducible(seed: int, device: str) -> Iterator[None]:
 
     devices = [torch.device(device)] if device.startswith("cuda") else []
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  # theirs
-    moves: tuple[Any, ...] = (torch.Tensor, torch.nn.Module)
-    originals = [kind.cuda for kind in moves]
-    with torch.random.fork_rng(devices=devices):
+    cpu_alone = nullcontext() if devices else staying(torch.Tensor, torch.nn.Module)
+    with torch.random.fork_rng(devices=devices), cpu_alone:
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002  # some models shuffle with it
         random.seed(seed)
         try:
-            if not devices:
-                for kind in moves:
-                    kind.cuda = _stay
             yield
         finally:
-            for kind, original in zip(moves, originals, strict=True):
-                kind.cuda = original
             np.random.set_state(numpy_state)  # noqa: NPY002  # as above
             random.setstate(python_state)
-
-
-def _stay(value: Any, *_: Any, **__: Any) -> Any:
-    return value
 
 
 def read_weights(path: Path) -> dict[str, Any]:

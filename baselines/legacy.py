@@ -112,6 +112,16 @@ class LegacyForecaster:
         """Sessions read at an origin."""
         return self.seq_len + WARM_UP
 
+    @property
+    def network(self) -> str:
+        """The network that stands for it, as `abharness check` names it."""
+        return self.model
+
+    @property
+    def network_options(self) -> Mapping[str, Any]:
+        """Options it is tried with to be this arm's."""
+        return dict(self.options)
+
     def fit(self, context: Context, *, seed: int) -> Training:
         """Train from scratch; the scaler sees the training span only."""
         import torch

@@ -98,6 +98,7 @@ class HFBayesianAutoformer:
     _seed: int = field(default=0, init=False, repr=False)
 
     heavy_modules = ("torch", "chronos")
+    network = "HFBayesianAutoformer"
 
     def __post_init__(self) -> None:
         if self.context < 1:
@@ -130,6 +131,13 @@ class HFBayesianAutoformer:
     def fit_draws(self) -> bool:
         """Whether a fit depends on its seed: fine-tuning draws windows, calibrating nothing."""
         return self._plan is not None
+
+    @property
+    def network_options(self) -> Mapping[str, Any]:
+        """Options the network that stands for it is tried with: its weights."""
+        own = {"backbone": self.model, "revision": self.revision, "dtype": self.dtype}
+        usual = {"backbone": BUNDLED, "revision": None, "dtype": "float32"}
+        return {name: value for name, value in own.items() if value != usual[name]}
 
     @property
     def source(self) -> Source:

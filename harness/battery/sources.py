@@ -101,6 +101,15 @@ def network_subject(
     )
 
 
+def unread_options(factory: str, name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options that a factory takes and the network does not read, where its module can tell.
+
+    It tells by a function `unread(name, options)` beside the factory.
+    """
+    told = getattr(importlib.import_module(factory.partition(":")[0]), "unread", None)
+    return tuple(told(name, options)) if callable(told) else ()
+
+
 def class_subject(
     use: str,
     config: Mapping[str, Any] | None = None,
@@ -120,7 +129,7 @@ def class_subject(
         When it cannot be imported, is neither, or takes no option of a name.
     """
     ref = ArmRef(name=use, use=use, role="legacy", options=dict(options or {}), folder=folder)
-    found = ref.find()
+    found = _class_of(ref)
     if callable(getattr(found, "forecast", None)):
         return arm_subject(ref)
     if not callable(getattr(found, "forward", None)):
@@ -135,6 +144,21 @@ def class_subject(
         hooks=hooks or Hooks(),
         use=use,
     )
+
+
+def _class_of(ref: ArmRef) -> type[Any]:
+    """Import a class; say where it was looked for when its module is nowhere."""
+    top = ref.use.partition(":")[0].partition(".")[0]
+    try:
+        return ref.find()
+    except ArmError as problem:
+        cause = problem.__cause__
+        if ref.folder is None or not isinstance(cause, ModuleNotFoundError) or cause.name != top:
+            raise
+        hint = "; that folder has no __init__.py" if (ref.folder / top).is_dir() else ""
+        raise ArmError(
+            f"'{ref.use}': no module '{top}', neither installed nor in {ref.folder}{hint}"
+        ) from None
 
 
 def arm_subject(ref: ArmRef, options: Mapping[str, Any] | None = None) -> ArmSubject:

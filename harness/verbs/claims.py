@@ -50,7 +50,7 @@ def claims(
     from harness.claims import collect_claims, gather, terminal_lines, to_json, to_markdown
     from harness.running.experiment import read_experiment
     from harness.running.run import prepare
-    from harness.running.store import write_text
+    from harness.verbs.files import write_out
 
     found = read_experiment(experiment)
     grid = prepare(found.with_seeds(seed_numbers(seeds)) if seeds else found, data_dir)
@@ -60,13 +60,13 @@ def claims(
         typer.echo(f"note: no store at {store}, so only source lines are measured", err=True)
     rows = collect_claims(evidence)
     if markdown is not None:
-        write_text(markdown, to_markdown(rows, evidence))
+        write_out(markdown, to_markdown(rows, evidence))
         typer.echo(f"page: {markdown}", err=True)
     if json_file == "-":
         typer.echo(to_json(rows, evidence), nl=False)
         return
     if json_file is not None:
-        write_text(Path(json_file), to_json(rows, evidence))
+        write_out(Path(json_file), to_json(rows, evidence))
     for line in terminal_lines(rows, width=min(100, get_terminal_size((100, 24)).columns)):
         typer.echo(line)
 

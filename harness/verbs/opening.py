@@ -58,13 +58,13 @@ def opened(
 
 def copied(folder: Path, to: Path | None) -> None:
     """Copy a verdict's records to a folder whose name a CI system knows beforehand."""
-    from harness.running.store import write_text
+    from harness.verbs.files import write_out
 
     if to is None:
         return
     for name in RECORDS:
         if (folder / name).is_file():
-            write_text(to / name, (folder / name).read_text(encoding="utf-8"))
+            write_out(to / name, (folder / name).read_text(encoding="utf-8"))
 
 
 def day_of(text: str | None) -> str:

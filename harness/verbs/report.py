@@ -45,7 +45,7 @@ def report(
 
 def _report_page(grid: Grid, store: Store, form: Format, output: Path | None) -> None:
     from harness.gate.judge import stored_judgement
-    from harness.running.store import write_text
+    from harness.verbs.files import write_out
 
     judgement = stored_judgement(grid, store)
     content = page_content(grid, store, judgement)
@@ -54,7 +54,7 @@ def _report_page(grid: Grid, store: Store, form: Format, output: Path | None) ->
     if form == "html":
         page = written_page(grid, store, judgement, content, anew=True)
         if output is not None:
-            write_text(output, page.read_text(encoding="utf-8"))
+            write_out(output, page.read_text(encoding="utf-8"))
         typer.echo(f"page: {output or page}")
         return
     from reports.collect import with_claims
@@ -77,12 +77,12 @@ def _report_index(root: Path, form: Format, output: Path | None) -> None:
 
 def _give(text: str, file: Path | None) -> None:
     """Write a text to a file and say where; print it without one."""
-    from harness.running.store import write_text
+    from harness.verbs.files import write_out
 
     if file is None:
         typer.echo(text, nl=False)
         return
-    write_text(file, text)
+    write_out(file, text)
     typer.echo(f"page: {file}")
 
 
