@@ -11,7 +11,7 @@ from harness.battery.arms import ArmSubject
 from harness.battery.behind import CONFIG, network_behind, network_of, plain_options
 from harness.battery.nouns import CheckResult, Kind
 from harness.battery.records import write_check
-from harness.battery.render import table_lines, to_json, to_junit
+from harness.battery.render import WIDTH, table_lines, to_json, to_junit
 from harness.battery.runner import check_codes, expect_input, run_battery
 from harness.battery.sources import Factory, arm_subject, class_subject, network_subject
 from harness.battery.subject import Subject
@@ -38,6 +38,7 @@ def check(
     store: Store | None = None,
     role: Role | None = None,
     folder: Path | None = None,
+    width: int = WIDTH,
 ) -> tuple[str, int]:
     """Try a target and say how it went.
 
@@ -60,6 +61,8 @@ def check(
         The side the target is on, kept with them.
     folder
         Where a ``module:Class`` is looked for when it is not installed.
+    width
+        Columns of the table.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def check(
         used = subject.options if isinstance(subject, ArmSubject) else options
         write_check(store, subject, results, target=target, role=role, options=used)
     text = {
-        "table": lambda: "\n".join(table_lines(results, title=subject.name)) + "\n",
+        "table": lambda: "\n".join(table_lines(results, title=subject.name, width=width)) + "\n",
         "json": lambda: to_json(results, subject=subject.name),
         "junit": lambda: to_junit(results, subject=subject.name),
     }[form]()

@@ -73,6 +73,8 @@ def check(
     A failure is a result, not an error: the exit code is 0 unless --require says otherwise.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as units run; more gains small networks nothing
+    from shutil import get_terminal_size
+
     from harness.battery import check as carry_out
     from harness.battery import make_resolver
     from harness.battery.sources import NETWORKS
@@ -94,6 +96,7 @@ def check(
         store=None if store is None else open_store(store),
         role=side,
         folder=Path.cwd(),
+        width=get_terminal_size((100, 24)).columns,
     )
     for note in _notes(target, options, arms, kind):
         typer.echo(f"note: {note}", err=True)
