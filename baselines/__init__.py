@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from baselines.networks.build import Loaded
 
-__all__ = ["build", "load", "unread"]
+__all__ = ["build", "load"]
 
 
 def build(name: str, config: Mapping[str, Any], **options: Any) -> nn.Module:
@@ -34,16 +34,6 @@ def build(name: str, config: Mapping[str, Any], **options: Any) -> nn.Module:
     from baselines.networks.build import build_network
 
     return build_network(name, config, options)
-
-
-def unread(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Repairs among some options of `build` that the network of a name never reads.
-
-    Setting one changes nothing there. Found by watching a small network at work.
-    """
-    from baselines.switches import unread as never_read
-
-    return never_read(name, options)
 
 
 def load(network: nn.Module, stored: Mapping[str, Tensor]) -> Loaded:

@@ -39,6 +39,9 @@ NETWORKS: Mapping[str, str] = MappingProxyType(
 )
 """Networks tried by name, and the factory that builds each."""
 
+UNREAD: Mapping[str, str] = MappingProxyType({"baselines:build": "baselines.switches:unread"})
+"""What can tell which options of a factory a network does not read; no part of the networks."""
+
 PROBE: Mapping[str, Any] = MappingProxyType(
     {
         "task_name": "long_term_forecast",
@@ -102,12 +105,10 @@ def network_subject(
 
 
 def unread_options(factory: str, name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Options that a factory takes and the network does not read, where its module can tell.
-
-    It tells by a function `unread(name, options)` beside the factory.
-    """
-    told = getattr(importlib.import_module(factory.partition(":")[0]), "unread", None)
-    return tuple(told(name, options)) if callable(told) else ()
+    """Options that a factory takes and the network does not read, where that can be told."""
+    if factory not in UNREAD or not options:
+        return ()
+    return tuple(_found(UNREAD[factory])(name, options))
 
 
 def class_subject(

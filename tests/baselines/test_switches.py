@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from baselines import build, unread
+from baselines import build
 from baselines.networks.build import NETWORKS
 from baselines.networks.config import Repairs
-from baselines.switches import read_by
+from baselines.switches import read_by, unread
 
 CONFIG = {
     "seq_len": 16,
