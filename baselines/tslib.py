@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines.checkout import Checkout, put_weights, read_weights, reproducible
+from baselines.checkout import Checkout, reproducible
 from baselines.contract import (
     DEFAULTS,
     KNOWN,
@@ -38,6 +38,7 @@ from baselines.pipeline import (
     tensor,
     torch_device,
 )
+from baselines.weights import put_weights, read_weights
 from harness.arm import Training
 from harness.errors import ArmError
 from harness.forecast import Forecast

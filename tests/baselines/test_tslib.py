@@ -723,7 +723,8 @@ def test_training_starts_from_the_checkpoint(tmp_path, series):
     ("content", "said"),
     [
         ({"weights": Anything()}, "is refused: it holds more than weights"),
-        (Anything(), "found = torch.load('x.pth', weights_only=False), then torch.save"),
+        (Anything(), "torch.load('x.pth', 'cpu', weights_only=False); "),
+        ({0: torch.zeros(1)}, "0 are no names of weights; expected texts"),
         ({"shift": 1.0}, "shift are no tensors"),
         ([], "holds no state dict"),
         (
@@ -731,7 +732,9 @@ def test_training_starts_from_the_checkpoint(tmp_path, series):
             "does not fit the network; missing: shift; unexpected: other",
         ),
         ({"shift": torch.zeros(2)}, "of another shape: shift [2] for [1]"),
-        (b"", "cannot be read"),
+        (b"", "'x.pth' is empty"),
+        (b"hello", "cannot be read: it is no file of torch.save; expected one, or .safetensors"),
+        (b"PK\x03\x04 and no more", "cannot be read"),
     ],
 )
 def test_checkpoints_that_are_refused(tmp_path, series, content, said):
