@@ -165,8 +165,14 @@ class Contract:
         return np.stack(parts, axis=-1).astype(np.float64)
 
     def trained(self, output: Any) -> Any:
-        """What the loss is told of an answer: the price [B, L, 1], or its quantiles [B, L, nq]."""
-        found = _three_axes(prediction(output))
+        """What the loss is told of an answer: the price [B, P, 1], or its quantiles [B, P, nq].
+
+        Raises
+        ------
+        ForecastError
+            When it is of no form that is understood, or too short.
+        """
+        found = self._steps(prediction(output))
         return found[..., : len(self.levels) if self._in_quantiles(found) else 1]
 
     def loss(self, network: Any) -> Callable[[Any, Any], Any]:
@@ -255,13 +261,21 @@ class Contract:
 
     def _rows(self, tensor: Any) -> Array:
         """The predicted steps [B, P, C] of a tensor as numbers."""
-        found = _three_axes(tensor).detach().cpu().double().numpy()
+        rows: Array = self._steps(tensor).detach().cpu().double().numpy()
+        return rows
+
+    def _steps(self, tensor: Any) -> Any:
+        """The predicted steps [B, P, C] of a tensor: its last ones."""
+        found = _three_axes(tensor)
         if found.shape[1] < self.pred_len:
             raise ForecastError(
                 f"the network returned {found.shape[1]} steps, expected pred_len = {self.pred_len}"
             )
-        rows: Array = found[:, -self.pred_len :]
-        return rows
+        if not found.shape[2]:
+            raise ForecastError(
+                f"the network returned no channels (shape {list(tensor.shape)}), expected [B, P, C]"
+            )
+        return found[:, -self.pred_len :]
 
     def _in_quantiles(self, found: Any) -> bool:
         width = self.targets * len(self.levels)

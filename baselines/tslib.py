@@ -101,6 +101,9 @@ class TSLibModel:
     heavy_modules = ("torch",)
 
     def __post_init__(self) -> None:
+        check_recipe(self)
+        for name in ("config", "model_options", "forecast_options"):  # the caller's may change
+            setattr(self, name, copy.deepcopy(getattr(self, name)))
         root = Path(self.root).expanduser().absolute()
         self._checkout = Checkout(root=root, model=self.model, class_name=self.class_name)
         self._check_options()
@@ -208,7 +211,6 @@ class TSLibModel:
         }
 
     def _check_options(self) -> None:
-        check_recipe(self)
         check_config(self.config)
         self._checkout.check(full_config(self.config, 1))
         self._checkpoint_file()

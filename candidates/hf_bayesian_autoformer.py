@@ -20,8 +20,10 @@ from candidates.replacement.loading import (
     load_pipeline,
 )
 from harness.arm import Training
+from harness.devices import check_device
 from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS, Forecast
+from harness.parsing import check_fields
 from harness.window import Array, Context, Contexts, RollingOrigin, Series, contexts_at
 
 if TYPE_CHECKING:
@@ -101,6 +103,8 @@ class HFBayesianAutoformer:
     network = "HFBayesianAutoformer"
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        check_device(self.device)
         if self.context < 1:
             raise ValueError(f"context = {self.context}: expected 1 or more")
         if self.samples != 0 and self.samples < LEAST_SAMPLES:

@@ -1,10 +1,25 @@
-"""What networks that were written for a GPU are told on a CPU."""
+"""Devices by name, and what networks that were written for a GPU are told on a CPU."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+_NAMES = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
+
+
+def check_device(name: str) -> None:
+    """Refuse what names no device.
+
+    Raises
+    ------
+    ValueError
+        In the form of an arm's option.
+    """
+    if not _NAMES.fullmatch(name):
+        raise ValueError(f"device = '{name}': expected cpu, cuda, cuda:1 or auto")
 
 
 @contextmanager
