@@ -82,12 +82,16 @@ def check(
     if store is not None:
         used = subject.options if isinstance(subject, ArmSubject) else options
         write_check(store, subject, results, target=target, role=role, options=used)
-    text = {
-        "table": lambda: "\n".join(table_lines(results, title=subject.name, width=width)) + "\n",
-        "json": lambda: to_json(results, subject=subject.name),
-        "junit": lambda: to_junit(results, subject=subject.name),
-    }[form]()
+    text = _written(results, form, subject.name, width)
     return text, FAILED if failed(results, require=require) else 0
+
+
+def _written(results: Sequence[CheckResult], form: Form, name: str, width: int) -> str:
+    if form == "json":
+        return to_json(results, subject=name)
+    if form == "junit":
+        return to_junit(results, subject=name)
+    return "\n".join(table_lines(results, title=name, width=width)) + "\n"
 
 
 def failed(results: Sequence[CheckResult], *, require: bool | Collection[str]) -> bool:
@@ -123,7 +127,8 @@ def make_resolver(
 
     def resolve(target: str, options: Mapping[str, Any]) -> Subject | ArmSubject | None:
         config, others = split_options(options)
-        if kind == "network" and target in arms and (target not in factories or _builds(target)):
+        behind = kind == "network" and target in arms
+        if behind and (target not in factories or _builds(arms[target])):
             return network_behind(arms[target], config, others)
         if target in factories:
             return _buildable(network_subject(factories[target], target, config, others))
@@ -134,11 +139,13 @@ def make_resolver(
             raise ConfigError(f"unknown '{target}'; known are {known}, or 'module:Class'")
         return None
 
-    def _builds(target: str) -> bool:
-        found = network_of(arms[target])
-        return found is not None and found.builds
-
     return resolve
+
+
+def _builds(ref: ArmRef) -> bool:
+    """Whether an arm builds a network of its own."""
+    found = network_of(ref)
+    return found is not None and found.builds
 
 
 def _buildable(subject: Subject) -> Subject:
