@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
-import pickle
 import random
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -21,14 +20,14 @@ from types import ModuleType
 from typing import Any
 
 from baselines.sources import Sources
+from baselines.weights import some
+from harness.devices import staying
 from harness.errors import ArmError
 
 _RESERVED = frozenset(
     {"harness", "baselines", "candidates", "reports", "datasets"} | sys.stdlib_module_names
 )
 """Never taken from a checkout: ours, Hugging Face's `datasets`, and Python's own."""
-
-_CONTAINERS = ("state_dict", "model_state_dict", "model")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,7 +98,7 @@ class Checkout:
         if not self.module_file.is_file():
             there = sorted(file.stem for file in (self.root / "models").glob("[!_]*.py"))
             raise ArmError(
-                f"model = '{self.model}': no {self.label} in root; it has {_some(there) or 'none'}"
+                f"model = '{self.model}': no {self.label} in root; it has {some(there) or 'none'}"
             )
 
     @contextmanager
@@ -118,17 +117,30 @@ class Checkout:
         sys.meta_path.insert(0, finder)
         sys.dont_write_bytecode = True  # the checkout is read, never written to
         try:
+            with self.explaining():
+                yield
+        finally:
+            sys.meta_path.remove(finder)
+            sys.path[:], sys.dont_write_bytecode = path, bytecode
+            self._modules = _taken_out(self._names)
+            sys.modules.update(ours)
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Say in one line of ours what its code lacks, where that can be told.
+
+        Raises
+        ------
+        ArmError
+            As `opened`.
+        """
+        try:
             yield
         except (ImportError, AttributeError) as problem:
             explained = self._explained(problem)
             if explained is None:
                 raise
             raise explained from problem
-        finally:
-            sys.meta_path.remove(finder)
-            sys.path[:], sys.dont_write_bytecode = path, bytecode
-            self._modules = _taken_out(self._names)
-            sys.modules.update(ours)
 
     def find_class(self) -> type[Any]:
         """Import the module and find its class; the checkout must be open.
@@ -156,7 +168,7 @@ class Checkout:
     def _no_class(self, own: Sequence[str]) -> str:
         return (
             f"{self.label} has no class {' or '.join(map(repr, self._wanted))}; it has "
-            f"{_some(own) or 'none'}; name one with class_name"
+            f"{some(own) or 'none'}; name one with class_name"
         )
 
     def _needs(self, package: str) -> str:
@@ -228,115 +240,19 @@ def reproducible(seed: int, device: str) -> Iterator[None]:
 
     devices = [torch.device(device)] if device.startswith("cuda") else []
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  # theirs
-    moves: tuple[Any, ...] = (torch.Tensor, torch.nn.Module)
-    originals = [kind.cuda for kind in moves]
-    with torch.random.fork_rng(devices=devices):
+    cpu_alone = nullcontext() if devices else staying(torch.Tensor, torch.nn.Module)
+    with torch.random.fork_rng(devices=devices), cpu_alone:
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002  # some models shuffle with it
         random.seed(seed)
         try:
-            if not devices:
-                for kind in moves:
-                    kind.cuda = _stay
             yield
         finally:
-            for kind, original in zip(moves, originals, strict=True):
-                kind.cuda = original
             np.random.set_state(numpy_state)  # noqa: NPY002  # as above
             random.setstate(python_state)
-
-
-def _stay(value: Any, *_: Any, **__: Any) -> Any:
-    return value
-
-
-def read_weights(path: Path) -> dict[str, Any]:
-    """Read a state dict without running anything the file says.
-
-    It may lie inside a dict under `state_dict`, `model_state_dict` or `model`, and its names may
-    start with `module.`.
-
-    Raises
-    ------
-    ArmError
-        When the file is not plain weights.
-    """
-    import torch
-
-    found: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)
-    for key in _CONTAINERS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not found:
-        raise ArmError(f"checkpoint '{path.name}' holds no state dict")
-    odd = [str(name) for name, value in found.items() if not isinstance(value, torch.Tensor)]
-    if odd:
-        raise ArmError(
-            f"checkpoint '{path.name}': {_some(odd)} are no tensors; expected a state dict, alone "
-            f"or under {', '.join(_CONTAINERS)}"
-        )
-    wrapped = all(name.startswith("module.") for name in found)
-    return {name.removeprefix("module.") if wrapped else name: v for name, v in found.items()}
-
-
-def put_weights(network: Any, weights: Mapping[str, Any], *, label: str) -> None:
-    """Load a state dict, whole.
-
-    Raises
-    ------
-    ArmError
-        Names what is missing, unexpected or of another shape.
-    """
-    wanted = network.state_dict()
-    shared = [name for name in wanted if name in weights]
-    problems = {
-        "missing": [name for name in wanted if name not in weights],
-        "unexpected": [name for name in weights if name not in wanted],
-        "of another shape": [
-            f"{name} {list(weights[name].shape)} for {list(wanted[name].shape)}"
-            for name in shared
-            if weights[name].shape != wanted[name].shape
-        ],
-    }
-    if any(problems.values()):
-        text = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
-        raise ArmError(f"checkpoint '{label}' does not fit the network; {text}")
-    network.load_state_dict(weights)
-
-
-def _unpickled(path: Path) -> Any:
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as problem:
-        raise ArmError(
-            f"checkpoint '{path.name}' is refused: it holds more than weights, and such a pickle "
-            "can run any code when it is loaded. If you trust it, convert it once: "
-            f"found = torch.load('{path.name}', weights_only=False), then torch.save (or "
-            "safetensors.torch.save_file) its state_dict() to a new file, and name that"
-        ) from problem
-    except (OSError, EOFError, RuntimeError, ValueError, LookupError) as problem:
-        raise ArmError(f"checkpoint '{path.name}' cannot be read: {problem}") from problem
-
-
-def _read_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as problem:
-        raise ArmError(f"checkpoint '{path.name}' cannot be read: {problem}") from problem
 
 
 def _taken_out(names: frozenset[str]) -> dict[str, ModuleType]:
     """Remove the modules under some top-level names from `sys.modules`."""
     keys = [name for name in sys.modules if name.partition(".")[0] in names]
     return {name: sys.modules.pop(name) for name in keys}
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    """The first few of many names."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -5,7 +5,6 @@ Shapes: B windows, P predicted steps, H steps asked for, C channels, nt targets,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,13 @@ from typing import Any
 import numpy as np
 
 from baselines.features import CHANNELS, daily_marks
+from harness.answers import (
+    ANSWERS,
+    central_intervals,
+    labelled_quantiles,
+    prediction_in,
+    quantile_axis,
+)
 from harness.errors import ArmError, ForecastError
 from harness.forecast import Forecast
 from harness.window import Array, Dates
@@ -50,9 +56,6 @@ KNOWN = frozenset(DEFAULTS) | frozenset(_FURTHER.split())
 
 _FINER = {"b": 0, "d": 0, "h": 1, "t": 2, "s": 3}
 """Marks in front of the daily ones by `freq`, each at the start of its range."""
-
-_LABEL = re.compile(r"(?:quantile|q|p|ci)?[_ ]?(\d*\.?\d+)%?", re.IGNORECASE)
-_ANSWERS = "a tensor, a dict with 'prediction' or a tuple"
 
 Bands = dict[float, Array]
 
@@ -162,8 +165,14 @@ class Contract:
         return np.stack(parts, axis=-1).astype(np.float64)
 
     def trained(self, output: Any) -> Any:
-        """What the loss is told of an answer: the price [B, L, 1], or its quantiles [B, L, nq]."""
-        found = _three_axes(prediction(output))
+        """What the loss is told of an answer: the price [B, P, 1], or its quantiles [B, P, nq].
+
+        Raises
+        ------
+        ForecastError
+            When it is of no form that is understood, or too short.
+        """
+        found = self._steps(prediction(output))
         return found[..., : len(self.levels) if self._in_quantiles(found) else 1]
 
     def loss(self, network: Any) -> Callable[[Any, Any], Any]:
@@ -219,29 +228,26 @@ class Contract:
 
     def _reported(self, output: Mapping[str, Any]) -> Bands:
         """Quantiles a dict reports by label, or on the levels of the config."""
-        for key in ("quantile_specific", "quantiles"):
-            found = output.get(key)
-            if isinstance(found, Mapping) and len(found) > 1:
-                return {_level(key, label): self._first(value) for label, value in found.items()}
-            if found is not None and not isinstance(found, Mapping):
-                last = int(found.shape[-1]) if hasattr(found, "shape") else 0
-                if last != len(self.levels):
-                    raise ForecastError(
-                        f"'{key}' has a last axis of {last}, config.quantile_levels names "
-                        f"{len(self.levels)}"
-                    )
-                rows = self._rows(found)  # [B, P, nq] or target-major [B, P, nt * nq]
-                return {x: rows[..., i] for i, x in enumerate(self.levels)}
-        return {}
+        named = labelled_quantiles(output)
+        if len(named) > 1:
+            return {level: self._first(value) for level, value in named.items()}
+        found = quantile_axis(output)
+        if found is None:
+            return {}
+        key, values = found
+        last = int(values.shape[-1]) if hasattr(values, "shape") else 0
+        if last != len(self.levels):
+            raise ForecastError(
+                f"'{key}' has a last axis of {last}, config.quantile_levels names "
+                f"{len(self.levels)}"
+            )
+        rows = self._rows(values)  # [B, P, nq] or target-major [B, P, nt * nq]
+        return {x: rows[..., i] for i, x in enumerate(self.levels)}
 
     def _intervals(self, output: Mapping[str, Any], point: Array | None) -> Bands:
         """Bounds of central intervals; the prediction is taken for the median."""
         bands = Bands()
-        for label, bounds in (output.get("confidence_intervals") or {}).items():
-            share = _level("confidence_intervals", label)
-            low, high = (
-                (bounds["lower"], bounds["upper"]) if isinstance(bounds, Mapping) else bounds[:2]
-            )
+        for share, (low, high) in central_intervals(output).items():
             bands[round((1 - share) / 2, 6)] = self._first(low)
             bands[round((1 + share) / 2, 6)] = self._first(high)
         if bands and point is not None:
@@ -255,13 +261,21 @@ class Contract:
 
     def _rows(self, tensor: Any) -> Array:
         """The predicted steps [B, P, C] of a tensor as numbers."""
-        found = _three_axes(tensor).detach().cpu().double().numpy()
+        rows: Array = self._steps(tensor).detach().cpu().double().numpy()
+        return rows
+
+    def _steps(self, tensor: Any) -> Any:
+        """The predicted steps [B, P, C] of a tensor: its last ones."""
+        found = _three_axes(tensor)
         if found.shape[1] < self.pred_len:
             raise ForecastError(
                 f"the network returned {found.shape[1]} steps, expected pred_len = {self.pred_len}"
             )
-        rows: Array = found[:, -self.pred_len :]
-        return rows
+        if not found.shape[2]:
+            raise ForecastError(
+                f"the network returned no channels (shape {list(tensor.shape)}), expected [B, P, C]"
+            )
+        return found[:, -self.pred_len :]
 
     def _in_quantiles(self, found: Any) -> bool:
         width = self.targets * len(self.levels)
@@ -278,16 +292,10 @@ def prediction(output: Any) -> Any:
     """
     import torch
 
-    if isinstance(output, Mapping):
-        if "prediction" not in output:
-            there = ", ".join(map(str, output)) or "nothing"
-            raise ForecastError(f"the network returned a dict of {there}; expected {_ANSWERS}")
-        return prediction(output["prediction"])
-    if isinstance(output, tuple | list) and output:
-        return prediction(output[0])
-    if not isinstance(output, torch.Tensor):
-        raise ForecastError(f"the network returned {type(output).__name__}, expected {_ANSWERS}")
-    return output
+    found = prediction_in(output)
+    if not isinstance(found, torch.Tensor):
+        raise ForecastError(f"the network returned {type(found).__name__}, expected {ANSWERS}")
+    return found
 
 
 def _three_axes(tensor: Any) -> Any:
@@ -299,22 +307,6 @@ def _three_axes(tensor: Any) -> Any:
     if tensor.ndim != 3:
         raise ForecastError(f"the network returned shape {list(tensor.shape)}, expected [B, P, C]")
     return tensor
-
-
-def _level(key: str, label: Any) -> float:
-    """The level a label such as `q10`, `quantile_0.1`, `95%` or 0.1 means."""
-    match = _LABEL.fullmatch(str(label).strip())
-    if not match:
-        raise ForecastError(f"'{key}' has a label {label!r}; expected one such as q10 or 0.1")
-    digits = match[1]
-    level = float(digits)
-    if "." not in digits and len(digits) > 2:  # q025, q975
-        level = float(f"0.{digits}")
-    elif level >= 1 or "." not in digits:
-        level /= 100
-    if not 0 < level < 1:
-        raise ForecastError(f"'{key}' has a label {label!r}, which is no level between 0 and 1")
-    return round(level, 6)
 
 
 def _within(config: Mapping[str, Any], name: str, least: int, most: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -72,7 +73,7 @@ class LegacyForecaster:
     e_layers: int = 2
     d_layers: int = 1
     d_ff: int = 256
-    factor: int = 1
+    factor: float = 1
     moving_avg: int = 25
     dropout: float = 0.1
     activation: str = "gelu"
@@ -92,15 +93,16 @@ class LegacyForecaster:
     heavy_modules = ("torch",)
 
     def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bf16"):
+            raise ValueError(f"precision = {self.precision!r}: expected float32 or bf16")
+        check_recipe(self)
+        self.options, self.quantiles = copy.deepcopy(self.options), list(self.quantiles)
         if self.model not in _NETWORKS:
             raise ValueError(f"model = '{self.model}': expected one of {', '.join(_NETWORKS)}")
         if not 1 <= self.label_len <= self.seq_len:
             raise ValueError(
                 f"label_len = {self.label_len}: expected 1 to seq_len = {self.seq_len}"
             )
-        check_recipe(self)
-        if self.precision not in ("float32", "bf16"):
-            raise ValueError(f"precision = '{self.precision}': expected float32 or bf16")
         if self.n_heads < 1 or self.d_model < 1 or self.d_model % self.n_heads:
             raise ValueError(
                 f"d_model = {self.d_model} is not divisible by n_heads = {self.n_heads}"
@@ -111,6 +113,16 @@ class LegacyForecaster:
     def context_length(self) -> int:
         """Sessions read at an origin."""
         return self.seq_len + WARM_UP
+
+    @property
+    def network(self) -> str:
+        """The network that stands for it, as `abharness check` names it."""
+        return self.model
+
+    @property
+    def network_options(self) -> Mapping[str, Any]:
+        """Options it is tried with to be this arm's."""
+        return dict(self.options)
 
     def fit(self, context: Context, *, seed: int) -> Training:
         """Train from scratch; the scaler sees the training span only."""

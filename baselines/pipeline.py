@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from harness.devices import check_device
 from harness.errors import ForecastError
 from harness.forecast import Forecast
+from harness.parsing import check_fields
 from harness.window import Array, Contexts
 
 if TYPE_CHECKING:
@@ -23,13 +25,14 @@ _SCALE_FLOOR = 1e-8
 
 
 class Recipe(Protocol):
-    """The training options of an arm."""
+    """The training options of an arm, and where it trains."""
 
     epochs: int
     patience: int
     batch_size: int
     learning_rate: float
     train_stride: int
+    device: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +109,15 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Refuse training options without a meaning.
+    """Refuse options of another type, and training options without a meaning.
 
     Raises
     ------
     ValueError
         Names the option.
     """
+    check_fields(recipe)
+    check_device(recipe.device)
     for name in ("epochs", "patience", "batch_size", "train_stride"):
         if getattr(recipe, name) < 1:
             raise ValueError(f"{name} = {getattr(recipe, name)}: expected 1 or more")

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.errors import ForecastError
 from harness.forecast import Forecast
+from harness.parsing import check_fields
 from harness.window import Array, Contexts
 
 
@@ -30,6 +31,9 @@ class RandomWalk:
 
     context: int = 1000
     drift: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def context_length(self) -> int:
@@ -82,6 +86,7 @@ class VolatilityRandomWalk:
     freedom: float = 6.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.freedom <= 2:
             raise ValueError(f"freedom = {self.freedom}: expected more than 2 (finite variance)")
         for name in ("decay", "reversion"):
@@ -143,6 +148,9 @@ class SeasonalNaive:
 
     context: int = 1000
     season: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def context_length(self) -> int:

@@ -7,9 +7,10 @@ Shapes: W windows, H steps asked for, P steps predicted, C channels.
 
 from __future__ import annotations
 
+import copy
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines.checkout import Checkout, put_weights, read_weights, reproducible
+from baselines.checkout import Checkout, reproducible
 from baselines.contract import (
     DEFAULTS,
     KNOWN,
@@ -37,6 +38,7 @@ from baselines.pipeline import (
     tensor,
     torch_device,
 )
+from baselines.weights import put_weights, read_weights
 from harness.arm import Training
 from harness.errors import ArmError
 from harness.forecast import Forecast
@@ -99,6 +101,9 @@ class TSLibModel:
     heavy_modules = ("torch",)
 
     def __post_init__(self) -> None:
+        check_recipe(self)
+        for name in ("config", "model_options", "forecast_options"):  # the caller's may change
+            setattr(self, name, copy.deepcopy(getattr(self, name)))
         root = Path(self.root).expanduser().absolute()
         self._checkout = Checkout(root=root, model=self.model, class_name=self.class_name)
         self._check_options()
@@ -129,6 +134,31 @@ class TSLibModel:
         if self._class is None:
             with self._checkout.opened():
                 self._class = self._checkout.find_class()
+
+    @property
+    def network_config(self) -> Mapping[str, Any]:
+        """Fields the network is tried with by `abharness check --as network`."""
+        return copy.deepcopy(self.config)
+
+    @property
+    def network_source(self) -> tuple[Path, str]:
+        """Where its code is: the folder, and the module in it."""
+        return self._checkout.root, f"models.{self.model}"
+
+    def build_network(self, config: Namespace) -> Any:
+        """Build the network as it is, with random weights, to be tried on its own.
+
+        Its code runs in `working` alone.
+        """
+        self._refuse_unknown_fields(vars(config))
+        with self._checkout.explaining():
+            return self._checkout.find_class()(config, **self.model_options)
+
+    def working(self) -> AbstractContextManager[None]:
+        """Let the checkout's packages be imported for a while."""
+        import torch  # noqa: F401  # as in `load`
+
+        return self._checkout.opened()
 
     def fit(self, context: Context, *, seed: int) -> Training:
         """Build the network, and train it where asked to; the scaler sees the training span."""
@@ -181,12 +211,15 @@ class TSLibModel:
         }
 
     def _check_options(self) -> None:
-        check_recipe(self)
         check_config(self.config)
         self._checkout.check(full_config(self.config, 1))
         self._checkpoint_file()
-        given = set(self.config) - KNOWN
-        for name in sorted(given - self._checkout.sources.mentions(given)):
+        self._refuse_unknown_fields(self.config)
+
+    def _refuse_unknown_fields(self, config: Mapping[str, Any]) -> None:
+        """Fields that neither the originals nor any file of the checkout know: typing errors."""
+        given = set(config) - KNOWN
+        for name in sorted(given - self._checkout.sources.mentions(given)) if given else ():
             close = get_close_matches(name, sorted(KNOWN), 1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
             raise ArmError(f"config field '{name}' occurs nowhere in the checkout{hint}")

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from harness.devices import check_device
 from harness.errors import ArmError
 from harness.forecast import Forecast
+from harness.parsing import check_fields
 from harness.window import Array, Contexts
 
 LEAST = 8
@@ -49,6 +51,8 @@ class Fracast:
     heavy_modules = ("torch", "fracast")
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        check_device(self.device)
         if not LEAST <= self.context <= 2048:
             raise ValueError(f"context = {self.context}: expected {LEAST} to 2048")
         if self.weights not in _FILES:

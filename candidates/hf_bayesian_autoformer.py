@@ -20,8 +20,10 @@ from candidates.replacement.loading import (
     load_pipeline,
 )
 from harness.arm import Training
+from harness.devices import check_device
 from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS, Forecast
+from harness.parsing import check_fields
 from harness.window import Array, Context, Contexts, RollingOrigin, Series, contexts_at
 
 if TYPE_CHECKING:
@@ -98,8 +100,11 @@ class HFBayesianAutoformer:
     _seed: int = field(default=0, init=False, repr=False)
 
     heavy_modules = ("torch", "chronos")
+    network = "HFBayesianAutoformer"
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        check_device(self.device)
         if self.context < 1:
             raise ValueError(f"context = {self.context}: expected 1 or more")
         if self.samples != 0 and self.samples < LEAST_SAMPLES:
@@ -130,6 +135,13 @@ class HFBayesianAutoformer:
     def fit_draws(self) -> bool:
         """Whether a fit depends on its seed: fine-tuning draws windows, calibrating nothing."""
         return self._plan is not None
+
+    @property
+    def network_options(self) -> Mapping[str, Any]:
+        """Options the network that stands for it is tried with: its weights."""
+        own = {"backbone": self.model, "revision": self.revision, "dtype": self.dtype}
+        usual = {"backbone": BUNDLED, "revision": None, "dtype": "float32"}
+        return {name: value for name, value in own.items() if value != usual[name]}
 
     @property
     def source(self) -> Source:

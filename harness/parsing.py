@@ -12,6 +12,8 @@ from typing import Any, TypeVar, get_type_hints
 from harness.errors import ConfigError, InputError
 
 _Table = TypeVar("_Table")
+_LONGEST = 60
+"""Characters of a wrong value that are shown."""
 
 
 def read_toml(path: Path, *, error: type[InputError] = ConfigError) -> dict[str, Any]:
@@ -84,21 +86,62 @@ def table(
         raise error(f"{where.partition(': ')[0]}: {problem}") from None
 
 
+def check_fields(made: Any) -> None:
+    """Refuse an object of a dataclass whose fields are of other types than it declares.
+
+    Numbers are not read from texts, nor flags from numbers; a whole number is a number. For arms,
+    whose options come from an experiment or a command line as they are.
+
+    Parameters
+    ----------
+    made
+        Fields that are not given to its constructor are left alone.
+
+    Raises
+    ------
+    ValueError
+        ``name = value: expected ...``, of the first field that is wrong.
+    """
+    given = {item.name: item.type for item in dataclasses.fields(made) if item.init}
+    holder = type("Given", (), {"__annotations__": given, "__module__": type(made).__module__})
+    for name, kind in get_type_hints(holder).items():
+        value = getattr(made, name)
+        wanted = _expected(kind, value)
+        if wanted:
+            raise ValueError(f"{name} = {_short(value)}: expected {wanted}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
 def _required(item: dataclasses.Field[Any]) -> bool:
     no_default = item.default is dataclasses.MISSING
     return no_default and item.default_factory is dataclasses.MISSING
 
 
 def _checked(kind: Any, value: Any, *, where: str, key: str, error: type[InputError]) -> Any:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
     if isinstance(value, list):
         value = tuple(value)  # TOML has arrays, the nouns hold tuples
     if isinstance(value, date) and not isinstance(value, datetime):
         value = value.isoformat()  # first = 2015-01-31 and first = "2015-01-31" are the same
+    wanted, read = _read_as(kind, value)
+    if wanted:
+        raise error(f"{where}: {key} = {value!r}: expected {wanted}")
+    return read
+
+
+def _expected(kind: Any, value: Any) -> str:
+    """What a value should be; '' where it is."""
+    return _read_as(kind, value)[0]
+
+
+def _read_as(kind: Any, value: Any) -> tuple[str, Any]:
+    """What a value should be, '' where it is, and the value in that type."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
     try:
-        return TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+        return "", TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError as problem:
-        first = problem.errors()[0]
-        wanted = first["msg"].removeprefix("Input should be ")
-        raise error(f"{where}: {key} = {value!r}: expected {wanted}") from None
+        return problem.errors()[0]["msg"].removeprefix("Input should be "), None

@@ -54,6 +54,17 @@ def arm_size(use: str) -> CodeSize:
     return _measured(f"{module} and what it imports of {top}", base, [module], only=top)
 
 
+def together(what: str, *sizes: CodeSize) -> CodeSize:
+    """Several sizes as one; a file that is in more than one counts once."""
+    files = tuple(sorted({file for size in sizes for file in size.files}))
+    return CodeSize(what=what, files=files, lines=count_lines(files))
+
+
+def folder_size(root: Path, module: str) -> CodeSize:
+    """Measure a module in a folder with what it imports there, such as a model of a checkout."""
+    return _measured(f"{module} of {root.name} and what it imports of it", root, [module])
+
+
 def checkout_sizes(root: Path) -> dict[str, CodeSize]:
     """Measure the models of a Time-Series-Library checkout: its own, and replacements in it.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.battery.guard import attempt, one_line
 from harness.battery.inputs import shape_fault
-from harness.battery.nouns import Measured, NotApplicableError
+from harness.battery.nouns import Measured, NotApplicableError, worst
 from harness.battery.parts import offers_uncertainty, training_loss, uncertain, width_of
 from harness.battery.probe import apart, built, forecast, make_batch, tensor_of
 from harness.battery.registry import predicate
@@ -45,7 +45,11 @@ def parameters_learn(subject: Subject) -> Measured:
     unit="mixes",
 )
 def mixes_work(subject: Subject) -> Measured:
-    """Try quantile levels and output widths in all combinations, with an uncertainty call."""
+    """Try quantile levels and output widths in all combinations, with an uncertainty call.
+
+    A network that cannot be built as it is refuses nothing: that is an error.
+    """
+    built(subject)
     faults, tried, refused = [], 0, 0
     for changes in _mixes(subject):
         tried += 1
@@ -58,6 +62,8 @@ def mixes_work(subject: Subject) -> Measured:
         if fault:
             width, levels = changes["c_out"], len(changes["quantile_levels"])
             faults.append(f"c_out {width}, {levels} levels: {fault}")
+    if refused == tried:
+        raise NotApplicableError(f"all of the {refused} mixes are refused when built")
     said = f"{len(faults)} of {tried} fail late, {refused} are refused when built"
     return Measured(value=len(faults), said="; ".join([said, *faults[:2]]))
 
@@ -112,7 +118,7 @@ def weights_restore(subject: Subject) -> Measured:
     if fault:
         return Measured(value=math.inf, said=f"{said}; save_pretrained and back: {fault}")
     said += f"; by save_pretrained and back {saved:.2g} apart"
-    return Measured(value=max(gap, saved), said=said, more={"save_pretrained": saved})
+    return Measured(value=worst([gap, saved]), said=said, more={"save_pretrained": saved})
 
 
 def _saved_and_loaded(model: Any) -> Any:
@@ -123,22 +129,39 @@ def _saved_and_loaded(model: Any) -> Any:
 
 @predicate("T27", "it is called and configured like every other variant", unit="departures")
 def contract_is_shared(subject: Subject) -> Measured:
-    """Pass a mask in the fifth place, and leave out the fields only some variants have."""
+    """Pass a mask in the fifth place, and leave out the fields only some variants have.
+
+    The answer must have the form of the one without it: a tensor, or a tuple or dict of the same.
+    """
     import torch
 
     batch, faults = make_batch(subject.sizes, 2), []
     mask = torch.ones(2, 1, subject.sizes.seq_len, subject.sizes.seq_len, dtype=torch.bool)
     model = subject.build().eval()
     with torch.no_grad():
-        found, fault = attempt(lambda: model(*batch.inputs, mask))
+        plain = _form(model(*batch.inputs))
+        found, fault = attempt(lambda: _form(model(*batch.inputs, mask)))
     if fault:
         faults.append(f"a mask in the fifth place: {fault}")
-    elif not isinstance(found, torch.Tensor):
+    elif found != plain:
         faults.append("a mask in the fifth place changes what is returned")
     if subject.varies:
         faults += _field_faults(subject)
     said = "; ".join(faults) or "a mask is taken, and no field of its own is needed"
     return Measured(value=len(faults), said=said)
+
+
+def _form(answer: Any) -> Any:
+    """What an answer consists of: types, names and shapes, without values."""
+    import torch
+
+    if isinstance(answer, torch.Tensor):
+        return tuple(answer.shape)
+    if isinstance(answer, Mapping):
+        return {name: _form(value) for name, value in answer.items()}
+    if isinstance(answer, tuple | list):
+        return [type(answer), *map(_form, answer)]
+    return type(answer)
 
 
 def _field_faults(subject: Subject) -> list[str]:

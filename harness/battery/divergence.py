@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from harness.battery.nouns import Measured, NotApplicableError
+from harness.battery.nouns import Measured, NotApplicableError, least, worst
 from harness.battery.parts import kl_of, training_loss, variational_layers
 from harness.battery.probe import make_batch, tensor_of
 from harness.battery.registry import predicate
@@ -39,10 +39,11 @@ def kl_is_closed_form(subject: Subject) -> Measured:
     weight = float(getattr(model, "kl_weight", 1.0))
     total = _from_forms(float(found), weight * closed, weights)
     in_loss = _in_loss(subject, model)
-    counted = 1.0 if in_loss is None else in_loss / float(found) if float(found) else math.nan
-    worst = max(total, abs(counted - 1.0))
+    counted = 1.0 if in_loss is None else _times(in_loss, float(found))
     said = f"KL {float(found):.4g} for a closed form of {weight * closed:.4g}"
-    return Measured(value=worst, said=f"{said}; in the loss {counted:.3g} times")
+    return Measured(
+        value=worst([total, abs(counted - 1.0)]), said=f"{said}; in the loss {counted:.3g} times"
+    )
 
 
 def _without_layers(found: float) -> Measured:
@@ -53,7 +54,15 @@ def _without_layers(found: float) -> Measured:
 
 def _from_forms(found: float, closed: float, weights: int) -> float:
     """Relative distance from the sum, or from the mean over weights, whichever is nearer."""
-    return min(abs(found - form) / abs(form) for form in (closed, closed / weights))
+    forms = (closed, closed / weights)
+    return least(abs(found - form) / max(abs(form), 1e-12) for form in forms)
+
+
+def _times(in_loss: float, found: float) -> float:
+    """How often a KL term stands in a loss; one of 0 that changes nothing stands in it once."""
+    if found:
+        return in_loss / found
+    return 1.0 if in_loss == 0.0 else math.inf
 
 
 def _closed_form(layers: list[Any]) -> tuple[float, int]:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.battery.guard import attempt
-from harness.battery.nouns import Measured, NotApplicableError
+from harness.battery.nouns import Measured, NotApplicableError, worst
 from harness.battery.parts import part, take_its_word, training_loss, width_of
 from harness.battery.probe import (
     Batch,
@@ -32,7 +32,11 @@ LEVEL = 2.0
 
 @predicate("T5", "every length is refused when built, or forecast in the right shape", unit="sizes")
 def lengths_work(subject: Subject) -> Measured:
-    """Build and call at short, odd and long histories and at labels beyond the history."""
+    """Build and call at short, odd and long histories and at labels beyond the history.
+
+    A network that cannot be built at its own length refuses nothing: that is an error.
+    """
+    built(subject)
     faults, refused = [], 0
     for length, case in SWEEP:
         label = (max(1, length // 2), length, length + 15)[case]
@@ -44,6 +48,8 @@ def lengths_work(subject: Subject) -> Measured:
         fault = shape_fault(changed, model)
         if fault:
             faults.append(f"seq_len {length}, label_len {label}: {fault}")
+    if refused == len(SWEEP):
+        raise NotApplicableError(f"all of the {refused} sizes are refused when built")
     said = f"{len(faults)} of {len(SWEEP)} sizes fail late, {refused} are refused when built"
     return Measured(value=len(faults), said="; ".join([said, *faults[:2]]))
 
@@ -93,17 +99,17 @@ def level_goes_on(subject: Subject) -> Measured:
     if sizes.levels or width_of(subject, model) != sizes.targets:
         raise NotApplicableError("its output axis is quantiles, not targets")
     base = forecast(model, constant_batch(sizes, 0.0, 0))
-    worst, gains = 0.0, []
+    gaps, gains = list[float](), list[float]()
     for channel in range(min(sizes.targets, 4)):
         raised = forecast(model, constant_batch(sizes, LEVEL, channel))
         shift = ((raised - base).mean((0, 1)) / LEVEL)[: sizes.targets]
         wanted = torch.zeros_like(shift)
         wanted[channel] = 1.0
-        worst = max(worst, largest(shift - wanted))
+        gaps.append(largest(shift - wanted))
         gains.append(float(shift[channel]))
-    gain = sum(gains) / len(gains)
-    said = f"mean gain {gain:.3f} where it is 1, farthest shift {worst:.3f} from where it should be"
-    return Measured(value=worst, said=said, more={"gain": gain})
+    gain, away = sum(gains) / len(gains), worst(gaps)
+    said = f"mean gain {gain:.3f} where it is 1, farthest shift {away:.3f} from where it should be"
+    return Measured(value=away, said=said, more={"gain": gain})
 
 
 @predicate(

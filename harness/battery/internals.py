@@ -122,15 +122,20 @@ def _heaviest(module: Any, length: int, lag: int) -> int:
     needs="cross-attention modules",
 )
 def newest_rows_count(subject: Subject) -> Measured:
-    """Compare the gradient of the newest quarter of encoder rows with the median row's."""
+    """Compare the gradient of the newest rows with that of the median row that has any.
+
+    They are the newest quarter of encoder rows, or as many as the decoder has: attention that lines
+    both up keeps no more.
+    """
     model = subject.build().eval()
     called = _recorded(model, make_batch(subject.sizes, 4))
     if not called:
         raise NotApplicableError("it exposes no cross-attention called with tensors")
     shares = {name: _newest_share(module, *pair) for name, (module, pair) in called.items()}
-    name = min(shares, key=lambda key: shares[key])
-    rows = called[name][1][1].shape[1]
-    said = f"{name}: the least of the newest {rows // 4} of {rows} rows gets {shares[name]:.2g}"
+    name = min(shares, key=lambda key: -math.inf if math.isnan(shares[key]) else shares[key])
+    x, source = called[name][1]
+    newest = f"the newest {_newest(x, source)} of {source.shape[1]} rows"
+    said = f"{name}: the least of {newest} gets {shares[name]:.2g}"
     return Measured(value=shares[name], said=f"{said} of the median gradient")
 
 
@@ -155,8 +160,13 @@ def _recorded(model: Any, batch: Batch) -> dict[str, tuple[Any, tuple[Tensor, Te
     return found
 
 
+def _newest(x: Tensor, source: Tensor) -> int:
+    """How many of the source's newest rows are asked for."""
+    return max(1, min(source.shape[1] // 4, x.shape[1]))
+
+
 def _newest_share(module: Any, x: Tensor, source: Tensor) -> float:
-    """Least gradient norm of a newest row over the median row's."""
+    """Least gradient norm of a newest row over the median row's; 0 where no row has any."""
     import torch
 
     source = source.clone().requires_grad_()
@@ -164,7 +174,9 @@ def _newest_share(module: Any, x: Tensor, source: Tensor) -> float:
         attend(module, x, source).square().sum().backward()
     assert source.grad is not None
     rows = source.grad.square().sum((0, 2)).sqrt()
-    return float(rows[-max(1, len(rows) // 4) :].min() / rows.median().clamp_min(1e-30))
+    reached = rows[rows != 0]  # NaN is not 0
+    newest = rows[-_newest(x, source) :].min()
+    return float(newest / reached.median()) if len(reached) else 0.0
 
 
 @predicate(

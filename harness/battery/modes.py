@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.battery.guard import attempt
-from harness.battery.nouns import Measured, NotApplicableError
+from harness.battery.nouns import Measured, NotApplicableError, worst
 from harness.battery.parts import flags, levels_of, offers_uncertainty, uncertain
 from harness.battery.probe import Batch, apart, forecast, make_batch, quiet
 from harness.battery.registry import predicate
@@ -34,7 +34,7 @@ def batch_mates(subject: Subject) -> Measured:
         found[mode] = apart(together, torch.cat(alone))
     gaps = ", ".join(f"{gap:.2g} apart in {mode}" for mode, gap in found.items())
     said = f"alone and in a batch of 8: {gaps}; dropout off"
-    return Measured(value=max(found.values()), said=said, more=found)
+    return Measured(value=worst(found.values()), said=said, more=found)
 
 
 @predicate(

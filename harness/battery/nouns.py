@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -96,6 +97,17 @@ class CheckResult:
     wanted: str
     reason: str
     seconds: float
+
+
+def worst(values: Iterable[float]) -> float:
+    """The largest of some numbers; NaN where one is, which `max` may lose."""
+    found = list(values)
+    return math.nan if any(map(math.isnan, found)) else max(found)
+
+
+def least(values: Iterable[float]) -> float:
+    """The smallest of some numbers; NaN where one is, which `min` may lose."""
+    return -worst(-value for value in values)
 
 
 def number_of(code: str) -> int:

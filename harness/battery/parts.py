@@ -5,8 +5,9 @@ A part is an attribute by one of these names; `Hooks` of a subject come first wh
 ==========================  ===================================================================
 on the network
 ``forward(return_           an uncertainty call: a mapping with `prediction`, and where offered
-uncertainty=True)``         `confidence_intervals` {'68%': {lower, upper}} and
-                            `quantile_specific` {'quantile_0.1': {prediction}}
+uncertainty=True)``         `confidence_intervals` {'68%': {lower, upper}} and quantiles,
+                            `quantile_specific` or `quantiles` {'q10': ..}; all the forms that
+                            `harness.answers` reads. The plain call may return such a mapping
 ``quantiles``               levels of the last axis, which is target-major
 ``predict_quantiles``       four inputs in a tuple to a mapping with `quantiles` [B, P, nt, nq]
 ``n_samples``               passes of an uncertainty call

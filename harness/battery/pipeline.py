@@ -33,7 +33,7 @@ def truth_is_target(subject: Subject) -> Measured:
     ends = found[: len(rows)]
     gaps = [float(np.abs(ends - column[: len(ends)]).max()) for column in table.T]
     nearest = int(np.argmin(gaps))
-    if gaps[nearest] > 1e-6:
+    if not gaps[nearest] <= 1e-6:  # NaN is no column either
         return Measured(value=math.inf, said="the truth is no column of the table")
     away = abs(NAMES.index(TARGET) - nearest)
     return Measured(value=away, said=f"target '{TARGET}', truth '{NAMES[nearest]}'")

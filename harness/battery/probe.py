@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.answers import ANSWERS, prediction_in
 from harness.battery.subject import CALENDAR_TOPS, Sizes, Subject
 
 if TYPE_CHECKING:
@@ -116,17 +116,14 @@ def tensor_of(output: Any) -> Tensor:
     Raises
     ------
     TypeError
-        When it is none of these.
+        When it is none of these; of a dict without one a `ForecastError`.
     """
     import torch
 
-    if isinstance(output, Mapping) and "prediction" in output:
-        output = output["prediction"]
-    if isinstance(output, tuple | list) and output:
-        output = output[0]
-    if not isinstance(output, torch.Tensor):
-        raise TypeError(f"the network returned {type(output).__name__}, expected a tensor")
-    return output
+    found = prediction_in(output)
+    if not isinstance(found, torch.Tensor):
+        raise TypeError(f"the network returned {type(found).__name__}, expected {ANSWERS}")
+    return found
 
 
 def built(subject: Subject) -> Any:

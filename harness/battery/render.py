@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from harness.battery.nouns import CheckResult, Outcome
 from harness.battery.records import CheckRecord
 
 SCHEMA = 1
+WIDTH = 100
 MARKS: dict[Outcome, str] = {
     "pass": "pass",
     "fail": "FAIL",
@@ -22,23 +24,40 @@ MARKS: dict[Outcome, str] = {
 }
 
 
-def table_lines(results: Sequence[CheckResult], *, title: str = "") -> list[str]:
-    """Lines of a table; what did not pass has the reason, and what was wanted, below it."""
-    rows = [(r.code, MARKS[r.outcome], _value(r), r.title) for r in results]
-    head = ("code", "result", "value", "statement")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(3)]
-    indent = " " * (sum(widths[:2]) + 4)
+def table_lines(
+    results: Sequence[CheckResult], *, title: str = "", width: int = WIDTH
+) -> list[str]:
+    """Lines of a table no wider than `width`; what did not pass has the reason below it."""
+    rows = [_cells(each) for each in results]
+    head = ("code", "result", "value", "wanted", "time", "statement")
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head) - 1)]
 
-    def line(row: tuple[str, ...]) -> str:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        return "  ".join([*cells, row[3]])
+    def lines_of(row: tuple[str, ...]) -> list[str]:
+        cells = [cell.ljust(space) for cell, space in zip(row, widths, strict=False)]
+        start = "  ".join([*cells, ""])
+        return _wrapped(row[-1], width, start, " " * len(start))
 
-    lines = [title, line(head)] if title else [line(head)]
+    lines = [*([title] if title else []), *lines_of(head)]
     for row, result in zip(rows, results, strict=True):
-        lines.append(line(row))
+        lines += lines_of(row)
         if result.outcome != "pass":
-            lines.append(indent + _below(result))
+            lines += _wrapped(_below(result), width, " " * 6, " " * 8)
     return [*lines, _summary(results)]
+
+
+def _cells(result: CheckResult) -> tuple[str, ...]:
+    sign = "<=" if result.wanted.startswith("at most") else ">="
+    limit = f"{sign} {result.threshold:.3g}"
+    seconds = f"{result.seconds:.2f} s"
+    return result.code, MARKS[result.outcome], _value(result), limit, seconds, result.title
+
+
+def _wrapped(text: str, width: int, start: str, after: str) -> list[str]:
+    """A text in lines; where it is narrow the statement still has some room."""
+    room = max(width, len(after) + 30)
+    return textwrap.wrap(
+        text, room, initial_indent=start, subsequent_indent=after, break_on_hyphens=False
+    )
 
 
 def _below(result: CheckResult) -> str:
@@ -88,7 +107,10 @@ def _finite(value: Any) -> float | None:
 
 
 def to_junit(results: Sequence[CheckResult], *, subject: str = "subject") -> str:
-    """One case a predicate: a failure, an error, or skipped where it does not apply."""
+    """One case a predicate: a failure, an error, or skipped where it does not apply.
+
+    Each says on its standard output what was measured and what was wanted.
+    """
     counts = Counter(result.outcome for result in results)
     suite = Tree.Element("testsuite", name=f"check {subject}", tests=str(len(results)))
     suite.set("failures", str(counts["fail"]))
@@ -99,9 +121,11 @@ def to_junit(results: Sequence[CheckResult], *, subject: str = "subject") -> str
         case = Tree.SubElement(suite, "testcase", classname=f"check.{subject}")
         case.set("name", f"{result.code} {result.title}")
         case.set("time", f"{result.seconds:.3f}")
+        said = _printable(f"{result.reason} (wanted {result.wanted})")
         if result.outcome in tags:
-            said = _printable(f"{result.reason} (wanted {result.wanted})")
             Tree.SubElement(case, tags[result.outcome], message=said)
+        measured = _printable(f"value {_value(result)}, wanted {result.wanted}: {result.reason}")
+        Tree.SubElement(case, "system-out").text = measured
     suites = Tree.Element("testsuites")
     suites.append(suite)
     Tree.indent(suites)

@@ -21,6 +21,7 @@ from harness.battery import (  # the modules that list predicates
     internals,
     modes,
     pipeline,
+    quantiles,
     smoothness,
     spread,
 )
@@ -37,6 +38,7 @@ from harness.battery.nouns import (
 )
 from harness.battery.registry import REGISTERED
 from harness.battery.subject import Subject
+from harness.devices import staying
 from harness.errors import ConfigError, InputError
 
 GROUPS = (
@@ -44,6 +46,7 @@ GROUPS = (
     inputs,
     smoothness,
     spread,
+    quantiles,
     divergence,
     construction,
     pipeline,
@@ -61,6 +64,20 @@ def catalogue(kind: Kind = "network") -> tuple[Predicate, ...]:
 def known_codes() -> tuple[str, ...]:
     """All codes, by number."""
     return tuple(sorted({code for _, code in REGISTERED}, key=number_of))
+
+
+def check_codes(codes: Collection[str]) -> None:
+    """Refuse what is no code of a predicate.
+
+    Raises
+    ------
+    ConfigError
+        Names it, and the known ones.
+    """
+    unknown = sorted(set(codes) - set(known_codes()))
+    if unknown:
+        known = ", ".join(known_codes())
+        raise ConfigError(f"unknown predicate {', '.join(unknown)}; known are {known}")
 
 
 def run_battery(
@@ -84,10 +101,7 @@ def run_battery(
     """
     kind: Kind = "arm" if isinstance(subject, ArmSubject) else "network"
     listed = {each.code: each for each in catalogue(kind)}
-    unknown = sorted(set(codes or ()) - set(known_codes()))
-    if unknown:
-        known = ", ".join(known_codes())
-        raise ConfigError(f"unknown predicate {', '.join(unknown)}; known are {known}")
+    check_codes(codes or ())
     wanted = listed if codes is None else sorted(set(codes), key=number_of)
     with _random_state_kept():
         return tuple(
@@ -108,7 +122,7 @@ def expect_input(
         `refusals`. Whatever else it raises is for the predicates.
     """
     build = subject.fresh if isinstance(subject, ArmSubject) else subject.build
-    with _random_state_kept(), _quiet():
+    with _random_state_kept(), _at_work(subject):
         attempt(build, passing=refusals)
 
 
@@ -118,7 +132,7 @@ def _tried(predicate: Predicate, subject: Any) -> CheckResult:
     found: Measured | None = None
     outcome: Outcome = "error"
     try:
-        with _quiet():
+        with _at_work(subject):
             found, reason = attempt(lambda: predicate.function(subject))
     except NotApplicableError as reason_given:
         outcome, reason = "not applicable", str(reason_given)
@@ -152,6 +166,19 @@ def _not_asked(code: str, kind: Kind) -> CheckResult:
     """The result of a predicate that is not asked of this kind of subject."""
     other = next(each for (_, name), each in REGISTERED.items() if name == code)
     return _result(other, "not applicable", f"it is asked of a {other.on}, this is an {kind}")
+
+
+@contextlib.contextmanager
+def _at_work(subject: Subject | ArmSubject) -> Iterator[None]:
+    """Let a subject's code run: quietly, and a network's on the CPU, where its inputs are."""
+    import torch
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_quiet())
+        if isinstance(subject, Subject):
+            stack.enter_context(staying(torch.Tensor, torch.nn.Module))
+            stack.enter_context(subject.at_work())
+        yield
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from harness.battery.nouns import Measured
+from harness.battery.nouns import Measured, worst
 from harness.battery.parts import take_its_word
 from harness.battery.probe import Batch, forecast, largest, make_batch
 from harness.battery.registry import predicate
@@ -43,7 +44,7 @@ def no_jumps(subject: Subject) -> Measured:
     said = f"a jump of {found['forecast']:.2g} is left at a shift of {_finest():.0e}"
     trends = _decompositions(model, batch)
     if trends:
-        found["decompositions"] = max(map(_jump, trends))
+        found["decompositions"] = worst(map(_jump, trends))
         said += f"; of {found['decompositions']:.2g} in the decompositions alone"
     return Measured(value=found["forecast"], said=said, more=found)
 
@@ -53,13 +54,15 @@ def _finest() -> float:
 
 
 def _jump(path: Path) -> float:
-    """The largest jump of a path over the shifts from 0 to `REACH`."""
+    """The largest jump of a path over the shifts from 0 to `REACH`; NaN where the path is."""
     shifts = [REACH * index / STEPS for index in range(STEPS + 1)]
     walked = [path(shift) for shift in shifts]
     steps = [largest(b - a) for a, b in pairwise(walked)]
+    if math.isnan(worst(steps)):
+        return math.nan
     likely = sorted(range(STEPS), key=lambda index: -steps[index])[:4]
     left = [_left_of(path, shifts[index], shifts[index + 1]) for index in likely]
-    return max(left)
+    return worst(left)
 
 
 def _left_of(path: Path, low: float, high: float) -> float:

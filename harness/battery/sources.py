@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -38,6 +39,9 @@ NETWORKS: Mapping[str, str] = MappingProxyType(
     | dict.fromkeys(REPLACEMENT_NETWORKS, "candidates:build")
 )
 """Networks tried by name, and the factory that builds each."""
+
+UNREAD: Mapping[str, str] = MappingProxyType({"baselines:build": "baselines.switches:unread"})
+"""What can tell which options of a factory a network does not read; no part of the networks."""
 
 PROBE: Mapping[str, Any] = MappingProxyType(
     {
@@ -83,9 +87,15 @@ def network_subject(
         Fields that differ from `PROBE`; `dec_in` and `c_out` follow `enc_in`.
     options
         Constructor arguments and switches.
+
+    Raises
+    ------
+    ArmError
+        When the factory is not there, or takes no option of a name.
     """
     build = _found(factory) if isinstance(factory, str) else factory
     given = dict(options or {})
+    _refuse_unknown(name, build, given, filled=2)
     return Subject(
         name=name,
         config=full_config(config),
@@ -93,6 +103,13 @@ def network_subject(
         hooks=hooks or Hooks(),
         use=factory if isinstance(factory, str) else "",
     )
+
+
+def unread_options(factory: str, name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options that a factory takes and the network does not read, where that can be told."""
+    if factory not in UNREAD or not options:
+        return ()
+    return tuple(_found(UNREAD[factory])(name, options))
 
 
 def class_subject(
@@ -111,15 +128,16 @@ def class_subject(
     Raises
     ------
     ArmError
-        When it cannot be imported or is neither.
+        When it cannot be imported, is neither, or takes no option of a name.
     """
     ref = ArmRef(name=use, use=use, role="legacy", options=dict(options or {}), folder=folder)
-    found = ref.find()
+    found = _class_of(ref)
     if callable(getattr(found, "forecast", None)):
         return arm_subject(ref)
     if not callable(getattr(found, "forward", None)):
         raise ArmError(f"'{use}' has neither `forecast` (an arm) nor `forward` (a network)")
     given = dict(options or {})
+    _refuse_unknown(use, found, given, filled=1)
     return Subject(
         name=use,
         config=full_config(config),
@@ -128,6 +146,21 @@ def class_subject(
         hooks=hooks or Hooks(),
         use=use,
     )
+
+
+def _class_of(ref: ArmRef) -> type[Any]:
+    """Import a class; say where it was looked for when its module is nowhere."""
+    top = ref.use.partition(":")[0].partition(".")[0]
+    try:
+        return ref.find()
+    except ArmError as problem:
+        cause = problem.__cause__
+        if ref.folder is None or not isinstance(cause, ModuleNotFoundError) or cause.name != top:
+            raise
+        hint = "; that folder has no __init__.py" if (ref.folder / top).is_dir() else ""
+        raise ArmError(
+            f"'{ref.use}': no module '{top}', neither installed nor in {ref.folder}{hint}"
+        ) from None
 
 
 def arm_subject(ref: ArmRef, options: Mapping[str, Any] | None = None) -> ArmSubject:
@@ -156,6 +189,30 @@ def full_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     made["c_out"] = given.get("c_out", targets * levels)
     Sizes.of(made)
     return made
+
+
+def _refuse_unknown(
+    label: str, made_by: Callable[..., Any], options: Collection[str], *, filled: int
+) -> None:
+    """Refuse options that a factory or class has no argument for.
+
+    Parameters
+    ----------
+    filled
+        Arguments at the front that are no options: the configuration, and a name before it.
+    """
+    found = list(inspect.signature(made_by).parameters.values())
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    first = {each.name for each in found[:filled]}
+    known = [e.name for e in found if e.kind in by_name and e.name not in first]
+    takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in found)
+    unknown = sorted(o for o in options if o in first or not (takes_any or o in known))
+    if unknown:
+        offered = f"; known options are {', '.join(known)}" if known else ""
+        raise ArmError(
+            f"{label}: unknown option {', '.join(unknown)}{offered}; fields of the configuration "
+            "are given as config.<field>"
+        )
 
 
 def _found(where: str) -> Factory:

@@ -1,14 +1,14 @@
-"""Uncertainty calls and quantiles: T15, T16, T17, T20, T22, T23."""
+"""Uncertainty calls: T15, T16, T17, T20."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from harness.battery.guard import attempt
-from harness.battery.nouns import Measured, NotApplicableError
+from harness.answers import central_intervals
+from harness.battery.nouns import Measured, NotApplicableError, worst
 from harness.battery.parts import (
     levels_of,
     offers_uncertainty,
@@ -17,7 +17,7 @@ from harness.battery.parts import (
     training_loss,
     uncertain,
 )
-from harness.battery.probe import Batch, forecast, make_batch, quiet, tensor_of
+from harness.battery.probe import make_batch, quiet, tensor_of
 from harness.battery.registry import predicate
 from harness.battery.subject import Subject
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CALL = "an uncertainty call"
-INTERVALS = {"68%": 0.68, "95%": 0.95, "99%": 0.99}
+SHARES = (0.68, 0.95, 0.99)
 TRAIN_STEPS, TRAIN_RATE, TRAIN_BATCH, HELD_OUT = 100, 1e-2, 16, 64
 FEW, MANY = 2, 8
 STEPS = (0.1, 0.03, 0.01, 0.003, 0.001)  # along the unit gradient
@@ -107,7 +107,8 @@ def gradient_is_whole(subject: Subject) -> Measured:
         pairs = [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
         norm = math.sqrt(sum(float(g.double().square().sum()) for _, g in pairs))
         slopes = [_slope(mean_path, pairs, norm, step) for step in STEPS]
-    ratio = min((norm / slope if slope else math.nan for slope in slopes), key=lambda r: abs(r - 1))
+    ratios = [norm / slope for slope in slopes if slope and math.isfinite(slope)]
+    ratio = min(ratios, key=lambda r: abs(r - 1), default=math.nan)
     said = f"gradient norm over the slope it should be, {MANY} passes: {ratio:.3f}"
     return Measured(value=abs(1.0 - ratio), said=said, more={"ratio": ratio})
 
@@ -163,10 +164,10 @@ def intervals_cover(subject: Subject) -> Measured:
     torch.manual_seed(0)
     with torch.no_grad():
         report = uncertain(subject, model.eval(), batch)
-    bands = report.get("confidence_intervals")
-    if not isinstance(bands, Mapping) or not set(INTERVALS) <= set(bands):
+    bands = central_intervals(report)
+    if not set(SHARES) <= bands.keys():
         raise NotApplicableError("its report has no 68, 95 and 99 % intervals")
-    return _covered(bands, batch.truth)
+    return _covered({share: bands[share] for share in SHARES}, batch.truth)
 
 
 def _train(subject: Subject, model: Any) -> None:
@@ -183,133 +184,17 @@ def _train(subject: Subject, model: Any) -> None:
         optimizer.step()
 
 
-def _covered(bands: Mapping[str, Any], truth: Tensor) -> Measured:
+def _covered(bands: Mapping[float, tuple[Tensor, Tensor]], truth: Tensor) -> Measured:
     """Distance of each coverage from its level, in binomial errors of as many windows."""
-    found, worst = dict[str, float](), 0.0
-    edges = [bands[name][side] for name, side in _from_outside()]
+    found, errors = dict[str, float](), list[float]()
+    lows, highs = zip(*bands.values(), strict=True)
+    edges = [*reversed(lows), *highs]  # in the order their values must have
     nested = all(bool((b >= a - 1e-6).all()) for a, b in pairwise(edges))
-    for name, level in INTERVALS.items():
-        inside = (bands[name]["lower"] <= truth) & (truth <= bands[name]["upper"])
-        found[name] = float(inside.float().mean())
-        error = math.sqrt(level * (1 - level) / len(truth))
-        worst = max(worst, abs(found[name] - level) / error)
+    for level, (low, high) in bands.items():
+        covered = float(((low <= truth) & (truth <= high)).float().mean())
+        found[f"{100 * level:.0f}%"] = covered
+        errors.append(abs(covered - level) / math.sqrt(level * (1 - level) / len(truth)))
     said = "68/95/99 % cover " + "/".join(f"{100 * share:.1f}" for share in found.values())
     if not nested:
         return Measured(value=math.inf, said=f"not nested; {said}", more=found)
-    return Measured(value=worst, said=said, more=found)
-
-
-def _from_outside() -> Iterator[tuple[str, str]]:
-    """Interval bounds in the order their values must have."""
-    names = list(INTERVALS)
-    yield from ((name, "lower") for name in reversed(names))
-    yield from ((name, "upper") for name in names)
-
-
-@predicate(
-    "T22",
-    "a quantile read by its label is the one read by its place",
-    threshold=1e-5,
-    unit="output difference",
-    needs="labelled quantiles of two targets or more",
-)
-def labels_agree(subject: Subject) -> Measured:
-    """Compare the report's labelled quantiles with the channels of the same report.
-
-    A report whose prediction is one path for each target has the place of its median only.
-    """
-    subject, model = _in_quantile_mode(subject)
-    levels, targets = levels_of(subject, model), subject.sizes.targets
-    if targets < 2:
-        raise NotApplicableError("with one target every layout is the same")
-    batch, worst, read = make_batch(subject.sizes, 4), 0.0, 0
-    for path, by_label in _labelled(subject, model.eval(), batch):
-        for level, wanted in _by_place(path, levels, targets).items():
-            if level in by_label:
-                worst, read = max(worst, _mismatch(by_label[level], wanted)), read + 1
-    if not read:
-        raise NotApplicableError("it reports no quantile by its label")
-    return Measured(value=worst, said=f"labelled and by place {worst:.2g} apart, {read} read")
-
-
-def _by_place(path: Tensor, levels: Sequence[float], targets: int) -> dict[float, Tensor]:
-    """Quantiles [B, P, nt] of a target-major output; of a point path, what it is: the median."""
-    if path.shape[-1] == targets:
-        return {0.5: path}
-    places = path.unflatten(-1, (targets, len(levels)))
-    return {level: places[..., index] for index, level in enumerate(levels)}
-
-
-def _mismatch(found: Tensor, wanted: Tensor) -> float:
-    same = found.shape == wanted.shape
-    return float((found - wanted).abs().max()) if same else math.inf
-
-
-def _labelled(
-    subject: Subject, model: Any, batch: Batch
-) -> Iterator[tuple[Tensor, dict[float, Tensor]]]:
-    """Output, [B, P, nt * nq] or a point path [B, P, nt], with the quantiles reported beside it."""
-    import torch
-
-    torch.manual_seed(0)
-    if offers_uncertainty(subject, model):
-        with torch.no_grad():
-            report = uncertain(subject, model, batch)
-        named = report.get("quantile_specific") or {}
-        yield tensor_of(report), {_level(k): tensor_of(v) for k, v in named.items()}
-    if callable(getattr(model, "predict_quantiles", None)):
-        torch.manual_seed(0)
-        found = model.predict_quantiles(batch.inputs)
-        bounds = {"lower_bound": 0.1, "median": 0.5, "upper_bound": 0.9}
-        named = {level: found[name] for name, level in bounds.items() if name in found}
-        yield found["quantiles"].flatten(-2), named
-
-
-def _level(label: str) -> float:
-    return float(str(label).rsplit("_", 1)[-1])
-
-
-@predicate(
-    "T23",
-    "quantiles never cross, on any way to them",
-    unit="share of neighbours that cross",
-    needs="quantiles",
-)
-def quantiles_in_order(subject: Subject) -> Measured:
-    """Count crossings in the forecast, the report and the labelled quantiles."""
-    subject, model = _in_quantile_mode(subject)
-    levels, batch = levels_of(subject, model), make_batch(subject.sizes, 8)
-    if len(levels) < 2:
-        raise NotApplicableError("it has a single level")
-    found = {"forecast": _crossing(forecast(model.eval(), batch).unflatten(-1, (-1, len(levels))))}
-    for number, (path, named) in enumerate(_labelled(subject, model, batch), start=1):
-        if path.shape[-1] > subject.sizes.targets:
-            found[f"report {number}"] = _crossing(path.unflatten(-1, (-1, len(levels))))
-        if len(named) > 1:
-            found[f"labels {number}"] = _crossing(_stacked(named))
-    said = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
-    return Measured(value=max(found.values()), said=f"neighbours that cross: {said}", more=found)
-
-
-def _stacked(named: dict[float, Tensor]) -> Tensor:
-    import torch
-
-    return torch.stack([named[level] for level in sorted(named)], dim=-1)
-
-
-def _crossing(values: Tensor) -> float:
-    return float((values.diff(dim=-1) < 0).float().mean())
-
-
-def _in_quantile_mode(subject: Subject) -> tuple[Subject, Any]:
-    """The subject and its network, with levels; on a changed configuration if it must be."""
-    model = subject.build()
-    if levels_of(subject, model):
-        return subject, model
-    changed = subject.with_levels()
-    model, refusal = attempt(changed.build)
-    if refusal:
-        raise NotApplicableError(f"it has no quantile mode: {refusal}")
-    if not getattr(model, "quantiles", None):
-        raise NotApplicableError("it has no quantile mode: it names no `quantiles`")
-    return changed, model
+    return Measured(value=worst(errors), said=said, more=found)

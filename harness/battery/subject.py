@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -118,6 +119,8 @@ class Subject:
         Parts offered by name.
     use
         Where its code is, ``module:name``; '' where nobody said.
+    at_work
+        Entered around each predicate: lets the network's own packages be imported, say.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Subject:
     varies: bool = True
     hooks: Hooks = field(default_factory=Hooks)
     use: str = ""
+    at_work: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @property
     def sizes(self) -> Sizes:

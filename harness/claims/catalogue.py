@@ -17,7 +17,14 @@ from harness.claims.costed import (
     unmeasured,
 )
 from harness.claims.nouns import Claim, Requirement
-from harness.claims.scored import better, covers, judged, nearer_coverage, spread_follows_error
+from harness.claims.scored import (
+    better,
+    covers,
+    judged,
+    nearer_coverage,
+    scored_by_level,
+    spread_follows_error,
+)
 from harness.claims.tried import (
     defects_gone,
     each_fails,
@@ -136,7 +143,11 @@ SUMMARY = (
         "Old configurations and checkpoints go on working.",
         STATEMENT,
         passes("candidate", "T27", on="network"),
-        unmeasured("loading a legacy checkpoint into the replacement"),
+        unmeasured(
+            "loading a legacy checkpoint into the replacement",
+            tried="tried are the call and the configuration (T27), and that the replacement's own "
+            "weights come back (T26, claim 18); not tried is a state dict of a legacy network",
+        ),
     ),
     _summary(
         13,
@@ -168,6 +179,8 @@ SUMMARY = (
         "a list of names",
         levels_offered(0.1, 0.9),
         no_crossings(),
+        passes("candidate", "T22", on="network"),
+        scored_by_level(10, 90),
     ),
     _summary(
         17,
@@ -315,8 +328,8 @@ PIPELINE = (
         id="nan-never-best",
         group="pipeline",
         number="X-08",
-        text="Not reproduced: a validation loss of NaN taken as an improvement. The best finite "
-        "epoch is kept.",
+        text="Not reproduced: a validation loss of NaN taken as an improvement. No epoch whose "
+        "loss is NaN is kept.",
         offered="a deliberate departure from the original pipeline",
         requirements=(passes("baseline", "T33", on="arm"),),
     ),

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from harness.claims.nouns import Answer, Evidence, Measurement, Requirement, StoredRun
 from harness.costs import Cost
+from harness.source_lines import CodeSize
 
 GIB = 2.0**30
 
 
-def unmeasured(what: str) -> Requirement:
-    """Something no verb of ours measures, so that it stays open."""
-    return Requirement(text=what, ask=lambda _: Answer.missing(f"nothing here measures: {what}"))
+def unmeasured(what: str, *, tried: str = "") -> Requirement:
+    """Something no verb of ours measures, so that it stays open.
+
+    Parameters
+    ----------
+    tried
+        What of it was tried, and what was not.
+    """
+    why = f"nothing here measures: {what}" + (f"; {tried}" if tried else "")
+    return Requirement(text=what, ask=lambda _: Answer.missing(why))
 
 
 def no_failures() -> Requirement:
@@ -208,15 +216,14 @@ def _sources(units: Sequence[StoredRun]) -> str:
 def less_code(share: float) -> Requirement:
     """The candidate's code is at least that share smaller than the baseline's."""
     return Requirement(
-        text=f"the candidate's source lines are at least {100 * share:g} % fewer than the "
-        "baseline's (of the checkout, where one is given)",
+        text=f"the candidate's source lines, arm and network, are at least {100 * share:g} % fewer "
+        "than the baseline's (of the networks alone on both sides, where a checkout is given)",
         ask=lambda found: _less(found, share),
     )
 
 
 def _less(found: Evidence, share: float) -> Answer:
-    old = found.sizes.get("legacy") or found.sizes.get("baseline")
-    new = found.sizes.get("candidate")
+    old, new, counted = _both_sides(found.sizes)
     if old is None or new is None or old.lines == 0:
         return Answer.missing("the source of both sides was not found")
     saved = 1 - new.lines / old.lines
@@ -226,10 +233,22 @@ def _less(found: Evidence, share: float) -> Answer:
         unit="%",
         arm=found.candidate,
         source="source files",
-        said=f"{new.lines} against {old.lines}; only arms and networks, no harness",
+        said=f"{new.lines} against {old.lines}; {counted}, no harness",
         holds=saved >= share,
     )
     return Answer(holds=row.holds, measured=(row, *_sizes(found)))
+
+
+def _both_sides(
+    sizes: Mapping[str, CodeSize],
+) -> tuple[CodeSize | None, CodeSize | None, str]:
+    """The same of both sides, and what it is: a checkout holds networks, and no arms."""
+    if "legacy" not in sizes:
+        return sizes.get("baseline"), sizes.get("candidate"), "arm and network of both sides"
+    for name in ("replacement", "candidate_network"):
+        if name in sizes:
+            return sizes["legacy"], sizes[name], "networks alone of both sides"
+    return sizes["legacy"], sizes.get("candidate"), "networks of the checkout against the arm alone"
 
 
 def _sizes(found: Evidence) -> list[Measurement]:
@@ -247,7 +266,7 @@ def _sizes(found: Evidence) -> list[Measurement]:
 def code_at_least(lines: int) -> Requirement:
     """The replacement has that many source lines: the checkout's where there is one, else ours."""
     return Requirement(
-        text=f"the replacement has {lines} source lines or more",
+        text=f"the replacement, arm and network, has {lines} source lines or more",
         ask=lambda found: _at_least(found, lines),
     )
 

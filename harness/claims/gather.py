@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.battery.behind import NetworkRef, network_of
 from harness.battery.records import read_checks
-from harness.claims.nouns import Evidence, StoredRun
+from harness.claims.nouns import ArmOnTrial, Evidence, StoredRun
 from harness.errors import ArmError
 from harness.gate.judge import latest_folder, stored_judgement
 from harness.gate.stored_scores import score_grid
@@ -14,14 +18,19 @@ from harness.judging.verdict import Verdict
 from harness.running.grid import Grid
 from harness.running.store import Store, read_record
 from harness.scoring.scores import UnitScores
-from harness.source_lines import CodeSize, arm_size, checkout_sizes
+from harness.source_lines import CodeSize, arm_size, checkout_sizes, folder_size, together
 
 if TYPE_CHECKING:
     from harness.costs import Costs
 
 
 def gather(
-    grid: Grid, store: Store | None, *, named: str, legacy_root: Path | None = None
+    grid: Grid,
+    store: Store | None,
+    *,
+    named: str,
+    legacy_root: Path | None = None,
+    at: Path = Path("runs"),
 ) -> Evidence:
     """Read all records of an experiment.
 
@@ -35,6 +44,8 @@ def gather(
         The experiment as the user calls it, for the commands in the rows.
     legacy_root
         A checkout of the legacy models, whose source lines count instead of our rebuild's.
+    at
+        Where the commands in the rows are to make a store when there is none.
 
     Raises
     ------
@@ -47,13 +58,15 @@ def gather(
     policy = grid.experiment.policy
     baseline = verdict.legacy if verdict else policy.baseline
     candidate = verdict.candidate if verdict else policy.candidate
+    arms = _arms(grid, baseline, candidate)
     references = (arm.name for arm in grid.experiment.arms if arm.role == "reference")
     return Evidence(
         experiment=named,
-        store=str(store.root) if store else "STORE",
+        store=str(store.root if store else at),
         baseline=baseline,
         candidate=candidate,
         reference=policy.reference or next(references, None),
+        arms=arms,
         datasets=tuple(grid.splits),
         alpha=policy.alpha,
         coverage_levels=tuple(dict.fromkeys(rule.level for rule in policy.coverage)),
@@ -64,7 +77,7 @@ def gather(
         declared=len(grid.cells),
         checks=tuple(read_checks(store)) if store else (),
         costs=_costs(grid, store, baseline, candidate),
-        sizes=_sizes(grid, baseline, candidate, legacy_root),
+        sizes=_sizes(arms, legacy_root),
     )
 
 
@@ -107,14 +120,34 @@ def _costs(grid: Grid, store: Store | None, baseline: str, candidate: str) -> Co
     return read_costs(store, grid, baseline=baseline, candidate=candidate)
 
 
-def _sizes(
-    grid: Grid, baseline: str, candidate: str, legacy_root: Path | None
-) -> dict[str, CodeSize]:
-    """Source lines of the judged pair, and of the checkout; without sides of unknown source."""
-    found = {} if legacy_root is None else checkout_sizes(legacy_root)
+def _arms(grid: Grid, baseline: str, candidate: str) -> dict[str, ArmOnTrial]:
+    """The judged pair as it is declared, with the networks that stand for it."""
+    found = {}
     for side, name in (("baseline", baseline), ("candidate", candidate)):
-        try:
-            found[side] = arm_size(grid.experiment.arm(name).use)
-        except ArmError:
-            continue
+        ref = grid.experiment.arm(name)
+        found[side] = ArmOnTrial(
+            name=name, use=ref.use, options=ref.options, network=network_of(ref)
+        )
     return found
+
+
+def _sizes(arms: Mapping[str, ArmOnTrial], legacy_root: Path | None) -> dict[str, CodeSize]:
+    """Source lines of the judged pair, and of the checkout; without sides of unknown source.
+
+    Of both sides the same is counted: the arm, and the network that stands for it.
+    """
+    found = {} if legacy_root is None else checkout_sizes(legacy_root)
+    for side, arm in arms.items():
+        with suppress(ArmError):
+            own = arm_size(arm.use)
+            if arm.network is None:
+                found[side] = replace(own, what=f"{own.what}; no network stands for it")
+                continue
+            network = _network_size(arm.network)
+            found[side] = together(f"{own.what}; and its network, {network.what}", own, network)
+            found[f"{side}_network"] = network
+    return found
+
+
+def _network_size(network: NetworkRef) -> CodeSize:
+    return arm_size(network.use) if network.source is None else folder_size(*network.source)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any, Literal
 
+from harness.battery.behind import NetworkRef
 from harness.battery.records import CheckRecord
 from harness.costs import Costs
 from harness.judging.verdict import Verdict
@@ -101,6 +103,16 @@ class StoredRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArmOnTrial:
+    """An arm of the judged pair as the experiment declares it, and the network it says it is."""
+
+    name: str
+    use: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    network: NetworkRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All stored records that may decide a claim.
 
@@ -110,6 +122,8 @@ class Evidence:
         As commands name them.
     baseline, candidate, reference
         Arms of the judged pair, and the bar both are held against.
+    arms
+        The judged pair under ``baseline`` and ``candidate``: what stored checks must be about.
     datasets
         Of the experiment.
     alpha
@@ -127,8 +141,9 @@ class Evidence:
     costs
         Ratios of a measuring session, where one was taken.
     sizes
-        Source lines: ``baseline`` and ``candidate`` of the arms here, ``legacy`` and
-        ``replacement`` of the user's checkout.
+        Source lines: ``baseline`` and ``candidate`` of the arms here with the networks that stand
+        for them, ``baseline_network`` and ``candidate_network`` of these alone, ``legacy`` and
+        ``replacement`` of the networks in the user's checkout.
     """
 
     experiment: str
@@ -136,6 +151,7 @@ class Evidence:
     baseline: str
     candidate: str
     reference: str | None = None
+    arms: Mapping[str, ArmOnTrial] = field(default_factory=dict)
     datasets: tuple[str, ...] = ()
     alpha: float = 0.05
     coverage_levels: tuple[int, ...] = ()
@@ -150,11 +166,11 @@ class Evidence:
 
     def command(self, verb: str) -> str:
         """The command that fills the store with what a verb makes."""
-        return f"abharness {verb} {self.experiment} --store {self.store}"
+        return f"abharness {verb} {quote(self.experiment)} --store {quote(self.store)}"
 
     def check_command(self, target: str) -> str:
-        """The command that stores what the battery says about a target."""
-        return f"abharness check {target} --store {self.store}"
+        """The command that stores what the battery says about a target, written for a shell."""
+        return f"abharness check {target} --store {quote(self.store)}"
 
     def units_of(self, arm: str, dataset: str) -> list[StoredRun]:
         """Stored units of an arm on a dataset."""

@@ -26,7 +26,7 @@ from harness.evidence.pairing import Pair, PairingError, overlap_of, pair
 from harness.evidence.resampling import RESAMPLES, block_law, stretched
 from harness.judging.findings import Outcome
 from harness.judging.wording import percent
-from harness.scoring.metrics import AGGREGATES
+from harness.scoring.metrics import AGGREGATES, PINBALL
 from harness.scoring.scores import UnitScores, in_time_order, non_overlapping, reach_of
 from harness.window import Array
 
@@ -193,6 +193,45 @@ def _coverage_findings(found: Evidence) -> Answer:
     if not rows:
         return Answer.missing("the policy names no coverage")
     return Answer.of(rows, why="a coverage rule is open")
+
+
+def scored_by_level(low: int, high: int) -> Requirement:
+    """Each level that is scored alone, from `low` to `high` per cent, has its pinball loss."""
+    levels = [level for level in PINBALL if low <= level <= high]
+    listed = ", ".join(map(str, levels))
+    return Requirement(
+        text=f"the pinball loss at each of the levels {listed} % is measured on every dataset",
+        ask=lambda found: _everywhere(
+            found, lambda f, d: [_pinball(f, d, level) for level in levels]
+        ),
+    )
+
+
+def _pinball(found: Evidence, dataset: str, level: int) -> Measurement:
+    """Mean loss of the candidate at a level, the baseline's beside it."""
+    name = f"pinball_{level}"
+    means = {arm: _mean(found, arm, dataset, name) for arm in (found.candidate, found.baseline)}
+    ours, theirs = means[found.candidate], means[found.baseline]
+    if ours is None:
+        raise PairingError(f"{found.candidate} has no quantiles on {dataset}")
+    beside = "none" if theirs is None else "not finite" if np.isnan(theirs) else f"{theirs:.3g}"
+    return Measurement(
+        what=f"{AGGREGATES[name].title} loss",
+        value=ours if np.isfinite(ours) else None,
+        unit="in units of the target",
+        arm=found.candidate,
+        dataset=dataset,
+        source=_units(found, dataset, found.candidate, found.baseline),
+        said=f"{found.baseline}'s is {beside}"
+        + ("" if np.isfinite(ours) else "; windows without a forecast"),
+        holds=True if np.isfinite(ours) else None,
+    )
+
+
+def _mean(found: Evidence, arm: str, dataset: str, name: str) -> float | None:
+    """Mean over seeds, origins and steps; NaN with a failed window, None without scores."""
+    units = [each for each in found.scores_of(arm, dataset) if name in each.values]
+    return float(np.mean([each.values[name].mean() for each in units])) if units else None
 
 
 def spread_follows_error(level: int = 80) -> Requirement:

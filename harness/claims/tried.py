@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from harness.battery.nouns import CheckResult, number_of
 from harness.battery.records import CheckRecord
-from harness.battery.sources import LEGACY_NETWORKS, REPLACEMENT_NETWORKS
+from harness.battery.sources import LEGACY_NETWORKS, NETWORKS
 from harness.claims.nouns import Answer, Evidence, Measurement, Requirement
-
-Kind = Literal["network", "arm"]
-Side = Literal["candidate", "baseline"]
+from harness.claims.standing import (
+    Kind,
+    Side,
+    checks_beside,
+    checks_of,
+    command_for,
+    why_none,
+)
 
 ADVANCED = LEGACY_NETWORKS[2:]
+_NETWORK: tuple[Side, Kind] = ("candidate", "network")
 
 
 def passes(side: Side, *codes: str, on: Kind | None = None) -> Requirement:
@@ -33,53 +38,38 @@ def passes(side: Side, *codes: str, on: Kind | None = None) -> Requirement:
 
 
 def _passed(found: Evidence, side: Side, codes: Sequence[str], on: Kind | None) -> Answer:
-    records = _records(found, side, on)
-    rows, why = list[Measurement](), list[str]()
+    records = checks_of(found, side, on)
+    rows, why, held = list[Measurement](), list[str](), list[bool | None]()
     for code in codes:
-        tried = [(r, r.result(code)) for r in records]
-        said = [_measurement(r, result) for r, result in tried if result is not None]
+        said = _results(records, code)
         rows += said
+        held.append(_one(said))
         if not said:
             why.append(f"{code} was not tried")
-        why += [f"{code}: {m.said}" for m in said if m.holds is None]
-    answer = Answer.of(rows)
-    complete = not why
-    holds = answer.holds if complete or answer.holds is False else None
-    if holds is not None:
-        return Answer(holds=holds, measured=answer.measured)
-    commands = (_command(found, side, on),) if any("not tried" in each for each in why) else ()
-    reason = _stale(found, side, on) or "; ".join(why)
-    return Answer.missing(reason, *commands, measured=rows)
+        elif held[-1] is None:
+            why += [f"{code}: {each.said}" for each in said]
+        rows += [_beside(each, side) for each in _results(checks_beside(found, side, on), code)]
+    if False in held or None not in held:
+        return Answer(holds=False not in held, measured=tuple(rows))
+    untried = any("not tried" in each for each in why)
+    reason = why_none(found, side, on) or "; ".join(why)
+    return Answer.missing(reason, *(command_for(found, side, on) if untried else ()), measured=rows)
 
 
-def _records(found: Evidence, side: Side, on: Kind | None) -> list[CheckRecord]:
-    """Current records of a side; networks where there are some, unless the arm is asked for."""
-    mine = [r for r in _all_records(found, side, on) if r.current]
-    networks = [r for r in mine if r.kind == "network"]
-    return networks if networks and on is None else mine
+def _results(records: Sequence[CheckRecord], code: str) -> list[Measurement]:
+    tried = [(record, record.result(code)) for record in records]
+    return [_measurement(record, result) for record, result in tried if result is not None]
 
 
-def _all_records(found: Evidence, side: Side, on: Kind | None) -> list[CheckRecord]:
-    name = found.candidate if side == "candidate" else found.baseline
-    role = "candidate" if side == "candidate" else "legacy"
-    arms = [r for r in found.checks if r.kind == "arm" and r.target == name]
-    networks = [r for r in found.checks if r.kind == "network" and r.role == role]
-    if side == "baseline":
-        networks = [r for r in networks if r.target == name and faithful(r)]
-    return {"arm": arms, "network": networks, None: networks + arms}[on]
+def _one(said: Sequence[Measurement]) -> bool | None:
+    """One predicate at whatever sizes it was asked: where it did not apply decides nothing."""
+    held = [each.holds for each in said]
+    return False if False in held else True if True in held else None
 
 
-def _stale(found: Evidence, side: Side, on: Kind | None) -> str:
-    records = _all_records(found, side, on)
-    stale = records and not any(r.current for r in records)
-    return "the stored check is of other code" if stale else ""
-
-
-def _command(found: Evidence, side: Side, on: Kind | None) -> str:
-    name = found.candidate if side == "candidate" else found.baseline
-    if on == "network" and side == "candidate":
-        return found.check_command(REPLACEMENT_NETWORKS[0])
-    return found.check_command(f"{name} --as arm --experiment {found.experiment}")
+def _beside(row: Measurement, side: Side = "candidate") -> Measurement:
+    """A network that does not stand for a side: shown, and of no weight."""
+    return replace(row, holds=None, said=f"beside: does not stand for the {side}")
 
 
 def faithful(record: CheckRecord) -> bool:
@@ -105,27 +95,40 @@ def _measurement(record: CheckRecord, result: CheckResult) -> Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Family:
-    """What the battery found on faithful legacy networks."""
+    """What the battery found on faithful legacy networks, at whatever sizes they were tried."""
 
     failing: dict[str, tuple[str, ...]]
     sources: dict[str, str]
     missing: tuple[str, ...]
+    why: str
     commands: tuple[str, ...]
 
 
 def _family(found: Evidence, names: Sequence[str]) -> _Family:
-    records = {
-        r.target: r
-        for r in found.checks
-        if r.current and r.kind == "network" and r.role == "legacy" and faithful(r)
-    }
-    missing = tuple(name for name in names if name not in records)
+    tried = {name: [r for r in found.checks if _is_legacy(r, name)] for name in names}
+    records = {name: [r for r in mine if r.current] for name, mine in tried.items()}
+    missing = tuple(name for name in names if not records[name])
+    stale = [name for name in missing if tried[name]]
+    never = [name for name in missing if not tried[name]]
+    why = [f"not tried: {', '.join(never)}"] if never else []
+    why += [f"the stored check is of other code: {', '.join(stale)}"] if stale else []
     return _Family(
-        failing={name: records[name].failing for name in names if name in records},
-        sources={name: f"check {r.key[:12]}" for name, r in records.items()},
+        failing={name: _failing(mine) for name, mine in records.items() if mine},
+        sources={name: f"check {mine[0].key[:12]}" for name, mine in records.items() if mine},
         missing=missing,
+        why="; ".join(why),
         commands=tuple(found.check_command(name) for name in missing),
     )
+
+
+def _is_legacy(record: CheckRecord, name: str) -> bool:
+    """A check of our faithful build of a legacy network."""
+    place = (record.kind, record.target, record.use)
+    return place == ("network", name, NETWORKS[name]) and faithful(record)
+
+
+def _failing(records: Sequence[CheckRecord]) -> tuple[str, ...]:
+    return tuple(sorted({code for each in records for code in each.failing}, key=number_of))
 
 
 def legacy_fails(least: int, *, names: Sequence[str] = LEGACY_NETWORKS) -> Requirement:
@@ -147,8 +150,7 @@ def _counted(found: Evidence, least: int, names: Sequence[str]) -> Answer:
     )
     if enough or not family.missing:
         return Answer(holds=enough, measured=(whole, *rows))
-    why = f"not tried: {', '.join(family.missing)}"
-    return Answer.missing(why, *family.commands, measured=[whole, *rows] if rows else [])
+    return Answer.missing(family.why, *family.commands, measured=[whole, *rows] if rows else [])
 
 
 def _failures(name: str, family: _Family) -> Measurement:
@@ -175,8 +177,7 @@ def _each(found: Evidence, names: Sequence[str]) -> Answer:
     rows = [_judged(_failures(name, family)) for name in family.failing]
     answer = Answer.of(rows)
     if family.missing and answer.holds is not False:
-        why = f"not tried: {', '.join(family.missing)}"
-        return Answer.missing(why, *family.commands, measured=rows)
+        return Answer.missing(family.why, *family.commands, measured=rows)
     return answer
 
 
@@ -196,26 +197,22 @@ def defects_gone() -> Requirement:
 def _gone(found: Evidence) -> Answer:
     family = _family(found, LEGACY_NETWORKS)
     codes = sorted({c for each in family.failing.values() for c in each}, key=number_of)
-    records = _records(found, "candidate", "network")
+    records, command = checks_of(found, *_NETWORK), command_for(found, *_NETWORK)
+    others = [_beside(_carried_over(each, codes)) for each in checks_beside(found, *_NETWORK)]
     if not records or not codes:
-        missing = [] if codes else ["no faithful legacy network was tried"]
-        missing += [] if records else ["no network of the candidate was tried"]
-        commands = (
-            *family.commands,
-            *([] if records else [_command(found, "candidate", "network")]),
-        )
-        return Answer.missing("; ".join(missing), *commands)
-    rows = [_carried_over(record, codes) for record in records]
-    answer = Answer.of(rows)
+        missing = [] if codes else [f"no faithful legacy network: {family.why}"]
+        none = why_none(found, *_NETWORK) or "no network of the candidate was tried"
+        missing += [] if records else [none]
+        commands = (*family.commands, *(() if records else command))
+        return Answer.missing("; ".join(missing), *commands, measured=others if codes else ())
+    answer = Answer.of([_carried_over(record, codes) for record in records])
+    rows = [*answer.measured, *others]
     if answer.holds and family.missing:
-        why = f"not tried: {', '.join(family.missing)}"
-        return Answer.missing(why, *family.commands, measured=rows)
-    untried = "the candidate's network was not asked all of them"
-    return (
-        answer
-        if answer.holds is not None
-        else Answer.missing(untried, _command(found, "candidate", "network"), measured=rows)
-    )
+        return Answer.missing(family.why, *family.commands, measured=rows)
+    if answer.holds is None:
+        untried = "the candidate's network was not asked all of them"
+        return Answer.missing(untried, *command, measured=rows)
+    return Answer(holds=answer.holds, measured=tuple(rows))
 
 
 def _carried_over(record: CheckRecord, codes: Sequence[str]) -> Measurement:
@@ -244,11 +241,11 @@ def saved_and_loaded() -> Requirement:
 
 
 def _round_trip(found: Evidence) -> Answer:
-    tried = [(r, r.result("T26")) for r in _records(found, "candidate", "network")]
+    tried = [(r, r.result("T26")) for r in checks_of(found, *_NETWORK)]
     rows = [_saved(record, result) for record, result in tried if result is not None]
     if not rows:
-        command = _command(found, "candidate", "network")
-        return Answer.missing("T26 was not tried", command)
+        why = why_none(found, *_NETWORK) or "T26 was not tried"
+        return Answer.missing(why, *command_for(found, *_NETWORK))
     return Answer.of(rows)
 
 

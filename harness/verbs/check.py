@@ -12,9 +12,12 @@ import typer
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from harness.arm import ArmRef, Role
+
+_WORDS = {"True": True, "False": False, "None": None}
+"""As Python prints them, and as tables of results show them; JSON has them in lower case."""
 
 _SIDES: dict[str, Role] = {"baselines": "legacy", "candidates": "candidate"}
 
@@ -23,13 +26,19 @@ def check(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="ARM", help="A network by name, an arm of --experiment, or module:Class."
+            metavar="ARM",
+            help="A network by name, an arm of --experiment, or module:Class, installed or in the "
+            "current folder.",
         ),
     ],
     experiment: Annotated[str, typer.Option(help="Where to look for arms by name.")] = "nightly",
     kind: Annotated[
         Literal["network", "arm"] | None,
-        typer.Option("--as", help="Which to try where a network and an arm share the name."),
+        typer.Option(
+            "--as",
+            help="Which to try where a network and an arm share the name; network: the one that "
+            "stands for an arm, if its class offers one.",
+        ),
     ] = None,
     option: Annotated[
         list[str],
@@ -64,6 +73,8 @@ def check(
     A failure is a result, not an error: the exit code is 0 unless --require says otherwise.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as units run; more gains small networks nothing
+    from shutil import get_terminal_size
+
     from harness.battery import check as carry_out
     from harness.battery import make_resolver
     from harness.battery.sources import NETWORKS
@@ -71,18 +82,57 @@ def check(
     from harness.running.store import open_store
 
     arms = {ref.name: ref for ref in read_experiment(experiment).arms}
+    options = dict(map(_pair, option))
+    side = role or _role_of(target, arms, kind)
+    if kind == "network" and target in arms:
+        target, options = _behind(arms[target], options)
     text, code = carry_out(
         target,
-        dict(map(_pair, option)),
-        require=True if require == ["all"] else require or False,
+        options,
+        require=require or False,
         form=form,
         codes=only or None,
         resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
         store=None if store is None else open_store(store),
-        role=role or _role_of(target, arms, kind),
+        role=side,
+        folder=Path.cwd(),
+        width=get_terminal_size((100, 24)).columns,
     )
+    for note in _notes(target, options, arms, kind):
+        typer.echo(f"note: {note}", err=True)
     typer.echo(text, nl=False)
     raise typer.Exit(code)
+
+
+def _behind(ref: ArmRef, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What to try for an arm's network, and with which options; the arm's own where it has none."""
+    from harness.battery.behind import network_of
+
+    found = network_of(ref)
+    if found is None:
+        return ref.name, dict(options)
+    return found.target, {**found.options, **options}
+
+
+def _notes(
+    target: str, options: Mapping[str, Any], arms: Mapping[str, ArmRef], kind: str | None
+) -> Iterator[str]:
+    """What a reader of the results might take for something else."""
+    from harness.battery.behind import network_of, plain_options
+    from harness.battery.sources import NETWORKS, unread_options
+
+    if target not in NETWORKS or kind == "arm":
+        return
+    if kind is None and target in arms:
+        stands = network_of(arms[target])
+        if stands is None or (stands.target, stands.builds) != (target, False):
+            yield (
+                f"tried is our network '{target}', which does not stand for the experiment's arm "
+                "of that name; --as arm tries the arm, --as network its own network"
+            )
+    unread = unread_options(NETWORKS[target], target, plain_options(options))
+    if unread:
+        yield f"{target} does not read {', '.join(unread)}: nothing changes by it"
 
 
 def _role_of(target: str, arms: Mapping[str, ArmRef], kind: str | None) -> Role | None:
@@ -100,6 +150,8 @@ def _pair(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise ConfigError(f"--option '{text}': expected KEY=VALUE, such as repaired=true")
+    if value in _WORDS:
+        return key, _WORDS[value]
     try:
         return key, json.loads(value)
     except ValueError:

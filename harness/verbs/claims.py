@@ -56,7 +56,7 @@ def claims(
     found = read_experiment(experiment)
     grid = prepare(found.with_seeds(seed_numbers(seeds)) if seeds else found, data_dir)
     opened = _opened(store)
-    evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root)
+    evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root, at=store)
     if opened is None:
         say(f"note: no store at {store}, so only source lines are measured", err=True)
     rows = collect_claims(evidence)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -271,3 +272,25 @@ def test_quantiles_that_cannot_be_are_refused(options):
     """Unknown networks, levels out of order and modes a network lacks are refused."""
     with pytest.raises(ValueError, match=r"expected|needs|no quantile mode"):
         LegacyForecaster(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epochs": True}, "epochs = True: expected a valid integer"),
+        ({"seq_len": "96"}, "seq_len = '96': expected a valid integer"),
+        ({"dropout": "x"}, "dropout = 'x': expected a valid number"),
+        ({"options": 3}, "options = 3: expected a valid dictionary"),
+        ({"quantiles": 0.1}, "quantiles = 0.1: expected a valid list"),
+        ({"device": "banana"}, "device = 'banana': expected cpu, cuda, cuda:1 or auto"),
+    ],
+)
+def test_options_of_another_type_are_refused(options, said):
+    """A value of another type is named when the arm is made, not when it trains."""
+    with pytest.raises(ValueError, match=re.escape(said)):
+        LegacyForecaster(**options)
+
+
+def test_factor_may_be_a_fraction():
+    """The number of lags is a factor, which in the originals need not be whole either."""
+    assert LegacyForecaster(factor=1.5).factor == 1.5

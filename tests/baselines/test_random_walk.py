@@ -1,11 +1,14 @@
 """The reference forecasters against closed forms and plain loops."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import t as student
 
 from baselines.random_walk import RandomWalk, SeasonalNaive, VolatilityRandomWalk
-from harness.errors import ForecastError
+from harness.arm import ArmRef
+from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS
 from harness.window import RollingOrigin, contexts_at
 
@@ -108,3 +111,20 @@ def test_impossible_options_are_refused(options):
     """Options without a meaning are refused by name."""
     with pytest.raises(ValueError, match=next(iter(options))):
         VolatilityRandomWalk(**options)
+
+
+@pytest.mark.parametrize(
+    ("use", "options", "said"),
+    [
+        ("RandomWalk", {"drift": "false"}, "drift = 'false': expected a valid boolean"),
+        ("RandomWalk", {"context": "9"}, "context = '9': expected a valid integer"),
+        ("VolatilityRandomWalk", {"freedom": "6"}, "freedom = '6': expected a valid number"),
+        ("SeasonalNaive", {"season": 1.5}, "season = 1.5: expected a valid integer"),
+    ],
+)
+def test_options_of_another_type_are_refused(use, options, said):
+    """A text is no flag and no number: the arm is not made, and the option is named."""
+    ref = ArmRef(name="walk", use=f"baselines.random_walk:{use}", role="reference", options=options)
+
+    with pytest.raises(ArmError, match=re.escape(said)):
+        ref.build()

@@ -16,6 +16,7 @@ from baselines.contract import Contract, full_config, prediction
 from baselines.features import WARM_UP, channels
 from baselines.tslib import TSLibModel
 from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads
+from harness.battery import arm_subject, run_battery
 from harness.cli import run_cli
 from harness.errors import ArmError, ForecastError
 from harness.running import identity
@@ -602,6 +603,7 @@ def test_cautious_code_is_not_refused(tmp_path, series):
         ("return {'mean': path, 'sd': path}", "a dict of mean, sd; expected"),
         ("return path[:, :3]", "returned 3 steps, expected pred_len = 6"),
         ("return path.sum()", "expected [B, P, C]"),
+        ("return path[..., :0]", "returned no channels (shape [1, 6, 0]), expected [B, P, C]"),
         ("return {'prediction': path, 'quantiles': {'low': path, 'q9': path}}", "label 'low'"),
         ("return {'prediction': path, 'quantiles': {'q0': path, 'q9': path}}", "no level between"),
         ("return {'prediction': path, 'quantiles': path}", "has a last axis of 7"),
@@ -630,6 +632,16 @@ def test_answers_that_are_not_understood(tmp_path, series, answer, said):
         ({"config": {"freq": "w"}}, "config.freq = 'w': expected one of b, d, h, t, s"),
         ({"config": {"quantile_levels": [1.0]}}, "quantile_levels = [1.0]"),
         ({"epochs": 0}, "epochs = 0: expected 1 or more"),
+        ({"epochs": True}, "epochs = True: expected a valid integer"),
+        ({"epochs": "3"}, "epochs = '3': expected a valid integer"),
+        ({"epochs": 1.5}, "epochs = 1.5: expected a valid integer"),
+        ({"train": "false"}, "train = 'false': expected a valid boolean"),
+        ({"checkpoint": 3}, "checkpoint = 3: expected a valid string"),
+        ({"config": "x"}, "config = 'x': expected a valid dictionary"),
+        ({"model_options": 3}, "model_options = 3: expected a valid dictionary"),
+        ({"forecast_options": "x"}, "forecast_options = 'x': expected a valid dictionary"),
+        ({"device": "banana"}, "device = 'banana': expected cpu, cuda, cuda:1 or auto"),
+        ({"root": 3}, "root = 3: expected a valid string"),
     ],
 )
 def test_wrong_options_are_refused_when_built(tmp_path, monkeypatch, options, said):
@@ -673,6 +685,48 @@ def test_unfitted_and_short_contexts_are_refused(tmp_path, series):
     short = dataclasses.replace(contexts, length=contexts.length - 1)
     with pytest.raises(ForecastError, match="reads 44 sessions"):
         arm.forecast(short)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("return path[:, :3]", "the network returned 3 steps, expected pred_len = 6"),
+        ("return path[..., :0]", "the network returned no channels (shape [32, 6, 0])"),
+        ("return None", "the network returned NoneType, expected a tensor, a dict"),
+    ],
+)
+def test_answers_that_are_not_understood_are_named_in_training_too(tmp_path, series, answer, said):
+    """A network that is trained and answers too little fails with the same words."""
+    options = mine(last_value(tmp_path, answer), train=True, **QUICK)
+
+    assert said in only_reason(run_unit(series, **options))
+
+
+def test_callers_tables_are_copied(tmp_path, series):
+    """Whatever is done to config and options after the arm is made, its forecast stays."""
+    root = last_value(tmp_path, "return path + (0 if detailed else 1)")
+    given = {"config": {"seq_len": 24, "label_len": 12}, "forecast_options": {"detailed": True}}
+    arm = TSLibModel(**mine(root, model_options={"scale": 0.2}, **given))
+    arm.fit(context_at(series, 300, plan=PLAN), seed=1)
+    contexts = contexts_of(series, arm)
+    before = arm.forecast(contexts).point
+
+    for table in given.values():
+        table.clear()
+
+    assert arm.context_length == 24 + WARM_UP
+    assert np.array_equal(before, arm.forecast(contexts).point)
+
+
+def test_options_are_left_alone_at_any_length(tmp_path):
+    """The battery finds no fault of ours in how options are kept (T29)."""
+    config = {"seq_len": 40, "label_len": 20, "moving_avg": 5}
+    options = {"root": str(thuml_like(tmp_path)), "config": config, "train": False}
+    ref = ArmRef(name="mine", use=USE, role="legacy", options=options)
+
+    (result,) = run_battery(arm_subject(ref), ["T29"])
+
+    assert result.outcome == "pass", result.reason
 
 
 class Anything:
@@ -723,7 +777,8 @@ def test_training_starts_from_the_checkpoint(tmp_path, series):
     ("content", "said"),
     [
         ({"weights": Anything()}, "is refused: it holds more than weights"),
-        (Anything(), "found = torch.load('x.pth', weights_only=False), then torch.save"),
+        (Anything(), "torch.load('x.pth', 'cpu', weights_only=False); "),
+        ({0: torch.zeros(1)}, "0 are no names of weights; expected texts"),
         ({"shift": 1.0}, "shift are no tensors"),
         ([], "holds no state dict"),
         (
@@ -731,7 +786,9 @@ def test_training_starts_from_the_checkpoint(tmp_path, series):
             "does not fit the network; missing: shift; unexpected: other",
         ),
         ({"shift": torch.zeros(2)}, "of another shape: shift [2] for [1]"),
-        (b"", "cannot be read"),
+        (b"", "'x.pth' is empty"),
+        (b"hello", "cannot be read: it is no file of torch.save; expected one, or .safetensors"),
+        (b"PK\x03\x04 and no more", "cannot be read"),
     ],
 )
 def test_checkpoints_that_are_refused(tmp_path, series, content, said):
@@ -824,3 +881,13 @@ def test_example_of_the_guide_runs(tmp_path, monkeypatch, capsys):
     assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
     assert "arm 'our Autoformer'" in printed.err
     assert "needs package 'reformer_pytorch', which is not installed" in printed.err
+
+
+@pytest.mark.parametrize("label", ["100%", "q100"])
+def test_label_that_is_no_level_fails_the_window(tmp_path, series, label):
+    """A quantile labelled 100 is refused by name, not read as a tenth."""
+    answer = f"return {{'prediction': path, 'quantiles': {{'{label}': path + 1, 'q10': path}}}}"
+
+    reason = only_reason(run_unit(series, **mine(last_value(tmp_path, answer))))
+
+    assert f"label '{label}', which is no level between 0 and 1" in reason

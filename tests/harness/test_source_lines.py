@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ArmError, ConfigError
-from harness.source_lines import arm_size, checkout_sizes, count_lines
+from harness.source_lines import arm_size, checkout_sizes, count_lines, folder_size, together
 
 LAYER = (
     '"""A docstring\nof two lines."""\n\n# a comment\nimport os\n\n\ndef layer():\n    return os\n'
@@ -78,3 +78,13 @@ def test_unknown_source_is_refused():
     """An arm whose source is nowhere is an error, not a size of 0."""
     with pytest.raises(ArmError, match="nowhere"):
         arm_size("nowhere:Arm")
+
+
+def test_sizes_together_count_a_shared_file_once(checkout):
+    """What two parts both reach is not counted twice."""
+    one, other = (folder_size(checkout, f"models.{n}") for n in ("Autoformer", "HFAutoformer"))
+    both = together("both", one, other)
+
+    assert [file.name for file in one.files] == ["one.py", "Autoformer.py", "__init__.py"]
+    assert (one.lines, other.lines, both.lines) == (3 + 2, 3 + 3, 3 + 2 + 3)
+    assert both.what == "both"

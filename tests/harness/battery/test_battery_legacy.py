@@ -98,3 +98,17 @@ def test_dropout_method_leaves_the_network_in_eval_until_repaired():
         subject = network_subject(build, "BayesianEnhancedAutoformer", {}, options)
 
         assert run_battery(subject, ["T21"])[0].outcome == wanted
+
+
+@pytest.mark.parametrize("name", ["Autoformer", "EnhancedAutoformer"])
+def test_newest_rows_are_those_the_decoder_has_room_for(name):
+    """Attention to the newest rows of a history longer than the decoder is no defect (T4)."""
+    sizes = {"seq_len": 100, "label_len": 10, "pred_len": 10}
+    before, after = (
+        run_battery(network_subject(build, name, sizes, {"repaired": flag}), ["T4"])[0]
+        for flag in (False, True)
+    )
+
+    assert (before.outcome, after.outcome) == ("fail", "pass")
+    assert "the newest 20 of 100 rows" in after.reason
+    assert after.measured["value"] < 10

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import re
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as Tree
@@ -127,6 +128,20 @@ def test_table_names_outcome_and_reason():
     assert lines[-1].startswith("2 pass, 1 fail, 1 not applicable; ")
 
 
+@pytest.mark.parametrize("width", [60, 100, 160])
+def test_table_shows_value_threshold_and_time_of_every_row(width):
+    """What passed has its measured value, its threshold and its duration, too; no line is wider."""
+    results = run_battery(line())
+    lines = table_lines(results, title="line", width=width)
+
+    rows = {text.split()[0]: text for text in lines if text.startswith("T")}
+    assert list(rows) == [result.code for result in results]
+    assert lines[1].split() == ["code", "result", "value", "wanted", "time", "statement"]
+    assert re.match(r"T18   pass    0 +<= 1e-06   \d\.\d\d s  the point", rows["T18"])
+    assert re.match(r"T34   pass    \S+ +>= 1e-06   \d+\.\d\d s  the forecast", rows["T34"])
+    assert max(map(len, lines)) <= max(width, 74)
+
+
 def test_json_holds_every_result():
     """The JSON is valid, carries a schema, and holds measured values with their threshold."""
     found = json.loads(to_json(run_battery(line(), CODES), subject="line"))
@@ -147,6 +162,15 @@ def test_junit_counts_failures_errors_and_skips():
 
     assert counts == {"tests": "5", "failures": "1", "errors": "1", "skipped": "1"}
     assert len(suite.findall(".//failure")) == 1
+
+
+def test_junit_says_what_was_measured_where_it_passed():
+    """Every case has its value and its threshold on its standard output."""
+    suite = Tree.fromstring(to_junit(run_battery(line(), ["T18", "T34"]), subject="line"))[0]
+    fixed, follows = (case.findtext("system-out") for case in suite)
+
+    assert fixed.startswith("value 0, wanted at most 1e-06 of the output's scale: two eval passes")
+    assert re.match(r"value [\d.e+]+, wanted at least 1e-06 of the output's scale: ", follows)
 
 
 @pytest.mark.parametrize(

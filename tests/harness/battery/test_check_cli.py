@@ -1,6 +1,8 @@
 """The verb `abharness check`."""
 
+import importlib.util
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -11,6 +13,41 @@ from harness.errors import ArmError
 from harness.running.store import open_store
 
 SMALL = ["--option", "config.d_model=16", "--option", "config.n_heads=2"]
+NETWORKS = """\
+from torch import nn
+
+class Line(nn.Module):
+    def __init__(self, configs, scale=1.0):
+        super().__init__()
+        self.map = nn.Linear(configs.seq_len, configs.pred_len)
+
+    def path(self, x_enc):
+        return self.map(x_enc.transpose(1, 2)).transpose(1, 2)
+
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        return self.path(x_enc)
+
+class Pair(Line):
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        return self.path(x_enc), [None]
+
+class Dict(Line):
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        return {"prediction": self.path(x_enc), "mask": None}
+
+class Changing(Line):
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        path = self.path(x_enc)
+        return path if mask is None else {"prediction": path}
+
+class Cuda(Line):
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        return self.cuda().path(x_enc.cuda())
+
+class Four(Line):
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec):
+        return self.path(x_enc)
+"""
 
 
 def test_failure_is_a_result_unless_required(capsys):
@@ -168,3 +205,133 @@ def test_user_module_has_the_side_it_is_given(tmp_path, monkeypatch):
 
     (found,) = read_checks(open_store(store))
     assert found.role == "candidate"
+
+
+@pytest.fixture
+def user_classes(tmp_path, monkeypatch):
+    """A user's file with networks, importable for the test."""
+    (tmp_path / "their_networks.py").write_text(NETWORKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "their_networks"
+    sys.modules.pop("their_networks", None)
+
+
+@pytest.mark.parametrize("target", ["their_networks:Line", "Autoformer"])
+@pytest.mark.parametrize("option", ["config", "zzz"])
+def test_option_that_nothing_takes_is_wrong_input(capsys, user_classes, target, option):
+    """An option without an argument for it is named in one line, of a class or a factory."""
+    code = run_cli(["check", target, "--option", f"{option}=3", "--only", "T5"])
+
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (2, "")
+    assert f"unknown option {option}" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Line", ""),
+        ("Pair", ""),
+        ("Dict", ""),
+        ("Changing", "changes what is returned"),
+        ("Four", "a mask in the fifth place: TypeError"),
+    ],
+)
+def test_answer_under_a_mask_has_the_form_of_the_plain_one(capsys, user_classes, name, said):
+    """A tuple or a dict is no departure (T27); another form than without the mask is."""
+    run_cli(["check", f"{user_classes}:{name}", "--only", "T27", "--format", "json"])
+
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["outcome"] == ("fail" if said else "pass")
+    assert said in result["reason"]
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """A user's file in the current folder, which is on no import path, beside a data folder."""
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here_only.py").write_text(NETWORKS)
+    (tmp_path / "no_package").mkdir()
+    (tmp_path / "data_only").mkdir()
+    yield
+    sys.modules.pop("here_only", None)
+
+
+def test_class_is_found_in_the_current_folder(beside, capsys):
+    """`module:Class` may lie where the command is run; folders without code stay invisible."""
+    path = list(sys.path)
+    code = run_cli(["check", "here_only:Line", "--only", "T31"])
+
+    assert code == 0
+    assert "T31   pass" in capsys.readouterr().out
+    assert sys.path == path
+    assert importlib.util.find_spec("data_only") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"), [("nowhere_at_all:Net", ""), ("no_package:Net", "has no __init__.py")]
+)
+def test_module_that_is_nowhere_names_the_folder(beside, tmp_path, capsys, target, hint):
+    """The error says where a module was looked for, and what a folder lacks."""
+    code = run_cli(["check", target])
+
+    said = capsys.readouterr().err
+    assert code == 2
+    assert f"neither installed nor in {tmp_path}" in said
+    assert hint in said
+    assert said.count("\n") == 1
+
+
+def test_cuda_calls_of_a_network_stay_on_the_cpu(user_classes, capsys):
+    """A network that calls `.cuda()` while it forecasts is tried where its inputs are."""
+    codes = [part for code in ("T18", "T26", "T31") for part in ("--only", code)]
+    code = run_cli(["check", f"{user_classes}:Cuda", *codes, "--require", "all"])
+
+    assert code == 0
+    assert "3 pass" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--only", "--require"])
+def test_unknown_code_is_refused_before_anything_runs(user_classes, capsys, option):
+    """A code that is none is wrong input, whichever option names it."""
+    code = run_cli(["check", f"{user_classes}:Line", option, "T99"])
+
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (2, "")
+    assert "unknown predicate T99; known are T1, T2" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("only", "wanted", "code"),
+    [
+        (["T31"], ["all", "T31"], 0),
+        (["T31", "T9"], ["all", "T31"], 3),
+        (["T31", "T9"], ["T31"], 0),
+        (["T31"], ["all", "T5"], 3),
+    ],
+)
+def test_all_and_a_code_may_both_be_required(user_classes, only, wanted, code):
+    """With `all` nothing may fail; a code beside it must have passed as well."""
+    arguments = [part for each in only for part in ("--only", each)]
+    arguments += [part for each in wanted for part in ("--require", each)]
+
+    assert run_cli(["check", f"{user_classes}:Line", *arguments]) == code
+
+
+@pytest.mark.parametrize("text", ["true", "True"])
+def test_switch_may_be_written_as_the_tables_show_it(capsys, text):
+    """`repaired=True` is what results print; both spellings are the same."""
+    arguments = ["--option", f"repaired={text}", "--only", "T2", "--require", "T2"]
+
+    assert run_cli(["check", "Autoformer", *SMALL, *arguments]) == 0
+
+
+def test_switch_that_the_network_does_not_read_is_noted(capsys):
+    """A repair of other networks is no error, but nobody should take it for one of this."""
+    run_cli(["check", "Autoformer", *SMALL, "--option", "all_bands=true", "--only", "T2"])
+    unread = capsys.readouterr().err
+    run_cli(["check", "Autoformer", *SMALL, "--option", "newest_keys=true", "--only", "T2"])
+
+    assert unread == "note: Autoformer does not read all_bands: nothing changes by it\n"
+    assert capsys.readouterr().err == ""

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from harness.battery import CheckRecord, CheckResult
+from harness.battery.behind import NetworkRef
+from harness.battery.sources import NETWORKS
 from harness.claims import (
     CLAIMS,
     Claim,
@@ -18,7 +20,7 @@ from harness.claims import (
     to_json,
     to_markdown,
 )
-from harness.claims.nouns import StoredRun
+from harness.claims.nouns import ArmOnTrial, StoredRun
 from harness.costs import Cost, Costs
 from harness.source_lines import CodeSize
 
@@ -29,7 +31,19 @@ FAMILY = (
     "HierarchicalEnhancedAutoformer",
     "QuantileBayesianAutoformer",
 )
-EMPTY = Evidence(experiment="tiny", store="runs", baseline="old", candidate="new", datasets=("A",))
+NETWORK = NetworkRef(target="HFBayesianAutoformer", use="somewhere:it")
+ARMS = {
+    "baseline": ArmOnTrial(name="old", use="somewhere:it"),
+    "candidate": ArmOnTrial(name="new", use="somewhere:it", network=NETWORK),
+}
+EMPTY = Evidence(
+    experiment="tiny",
+    store="runs",
+    baseline="old",
+    candidate="new",
+    arms=ARMS,
+    datasets=("A",),
+)
 
 
 def record(target, outcomes, *, kind="network", role="legacy", options=None, current=True):
@@ -51,7 +65,7 @@ def record(target, outcomes, *, kind="network", role="legacy", options=None, cur
         target=target,
         kind=kind,
         role=role,
-        use="somewhere:it",
+        use=NETWORKS[target] if target in FAMILY else "somewhere:it",
         options=options or {},
         key=f"{target}{kind}" * 3,
         source="code",
@@ -61,7 +75,7 @@ def record(target, outcomes, *, kind="network", role="legacy", options=None, cur
 
 
 def new_network(**outcomes):
-    return record("NewNetwork", outcomes, role="candidate")
+    return record("HFBayesianAutoformer", outcomes, role="candidate")
 
 
 def unit(arm, *, seconds=1.0, peak=2**30, failed=0, diverged=False, machine="one", seed=1, **more):

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from harness.source_lines import arm_size
+
 SWAPPED = (
     ('baseline = "old"\ncandidate = "new"', 'baseline = "new"\ncandidate = "old"'),
     ('role = "legacy"', 'role = "candidate"'),
@@ -112,3 +114,31 @@ def test_checkout_is_counted(tiny, call, tmp_path):
 def test_wrong_input_is_one_line(tiny, refused, arguments, words):
     """What cannot be read ends in 2 with one line that names it."""
     assert words in refused("claims", *arguments)
+
+
+def test_commands_name_the_folder_that_is_no_store_yet(tiny, call, tmp_path):
+    """Without a store the commands make one where the user asked for it."""
+    rows = rows_of(call, "tiny.toml", "--store", tmp_path / "none here")
+
+    commands = [line for row in rows.values() for line in row["commands"]]
+    assert commands
+    assert all(line.endswith(f"--store '{tmp_path / 'none here'}'") for line in commands)
+
+
+def test_both_sides_are_counted_with_their_networks(tiny, call):
+    """An arm's lines and those of the network that stands for it are counted once each."""
+    replaced = 'use = "candidates.hf_bayesian_autoformer:HFBayesianAutoformer"\nrole = "candidate"'
+    tiny(
+        ('use = "arms_for_tests:Learner"\nrole = "candidate"', replaced),
+        ('use = "arms_for_tests:Flat"', 'use = "baselines.legacy:LegacyForecaster"'),
+    )
+    saved, *sizes = rows_of(call, "tiny.toml")["less-code"]["measured"]
+    lines = [each["value"] for each in sizes]
+    old, old_network, new, new_network = lines
+
+    assert saved["said"].startswith(f"{new} against {old}; arm and network of both sides")
+    assert old > old_network > 2000
+    assert new > new_network > 900
+    arm = arm_size("candidates.hf_bayesian_autoformer:HFBayesianAutoformer").lines
+    assert max(arm, new_network) < new < arm + new_network
+    assert all("network" in each["what"] for each in (sizes[0], sizes[2]))
