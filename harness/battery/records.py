@@ -3,11 +3,13 @@
 `checks/DIGEST.json`: one record per subject and options, replaced when it is tried again. Results
 of predicates that were not tried again stay, as long as subject and battery are the same code.
 
-Schema numbers: 1, the first.
+Schema numbers: 1, the first; 2, with the files an arm names as its own. A record of schema 1 says
+nothing of them.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -16,16 +18,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.arm import Role
+from harness.arm import Arm, Role
 from harness.battery.arms import ArmSubject
+from harness.battery.guard import attempt
 from harness.battery.nouns import CheckResult, Kind, number_of
 from harness.battery.subject import Subject
 from harness.errors import StoreError
-from harness.running.identity import code_digest, digest, library_versions, package_digest
+from harness.running.identity import (
+    code_digest,
+    digest,
+    library_versions,
+    package_digest,
+    weights_digest,
+)
 from harness.running.lease import sole_writer
 from harness.running.store import Store, read_record, write_record
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +57,8 @@ class CheckRecord:
         Digest of all of these: the name of the record.
     source
         Digest of the subject's package, the battery and the libraries when it was tried.
+    weights
+        Digest of the files an arm named as its own; '' for a network, or where nobody looked.
     current
         They are the same today. Results of other code say nothing about this one.
     results
@@ -61,6 +72,7 @@ class CheckRecord:
     options: Mapping[str, Any]
     key: str
     source: str
+    weights: str = ""
     current: bool
     results: tuple[CheckResult, ...]
 
@@ -94,21 +106,37 @@ def write_check(
         options=dict(options),
         key=key,
         source=_source(subject.use),
+        weights=_weights(subject),
         current=True,
         results=tuple(results),
     )
     file = _file(store, key)
     with sole_writer(file.parent):
-        merged = _merged(file, record.source, results)
+        merged = _merged(file, record, results)
         record = dataclasses.replace(record, results=merged)
         write_record(file, {"schema": SCHEMA, **_plain(record)})
     return record
 
 
-def _merged(file: Path, source: str, results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
-    """The results by number, with what is known of other predicates of the same code."""
+def _weights(subject: Subject | ArmSubject) -> str:
+    if not isinstance(subject, ArmSubject):
+        return ""
+    arm, _ = attempt(lambda: subject.construct(copy.deepcopy(dict(subject.options))))
+    return "" if arm is None else files_digest(arm)
+
+
+def files_digest(arm: Arm) -> str:
+    """Digest of the files an arm names as its own."""
+    return digest(weights_digest(arm))
+
+
+def _merged(
+    file: Path, record: CheckRecord, results: Sequence[CheckResult]
+) -> tuple[CheckResult, ...]:
+    """The results by number, with what is known of other predicates of the same code and files."""
     known = _read(file) if file.is_file() else None
-    kept = known.results if known is not None and known.source == source else ()
+    same = known is not None and (known.source, known.weights) == (record.source, record.weights)
+    kept = known.results if known is not None and same else ()
     merged = {each.code: each for each in (*kept, *results)}
     return tuple(sorted(merged.values(), key=lambda each: number_of(each.code)))
 
@@ -139,7 +167,7 @@ def _plain(record: CheckRecord) -> dict[str, Any]:
 
 
 def _read(file: Path) -> CheckRecord:
-    content = read_record(file)
+    content = read_record(file, newest=SCHEMA)
     del content["schema"]
     try:
         content["results"] = tuple(map(_result, content["results"]))

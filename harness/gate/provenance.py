@@ -64,10 +64,12 @@ def _cards(grid: Grid, store: Store, policy: Policy) -> dict[str, dict[str, str]
 def tried_for_future(grid: Grid, store: Store) -> dict[str, CheckResult]:
     """What the battery said of each arm it tried: that later sessions change no forecast."""
     found: dict[str, CheckResult] = {}
+    files = {cell.arm.name: digest(cell.identity["weights"]) for cell in grid.cells}
     for record in read_checks(store):
         said = record.result(FUTURE)
         for arm in grid.experiment.arms:
             same = record.use == arm.use and dict(record.options) == dict(arm.options)
+            same = same and record.weights == files.get(arm.name)
             if not same or record.kind != "arm" or not record.current or said is None:
                 continue
             found[arm.name] = said

@@ -72,7 +72,7 @@ def unit_identity(
         "options": dict(ref.options),
         "source": _arm_source(arm, use=ref.use),
         "harness": _harness_digest(),
-        "weights": _weights_digest(arm),
+        "weights": weights_digest(arm),
         "seed": seed,
         "threads": threads,
         "batch": batch,
@@ -195,7 +195,14 @@ def package_digest(name: str) -> str:
     return digest(files)
 
 
-def _weights_digest(arm: Arm) -> Mapping[str, str]:
+def weights_digest(arm: Arm) -> Mapping[str, str]:
+    """Digest of each file an arm names as its own, by the end of its path.
+
+    Raises
+    ------
+    ArmError
+        When one cannot be read.
+    """
     if not isinstance(arm, HasWeights):
         return {}
     files = sorted(set(map(Path, arm.weight_files())))

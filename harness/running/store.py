@@ -247,8 +247,8 @@ def _write_text(path: Path, text: str) -> None:
         raise
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read a JSON record of any schema up to ours.
+def read_record(path: Path, *, newest: int = SCHEMA) -> dict[str, Any]:
+    """Read a JSON record of any schema up to the newest of its kind.
 
     Raises
     ------
@@ -264,9 +264,9 @@ def read_record(path: Path) -> dict[str, Any]:
     schema = found.get("schema") if isinstance(found, dict) else None
     if not isinstance(found, dict) or not isinstance(schema, int):
         raise StoreError(f"{path}: not a record of ours: it has no schema number")
-    if schema > SCHEMA:
+    if schema > newest:
         raise NewerRecordError(
-            f"{path}: made by a newer version: schema {schema}, this one reads up to {SCHEMA}"
+            f"{path}: made by a newer version: schema {schema}, this one reads up to {newest}"
         )
     return found
 

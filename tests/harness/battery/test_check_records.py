@@ -112,6 +112,48 @@ def test_a_changed_helper_makes_a_check_old(store, tmp_path, monkeypatch):
     assert (before.current, after.current) == (True, False)
 
 
+class Weighted:
+    """An arm with a file of its own."""
+
+    context_length = 1
+
+    def __init__(self, file):
+        self.file = file
+
+    def forecast(self, contexts):
+        raise AssertionError(contexts)
+
+    def weight_files(self):
+        return [self.file]
+
+
+def test_changed_weights_make_another_record_of_it(store, tmp_path):
+    """What an arm's files hold is kept, and results on other files are not mixed with new ones."""
+    file, (first, second) = tmp_path / "weights", run_battery(SUBJECT, ["T2", "T34"])
+    subject = ArmSubject(name="a", construct=lambda given: Weighted(file))
+    file.write_text("one", encoding="utf-8")
+    before = write_check(store, subject, [first], target="a", role=None, options={})
+    file.write_text("two", encoding="utf-8")
+
+    after = write_check(store, subject, [second], target="a", role=None, options={})
+
+    assert before.weights != after.weights == records.files_digest(Weighted(file))
+    assert [each.code for each in after.results] == [second.code]
+
+
+def test_record_of_the_first_schema_is_read(store):
+    """It says nothing of an arm's own files."""
+    tried(store, "T2")
+    (file,) = (store.root / "checks").glob("*.json")
+    content = json.loads(file.read_text())
+    del content["weights"]
+    file.write_text(json.dumps(content | {"schema": 1}))
+
+    (found,) = read_checks(store)
+
+    assert (found.weights, found.result("T2").outcome) == ("", "pass")
+
+
 def test_value_that_is_not_finite_is_stored(store):
     """An infinite value becomes null in the file and comes back as NaN, with its outcome."""
     (result,) = run_battery(SUBJECT, ["T34"])
