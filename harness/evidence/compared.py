@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.evidence.estimates import Conclusion, Estimate, Method, Question
 from harness.evidence.power_law import Plan, Spread, too_few
 from harness.evidence.sensitivity import Sensitivity
 from harness.evidence.shares import true_share
+
+
+FailedAs = Literal["", "worst", "missed", "covered", "lost", "out"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +57,11 @@ class Comparison:
     seed_low, seed_high
         Range of the effect over the seeds of both sides.
     candidate_failed, legacy_failed
-        Origins on which a side failed. They are filled against the candidate (its largest loss,
-        legacy's smallest), never left out.
+        Windows on which a side failed.
+    candidate_failed_as, legacy_failed_as
+        What those were counted as: ``worst`` (twice the largest loss seen), ``missed``,
+        ``covered``, ``lost`` (an origin) or ``out`` (left out with their origins); '' where none
+        failed, and in records of when the candidate's were its worst and legacy's its best.
     conclusion
         What all estimates but `independent` agree on; ``undecided`` otherwise.
     reason
@@ -123,6 +130,8 @@ class Comparison:
     lean: float | None = None
     level_variance: float | None = None
     level_covariance: float | None = None
+    candidate_failed_as: FailedAs = ""
+    legacy_failed_as: FailedAs = ""
 
     @property
     def silent(self) -> str:

@@ -17,6 +17,12 @@ from harness.scoring.scores import Flags, UnitScores, in_time_order, reach_of
 from harness.window import Array, Dates, Rows
 
 
+WORST = 2.0
+"""A failed window counts as so many times the largest loss seen."""
+LARGEST = 1e60
+"""Share of the last value beyond which a loss counts as a failed window: sums of it overflow."""
+
+
 class PairingError(AbharnessError):
     """Two sides were not judged on the same thing, so they cannot be compared."""
 
@@ -35,7 +41,7 @@ class Pair:
     names
         Candidate, legacy, dataset.
     candidate_ok, legacy_ok : [S, W]
-        False where the arm failed.
+        False where the arm failed, or where its loss is beyond `LARGEST`.
     """
 
     candidate: Array
@@ -75,7 +81,8 @@ def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: 
     for unit in units:
         _same_plan(first, unit)
     losses = np.stack([_losses(unit, metric) for unit in units])
-    fine = np.stack([unit.ok for unit in units])
+    fine = np.stack([unit.ok for unit in units]) & ~(np.abs(losses) > LARGEST)
+    losses = np.where(np.abs(losses) > LARGEST, np.nan, losses)
     split = len(candidate)
     return Pair(
         candidate=losses[:split],
@@ -92,19 +99,54 @@ def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: 
 def filled(both: Pair, *, share: bool = False) -> Pair:
     """Fill failed windows against the candidate; a NaN with another cause stays.
 
-    The candidate's with the largest loss seen on either side, legacy's with the smallest; where
-    the loss is a `share` covered, with 0 and 1.
+    The candidate's with twice the largest loss seen on either side, legacy's with the smallest;
+    where the loss is a `share` covered, with 0 and 1.
     """
-    fine = np.concatenate([both.candidate[both.candidate_ok], both.legacy[both.legacy_ok]])
-    seen = fine[np.isfinite(fine)]
+    seen = _seen(both)
     if not len(seen):
         return both
-    worst, best = (0.0, 1.0) if share else (seen.max(), seen.min())
+    worst, best = (0.0, 1.0) if share else (WORST * seen.max(), seen.min())
     return dataclasses.replace(
         both,
         candidate=np.where(both.candidate_ok, both.candidate, worst),
         legacy=np.where(both.legacy_ok, both.legacy, best),
     )
+
+
+def counted(
+    both: Pair, *, candidate: float | None = None, legacy: float | None = None, out: Flags
+) -> Pair:
+    """Count failed windows as a number, which settles them, and leave origins out.
+
+    Parameters
+    ----------
+    candidate, legacy
+        Loss that the failed windows of a side count as; None leaves them failed.
+    out : [W]
+        Origins to leave out.
+    """
+    changes: dict[str, Array | Flags | Rows | Dates] = {}
+    for side, value in (("candidate", candidate), ("legacy", legacy)):
+        fine = getattr(both, f"{side}_ok")
+        losses = getattr(both, side)
+        if value is not None:
+            losses, fine = np.where(fine, losses, value), np.ones_like(fine)
+        changes |= {side: losses[:, ~out], f"{side}_ok": fine[:, ~out]}
+    for name in ("origin", "origin_date"):
+        changes[name] = getattr(both, name)[~out]
+    return dataclasses.replace(both, **changes)  # type: ignore[arg-type]  # by name
+
+
+def worst_of(both: Pair) -> float | None:
+    """What a failed window counts as: twice the largest loss seen; None where none was seen."""
+    seen = _seen(both)
+    return WORST * float(seen.max()) if len(seen) else None
+
+
+def _seen(both: Pair) -> Array:
+    """Every loss that is a number, of windows that did not fail."""
+    fine = np.concatenate([both.candidate[both.candidate_ok], both.legacy[both.legacy_ok]])
+    return fine[np.isfinite(fine)]
 
 
 def lost(both: Pair) -> Pair:
@@ -154,6 +196,8 @@ def _losses(unit: UnitScores, metric: str) -> Array:
     cells = unit.values[what.of]
     if what.scaled:
         last = np.where(unit.last != 0, np.abs(unit.last), np.nan)
-        cells = cells / (last**2 if what.rooted else last)[:, None]
-    losses: Array = cells.mean(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cells = cells / (last**2 if what.rooted else last)[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        losses: Array = cells.mean(axis=1)
     return losses

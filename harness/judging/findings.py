@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -13,6 +13,7 @@ from harness.evidence.comparison import compare
 from harness.evidence.estimates import Question
 from harness.evidence.outlook import date_of_more
 from harness.evidence.pairing import Pair, PairingError, pair
+from harness.judging.failed_windows import Ask, Reading, readings
 from harness.judging.policy import CoverageRule, Criterion, Policy, finding_id
 from harness.judging.scope import ScopeError, cut
 from harness.judging.wording import sentence_of
@@ -22,9 +23,6 @@ FindingRole = Literal["guardrail", "success", "limit"]
 Unit = Literal["share", "points", "count", "ratio"]
 """What a finding's numbers are: a share of legacy's loss, points of a share, a count, a ratio."""
 
-
-Ask = Callable[[Pair, Question], Comparison]
-"""What puts a question to a pair."""
 
 NO_LOSS = 1e-6
 """A legacy loss up to this, scaled by the last value, is no scale for a margin."""
@@ -37,6 +35,10 @@ class Outcome(StrEnum):
     REJECT = "REJECT"
     HOLD = "HOLD"
     PROMOTE = "PROMOTE"
+
+
+GRAVEST = tuple(Outcome)
+"""Outcomes, gravest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +158,28 @@ class _Making:
         return self._finding(Outcome.INVALID, None, f"{problem}: no conclusion allowed.")
 
     def judged(self, both: Pair) -> Finding:
-        """Compare a pair and conclude."""
+        """Compare a pair and conclude: failed windows never help the arm that failed them."""
+        found = self._gravest(readings(both, self.question))
+        if found.outcome is not Outcome.REJECT or found.comparison is None:
+            return found
+        if not found.comparison.legacy_failed_as:
+            return found
+        other = self._gravest(readings(both, self.question, legacy="worst"))
+        if other.outcome is Outcome.PROMOTE and other.comparison is not None:
+            why = f"it depends on how the failed windows of {other.comparison.legacy} are counted"
+            open_ = dataclasses.replace(other.comparison, conclusion="undecided", reason=why)
+            return self._concluded(open_)
+        return found if other.outcome is Outcome.REJECT else other
+
+    def _gravest(self, ways: Sequence[Reading]) -> Finding:
+        return min(map(self._read, ways), key=lambda found: GRAVEST.index(found.outcome))
+
+    def _read(self, reading: Reading) -> Finding:
+        """Compare a pair whose failed windows are counted in one way."""
         least = self.policy.min_origins
-        found = self.ask(both, self.question)
-        few = found.independent_n < least
-        if few and found.n >= 2:
-            found = _asking_for_more(found, both, self.policy)
+        found = reading.asked(self.question, self.ask)
+        if found.independent_n < least and found.n >= 2:
+            found = _asking_for_more(found, reading.pair, self.policy)
         elif without_scale(found):
             return dataclasses.replace(
                 self.invalid(
@@ -170,6 +188,11 @@ class _Making:
                 ),
                 comparison=found,
             )
+        return self._concluded(found)
+
+    def _concluded(self, found: Comparison) -> Finding:
+        least = self.policy.min_origins
+        few = found.independent_n < least
         outcome = Outcome.HOLD if few else _OUTCOMES[self.rule.role, found.conclusion]
         said = sentence_of(found, role=self.rule.role, least=least)
         return self._finding(outcome, found, said.partition(": ")[2])

@@ -23,14 +23,23 @@ def sentence_of(found: Comparison, *, role: RuleRole, least: int) -> str:
     said = _wins(found, role) if wins else _loss(found, role)
     said = _coverage(found) if found.bound_low is not None else said
     parts = [f"{found.dataset} {found.metric}: {said}: {_ending(found, role, least)}."]
-    for arm, failed, counted in (
-        (found.candidate, found.candidate_failed, "its worst"),
-        (found.legacy, found.legacy_failed, "its best"),
+    for arm, failed, way, before in (
+        (found.candidate, found.candidate_failed, found.candidate_failed_as, "counted as its worst"),
+        (found.legacy, found.legacy_failed, found.legacy_failed_as, "counted as its best"),
     ):
-        if failed:
+        if failed and (way or found.bound_low is None):
             windows, were = ("window", "was") if failed == 1 else ("windows", "were")
-            parts.append(f"{failed} failed {windows} of {arm} {were} counted as {counted}.")
+            parts.append(f"{failed} failed {windows} of {arm} {were} {_COUNTED.get(way, before)}.")
     return " ".join(parts)
+
+
+_COUNTED = {
+    "worst": "counted as twice the worst loss",
+    "missed": "counted as missed",
+    "covered": "counted as covered",
+    "lost": "counted as lost",
+    "out": "left out",
+}
 
 
 def percent(share: float, *, signed: bool = False) -> str:
