@@ -11,7 +11,6 @@ from harness.evidence.power_law import Plan, Spread, too_few
 from harness.evidence.sensitivity import Sensitivity
 from harness.evidence.shares import true_share
 
-
 FailedAs = Literal["", "worst", "missed", "covered", "lost", "out"]
 
 

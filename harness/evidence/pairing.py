@@ -16,7 +16,6 @@ from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Flags, UnitScores, in_time_order, reach_of
 from harness.window import Array, Dates, Rows
 
-
 WORST = 2.0
 """A failed window counts as so many times the largest loss seen."""
 LARGEST = 1e60
@@ -146,7 +145,8 @@ def worst_of(both: Pair) -> float | None:
 def _seen(both: Pair) -> Array:
     """Every loss that is a number, of windows that did not fail."""
     fine = np.concatenate([both.candidate[both.candidate_ok], both.legacy[both.legacy_ok]])
-    return fine[np.isfinite(fine)]
+    seen: Array = fine[np.isfinite(fine)]
+    return seen
 
 
 def lost(both: Pair) -> Pair:

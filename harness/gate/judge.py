@@ -187,7 +187,13 @@ def _family(grid: Grid, policy: Policy) -> list[Policy]:
         for arm in grid.experiment.arms
         if arm.role == "legacy" and arm.name not in (policy.baseline, policy.candidate)
     ]
-    return [policy, *(dataclasses.replace(policy, baseline=name) for name in others)]
+    return [policy, *(_against(policy, name) for name in others)]
+
+
+def _against(policy: Policy, baseline: str) -> Policy:
+    """The same policy on another legacy arm, which is no reference for itself."""
+    reference = None if policy.reference == baseline else policy.reference
+    return dataclasses.replace(policy, baseline=baseline, reference=reference)
 
 
 def _judged(

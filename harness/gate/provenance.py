@@ -42,7 +42,7 @@ def given_of(
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
         cards=_cards(grid, store, policy),
         blind=_blind(grid, store),
-        doubts=_single_seeds(grid, policy),
+        doubts=(*_picked_seeds(grid, policy), *_single_seeds(grid, policy)),
         problems=tuple(problems),
         today=today if policy.waivers else None,
         measure=f"abharness measure {Path(grid.experiment.source).name}",
@@ -92,6 +92,28 @@ def _single_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
         for ref in grid.experiment.arms
         if ref.name in pair and _seeded(ref)
     )
+
+
+def _picked_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
+    """A sentence where other seeds were run than the experiment declares, if a seed matters."""
+    ran, declared = grid.experiment.run.seeds, grid.experiment.declared_seeds
+    pair = (policy.baseline, policy.candidate)
+    if set(ran) == set(declared) or not any(
+        ref.name in pair and _seeded(ref) for ref in grid.experiment.arms
+    ):
+        return ()
+    said = f"run with {_listed(ran)}; the experiment declares {_listed(declared)}"
+    return (f"{said}: a verdict on hand-picked seeds is not the declared one.",)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """Seeds in words: seed 1; seeds 1 to 5; seeds 1, 3 and 7."""
+    found = sorted(seeds)
+    if len(found) == 1:
+        return f"seed {found[0]}"
+    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
+        return f"seeds {found[0]} to {found[-1]}"
+    return f"seeds {', '.join(map(str, found[:-1]))} and {found[-1]}"
 
 
 def _seeded(ref: ArmRef) -> bool:

@@ -26,10 +26,13 @@ def judge_failures(
     limit: int,
     units: Sequence[UnitScores],
 ) -> Finding:
-    """Judge the limit on failed windows: broken it is a REJECT or, for legacy, an INVALID."""
+    """Judge the limit on failed windows: broken it is a REJECT or, for legacy, an INVALID.
+
+    No limit allows all of them.
+    """
     count = sum(unit.failures for unit in units)
     windows = sum(len(unit) for unit in units)
-    kept = count <= limit
+    kept = count <= limit and (count < windows or not windows)
     broken = Outcome.REJECT if side == "candidate" else Outcome.INVALID
     meaning = "broken" if side == "candidate" else "broken, so there is nothing sound to compare to"
     return Finding(

@@ -72,7 +72,7 @@ class Policy:
         What HOLD means to a caller that knows yes and no only: ``fail`` is exit code 4, ``pass``
         is 0. A flag wins over it.
     reference
-        Arm both sides are set against; the first reference arm when left out.
+        Third arm both sides are set against; when left out, the reference arm declared first.
     """
 
     baseline: str
@@ -94,6 +94,12 @@ class Policy:
             raise ConfigError(
                 f"[policy] baseline and candidate are both '{self.baseline}': nothing to decide"
             )
+        for side in ("baseline", "candidate"):
+            if self.reference == getattr(self, side):
+                raise ConfigError(
+                    f"[policy] reference = '{self.reference}': is the {side} too; expected a third "
+                    "arm that both sides are set against"
+                )
         between("[policy] alpha", self.alpha, 0, 0.5, ends="()")
         between("[policy] power", self.power, 0.5, 1, ends="[)")
         if self.min_origins < 2:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +10,21 @@ import numpy as np
 
 from harness.judging.given import Given
 from harness.judging.policy import Policy
+from harness.judging.standing import Cell, Standing, reference_arm, standings_of
 from harness.judging.wording import percent
-from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores
-from harness.scoring.summary import Summary, skill_of, summarise
+
+__all__ = [
+    "Blindness",
+    "Cell",
+    "Contamination",
+    "Standing",
+    "UnitHealth",
+    "Validity",
+    "datasets_of",
+    "examine",
+    "reference_arm",
+]
 
 CUT_OFF = "pretraining cut-off"
 """Title of the card fact that tells up to which ISO date an arm's pretraining data reach."""
@@ -23,18 +33,6 @@ NO_MARKET_DATA = "no market data"
 """A card's `PRETRAINING` fact that starts so says that no judged session can be in them."""
 ONE_SEED = "was run with one seed"
 """What a doubt says of an arm that another seed would change."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One cell of the declared grid."""
-
-    arm: str
-    dataset: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.arm} on {self.dataset}, seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,19 +65,6 @@ class UnitHealth:
     extrapolated: int
     residual_distribution: bool
     first_reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """One side against the reference: skill is 1 - value / reference value; above 0 is better."""
-
-    arm: str
-    dataset: str
-    metric: str
-    reference: str
-    value: float | None
-    reference_value: float | None
-    skill: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +150,7 @@ def examine(
         str(cell) for cell in declared if (cell.arm, cell.dataset, cell.seed) not in set(present)
     )
     digests = _digests(scores)
-    standings = _standings(policy, scores)
+    standings = standings_of(policy, declared, scores)
     gains = _implausible(policy, standings)
     contamination = _contamination(policy, scores, given)
     refused = policy.evidence.implausible == "invalid"
@@ -188,18 +173,18 @@ def examine(
         standings=standings,
         blindness=tuple(_blindness(arm, given) for arm in (policy.baseline, policy.candidate)),
         contamination=contamination,
-        doubts=(*given.doubts, *_tainted(contamination), *(() if refused else gains)),
+        doubts=(
+            *given.doubts,
+            *_tainted(contamination),
+            *(() if refused else gains),
+            *_partly(policy, standings),
+        ),
     )
 
 
 def datasets_of(declared: Sequence[Cell]) -> tuple[str, ...]:
     """Datasets of the grid, in the order declared."""
     return tuple(dict.fromkeys(cell.dataset for cell in declared))
-
-
-def reference_arm(policy: Policy, scores: Sequence[UnitScores]) -> str | None:
-    """The arm both sides are set against: the policy's, or the first reference arm."""
-    return policy.reference or next((u.arm for u in scores if u.role == "reference"), None)
 
 
 def _pairing_problems(digests: Mapping[str, str]) -> list[str]:
@@ -326,6 +311,20 @@ def _implausible(policy: Policy, standings: Sequence[Standing]) -> list[str]:
     ]
 
 
+def _partly(policy: Policy, standings: Sequence[Standing]) -> list[str]:
+    """That a candidate is set against the reference on a part of the windows only."""
+    found = dict.fromkeys(
+        (each.dataset, each.arm, each.reference, each.left_out)
+        for each in standings
+        if each.arm == policy.candidate and each.left_out
+    )
+    return [
+        f"on {dataset} {arm} is set against {bar} without the {count} windows that one of them "
+        "failed."
+        for dataset, arm, bar, count in found
+    ]
+
+
 def _stride_problems(scores: Sequence[UnitScores], stride: Mapping[str, int]) -> list[str]:
     return [
         f"{unit.arm} on {unit.dataset}, seed {unit.seed}: origins are not every "
@@ -358,46 +357,4 @@ def _health(unit: UnitScores) -> UnitHealth:
         extrapolated=unit.extrapolated,
         residual_distribution=unit.residual_distribution,
         first_reason=next((text for text in unit.reason if text), ""),
-    )
-
-
-def _standings(policy: Policy, scores: Sequence[UnitScores]) -> tuple[Standing, ...]:
-    """Both sides against the reference, by CRPS and every loss the policy names."""
-    bar = reference_arm(policy, scores)
-    if bar is None:
-        return ()
-    metrics = dict.fromkeys(["crps", *(rule.metric for rule in policy.criteria)])
-    sides = (policy.baseline, policy.candidate)
-    needed = {name for metric in metrics for name in AGGREGATES[metric].metrics}
-    units = [_only(needed, unit) for unit in scores if unit.arm in (*sides, bar)]
-    rows = {(row.dataset, row.arm, row.metric): row for row in summarise(units)}
-    return tuple(
-        _standing(rows, (dataset, arm, metric), bar)
-        for dataset in dict.fromkeys(unit.dataset for unit in scores)
-        for metric in metrics
-        for arm in sides
-        if (dataset, arm, metric) in rows
-    )
-
-
-def _only(needed: Collection[str], unit: UnitScores) -> UnitScores:
-    values = {name: cells for name, cells in unit.values.items() if name in needed}
-    return dataclasses.replace(unit, values=values)
-
-
-def _standing(
-    rows: Mapping[tuple[str, str, str], Summary], key: tuple[str, str, str], bar: str
-) -> Standing:
-    dataset, arm, metric = key
-    value = rows[key].value
-    against = rows.get((dataset, bar, metric))
-    reference_value = against.value if against else None
-    return Standing(
-        arm=arm,
-        dataset=dataset,
-        metric=metric,
-        reference=bar,
-        value=value,
-        reference_value=reference_value,
-        skill=skill_of(value, reference_value),
     )

@@ -233,7 +233,7 @@ def _findings(
                     candidate=candidate,
                     legacy=legacy,
                 )
-        found += _limits(policy, dataset, there, shared)
+        found += _limits(policy, dataset, declared, there, shared)
     return (*found, *_costs(policy, given))
 
 
@@ -245,7 +245,11 @@ def _costs(policy: Policy, given: Given) -> list[Finding]:
 
 
 def _limits(
-    policy: Policy, dataset: str, there: Sequence[UnitScores], shared: Multiplicity
+    policy: Policy,
+    dataset: str,
+    declared: Sequence[Cell],
+    there: Sequence[UnitScores],
+    shared: Multiplicity,
 ) -> list[Finding]:
     arms = {"candidate": policy.candidate, "legacy": policy.baseline}
     sides = {side: [unit for unit in there if unit.arm == arm] for side, arm in arms.items()}
@@ -257,7 +261,7 @@ def _limits(
         judge_failures("legacy", dataset, arm=arms["legacy"], limit=most, units=sides["legacy"]),
     ]
     if policy.limits.min_skill is not None:
-        bar = reference_arm(policy, there)
+        bar = reference_arm(policy, declared, there)
         rule = Criterion(metric="crps")
         found.append(
             judge_skill(

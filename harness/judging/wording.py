@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.evidence.compared import Comparison
+from harness.evidence.compared import Comparison, FailedAs
 from harness.evidence.estimates import WINS, Estimate
 from harness.judging.policy import RuleRole
 
@@ -23,14 +23,20 @@ def sentence_of(found: Comparison, *, role: RuleRole, least: int) -> str:
     said = _wins(found, role) if wins else _loss(found, role)
     said = _coverage(found) if found.bound_low is not None else said
     parts = [f"{found.dataset} {found.metric}: {said}: {_ending(found, role, least)}."]
-    for arm, failed, way, before in (
-        (found.candidate, found.candidate_failed, found.candidate_failed_as, "counted as its worst"),
-        (found.legacy, found.legacy_failed, found.legacy_failed_as, "counted as its best"),
-    ):
-        if failed and (way or found.bound_low is None):
-            windows, were = ("window", "was") if failed == 1 else ("windows", "were")
-            parts.append(f"{failed} failed {windows} of {arm} {were} {_COUNTED.get(way, before)}.")
+    parts += _failed(
+        found.candidate, found.candidate_failed, found.candidate_failed_as, "its worst"
+    )
+    parts += _failed(found.legacy, found.legacy_failed, found.legacy_failed_as, "its best")
     return " ".join(parts)
+
+
+def _failed(arm: str, count: int, way: FailedAs, before: str) -> list[str]:
+    """What became of failed windows; `before` is what records without a `way` counted them as."""
+    if not count:
+        return []
+    windows = "window" if count == 1 else "windows"
+    was = "was" if count == 1 else "were"
+    return [f"{count} failed {windows} of {arm} {was} {_COUNTED.get(way, f'counted as {before}')}."]
 
 
 _COUNTED = {

@@ -90,6 +90,11 @@ class Experiment:
         """Dataset ids in the order of the file."""
         return tuple(self.plans)
 
+    @property
+    def declared_seeds(self) -> tuple[int, ...]:
+        """Seeds the file declares, whatever a flag put in their place."""
+        return tuple(self.tables.get("run", {}).get("seeds", RunSettings().seeds))
+
     def arm(self, name: str) -> ArmRef:
         """Find an arm by name."""
         return next(arm for arm in self.arms if arm.name == name)

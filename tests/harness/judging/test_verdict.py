@@ -284,7 +284,7 @@ def test_candidate_failures_beyond_the_limit_are_rejected() -> None:
     assert "GOLD failures: new failed 3 of 150 windows, limit 0: broken." in verdict.reasons
     assert allowed.outcome != Outcome.REJECT
     assert allowed.findings[0].sentence.endswith(
-        "3 failed windows of new were counted as its worst."
+        "3 failed windows of new were counted as twice the worst loss."
     )
 
 
