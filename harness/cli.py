@@ -45,6 +45,7 @@ from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.gate.judge import Judgement
+    from harness.judging.policy import Policy
     from harness.running.grid import Grid
     from harness.running.run import RunSummary
     from harness.running.store import Store
@@ -119,6 +120,7 @@ def compare(
     """Run what is missing, judge, and write the page. The main job."""
     day = day_of(date)
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy)
+    _pair(grid, baseline, candidate)  # a wrong name ends here, before anything is run
     _filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
     measure_as_asked(grid, kept, baseline=baseline, candidate=candidate)
     try_blindness(grid, kept, baseline=baseline, candidate=candidate)
@@ -273,6 +275,12 @@ def _filled(
     )
 
 
+def _pair(grid: Grid, baseline: str | None, candidate: str | None) -> Policy:
+    from harness.gate.judge import with_pair
+
+    return with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
+
+
 def _judged(
     grid: Grid,
     store: Store,
@@ -282,9 +290,9 @@ def _judged(
     *,
     reuse: bool = False,
 ) -> Judgement:
-    from harness.gate.judge import judge_grid, with_pair
+    from harness.gate.judge import judge_grid
 
-    policy = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
+    policy = _pair(grid, baseline, candidate)
     return judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
 
 

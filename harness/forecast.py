@@ -29,6 +29,10 @@ ANSWERED = "the fallback answered: "
 """Starts the reason of a window that the arm's fallback answered."""
 
 
+LARGEST = 1e30
+"""A forecast beyond this is as good as infinite: squares and sums of it overflow."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """A point path and, where the arm has one, a predictive distribution.
@@ -134,13 +138,13 @@ class Forecast:
 
     @property
     def finite(self) -> npt.NDArray[np.bool_]:
-        """Which windows hold no NaN, no infinity and no deviation below 0, [W]."""
-        fine: npt.NDArray[np.bool_] = np.asarray(np.isfinite(self.point).all(axis=1))
+        """Which windows hold no NaN, no deviation below 0 and nothing beyond `LARGEST`, [W]."""
+        fine: npt.NDArray[np.bool_] = np.asarray((np.abs(self.point) <= LARGEST).all(axis=1))
         for values in (self.quantiles, self.samples):
             if values is not None:
-                fine &= np.isfinite(values).all(axis=(1, 2))
+                fine &= (np.abs(values) <= LARGEST).all(axis=(1, 2))
         if self.deviation is not None:
-            fine &= (np.isfinite(self.deviation) & (self.deviation >= 0)).all(axis=1)
+            fine &= ((self.deviation >= 0) & (self.deviation <= LARGEST)).all(axis=1)
         return fine
 
     def steps(self, start: int) -> Forecast:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.judging.validity import ONE_SEED
+from harness.judging.validity import HAND_PICKED, ONE_SEED
 from reports import wording
 from reports.inputs import PageInput
 from reports.trust import Item, Mark, bars
@@ -35,8 +35,10 @@ def _completeness(page: PageInput) -> Item:
     windows = sum(unit.windows for unit in seen.units)
     lost = f", {failed:,} of {windows:,} windows failed" if failed else ", no window failed"
     alone = any(ONE_SEED in text for text in seen.doubts)
-    mark: Mark = "broken" if not whole else "note" if failed or alone else "holds"
-    text = f"{seen.present} of {seen.declared} cells{lost}{', one seed only' if alone else ''}"
+    picked = any(HAND_PICKED in text for text in seen.doubts)
+    mark: Mark = "broken" if not whole else "note" if failed or alone or picked else "holds"
+    seeds = f"{', one seed only' if alone else ''}{f', {HAND_PICKED}' if picked else ''}"
+    text = f"{seen.present} of {seen.declared} cells{lost}{seeds}"
     return Item(label="Completeness", mark=mark, text=text)
 
 

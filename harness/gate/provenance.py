@@ -11,7 +11,7 @@ from harness.battery.records import read_checks
 from harness.gate.stored_scores import scoring_digest
 from harness.judging.given import Fact, Given
 from harness.judging.policy import Policy
-from harness.judging.validity import ONE_SEED
+from harness.judging.validity import HAND_PICKED, ONE_SEED
 from harness.judging.verdict import plain
 from harness.measure.records import read_costs
 from harness.running.grid import Grid, GridCell, Split, seeded
@@ -103,7 +103,7 @@ def _picked_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
     ):
         return ()
     said = f"run with {_listed(ran)}; the experiment declares {_listed(declared)}"
-    return (f"{said}: a verdict on hand-picked seeds is not the declared one.",)
+    return (f"{said}: a verdict on {HAND_PICKED} is not the declared one.",)
 
 
 def _listed(seeds: Sequence[int]) -> str:

@@ -248,6 +248,7 @@ def parse_policy(
         For anything unknown, missing, of another type, out of range, contradictory or duplicate.
     """
     _refuse_unknown(found, where)
+    _refuse_empty(found, where)
     plain = {key: value for key, value in found.items() if key not in _TABLES}
     given = {
         "criteria": _rules(Criterion, found, "criteria", where),
@@ -279,6 +280,18 @@ def _refuse_unknown(found: Mapping[str, Any], where: str) -> None:
     for key in found:
         if key not in known:
             raise ConfigError(f"{where}: unknown key '{key}'; known keys are {', '.join(known)}")
+
+
+def _refuse_empty(found: Any, where: str, key: str = "") -> None:
+    """Refuse lists without an entry: left out they mean all, and empty nobody knows."""
+    if isinstance(found, Mapping):
+        for name, inner in found.items():
+            _refuse_empty(inner, f"{where}: {key}" if key else where, name)
+    elif isinstance(found, list):
+        if not found and key not in _TABLES:
+            raise ConfigError(f"{where}: {key} = []: expected at least one entry, or no such key")
+        for index, inner in enumerate(found):
+            _refuse_empty(inner, where, f"{key}[{index}]")
 
 
 def _rules(kind: type[_Rule], found: Mapping[str, Any], key: str, where: str) -> tuple[_Rule, ...]:

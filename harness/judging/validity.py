@@ -33,6 +33,8 @@ NO_MARKET_DATA = "no market data"
 """A card's `PRETRAINING` fact that starts so says that no judged session can be in them."""
 ONE_SEED = "was run with one seed"
 """What a doubt says of an arm that another seed would change."""
+HAND_PICKED = "hand-picked seeds"
+"""What a doubt says where other seeds were run than the experiment declares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

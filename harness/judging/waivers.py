@@ -118,5 +118,7 @@ def as_date(text: str, where: str) -> str:
     try:
         found = date.fromisoformat(text).isoformat()
     except ValueError:
-        raise ConfigError(f"{where} = '{text}': expected a date such as 2030-12-31") from None
+        found = ""
+    if not found or found != text:  # 20301231 is one too, and is not in order among the others
+        raise ConfigError(f"{where} = '{text}': expected a date such as 2030-12-31")
     return found

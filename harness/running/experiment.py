@@ -13,6 +13,7 @@ from typing import Any, get_args
 from harness.arm import ArmRef, Role
 from harness.costs import MeasureSettings
 from harness.errors import ConfigError
+from harness.judging.fit import refuse_unjudged
 from harness.judging.policy import Policy, parse_policy, read_policy
 from harness.parsing import parse_toml, table
 from harness.window import RollingOrigin
@@ -112,7 +113,7 @@ class Experiment:
             When the file is wrong, or names what the experiment does not have.
         """
         policy = read_policy(path, arms=[arm.name for arm in self.arms])
-        policy.refuse_unfit(self.datasets, _reach(self.plans), where=str(path))
+        _refuse_unfit(policy, self.arms, self.plans, where=str(path))
         return dataclasses.replace(self, policy=policy)
 
 
@@ -192,7 +193,7 @@ def _measure(found: Mapping[str, Any], source: str) -> MeasureSettings | None:
 def _policy(
     found: Any,
     *,
-    arms: Iterable[ArmRef],
+    arms: tuple[ArmRef, ...],
     plans: Mapping[str, RollingOrigin],
     where: str,
     folder: Path | None,
@@ -205,8 +206,18 @@ def _policy(
         policy = read_policy((folder or Path()) / found, arms=names)
     else:
         policy = parse_policy(_mapping(found, where, "policy"), arms=names, where=label)
-    policy.refuse_unfit(tuple(plans), _reach(plans), where=label)
+    _refuse_unfit(policy, arms, plans, where=label)
     return policy
+
+
+def _refuse_unfit(
+    policy: Policy, arms: Iterable[ArmRef], plans: Mapping[str, RollingOrigin], *, where: str
+) -> None:
+    policy.refuse_unfit(tuple(plans), _reach(plans), where=where)
+    judged = {
+        name: range(plan.gap + 1, plan.gap + plan.horizon + 1) for name, plan in plans.items()
+    }
+    refuse_unjudged(policy, judged, {arm.name: arm.role for arm in arms}, where=where)
 
 
 def _reach(plans: Mapping[str, RollingOrigin]) -> int:

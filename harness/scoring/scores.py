@@ -154,7 +154,8 @@ def score(
     fallback = _fallback(forecast, unserved)
     reason = _credited(unserved, fallback)
     ok = np.array([not text for text in reason], dtype=bool)
-    cells, crossed, beyond = _cells(truth, forecast)
+    with np.errstate(over="ignore", invalid="ignore"):  # such windows failed, and are blanked below
+        cells, crossed, beyond = _cells(truth, forecast)
     lost = np.array([bool(text) for text in unserved])
     served = {name: _blank(found.copy(), lost) for name, found in cells.items() if fallback}
     return UnitScores(
