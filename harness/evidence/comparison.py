@@ -62,6 +62,8 @@ def answer(both: Pair, question: Question) -> Comparison:
     if reason:
         return _comparison(facts, reason=reason)
     sides = _sides(whole, question)
+    if question.scale != "share" and not sides.tied and not sides.varies:
+        return _comparison(facts, reason="the losses are the same on every origin: no uncertainty")
     found = ratio_of(*sides.means, both.overlap, question)
     facts |= _size(whole, sides, found, question)
     facts |= _equality(whole, found, question)

@@ -115,6 +115,8 @@ def conditional_ability(difference: Array, *, overlap: int, names: Names) -> Con
     as Hotelling's. Sources: Giacomini and White (2006), theorem 3; Sun (2013) for the F law.
     """
     later, known = difference[overlap:], difference[:-overlap]
+    if not np.isfinite(difference).all():
+        return _no_ability(names, len(later), "there are losses without a number")
     if len(later) < 10 or float(np.ptp(difference)) == 0.0:
         return _no_ability(names, len(later))
     instruments = np.stack([np.ones(len(known)), known])  # [q, n]
@@ -145,10 +147,13 @@ def fluctuation(
     count = len(difference)
     level = 0.10 if alpha >= 0.10 else 0.05
     window = max(1, round(WINDOW_SHARE * count))
-    lag = choose_lag(difference, overlap) if count > 1 else 0
-    spread = float(long_run_covariance(difference[None], lag)[0, 0]) if count > 1 else 0.0
+    whole = bool(np.isfinite(difference).all())
+    known = count > 1 and whole
+    lag = choose_lag(difference, overlap) if known else 0
+    spread = float(long_run_covariance(difference[None], lag)[0, 0]) if known else 0.0
     found: dict[str, Any] = {"largest": None, "smallest": None, "critical": None, "spans": ()}
-    found["reason"] = "fewer than 20 origins or no variance"
+    few = "fewer than 20 origins or no variance"
+    found["reason"] = few if whole else "there are losses without a number"
     if count >= 20 and spread > 0:
         path = _path(difference, window, spread, fixed_smoothing(count, lag, overlap))
         critical = CRITICAL[level][round(WINDOW_SHARE * 10) - 1]
@@ -188,7 +193,10 @@ def _iso(day: np.datetime64) -> str:
     return str(day.astype("datetime64[D]"))
 
 
-def _no_ability(names: Names, count: int) -> ConditionalAbility:
+_FEW = "fewer than 10 origins with a known loss before them, or no variance"
+
+
+def _no_ability(names: Names, count: int, reason: str = _FEW) -> ConditionalAbility:
     return ConditionalAbility(
         **_named(names),
         n=count,
@@ -197,7 +205,7 @@ def _no_ability(names: Names, count: int) -> ConditionalAbility:
         p_value=None,
         persistence=None,
         losing_share=None,
-        reason="fewer than 10 origins with a known loss before them, or no variance",
+        reason=reason,
     )
 
 

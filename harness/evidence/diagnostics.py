@@ -263,7 +263,7 @@ def _difference(both: Pair) -> Array:
     """Differences [n] over legacy's mean loss; failed windows count against the candidate."""
     whole = filled(both)
     above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
-    level = float(below.mean())
+    level = float(below.mean()) if len(below) else 0.0
     difference: Array = (above - below) / level if level else above - below
     return difference
 

@@ -162,6 +162,11 @@ class Sides:
         return np.array_equal(*self.means)
 
     @property
+    def varies(self) -> bool:
+        """A side is not the same on every origin, so that there is an uncertainty to estimate."""
+        return any(float(np.ptp(side)) > 1e-12 * float(np.abs(side).max()) for side in self.means)
+
+    @property
     def seeded(self) -> bool:
         """There is a side with more than one seed, so that seeds can be seen to vary."""
         return max(len(self.above), len(self.below)) > 1 and not self.tied

@@ -21,6 +21,9 @@ WORST = 2.0
 LARGEST = 1e60
 """Share of the last value beyond which a loss counts as a failed window: sums of it overflow."""
 
+SMALLEST = 1e-60
+"""Share of the last value below which a loss is 0: squares of it underflow."""
+
 
 class PairingError(AbharnessError):
     """Two sides were not judged on the same thing, so they cannot be compared."""
@@ -82,6 +85,7 @@ def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: 
     losses = np.stack([_losses(unit, metric) for unit in units])
     fine = np.stack([unit.ok for unit in units]) & ~(np.abs(losses) > LARGEST)
     losses = np.where(np.abs(losses) > LARGEST, np.nan, losses)
+    losses = np.where(np.abs(losses) < SMALLEST, 0.0, losses)
     split = len(candidate)
     return Pair(
         candidate=losses[:split],

@@ -26,7 +26,7 @@ from harness.evidence.pairing import pair
 from harness.judging.conclusion import case_of, outcome_of
 from harness.judging.findings import Finding, Outcome, judge_rule, question_of
 from harness.judging.policy import Criterion
-from harness.judging.scope import cut, keep
+from harness.judging.scope import LEAST, cut, keep
 from harness.judging.selfcheck import SelfTest, SelfTestPart, State
 from harness.judging.validity import Cell, datasets_of, examine
 from harness.judging.verdict import Evidence, conclude, gather, to_json
@@ -75,10 +75,14 @@ class _Ground:
         return [keep(u, Slice(name="", title="", windows=fine)) for u in pair_ if u.arm == arm]
 
     def criteria(self) -> Iterator[tuple[Criterion, str]]:
-        """Each criterion on mean losses with each dataset it speaks of."""
+        """Each criterion on mean losses with each dataset it speaks of, where one can be planted.
+
+        That takes losses of both sides that are numbers, vary and are not all 0.
+        """
         for dataset in datasets_of(self.declared):
             for rule in self.evidence.policy.criteria:
-                if rule.statistic == "mean" and rule.scope.covers(dataset):
+                spoken = rule.statistic == "mean" and rule.scope.covers(dataset)
+                if spoken and all(map(_sound, _sides(self, rule, dataset))):
                     yield rule, dataset
 
     def question(self, rule: Criterion) -> Question:
@@ -143,7 +147,12 @@ def _itself(ground: _Ground) -> _Said:
         return "failed", f"legacy against itself is rejected by {', '.join(rejected)}"
     alarms = {
         f"{dataset} {rule.metric}": max(
-            _alarms(sides, ground.question(rule)) for sides in _sides(ground, rule, dataset)
+            (
+                _alarms(sides, ground.question(rule))
+                for sides in _sides(ground, rule, dataset)
+                if sides.above.shape[1] >= LEAST
+            ),
+            default=0,
         )
         for rule, dataset in ground.criteria()
     }
@@ -237,7 +246,7 @@ def _gain(ground: _Ground) -> _Said:
 
 def _dropped(ground: _Ground) -> _Said:
     policy, given = ground.evidence.policy, ground.evidence.given
-    arms = (policy.candidate, policy.baseline, ground.units[0].arm)
+    arms = (policy.candidate, policy.baseline, ground.declared[0].arm)
     for arm in dict.fromkeys(arms):
         at = next(index for index, unit in enumerate(ground.units) if unit.arm == arm)
         left = [unit for index, unit in enumerate(ground.units) if index != at]
@@ -305,7 +314,7 @@ def _backwards(unit: UnitScores) -> UnitScores:
     )
 
 
-_NO_LOSSES: _Said = ("not run", "the policy has no criterion on a mean loss")
+_NO_LOSSES: _Said = ("not run", "there is no criterion on a mean loss to plant in")
 _NO_BOUNDS: _Said = ("not run", "no criterion on a loss has bounds in both directions")
 
 
@@ -366,6 +375,13 @@ def _times(unit: UnitScores, rule: Criterion, factor: float, arm: str) -> UnitSc
     return dataclasses.replace(
         unit, arm=arm, role="candidate", values={**unit.values, what.of: cells}
     )
+
+
+def _sound(sides: Sides) -> bool:
+    """Whether anything can be planted in losses: two origins, numbers, variance, a scale."""
+    means = sides.means
+    whole = bool(np.isfinite(sides.above).all() and np.isfinite(sides.below).all())
+    return len(means[0]) > 1 and whole and min(each.mean() for each in means) > 0 and sides.varies
 
 
 def _sides(ground: _Ground, rule: Criterion, dataset: str) -> Iterator[Sides]:
