@@ -21,6 +21,8 @@ SICK = ("nan_cells", "nan_column", "infinite", "huge", "one_failed", "half_faile
 """What makes windows of an arm worth nothing."""
 ODD = (*SICK, "constant", "zero", "denormal", "same")
 
+SECOND = ({"metric": "rmse", "margin": 0.1}, {"metric": "crps", "margin": 0.1, "statistic": "wins"})
+
 
 def fine_table(draw: np.random.Generator, count: int, arm: str, seed: int = 1) -> UnitScores:
     """Random losses; the candidate's are lower by a factor drawn at random."""
@@ -109,8 +111,7 @@ def policy_of(draw: np.random.Generator) -> Policy:
         min_origins=int(draw.choice([2, 10])),
         criteria=(
             Criterion(metric="crps", margin=0.05),
-            Criterion(metric="rmse", margin=0.1),
-            Criterion(metric="crps", margin=0.1, statistic="wins"),
+            Criterion(**SECOND[int(draw.integers(2))]),
         ),
         coverage=(CoverageRule(level=80, tolerance=0.3),),
         limits=Limits(
@@ -145,8 +146,11 @@ def test_any_table_has_a_verdict_and_the_same_one_again(batch: int) -> None:
         draw = np.random.default_rng(number)
         scores, policy = tables_of(draw), policy_of(draw)
 
+        if number % 4:  # the whole of it takes ten times as long
+            assert judge(policy, cells_of(scores), scores).outcome in Outcome, number
+            continue
         found = whole_verdict(policy, scores)
-        again = found if number % 8 else whole_verdict(policy, scores, back=True)
+        again = found if number % 16 else whole_verdict(policy, scores, back=True)
 
         assert found.outcome in Outcome, number
         assert to_json(found) == to_json(again), number
@@ -157,7 +161,7 @@ def test_any_table_has_a_verdict_and_the_same_one_again(batch: int) -> None:
 def test_poisoned_windows_of_the_candidate_never_buy_a_promotion() -> None:
     """What was not promoted with its own losses is not promoted with some of them spoilt."""
     promoted = 0
-    for number in range(60):
+    for number in range(48):
         draw = np.random.default_rng([7, number])
         count = int(draw.choice([12, 30]))
         scores = [fine_table(draw, count, arm) for arm in ("old", "new", "walk")]
@@ -169,7 +173,7 @@ def test_poisoned_windows_of_the_candidate_never_buy_a_promotion() -> None:
 
         promoted += before is Outcome.PROMOTE
         assert before is Outcome.PROMOTE or after is not Outcome.PROMOTE, number
-    assert 5 < promoted < 55
+    assert 4 < promoted < 44
 
 
 @pytest.mark.parametrize(("factor", "said"), [(0.5, Outcome.HOLD), (2.0, Outcome.HOLD)])
