@@ -191,8 +191,10 @@ def _same_plan(first: UnitScores, other: UnitScores) -> None:
 
 
 def _losses(unit: UnitScores, metric: str) -> Array:
-    """Loss per origin [W]: scaled, then the mean over the horizon."""
+    """Loss per origin [W]: scaled, then the mean over the horizon; NaN where all failed."""
     what = AGGREGATES[metric]
+    if what.of not in unit.values and not unit.ok.any():  # nobody knows what it would have given
+        return np.full(len(unit), np.nan)
     if what.of not in unit.values:
         raise PairingError(
             f"{unit.arm} on {unit.dataset}, seed {unit.seed}, has no scores for {metric}"

@@ -32,9 +32,11 @@ def judge_failures(
     """
     count = sum(unit.failures for unit in units)
     windows = sum(len(unit) for unit in units)
-    kept = count <= limit and (count < windows or not windows)
+    none_left = 0 < windows == count
+    kept = count <= limit and not none_left
     broken = Outcome.REJECT if side == "candidate" else Outcome.INVALID
-    meaning = "broken" if side == "candidate" else "broken, so there is nothing sound to compare to"
+    meaning = "broken, no limit allows all of them" if none_left else "broken"
+    meaning += "" if side == "candidate" else ", so there is nothing sound to compare to"
     return Finding(
         id=finding_id(dataset, f"{side}_failures:limit"),
         metric=f"{side}_failures",

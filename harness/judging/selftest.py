@@ -145,17 +145,7 @@ def _itself(ground: _Ground) -> _Said:
     rejected = [each.id for each in findings if each.outcome is Outcome.REJECT]
     if rejected or ground.outcome(findings) is Outcome.REJECT:
         return "failed", f"legacy against itself is rejected by {', '.join(rejected)}"
-    alarms = {
-        f"{dataset} {rule.metric}": max(
-            (
-                _alarms(sides, ground.question(rule))
-                for sides in _sides(ground, rule, dataset)
-                if sides.above.shape[1] >= LEAST
-            ),
-            default=0,
-        )
-        for rule, dataset in ground.criteria()
-    }
+    alarms = _alarms_of(ground)
     alpha = ground.evidence.policy.alpha
     most = _most_alarms(alpha)
     for name, count in alarms.items():
@@ -169,6 +159,16 @@ def _itself(ground: _Ground) -> _Said:
         f"{len(findings)} findings tie; of {FLIPS} random exchanges at most {worst} alarm "
         f"(allowed {most})"
     )
+
+
+def _alarms_of(ground: _Ground) -> dict[str, int]:
+    """Most alarms of the parts of each criterion; none where a part is too small to judge."""
+    found = {}
+    for rule, dataset in ground.criteria():
+        parts = [each for each in _sides(ground, rule, dataset) if each.above.shape[1] >= LEAST]
+        asked = ground.question(rule)
+        found[f"{dataset} {rule.metric}"] = max((_alarms(each, asked) for each in parts), default=0)
+    return found
 
 
 def _most_alarms(alpha: float) -> int:

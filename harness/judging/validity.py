@@ -153,7 +153,7 @@ def examine(
     )
     digests = _digests(scores)
     standings = standings_of(policy, declared, scores)
-    gains = _implausible(policy, standings)
+    gains, partly = _implausible(policy, standings), _partly(policy, standings)
     contamination = _contamination(policy, scores, given)
     refused = policy.evidence.implausible == "invalid"
     problems = [
@@ -175,12 +175,7 @@ def examine(
         standings=standings,
         blindness=tuple(_blindness(arm, given) for arm in (policy.baseline, policy.candidate)),
         contamination=contamination,
-        doubts=(
-            *given.doubts,
-            *_tainted(contamination),
-            *(() if refused else gains),
-            *_partly(policy, standings),
-        ),
+        doubts=(*given.doubts, *_tainted(contamination), *(() if refused else gains), *partly),
     )
 
 

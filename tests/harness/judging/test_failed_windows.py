@@ -175,6 +175,19 @@ def test_an_arm_that_gave_nothing_is_rejected_whatever_is_allowed(limit: int) ->
     assert any("new failed 80 of 80 windows" in reason for reason in verdict.reasons)
 
 
+def test_an_arm_that_raised_everywhere_is_rejected_too() -> None:
+    """Its scores have no distribution because there is no forecast, which is no INVALID."""
+    every = tuple(range(80))
+    new = unit_of(losses_of(1), "new", every)
+    bare = dataclasses.replace(new, values={"absolute_error": np.full((80, 4), np.nan)})
+    policy = dataclasses.replace(POLICY, coverage=(CoverageRule(level=80, tolerance=0.1),))
+
+    verdict = verdict_on(bare, unit_of(losses_of(2), "old"), policy=policy)
+
+    assert verdict.outcome is Outcome.REJECT
+    assert {finding.outcome for finding in verdict.findings} == {Outcome.REJECT, Outcome.PROMOTE}
+
+
 def test_a_legacy_that_gave_nothing_is_nothing_to_compare_with() -> None:
     """Every window of legacy failed: INVALID, whatever is allowed."""
     old = unit_of(losses_of(2), "old", tuple(range(80)))
