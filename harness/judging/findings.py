@@ -159,6 +159,8 @@ class _Making:
 
     def judged(self, both: Pair) -> Finding:
         """Compare a pair and conclude: failed windows never help the arm that failed them."""
+        if not both.candidate_ok.any():
+            return self.invalid(f"{both.names[0]} failed every window, nothing was compared")
         found = self._gravest(readings(both, self.question))
         if found.outcome is not Outcome.REJECT or found.comparison is None:
             return found

@@ -28,14 +28,15 @@ def judge_failures(
 ) -> Finding:
     """Judge the limit on failed windows: broken it is a REJECT or, for legacy, an INVALID.
 
-    No limit allows all of them.
+    No limit allows all of them: then nothing was compared, which is INVALID for either side.
     """
     count = sum(unit.failures for unit in units)
     windows = sum(len(unit) for unit in units)
     none_left = 0 < windows == count
     kept = count <= limit and not none_left
-    broken = Outcome.REJECT if side == "candidate" else Outcome.INVALID
-    meaning = "broken, no limit allows all of them" if none_left else "broken"
+    sound = side == "candidate" and not none_left
+    broken = Outcome.REJECT if sound else Outcome.INVALID
+    meaning = "broken, nothing was compared" if none_left else "broken"
     meaning += "" if side == "candidate" else ", so there is nothing sound to compare to"
     return Finding(
         id=finding_id(dataset, f"{side}_failures:limit"),

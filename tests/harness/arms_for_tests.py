@@ -29,6 +29,8 @@ class Flat:
         if self.wait_s:
             time.sleep(self.wait_s)
         last = np.repeat(contexts.last[:, None], contexts.horizon, axis=1)
+        if self.fault == "nan":
+            last[:] = np.nan
         if self.fault == "raise":
             raise RuntimeError("told to <raise>")
         if self.fault == "raise at" and (contexts.last == self.at).any():

@@ -171,6 +171,7 @@ RUN = {
         (NEW, FLAT_NEW + f'\nfault = "raise at"\nat = {HARD}'), 3, "new failed 1 of 40 windows"
     ),
     "crashed candidate": ((NEW, FLAT_NEW + '\nfault = "raise"'), 5, "new failed 40 of 40 windows"),
+    "NaN throughout": ((NEW, FLAT_NEW + '\nfault = "nan"'), 5, "new failed 40 of 40 windows"),
     "crashed legacy": (
         ('role = "legacy"', 'role = "legacy"\nfault = "raise"'), 5, "nothing sound to compare to"
     ),

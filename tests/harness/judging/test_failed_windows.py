@@ -159,8 +159,8 @@ def test_nothing_is_promoted_by_losses_that_nobody_saw() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 80, 1000])
-def test_an_arm_that_gave_nothing_is_rejected_whatever_is_allowed(limit: int) -> None:
-    """Every window failed: a REJECT with a plain reason, never a HOLD and no crash."""
+def test_nothing_was_compared_with_an_arm_that_gave_nothing(limit: int) -> None:
+    """Every window failed: INVALID with a plain reason whatever is allowed, and no crash."""
     every = tuple(range(80))
     policy = dataclasses.replace(
         POLICY,
@@ -171,12 +171,12 @@ def test_an_arm_that_gave_nothing_is_rejected_whatever_is_allowed(limit: int) ->
 
     verdict = verdict_on(new, old, unit_of(losses_of(3), "walk"), policy=policy)
 
-    assert verdict.outcome is Outcome.REJECT
+    assert verdict.outcome is Outcome.INVALID
     assert any("new failed 80 of 80 windows" in reason for reason in verdict.reasons)
 
 
-def test_an_arm_that_raised_everywhere_is_rejected_too() -> None:
-    """Its scores have no distribution because there is no forecast, which is no INVALID."""
+def test_an_arm_that_raised_everywhere_reads_the_same() -> None:
+    """Its scores have no distribution because there is no forecast; that is not what is said."""
     every = tuple(range(80))
     new = unit_of(losses_of(1), "new", every)
     bare = dataclasses.replace(new, values={"absolute_error": np.full((80, 4), np.nan)})
@@ -184,8 +184,9 @@ def test_an_arm_that_raised_everywhere_is_rejected_too() -> None:
 
     verdict = verdict_on(bare, unit_of(losses_of(2), "old"), policy=policy)
 
-    assert verdict.outcome is Outcome.REJECT
-    assert {finding.outcome for finding in verdict.findings} == {Outcome.REJECT, Outcome.PROMOTE}
+    assert verdict.outcome is Outcome.INVALID
+    assert {finding.outcome for finding in verdict.findings} == {Outcome.INVALID, Outcome.PROMOTE}
+    assert all("failed" in reason for reason in verdict.reasons)
 
 
 def test_a_legacy_that_gave_nothing_is_nothing_to_compare_with() -> None:
