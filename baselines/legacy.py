@@ -151,9 +151,9 @@ class LegacyForecaster:
             )
 
     def forecast(self, contexts: Contexts) -> Forecast:
-        """Forecast every context, together where batch mates do not matter to the network."""
+        """Forecast every context as if it were alone, in as few passes as that takes."""
         check_ready(self._network, self.model, contexts, self.context_length)
-        if self._mates_matter():
+        if self._draws() and self._network.uncertainty_method == "dropout":  # masks of its own each
             return one_by_one(self._together, contexts)
         return self._together(contexts)
 
@@ -161,13 +161,19 @@ class LegacyForecaster:
         """Forecast in one pass of the network, or in as many as it draws."""
         import torch
 
+        from baselines.networks.adaptive import each_alone
         from baselines.training import decoder_input
 
         x_enc = tensor(self._scale.apply(channels(contexts.target)), self.device)
         dates = np.concatenate([contexts.dates[:, WARM_UP:], contexts.future_dates], axis=1)
         marks = tensor(daily_marks(dates), self.device)
         x_dec, x_mark_dec = decoder_input(x_enc, marks, self._sizes(contexts.horizon))
-        with evaluating(self._network), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with (
+            evaluating(self._network),
+            each_alone(self._network),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+        ):
             torch.manual_seed(self._seed)  # the same draws for every batch
             inputs = (x_enc, marks[:, : self.seq_len], x_dec, x_mark_dec)
             if self._draws():
@@ -202,13 +208,6 @@ class LegacyForecaster:
         if self.quantiles:
             return f"its own: quantiles at {', '.join(map(str, self.quantiles))}"
         return "none of its own: a point path"
-
-    def _mates_matter(self) -> bool:
-        """Whether a forecast depends on its batch: a median over the batch chooses lags (E-09)."""
-        if self.model == "Autoformer":
-            return False
-        repairs = self._network.repairs
-        return not (repairs.per_sample_lag_count or repairs.plain_lag_count)
 
     def _draws(self) -> bool:
         return self.model == "BayesianEnhancedAutoformer" and not self.quantiles

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -140,6 +143,23 @@ def _head_centring(heads: int, width: int, placement: Placement) -> Tensor:
     averages = _head_averages(heads, width, placement)
     with torch.inference_mode(mode=False):
         return torch.eye(heads * width).to(averages) - averages.repeat_interleave(width, 1)
+
+
+@contextmanager
+def each_alone(network: nn.Module) -> Iterator[None]:
+    """Answer every sample of a batch as if it were alone, for a while.
+
+    With the number of lags of each sample: the median over a batch of one (E-09).
+    """
+    parts = [part for part in network.modules() if isinstance(part, MultiScaleCorrelation)]
+    kept = [part.repairs for part in parts]
+    try:
+        for part in parts:
+            part.repairs = dataclasses.replace(part.repairs, per_sample_lag_count=True)
+        yield
+    finally:
+        for part, repairs in zip(parts, kept, strict=True):
+            part.repairs = repairs
 
 
 class MultiScaleCorrelation(nn.Module):

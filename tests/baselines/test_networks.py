@@ -16,7 +16,7 @@ from naive_hierarchical import NaiveHierarchical
 from torch import Tensor, nn
 
 import baselines
-from baselines.networks.adaptive import _PhaseSpectrum
+from baselines.networks.adaptive import _PhaseSpectrum, each_alone
 from baselines.networks.config import MARKS_BY_FREQUENCY, NetworkConfigError, Repairs
 from baselines.networks.feed import feed_forward
 from baselines.networks.layers import Dropout
@@ -443,6 +443,21 @@ def test_repaired_forecasts_ignore_batch_mates(name: str, train: bool) -> None:
     alone = torch.cat([forecast(network, tuple(p[i : i + 1] for p in parts)) for i in range(6)])
 
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", EVERY[1:])
+def test_a_faithful_batch_can_be_answered_as_if_each_were_alone(name: str) -> None:
+    """One pass gives what a pass per sample gives, and a plain pass does not (E-09)."""
+    config = small(name, seq_len=64, label_len=32, pred_len=16)
+    network = lively(baselines.build(name, config)).double().eval()
+    parts = tuple(part.double() for part in inputs(config, batch=24))
+    alone = torch.cat([forecast(network, tuple(p[i : i + 1] for p in parts)) for i in range(24)])
+
+    with each_alone(network):
+        together = forecast(network, parts)
+
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(forecast(network, parts), alone, rtol=1e-6)
 
 
 def test_the_vanilla_batch_shares_its_lags_in_training_only() -> None:
