@@ -13,16 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.errors import InputError, StoreError
-from harness.escapes import one_line
-from harness.verbs.blindness import try_blindness
-from harness.verbs.check import check
+from harness.errors import InputError, StoreError, one_line
+from harness.verbs.check import check, try_blindness
 from harness.verbs.claims import claims
-from harness.verbs.data import data_app
-from harness.verbs.describe import arms, config, doctor
-from harness.verbs.measure import measure, measure_as_asked
-from harness.verbs.opening import copied, day_of, opened, shard_of
-from harness.verbs.options import (
+from harness.verbs.common import (
     BaselineOption,
     CandidateOption,
     DataDirOption,
@@ -37,19 +31,26 @@ from harness.verbs.options import (
     ShardOption,
     StoreOption,
     WorkersOption,
+    copied,
+    day_of,
+    opened,
+    say,
+    shard_of,
 )
+from harness.verbs.data import data_app
+from harness.verbs.describe import arms, config, doctor
+from harness.verbs.measure import measure, measure_as_asked
 from harness.verbs.power import power
 from harness.verbs.replay import replay
 from harness.verbs.report import page_content, report, written_page
-from harness.verbs.saying import say
 
 if TYPE_CHECKING:
+    from harness.experiments.policy import Policy
     from harness.gate.judge import Judgement
-    from harness.judging.policy import Policy
     from harness.running.grid import Grid
     from harness.running.run import RunSummary
     from harness.running.store import Store
-    from reports.inputs import PageInput
+    from reports.page_input import PageInput
 
 INTERRUPTED = 130
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -261,7 +262,7 @@ def _filled(
     retry_failed: bool,
 ) -> RunSummary:
     from harness.running.run import default_workers, fill
-    from harness.verbs.console import LineProgress
+    from harness.verbs.progress import LineProgress
 
     count = workers or default_workers(grid.experiment.run.threads)
     return fill(
@@ -311,8 +312,8 @@ def _tables(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:
 def _write_ci_files(judgement: Judgement, content: PageInput | None, hold_as: HoldAs) -> None:
     """Write JUnit XML and Markdown beside every verdict; the deciding one has its page's tables."""
     from harness.running.store import write_text
-    from reports.junit import render_junit
-    from reports.markdown import render_markdown
+    from reports.forms.junit import render_junit
+    from reports.forms.markdown import render_markdown
 
     said = _hold_as(judgement, hold_as)
     subject = content or judgement.verdict
@@ -335,7 +336,7 @@ def _print_verdict(grid: Grid, judgement: Judgement) -> None:
 
     from harness.scoring.summary import summarise
     from reports.collect import reference_of
-    from reports.terminal import render_terminal
+    from reports.forms.terminal import render_terminal
 
     summaries = summarise(judgement.scores, reference=reference_of(grid))
     width = get_terminal_size((120, 24)).columns

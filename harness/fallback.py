@@ -29,7 +29,7 @@ from harness.arm import (
 )
 from harness.errors import ArmError, ForecastError
 from harness.forecast import Forecast
-from harness.running.residuals import ResidualDistribution, measure_residuals
+from harness.residuals import ResidualDistribution, measure_residuals
 from harness.running.unit import attempt, expect_answer, one_line
 from harness.window import Array, Context, Contexts, RollingOrigin, Rows, Series, contexts_at
 

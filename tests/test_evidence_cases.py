@@ -13,10 +13,12 @@ import pytest
 
 from harness.arm import ArmRef
 from harness.errors import ConfigError
+from harness.experiments.policy import Policy
+from harness.experiments.rules import Criterion
 from harness.forecast import Forecast
 from harness.judging.findings import Outcome
-from harness.judging.policy import Criterion, Policy
-from harness.judging.verdict import Cell, judge
+from harness.judging.validity import Cell
+from harness.judging.verdict import judge
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, up_to

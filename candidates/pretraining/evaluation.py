@@ -18,8 +18,7 @@ from harness.data import checks
 from harness.data.manifest import read_manifest
 from harness.errors import ArmError, DataError
 from harness.forecast import LEVELS, Forecast, quantiles_at
-from harness.scoring.judged import Judged
-from harness.scoring.metrics import METRICS
+from harness.scoring.metrics import METRICS, Judged
 from harness.window import Array, Contexts, RollingOrigin, Rows, Series, contexts_at, up_to
 
 REFERENCE = "baselines.random_walk:VolatilityRandomWalk"

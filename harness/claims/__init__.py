@@ -5,9 +5,8 @@ Nothing is run, and no framework is loaded.
 """
 
 from harness.claims.catalogue import CLAIMS
-from harness.claims.gather import gather
-from harness.claims.judging import collect_claims
-from harness.claims.nouns import Answer, Claim, ClaimRow, Evidence, Measurement, Requirement, Status
+from harness.claims.claim import Answer, Claim, ClaimRow, Evidence, Measurement, Requirement, Status
+from harness.claims.gather import collect_claims, gather
 from harness.claims.render import counted, measured_text, terminal_lines, to_json, to_markdown
 
 __all__ = [

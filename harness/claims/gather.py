@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.battery.behind import NetworkRef, network_of
-from harness.battery.records import read_checks
-from harness.claims.nouns import ArmOnTrial, Evidence, StoredRun
+from harness.checks.stored_checks import read_checks
+from harness.checks.subject import NetworkRef, network_of
+from harness.claims.catalogue import CLAIMS
+from harness.claims.claim import Answer, ArmOnTrial, Claim, ClaimRow, Evidence, Status, StoredRun
 from harness.errors import ArmError
 from harness.gate.judge import latest_folder, stored_judgement
 from harness.gate.stored_scores import score_grid
 from harness.judging.verdict import Verdict
+from harness.measure.code_lines import CodeSize, arm_size, checkout_sizes, folder_size, together
 from harness.running.grid import Grid
 from harness.running.store import Store, read_record
 from harness.scoring.scores import UnitScores
-from harness.source_lines import CodeSize, arm_size, checkout_sizes, folder_size, together
 
 if TYPE_CHECKING:
     from harness.costs import Costs
@@ -115,7 +116,7 @@ def _costs(grid: Grid, store: Store | None, baseline: str, candidate: str) -> Co
     """Costs of the judged pair, where a measuring session was stored."""
     if store is None or not (store.root / "measures").is_dir():
         return None
-    from harness.measure.records import read_costs
+    from harness.measure.measurements import read_costs
 
     return read_costs(store, grid, baseline=baseline, candidate=candidate)
 
@@ -151,3 +152,32 @@ def _sizes(arms: Mapping[str, ArmOnTrial], legacy_root: Path | None) -> dict[str
 
 def _network_size(network: NetworkRef) -> CodeSize:
     return arm_size(network.use) if network.source is None else folder_size(*network.source)
+
+
+def collect_claims(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> tuple[ClaimRow, ...]:
+    """Set every claim beside what was measured, in the order of the catalogue."""
+    return tuple(_row(claim, evidence) for claim in claims)
+
+
+def _row(claim: Claim, evidence: Evidence) -> ClaimRow:
+    if not claim.requirements:
+        return ClaimRow(claim=claim, status="not testable", rule=claim.untestable)
+    answers = [each.ask(evidence) for each in claim.requirements]
+    status = _status(answers)
+    still = [each for each in answers if each.holds is None] if status == "undecided" else []
+    return ClaimRow(
+        claim=claim,
+        status=status,
+        rule="; and ".join(each.text for each in claim.requirements),
+        measured=tuple(row for answer in answers for row in answer.measured),
+        open=tuple(each.why for each in still),
+        commands=tuple(dict.fromkeys(line for each in still for line in each.commands)),
+    )
+
+
+def _status(answers: Sequence[Answer]) -> Status:
+    """Refuted by any that fails, confirmed by all that hold, else undecided."""
+    held = [answer.holds for answer in answers]
+    if False in held:
+        return "refuted"
+    return "undecided" if None in held else "confirmed"

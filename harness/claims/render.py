@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from harness.claims.nouns import ClaimRow, Evidence, Measurement, Status
+from harness.claims.claim import ClaimRow, Evidence, Measurement, Status
 
 SCHEMA = 1
 WIDTH = 100

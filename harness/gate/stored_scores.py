@@ -14,7 +14,9 @@ from harness.arm import Role
 from harness.errors import StoreError
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import digest, file_digest
-from harness.running.records import (
+from harness.running.store import (
+    UNIT_FILES,
+    Store,
     TornTableError,
     column,
     expect_as_written,
@@ -22,7 +24,6 @@ from harness.running.records import (
     read_unit,
     write_table,
 )
-from harness.running.store import UNIT_FILES, Store
 from harness.scoring.scores import Truth, UnitScores, score
 
 SCHEMA = 2

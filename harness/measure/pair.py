@@ -12,24 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from harness.costs import Costs, MeasureSettings
-from harness.measure.costing import Doubts, costs_of
-from harness.measure.describe import describe_arm
 from harness.measure.load import Load, busy_now, load_between, sample_load
-from harness.measure.records import (
+from harness.measure.measurements import (
     costs_from,
+    describe_arm,
     machine_class,
     pair_of,
     record_file,
     record_key,
     write_measure,
 )
-from harness.measure.session import BASELINE, CANDIDATE, Session, Taken, make_side
-from harness.measure.turns import TurnError, Turns
+from harness.measure.ratios import Doubts, costs_of
+from harness.measure.session import BASELINE, CANDIDATE, Session, Taken, TurnError, Turns, make_side
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine
 from harness.running.lease import lease
-from harness.running.records import read_unit
-from harness.running.store import Store
+from harness.running.store import Store, read_unit
 
 _KINDS = {"operators": "txt", "memory": "json"}
 

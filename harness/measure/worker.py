@@ -6,14 +6,18 @@ What an arm prints goes to the log.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,10 +26,140 @@ import numpy as np
 
 from harness.arm import Arm, HasWeights, Learns, Loads, Samples, training_of
 from harness.forecast import LEVELS, Forecast
-from harness.measure.feed import Feed, copied
-from harness.running.meter import Meter, why_no_peaks
+from harness.running.meter import Meter, gpu_in_use, resident_bytes, why_no_peaks
 from harness.running.unit import Job, attempt, one_line
-from harness.window import Array, Contexts, context_at
+from harness.window import Array, Contexts, Rows, Series, context_at, contexts_at
+
+
+def energy_of(once: Callable[[], int], *, seconds: float) -> dict[str, Any]:
+    """Repeat work for some seconds and ask codecarbon what it took.
+
+    Parameters
+    ----------
+    once
+        Forecasts some windows and says how many.
+
+    Returns
+    -------
+    dict
+        `kwh` and `windows`, or `reason` where there is no figure. On machines without power
+        counters codecarbon estimates from the processor's rated power.
+    """
+    try:
+        from codecarbon import OfflineEmissionsTracker
+    except ImportError:
+        return {"reason": "codecarbon is not installed; the extra `energy` brings it"}
+    tracker = OfflineEmissionsTracker(
+        country_iso_code="USA",  # for emissions, which are not read
+        save_to_file=False,
+        log_level="error",
+        tracking_mode="process",
+        allow_multiple_runs=True,
+    )
+    tracker.start()
+    windows, end = 0, time.monotonic() + seconds
+    while not windows or time.monotonic() < end:
+        windows += once()
+    tracker.stop()
+    found = getattr(tracker, "final_emissions_data", None)
+    if found is None:  # codecarbon logs what goes wrong in it and goes on
+        return {"reason": "codecarbon gave no figure; it said why in its log"}
+    return {"kwh": float(found.energy_consumed), "windows": windows}
+
+
+_STEP = 1e-6
+"""Each further pass over the same origins scales the series by this share more: other numbers of
+the same kind, which no memory of earlier ones helps with."""
+
+
+@dataclass(slots=True)
+class Feed:
+    """Contexts of a job, one after the other.
+
+    Parameters
+    ----------
+    job
+        What is measured.
+    length
+        Sessions the arm reads; None is all.
+    seed
+        Of the order.
+    """
+
+    job: Job
+    length: int | None
+    seed: int
+    _passes: int = field(default=0, init=False)
+
+    def fitted_windows(self) -> Rows:
+        """Origins of the plan that the first fit answers, [W]."""
+        windows = self.job.windows
+        found: Rows = windows.origin[windows.fitted_at == windows.fitted_at[0]]
+        return found
+
+    def singles(self) -> Iterator[tuple[int | None, Contexts]]:
+        """One window at a time, without end: its number in the plan (None: not in it), context.
+
+        The plan's own windows come once, unscaled, spread over the first inputs.
+        """
+        draw = np.random.default_rng(self.seed)
+        planned = self.fitted_windows()
+        other = np.setdiff1d(self._possible(), planned)
+        draw.shuffle(other)
+        first = np.concatenate([planned, other[: len(planned)]])
+        draw.shuffle(first)
+        origins = np.concatenate([first, other[len(planned) :]])
+        number = {origin: index for index, origin in enumerate(planned.tolist())}
+        for turn in self._endless():
+            series = self._scaled(turn)
+            for origin in origins.tolist():
+                known = number.get(origin) if turn == 0 else None
+                yield known, self._contexts(series, np.array([origin]))
+
+    def passes(self, batch: int) -> list[Contexts]:
+        """All windows of the plan in batches; scaled anew in each call but the first."""
+        series = self._scaled(-self._passes)
+        self._passes += 1
+        origins = self.job.windows.origin
+        return [
+            self._contexts(series, origins[start : start + batch])
+            for start in range(0, len(origins), batch)
+        ]
+
+    def _possible(self) -> Rows:
+        """Rows an origin may stand at for timing: enough history, nothing after the last one."""
+        windows = self.job.windows.origin
+        least = int(windows[0]) if self.length is None else min(self.length, int(windows[0]))
+        return np.arange(max(least, 1), int(windows[-1]) + 1)
+
+    def _endless(self) -> Iterator[int]:
+        turn = 0
+        while True:
+            yield turn
+            turn += 1
+
+    def _scaled(self, turn: int) -> Series:
+        series = self.job.series
+        if turn == 0:
+            return series
+        return dataclasses.replace(series, target=series.target * (1 + turn * _STEP))
+
+    def _contexts(self, series: Series, origins: Rows) -> Contexts:
+        return contexts_at(series, origins, plan=self.job.plan, length=self.length, levels=LEVELS)
+
+
+def copied(contexts: Contexts) -> Contexts:
+    """The same numbers in other memory."""
+    fresh = {name: getattr(contexts, name).copy() for name in ("dates", "target", "past", "length")}
+    for values in fresh.values():
+        values.flags.writeable = False
+    return dataclasses.replace(contexts, **fresh)
+
+
+def batch_sizes(windows: int) -> Sequence[int]:
+    """Batch sizes worth trying for so many windows."""
+    return sorted({min(size, windows) for size in (1, 8, 32, 128, 512)})
+
 
 COMMANDS = (
     "open", "load", "fit", "first", "steady", "offline", "repeat", "rest", "answers", "profile",
@@ -141,9 +275,7 @@ class Worker:
         return {}
 
     def profile(self, *, table: str, memory: str, batch: int) -> dict[str, Any]:
-        """Profile one pass over all windows; see `harness.measure.profile`."""
-        from harness.measure.profile import profiled
-
+        """Profile one pass over all windows; see `harness.measure.worker`."""
         parts = self._feed.passes(batch)
         profiled(
             lambda: [self._forecast(contexts) for contexts in parts], Path(table), Path(memory)
@@ -152,7 +284,6 @@ class Worker:
 
     def energy(self, *, batch: int, seconds: float) -> dict[str, Any]:
         """Kilowatt hours of passes over all windows, by codecarbon."""
-        from harness.measure.energy import energy_of
 
         def once() -> int:
             parts = self._feed.passes(batch)
@@ -252,3 +383,60 @@ def _say(replies: TextIO, reply: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     main()
+
+
+_EVERY_S = 0.005
+_ROWS = 40
+
+
+def profiled(work: Callable[[], object], table: Path, memory: Path) -> None:
+    """Carry out some work twice: once for the timeline, once under torch's profiler.
+
+    Parameters
+    ----------
+    table
+        Where the operators go, longest own time first; one line of reason without torch.
+    memory
+        Where the timeline goes, JSON: `seconds`, `resident_bytes` (null where the system does
+        not tell) and, on a GPU, `gpu_bytes`.
+    """
+    memory.write_text(json.dumps(_timeline(work)), encoding="utf-8")
+    table.write_text(_operators(work), encoding="utf-8")
+
+
+def _timeline(work: Callable[[], object]) -> dict[str, list[float | None]]:
+    rows: list[tuple[float, int | None, int | None]] = []
+    done = threading.Event()
+    start = time.perf_counter()
+
+    def note() -> None:
+        while True:
+            gpu = gpu_in_use()
+            used = None if gpu is None else int(gpu.memory_allocated())
+            rows.append((time.perf_counter() - start, resident_bytes(), used))
+            if done.wait(_EVERY_S):
+                return
+
+    watcher = threading.Thread(target=note, daemon=True)
+    watcher.start()
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
+    seconds, resident, gpu = zip(*rows, strict=True)
+    return {"seconds": [*seconds], "resident_bytes": [*resident], "gpu_bytes": [*gpu]}
+
+
+def _operators(work: Callable[[], object]) -> str:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return "this arm does not use torch\n"
+    kinds = torch.profiler.ProfilerActivity
+    activities = [kinds.CPU] if gpu_in_use() is None else [kinds.CPU, kinds.CUDA]
+    with torch.profiler.profile(
+        activities=activities, profile_memory=True, record_shapes=True
+    ) as found:
+        work()
+    by = "self_cpu_time_total" if len(activities) == 1 else "self_device_time_total"
+    return str(found.key_averages().table(sort_by=by, row_limit=_ROWS))

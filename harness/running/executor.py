@@ -16,9 +16,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.escapes import one_line
-from harness.running.records import write_unit
-from harness.running.store import Store
+from harness.errors import one_line
+from harness.running.store import Store, write_unit
 from harness.running.unit import Job, carry_out
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

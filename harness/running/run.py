@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.data.dataset import Dataset, load
-from harness.errors import ConfigError, NewerRecordError, StoreError
-from harness.escapes import escaped
+from harness.errors import ConfigError, NewerRecordError, StoreError, escaped
+from harness.experiments.experiment import Experiment
 from harness.running.executor import Executor, Finished, LocalProcesses, Task, keep_log
-from harness.running.experiment import Experiment
 from harness.running.grid import Grid, GridCell, declare, select
 from harness.running.identity import allowed_cores
 from harness.running.lease import lease
-from harness.running.records import expect_as_written, write_unit
-from harness.running.store import Store, write_record
+from harness.running.store import Store, expect_as_written, write_record, write_unit
 from harness.running.unit import Outcome
 
 _LOG = logging.getLogger(__name__)

@@ -12,13 +12,22 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from harness import escapes
-from harness.arm import Arm, ArmRef, Learns, Loads, Samples, Training, card_of, training_of
+from harness import errors
+from harness.arm import (
+    Arm,
+    ArmRef,
+    Learns,
+    Loads,
+    Samples,
+    Training,
+    card_of,
+    training_of,
+    user_code,
+)
 from harness.errors import ForecastError
 from harness.forecast import ANSWERED, LEVELS, Forecast
+from harness.residuals import ResidualDistribution, measure_residuals
 from harness.running.meter import Meter
-from harness.running.residuals import ResidualDistribution, measure_residuals
-from harness.user_code import user_code
 from harness.window import (
     Array,
     Contexts,
@@ -129,7 +138,7 @@ class Outcome:
         text = problem if isinstance(problem, str) else one_line(problem)
         self.reason[part] = [text] * len(self.reason[part])
         if isinstance(problem, BaseException) and not self.trace:
-            self.trace = escapes.escaped("".join(traceback.format_exception(problem)))
+            self.trace = errors.escaped("".join(traceback.format_exception(problem)))
 
     def put(self, part: slice, forecast: Forecast) -> None:
         """Store the forecast of some windows; those that are not finite are failed.
@@ -321,5 +330,5 @@ def _batches(part: slice, size: int) -> Iterator[slice]:
 
 def one_line(problem: BaseException) -> str:
     """An exception as one line that can be stored: its class and what it says."""
-    text = escapes.one_line(str(problem)) or "no message"
+    text = errors.one_line(str(problem)) or "no message"
     return f"{type(problem).__name__}: {text}"[:500]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.verbs.options import (
+from harness.verbs.common import (
     DataDirOption,
     ExperimentArg,
     SeedsOption,
     StoreOption,
+    say,
     seed_numbers,
 )
-from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.running.store import Store
@@ -49,7 +49,7 @@ def claims(
     from shutil import get_terminal_size
 
     from harness.claims import collect_claims, gather, terminal_lines, to_json, to_markdown
-    from harness.running.experiment import read_experiment
+    from harness.experiments.experiment import read_experiment
     from harness.running.run import prepare
     from harness.running.store import write_text
 

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.verbs.options import DataDirOption
-from harness.verbs.saying import say
+from harness.verbs.common import DataDirOption, say
 
 data_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Datasets: list, show, import."
@@ -18,7 +17,7 @@ data_app = typer.Typer(
 @data_app.command("list", epilog="Example:  abharness data list --data-dir my-data")
 def data_list(data_dir: DataDirOption = []) -> None:  # noqa: B006
     """List the datasets there are."""
-    from harness.verbs.listing import dataset_lines
+    from harness.verbs.describe import dataset_lines
 
     for line in dataset_lines(data_dir):
         say(line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.verbs.options import (
+from harness.verbs.common import (
     BaselineOption,
     CandidateOption,
     DataDirOption,
@@ -15,13 +15,13 @@ from harness.verbs.options import (
     PolicyOption,
     SeedsOption,
     StoreOption,
+    say,
 )
-from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.gate.power import Outlook, PowerReport
+    from harness.gate.plan_power import Outlook, PowerReport
 
 
 def power(
@@ -41,9 +41,9 @@ def power(
     Uses stored scores of the pair where there are any, else two random walks run at once.
     """
     from harness.gate.judge import with_pair
-    from harness.gate.power import plan_power
+    from harness.gate.plan_power import plan_power
     from harness.running.store import open_store
-    from harness.verbs.opening import grid_of
+    from harness.verbs.common import grid_of
 
     grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
     opened = open_store(store, create=False) if (store / "store.json").is_file() else None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.verbs.saying import say
+from harness.verbs.common import say
 
 DIFFERS = 5
 """A verdict that cannot be repeated supports no conclusion: the code of INVALID."""
@@ -26,7 +26,7 @@ def replay(
 
     Ends with 0 when every byte is the same, with 5 when something differs.
     """
-    from harness.gate.replay import replay as judge_again
+    from harness.gate.recompute import replay as judge_again
     from harness.running.store import open_store
 
     opened = None if store is None else open_store(store, create=False)

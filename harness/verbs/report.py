@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.errors import StoreError
-from harness.verbs.opening import opened
-from harness.verbs.options import DataDirOption, ExperimentArg, SeedsOption, StoreOption
-from harness.verbs.saying import say
+from harness.verbs.common import DataDirOption, ExperimentArg, SeedsOption, StoreOption, opened, say
 
 if TYPE_CHECKING:
     from harness.gate.judge import Judgement
     from harness.running.grid import Grid
     from harness.running.store import Store
-    from reports.inputs import PageInput
+    from reports.page_input import PageInput
 
 Format = Literal["html", "md", "json"]
 
@@ -59,15 +57,15 @@ def _report_page(grid: Grid, store: Store, form: Format, output: Path | None) ->
         say(f"page: {output or page}")
         return
     from reports.collect import with_claims
-    from reports.formats import render_page
+    from reports.forms.formats import render_page
 
     _give(render_page(with_claims(content, grid, store), form), output)
 
 
 def _report_index(root: Path, form: Format, output: Path | None) -> None:
     from harness.running.store import open_store
-    from reports.formats import render_store
-    from reports.index_collect import collect_index
+    from reports.collect import collect_index
+    from reports.forms.formats import render_store
 
     store = open_store(root, create=False)
     beside = store.root / "verdicts" / "index.html"

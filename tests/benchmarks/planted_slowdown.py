@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 from harness.costs import Cost, MeasureSettings
+from harness.experiments.experiment import parse_experiment
 from harness.measure.pair import Ask, measure_pair
-from harness.running.experiment import parse_experiment
 from harness.running.grid import Grid
 from harness.running.run import fill, prepare
 from harness.running.store import Store, open_store, read_record

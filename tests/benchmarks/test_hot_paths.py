@@ -11,8 +11,7 @@ import torch
 import baselines
 from harness.arm import ArmRef
 from harness.forecast import LEVELS, Forecast
-from harness.running.records import read_unit, write_unit
-from harness.running.store import open_store
+from harness.running.store import open_store, read_unit, write_unit
 from harness.running.unit import Job, Outcome
 from harness.window import RollingOrigin, contexts_at, up_to
 

@@ -103,8 +103,8 @@ def schooled(tiny_chronos2: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 def _school_bolt(folder: Path) -> None:
     """By the recipe itself, at a third of its toy size."""
+    from candidates.pretraining.optimise import Trainer
     from candidates.pretraining.recipe import Network, Recipe, Training
-    from candidates.pretraining.training import Trainer
 
     network = Network(d_model=64, layers=1, context=96, steps=32, levels=tuple(LEVELS))
     settings = {"steps": 800, "batch": 32, "pool": 2048, "warmup": 20, "learning_rate": 3e-3}
@@ -121,9 +121,9 @@ def _school_t5(folder: Path) -> None:
     """By the loss it is fine-tuned by, on the recipe's series and a few that stand still."""
     import torch
 
-    from candidates.pretraining.batches import Batches
+    from candidates.pretraining.mixture import Batches
+    from candidates.pretraining.optimise import learning_rate
     from candidates.pretraining.recipe import Network, Recipe, Training
-    from candidates.pretraining.training import learning_rate
     from candidates.replacement.loading import Source, load_pipeline
     from candidates.replacement.sampling import T5
 

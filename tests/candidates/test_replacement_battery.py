@@ -8,8 +8,8 @@ import pytest
 
 from candidates.replacement.loading import BUNDLED
 from harness.arm import ArmRef
-from harness.battery import catalogue, run_battery
-from harness.battery.sources import arm_subject, class_subject
+from harness.checks import catalogue, run_battery
+from harness.checks.subject import arm_subject, class_subject
 
 NETWORKS = ("bayesian", "quantile", "hierarchical")
 KINDS = ("t5", "bolt", "chronos2", BUNDLED)

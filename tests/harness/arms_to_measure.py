@@ -122,6 +122,6 @@ class Notes:
         start = time.monotonic()
         time.sleep(0.005)
         with Path(self.file).open("a", encoding="utf-8") as stream:
-            timed = int("harness.measure.feed" in sys.modules)
+            timed = int("harness.measure.worker" in sys.modules)
             stream.write(f"{start} {time.monotonic()} {timed}\n")
         return flat(contexts)

@@ -14,8 +14,7 @@ import pytest
 from harness import cli
 from harness.running import run
 from harness.running.executor import Finished, Task
-from harness.running.records import write_unit
-from harness.running.store import Store
+from harness.running.store import Store, write_unit
 from harness.running.unit import carry_out
 
 TINY = """\

@@ -12,8 +12,8 @@ import pytest
 
 from harness import cli
 from harness.data.dataset import builtin_folder
+from harness.experiments.experiment import read_experiment
 from harness.gate import judge
-from harness.running.experiment import read_experiment
 from harness.running.store import Store
 
 VERBS = [

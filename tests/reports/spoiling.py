@@ -18,19 +18,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.battery.nouns import CheckResult
-from harness.battery.records import CheckRecord
-from harness.claims.nouns import Claim, ClaimRow, Measurement
+from harness.checks.predicate import CheckResult
+from harness.checks.stored_checks import CheckRecord
+from harness.claims.claim import Claim, ClaimRow, Measurement
 from harness.costs import CRITERIA, Cost, Costs
+from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Change, Entry, Span
 from harness.judging.findings import Outcome
-from harness.judging.selfcheck import SelfTest, SelfTestPart
-from harness.judging.verdict import Verdict
-from harness.judging.waivers import Waiver, WaiverState
-from reports.beside import Beside
-from reports.index_inputs import IndexInput, Passed, Run
-from reports.index_trends import track_of
-from reports.inputs import PageInput
+from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
+from reports.index import IndexInput, Passed, Run, track_of
+from reports.page_input import Beside, PageInput
 
 Make = Callable[..., PageInput]
 EVIL = (

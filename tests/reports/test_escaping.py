@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reports.formats import render_page, render_store
-from reports.inputs import PageInput
-from reports.junit import render_junit
+from reports.forms.formats import render_page, render_store
+from reports.forms.junit import render_junit
 from reports.page import render_html
+from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]
 

@@ -3,7 +3,7 @@
     python tests/benchmarks/study/simulate.py --replications 4000 --out study.json
     python tests/benchmarks/study/simulate.py --table tests/benchmarks/study/results.json
 
-Every figure comes from `harness.evidence.estimates.deciding`, the code the gate runs. The bounds
+Every figure comes from `harness.evidence.estimand.deciding`, the code the gate runs. The bounds
 of a ratio move with the true ratio, so one draw answers for every bound: at the bound itself (a
 wrong PROMOTE, a wrong REJECT) and at a distance from it (power).
 
@@ -29,7 +29,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from harness.evidence.estimates import (
+from harness.evidence.estimand import (
     Question,
     Sides,
     block_of,
@@ -38,7 +38,7 @@ from harness.evidence.estimates import (
     deciding,
     ratio_of,
 )
-from harness.evidence.power_law import Plan, Spread, predicted_power
+from harness.stats.statistical_power import Plan, Spread, predicted_power
 
 Process = Literal["normal", "garch", "heavy", "skewed", "coverage"]
 ALPHA = 0.05

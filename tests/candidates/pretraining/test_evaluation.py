@@ -22,11 +22,10 @@ from candidates.pretraining.evaluation import (
 from harness.arm import ArmRef
 from harness.data.dataset import builtin_folder, load
 from harness.errors import ArmError, DataError
+from harness.experiments.experiment import read_experiment
 from harness.forecast import LEVELS, Forecast
-from harness.running.experiment import read_experiment
 from harness.running.unit import Job, carry_out
-from harness.scoring.scores import score
-from harness.scoring.truth import Truth
+from harness.scoring.scores import Truth, score
 from harness.window import contexts_at
 
 

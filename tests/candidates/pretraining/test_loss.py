@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from candidates.pretraining.batches import Batch, Batches
-from candidates.pretraining.loss import calm_weights, near_weights, quantile_loss
-from candidates.pretraining.network import build_network
+from candidates.pretraining.mixture import Batch, Batches
+from candidates.pretraining.optimise import build_network, calm_weights, near_weights, quantile_loss
 from candidates.pretraining.recipe import Loss
 
 LEVELS = torch.tensor([0.1, 0.5, 0.9])

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from candidates.pretraining.checkpoint import export, load_state
-from candidates.pretraining.network import build_network
-from candidates.pretraining.training import (
+from candidates.pretraining.optimise import (
     Options,
     Trainer,
+    build_network,
     learning_rate,
     renew_average,
     train,
@@ -222,7 +222,7 @@ def test_training_opens_no_file_and_no_connection(tiny):
     assert seen == []
 
 
-IMPORTED = "import sys, candidates.pretraining.training; print(*sorted(sys.modules))"
+IMPORTED = "import sys, candidates.pretraining.optimise; print(*sorted(sys.modules))"
 
 
 def test_what_trains_can_reach_no_dataset():

@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from harness.battery import CheckRecord, CheckResult
-from harness.battery.behind import NetworkRef
-from harness.battery.sources import NETWORKS
+from harness.checks import CheckRecord, CheckResult
+from harness.checks.subject import NETWORKS, NetworkRef
 from harness.claims import (
     CLAIMS,
     Claim,
@@ -20,9 +19,9 @@ from harness.claims import (
     to_json,
     to_markdown,
 )
-from harness.claims.nouns import ArmOnTrial, StoredRun
+from harness.claims.claim import ArmOnTrial, StoredRun
 from harness.costs import Cost, Costs
-from harness.source_lines import CodeSize
+from harness.measure.code_lines import CodeSize
 
 FAMILY = (
     "Autoformer",

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.data.checks import Repeats
 from harness.data.dataset import (
     BUILT_IN,
     Dataset,
-    Repeats,
     builtin_folder,
     catalogue,
     describe,

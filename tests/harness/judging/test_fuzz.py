@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from harness.evidence.diagnostics import diagnose
+from harness.experiments.policy import Policy
+from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.judging.findings import Outcome
-from harness.judging.policy import CoverageRule, Criterion, Limits, Policy
 from harness.judging.selftest import self_test
-from harness.judging.verdict import Cell, Given, Verdict, conclude, gather, judge, to_json
+from harness.judging.validity import Cell, Given
+from harness.judging.verdict import Verdict, conclude, gather, judge, to_json
 from harness.scoring.scores import UnitScores
 
 CASES, BATCH = 200, 50

@@ -9,11 +9,13 @@ from scipy.special import ndtri
 
 from harness.costs import Cost
 from harness.errors import ConfigError
+from harness.experiments.policy import Policy
+from harness.experiments.rules import CoverageRule, Criterion, Evidence, Limits
+from harness.experiments.waivers import Waiver
 from harness.forecast import LEVELS, Forecast
 from harness.judging.findings import Outcome
-from harness.judging.policy import CoverageRule, Criterion, Evidence, Limits, Policy, Waiver
-from harness.judging.validity import CUT_OFF, PRETRAINING
-from harness.judging.verdict import Cell, Given, Verdict, from_json, judge, to_json
+from harness.judging.validity import CUT_OFF, PRETRAINING, Cell, Given
+from harness.judging.verdict import Verdict, from_json, judge, to_json
 from harness.scoring.scores import Truth, UnitScores, score
 
 POLICY = Policy(

@@ -16,7 +16,7 @@ import pytest
 from harness.arm import ArmRef
 from harness.costs import CRITERIA
 from harness.measure import load
-from harness.measure.turns import TurnError, Turns
+from harness.measure.session import TurnError, Turns
 from harness.running import lease
 from harness.running.meter import why_no_peaks
 from harness.running.unit import Job

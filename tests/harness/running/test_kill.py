@@ -11,8 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.running.records import read_unit
-from harness.running.store import _owner
+from harness.running.store import _owner, read_unit
 
 KILLS = 20
 COMMAND = [sys.executable, "-P", "-m", "harness", "compare", "tiny.toml", "--workers", "2"]

@@ -9,7 +9,7 @@ import pytest
 from harness.arm import ArmRef
 from harness.errors import ForecastError
 from harness.forecast import Forecast
-from harness.running.records import read_unit, write_unit
+from harness.running.store import read_unit, write_unit
 from harness.running.unit import Job, Outcome, carry_out
 from harness.window import RollingOrigin, up_to
 

@@ -13,12 +13,11 @@ import psutil
 import pytest
 
 from harness.data.dataset import builtin_folder
+from harness.experiments.experiment import read_experiment
 from harness.gate.stored_scores import score_grid
-from harness.running.experiment import read_experiment
 from harness.running.grid import select
-from harness.running.records import read_unit
 from harness.running.run import default_workers, prepare
-from harness.running.store import _owner, open_store
+from harness.running.store import _owner, open_store, read_unit
 
 
 def grid_of(file="tiny.toml", folders=()):

@@ -8,8 +8,16 @@ import pytest
 
 from harness.arm import ArmRef
 from harness.errors import NewerRecordError, StoreError
-from harness.running.records import read_curve, read_unit, write_unit
-from harness.running.store import UNIT_FACTS, UNIT_FILES, open_store, read_record, write_record
+from harness.running.store import (
+    UNIT_FACTS,
+    UNIT_FILES,
+    open_store,
+    read_curve,
+    read_record,
+    read_unit,
+    write_record,
+    write_unit,
+)
 from harness.running.store import _owner as store_owner
 from harness.running.unit import Job, Outcome, carry_out
 from harness.window import RollingOrigin, up_to

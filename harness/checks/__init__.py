@@ -1,0 +1,55 @@
+"""Predicates on a network or an arm: does it do what a forecaster must, and by how much not.
+
+`run_battery` tries a `Subject` (a network with the forward contract) or an `ArmSubject` and
+returns one `CheckResult` a predicate. Importing this loads no framework.
+"""
+
+from harness.checks.arm_subject import ArmSubject
+from harness.checks.predicate import CheckResult, Measured, NotApplicableError, Outcome, Predicate
+from harness.checks.runner import catalogue, check, failed, make_resolver, run_battery
+from harness.checks.stored_checks import (
+    CheckRecord,
+    read_checks,
+    summary_table,
+    table_lines,
+    to_json,
+    to_junit,
+    write_check,
+)
+from harness.checks.subject import (
+    PROBE,
+    Hooks,
+    Sizes,
+    Subject,
+    arm_subject,
+    class_subject,
+    network_subject,
+)
+
+__all__ = [
+    "PROBE",
+    "ArmSubject",
+    "CheckRecord",
+    "CheckResult",
+    "Hooks",
+    "Measured",
+    "NotApplicableError",
+    "Outcome",
+    "Predicate",
+    "Sizes",
+    "Subject",
+    "arm_subject",
+    "catalogue",
+    "check",
+    "class_subject",
+    "failed",
+    "make_resolver",
+    "network_subject",
+    "read_checks",
+    "run_battery",
+    "summary_table",
+    "table_lines",
+    "to_json",
+    "to_junit",
+    "write_check",
+]
