@@ -10,8 +10,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.errors import ConfigError
-
 CRITERIA = {
     "latency": "s",
     "throughput": "windows/s",
@@ -27,54 +25,6 @@ TIMED = ("latency", "throughput", "fit_time", "load_time")
 """Those that a loaded machine or an overlap makes worthless."""
 
 HIGHER_IS_BETTER = ("throughput",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureSettings:
-    """The table `[measure]`: how the costs of two arms are taken.
-
-    Attributes
-    ----------
-    with_run
-        Measure at the end of `run` and `compare` as well, unless the pair is measured already.
-    dataset
-        On which dataset; left out: the experiment's first.
-    sets
-        Times that fresh processes of both arms are started, side by side, taking turns.
-    rounds
-        A B B A rounds in each set, single stream.
-    block_s
-        A turn calls the arm until this many seconds are spent, at least once.
-    fits
-        Paired fits where both arms learn. With one there is a ratio but no interval.
-    budget_s
-        No further set is started when this much time is spent; two are always taken.
-    wait_s
-        How long to wait for the host.
-    energy
-        Energy of the offline runs as well; needs codecarbon. Never judged.
-    """
-
-    with_run: bool = True
-    dataset: str | None = None
-    sets: int = 4
-    rounds: int = 8
-    block_s: float = 0.1
-    fits: int = 1
-    budget_s: float = 150.0
-    wait_s: float = 600.0
-    energy: bool = False
-
-    def __post_init__(self) -> None:
-        for name, least in (("sets", 2), ("rounds", 1), ("fits", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"[measure] {name} = {getattr(self, name)}: expected {least} or more"
-                )
-        for name in ("block_s", "budget_s", "wait_s"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"[measure] {name} = {value}: expected 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

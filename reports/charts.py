@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.window import Array, Dates
-from reports.page_input import FAN_LEVELS, ArmFacts, Fan, PageInput, Span
+from reports.page_input import FAN_LEVELS, ArmFacts, Fan, PageInput, PriceSpan
 from reports.svg import FONT, INKS, Ink, new_figure, shortened, to_svg
 from reports.words.numbers import number
 
@@ -143,7 +143,14 @@ def _ink(page: PageInput, arm: ArmFacts) -> Ink:
 
 
 def fan_chart(
-    fan: Fan, span: Span, *, ink: Ink, limits: tuple[float, float], unit: str, name: str, alt: str
+    fan: Fan,
+    span: PriceSpan,
+    *,
+    ink: Ink,
+    limits: tuple[float, float],
+    unit: str,
+    name: str,
+    alt: str,
 ) -> str:
     """Draw one arm's forecast of one window over real dates, with what was seen and what came."""
     figure, axes = new_figure(left=58, right=8, top=20)
@@ -173,7 +180,7 @@ def _bands(axes: Axes, fan: Fan, dates: Array, ink: Ink) -> None:
         axes.fill_between(dates, *ends, color=INKS[ink], alpha=alpha, linewidth=0)
 
 
-def fan_limits(fans: Sequence[Fan], span: Span) -> tuple[float, float]:
+def fan_limits(fans: Sequence[Fan], span: PriceSpan) -> tuple[float, float]:
     """One value range for all fans of a window."""
     values = [span.seen, span.truth]
     for fan in fans:
@@ -187,7 +194,7 @@ def fan_limits(fans: Sequence[Fan], span: Span) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _date_axis(axes: Axes, span: Span) -> None:
+def _date_axis(axes: Axes, span: PriceSpan) -> None:
     """Mark month starts, the year under the first and each January."""
     first, last = span.seen_dates[0], span.dates[-1]
     axes.set_xlim(first.astype(float), last.astype(float) + 1)

@@ -17,7 +17,7 @@ from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict, plain
 from reports.sections.forest import bounds_of, limit_text
 from reports.svg import environment
-from reports.tables import Cell, Table, columns, text
+from reports.tables import Table, TableCell, columns, text
 from reports.words import numbers
 
 SCHEMA = 1
@@ -467,5 +467,5 @@ def _figures(track: Track) -> Table:
     )
 
 
-def _value(point: Point | None) -> Cell:
+def _value(point: Point | None) -> TableCell:
     return text("") if point is None else text(point.shown, point.outcome.value)

@@ -17,7 +17,7 @@ from harness.forecast import Forecast
 from harness.judging.verdict import Verdict
 from harness.running.store import StoredUnit
 from harness.scoring.scores import UnitScores
-from harness.scoring.summary import Summary
+from harness.scoring.summary import MetricSummary
 from harness.window import Array, Dates, Rows
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class PageInput:
     verdict: Verdict
     title: str
     experiment_text: str = ""
-    summaries: Sequence[Summary] = ()
+    summaries: Sequence[MetricSummary] = ()
     scores: Sequence[UnitScores] = ()
     units: Mapping[UnitKey, StoredUnit] = field(default_factory=dict)
     curves: Mapping[UnitKey, Mapping[str, Array]] = field(default_factory=dict)
@@ -225,7 +225,7 @@ class PageInput:
             return str(named)
         return next((arm.name for arm in self.arms if arm.role == "reference"), None)
 
-    def summary(self, arm: str, dataset: str, metric: str) -> Summary | None:
+    def summary(self, arm: str, dataset: str, metric: str) -> MetricSummary | None:
         """Find one row of the metrics table."""
         wanted = (arm, dataset, metric)
         found = (row for row in self.summaries if (row.arm, row.dataset, row.metric) == wanted)
@@ -276,7 +276,7 @@ class Fan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class PriceSpan:
     """The sessions around an origin: seen before it, and judged after it.
 
     Attributes
@@ -347,14 +347,14 @@ def _losses_by_origin(page: PageInput, arm: str, dataset: str) -> dict[int, floa
     return {at: value for at, value in pairs if np.isfinite(value)}
 
 
-def span(facts: DatasetFacts, origin: int) -> Span | None:
+def span(facts: DatasetFacts, origin: int) -> PriceSpan | None:
     """Cut the sessions around an origin; None where the series does not reach."""
     first = origin + facts.gap
     stop = first + facts.horizon
     if stop > len(facts.target):
         return None
     start = max(0, origin - max(20, 2 * facts.horizon))
-    return Span(
+    return PriceSpan(
         seen_dates=facts.dates[start:origin],
         seen=facts.target[start:origin],
         dates=facts.dates[first:stop],

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from candidates.pretraining.evaluation import REFERENCE, TEST_PLAN, Scores, markdown
-from candidates.pretraining.recipe import Recipe
+from candidates.pretraining.recipe import PretrainingRecipe
 from harness.errors import ArmError, ConfigError, InputError
 
 if TYPE_CHECKING:
     from candidates.pretraining.evaluation import Scores
     from candidates.pretraining.optimise import Trainer
-    from candidates.pretraining.recipe import Recipe
+    from candidates.pretraining.recipe import PretrainingRecipe
 
 
 INTERRUPTED = 130
@@ -52,13 +52,13 @@ def train(
     ] = 60.0,
 ) -> None:
     """Train a recipe; called again after an interruption, go on where it was saved last."""
-    from candidates.pretraining.optimise import Options
+    from candidates.pretraining.optimise import TrainingOptions
     from candidates.pretraining.optimise import train as train_recipe
     from candidates.pretraining.recipe import read_recipe
 
     settings = read_recipe(recipe)
     folder = out or Path("runs") / f"pretraining-{Path(recipe).stem}"
-    options = Options(device=_device(device), save_every_s=save_every)
+    options = TrainingOptions(device=_device(device), save_every_s=save_every)
     try:
         trainer = train_recipe(settings, folder, options=options, watch=TrainingProgress())
     except KeyboardInterrupt:
@@ -96,7 +96,7 @@ def evaluate(
     known = [evaluation.read_series(manifest) for manifest in dataset]
     arm, other = evaluation.load_checkpoint(checkpoint), evaluation.load_reference(reference)
     spans = [
-        evaluation.Span(sessions=count or None, stride=stride)
+        evaluation.ValidationSpan(sessions=count or None, stride=stride)
         for count in sessions or [TEST_PLAN.validation]
     ]
     scores = [
@@ -130,7 +130,7 @@ def run_command(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _finish(trainer: Trainer, recipe: Recipe, folder: Path) -> str:
+def _finish(trainer: Trainer, recipe: PretrainingRecipe, folder: Path) -> str:
     """Export the averaged weights with record and card; say where they are."""
     from importlib.metadata import version
 
@@ -183,7 +183,7 @@ START, END = "<!-- figures: made by evaluate -->", "<!-- end of figures -->"
 """What `evaluate --card` writes stands between these lines."""
 
 
-def write_card(checkpoint: Path, recipe: Recipe, *, facts: dict[str, Any]) -> None:
+def write_card(checkpoint: Path, recipe: PretrainingRecipe, *, facts: dict[str, Any]) -> None:
     """Write README.md into a checkpoint that was just trained.
 
     Parameters

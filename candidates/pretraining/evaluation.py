@@ -31,7 +31,7 @@ CENTRAL = (50, 80, 95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class ValidationSpan:
     """Sessions before the test that are forecast.
 
     Attributes
@@ -119,7 +119,9 @@ def load_reference(use: str) -> Arm:
     return ArmRef(name="reference", use=use, role="reference").build()
 
 
-def evaluate(arm: Arm, reference: Arm, *, series: Series, name: str, span: Span) -> Scores:
+def evaluate(
+    arm: Arm, reference: Arm, *, series: Series, name: str, span: ValidationSpan
+) -> Scores:
     """Score an arm and a reference on the same origins, horizon 24.
 
     Parameters
@@ -221,7 +223,7 @@ def _row(scores: Scores) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _plan(seen: Series, span: Span, length: int, name: str) -> RollingOrigin:
+def _plan(seen: Series, span: ValidationSpan, length: int, name: str) -> RollingOrigin:
     """Origins of the span at which a whole context lies before, and all steps before the test."""
     stop, horizon = len(seen), TEST_PLAN.horizon
     first = max(length, stop - span.sessions if span.sessions else 0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from candidates.pretraining.recipe import Mixture, PriceLike, Recipe, Structural
+from candidates.pretraining.recipe import Mixture, PretrainingRecipe, PriceLike, Structural
 
 CEILING = 400.0
 """A conditional variance never exceeds so many times the unconditional one."""
@@ -238,7 +238,7 @@ _POOLS, _SHORTENING = 0, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class TrainingBatch:
     """Series cut in two.
 
     Attributes
@@ -256,12 +256,12 @@ class Batch:
 class Batches:
     """Makes batches; keeps the pool it is reading, which it can draw again."""
 
-    recipe: Recipe
+    recipe: PretrainingRecipe
     device: str = "cpu"
     _pool: Tensor | None = field(default=None, init=False, repr=False)
     _number: int = field(default=-1, init=False, repr=False)
 
-    def at(self, step: int) -> Batch:
+    def at(self, step: int) -> TrainingBatch:
         """The batch of a step, counted from 0."""
         settings = self.recipe.training
         number, place = divmod(step, settings.pool // settings.batch)
@@ -269,7 +269,7 @@ class Batches:
         rows = pool[place * settings.batch : (place + 1) * settings.batch]
         size = self.recipe.network.context
         context = self._shortened(rows[:, :size].clone(), step)
-        return Batch(context=context, target=within_reach(context, rows[:, size:]))
+        return TrainingBatch(context=context, target=within_reach(context, rows[:, size:]))
 
     def _pool_of(self, number: int) -> Tensor:
         if self._pool is None or number != self._number:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from candidates.pretraining.checkpoint import State, load_state, save_state
-from candidates.pretraining.mixture import Batch, Batches, scale_of
-from candidates.pretraining.recipe import Loss, Network, Recipe, Training
+from candidates.pretraining.mixture import Batches, TrainingBatch, scale_of
+from candidates.pretraining.recipe import Loss, Network, PretrainingRecipe, TrainingPlan
 from harness.errors import ConfigError
 
 ERROR_LIMIT = 60.0
@@ -24,7 +24,9 @@ ERROR_LIMIT = 60.0
 _FLOOR = 0.05
 
 
-def quantile_loss(quantiles: Tensor, batch: Batch, *, levels: Tensor, weights: Loss) -> Tensor:
+def quantile_loss(
+    quantiles: Tensor, batch: TrainingBatch, *, levels: Tensor, weights: Loss
+) -> Tensor:
     """Mean of ``2 max(u e, (u - 1) e)``, e the error in standard deviations of the context.
 
     With both weights 0 this is Chronos-Bolt's own loss divided by the number of steps (the library
@@ -64,7 +66,7 @@ HEAD = 32
 """Width of an attention head."""
 
 
-def build_network(recipe: Recipe) -> Any:
+def build_network(recipe: PretrainingRecipe) -> Any:
     """Build `chronos.chronos_bolt.ChronosBoltModelForForecasting` with seeded first weights.
 
     The global random state is left as it was.
@@ -138,7 +140,7 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class TrainingOptions:
     """What does not belong to the recipe.
 
     Attributes
@@ -163,7 +165,7 @@ class Trainer:
         Steps done.
     """
 
-    recipe: Recipe
+    recipe: PretrainingRecipe
     device: str
     step: int = 0
     network: Any = field(init=False)
@@ -230,14 +232,16 @@ class Trainer:
         self.network.load_state_dict(self.average)
         return self.network.eval()
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: TrainingBatch) -> Tensor:
         kind = self.device.partition(":")[0]
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
             quantiles = self._forward(context=batch.context).quantile_preds
         return quantile_loss(quantiles, batch, levels=self._levels, weights=self.recipe.loss)
 
 
-def train(recipe: Recipe, folder: Path, *, options: Options, watch: Watch) -> Trainer:
+def train(
+    recipe: PretrainingRecipe, folder: Path, *, options: TrainingOptions, watch: Watch
+) -> Trainer:
     """Train a recipe to its end, or go on with the run that `folder` holds.
 
     A state is saved from time to time and at the end; an end of any other kind costs the steps
@@ -260,7 +264,7 @@ def train(recipe: Recipe, folder: Path, *, options: Options, watch: Watch) -> Tr
     return trainer
 
 
-def learning_rate(step: int, settings: Training) -> float:
+def learning_rate(step: int, settings: TrainingPlan) -> float:
     """Rate of a step, counted from 0: a straight rise times a cosine down to the floor."""
     rise = min(1.0, (step + 1) / settings.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
@@ -268,7 +272,7 @@ def learning_rate(step: int, settings: Training) -> float:
 
 
 def renew_average(
-    average: dict[str, Tensor], weights: dict[str, Tensor], *, step: int, settings: Training
+    average: dict[str, Tensor], weights: dict[str, Tensor], *, step: int, settings: TrainingPlan
 ) -> None:
     """Move the average towards the weights, in place; early on it forgets faster."""
     kept = min(settings.average, (1 + step) / (10 + step)) ** settings.average_every

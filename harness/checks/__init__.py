@@ -5,7 +5,13 @@ returns one `CheckResult` a predicate. Importing this loads no framework.
 """
 
 from harness.checks.arm_subject import ArmSubject
-from harness.checks.predicate import CheckResult, Measured, NotApplicableError, Outcome, Predicate
+from harness.checks.predicate import (
+    CheckOutcome,
+    CheckResult,
+    Measured,
+    NotApplicableError,
+    Predicate,
+)
 from harness.checks.runner import catalogue, check, failed, make_resolver, run_battery
 from harness.checks.stored_checks import (
     CheckRecord,
@@ -19,7 +25,7 @@ from harness.checks.stored_checks import (
 from harness.checks.subject import (
     PROBE,
     Hooks,
-    Sizes,
+    NetworkSizes,
     Subject,
     arm_subject,
     class_subject,
@@ -29,14 +35,14 @@ from harness.checks.subject import (
 __all__ = [
     "PROBE",
     "ArmSubject",
+    "CheckOutcome",
     "CheckRecord",
     "CheckResult",
     "Hooks",
     "Measured",
+    "NetworkSizes",
     "NotApplicableError",
-    "Outcome",
     "Predicate",
-    "Sizes",
     "Subject",
     "arm_subject",
     "catalogue",

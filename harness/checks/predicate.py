@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from harness import errors
 from harness.arm import user_code
 
-Outcome = Literal["pass", "fail", "not applicable", "error"]
+CheckOutcome = Literal["pass", "fail", "not applicable", "error"]
 Kind = Literal["network", "arm"]
 Limit = Literal["at most", "at least"]
 
@@ -70,7 +70,7 @@ class Predicate:
     unit: str
     function: Callable[[Any], Measured]
 
-    def judge(self, value: float) -> Outcome:
+    def judge(self, value: float) -> CheckOutcome:
         """Compare a measured value with the threshold."""
         fine = value <= self.threshold if self.limit == "at most" else value >= self.threshold
         return "pass" if fine else "fail"
@@ -94,7 +94,7 @@ class CheckResult:
 
     code: str
     title: str
-    outcome: Outcome
+    outcome: CheckOutcome
     measured: Mapping[str, float]
     threshold: float
     wanted: str

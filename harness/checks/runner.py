@@ -18,11 +18,11 @@ from harness.arm import ArmRef, Role, staying
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.predicate import (
     REGISTERED,
+    CheckOutcome,
     CheckResult,
     Kind,
     Measured,
     NotApplicableError,
-    Outcome,
     Predicate,
     attempt,
     number_of,
@@ -121,7 +121,7 @@ def _tried(predicate: Predicate, subject: Any) -> CheckResult:
     """Run one predicate; whatever it raises becomes its result."""
     start = time.perf_counter()
     found: Measured | None = None
-    outcome: Outcome = "error"
+    outcome: CheckOutcome = "error"
     try:
         with _at_work(subject):
             found, reason = attempt(lambda: predicate.function(subject))
@@ -134,7 +134,7 @@ def _tried(predicate: Predicate, subject: Any) -> CheckResult:
 
 def _result(
     predicate: Predicate,
-    outcome: Outcome,
+    outcome: CheckOutcome,
     reason: str,
     *,
     found: Measured | None = None,

@@ -24,7 +24,7 @@ from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
 from harness.arm import Arm, Role
 from harness.checks.arm_subject import ArmSubject
-from harness.checks.predicate import CheckResult, Kind, Outcome, attempt, number_of
+from harness.checks.predicate import CheckOutcome, CheckResult, Kind, attempt, number_of
 from harness.checks.subject import Subject
 from harness.errors import StoreError
 from harness.running.identity import (
@@ -195,7 +195,7 @@ def _source(use: str) -> str:
 
 FACE_SCHEMA = 1
 WIDTH = 100
-MARKS: dict[Outcome, str] = {
+MARKS: dict[CheckOutcome, str] = {
     "pass": "pass",
     "fail": "FAIL",
     "not applicable": "n/a",
@@ -295,7 +295,11 @@ def to_junit(results: Sequence[CheckResult], *, subject: str = "subject") -> str
     suite.set("failures", str(counts["fail"]))
     suite.set("errors", str(counts["error"]))
     suite.set("skipped", str(counts["not applicable"]))
-    tags: dict[Outcome, str] = {"fail": "failure", "error": "error", "not applicable": "skipped"}
+    tags: dict[CheckOutcome, str] = {
+        "fail": "failure",
+        "error": "error",
+        "not applicable": "skipped",
+    }
     for result in results:
         case = Tree.SubElement(suite, "testcase", classname=f"check.{subject}")
         case.set("name", f"{result.code} {result.title}")

@@ -26,7 +26,7 @@ CALENDAR_TOPS = (13, 32, 7, 24, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
+class NetworkSizes:
     """Sizes of the forward contract, in steps and channels.
 
     Attributes
@@ -53,7 +53,7 @@ class Sizes:
     whole_marks: bool = False
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Sizes:
+    def of(cls, config: Mapping[str, Any]) -> NetworkSizes:
         """Read a configuration under the field names of the originals.
 
         Raises
@@ -139,9 +139,9 @@ class Subject:
     at_work: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> NetworkSizes:
         """Sizes of the unchanged configuration."""
-        return Sizes.of(self.config)
+        return NetworkSizes.of(self.config)
 
     def build(self, *, seed: int = 0) -> Any:
         """Build the network, its weights drawn from a seed."""
@@ -359,7 +359,7 @@ def full_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     targets = given.get("c_out_evaluation", made["enc_in"])
     levels = len(given.get("quantile_levels") or [None])
     made["c_out"] = given.get("c_out", targets * levels)
-    Sizes.of(made)
+    NetworkSizes.of(made)
     return made
 
 

@@ -5,7 +5,15 @@ Nothing is run, and no framework is loaded.
 """
 
 from harness.claims.catalogue import CLAIMS
-from harness.claims.claim import Answer, Claim, ClaimRow, Evidence, Measurement, Requirement, Status
+from harness.claims.claim import (
+    Answer,
+    Claim,
+    ClaimEvidence,
+    ClaimRow,
+    Measurement,
+    Requirement,
+    Status,
+)
 from harness.claims.gather import collect_claims, gather
 from harness.claims.render import counted, measured_text, terminal_lines, to_json, to_markdown
 
@@ -13,8 +21,8 @@ __all__ = [
     "CLAIMS",
     "Answer",
     "Claim",
+    "ClaimEvidence",
     "ClaimRow",
-    "Evidence",
     "Measurement",
     "Requirement",
     "Status",

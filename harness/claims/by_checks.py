@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness.checks.predicate import CheckResult, number_of
 from harness.checks.stored_checks import CheckRecord
 from harness.checks.subject import LEGACY_NETWORKS, NETWORKS
-from harness.claims.claim import Answer, ArmOnTrial, Evidence, Measurement, Requirement
+from harness.claims.claim import Answer, ArmOnTrial, ClaimEvidence, Measurement, Requirement
 
 Kind = Literal["network", "arm"]
 Side = Literal["candidate", "baseline"]
@@ -19,7 +19,7 @@ Side = Literal["candidate", "baseline"]
 _ROLES = {"candidate": "candidate", "baseline": "legacy"}
 
 
-def checks_of(found: Evidence, side: Side, on: Kind | None) -> list[CheckRecord]:
+def checks_of(found: ClaimEvidence, side: Side, on: Kind | None) -> list[CheckRecord]:
     """Current checks of a side.
 
     Parameters
@@ -32,7 +32,7 @@ def checks_of(found: Evidence, side: Side, on: Kind | None) -> list[CheckRecord]
     return networks if networks and on is None else mine
 
 
-def checks_beside(found: Evidence, side: Side, on: Kind | None) -> list[CheckRecord]:
+def checks_beside(found: ClaimEvidence, side: Side, on: Kind | None) -> list[CheckRecord]:
     """Current checks of other networks that were tried as being on a side."""
     if on == "arm":
         return []
@@ -41,7 +41,7 @@ def checks_beside(found: Evidence, side: Side, on: Kind | None) -> list[CheckRec
     return [each for each in tried if each.role == _ROLES[side] and each.key not in mine]
 
 
-def why_none(found: Evidence, side: Side, on: Kind | None) -> str:
+def why_none(found: ClaimEvidence, side: Side, on: Kind | None) -> str:
     """Why no stored check is about a side; '' where one is, or nothing more can be said."""
     records, arm = _all_of(found, side, on), found.arms.get(side)
     if records:
@@ -52,7 +52,7 @@ def why_none(found: Evidence, side: Side, on: Kind | None) -> str:
     return f"the stored check of {named[0].target} is of other options or code" if named else ""
 
 
-def command_for(found: Evidence, side: Side, on: Kind | None) -> tuple[str, ...]:
+def command_for(found: ClaimEvidence, side: Side, on: Kind | None) -> tuple[str, ...]:
     """The command that tries a side; none where its class offers no network to try."""
     arm = found.arms.get(side)
     if arm is None or (on == "network" and arm.network is None):
@@ -62,7 +62,7 @@ def command_for(found: Evidence, side: Side, on: Kind | None) -> tuple[str, ...]
     return (_network_command(found, arm),)
 
 
-def _all_of(found: Evidence, side: Side, on: Kind | None) -> list[CheckRecord]:
+def _all_of(found: ClaimEvidence, side: Side, on: Kind | None) -> list[CheckRecord]:
     arm = found.arms.get(side)
     if arm is None:
         return []
@@ -99,7 +99,7 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return first == second
 
 
-def _network_command(found: Evidence, arm: ArmOnTrial) -> str:
+def _network_command(found: ClaimEvidence, arm: ArmOnTrial) -> str:
     assert arm.network is not None
     if arm.network.builds:
         return _arm_command(found, arm, "network")
@@ -108,7 +108,7 @@ def _network_command(found: Evidence, arm: ArmOnTrial) -> str:
     return found.check_command(" ".join([quote(arm.network.target), *given]))
 
 
-def _arm_command(found: Evidence, arm: ArmOnTrial, kind: Kind) -> str:
+def _arm_command(found: ClaimEvidence, arm: ArmOnTrial, kind: Kind) -> str:
     place = f"--as {kind} --experiment {quote(found.experiment)}"
     return found.check_command(f"{quote(arm.name)} {place}")
 
@@ -132,7 +132,7 @@ def passes(side: Side, *codes: str, on: Kind | None = None) -> Requirement:
     )
 
 
-def _passed(found: Evidence, side: Side, codes: Sequence[str], on: Kind | None) -> Answer:
+def _passed(found: ClaimEvidence, side: Side, codes: Sequence[str], on: Kind | None) -> Answer:
     records = checks_of(found, side, on)
     rows, why, held = list[Measurement](), list[str](), list[bool | None]()
     for code in codes:
@@ -199,7 +199,7 @@ class _Family:
     commands: tuple[str, ...]
 
 
-def _family(found: Evidence, names: Sequence[str]) -> _Family:
+def _family(found: ClaimEvidence, names: Sequence[str]) -> _Family:
     tried = {name: [r for r in found.checks if _is_legacy(r, name)] for name in names}
     records = {name: [r for r in mine if r.current] for name, mine in tried.items()}
     missing = tuple(name for name in names if not records[name])
@@ -232,7 +232,7 @@ def legacy_fails(least: int, *, names: Sequence[str] = LEGACY_NETWORKS) -> Requi
     return Requirement(text=count, ask=lambda found: _counted(found, least, names))
 
 
-def _counted(found: Evidence, least: int, names: Sequence[str]) -> Answer:
+def _counted(found: ClaimEvidence, least: int, names: Sequence[str]) -> Answer:
     family = _family(found, names)
     total = sum(map(len, family.failing.values()))
     enough = total >= least
@@ -267,7 +267,7 @@ def each_fails(names: Sequence[str] = ADVANCED) -> Requirement:
     )
 
 
-def _each(found: Evidence, names: Sequence[str]) -> Answer:
+def _each(found: ClaimEvidence, names: Sequence[str]) -> Answer:
     family = _family(found, names)
     rows = [_judged(_failures(name, family)) for name in family.failing]
     answer = Answer.of(rows)
@@ -289,7 +289,7 @@ def defects_gone() -> Requirement:
     )
 
 
-def _gone(found: Evidence) -> Answer:
+def _gone(found: ClaimEvidence) -> Answer:
     family = _family(found, LEGACY_NETWORKS)
     codes = sorted({c for each in family.failing.values() for c in each}, key=number_of)
     records, command = checks_of(found, *_NETWORK), command_for(found, *_NETWORK)
@@ -335,7 +335,7 @@ def saved_and_loaded() -> Requirement:
     )
 
 
-def _round_trip(found: Evidence) -> Answer:
+def _round_trip(found: ClaimEvidence) -> Answer:
     tried = [(r, r.result("T26")) for r in checks_of(found, *_NETWORK)]
     rows = [_saved(record, result) for record, result in tried if result is not None]
     if not rows:

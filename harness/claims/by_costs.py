@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.claims.claim import Answer, Evidence, Measurement, Requirement, StoredRun
+from harness.claims.claim import Answer, ClaimEvidence, Measurement, Requirement, StoredRun
 from harness.costs import Cost
 from harness.measure.code_lines import CodeSize
 
@@ -31,7 +31,9 @@ def no_failures() -> Requirement:
     )
 
 
-def _each_unit(found: Evidence, measure: Callable[[Sequence[StoredRun]], Measurement]) -> Answer:
+def _each_unit(
+    found: ClaimEvidence, measure: Callable[[Sequence[StoredRun]], Measurement]
+) -> Answer:
     """Measure the candidate's units on every dataset; open where one has none."""
     rows, why = list[Measurement](), list[str]()
     for dataset in found.datasets:
@@ -111,7 +113,7 @@ def no_crossings() -> Requirement:
     return Requirement(text="no quantiles of the candidate cross on any window", ask=_crossings)
 
 
-def _crossings(found: Evidence) -> Answer:
+def _crossings(found: ClaimEvidence) -> Answer:
     rows = [
         Measurement(
             what="steps whose quantiles cross",
@@ -145,7 +147,7 @@ def cheaper(criterion: str, text: str) -> Requirement:
     return Requirement(text=text, ask=lambda found: _cost(found, criterion))
 
 
-def _cost(found: Evidence, criterion: str) -> Answer:
+def _cost(found: ClaimEvidence, criterion: str) -> Answer:
     cost = None if found.costs is None else found.costs.items.get(criterion)
     if cost is not None and cost.valid:
         return Answer.of([_session(found, cost)], why="the interval does not decide")
@@ -154,7 +156,7 @@ def _cost(found: Evidence, criterion: str) -> Answer:
     return Answer.missing(why, found.command("measure"), measured=rows)
 
 
-def _session(found: Evidence, cost: Cost) -> Measurement:
+def _session(found: ClaimEvidence, cost: Cost) -> Measurement:
     assert found.costs is not None
     assert cost.ratio is not None
     holds = (cost.ratio < 1) != cost.higher_is_better if cost.differs or cost.exact else None
@@ -172,7 +174,7 @@ def _session(found: Evidence, cost: Cost) -> Measurement:
     )
 
 
-def _by_units(found: Evidence, dataset: str, criterion: str) -> Measurement | None:
+def _by_units(found: ClaimEvidence, dataset: str, criterion: str) -> Measurement | None:
     """Ratio of both sides' units of one machine, its range over seeds; None without a pair."""
     read = _seconds_a_window if criterion == "latency" else _peak
     sides = [found.units_of(arm, dataset) for arm in (found.candidate, found.baseline)]
@@ -222,7 +224,7 @@ def less_code(share: float) -> Requirement:
     )
 
 
-def _less(found: Evidence, share: float) -> Answer:
+def _less(found: ClaimEvidence, share: float) -> Answer:
     old, new, counted = _both_sides(found.sizes)
     if old is None or new is None or old.lines == 0:
         return Answer.missing("the source of both sides was not found")
@@ -251,7 +253,7 @@ def _both_sides(
     return sizes["legacy"], sizes.get("candidate"), "networks of the checkout against the arm alone"
 
 
-def _sizes(found: Evidence) -> list[Measurement]:
+def _sizes(found: ClaimEvidence) -> list[Measurement]:
     return [
         Measurement(
             what=f"source lines of {size.what}",
@@ -271,7 +273,7 @@ def code_at_least(lines: int) -> Requirement:
     )
 
 
-def _at_least(found: Evidence, lines: int) -> Answer:
+def _at_least(found: ClaimEvidence, lines: int) -> Answer:
     size = found.sizes.get("replacement") or found.sizes.get("candidate")
     if size is None:
         return Answer.missing("the replacement's source was not found")

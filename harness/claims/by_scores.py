@@ -11,11 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from harness.claims.claim import Answer, Evidence, Measurement, Requirement
+from harness.claims.claim import Answer, ClaimEvidence, Measurement, Requirement
 from harness.evidence.comparison import Comparison, compare
 from harness.evidence.estimand import Question
 from harness.evidence.pairing import Pair, PairingError, overlap_of, pair
 from harness.judging.findings import Outcome
+from harness.judging.wording import percent
 from harness.scoring.metrics import AGGREGATES, PINBALL
 from harness.scoring.scores import UnitScores, in_time_order, non_overlapping, reach_of
 from harness.stats.bootstrap import RESAMPLES, block_law, stretched
@@ -27,10 +28,9 @@ from harness.stats.longrun import (
     optimal_block,
 )
 from harness.window import Array
-from reports.words.sentences import percent
 
 Bar = Literal["baseline", "reference"]
-ByDataset = Callable[[Evidence, str], list[Measurement]]
+ByDataset = Callable[[ClaimEvidence, str], list[Measurement]]
 
 TAILS = (0.025, 0.975)
 """Ends of every interval made here."""
@@ -47,7 +47,7 @@ def better(metric: str, than: Bar) -> Requirement:
     )
 
 
-def _everywhere(found: Evidence, measure: ByDataset) -> Answer:
+def _everywhere(found: ClaimEvidence, measure: ByDataset) -> Answer:
     """Ask on every dataset; open where scores of a side are missing."""
     run = found.command("compare")
     if not found.scores:
@@ -64,7 +64,7 @@ def _everywhere(found: Evidence, measure: ByDataset) -> Answer:
     return answer
 
 
-def _loss(found: Evidence, dataset: str, metric: str, than: Bar) -> Measurement:
+def _loss(found: ClaimEvidence, dataset: str, metric: str, than: Bar) -> Measurement:
     other = found.baseline if than == "baseline" else found.reference
     if other is None:
         raise PairingError("the experiment has no reference arm")
@@ -89,7 +89,7 @@ def _open(said: Comparison) -> str:
     return said.reason if said.conclusion == "undecided" else ""
 
 
-def _units(found: Evidence, dataset: str, *arms: str) -> str:
+def _units(found: ClaimEvidence, dataset: str, *arms: str) -> str:
     """The units behind a number; the verdict where there is one."""
     if found.verdict is not None:
         return f"verdict {found.verdict_id}"
@@ -107,7 +107,7 @@ def nearer_coverage() -> Requirement:
     )
 
 
-def _coverages(found: Evidence, dataset: str) -> list[Measurement]:
+def _coverages(found: ClaimEvidence, dataset: str) -> list[Measurement]:
     sides = (
         found.scores_of(found.candidate, dataset),
         found.scores_of(found.baseline, dataset),
@@ -117,7 +117,7 @@ def _coverages(found: Evidence, dataset: str) -> list[Measurement]:
 
 
 def _distance(
-    found: Evidence,
+    found: ClaimEvidence,
     dataset: str,
     level: int,
     candidate: Sequence[UnitScores],
@@ -168,7 +168,7 @@ def covers() -> Requirement:
     return Requirement(text="the verdict finds every coverage rule kept", ask=_coverage_findings)
 
 
-def _coverage_findings(found: Evidence) -> Answer:
+def _coverage_findings(found: ClaimEvidence) -> Answer:
     if found.verdict is None:
         return Answer.missing("there is no verdict on this grid", found.command("compare"))
     rules = [
@@ -206,7 +206,7 @@ def scored_by_level(low: int, high: int) -> Requirement:
     )
 
 
-def _pinball(found: Evidence, dataset: str, level: int) -> Measurement:
+def _pinball(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
     """Mean loss of the candidate at a level, the baseline's beside it."""
     name = f"pinball_{level}"
     means = {arm: _mean(found, arm, dataset, name) for arm in (found.candidate, found.baseline)}
@@ -227,7 +227,7 @@ def _pinball(found: Evidence, dataset: str, level: int) -> Measurement:
     )
 
 
-def _mean(found: Evidence, arm: str, dataset: str, name: str) -> float | None:
+def _mean(found: ClaimEvidence, arm: str, dataset: str, name: str) -> float | None:
     """Mean over seeds, origins and steps; NaN with a failed window, None without scores."""
     units = [each for each in found.scores_of(arm, dataset) if name in each.values]
     return float(np.mean([each.values[name].mean() for each in units])) if units else None
@@ -242,7 +242,7 @@ def spread_follows_error(level: int = 80) -> Requirement:
     )
 
 
-def _correlation(found: Evidence, dataset: str, level: int) -> Measurement:
+def _correlation(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
     units = [in_time_order(each) for each in found.scores_of(found.candidate, dataset)]
     wide, wrong = f"width_{level}", "absolute_error"
     if not units or any(wide not in unit.values for unit in units):
@@ -310,7 +310,9 @@ def judged(*outcomes: Outcome, against: Sequence[Outcome] = ()) -> Requirement:
     )
 
 
-def _outcome(found: Evidence, outcomes: Sequence[Outcome], against: Sequence[Outcome]) -> Answer:
+def _outcome(
+    found: ClaimEvidence, outcomes: Sequence[Outcome], against: Sequence[Outcome]
+) -> Answer:
     if found.verdict is None:
         return Answer.missing("there is no verdict on this grid", found.command("compare"))
     outcome = found.verdict.outcome

@@ -113,7 +113,7 @@ class ArmOnTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class ClaimEvidence:
     """All stored records that may decide a claim.
 
     Attributes
@@ -194,7 +194,7 @@ class Requirement:
     """
 
     text: str
-    ask: Callable[[Evidence], Answer]
+    ask: Callable[[ClaimEvidence], Answer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from harness.checks.stored_checks import read_checks
 from harness.checks.subject import NetworkRef, network_of
 from harness.claims.catalogue import CLAIMS
-from harness.claims.claim import Answer, ArmOnTrial, Claim, ClaimRow, Evidence, Status, StoredRun
+from harness.claims.claim import (
+    Answer,
+    ArmOnTrial,
+    Claim,
+    ClaimEvidence,
+    ClaimRow,
+    Status,
+    StoredRun,
+)
 from harness.errors import ArmError
 from harness.gate.judge import latest_folder, stored_judgement
 from harness.gate.stored_scores import score_grid
@@ -32,7 +40,7 @@ def gather(
     named: str,
     legacy_root: Path | None = None,
     at: Path = Path("runs"),
-) -> Evidence:
+) -> ClaimEvidence:
     """Read all records of an experiment.
 
     The judged pair is that of the last verdict on this grid, else the policy's.
@@ -61,7 +69,7 @@ def gather(
     candidate = verdict.candidate if verdict else policy.candidate
     arms = _arms(grid, baseline, candidate)
     references = (arm.name for arm in grid.experiment.arms if arm.role == "reference")
-    return Evidence(
+    return ClaimEvidence(
         experiment=named,
         store=str(store.root if store else at),
         baseline=baseline,
@@ -154,12 +162,14 @@ def _network_size(network: NetworkRef) -> CodeSize:
     return arm_size(network.use) if network.source is None else folder_size(*network.source)
 
 
-def collect_claims(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> tuple[ClaimRow, ...]:
+def collect_claims(
+    evidence: ClaimEvidence, claims: Sequence[Claim] = CLAIMS
+) -> tuple[ClaimRow, ...]:
     """Set every claim beside what was measured, in the order of the catalogue."""
     return tuple(_row(claim, evidence) for claim in claims)
 
 
-def _row(claim: Claim, evidence: Evidence) -> ClaimRow:
+def _row(claim: Claim, evidence: ClaimEvidence) -> ClaimRow:
     if not claim.requirements:
         return ClaimRow(claim=claim, status="not testable", rule=claim.untestable)
     answers = [each.ask(evidence) for each in claim.requirements]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from harness.claims.claim import ClaimRow, Evidence, Measurement, Status
+from harness.claims.claim import ClaimEvidence, ClaimRow, Measurement, Status
 
 SCHEMA = 1
 WIDTH = 100
@@ -89,7 +89,7 @@ def _wrapped(text: str, width: int, indent: str = "", *, after: str = "") -> lis
     )
 
 
-def to_json(rows: Sequence[ClaimRow], evidence: Evidence) -> str:
+def to_json(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:
     """The rows as a JSON object; a number that is not finite is null."""
     record = {
         "schema": SCHEMA,
@@ -128,7 +128,7 @@ def _plain(found: Measurement) -> Mapping[str, Any]:
     }
 
 
-def to_markdown(rows: Sequence[ClaimRow], evidence: Evidence) -> str:
+def to_markdown(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:
     """The rows as a page: a table for each group, and the rules below it."""
     lines = [
         "# Claims and measurements",

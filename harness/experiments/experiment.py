@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -11,11 +12,59 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness.arm import ArmRef, Role
-from harness.costs import MeasureSettings
 from harness.errors import ConfigError
 from harness.experiments.policy import Policy, parse_policy, read_policy, refuse_unjudged
 from harness.parsing import parse_toml, table
 from harness.window import RollingOrigin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureSettings:
+    """The table `[measure]`: how the costs of two arms are taken.
+
+    Attributes
+    ----------
+    with_run
+        Measure at the end of `run` and `compare` as well, unless the pair is measured already.
+    dataset
+        On which dataset; left out: the experiment's first.
+    sets
+        Times that fresh processes of both arms are started, side by side, taking turns.
+    rounds
+        A B B A rounds in each set, single stream.
+    block_s
+        A turn calls the arm until this many seconds are spent, at least once.
+    fits
+        Paired fits where both arms learn. With one there is a ratio but no interval.
+    budget_s
+        No further set is started when this much time is spent; two are always taken.
+    wait_s
+        How long to wait for the host.
+    energy
+        Energy of the offline runs as well; needs codecarbon. Never judged.
+    """
+
+    with_run: bool = True
+    dataset: str | None = None
+    sets: int = 4
+    rounds: int = 8
+    block_s: float = 0.1
+    fits: int = 1
+    budget_s: float = 150.0
+    wait_s: float = 600.0
+    energy: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("sets", 2), ("rounds", 1), ("fits", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"[measure] {name} = {getattr(self, name)}: expected {least} or more"
+                )
+        for name in ("block_s", "budget_s", "wait_s"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"[measure] {name} = {value}: expected 0 or more")
+
 
 SCHEMA = 1
 _TABLES = ("schema", "title", "datasets", "plan", "run", "arms", "measure", "policy")

@@ -18,14 +18,14 @@ from harness.errors import ConfigError
 from harness.experiments.rules import (
     CoverageRule,
     Criterion,
-    Evidence,
+    EvidenceNeeded,
     Limits,
     RuleRole,
-    Scope,
     between,
 )
 from harness.experiments.waivers import Waiver, idle
 from harness.parsing import read_toml, table
+from harness.scoring.parts import Scope
 
 Mode = Literal["replace", "improve"]
 HoldAs = Literal["fail", "pass"]
@@ -70,7 +70,7 @@ class Policy:
     criteria: tuple[Criterion, ...] = ()
     coverage: tuple[CoverageRule, ...] = ()
     limits: Limits = field(default_factory=Limits)
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: EvidenceNeeded = field(default_factory=EvidenceNeeded)
     waivers: tuple[Waiver, ...] = ()
     hold_as: HoldAs = "fail"
     reference: str | None = None
@@ -241,7 +241,9 @@ def parse_policy(
         "coverage": _rules(CoverageRule, found, "coverage", where),
         "waivers": _rules(Waiver, found, "waivers", where),
         "limits": table(Limits, _inner(found, "limits", where), where=f"{where}: limits"),
-        "evidence": table(Evidence, _inner(found, "evidence", where), where=f"{where}: evidence"),
+        "evidence": table(
+            EvidenceNeeded, _inner(found, "evidence", where), where=f"{where}: evidence"
+        ),
     }
     policy = table(Policy, plain, where=where, given=given)
     for key in ("baseline", "candidate", "reference"):

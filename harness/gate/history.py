@@ -232,7 +232,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class OriginSpan:
     """The origins of one dataset in a verdict: how many, ISO dates of the first and the last."""
 
     origins: int
@@ -273,7 +273,7 @@ class Entry:
     decides: bool
     meaning: str
     outcomes: Mapping[str, str]
-    spans: Mapping[str, Span]
+    spans: Mapping[str, OriginSpan]
     confirmed: int = 0
 
 
@@ -307,11 +307,11 @@ def verdict_name(verdict: Verdict, text: str) -> str:
     return digest(text)[:16]
 
 
-def spans_of(scores: Sequence[UnitScores]) -> dict[str, Span]:
+def spans_of(scores: Sequence[UnitScores]) -> dict[str, OriginSpan]:
     """Origins by dataset, of scores that share a plan."""
     first = {unit.dataset: unit for unit in reversed(scores) if len(unit)}
     return {
-        name: Span(
+        name: OriginSpan(
             origins=len(unit),
             first=str(unit.origin_date.min()),
             last=str(unit.origin_date.max()),
@@ -339,7 +339,7 @@ def history(store: Store, experiment: str) -> list[Entry]:
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-    spans = {name: Span(**span) for name, span in row["spans"].items()}
+    spans = {name: OriginSpan(**span) for name, span in row["spans"].items()}
     return Entry(**{**row, "outcome": Outcome(row["outcome"]), "spans": spans})
 
 
@@ -427,7 +427,7 @@ def change(old: Entry, new: Entry, *, dates: Mapping[str, Sequence[str]] | None 
     )
 
 
-def _new(old: Span | None, span: Span, dates: Sequence[str] | None) -> int:
+def _new(old: OriginSpan | None, span: OriginSpan, dates: Sequence[str] | None) -> int:
     if old is None:
         return span.origins
     if dates is not None:

@@ -16,7 +16,7 @@ from harness.errors import ConfigError
 from harness.evidence.comparison import Comparison, date_of_more, spread_of
 from harness.evidence.pairing import Pair, pair
 from harness.experiments.policy import Policy
-from harness.experiments.rules import Evidence, Limits
+from harness.experiments.rules import EvidenceNeeded, Limits
 from harness.gate.judge import scored
 from harness.judging.findings import Finding
 from harness.judging.validity import Cell, Given
@@ -114,7 +114,7 @@ def plan_power(grid: Grid, store: Store | None, *, policy: Policy) -> PowerRepor
     if not scores:
         scores, source = _stand_ins(grid, policy)
     declared = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in scores]
-    bare = dataclasses.replace(policy, limits=Limits(), evidence=Evidence(), waivers=())
+    bare = dataclasses.replace(policy, limits=Limits(), evidence=EvidenceNeeded(), waivers=())
     evidence = gather(bare, declared, scores, Given())
     shared = evidence.multiplicity
     return PowerReport(

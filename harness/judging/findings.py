@@ -15,9 +15,9 @@ from harness.evidence.failed_windows import Ask, Reading, readings
 from harness.evidence.pairing import Pair, PairingError, pair
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion, RuleRole
+from harness.judging.wording import sentence_of
 from harness.scoring.parts import ScopeError, cut
 from harness.scoring.scores import UnitScores
-from reports.words.sentences import sentence_of
 
 FindingRole = Literal["guardrail", "success", "limit"]
 Unit = Literal["share", "points", "count", "ratio"]

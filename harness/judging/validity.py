@@ -12,11 +12,11 @@ import numpy as np
 from harness.costs import Cost
 from harness.evidence.pairing import LARGEST
 from harness.experiments.policy import Policy
+from harness.judging.wording import percent
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.parts import Slice, keep
 from harness.scoring.scores import Flags, UnitScores
-from harness.scoring.summary import Summary, skill_of, summarise
-from reports.words.sentences import percent
+from harness.scoring.summary import MetricSummary, skill_of, summarise
 
 Fact = str | int | float | bool | None
 
@@ -191,7 +191,9 @@ def _only(needed: Collection[str], unit: UnitScores) -> UnitScores:
     return dataclasses.replace(unit, values=values)
 
 
-def _standing(row: Summary, against: Summary | None, bar: str, left_out: int) -> Standing:
+def _standing(
+    row: MetricSummary, against: MetricSummary | None, bar: str, left_out: int
+) -> Standing:
     reference_value = against.value if against else None
     return Standing(
         arm=row.arm,

@@ -41,8 +41,8 @@ from harness.judging.validity import (
     examine,
     reference_arm,
 )
+from harness.judging.wording import percent
 from harness.scoring.scores import UnitScores, in_time_order
-from reports.words.sentences import percent
 
 State = Literal["passed", "failed", "not run"]
 

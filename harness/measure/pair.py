@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.costs import Costs, MeasureSettings
+from harness.costs import Costs
+from harness.experiments.experiment import MeasureSettings
 from harness.measure.load import Load, busy_now, load_between, sample_load
 from harness.measure.measurements import (
     costs_from,

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from harness.arm import Learns, Loads
-from harness.costs import MeasureSettings
 from harness.errors import AbharnessError
+from harness.experiments.experiment import MeasureSettings
 from harness.measure import launcher
 from harness.measure.worker import batch_sizes
 from harness.running.grid import Grid, GridCell

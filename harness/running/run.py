@@ -20,7 +20,7 @@ from harness.running.grid import Grid, GridCell, declare, select
 from harness.running.identity import allowed_cores
 from harness.running.lease import lease
 from harness.running.store import Store, expect_as_written, write_record, write_unit
-from harness.running.unit import Outcome
+from harness.running.unit import UnitResult
 
 _LOG = logging.getLogger(__name__)
 _LEASE_WAIT_S = 3600.0
@@ -250,7 +250,7 @@ def _task(grid: Grid, cell: GridCell) -> Task:
 def _store_failure(store: Store, finished: Finished) -> None:
     """Write a unit whose process gave no result: every window failed, with reason and log."""
     task = finished.task
-    outcome = Outcome.blank(task.job.windows, finished.problem)
+    outcome = UnitResult.blank(task.job.windows, finished.problem)
     outcome.meter.seconds["total"] = finished.seconds
     with store.new_unit(task.key) as folder:
         write_unit(folder, task.job, outcome, task.identity)

@@ -44,7 +44,7 @@ import numpy.typing as npt
 from harness.errors import NewerRecordError, StoreError, one_line
 from harness.forecast import Forecast
 from harness.running.identity import file_digest, machine
-from harness.running.unit import Job, Outcome
+from harness.running.unit import Job, UnitResult
 from harness.window import Array, Dates, Rows
 
 if TYPE_CHECKING:
@@ -319,7 +319,7 @@ class StoredUnit:
     forecast: Forecast
 
 
-def write_unit(folder: Path, job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> None:
+def write_unit(folder: Path, job: Job, outcome: UnitResult, identity: Mapping[str, Any]) -> None:
     """Write a unit's files into a folder; `unit.json` comes last, with digests of the tables."""
     write_table(folder / "attempts.parquet", _attempt_columns(job, outcome))
     write_table(folder / "forecasts.parquet", _forecast_columns(outcome))
@@ -395,7 +395,7 @@ def read_curve(folder: Path) -> dict[str, Array]:
     return {name: column(rows, name) for name in rows.column_names}
 
 
-def _record(job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> dict[str, Any]:
+def _record(job: Job, outcome: UnitResult, identity: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "identity": dict(identity),
@@ -423,7 +423,7 @@ def _record(job: Job, outcome: Outcome, identity: Mapping[str, Any]) -> dict[str
     }
 
 
-def _attempt_columns(job: Job, outcome: Outcome) -> dict[str, Any]:
+def _attempt_columns(job: Job, outcome: UnitResult) -> dict[str, Any]:
     windows = job.windows
     columns = {
         "window": np.arange(len(windows), dtype=np.int32),
@@ -436,7 +436,7 @@ def _attempt_columns(job: Job, outcome: Outcome) -> dict[str, Any]:
     return columns | ({"fallback": outcome.fallback} if outcome.fallback else {})
 
 
-def _status(outcome: Outcome) -> list[str]:
+def _status(outcome: UnitResult) -> list[str]:
     """Of each window: ``ok``, ``failed``, or ``fallback`` where the arm's fallback answered."""
     flags = outcome.fallback or [""] * len(outcome.reason)
     return [
@@ -445,7 +445,7 @@ def _status(outcome: Outcome) -> list[str]:
     ]
 
 
-def _forecast_columns(outcome: Outcome) -> dict[str, Any]:
+def _forecast_columns(outcome: UnitResult) -> dict[str, Any]:
     count, horizon = outcome.point.shape
     columns: dict[str, Any] = {
         "window": np.repeat(np.arange(count, dtype=np.int32), horizon),
@@ -459,7 +459,7 @@ def _forecast_columns(outcome: Outcome) -> dict[str, Any]:
     return columns | dict(zip(names, by_column, strict=True))
 
 
-def _named_values(outcome: Outcome) -> tuple[list[str], Array]:
+def _named_values(outcome: UnitResult) -> tuple[list[str], Array]:
     """Names of the columns, and their values [W, H, columns]."""
     assert outcome.values is not None
     if outcome.form == "gaussian":
@@ -470,7 +470,7 @@ def _named_values(outcome: Outcome) -> tuple[list[str], Array]:
     return [f"s{number}" for number in range(values.shape[-1])], values
 
 
-def _curve_columns(outcome: Outcome) -> dict[str, Any]:
+def _curve_columns(outcome: UnitResult) -> dict[str, Any]:
     rows = [(fit.origin, epoch) for fit in outcome.fits for epoch in fit.training.curve]
     names = ("epoch", "train_loss", "validation_loss", "learning_rate", "gradient_norm")
     columns: dict[str, Any] = {"fitted_at": np.array([row[0] for row in rows], dtype=np.int64)}

@@ -74,7 +74,7 @@ class Fit:
 
 
 @dataclass(slots=True, kw_only=True)
-class Outcome:
+class UnitResult:
     """What came of a unit.
 
     Attributes
@@ -107,7 +107,7 @@ class Outcome:
     trace: str = ""
 
     @classmethod
-    def blank(cls, windows: Windows, reason: str = "not run") -> Outcome:
+    def blank(cls, windows: Windows, reason: str = "not run") -> UnitResult:
         """Every window failed, for the same reason."""
         empty = np.full((len(windows), windows.horizon), np.nan)
         return cls(reason=[reason] * len(windows), point=empty)
@@ -182,7 +182,7 @@ def _form_of(forecast: Forecast) -> tuple[Form, Array]:
     return "gaussian", forecast.deviation
 
 
-def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -> Outcome:
+def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -> UnitResult:
     """Fit and forecast every window of a unit; never raises for what an arm does.
 
     Parameters
@@ -190,7 +190,7 @@ def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -
     tell
         Called with the share of windows that are done, after each batch.
     """
-    outcome = Outcome.blank(job.windows)
+    outcome = UnitResult.blank(job.windows)
     everything = slice(0, len(job.windows))
     arm = _guarded(lambda: _prepared(job, outcome), outcome, everything)
     if arm is None:
@@ -205,7 +205,7 @@ def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -
     return outcome
 
 
-def _prepared(job: Job, outcome: Outcome) -> Arm:
+def _prepared(job: Job, outcome: UnitResult) -> Arm:
     with outcome.meter.phase("import"):
         arm = job.ref.build()
     if isinstance(arm, Samples):
@@ -224,7 +224,7 @@ class _Answer:
     arm: Arm
     job: Job
     fitted_at: int
-    outcome: Outcome
+    outcome: UnitResult
     residuals: ResidualDistribution | None = None
 
     def __call__(self, origins: Rows) -> Forecast:
@@ -265,7 +265,7 @@ class _Answer:
         )
 
 
-def _fitted(arm: Arm, fitted_at: int, job: Job, outcome: Outcome) -> _Answer:
+def _fitted(arm: Arm, fitted_at: int, job: Job, outcome: UnitResult) -> _Answer:
     """Fit the arm at an origin, where it learns."""
     if isinstance(arm, Learns):
         context = context_at(job.series, fitted_at, plan=job.plan)
@@ -276,7 +276,7 @@ def _fitted(arm: Arm, fitted_at: int, job: Job, outcome: Outcome) -> _Answer:
 
 
 def _answer_into(
-    outcome: Outcome, part: slice, answer: Callable[[Rows], Forecast], origins: Rows
+    outcome: UnitResult, part: slice, answer: Callable[[Rows], Forecast], origins: Rows
 ) -> None:
     """Ask for a batch; when it raises, halve it until the windows at fault stand alone."""
     failed = attempt(lambda: outcome.put(part, answer(origins[part])))[1]
@@ -290,7 +290,7 @@ def _answer_into(
     _answer_into(outcome, slice(middle, part.stop), answer, origins)
 
 
-def _guarded(work: Callable[[], _Result], outcome: Outcome, part: slice) -> _Result | None:
+def _guarded(work: Callable[[], _Result], outcome: UnitResult, part: slice) -> _Result | None:
     result, failed = attempt(work)
     if failed is not None:
         outcome.fail(part, failed)

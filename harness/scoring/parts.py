@@ -11,10 +11,71 @@ from typing import Any
 import numpy as np
 
 from harness.errors import AbharnessError, ConfigError
-from harness.experiments.rules import Scope
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Flags, Truth, UnitScores
 from harness.window import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which part of what was judged a rule speaks of; left out, all of it.
+
+    Attributes
+    ----------
+    datasets
+        Ids; left out, every dataset of the experiment.
+    steps
+        Judged steps, counted from the last session seen; left out, all.
+    slices
+        Names such as ``volatility:high`` or ``year:2020``: one finding for each.
+    """
+
+    datasets: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
+    slices: tuple[str, ...] = ()
+
+    def covers(self, dataset: str) -> bool:
+        """Whether it speaks of a dataset."""
+        return not self.datasets or dataset in self.datasets
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """One label per finding on a dataset, '' for everything."""
+        steps = f"steps:{_ranges(self.steps)}" if self.steps else ""
+        named = self.slices or ("",)
+        return tuple(" ".join(filter(None, (name, steps))) for name in named)
+
+    def meets(self, other: Scope) -> bool:
+        """Whether both would give the same finding."""
+        apart = self.datasets and other.datasets and not set(self.datasets) & set(other.datasets)
+        return not apart and bool(set(self.parts) & set(other.parts))
+
+    def check(self, where: str) -> None:
+        """Refuse what is listed twice, steps below 1 and names that are no slice."""
+        for key in ("datasets", "steps", "slices"):
+            found = getattr(self, key)
+            if len(set(found)) < len(found):
+                raise ConfigError(f"{where} {key} = {list(found)}: an entry is there twice")
+        if self.steps and min(self.steps) < 1:
+            raise ConfigError(f"{where} steps = {list(self.steps)}: expected 1 or more")
+        for name in self.slices:
+            kind, _, what = name.partition(":")
+            if not kind or not what:
+                raise ConfigError(
+                    f"{where} slices: '{name}': expected a name such as volatility:high, year:2020"
+                )
+
+
+def _ranges(steps: Sequence[int]) -> str:
+    """Steps in short: 1-3,8."""
+    runs: list[list[int]] = []
+    for step in sorted(steps):
+        if runs and step == runs[-1][-1] + 1:
+            runs[-1].append(step)
+        else:
+            runs.append([step])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
 
 REGIMES = ("low", "mid", "high")
 """Terciles of the trailing volatility."""

@@ -67,7 +67,7 @@ class ConditionalAbility:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class LosingSpan:
     """Origins, first and last by ISO date, over which one arm was shown to lose."""
 
     first: str
@@ -106,7 +106,7 @@ class Fluctuation:
     critical: float | None
     largest: float | None
     smallest: float | None
-    spans: tuple[Span, ...]
+    spans: tuple[LosingSpan, ...]
     reason: str
 
 
@@ -181,7 +181,7 @@ def _path(difference: Array, window: int, spread: float, law: Law) -> Array:
     return law.factor * path
 
 
-def _spans(path: Array, critical: float, window: int, dates: Dates) -> tuple[Span, ...]:
+def _spans(path: Array, critical: float, window: int, dates: Dates) -> tuple[LosingSpan, ...]:
     """Runs of windows beyond the critical value, with the dates of all their origins."""
     found = []
     sides: tuple[tuple[Side, Flags], ...] = (
@@ -192,7 +192,7 @@ def _spans(path: Array, critical: float, window: int, dates: Dates) -> tuple[Spa
         edges = np.flatnonzero(np.diff(np.concatenate([[False], beyond, [False]]).astype(int)))
         for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
             first, last = dates[start], dates[stop + window - 2]
-            found.append(Span(first=_iso(first), last=_iso(last), loser=loser))
+            found.append(LosingSpan(first=_iso(first), last=_iso(last), loser=loser))
     return tuple(sorted(found, key=lambda span: (span.first, span.loser)))
 
 

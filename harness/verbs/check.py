@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from harness.errors import ConfigError
-from harness.verbs.common import say
+from harness.verbs.common import say, verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +30,7 @@ _WORDS = {"True": True, "False": False, "None": None}
 _SIDES: dict[str, Role] = {"baselines": "legacy", "candidates": "candidate"}
 
 
+@verb("abharness check EnhancedAutoformer --option repaired=true")
 def check(
     target: Annotated[
         str,

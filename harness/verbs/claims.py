@@ -14,12 +14,14 @@ from harness.verbs.common import (
     StoreOption,
     say,
     seed_numbers,
+    verb,
 )
 
 if TYPE_CHECKING:
     from harness.running.store import Store
 
 
+@verb("abharness claims nightly --markdown claims.md")
 def claims(
     experiment: ExperimentArg = "quick",
     store: StoreOption = Path("runs"),

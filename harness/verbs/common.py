@@ -1,9 +1,10 @@
-"""The command line's arguments and options that several verbs share."""
+"""What several verbs share: how a verb is declared, arguments and options, opening and saying."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -12,6 +13,27 @@ from harness.errors import ConfigError, escaped
 if TYPE_CHECKING:
     from harness.running.grid import Grid
     from harness.running.store import Store
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+VERBS: dict[str, tuple[Callable[..., Any], str]] = {}
+"""Each verb by name: its function and an example. Filled by `verb` as modules are imported."""
+
+
+def verb(example: str) -> Callable[[_Command], _Command]:
+    """Make the decorated function the verb of its name; its docstring is the help.
+
+    Parameters
+    ----------
+    example
+        A whole command line, shown under the help.
+    """
+
+    def declared(command: _Command) -> _Command:
+        VERBS[command.__name__] = (command, f"Example:  {example}")
+        return command
+
+    return declared
 
 
 ExperimentArg = Annotated[

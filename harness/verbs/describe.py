@@ -24,10 +24,12 @@ from harness.verbs.common import (
     StoreOption,
     WorkersOption,
     say,
+    verb,
 )
 from harness.window import RollingOrigin
 
 
+@verb("abharness config my-experiment.toml")
 def config(
     context: typer.Context,
     experiment: ExperimentArg = "quick",
@@ -51,6 +53,7 @@ def config(
         say(line)
 
 
+@verb("abharness arms nightly")
 def arms(experiment: ExperimentArg = "quick") -> None:
     """List the arms of an experiment, their options and what they say of themselves."""
     from harness.experiments.experiment import read_experiment
@@ -59,6 +62,7 @@ def arms(experiment: ExperimentArg = "quick") -> None:
         say(line)
 
 
+@verb("abharness doctor")
 def doctor() -> None:
     """Show what this machine has and lacks."""
     for line in machine_lines():

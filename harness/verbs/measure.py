@@ -14,6 +14,7 @@ from harness.verbs.common import (
     ExperimentArg,
     StoreOption,
     say,
+    verb,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _UNITS = {"s": (1e3, "ms"), "bytes": (2**-20, "MiB")}
 
 
+@verb("abharness measure quick --profile")
 def measure(
     experiment: ExperimentArg = "quick",
     store: StoreOption = Path("runs"),
@@ -43,8 +45,7 @@ def measure(
 
     Units they are compared with are run first where they are missing.
     """
-    from harness.costs import MeasureSettings
-    from harness.experiments.experiment import read_experiment
+    from harness.experiments.experiment import MeasureSettings, read_experiment
     from harness.measure.pair import Ask, measure_pair
     from harness.running.run import prepare
     from harness.running.store import open_store

@@ -16,6 +16,7 @@ from harness.verbs.common import (
     SeedsOption,
     StoreOption,
     say,
+    verb,
 )
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from harness.gate.plan_power import Outlook, PowerReport
 
 
+@verb("abharness power my-experiment.toml")
 def power(
     experiment: ExperimentArg = "quick",
     store: StoreOption = Path("runs"),

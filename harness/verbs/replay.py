@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from harness.verbs.common import say
+from harness.verbs.common import say, verb
 
 DIFFERS = 5
 """A verdict that cannot be repeated supports no conclusion: the code of INVALID."""
 
 
+@verb("abharness replay runs/verdicts/quick/0123abcd")
 def replay(
     verdict: Annotated[
         Path, typer.Argument(metavar="VERDICT", help="A verdict.json, or the folder it lies in.")

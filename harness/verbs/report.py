@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.errors import StoreError
-from harness.verbs.common import DataDirOption, ExperimentArg, SeedsOption, StoreOption, opened, say
+from harness.verbs.common import (
+    DataDirOption,
+    ExperimentArg,
+    SeedsOption,
+    StoreOption,
+    opened,
+    say,
+    verb,
+)
 
 if TYPE_CHECKING:
     from harness.gate.judge import Judgement
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
 Format = Literal["html", "md", "json"]
 
 
+@verb("abharness report quick --output report.html")
 def report(
     experiment: ExperimentArg = "quick",
     store: StoreOption = Path("runs"),

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.judging.verdict import plain
 from reports.page_input import DatasetFacts, PageInput
-from reports.tables import Cell, Chart, Table
+from reports.tables import Chart, Table, TableCell
 
 SCHEMA = 1
 _SERIES = ("dates", "target")
@@ -106,5 +106,5 @@ def _table(table: Table) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     return f"{cell.text} ({cell.note})" if cell.note else cell.text

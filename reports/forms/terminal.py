@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.judging.verdict import Verdict
-from harness.scoring.summary import Summary
+from harness.scoring.summary import MetricSummary
 from reports.sections.forest import ForestRow, build_forest
 from reports.words import numbers
 
 _LEAST = 40
-_Rows = Mapping[tuple[str, str], Summary]
+_Rows = Mapping[tuple[str, str], MetricSummary]
 _METRICS = ("crps", "rmse", "coverage_80", "mae", "mape", "mase", "coverage_95")
 _SIGNS = {"\u2212": "-", "\u202f": " ", "≤": "<=", "±": "+/-", "…": "..."}
 
@@ -30,7 +30,7 @@ class _Grid:
 def render_terminal(
     verdict: Verdict,
     *,
-    summaries: Sequence[Summary] = (),
+    summaries: Sequence[MetricSummary] = (),
     others: Sequence[Verdict] = (),
     width: int = 80,
 ) -> str:
@@ -79,11 +79,11 @@ def _finding(row: ForestRow) -> tuple[str, ...]:
     return (row.outcome.value, name, row.effect, row.interval, row.limit)
 
 
-def _datasets(summaries: Sequence[Summary]) -> list[str]:
+def _datasets(summaries: Sequence[MetricSummary]) -> list[str]:
     return list(dict.fromkeys(row.dataset for row in summaries))
 
 
-def _draw_titled(dataset: str, summaries: Sequence[Summary], width: int) -> str:
+def _draw_titled(dataset: str, summaries: Sequence[MetricSummary], width: int) -> str:
     """Draw a dataset's metrics: as many as fit, the weightiest first."""
     rows = {(row.arm, row.metric): row for row in summaries if row.dataset == dataset}
     known = [metric for metric in _METRICS if any(each == metric for _, each in rows)]

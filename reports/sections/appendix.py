@@ -9,7 +9,7 @@ from harness.evidence.estimand import Estimate
 from harness.judging.findings import Finding
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
 from reports.sections.forest import limit_text
-from reports.tables import Cell, Column, Table, columns, text
+from reports.tables import Column, Table, TableCell, columns, text
 from reports.words import numbers
 from reports.words.numbers import Term
 
@@ -111,8 +111,8 @@ def criteria(page: PageInput) -> Table:
     )
 
 
-def _estimate_rows(finding: Finding) -> Iterator[tuple[Cell, ...]]:
-    name = Cell(
+def _estimate_rows(finding: Finding) -> Iterator[tuple[TableCell, ...]]:
+    name = TableCell(
         text=f"{numbers.metric_name(finding.metric)} on {finding.dataset}", note=finding.role
     )
     limit = text(limit_text(finding))
@@ -133,7 +133,7 @@ def _estimate_rows(finding: Finding) -> Iterator[tuple[Cell, ...]]:
         yield (name, limit, *_estimate_cells(finding.metric, estimate))
 
 
-def _estimate_cells(metric: str, estimate: Estimate) -> tuple[Cell, ...]:
+def _estimate_cells(metric: str, estimate: Estimate) -> tuple[TableCell, ...]:
     return (
         text(_METHODS.get(estimate.method, estimate.method)),
         text(f"{estimate.n:,}"),
@@ -170,12 +170,12 @@ def tests(page: PageInput) -> Table | None:
     )
 
 
-def _test_row(finding: Finding, found: Comparison) -> tuple[Cell, ...]:
+def _test_row(finding: Finding, found: Comparison) -> tuple[TableCell, ...]:
     metric = finding.metric
     share = numbers.in_points(metric)
     write = numbers.percent if share else numbers.number
     return (
-        Cell(text=f"{numbers.metric_name(metric)} on {finding.dataset}", note=finding.role),
+        TableCell(text=f"{numbers.metric_name(metric)} on {finding.dataset}", note=finding.role),
         text(write(found.candidate_value)),
         text(write(found.legacy_value)),
         text(numbers.number(found.statistic)),
@@ -226,7 +226,7 @@ def pairs(caption: str, found: Mapping[str, object], *, code: bool = False) -> T
         caption=caption,
         columns=(Column(title="Name", numeric=False), Column(title="Value", numeric=False)),
         rows=tuple(
-            (text(str(name)), Cell(text=numbers.plain(value), code=code))
+            (text(str(name)), TableCell(text=numbers.plain(value), code=code))
             for name, value in found.items()
         ),
     )

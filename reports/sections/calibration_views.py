@@ -15,7 +15,7 @@ from reports.page_input import ArmFacts, PageInput, window_of
 from reports.sections import metric_tables
 from reports.sections.curves import chance_range
 from reports.svg import Ink
-from reports.tables import Cell, Chart, Column, Table, text
+from reports.tables import Chart, Column, Table, TableCell, text
 from reports.words import numbers
 
 BINS = 10
@@ -168,7 +168,7 @@ def parts_view(page: PageInput, dataset: str) -> Table | None:
     )
 
 
-def _parts_row(page: PageInput, arm: ArmFacts, found: Decomposition) -> tuple[Cell, ...]:
+def _parts_row(page: PageInput, arm: ArmFacts, found: Decomposition) -> tuple[TableCell, ...]:
     values = (found.score, found.miscalibration, found.discrimination, found.uncertainty)
     return (metric_tables.arm_cell(page, arm), *(text(f"{1000 * value:.3f}") for value in values))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.costs import Cost
 from reports.page_input import PageInput, UnitKey
-from reports.tables import Cell, Column, Table, columns, text
+from reports.tables import Column, Table, TableCell, columns, text
 from reports.words import numbers
 
 _PHASES = ("import", "load", "fit", "forecast")
@@ -71,7 +71,7 @@ def _by_phase(page: PageInput, dataset: str, measure: _Measure) -> Table | None:
     for arm, mine in found.items():
         cells = [_phase(mine, phase, measure) for phase in phases]
         cells += [_per_window(mine)] if timed else []
-        rows.append((Cell(text=arm, note=_machines(mine) if several else ""), *cells))
+        rows.append((TableCell(text=arm, note=_machines(mine) if several else ""), *cells))
     where = "" if several else f" Machine: {machine_text(records[0])}."
     return Table(
         caption=f"{measure.title}, {dataset}",
@@ -81,7 +81,7 @@ def _by_phase(page: PageInput, dataset: str, measure: _Measure) -> Table | None:
     )
 
 
-def _phase(records: Iterable[Mapping[str, Any]], phase: str, measure: _Measure) -> Cell:
+def _phase(records: Iterable[Mapping[str, Any]], phase: str, measure: _Measure) -> TableCell:
     return _range([_numbers(each, measure.field).get(phase) for each in records], measure.write)
 
 
@@ -99,14 +99,14 @@ def _numbers(record: Mapping[str, Any], field: str) -> dict[str, float]:
     }
 
 
-def _range(values: Iterable[float | None], write: Callable[[float], str]) -> Cell:
+def _range(values: Iterable[float | None], write: Callable[[float], str]) -> TableCell:
     known = [value for value in values if value is not None]
     if not known:
         return text("none")
     return text(numbers.between(write(min(known)), write(max(known))))
 
 
-def _per_window(records: Iterable[Mapping[str, Any]]) -> Cell:
+def _per_window(records: Iterable[Mapping[str, Any]]) -> TableCell:
     values = []
     for record in records:
         spent, done = _numbers(record, "seconds").get("forecast"), record.get("windows")
@@ -149,7 +149,7 @@ def failures(page: PageInput) -> Table | None:
     )
 
 
-def _failure_row(key: tuple[str, str, int, str], days: Sequence[str]) -> tuple[Cell, ...]:
+def _failure_row(key: tuple[str, str, int, str], days: Sequence[str]) -> tuple[TableCell, ...]:
     arm, dataset, seed, reason = key
     counted = (str(seed), f"{len(days):,}", min(days))
     return (text(arm), text(dataset), *map(text, counted), text(numbers.printable(reason)))
@@ -333,11 +333,11 @@ def cost_table(page: PageInput, legacy: str) -> Table | None:
     )
 
 
-def _row(cost: Cost) -> tuple[Cell, ...]:
+def _row(cost: Cost) -> tuple[TableCell, ...]:
     found = _figure(cost)
     standing = cost.reason or found.word
     return (
-        Cell(text=_TITLES[cost.criterion], note=cost.note),
+        TableCell(text=_TITLES[cost.criterion], note=cost.note),
         text(found.ratio or numbers.NONE),
         text(found.interval or ("counted" if cost.exact else numbers.NONE)),
         text(found.floor.removeprefix("noise ") or numbers.NONE),

@@ -8,7 +8,7 @@ from harness.stats.calibration import IntervalCalibration, Uniformity
 from harness.stats.confidence_set import ConfidenceSet
 from reports.page_input import PageInput
 from reports.sections.appendix import p_text
-from reports.tables import Cell, Table, columns, text
+from reports.tables import Table, TableCell, columns, text
 from reports.words import numbers
 
 
@@ -44,7 +44,7 @@ def _sets(page: PageInput, found: Diagnostics) -> Table:
     )
 
 
-def _sets_row(page: PageInput, each: ConfidenceSet) -> tuple[Cell, ...]:
+def _sets_row(page: PageInput, each: ConfidenceSet) -> tuple[TableCell, ...]:
     return (
         text(each.dataset),
         text(numbers.metric_name(each.metric)),
@@ -79,7 +79,7 @@ def _secondary(page: PageInput, found: Diagnostics) -> Table:
     )
 
 
-def _secondary_row(page: PageInput, each: SecondaryClaim) -> tuple[Cell, ...]:
+def _secondary_row(page: PageInput, each: SecondaryClaim) -> tuple[TableCell, ...]:
     return (
         text(page.label(each.legacy)),
         text(each.dataset),
@@ -87,7 +87,7 @@ def _secondary_row(page: PageInput, each: SecondaryClaim) -> tuple[Cell, ...]:
         text(numbers.percent(each.effect, signed=True)),
         text(p_text(each.p_value)),
         text(p_text(each.adjusted)),
-        Cell(text=each.claim, note=each.reason),
+        TableCell(text=each.claim, note=each.reason),
     )
 
 
@@ -109,7 +109,7 @@ def _conditional(found: Diagnostics) -> Table:
     )
 
 
-def _conditional_row(each: ConditionalAbility) -> tuple[Cell, ...]:
+def _conditional_row(each: ConditionalAbility) -> tuple[TableCell, ...]:
     return (
         text(each.dataset),
         text(numbers.metric_name(each.metric)),
@@ -139,7 +139,7 @@ def _fluctuations(found: Diagnostics) -> Table:
     )
 
 
-def _fluctuations_row(each: Fluctuation) -> tuple[Cell, ...]:
+def _fluctuations_row(each: Fluctuation) -> tuple[TableCell, ...]:
     return (
         text(each.dataset),
         text(numbers.metric_name(each.metric)),
@@ -177,7 +177,7 @@ def _intervals(page: PageInput, found: Diagnostics) -> Table:
     )
 
 
-def _intervals_row(page: PageInput, each: IntervalCalibration) -> tuple[Cell, ...]:
+def _intervals_row(page: PageInput, each: IntervalCalibration) -> tuple[TableCell, ...]:
     return (
         text(page.label(each.arm)),
         text(each.dataset),
@@ -217,7 +217,7 @@ def _uniformity(page: PageInput, found: Diagnostics) -> Table:
     )
 
 
-def _uniformity_row(page: PageInput, each: Uniformity) -> tuple[Cell, ...]:
+def _uniformity_row(page: PageInput, each: Uniformity) -> tuple[TableCell, ...]:
     return (
         text(page.label(each.arm)),
         text(each.dataset),

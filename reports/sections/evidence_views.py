@@ -11,7 +11,7 @@ from harness.claims.claim import ClaimRow
 from harness.judging.findings import Multiplicity, PowerRow
 from harness.scoring.scores import UnitScores
 from reports.page_input import PageInput
-from reports.tables import Cell, Table, columns, text
+from reports.tables import Table, TableCell, columns, text
 from reports.words import numbers
 
 _SIGNS = {"pass": "\u2713 pass", "fail": "\u2717 fail", "not applicable": "n/a", "error": "! error"}
@@ -53,11 +53,11 @@ def battery_summary(page: PageInput) -> Table | None:
     )
 
 
-def _subject_row(record: CheckRecord) -> tuple[Cell, ...]:
+def _subject_row(record: CheckRecord) -> tuple[TableCell, ...]:
     counts = Counter(each.outcome for each in record.results)
     options = ", ".join(f"{name}={numbers.plain(value)}" for name, value in record.options.items())
     return (
-        Cell(text=record.target, note=options),
+        TableCell(text=record.target, note=options),
         text(record.kind),
         *(text(str(counts[name])) for name in ("pass", "fail", "error", "not applicable")),
         text(", ".join(record.failing) or "none"),
@@ -87,9 +87,9 @@ def battery_tables(page: PageInput) -> list[Table]:
     ]
 
 
-def _result_row(result: CheckResult) -> tuple[Cell, ...]:
+def _result_row(result: CheckResult) -> tuple[TableCell, ...]:
     return (
-        Cell(text=f"{result.code} {result.title}"),
+        TableCell(text=f"{result.code} {result.title}"),
         text(_SIGNS[result.outcome]),
         text(numbers.number(result.measured.get("value"))),
         text(result.wanted),
@@ -115,7 +115,7 @@ def claims_tables(page: PageInput) -> list[Table]:
     return found
 
 
-def _claim_row(row: ClaimRow) -> tuple[Cell, ...]:
+def _claim_row(row: ClaimRow) -> tuple[TableCell, ...]:
     from harness.claims.render import measured_text
 
     said = [measured_text(each) for each in row.measured[:6]]
@@ -123,9 +123,11 @@ def _claim_row(row: ClaimRow) -> tuple[Cell, ...]:
     said += [f"and {left} more"] if left > 0 else []
     said += list(row.open) + [f"run: {line}" for line in row.commands]
     return (
-        Cell(text=f"{row.claim.number} {row.claim.text}", note=f"offered: {row.claim.offered}"),
-        Cell(text=row.status, strong=row.status in ("confirmed", "refuted")),
-        Cell(text="; ".join(said) or row.rule, note=f"rule: {row.rule}" if said else ""),
+        TableCell(
+            text=f"{row.claim.number} {row.claim.text}", note=f"offered: {row.claim.offered}"
+        ),
+        TableCell(text=row.status, strong=row.status in ("confirmed", "refuted")),
+        TableCell(text="; ".join(said) or row.rule, note=f"rule: {row.rule}" if said else ""),
     )
 
 
@@ -165,12 +167,12 @@ def power_table(page: PageInput) -> Table | None:
     )
 
 
-def _power_row(row: PowerRow) -> tuple[Cell, ...]:
+def _power_row(row: PowerRow) -> tuple[TableCell, ...]:
     return (
         text(row.finding),
         text(numbers.percent(row.margin)),
         text(numbers.percent(row.detectable)),
-        Cell(
+        TableCell(
             text="not known" if row.enough is None else "yes" if row.enough else "no",
             note=row.silent,
         ),
@@ -212,7 +214,7 @@ def fallback_table(page: PageInput) -> Table | None:
     )
 
 
-def _answered_rows(unit: UnitScores) -> Iterator[tuple[Cell, ...]]:
+def _answered_rows(unit: UnitScores) -> Iterator[tuple[TableCell, ...]]:
     """A row for each reason for which a unit's fallback answered."""
     days = [str(day) for day in unit.origin_date[unit.answered_by_fallback]]
     reasons = [why for why in unit.fallback if why]

@@ -11,13 +11,13 @@ from reports.page_input import (
     Fan,
     PageInput,
     Pick,
-    Span,
+    PriceSpan,
     fan,
     largest_losses,
     picks,
     span,
 )
-from reports.tables import Cell, Chart, Table, columns, text
+from reports.tables import Chart, Table, TableCell, columns, text
 from reports.words import numbers
 
 
@@ -54,7 +54,7 @@ def window_views(
 
 
 def _window(
-    page: PageInput, facts: DatasetFacts, pick: Pick, around: Span, *, name: str
+    page: PageInput, facts: DatasetFacts, pick: Pick, around: PriceSpan, *, name: str
 ) -> WindowView:
     sides = (page.verdict.legacy, page.verdict.candidate)
     fans = [fan(page, arm, facts.id, pick.origin) for arm in sides]
@@ -83,7 +83,7 @@ def _fan(
     facts: DatasetFacts,
     shown: Fan,
     fans: Sequence[Fan],
-    around: Span,
+    around: PriceSpan,
     *,
     name: str,
 ) -> Chart:
@@ -115,7 +115,7 @@ def _middle(shown: Fan) -> list[float]:
     return [float(value) for value in values]
 
 
-def _fan_table(fans: Sequence[Fan], around: Span, facts: DatasetFacts) -> Table:
+def _fan_table(fans: Sequence[Fan], around: PriceSpan, facts: DatasetFacts) -> Table:
     titles = ["Date", "came"]
     for each in fans:
         titles += [f"{each.arm} median", f"{each.arm} 80 %"]
@@ -132,7 +132,7 @@ def _fan_table(fans: Sequence[Fan], around: Span, facts: DatasetFacts) -> Table:
     )
 
 
-def _fan_cells(shown: Fan, step: int) -> list[Cell]:
+def _fan_cells(shown: Fan, step: int) -> list[TableCell]:
     if shown.quantiles is None:
         return [text(numbers.number(float(shown.point[step]))), text(numbers.NONE)]
     low, middle, high = (float(shown.quantiles[step, place]) for place in (1, 3, 5))

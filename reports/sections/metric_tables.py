@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from harness.scoring.summary import Summary
+from harness.scoring.summary import MetricSummary
 from reports.page_input import ArmFacts, PageInput
-from reports.tables import Cell, Column, Table, columns, text
+from reports.tables import Column, Table, TableCell, columns, text
 from reports.words import numbers
 
-_Pick = Callable[[Summary], float | None]
+_Pick = Callable[[MetricSummary], float | None]
 
 
 def accuracy(page: PageInput, dataset: str) -> Table:
@@ -63,7 +63,7 @@ def independent(page: PageInput, dataset: str) -> Table | None:
     heads = [Column(title="Arm", note="role", numeric=False)]
     heads += [Column(title=numbers.metric_name(name), note=_note(name, unit)) for name in names]
 
-    def cells(arm: ArmFacts) -> Iterator[Cell]:
+    def cells(arm: ArmFacts) -> Iterator[TableCell]:
         yield arm_cell(page, arm)
         for name in names:
             yield _value(page.summary(arm.name, dataset, name), lambda row: row.independent)
@@ -126,7 +126,7 @@ def _best(page: PageInput, dataset: str, metric: str) -> float | None:
 
 def _accuracy_row(
     page: PageInput, dataset: str, arm: ArmFacts, best: dict[str, float | None]
-) -> tuple[Cell, ...]:
+) -> tuple[TableCell, ...]:
     rows = {name: page.summary(arm.name, dataset, name) for name in _losses()}
     known = [row for row in rows.values() if row is not None]
     crps = rows["crps"]
@@ -143,20 +143,20 @@ def _accuracy_row(
     )
 
 
-def _skill(page: PageInput, arm: ArmFacts, row: Summary | None) -> str:
+def _skill(page: PageInput, arm: ArmFacts, row: MetricSummary | None) -> str:
     if arm.name == page.reference:
         return "reference"
     return numbers.percent(None if row is None else row.skill, signed=True)
 
 
-def _count(rows: Sequence[Summary]) -> Cell:
+def _count(rows: Sequence[MetricSummary]) -> TableCell:
     if not rows:
         return text(numbers.NONE)
     missing = max(row.missing for row in rows)
     return text(f"{rows[0].n:,}", f"{missing:,} missing" if missing else "")
 
 
-def _loss(row: Summary | None, *, strong: bool) -> Cell:
+def _loss(row: MetricSummary | None, *, strong: bool) -> TableCell:
     if row is None:
         return text(numbers.NONE)
     note = ""
@@ -164,18 +164,18 @@ def _loss(row: Summary | None, *, strong: bool) -> Cell:
         note = numbers.between(numbers.figure(row, row.low), numbers.figure(row, row.high))
     elif row.value is None and row.missing:
         note = f"{row.missing:,} missing"
-    return Cell(text=numbers.figure(row, row.value), note=note, strong=strong)
+    return TableCell(text=numbers.figure(row, row.value), note=note, strong=strong)
 
 
-def _value(row: Summary | None, pick: _Pick = lambda row: row.value) -> Cell:
+def _value(row: MetricSummary | None, pick: _Pick = lambda row: row.value) -> TableCell:
     return text(numbers.NONE if row is None else numbers.figure(row, pick(row)))
 
 
-def arm_cell(page: PageInput, arm: ArmFacts) -> Cell:
+def arm_cell(page: PageInput, arm: ArmFacts) -> TableCell:
     """Head of an arm's row: its name, its side, and whether it is a repaired build."""
     judged = {page.verdict.candidate: "the candidate", page.verdict.legacy: "the legacy arm"}
     side = judged.get(arm.name, arm.role)
-    return Cell(text=arm.name, note=f"{side}, a repaired build" if arm.repaired else side)
+    return TableCell(text=arm.name, note=f"{side}, a repaired build" if arm.repaired else side)
 
 
 def _seeds(seeds: Sequence[int]) -> str:

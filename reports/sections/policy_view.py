@@ -7,7 +7,7 @@ from typing import Any
 
 from reports.page_input import PageInput
 from reports.sections.appendix import pairs
-from reports.tables import Cell, Table, columns, text
+from reports.tables import Table, TableCell, columns, text
 from reports.words import numbers
 
 _LISTS = ("criteria", "coverage", "waivers")
@@ -81,7 +81,7 @@ def _waivers(page: PageInput) -> Table | None:
         ),
         rows=tuple(
             (
-                Cell(text=each.waiver.finding, code=True),
+                TableCell(text=each.waiver.finding, code=True),
                 text(each.waiver.until),
                 text(each.waiver.owner),
                 text(each.waiver.reason),

@@ -9,7 +9,7 @@ import numpy as np
 from harness.window import Array
 from reports.charts import strokes, training_chart
 from reports.page_input import ArmFacts, PageInput, UnitKey
-from reports.tables import Cell, Chart, Table, columns, text
+from reports.tables import Chart, Table, TableCell, columns, text
 from reports.words import numbers
 
 _Curves = Mapping[UnitKey, Mapping[str, Array]]
@@ -111,7 +111,7 @@ def _table(arm: ArmFacts, fits: list[tuple[int, int, Mapping[str, Array]]]) -> T
     )
 
 
-def _fit_row(seed: int, origin: int, curve: Mapping[str, Array]) -> tuple[Cell, ...]:
+def _fit_row(seed: int, origin: int, curve: Mapping[str, Array]) -> tuple[TableCell, ...]:
     losses = curve["validation_loss"]
     best = int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
     return (
@@ -124,7 +124,7 @@ def _fit_row(seed: int, origin: int, curve: Mapping[str, Array]) -> tuple[Cell, 
     )
 
 
-def _epoch_rows(seed: int, curve: Mapping[str, Array]) -> list[tuple[Cell, ...]]:
+def _epoch_rows(seed: int, curve: Mapping[str, Array]) -> list[tuple[TableCell, ...]]:
     return [
         (
             text(str(seed)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.evidence.estimand import WINS
 from harness.judging.findings import Finding, Outcome
-from harness.scoring.summary import Summary
+from harness.scoring.summary import MetricSummary
 
 NONE = "n/a"
 COVERAGES = (50, 68, 80, 95)
@@ -112,7 +112,7 @@ def between(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def figure(row: Summary, value: float | None) -> str:
+def figure(row: MetricSummary, value: float | None) -> str:
     """Write a value of a summary in that summary's unit; shares of hits with one decimal."""
     if value is None or not math.isfinite(value):
         return NONE

@@ -15,8 +15,8 @@ import json
 import tempfile
 from pathlib import Path
 
-from harness.costs import Cost, MeasureSettings
-from harness.experiments.experiment import parse_experiment
+from harness.costs import Cost
+from harness.experiments.experiment import MeasureSettings, parse_experiment
 from harness.measure.pair import Ask, measure_pair
 from harness.running.grid import Grid
 from harness.running.run import fill, prepare

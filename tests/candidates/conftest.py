@@ -104,12 +104,12 @@ def schooled(tiny_chronos2: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 def _school_bolt(folder: Path) -> None:
     """By the recipe itself, at a third of its toy size."""
     from candidates.pretraining.optimise import Trainer
-    from candidates.pretraining.recipe import Network, Recipe, Training
+    from candidates.pretraining.recipe import Network, PretrainingRecipe, TrainingPlan
 
     network = Network(d_model=64, layers=1, context=96, steps=32, levels=tuple(LEVELS))
     settings = {"steps": 800, "batch": 32, "pool": 2048, "warmup": 20, "learning_rate": 3e-3}
     trainer = Trainer(
-        recipe=Recipe(network=network, training=Training(**settings)),  # type: ignore[arg-type]
+        recipe=PretrainingRecipe(network=network, training=TrainingPlan(**settings)),  # type: ignore[arg-type]
         device="cpu",
     )
     for _ in range(trainer.recipe.training.steps):
@@ -123,13 +123,15 @@ def _school_t5(folder: Path) -> None:
 
     from candidates.pretraining.mixture import Batches
     from candidates.pretraining.optimise import learning_rate
-    from candidates.pretraining.recipe import Network, Recipe, Training
+    from candidates.pretraining.recipe import Network, PretrainingRecipe, TrainingPlan
     from candidates.replacement.loading import Source, load_pipeline
     from candidates.replacement.sampling import T5
 
-    settings = Training(steps=500, batch=32, pool=2048, warmup=20, shortened=0, learning_rate=5e-3)
+    settings = TrainingPlan(
+        steps=500, batch=32, pool=2048, warmup=20, shortened=0, learning_rate=5e-3
+    )
     network = Network(context=48, steps=8)
-    batches = Batches(recipe=Recipe(network=network, training=settings))
+    batches = Batches(recipe=PretrainingRecipe(network=network, training=settings))
     backbone = T5(load_pipeline(Source(model=str(folder))), samples=2, seed=0).train()
     optimizer = torch.optim.Adam(backbone.parameters())
     with torch.random.fork_rng():

@@ -23,7 +23,7 @@ from harness.checks.stored_checks import CheckRecord
 from harness.claims.claim import Claim, ClaimRow, Measurement
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
-from harness.gate.history import Change, Entry, Span
+from harness.gate.history import Change, Entry, OriginSpan
 from harness.judging.findings import Outcome
 from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
 from reports.index import IndexInput, Passed, Run, track_of
@@ -264,7 +264,7 @@ def an_index(verdict: Verdict) -> IndexInput:
             decides=True,
             meaning="some meaning",
             outcomes=outcomes,
-            spans={"ALPHA": Span(origins=3, first="2020-01-02", last="2021-01-04")},
+            spans={"ALPHA": OriginSpan(origins=3, first="2020-01-02", last="2021-01-04")},
         )
         for place in (1, 2)
     ]

@@ -30,7 +30,7 @@ from harness.checks.predicates.inside import (
     width_of,
 )
 from harness.checks.predicates.probe import (
-    Batch,
+    ProbeBatch,
     apart,
     built,
     forecast,
@@ -354,7 +354,7 @@ def flags_stay(subject: Subject) -> Measured:
     return Measured(value=len(changed), said=_listed("changed a flag", changed))
 
 
-def _after_failure(subject: Subject, batch: Batch) -> list[str]:
+def _after_failure(subject: Subject, batch: ProbeBatch) -> list[str]:
     """Calls that fail on inputs too narrow and leave another flag behind."""
     changed = []
     model = subject.build().train()
@@ -367,7 +367,7 @@ def _after_failure(subject: Subject, batch: Batch) -> list[str]:
     return changed
 
 
-def _calls(subject: Subject, model: Any, batch: Batch) -> list[Call]:
+def _calls(subject: Subject, model: Any, batch: ProbeBatch) -> list[Call]:
     """Every public way to a forecast the network has."""
     import torch
 

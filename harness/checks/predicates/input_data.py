@@ -14,7 +14,7 @@ import numpy as np
 from harness.checks.predicate import Measured, NotApplicableError, attempt, predicate, worst
 from harness.checks.predicates.inside import part, take_its_word, training_loss, width_of
 from harness.checks.predicates.probe import (
-    Batch,
+    ProbeBatch,
     apart,
     built,
     constant_batch,
@@ -161,7 +161,7 @@ def history_matters(subject: Subject) -> Measured:
     return Measured(value=found["x_enc"], said=said, more=found)
 
 
-def _gradient_ratio(subject: Subject, batch: Batch) -> dict[str, float]:
+def _gradient_ratio(subject: Subject, batch: ProbeBatch) -> dict[str, float]:
     """Gradient norm of `encoder` over that of `decoder`, where both are there."""
     from harness.checks.predicates.probe import tensor_of
 
@@ -213,7 +213,7 @@ def reads_history(subject: Subject) -> Measured:
     return Measured(value=gap, said=f"scaling x_enc by 100 changes the forecast by {gap:.2g}")
 
 
-def _change(model: Any, batch: Batch, other: Batch) -> float:
+def _change(model: Any, batch: ProbeBatch, other: ProbeBatch) -> float:
     """Mean absolute change of the forecast, the same draws in both."""
     change: Tensor = forecast(model, other) - forecast(model, batch)
     return float(change.abs().mean())
@@ -332,14 +332,14 @@ def _left_of(path: Path, low: float, high: float) -> float:
     return largest(last - first)
 
 
-def _shifted(subject: Subject, batch: Batch, shift: float) -> Batch:
+def _shifted(subject: Subject, batch: ProbeBatch, shift: float) -> ProbeBatch:
     """Raise the whole history, in both inputs, by a level."""
     x_dec = batch.x_dec.clone()
     x_dec[:, : subject.sizes.label_len] += shift
     return batch.with_values(x_enc=batch.x_enc + shift, x_dec=x_dec)
 
 
-def _decompositions(model: Any, batch: Batch) -> list[Path]:
+def _decompositions(model: Any, batch: ProbeBatch) -> list[Path]:
     """The first part of each decomposition, as a path over shifts of what it was called with."""
     import torch
 

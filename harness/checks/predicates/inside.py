@@ -9,7 +9,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.checks.predicate import Measured, NotApplicableError, attempt, predicate
-from harness.checks.predicates.probe import Batch, forecast, largest, make_batch, quiet, tensor_of
+from harness.checks.predicates.probe import (
+    ProbeBatch,
+    forecast,
+    largest,
+    make_batch,
+    quiet,
+    tensor_of,
+)
 from harness.checks.subject import Subject
 
 if TYPE_CHECKING:
@@ -35,7 +42,7 @@ def offers_uncertainty(subject: Subject, model: Any) -> bool:
     return subject.hooks.uncertainty is not None or "return_uncertainty" in called
 
 
-def uncertain(subject: Subject, model: Any, batch: Batch) -> Mapping[str, Any]:
+def uncertain(subject: Subject, model: Any, batch: ProbeBatch) -> Mapping[str, Any]:
     """Make an uncertainty call.
 
     Raises
@@ -289,7 +296,7 @@ def newest_rows_count(subject: Subject) -> Measured:
     return Measured(value=shares[name], said=f"{said} of the median gradient")
 
 
-def _recorded(model: Any, batch: Batch) -> dict[str, tuple[Any, tuple[Tensor, Tensor]]]:
+def _recorded(model: Any, batch: ProbeBatch) -> dict[str, tuple[Any, tuple[Tensor, Tensor]]]:
     """Cross-attention modules with the rows they were called with, by name."""
     import torch
 
@@ -355,7 +362,7 @@ def mask_works(subject: Subject) -> Measured:
     return Measured(value=change, said=f"a causal mask as {', '.join(names)} changes {change:.2g}")
 
 
-def _masked(subject: Subject, model: Any, batch: Batch, names: list[str]) -> Tensor:
+def _masked(subject: Subject, model: Any, batch: ProbeBatch, names: list[str]) -> Tensor:
     """The forecast under a causal mask in every argument that is one."""
     import torch
 
@@ -396,7 +403,7 @@ def slots_are_aligned(subject: Subject) -> Measured:
     return Measured(value=len(wrong), said=said)
 
 
-def _decoder_values(model: Any, batch: Batch) -> Tensor:
+def _decoder_values(model: Any, batch: ProbeBatch) -> Tensor:
     """What the decoder's embedding is called with."""
     kept: list[Tensor] = []
     handle = part(model, "dec_embedding").register_forward_pre_hook(
@@ -432,7 +439,7 @@ def gradients_are_true(subject: Subject) -> Measured:
     return Measured(value=len(faults), said=said, more={"checked": len(checked)})
 
 
-def _functions(model: Any, batch: Batch) -> Iterator[tuple[str, Any, list[Tensor]]]:
+def _functions(model: Any, batch: ProbeBatch) -> Iterator[tuple[str, Any, list[Tensor]]]:
     """Custom autograd functions of the forward pass with the inputs of their first call."""
     import torch
 
@@ -500,7 +507,7 @@ def _arguments(function: Any, run: Any) -> tuple[Any, ...] | None:
     return calls[0] if calls else None
 
 
-def _decomposers(model: Any, batch: Batch) -> Iterator[tuple[str, Any, list[Tensor]]]:
+def _decomposers(model: Any, batch: ProbeBatch) -> Iterator[tuple[str, Any, list[Tensor]]]:
     """A `decomposer` with the series it was called with."""
     splitter = part(model, "decomposer")
     if splitter is None:

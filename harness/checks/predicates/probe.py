@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.answers import ANSWERS, prediction_in
-from harness.checks.subject import CALENDAR_TOPS, Sizes, Subject
+from harness.checks.subject import CALENDAR_TOPS, NetworkSizes, Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class ProbeBatch:
     """The four inputs of the forward contract, and what came after.
 
     Attributes
@@ -42,18 +42,20 @@ class Batch:
         """What the network is called with."""
         return self.x_enc, self.x_mark_enc, self.x_dec, self.x_mark_dec
 
-    def rows(self, start: int, stop: int) -> Batch:
+    def rows(self, start: int, stop: int) -> ProbeBatch:
         """Some samples of the batch."""
         fields = (item.name for item in dataclasses.fields(self))
-        return Batch(**{name: getattr(self, name)[start:stop] for name in fields})
+        return ProbeBatch(**{name: getattr(self, name)[start:stop] for name in fields})
 
-    def with_values(self, *, x_enc: Tensor | None = None, x_dec: Tensor | None = None) -> Batch:
+    def with_values(
+        self, *, x_enc: Tensor | None = None, x_dec: Tensor | None = None
+    ) -> ProbeBatch:
         """The same batch with other values."""
         x_enc = self.x_enc if x_enc is None else x_enc
         return dataclasses.replace(self, x_enc=x_enc, x_dec=self.x_dec if x_dec is None else x_dec)
 
 
-def make_batch(sizes: Sizes, count: int, *, seed: int = 0, noise: float = 0.7) -> Batch:
+def make_batch(sizes: NetworkSizes, count: int, *, seed: int = 0, noise: float = 0.7) -> ProbeBatch:
     """Draw `count` samples: a wave of its own period in each channel, and noise."""
     import torch
 
@@ -69,7 +71,7 @@ def make_batch(sizes: Sizes, count: int, *, seed: int = 0, noise: float = 0.7) -
     return from_values(sizes, values, marks)
 
 
-def from_values(sizes: Sizes, values: Tensor, marks: Tensor) -> Batch:
+def from_values(sizes: NetworkSizes, values: Tensor, marks: Tensor) -> ProbeBatch:
     """Cut values [B, S + P, C] and marks [B, max(S, Λ) + P, m] into a batch."""
     import torch
 
@@ -81,7 +83,7 @@ def from_values(sizes: Sizes, values: Tensor, marks: Tensor) -> Batch:
     horizon = values[:, known:, : sizes.dec_in].clone()
     horizon[..., : sizes.targets] = 0.0
     history = past[:, past.shape[1] - label :]
-    return Batch(
+    return ProbeBatch(
         x_enc=values[:, :known, : sizes.enc_in].clone(),
         x_mark_enc=marks[:, -known - ahead : -ahead],
         x_dec=torch.cat([history, horizon], dim=1),
@@ -90,7 +92,7 @@ def from_values(sizes: Sizes, values: Tensor, marks: Tensor) -> Batch:
     )
 
 
-def constant_batch(sizes: Sizes, level: float, channel: int) -> Batch:
+def constant_batch(sizes: NetworkSizes, level: float, channel: int) -> ProbeBatch:
     """One sample whose history is `level` on one channel and 0 elsewhere; marks are 0."""
     import torch
 
@@ -100,7 +102,7 @@ def constant_batch(sizes: Sizes, level: float, channel: int) -> Batch:
     return from_values(sizes, values, torch.zeros(1, longest, sizes.marks))
 
 
-def _marks(sizes: Sizes, count: int, generator: Any) -> Tensor:
+def _marks(sizes: NetworkSizes, count: int, generator: Any) -> Tensor:
     import torch
 
     length = max(sizes.seq_len, sizes.label_len) + sizes.pred_len
@@ -131,7 +133,7 @@ def built(subject: Subject) -> Any:
     return subject.build().eval()
 
 
-def forecast(model: Any, batch: Batch, *, seed: int = 0) -> Tensor:
+def forecast(model: Any, batch: ProbeBatch, *, seed: int = 0) -> Tensor:
     """Call the network without a graph, the global generator started at `seed`."""
     import torch
 

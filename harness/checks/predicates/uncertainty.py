@@ -19,7 +19,7 @@ from harness.checks.predicates.inside import (
     uncertain,
     variational_layers,
 )
-from harness.checks.predicates.probe import Batch, forecast, make_batch, quiet, tensor_of
+from harness.checks.predicates.probe import ProbeBatch, forecast, make_batch, quiet, tensor_of
 from harness.checks.subject import Subject
 
 if TYPE_CHECKING:
@@ -357,7 +357,9 @@ def _mismatch(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).abs().max()) if same else math.inf
 
 
-def _answers(subject: Subject, model: Any, batch: Batch) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _answers(
+    subject: Subject, model: Any, batch: ProbeBatch
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Mappings with a `prediction`, [B, P, nt * nq] or [B, P, nt], and quantiles beside it."""
     import torch
 

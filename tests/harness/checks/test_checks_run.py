@@ -16,7 +16,7 @@ from torch import nn
 from harness.arm import ArmRef
 from harness.checks import (
     PROBE,
-    Sizes,
+    NetworkSizes,
     catalogue,
     check,
     class_subject,
@@ -259,11 +259,11 @@ def test_sizes_are_read_from_the_originals_fields():
     """Targets, levels and marks follow from the configuration; a missing size is named."""
     config = {**PROBE, "c_out": 6, "quantile_levels": [0.9, 0.1], "freq": "t", "embed": "fixed"}
 
-    sizes = Sizes.of(config)
+    sizes = NetworkSizes.of(config)
 
     assert (sizes.targets, sizes.levels, sizes.marks) == (3, (0.1, 0.9), 5)
     with pytest.raises(ArmError, match="missing seq_len"):
-        Sizes.of({**PROBE, "seq_len": None})
+        NetworkSizes.of({**PROBE, "seq_len": None})
 
 
 def test_network_that_breaks_when_built_is_a_result():

@@ -7,7 +7,7 @@ import pytest
 
 from harness.checks import CheckRecord, CheckResult
 from harness.checks.subject import LEGACY_NETWORKS, NetworkRef
-from harness.claims import CLAIMS, Evidence, collect_claims
+from harness.claims import CLAIMS, ClaimEvidence, collect_claims
 from harness.claims.claim import ArmOnTrial
 from harness.measure.code_lines import CodeSize
 from harness.scoring.scores import UnitScores
@@ -15,7 +15,7 @@ from harness.scoring.scores import UnitScores
 NETWORK = NetworkRef(target="Net", use="pack:build", options={"backbone": "x"})
 ARM = ArmOnTrial(name="my new arm", use="pack.arm:Arm", options={"context": 9}, network=NETWORK)
 OLD = ArmOnTrial(name="old", use="pack.old:Arm")
-BASE = Evidence(
+BASE = ClaimEvidence(
     experiment="my trial.toml",
     store="runs",
     baseline="old",

@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import spearmanr
 
-from harness.claims import Evidence
+from harness.claims import ClaimEvidence
 from harness.claims.by_scores import rank_correlation, spread_follows_error
 from harness.scoring.scores import UnitScores
 
@@ -42,7 +42,7 @@ def unit_of(width: np.ndarray, error: np.ndarray, stride: int = 4) -> UnitScores
 
 def answer_on(*units: UnitScores):
     """What the requirement says to a candidate's scores."""
-    found = Evidence(
+    found = ClaimEvidence(
         experiment="tiny",
         store="runs",
         baseline="old",

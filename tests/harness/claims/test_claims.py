@@ -12,7 +12,7 @@ from harness.checks.subject import NETWORKS, NetworkRef
 from harness.claims import (
     CLAIMS,
     Claim,
-    Evidence,
+    ClaimEvidence,
     collect_claims,
     counted,
     terminal_lines,
@@ -35,7 +35,7 @@ ARMS = {
     "baseline": ArmOnTrial(name="old", use="somewhere:it"),
     "candidate": ArmOnTrial(name="new", use="somewhere:it", network=NETWORK),
 }
-EMPTY = Evidence(
+EMPTY = ClaimEvidence(
     experiment="tiny",
     store="runs",
     baseline="old",
@@ -388,7 +388,8 @@ def test_claims_load_no_framework():
     """Judging and writing claims imports neither torch nor pandas."""
     code = (
         "import sys; from harness.claims import *; from harness.claims import collect_claims;"
-        "rows = collect_claims(Evidence(experiment='e', store='s', baseline='a', candidate='b'));"
+        "found = ClaimEvidence(experiment='e', store='s', baseline='a', candidate='b');"
+        "rows = collect_claims(found);"
         "terminal_lines(rows); print([n for n in ('torch', 'pandas', 'transformers')"
         " if n in sys.modules])"
     )

@@ -13,9 +13,9 @@ from scipy.stats import norm
 from harness.evidence.comparison import Comparison, compare, spread_of
 from harness.evidence.estimand import Question, ratio_of
 from harness.evidence.pairing import PairingError, pair
+from harness.judging.wording import sentence_of
 from harness.scoring.scores import UnitScores
 from harness.stats.statistical_power import Plan, detectable
-from reports.words.sentences import sentence_of
 
 METRICS = {"crps": "crps", "rmse": "squared_error", "mae": "absolute_error"}
 

@@ -9,7 +9,7 @@ from harness.evidence.estimand import Question
 from harness.evidence.failed_windows import readings
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
-from harness.experiments.rules import CoverageRule, Criterion, Evidence, Limits
+from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
 from harness.judging.findings import Finding, Outcome, judge_rule, question_of
 from harness.judging.validity import Cell, Given
 from harness.judging.verdict import Verdict, judge
@@ -214,7 +214,7 @@ def test_an_infinite_loss_counts_as_failed() -> None:
 def test_an_implausible_gain_is_seen_though_windows_failed(failed: tuple[int, ...]) -> None:
     """A cheater that fails a window is doubted as one that fails none."""
     cheat, old, walk = losses_of(1, mean=0.3), losses_of(2), losses_of(4)
-    strict = dataclasses.replace(POLICY, evidence=Evidence(implausible="invalid"))
+    strict = dataclasses.replace(POLICY, evidence=EvidenceNeeded(implausible="invalid"))
     units = (unit_of(cheat, "new", failed), unit_of(old, "old"), unit_of(walk, "walk"))
 
     doubted, refused = verdict_on(*units), verdict_on(*units, policy=strict)

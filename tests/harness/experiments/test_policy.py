@@ -8,7 +8,13 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.experiments.policy import Policy, parse_policy, read_policy
-from harness.experiments.rules import CoverageRule, Criterion, Evidence, Limits, comparable_metrics
+from harness.experiments.rules import (
+    CoverageRule,
+    Criterion,
+    EvidenceNeeded,
+    Limits,
+    comparable_metrics,
+)
 from harness.experiments.waivers import Waiver
 
 ARMS = ["old", "new", "walk"]
@@ -206,7 +212,7 @@ def test_scopes_evidence_limits_and_waivers_are_read() -> None:
                 slices=("volatility:high", "year:2010"),
             ),
         ),
-        evidence=Evidence(
+        evidence=EvidenceNeeded(
             datasets=("GOLD",), seeds=3, origins=60, implausible_skill=0.1, implausible="invalid"
         ),
         limits=Limits(min_skill=0.0, latency=1.5, throughput=0.5),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from harness.gate.history import Entry, Span, before, change, history, remember
+from harness.gate.history import Entry, OriginSpan, before, change, history, remember
 from harness.gate.judge import latest_folder
 from harness.gate.recompute import replay
 from harness.judging.findings import Outcome
@@ -129,14 +129,14 @@ def entry(**changes) -> Entry:
         decides=True,
         meaning="m",
         outcomes={"GOLD:crps:guardrail": "HOLD"},
-        spans={"GOLD": Span(origins=3, first="2020-01-01", last="2020-03-01")},
+        spans={"GOLD": OriginSpan(origins=3, first="2020-01-01", last="2020-03-01")},
     )
     return dataclasses.replace(made, **changes)
 
 
 def test_only_origins_that_came_to_pass_are_new_evidence():
     """Origins after the last one known count; longer history behind it does not."""
-    span = Span(origins=5, first="2019-01-01", last="2020-05-01")
+    span = OriginSpan(origins=5, first="2019-01-01", last="2020-05-01")
     later = entry(
         sequence=2,
         outcome=Outcome.PROMOTE,
@@ -147,7 +147,7 @@ def test_only_origins_that_came_to_pass_are_new_evidence():
 
     found = change(entry(), later, dates={"GOLD": days})
     back = change(
-        entry(), entry(spans={"GOLD": Span(origins=9, first="2010-01-01", last="2020-03-01")})
+        entry(), entry(spans={"GOLD": OriginSpan(origins=9, first="2010-01-01", last="2020-03-01")})
     )
 
     assert found.new_origins == {"GOLD": 2}

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from harness.costs import Cost, MeasureSettings
+from harness.costs import Cost
 from harness.errors import ConfigError
+from harness.experiments.experiment import MeasureSettings
 from harness.measure.ratios import (
     exact_ratio,
     least_count,
