@@ -29,8 +29,7 @@ from harness.scoring.scores import Truth, UnitScores, score
 SCHEMA = 2
 """1 had neither volatility and drawdown at the origin nor a fallback's answers."""
 _SCORING_PATH = (
-    *("forecast.py", "kernels.py", "scoring/judged.py", "scoring/metrics.py"),
-    *("scoring/scores.py", "scoring/truth.py", "gate/stored_scores.py"),
+    *("forecast.py", "scoring/metrics.py", "scoring/scores.py", "gate/stored_scores.py"),
 )
 _AT_ORIGIN = ("origin", "origin_date", "last", "naive_scale", "volatility", "drawdown")
 _TEXTS = ("reason", "fallback")
