@@ -35,7 +35,7 @@ ELSEWHERE = {
     11: ("test_arm_contract.py", "test_window_alone_and_in_a_batch_agree"),
     13: ("harness/evidence/test_comparison.py", "test_case_13_identical_arms_tie"),
     14: (
-        "harness/evidence/test_inference.py",
+        "harness/stats/test_longrun.py",
         "test_case_14_size_is_kept_on_autocorrelated_losses",
     ),
     15: (

@@ -381,10 +381,6 @@ def _say(replies: TextIO, reply: dict[str, Any]) -> None:
     replies.flush()
 
 
-if __name__ == "__main__":
-    main()
-
-
 _EVERY_S = 0.005
 _ROWS = 40
 
@@ -440,3 +436,7 @@ def _operators(work: Callable[[], object]) -> str:
         work()
     by = "self_cpu_time_total" if len(activities) == 1 else "self_device_time_total"
     return str(found.key_averages().table(sort_by=by, row_limit=_ROWS))
+
+
+if __name__ == "__main__":
+    main()

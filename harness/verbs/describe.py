@@ -6,16 +6,10 @@ import dataclasses
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from harness.arm import card_of
-from harness.data.dataset import summaries
-from harness.experiments.experiment import Experiment, RunSettings
-from harness.running.grid import Grid, Split
-from harness.running.identity import library_versions, machine
-from harness.running.run import default_workers
 from harness.verbs.common import (
     DataDirOption,
     ExperimentArg,
@@ -26,7 +20,10 @@ from harness.verbs.common import (
     say,
     verb,
 )
-from harness.window import RollingOrigin
+
+if TYPE_CHECKING:
+    from harness.experiments.experiment import Experiment
+    from harness.running.grid import Grid, Split
 
 
 @verb("abharness config my-experiment.toml")
@@ -86,6 +83,8 @@ def setting_lines(grid: Grid, flags: Mapping[str, tuple[Any, str]]) -> Iterator[
     flags
         Value and source of each command-line setting.
     """
+    from harness.experiments.experiment import RunSettings
+
     experiment = grid.experiment
     yield f"experiment {experiment.source}: {experiment.title}"
     yield f"{'setting':<34} {'value':<40} from"
@@ -102,6 +101,8 @@ def setting_lines(grid: Grid, flags: Mapping[str, tuple[Any, str]]) -> Iterator[
 
 
 def _plan_lines(experiment: Experiment, name: str, split: Split) -> Iterator[str]:
+    from harness.window import RollingOrigin
+
     table = experiment.tables["plan"]
     given = set(table) | set(table.get(name, {}))
     for item in dataclasses.fields(RollingOrigin):
@@ -129,6 +130,8 @@ def grid_lines(grid: Grid) -> Iterator[str]:
 
 def arm_lines(experiment: Experiment) -> Iterator[str]:
     """The arms of an experiment."""
+    from harness.arm import card_of
+
     arms = [ref.build() for ref in experiment.arms]
     for ref, arm in zip(experiment.arms, arms, strict=True):
         yield f"{ref.name} ({ref.role}): {ref.use}"
@@ -143,6 +146,8 @@ def arm_lines(experiment: Experiment) -> Iterator[str]:
 
 def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:
     """The datasets there are, one a line."""
+    from harness.data.dataset import summaries
+
     rows = summaries(folders)
     yield f"{'id':<16} {'rows':>6}  {'first':<10}  {'last':<10}  title"
     for row in rows:
@@ -155,6 +160,9 @@ def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:
 
 def machine_lines() -> Iterator[str]:
     """What this machine has: hardware, libraries, optional packages."""
+    from harness.running.identity import library_versions, machine
+    from harness.running.run import default_workers
+
     for title, text in machine().items():
         yield f"{title:<20} {text}"
     yield f"{'workers':<20} {default_workers(1)} at one thread each"
@@ -172,6 +180,8 @@ def _setting(name: str, value: object, source: str) -> str:
 
 def _shown(name: str, value: Any, experiment: Experiment) -> Any:
     if name == "workers" and value == 0:
+        from harness.running.run import default_workers
+
         return f"{default_workers(experiment.run.threads)} (as cores allow)"
     if name == "data_dir":
         return ", ".join(map(str, value)) or None

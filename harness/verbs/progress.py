@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from harness.errors import escaped
-from harness.running.grid import GridCell
+
+if TYPE_CHECKING:
+    from harness.running.grid import GridCell
 
 _QUIET_S = 30.0
 """In a log, say something at least this often."""

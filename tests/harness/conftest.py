@@ -16,6 +16,7 @@ from harness.running import run
 from harness.running.executor import Finished, Task
 from harness.running.store import Store, write_unit
 from harness.running.unit import carry_out
+from harness.verbs import compare
 
 TINY = """\
 schema = 1
@@ -96,7 +97,7 @@ def _clean_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run units in the test's own process and try no arm: all of the loop, none of the start-up."""
     monkeypatch.setattr(run, "LocalProcesses", InThisProcess)
-    monkeypatch.setattr(cli, "try_blindness", lambda *_, **__: None)  # processes of its own
+    monkeypatch.setattr(compare, "try_blindness", lambda *_, **__: None)  # processes of its own
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
 from harness.data.dataset import builtin_folder
+from harness.verbs import compare
 
 HEAD = "date,price\n"
 ROWS = "2020-01-02,10\n2020-01-03,11\n2020-01-06,12\n"
@@ -130,7 +130,7 @@ def test_an_exit_from_anywhere_is_no_verdict(tiny, call, monkeypatch):
     def quits(*_, **__):
         raise SystemExit(0)
 
-    monkeypatch.setattr(cli, "opened", quits)
+    monkeypatch.setattr(compare, "opened", quits)
 
     code, out, err = call("gate", "tiny.toml")
 
@@ -264,7 +264,7 @@ def test_what_the_system_refuses_is_no_fault_of_ours(tiny, call, monkeypatch, pr
     def refuses(*_, **__):
         raise problem
 
-    monkeypatch.setattr(cli, "opened", refuses)
+    monkeypatch.setattr(compare, "opened", refuses)
 
     if code is None:
         with pytest.raises(OSError, match=str(problem.strerror or problem)):

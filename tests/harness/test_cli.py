@@ -74,7 +74,7 @@ def test_help_lists_every_verb_and_code(call):
     text = " ".join(out.split())
     assert code == 0
     assert re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE) == [
-        *VERBS,
+        *sorted(VERBS),
         "data",
     ]
     for word in ("0 PROMOTE", "2 wrong input", "3 REJECT", "4 HOLD", "5 INVALID"):

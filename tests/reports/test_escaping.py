@@ -87,7 +87,7 @@ def test_nearly_every_text_is_spoiled(make_page: Make) -> None:
         "Finding.dataset", "Finding.sentence", "Validity.problems", "Validity.missing",
         "UnitHealth.first_reason", "ArmFacts.name", "ArmFacts.use", "ArmFacts.card",
         "ArmFacts.options key", "DatasetFacts.id", "DatasetFacts.title", "DatasetFacts.source",
-        "DatasetFacts.licence", "DatasetFacts.quirks", "DatasetFacts.warnings", "Summary.arm",
+        "DatasetFacts.licence", "DatasetFacts.quirks", "DatasetFacts.warnings", "MetricSummary.arm",
         "UnitScores.reason", "StoredUnit.record", "Waiver.owner", "Waiver.reason",
         "SelfTestPart.said", "Standing.arm",
     ]  # fmt: skip
