@@ -24,10 +24,19 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from harness.arm import Arm, HasWeights, Learns, Loads, Samples, training_of
+from harness.arm import (
+    Arm,
+    HasWeights,
+    Learns,
+    Loads,
+    Samples,
+    attempt,
+    exception_line,
+    training_of,
+)
 from harness.forecast import LEVELS, Forecast
 from harness.running.meter import Meter, gpu_in_use, resident_bytes, why_no_peaks
-from harness.running.unit import Job, attempt, one_line
+from harness.running.unit import Job
 from harness.window import Array, Contexts, Rows, Series, context_at, contexts_at
 
 
@@ -356,7 +365,7 @@ def main() -> None:
         reply, problem = attempt(partial(obey, json.loads(line)))
         if problem is not None:
             traceback.print_exception(problem)
-            reply = {"failed": one_line(problem)}
+            reply = {"failed": exception_line(problem)}
         assert reply is not None
         _say(replies, reply)
 

@@ -103,6 +103,8 @@ def run(
     say(f"{summary.total} units of {len(grid.cells)} in {store}, {summary.computed} computed now")
     for cell, reason in summary.failed.items():
         say(f"failed windows: {cell}: {reason}")
+    for cell, reason in summary.unanswered.items():
+        say(f"no answer: {cell}: {reason}; the same command runs it again")
 
 
 @verb("abharness gate quick --candidate-arm HFBayesianAutoformer-96")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,13 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run units in the test's own process and try no arm: all of the loop, none of the start-up."""
     monkeypatch.setattr(run, "LocalProcesses", InThisProcess)
     monkeypatch.setattr(compare, "try_blindness", lambda *_, **__: None)  # processes of its own
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """An empty folder for the temporary files of a command; its path leaves room for a socket."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
