@@ -271,7 +271,7 @@ def _tell(text: str) -> None:
 
 def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
     """Carry out one predicate in a fresh process; '' or what went wrong, in a line."""
-    from harness.running.executor import signal_name
+    from harness.running.supervisor import signal_name
 
     settings = grid.experiment.run
     options = ("--experiment", grid.experiment.source, "--as", "arm", "--only", code)

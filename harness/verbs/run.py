@@ -76,6 +76,10 @@ def run(
     try_blindness(grid, kept)
     count = f"{units.total} units of {len(grid.cells)} in {store}, {units.computed} computed now"
     failed = [f"failed windows: {cell}: {reason}" for cell, reason in units.failed.items()]
+    failed += [
+        f"no answer: {cell}: {reason}; the same command runs it again"
+        for cell, reason in units.unanswered.items()
+    ]
     return Result(text="\n".join([count, *failed]), units=units)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,13 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "LocalProcesses", InThisProcess)
     for verb in (compare, run_verb):  # its processes are its own
         monkeypatch.setattr(verb, "try_blindness", lambda *_, **__: None)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """An empty folder for the temporary files of a command; its path leaves room for a socket."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
