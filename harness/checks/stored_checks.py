@@ -28,13 +28,11 @@ from harness.checks.predicate import CheckOutcome, CheckResult, Kind, attempt, n
 from harness.checks.subject import Subject
 from harness.errors import StoreError
 from harness.running.identity import (
-    code_digest,
-    digest,
     library_versions,
-    package_digest,
     weights_digest,
 )
 from harness.running.lease import sole_writer
+from harness.running.sources import CodeReader, digest
 from harness.running.store import Store, read_record, write_record
 
 SCHEMA = 2
@@ -189,8 +187,10 @@ def _result(row: Mapping[str, Any]) -> CheckResult:
 def _source(use: str) -> str:
     """Digest of everything that can change what a battery says about a subject."""
     module = use.partition(":")[0]
-    code = code_digest([module], data=True) if module else "unknown"
-    return digest([code, package_digest("harness.checks"), library_versions()])
+    own = [module] if module else []
+    code = CodeReader()
+    battery = code.harness_digest([__name__.rpartition(".")[0]], own)
+    return digest([code.arm_digest(own, data=True), battery, library_versions()])
 
 
 FACE_SCHEMA = 1
