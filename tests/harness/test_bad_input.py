@@ -30,6 +30,8 @@ def test_missing_experiment_file(tiny, refused, verb):
     ("old", "new", "words"),
     [
         ("[plan]", "[plan", ["not valid TOML", "line 5"]),
+        ("origins = 40", f"origins = {'9' * 5000}", ["not valid TOML", "digits"]),
+        ("[plan]", f"deep = {'[' * 3000}\n[plan]", ["not valid TOML", "recursion"]),
         ("schema = 1", "schema = 1\ncolour = 1", ["unknown key 'colour'", "datasets"]),
         ("horizon = 5", "horizont = 5", ["[plan]", "unknown key 'horizont'", "horizon"]),
         ("seeds =", "seed =", ["[run]", "unknown key 'seed'", "seeds"]),
