@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +20,23 @@ from harness.window import Series  # noqa: E402  # after the path is clean
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the studies run whole."""
+    parser.addoption(
+        "--study", action="store_true", help="run tests/studies whole, not the sample of them"
+    )
+
+
+@pytest.fixture(scope="session")
+def sized(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How much a torture takes: `sized(sample, whole)`."""
+
+    def sized(sample: int, whole: int) -> int:
+        return whole if request.config.getoption("--study") else sample
+
+    return sized
 
 
 @pytest.fixture
