@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.running.store import Store
 
 
+_REQUIREMENT_FAILED = 3
 _WORDS = {"True": True, "False": False, "None": None}
 """As Python prints them, and as tables of results show them; JSON has them in lower case."""
 
@@ -84,33 +85,39 @@ def check(
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as units run; more gains small networks nothing
     from shutil import get_terminal_size
 
-    from harness.checks import check as carry_out
+    from harness.checks import check as try_target
     from harness.checks import make_resolver
     from harness.checks.subject import NETWORKS
     from harness.experiments.experiment import read_experiment
     from harness.running.store import open_store
+    from reports.forms.check_results import table_lines, to_json, to_junit
 
     arms = {ref.name: ref for ref in read_experiment(experiment).arms}
     options = dict(map(_pair, option))
     side = role or _role_of(target, arms, kind)
     if kind == "network" and target in arms:
         target, options = _behind(arms[target], options)
-    text, code = carry_out(
+    trial = try_target(
         target,
         options,
         require=require or False,
-        form=form,
         codes=only or None,
         resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
         store=None if store is None else open_store(store),
         role=side,
         folder=Path.cwd(),
-        width=get_terminal_size((100, 24)).columns,
     )
     for note in _notes(target, options, arms, kind):
         typer.echo(f"note: {note}", err=True)
-    typer.echo(text, nl=False)
-    raise typer.Exit(code)
+    if form == "json":
+        typer.echo(to_json(trial.results, subject=trial.subject), nl=False)
+    elif form == "junit":
+        typer.echo(to_junit(trial.results, subject=trial.subject), nl=False)
+    else:
+        width = get_terminal_size((100, 24)).columns
+        for line in table_lines(trial.results, title=trial.subject, width=width):
+            typer.echo(line)
+    raise typer.Exit(0 if trial.met else _REQUIREMENT_FAILED)
 
 
 def _behind(ref: ArmRef, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -53,8 +53,9 @@ def record(target, outcomes, *, kind="network", role="legacy", options=None, cur
             title=f"statement {code}",
             outcome=outcome,
             measured={} if outcome in ("error", "not applicable") else {"value": 1.0},
+            limit="at most",
             threshold=0.0,
-            wanted="at most 0",
+            unit="",
             reason="because",
             seconds=0.1,
         )
@@ -68,6 +69,7 @@ def record(target, outcomes, *, kind="network", role="legacy", options=None, cur
         options=options or {},
         key=f"{target}{kind}" * 3,
         source="code",
+        weights="",
         current=current,
         results=results,
     )
