@@ -48,13 +48,11 @@ def claims(
     from shutil import get_terminal_size
 
     from harness.claims import collect_claims, gather
-    from harness.experiments.experiment import read_experiment
-    from harness.running.run import prepare
     from harness.running.store import open_store, write_text
+    from harness.verbs.common import grid_of
     from reports.forms.claim_rows import terminal_lines, to_json, to_markdown
 
-    found = read_experiment(experiment)
-    grid = prepare(found.with_seeds(seed_numbers(seeds)) if seeds else found, data_dir)
+    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds))
     there = (store / "store.json").is_file()
     opened = open_store(store, create=False) if there else None
     evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root, at=store)
