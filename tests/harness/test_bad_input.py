@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from harness.data.dataset import builtin_folder
-from harness.verbs import compare
 
 HEAD = "date,price\n"
 ROWS = "2020-01-02,10\n2020-01-03,11\n2020-01-06,12\n"
@@ -132,7 +131,7 @@ def test_an_exit_from_anywhere_is_no_verdict(tiny, call, monkeypatch):
     def quits(*_, **__):
         raise SystemExit(0)
 
-    monkeypatch.setattr(compare, "opened", quits)
+    monkeypatch.setattr("harness.verbs.gate.opened", quits)
 
     code, out, err = call("gate", "tiny.toml")
 
@@ -266,7 +265,7 @@ def test_what_the_system_refuses_is_no_fault_of_ours(tiny, call, monkeypatch, pr
     def refuses(*_, **__):
         raise problem
 
-    monkeypatch.setattr(compare, "opened", refuses)
+    monkeypatch.setattr("harness.verbs.run.opened", refuses)
 
     if code is None:
         with pytest.raises(OSError, match=str(problem.strerror or problem)):
