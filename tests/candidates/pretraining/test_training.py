@@ -84,12 +84,12 @@ sys.exit(run_command(sys.argv[1:]))
 @pytest.mark.slow
 def test_a_killed_process_is_gone_on_with(tmp_path, resized):
     """After SIGKILL the same command ends with the weights of a run that was not killed."""
-    recipe = resized(steps=200)
+    recipe = resized(steps=120)
     file = tmp_path / "tiny.toml"
     small, settings = recipe.network, recipe.training
     file.write_text(
         f"[network]\nd_model = {small.d_model}\nlayers = 1\ncontext = 64\nsteps = 24\n"
-        f"levels = {list(small.levels)}\n[training]\nsteps = 200\nbatch = 8\npool = 32\n"
+        f"levels = {list(small.levels)}\n[training]\nsteps = 120\nbatch = 8\npool = 32\n"
         f"warmup = 5\nleast = 16\nlearning_rate = {settings.learning_rate}\n"
     )
     options = ["--out", str(tmp_path / "killed"), "--device", "cpu", "--save-every", "0"]
@@ -102,7 +102,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path, resized):
             time.sleep(0.01)
         os.kill(first.pid, signal.SIGKILL)
     assert first.returncode == -signal.SIGKILL
-    assert load_state(tmp_path / "killed", recipe, device="cpu").step < 200
+    assert load_state(tmp_path / "killed", recipe, device="cpu").step < 120
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
