@@ -143,6 +143,7 @@ def whole_verdict(policy: Policy, scores: list[UnitScores], *, back: bool = Fals
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_any_table_has_a_verdict_and_the_same_one_again(batch: int, sized: Sized) -> None:
@@ -164,6 +165,7 @@ def test_any_table_has_a_verdict_and_the_same_one_again(batch: int, sized: Sized
         assert not found.self_test.failures, number
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_poisoned_windows_of_the_candidate_never_buy_a_promotion(sized: Sized) -> None:
     """What was not promoted with its own losses is not promoted with some of them spoilt."""

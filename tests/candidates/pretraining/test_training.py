@@ -47,6 +47,7 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(tmp_path, resized):
     """After 300 steps the loss is well below that of the first 50."""
     watch = Quiet()
@@ -58,6 +59,7 @@ def test_training_lowers_the_loss(tmp_path, resized):
     assert [row[0] for row in trainer.curve] == [50, 100, 150, 200, 250, 300]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path, resized):
     """Stopped between two states and called again, it gives the bits of an unbroken run."""
     recipe = resized(steps=120)

@@ -287,6 +287,7 @@ def verdict_folders(name="tiny"):
     return {file.parent for file in Path(f"runs/verdicts/{name}").glob("*/verdict.json")}
 
 
+@pytest.mark.slow
 def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
     """The verdict on a conflict is no precedent: the first scores are still held against it."""
     assert moody(0.05)[0] == 0
@@ -303,6 +304,7 @@ def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
     assert first.name in named.groups()
 
 
+@pytest.mark.slow
 def test_other_scores_are_accepted_by_removing_the_verdicts_that_had_others(moody, call):
     """Who has found the cause removes the folders the message names, and nothing else."""
     moody(0.05)
@@ -316,6 +318,7 @@ def test_other_scores_are_accepted_by_removing_the_verdicts_that_had_others(mood
     assert "its record is gone" in call("report", "--index", "--format", "json")[1]
 
 
+@pytest.mark.slow
 def test_many_verdicts_hide_no_conflict(moody, call, tiny):
     """Scores are held against every verdict that was passed, not against some of the last."""
     moody(0.05)
