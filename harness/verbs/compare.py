@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from harness.errors import StoreError
 from harness.verbs.check import try_blindness
 from harness.verbs.common import (
     BaselineOption,
@@ -74,10 +73,10 @@ def compare(
     try_blindness(grid, kept, baseline=baseline, candidate=candidate)
     judgement = _judged(grid, kept, baseline, candidate, day, reuse=True)
     content = page_content(grid, kept, judgement)
-    _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
-    page = written_page(grid, kept, judgement, content) if content else None
+    _write_ci_files(judgement, content, hold_as)
+    page = None if content.alone else written_page(grid, kept, judgement, content)
     copied(judgement.folder, records)
-    _print_verdict(grid, judgement)
+    _print_verdict(content)
     say(f"page: {page or 'none, stored units cannot be read'}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
@@ -125,9 +124,10 @@ def gate(
     day = day_of(date)
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy, create=False)
     judgement = _judged(grid, kept, baseline, candidate, day)
-    _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
+    content = page_content(grid, kept, judgement)
+    _write_ci_files(judgement, content, hold_as)
     copied(judgement.folder, records)
-    _print_verdict(grid, judgement)
+    _print_verdict(content)
     say(f"records: {judgement.folder}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
@@ -177,33 +177,18 @@ def _judged(
     return judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
 
 
-def _tables(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:
-    """What the summary shows, without what only a page does; None where units cannot be read."""
-    from reports.collect import collect
-
-    try:
-        return collect(grid, store, judgement.verdict, judgement.scores)
-    except StoreError:
-        if judgement.verdict.outcome != "INVALID":
-            raise
-        return None
-
-
-def _write_ci_files(judgement: Judgement, content: PageInput | None, hold_as: HoldAs) -> None:
+def _write_ci_files(judgement: Judgement, content: PageInput, hold_as: HoldAs) -> None:
     """Write JUnit XML and Markdown beside every verdict; the deciding one has its page's tables."""
     from harness.running.store import write_text
     from reports.forms.junit import render_junit
     from reports.forms.markdown import render_markdown
+    from reports.page_input import PageInput
 
     said = _hold_as(judgement, hold_as)
-    subject = content or judgement.verdict
-    others = [verdict for verdict, _ in judgement.others]
-    folder = judgement.folder
-    write_text(folder / "junit.xml", render_junit(judgement.verdict, hold_as=said))
-    write_text(folder / "summary.md", render_markdown(subject, others=others))
-    for verdict, at in judgement.others:
-        write_text(at / "junit.xml", render_junit(verdict, hold_as=said))
-        write_text(at / "summary.md", render_markdown(verdict))
+    others = [(PageInput(verdict=verdict), at) for verdict, at in judgement.others]
+    for page, folder in ((content, judgement.folder), *others):
+        write_text(folder / "junit.xml", render_junit(page.verdict, hold_as=said))
+        write_text(folder / "summary.md", render_markdown(page))
 
 
 def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
@@ -211,17 +196,12 @@ def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
     return flag or ("pass" if judgement.verdict.policy.get("hold_as") == "pass" else "fail")
 
 
-def _print_verdict(grid: Grid, judgement: Judgement) -> None:
+def _print_verdict(content: PageInput) -> None:
     from shutil import get_terminal_size
 
-    from harness.scoring.summary import summarise
-    from reports.collect import reference_of
     from reports.forms.terminal import render_terminal
 
-    summaries = summarise(judgement.scores, reference=reference_of(grid))
-    width = get_terminal_size((120, 24)).columns
-    others = [verdict for verdict, _ in judgement.others]
-    say(render_terminal(judgement.verdict, summaries=summaries, others=others, width=width))
+    say(render_terminal(content, width=get_terminal_size((120, 24)).columns))
 
 
 def _exit_code(judgement: Judgement, hold_as: HoldAs) -> int:

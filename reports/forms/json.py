@@ -14,7 +14,8 @@ import numpy as np
 
 from harness.judging.verdict import plain
 from reports.page_input import DatasetFacts, PageInput
-from reports.tables import Chart, Table, TableCell
+from reports.section import Block, Section, Table, TableCell
+from reports.svg import chart_style
 
 SCHEMA = 1
 _SERIES = ("dates", "target")
@@ -32,8 +33,10 @@ def page_json(page: PageInput) -> str:
 
 def page_data(page: PageInput) -> dict[str, Any]:
     """Plain data of a page: mappings, lists, text and finite numbers or None."""
-    from reports.page import content
+    from reports.page import sections_of
 
+    with chart_style():
+        sections = sections_of(page, "page")
     return {
         "schema": SCHEMA,
         "title": page.title,
@@ -47,7 +50,7 @@ def page_data(page: PageInput) -> dict[str, Any]:
         "versions": _plain(page.versions),
         "fingerprints": _plain(page.fingerprints),
         "beside": _plain(page.beside),
-        "tables": [_table(each) for each in _tables(content(page))],
+        "sections": [_block(each) for each in sections],
     }
 
 
@@ -79,22 +82,31 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _tables(value: Any) -> Iterator[Table]:
-    """Every table of the page in the order of its views, those of charts included."""
-    if isinstance(value, Table):
-        yield value
-    elif isinstance(value, Chart):
-        if value.table is not None:
-            yield value.table
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _tables(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tables(each)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, PageInput):
-        for field in dataclasses.fields(value):
-            yield from _tables(getattr(value, field.name))
+_LOOKS = ("svg", "style", "level", "small", "brief", "open", "shown", "link")
+"""How a block looks: of no use where nothing is drawn."""
+
+
+def _block(block: Block) -> dict[str, Any]:
+    """A block with its kind; empty fields and how it looks are left out."""
+    if isinstance(block, Table):
+        return {"kind": "table", **_table(block)}
+    kind, found = type(block).__name__.lower(), _fields(block)
+    return {"kind": kind, **{name: value for name, value in found if value not in ("", None, [])}}
+
+
+def _fields(block: Block) -> Iterator[tuple[str, Any]]:
+    assert dataclasses.is_dataclass(block)
+    for each in dataclasses.fields(block):
+        value = getattr(block, each.name)
+        if isinstance(block, Section) and each.name in ("items", "absent"):
+            if each.name == "items":
+                yield "blocks", [_block(part) for part in block.blocks]
+        elif isinstance(value, Block):
+            yield each.name, _block(value)
+        elif isinstance(value, tuple) and value and all(isinstance(p, Block) for p in value):
+            yield each.name, [_block(part) for part in value]
+        elif each.name not in _LOOKS:
+            yield each.name, _plain(value)
 
 
 def _table(table: Table) -> dict[str, Any]:

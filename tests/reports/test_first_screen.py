@@ -15,7 +15,7 @@ from harness.gate.history import Change, Entry
 from harness.judging.findings import Outcome
 from harness.judging.validity import ONE_SEED, Blindness, Contamination
 from harness.judging.verdict import SelfTest, SelfTestPart
-from reports.page import render_html
+from reports.forms.html import render_html
 from reports.page_input import Beside, PageInput
 from reports.sections.cost_tables import cost_line, not_measured
 from reports.sections.first_screen import changed, fallback, first_screen, open_rules, strip, why

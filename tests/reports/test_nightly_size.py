@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reports.forms.markdown import LIMIT, render_markdown
-from reports.page import render_html
+from reports.forms.html import render_html
 
 SEEDS = (1, 2, 3, 4, 5)
 ARMS = {
