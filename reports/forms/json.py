@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 
 from harness.judging.verdict import plain
+from reports.forms.plain import plainly
+from reports.page import sections_of
 from reports.page_input import DatasetFacts, PageInput
 from reports.section import Block, Section, Table, TableCell
+from reports.sections.forest import Forest
 from reports.svg import chart_style
 
 SCHEMA = 1
@@ -33,8 +36,6 @@ def page_json(page: PageInput) -> str:
 
 def page_data(page: PageInput) -> dict[str, Any]:
     """Plain data of a page: mappings, lists, text and finite numbers or None."""
-    from reports.page import sections_of
-
     with chart_style():
         sections = sections_of(page, "page")
     return {
@@ -88,25 +89,24 @@ _LOOKS = ("svg", "style", "level", "small", "brief", "open", "shown", "link")
 
 def _block(block: Block) -> dict[str, Any]:
     """A block with its kind; empty fields and how it looks are left out."""
+    if isinstance(block, Forest):
+        (block,) = plainly(block)
     if isinstance(block, Table):
         return {"kind": "table", **_table(block)}
-    kind, found = type(block).__name__.lower(), _fields(block)
-    return {"kind": kind, **{name: value for name, value in found if value not in ("", None, [])}}
+    fields = {each.name: getattr(block, each.name) for each in dataclasses.fields(cast(Any, block))}
+    if isinstance(block, Section):
+        fields = {**fields, "items": block.blocks, "absent": None}
+    known = {name: _inner(value) for name, value in fields.items() if name not in _LOOKS}
+    kept = {name: value for name, value in known.items() if value not in ("", None, [])}
+    return {"kind": type(block).__name__.lower(), **kept}
 
 
-def _fields(block: Block) -> Iterator[tuple[str, Any]]:
-    assert dataclasses.is_dataclass(block)
-    for each in dataclasses.fields(block):
-        value = getattr(block, each.name)
-        if isinstance(block, Section) and each.name in ("items", "absent"):
-            if each.name == "items":
-                yield "blocks", [_block(part) for part in block.blocks]
-        elif isinstance(value, Block):
-            yield each.name, _block(value)
-        elif isinstance(value, tuple) and value and all(isinstance(p, Block) for p in value):
-            yield each.name, [_block(part) for part in value]
-        elif each.name not in _LOOKS:
-            yield each.name, _plain(value)
+def _inner(value: Any) -> Any:
+    if isinstance(value, Block):
+        return _block(value)
+    if isinstance(value, tuple):
+        return [_inner(each) for each in value]
+    return _plain(value)
 
 
 def _table(table: Table) -> dict[str, Any]:

@@ -421,7 +421,7 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
 
 def _weakness(page: PageInput) -> tuple[Block, ...]:
     worst = _worst(worst_slice(page, page.dataset_names), page)
-    lost = tuple(_lost_windows(page))
+    lost = tuple(lost_windows(page))
     table = Table(
         small=True,
         caption="Worst windows",
@@ -445,7 +445,7 @@ def _weakness(page: PageInput) -> tuple[Block, ...]:
     )
 
 
-def _lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str]]:
+def lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str]]:
     """The three windows of all datasets lost by most: dates, dataset, what each side lost there."""
     found = [(name, pick) for name in page.dataset_names for pick in largest_losses(page, name)]
     found.sort(key=lambda each: (each[1].legacy_loss or 0.0) - each[1].candidate_loss)
@@ -535,7 +535,7 @@ def lists(page: PageInput) -> Iterator[Section]:
         return
     windows = (
         f"{dates} on {dataset}: CRPS {candidate} of the last value, legacy {legacy}"
-        for dates, dataset, candidate, legacy in _lost_windows(page)
+        for dates, dataset, candidate, legacy in lost_windows(page)
     )
     worst = _worst(worst_slice(page, page.dataset_names), page)
     costs = (

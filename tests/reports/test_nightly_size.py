@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from reports.forms.markdown import LIMIT, render_markdown
 from reports.forms.html import render_html
+from reports.forms.markdown import LIMIT, render_markdown
 
 SEEDS = (1, 2, 3, 4, 5)
 ARMS = {
