@@ -103,27 +103,33 @@ def parse_record(
     Parameters
     ----------
     kind
-        The dataclass. Keys that are no field of it are left alone.
+        The dataclass.
+    content
+        Its fields, and maybe a number `schema` that has been looked at.
     where
         What the record is, for errors.
 
     Raises
     ------
     AbharnessError
-        Of the class `error`: names every key that is missing or of another type.
+        Of the class `error`: names every key that is missing, unknown or of another type.
     """
     from pydantic import ValidationError
 
     hashable: Any = kind  # which mypy doubts of a class
+    known = {each.name for each in dataclasses.fields(hashable)} | {"schema"}
+    faults = [f"{key}: not a key of it" for key in content if key not in known]
+    found: _Table | None = None
     try:
-        found: _Table = _adapter(hashable).validate_json(json.dumps(content), strict=True)
+        found = _adapter(hashable).validate_json(json.dumps(content), strict=True)
     except ValidationError as problem:
-        faults = [
+        faults += [
             f"{'.'.join(map(str, each['loc'])) or kind.__name__}: {each['msg']}"
             for each in problem.errors()
         ]
+    if faults or found is None:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise error(f"{where}: {'; '.join(faults[:3])}{more}") from None
+        raise error(f"{where}: {'; '.join(faults[:3])}{more}")
     return found
 
 

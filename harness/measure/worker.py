@@ -25,7 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from harness.arm import Arm, HasWeights, Learns, Loads, Samples, training_of
+from harness.arm import (
+    Arm,
+    HasWeights,
+    Learns,
+    Loads,
+    Samples,
+    attempt,
+    exception_line,
+    training_of,
+)
 from harness.forecast import LEVELS, Forecast
 from harness.measure.replies import (
     Calls,
@@ -38,7 +47,7 @@ from harness.measure.replies import (
     Repeats,
 )
 from harness.running.meter import Meter, gpu_in_use, resident_bytes, why_no_peaks
-from harness.running.unit import Job, attempt, one_line
+from harness.running.unit import Job
 from harness.window import Array, Contexts, Rows, Series, context_at, contexts_at
 
 
@@ -355,7 +364,7 @@ def main() -> None:
             reply, problem = attempt(partial(obey, json.loads(line)))
             if problem is not None:
                 traceback.print_exception(problem)
-                print(json.dumps({"failed": one_line(problem)}), file=replies, flush=True)
+                print(json.dumps({"failed": exception_line(problem)}), file=replies, flush=True)
             else:
                 assert reply is not None
                 print(json.dumps(dataclasses.asdict(reply)), file=replies, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.claims.claim import ClaimRow
+from reports.forms.claim_rows import measured_text
 from reports.page_input import PageInput
 from reports.section import Command, Details, Part, Section, Table, TableCell, columns
 
@@ -34,8 +35,6 @@ def claims_tables(page: PageInput) -> list[Table]:
 
 
 def _claim_row(row: ClaimRow) -> tuple[TableCell, ...]:
-    from harness.claims.render import measured_text
-
     said = [measured_text(each) for each in row.measured[:6]]
     left = len(row.measured) - len(said)
     said += [f"and {left} more"] if left > 0 else []
