@@ -172,7 +172,18 @@ def test_the_file_in_the_checkout_is_what_claims_are_about(tiny, call, tmp_path)
     (root / "models" / "HFBayesianAutoformer.py").write_text(NETWORK.format(body="return self.no"))
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     target = "models.HFBayesianAutoformer:Model"
-    options = "--role candidate --only T27 --only T29 --only T31 --store runs".split()
+    options = [
+        "--role",
+        "candidate",
+        "--only",
+        "T27",
+        "--only",
+        "T29",
+        "--only",
+        "T31",
+        "--store",
+        "runs",
+    ]
     before = rows_of(call, "tiny.toml", "--legacy-root", root)["drop-in"]
     subprocess.run(
         [sys.executable, "-P", "-m", "harness", "check", target, *options],
