@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from harness.errors import AbharnessError, ConfigError, InputError, StoreError
+from harness.errors import AbharnessError, ConfigError, InputError, StoreError, one_line
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -42,8 +42,16 @@ def parse_toml(text: str, *, where: str, error: type[InputError] = ConfigError) 
     """Parse TOML text; `where` names it in errors."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
-        raise error(f"{where}: not valid TOML: {problem}") from None
+    except (ValueError, RecursionError) as problem:  # numbers of 5,000 digits, brackets in brackets
+        raise error(f"{where}: not valid TOML: {one_line(str(problem))[:300]}") from None
+
+
+def parse_json(text: str | bytes, *, where: str, error: type[InputError] = StoreError) -> Any:
+    """Parse JSON text in UTF-8; `where` names it in errors."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{where}: not valid JSON: {one_line(str(problem))[:300]}") from None
 
 
 def table(
