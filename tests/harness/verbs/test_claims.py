@@ -27,9 +27,8 @@ def rows_of(call, *arguments):
     return {row["id"]: row for row in json.loads(out)["claims"]}
 
 
-def test_claims_follow_the_stored_run(tiny, in_process, call):
+def test_claims_follow_the_stored_run(finished, call):
     """After a run, losses, failures and the verdict decide their claims, with the record named."""
-    call("compare", "tiny.toml")
     rows = rows_of(call, "tiny.toml")
 
     verdict = next(each for each in rows["low-risk"]["measured"])
@@ -52,9 +51,8 @@ def test_other_side_comes_out_the_other_way(tiny, in_process, call):
     assert rows["low-risk"]["status"] != "confirmed"
 
 
-def test_verdict_on_another_grid_is_no_evidence(tiny, in_process, call):
+def test_verdict_on_another_grid_is_no_evidence(finished, tiny, call):
     """After the experiment changed, its old verdict decides nothing."""
-    call("compare", "tiny.toml")
     tiny(("origins = 40", "origins = 39"))
     rows = rows_of(call, "tiny.toml")
 
