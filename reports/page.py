@@ -155,7 +155,7 @@ def _view(
         forest=build_forest(verdict),
         worst="No part can be compared."
         if worst is None
-        else f"{worst.title} on {worst.dataset}, CRPS {numbers.effect('crps', worst.effect)}",
+        else f"{worst.title} on {worst.dataset}, CRPS {numbers.effect('share', worst.effect)}",
         open=len(open_rules(verdict)),
         self_test=_self_test(verdict),
         reasons=tuple(dict.fromkeys([*verdict.validity.problems, *verdict.reasons])),
