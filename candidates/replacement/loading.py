@@ -1,4 +1,10 @@
-"""Where a Chronos checkpoint lies, and how it is loaded: whole, from there, or not at all."""
+"""From a checkpoint to a pipeline, and from an arm's contexts to what a backbone is told.
+
+A checkpoint is loaded whole, from the place that was named, or not at all.
+
+Shapes: W (or B) windows, T sessions of history, H (or P) steps ahead, nt targets, C covariates,
+m calendar marks.
+"""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _costs(grid: Grid, store: Store | None, baseline: str, candidate: str) -> Co
     """Costs of the judged pair, where a measuring session was stored."""
     if store is None or not (store.root / "measures").is_dir():
         return None
-    from harness.measure.measurements import read_costs
+    from harness.measure.record import read_costs
 
     return read_costs(store, grid, baseline=baseline, candidate=candidate)
 

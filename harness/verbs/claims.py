@@ -51,12 +51,10 @@ def claims(
     from shutil import get_terminal_size
 
     from harness.claims import collect_claims, gather, terminal_lines, to_json, to_markdown
-    from harness.experiments.experiment import read_experiment
-    from harness.running.run import prepare
     from harness.running.store import write_text
+    from harness.verbs.common import grid_of
 
-    found = read_experiment(experiment)
-    grid = prepare(found.with_seeds(seed_numbers(seeds)) if seeds else found, data_dir)
+    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds))
     opened = _opened(store)
     evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root, at=store)
     if opened is None:

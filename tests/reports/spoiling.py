@@ -26,6 +26,7 @@ from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Change, Entry, OriginSpan
 from harness.judging.findings import Outcome
 from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
+from harness.measure.record import read_measure
 from reports.index import IndexInput, Passed, Run, track_of
 from reports.page_input import Beside, PageInput
 
@@ -118,14 +119,14 @@ def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
         findings={each.id: ("HOLD", each.outcome.value) for each in verdict.findings[:4]},
         new_origins={verdict.findings[0].dataset: 3},
     )
-    row = {"phases": {"first": {"seconds": 0.9}}, "single_stream": {"seconds": {"p90": 0.03}}}
+    session = read_measure(Path(__file__).parents[1] / "golden" / "measure" / "schema-1.json")
     return Beside(
         experiment="walks.toml",
         store="runs",
         folder="0123456789abcdef",
         others=others,
         costs={each.legacy: measured(each) for each in (verdict, *others)},
-        sessions={verdict.legacy: {"arms": [row, row]}},
+        sessions={verdict.legacy: session},
         checks=(checked(verdict.candidate), checked(verdict.legacy)),
         entry=entry,
         change=change,
