@@ -328,7 +328,7 @@ def test_error_rate_is_split_over_successes_only() -> None:
     """Guardrails keep alpha, since all must hold; successes share it, since one is enough."""
     findings = golden_verdict().findings
 
-    alphas = {(f.role, f.comparison.alpha) for f in findings if f.comparison}
+    alphas = {(f.role, f.comparison.question.alpha) for f in findings if f.comparison}
 
     assert alphas == {("guardrail", 0.05), ("success", 0.025)}
 
