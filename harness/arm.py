@@ -109,7 +109,8 @@ def _output_aside() -> Iterator[None]:
 def _pointed_aside() -> int | None:
     """A copy of what the descriptor was; None where one of them was closed by who started us."""
     with suppress(OSError, ValueError):
-        sys.stdout.flush()  # what is ours goes where it belongs
+        if sys.stdout is not None:  # it is None where it was closed by who started us
+            sys.stdout.flush()  # what is ours goes where it belongs
     try:
         os.fstat(2)
         kept = os.dup(1)

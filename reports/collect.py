@@ -19,8 +19,9 @@ from harness.errors import ConfigError, StoreError
 from harness.gate.history import Entry, before, change, history, read_inputs
 from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.measure.record import MeasureRecord, machine_class, read_costs, read_measure
-from harness.running.grid import Grid, Split
-from harness.running.identity import digest, package_digest
+from harness.running.grid import Grid
+from harness.running.sources import digest, package_digest
+from harness.running.split import Split
 from harness.running.store import SCHEMA, Store, StoredUnit, read_curve, read_unit
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise

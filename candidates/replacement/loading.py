@@ -106,6 +106,7 @@ def load_pipeline(source: Source) -> Any:
             device_map=torch_device(source.device),
             dtype=getattr(torch, source.dtype),
             local_files_only=True,
+            trust_remote_code=False,
         )
         missing = _not_stored(pipeline.inner_model, folder)
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as problem:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.running.store import Store
 
 
+_REQUIREMENT_FAILED = 3
 _WORDS = {"True": True, "False": False, "None": None}
 """As Python prints them, and as tables of results show them; JSON has them in lower case."""
 
@@ -74,32 +75,38 @@ def check(
     """
     from shutil import get_terminal_size
 
-    from harness.checks import check as carry_out
+    from harness.checks import check as try_target
     from harness.checks import make_resolver
     from harness.checks.subject import NETWORKS
     from harness.experiments.experiment import read_experiment
     from harness.running.store import open_store
+    from reports.forms.check_results import table_lines, to_json, to_junit
 
     arms = {ref.name: ref for ref in read_experiment(str(experiment)).arms}
     chosen = dict(options or {})
     side = role or _role_of(target, arms, kind)
     if kind == "network" and target in arms:
         target, chosen = _behind(arms[target], chosen)
-    text, code = carry_out(
+    trial = try_target(
         target,
         chosen,
         require=list(require) or False,
-        form=form,
         codes=list(only) or None,
         resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
         store=None if store is None else open_store(Path(store)),
         role=side,
         folder=Path.cwd(),
-        width=get_terminal_size((100, 24)).columns,
     )
     for note in _notes(target, chosen, arms, kind):
         say(f"note: {note}", err=True)
-    return Result(text=text, exit_code=code)
+    if form == "json":
+        text = to_json(trial.results, subject=trial.subject)
+    elif form == "junit":
+        text = to_junit(trial.results, subject=trial.subject)
+    else:
+        width = get_terminal_size((100, 24)).columns
+        text = "\n".join([*table_lines(trial.results, title=trial.subject, width=width), ""])
+    return Result(text=text, exit_code=0 if trial.met else _REQUIREMENT_FAILED)
 
 
 @verb("abharness check EnhancedAutoformer --option repaired=true")

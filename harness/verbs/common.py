@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -207,7 +208,7 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    first, slash, second = text.partition("/")
-    if slash and first.isdigit() and second.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text):
+        first, _, second = text.partition("/")
         return int(first), int(second)
     raise ConfigError(f"--shard '{text}': expected i/n with 1 <= i <= n, such as 2/4")

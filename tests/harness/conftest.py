@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from harness import cli
-from harness.running import run
+from harness.running import run, sources
 from harness.running.executor import Finished, Task
 from harness.running.store import Store, write_unit
 from harness.running.unit import carry_out
@@ -108,6 +110,27 @@ def scratch() -> Iterator[Path]:
     """An empty folder for the temporary files of a command; its path leaves room for a socket."""
     with tempfile.TemporaryDirectory(prefix="t") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def edited_module(monkeypatch: pytest.MonkeyPatch):
+    """Read the files of modules with some code added, as long as the context lasts."""
+
+    @contextmanager
+    def edited(*names: str, added: str) -> Iterator[None]:
+        read = Path.read_bytes
+        files = {importlib.util.find_spec(name).origin for name in names}  # type: ignore[union-attr]
+
+        def edited_bytes(path: Path) -> bytes:
+            return read(path) + (f"\n{added}\n".encode() if str(path) in files else b"")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", edited_bytes)
+            sources.harness_digest.cache_clear()
+            yield
+        sources.harness_digest.cache_clear()
+
+    return edited
 
 
 @pytest.fixture

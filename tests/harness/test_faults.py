@@ -19,8 +19,8 @@ from harness.gate.judge import scored
 from harness.judging.validity import Cell
 from harness.judging.verdict import judge
 from harness.running.grid import Grid
-from harness.running.identity import file_digest
 from harness.running.run import prepare
+from harness.running.sources import file_digest
 from harness.running.store import open_store, read_record, write_record
 
 CONSTANT = """

@@ -207,8 +207,9 @@ def checked(target: str) -> CheckRecord:
             title=f"predicate {code} asks something",
             outcome=outcome,
             measured={"value": 0.3, "another figure": 0.2},
+            limit="at most",
             threshold=0.1,
-            wanted="less than one tenth",
+            unit="of a tenth",
             reason="it was three tenths in module.py:17",
             seconds=0.1,
         )
@@ -222,6 +223,7 @@ def checked(target: str) -> CheckRecord:
         options={"width": 3},
         key="some key",
         source="some source",
+        weights="",
         current=True,
         results=results,
     )

@@ -156,7 +156,9 @@ fault = "raise"
 
 def test_broken_units_are_rows_and_the_others_go_on(tiny, call):
     """A crash, a hang and a memory hog become failed rows with the reason; the rest is unharmed."""
-    tiny(("\n[policy]\n", FAULTY), ("[run]\n", "[run]\ntime_limit_s = 12\nmemory_limit_mib = 600\n"))
+    tiny(
+        ("\n[policy]\n", FAULTY), ("[run]\n", "[run]\ntime_limit_s = 12\nmemory_limit_mib = 600\n")
+    )
 
     code, out, err = call("run", "tiny.toml")
 
