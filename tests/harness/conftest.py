@@ -166,6 +166,19 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
 
 
 @pytest.fixture
+def finished(  # type: ignore[no-untyped-def]  # the writer of experiments
+    tiny, in_process: None, call: Callable[..., tuple[int, str, str]], made_once
+) -> Path:
+    """Work beside `tiny.toml` and its store, `runs`, as `compare tiny.toml` leaves it."""
+
+    def make(folder: Path) -> None:
+        assert call("compare", "tiny.toml", "--store", folder / "runs")[0] == 0
+
+    shutil.copytree(made_once("finished", make) / "runs", "runs")
+    return Path("runs")
+
+
+@pytest.fixture
 def refused(call: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
     """Run a command line that must end with code 2 and one line; gives that line."""
 

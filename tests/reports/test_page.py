@@ -17,7 +17,7 @@ import pytest
 
 from harness.evidence.comparison import Effect, Planning
 from harness.judging.findings import Outcome
-from reports.page import render_html
+from reports.forms.html import render_html
 from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]
