@@ -1,6 +1,7 @@
 """Both arms of a pair are tried for future-blindness before a verdict, once."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -101,16 +102,24 @@ def test_only_what_was_run_is_tried_whatever_its_name(tiny, tmp_path, call, in_p
         ("os.kill(os.getpid(), 9)", "its process was ended by SIGKILL"),
     ],
 )
-def test_a_check_that_ends_without_a_word_is_told(tiny, tmp_path, call, capsys, body, words):
+def test_a_check_that_ends_without_a_word_is_told(
+    tiny, tmp_path, call, capsys, monkeypatch, body, words
+):
     """An arm that ends the process it is tried in is not taken for tried, whatever it ends with."""
-    source = "import os\nfrom arms_for_tests import Flat\n\n\nclass Ends(Flat):\n"
     (tmp_path / "ending_arms.py").write_text(
-        f"{source}    def forecast(self, contexts):\n        {body}\n", encoding="utf-8"
+        "import os\nfrom arms_for_tests import Flat\n\n\nclass Ends(Flat):\n"
+        "    def forecast(self, contexts):\n"
+        "        if 'ENDS_WHEN_TRIED' in os.environ:\n"
+        f"            {body}\n"
+        "        return super().forecast(contexts)\n",
+        encoding="utf-8",
     )
     tiny(('use = "arms_for_tests:Flat"', 'use = "ending_arms:Ends"'))
     call("run", "tiny.toml", "--store", tmp_path / "store", "--only", "old")
     grid, store = grid_and_store(tmp_path)
     capsys.readouterr()
+    shutil.rmtree(store.root / "checks", ignore_errors=True)  # what the run itself tried
+    monkeypatch.setenv("ENDS_WHEN_TRIED", "1")
 
     try_blindness(grid, store)
 
