@@ -262,9 +262,7 @@ def rank_correlation(pairs: Array, overlap: int) -> tuple[float, float, float]:
     (its influence, Hampel 1974) asks for; resamples are stretched as those of a mean are, on
     Fisher's scale, on which they are nearer to normal.
     """
-    from scipy.stats import rankdata
-
-    ranks = rankdata(pairs, axis=1)
+    ranks = np.array([_ranks(row) for row in pairs])
     ranks = (ranks - ranks.mean(axis=1, keepdims=True)) / ranks.std(axis=1, keepdims=True)
     one, other = ranks
     value = float((one * other).mean())
@@ -280,6 +278,13 @@ def rank_correlation(pairs: Array, overlap: int) -> tuple[float, float, float]:
     law = block_law(count, block)
     low, high = np.quantile(stretched(turned[1:], float(turned[0]), law, 0.0), TAILS)
     return float(np.tanh(low)), value, float(np.tanh(high))
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks from 1 on, equal values at their mean rank; `scipy.stats` alone takes 0.3 s to load."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    found: Array = (np.cumsum(count) - (count - 1) / 2)[place]
+    return found
 
 
 def _block(series: Array, overlap: int) -> int:
