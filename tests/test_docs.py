@@ -19,6 +19,7 @@ def blocks(path, language):
     return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_example_arm_runs_as_printed(tmp_path, monkeypatch, capsys):
     """The arm and the experiment of the guide, copied out of it, end in a verdict and a page."""
     guide = ROOT / "docs" / "writing-an-arm.md"
