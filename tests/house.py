@@ -7,7 +7,8 @@ to module, as an upper bound: a name that is loaded counts as called, an attribu
 method of that name in the modules that the asking module imports, directly or not, a class brings
 the methods that Python calls by itself, a constant what its value names, and who asks a package for
 its `__path__` is taken to enter all that its modules define. Then the size of the house, its
-private helpers with a single place of use, and the names of files and classes that stand for two things.
+private helpers with a single place of use, and the names of files and classes that stand for two
+things.
 """
 
 from __future__ import annotations
