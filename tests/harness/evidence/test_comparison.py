@@ -148,12 +148,7 @@ def test_row_and_seed_order_change_nothing() -> None:
     units = [unit_of(losses_of(s), seed=s) for s in (1, 2, 3)]
     old = unit_of(losses_of(9), arm="old")
     order = np.random.default_rng(0).permutation(len(old))
-    shuffled = dataclasses.replace(
-        old,
-        origin=old.origin[order],
-        origin_date=old.origin_date[order],
-        values={name: cells[order] for name, cells in old.values.items()},
-    )
+    shuffled = old.at(order)
 
     assert compare(pair(units, [old], "crps"), ask()) == compare(
         pair(units[::-1], [shuffled], "crps"), ask()
