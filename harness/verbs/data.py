@@ -1,18 +1,79 @@
-"""The command line's verbs on datasets: list, show, import."""
+"""The command line's verbs on datasets: list, show, import, update."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.verbs.options import DataDirOption
 from harness.verbs.saying import say
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from harness.data.building import Options
+
 data_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Datasets: list, show, import."
+    no_args_is_help=True, rich_markup_mode=None, help="Datasets: list, show, import, update."
 )
+
+FileArg = Annotated[
+    Path, typer.Argument(help="CSV, .xlsx, Parquet or Feather; - for standard input.")
+]
+HeaderOption = Annotated[
+    str | None,
+    typer.Option(help="none (columns are 1, 2, ...), its line, or names: date,open,close."),
+]
+DelimiterOption = Annotated[str | None, typer.Option(help="What stands between columns.")]
+EncodingOption = Annotated[str | None, typer.Option(help="Of text that is not UTF-8: cp1252.")]
+SheetOption = Annotated[str | None, typer.Option(help="Of a workbook.")]
+SkipLastOption = Annotated[int, typer.Option(min=0, help="Rows at the end to leave out.")]
+DateFormatOption = Annotated[
+    str | None,
+    typer.Option(help="Settles ambiguous dates: %d/%m/%Y, or excel, excel1904, epoch."),
+]
+LanguageOption = Annotated[
+    str | None, typer.Option("--date-language", help="Of month names that mean two months: hr.")
+]
+TimezoneOption = Annotated[
+    str | None, typer.Option(help="Zone whose dates count, such as Europe/Berlin.")
+]
+DecimalOption = Annotated[
+    Literal[".", ","] | None, typer.Option(help="Settles ambiguous numbers.")
+]
+MissingOption = Annotated[
+    Literal["refuse", "drop", "carry"],
+    typer.Option(help="Rows without a value: refused, left out, or the value before."),
+]
+MissingTextOption = Annotated[
+    list[str], typer.Option(metavar="TEXT", help="Another text that stands for a missing value.")
+]
+IgnoreTextOption = Annotated[
+    list[str], typer.Option(metavar="TEXT", help="A text to take out of cells of numbers.")
+]
+SortOption = Annotated[bool, typer.Option("--sort", help="Sort rows that are in no order.")]
+DuplicatesOption = Annotated[
+    Literal["first", "last"] | None, typer.Option(help="Which of several rows of a date counts.")
+]
+DropOption = Annotated[
+    list[str], typer.Option(metavar="DATE", help="A session to leave out, such as a bad tick.")
+]
+DropDaysOption = Annotated[
+    str, typer.Option(metavar="DAYS", help="Days of the week to leave out: Sat,Sun.")
+]
+ScaleOption = Annotated[
+    list[str],
+    typer.Option("--scale-from", metavar="DATE[=FACTOR]", help="Undo a change of unit or a split."),
+]
+IdColumnOption = Annotated[
+    str | None, typer.Option(help="Column that tells several series apart: a dataset each.")
+]
+SeriesOption = Annotated[
+    list[str], typer.Option(metavar="NAME", help="Take only this series of the id column.")
+]
 
 
 @data_app.command("list", epilog="Example:  abharness data list --data-dir my-data")
@@ -32,11 +93,7 @@ def data_show(
     """Check a dataset and show its facts."""
     from harness.data.dataset import describe, load
 
-    for title, text in describe(load(dataset_id, data_dir)).items():
-        first, *more = text.splitlines() or [""]
-        say(f"{title:<14}{first}")
-        for line in more:
-            say(f"{'':<14}{line}")
+    _say_facts(describe(load(dataset_id, data_dir)).items())
 
 
 @data_app.command(
@@ -44,40 +101,94 @@ def data_show(
     epilog="Example:  abharness data import prices.csv --id SILVER --target close --date day",
 )
 def data_import(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet.")],
+    file: FileArg,
     dataset_id: Annotated[str, typer.Option("--id", help="What to call it.")],
     target: Annotated[str, typer.Option(help="Column to forecast.")],
     date: Annotated[str, typer.Option(help="Column of dates.")],
     past: Annotated[list[str], typer.Option(help="Covariate columns.")] = [],  # noqa: B006
     to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
     data_dir: DataDirOption = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is understood.")] = False,
     title: Annotated[str | None, typer.Option(help="For the report.")] = None,
     unit: Annotated[str | None, typer.Option(help="Unit of the target.")] = None,
     source: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
     licence: Annotated[str | None, typer.Option(help="What may be done with it.")] = None,
-    date_format: Annotated[
-        str | None, typer.Option(help="Settles ambiguous dates, such as %d/%m/%Y.")
-    ] = None,
-    decimal: Annotated[
-        Literal[".", ","] | None, typer.Option(help="Settles ambiguous numbers.")
-    ] = None,
+    header: HeaderOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    sheet: SheetOption = None,
+    skip_last: SkipLastOption = 0,
+    date_format: DateFormatOption = None,
+    date_language: LanguageOption = None,
+    timezone: TimezoneOption = None,
+    decimal: DecimalOption = None,
+    missing: MissingOption = "refuse",
+    missing_text: MissingTextOption = [],  # noqa: B006
+    ignore_text: IgnoreTextOption = [],  # noqa: B006
+    sort: SortOption = False,
+    duplicates: DuplicatesOption = None,
+    drop: DropOption = [],  # noqa: B006
+    drop_days: DropDaysOption = "",
+    scale_from: ScaleOption = [],  # noqa: B006
+    id_column: IdColumnOption = None,
+    series: SeriesOption = [],  # noqa: B006
 ) -> None:
-    """Check a file of your own and make it a dataset."""
-    from harness.data.importer import import_file
+    """Check a file of your own, say what was understood and make it a dataset."""
+    from harness.data.building import Options
+    from harness.data.importer import About, import_file
+    from harness.data.reading import Layout
 
-    manifest = import_file(
-        file,
+    options = Options(
+        layout=Layout(
+            header=header,
+            delimiter=delimiter,
+            encoding=encoding,
+            sheet=sheet,
+            skip_last=skip_last,
+        ),
+        date_format=date_format,
+        date_language=date_language,
+        timezone=timezone,
+        decimal=decimal,
+        missing=missing,
+        missing_text=tuple(missing_text),
+        ignore_text=tuple(ignore_text),
+        sort=sort,
+        duplicates=duplicates,
+        drop=tuple(drop),
+        drop_days=tuple(filter(None, drop_days.split(","))),
+        scale_from=tuple(scale_from),
+        id_column=id_column,
+        series=tuple(series),
+    )
+    path, raw = _source(file)
+    made = import_file(
+        path,
         dataset_id=dataset_id,
         target=target,
         date=date,
         folder=to,
         past=past,
-        title=title,
-        unit=unit,
-        source=source,
-        licence=licence,
-        date_format=date_format,
-        decimal=decimal,
+        options=options,
+        about=About(title=title, unit=unit, source=source, licence=licence),
         folders=data_dir,
+        raw=raw,
+        dry_run=dry_run,
     )
-    say(f"wrote {manifest}; use it with --data-dir {to}")
+    for one in made:
+        _say_facts(one.lines())
+        written = f"wrote {one.path}; use it with --data-dir {to}"
+        say(written if one.path else "nothing written (--dry-run)")
+
+
+def _source(file: Path) -> tuple[Path, bytes | None]:
+    """The name of the input and, for standard input, its content."""
+    return (Path("standard input"), sys.stdin.buffer.read()) if str(file) == "-" else (file, None)
+
+
+def _say_facts(facts: Iterable[tuple[str, str]]) -> None:
+    for title, text in facts:
+        first, *more = text.splitlines() or [""]
+        say(f"{title:<14}{first}")
+        for line in more:
+            say(f"{'':<14}{line}")
