@@ -102,7 +102,7 @@ class Built:
     places
         Where each of its rows stands in the file, such as ``line 17``.
     steps
-        The last printed place of each column of numbers.
+        The last printed place of the target and of each covariate.
     notes
         What was understood or left out, one sentence each.
     warnings
@@ -112,13 +112,19 @@ class Built:
     name: str
     series: Series
     places: tuple[str, ...]
-    steps: dict[str, float]
+    steps: tuple[float, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 def build_series(
-    path: Path, raw: bytes, columns: Columns, options: Options, *, today: Date
+    path: Path,
+    raw: bytes,
+    columns: Columns,
+    options: Options,
+    *,
+    today: Date,
+    calendar: tuple[str, int] | None = None,
 ) -> list[Built]:
     """Read every series of a file.
 
@@ -132,6 +138,9 @@ def build_series(
         What the user said.
     today
         No session may lie after it.
+    calendar
+        Days of the week and season of a dataset that the rows are for, of which one may do; left
+        out, they come from the dates, of which it takes two.
 
     Raises
     ------
@@ -150,7 +159,14 @@ def build_series(
     read = reading.read_table(path, raw, wanted, options.layout, faults)
     table = _with_user_texts(read.table, columns, options)
     builders = [
-        _Builder(name=name, table=part, columns=columns, options=options, faults=faults)
+        _Builder(
+            name=name,
+            table=part,
+            columns=columns,
+            options=options,
+            faults=faults,
+            calendar=calendar,
+        )
         for name, part in _parts(table, options)
     ]
     built = [builder.build(style, wanted, read.notes) for builder in builders]
@@ -220,6 +236,7 @@ class _Builder:
     columns: Columns
     options: Options
     faults: Faults
+    calendar: tuple[str, int] | None
 
     def build(
         self, style: DateStyle, wanted: Wanted, notes: Sequence[str]
@@ -238,9 +255,10 @@ class _Builder:
         rows = self._in_order(dates.dates, values, wanted, said)
         rows = self._chosen_days(rows, dates.dates, said)
         rows = self._complete(rows, dates.dates, values, said)
-        if len(self.faults) == before and len(rows) < 2:
+        least = 1 if self.calendar else 2
+        if len(self.faults) == before and len(rows) < least:
             count = "one row" if len(rows) else "no row"
-            self.faults.add(f"{self._which()}{count}; expected 2 or more")
+            self.faults.add(f"{self._which()}{count}; expected {least} or more")
         if len(self.faults) > before:
             return None
         return self._finished(dates.dates[rows], values[:, rows], rows, numbers, said, wanted)
@@ -264,10 +282,12 @@ class _Builder:
             target=values[0],
             past=values[1:].T.copy(),
             past_names=self.columns.past,
-            weekmask=calendar_of(dates),
-            season=season_of(dates),
+            weekmask=self.calendar[0] if self.calendar else calendar_of(dates),
+            season=self.calendar[1] if self.calendar else season_of(dates),
         )
-        warnings = oddities(series, lambda row: self.table.at(int(rows[row])))
+        warnings = []
+        if len(series) > 1:
+            warnings = oddities(series, lambda row: self.table.at(int(rows[row])))
         column, ids = reading.series_one_after_another(self.table, wanted)
         if column:
             warnings.append(
@@ -278,7 +298,7 @@ class _Builder:
             name=self.name,
             series=series,
             places=tuple(self.table.at(row) for row in rows.tolist()),
-            steps={name: column.step for name, column in numbers.items()},
+            steps=tuple(numbers[name].step for name in self.columns.names[1:]),
             notes=tuple(said),
             warnings=tuple(warnings),
         )

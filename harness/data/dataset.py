@@ -217,13 +217,31 @@ def load(dataset_id: str, folders: Sequence[Path] = ()) -> Dataset:
 def read_dataset(path: Path) -> Dataset:
     """Read and check the dataset of one manifest.
 
-    Faults of the content come before the digest, so that a damaged file says where.
+    Faults of the content come before the digest, so that a damaged file says where. A manifest that
+    an update replaces meanwhile is read again.
 
     Raises
     ------
     DataError
         One line naming file, line, column and value of the first fault.
     """
+    while True:
+        promised = _promises(path)
+        try:
+            return _read_once(path)
+        except DataError:
+            if _promises(path) == promised:
+                raise
+
+
+def _promises(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _read_once(path: Path) -> Dataset:
     manifest = read_manifest(path)
     file = path.parent / manifest.file
     raw = checks.read_bytes(file)

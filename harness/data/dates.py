@@ -243,7 +243,8 @@ def _reading(
         readings += _in_other_languages(stamps, style)
     fitting = [reading for reading in readings if reading.fits]
     if not fitting:
-        best = max(readings, key=lambda reading: reading.hits)
+        none = _Reading(name="", values=[None] * len(stamps))
+        best = max([none, *readings], key=lambda reading: reading.hits)
         _add_misfits(table, name, filled, best, style, faults)
         return None
     fitting = [reading for reading in fitting if reading.ordered] or fitting

@@ -127,6 +127,11 @@ def read_numbers(
     return found
 
 
+def step_of(values: Array) -> float:
+    """The last place that numbers need when they are written as briefly as possible."""
+    return min(_step(Exact(repr(value).removesuffix(".0"))) for value in values.tolist())
+
+
 def looks_like_a_number(cell: str) -> bool:
     """Whether a cell is a number, perhaps with a currency or a unit beside it."""
     parts = _taken_apart(plain(cell))

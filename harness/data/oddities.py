@@ -26,6 +26,9 @@ _FILLED = 0.9  # share of a weekday's sessions that repeat, from which on they a
 _STILL = 10  # repeats in a row, and
 _MANY_REPEATS = 0.2  # share of repeats, that are worth a warning
 _SHOWN = 3
+_ENOUGH = 15
+"""Sessions from which on a share of them says something."""
+
 At = Callable[[int], str]
 """Where a row stands in the file, such as ``line 17``."""
 
@@ -104,7 +107,7 @@ def _weekdays(series: Series) -> Rows:
 
 def _shifted_days(series: Series) -> Iterator[str]:
     days = _weekdays(series)
-    if len(days) < 15 or np.median(np.diff(series.dates).astype(np.int64)) > 1:
+    if len(days) < _ENOUGH or np.median(np.diff(series.dates).astype(np.int64)) > 1:
         return
     share = np.bincount(days, minlength=7) / len(days)
     number = np.bincount(days, minlength=7)
@@ -193,7 +196,7 @@ def _covariate_units(series: Series, at: At | None) -> Iterator[str]:
     """Covariates whose level changes by 100 or more from one session on."""
     for column, name in enumerate(series.past_names):
         values = series.past[:, column]
-        if len(values) < 20 or (values <= 0).any():
+        if len(values) < _ENOUGH or (values <= 0).any():
             continue
         logs = np.log10(values)
         for row in (np.flatnonzero(np.abs(np.diff(logs)) > 1.5) + 1).tolist():
@@ -223,7 +226,7 @@ def _fills(series: Series) -> Iterator[str]:
     elif between := _interpolated(series, days, count):
         yield _filled_text(between, int(count[between].sum()), len(series), "lie on a straight line")
     found = repeats_of(series)
-    if not filled and found.share > _MANY_REPEATS:
+    if not filled and found.share > _MANY_REPEATS and len(series) >= _ENOUGH:
         yield (
             f"{100 * found.share:.1f} % of sessions repeat the one before, up to {found.longest} in "
             "a row: were sparser data filled forward? skip_repeats = true in the plan drops them"

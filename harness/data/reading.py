@@ -31,6 +31,9 @@ _DELIMITERS = (",", ";", "\t", "|", "  ", " ")
 _HEAD = 200
 """Rows in which a header is looked for."""
 
+_LONGEST_CELL = 20
+"""Lines of a quoted cell; one of more comes from a quote that was not closed."""
+
 _NAMELESS = ("", "Unnamed: 0", "__index_level_0__")
 _IDS = ("unique_id", "item_id", "ticker", "symbol", "series_id", "series", "asset", "instrument")
 _ENCODING_HINT = "save it as UTF-8, or say what it is, as --encoding cp1252"
@@ -228,16 +231,31 @@ def _split(path: Path, lines: list[str], first: int, mark: str, *, head: bool = 
                 grid.rows.append([cell.strip('"') for cell in between.split(line.strip())])
                 grid.places.append(number)
         return grid
-    reader = csv.reader((f"{line}\n" for line in part), delimiter=mark)
+    problem = _quoted(grid, part, first, mark, strict=not head)
+    if problem and not head:  # sloppy quotes are fine as long as none swallows a line
+        grid = _Grid(rows=[], places=[], place="line")
+        again = _quoted(grid, part, first, mark, strict=False)
+        if again or any("\n" in cell for row in grid.rows for cell in row):
+            hint = "a quote is missing or too many here or above"
+            raise DataError(f"{path}: {again or problem}; {hint}")
+    return grid
+
+
+def _quoted(grid: _Grid, part: Sequence[str], first: int, mark: str, *, strict: bool) -> str:
+    """Split lines with quotes into the grid; what is wrong with them, or blank."""
+    reader = csv.reader((f"{line}\n" for line in part), delimiter=mark, strict=strict)
     try:
+        before = 0
         for row in reader:
             if row:
                 grid.rows.append(row)
                 grid.places.append(first + reader.line_num)
+            if strict and reader.line_num - before > _LONGEST_CELL:
+                return f"line {first + before + 1}: a cell of more than {_LONGEST_CELL} lines"
+            before = reader.line_num
     except csv.Error as error:
-        if not head:
-            raise DataError(f"{path}: line {first + reader.line_num + 1}: {error}") from None
-    return grid
+        return f"line {first + reader.line_num}: {error}"
+    return ""
 
 
 def _merit(grid: _Grid, wanted: Wanted, layout: Layout) -> tuple[bool, float, int]:
@@ -251,9 +269,9 @@ def _merit(grid: _Grid, wanted: Wanted, layout: Layout) -> tuple[bool, float, in
         usual = max(widths, key=widths.count, default=0)
         hits = max((len({*row} & {*wanted.names}) for row in grid.rows), default=0)
         return (False, hits, usual)
-    below = widths[header.stop :]
-    wide = sum(width >= len(header.names) for width in below) / max(1, len(below))
-    return (True, wide, len(header.names))
+    width, below = len(header.names), grid.rows[header.stop :]
+    fit = sum(len(row) >= width and not any(map(str.strip, row[width:])) for row in below)
+    return (True, fit / max(1, len(below)), width)
 
 
 # --- rows to a table
@@ -312,7 +330,7 @@ def _find_header(grid: _Grid, wanted: Wanted, layout: Layout) -> _Header | None:
         if set(wanted.names) <= set(row):
             depth = 1 if len(set(row)) == len(row) else _depth(rows, first)
             names = _named(_parts(rows, first, first + depth), wanted, at=_place(grid, first))
-            return _Header(first=first, stop=first + depth, names=names or row)
+            return _Header(first=first, stop=first + depth, names=names) if names else None
     for first in range(min(50, len(rows))):
         for depth in (2, 3, 4):
             if first + depth >= len(rows) or any(map(is_dated, rows[first + depth - 1][:1])):
@@ -376,7 +394,7 @@ def _named(
         When one is there twice.
     """
     names = [" ".join(part) for part in parts]
-    called = list(names)
+    called, taken = list(names), set()
     for name in wanted.names:
         hits = [column for column, whole in enumerate(names) if whole == name]
         hits = hits or [column for column, part in enumerate(parts) if name in part]
@@ -388,7 +406,8 @@ def _named(
             hint = which or "; --header a,b,c names all columns anew"
             raise DataError(f"{at}column '{name}' stands there {len(hits)} times{hint}")
         called[hits[0]] = name
-    return called
+        taken.add(hits[0])
+    return called if len(taken) == len(wanted.names) else None
 
 
 def _nameless_dates(rows: list[list[str]], wanted: Wanted) -> _Header | None:
@@ -405,7 +424,7 @@ def _nameless_dates(rows: list[list[str]], wanted: Wanted) -> _Header | None:
         if dated == [0]:
             names = _named([(wanted.date,), *((name,) for name in row[1:])], wanted)
             note = f"The first column has no name and holds dates: taken as '{wanted.date}'."
-            return _Header(first=first, stop=first + 1, names=names or row, notes=(note,))
+            return _Header(first=first, stop=first + 1, names=names, notes=(note,)) if names else None
     return None
 
 
@@ -460,9 +479,9 @@ def _body(
         notes.append(f"The header repeated {_count(len(again), 'time')}, first in {grid.place} "
                      f"{again[0]}: skipped.")
         numbered = [(row, at) for row, at in numbered if at not in set(again)]
-    width = len(header.names)
     numbered = _without_edges(numbered, header, wanted, grid.place, notes)
-    numbered, width = _fitted(numbered, header, width, wanted, notes)
+    numbered = _fitted(numbered, header, wanted, notes)
+    width = len(header.names)
     wrong = [(row, at) for row, at in numbered if len(row) != width]
     if wrong:
         row, at = wrong[0]
@@ -513,27 +532,31 @@ def _blank_or_word(numbered: list[tuple[list[str], int]], row: int, date: int) -
 
 
 def _fitted(
-    numbered: list[tuple[list[str], int]],
-    header: _Header,
-    width: int,
-    wanted: Wanted,
-    notes: list[str],
-) -> tuple[list[tuple[list[str], int]], int]:
-    """Rows without empty cells beyond the header, and without R's column of row names."""
-    trimmed = 0
-    fitted = []
+    numbered: list[tuple[list[str], int]], header: _Header, wanted: Wanted, notes: list[str]
+) -> list[tuple[list[str], int]]:
+    """Rows without empty cells beyond the header, and without R's column of row names.
+
+    Columns at the end that have neither a name nor, for the most part, a value go from the header.
+    """
+    names = header.names
+    while not names[-1] and len(names) > 1:
+        filled = sum(len(row) >= len(names) and bool(row[len(names) - 1].strip()) for row, _ in numbered)
+        if filled > len(numbered) / 2:
+            break
+        names.pop()
+    width, trimmed, fitted = len(names), 0, []
     for row, at in numbered:
         if len(row) > width and not any(map(str.strip, row[width:])):
             row, trimmed = row[:width], trimmed + 1
         fitted.append((row, at))
     if trimmed:
         notes.append(f"{_count(trimmed, 'row')} had empty cells beyond the header: dropped.")
-    date = header.names.index(wanted.date)
+    date = names.index(wanted.date)
     one_more = bool(fitted) and all(len(row) == width + 1 for row, _ in fitted)
     if one_more and all(is_dated(row[date + 1]) and not is_dated(row[date]) for row, _ in fitted):
         notes.append("Each row begins with a name that the header lacks: dropped.")
         fitted = [(row[1:], at) for row, at in fitted]
-    return fitted, width
+    return fitted
 
 
 # --- workbooks

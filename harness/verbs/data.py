@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -101,6 +102,7 @@ def data_show(
     epilog="Example:  abharness data import prices.csv --id SILVER --target close --date day",
 )
 def data_import(
+    context: typer.Context,
     file: FileArg,
     dataset_id: Annotated[str, typer.Option("--id", help="What to call it.")],
     target: Annotated[str, typer.Option(help="Column to forecast.")],
@@ -134,33 +136,8 @@ def data_import(
     series: SeriesOption = [],  # noqa: B006
 ) -> None:
     """Check a file of your own, say what was understood and make it a dataset."""
-    from harness.data.building import Options
     from harness.data.importer import About, import_file
-    from harness.data.reading import Layout
 
-    options = Options(
-        layout=Layout(
-            header=header,
-            delimiter=delimiter,
-            encoding=encoding,
-            sheet=sheet,
-            skip_last=skip_last,
-        ),
-        date_format=date_format,
-        date_language=date_language,
-        timezone=timezone,
-        decimal=decimal,
-        missing=missing,
-        missing_text=tuple(missing_text),
-        ignore_text=tuple(ignore_text),
-        sort=sort,
-        duplicates=duplicates,
-        drop=tuple(drop),
-        drop_days=tuple(filter(None, drop_days.split(","))),
-        scale_from=tuple(scale_from),
-        id_column=id_column,
-        series=tuple(series),
-    )
     path, raw = _source(file)
     made = import_file(
         path,
@@ -169,7 +146,7 @@ def data_import(
         date=date,
         folder=to,
         past=past,
-        options=options,
+        options=_options(context),
         about=About(title=title, unit=unit, source=source, licence=licence),
         folders=data_dir,
         raw=raw,
@@ -179,6 +156,72 @@ def data_import(
         _say_facts(one.lines())
         written = f"wrote {one.path}; use it with --data-dir {to}"
         say(written if one.path else "nothing written (--dry-run)")
+
+
+@data_app.command("update", epilog="Example:  abharness data update SILVER prices.csv")
+def data_update(
+    context: typer.Context,
+    dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dataset of yours.")],
+    file: FileArg,
+    target: Annotated[str | None, typer.Option(help="Target's column, if not as then.")] = None,
+    date: Annotated[str | None, typer.Option(help="Column of dates, if not as then.")] = None,
+    past: Annotated[list[str], typer.Option(help="Covariates, if not as then.")] = [],  # noqa: B006
+    to: Annotated[Path, typer.Option(help="Folder it was written to.")] = Path("data"),
+    data_dir: DataDirOption = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is understood.")] = False,
+    header: HeaderOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    sheet: SheetOption = None,
+    skip_last: SkipLastOption = 0,
+    date_format: DateFormatOption = None,
+    date_language: LanguageOption = None,
+    timezone: TimezoneOption = None,
+    decimal: DecimalOption = None,
+    missing: MissingOption = "refuse",
+    missing_text: MissingTextOption = [],  # noqa: B006
+    ignore_text: IgnoreTextOption = [],  # noqa: B006
+    sort: SortOption = False,
+    duplicates: DuplicatesOption = None,
+    drop: DropOption = [],  # noqa: B006
+    drop_days: DropDaysOption = "",
+    scale_from: ScaleOption = [],  # noqa: B006
+    id_column: IdColumnOption = None,
+    series: SeriesOption = [],  # noqa: B006
+) -> None:
+    """Append the sessions of a file that come after a dataset's last; old rows must agree."""
+    from harness.data.update import update_file
+
+    path, raw = _source(file)
+    updated = update_file(
+        dataset_id,
+        path,
+        folders=[*data_dir, *([to] if to.is_dir() else [])],
+        date=date,
+        target=target,
+        past=past,
+        options=_options(context),
+        raw=raw,
+        dry_run=dry_run,
+    )
+    _say_facts(updated.lines())
+    if updated.path:
+        say(f"updated {updated.path}")
+    else:
+        say("nothing written (--dry-run)" if updated.added else "nothing new, nothing written")
+
+
+def _options(context: typer.Context) -> Options:
+    """What import and update are told about a file, from the parameters of the same names."""
+    from harness.data.building import Options
+    from harness.data.reading import Layout
+
+    told = dict(context.params)
+    told["drop_days"] = [day for day in told["drop_days"].split(",") if day]
+    plain = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+    layout = Layout(**{field.name: plain[field.name] for field in fields(Layout)})
+    names = [field.name for field in fields(Options) if field.name != "layout"]
+    return Options(layout=layout, **{name: plain[name] for name in names})
 
 
 def _source(file: Path) -> tuple[Path, bytes | None]:
