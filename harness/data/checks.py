@@ -153,6 +153,14 @@ class Faults:
             raise self.error()
 
 
+def at_the_end(table: Table, rows: Sequence[int]) -> str:
+    """How to leave out rows that are the last of a table; blank where they are not."""
+    first = len(table) - len(rows)
+    if not rows or list(rows) != list(range(first, len(table))) or not first:
+        return ""
+    return f"; --skip-last {len(rows)} leaves out the end of the file"
+
+
 def _rows(count: int) -> str:
     return "row" if count == 1 else "rows"
 

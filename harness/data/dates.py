@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from harness.data.checks import Faults, Table, shown
+from harness.data.checks import Faults, Table, at_the_end, shown
 from harness.data.text import fold, is_missing, plain
 from harness.errors import DataError
 from harness.window import Dates
@@ -37,7 +37,7 @@ _YEAR, _SHORT = "(?P<y>(?:1[5-9]|2[01])[0-9]{2})", "'?(?P<c>[0-9]{2})"
 _DAY, _MONTH = "(?P<d>[0-9]{1,2})", "(?P<m>[0-9]{1,2})"
 _DAY2, _MONTH2 = "(?P<d>[0-9]{2})", "(?P<m>[0-9]{2})"
 _WORD = r"(?P<b>[^\W\d_]{3,14})\.?"
-_WEEKDAY = r"(?:[^\W\d_]{2,14}\.?,? +)?"
+_WEEKDAY = r"(?P<before>[^\W\d_]{2,14}\.?,? +)?"
 _GAP, _OF = r"[-/., ]{0,2}", r"(?:d[e']l? ?)?"
 _ORDINAL = r"(?:st|nd|rd|th|er|º|ª)?"
 _SHAPES = {
@@ -62,7 +62,7 @@ _SHAPES = {
     "MMDDYY": f"{_MONTH2}{_DAY2}(?P<c>[0-9]{{2}})",
 }
 _PATTERNS = {
-    name: re.compile(f"{_WEEKDAY}{shape}(?: ?\\([^\\W\\d_]+\\))?")
+    name: re.compile(f"{_WEEKDAY}{shape}(?: ?[гр]\\.?)?(?: ?\\([^\\W\\d_]+\\))?")
     for name, shape in _SHAPES.items()
 }
 _CLOCK = re.compile(
@@ -77,8 +77,13 @@ _SERIAL = re.compile(r"[1-7][0-9]{4}(?:\.[0-9]+)?")
 _EPOCH = re.compile(r"-?[0-9]{6,19}(?:\.[0-9]*)?")
 _CENTURY = " A century that would lie in the future was read as the one before."
 _UNITS = ((1e17, 1e9, "nanoseconds"), (1e14, 1e6, "microseconds"), (1e11, 1e3, "milliseconds"))
-_MONTH_ONLY = re.compile(
-    r"(?:1[5-9]|2[01])[0-9]{2}[-/.]?(?:0?[1-9]|1[0-2]|[Qq][1-4])|[^\W\d_]{3,12}[- ][0-9]{2,4}"
+_MONTH_ONLY = (
+    (re.compile(f"{_YEAR}(?P<s>[-/.]?)(?P<m>0[1-9]|1[0-2])"), "month"),
+    (re.compile(f"(?P<m>0?[1-9]|1[0-2])(?P<s>[-/.]){_YEAR}"), "month"),
+    (re.compile(f"{_WORD}[-/ ]{_YEAR}"), "month"),
+    (re.compile(f"{_YEAR}[-/ ]?[QqTt][1-4]|[QqTt][1-4][-/ ]?{_YEAR.replace('y', 'c')}"), "quarter"),
+    (re.compile(f"{_YEAR}-?[WwKk][0-9]{{2}}"), "week"),
+    (re.compile(_YEAR), "year"),
 )
 
 
@@ -199,15 +204,21 @@ def read_dates(table: Table, name: str, style: DateStyle, faults: Faults) -> Dat
     return DateColumn(dates=dates, notes=tuple(notes))
 
 
-def looks_like_a_date(cell: str) -> bool:
+def looks_like_a_date(cell: str, *, alone: bool = False) -> bool:
     """Whether a cell is a date in some way of writing, or at least begins with a digit."""
-    return bool(re.match(r"[-+]?[0-9]", plain(cell))) or is_dated(cell)
+    return bool(re.match(r"[-+]?[0-9]", plain(cell))) or is_dated(cell, alone=alone)
 
 
-def is_dated(cell: str) -> bool:
-    """Whether a cell is a date in a way of writing that no plain number has."""
+def is_dated(cell: str, *, alone: bool = False) -> bool:
+    """Whether a cell is a date in a way of writing that no plain number has.
+
+    With `alone`, a word in front of it, which may be a day of the week, makes it none.
+    """
     day = _taken_apart(plain(cell)).day
-    return not day.isdigit() and any(pattern.fullmatch(day) for pattern in _PATTERNS.values())
+    if day.isdigit():
+        return False
+    found = (pattern.fullmatch(day) for pattern in _PATTERNS.values())
+    return any(match is not None and not (alone and match["before"]) for match in found)
 
 
 def _taken_apart(cell: str) -> _Stamp:
@@ -308,7 +319,11 @@ def _day(year: int, month: int, day: int) -> Date | None:
 def _numeric(stamps: Sequence[_Stamp]) -> Iterator[_Reading]:
     cells = [stamp.day for stamp in stamps]
     if all(_SERIAL.fullmatch(cell) for cell in cells):
-        yield _excel(cells, "excel")
+        usual = _excel(cells, "excel")
+        yield usual
+        week = [day.weekday() for day in usual.values if day is not None]
+        if week.count(5) > 4 and not week.count(0):  # Tuesday to Saturday: one day late
+            yield _excel(cells, "excel1904")
     if all(_EPOCH.fullmatch(cell) for cell in cells):
         reading = _epoch(cells)
         if reading.fits:
@@ -439,13 +454,25 @@ def _add_misfits(
         problem = f"{shown(cell)} does not match --date-format '{style.form}'"
     elif best.hits:
         problem = f"{shown(cell)} is not a date written {best.name} as the other rows are"
-        if re.search(r"[^\W\d_]{3}", cell):
-            problem += "; month names are read in English and " + ", ".join(LANGUAGES)
-    elif _MONTH_ONLY.fullmatch(plain(cell)):
-        problem = f"{shown(cell)} names a month, not a day; --date-format %Y-%m takes its first day"
     else:
-        problem = f"{shown(cell)} is not a known form of date; give --date-format, as %d.%m.%Y"
+        problem = f"{shown(cell)} {_not_a_day(plain(cell))}"
+    problem += at_the_end(table, misfits)
     faults.cell(table, row, name, problem, count=len(misfits))
+
+
+def _not_a_day(cell: str) -> str:
+    """Why a cell names no day, and what would help."""
+    if re.fullmatch(r"[0-9.]+[Ee]\+[0-9]+", cell):
+        return "is a number that lost its digits; export the column without exponents"
+    for pattern, what in _MONTH_ONLY:
+        if match := pattern.fullmatch(cell):
+            if what == "month":
+                return f"names a month, not a day; --date-format {_spelt(match)} takes its first day"
+            return f"names a {what}, not a day; give each row the date of its session"
+    if re.search(r"[^\W\d_]{3}", cell) and re.search("[0-9]", cell):
+        known = f"English and {len(LANGUAGES)} other languages"
+        return f"is not a known form of date; month names are read in {known}: write months as numbers"
+    return "is not a known form of date; give --date-format, as %d.%m.%Y"
 
 
 def _settled_by(cell: str, one: str, two: str) -> str:
@@ -460,15 +487,21 @@ def _settled_by(cell: str, one: str, two: str) -> str:
 def _form(cell: str, name: str) -> str:
     """The `strptime` pattern of a cell under a reading."""
     if name.startswith("serial"):
-        return "excel"
+        return "excel1904" if "1904" in name else "excel"
     if name.startswith("Unix"):
         return "epoch"
     match = _PATTERNS[name.partition(" with ")[0]].fullmatch(cell)
     assert match
-    word = match.groupdict().get("b") or ""
-    codes = {"y": "%Y", "c": "%y", "m": "%m", "d": "%d", "b": "%b" if len(word) == 3 else "%B"}
-    text = cell
-    spans = [(match.span(part), code) for part, code in codes.items() if match.groupdict().get(part)]
+    return _spelt(match)
+
+
+def _spelt(match: re.Match[str]) -> str:
+    """The cell with `strptime` codes for its parts."""
+    found = match.groupdict()
+    month = "%b" if len(found.get("b") or "") == 3 else "%B"
+    codes = {"y": "%Y", "c": "%y", "m": "%m", "d": "%d", "b": month}
+    spans = [(match.span(part), code) for part, code in codes.items() if found.get(part)]
+    text = match.string
     for (start, stop), code in sorted(spans, reverse=True):
         text = text[:start] + code + text[stop:]
     return text

@@ -170,8 +170,9 @@ def _text_column(
     if not whole and not wrong:
         faults.add(f"column '{name}': no number in any row")
         return None
-    hint = f"{checks.NUMBER_WANTED}; if it stands for a missing value, --missing-text says so"
-    problem = f"{_shown(table, wrong[0], name)} is not a number; {hint}"
+    cell = _shown(table, wrong[0], name)
+    hint = f"{checks.NUMBER_WANTED}; if it stands for a missing value, --missing-text {cell}"
+    problem = f"{cell} is not a number; {hint}{checks.at_the_end(table, wrong)}"
     faults.cell(table, wrong[0], name, problem, count=len(wrong))
     return None
 

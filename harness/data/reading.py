@@ -143,11 +143,10 @@ def several_series(table: Table, dates: Sequence[object], wanted: Wanted) -> tup
     """Name the column that tells several series of a file apart, with its values; or two blanks."""
     for name, cells in zip(table.names, table.cells, strict=True):
         values = list(dict.fromkeys(cells))
-        if name in wanted.names or not 2 <= len(values) <= len(table) / 2:
+        most = len(table) / (10 if any(map(looks_like_a_number, values[:5])) else 2)
+        if name in wanted.names or not 2 <= len(values) <= most:
             continue
-        if len(set(zip(cells, dates, strict=True))) == len(cells) and not any(
-            map(looks_like_a_number, values[:5])
-        ):
+        if len(set(zip(cells, dates, strict=True))) == len(cells):
             return name, values
     return "", []
 
@@ -167,8 +166,8 @@ def series_one_after_another(table: Table, wanted: Wanted) -> tuple[str, list[st
 def _refuse_other_text(path: Path, text: str) -> None:
     start = text[:2000].lstrip().lower()
     kinds = {
-        ("<!doctype html", "<html", "<head", "<body"): "a web page, not a table",
-        ("<?xml", "<"): "XML, not a table",
+        ("<!doctype html", "<html", "<head", "<body", "<title", "<script"): "a web page, not a table",
+        ("<?xml", "<!doctype", "<div", "<p>", "<table"): "XML or a web page, not a table",
         ("{", "[{", "[["): "JSON, not a table",
     }
     for starts, kind in kinds.items():
@@ -196,15 +195,18 @@ def _of_text(path: Path, text: str, wanted: Wanted, layout: Layout, faults: Faul
             if best is None or merit > best[0]:
                 best = (merit, mark, first)
     assert best
+    notes: tuple[str, ...] = ()
     grid = _split(path, lines, best[2], best[1])
     if not grid.rows:
         raise DataError(f"{path}: empty file; expected a header and rows")
+    if above := sum(bool(line.strip()) for line in lines[start : best[2]]):
+        notes = (f"The header is line {best[2] + 1}; {_count(above, 'line')} above it left out.",)
     between = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}.get(best[1], "")
     between = between or ("white space" if best[1].isspace() else shown(best[1]))
     read = _of_grid(path, grid, wanted, layout, faults)
-    if between == "comma":
-        return read
-    return Read(table=read.table, notes=(f"Between columns: {between}.", *read.notes))
+    if between != "comma":
+        notes = (f"Between columns: {between}.", *notes)
+    return Read(table=read.table, notes=(*notes, *read.notes))
 
 
 def _starts(
@@ -235,10 +237,15 @@ def _split(path: Path, lines: list[str], first: int, mark: str, *, head: bool = 
     if problem and not head:  # sloppy quotes are fine as long as none swallows a line
         grid = _Grid(rows=[], places=[], place="line")
         again = _quoted(grid, part, first, mark, strict=False)
-        if again or any("\n" in cell for row in grid.rows for cell in row):
+        if again or any(_swallowed(cell, mark) for row in grid.rows for cell in row):
             hint = "a quote is missing or too many here or above"
             raise DataError(f"{path}: {again or problem}; {hint}")
     return grid
+
+
+def _swallowed(cell: str, mark: str) -> bool:
+    """Whether a cell of several lines holds what looks like the start of a row."""
+    return any(looks_like_a_date(line.split(mark)[0].strip('"')) for line in cell.split("\n")[1:])
 
 
 def _quoted(grid: _Grid, part: Sequence[str], first: int, mark: str, *, strict: bool) -> str:
@@ -337,9 +344,15 @@ def _find_header(grid: _Grid, wanted: Wanted, layout: Layout) -> _Header | None:
                 break
             parts = _parts(rows, first, first + depth)
             if names := _named(parts, wanted, at=_place(grid, first)):
-                note = f"The header has {depth} lines."
+                note = f"The header has {depth} lines{_which(parts, names, wanted)}."
                 return _Header(first=first, stop=first + depth, names=names, notes=(note,))
     return _nameless_dates(rows, wanted)
+
+
+def _which(parts: Sequence[tuple[str, ...]], names: Sequence[str], wanted: Wanted) -> str:
+    """What the target is called in full, where its header has several lines."""
+    full = " ".join(parts[names.index(wanted.others[0])])
+    return "" if full == wanted.others[0] else f": '{wanted.others[0]}' is '{full}'"
 
 
 def _place(grid: _Grid, row: int) -> str:
@@ -434,9 +447,9 @@ def _no_header(path: Path, grid: _Grid, wanted: Wanted, layout: Layout) -> DataE
     usual = max(widths, key=widths.count)
     first = next(row for row, width in enumerate(widths) if width == usual)
     row = [plain_name(cell) for cell in grid.rows[first]]
-    for others in grid.rows[:_HEAD]:
+    for at, others in zip(grid.places, grid.rows[:_HEAD], strict=False):
         names = [plain_name(cell) for cell in others]
-        if set(names) & set(wanted.names):
+        if str(at) == layout.header or (set(names) & set(wanted.names) and layout.header is None):
             row, first = names, grid.rows.index(others)
             break
     where = f"{path}: {grid.place} {grid.places[first]}: "
@@ -507,7 +520,8 @@ def _without_edges(
     def is_text(row: list[str]) -> bool:
         on = row[date] if date < len(row) else row[0]
         value = row[other] if other < len(row) else ""
-        return not looks_like_a_date(on) and not looks_like_a_number(value)
+        dated = looks_like_a_date(on, alone=len(row) < len(header.names))
+        return not dated and not looks_like_a_number(value)
 
     start, stop = 0, len(numbered)
     while start < min(stop, 4) and is_text(numbered[start][0]) and _blank_or_word(numbered, start, date):
@@ -655,6 +669,8 @@ def _of_arrow(path: Path, raw: bytes, wanted: Wanted) -> Read:
         missing = next((name for name in wanted.names if name not in names), None)
         if missing is not None:
             raise DataError(f"{path}: no column '{missing}'; columns are {', '.join(names[:20])}")
+    elif whole := _which(parts, names, wanted):
+        notes = (f"Columns have several levels{whole}.",)
     typed = {new for new, old in zip(names, table.names, strict=True) if old in table.typed}
     found = Table(
         path=path,

@@ -38,7 +38,7 @@ def plain(cell: str) -> str:
 
 def is_missing(cell: str) -> bool:
     """Whether a plain cell stands for a missing value."""
-    return cell.casefold() in _MISSING
+    return cell.casefold() in _MISSING or cell.casefold().strip("*[](){}<> ") in _MISSING
 
 
 def fold(word: str) -> str:
