@@ -7,7 +7,7 @@ else stops with the option that settles it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date as Date  # `date` is the name of a field elsewhere
 from fractions import Fraction
 from pathlib import Path
@@ -15,16 +15,19 @@ from typing import Literal
 
 import numpy as np
 
-from harness.data import reading
 from harness.data.checks import Faults, Table, shown
 from harness.data.dates import DateStyle, read_dates
 from harness.data.manifest import Columns, calendar_of, season_of
-from harness.data.numbers import Decimal, NumberColumn, read_numbers
+from harness.data.numbers import Decimal, NumberColumn, looks_like_a_number, read_numbers
 from harness.data.oddities import count_text, oddities
-from harness.data.reading import Layout, Wanted
+from harness.data.reading import read_table
+from harness.data.rows import Layout, Wanted
 from harness.data.text import is_missing, plain
 from harness.errors import DataError
 from harness.window import Array, Dates, Rows, Series
+
+_IDS = ("unique_id", "item_id", "ticker", "symbol", "series_id", "series", "asset", "instrument")
+"""Names of columns that tell series apart, in lower case."""
 
 _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -61,7 +64,7 @@ class Options:
         Column that tells several series apart; the ones to take, all if none is named.
     """
 
-    layout: Layout = Layout()
+    layout: Layout = field(default_factory=Layout)
     date_format: str | None = None
     date_language: str | None = None
     timezone: str | None = None
@@ -156,7 +159,7 @@ def build_series(
     )
     ids = (options.id_column,) if options.id_column else ()
     wanted = Wanted(date=columns.date, others=(*columns.names[1:], *ids))
-    read = reading.read_table(path, raw, wanted, options.layout, faults)
+    read = read_table(path, raw, wanted, options.layout, faults)
     table = _with_user_texts(read.table, columns, options)
     builders = [
         _Builder(
@@ -181,13 +184,14 @@ def _day(text: str, option: str) -> np.datetime64:
         raise DataError(f"{option} {shown(text)}: expected a date such as 2020-01-31") from None
 
 
-def _scale(told: str) -> tuple[np.datetime64, float | None]:
+def _scale(told: str) -> tuple[np.datetime64, Fraction | None]:
     day, equals, factor = told.partition("=")
     try:
-        by = float(Fraction(factor)) if equals else None
+        over, _, under = factor.partition("/")
+        by = Fraction(over) / Fraction(under or 1) if equals else None
     except (ValueError, ZeroDivisionError):
-        by = 0.0
-    if by is not None and not 0 < by < float("inf"):
+        by = Fraction(0)
+    if by is not None and by <= 0:
         wanted = "expected DATE or DATE=FACTOR, such as 2023-02-15=100"
         raise DataError(f"--scale-from {shown(told)}: {wanted}")
     return _day(day, "--scale-from"), by
@@ -200,12 +204,13 @@ def _with_user_texts(table: Table, columns: Columns, options: Options) -> Table:
     gone = {plain(text).casefold() for text in options.missing_text}
     cells = []
     for name, column in zip(table.names, table.cells, strict=True):
+        found = list(column)
         if name in columns.names:
-            column = ["" if plain(cell).casefold() in gone else cell for cell in column]
+            found = ["" if plain(cell).casefold() in gone else cell for cell in found]
         if name in columns.names[1:]:
             for text in options.ignore_text:
-                column = [cell.replace(text, "") for cell in column]
-        cells.append(column)
+                found = [cell.replace(text, "") for cell in found]
+        cells.append(found)
     return replace(table, cells=tuple(cells))
 
 
@@ -238,9 +243,7 @@ class _Builder:
     faults: Faults
     calendar: tuple[str, int] | None
 
-    def build(
-        self, style: DateStyle, wanted: Wanted, notes: Sequence[str]
-    ) -> Built | None:
+    def build(self, style: DateStyle, wanted: Wanted, notes: Sequence[str]) -> Built | None:
         """The series, or None after noting faults."""
         table, before = self.table, len(self.faults)
         dates = read_dates(table, self.columns.date, style, self.faults)
@@ -288,7 +291,7 @@ class _Builder:
         warnings = []
         if len(series) > 1:
             warnings = oddities(series, lambda row: self.table.at(int(rows[row])))
-        column, ids = reading.series_one_after_another(self.table, wanted)
+        column, ids = _series_one_after_another(self.table, wanted)
         if column:
             warnings.append(
                 f"column '{column}' holds {len(ids)} values ({', '.join(ids[:3])}): several series "
@@ -313,9 +316,7 @@ class _Builder:
             name = self.columns.target
             self.faults.cell(self.table, int(bad[0]), name, problem, count=bad.size)
 
-    def _in_order(
-        self, dates: Dates, values: Array, wanted: Wanted, said: list[str]
-    ) -> Rows:
+    def _in_order(self, dates: Dates, values: Array, wanted: Wanted, said: list[str]) -> Rows:
         """Rows with a date, oldest first, one a date."""
         dated = np.flatnonzero(~np.isnat(dates))
         if missing := len(dates) - len(dated):
@@ -357,9 +358,11 @@ class _Builder:
         kept = np.sort(first)
         if differ.size and not self.options.duplicates:
             row, earlier = int(rows[differ[0]]), int(rows[first[group[differ[0]]]])
-            problem = f"{dates[row]} is on {self.table.at(earlier)} already; expected one row a date"
+            problem = (
+                f"{dates[row]} is on {self.table.at(earlier)} already; expected one row a date"
+            )
             hint = "--duplicates first or last keeps one"
-            column, ids = reading.several_series(self.table, dates.tolist(), wanted)
+            column, ids = _several_series(self.table, dates.tolist(), wanted)
             if column:
                 some = f"{len(ids)} series (column '{column}': {', '.join(ids[:3])})"
                 hint = f"the file holds {some}: --id-column {column} makes a dataset of each"
@@ -442,14 +445,32 @@ class _Builder:
             return
         if factor is None:
             power = round(float(np.log10(target[row - 1] / target[row])))
-            factor = 10.0**power
+            factor = Fraction(10) ** power
             if not power:
                 move = f"{100 * (target[row] / target[row - 1] - 1):+.2f} %"
                 hint = f"say the factor, as --scale-from {told}=100"
                 self.faults.add(f"--scale-from {told}: the move there is {move}; {hint}")
                 return
-        said.append(f"The target was multiplied by {factor:g} from {dates[row]} on (--scale-from).")
-        if factor < 1 and (1 / factor).is_integer():
-            target[row:] /= 1 / factor
-        else:
-            target[row:] *= factor
+        said.append(f"The target was multiplied by {factor} from {dates[row]} on (--scale-from).")
+        target[row:] = [float(Fraction(repr(value)) * factor) for value in target[row:].tolist()]
+
+
+def _several_series(table: Table, dates: Sequence[object], wanted: Wanted) -> tuple[str, list[str]]:
+    """Name the column that tells several series of a file apart, with its values; or two blanks."""
+    for name, cells in zip(table.names, table.cells, strict=True):
+        values = list(dict.fromkeys(cells))
+        most = len(table) / (10 if any(map(looks_like_a_number, values[:5])) else 2)
+        if name in wanted.names or not 2 <= len(values) <= most:
+            continue
+        if len(set(zip(cells, dates, strict=True))) == len(cells):
+            return name, values
+    return "", []
+
+
+def _series_one_after_another(table: Table, wanted: Wanted) -> tuple[str, list[str]]:
+    """Name a column of ids that holds several; or two blanks."""
+    for name, cells in zip(table.names, table.cells, strict=True):
+        values = list(dict.fromkeys(cells))
+        if name.casefold() in _IDS and name not in wanted.names and len(values) > 1:
+            return name, values
+    return "", []

@@ -24,8 +24,8 @@ _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _ISO_DATE = re.compile(_ISO)
 _ISO_DATES = re.compile(rf"(?:{_ISO}\n)+")
 NUMBER_WANTED = "expected a number such as 1234.5"
-_MOST_FAULTS = 6
-"""Faults of one file that are told in words."""
+_LONGEST_ANSWER = 600
+"""Characters up to which the faults of one file are told in words."""
 
 _FOREIGN = {  # what a file starts with that is neither text nor Parquet
     b"PK\x03\x04": "an Excel or zip file; save it as CSV",
@@ -136,10 +136,11 @@ class Faults:
 
     def error(self) -> DataError:
         """Make one line of all faults, the first few in words."""
-        shown_ones = list(self._found)[:_MOST_FAULTS]
-        more = len(self._found) - len(shown_ones)
-        rest = [f"{more} more faults"] if more else []
-        return DataError(f"{self._path}: " + "; also ".join([*shown_ones, *rest]))
+        told, *others = self._found
+        while others and len(told) + len(others[0]) < _LONGEST_ANSWER:
+            told += f"; also {others.pop(0)}"
+        rest = f"; also {len(others)} more faults" if others else ""
+        return DataError(f"{self._path}: {told}{rest}")
 
     def raise_any(self) -> None:
         """Stop here if anything was found.

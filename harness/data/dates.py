@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
 from datetime import date as Date  # `date` is the name of a field elsewhere
-from datetime import datetime, timedelta, timezone
 from functools import cache
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -199,7 +198,7 @@ def read_dates(table: Table, name: str, style: DateStyle, faults: Faults) -> Dat
     if late := [(row, day) for row, day in zip(filled, days, strict=True) if day > ahead]:
         row, day = late[0]
         problem = f"{shown(table.column(name)[row].strip())} is {day}, which lies in the future"
-        hint = "check --date-format and --timezone, or leave rows out with --drop DATE"
+        hint = "check --date-format and --timezone" + at_the_end(table, [row for row, _ in late])
         faults.cell(table, row, name, f"{problem}; {hint}", count=len(late))
     return DateColumn(dates=dates, notes=tuple(notes))
 
@@ -428,7 +427,7 @@ def _offset(zone: str | None) -> timezone:
     if zone not in (None, "Z", "UTC", "GMT"):
         hint = "expected an offset such as -05:00, or leave --timezone out"
         raise DataError(f"--timezone: the file's zone '{zone}' has no fixed offset; {hint}")
-    return timezone.utc
+    return UTC
 
 
 def _dropped(seconds: Sequence[int], zones: Sequence[str | None]) -> str:
@@ -467,11 +466,15 @@ def _not_a_day(cell: str) -> str:
     for pattern, what in _MONTH_ONLY:
         if match := pattern.fullmatch(cell):
             if what == "month":
-                return f"names a month, not a day; --date-format {_spelt(match)} takes its first day"
+                return (
+                    f"names a month, not a day; --date-format {_spelt(match)} takes its first day"
+                )
             return f"names a {what}, not a day; give each row the date of its session"
     if re.search(r"[^\W\d_]{3}", cell) and re.search("[0-9]", cell):
         known = f"English and {len(LANGUAGES)} other languages"
-        return f"is not a known form of date; month names are read in {known}: write months as numbers"
+        return (
+            f"is not a known form of date; month names are read in {known}: write months as numbers"
+        )
     return "is not a known form of date; give --date-format, as %d.%m.%Y"
 
 
@@ -513,5 +516,3 @@ def _short_years(name: str) -> bool:
 
 def _long(day: Date) -> str:
     return f"{day.day} {_ENGLISH[day.month - 1]} {day.year}"
-
-

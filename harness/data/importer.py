@@ -12,8 +12,8 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from datetime import date as Date  # `date` is the name of an argument here
-from datetime import datetime, timezone
 from pathlib import Path
 
 from harness.data import checks
@@ -118,7 +118,7 @@ def import_file(
     columns = Columns(date=date, target=target, past=tuple(past))
     _check_free(dataset_id, folder, folders)
     raw = checks.read_bytes(path) if raw is None else raw
-    today = today or datetime.now(timezone.utc).date()
+    today = today or datetime.now(UTC).date()
     found = build_series(path, raw, columns, options, today=today)
     columns = Columns(date=date or "date", target=target, past=columns.past)
     single = not options.id_column or len(options.series) == 1
@@ -167,7 +167,9 @@ def _names(path: Path, prefix: str, series: Sequence[str]) -> list[str]:
     for place, name in enumerate(names):
         if (first := names.index(name)) < place:
             both = f"'{series[first]}' and '{series[place]}'"
-            raise DataError(f"{path}: series {both} would both be called '{name}'; --series takes one")
+            raise DataError(
+                f"{path}: series {both} would both be called '{name}'; --series takes one"
+            )
     return names
 
 

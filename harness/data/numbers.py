@@ -196,7 +196,9 @@ def _taken_apart(text: str) -> _Cell | None:
             break
     if behind == "-":
         behind, negative = "", True
-    if re.search(r"[-+.,()'\"<>=~/:]$", before.removesuffix(".")) or behind[:1] in tuple("-+.,'\":"):
+    if re.search(r"[-+.,()'\"<>=~/:]$", before.removesuffix(".")) or behind[:1] in tuple(
+        "-+.,'\":"
+    ):
         return None
     word, _, rest = behind.partition(" ")
     power = _MULTIPLIERS.get(word.casefold().rstrip("."), 0)
@@ -212,14 +214,15 @@ def _same_unit(
     rows: Sequence[int], cells: Sequence[_Cell]
 ) -> tuple[list[_Cell], tuple[str, ...], tuple[int, str, int] | None]:
     """Cells that all carry one unit, what to say of it; or the first cell that does not."""
-    units = [f"{cell.before} {cell.behind}".strip().casefold() for cell in cells]
+    written = [f"{cell.before} {cell.behind}".strip() for cell in cells]
+    units = [unit.casefold() for unit in written]
     usual = max(dict.fromkeys(units), key=units.count)
-    odd = [(row, unit) for row, unit in zip(rows, units, strict=True) if unit != usual]
+    odd = [place for place, unit in enumerate(units) if unit != usual]
     if odd:
-        row, unit = odd[0]
+        row, unit = rows[odd[0]], written[odd[0]]
         has = f"carries '{unit}'" if unit else "carries no unit"
-        others = f"'{usual}'" if usual else "none"
-        hint = "take such rows out with --drop DATE, or the text with --ignore-text TEXT"
+        others = f"'{written[units.index(usual)]}'" if usual else "none"
+        hint = f"if it is one unit all the same, --ignore-text '{unit or usual}' takes the text out"
         return [], (), (row, f"{has}, the other rows {others}: mixed units? {hint}", len(odd))
     notes = []
     sample = cells[0]

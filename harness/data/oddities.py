@@ -140,47 +140,50 @@ def _jumps(series: Series, at: At | None) -> Iterator[str]:
     logs = np.log(series.target)
     moves = np.diff(logs)
     size = np.abs(moves)
-    if not (size > 0).any():
-        return
-    typical = float(np.median(size[size > 0]))
-    spikes, units, levels = [], [], []
-    skip = -1
+    typical = float(np.median(size[size > 0])) if (size > 0).any() else np.inf
+    spikes, lasting, done = [], [], -1
     for row in (np.flatnonzero(size > max(_SPIKE[0], _SPIKE[1] * typical)) + 1).tolist():
-        if row <= skip:
+        if row <= done:
             continue
         if back := _undone(logs, row):
-            skip = row + back
+            done = row + back
             spikes.append((row, back))
         elif size[row - 1] > max(_JUMP[0], _JUMP[1] * typical):
-            power = round(abs(moves[row - 1]) / np.log(10))
-            near = abs(abs(moves[row - 1]) / np.log(10) - power) < _DECADE
-            (units if power and near else levels).append(row)
+            lasting.append(row)
 
     def where(row: int) -> str:
-        percent = 100 * np.expm1(moves[row - 1])
         place = f" ({at(row)})" if at else ""
-        return f"{percent:+,.2f} % on {series.dates[row]}{place}"
+        return f"{100 * np.expm1(moves[row - 1]):+,.2f} % on {series.dates[row]}{place}"
 
     for row, back in spikes[:_SHOWN]:
-        days = " ".join(f"--drop {series.dates[place]}" for place in range(row, row + back))
-        after = f"{count_text(back, 'session')} later"
-        yield f"{where(row)} and back {after}: a bad tick? {days} leaves it out"
-    for row in units[:_SHOWN]:
-        factor = 10 ** round(abs(moves[row - 1]) / np.log(10))
-        way, by = ("smaller", f"{factor}") if moves[row - 1] < 0 else ("larger", f"1/{factor}")
-        yield (
-            f"{where(row)}, and prices stay about {factor} times {way}: a change of unit? "
-            f"--scale-from {series.dates[row]} multiplies the rows from there on by {by}"
-        )
-    for row in levels[:_SHOWN]:
-        factor = f"{float(f'{np.exp(-moves[row - 1]):.3g}'):g}"
-        yield (
-            f"{where(row)}, and prices stay there: a split, or another series? "
-            f"--scale-from {series.dates[row]}={factor} would undo it"
-        )
-    for name, found in (("bad tick", spikes), ("change of unit", units), ("change of level", levels)):
-        if len(found) > _SHOWN:
-            yield f"{len(found) - _SHOWN} more moves like a {name}"
+        drop = " ".join(f"--drop {day}" for day in series.dates[row : row + back])
+        undone = f"back {count_text(back, 'session')} later"
+        yield f"{where(row)} and {undone}: a bad tick? {drop} leaves it out"
+    for row in lasting[:_SHOWN]:
+        yield f"{where(row)}, {_level_text(float(moves[row - 1]), str(series.dates[row]))}"
+    for what, found in (("bad ticks", len(spikes)), ("changes of level", len(lasting))):
+        if found > _SHOWN:
+            yield f"{found} moves like {what} in all"
+
+
+def _level_text(move: float, day: str) -> str:
+    """What a lasting move looks like, and the option that would undo it."""
+    tens = abs(move) / np.log(10)
+    factor = 10 ** round(tens)
+    if factor == 1 or abs(tens - round(tens)) > _DECADE:
+        option = f"--scale-from {day}={_plain_factor(float(np.exp(-move)))} would undo it"
+        return f"and prices stay there: a split, or another series? {option}"
+    way, by = ("smaller", f"{factor}") if move < 0 else ("larger", f"1/{factor}")
+    option = f"--scale-from {day} multiplies the rows from there on by {by}"
+    return f"and prices stay about {factor} times {way}: a change of unit? {option}"
+
+
+def _plain_factor(factor: float) -> str:
+    """A factor in the words of a split: ``4`` for 4.01, ``1/8`` for 0.124."""
+    size = max(factor, 1 / factor)
+    whole = round(2 * size) / 2
+    text = f"{whole:g}" if abs(size / whole - 1) < 0.05 else f"{size:.3g}"
+    return text if factor >= 1 else f"1/{text}"
 
 
 def _undone(logs: Array, row: int) -> int:
@@ -202,7 +205,8 @@ def _covariate_units(series: Series, at: At | None) -> Iterator[str]:
         for row in (np.flatnonzero(np.abs(np.diff(logs)) > 1.5) + 1).tolist():
             if not 5 <= row <= len(logs) - 5:
                 continue
-            change = float(np.median(logs[row : row + 10]) - np.median(logs[max(0, row - 10) : row]))
+            before, after = logs[max(0, row - 10) : row], logs[row : row + 10]
+            change = float(np.median(after) - np.median(before))
             power = round(abs(change))
             if power >= 2 and abs(abs(change) - power) < 0.15:
                 way = "smaller" if change < 0 else "larger"
@@ -221,15 +225,18 @@ def _fills(series: Series) -> Iterator[str]:
     count = np.bincount(days, minlength=7)
     repeats = np.bincount(days[same], minlength=7)
     filled = [day for day in range(7) if count[day] >= 5 and repeats[day] >= _FILLED * count[day]]
-    if filled and len(filled) <= 3:
+    few = bool(filled) and len(filled) <= 3
+    if few:
         yield _filled_text(filled, int(repeats[filled].sum()), len(series), "repeat the one before")
     elif between := _interpolated(series, days, count):
-        yield _filled_text(between, int(count[between].sum()), len(series), "lie on a straight line")
+        yield _filled_text(
+            between, int(count[between].sum()), len(series), "lie on a straight line"
+        )
     found = repeats_of(series)
-    if not filled and found.share > _MANY_REPEATS and len(series) >= _ENOUGH:
+    if not few and found.share > _MANY_REPEATS and len(series) >= _ENOUGH:
         yield (
-            f"{100 * found.share:.1f} % of sessions repeat the one before, up to {found.longest} in "
-            "a row: were sparser data filled forward? skip_repeats = true in the plan drops them"
+            f"{100 * found.share:.1f} % of sessions repeat the one before, up to {found.longest} "
+            "in a row: were sparser data filled forward? skip_repeats = true in the plan drops them"
         )
     elif found.longest >= _STILL:
         yield (
@@ -244,6 +251,8 @@ def _interpolated(series: Series, days: Rows, count: Rows) -> list[int]:
     typical = float(np.median(np.abs(steps)))
     bend = np.append(np.append(np.inf, np.abs(np.diff(steps))), np.inf)
     straight = np.bincount(days[bend < 0.02 * typical], minlength=7)
+    if straight[:5].sum() > 0.5 * count[:5].sum():  # a line on all days was not drawn by filling
+        return []
     return [day for day in (5, 6) if count[day] >= 5 and straight[day] >= _FILLED * count[day]]
 
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from datetime import date as Date  # `date` is the name of an argument here
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,9 @@ class Updated:
     def lines(self) -> Iterator[tuple[str, str]]:
         """What was understood, for people: titles and texts in order."""
         new = f"{count_text(self.added, 'session')}"
-        span = f", {self.series.dates[-self.added]} to {self.series.dates[-1]}" if self.added else ""
+        span = (
+            f", {self.series.dates[-self.added]} to {self.series.dates[-1]}" if self.added else ""
+        )
         yield "dataset", self.manifest.id
         yield "new", new + span
         yield from facts_of(self.series).items()
@@ -116,7 +118,7 @@ def update_file(
         raise DataError(f"{dataset_id} comes with abharness: {hint}")
     options = options or Options()
     raw = checks.read_bytes(path) if raw is None else raw
-    today = today or datetime.now(timezone.utc).date()
+    today = today or datetime.now(UTC).date()
     with _alone(place.parent):
         dataset = read_dataset(place)
         names = _columns(dataset.manifest, date, target, past)
@@ -174,15 +176,22 @@ def _agreeing(path: Path, dataset: Dataset, built: Built) -> list[str]:
         said.append(f"{count_text(earlier, 'session')} before {first}, where it starts, left out.")
     common, ours, theirs = np.intersect1d(old.dates, new.dates, return_indices=True)
     within = (new.dates >= first) & (new.dates <= last)
-    problems = []
-    for row in np.flatnonzero(within & ~np.isin(new.dates, common)).tolist():
-        problems.append(f"{built.places[row]}: {new.dates[row]} is in the file only")
     covered = (old.dates >= new.dates[0]) & (old.dates <= new.dates[-1])
-    for row in np.flatnonzero(covered & ~np.isin(old.dates, common)).tolist():
-        problems.append(f"{old.dates[row]} is in the dataset only")
+    problems = [
+        *(
+            f"{built.places[row]}: {new.dates[row]} is in the file only"
+            for row in np.flatnonzero(within & ~np.isin(new.dates, common)).tolist()
+        ),
+        *(
+            f"{old.dates[row]} is in the dataset only"
+            for row in np.flatnonzero(covered & ~np.isin(old.dates, common)).tolist()
+        ),
+    ]
     names = dataset.manifest.columns.names[1:]
     before, after = _values(old)[:, ours], _values(new)[:, theirs]
-    steps = [max(step_of(column), step) for column, step in zip(_values(old), built.steps, strict=True)]
+    steps = [
+        max(step_of(column), step) for column, step in zip(_values(old), built.steps, strict=True)
+    ]
     for column, name in enumerate(names):
         bound = 0.5 * steps[column] * (1 + 1e-6) + 1e-12 * np.abs(before[column])
         if not column:

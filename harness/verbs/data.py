@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -42,9 +42,7 @@ LanguageOption = Annotated[
 TimezoneOption = Annotated[
     str | None, typer.Option(help="Zone whose dates count, such as Europe/Berlin.")
 ]
-DecimalOption = Annotated[
-    Literal[".", ","] | None, typer.Option(help="Settles ambiguous numbers.")
-]
+DecimalOption = Annotated[Literal[".", ","] | None, typer.Option(help="Settles ambiguous numbers.")]
 MissingOption = Annotated[
     Literal["refuse", "drop", "carry"],
     typer.Option(help="Rows without a value: refused, left out, or the value before."),
@@ -110,7 +108,9 @@ def data_import(
     past: Annotated[list[str], typer.Option(help="Covariate columns.")] = [],  # noqa: B006
     to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
     data_dir: DataDirOption = [],  # noqa: B006
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is understood.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is understood.")
+    ] = False,
     title: Annotated[str | None, typer.Option(help="For the report.")] = None,
     unit: Annotated[str | None, typer.Option(help="Unit of the target.")] = None,
     source: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
@@ -168,7 +168,9 @@ def data_update(
     past: Annotated[list[str], typer.Option(help="Covariates, if not as then.")] = [],  # noqa: B006
     to: Annotated[Path, typer.Option(help="Folder it was written to.")] = Path("data"),
     data_dir: DataDirOption = [],  # noqa: B006
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is understood.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is understood.")
+    ] = False,
     header: HeaderOption = None,
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
@@ -214,11 +216,13 @@ def data_update(
 def _options(context: typer.Context) -> Options:
     """What import and update are told about a file, from the parameters of the same names."""
     from harness.data.building import Options
-    from harness.data.reading import Layout
+    from harness.data.rows import Layout
 
     told = dict(context.params)
     told["drop_days"] = [day for day in told["drop_days"].split(",") if day]
-    plain = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+    plain: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in told.items()
+    }
     layout = Layout(**{field.name: plain[field.name] for field in fields(Layout)})
     names = [field.name for field in fields(Options) if field.name != "layout"]
     return Options(layout=layout, **{name: plain[name] for name in names})

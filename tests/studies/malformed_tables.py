@@ -1,7 +1,7 @@
 """2,000 malformed tables, and as many damaged files: no traceback, nothing silently wrong.
 
-Run by hand: ``python tests/studies/malformed_tables.py [COUNT] [SEED]``. pytest does not collect it;
-`tests/harness/data/test_malformed.py` runs a sample of the same.
+Run by hand: ``python -P tests/studies/malformed_tables.py [COUNT] [SEED]``. pytest does not collect
+it; `tests/harness/data/test_malformed.py` runs a sample of the same.
 """
 
 from __future__ import annotations
@@ -64,12 +64,14 @@ def main() -> int:
         for one in (case, damaged(case, rng)):
             try:
                 made, problem = outcome(one, folder)
-            except Exception:  # what this study is for
+            except Exception:  # noqa: BLE001 - what this study is for
                 bad += 1
                 print("TRACEBACK", one.planted, one.shape)
                 traceback.print_exc()
                 continue
-            what = "refused" if problem else "warned" if made and made.built.warnings else "imported"
+            what = (
+                "refused" if problem else "warned" if made and made.built.warnings else "imported"
+            )
             counts[one.planted, what] += 1
             if one is not case:
                 wrong = "" if not made or made.built.warnings else changed(one, made)

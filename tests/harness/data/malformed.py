@@ -1,7 +1,7 @@
 """Tables as vendors write them, with faults planted in them, and what an import may make of each.
 
-`tables(seed)` yields ready cases; `verdict` says what is wrong with the outcome of one, if anything.
-A study runs thousands of them, the tests a sample.
+`tables(seed)` yields ready cases; `verdict` says what is wrong with the outcome of one, if anything
+is. A study runs thousands of them, the tests a sample.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from datetime import date, timedelta
 
 from harness.data.building import Options
 from harness.data.importer import Imported
-from harness.data.reading import Layout
 
 TODAY = date(2026, 11, 28)
 Truth = dict[date, float]
@@ -402,12 +401,11 @@ def verdict(case: Case, made: Imported | None, problem: str) -> str:
     found = dict(zip(series.dates.tolist(), series.target.tolist(), strict=True))
     wrong = [day for day, price in found.items() if case.truth.get(day) != price]
     if wrong and not case.must_warn:
-        return f"{len(wrong)} wrong, first {wrong[0]}: {found[wrong[0]]}, {case.truth.get(wrong[0])}"
+        return (
+            f"{len(wrong)} wrong, first {wrong[0]}: {found[wrong[0]]}, {case.truth.get(wrong[0])}"
+        )
     if len(found) < len(case.truth) and "dropped" not in " ".join(made.built.notes):
         return f"{len(case.truth) - len(found)} sessions lost: {made.built.notes}"
     if case.must_warn and not made.built.warnings:
         return f"no warning of {case.planted}"
     return ""
-
-
-__all__ = ["TODAY", "Case", "Layout", "damaged", "tables", "verdict"]

@@ -330,7 +330,10 @@ def test_numbers_and_dates_survive_exactly(
         ),
         (["1/1/2020", "3/4/2020"], "line 3: .*: '3/4/2020' could be 3 April 2020 or 4 March 2020"),
         (["03-04-2020", "04-04-2020"], "'03-04-2020' could be 3 April 2020 or 4 March 2020"),
-        (["03/04/20", "13/04/20"], "'03/04/20' could be 3 April 2020 or 20 April 2003; settle it by"),
+        (
+            ["03/04/20", "13/04/20"],
+            "'03/04/20' could be 3 April 2020 or 20 April 2003; settle it by",
+        ),
         (["03-Apr-20", "04-Apr-20"], "settle it by --date-format, %d-%b-%y or %y-%b-%d"),
         (["2020-01-01", "soon"], "line 3: column 'day': 'soon' is not a date written year-month-"),
         (["2020-01-01", "2020-02-30"], "line 3: column 'day': '2020-02-30' is not a date"),
@@ -370,8 +373,14 @@ def test_dates_are_refused_in_one_line(take: Take, days: list[str], message: str
         (["1.5", ""], "line 3: column 'price': empty; 1 of 2 rows lacks a value; --missing drop"),
         (["1.5", "null"], "line 3: column 'price': 'null' is a missing value; 1 of 2 rows"),
         (["1.5", "2,5", "3.5"], "line 3: column 'price': '2,5' is not a number"),
-        (["1.5", "$2.5"], r"line 3: column 'price': '\$2.5' carries '\$', the other rows none: mixed"),
-        (["USD 1.5", "EUR 2.5", "EUR 2"], r"line 2: .*: 'USD 1.5' carries 'usd', the other rows 'eu"),
+        (
+            ["1.5", "$2.5"],
+            r"line 3: column 'price': '\$2.5' carries '\$', the other rows none: mixed",
+        ),
+        (
+            ["USD 1.5", "EUR 2.5", "EUR 2"],
+            r"line 2: .*: 'USD 1.5' carries 'USD', the other rows 'EU",
+        ),
         (["12,34.5", "1.5"], "line 2: column 'price': '12,34.5' is not a number"),
         (["1.5", "1e999"], "line 3: column 'price': '1e999' is not finite"),
         (["1.5", "0"], "line 3: column 'price': 0 is not a price; expected above 0"),
