@@ -67,7 +67,7 @@ _PATTERNS = {
 _CLOCK = re.compile(
     r"(?P<day>.*?[^\s,T])(?:T|,? +)(?P<h>[0-9]{1,2}):(?P<min>[0-9]{2})(?::(?P<sec>[0-9]{2}))?"
     r"(?:[.,][0-9]+)?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
-    r"(?: ?(?P<zone>Z|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?|[A-Z]{2,5}))?(?: ?[\[(][\w/ ]+[\])])?"
+    r"(?: ?(?P<zone>Z|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?|[A-Z]{2,5}))?(?: ?[\[(][\w/ ]+[\])]| [A-Z]\w+/[\w/]+)?"
 )
 _PACKED = re.compile(
     r"((?:1[5-9]|2[01])[0-9]{2}(?:0[1-9]|1[0-2])[0-3][0-9])[T ]?([0-9]{2})([0-9]{2})([0-9]{2})?(Z?)"
@@ -114,7 +114,7 @@ class DateStyle:
         if self.zone:
             try:
                 ZoneInfo(self.zone)
-            except (ValueError, OSError):
+            except (ValueError, OSError, KeyError):
                 wanted = "expected the name of a zone such as Europe/Berlin"
                 raise DataError(f"--timezone {shown(self.zone)}: {wanted}") from None
 
