@@ -16,12 +16,15 @@ from harness.data import checks
 from harness.data.checks import Repeats, Table, repeats_of
 from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
 from harness.data.oddities import count_text, gap_text, gaps_of, oddities
-from harness.errors import DataError
+from harness.errors import ConfigError, DataError
 from harness.parsing import read_toml
 from harness.window import Array, Dates, Series
 
 BUILT_IN = ("DOW_JONES", "GOLD")
 """What comes with the package."""
+
+MOST_SERIES = 10
+"""Datasets that one verdict may rest on."""
 
 _Item = TypeVar("_Item", bound=np.generic)
 
@@ -260,6 +263,22 @@ def _read_once(path: Path) -> Dataset:
         digest=digest,
         warnings=tuple(f"{file}: {text}" for text in oddities(series, table.at)),
     )
+
+
+def check_count(dataset_ids: Sequence[str]) -> None:
+    """Demand few enough datasets for a verdict that asks for every one of them.
+
+    Raises
+    ------
+    ConfigError
+        Naming the limit and its reason.
+    """
+    if len(dataset_ids) > MOST_SERIES:
+        reason = (
+            "'every series' promotes an equal candidate in 51 % of trials on one series and in 2 % "
+            "on 20, so it says nothing about a panel"
+        )
+        raise ConfigError(f"{len(dataset_ids)} datasets: expected at most {MOST_SERIES}; {reason}")
 
 
 def describe(dataset: Dataset) -> Mapping[str, str]:

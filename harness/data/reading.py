@@ -30,6 +30,7 @@ from harness.data.rows import (
     find_header,
     full_name,
     named,
+    refuse_data_above,
     table_of,
 )
 from harness.errors import DataError
@@ -119,6 +120,10 @@ def _of_text(path: Path, text: str, wanted: Wanted, layout: Layout, faults: Faul
     if not grid.rows:
         raise DataError(f"{path}: empty file; expected a header and rows")
     if above := sum(bool(line.strip()) for line in lines[start : best[2]]):
+        rows = [
+            [cell.strip('"') for cell in line.split(best[1])] for line in lines[start : best[2]]
+        ]
+        refuse_data_above(path, rows, f"line {best[2] + 1}")
         notes = (
             f"The header is line {best[2] + 1}; {count_text(above, 'line')} above it left out.",
         )

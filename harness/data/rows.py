@@ -116,6 +116,7 @@ def table_of(path: Path, grid: Grid, wanted: Wanted, layout: Layout, faults: Fau
     above = [row for row in grid.rows[: header.first] if any(map(str.strip, row))]
     if above and layout.header is None:
         where = f"{grid.place} {grid.places[header.first]}"
+        refuse_data_above(path, above, where)
         notes.append(f"The header is {where}; {count_text(len(above), 'row')} above it left out.")
     rows, places = _body(grid, header, wanted, layout, faults, notes)
     if not rows:
@@ -139,6 +140,20 @@ def table_of(path: Path, grid: Grid, wanted: Wanted, layout: Layout, faults: Fau
         typed=frozenset(typed),
     )
     return Read(table=table, notes=tuple(notes))
+
+
+def refuse_data_above(path: Path, rows: Sequence[Sequence[str]], where: str) -> None:
+    """Demand that what stands above a header is text.
+
+    Raises
+    ------
+    DataError
+        When more than two rows hold a date and a number.
+    """
+    data = sum(any(map(is_dated, row)) and any(map(looks_like_a_number, row)) for row in rows)
+    if data > 2:
+        hint = "a second header? take it out, or say which counts by --header LINE"
+        raise DataError(f"{path}: {where}: {data} rows of data stand above this header; {hint}")
 
 
 def find_header(grid: Grid, wanted: Wanted, layout: Layout) -> Header | None:

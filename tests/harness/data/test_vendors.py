@@ -211,7 +211,9 @@ def test_a_century_in_the_future_is_the_one_before(take: Take, told: str | None)
 
 def test_sessions_that_have_not_been_are_refused(take: Take) -> None:
     """A date after today is named with what may be wrong."""
-    with pytest.raises(DataError, match=r"line 3: .* '2027-01-05' .*lies in the future; check --da"):
+    with pytest.raises(
+        DataError, match=r"line 3: .* '2027-01-05' .*lies in the future; check --da"
+    ):
         take("Date,Close\n2026-01-05,1\n2027-01-05,2\n")
 
 
@@ -481,6 +483,7 @@ def test_tables_with_more_around_them_are_found(
         ),
         (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "--sort sorts them"),
         (lambda lines: [*lines[:5], '2021-04-01,"5', *lines[5:]], "a quote is missing or too many"),
+        (lambda lines: [*lines[1:9], *lines], "line 9: 8 rows of data stand above this header"),
     ],
 )
 def test_tables_that_have_no_one_reading_name_the_option(
