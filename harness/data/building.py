@@ -106,6 +106,8 @@ class Built:
         Where each of its rows stands in the file, such as ``line 17``.
     steps
         The last printed place of the target and of each covariate.
+    unit
+        What every cell of the target carries, such as ``USD``; blank if nothing.
     notes
         What was understood or left out, one sentence each.
     warnings
@@ -116,6 +118,7 @@ class Built:
     series: Series
     places: tuple[str, ...]
     steps: tuple[float, ...]
+    unit: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -302,6 +305,7 @@ class _Builder:
             series=series,
             places=tuple(self.table.at(row) for row in rows.tolist()),
             steps=tuple(numbers[name].step for name in self.columns.names[1:]),
+            unit=numbers[self.columns.target].unit,
             notes=tuple(said),
             warnings=tuple(warnings),
         )

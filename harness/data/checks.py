@@ -24,12 +24,15 @@ _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _ISO_DATE = re.compile(_ISO)
 _ISO_DATES = re.compile(rf"(?:{_ISO}\n)+")
 NUMBER_WANTED = "expected a number such as 1234.5"
+MOST_SKIPPED = 5
+"""Rows at the end of a file that may be a footer."""
+
 _LONGEST_ANSWER = 600
 """Characters up to which the faults of one file are told in words."""
 
 _FOREIGN = {  # what a file starts with that is neither text nor Parquet
     b"PK\x03\x04": "an Excel or zip file; save it as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel file; save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old or protected Excel file; save it as CSV",
     b"\x1f\x8b": "compressed; unpack it first",
     b"BZh": "compressed; unpack it first",
     b"\xfd7zXZ": "compressed; unpack it first",
@@ -157,7 +160,8 @@ class Faults:
 def at_the_end(table: Table, rows: Sequence[int]) -> str:
     """How to leave out rows that are the last of a table; blank where they are not."""
     first = len(table) - len(rows)
-    if not rows or list(rows) != list(range(first, len(table))) or not first:
+    few = 0 < len(rows) <= min(MOST_SKIPPED, first)
+    if not few or list(rows) != list(range(first, len(table))):
         return ""
     return f"; --skip-last {len(rows)} leaves out the end of the file"
 

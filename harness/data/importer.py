@@ -188,7 +188,7 @@ def _manifest(
         last=series.dates[-1].item(),
         source=about.source or f"imported from {path.name}",
         licence=about.licence or "not stated",
-        unit=about.unit or f"as in column {columns.target}",
+        unit=about.unit or built.unit or f"as in column {columns.target}",
         calendar=series.weekmask,
         season=series.season,
         columns=columns,

@@ -53,12 +53,15 @@ class NumberColumn:
         NaN where a cell is a missing value, and where it is at fault.
     step
         The last printed place of the column: 0.01 for two decimals.
+    unit
+        The text that every cell has, such as ``USD``; blank without one.
     notes
         What is worth saying about the reading.
     """
 
     values: Array
     step: float
+    unit: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -271,7 +274,13 @@ def _only_reading(
     numbers = [value for value in first.values if value is not None]
     values[list(column.rows)] = [float(value) for value in numbers]
     notes = tuple(f"Column '{name}' {note}." for note in column.notes)
-    return NumberColumn(values=values, step=min(map(_step, numbers)), notes=notes)
+    cell = column.cells[0]
+    return NumberColumn(
+        values=values,
+        step=min(map(_step, numbers)),
+        unit=f"{cell.before} {cell.behind}".strip(),
+        notes=notes,
+    )
 
 
 def _step(value: Exact) -> float:

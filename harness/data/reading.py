@@ -99,15 +99,24 @@ def _refuse_other_text(path: Path, text: str) -> None:
         raise DataError(f"{path}: not text; if it is UTF-16, say --encoding utf-16-le")
 
 
+def _refuse_a_message(path: Path, lines: Sequence[str], wanted: Wanted) -> None:
+    """Say that a few words are no table: what a server answers instead of one."""
+    filled = [line for line in lines if line.strip()]
+    named = any(name and name in line for name in wanted.names for line in filled)
+    if 1 <= len(filled) <= 3 and not named and not any(map(looks_like_a_date, filled)):
+        raise DataError(f"{path}: no table; it says {shown(' '.join(' '.join(filled).split()))}")
+
+
 def _of_text(path: Path, text: str, wanted: Wanted, layout: Layout, faults: Faults) -> Read:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     start, delimiters = 0, list(_DELIMITERS)
     if said := re.fullmatch(r'\s*"?sep=(.)"?\s*', lines[0], re.IGNORECASE):
-        start, delimiters = 1, [said[1]]
+        start, delimiters = 1, [said[1], *_DELIMITERS]
     if layout.delimiter:
         delimiters = [{"\\t": "\t", "tab": "\t"}.get(layout.delimiter, layout.delimiter)]
     if any(len(mark) != 1 and mark != "  " for mark in delimiters):
         raise DataError(f"--delimiter {shown(layout.delimiter or '')}: expected one character")
+    _refuse_a_message(path, lines, wanted)
     best: tuple[tuple[bool, float, int], str, int] | None = None
     for mark in delimiters:
         for first in _starts(lines, start, mark, wanted, layout):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.data.checks import Faults, Table, plain_name, shown
+from harness.data.checks import MOST_SKIPPED, Faults, Table, plain_name, shown
 from harness.data.dates import is_dated, looks_like_a_date
 from harness.data.numbers import looks_like_a_number
 from harness.data.oddities import count_text
@@ -169,12 +169,13 @@ def find_header(grid: Grid, wanted: Wanted, layout: Layout) -> Header | None:
         return _header_as_told(rows, grid, wanted, layout.header)
     for first, row in enumerate(rows):
         if set(wanted.names) <= set(row):
-            depth = 1 if len(set(row)) == len(row) else _depth(rows, first)
+            twice = any(row.count(name) > 1 for name in wanted.names if name)
+            depth = _depth(rows, first) if twice else 1
             names = named(_parts(rows, first, first + depth), wanted, at=_place(grid, first))
             return Header(first=first, stop=first + depth, names=names) if names else None
     for first in range(min(50, len(rows))):
         for depth in (2, 3, 4):
-            if first + depth >= len(rows) or any(map(is_dated, rows[first + depth - 1][:1])):
+            if first + depth >= len(rows) or any(map(is_dated, rows[first + depth - 1])):
                 break
             parts = _parts(rows, first, first + depth)
             if names := named(parts, wanted, at=_place(grid, first)):
@@ -214,9 +215,12 @@ def _header_as_told(rows: list[list[str]], grid: Grid, wanted: Wanted, told: str
 
 
 def _depth(rows: list[list[str]], first: int) -> int:
-    """Rows from a header on that have no digit at the start of their first cell, at most 4."""
+    """Rows from a header on that hold no date and begin with no digit, at most 4."""
     depth = 1
-    while depth < 4 and first + depth < len(rows) and not looks_like_a_date(rows[first + depth][0]):
+    while depth < 4 and first + depth < len(rows):
+        row = rows[first + depth]
+        if looks_like_a_date(row[0]) or any(map(is_dated, row)):
+            break
         depth += 1
     return depth
 
@@ -299,7 +303,10 @@ def _no_header(path: Path, grid: Grid, wanted: Wanted, layout: Layout) -> DataEr
     known += ", ..." if len(row) > 20 else ""
     close = difflib.get_close_matches(missing.casefold(), [n.casefold() for n in row if n], 1, 0.8)
     meant = next((name for name in row if close and name.casefold() == close[0]), None)
+    meant = meant or next((name for name in row if name.startswith(f"{missing} ")), None)
     hint = f"; is '{meant}' meant?" if meant else ""
+    if len(row) == 1 and (marks := re.findall(r"[^\w\s]", row[0])) and not hint:
+        hint = f"; if '{marks[0]}' stands between columns, --delimiter '{marks[0]}'"
     if "" in row and not hint:
         hint = "; --header a,b,c names all columns anew"
     return DataError(f"{where}no column '{missing}'{also}; columns are {known}{hint}")
@@ -322,6 +329,10 @@ def _body(
         notes.append(f"{count_text(layout.skip_last, 'row')} at the end left out (--skip-last).")
         numbered = numbered[: -layout.skip_last]
     titles = [plain_name(cell) for cell in grid.rows[header.first]]
+    noted = {at for row, at in numbered if row[0].lstrip().startswith("#") and len(row) == 1}
+    if noted:
+        notes.append(f"{count_text(len(noted), 'comment')} (#) skipped.")
+        numbered = [(row, at) for row, at in numbered if at not in noted]
     again = [at for row, at in numbered if [plain_name(cell) for cell in row] == titles]
     if again and header.stop > header.first:
         notes.append(
@@ -337,8 +348,10 @@ def _body(
         row, at = wrong[0]
         found = f"{count_text(len(row), 'value')} in {shown(','.join(row))}; the header has {width}"
         last = f"; it is the last row, --skip-last {len(wrong)} leaves it out"
+        if len(wrong) == len(numbered) and len(row) > width:
+            found += "; a decimal comma needs another sign between columns"
         more = f" (and {len(wrong) - 1} more such rows)" if len(wrong) > 1 else ""
-        at_end = numbered[-len(wrong) :] == wrong
+        at_end = len(wrong) <= MOST_SKIPPED and numbered[-len(wrong) :] == wrong
         faults.add(f"{grid.place} {at}: {found}{more}{last if at_end else ''}")
     kept = [(row, at) for row, at in numbered if len(row) == width]
     return [row for row, _ in kept], [at for _, at in kept]

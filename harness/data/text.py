@@ -30,15 +30,15 @@ _MISSING = frozenset(
 
 
 def plain(cell: str) -> str:
-    """A cell in ASCII digits, spaces, dashes and apostrophes, without space around it."""
+    """A cell in ASCII digits, spaces, dashes and apostrophes, without any around it."""
     if not cell.isascii():
         cell = "".join(_plain_sign(sign) for sign in unicodedata.normalize("NFKC", cell))
-    return " ".join(cell.split())
+    return " ".join(cell.split()).strip("'")
 
 
 def is_missing(cell: str) -> bool:
     """Whether a plain cell stands for a missing value."""
-    return cell.casefold() in _MISSING or cell.casefold().strip("*[](){}<> ") in _MISSING
+    return cell.casefold() in _MISSING or cell.casefold().strip("*[](){}<>$€£¥₹% ") in _MISSING
 
 
 def fold(word: str) -> str:

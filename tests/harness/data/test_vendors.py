@@ -307,6 +307,12 @@ def test_numbers_of_vendors_are_read(take: Take, write: Callable[[float], str]) 
     assert same(take(table(price=write, mark=";")))
 
 
+def test_a_currency_is_the_unit(take: Take) -> None:
+    """What every cell of the target carries is the manifest's unit."""
+    assert take(table(price=lambda price: f"USD {price}")).manifest.unit == "USD"
+    assert take(table()).manifest.unit == "as in column Close"
+
+
 def test_indian_groups_are_read(take: Take) -> None:
     """Lakhs are set off by twos."""
     text = "Date;Close\n2021-03-17;1,26,678.48\n2021-03-18;10,26,981.60\n"
@@ -431,6 +437,11 @@ def test_other_texts_may_stand_for_missing(take: Take) -> None:
         lambda lines: [lines[0], *(f"{row},{line}" for row, line in enumerate(lines[1:]))],
         lambda lines: ["sep=;", *(line.replace(",", ";") for line in lines)],
         lambda lines: ['"sep=|"', *(line.replace(",", "|") for line in lines)],
+        lambda lines: [f"| {x} |".replace(",", " | ") for x in (lines[0], "---,---", *lines[1:])],
+        lambda lines: ["# made by x", *lines[:9], "# a gap", *lines[9:]],
+        lambda lines: [
+            f"'{line}'".replace(",", "','") if n else line for n, line in enumerate(lines)
+        ],
         lambda lines: [line.replace(",", "   ") for line in lines],
         lambda lines: [line.replace(",", " ") for line in lines],
         lambda lines: [lines[0], *lines[:0:-1]],
@@ -468,6 +479,12 @@ def test_tables_with_more_around_them_are_found(
         (lambda lines: [*lines, "2021-0"], "1 value in '2021-0'.*--skip-last 1"),
         (lambda lines: ["", "Close,Date"], "line 2: a header and no rows"),
         (lambda lines: ["Day,close", *lines[1:]], "no column 'Date', no 'Close'; columns are Day"),
+        (lambda lines: ["Date,Close (USD)", *lines[1:]], r"is 'Close \(USD\)' meant"),
+        (lambda lines: [line.replace(",", "~") for line in lines], "--delimiter '~'"),
+        (
+            lambda lines: [f"{line},5" if n else line for n, line in enumerate(lines)],
+            "a decimal comma needs another sign between columns",
+        ),
         (lambda lines: ["Date,close", *lines[1:]], "no column 'Close'; .*is 'close' meant"),
         (
             lambda lines: ["Date,Close,Close", "2021-01-04,1,2"],
@@ -710,13 +727,14 @@ FOREIGN = [
     ),
     (b"<html>\n<h1>429</h1>", "a web page, not a table"),
     (b"<?xml version='1.0'?><a/>", "XML or a web page, not a table"),
+    (b"Exceeded the daily hits limit", "no table; it says 'Exceeded the daily hits limit'"),
     (b'{"error": "limit"}', "JSON, not a table"),
     (b'[{"Date": "2021-01-01"}]', "JSON, not a table"),
     (b"%PDF-1.7 ", "a PDF; save the table as CSV"),
     (b"SQLite format 3\0", "a database; save the table as CSV"),
     (b"\x80\x04\x95abc", "a pickle; save it as Parquet or CSV"),
     (b"\x89PNG\r\n\x1a\n", "a picture, not a table"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel file; save it as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old or protected Excel file; save it as CSV"),
     (b"ARROW1xxxxxxxxxxxx", "not a readable Feather file"),
     (b"PAR1xxxxxxxxxxxxPAR1", "not a readable Parquet file"),
     (table().encode("utf-16-le"), "not text; if it is UTF-16, say --encoding utf-16-le"),
