@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from harness.data.checks import Faults, Table, shown
-from harness.data.dates import DateStyle, read_dates
+from harness.data.dates import DateColumn, DateStyle, read_dates
 from harness.data.manifest import Columns, calendar_of, season_of
 from harness.data.numbers import Decimal, NumberColumn, looks_like_a_number, read_numbers
 from harness.data.oddities import count_text, oddities
@@ -108,6 +108,10 @@ class Built:
         The last printed place of the target and of each covariate.
     unit
         What every cell of the target carries, such as ``USD``; blank if nothing.
+    read
+        Rows of the file that are its, those left out since included.
+    zone
+        Which zone's dates they are, in words.
     notes
         What was understood or left out, one sentence each.
     warnings
@@ -119,6 +123,8 @@ class Built:
     places: tuple[str, ...]
     steps: tuple[float, ...]
     unit: str
+    read: int
+    zone: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -267,20 +273,21 @@ class _Builder:
             self.faults.add(f"{self._which()}{count}; expected {least} or more")
         if len(self.faults) > before:
             return None
-        return self._finished(dates.dates[rows], values[:, rows], rows, numbers, said, wanted)
+        return self._finished(dates, numbers, rows, values[:, rows], said, wanted)
 
     def _which(self) -> str:
         return f"series '{self.name}': " if self.name else ""
 
     def _finished(
         self,
-        dates: Dates,
-        values: Array,
-        rows: Rows,
+        column: DateColumn,
         numbers: dict[str, NumberColumn],
+        rows: Rows,
+        values: Array,
         said: list[str],
         wanted: Wanted,
-    ) -> Built | None:
+    ) -> Built:
+        dates = column.dates[rows]
         for told in self.options.scale_from:
             self._rescale(told, dates, values[0], said)
         series = Series(
@@ -294,11 +301,11 @@ class _Builder:
         warnings = []
         if len(series) > 1:
             warnings = oddities(series, lambda row: self.table.at(int(rows[row])))
-        column, ids = _series_one_after_another(self.table, wanted)
-        if column:
+        name, ids = _series_one_after_another(self.table, wanted)
+        if name:
             warnings.append(
-                f"column '{column}' holds {len(ids)} values ({', '.join(ids[:3])}): several series "
-                f"one after another? --id-column {column} makes a dataset of each"
+                f"column '{name}' holds {len(ids)} values ({', '.join(ids[:3])}): several series "
+                f"one after another? --id-column {name} makes a dataset of each"
             )
         return Built(
             name=self.name,
@@ -306,6 +313,8 @@ class _Builder:
             places=tuple(self.table.at(row) for row in rows.tolist()),
             steps=tuple(numbers[name].step for name in self.columns.names[1:]),
             unit=numbers[self.columns.target].unit,
+            read=len(self.table),
+            zone=column.zone,
             notes=tuple(said),
             warnings=tuple(warnings),
         )

@@ -27,6 +27,8 @@ LANGUAGES = (
 )
 """Languages, besides English, whose month names are read."""
 
+NO_TIMES = "no times of day in the file"
+
 _ENGLISH = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
@@ -122,10 +124,17 @@ class DateStyle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DateColumn:
-    """Dates as read, NaT where a cell is a missing value, and what is worth saying about them."""
+    """Dates as read, NaT where a cell is a missing value, and what is worth saying about them.
+
+    Attributes
+    ----------
+    zone
+        Which zone's dates they are, in words.
+    """
 
     dates: Dates
     notes: tuple[str, ...]
+    zone: str = NO_TIMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,12 +193,12 @@ def read_dates(table: Table, name: str, style: DateStyle, faults: Faults) -> Dat
     seconds = reading.seconds or [stamp.seconds for stamp in stamps]
     zones = ["Z"] * len(stamps) if reading.seconds else [stamp.zone for stamp in stamps]
     days = [value for value in reading.values if value is not None]
-    notes = []
+    notes, zone = [], _zone_text(seconds, zones) if any(seconds) else NO_TIMES
     if style.zone:
         days = _moved(days, seconds, zones, style.zone)
-        notes.append(f"Dates are those of {style.zone} (--timezone).")
+        zone = f"{style.zone} (--timezone)"
     elif any(seconds):
-        notes.append(_dropped(seconds, zones))
+        notes.append("Times of day were dropped.")
     dates[filled] = np.array(days, dtype="datetime64[D]")
     sample = shown(table.column(name)[filled[0]].strip())
     if reading.name not in ("year-month-day", "YYYYMMDD"):
@@ -201,7 +210,7 @@ def read_dates(table: Table, name: str, style: DateStyle, faults: Faults) -> Dat
         problem = f"{shown(table.column(name)[row].strip())} is {day}, which lies in the future"
         hint = "check --date-format and --timezone" + at_the_end(table, [row for row, _ in late])
         faults.cell(table, row, name, f"{problem}; {hint}", count=len(late))
-    return DateColumn(dates=dates, notes=tuple(notes))
+    return DateColumn(dates=dates, notes=tuple(notes), zone=zone)
 
 
 def looks_like_a_date(cell: str, *, alone: bool = False) -> bool:
@@ -431,12 +440,14 @@ def _offset(zone: str | None) -> timezone:
     return UTC
 
 
-def _dropped(seconds: Sequence[int], zones: Sequence[str | None]) -> str:
-    if any(zone in ("Z", "UTC", "GMT") or re.search(r"[+-]00:?00$", zone or "") for zone in zones):
-        hours = sorted({second // 3600 for second in seconds})
-        span = f"{hours[0]:02}:00" + (f" to {hours[-1]:02}:59" if len(hours) > 1 else "")
-        return f"Times of day were dropped: stamps name UTC ({span}), their UTC dates were taken."
-    return "Times of day were dropped."
+def _zone_text(seconds: Sequence[int], zones: Sequence[str | None]) -> str:
+    """Which zone stamps name, at which hours, and that their own dates were taken."""
+    hours = sorted({second // 3600 for second in seconds})
+    span = f"{hours[0]:02}:00" + (f" to {hours[-1]:02}:59" if len(hours) > 1 else "")
+    named = sorted({zone for zone in zones if zone})
+    names = ", ".join(named[:3]) if named else "no zone"
+    names = "UTC" if set(named) <= {"Z", "UTC", "GMT", "+00:00", "+0000"} and named else names
+    return f"stamps of {span} name {names}, dates as written there; --timezone takes others"
 
 
 def _add_misfits(

@@ -58,7 +58,9 @@ class Imported:
         yield "dataset", self.manifest.id
         first, last = f"{series.target[0]:.10g}", f"{series.target[-1]:.10g}"
         yield "target", f"{self.manifest.columns.target}, from {first} to {last}"
+        yield "rows", f"{len(series)} of {self.built.read} in the file"
         yield from facts_of(series).items()
+        yield "time zone", self.built.zone
         yield "understood", "\n".join(self.built.notes) or "nothing special"
         yield "warnings", "\n".join(self.built.warnings) or "none"
 

@@ -148,9 +148,11 @@ def refuse_data_above(path: Path, rows: Sequence[Sequence[str]], where: str) -> 
     Raises
     ------
     DataError
-        When more than two rows hold a date and a number.
+        When more than two rows hold two dates or numbers each.
     """
-    data = sum(any(map(is_dated, row)) and any(map(looks_like_a_number, row)) for row in rows)
+    data = sum(
+        sum(is_dated(cell) or looks_like_a_number(cell) for cell in row) >= 2 for row in rows
+    )
     if data > 2:
         hint = "a second header? take it out, or say which counts by --header LINE"
         raise DataError(f"{path}: {where}: {data} rows of data stand above this header; {hint}")

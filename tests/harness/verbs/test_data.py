@@ -38,8 +38,9 @@ def test_an_import_says_what_it_understood(run):
     lines = out.splitlines()
     assert lines[0] == "dataset       X"
     assert [line.split("  ")[0] for line in lines if line[0] != " "] == [
-        *("dataset", "target", "past", "sessions", "calendar", "range", "largest move", "repeats"),
-        *("longest gap", "understood", "warnings", "wrote to/X.toml; use it with --data-dir to"),
+        *("dataset", "target", "rows", "past", "sessions", "calendar", "range", "largest move"),
+        *("repeats", "longest gap", "time zone", "understood", "warnings"),
+        "wrote to/X.toml; use it with --data-dir to",
     ]
     assert "understood    Newest first: turned round." in lines
 
