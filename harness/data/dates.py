@@ -1,7 +1,7 @@
 """Dates as people and programs write them: the readings that a whole column allows.
 
 A way of writing counts only when every cell of the column fits it. Where two ways fit and differ,
-the one that makes an ordered series is meant; if both do, the column is ambiguous.
+the one that puts the rows in order is meant; if both do, the column is ambiguous.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from datetime import date as Date  # `date` is the name of a field elsewhere
 from functools import cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -163,13 +164,11 @@ class _Reading:
         return len(self.values) - self.values.count(None)
 
     @property
-    def ordered(self) -> bool:
-        pairs = [
-            (one, two)
-            for one, two in zip(self.values, self.values[1:], strict=False)
-            if one is not None and two is not None
-        ]
-        return all(one <= two for one, two in pairs) or all(one >= two for one, two in pairs)
+    def breaks(self) -> int:
+        """Steps against the usual direction of time."""
+        days = [value.toordinal() for value in self.values if value is not None]
+        steps = [two - one for one, two in pairwise(days)]
+        return min(sum(step < 0 for step in steps), sum(step > 0 for step in steps))
 
 
 def read_dates(table: Table, name: str, style: DateStyle, faults: Faults) -> DateColumn:
@@ -197,6 +196,7 @@ def read_dates(table: Table, name: str, style: DateStyle, faults: Faults) -> Dat
     if style.zone:
         days = _moved(days, seconds, zones, style.zone)
         zone = f"{style.zone} (--timezone)"
+        notes.append(f"Dates are those of {style.zone} (--timezone).")
     elif any(seconds):
         notes.append("Times of day were dropped.")
     dates[filled] = np.array(days, dtype="datetime64[D]")
@@ -267,9 +267,9 @@ def _reading(
         best = max([none, *readings], key=lambda reading: reading.hits)
         _add_misfits(table, name, filled, best, style, faults)
         return None
-    fitting = [reading for reading in fitting if reading.ordered] or fitting
-    first = fitting[0]
-    for other in fitting[1:]:
+    least = min(reading.breaks for reading in fitting)
+    first, *others = (reading for reading in fitting if reading.breaks <= 10 * least)
+    for other in others:
         for place, (one, two) in enumerate(zip(first.values, other.values, strict=True)):
             if one != two and one is not None and two is not None:
                 cell = shown(table.column(name)[filled[place]].strip())
@@ -373,8 +373,8 @@ def _as_told(cells: Sequence[str], stamps: Sequence[_Stamp], style: DateStyle) -
     values = []
     for cell, stamp in zip(cells, stamps, strict=True):
         value = _with_pattern(cell, form) or _with_pattern(stamp.day, form)
-        if value is not None and value > style.today and "%y" in form:
-            value = _day(value.year - 100, value.month, value.day)
+        if value is not None and "%y" in form:
+            value = _of_short_year(value.year % 100, value.month, value.day, style.today)
         values.append(value)
     return _Reading(name=f"'{form}'", values=values)
 

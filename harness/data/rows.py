@@ -376,11 +376,9 @@ def _without_edges(
         return not dated and not looks_like_a_number(value)
 
     start, stop = 0, len(numbered)
-    while (
-        start < min(stop, 4)
-        and is_text(numbered[start][0])
-        and _blank_or_word(numbered, start, date)
-    ):
+    for row, _ in numbered[:4]:  # units, tickers, types
+        if not is_text(row) or re.search("[0-9]", "".join(row[date : date + 1])):
+            break
         start += 1
     while stop > start and is_text(numbered[stop - 1][0]) and stop > len(numbered) - 50:
         stop -= 1
@@ -394,11 +392,6 @@ def _without_edges(
         left = count_text(len(numbered) - stop, "row")
         notes.append(f"{left} below the table left out, first {place} {at}: {said}.")
     return numbered[start:stop]
-
-
-def _blank_or_word(numbered: list[tuple[list[str], int]], row: int, date: int) -> bool:
-    cells = numbered[row][0]
-    return date < len(cells) and not re.search("[0-9]", cells[date])
 
 
 def _fitted(

@@ -187,6 +187,20 @@ def test_dates_as_numbers_are_read_and_said(
     assert said in made.built.notes[0]
 
 
+def test_order_chooses_between_readings_in_a_long_file_too(take: Take) -> None:
+    """Day first and year first both fit: the one that runs to and fro is not meant."""
+    text = "x,Date,Close\n" + "".join(
+        f"{name},{day:%d-%b-%y},{price + plus:.2f}\n"
+        for name, plus in (("A", 0), ("B", 5))
+        for day, price in zip(DAYS, CLOSES, strict=True)
+    )
+
+    with pytest.raises(DataError, match="the file holds 2 series"):
+        take(text)
+
+    assert same(take(text, id_column="x"))
+
+
 def test_the_days_of_a_macintosh_are_asked_for(take: Take) -> None:
     """Excel's days since 1904, read as since 1900, fall on Saturdays: both readings are shown."""
     text = table(lambda day: str((day - date(1904, 1, 1)).days))
