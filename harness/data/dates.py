@@ -268,7 +268,7 @@ def _reading(
         _add_misfits(table, name, filled, best, style, faults)
         return None
     least = min(reading.breaks for reading in fitting)
-    first, *others = (reading for reading in fitting if reading.breaks <= 10 * least)
+    first, *others = (reading for reading in fitting if reading.breaks <= 3 * least)
     for other in others:
         for place, (one, two) in enumerate(zip(first.values, other.values, strict=True)):
             if one != two and one is not None and two is not None:
