@@ -49,6 +49,12 @@ _FOREIGN = {  # what a file starts with that is neither text nor Parquet
 }
 
 
+class Declared(str):
+    """A cell of a workbook that holds a number, not text."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Columns of text with the place of each row.

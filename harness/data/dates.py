@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from datetime import date as Date  # `date` is the name of a field elsewhere
+from decimal import Decimal as Exact
 from functools import cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -76,7 +77,8 @@ _CLOCK = re.compile(
 _PACKED = re.compile(
     r"((?:1[5-9]|2[01])[0-9]{2}(?:0[1-9]|1[0-2])[0-3][0-9])[T ]?([0-9]{2})([0-9]{2})([0-9]{2})?(Z?)"
 )
-_SERIAL = re.compile(r"[1-7][0-9]{4}(?:\.[0-9]+)?")
+_SERIAL = re.compile(r"[1-7][0-9]{4}(?:[.,][0-9]+)?")
+_EXPONENT = re.compile(r"[0-9](?:\.([0-9]+))?[Ee]\+?([0-9]{1,2})")
 _EPOCH = re.compile(r"-?[0-9]{6,19}(?:\.[0-9]*)?")
 _CENTURY = " A century that would lie in the future was read as the one before."
 _UNITS = ((1e17, 1e9, "nanoseconds"), (1e14, 1e6, "microseconds"), (1e11, 1e3, "milliseconds"))
@@ -236,6 +238,9 @@ def _taken_apart(cell: str) -> _Stamp:
         if int(hour) < 24 and int(minute) < 60:
             cell = f"{day} {hour}:{minute}:{second or '00'}{zone}"
     match = _CLOCK.fullmatch(cell)
+    power = _EXPONENT.fullmatch(cell)
+    if power and len(power[1] or "") >= int(power[2]):  # every figure of the whole number is there
+        cell = str(int(Exact(cell)))
     if not match:
         return _Stamp(day=re.sub(r"\.0+$", "", cell) if re.fullmatch(r"[0-9.]+", cell) else cell)
     hour = int(match["h"])
@@ -343,8 +348,8 @@ def _excel(cells: Sequence[str], form: str) -> _Reading:
     start = Date(1904, 1, 1) if form == "excel1904" else Date(1899, 12, 30)
     days: list[Date | None] = []
     for cell in cells:
-        fits = re.fullmatch(r"[0-9]{1,5}(?:\.[0-9]+)?", cell)
-        days.append(start + timedelta(days=int(float(cell))) if fits else None)
+        fits = re.fullmatch(r"([0-9]{1,5})(?:[.,][0-9]+)?", cell)
+        days.append(start + timedelta(days=int(fits[1])) if fits else None)
     since = "1904" if form == "excel1904" else "1900"
     return _Reading(name=f"serial numbers of Excel (days since {since})", values=days)
 
@@ -465,6 +470,8 @@ def _add_misfits(
         problem = f"{shown(cell)} does not match --date-format '{style.form}'"
     elif best.hits:
         problem = f"{shown(cell)} is not a date written {best.name} as the other rows are"
+        if table.place == "row" and best.name in ("day-month-year", "month-day-year"):
+            problem += "; where Excel made dates of texts, day and month may be exchanged"
     else:
         problem = f"{shown(cell)} {_not_a_day(plain(cell))}"
     problem += at_the_end(table, misfits)

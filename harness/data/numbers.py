@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from harness.data import checks
-from harness.data.checks import Faults, Table, shown
+from harness.data.checks import Declared, Faults, Table, shown
 from harness.data.text import is_missing, plain
 from harness.window import Array
 
@@ -67,9 +67,13 @@ class NumberColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cell:
-    """A cell taken apart: sign and figures, the text before and behind, a power of ten."""
+    """A cell taken apart: sign and figures, the text before and behind, a power of ten.
+
+    `exact` figures are a number of the file, not a text: their decimal mark is a point.
+    """
 
     figures: str
+    exact: bool = False
     before: str = ""
     behind: str = ""
     power: int = 0
@@ -155,7 +159,11 @@ def _text_column(
     """A column taken apart; None after adding its misfits to `faults`."""
     texts = [plain(cell) for cell in table.column(name)]
     rows = [row for row, text in enumerate(texts) if not is_missing(text)]
-    cells = [_taken_apart(texts[row]) for row in rows]
+    kinds = [isinstance(table.column(name)[row], Declared) for row in rows]
+    cells = [
+        _Cell(figures=texts[row], exact=True) if exact else _taken_apart(texts[row])
+        for row, exact in zip(rows, kinds, strict=True)
+    ]
     wrong = [row for row, cell in zip(rows, cells, strict=True) if cell is None]
     whole = [cell for cell in cells if cell is not None]
     if not wrong and whole:
@@ -246,6 +254,9 @@ def _read(cells: Sequence[_Cell], group: str, mark: Decimal, whole: str) -> _Rea
     values: list[Exact | None] = []
     for cell in cells:
         figures = cell.figures
+        if cell.exact:
+            values.append(Exact(figures))
+            continue
         if not fits(figures):
             values.append(None)
             continue

@@ -16,13 +16,12 @@ from datetime import date, datetime, time
 from pathlib import Path
 
 from harness.data import checks
-from harness.data.checks import Faults, plain_name, shown
+from harness.data.checks import Declared, Faults, plain_name, shown
 from harness.data.dates import is_dated, looks_like_a_date
 from harness.data.oddities import count_text
 from harness.data.rows import (
     HEAD,
     NAMELESS,
-    Declared,
     Grid,
     Layout,
     Read,

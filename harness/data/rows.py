@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.data.checks import MOST_SKIPPED, Faults, Table, plain_name, shown
+from harness.data.checks import MOST_SKIPPED, Declared, Faults, Table, plain_name, shown
 from harness.data.dates import is_dated, looks_like_a_date
 from harness.data.numbers import looks_like_a_number
 from harness.data.oddities import count_text
@@ -25,12 +25,6 @@ HEAD = 200
 
 NAMELESS = ("", "Unnamed: 0", "__index_level_0__")
 """What a column without a name is called in files of pandas."""
-
-
-class Declared(str):
-    """A cell of a workbook that holds a number, not text."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

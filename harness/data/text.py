@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _SIGNS = {
@@ -20,10 +21,10 @@ _SIGNS = {
 _MISSING = frozenset(
     {
         *("", ".", "..", "...", "-", "--", "---", "\u2013", "\u2014", "*", "?", "/", "\\n"),
-        *("na", "n/a", "n.a.", "n.a", "#n/a", "#n/a n/a", "<na>", "nan", "-nan", "nd", "n/d"),
-        *("n.d.", "null", "(null)", "#null!", "none", "nil", "nat", "missing", "void", "empty"),
-        *("#value!", "#ref!", "#div/0!", "#num!", "#name?", "#error!", "k.a.", "k. a.", "n.v."),
-        *("1.#qnan", "-1.#ind", "1.#ind", "-1.#qnan", "#n/a requesting data...", "undefined"),
+        *("na", "n/a", "n.a.", "n.a", "nan", "-nan", "nd", "n/d"),
+        *("n.d.", "null", "none", "nil", "nat", "missing", "void", "empty"),
+        *("k.a.", "k. a.", "n.v."),
+        *("1.#qnan", "-1.#ind", "1.#ind", "-1.#qnan", "undefined"),
         *("not available", "holiday", "closed", "no data", "nv", "n. a.", "s/d", "\u2026"),
     }
 )
@@ -38,7 +39,9 @@ def plain(cell: str) -> str:
 
 def is_missing(cell: str) -> bool:
     """Whether a plain cell stands for a missing value."""
-    return cell.casefold() in _MISSING or cell.casefold().strip("*[](){}<>$€£¥₹% ") in _MISSING
+    word = cell.casefold()
+    error = word.startswith("#") and not re.search("[1-9]", word)  # of a spreadsheet: #WERT!
+    return error or word in _MISSING or word.strip("*[](){}<>$€£¥₹% ") in _MISSING
 
 
 def fold(word: str) -> str:

@@ -175,6 +175,7 @@ def test_a_name_of_two_months_is_settled_by_its_language(
         (lambda day: str(10**6 * epoch(day)), "Unix microseconds"),
         (lambda day: f"{10**9 * epoch(day)}", "Unix nanoseconds"),
         (lambda day: f"{epoch(day, hour=14)}.0", "Unix seconds"),
+        (lambda day: f"{epoch(day):.18e}", "Unix seconds"),
     ],
 )
 def test_dates_as_numbers_are_read_and_said(
@@ -373,7 +374,22 @@ def test_a_column_of_two_units_is_refused(take: Take, unit: str) -> None:
 # --- missing values
 
 
-MISSING = ["", ".", "null", "NaN", "#N/A", "-", "#N/A N/A", "n/a", "ND", "—", "*N/A*", "(null)"]
+MISSING = [
+    "",
+    ".",
+    "null",
+    "NaN",
+    "#N/A",
+    "-",
+    "#N/A N/A",
+    "n/a",
+    "ND",
+    "—",
+    "*N/A*",
+    "(null)",
+    "#WERT!",
+    "$-",
+]
 
 
 @pytest.mark.parametrize("mark", MISSING)
@@ -720,6 +736,23 @@ def test_workbooks_are_read(take: Take, sheets: dict[str, list[list[object]]]) -
 
     assert same(made)
     assert made.built.notes[0] == f"Sheet '{list(sheets)[-1]}'."
+
+
+def test_numbers_and_texts_of_a_workbook_may_mix(take: Take) -> None:
+    """A number is exact; texts beside it are read as texts are."""
+    rows = cells()
+    for row in rows[1::2]:
+        row[1] = f"{row[1]:,.2f}"
+
+    assert same(take(workbook(S=rows)))
+
+
+def test_dates_that_excel_made_of_some_texts_are_refused(take: Take) -> None:
+    """Where some days became dates and others stayed text, day and month may be exchanged."""
+    rows = cells(lambda day: day if day.day <= 12 else f"{day:%d/%m/%Y}")
+
+    with pytest.raises(DataError, match="day and month may be exchanged"):
+        take(workbook(S=rows))
 
 
 def test_two_sheets_with_the_columns_are_asked_for(take: Take) -> None:
