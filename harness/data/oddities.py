@@ -20,11 +20,13 @@ LONG_GAP = 10
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _JUMP = (0.336, 12.0)  # smallest log move, and multiple of a typical one: DOW_JONES has 0.256
 _SPIKE = (0.15, 15.0)  # the same for a move that is undone at once
+_HUGE = 3.9  # log move that is worth a warning in any series: 50-fold
 _UNDONE = 0.25  # share of a spike that may be left three sessions later
 _DECADE = 0.06  # log10 by which a change of unit may miss a power of ten
 _FILLED = 0.9  # share of a weekday's sessions that repeat, from which on they are filled
 _STILL = 10  # repeats in a row, and
 _MANY_REPEATS = 0.2  # share of repeats, that are worth a warning
+_REGULAR = 0.03  # share of sessions that a day of the week has when it is no exception
 _SHOWN = 3
 _ENOUGH = 15
 """Sessions from which on a share of them says something."""
@@ -110,28 +112,24 @@ def _shifted_days(series: Series) -> Iterator[str]:
     if len(days) < _ENOUGH or np.median(np.diff(series.dates).astype(np.int64)) > 1:
         return
     share = np.bincount(days, minlength=7) / len(days)
-    number = np.bincount(days, minlength=7)
-    zone = "--timezone ZONE takes the dates of the exchange's zone"
-    if share[6] > 0.1 and share[4] < 0.02:
-        first = series.dates[np.flatnonzero(days == 6)[0]]
-        some = count_text(int(number[6]), "session")
+    last, zone = series.dates[-1], "--timezone ZONE takes the dates of the exchange's zone"
+    for day, other, step, shift in ((6, 4, 5, "early"), (5, 0, -5, "late")):
+        found = series.dates[days == day]
+        far = found + np.timedelta64(step, "D")
+        inside = far[(far >= series.dates[0]) & (far <= last)]
+        if share[day] > _REGULAR and inside.size and np.isin(inside, series.dates).mean() < 0.1:
+            some = f"{count_text(len(found), 'session')} on {_DAYS[day]}s, first {found[0]}"
+            yield (
+                f"{some}, in weeks without a {_DAYS[other]}: either the market is open on "
+                f"{_DAYS[day]}s, or time zones make dates one day {shift}; {zone}"
+            )
+            return
+    sundays = series.dates[days == 6]
+    if share[6] > _REGULAR and share[4] > _REGULAR and share[5] < 0.02:
+        some = f"{count_text(len(sundays), 'session')} on Sundays, first {sundays[0]}"
         yield (
-            f"{some} on Sundays, first {first}, and none on Fridays: either the market is open on "
-            f"Sundays, or stamps in UTC make dates one day early; {zone}"
-        )
-    elif share[5] > 0.1 and share[0] < 0.02:
-        first = series.dates[np.flatnonzero(days == 5)[0]]
-        some = count_text(int(number[5]), "session")
-        yield (
-            f"{some} on Saturdays, first {first}, and none on Mondays: either the market is open "
-            f"on Saturdays, or time zones make dates one day late; {zone}"
-        )
-    elif share[6] > 0.03 and share[4] > 0.1 and share[5] < 0.02:
-        first = series.dates[np.flatnonzero(days == 6)[0]]
-        some = count_text(int(number[6]), "session")
-        yield (
-            f"{some} on Sundays, first {first}, but none on Saturdays: short Sunday bars of a "
-            "currency feed? --drop-days Sun leaves them out"
+            f"{some}, but none on Saturdays: short Sunday bars of a currency feed? "
+            "--drop-days Sun leaves them out"
         )
 
 
@@ -142,13 +140,15 @@ def _jumps(series: Series, at: At | None) -> Iterator[str]:
     size = np.abs(moves)
     typical = float(np.median(size[size > 0])) if (size > 0).any() else np.inf
     spikes, lasting, done = [], [], -1
-    for row in (np.flatnonzero(size > max(_SPIKE[0], _SPIKE[1] * typical)) + 1).tolist():
+    for row in (
+        np.flatnonzero(size > min(_HUGE, max(_SPIKE[0], _SPIKE[1] * typical))) + 1
+    ).tolist():
         if row <= done:
             continue
         if back := _undone(logs, row):
             done = row + back
             spikes.append((row, back))
-        elif size[row - 1] > max(_JUMP[0], _JUMP[1] * typical):
+        elif size[row - 1] > min(_HUGE, max(_JUMP[0], _JUMP[1] * typical)):
             lasting.append(row)
 
     def where(row: int) -> str:

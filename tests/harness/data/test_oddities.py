@@ -153,8 +153,8 @@ def test_sparser_data_filled_forward_are_found() -> None:
 @pytest.mark.parametrize(
     ("without", "start"),
     [
-        ((4, 5), "20 sessions on Sundays, first 2023-01-08, and none on Fridays"),
-        ((0, 6), "20 sessions on Saturdays, first 2023-01-07, and none on Mondays"),
+        ((4, 5), "20 sessions on Sundays, first 2023-01-08, in weeks without a Friday: "),
+        ((0, 6), "20 sessions on Saturdays, first 2023-01-07, in weeks without a Monday: "),
         ((5,), "16 sessions on Sundays, first 2023-01-08, but none on Saturdays"),
     ],
 )
@@ -165,6 +165,23 @@ def test_shifted_days_are_found(without: tuple[int, ...], start: str) -> None:
     (text,) = oddities(series(walk(100), days))
 
     assert text.startswith(start)
+
+
+def test_days_that_shift_with_the_summer_are_found() -> None:
+    """London's midnight is the evening before in UTC, from April to October only."""
+    days = [day - timedelta(4 <= day.month <= 10) for day in weekdays(500)]
+
+    (text,) = oddities(series(walk(500), sorted(set(days))[:500]))[-1:]
+
+    assert "in weeks without a Friday: either" in text
+    assert "one day early; --timezone" in text
+
+
+def test_a_unit_switch_in_a_few_rows_is_found() -> None:
+    """A 100-fold move needs no usual one beside it."""
+    days = weekdays(4)
+
+    assert "100 times smaller" in oddities(series(np.array([400, 401, 4.02, 4.03]), days))[0]
 
 
 @pytest.mark.parametrize("step", [7, 30, 91])
