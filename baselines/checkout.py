@@ -21,7 +21,7 @@ from typing import Any
 
 from baselines.sources import Sources
 from baselines.weights import some
-from harness.devices import staying
+from harness.arm import staying
 from harness.errors import ArmError
 
 _RESERVED = frozenset(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from harness.devices import check_device
+from harness.arm import check_device
 from harness.errors import ForecastError
 from harness.forecast import Forecast
 from harness.parsing import check_fields

@@ -30,6 +30,6 @@ def build(name: str, config: Mapping[str, Any] | object, **options: Any) -> nn.M
     ArmError
         When the backbone is not there.
     """
-    from candidates.replacement.build import build_network
+    from candidates.replacement.construct import build_network
 
     return build_network(name, config, options)

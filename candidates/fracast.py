@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.devices import check_device
+from harness.arm import check_device
 from harness.errors import ArmError
 from harness.forecast import Forecast
 from harness.parsing import check_fields

@@ -1,6 +1,7 @@
 """`HFBayesianAutoformer`: the proposed replacement, a pretrained Chronos model, as an arm.
 
 The same model as a network with the legacy forward contract: `candidates.replacement.bayesian`.
+Shapes: W windows, H steps, q levels of the backbone, M sample paths.
 """
 
 from __future__ import annotations
@@ -11,23 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from candidates.replacement.loading import (
     BUNDLED,
     DTYPES,
     Source,
     family_of,
+    history_of,
     load_pipeline,
+    prepared,
+    single,
 )
-from harness.arm import Training
-from harness.devices import check_device
+from candidates.replacement.sampling import T5
+from harness.arm import Training, check_device
 from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS, Forecast
 from harness.parsing import check_fields
 from harness.window import Array, Context, Contexts, RollingOrigin, Series, contexts_at
 
 if TYPE_CHECKING:
-    from candidates.replacement.plan import FineTuning
+    from candidates.replacement.finetune import FineTuning
+
 
 Fit = Callable[..., Training]
 
@@ -191,7 +197,7 @@ class HFBayesianAutoformer:
         found = self._answer(contexts)
         if self._stretch is None:
             return found
-        from candidates.replacement.conformal import stretched
+        from candidates.replacement.levels import stretched
 
         return Forecast.of_quantiles(
             stretched(found.at(LEVELS), LEVELS, self._stretch), LEVELS, found.point
@@ -246,7 +252,7 @@ class HFBayesianAutoformer:
         """Read the table; a wrong one is refused when the arm is built."""
         if self.finetune is None:
             return
-        from candidates.replacement.plan import FineTuning
+        from candidates.replacement.finetune import FineTuning
 
         self._plan = FineTuning.of(self.finetune)
 
@@ -261,7 +267,7 @@ class HFBayesianAutoformer:
         return done
 
     def _tune(self, context: Context, seed: int) -> Training:
-        from candidates.replacement.tuning import tuned
+        from candidates.replacement.finetune import tuned
 
         assert self._plan is not None
         self._pipeline, done = tuned(
@@ -276,8 +282,8 @@ class HFBayesianAutoformer:
 
     def _calibrated(self, context: Context) -> Array:
         """Stretches [Q] from forecasts whose truth lies in the validation span."""
-        from candidates.replacement.conformal import stretches
-        from candidates.replacement.plan import Spans
+        from candidates.replacement.finetune import Spans
+        from candidates.replacement.levels import stretches
 
         origins = Spans.of(len(context), context.validation, context.horizon).validation
         series = Series(
@@ -295,8 +301,6 @@ class HFBayesianAutoformer:
 
     def _answer(self, contexts: Contexts) -> Forecast:
         """The backbone's own answer."""
-        from candidates.replacement.answering import Answering
-
         answering = Answering(
             pipeline=self._pipeline,
             samples=self.samples,
@@ -305,3 +309,49 @@ class HFBayesianAutoformer:
             windows=WINDOWS,
         )
         return answering.forecast(contexts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """A pipeline and how it is asked."""
+
+    pipeline: Any
+    samples: int
+    covariates: bool
+    seed: int
+    windows: int
+
+    def forecast(self, contexts: Contexts) -> Forecast:
+        """Quantiles in order, or sample paths with their median as the point path."""
+        family = family_of(self.pipeline)
+        if family == "Chronos-T5":
+            return self._sampled(contexts)
+        values = self._bolt(contexts) if family == "Chronos-Bolt" else self._chronos2(contexts)
+        ordered = np.sort(values.astype(np.float64), axis=-1)
+        return Forecast.of_quantiles(ordered, np.array(self.pipeline.quantiles))
+
+    def _bolt(self, contexts: Contexts) -> Array:
+        """Quantiles [W, H, q]."""
+        parts = [
+            self.pipeline.predict(part, prediction_length=contexts.horizon)
+            for part in single(contexts.target).split(self.windows)
+        ]
+        return torch.cat(parts).numpy().transpose(0, 2, 1)
+
+    def _chronos2(self, contexts: Contexts) -> Array:
+        """Quantiles [W, H, q]."""
+        history = history_of(contexts, covariates=self.covariates)
+        group = 1 + history.covariates.shape[1]
+        with torch.random.fork_rng(devices=[]):  # its data loader draws a seed
+            answers = self.pipeline.predict(
+                prepared(history),
+                prediction_length=contexts.horizon,
+                batch_size=max(group, self.windows // group * group),
+            )
+        return torch.cat(answers).numpy().transpose(0, 2, 1)
+
+    def _sampled(self, contexts: Contexts) -> Forecast:
+        backbone = T5(self.pipeline, samples=self.samples, seed=self.seed)
+        paths = backbone.paths(single(contexts.target), contexts.horizon, self.samples)
+        values = paths.cpu().numpy().astype(np.float64)  # [W, M, H]
+        return Forecast.of_samples(values, np.median(values, axis=1))

@@ -12,20 +12,113 @@ import dataclasses
 import importlib
 import inspect
 import math
+import os
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
-from harness.errors import AbharnessError, ArmError, ForecastError
-from harness.escapes import escaped, one_line
+from harness.errors import (
+    AbharnessError,
+    ArmError,
+    ForecastError,
+    NoAnswerError,
+    QuitError,
+    escaped,
+    one_line,
+    refused_by_system,
+)
 from harness.forecast import Forecast
-from harness.user_code import user_code
 from harness.window import Context, Contexts
+
+_NAMES = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
+
+
+def check_device(name: str) -> None:
+    """Refuse what names no device.
+
+    Raises
+    ------
+    ValueError
+        In the form of an arm's option.
+    """
+    if not _NAMES.fullmatch(name):
+        raise ValueError(f"device = '{name}': expected cpu, cuda, cuda:1 or auto")
+
+
+@contextmanager
+def staying(*kinds: Any) -> Iterator[None]:
+    """Let `.cuda()` of some classes do nothing for a while: early models call it on any device.
+
+    Parameters
+    ----------
+    kinds
+        Torch's tensor and module classes; nothing is imported here.
+    """
+    originals = [kind.cuda for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.cuda = _stay
+        yield
+    finally:
+        for kind, original in zip(kinds, originals, strict=True):
+            kind.cuda = original
+
+
+def _stay(value: Any, *_: Any, **__: Any) -> Any:
+    return value
+
+
+@contextmanager
+def user_code() -> Iterator[None]:
+    """Run what is not ours: what it prints goes to standard error, `sys.exit` is an error.
+
+    An exit code says what a verdict was, and standard output holds the result alone. Ctrl-C stays
+    what it is.
+
+    Raises
+    ------
+    QuitError
+        When the code asks to end the program.
+    """
+    with _output_aside(), redirect_stdout(sys.stderr):
+        try:
+            yield
+        except SystemExit as problem:
+            asked = "" if problem.code is None else repr(problem.code)
+            raise QuitError(f"it asks to end the program: sys.exit({asked})") from problem
+
+
+@contextmanager
+def _output_aside() -> Iterator[None]:
+    """Point the descriptor of standard output to standard error, for code below Python's own."""
+    kept = _pointed_aside()
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def _pointed_aside() -> int | None:
+    """A copy of what the descriptor was; None where one of them was closed by who started us."""
+    with suppress(OSError, ValueError):
+        if sys.stdout is not None:  # it is None where it was closed by who started us
+            sys.stdout.flush()  # what is ours goes where it belongs
+    try:
+        os.fstat(2)
+        kept = os.dup(1)
+    except OSError:
+        return None
+    os.dup2(2, 1)
+    return kept
+
 
 Role = Literal["legacy", "candidate", "reference"]
 Option = str | int | float | bool | list[Any] | dict[str, Any]
@@ -323,3 +416,47 @@ def _is_arm_class(value: object, module: ModuleType) -> bool:
         and value.__module__ == module.__name__
         and callable(getattr(value, "forecast", None))
     )
+
+
+_Result = TypeVar("_Result")
+
+
+def attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | None]:
+    """Do an arm's work; the only place where whatever it raises is caught, exits included.
+
+    Raises
+    ------
+    NoAnswerError
+        When what it raised is the system's doing: a full or broken disk.
+    """
+    try:
+        with user_code():
+            return work(), None
+    except Exception as problem:  # an arm may fail in any way; it becomes rows
+        refused = refused_by_system(problem)
+        if refused:
+            raise NoAnswerError(refused) from problem
+        return None, problem
+
+
+def expect_answer(forecast: Any, contexts: Contexts) -> None:
+    """Refuse what is no forecast of all windows and steps that were asked for.
+
+    Raises
+    ------
+    ForecastError
+    """
+    if not isinstance(forecast, Forecast):
+        raise ForecastError(f"the arm returned {type(forecast).__name__}, expected a Forecast")
+    shape = (len(contexts), contexts.horizon)
+    if forecast.point.shape != shape:
+        raise ForecastError(
+            f"the arm returned point paths of shape {forecast.point.shape} for "
+            f"{shape[0]} windows of {shape[1]} steps"
+        )
+
+
+def exception_line(problem: BaseException) -> str:
+    """An exception as one line that can be stored: its class and what it says."""
+    text = one_line(str(problem)) or "no message"
+    return f"{type(problem).__name__}: {text}"[:500]

@@ -10,8 +10,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.errors import ConfigError
-
 CRITERIA = {
     "latency": "s",
     "throughput": "windows/s",
@@ -27,54 +25,6 @@ TIMED = ("latency", "throughput", "fit_time", "load_time")
 """Those that a loaded machine or an overlap makes worthless."""
 
 HIGHER_IS_BETTER = ("throughput",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureSettings:
-    """The table `[measure]`: how the costs of two arms are taken.
-
-    Attributes
-    ----------
-    with_run
-        Measure at the end of `run` and `compare` as well, unless the pair is measured already.
-    dataset
-        On which dataset; left out: the experiment's first.
-    sets
-        Times that fresh processes of both arms are started, side by side, taking turns.
-    rounds
-        A B B A rounds in each set, single stream.
-    block_s
-        A turn calls the arm until this many seconds are spent, at least once.
-    fits
-        Paired fits where both arms learn. With one there is a ratio but no interval.
-    budget_s
-        No further set is started when this much time is spent; two are always taken.
-    wait_s
-        How long to wait for the host.
-    energy
-        Energy of the offline runs as well; needs codecarbon. Never judged.
-    """
-
-    with_run: bool = True
-    dataset: str | None = None
-    sets: int = 4
-    rounds: int = 8
-    block_s: float = 0.1
-    fits: int = 1
-    budget_s: float = 150.0
-    wait_s: float = 600.0
-    energy: bool = False
-
-    def __post_init__(self) -> None:
-        for name, least in (("sets", 2), ("rounds", 1), ("fits", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"[measure] {name} = {getattr(self, name)}: expected {least} or more"
-                )
-        for name in ("block_s", "budget_s", "wait_s"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"[measure] {name} = {value}: expected 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,14 +116,12 @@ class Cost:
             return None
         if self.ratio == 0:
             return math.inf if self.higher_is_better else -1.0
-        towards = -side if self.higher_is_better else side
-        bound = self.ratio * math.exp(towards * self.log_se * self._quantile(alpha))
-        return 1 - bound if self.higher_is_better else bound - 1
-
-    def _quantile(self, alpha: float) -> float:
         from scipy.special import ndtri, stdtrit
 
-        return float(stdtrit(self.df, 1 - alpha) if self.df else ndtri(1 - alpha))
+        quantile = float(stdtrit(self.df, 1 - alpha) if self.df else ndtri(1 - alpha))
+        towards = -side if self.higher_is_better else side
+        bound = self.ratio * math.exp(towards * self.log_se * quantile)
+        return 1 - bound if self.higher_is_better else bound - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +142,8 @@ class Costs:
         File of the session's record inside the store; empty when nothing was measured.
     reason
         Why nothing was measured; empty otherwise.
+    unreadable
+        What is wrong with a record that is there; empty otherwise.
     """
 
     baseline: str
@@ -205,16 +155,24 @@ class Costs:
     measured_at: str = ""
     record: str = ""
     reason: str = ""
+    unreadable: str = ""
 
     def __getitem__(self, criterion: str) -> Cost:
         return self.items[criterion]
 
     @classmethod
-    def missing(cls, baseline: str, candidate: str, dataset: str, reason: str) -> Costs:
+    def missing(
+        cls, baseline: str, candidate: str, dataset: str, reason: str, *, unreadable: str = ""
+    ) -> Costs:
         """No figure at all, for one reason."""
         items = {
             name: Cost(criterion=name, unit=unit, reason=reason) for name, unit in CRITERIA.items()
         }
         return cls(
-            baseline=baseline, candidate=candidate, dataset=dataset, items=items, reason=reason
+            baseline=baseline,
+            candidate=candidate,
+            dataset=dataset,
+            items=items,
+            reason=reason,
+            unreadable=unreadable,
         )

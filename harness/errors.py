@@ -9,21 +9,15 @@
     │   ├── ArmError          an arm's name, its options or its weights
     │   └── StoreError        the folder that holds the results
     │       └── NewerRecordError  a record that a newer version made
+    ├── NoAnswerError         the system, not the arm, kept a unit from its result: it runs again
     ├── QuitError             a user's code asked to end the program, which is not its to end
     └── ForecastError         an arm returned something inadmissible: becomes a failed row
 """
 
-__all__ = [
-    "AbharnessError",
-    "ArmError",
-    "ConfigError",
-    "DataError",
-    "ForecastError",
-    "InputError",
-    "NewerRecordError",
-    "QuitError",
-    "StoreError",
-]
+from __future__ import annotations
+
+import errno
+import re
 
 
 class AbharnessError(Exception):
@@ -54,9 +48,51 @@ class NewerRecordError(StoreError):
     """A record was made by a newer version, which alone can read it."""
 
 
+class NoAnswerError(AbharnessError):
+    """The system refused an arm something: that says nothing about the arm."""
+
+
 class QuitError(AbharnessError):
     """A user's code asked to end the program."""
 
 
 class ForecastError(AbharnessError):
     """An arm returned something that is not an admissible forecast."""
+
+
+_UNSHOWN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)"
+)
+"""Controls (but for tabs and line ends), what turns the direction of writing, half characters."""
+
+
+def escaped(text: str) -> str:
+    r"""Show what would steer a terminal, or what no file can hold, as Python writes it: ``\x1b``.
+
+    Line ends and tabs stay.
+    """
+    return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def one_line(text: str) -> str:
+    """The same on one line; runs of white space become a space."""
+    return escaped(" ".join(text.split()))
+
+
+_REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+
+
+def refused_by_system(problem: BaseException | None) -> str:
+    """What the system refused where that is behind an error: a full or broken disk; '' otherwise.
+
+    What raised the error, or was being handled when it was raised, counts as well.
+    """
+    seen: set[int] = set()
+    while problem is not None and id(problem) not in seen:
+        seen.add(id(problem))
+        if isinstance(problem, NoAnswerError):
+            return str(problem)
+        if isinstance(problem, OSError) and problem.errno in _REFUSED:
+            return f"{problem.filename or 'a file'}: {problem.strerror or problem}"
+        problem = problem.__cause__ or problem.__context__
+    return ""

@@ -9,15 +9,84 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.window import Array
-from reports.axes import months_axis, value_axis
-from reports.inputs import ArmFacts, PageInput
+from harness.window import Array, Dates
+from reports.page_input import FAN_LEVELS, ArmFacts, Fan, PageInput, PriceSpan
 from reports.svg import FONT, INKS, Ink, new_figure, shortened, to_svg
-from reports.windows import FAN_LEVELS, Fan, Span
-from reports.wording import number
+from reports.words.numbers import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def number_axis(axis: Axis, limits: tuple[float, float]) -> None:
+    """Write few round numbers with as many decimals as the range needs."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=3))
+    wide = abs(limits[1] - limits[0])
+    digits = 0 if wide >= 8 else 1 if wide >= 0.8 else 2 if wide >= 0.08 else 4
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value + 0.0:,.{digits}f}".replace("-", "\u2212"))
+    )
+
+
+def value_axis(axes: Axes, unit: str) -> None:
+    """Write numbers upwards, the unit above them."""
+    number_axis(axes.yaxis, axes.get_ylim())
+    axes.annotate(
+        unit,
+        (0, 1),
+        xytext=(-4, 7),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="left",
+        va="bottom",
+        color=INKS["muted"],
+        fontsize=FONT,
+    ) if unit else None
+
+
+def years_axis(axes: Axes, dates: Dates) -> None:
+    """Mark year starts, or month starts where there are too few of them."""
+    first, last = dates[0].astype("datetime64[D]"), dates[-1].astype("datetime64[D]")
+    axes.set_xlim(first.astype(float), max(last.astype(float), first.astype(float) + 1))
+    years = np.arange(first.astype("datetime64[Y]") + 1, last.astype("datetime64[Y]") + 1)
+    if len(years) < 3:
+        months_axis(axes, first, last)
+        return
+    keep = years[:: max(1, math.ceil(len(years) / 6))]
+    at = keep.astype("datetime64[D]").astype(float)
+    axes.set_xticks(at, [str(year) for year in keep])
+
+
+def months_axis(axes: Axes, first: np.datetime64, last: np.datetime64) -> None:
+    """Mark month starts, the year under the first of each."""
+    months = np.arange(first.astype("datetime64[M]") + 1, last.astype("datetime64[M]") + 1)
+    keep = months[:: max(1, math.ceil(len(months) / 5))]
+    labels, told = [], None
+    for month in keep.astype(int).tolist():
+        year, text = 1970 + month // 12, _MONTHS[month % 12]
+        labels.append(text if year == told else f"{text}\n{year}")
+        told = year
+    axes.set_xticks(keep.astype("datetime64[D]").astype(float), labels)
+
+
+def word_above(axes: Axes, word: str, at: float) -> None:
+    """Write a word above the plot at a value."""
+    axes.annotate(
+        word,
+        (at, 1),
+        xytext=(0, 3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="center",
+        color=INKS["muted"],
+    )
+
 
 _BANDS = ((0, 6, 0.14), (1, 5, 0.2), (2, 4, 0.3))
 _DASHES = ((0, (1, 0)), (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
@@ -74,7 +143,14 @@ def _ink(page: PageInput, arm: ArmFacts) -> Ink:
 
 
 def fan_chart(
-    fan: Fan, span: Span, *, ink: Ink, limits: tuple[float, float], unit: str, name: str, alt: str
+    fan: Fan,
+    span: PriceSpan,
+    *,
+    ink: Ink,
+    limits: tuple[float, float],
+    unit: str,
+    name: str,
+    alt: str,
 ) -> str:
     """Draw one arm's forecast of one window over real dates, with what was seen and what came."""
     figure, axes = new_figure(left=58, right=8, top=20)
@@ -104,7 +180,7 @@ def _bands(axes: Axes, fan: Fan, dates: Array, ink: Ink) -> None:
         axes.fill_between(dates, *ends, color=INKS[ink], alpha=alpha, linewidth=0)
 
 
-def fan_limits(fans: Sequence[Fan], span: Span) -> tuple[float, float]:
+def fan_limits(fans: Sequence[Fan], span: PriceSpan) -> tuple[float, float]:
     """One value range for all fans of a window."""
     values = [span.seen, span.truth]
     for fan in fans:
@@ -118,7 +194,7 @@ def fan_limits(fans: Sequence[Fan], span: Span) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _date_axis(axes: Axes, span: Span) -> None:
+def _date_axis(axes: Axes, span: PriceSpan) -> None:
     """Mark month starts, the year under the first and each January."""
     first, last = span.seen_dates[0], span.dates[-1]
     axes.set_xlim(first.astype(float), last.astype(float) + 1)
@@ -332,3 +408,126 @@ def _mark_best(axes: Axes, lines: Sequence[Line]) -> None:
     best = [(line.x[at], line.y[at]) for line in known for at in (int(np.nanargmin(line.y)),)]
     if best:
         axes.plot(*zip(*best, strict=True), INKS[known[0].stroke.ink], ls="", marker="o", ms=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dot:
+    """A labelled value with its interval; an end that is None is open or unknown."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    ink: Ink = "candidate"
+    others: tuple[float, ...] = ()
+
+
+def dot_chart(
+    dots: Sequence[Dot],
+    *,
+    unit: str,
+    name: str,
+    alt: str,
+    zero: str = "",
+    cut: float | None = None,
+    left: int = 150,
+) -> str:
+    """Draw values below each other, the first at the top, on one axis.
+
+    Parameters
+    ----------
+    zero
+        Word at 0; '' draws no line there.
+    cut
+        Where the axis ends at most; a value beyond it is an arrow there.
+    left
+        Room for the labels, in pixels.
+    """
+    figure, axes = new_figure(height=58 + 17 * len(dots), left=left, right=14, top=18, bottom=40)
+    axes.grid(visible=False)
+    axes.grid(axis="x")
+    for place, dot in enumerate(dots):
+        if cut is not None and dot.value > cut:
+            axes.plot([cut], [-place], color=INKS[dot.ink], marker=">", markersize=6, clip_on=False)
+        else:
+            _draw_dot(axes, dot, -place)
+    axes.set_yticks([-place for place in range(len(dots))], [shortened(d.label, 22) for d in dots])
+    axes.set_ylim(0.6 - len(dots), 0.6)
+    low, high = _dot_limits(dots, with_zero=bool(zero))
+    axes.set_xlim(low, high if cut is None else min(high, cut))
+    number_axis(axes.xaxis, axes.get_xlim())
+    if zero:
+        axes.axvline(0, color=INKS["ink"], linewidth=0.8)
+        word_above(axes, zero, 0.0)
+    axes.set_xlabel(unit, labelpad=2)
+    return to_svg(figure, name=name, alt=alt)
+
+
+def _draw_dot(axes: Axes, dot: Dot, height: float) -> None:
+    colour = INKS[dot.ink]
+    if dot.low is not None and dot.high is not None:
+        axes.plot([dot.low, dot.high], [height, height], color=colour, linewidth=2)
+    if dot.others:
+        heights = [height] * len(dot.others)
+        axes.plot(dot.others, heights, color=colour, marker="|", markersize=9, linestyle="none")
+    axes.plot([dot.value], [height], color=colour, marker="o", markersize=5)
+
+
+def _dot_limits(dots: Sequence[Dot], *, with_zero: bool) -> tuple[float, float]:
+    """Range of all values; an interval far beyond them is cut at three times their reach."""
+    values = [value for dot in dots for value in (dot.value, *dot.others)]
+    values += [0.0] if with_zero else []
+    low, high = min(values), max(values)
+    reach = max(high - low, 0.1 * max(abs(low), abs(high)), 1e-9)
+    ends = [end for dot in dots for end in (dot.low, dot.high) if end is not None]
+    low = min([low, *(max(end, low - 3 * reach) for end in ends)])
+    high = max([high, *(min(end, high + 3 * reach) for end in ends)])
+    return low - 0.05 * (high - low or reach), high + 0.05 * (high - low or reach)
+
+
+def band_chart(
+    dates: Dates,
+    values: Array,
+    band: Array,
+    *,
+    spans: Sequence[tuple[str, str]],
+    unit: str,
+    name: str,
+    alt: str,
+) -> str:
+    """Draw a path over real dates with a band around 0 and shaded spans.
+
+    Parameters
+    ----------
+    dates, values, band : [n]
+        The band reaches from ``-band`` to ``band``.
+    spans
+        ISO dates from and to.
+    """
+    figure, axes = new_figure(left=58, right=12, top=20)
+    days = dates.astype("datetime64[D]").astype(float)
+    axes.fill_between(days, -band, band, color=INKS["line"], linewidth=0)
+    for first, last in spans:
+        ends = np.array([first, last], dtype="datetime64[D]").astype(float)
+        axes.axvspan(*ends, color=INKS["candidate"], alpha=0.12, linewidth=0)
+    axes.axhline(0, color=INKS["ink"], linewidth=0.8)
+    axes.plot(days, values, color=INKS["candidate"], linewidth=2)
+    years_axis(axes, dates)
+    value_axis(axes, unit)
+    return to_svg(figure, name=name, alt=alt)
+
+
+def histogram(shares: Array, band: tuple[float, float], *, ink: Ink, name: str, alt: str) -> str:
+    """Draw shares of values in equal bins of 0 to 1, with the band of chance around the level."""
+    figure, axes = new_figure(height=200, left=44, right=12, top=20)
+    count = len(shares)
+    edges = np.arange(count) / count
+    axes.axhspan(*band, color=INKS["line"], linewidth=0)
+    axes.bar(edges, shares, width=0.92 / count, align="edge", color=INKS[ink], alpha=0.75)
+    axes.axhline(100 / count, color=INKS["ink"], linewidth=0.8)
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    axes.set_xlabel("level at which the outcome lies", labelpad=2)
+    axes.set_ylim(0, max(float(shares.max()), band[1]) * 1.08)
+    value_axis(axes, "% of outcomes")
+    return to_svg(figure, name=name, alt=alt)

@@ -6,15 +6,280 @@ Like the page: one HTML file that needs nothing else, the same bytes for the sam
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from harness.judging.findings import Outcome
-from harness.judging.verdict import plain
-from reports.index_inputs import RUNS, IndexInput, Point, Track, Trend
-from reports.index_words import verdict_row
-from reports.tables import Cell, Table, columns, text
-from reports.templating import environment
+from harness.costs import HIGHER_IS_BETTER
+from harness.gate.history import Change, Entry
+from harness.judging.findings import Finding, Outcome
+from harness.judging.verdict import Verdict, plain
+from reports.sections.forest import bounds_of, limit_text
+from reports.svg import environment
+from reports.tables import Table, TableCell, columns, text
+from reports.words import numbers
+
+SCHEMA = 1
+RUNS = 30
+"""Runs of a pair whose numbers are shown as a trend; the list of verdicts holds all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """One verdict of a store.
+
+    Attributes
+    ----------
+    experiment
+        Name of the experiment.
+    entry
+        What the history says of it.
+    until
+        ISO date of the last origin of any verdict up to this one; '' where none had origins.
+    change
+        What changed since the last verdict on the same pair; None for the first.
+    machine
+        The class of machine its units ran on, in words.
+    page
+        File of its page relative to the folder of all verdicts; '' where none was drawn.
+    problem
+        Why its record cannot be read; '' otherwise.
+    """
+
+    experiment: str
+    entry: Entry
+    until: str
+    change: Change | None
+    machine: str
+    page: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One criterion in one run.
+
+    Attributes
+    ----------
+    sequence
+        Number of the verdict in its experiment.
+    at, low, high
+        Effect and its decision bounds divided by the limit: 1 is the limit. None without.
+    shown
+        The effect in its unit, in words.
+    """
+
+    sequence: int
+    outcome: Outcome
+    at: float | None
+    low: float | None
+    high: float | None
+    shown: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """One criterion over the runs, the oldest first.
+
+    Attributes
+    ----------
+    limits
+        Where its limits stand on the axis of `Point.at`.
+    has_zero
+        Whether 0 on that axis is equality.
+    word
+        How it came out last.
+    """
+
+    id: str
+    label: str
+    dataset: str
+    limit: str
+    limits: tuple[float, ...]
+    has_zero: bool
+    word: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """The runs of one pair of arms on one class of machine.
+
+    Attributes
+    ----------
+    runs
+        The oldest first; at most `RUNS`.
+    left_out
+        Earlier runs that are not shown.
+    """
+
+    experiment: str
+    candidate: str
+    legacy: str
+    decides: bool
+    machine: str
+    runs: tuple[Passed, ...]
+    trends: tuple[Trend, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexInput:
+    """All an index shows.
+
+    Attributes
+    ----------
+    passed
+        Every verdict, the newest first.
+    tracks
+        The deciding pair of an experiment first.
+    problems
+        What of the store cannot be read, one sentence each.
+    """
+
+    passed: Sequence[Passed]
+    tracks: Sequence[Track] = ()
+    problems: Sequence[str] = ()
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A verdict with its record, while trends are made."""
+
+    passed: Passed
+    verdict: Verdict
+
+    def finding(self, name: str) -> Finding | None:
+        """Find a finding by its id."""
+        return next((each for each in self.verdict.findings if each.id == name), None)
+
+
+def track_of(runs: Sequence[Run], *, left_out: int = 0) -> Track:
+    """Make the track of one pair on one class of machine, from its runs, the oldest first."""
+    last = runs[-1].passed
+    ids = dict.fromkeys(finding.id for run in reversed(runs) for finding in run.verdict.findings)
+    return Track(
+        experiment=last.experiment,
+        candidate=last.entry.candidate,
+        legacy=last.entry.legacy,
+        decides=last.entry.decides,
+        machine=last.machine,
+        runs=tuple(run.passed for run in runs),
+        trends=tuple(_trend(name, runs) for name in ids),
+        left_out=left_out,
+    )
+
+
+def newest(passed: Sequence[Passed]) -> tuple[list[Passed], int]:
+    """The last `RUNS` verdicts of some, in the same order, and how many there are before them."""
+    return list(passed[-RUNS:]), max(0, len(passed) - RUNS)
+
+
+def _trend(name: str, runs: Sequence[Run]) -> Trend:
+    found = [(run.passed.entry.sequence, run.finding(name)) for run in runs]
+    there = [(sequence, finding) for sequence, finding in found if finding is not None]
+    last = there[-1][1]
+    part = f", {last.part}" if last.part else ""
+    return Trend(
+        id=name,
+        label=f"{numbers.metric_name(last.metric)} ({last.role}{part})",
+        dataset=last.dataset,
+        limit=limit_text(last),
+        limits=_limits(last),
+        has_zero=last.unit in ("share", "points"),
+        word=numbers.finding_word(last),
+        points=tuple(_point(sequence, finding) for sequence, finding in there),
+    )
+
+
+def _limits(finding: Finding) -> tuple[float, ...]:
+    if finding.unit == "points":
+        return (-1.0, 1.0)
+    return (-1.0,) if finding.bound < 0 else (1.0,)
+
+
+def _point(sequence: int, finding: Finding) -> Point:
+    low, high = _bounds(finding)
+    return Point(
+        sequence=sequence,
+        outcome=finding.outcome,
+        at=_placed(finding, finding.value),
+        low=_placed(finding, low),
+        high=_placed(finding, high),
+        shown=shown(finding),
+    )
+
+
+def _bounds(finding: Finding) -> tuple[float | None, float | None]:
+    if finding.comparison is None:
+        return (finding.low, finding.high)
+    return bounds_of(finding.comparison)
+
+
+def _placed(finding: Finding, value: float | None) -> float | None:
+    """Divide by the limit; None where there is nothing to divide, or no limit to divide by."""
+    if value is None or not math.isfinite(value) or not finding.bound:
+        return None
+    if finding.metric in HIGHER_IS_BETTER:
+        return finding.bound / value if value else None
+    return value / abs(finding.bound)
+
+
+def shown(finding: Finding) -> str:
+    """Write the effect in its unit."""
+    if finding.value is None:
+        return numbers.NONE
+    if finding.unit == "ratio":
+        return f"{finding.value:.3g} x"
+    if finding.unit == "count" or (finding.role == "limit" and finding.comparison is None):
+        return f"{finding.value:,.0f}"
+    return numbers.effect(finding.metric, finding.value)
+
+
+_MOVED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictRow:
+    """One verdict as the list shows it."""
+
+    passed: Passed
+    name: str
+    changes: str
+
+
+def what_changed(change: Change | None) -> str:
+    """Say in words what changed since the last verdict on the same pair."""
+    if change is None:
+        return "the first on this pair"
+    new = [f"{count:,} on {name}" for name, count in change.new_origins.items() if count]
+    said = [f"new origins: {numbers.listing(new)}" if new else "no new evidence"]
+    if change.before != change.after:
+        said.append(f"{change.before} became {change.after}")
+    moved = [f"{name}: {was or 'none'} to {now or 'none'}" for name, (was, now) in _moved(change)]
+    more = len(change.findings) - len(moved)
+    said += moved + ([f"{more} more findings differ"] if more else [])
+    if not change.same_meaning:
+        said.append("policy, data, arms or code changed")
+    return "; ".join(said)
+
+
+def _moved(change: Change) -> list[tuple[str, tuple[str | None, str | None]]]:
+    return list(change.findings.items())[:_MOVED]
+
+
+def verdict_row(each: Passed) -> VerdictRow:
+    """Word one verdict."""
+    times = each.entry.confirmed
+    again = f"; found again {numbers.plural(times, 'time')}" if times else ""
+    return VerdictRow(
+        passed=each,
+        name=f"{each.experiment} {each.entry.sequence}",
+        changes=what_changed(each.change) + again,
+    )
+
 
 WIDTH, HEIGHT = 180, 44
 _REACH = 2.0
@@ -202,5 +467,5 @@ def _figures(track: Track) -> Table:
     )
 
 
-def _value(point: Point | None) -> Cell:
+def _value(point: Point | None) -> TableCell:
     return text("") if point is None else text(point.shown, point.outcome.value)

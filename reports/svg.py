@@ -10,13 +10,19 @@ import html
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.errors import escaped
+
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 Ink = Literal[
     "ink",
@@ -184,3 +190,61 @@ def _rounded(body: str) -> str:
         return _DECIMALS.sub(lambda found: f"{float(found[0]):.2f}", tag[0])
 
     return MARKUP.sub(shorten, body)
+
+
+OFTEN = 4
+"""A style that stands at least so often is worth a rule."""
+
+_CHART = re.compile(r'<svg class="chart".*?</svg>', re.DOTALL)
+_STYLE_compact = re.compile(r' style="([^"]*)"')
+
+
+def compacted(document: str) -> str:
+    """Write every frequent style of the charts once, as a rule at the end of the head.
+
+    Only markup is touched, never words. Rules are numbered in the order the styles first stand.
+    """
+    found = Counter(
+        style
+        for chart in _CHART.findall(document)
+        for tag in MARKUP.findall(chart)
+        for style in _STYLE_compact.findall(tag)
+    )
+    names = {
+        style: f"k{place}"
+        for place, style in enumerate(style for style, count in found.items() if count >= OFTEN)
+    }
+
+    def named(style: re.Match[str]) -> str:
+        return f' class="{names[style[1]]}"' if style[1] in names else style[0]
+
+    def in_tags(chart: re.Match[str]) -> str:
+        return MARKUP.sub(lambda tag: _STYLE_compact.sub(named, tag[0]), chart[0])
+
+    rules = "".join(f".chart .{name}{{{style}}}\n" for style, name in names.items())
+    head, end, rest = document.partition("</head>")
+    return (
+        f"{head}<style>\n{rules}</style>\n{end}{_CHART.sub(in_tags, rest)}" if names else document
+    )
+
+
+def _shown(value: object) -> object:
+    """A text with control characters shown: some a page cannot hold, others nobody would see."""
+    if not isinstance(value, str):
+        return value
+    return type(value)(escaped(value))  # markup that is safe stays so
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Open the templates of this package; a name a template does not know is an error."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

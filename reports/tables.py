@@ -9,7 +9,7 @@ from harness.judging.findings import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class TableCell:
     """One cell: its text, a quieter second line, and how it stands out."""
 
     text: str
@@ -34,7 +34,7 @@ class Table:
 
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     note: str = ""
 
 
@@ -58,9 +58,9 @@ class Chart:
     table: Table | None = None
 
 
-def text(value: str, note: str = "") -> Cell:
+def text(value: str, note: str = "") -> TableCell:
     """Make a plain cell."""
-    return Cell(text=value, note=note)
+    return TableCell(text=value, note=note)
 
 
 def columns(*titles: str, words: Sequence[str] = ()) -> tuple[Column, ...]:

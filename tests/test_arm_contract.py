@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from harness.arm import Arm, ArmRef, Describes
+from harness.experiments.experiment import builtin_names, read_experiment
 from harness.forecast import LEVELS
-from harness.running.experiment import builtin_names, read_experiment
 from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, contexts_at, up_to
 

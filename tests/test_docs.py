@@ -8,7 +8,7 @@ import pytest
 
 from baselines.networks.config import Repairs
 from harness.cli import run_cli
-from harness.running.experiment import builtin_names, parse_experiment
+from harness.experiments.experiment import builtin_names, parse_experiment
 from harness.running.run import prepare
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,10 +13,12 @@ import pytest
 
 from harness.arm import ArmRef
 from harness.errors import ConfigError
+from harness.experiments.policy import Policy
+from harness.experiments.rules import Criterion
 from harness.forecast import Forecast
 from harness.judging.findings import Outcome
-from harness.judging.policy import Criterion, Policy
-from harness.judging.verdict import Cell, judge
+from harness.judging.validity import Cell
+from harness.judging.verdict import judge
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, up_to
@@ -33,7 +35,7 @@ ELSEWHERE = {
     11: ("test_arm_contract.py", "test_window_alone_and_in_a_batch_agree"),
     13: ("harness/evidence/test_comparison.py", "test_case_13_identical_arms_tie"),
     14: (
-        "harness/evidence/test_inference.py",
+        "harness/stats/test_longrun.py",
         "test_case_14_size_is_kept_on_autocorrelated_losses",
     ),
     15: (

@@ -269,7 +269,7 @@ import pathlib, sys
 sys.path.insert(0, sys.argv[1])
 import harness, reports
 from harness.data.dataset import builtin_folder, catalogue, load
-from harness.running.experiment import builtin_names, read_experiment
+from harness.experiments.experiment import builtin_names, read_experiment
 from harness.running.run import prepare
 here = pathlib.Path(sys.argv[1]).resolve()
 assert here in pathlib.Path(harness.__file__).resolve().parents, harness.__file__

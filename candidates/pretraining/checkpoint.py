@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from candidates.pretraining.recipe import Recipe, as_settings, differences
+from candidates.pretraining.recipe import PretrainingRecipe, as_settings, differences
 from harness.errors import StoreError
 
 SCHEMA = 1
@@ -49,7 +49,7 @@ class State:
     seconds: float
 
 
-def save_state(folder: Path, recipe: Recipe, state: State) -> None:
+def save_state(folder: Path, recipe: PretrainingRecipe, state: State) -> None:
     """Replace `state.pt` at once: whatever happens, there is an old one or a new one."""
     content = {
         "schema": SCHEMA,
@@ -69,7 +69,7 @@ def save_state(folder: Path, recipe: Recipe, state: State) -> None:
         draft.unlink(missing_ok=True)
 
 
-def load_state(folder: Path, recipe: Recipe, *, device: str) -> State | None:
+def load_state(folder: Path, recipe: PretrainingRecipe, *, device: str) -> State | None:
     """Read `state.pt` back; None where there is none.
 
     Raises

@@ -1,21 +1,25 @@
-"""The command line of the recipe: train, evaluate, show."""
+"""The command line of the recipe: train, evaluate, show; with progress and the model card."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from candidates.pretraining.evaluation import REFERENCE, TEST_PLAN
-from harness.errors import ConfigError, InputError
+from candidates.pretraining.evaluation import REFERENCE, TEST_PLAN, Scores, markdown
+from candidates.pretraining.recipe import PretrainingRecipe
+from harness.errors import ArmError, ConfigError, InputError
 
 if TYPE_CHECKING:
     from candidates.pretraining.evaluation import Scores
-    from candidates.pretraining.recipe import Recipe
-    from candidates.pretraining.training import Trainer
+    from candidates.pretraining.optimise import Trainer
+    from candidates.pretraining.recipe import PretrainingRecipe
+
 
 INTERRUPTED = 130
 
@@ -48,14 +52,13 @@ def train(
     ] = 60.0,
 ) -> None:
     """Train a recipe; called again after an interruption, go on where it was saved last."""
-    from candidates.pretraining.progress import TrainingProgress
+    from candidates.pretraining.optimise import TrainingOptions
+    from candidates.pretraining.optimise import train as train_recipe
     from candidates.pretraining.recipe import read_recipe
-    from candidates.pretraining.training import Options
-    from candidates.pretraining.training import train as train_recipe
 
     settings = read_recipe(recipe)
     folder = out or Path("runs") / f"pretraining-{Path(recipe).stem}"
-    options = Options(device=_device(device), save_every_s=save_every)
+    options = TrainingOptions(device=_device(device), save_every_s=save_every)
     try:
         trainer = train_recipe(settings, folder, options=options, watch=TrainingProgress())
     except KeyboardInterrupt:
@@ -93,7 +96,7 @@ def evaluate(
     known = [evaluation.read_series(manifest) for manifest in dataset]
     arm, other = evaluation.load_checkpoint(checkpoint), evaluation.load_reference(reference)
     spans = [
-        evaluation.Span(sessions=count or None, stride=stride)
+        evaluation.ValidationSpan(sessions=count or None, stride=stride)
         for count in sessions or [TEST_PLAN.validation]
     ]
     scores = [
@@ -102,8 +105,6 @@ def evaluate(
         for name, series in known
     ]
     if card:
-        from candidates.pretraining.card import put_figures
-
         put_figures(checkpoint, scores, reference=reference, command=_command())
     typer.echo(_json(scores) if as_json else evaluation.markdown(scores))
 
@@ -129,13 +130,12 @@ def run_command(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _finish(trainer: Trainer, recipe: Recipe, folder: Path) -> str:
+def _finish(trainer: Trainer, recipe: PretrainingRecipe, folder: Path) -> str:
     """Export the averaged weights with record and card; say where they are."""
     from importlib.metadata import version
 
     from candidates.pretraining import checkpoint
-    from candidates.pretraining.card import write_card
-    from candidates.pretraining.network import parameter_count
+    from candidates.pretraining.optimise import parameter_count
     from candidates.pretraining.recipe import as_settings
 
     facts = {
@@ -177,3 +177,122 @@ def _command() -> str:
     import shlex
 
     return shlex.join(["python", "-m", "candidates.pretraining", *sys.argv[1:]])
+
+
+START, END = "<!-- figures: made by evaluate -->", "<!-- end of figures -->"
+"""What `evaluate --card` writes stands between these lines."""
+
+
+def write_card(checkpoint: Path, recipe: PretrainingRecipe, *, facts: dict[str, Any]) -> None:
+    """Write README.md into a checkpoint that was just trained.
+
+    Parameters
+    ----------
+    facts
+        `parameters`, `device`, `seconds` and `versions`, as in `training.json`.
+    """
+    size, mixture, settings = recipe.network, recipe.mixture, recipe.training
+    text = f"""# A Chronos-Bolt model trained on synthetic series
+
+{facts["parameters"]:,} parameters (d_model {size.d_model}, {size.layers} + {size.layers} layers, \
+patch {size.patch}, context {size.context}, {size.steps} steps at once, {len(size.levels)} \
+quantile levels from {size.levels[0]:g} to {size.levels[-1]:g}), float16 weights. It loads with
+`chronos.BaseChronosPipeline.from_pretrained` without a network. Ours, not one of Amazon's.
+
+**Pretraining data.** Synthetic series only, drawn while training: {mixture.price_like:.0%} \
+price-like, {1 - mixture.price_like:.0%} structural, {mixture.mixed:.0%} of all mixed pairwise. No
+market data and no public data set: what trains opens no file.
+
+**Training.** From random initialisation, seed {settings.seed}, on {facts["device"]} in \
+{facts["seconds"]:.0f} s: {settings.steps:,} steps of {settings.batch:,} series, by
+`python -m candidates.pretraining train`. Versions: {_listed(facts["versions"])}.
+
+{START}
+Not evaluated yet: `python -m candidates.pretraining evaluate`.
+{END}
+
+Every setting:
+
+```json
+{json.dumps(facts["recipe"], indent=1)}
+```
+"""
+    (checkpoint / "README.md").write_text(text, encoding="utf-8")
+
+
+def put_figures(checkpoint: Path, scores: list[Scores], *, reference: str, command: str) -> None:
+    """Replace what stands between the two marks of a card by figures and their command.
+
+    Raises
+    ------
+    ArmError
+        When the folder has no card with those marks.
+    """
+    card = checkpoint / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    before, mark, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise ArmError(f"{card}: no lines '{START}' and '{END}' to write figures between")
+    figures = f"{figures_text(scores, reference=reference)}\n\n    {command}\n"
+    card.write_text(f"{before}{START}\n{figures}{END}{after}", encoding="utf-8")
+
+
+def figures_text(scores: list[Scores], *, reference: str) -> str:
+    """What the figures are, and the table."""
+    return (
+        f"Zero-shot, horizon 24, all before the first test origin of the nightly plan. CRPS and\n"
+        f"MAE over those of `{reference}` (below 1 is better);\n"
+        f'"apart" counts the origins that share no session.\n\n{markdown(scores)}'
+    )
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingProgress:
+    """One line that is redrawn in a terminal; in a log a line from time to time.
+
+    Attributes
+    ----------
+    every_s
+        Seconds between lines of a log.
+    """
+
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    every_s: float = 15.0
+    _steps: int = 0
+    _began_at: int = 0
+    _start: float = 0.0
+    _said: float = 0.0
+
+    def begin(self, done: int, steps: int) -> None:
+        """Say where it starts."""
+        self._steps, self._began_at = steps, done
+        self._start = self._said = time.monotonic()
+        gone_on = f", going on after step {done:,}" if done else ""
+        self.stream.write(f"training {steps:,} steps{gone_on}\n")
+        self.stream.flush()
+
+    def step(self, done: int, loss: float | None) -> None:
+        """Say how far it is, where a row of the curve was completed."""
+        now = time.monotonic()
+        terminal = self.stream.isatty()
+        last = done == self._steps
+        if loss is None or not (terminal or last or now - self._said >= self.every_s):
+            return
+        pace = (done - self._began_at) / max(now - self._start, 1e-9)
+        left = "" if last else f", about {clock((self._steps - done) / pace)} left"
+        text = f"step {done:,} of {self._steps:,}, loss {loss:.4f}, {pace:.1f} steps/s{left}"
+        self.stream.write(f"\r\x1b[K{text}" if terminal else f"{text}\n")
+        self.stream.write("\n" if terminal and last else "")
+        self.stream.flush()
+        self._said = now
+
+
+def clock(seconds: float) -> str:
+    """Seconds as text."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

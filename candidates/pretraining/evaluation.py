@@ -18,8 +18,7 @@ from harness.data import checks
 from harness.data.manifest import read_manifest
 from harness.errors import ArmError, DataError
 from harness.forecast import LEVELS, Forecast, quantiles_at
-from harness.scoring.judged import Judged
-from harness.scoring.metrics import METRICS
+from harness.scoring.metrics import METRICS, Judged
 from harness.window import Array, Contexts, RollingOrigin, Rows, Series, contexts_at, up_to
 
 REFERENCE = "baselines.random_walk:VolatilityRandomWalk"
@@ -32,7 +31,7 @@ CENTRAL = (50, 80, 95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class ValidationSpan:
     """Sessions before the test that are forecast.
 
     Attributes
@@ -120,7 +119,9 @@ def load_reference(use: str) -> Arm:
     return ArmRef(name="reference", use=use, role="reference").build()
 
 
-def evaluate(arm: Arm, reference: Arm, *, series: Series, name: str, span: Span) -> Scores:
+def evaluate(
+    arm: Arm, reference: Arm, *, series: Series, name: str, span: ValidationSpan
+) -> Scores:
     """Score an arm and a reference on the same origins, horizon 24.
 
     Parameters
@@ -222,7 +223,7 @@ def _row(scores: Scores) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _plan(seen: Series, span: Span, length: int, name: str) -> RollingOrigin:
+def _plan(seen: Series, span: ValidationSpan, length: int, name: str) -> RollingOrigin:
     """Origins of the span at which a whole context lies before, and all steps before the test."""
     stop, horizon = len(seen), TEST_PLAN.horizon
     first = max(length, stop - span.sessions if span.sessions else 0)

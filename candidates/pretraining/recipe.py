@@ -149,7 +149,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class TrainingPlan:
     """How long and how fast.
 
     Attributes
@@ -205,13 +205,13 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class PretrainingRecipe:
     """Everything that decides the weights, on one kind of machine."""
 
     network: Network = field(default_factory=Network)
     mixture: Mixture = field(default_factory=Mixture)
     loss: Loss = field(default_factory=Loss)
-    training: Training = field(default_factory=Training)
+    training: TrainingPlan = field(default_factory=TrainingPlan)
 
     def __post_init__(self) -> None:
         if self.training.least > self.network.context:
@@ -231,7 +231,7 @@ def builtin_recipes() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in _FOLDER.glob("*.toml")))
 
 
-def read_recipe(name: str) -> Recipe:
+def read_recipe(name: str) -> PretrainingRecipe:
     """Read a built-in recipe or a TOML file.
 
     Raises
@@ -248,18 +248,18 @@ def read_recipe(name: str) -> Recipe:
         "network": _read(Network, found, "network", path),
         "mixture": _read_mixture(_nested(found, "mixture", path), path),
         "loss": _read(Loss, found, "loss", path),
-        "training": _read(Training, found, "training", path),
+        "training": _read(TrainingPlan, found, "training", path),
     }
     for key in found:
         if key not in given:
             raise ConfigError(f"{path}: unknown key '{key}'; known tables are {', '.join(given)}")
     try:
-        return Recipe(**given)
+        return PretrainingRecipe(**given)
     except ConfigError as problem:
         raise ConfigError(f"{path}: {problem}") from None
 
 
-def as_settings(recipe: Recipe) -> dict[str, Any]:
+def as_settings(recipe: PretrainingRecipe) -> dict[str, Any]:
     """The recipe as nested plain values, for records and comparisons."""
     return dataclasses.asdict(recipe)
 

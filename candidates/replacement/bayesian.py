@@ -1,7 +1,13 @@
-"""HFBayesianAutoformer: the legacy forward contract on a pretrained Chronos model."""
+"""HFBayesianAutoformer: the legacy forward contract on a pretrained Chronos model.
+
+Here too: which backbone serves which kind of Chronos, and how a network is saved in a folder (the
+backbone as a Chronos checkpoint, beside it what the network was told).
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,17 +15,50 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.config import (
+from candidates.replacement.legacy_layouts import DEFAULT_LEVELS, report, target_major
+from candidates.replacement.levels import pinball
+from candidates.replacement.loading import History, family_of, load_pipeline
+from candidates.replacement.options import (
     Layout,
+    Options,
     fields_of,
     read_options,
 )
-from candidates.replacement.families import backbone_of, freeze_all_but_head
-from candidates.replacement.history import History
-from candidates.replacement.levels import pinball
-from candidates.replacement.loading import load_pipeline
-from candidates.replacement.remembered import Remembered
-from candidates.replacement.report import DEFAULT_LEVELS, report, target_major
+from candidates.replacement.quantile_backbones import Bolt, Chronos2
+from candidates.replacement.sampling import T5
+from harness.errors import ArmError
+
+Backbone = Bolt | Chronos2 | T5
+
+
+def backbone_of(pipeline: Any, options: Options) -> Backbone:
+    """Wrap a pipeline."""
+    family = family_of(pipeline)
+    if family == "Chronos-T5":
+        return T5(pipeline, samples=options.samples, seed=options.seed)
+    return Bolt(pipeline) if family == "Chronos-Bolt" else Chronos2(pipeline)
+
+
+def freeze_all_but_head(backbone: Backbone) -> None:
+    """Let the output layer learn and nothing else."""
+    backbone.requires_grad_(requires_grad=False)
+    backbone.head().requires_grad_(requires_grad=True)
+
+
+class Remembered:
+    """Holds one tensor; copies and pickles are empty, because a graph cannot be copied."""
+
+    def __init__(self) -> None:
+        self.quantiles: Tensor | None = None
+
+    def take(self) -> Tensor | None:
+        """Give the tensor away."""
+        found, self.quantiles = self.quantiles, None
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Remembered, ()
+
 
 Inputs = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -200,8 +239,6 @@ class HFBayesianAutoformer(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the backbone, as a Chronos checkpoint of its own, and this network's fields."""
-        from candidates.replacement.saving import save
-
         save(self, Path(folder))
 
     @classmethod
@@ -213,8 +250,6 @@ class HFBayesianAutoformer(nn.Module):
         ArmError
             When the folder holds none.
         """
-        from candidates.replacement.saving import stored
-
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})
 
@@ -247,3 +282,39 @@ def _ahead(x_dec: Tensor | None, layout: Layout, where: str) -> Tensor | None:
 
 
 Model = HFBayesianAutoformer
+
+
+FILE = "replacement.json"
+_SCHEMA = 1
+
+
+def save(network: HFBayesianAutoformer, folder: Path) -> None:
+    """Write both; the folder is also what `backbone` and chronos-forecasting take."""
+    model: Any = network.backbone.model
+    model.save_pretrained(folder)
+    layout, options = dataclasses.asdict(network.layout), dataclasses.asdict(network.options)
+    config = {
+        **{name: layout[name] for name in ("seq_len", "pred_len", "enc_in", "c_out")},
+        "c_out_evaluation": layout["targets"],
+        "quantile_levels": list(layout["levels"]),
+    }
+    kept = {n: v for n, v in options.items() if n not in ("backbone", "revision", "device")}
+    text = json.dumps({"schema": _SCHEMA, "config": config, "options": kept}, indent=2)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def stored(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Config and options of a folder.
+
+    Raises
+    ------
+    ArmError
+        When there are none, or of another schema.
+    """
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise ArmError(f"{folder}: no readable {FILE}: {problem}") from None
+    if not isinstance(found, dict) or found.get("schema") != _SCHEMA:
+        raise ArmError(f"{folder / FILE}: expected schema {_SCHEMA}")
+    return found["config"], found["options"]

@@ -1,5 +1,8 @@
 """Fine-tuning before an origin: a loop for Chronos-Bolt and Chronos-T5, its own fit for Chronos-2.
 
+`Plan` says how it goes and where its windows lie, and needs no framework. Chronos-2's own fit
+gives its losses as a training curve and leaves the global random state as it was.
+
 Shapes: N sessions, B windows, T steps of history, H steps ahead.
 """
 
@@ -7,18 +10,112 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.plan import FineTuning, Spans
+from candidates.replacement.loading import CALENDAR, family_of, whole_series
+from candidates.replacement.quantile_backbones import Bolt
 from candidates.replacement.sampling import T5
-from candidates.replacement.univariate import Bolt
 from harness.arm import Epoch, Training
+from harness.window import Context, Rows
+
+LEAST_HISTORY = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuning:
+    """How long and how fast to learn.
+
+    Attributes
+    ----------
+    steps
+        Most updates.
+    lr
+        Learning rate.
+    batch_size
+        Windows of an update, drawn at random from the training span.
+    every
+        Updates between two looks at the validation span; one row of the training curve.
+    patience
+        Looks without improvement after which it ends.
+    """
+
+    steps: int = 200
+    lr: float = 1e-5
+    batch_size: int = 32
+    every: int = 20
+    patience: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "every", "patience"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"finetune.{name} = {value!r}: expected 1 or more")
+        number = isinstance(self.lr, (int, float)) and not isinstance(self.lr, bool)
+        if not number or not 0.0 < self.lr < math.inf:
+            raise ValueError(f"finetune.lr = {self.lr!r}: expected more than 0")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> FineTuning:
+        """Read a table.
+
+        Raises
+        ------
+        ValueError
+            Names what is unknown or out of range.
+        """
+        known = [item.name for item in fields(cls)]
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise ValueError(f"finetune.{unknown[0]}: unknown; known are {', '.join(known)}")
+        return cls(**given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spans:
+    """Where windows may start to be forecast, in one history.
+
+    Attributes
+    ----------
+    train
+        Origins whose truth ends before the validation span.
+    validation
+        Origins whose truth lies in it, an eighth of the horizon apart.
+    """
+
+    train: Rows
+    validation: Rows
+
+    @classmethod
+    def of(cls, sessions: int, validation: int, horizon: int) -> Spans:
+        """Cut a history of N sessions.
+
+        Raises
+        ------
+        ValueError
+            When a span holds no window.
+        """
+        cut = sessions - validation
+        found = cls(
+            train=np.arange(min(LEAST_HISTORY, max(cut // 2, 1)), cut - horizon + 1),
+            validation=np.arange(max(cut, 1), sessions - horizon + 1, max(1, horizon // 8)),
+        )
+        if not len(found.train) or not len(found.validation):
+            raise ValueError(
+                f"a history of {sessions} sessions with {validation} for validation holds "
+                f"{len(found.train)} training and {len(found.validation)} validation windows of "
+                f"{horizon} steps"
+            )
+        return found
+
 
 LARGEST_GRADIENT = 1.0
 EVALUATED = 64
@@ -160,3 +257,142 @@ def _evaluated(
         part = origins[start : start + EVALUATED]
         total += float(backbone.loss(*windows(series, part, length, horizon))) * len(part)
     return total / len(origins)
+
+
+def fit(
+    pipeline: Any, series: Tensor, spans: Spans, plan: FineTuning, *, length: int, horizon: int,
+    seed: int,
+) -> tuple[Any, Training]:  # fmt: skip
+    """Fine-tune a copy through the library; the pipeline given is left as it is.
+
+    Parameters
+    ----------
+    series : [1 + C + 3, N]
+        Target, covariates, calendar.
+
+    Returns
+    -------
+    The pipeline to use, which is the one given where no look at the validation span found the
+    copy better, and what was done.
+    """
+    from transformers import EarlyStoppingCallback
+
+    recorder = _recorder()
+    cut = int(spans.validation[0])
+    parts = [series[:, max(0, origin - length) : origin + horizon] for origin in spans.validation]
+    with tempfile.TemporaryDirectory() as folder, _random_state_kept():
+        tuned = pipeline.fit(
+            [_task(series[:, :cut], horizon)],
+            prediction_length=horizon,
+            validation_inputs=[_task(part, horizon) for part in parts],
+            context_length=min(length, pipeline.model_context_length),
+            learning_rate=plan.lr,
+            num_steps=plan.steps,
+            batch_size=plan.batch_size * len(series),
+            output_dir=folder,
+            callbacks=[recorder, EarlyStoppingCallback(plan.patience)],
+            **_trainer_settings(min(plan.every, plan.steps), seed),
+        )
+    training = _training(recorder.logs)
+    return (pipeline if training.best_epoch in (0, None) else tuned), training
+
+
+def _trainer_settings(every: int, seed: int) -> dict[str, Any]:
+    """Look, log and save at the same steps, the first time before the first; print nothing."""
+    return {
+        "eval_on_start": True,
+        "eval_steps": every,
+        "logging_steps": every,
+        "save_steps": every,
+        "seed": seed,
+        "remove_printer_callback": True,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+
+
+def _recorder() -> Any:
+    """A callback that keeps what the trainer logs, in `logs`, with the step of each entry."""
+    from transformers import TrainerCallback
+
+    class Recorder(TrainerCallback):
+        def __init__(self) -> None:
+            self.logs: list[dict[str, float]] = []
+
+        def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            self.logs.append({**(given.get("logs") or {}), "step": state.global_step})
+
+    return Recorder()
+
+
+def _task(values: Tensor, horizon: int) -> dict[str, Any]:
+    others = len(values) - 1
+    return {
+        "context": values,
+        "future_covariates": torch.full((len(values), horizon), torch.nan),
+        "n_targets": 1,
+        "n_covariates": others,
+        "n_future_covariates": min(CALENDAR, others),
+    }
+
+
+def _training(logs: list[dict[str, float]]) -> Training:
+    """A row per look at the validation span, with the training log of the same step."""
+    trained = {entry["step"]: entry for entry in logs if "loss" in entry}
+    looks = {entry["step"]: entry["eval_loss"] for entry in logs if "eval_loss" in entry}
+    first = next(iter(trained.values()), {"loss": math.nan})["loss"]
+    curve = tuple(
+        Epoch(
+            epoch=row,
+            train_loss=trained.get(step, {"loss": first})["loss"],
+            validation_loss=looks[step],
+            learning_rate=trained.get(step, {}).get("learning_rate", 0.0),
+            gradient_norm=trained.get(step, {}).get("grad_norm", 0.0),
+        )
+        for row, step in enumerate(sorted(looks))
+    )
+    finite = [row for row in curve if math.isfinite(row.validation_loss)]
+    best = min(finite, key=lambda row: row.validation_loss, default=None)
+    diverged = any(not math.isfinite(row.train_loss + row.validation_loss) for row in curve)
+    return Training(curve=curve, best_epoch=None if best is None else best.epoch, diverged=diverged)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Put the global generators back: the trainer seeds and uses them all."""
+    own, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(own)
+        np.random.set_state(legacy)  # noqa: NPY002
+
+
+def tuned(
+    pipeline: Any, context: Context, plan: FineTuning, *, length: int, covariates: bool, seed: int
+) -> tuple[Any, Training]:
+    """Fine-tune a copy of a pipeline on everything up to an origin.
+
+    Returns
+    -------
+    The fine-tuned pipeline and what was done; the one given stays as it is.
+
+    Raises
+    ------
+    ValueError
+        When the history holds no window to train or to stop on.
+    """
+    spans = Spans.of(len(context), context.validation, context.horizon)
+    family = family_of(pipeline)
+    if family == "Chronos-2":
+        series = whole_series(context, covariates=covariates)
+        return fit(pipeline, series, spans, plan, length=length, horizon=context.horizon, seed=seed)
+    from candidates.replacement.quantile_backbones import Bolt
+    from candidates.replacement.sampling import T5
+
+    changed = copy.deepcopy(pipeline)
+    backbone = Bolt(changed) if family == "Chronos-Bolt" else T5(changed, samples=2, seed=seed)
+    series = whole_series(context, covariates=False)[0]
+    done = tune(backbone, series, spans, plan, length=length, horizon=context.horizon, seed=seed)
+    return changed, done

@@ -19,7 +19,7 @@ class HFHierarchicalAutoformer(nn.Module):
         As for `HFBayesianAutoformer`; with `quantile_levels` and `c_out` of targets times levels
         the last axis is target-major quantiles.
     **options
-        See `candidates.replacement.config.Options`.
+        See `candidates.replacement.options.Options`.
     """
 
     def __init__(self, config: object, **options: Any) -> None:
@@ -57,7 +57,7 @@ class HFHierarchicalAutoformer(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> HFHierarchicalAutoformer:
         """Read what `save_pretrained` wrote; options replace the stored ones."""
-        from candidates.replacement.saving import stored
+        from candidates.replacement.bayesian import stored
 
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})

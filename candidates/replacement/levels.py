@@ -1,13 +1,23 @@
-"""Quantiles in order and at other levels, by the harness's own rule, with gradients.
+"""Quantiles in order, at other levels, and stretched until they cover what they say.
 
-Between neighbouring levels quantiles lie on straight lines over standard normal scores; beyond
-the outermost two levels the line through these two goes on (`harness.forecast.quantiles_at`).
+Between neighbouring levels quantiles lie on straight lines over standard normal scores; beyond the
+outermost two levels the line through these two goes on (`harness.forecast.quantiles_at`). All of
+it has gradients.
+
+Split-conformal calibration: for a pair of levels a and 1 - a, the miss of one truth is its
+distance from the median over the distance of that side's quantile. The pair is stretched around
+the median, on both sides, by the miss that the share (1 - 2a)(1 + 1/n) of all misses does not
+exceed, over all steps of n calibration windows; shares above 1 take the largest. The median stays.
+A stretch of 1 means the pair was right. Overlapping windows are worth fewer than n, so small tails
+stay uncertain.
+
+Shapes: n calibration windows, W windows, H steps, Q levels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +25,7 @@ import torch
 from torch import Tensor
 
 from harness.forecast import quantiles_at
+from harness.window import Array
 
 NODES = 12
 FAR = 1e-3
@@ -92,3 +103,63 @@ def pinball(quantiles: Tensor, truth: Tensor, levels: Sequence[float]) -> Tensor
     share = torch.tensor(levels, dtype=quantiles.dtype, device=quantiles.device)
     error = truth.unsqueeze(-1) - quantiles
     return torch.maximum(share * error, (share - 1.0) * error).nanmean()
+
+
+def stretches(quantiles: Array, truth: Array, levels: Array) -> Array:
+    """Stretch [Q] of each level.
+
+    Parameters
+    ----------
+    quantiles : [n, H, Q]
+        Not decreasing along the last axis; the level 0.5 is among them.
+    truth : [n, H]
+        NaN is left out.
+    levels : [Q]
+
+    Returns
+    -------
+    [Q]
+        1 for the median and for a level whose counterpart is missing.
+
+    Raises
+    ------
+    ValueError
+        When there is no median or no truth.
+    """
+    middle = np.flatnonzero(np.isclose(levels, 0.5))
+    if not len(middle) or not np.isfinite(truth).any():
+        raise ValueError("calibration needs the level 0.5 and at least one finite truth")
+    median, found = quantiles[..., middle[0]], np.ones(len(levels))
+    windows = int(np.isfinite(truth).any(axis=1).sum())
+    for low, high in _pairs(levels):
+        misses = _misses(
+            truth - median, median - quantiles[..., low], quantiles[..., high] - median
+        )
+        share = min(1.0, (levels[high] - levels[low]) * (1.0 + 1.0 / windows))
+        finite = np.sort(misses[~np.isnan(misses)])
+        rank = max(1, int(np.ceil(share * len(finite) - 1e-9)))
+        found[[low, high]] = min(finite[rank - 1], finite[np.isfinite(finite)].max(initial=1.0))
+    return found
+
+
+def stretched(quantiles: Array, levels: Array, by: Array) -> Array:
+    """Quantiles [W, H, Q] at their new distances from the median, in order."""
+    middle = int(np.flatnonzero(np.isclose(levels, 0.5))[0])
+    median = quantiles[..., middle : middle + 1]
+    return np.sort(median + by * (quantiles - median), axis=-1)
+
+
+def _misses(error: Array, below: Array, above: Array) -> Array:
+    """Distance of the truth over that of the quantile on its side; 0 / 0 is 0."""
+    reach = np.where(error < 0, below, above)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        misses = np.abs(error) / reach
+    return np.where((error == 0) & (reach == 0), 0.0, misses)
+
+
+def _pairs(levels: Array) -> Iterator[tuple[int, int]]:
+    """Places of levels a < 0.5 and 1 - a."""
+    for low, level in enumerate(levels.tolist()):
+        high = np.flatnonzero(np.isclose(levels, 1.0 - level, rtol=0, atol=1e-9))
+        if level < 0.5 and len(high):
+            yield low, int(high[0])

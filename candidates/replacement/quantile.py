@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from candidates.replacement.bayesian import HFBayesianAutoformer, Inputs
-from candidates.replacement.config import ReplacementConfigError, fields_of, read_levels
 from candidates.replacement.levels import pinball
+from candidates.replacement.options import ReplacementConfigError, fields_of, read_levels
 
 DEFAULT_LEVELS = (0.1, 0.5, 0.9)
 BOUNDS = {"lower_bound": 0.1, "median": 0.5, "upper_bound": 0.9}
@@ -28,7 +28,7 @@ class HFQuantileAutoformer(nn.Module):
     quantiles
         Levels; the config's, or .1, .5, .9, if None.
     **options
-        See `candidates.replacement.config.Options`.
+        See `candidates.replacement.options.Options`.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class HFQuantileAutoformer(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> HFQuantileAutoformer:
         """Read what `save_pretrained` wrote; options replace the stored ones."""
-        from candidates.replacement.saving import stored
+        from candidates.replacement.bayesian import stored
 
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})

@@ -5,25 +5,26 @@ Nothing is run, and no framework is loaded.
 """
 
 from harness.claims.catalogue import CLAIMS
-from harness.claims.gather import gather
-from harness.claims.judging import collect_claims
-from harness.claims.nouns import Answer, Claim, ClaimRow, Evidence, Measurement, Requirement, Status
-from harness.claims.render import counted, measured_text, terminal_lines, to_json, to_markdown
+from harness.claims.claim import (
+    Answer,
+    Claim,
+    ClaimEvidence,
+    ClaimRow,
+    Measurement,
+    Requirement,
+    Status,
+)
+from harness.claims.gather import collect_claims, gather
 
 __all__ = [
     "CLAIMS",
     "Answer",
     "Claim",
+    "ClaimEvidence",
     "ClaimRow",
-    "Evidence",
     "Measurement",
     "Requirement",
     "Status",
     "collect_claims",
-    "counted",
     "gather",
-    "measured_text",
-    "terminal_lines",
-    "to_json",
-    "to_markdown",
 ]

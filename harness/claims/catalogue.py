@@ -6,7 +6,14 @@ A figure in a rule is the claim's own. What was measured comes from the records 
 
 from __future__ import annotations
 
-from harness.claims.costed import (
+from harness.claims.by_checks import (
+    defects_gone,
+    each_fails,
+    legacy_fails,
+    passes,
+    saved_and_loaded,
+)
+from harness.claims.by_costs import (
     cheaper,
     code_at_least,
     less_code,
@@ -16,8 +23,7 @@ from harness.claims.costed import (
     own_distribution,
     unmeasured,
 )
-from harness.claims.nouns import Claim, Requirement
-from harness.claims.scored import (
+from harness.claims.by_scores import (
     better,
     covers,
     judged,
@@ -25,13 +31,7 @@ from harness.claims.scored import (
     scored_by_level,
     spread_follows_error,
 )
-from harness.claims.tried import (
-    defects_gone,
-    each_fails,
-    legacy_fails,
-    passes,
-    saved_and_loaded,
-)
+from harness.claims.claim import Claim, Requirement
 from harness.judging.findings import Outcome
 
 FASTER = cheaper("latency", "a forecast of the candidate takes less time than the baseline's")

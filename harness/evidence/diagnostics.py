@@ -14,25 +14,25 @@ from typing import Literal
 
 import numpy as np
 
-from harness.evidence.calibration import (
+from harness.evidence.estimand import Question, point_of, ratio_of
+from harness.evidence.pairing import Pair, PairingError, filled, overlap_of, pair
+from harness.scoring.metrics import AGGREGATES
+from harness.scoring.scores import UnitScores, in_time_order
+from harness.stats.ability import (
+    ConditionalAbility,
+    Fluctuation,
+    conditional_ability,
+    fluctuation,
+    holm,
+)
+from harness.stats.calibration import (
     LEVELS,
     IntervalCalibration,
     Uniformity,
     interval_calibration,
     uniformity,
 )
-from harness.evidence.conditional import (
-    ConditionalAbility,
-    Fluctuation,
-    conditional_ability,
-    fluctuation,
-)
-from harness.evidence.confidence_set import ConfidenceSet, confidence_set
-from harness.evidence.estimates import Question, point_of, ratio_of
-from harness.evidence.multiplicity import holm
-from harness.evidence.pairing import Pair, PairingError, filled, overlap_of, pair
-from harness.scoring.metrics import AGGREGATES
-from harness.scoring.scores import UnitScores, in_time_order
+from harness.stats.confidence_set import ConfidenceSet, confidence_set
 from harness.window import Array
 
 Claim = Literal["better", "worse", "open"]

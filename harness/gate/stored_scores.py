@@ -14,7 +14,9 @@ from harness.arm import Role
 from harness.errors import StoreError
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import digest, file_digest
-from harness.running.records import (
+from harness.running.store import (
+    UNIT_FILES,
+    Store,
     TornTableError,
     column,
     expect_as_written,
@@ -22,14 +24,12 @@ from harness.running.records import (
     read_unit,
     write_table,
 )
-from harness.running.store import UNIT_FILES, Store
 from harness.scoring.scores import Truth, UnitScores, score
 
 SCHEMA = 2
 """1 had neither volatility and drawdown at the origin nor a fallback's answers."""
 _SCORING_PATH = (
-    *("forecast.py", "kernels.py", "scoring/judged.py", "scoring/metrics.py"),
-    *("scoring/scores.py", "scoring/truth.py", "gate/stored_scores.py"),
+    *("forecast.py", "scoring/metrics.py", "scoring/scores.py", "gate/stored_scores.py"),
 )
 _AT_ORIGIN = ("origin", "origin_date", "last", "naive_scale", "volatility", "drawdown")
 _TEXTS = ("reason", "fallback")

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from harness.evidence.compared import Comparison
-from harness.evidence.comparison import compare
-from harness.evidence.estimates import Question
-from harness.evidence.outlook import date_of_more
+from harness.costs import HIGHER_IS_BETTER, Cost
+from harness.evidence.comparison import Comparison, compare, date_of_more
+from harness.evidence.estimand import Question
+from harness.evidence.failed_windows import Ask, Reading, readings
 from harness.evidence.pairing import Pair, PairingError, pair
-from harness.judging.failed_windows import Ask, Reading, readings
-from harness.judging.policy import CoverageRule, Criterion, Policy, finding_id
-from harness.judging.scope import ScopeError, cut
+from harness.experiments.policy import EVERYWHERE, Policy, finding_id
+from harness.experiments.rules import CoverageRule, Criterion, RuleRole
 from harness.judging.wording import sentence_of
+from harness.scoring.parts import ScopeError, cut
 from harness.scoring.scores import UnitScores
 
 FindingRole = Literal["guardrail", "success", "limit"]
@@ -243,3 +243,229 @@ def _asking_for_more(found: Comparison, both: Pair, policy: Policy) -> Compariso
     """Raise the origins still needed to what the policy asks for at least."""
     more = max(found.more_origins or 0, policy.min_origins - found.independent_n)
     return dataclasses.replace(found, more_origins=more, decided_by=date_of_more(both, more))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multiplicity:
+    """How error rate and power are shared.
+
+    All guardrails must hold, so each keeps alpha: a chance to pass wrongly is at most that of one.
+    Their powers multiply, so each is planned with more: 1 - (1 - power) / guardrails finds all of
+    them together with at least the power asked for (Bonferroni). One success is enough, so the
+    successes share alpha.
+
+    Attributes
+    ----------
+    guardrails, successes
+        Findings of each role.
+    alpha_guardrail, alpha_success
+        One-sided error rate of each finding.
+    power, power_each
+        As asked for all guardrails together, and what each is planned with.
+    """
+
+    guardrails: int
+    successes: int
+    alpha_guardrail: float
+    alpha_success: float
+    power: float
+    power_each: float
+
+    def alpha(self, role: FindingRole) -> float:
+        """Error rate of a finding of a role."""
+        return self.alpha_success if role == "success" else self.alpha_guardrail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerRow:
+    """What one finding could have detected.
+
+    Attributes
+    ----------
+    finding
+        Its id.
+    margin
+        Distance of its bound from equality, as a share (or points).
+    detectable
+        Smallest distance from the bound that is found with the planned power.
+    enough
+        A candidate as good as legacy would probably be told apart from the bound; None where
+        there is no number.
+    more_origins, decided_by
+        What would decide it if the effect stays, and by when; None when decided or out of reach.
+    silent
+        Why there is no prediction, in words; '' where there may be one.
+    """
+
+    finding: str
+    margin: float
+    detectable: float | None
+    enough: bool | None
+    more_origins: int | None
+    decided_by: str | None
+    silent: str = ""
+
+
+def multiplicity_of(policy: Policy, datasets: Sequence[str]) -> Multiplicity:
+    """Share out alpha and power over the findings a policy makes on these datasets."""
+    guardrails, successes = policy.guardrails_on(datasets), policy.successes_on(datasets)
+    return Multiplicity(
+        guardrails=guardrails,
+        successes=successes,
+        alpha_guardrail=policy.alpha,
+        alpha_success=policy.alpha / max(1, successes),
+        power=policy.power,
+        power_each=1 - (1 - policy.power) / max(1, guardrails),
+    )
+
+
+def power_rows(findings: Sequence[Finding]) -> tuple[PowerRow, ...]:
+    """One row per finding that compares losses or coverage."""
+    return tuple(_row(each) for each in findings if each.comparison is not None)
+
+
+def _row(finding: Finding) -> PowerRow:
+    found = finding.comparison
+    assert found is not None
+    margin = abs(finding.bound)
+    return PowerRow(
+        finding=finding.id,
+        margin=margin,
+        detectable=found.detectable,
+        enough=None if found.detectable is None else found.detectable <= margin,
+        more_origins=found.more_origins,
+        decided_by=found.decided_by,
+        silent=found.silent,
+    )
+
+
+def judge_failures(
+    side: Literal["candidate", "legacy"],
+    dataset: str,
+    *,
+    arm: str,
+    limit: int,
+    units: Sequence[UnitScores],
+) -> Finding:
+    """Judge the limit on failed windows: broken it is a REJECT or, for legacy, an INVALID.
+
+    No limit allows all of them: then nothing was compared, which is INVALID for either side.
+    """
+    count = sum(unit.failures for unit in units)
+    windows = sum(len(unit) for unit in units)
+    none_left = 0 < windows == count
+    kept = count <= limit and not none_left
+    sound = side == "candidate" and not none_left
+    broken = Outcome.REJECT if sound else Outcome.INVALID
+    meaning = "broken, nothing was compared" if none_left else "broken"
+    meaning += "" if side == "candidate" else ", so there is nothing sound to compare to"
+    return Finding(
+        id=finding_id(dataset, f"{side}_failures:limit"),
+        metric=f"{side}_failures",
+        dataset=dataset,
+        role="limit",
+        outcome=Outcome.PROMOTE if kept else broken,
+        bound=float(limit),
+        value=float(count),
+        comparison=None,
+        sentence=f"{dataset} failures: {arm} failed {count} of {windows} windows, limit {limit}: "
+        f"{'kept' if kept else meaning}.",
+        unit="count",
+    )
+
+
+def judge_skill(
+    dataset: str,
+    *,
+    policy: Policy,
+    question: Question,
+    candidate: Sequence[UnitScores],
+    reference: Sequence[UnitScores],
+) -> Finding:
+    """Judge whether the candidate is shown to have the least skill over the reference arm."""
+    wanted = policy.limits.min_skill
+    assert wanted is not None
+    rule = Criterion(metric="crps")
+    asked = dataclasses.replace(question, bound_high=-wanted)
+    found = judge_rule(
+        rule, dataset, policy=policy, question=asked, candidate=candidate, legacy=reference
+    )[0]
+    said = found.sentence.partition(": ")[2]
+    if not reference:
+        said = "there is no reference arm: no conclusion allowed."
+    elif found.comparison is not None and found.outcome is not Outcome.INVALID:
+        role: RuleRole = "success" if wanted > 0 else "guardrail"
+        told = sentence_of(found.comparison, role=role, least=policy.min_origins)
+        said = told.partition(": ")[2]
+    return dataclasses.replace(
+        found,
+        id=finding_id(dataset, "skill:limit"),
+        metric="skill",
+        role="limit",
+        sentence=f"{dataset} skill by CRPS: {said}",
+    )
+
+
+def judge_cost(
+    name: str, bound: float, found: Cost | None, *, alpha: float, command: str
+) -> Finding:
+    """Judge a measured ratio against its limit.
+
+    Kept or broken when the one-sided bound, widened by the noise floor, lies on that side. A
+    figure that was taken and is no evidence (a loaded machine, an overlap) allows no conclusion.
+
+    Parameters
+    ----------
+    command
+        What measures it, named where it was not.
+    """
+    side = "at least" if name in HIGHER_IS_BETTER else "at most"
+    asked = f"limit {side} {bound:g} times legacy's"
+    outcome, said = _against(bound, found, alpha=alpha, command=command)
+    figure = ""
+    if found is not None and found.ratio is not None:
+        figure = f"{found.ratio:.3g} times legacy's{_interval(found)}, "
+    return Finding(
+        id=finding_id(EVERYWHERE, f"{name}:limit"),
+        metric=name,
+        dataset=EVERYWHERE,
+        role="limit",
+        outcome=outcome,
+        bound=bound,
+        value=found.ratio if found else None,
+        comparison=None,
+        sentence=f"{name.replace('_', ' ')}: {figure}{asked}: {said}.",
+        unit="ratio",
+        low=found.low if found else None,
+        high=found.high if found else None,
+    )
+
+
+def _against(
+    bound: float, found: Cost | None, *, alpha: float, command: str
+) -> tuple[Outcome, str]:
+    if found is None:
+        return Outcome.HOLD, f"not decided, it was not measured; `{command}` measures it"
+    if not found.valid:
+        outcome = Outcome.HOLD if found.ratio is None else Outcome.INVALID
+        return outcome, f"{_UNSOUND[outcome]}, {found.reason}"
+    worst, best = found.worst(alpha), found.best(alpha)
+    if worst is None or best is None:
+        return Outcome.HOLD, f"not decided, {found.n} pair gives no interval; `{command}` again"
+    allowed = 1 - bound if found.higher_is_better else bound - 1
+    noise = found.noise_floor or 0.0
+    if worst + noise <= allowed:
+        return Outcome.PROMOTE, "kept"
+    if best - noise > allowed:
+        return Outcome.REJECT, "broken"
+    return Outcome.HOLD, "not decided, interval and noise reach across the limit"
+
+
+_UNSOUND = {Outcome.HOLD: "not decided", Outcome.INVALID: "no conclusion allowed"}
+
+
+def _interval(found: Cost) -> str:
+    if found.low is None or found.high is None or found.exact:
+        return ""
+    noise = "" if found.noise_floor is None else f", noise {100 * found.noise_floor:.2g} %"
+    return f" ({found.low:.3g} to {found.high:.3g}{noise})"

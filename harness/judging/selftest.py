@@ -20,19 +20,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.evidence.comparison import answer
-from harness.evidence.estimates import Conclusion, Estimate, Question, Sides, by_test, ratio_of
-from harness.evidence.inference import generator_of
+from harness.evidence.estimand import Conclusion, Estimate, Question, Sides, by_test, ratio_of
 from harness.evidence.pairing import pair
-from harness.judging.conclusion import case_of, outcome_of
+from harness.experiments.rules import Criterion
 from harness.judging.findings import Finding, Outcome, judge_rule, question_of
-from harness.judging.policy import Criterion
-from harness.judging.scope import LEAST, cut, keep
-from harness.judging.selfcheck import SelfTest, SelfTestPart, State
 from harness.judging.validity import Cell, datasets_of, examine
-from harness.judging.verdict import Evidence, conclude, gather, to_json
+from harness.judging.verdict import (
+    Evidence,
+    SelfTest,
+    SelfTestPart,
+    State,
+    case_of,
+    conclude,
+    gather,
+    outcome_of,
+    to_json,
+)
 from harness.scoring.metrics import AGGREGATES
+from harness.scoring.parts import LEAST, Slice, cut, keep
 from harness.scoring.scores import UnitScores, in_time_order
-from harness.scoring.slices import Slice
+from harness.stats.longrun import generator_of
 
 FLIPS = 100
 """Random exchanges of the arms per criterion and dataset."""

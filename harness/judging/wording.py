@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.evidence.compared import Comparison, FailedAs
-from harness.evidence.estimates import WINS, Estimate
-from harness.judging.policy import RuleRole
+from harness.evidence.comparison import Comparison, FailedAs
+from harness.evidence.estimand import WINS, Estimate
+from harness.experiments.rules import RuleRole
 
 
 def sentence_of(found: Comparison, *, role: RuleRole, least: int) -> str:

@@ -69,7 +69,12 @@ def ratio_of(baseline: Array, candidate: Array, again: Array | None = None) -> R
     own = float(np.var(difference, ddof=1))
     variance, freedom, floor = own, float(count - 1), None
     if again is not None:
-        variance, freedom, floor = _pooled(own, np.log(again) - np.log(baseline))
+        null = np.log(again) - np.log(baseline)  # [K]
+        squares = float(np.sum(null**2))
+        variance = max(own, (own * (count - 1) + squares) / (2 * count - 1))
+        freedom += count / 2
+        spread = math.sqrt(squares) / count  # standard error of the mean of `null`
+        floor = math.expm1(abs(float(np.mean(null))) + _student(count) * spread)
     error = math.sqrt(variance / count)
     half = _student(freedom) * error
     return Ratio(
@@ -81,15 +86,6 @@ def ratio_of(baseline: Array, candidate: Array, again: Array | None = None) -> R
         noise_floor=floor,
         n=count,
     )
-
-
-def _pooled(own: float, null: Array) -> tuple[float, float, float]:
-    """Variance and degrees of freedom with the A/A pairs' differences [K], and the noise floor."""
-    count, squares = len(null), float(np.sum(null**2))
-    variance = max(own, (own * (count - 1) + squares) / (2 * count - 1))
-    spread = math.sqrt(squares) / count  # standard error of their mean
-    floor = math.expm1(abs(float(np.mean(null))) + _student(count) * spread)
-    return variance, count - 1 + count / 2, floor
 
 
 def exact_ratio(baseline: float, candidate: float) -> Ratio:
@@ -135,13 +131,22 @@ def least_count(share: float) -> int:
     return math.ceil(math.log(1 - _CONFIDENCE) / math.log(share))
 
 
-def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
-    """The median, p90 and p99 of single calls; None where the count does not support one."""
-    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-    return {
-        name: float(np.quantile(seconds, share)) if len(seconds) >= least_count(share) else None
-        for name, share in shares.items()
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Of single calls; None where there are too few to state one."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+
+def percentiles(seconds: Sequence[float]) -> Percentiles:
+    """The median, p90 and p99 of single calls."""
+
+    def stated(share: float) -> float | None:
+        return float(np.quantile(seconds, share)) if len(seconds) >= least_count(share) else None
+
+    return Percentiles(p50=stated(0.5), p90=stated(0.9), p99=stated(0.99))
 
 
 def repeats_are_faster(fresh: Sequence[float], again: Sequence[float]) -> tuple[bool, float]:
@@ -151,8 +156,7 @@ def repeats_are_faster(fresh: Sequence[float], again: Sequence[float]) -> tuple[
     times is assumed, and single interruptions do not matter.
     """
     logs = np.sort(np.log(again) - np.log(fresh))
-    count = len(logs)
-    rank = _upper_rank(count)
+    rank = _upper_rank(len(logs))
     faster = rank is not None and bool(logs[rank] < math.log(1 - CACHE_TOLERANCE))
     return faster, math.exp(float(np.median(logs)))
 

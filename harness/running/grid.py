@@ -10,7 +10,7 @@ from typing import Any
 from harness.arm import Arm, ArmRef, Learns, Samples, Wraps
 from harness.data.dataset import Dataset
 from harness.errors import ConfigError
-from harness.running.experiment import Experiment
+from harness.experiments.experiment import Experiment
 from harness.running.identity import digest, unit_identity
 from harness.running.store import SCHEMA
 from harness.running.unit import Job

@@ -23,6 +23,7 @@ damaged since is no unit, and gives way itself.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -30,14 +31,26 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.errors import NewerRecordError, StoreError
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import NewerRecordError, StoreError, one_line
+from harness.forecast import Forecast
+from harness.parsing import parse_json
+from harness.running.identity import file_digest, machine
+from harness.running.unit import Job, UnitResult
+from harness.window import Array, Dates, Rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 SCHEMA = 1
 UNIT_FILES = ("attempts.parquet", "forecasts.parquet")
@@ -256,11 +269,11 @@ def read_record(path: Path, *, newest: int = SCHEMA) -> dict[str, Any]:
         When it is missing, not JSON, or of a newer schema.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_bytes(), where=f"{path}: cannot be read")
     except FileNotFoundError:
         raise StoreError(f"{path}: no such record") from None
-    except (OSError, ValueError) as problem:
-        raise StoreError(f"{path}: cannot be read: {problem}") from None
+    except OSError as problem:
+        raise StoreError(f"{path}: cannot be read: {problem.strerror}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
     if not isinstance(found, dict) or not isinstance(schema, int):
         raise StoreError(f"{path}: not a record of ours: it has no schema number")
@@ -277,3 +290,280 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class TornTableError(StoreError):
+    """A table is missing or torn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredUnit:
+    """A unit as read from the store.
+
+    Attributes
+    ----------
+    record
+        `unit.json`.
+    origin : [W]
+    last_date : [W]
+        Date of the last session seen.
+    reason
+        W texts, empty where the window has a forecast.
+    forecast
+        NaN in failed windows; its `fallback` says which windows the arm's fallback answered.
+    """
+
+    record: dict[str, Any]
+    origin: Rows
+    last_date: Dates
+    reason: tuple[str, ...]
+    forecast: Forecast
+
+
+def write_unit(folder: Path, job: Job, outcome: UnitResult, identity: Mapping[str, Any]) -> None:
+    """Write a unit's files into a folder; `unit.json` comes last, with digests of the tables."""
+    write_table(folder / "attempts.parquet", _attempt_columns(job, outcome))
+    write_table(folder / "forecasts.parquet", _forecast_columns(outcome))
+    if outcome.fits:
+        write_table(folder / "curve.parquet", _curve_columns(outcome))
+    if outcome.trace:
+        (folder / "traceback.txt").write_text(outcome.trace, encoding="utf-8")
+    record = _record(job, outcome, identity) | {"files": _digests(folder)}
+    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+    (folder / "unit.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {file.name: file_digest(file) for file in sorted(folder.glob("*.parquet"))}
+
+
+def expect_as_written(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
+    """Hold a unit's tables against its record, and give their digests by file.
+
+    Raises
+    ------
+    StoreError
+        When one is missing, or is not what was written with the record. A record from before
+        digests were kept says nothing.
+    """
+    written = record.get("files", {})
+    found: dict[str, str] = {}
+    for name in dict.fromkeys([*UNIT_FILES, *written]):
+        try:
+            found[name] = file_digest(folder / name)
+        except OSError as problem:
+            raise StoreError(f"{folder / name}: cannot be read: {problem.strerror}") from None
+        if name in written and found[name] != written[name]:
+            raise StoreError(f"{folder / name}: is not what was written with the unit")
+    return found
+
+
+def read_unit(folder: Path) -> StoredUnit:
+    """Read a unit's files.
+
+    Raises
+    ------
+    StoreError
+        When one is missing, torn or not what was written.
+    """
+    record = read_record(folder / "unit.json")
+    expect_as_written(folder, record)
+    attempts = read_table(folder / "attempts.parquet")
+    rows = read_table(folder / "forecasts.parquet")
+    shape = (record["windows"], record["horizon"])
+    if attempts.num_rows != shape[0] or rows.num_rows != shape[0] * shape[1]:
+        raise StoreError(
+            f"{folder}: {attempts.num_rows} attempts and {rows.num_rows} forecast rows "
+            f"for {shape[0]} windows of {shape[1]} steps"
+        )
+    if not np.array_equal(column(rows, "window"), np.repeat(np.arange(shape[0]), shape[1])):
+        raise StoreError(f"{folder}: forecast rows are not in the order of their windows")
+    return StoredUnit(
+        record=record,
+        origin=column(attempts, "origin"),
+        last_date=column(attempts, "last_date"),
+        reason=tuple(column(attempts, "reason").tolist()),
+        forecast=dataclasses.replace(_forecast(rows, record, shape), fallback=_fallback(attempts)),
+    )
+
+
+def read_curve(folder: Path) -> dict[str, Array]:
+    """Read a unit's training curve as columns; empty for arms that do not learn."""
+    file = folder / "curve.parquet"
+    if not file.is_file():
+        return {}
+    rows = read_table(file)
+    return {name: column(rows, name) for name in rows.column_names}
+
+
+def _record(job: Job, outcome: UnitResult, identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "identity": dict(identity),
+        "windows": len(job.windows),
+        "horizon": job.windows.horizon,
+        "form": outcome.form,
+        "levels": outcome.levels.tolist(),
+        "residual_distribution": outcome.residual_distribution,
+        "failed": sum(1 for reason in outcome.failures if reason),
+        "first_reason": next(filter(None, outcome.failures), ""),
+        "answered_by_fallback": sum(1 for text in outcome.fallback if text),
+        "fits": [
+            {
+                "origin": fit.origin,
+                "epochs": len(fit.training.curve),
+                "best_epoch": fit.training.best_epoch,
+                "diverged": fit.training.diverged,
+            }
+            for fit in outcome.fits
+        ],
+        "card": outcome.card,
+        "seconds": outcome.meter.seconds,
+        "peak_bytes": outcome.meter.peak_bytes,
+        "machine": machine(),
+    }
+
+
+def _attempt_columns(job: Job, outcome: UnitResult) -> dict[str, Any]:
+    windows = job.windows
+    columns = {
+        "window": np.arange(len(windows), dtype=np.int32),
+        "origin": windows.origin,
+        "last_date": job.series.dates[windows.origin - 1],
+        "fitted_at": windows.fitted_at,
+        "status": _status(outcome),
+        "reason": outcome.reason,
+    }
+    return columns | ({"fallback": outcome.fallback} if outcome.fallback else {})
+
+
+def _status(outcome: UnitResult) -> list[str]:
+    """Of each window: ``ok``, ``failed``, or ``fallback`` where the arm's fallback answered."""
+    flags = outcome.fallback or [""] * len(outcome.reason)
+    return [
+        "failed" if reason else "fallback" if flag else "ok"
+        for reason, flag in zip(outcome.reason, flags, strict=True)
+    ]
+
+
+def _forecast_columns(outcome: UnitResult) -> dict[str, Any]:
+    count, horizon = outcome.point.shape
+    columns: dict[str, Any] = {
+        "window": np.repeat(np.arange(count, dtype=np.int32), horizon),
+        "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), count),
+        "point": outcome.point.reshape(-1),
+    }
+    if outcome.values is None:
+        return columns
+    names, values = _named_values(outcome)
+    by_column = np.ascontiguousarray(values.reshape(count * horizon, -1).T)
+    return columns | dict(zip(names, by_column, strict=True))
+
+
+def _named_values(outcome: UnitResult) -> tuple[list[str], Array]:
+    """Names of the columns, and their values [W, H, columns]."""
+    assert outcome.values is not None
+    if outcome.form == "gaussian":
+        return ["deviation"], outcome.values[..., None]
+    if outcome.form == "quantiles":
+        return [f"q{level:g}" for level in outcome.levels], outcome.values
+    values = outcome.values.transpose(0, 2, 1)
+    return [f"s{number}" for number in range(values.shape[-1])], values
+
+
+def _curve_columns(outcome: UnitResult) -> dict[str, Any]:
+    rows = [(fit.origin, epoch) for fit in outcome.fits for epoch in fit.training.curve]
+    names = ("epoch", "train_loss", "validation_loss", "learning_rate", "gradient_norm")
+    columns: dict[str, Any] = {"fitted_at": np.array([row[0] for row in rows], dtype=np.int64)}
+    for name in names:
+        columns[name] = np.array([float(getattr(row[1], name)) for row in rows])
+    return columns
+
+
+def _forecast(rows: pa.Table, record: Mapping[str, Any], shape: tuple[int, int]) -> Forecast:
+    point = column(rows, "point").reshape(shape)
+    names = [name for name in rows.column_names if name not in ("window", "step", "point")]
+    if not names:
+        return Forecast.of_point(point)
+    values = np.empty((*shape, len(names)))
+    for number, name in enumerate(names):
+        values[..., number] = column(rows, name).reshape(shape)
+    if record["form"] == "samples":
+        return Forecast.of_samples(values.transpose(0, 2, 1), point)
+    if record["form"] == "gaussian":
+        return Forecast.of_gaussian(point, values[..., 0])
+    return Forecast.of_quantiles(values, np.array(record["levels"]), point)
+
+
+def _fallback(attempts: pa.Table) -> tuple[str, ...]:
+    """Why the fallback answered each window; empty in units of arms without one."""
+    known = "fallback" in attempts.column_names
+    return tuple(column(attempts, "fallback").tolist()) if known else ()
+
+
+def write_table(
+    path: Path, columns: Mapping[str, Any], *, facts: Mapping[str, str] | None = None
+) -> None:
+    """Write columns as Parquet, atomically; `facts` go into the file's own metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({name: _arrow(values) for name, values in columns.items()})
+    if facts:
+        table = table.replace_schema_metadata(dict(facts))
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # forecasts are noise to a compressor: plain pages are as small and written faster
+    pq.write_table(table, draft, use_dictionary=False, compression="none", write_statistics=False)
+    draft.replace(path)
+
+
+def _arrow(values: npt.NDArray[Any] | Sequence[str]) -> pa.Array:
+    """Numbers or dates as Arrow sees them, over the same memory; texts copied."""
+    import pyarrow as pa
+
+    if not isinstance(values, np.ndarray):
+        raw = [text.encode(errors="backslashreplace") for text in values]
+        ends = np.cumsum([0, *map(len, raw)], dtype=np.int32)
+        return pa.StringArray.from_buffers(
+            len(raw), pa.py_buffer(ends), pa.py_buffer(b"".join(raw))
+        )
+    kind = pa.from_numpy_dtype(values.dtype)
+    if values.dtype.kind == "M":
+        kind, values = pa.date32(), values.astype("datetime64[D]").astype(np.int32)
+    return pa.Array.from_buffers(
+        kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
+    )
+
+
+def column(rows: pa.Table, name: str) -> npt.NDArray[Any]:
+    """A column of a table as `write_table` was given it; texts as objects."""
+    import pyarrow as pa
+
+    values = rows[name].combine_chunks()
+    if pa.types.is_string(values.type):
+        return np.array(values.to_pylist(), dtype=object)
+    if pa.types.is_date32(values.type):
+        return np.from_dlpack(values.view(pa.int32())).astype("datetime64[D]")
+    return np.from_dlpack(values)
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises
+    ------
+    TornTableError
+        When it is missing or torn.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            found = file.read()
+    except (OSError, pa.ArrowException) as problem:
+        raise TornTableError(f"{path}: cannot be read: {one_line(str(problem))[:300]}") from None
+    twice = {name for name in found.column_names if found.column_names.count(name) > 1}
+    if twice:
+        raise TornTableError(f"{path}: columns are there twice: {', '.join(sorted(twice))}")
+    return found

@@ -8,17 +8,29 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
-from harness import escapes
-from harness.arm import Arm, ArmRef, Learns, Loads, Samples, Training, card_of, training_of
+from harness import errors
+from harness.arm import (
+    Arm,
+    ArmRef,
+    Learns,
+    Loads,
+    Samples,
+    Training,
+    _Result,
+    attempt,
+    card_of,
+    exception_line,
+    expect_answer,
+    training_of,
+)
 from harness.errors import ForecastError
 from harness.forecast import ANSWERED, LEVELS, Forecast
+from harness.residuals import ResidualDistribution, measure_residuals
 from harness.running.meter import Meter
-from harness.running.residuals import ResidualDistribution, measure_residuals
-from harness.user_code import user_code
 from harness.window import (
     Array,
     Contexts,
@@ -32,7 +44,6 @@ from harness.window import (
 
 Form = Literal["quantiles", "samples", "gaussian", "none"]
 """How a unit's distribution is stored."""
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +76,7 @@ class Fit:
 
 
 @dataclass(slots=True, kw_only=True)
-class Outcome:
+class UnitResult:
     """What came of a unit.
 
     Attributes
@@ -98,7 +109,7 @@ class Outcome:
     trace: str = ""
 
     @classmethod
-    def blank(cls, windows: Windows, reason: str = "not run") -> Outcome:
+    def blank(cls, windows: Windows, reason: str = "not run") -> UnitResult:
         """Every window failed, for the same reason."""
         empty = np.full((len(windows), windows.horizon), np.nan)
         return cls(reason=[reason] * len(windows), point=empty)
@@ -126,10 +137,10 @@ class Outcome:
 
     def fail(self, part: slice, problem: BaseException | str) -> None:
         """Mark windows as failed, with one line of reason."""
-        text = problem if isinstance(problem, str) else one_line(problem)
+        text = problem if isinstance(problem, str) else exception_line(problem)
         self.reason[part] = [text] * len(self.reason[part])
         if isinstance(problem, BaseException) and not self.trace:
-            self.trace = escapes.escaped("".join(traceback.format_exception(problem)))
+            self.trace = errors.escaped("".join(traceback.format_exception(problem)))
 
     def put(self, part: slice, forecast: Forecast) -> None:
         """Store the forecast of some windows; those that are not finite are failed.
@@ -173,7 +184,7 @@ def _form_of(forecast: Forecast) -> tuple[Form, Array]:
     return "gaussian", forecast.deviation
 
 
-def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -> Outcome:
+def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -> UnitResult:
     """Fit and forecast every window of a unit; never raises for what an arm does.
 
     Parameters
@@ -181,7 +192,7 @@ def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -
     tell
         Called with the share of windows that are done, after each batch.
     """
-    outcome = Outcome.blank(job.windows)
+    outcome = UnitResult.blank(job.windows)
     everything = slice(0, len(job.windows))
     arm = _guarded(lambda: _prepared(job, outcome), outcome, everything)
     if arm is None:
@@ -196,7 +207,7 @@ def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -
     return outcome
 
 
-def _prepared(job: Job, outcome: Outcome) -> Arm:
+def _prepared(job: Job, outcome: UnitResult) -> Arm:
     with outcome.meter.phase("import"):
         arm = job.ref.build()
     if isinstance(arm, Samples):
@@ -215,7 +226,7 @@ class _Answer:
     arm: Arm
     job: Job
     fitted_at: int
-    outcome: Outcome
+    outcome: UnitResult
     residuals: ResidualDistribution | None = None
 
     def __call__(self, origins: Rows) -> Forecast:
@@ -256,7 +267,7 @@ class _Answer:
         )
 
 
-def _fitted(arm: Arm, fitted_at: int, job: Job, outcome: Outcome) -> _Answer:
+def _fitted(arm: Arm, fitted_at: int, job: Job, outcome: UnitResult) -> _Answer:
     """Fit the arm at an origin, where it learns."""
     if isinstance(arm, Learns):
         context = context_at(job.series, fitted_at, plan=job.plan)
@@ -267,7 +278,7 @@ def _fitted(arm: Arm, fitted_at: int, job: Job, outcome: Outcome) -> _Answer:
 
 
 def _answer_into(
-    outcome: Outcome, part: slice, answer: Callable[[Rows], Forecast], origins: Rows
+    outcome: UnitResult, part: slice, answer: Callable[[Rows], Forecast], origins: Rows
 ) -> None:
     """Ask for a batch; when it raises, halve it until the windows at fault stand alone."""
     failed = attempt(lambda: outcome.put(part, answer(origins[part])))[1]
@@ -281,45 +292,13 @@ def _answer_into(
     _answer_into(outcome, slice(middle, part.stop), answer, origins)
 
 
-def _guarded(work: Callable[[], _Result], outcome: Outcome, part: slice) -> _Result | None:
+def _guarded(work: Callable[[], _Result], outcome: UnitResult, part: slice) -> _Result | None:
     result, failed = attempt(work)
     if failed is not None:
         outcome.fail(part, failed)
     return result
 
 
-def attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | None]:
-    """Do an arm's work; the only place where whatever it raises is caught, exits included."""
-    try:
-        with user_code():
-            return work(), None
-    except Exception as problem:  # noqa: BLE001  # an arm may fail in any way; it becomes rows
-        return None, problem
-
-
-def expect_answer(forecast: Any, contexts: Contexts) -> None:
-    """Refuse what is no forecast of all windows and steps that were asked for.
-
-    Raises
-    ------
-    ForecastError
-    """
-    if not isinstance(forecast, Forecast):
-        raise ForecastError(f"the arm returned {type(forecast).__name__}, expected a Forecast")
-    shape = (len(contexts), contexts.horizon)
-    if forecast.point.shape != shape:
-        raise ForecastError(
-            f"the arm returned point paths of shape {forecast.point.shape} for "
-            f"{shape[0]} windows of {shape[1]} steps"
-        )
-
-
 def _batches(part: slice, size: int) -> Iterator[slice]:
     for start in range(part.start, part.stop, size):
         yield slice(start, min(start + size, part.stop))
-
-
-def one_line(problem: BaseException) -> str:
-    """An exception as one line that can be stored: its class and what it says."""
-    text = escapes.one_line(str(problem)) or "no message"
-    return f"{type(problem).__name__}: {text}"[:500]

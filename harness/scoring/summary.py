@@ -17,7 +17,7 @@ from harness.window import Array, Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class MetricSummary:
     """One row of the metrics table: an arm on a dataset by one aggregated metric.
 
     Attributes
@@ -61,7 +61,7 @@ class Summary:
     independent_n: int
 
 
-def summarise(units: Sequence[UnitScores], *, reference: str | None = None) -> list[Summary]:
+def summarise(units: Sequence[UnitScores], *, reference: str | None = None) -> list[MetricSummary]:
     """Make the metrics table: a row per arm, dataset and aggregate.
 
     Parameters
@@ -139,12 +139,12 @@ def _apart(group: Sequence[UnitScores]) -> Rows | None:
 
 def _summary(
     group: Sequence[UnitScores], each: Aggregate, *, apart: Rows | None, bar: float | None
-) -> Summary:
+) -> MetricSummary:
     first = group[0]
     per_seed = _aggregated(group, each)
     values = [found.value for found in per_seed]
     value = _mean(per_seed)
-    return Summary(
+    return MetricSummary(
         arm=first.arm,
         role=first.role,
         dataset=first.dataset,

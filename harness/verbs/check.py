@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from harness.errors import ConfigError
+from harness.verbs.common import FilePath, say, verb
+from harness.verbs.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.arm import ArmRef, Role
+    from harness.checks.predicate import CheckResult
+    from harness.running.grid import Grid
+    from harness.running.store import Store
 
+
+_REQUIREMENT_FAILED = 3
 _WORDS = {"True": True, "False": False, "None": None}
 """As Python prints them, and as tables of results show them; JSON has them in lower case."""
 
@@ -23,6 +33,84 @@ _SIDES: dict[str, Role] = {"baselines": "legacy", "candidates": "candidate"}
 
 
 def check(
+    target: str,
+    *,
+    experiment: FilePath = "nightly",
+    kind: Literal["network", "arm"] | None = None,
+    options: Mapping[str, Any] | None = None,
+    only: Sequence[str] = (),
+    require: Sequence[str] = (),
+    form: Literal["table", "json", "junit"] = "table",
+    store: FilePath | None = None,
+    role: Role | None = None,
+) -> Result:
+    """Try every predicate of the battery on one arm or network.
+
+    Parameters
+    ----------
+    target
+        A network by name, an arm of the experiment, or module:Class, installed or in the current
+        folder.
+    experiment
+        Where to look for arms by name.
+    kind
+        Which to try where a network and an arm share the name.
+    options
+        Of the arm or network, such as ``{"repaired": True, "config.d_model": 32}``.
+    only
+        Only these predicates, such as T1.
+    require
+        The exit code is 3 unless these pass; 'all': if any fails.
+    form
+        How the result's text is written.
+    store
+        Keep the results in this store, for `claims`.
+    role
+        Side of a module:Class; else its package tells, where it is ours.
+
+    Raises
+    ------
+    InputError
+        When target, option or code is unknown, or the target lacks something it reads.
+    """
+    from shutil import get_terminal_size
+
+    from harness.checks import check as try_target
+    from harness.checks import make_resolver
+    from harness.checks.subject import NETWORKS
+    from harness.experiments.experiment import read_experiment
+    from harness.running.store import open_store
+    from reports.forms.check_results import table_lines, to_json, to_junit
+
+    arms = {ref.name: ref for ref in read_experiment(str(experiment)).arms}
+    chosen = dict(options or {})
+    side = role or _role_of(target, arms, kind)
+    if kind == "network" and target in arms:
+        target, chosen = _behind(arms[target], chosen)
+    trial = try_target(
+        target,
+        chosen,
+        require=list(require) or False,
+        codes=list(only) or None,
+        resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
+        store=None if store is None else open_store(Path(store)),
+        role=side,
+        folder=Path.cwd(),
+    )
+    for note in _notes(target, chosen, arms, kind):
+        say(f"note: {note}", err=True)
+    if form == "json":
+        text = to_json(trial.results, subject=trial.subject)
+    elif form == "junit":
+        text = to_junit(trial.results, subject=trial.subject)
+    else:
+        width = get_terminal_size((100, 24)).columns
+        text = "\n".join([*table_lines(trial.results, title=trial.subject, width=width), ""])
+    return Result(text=text, exit_code=0 if trial.met else _REQUIREMENT_FAILED)
+
+
+@verb("abharness check EnhancedAutoformer --option repaired=true")
+def check_command(
     target: Annotated[
         str,
         typer.Argument(
@@ -73,40 +161,24 @@ def check(
     A failure is a result, not an error: the exit code is 0 unless --require says otherwise.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as units run; more gains small networks nothing
-    from shutil import get_terminal_size
-
-    from harness.battery import check as carry_out
-    from harness.battery import make_resolver
-    from harness.battery.sources import NETWORKS
-    from harness.running.experiment import read_experiment
-    from harness.running.store import open_store
-
-    arms = {ref.name: ref for ref in read_experiment(experiment).arms}
-    options = dict(map(_pair, option))
-    side = role or _role_of(target, arms, kind)
-    if kind == "network" and target in arms:
-        target, options = _behind(arms[target], options)
-    text, code = carry_out(
+    done = check(
         target,
-        options,
-        require=require or False,
+        experiment=experiment,
+        kind=kind,
+        options=dict(map(_pair, option)),
+        only=only,
+        require=require,
         form=form,
-        codes=only or None,
-        resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
-        store=None if store is None else open_store(store),
-        role=side,
-        folder=Path.cwd(),
-        width=get_terminal_size((100, 24)).columns,
+        store=store,
+        role=role,
     )
-    for note in _notes(target, options, arms, kind):
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(text, nl=False)
-    raise typer.Exit(code)
+    typer.echo(done.text, nl=False)
+    raise typer.Exit(done.exit_code)
 
 
 def _behind(ref: ArmRef, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """What to try for an arm's network, and with which options; the arm's own where it has none."""
-    from harness.battery.behind import network_of
+    from harness.checks.subject import network_of
 
     found = network_of(ref)
     if found is None:
@@ -118,8 +190,7 @@ def _notes(
     target: str, options: Mapping[str, Any], arms: Mapping[str, ArmRef], kind: str | None
 ) -> Iterator[str]:
     """What a reader of the results might take for something else."""
-    from harness.battery.behind import network_of, plain_options
-    from harness.battery.sources import NETWORKS, unread_options
+    from harness.checks.subject import NETWORKS, network_of, plain_options, unread_options
 
     if target not in NETWORKS or kind == "arm":
         return
@@ -137,7 +208,7 @@ def _notes(
 
 def _role_of(target: str, arms: Mapping[str, ArmRef], kind: str | None) -> Role | None:
     """The side of a target: that of the network, of the arm, or of the package it lies in."""
-    from harness.battery.sources import NETWORKS
+    from harness.checks.subject import NETWORKS
 
     if target in arms and (kind == "arm" or target not in NETWORKS):
         return arms[target].role
@@ -156,3 +227,93 @@ def _pair(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+WAIT_S = 3600.0
+"""How long to wait while something is timed on this host."""
+
+LIMIT_S = 600.0
+"""An arm that takes longer for a fit and a few windows of a made-up series stays untested."""
+
+
+def try_blindness(
+    grid: Grid, store: Store, *, baseline: str | None = None, candidate: str | None = None
+) -> None:
+    """Try both arms of the pair that have units and were not tried yet.
+
+    A failure to try is said, not raised.
+
+    Parameters
+    ----------
+    baseline, candidate
+        Arms in place of the policy's.
+    """
+    from harness.gate.judge import FUTURE, tried_for_future
+    from harness.running.lease import lease
+
+    policy = grid.experiment.policy
+    pair = (baseline or policy.baseline, candidate or policy.candidate)
+    known = tried_for_future(grid, store)
+    there = {cell.arm.name for cell in grid.cells if store.has_unit(cell.key)}
+    for arm in pair:
+        if arm in known or arm not in there:
+            continue
+        say(f"trying whether {arm} sees the future ({FUTURE}), once", err=True)
+        with lease("shared", f"abharness check {arm}", wait_s=WAIT_S, tell=_tell):
+            problem = _try(grid, store, arm, FUTURE)
+        _tell_note(arm, problem, tried_for_future(grid, store).get(arm))
+
+
+def _tell_note(arm: str, problem: str, found: CheckResult | None) -> None:
+    """Say why there is no answer, where there is none."""
+    if problem or found is None:
+        _tell(f"note: {arm} could not be tried: {problem or 'it ended without a result'}")
+    elif found.outcome not in ("pass", "fail"):
+        _tell(f"note: {arm} stays untested: {found.reason}")
+
+
+def _tell(text: str) -> None:
+    say(text, err=True)
+
+
+def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
+    """Carry out one predicate in a fresh process; '' or what went wrong, in a line."""
+    from harness.running.supervisor import signal_name
+
+    settings = grid.experiment.run
+    options = ("--experiment", grid.experiment.source, "--as", "arm", "--only", code)
+    words = ("check", *options, "--store", str(store.root), "--", arm)
+    limit_s = min(LIMIT_S, settings.time_limit_s)
+    with tempfile.TemporaryFile() as said:  # a pipe would wait for whatever the arm started
+        ended = _ended(words, limit_s=limit_s, threads=settings.threads, said=said)
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+    if ended is None:
+        return f"no answer within {limit_s:g} s"
+    if ended < 0:
+        return f"its process was ended by {signal_name(-ended)}"
+    return "" if ended == 0 else (lines or ["no reason given"])[-1]
+
+
+def _ended(words: tuple[str, ...], *, limit_s: float, threads: int, said: IO[bytes]) -> int | None:
+    """What a command of ours ended with; None where it was stopped for its time.
+
+    What it started ends with it.
+    """
+    from harness.running.executor import end_family
+
+    process = subprocess.Popen(  # noqa: S603  # our own program
+        [sys.executable, "-P", "-m", "harness", *words],
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        process_group=0,
+    )
+    try:
+        return process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        end_family(process.pid, alive=process.returncode is None)
+        process.wait()

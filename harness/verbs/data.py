@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.verbs.options import DataDirOption
-from harness.verbs.saying import say
+from harness.verbs.common import DataDirOption, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +77,7 @@ SeriesOption = Annotated[
 @data_app.command("list", epilog="Example:  abharness data list --data-dir my-data")
 def data_list(data_dir: DataDirOption = []) -> None:  # noqa: B006
     """List the datasets there are."""
-    from harness.verbs.listing import dataset_lines
+    from harness.verbs.describe import dataset_lines
 
     for line in dataset_lines(data_dir):
         say(line)

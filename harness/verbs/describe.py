@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from harness.verbs.options import (
+from harness.verbs.common import (
     DataDirOption,
     ExperimentArg,
     PolicyOption,
     SeedsOption,
     StoreOption,
     WorkersOption,
+    say,
+    seed_numbers,
+    verb,
 )
-from harness.verbs.saying import say
+
+if TYPE_CHECKING:
+    from harness.experiments.experiment import Experiment
+    from harness.running.grid import Grid, Split
 
 
+@verb("abharness config my-experiment.toml")
 def config(
     context: typer.Context,
     experiment: ExperimentArg = "quick",
@@ -27,8 +38,7 @@ def config(
     policy: PolicyOption = None,
 ) -> None:
     """Show every setting with where it came from, the grid, and all origins with dates."""
-    from harness.verbs.listing import grid_lines, setting_lines
-    from harness.verbs.opening import grid_of
+    from harness.verbs.common import grid_of
 
     flags = {
         name: (value, _source_of(context, name))
@@ -36,24 +46,23 @@ def config(
             ("store", store), ("data_dir", data_dir), ("workers", workers), ("seeds", seeds)
         )
     }  # fmt: skip
-    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
+    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy)
     for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
         say(line)
 
 
+@verb("abharness arms nightly")
 def arms(experiment: ExperimentArg = "quick") -> None:
     """List the arms of an experiment, their options and what they say of themselves."""
-    from harness.running.experiment import read_experiment
-    from harness.verbs.listing import arm_lines
+    from harness.experiments.experiment import read_experiment
 
     for line in arm_lines(read_experiment(experiment)):
         say(line)
 
 
+@verb("abharness doctor")
 def doctor() -> None:
     """Show what this machine has and lacks."""
-    from harness.verbs.listing import machine_lines
-
     for line in machine_lines():
         say(line)
 
@@ -62,3 +71,119 @@ def _source_of(context: typer.Context, name: str) -> str:
     source = context.get_parameter_source(name)
     known = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment"}
     return known.get(source.name if source else "", "default")
+
+
+_EXTRAS = ("arch", "fracast", "ray", "statsmodels")
+
+
+def setting_lines(grid: Grid, flags: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
+    """Every setting with its value and where it came from: flag, environment, file or default.
+
+    Parameters
+    ----------
+    flags
+        Value and source of each command-line setting.
+    """
+    from harness.experiments.experiment import RunSettings
+
+    experiment = grid.experiment
+    yield f"experiment {experiment.source}: {experiment.title}"
+    yield f"{'setting':<34} {'value':<40} from"
+    for name, (value, source) in flags.items():
+        yield _setting(name.replace("_", "-"), _shown(name, value, experiment), source)
+    given = experiment.tables.get("run", {})
+    seeds_flag = flags.get("seeds", (None, ""))[0] is not None
+    for item in dataclasses.fields(RunSettings):
+        source = "file" if item.name in given else "default"
+        source = "flag" if item.name == "seeds" and seeds_flag else source
+        yield _setting(f"run.{item.name}", getattr(experiment.run, item.name), source)
+    for name, split in grid.splits.items():
+        yield from _plan_lines(experiment, name, split)
+
+
+def _plan_lines(experiment: Experiment, name: str, split: Split) -> Iterator[str]:
+    from harness.window import RollingOrigin
+
+    table = experiment.tables["plan"]
+    given = set(table) | set(table.get(name, {}))
+    for item in dataclasses.fields(RollingOrigin):
+        source = "file" if item.name in given else "default"
+        yield _setting(f"plan.{name}.{item.name}", getattr(split.plan, item.name), source)
+
+
+def grid_lines(grid: Grid) -> Iterator[str]:
+    """The declared grid, and every origin with its dates."""
+    yield f"grid of {len(grid.cells)} units, {grid.digest[:12]}"
+    for cell in grid.cells:
+        yield f"  {cell.key[:12]}  {cell.arm.role:<10} {cell}"
+    for name, split in grid.splits.items():
+        yield ""
+        yield f"{name}: {len(split.windows)} origins, data {split.data[:12]}"
+        yield "  origin row  last session seen  first judged  last judged  fitted at row"
+        dates = split.dataset.series.dates
+        for window in split.windows:
+            yield (
+                f"  {window.origin:>10}  {dates[window.origin - 1]!s:>17}  "
+                f"{dates[window.first]!s:>12}  {dates[window.stop - 1]!s:>11}  "
+                f"{window.fitted_at:>13}"
+            )
+
+
+def arm_lines(experiment: Experiment) -> Iterator[str]:
+    """The arms of an experiment."""
+    from harness.arm import card_of
+
+    arms = [ref.build() for ref in experiment.arms]
+    for ref, arm in zip(experiment.arms, arms, strict=True):
+        yield f"{ref.name} ({ref.role}): {ref.use}"
+        for key, value in ref.options.items():
+            yield f"  {key} = {value!r}"
+        with ref.asking():
+            length, card = arm.context_length, card_of(arm)
+        yield f"  reads {length or 'all'} sessions"
+        for title, text in card.items():
+            yield f"  {title}: {text}"
+
+
+def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:
+    """The datasets there are, one a line."""
+    from harness.data.dataset import summaries
+
+    rows = summaries(folders)
+    yield f"{'id':<16} {'rows':>6}  {'first':<10}  {'last':<10}  title"
+    for row in rows:
+        if row.manifest is None:
+            yield f"{row.id:<16} {row.problem}"
+            continue
+        found = row.manifest
+        yield f"{row.id:<16} {found.rows:>6}  {found.first}  {found.last}  {found.title}"
+
+
+def machine_lines() -> Iterator[str]:
+    """What this machine has: hardware, libraries, optional packages."""
+    from harness.running.identity import library_versions, machine
+    from harness.running.run import default_workers
+
+    for title, text in machine().items():
+        yield f"{title:<20} {text}"
+    yield f"{'workers':<20} {default_workers(1)} at one thread each"
+    for title, text in library_versions().items():
+        yield f"{title:<20} {text}"
+    for name in _EXTRAS:
+        found = "installed" if importlib.util.find_spec(name) else "not installed (optional)"
+        yield f"{name:<20} {found}"
+
+
+def _setting(name: str, value: object, source: str) -> str:
+    text = "-" if value is None or value == [] else str(value)
+    return f"{name:<34} {text:<40} {source}"
+
+
+def _shown(name: str, value: Any, experiment: Experiment) -> Any:
+    if name == "workers" and value == 0:
+        from harness.running.run import default_workers
+
+        return f"{default_workers(experiment.run.threads)} (as cores allow)"
+    if name == "data_dir":
+        return ", ".join(map(str, value)) or None
+    return value

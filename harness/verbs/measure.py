@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.verbs.options import (
+from harness.verbs.common import (
     BaselineOption,
     CandidateOption,
     DataDirOption,
     ExperimentArg,
     StoreOption,
+    say,
+    verb,
 )
-from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from harness.costs import Cost, Costs
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _UNITS = {"s": (1e3, "ms"), "bytes": (2**-20, "MiB")}
 
 
+@verb("abharness measure quick --profile")
 def measure(
     experiment: ExperimentArg = "quick",
     store: StoreOption = Path("runs"),
@@ -43,9 +45,8 @@ def measure(
 
     Units they are compared with are run first where they are missing.
     """
-    from harness.costs import MeasureSettings
+    from harness.experiments.experiment import MeasureSettings, read_experiment
     from harness.measure.pair import Ask, measure_pair
-    from harness.running.experiment import read_experiment
     from harness.running.run import prepare
     from harness.running.store import open_store
 
@@ -75,7 +76,7 @@ def measure_as_asked(
     A pair whose units are not all in the store (a shard, say) is left for later.
     """
     from harness.measure.pair import Ask, measure_pair
-    from harness.measure.records import machine_class, pair_of, record_file
+    from harness.measure.record import machine_class, pair_of, record_file
 
     settings, policy = grid.experiment.measure, grid.experiment.policy
     if settings is None or not settings.with_run:
@@ -129,9 +130,9 @@ def _absolute(value: float | None, unit: str) -> str:
 
 def _fill_units(grid: Grid, store: Store, ask: Ask) -> None:
     """Run the units that timed forecasts are compared with, where they are missing."""
-    from harness.measure.records import pair_of
+    from harness.measure.record import pair_of
     from harness.running.run import default_workers, fill
-    from harness.verbs.console import LineProgress
+    from harness.verbs.progress import LineProgress
 
     cells = pair_of(
         grid, baseline=ask.baseline, candidate=ask.candidate, dataset=ask.settings.dataset

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.verbs.options import (
+from harness.verbs.common import (
     BaselineOption,
     CandidateOption,
     DataDirOption,
@@ -15,15 +15,18 @@ from harness.verbs.options import (
     PolicyOption,
     SeedsOption,
     StoreOption,
+    say,
+    seed_numbers,
+    verb,
 )
-from harness.verbs.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.gate.power import Outlook, PowerReport
+    from harness.gate.plan_power import Outlook, PowerReport
 
 
+@verb("abharness power my-experiment.toml")
 def power(
     experiment: ExperimentArg = "quick",
     store: StoreOption = Path("runs"),
@@ -41,11 +44,11 @@ def power(
     Uses stored scores of the pair where there are any, else two random walks run at once.
     """
     from harness.gate.judge import with_pair
-    from harness.gate.power import plan_power
+    from harness.gate.plan_power import plan_power
     from harness.running.store import open_store
-    from harness.verbs.opening import grid_of
+    from harness.verbs.common import grid_of
 
-    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
+    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy)
     opened = open_store(store, create=False) if (store / "store.json").is_file() else None
     wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
     found = plan_power(grid, opened, policy=wanted)

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from harness.verbs.saying import say
+from harness.verbs.common import say, verb
 
 DIFFERS = 5
 """A verdict that cannot be repeated supports no conclusion: the code of INVALID."""
 
 
+@verb("abharness replay runs/verdicts/quick/0123abcd")
 def replay(
     verdict: Annotated[
         Path, typer.Argument(metavar="VERDICT", help="A verdict.json, or the folder it lies in.")
@@ -26,7 +27,7 @@ def replay(
 
     Ends with 0 when every byte is the same, with 5 when something differs.
     """
-    from harness.gate.replay import replay as judge_again
+    from harness.gate.recompute import replay as judge_again
     from harness.running.store import open_store
 
     opened = None if store is None else open_store(store, create=False)

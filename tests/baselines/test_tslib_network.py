@@ -7,7 +7,7 @@ from textwrap import dedent
 import pytest
 import torch
 
-from harness.battery import read_checks
+from harness.checks import read_checks
 from harness.cli import run_cli
 from harness.running.store import open_store
 

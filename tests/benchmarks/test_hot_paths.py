@@ -11,9 +11,8 @@ import torch
 import baselines
 from harness.arm import ArmRef
 from harness.forecast import LEVELS, Forecast
-from harness.running.records import read_unit, write_unit
-from harness.running.store import open_store
-from harness.running.unit import Job, Outcome
+from harness.running.store import open_store, read_unit, write_unit
+from harness.running.unit import Job, UnitResult
 from harness.window import RollingOrigin, contexts_at, up_to
 
 WINDOWS, HORIZON = 1000, 24
@@ -67,7 +66,7 @@ def test_reading_a_unit(benchmark: Callable[..., Any], made_series: Any, tmp_pat
         threads=1,
         batch=256,
     )
-    outcome, store = Outcome.blank(windows), open_store(tmp_path)
+    outcome, store = UnitResult.blank(windows), open_store(tmp_path)
     values = torch.rand(WINDOWS, HORIZON, len(LEVELS)).double().numpy()
     outcome.put(slice(0, WINDOWS), Forecast.of_quantiles(values, LEVELS))
     with store.new_unit("key") as folder:

@@ -6,8 +6,7 @@ import numpy as np
 
 from harness.arm import ArmRef
 from harness.forecast import Forecast
-from harness.running.records import read_unit, write_unit
-from harness.running.store import open_store
+from harness.running.store import open_store, read_unit, write_unit
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, up_to

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from harness.forecast import LEVELS, Forecast
+from harness.experiments.policy import Policy
+from harness.experiments.rules import CoverageRule, Criterion
+from harness.forecast import LEVELS, Forecast, fair_crps, pinball_sum
 from harness.gate.stored_scores import write_scores
-from harness.judging.policy import CoverageRule, Criterion, Policy
-from harness.judging.verdict import Cell, judge
-from harness.kernels import fair_crps, pinball_sum
+from harness.judging.validity import Cell
+from harness.judging.verdict import judge
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Truth, UnitScores, score
 from harness.scoring.summary import summarise

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from candidates.replacement.conformal import stretched, stretches
+from candidates.replacement.finetune import FineTuning, Spans
 from candidates.replacement.levels import (
     beyond,
     draws_for,
@@ -18,8 +18,9 @@ from candidates.replacement.levels import (
     pinball,
     read_at,
     spread,
+    stretched,
+    stretches,
 )
-from candidates.replacement.plan import FineTuning, Spans
 from harness.forecast import LEVELS, quantiles_at
 
 OWN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

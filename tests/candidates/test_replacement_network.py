@@ -10,8 +10,8 @@ import torch
 
 import candidates
 from candidates.replacement.bayesian import HFBayesianAutoformer, Model
-from candidates.replacement.config import ReplacementConfigError
 from candidates.replacement.loading import BUNDLED, load_pipeline
+from candidates.replacement.options import ReplacementConfigError
 from candidates.replacement.quantile import HFQuantileAutoformer
 from harness.errors import ArmError, ForecastError
 

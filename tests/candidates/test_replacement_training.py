@@ -9,8 +9,8 @@ import torch
 
 from candidates.hf_bayesian_autoformer import HFBayesianAutoformer
 from harness.arm import ArmRef, Learns
+from harness.experiments.experiment import read_experiment
 from harness.forecast import LEVELS
-from harness.running.experiment import read_experiment
 from harness.running.grid import seeds_of
 from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, context_at, contexts_at, up_to

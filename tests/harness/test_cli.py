@@ -12,8 +12,8 @@ import pytest
 
 from harness import cli
 from harness.data.dataset import builtin_folder
+from harness.experiments.experiment import read_experiment
 from harness.gate import judge
-from harness.running.experiment import read_experiment
 from harness.running.store import Store
 
 VERBS = [
@@ -74,7 +74,7 @@ def test_help_lists_every_verb_and_code(call):
     text = " ".join(out.split())
     assert code == 0
     assert re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE) == [
-        *VERBS,
+        *sorted(VERBS),
         "data",
     ]
     for word in ("0 PROMOTE", "2 wrong input", "3 REJECT", "4 HOLD", "5 INVALID"):

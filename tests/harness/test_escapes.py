@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.escapes import escaped, one_line
+from harness.errors import escaped, one_line
 
 
 @pytest.mark.parametrize(

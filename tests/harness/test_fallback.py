@@ -8,21 +8,20 @@ import numpy as np
 import pytest
 
 from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads, Samples
-from harness.battery.arms import ArmSubject
-from harness.battery.runner import run_battery
+from harness.checks.arm_subject import ArmSubject
+from harness.checks.runner import run_battery
 from harness.errors import ArmError
 from harness.evidence.comparison import compare
-from harness.evidence.estimates import Question
+from harness.evidence.estimand import Question
 from harness.evidence.pairing import pair
+from harness.experiments.experiment import read_experiment
 from harness.fallback import CROSSED, WithFallback
 from harness.forecast import LEVELS
 from harness.gate.stored_scores import read_scores, score_grid, write_scores
-from harness.running.experiment import read_experiment
 from harness.running.grid import seeds_of
 from harness.running.identity import digest, unit_identity
-from harness.running.records import read_unit, write_unit
 from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.store import open_store, read_unit, write_unit
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, as_served, score
 from harness.window import RollingOrigin, contexts_at, up_to

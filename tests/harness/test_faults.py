@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.data.dataset import builtin_folder
+from harness.experiments.experiment import read_experiment
 from harness.gate.judge import scored
-from harness.judging.verdict import Cell, judge
-from harness.running.experiment import read_experiment
+from harness.judging.validity import Cell
+from harness.judging.verdict import judge
 from harness.running.grid import Grid
 from harness.running.identity import file_digest
 from harness.running.run import prepare

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from harness.devices import check_device
+from harness.arm import check_device
 from harness.parsing import check_fields
 
 if TYPE_CHECKING:

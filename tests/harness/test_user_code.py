@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from harness.arm import user_code
 from harness.errors import QuitError
-from harness.user_code import user_code
 
 
 @pytest.mark.parametrize("code", [None, 0, 3, "a text"])
@@ -43,7 +43,7 @@ def test_outputs_may_be_closed():
     program = (
         "import os, sys\n"
         "os.close(int(sys.argv[1]))\n"
-        "from harness.user_code import user_code\n"
+        "from harness.arm import user_code\n"
         "with user_code():\n"
         "    done = 7\n"
         "os._exit(done)\n"

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from harness.arm import Role
-from harness.evidence.compared import Comparison
-from harness.evidence.estimates import Estimate
+from harness.evidence.comparison import Comparison
+from harness.evidence.estimand import Estimate
 from harness.forecast import LEVELS, Forecast
 from harness.judging.findings import Finding, Outcome
 from harness.judging.validity import Standing, UnitHealth, Validity
 from harness.judging.verdict import Verdict
-from harness.running.records import StoredUnit
+from harness.running.store import StoredUnit
 from harness.scoring.scores import Truth, UnitScores, score
 from harness.scoring.summary import summarise
 from harness.window import Array, RollingOrigin, Series, Windows
-from reports.inputs import ArmFacts, DatasetFacts, PageInput
+from reports.page_input import ArmFacts, DatasetFacts, PageInput
 
 HORIZON = 6
 CARD = {

@@ -18,19 +18,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.battery.nouns import CheckResult
-from harness.battery.records import CheckRecord
-from harness.claims.nouns import Claim, ClaimRow, Measurement
+from harness.checks.predicate import CheckResult
+from harness.checks.stored_checks import CheckRecord
+from harness.claims.claim import Claim, ClaimRow, Measurement
 from harness.costs import CRITERIA, Cost, Costs
-from harness.gate.history import Change, Entry, Span
+from harness.experiments.waivers import Waiver, WaiverState
+from harness.gate.history import Change, Entry, OriginSpan
 from harness.judging.findings import Outcome
-from harness.judging.selfcheck import SelfTest, SelfTestPart
-from harness.judging.verdict import Verdict
-from harness.judging.waivers import Waiver, WaiverState
-from reports.beside import Beside
-from reports.index_inputs import IndexInput, Passed, Run
-from reports.index_trends import track_of
-from reports.inputs import PageInput
+from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
+from harness.measure.record import read_measure
+from reports.index import IndexInput, Passed, Run, track_of
+from reports.page_input import Beside, PageInput
 
 Make = Callable[..., PageInput]
 EVIL = (
@@ -121,14 +119,14 @@ def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
         findings={each.id: ("HOLD", each.outcome.value) for each in verdict.findings[:4]},
         new_origins={verdict.findings[0].dataset: 3},
     )
-    row = {"phases": {"first": {"seconds": 0.9}}, "single_stream": {"seconds": {"p90": 0.03}}}
+    session = read_measure(Path(__file__).parents[1] / "golden" / "measure" / "schema-1.json")
     return Beside(
         experiment="walks.toml",
         store="runs",
         folder="0123456789abcdef",
         others=others,
         costs={each.legacy: measured(each) for each in (verdict, *others)},
-        sessions={verdict.legacy: {"arms": [row, row]}},
+        sessions={verdict.legacy: session},
         checks=(checked(verdict.candidate), checked(verdict.legacy)),
         entry=entry,
         change=change,
@@ -209,8 +207,9 @@ def checked(target: str) -> CheckRecord:
             title=f"predicate {code} asks something",
             outcome=outcome,
             measured={"value": 0.3, "another figure": 0.2},
+            limit="at most",
             threshold=0.1,
-            wanted="less than one tenth",
+            unit="of a tenth",
             reason="it was three tenths in module.py:17",
             seconds=0.1,
         )
@@ -224,6 +223,7 @@ def checked(target: str) -> CheckRecord:
         options={"width": 3},
         key="some key",
         source="some source",
+        weights="",
         current=True,
         results=results,
     )
@@ -267,7 +267,7 @@ def an_index(verdict: Verdict) -> IndexInput:
             decides=True,
             meaning="some meaning",
             outcomes=outcomes,
-            spans={"ALPHA": Span(origins=3, first="2020-01-02", last="2021-01-04")},
+            spans={"ALPHA": OriginSpan(origins=3, first="2020-01-02", last="2021-01-04")},
         )
         for place in (1, 2)
     ]

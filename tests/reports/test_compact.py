@@ -2,8 +2,7 @@
 
 import re
 
-from reports.compact import OFTEN, compacted
-from reports.svg import chart_style, new_figure, to_svg
+from reports.svg import OFTEN, chart_style, compacted, new_figure, to_svg
 
 WORDS = 'said style="fill: red" once'
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.experiments.experiment import read_experiment
 from harness.gate.judge import judge_grid
-from harness.running.experiment import read_experiment
-from harness.running.records import write_unit
 from harness.running.run import prepare
-from harness.running.store import open_store, write_record
+from harness.running.store import open_store, write_record, write_unit
 from harness.running.unit import carry_out
 
 EXPERIMENT = """\

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reports.formats import render_page, render_store
-from reports.inputs import PageInput
-from reports.junit import render_junit
+from reports.forms.formats import render_page, render_store
+from reports.forms.junit import render_junit
 from reports.page import render_html
+from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]
 
@@ -87,7 +87,7 @@ def test_nearly_every_text_is_spoiled(make_page: Make) -> None:
         "Finding.dataset", "Finding.sentence", "Validity.problems", "Validity.missing",
         "UnitHealth.first_reason", "ArmFacts.name", "ArmFacts.use", "ArmFacts.card",
         "ArmFacts.options key", "DatasetFacts.id", "DatasetFacts.title", "DatasetFacts.source",
-        "DatasetFacts.licence", "DatasetFacts.quirks", "DatasetFacts.warnings", "Summary.arm",
+        "DatasetFacts.licence", "DatasetFacts.quirks", "DatasetFacts.warnings", "MetricSummary.arm",
         "UnitScores.reason", "StoredUnit.record", "Waiver.owner", "Waiver.reason",
         "SelfTestPart.said", "Standing.arm",
     ]  # fmt: skip

@@ -10,20 +10,17 @@ import numpy as np
 import pytest
 
 from harness.costs import CRITERIA, Cost, Costs
+from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Change, Entry
 from harness.judging.findings import Outcome
-from harness.judging.selfcheck import SelfTest, SelfTestPart
 from harness.judging.validity import ONE_SEED, Blindness, Contamination
-from harness.judging.waivers import Waiver, WaiverState
-from reports.beside import Beside
-from reports.cost_line import cost_line, not_measured
-from reports.first import changed, fallback, first_screen
-from reports.forest import bounds_of, build_forest
-from reports.inputs import PageInput
+from harness.judging.verdict import SelfTest, SelfTestPart
 from reports.page import render_html
-from reports.strip import strip
-from reports.trust import trust_strip
-from reports.why import open_rules, why
+from reports.page_input import Beside, PageInput
+from reports.sections.cost_tables import cost_line, not_measured
+from reports.sections.first_screen import changed, fallback, first_screen, open_rules, strip, why
+from reports.sections.forest import bounds_of, build_forest
+from reports.sections.trust import trust_strip
 
 Make = Callable[..., PageInput]
 NAMES = ["ALPHA", "BETA"]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from harness.cli import run_cli
-from reports.formats import render_page
-from reports.inputs import PageInput
-from reports.markdown import LIMIT
+from reports.forms.formats import render_page
+from reports.forms.markdown import LIMIT
+from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]
 

@@ -11,17 +11,15 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run_cli
-from harness.gate.history import remember, verdict_name
-from harness.gate.inputs import CellInput, Inputs, write_inputs
+from harness.gate.history import CellInput, Inputs, remember, verdict_name, write_inputs
 from harness.judging.findings import Outcome
-from harness.judging.given import Given
+from harness.judging.validity import Given
 from harness.judging.verdict import Verdict, to_json
 from harness.running.store import UNIT_FACTS, Store, open_store, write_record, write_text
-from reports.index import render_index
-from reports.index_collect import collect_index
-from reports.index_inputs import RUNS
-from reports.inputs import PageInput
-from reports.markdown import index_markdown
+from reports.collect import collect_index
+from reports.forms.markdown import index_markdown
+from reports.index import RUNS, render_index
+from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]
 MACHINES = {

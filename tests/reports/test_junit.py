@@ -9,8 +9,8 @@ from xml.etree import ElementTree as Tree
 import pytest
 
 from harness.judging.findings import Outcome
-from reports.inputs import PageInput
-from reports.junit import HoldAs, render_junit
+from reports.forms.junit import HoldAs, render_junit
+from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from harness.judging.findings import Outcome
-from reports.inputs import PageInput
-from reports.markdown import LIMIT, render_markdown
+from reports.forms.markdown import LIMIT, render_markdown
+from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]
 

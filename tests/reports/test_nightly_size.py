@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reports.markdown import LIMIT, render_markdown
+from reports.forms.markdown import LIMIT, render_markdown
 from reports.page import render_html
 
 SEEDS = (1, 2, 3, 4, 5)

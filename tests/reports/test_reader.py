@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import wording
-from reports.inputs import PageInput
 from reports.page import render_html
+from reports.page_input import PageInput
+from reports.words import numbers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOC = ROOT / "docs" / "reading-a-report.md"
@@ -98,14 +98,14 @@ def worse_at_the_last_step(page: PageInput) -> list[str]:
     sides = []
     for arm in (page.verdict.candidate, page.verdict.legacy):
         losses = [unit.values["crps"][:, -1] for unit in page.scores_of(arm, "BETA")]
-        sides.append(wording.number(float(np.mean(losses))))
+        sides.append(numbers.number(float(np.mean(losses))))
     return ["CRPS by step", *sides]
 
 
 def memory(page: PageInput) -> list[str]:
     cost = page.beside.costs[page.verdict.legacy]["peak_memory"]
     assert cost.ratio is not None
-    floor = wording.percent(cost.noise_floor).replace("\u202f", " ")
+    floor = numbers.percent(cost.noise_floor).replace("\u202f", " ")
     return ["Peak memory", f"{cost.ratio:.2f}×", f"{cost.low:.3g}", f"{cost.high:.3g}", floor]
 
 
@@ -133,7 +133,7 @@ def worse_even_so(page: PageInput) -> list[str]:
 def honest(page: PageInput) -> list[str]:
     row = page.summary(page.verdict.candidate, "BETA", "coverage_80")
     assert row is not None
-    return ["Coverage against nominal", wording.figure(row, row.value).replace("\u202f", " ")]
+    return ["Coverage against nominal", numbers.figure(row, row.value).replace("\u202f", " ")]
 
 
 def seen(page: PageInput) -> list[str]:
@@ -147,7 +147,7 @@ def doing_nothing(page: PageInput) -> list[str]:
         for each in page.verdict.validity.standings
         if (each.arm, each.dataset) == (page.verdict.candidate, "BETA")
     )
-    return ["Random-walk bar", wording.percent(skill, signed=True).replace("\u202f", " "), "Skill"]
+    return ["Random-walk bar", numbers.percent(skill, signed=True).replace("\u202f", " "), "Skill"]
 
 
 def failed(page: PageInput) -> list[str]:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from harness.judging.findings import Outcome
-from reports.inputs import PageInput
-from reports.terminal import render_terminal
+from reports.forms.terminal import render_terminal
+from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from reports.charts import _apart
-from reports.curve_views import chance_range
-from reports.inputs import PageInput
-from reports.windows import fan, largest_losses, picks, relative_loss, span
+from reports.page_input import PageInput, fan, largest_losses, picks, relative_loss, span
+from reports.sections.curves import chance_range
 
 Make = Callable[..., PageInput]
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from reports import wording
+from reports.words import numbers
 
 
 @pytest.mark.parametrize(
@@ -26,29 +26,29 @@ from reports import wording
 )
 def test_numbers_have_four_digits(value: float | None, shown: str) -> None:
     """Large numbers lose decimals, small ones keep digits, no number is n/a."""
-    assert shown == wording.number(value)
+    assert shown == numbers.number(value)
 
 
 def test_percentages_are_signed_where_asked() -> None:
     """A share becomes per cent; a zero has no minus."""
-    assert wording.percent(0.0812) == "8.1\u202f%"
-    assert wording.percent(-0.0812, signed=True) == "−8.1\u202f%"
-    assert wording.percent(-0.00001, signed=True) == "+0.0\u202f%"
+    assert numbers.percent(0.0812) == "8.1\u202f%"
+    assert numbers.percent(-0.0812, signed=True) == "−8.1\u202f%"
+    assert numbers.percent(-0.00001, signed=True) == "+0.0\u202f%"
 
 
 def test_effects_carry_their_unit_once() -> None:
     """A range of effects names its unit at its end."""
-    assert wording.effects("crps", -0.04, 0.02) == "−4.0 to +2.0\u202f%"
-    assert wording.effects("coverage_80", -0.04, None) == "−4.0 pts to open"
-    assert wording.effects("crps", None, None) == "n/a"
-    assert wording.effects("crps_wins", -0.04, 0.02) == "−4.0 to +2.0 pts"
+    assert numbers.effects("crps", -0.04, 0.02) == "−4.0 to +2.0\u202f%"
+    assert numbers.effects("coverage_80", -0.04, None) == "−4.0 pts to open"
+    assert numbers.effects("crps", None, None) == "n/a"
+    assert numbers.effects("crps_wins", -0.04, 0.02) == "−4.0 to +2.0 pts"
 
 
 def test_metrics_have_readable_names() -> None:
     """Known metrics by their usual name, others with blanks."""
     known = ("crps", "coverage_80", "legacy_failures", "crps_wins")
 
-    assert [wording.metric_name(each) for each in known] == [
+    assert [numbers.metric_name(each) for each in known] == [
         *("CRPS", "coverage 80 %", "legacy failures", "windows lost by CRPS")
     ]
 
@@ -57,11 +57,11 @@ def test_plain_data_reads_as_a_sentence() -> None:
     """Policies and options are shown without braces."""
     policy = [{"metric": "crps", "margin": 0.02}, {"metric": "mae", "margin": None}]
 
-    assert wording.plain(policy) == "metric crps, margin 0.02; metric mae, margin not set"
-    assert wording.plain([1, True]) == "1, yes"
-    assert wording.plain([]) == "none"
+    assert numbers.plain(policy) == "metric crps, margin 0.02; metric mae, margin not set"
+    assert numbers.plain([1, True]) == "1, yes"
+    assert numbers.plain([]) == "none"
 
 
 def test_control_characters_are_made_visible() -> None:
     """Outside text becomes one printable line."""
-    assert wording.printable("a\n b\x1b[0m\u202e") == "a b\ufffd[0m\ufffd"
+    assert numbers.printable("a\n b\x1b[0m\u202e") == "a b\ufffd[0m\ufffd"

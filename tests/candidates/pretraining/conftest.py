@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from candidates.pretraining.recipe import Network, Recipe, Training
+from candidates.pretraining.recipe import Network, PretrainingRecipe, TrainingPlan
 
-TINY = Recipe(
+TINY = PretrainingRecipe(
     network=Network(d_model=32, layers=1, context=64, steps=24, levels=(0.1, 0.5, 0.9)),
-    training=Training(steps=60, batch=8, pool=32, warmup=5, least=16, learning_rate=3e-3),
+    training=TrainingPlan(steps=60, batch=8, pool=32, warmup=5, least=16, learning_rate=3e-3),
 )
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from candidates.pretraining.batches import Batches, scale_of, within_reach
+from candidates.pretraining.mixture import Batches, scale_of, within_reach
 
 
 def same(one, other):

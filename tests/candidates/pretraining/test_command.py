@@ -9,8 +9,7 @@ import sys
 
 import pytest
 
-from candidates.pretraining.command import run_command
-from candidates.pretraining.progress import TrainingProgress, clock
+from candidates.pretraining.command import TrainingProgress, clock, run_command
 from harness.data.dataset import builtin_folder
 
 GOLD = str(builtin_folder() / "GOLD.toml")

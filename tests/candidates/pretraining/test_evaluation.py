@@ -11,7 +11,7 @@ from baselines.random_walk import VolatilityRandomWalk
 from candidates.pretraining.evaluation import (
     REFERENCE,
     TEST_PLAN,
-    Span,
+    ValidationSpan,
     before_test,
     evaluate,
     load_checkpoint,
@@ -22,11 +22,10 @@ from candidates.pretraining.evaluation import (
 from harness.arm import ArmRef
 from harness.data.dataset import builtin_folder, load
 from harness.errors import ArmError, DataError
+from harness.experiments.experiment import read_experiment
 from harness.forecast import LEVELS, Forecast
-from harness.running.experiment import read_experiment
 from harness.running.unit import Job, carry_out
-from harness.scoring.scores import score
-from harness.scoring.truth import Truth
+from harness.scoring.scores import Truth, score
 from harness.window import contexts_at
 
 
@@ -50,7 +49,7 @@ def gold():
 
 def run(arm, series, span=None):
     reference = load_reference(REFERENCE)
-    return evaluate(arm, reference, series=series, name="GOLD", span=span or Span())
+    return evaluate(arm, reference, series=series, name="GOLD", span=span or ValidationSpan())
 
 
 def test_test_plan_is_that_of_the_nightly_experiment():
@@ -89,7 +88,7 @@ def test_test_span_plays_no_part(gold):
 @pytest.mark.parametrize(("sessions", "windows"), [(500, 96), (100, 16), (None, 1210)])
 def test_spans_end_before_the_test(gold, sessions, windows):
     """The span's sessions, or all that have a whole context, are forecast every five sessions."""
-    found = run(Wide(), gold, Span(sessions=sessions))
+    found = run(Wide(), gold, ValidationSpan(sessions=sessions))
 
     first = int(np.searchsorted(gold.dates, np.datetime64(found.first)))
     assert found.windows == windows
@@ -186,4 +185,4 @@ def test_reference_must_answer_quantiles(gold):
             return Forecast.of_point(np.ones((len(contexts), contexts.horizon)))
 
     with pytest.raises(ArmError, match="quantiles"):
-        evaluate(Wide(), Point(), series=gold, name="GOLD", span=Span())
+        evaluate(Wide(), Point(), series=gold, name="GOLD", span=ValidationSpan())

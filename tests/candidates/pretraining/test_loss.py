@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from candidates.pretraining.batches import Batch, Batches
-from candidates.pretraining.loss import calm_weights, near_weights, quantile_loss
-from candidates.pretraining.network import build_network
+from candidates.pretraining.mixture import Batches, TrainingBatch
+from candidates.pretraining.optimise import build_network, calm_weights, near_weights, quantile_loss
 from candidates.pretraining.recipe import Loss
 
 LEVELS = torch.tensor([0.1, 0.5, 0.9])
@@ -14,7 +13,7 @@ PLAIN = Loss(near=0.0, calm=0.0)
 
 
 def made(rng, *, count=6):
-    return Batch(
+    return TrainingBatch(
         context=torch.randn(count, 64, generator=rng).cumsum(1),
         target=torch.randn(count, 24, generator=rng),
     )
@@ -57,7 +56,7 @@ def test_weighted_loss_is_its_plain_loop(rng):
 def test_loss_ignores_the_unit(rng):
     """Prices a million times as large give the same loss."""
     batch, quantiles = made(rng), torch.randn(6, 3, 24, generator=rng)
-    large = Batch(context=batch.context * 1e6, target=batch.target * 1e6)
+    large = TrainingBatch(context=batch.context * 1e6, target=batch.target * 1e6)
 
     one = quantile_loss(quantiles, batch, levels=LEVELS, weights=Loss())
     other = quantile_loss(quantiles * 1e6, large, levels=LEVELS, weights=Loss())

@@ -6,7 +6,7 @@ import torch
 from arch.univariate import GARCH
 from scipy import stats
 
-from candidates.pretraining.price_like import (
+from candidates.pretraining.mixture import (
     CEILING,
     Garch,
     autoregression,

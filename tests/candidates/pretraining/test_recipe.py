@@ -7,7 +7,7 @@ import pytest
 from safetensors import safe_open
 
 import candidates
-from candidates.pretraining.network import build_network, parameter_count
+from candidates.pretraining.optimise import build_network, parameter_count
 from candidates.pretraining.recipe import builtin_recipes, differences, read_recipe
 from harness.errors import ConfigError
 

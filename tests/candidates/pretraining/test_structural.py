@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from candidates.pretraining.structural import (
+from candidates.pretraining.mixture import (
     exponential,
     level_shift,
     power_law_noise,

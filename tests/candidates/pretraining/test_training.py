@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from candidates.pretraining.checkpoint import export, load_state
-from candidates.pretraining.network import build_network
-from candidates.pretraining.training import (
-    Options,
+from candidates.pretraining.optimise import (
     Trainer,
+    TrainingOptions,
+    build_network,
     learning_rate,
     renew_average,
     train,
@@ -40,7 +40,7 @@ class Quiet:
             raise RuntimeError("pulled the plug")
 
 
-AT_ONCE = Options(save_every_s=0.0)
+AT_ONCE = TrainingOptions(save_every_s=0.0)
 
 
 def equal(one, other):
@@ -51,7 +51,7 @@ def test_training_lowers_the_loss(tmp_path, resized):
     """After 300 steps the loss is well below that of the first 50."""
     watch = Quiet()
 
-    trainer = train(resized(steps=300), tmp_path, options=Options(), watch=watch)
+    trainer = train(resized(steps=300), tmp_path, options=TrainingOptions(), watch=watch)
 
     assert trainer.step == 300
     assert watch.losses[-1] < 0.8 * watch.losses[0]
@@ -94,7 +94,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path, resized):
     )
     options = ["--out", str(tmp_path / "killed"), "--device", "cpu", "--save-every", "0"]
     command = [sys.executable, "-P", "-c", RUN, "train", str(file), *options]
-    whole = train(recipe, tmp_path / "whole", options=Options(), watch=Quiet())
+    whole = train(recipe, tmp_path / "whole", options=TrainingOptions(), watch=Quiet())
 
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         state = tmp_path / "killed" / "state.pt"
@@ -114,10 +114,10 @@ def test_a_killed_process_is_gone_on_with(tmp_path, resized):
 
 def test_another_recipes_run_is_not_gone_on_with(tmp_path, tiny, resized):
     """The setting that differs is named, and the state stays."""
-    train(tiny, tmp_path, options=Options(), watch=Quiet())
+    train(tiny, tmp_path, options=TrainingOptions(), watch=Quiet())
 
     with pytest.raises(StoreError, match=r"another recipe \(training.batch: 8, not 16\)"):
-        train(resized(batch=16), tmp_path, options=Options(), watch=Quiet())
+        train(resized(batch=16), tmp_path, options=TrainingOptions(), watch=Quiet())
 
     assert load_state(tmp_path, tiny, device="cpu").step == 60
 
@@ -222,7 +222,7 @@ def test_training_opens_no_file_and_no_connection(tiny):
     assert seen == []
 
 
-IMPORTED = "import sys, candidates.pretraining.training; print(*sorted(sys.modules))"
+IMPORTED = "import sys, candidates.pretraining.optimise; print(*sorted(sys.modules))"
 
 
 def test_what_trains_can_reach_no_dataset():

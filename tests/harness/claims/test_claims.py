@@ -7,22 +7,18 @@ import sys
 
 import pytest
 
-from harness.battery import CheckRecord, CheckResult
-from harness.battery.behind import NetworkRef
-from harness.battery.sources import NETWORKS
+from harness.checks import CheckRecord, CheckResult
+from harness.checks.subject import NETWORKS, NetworkRef
 from harness.claims import (
     CLAIMS,
     Claim,
-    Evidence,
+    ClaimEvidence,
     collect_claims,
-    counted,
-    terminal_lines,
-    to_json,
-    to_markdown,
 )
-from harness.claims.nouns import ArmOnTrial, StoredRun
+from harness.claims.claim import ArmOnTrial, StoredRun
 from harness.costs import Cost, Costs
-from harness.source_lines import CodeSize
+from harness.measure.code_lines import CodeSize
+from reports.forms.claim_rows import counted, terminal_lines, to_json, to_markdown
 
 FAMILY = (
     "Autoformer",
@@ -36,7 +32,7 @@ ARMS = {
     "baseline": ArmOnTrial(name="old", use="somewhere:it"),
     "candidate": ArmOnTrial(name="new", use="somewhere:it", network=NETWORK),
 }
-EMPTY = Evidence(
+EMPTY = ClaimEvidence(
     experiment="tiny",
     store="runs",
     baseline="old",
@@ -54,8 +50,9 @@ def record(target, outcomes, *, kind="network", role="legacy", options=None, cur
             title=f"statement {code}",
             outcome=outcome,
             measured={} if outcome in ("error", "not applicable") else {"value": 1.0},
+            limit="at most",
             threshold=0.0,
-            wanted="at most 0",
+            unit="",
             reason="because",
             seconds=0.1,
         )
@@ -69,6 +66,7 @@ def record(target, outcomes, *, kind="network", role="legacy", options=None, cur
         options=options or {},
         key=f"{target}{kind}" * 3,
         source="code",
+        weights="",
         current=current,
         results=results,
     )
@@ -80,21 +78,23 @@ def new_network(**outcomes):
 
 def unit(arm, *, seconds=1.0, peak=2**30, failed=0, diverged=False, machine="one", seed=1, **more):
     """A stored unit of ten windows."""
-    content = {
-        "windows": 10,
-        "failed": failed,
-        "first_reason": "broke" if failed else "",
-        "fits": [{"diverged": diverged}],
-        "form": "quantiles",
-        "levels": [0.1, 0.5, 0.9],
-        "residual_distribution": False,
-        "seconds": {"forecast": seconds},
-        "peak_bytes": {"forecast": peak},
-        "machine": {"processor": machine},
-    }
-    return StoredRun(
-        arm=arm, role="", dataset="A", seed=seed, key=f"{arm}{seed}" * 9, record=content | more
+    run = StoredRun(
+        arm=arm,
+        dataset="A",
+        seed=seed,
+        key=f"{arm}{seed}" * 9,
+        windows=10,
+        failed=failed,
+        first_reason="broke" if failed else "",
+        diverged=int(diverged),
+        form="quantiles",
+        levels=(0.1, 0.5, 0.9),
+        residual_distribution=False,
+        forecast_s=seconds,
+        peak_bytes=peak,
+        machine={"processor": machine},
     )
+    return dataclasses.replace(run, **more)
 
 
 def row_of(name, evidence):
@@ -388,8 +388,10 @@ def test_markdown_has_a_row_for_every_claim():
 def test_claims_load_no_framework():
     """Judging and writing claims imports neither torch nor pandas."""
     code = (
-        "import sys; from harness.claims import *; from harness.claims import collect_claims;"
-        "rows = collect_claims(Evidence(experiment='e', store='s', baseline='a', candidate='b'));"
+        "import sys; from harness.claims import ClaimEvidence, collect_claims;"
+        "from reports.forms.claim_rows import terminal_lines;"
+        "found = ClaimEvidence(experiment='e', store='s', baseline='a', candidate='b');"
+        "rows = collect_claims(found);"
         "terminal_lines(rows); print([n for n in ('torch', 'pandas', 'transformers')"
         " if n in sys.modules])"
     )

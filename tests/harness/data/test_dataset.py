@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.data.checks import Repeats
 from harness.data.dataset import (
     BUILT_IN,
     MOST_SERIES,
     Dataset,
-    Repeats,
     builtin_folder,
     catalogue,
     check_count,

@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from harness.evidence.compared import Comparison, spread_of
-from harness.evidence.comparison import compare
-from harness.evidence.estimates import Question, ratio_of
+from harness.evidence.comparison import Comparison, compare, spread_of
+from harness.evidence.estimand import Question, ratio_of
 from harness.evidence.pairing import PairingError, pair
-from harness.evidence.power_law import Plan, detectable
 from harness.judging.wording import sentence_of
 from harness.scoring.scores import UnitScores
+from harness.stats.statistical_power import Plan, detectable
 
 METRICS = {"crps": "crps", "rmse": "squared_error", "mae": "absolute_error"}
 

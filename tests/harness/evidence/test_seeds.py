@@ -3,11 +3,20 @@
 import numpy as np
 import pytest
 
-from harness.evidence.estimates import Question, Sides, agreed, block_of, by_bootstrap, deciding
-from harness.evidence.inference import block_starts, circular_means, mean_ratio
-from harness.evidence.resampling import block_law, lean_of, stretched
-from harness.evidence.seeds import resampled_means, seed_variance, with_seeds
-from harness.evidence.sensitivity import least_influential, vary
+from harness.evidence.comparison import least_influential, vary
+from harness.evidence.estimand import (
+    Question,
+    Sides,
+    agreed,
+    block_of,
+    by_bootstrap,
+    deciding,
+    resampled_means,
+    seed_variance,
+    with_seeds,
+)
+from harness.stats.bootstrap import block_law, lean_of, stretched
+from harness.stats.longrun import block_starts, circular_means, mean_ratio
 
 QUESTION = Question(metric="crps", bound_high=0.02)
 

@@ -8,11 +8,10 @@ import pytest
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from harness.evidence.compared import spread_of
-from harness.evidence.comparison import answer, compare
-from harness.evidence.estimates import Question
+from harness.evidence.comparison import answer, compare, spread_of
+from harness.evidence.estimand import Question
 from harness.evidence.pairing import Pair, lost
-from harness.evidence.power_law import Plan, Spread, detectable
+from harness.stats.statistical_power import Plan, Spread, detectable
 
 ASK = Question(metric="crps_wins", bound_high=0.05)
 

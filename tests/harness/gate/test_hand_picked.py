@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
+from harness.experiments.experiment import read_experiment
+from harness.experiments.policy import Policy
 from harness.gate import judge as gate
-from harness.judging.policy import Policy
-from harness.running.experiment import read_experiment
 
 SAID = "run with seed 1; the experiment declares seeds 1 and 2: a verdict on hand-picked seeds"
 WAIVER = '[[policy.waivers]]\nfinding = "GOLD:*"\nowner = "ada"\nreason = "12"\n'

@@ -9,13 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import StoreError
+from harness.experiments.experiment import read_experiment
 from harness.gate import stored_scores
 from harness.gate.stored_scores import read_scores, score_cell, score_grid, write_scores
-from harness.running.experiment import read_experiment
 from harness.running.grid import split
-from harness.running.records import write_unit
 from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.store import open_store, write_unit
 from harness.running.unit import carry_out
 from harness.scoring.scores import Truth
 

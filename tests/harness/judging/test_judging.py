@@ -9,11 +9,13 @@ from scipy.special import ndtri
 
 from harness.costs import Cost
 from harness.errors import ConfigError
+from harness.experiments.policy import Policy
+from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
+from harness.experiments.waivers import Waiver
 from harness.forecast import LEVELS, Forecast
 from harness.judging.findings import Outcome
-from harness.judging.policy import CoverageRule, Criterion, Evidence, Limits, Policy, Waiver
-from harness.judging.validity import CUT_OFF, PRETRAINING
-from harness.judging.verdict import Cell, Given, Verdict, from_json, judge, to_json
+from harness.judging.validity import CUT_OFF, PRETRAINING, Cell, Given
+from harness.judging.verdict import Verdict, from_json, judge, to_json
 from harness.scoring.scores import Truth, UnitScores, score
 
 POLICY = Policy(
@@ -310,12 +312,12 @@ def test_a_margin_on_a_loss_of_one_window_is_undecided() -> None:
 @pytest.mark.parametrize(
     ("evidence", "words"),
     [
-        (Evidence(datasets=("GOLD", "OIL")), "declares evidence on OIL"),
-        (Evidence(seeds=3), "declares 3 seeds, and the pair was run with 1"),
-        (Evidence(origins=61), "declares 61 origins, and GOLD has 60"),
+        (EvidenceNeeded(datasets=("GOLD", "OIL")), "declares evidence on OIL"),
+        (EvidenceNeeded(seeds=3), "declares 3 seeds, and the pair was run with 1"),
+        (EvidenceNeeded(origins=61), "declares 61 origins, and GOLD has 60"),
     ],
 )
-def test_less_evidence_than_declared_is_invalid(evidence: Evidence, words: str) -> None:
+def test_less_evidence_than_declared_is_invalid(evidence: EvidenceNeeded, words: str) -> None:
     """A narrowed experiment is not judged as if it were the whole."""
     verdict = judged(grid_of(), with_(evidence=evidence))
 
@@ -328,7 +330,7 @@ def test_implausible_gains_are_doubted(action: str, outcome: str) -> None:
     """A candidate far better than the random walk is cautioned, or refused if the policy says."""
     scores = grid_of()
     scores[0] = unit_of(truth_of(), "walk", 2.0)
-    evidence = Evidence(implausible_skill=0.2, implausible=action)  # type: ignore[arg-type]  # closed set
+    evidence = EvidenceNeeded(implausible_skill=0.2, implausible=action)  # type: ignore[arg-type]  # closed set
 
     verdict = judged(scores, with_(evidence=evidence))
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from harness.experiments.policy import Policy
+from harness.experiments.rules import CoverageRule, Criterion
 from harness.forecast import LEVELS, Forecast
 from harness.judging import selftest
 from harness.judging.findings import Outcome
-from harness.judging.policy import CoverageRule, Criterion, Policy
-from harness.judging.selfcheck import SelfTest
 from harness.judging.selftest import self_test
-from harness.judging.verdict import Cell, Evidence, Given, conclude, gather
+from harness.judging.validity import Cell, Given
+from harness.judging.verdict import Evidence, SelfTest, conclude, gather
 from harness.scoring.scores import Truth, UnitScores, score
 
 POLICY = Policy(

@@ -13,21 +13,14 @@ from scipy.special import ndtri
 
 from harness.errors import StoreError
 from harness.evidence.diagnostics import diagnose
+from harness.experiments.policy import Policy
+from harness.experiments.rules import CoverageRule, Criterion, Limits
+from harness.experiments.waivers import Waiver
 from harness.forecast import LEVELS, Forecast
 from harness.judging.findings import Outcome
-from harness.judging.policy import CoverageRule, Criterion, Limits, Policy, Waiver
 from harness.judging.selftest import self_test
-from harness.judging.verdict import (
-    EXIT_CODES,
-    Cell,
-    Given,
-    Verdict,
-    conclude,
-    from_json,
-    gather,
-    judge,
-    to_json,
-)
+from harness.judging.validity import Cell, Given
+from harness.judging.verdict import EXIT_CODES, Verdict, conclude, from_json, gather, judge, to_json
 from harness.scoring.scores import Truth, UnitScores, score
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "verdict"
@@ -513,7 +506,7 @@ def test_exit_codes_cover_every_outcome() -> None:
 def test_judging_imports_no_heavy_library() -> None:
     """Scores, comparison and verdict need neither torch nor pandas, statsmodels, arch, stats."""
     code = (
-        "import sys, harness.judging.verdict, harness.scoring.metrics, harness.evidence.inference\n"
+        "import sys, harness.judging.verdict, harness.scoring.metrics, harness.stats.longrun\n"
         "heavy = {'torch', 'transformers', 'pandas', 'statsmodels', 'arch', 'scipy', 'numba',\n"
         "         'matplotlib', 'pydantic'}\n"
         "print(sorted(heavy & set(sys.modules)))"

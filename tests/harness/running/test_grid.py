@@ -6,7 +6,7 @@ import pytest
 
 from harness.data.dataset import load
 from harness.errors import ConfigError
-from harness.running.experiment import read_experiment
+from harness.experiments.experiment import read_experiment
 from harness.running.grid import declare, seeds_of, select, split
 from harness.running.run import prepare
 from harness.window import RollingOrigin

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from harness.data.dataset import load
+from harness.experiments.experiment import read_experiment
 from harness.running import identity
-from harness.running.experiment import read_experiment
 from harness.running.grid import declare
 from harness.running.identity import digest, file_digest, library_versions, machine, unit_identity
 from harness.running.run import prepare
@@ -134,7 +134,7 @@ def test_name_of_the_dataset_decides_nothing(experiment, gold):
 
 PRINT_KEYS = """\
 import sys
-from harness.running.experiment import read_experiment
+from harness.experiments.experiment import read_experiment
 from harness.running.run import prepare
 print([cell.key for cell in prepare(read_experiment(sys.argv[1]), []).cells])
 """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.arm import ArmRef
-from harness.running.records import read_curve, read_unit, write_unit
+from harness.running.store import read_curve, read_unit, write_unit
 from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, up_to
 

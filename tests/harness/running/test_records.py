@@ -9,8 +9,8 @@ import pytest
 from harness.arm import ArmRef
 from harness.errors import ForecastError
 from harness.forecast import Forecast
-from harness.running.records import read_unit, write_unit
-from harness.running.unit import Job, Outcome, carry_out
+from harness.running.store import read_unit, write_unit
+from harness.running.unit import Job, UnitResult, carry_out
 from harness.window import RollingOrigin, up_to
 
 PLAN = RollingOrigin(horizon=3, stride=20, origins=6, validation=60)
@@ -36,7 +36,7 @@ class Any:
 """
 
 
-def carried_out(series, folder: Path, form: str) -> tuple[Job, Outcome]:
+def carried_out(series, folder: Path, form: str) -> tuple[Job, UnitResult]:
     """A unit of an arm that answers in one form."""
     (folder / "any_form.py").write_text(ARM, encoding="utf-8")
     windows = PLAN.over(series.dates)

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.running import identity
-from harness.running.identity import code_digest
-from harness.running.sources import place_of, reached
+from harness.running.identity import code_digest, place_of, reached
 
 FILES = {
     "{x}_arm.py": """

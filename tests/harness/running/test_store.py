@@ -8,10 +8,18 @@ import pytest
 
 from harness.arm import ArmRef
 from harness.errors import NewerRecordError, StoreError
-from harness.running.records import read_curve, read_unit, write_unit
-from harness.running.store import UNIT_FACTS, UNIT_FILES, open_store, read_record, write_record
+from harness.running.store import (
+    UNIT_FACTS,
+    UNIT_FILES,
+    open_store,
+    read_curve,
+    read_record,
+    read_unit,
+    write_record,
+    write_unit,
+)
 from harness.running.store import _owner as store_owner
-from harness.running.unit import Job, Outcome, carry_out
+from harness.running.unit import Job, UnitResult, carry_out
 from harness.window import RollingOrigin, up_to
 
 PLAN = RollingOrigin(horizon=5, stride=10, origins=8, validation=60)
@@ -60,7 +68,7 @@ def test_failed_unit_is_rows_too(tmp_path, series, request):
     job = job_of(series, request, "Flat")
 
     with store.new_unit("k") as folder:
-        write_unit(folder, job, Outcome.blank(job.windows, "the process died"), {})
+        write_unit(folder, job, UnitResult.blank(job.windows, "the process died"), {})
     found = read_unit(store.unit_folder("k"))
 
     assert found.reason == ("the process died",) * 8

@@ -7,7 +7,7 @@ import pytest
 
 from harness.arm import ArmRef
 from harness.forecast import LEVELS
-from harness.running.residuals import measure_residuals
+from harness.residuals import measure_residuals
 from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, up_to
 

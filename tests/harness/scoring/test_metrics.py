@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from harness.forecast import LEVELS
-from harness.scoring.judged import Judged
 from harness.scoring.metrics import (
     AGGREGATES,
     CENTRAL,
     DECILES,
     METRICS,
     PINBALL,
+    Judged,
     aggregate,
     by_step,
 )

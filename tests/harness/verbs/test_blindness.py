@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.running.experiment import read_experiment
+from harness.experiments.experiment import read_experiment
 from harness.running.run import prepare
 from harness.running.store import open_store
-from harness.verbs.blindness import try_blindness
+from harness.verbs.check import try_blindness
 
 PEEKING = '''\
 from arms_for_tests import Flat

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness.source_lines import arm_size
+from harness.measure.code_lines import arm_size
 
 SWAPPED = (
     ('baseline = "old"\ncandidate = "new"', 'baseline = "new"\ncandidate = "old"'),

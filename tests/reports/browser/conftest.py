@@ -14,11 +14,9 @@ import pytest
 
 from harness.gate.history import Entry
 from harness.judging.verdict import Verdict
-from reports.index import render_index
-from reports.index_inputs import IndexInput, Passed, Run
-from reports.index_trends import track_of
-from reports.inputs import PageInput
+from reports.index import IndexInput, Passed, Run, render_index, track_of
 from reports.page import render_html
+from reports.page_input import PageInput
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -1,0 +1,1 @@
+"""The predicates themselves, by what they look at."""

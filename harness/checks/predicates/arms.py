@@ -1,0 +1,365 @@
+"""The predicates that make sense on the arm contract alone."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.arm import Arm, Learns, Samples, training_of
+from harness.checks.arm_subject import (
+    HORIZON,
+    NO_NUMBERS,
+    VALIDATION,
+    ArmSubject,
+    contexts_for,
+    expect_numbers,
+    first_origin,
+    fit_context,
+    gap_of,
+    made_up_series,
+    seed_all,
+)
+from harness.checks.predicate import Measured, NotApplicableError, attempt, predicate
+from harness.checks.predicates.construction import generator_states
+from harness.forecast import Forecast
+from harness.window import Context, Contexts, Series
+
+SHARE = "of the price"
+SAME = 1e-5
+"""Forecasts that are no farther apart are the same."""
+
+
+def _origins(arm: Arm) -> tuple[int, ...]:
+    return tuple(first_origin(arm) + later for later in (0, 7, 19, 40))
+
+
+def _forecast(arm: Arm, *origins: int, series: Series | None = None, seed: int = 0) -> Forecast:
+    return _answer(arm, contexts_for(arm, *origins, series=series), seed=seed)
+
+
+def _answer(arm: Arm, contexts: Contexts, *, seed: int = 0) -> Forecast:
+    seed_all(seed)
+    if isinstance(arm, Samples):
+        arm.seed(1)
+    return arm.forecast(contexts)
+
+
+@predicate(
+    "T1", "a forecast does not depend on its batch mates", threshold=SAME, unit=SHARE, on="arm"
+)
+def batch_mates(subject: ArmSubject) -> Measured:
+    """Compare each window's forecast in a batch with its forecast alone."""
+    arm = subject.fitted()
+    if isinstance(arm, Samples) and arm.draws:
+        raise NotApplicableError("it draws random numbers, in an order the batch decides")
+    origins = _origins(arm)
+    together = _forecast(arm, *origins)
+    gaps = [
+        gap_of(_row(together, index), _forecast(arm, origin))
+        for index, origin in enumerate(origins)
+    ]
+    return Measured(value=max(gaps), said=f"alone and in a batch of {len(gaps)}: {max(gaps):.2g}")
+
+
+def _row(forecast: Forecast, index: int) -> Forecast:
+    """One window of a forecast, with all it says of it."""
+    parts: dict[str, Any] = {
+        name: None if (values := getattr(forecast, name)) is None else values[index : index + 1]
+        for name in ("point", "quantiles", "samples", "deviation")
+    }
+    return Forecast(levels=forecast.levels, **parts)
+
+
+@predicate(
+    "T10",
+    "later sessions the arm has seen change no forecast",
+    threshold=SAME,
+    unit=SHARE,
+    on="arm",
+)
+def blind_to_future(subject: ArmSubject) -> Measured:
+    """Forecast an early origin before, beside and after late ones, whose contexts hold its truth.
+
+    Beside them it is asked twice, with other values in their later sessions: so the order in which
+    an arm draws random numbers is the same, and its own context too.
+    """
+    arm = subject.fitted()
+    early = first_origin(arm)
+    before = _forecast(arm, early)
+    if gap_of(before, _forecast(arm, early)) > SAME:
+        raise NotApplicableError("it answers the same question in another way each time")
+    beside, told = _beside_later(arm, early)
+    if _draws(arm, early):
+        if told > SAME and _beside_earlier(arm, early) > SAME:
+            raise NotApplicableError("its batch mates decide what it draws, later ones or not")
+    else:
+        told = max(told, gap_of(before, beside))
+    after = gap_of(before, _forecast(arm, early))
+    said = f"beside later contexts the forecast is {told:.2g} away, after them {after:.2g}"
+    return Measured(value=max(told, after), said=said)
+
+
+def _beside_later(arm: Arm, early: int) -> tuple[Forecast, float]:
+    """The early origin's forecast beside late ones; how far other values in those move it."""
+    batch = contexts_for(arm, early, early + HORIZON, early + 40)
+    later = batch.dates > batch.dates[0, -1]
+    found = _row(_answer(arm, batch), 0)
+    return found, gap_of(found, _row(_answer(arm, _with_others(batch, later)), 0))
+
+
+def _beside_earlier(arm: Arm, early: int) -> float:
+    """How far other values in batch mates move a forecast where none of them holds its truth."""
+    batch = contexts_for(arm, early, early - HORIZON, early - 40)
+    mates = np.zeros(batch.dates.shape, dtype=bool)
+    mates[1:] = np.isfinite(batch.target[1:])
+    pair = [_row(_answer(arm, each), 0) for each in (batch, _with_others(batch, mates))]
+    return gap_of(*pair)
+
+
+def _with_others(contexts: Contexts, where: npt.NDArray[np.bool_]) -> Contexts:
+    """The same with other values in some sessions."""
+    rng = np.random.default_rng(1)
+    target, past = contexts.target.copy(), contexts.past.copy()
+    target[where] *= np.exp(0.3 * rng.standard_normal(int(where.sum())))
+    past[where] += rng.standard_normal(past[where].shape)
+    target.flags.writeable = past.flags.writeable = False
+    return dataclasses.replace(contexts, target=target, past=past)
+
+
+def _draws(arm: Arm, origin: int) -> bool:
+    """Whether it draws random numbers: it says so, or a global generator moves."""
+    if isinstance(arm, Samples) and arm.draws:
+        return True
+    contexts = contexts_for(arm, origin)
+    seed_all(0)
+    before = generator_states()
+    arm.forecast(contexts)
+    return generator_states() != before
+
+
+@predicate(
+    "T18",
+    "the forecast is not random beyond its declared seed",
+    threshold=1e-6,
+    unit=SHARE,
+    on="arm",
+)
+def point_is_fixed(subject: ArmSubject) -> Measured:
+    """Forecast twice under different global seeds, with the arm's own seed where it has one."""
+    arm = subject.fitted()
+    gap = gap_of(_forecast(arm, *_origins(arm), seed=1), _forecast(arm, *_origins(arm), seed=2))
+    return Measured(value=gap, said=f"two forecasts under different global seeds: {gap:.2g}")
+
+
+@predicate(
+    "T19", "forecasting leaves the global generators alone", unit="calls that move one", on="arm"
+)
+def generators_stay(subject: ArmSubject) -> Measured:
+    """Compare the states of the global generators before and after a forecast."""
+    arm = subject.fitted()
+    contexts = contexts_for(arm, *_origins(arm))
+    before = generator_states()
+    arm.forecast(contexts)
+    moved = generator_states() != before
+    said = "a forecast moves a global generator" if moved else "a forecast moves none"
+    return Measured(value=float(moved), said=said)
+
+
+@predicate(
+    "T21",
+    "a forecast leaves every training flag as it was",
+    unit="forecasts that change one",
+    needs="a torch module inside",
+    on="arm",
+)
+def flags_stay(subject: ArmSubject) -> Measured:
+    """Compare flags before and after a forecast and one on NaN, from train and from eval."""
+    arm = subject.fitted()
+    at = first_origin(arm)
+    _forecast(arm, at)  # whatever it loads late is there now
+    parts = [part for module in _modules(arm, depth=3) for part in module.modules()]
+    if not parts:
+        raise NotApplicableError("no torch module is found among its attributes")
+    original, changed = [part.training for part in parts], list[str]()
+    for mode in ("train", "eval"):
+        for name, series in (("a forecast", made_up_series(at)), ("one on NaN", _nothing(at))):
+            _set(parts, [mode == "train"] * len(parts))
+            ask = partial(_forecast, arm, at, series=series)
+            attempt(ask) if "NaN" in name else ask()  # NaN may be refused
+            if any(part.training != (mode == "train") for part in parts):
+                changed.append(f"{name} in {mode}")
+    _set(parts, original)
+    said = f"changed by {', '.join(changed)}" if changed else "no forecast changes one"
+    return Measured(value=len(changed), said=said)
+
+
+def _set(parts: list[Any], training: list[bool]) -> None:
+    for part, flag in zip(parts, training, strict=True):
+        part.training = flag
+
+
+def _nothing(fit_at: int) -> Series:
+    series = made_up_series(fit_at)
+    return dataclasses.replace(series, target=np.full(len(series), np.nan))
+
+
+def _modules(value: Any, *, depth: int) -> Iterator[Any]:
+    """Torch modules among the attributes of an object, and of their attributes."""
+    torch = sys.modules.get("torch")
+    if torch is None or depth == 0:
+        return
+    for held in _attributes(value):
+        if isinstance(held, torch.nn.Module):
+            yield held
+        elif hasattr(held, "__dict__") and not isinstance(held, type) and not callable(held):
+            yield from _modules(held, depth=depth - 1)
+
+
+def _attributes(value: Any) -> list[Any]:
+    names = list(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else list(slots)
+    return [getattr(value, name, None) for name in names]
+
+
+@predicate(
+    "T23",
+    "quantiles never cross",
+    unit="share of neighbours that cross",
+    needs="quantiles",
+    on="arm",
+)
+def quantiles_in_order(subject: ArmSubject) -> Measured:
+    """Count the crossings of one batch of forecasts."""
+    arm = subject.fitted()
+    found = _forecast(arm, *_origins(arm)).quantiles
+    if found is None or found.shape[-1] < 2:
+        raise NotApplicableError("it gives no quantiles")
+    if not np.isfinite(found).all():
+        raise NotApplicableError(NO_NUMBERS)
+    share = float((np.diff(found, axis=-1) < 0).mean())
+    return Measured(value=share, said=f"{100 * share:.1f} % of neighbours cross")
+
+
+@predicate(
+    "T29", "the caller's options are neither changed nor read again", unit="faults", on="arm"
+)
+def options_are_left_alone(subject: ArmSubject) -> Measured:
+    """Compare them before and after a life; empty them and forecast again."""
+    options, faults = copy.deepcopy(dict(subject.options)), []
+    before = copy.deepcopy(options)
+    arm = subject.fresh(options)
+    if isinstance(arm, Learns):
+        arm.fit(fit_context(arm), seed=1)
+    at = first_origin(arm)
+    first = _forecast(arm, at)
+    if options != before:
+        faults.append("its options are changed")
+    for value in options.values():
+        if isinstance(value, list | dict):
+            value.clear()
+    options.clear()
+    gap, fault = attempt(lambda: gap_of(first, _forecast(arm, at)))
+    if fault:
+        faults.append(f"emptying its options afterwards: {fault}")
+    elif gap > 0:
+        faults.append("emptying its options afterwards changes the forecast")
+    return Measured(value=len(faults), said="; ".join(faults) or "options are left alone")
+
+
+@predicate("T31", "it can be built, loaded, fitted, and asked", unit="faults", on="arm")
+def life_works(subject: ArmSubject) -> Measured:
+    """Go through an arm's life once."""
+    arm, fault = attempt(subject.fitted)
+    if fault:
+        return Measured(value=1, said=fault)
+    origins = _origins(arm)
+    found, fault = attempt(lambda: _forecast(arm, *origins))
+    if fault:
+        return Measured(value=1, said=fault)
+    wanted = (len(origins), HORIZON)
+    if found.point.shape != wanted:
+        return Measured(value=1, said=f"shape {list(found.point.shape)}, wanted {list(wanted)}")
+    if not found.finite.all():
+        return Measured(value=1, said="a forecast is not finite")
+    return Measured(value=0, said=f"built, fitted and asked for {len(origins)} windows")
+
+
+@predicate(
+    "T32",
+    "it forecasts the target's column, not another",
+    threshold=math.log(2),
+    unit="log of forecast over last target",
+    on="arm",
+)
+def forecasts_target(subject: ArmSubject) -> Measured:
+    """Compare the forecast with the target near 100; the only other column is near 0."""
+    arm = subject.fitted()
+    found = expect_numbers(_forecast(arm, *_origins(arm))).point
+    last = contexts_for(arm, *_origins(arm)).last[:, None]
+    with np.errstate(all="ignore"):
+        away = float(np.abs(np.log(found / last)).max())
+    middle = float(np.median(found))
+    return Measured(
+        value=away, said=f"median forecast {middle:.4g}, median target {np.median(last):.4g}"
+    )
+
+
+@predicate(
+    "T33",
+    "a validation loss of NaN never becomes the best",
+    unit="faults",
+    needs="an arm that learns",
+    on="arm",
+)
+def nan_is_never_best(subject: ArmSubject) -> Measured:
+    """Fit with NaN in the validation span's target; see which epoch is kept."""
+    arm = subject.fresh()
+    if not isinstance(arm, Learns):
+        raise NotApplicableError("it does not learn")
+    context = _spoiled(fit_context(arm))
+    returned, refusal = attempt(lambda: arm.fit(context, seed=1))
+    if refusal:  # a sound answer
+        return Measured(value=0, said=f"it refuses to fit: {refusal}")
+    done = training_of(returned)
+    if not done.curve:
+        raise NotApplicableError("it reports no training curve")
+    losses = {row.epoch: row.validation_loss for row in done.curve}
+    if all(map(math.isfinite, losses.values())):
+        raise NotApplicableError("its validation loss stays finite where the target is NaN")
+    kept = losses.get(done.best_epoch) if done.best_epoch is not None else None
+    fault = kept is not None and not math.isfinite(kept)
+    return Measured(value=float(fault), said=f"kept epoch {done.best_epoch}, its loss {kept}")
+
+
+def _spoiled(context: Context) -> Context:
+    """The same with NaN in the later half of the validation span."""
+    target = context.target.copy()
+    target[-VALIDATION // 2 :] = np.nan
+    return dataclasses.replace(context, target=target)
+
+
+@predicate(
+    "T34",
+    "the forecast depends on the history",
+    limit="at least",
+    threshold=1e-6,
+    unit=SHARE,
+    on="arm",
+)
+def reads_history(subject: ArmSubject) -> Measured:
+    """Triple every price of the history."""
+    arm = subject.fitted()
+    series = made_up_series(first_origin(arm))
+    tripled = dataclasses.replace(series, target=3.0 * series.target)
+    gap = gap_of(_forecast(arm, *_origins(arm)), _forecast(arm, *_origins(arm), series=tripled))
+    return Measured(value=gap, said=f"tripling the history changes the forecast by {gap:.2g}")

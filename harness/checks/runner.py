@@ -1,0 +1,331 @@
+"""Runs the predicates on a subject, each shielded from the others."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.arm import ArmRef, Role, staying
+from harness.checks.arm_subject import ArmSubject
+from harness.checks.predicate import (
+    REGISTERED,
+    CheckOutcome,
+    CheckResult,
+    Kind,
+    Measured,
+    NotApplicableError,
+    Predicate,
+    attempt,
+    number_of,
+)
+from harness.checks.predicates import arms, construction, input_data, inside, uncertainty
+from harness.checks.stored_checks import write_check
+from harness.checks.subject import (
+    CONFIG,
+    Factory,
+    Subject,
+    arm_subject,
+    class_subject,
+    network_behind,
+    network_of,
+    network_subject,
+    plain_options,
+)
+from harness.errors import ConfigError, InputError
+from harness.running.store import Store
+
+GROUPS = (construction, input_data, uncertainty, inside, arms)
+
+
+def catalogue(kind: Kind = "network") -> tuple[Predicate, ...]:
+    """All predicates asked of a kind of subject, by number."""
+    found = [each for (on, _), each in REGISTERED.items() if on == kind]
+    return tuple(sorted(found, key=lambda each: number_of(each.code)))
+
+
+def known_codes() -> tuple[str, ...]:
+    """All codes, by number."""
+    return tuple(sorted({code for _, code in REGISTERED}, key=number_of))
+
+
+def check_codes(codes: Collection[str]) -> None:
+    """Refuse what is no code of a predicate.
+
+    Raises
+    ------
+    ConfigError
+        Names it, and the known ones.
+    """
+    unknown = sorted(set(codes) - set(known_codes()))
+    if unknown:
+        known = ", ".join(known_codes())
+        raise ConfigError(f"unknown predicate {', '.join(unknown)}; known are {known}")
+
+
+def run_battery(
+    subject: Subject | ArmSubject, codes: Collection[str] | None = None
+) -> tuple[CheckResult, ...]:
+    """Try a subject; one result a predicate, by number.
+
+    The global random state is put back, and what the subject prints is swallowed.
+
+    Parameters
+    ----------
+    subject
+        A network or an arm.
+    codes
+        Which predicates; None is all that are asked of its kind.
+
+    Raises
+    ------
+    ConfigError
+        When a code is unknown.
+    """
+    kind: Kind = "arm" if isinstance(subject, ArmSubject) else "network"
+    listed = {each.code: each for each in catalogue(kind)}
+    check_codes(codes or ())
+    wanted = listed if codes is None else sorted(set(codes), key=number_of)
+    with _random_state_kept():
+        return tuple(
+            _tried(listed[code], subject) if code in listed else _not_asked(code, kind)
+            for code in wanted
+        )
+
+
+def expect_input(
+    subject: Subject | ArmSubject, *, refusals: tuple[type[Exception], ...] = (InputError,)
+) -> None:
+    """Build a subject once: what is missing from the input is one error, not one a predicate.
+
+    Raises
+    ------
+    InputError
+        Such as weights that are not there, or an option it does not have; or another of
+        `refusals`. Whatever else it raises is for the predicates.
+    """
+    build = subject.fresh if isinstance(subject, ArmSubject) else subject.build
+    with _random_state_kept(), _at_work(subject):
+        attempt(build, passing=refusals)
+
+
+def _tried(predicate: Predicate, subject: Any) -> CheckResult:
+    """Run one predicate; whatever it raises becomes its result."""
+    start = time.perf_counter()
+    found: Measured | None = None
+    outcome: CheckOutcome = "error"
+    try:
+        with _at_work(subject):
+            found, reason = attempt(lambda: predicate.function(subject))
+    except NotApplicableError as reason_given:
+        outcome, reason = "not applicable", str(reason_given)
+    if found is not None:
+        outcome, reason = predicate.judge(found.value), found.said
+    return _result(predicate, outcome, reason, found=found, seconds=time.perf_counter() - start)
+
+
+def _result(
+    predicate: Predicate,
+    outcome: CheckOutcome,
+    reason: str,
+    *,
+    found: Measured | None = None,
+    seconds: float = 0.0,
+) -> CheckResult:
+    return CheckResult(
+        code=predicate.code,
+        title=predicate.title,
+        outcome=outcome,
+        measured={} if found is None else {"value": float(found.value), **found.more},
+        limit=predicate.limit,
+        threshold=predicate.threshold,
+        unit=predicate.unit,
+        reason=" ".join(reason.split()),
+        seconds=seconds,
+    )
+
+
+def _not_asked(code: str, kind: Kind) -> CheckResult:
+    """The result of a predicate that is not asked of this kind of subject."""
+    other = next(each for (_, name), each in REGISTERED.items() if name == code)
+    return _result(other, "not applicable", f"it is asked of a {other.on}, this is an {kind}")
+
+
+@contextlib.contextmanager
+def _at_work(subject: Subject | ArmSubject) -> Iterator[None]:
+    """Let a subject's code run: quietly, and a network's on the CPU, where its inputs are."""
+    import torch
+
+    nowhere = io.StringIO()  # what it prints, draws as progress, or warns of
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(redirect_stdout(nowhere))
+        stack.enter_context(redirect_stderr(nowhere))
+        warnings.simplefilter("ignore")
+        if isinstance(subject, Subject):
+            stack.enter_context(staying(torch.Tensor, torch.nn.Module))
+            stack.enter_context(subject.at_work())
+        yield
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Put the global generators of Python, numpy and torch back."""
+    import torch
+
+    own, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one
+    kept, grads = torch.get_rng_state(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        random.setstate(own)
+        np.random.set_state(legacy)  # noqa: NPY002
+        torch.set_rng_state(kept)
+        torch.set_grad_enabled(grads)
+
+
+Resolver = Callable[[str, Mapping[str, Any]], Subject | ArmSubject | None]
+"""A target and its options to a subject; None where the target is not known to it."""
+
+ALL = "all"
+"""In place of a code that is required: every one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What came of trying a target.
+
+    Attributes
+    ----------
+    subject
+        What was tried, by the name it is shown with.
+    results
+        One per predicate, by number.
+    met
+        Whether everything that was required passed.
+    """
+
+    subject: str
+    results: tuple[CheckResult, ...]
+    met: bool
+
+
+def check(
+    target: str,
+    options: Mapping[str, Any],
+    *,
+    require: bool | Collection[str] = False,
+    codes: Collection[str] | None = None,
+    resolver: Resolver | None = None,
+    store: Store | None = None,
+    role: Role | None = None,
+    folder: Path | None = None,
+) -> Trial:
+    """Try a target. A failure that is not required is a result like any other.
+
+    Parameters
+    ----------
+    target
+        A name the resolver knows, or ``module:Class``.
+    options
+        Options of the arm or network; those called ``config.<field>`` change its configuration.
+    require
+        True: no predicate may fail. Codes: these must pass; with ``all`` among them no other may
+        fail either.
+    codes
+        Which predicates; None is all.
+    store
+        Where to keep the results, if anywhere.
+    role
+        The side the target is on, kept with them.
+    folder
+        Where a ``module:Class`` is looked for when it is not installed.
+
+    Raises
+    ------
+    InputError
+        When target, option or code is unknown, or the target lacks something it reads.
+    """
+    check_codes([*(codes or ()), *_codes_in(require)])
+    subject = resolver(target, options) if resolver else None
+    if subject is None:
+        if ":" not in target:
+            raise ConfigError(f"'{target}': expected 'module:Class'")
+        config, others = split_options(options)
+        subject = class_subject(target, config, others, folder=folder)
+    expect_input(subject)
+    results = run_battery(subject, codes)
+    if store is not None:
+        used = subject.options if isinstance(subject, ArmSubject) else options
+        write_check(store, subject, results, target=target, role=role, options=used)
+    met = not failed(results, require=require)
+    return Trial(subject=subject.name, results=results, met=met)
+
+
+def failed(results: Sequence[CheckResult], *, require: bool | Collection[str]) -> bool:
+    """Whether a requirement is not met.
+
+    A required code must have passed: one that does not apply, or was not tried, has not. All are
+    required by True, or by ``all`` among the codes: none may fail, and one must pass.
+    """
+    passed = {result.code for result in results if result.outcome == "pass"}
+    bad = any(result.outcome in ("fail", "error") for result in results)
+    everything = require if isinstance(require, bool) else ALL in require
+    return (everything and (bad or not passed)) or not set(_codes_in(require)) <= passed
+
+
+def _codes_in(require: bool | Collection[str]) -> list[str]:
+    """The single predicates that are required."""
+    return [] if isinstance(require, bool) else [code for code in require if code != ALL]
+
+
+def make_resolver(
+    *,
+    arms: Mapping[str, ArmRef] | None = None,
+    networks: Mapping[str, Factory | str] | None = None,
+    kind: Kind | None = None,
+) -> Resolver:
+    """Make a resolver of arms by name, and of networks by name with the factory of each.
+
+    Of an arm and a network of the same name the network is taken, which shows more, unless
+    `kind` asks for the arm. Asked for a network, an arm that builds one goes before a name.
+    """
+    factories = {} if kind == "arm" else dict(networks or {})
+    arms = dict(arms or {})
+
+    def resolve(target: str, options: Mapping[str, Any]) -> Subject | ArmSubject | None:
+        config, others = split_options(options)
+        if kind == "network" and target in arms:
+            stands = None if target not in factories else network_of(arms[target])
+            if target not in factories or (stands is not None and stands.builds):
+                return network_behind(arms[target], config, others)
+        if target in factories:
+            subject = network_subject(factories[target], target, config, others)
+            try:  # options that the factory refuses; the rest it raises is for the predicates
+                expect_input(subject, refusals=(ValueError, InputError))
+            except ValueError as problem:
+                raise ConfigError(f"{subject.name}: {' '.join(str(problem).split())}") from None
+            return subject
+        if target in arms:
+            return arm_subject(arms[target], options)
+        if ":" not in target:
+            known = ", ".join(dict.fromkeys([*factories, *arms])) or "none"
+            raise ConfigError(f"unknown '{target}'; known are {known}, or 'module:Class'")
+        return None
+
+    return resolve
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take ``config.<field>`` options apart from the others."""
+    config = {k.removeprefix(CONFIG): v for k, v in options.items() if k.startswith(CONFIG)}
+    return config, plain_options(options)

@@ -1,0 +1,178 @@
+"""Results of a battery in the store, and back.
+
+`checks/DIGEST.json`: one record per subject and options, replaced when it is tried again. Results
+of predicates that were not tried again stay, as long as subject and battery are the same code.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.arm import Arm, Role
+from harness.checks.arm_subject import ArmSubject
+from harness.checks.predicate import CheckResult, Kind, attempt, number_of
+from harness.checks.subject import Subject
+from harness.parsing import parse_record
+from harness.running.identity import (
+    code_digest,
+    digest,
+    library_versions,
+    package_digest,
+    weights_digest,
+)
+from harness.running.lease import sole_writer
+from harness.running.store import Store, read_record, write_record
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRecord:
+    """What a battery said about one subject.
+
+    Attributes
+    ----------
+    target
+        As on the command line: a name or ``module:Class``.
+    kind
+        Whether it was tried as a network or as an arm.
+    role
+        The side it is on; None where nobody said.
+    use
+        Where its code is.
+    options
+        It was built with.
+    key
+        Digest of all of these: the name of the record.
+    source
+        Digest of the subject's package, the battery and the libraries when it was tried.
+    weights
+        Digest of the files an arm named as its own; '' for a network.
+    current
+        They are the same today. Results of other code say nothing about this one.
+    results
+        One per predicate tried, by number.
+    """
+
+    target: str
+    kind: Kind
+    role: Role | None
+    use: str
+    options: Mapping[str, Any]
+    key: str
+    source: str
+    weights: str
+    current: bool
+    results: tuple[CheckResult, ...]
+
+    def result(self, code: str) -> CheckResult | None:
+        """What one predicate said, if it was tried."""
+        return next((each for each in self.results if each.code == code), None)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Codes that failed or could not be answered."""
+        return tuple(r.code for r in self.results if r.outcome in ("fail", "error"))
+
+
+def write_check(
+    store: Store,
+    subject: Subject | ArmSubject,
+    results: Sequence[CheckResult],
+    *,
+    target: str,
+    role: Role | None,
+    options: Mapping[str, Any],
+) -> CheckRecord:
+    """Store the results of a subject, and keep older ones of predicates that were left out.
+
+    Results that were found on other code or other files are not kept.
+    """
+    kind: Kind = "network"
+    weights = ""
+    if isinstance(subject, ArmSubject):
+        kind = "arm"
+        arm, _ = attempt(lambda: subject.construct(copy.deepcopy(dict(subject.options))))
+        weights = "" if arm is None else files_digest(arm)
+    key = digest([target, kind, subject.use, dict(options)])
+    source = _source(subject.use)
+    file = store.root / "checks" / f"{key[:24]}.json"
+    with sole_writer(file.parent):
+        known = read_check(file) if file.is_file() else None
+        same = known is not None and (known.source, known.weights) == (source, weights)
+        kept = known.results if known is not None and same else ()
+        merged = {each.code: each for each in (*kept, *results)}
+        record = CheckRecord(
+            target=target,
+            kind=kind,
+            role=role,
+            use=subject.use,
+            options=dict(options),
+            key=key,
+            source=source,
+            weights=weights,
+            current=True,
+            results=tuple(sorted(merged.values(), key=lambda each: number_of(each.code))),
+        )
+        write_record(file, {"schema": SCHEMA, **_plain(record)})
+    return record
+
+
+def files_digest(arm: Arm) -> str:
+    """Digest of the files an arm names as its own."""
+    return digest(weights_digest(arm))
+
+
+def read_checks(store: Store) -> list[CheckRecord]:
+    """Read every stored check, by target, kind and key.
+
+    Raises
+    ------
+    StoreError
+        When one is torn or of a newer version.
+    """
+    found = [read_check(file) for file in sorted((store.root / "checks").glob("*.json"))]
+    return sorted(found, key=lambda each: (each.target, each.kind, each.key))
+
+
+def _plain(record: CheckRecord) -> dict[str, Any]:
+    """As JSON has it: a number that is not finite is null."""
+    content = dataclasses.asdict(record)
+    del content["current"]
+    for row in content["results"]:
+        measured = row["measured"].items()
+        row["measured"] = {name: v if math.isfinite(v) else None for name, v in measured}
+    return content
+
+
+def read_check(file: Path) -> CheckRecord:
+    """Read one stored check; a number that was not finite comes back as NaN.
+
+    Raises
+    ------
+    StoreError
+        When it is torn or of a newer version.
+    """
+    content = read_record(file, newest=SCHEMA)
+    rows = content.get("results")
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, dict) and isinstance(row.get("measured"), dict):
+            measured = row["measured"].items()
+            row["measured"] = {name: math.nan if v is None else v for name, v in measured}
+    current = content.get("source") == _source(str(content.get("use", "")))
+    return parse_record(CheckRecord, content | {"current": current}, where=str(file))
+
+
+@lru_cache(maxsize=64)
+def _source(use: str) -> str:
+    """Digest of everything that can change what a battery says about a subject."""
+    module = use.partition(":")[0]
+    code = code_digest([module], data=True) if module else "unknown"
+    return digest([code, package_digest("harness.checks"), library_versions()])

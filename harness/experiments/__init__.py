@@ -1,0 +1,1 @@
+"""What is asked: the experiment, its plan, its policy and its waivers."""

@@ -1,0 +1,358 @@
+"""What must hold before a forecaster is replaced: the rules, read from `[policy]`.
+
+A *guardrail* must be shown to be no worse than its margin, on every dataset. A *success* is a
+gain that must be shown at least once when the mode is ``improve``. A *limit* is a hard number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from harness.errors import ConfigError
+from harness.experiments.rules import (
+    CoverageRule,
+    Criterion,
+    EvidenceNeeded,
+    Limits,
+    RuleRole,
+    between,
+)
+from harness.experiments.waivers import Waiver, idle
+from harness.parsing import read_toml, table
+from harness.scoring.parts import Scope
+
+Mode = Literal["replace", "improve"]
+HoldAs = Literal["fail", "pass"]
+_Rule = TypeVar("_Rule", "Criterion", "CoverageRule", "Waiver")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """All rules of one migration question.
+
+    Attributes
+    ----------
+    baseline, candidate
+        Arm names: what is in use, and what may replace it.
+    mode
+        ``replace``: every guardrail shown is enough. ``improve``: one success must be shown too.
+    alpha
+        One-sided error rate of each guardrail; split over the successes, of which one is enough.
+    power
+        Chance with which a stated detectable effect is found.
+    min_origins
+        Fewer non-overlapping origins than this on a dataset: its criteria are HOLD.
+    criteria, coverage, limits
+        The rules.
+    evidence
+        What must be there before any conclusion.
+    waivers
+        Findings that do not bind for a while.
+    hold_as
+        What HOLD means to a caller that knows yes and no only: ``fail`` is exit code 4, ``pass``
+        is 0. A flag wins over it.
+    reference
+        Third arm both sides are set against; when left out, the reference arm declared first.
+    """
+
+    baseline: str
+    candidate: str
+    mode: Mode = "replace"
+    alpha: float = 0.05
+    power: float = 0.8
+    min_origins: int = 30
+    criteria: tuple[Criterion, ...] = ()
+    coverage: tuple[CoverageRule, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    evidence: EvidenceNeeded = field(default_factory=EvidenceNeeded)
+    waivers: tuple[Waiver, ...] = ()
+    hold_as: HoldAs = "fail"
+    reference: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.baseline == self.candidate:
+            raise ConfigError(
+                f"[policy] baseline and candidate are both '{self.baseline}': nothing to decide"
+            )
+        for side in ("baseline", "candidate"):
+            if self.reference == getattr(self, side):
+                raise ConfigError(
+                    f"[policy] reference = '{self.reference}': is the {side} too; expected a third "
+                    "arm that both sides are set against"
+                )
+        between("[policy] alpha", self.alpha, 0, 0.5, ends="()")
+        between("[policy] power", self.power, 0.5, 1, ends="[)")
+        if self.min_origins < 2:
+            raise ConfigError(f"[policy] min_origins = {self.min_origins}: expected 2 or more")
+        self._check_rules()
+
+    def _check_rules(self) -> None:
+        if not self.rules:
+            raise ConfigError("[policy] has no [[policy.criteria]] and no [[policy.coverage]]")
+        for rule, other in combinations(self.rules, 2):
+            if rule.id == other.id and rule.scope.meets(other.scope):
+                raise ConfigError(
+                    f"[policy] has two rules on {rule.metric} with the role '{rule.role}'; keep one"
+                )
+        if {rule.metric for rule in self.rules} == {"mape"}:
+            raise ConfigError(
+                "[[policy.criteria]] metric = 'mape' stands alone: it prefers low forecasts; add a "
+                "criterion on crps, rmse or mae"
+            )
+        if self.mode == "improve" and not self.successes:
+            raise ConfigError(
+                "[policy] mode = 'improve' needs a [[policy.criteria]] with role = 'success'"
+            )
+        if self.mode == "replace" and not any(rule.role == "guardrail" for rule in self.rules):
+            raise ConfigError("[policy] mode = 'replace' needs a rule with role = 'guardrail'")
+
+    @property
+    def successes(self) -> tuple[Criterion, ...]:
+        """Gains of which one must be shown in the mode ``improve``."""
+        return tuple(rule for rule in self.criteria if rule.role == "success")
+
+    @property
+    def rules(self) -> tuple[Criterion | CoverageRule, ...]:
+        """Criteria, then coverage rules, in the order written."""
+        return (*self.criteria, *self.coverage)
+
+    def guardrails_on(self, datasets: Sequence[str]) -> int:
+        """How many findings must hold together."""
+        return self._count("guardrail", datasets)
+
+    def successes_on(self, datasets: Sequence[str]) -> int:
+        """How many findings of which one is enough."""
+        return self._count("success", datasets)
+
+    def _count(self, role: RuleRole, datasets: Sequence[str]) -> int:
+        return sum(
+            len(rule.scope.parts)
+            for rule in self.rules
+            for dataset in datasets
+            if rule.role == role and rule.scope.covers(dataset)
+        )
+
+    def finding_ids(self, datasets: Sequence[str]) -> list[str]:
+        """Ids of all findings a verdict on these datasets will hold."""
+        found = []
+        for dataset in datasets:
+            found += [
+                finding_id(dataset, rule.id, part)
+                for rule in self.rules
+                if rule.scope.covers(dataset)
+                for part in rule.scope.parts
+            ]
+            limits = ["candidate_failures", "legacy_failures"]
+            limits += ["skill"] if self.limits.min_skill is not None else []
+            found += [finding_id(dataset, f"{name}:limit") for name in limits]
+        return found + [finding_id(EVERYWHERE, f"{name}:limit") for name in self.limits.costs]
+
+    def refuse_unfit(self, datasets: Sequence[str], reach: int, *, where: str) -> None:
+        """Refuse scopes, evidence and waivers that name what an experiment does not have.
+
+        Parameters
+        ----------
+        datasets
+            Ids of the experiment.
+        reach
+            Last judged step of the longest plan.
+
+        Raises
+        ------
+        ConfigError
+            Names the table and what there is to choose from.
+        """
+        tables = [("criteria", each.scope) for each in self.criteria]
+        tables += [("coverage", each.scope) for each in self.coverage]
+        tables += [("evidence", Scope(datasets=self.evidence.datasets))]
+        for name, scope in tables:
+            for dataset in scope.datasets:
+                if dataset not in datasets:
+                    there = ", ".join(datasets)
+                    raise ConfigError(
+                        f"{where}: {name}: datasets: no '{dataset}' here; there are {there}"
+                    )
+            if scope.steps and max(scope.steps) > reach:
+                raise ConfigError(
+                    f"{where}: {name}: steps = {list(scope.steps)}: the last one judged is {reach}"
+                )
+        ids = self.finding_ids(datasets)
+        for waiver in idle(self.waivers, ids):
+            raise ConfigError(
+                f"{where}: waivers: finding = '{waiver.finding}' matches nothing; findings are "
+                f"{', '.join(ids)}"
+            )
+
+
+EVERYWHERE = "all"
+"""Dataset of a finding that speaks of none in particular."""
+
+
+def finding_id(dataset: str, rule: str, part: str = "") -> str:
+    """Id of a finding: ``dataset:metric:role``, then ``@part`` for one on a part."""
+    return f"{dataset}:{rule}" + (f"@{part}" if part else "")
+
+
+def read_policy(path: Path, *, arms: Sequence[str]) -> Policy:
+    """Read a policy from a file of its own: its tables at the top level, or under `[policy]`.
+
+    Raises
+    ------
+    ConfigError
+        As `parse_policy`, and when the file cannot be read.
+    """
+    found = read_toml(path)
+    inner = found.get("policy")
+    if isinstance(inner, Mapping) and len(found) == 1:
+        return parse_policy(inner, arms=arms, where=f"{path}: [policy]")
+    return parse_policy(found, arms=arms, where=str(path))
+
+
+def parse_policy(
+    found: Mapping[str, Any], *, arms: Sequence[str], where: str = "[policy]"
+) -> Policy:
+    """Read a policy from a parsed table.
+
+    Parameters
+    ----------
+    found
+        The table `[policy]` with the tables below it.
+    arms
+        Names of the experiment's arms; `baseline`, `candidate` and `reference` must be among them.
+    where
+        File and table, for errors.
+
+    Raises
+    ------
+    ConfigError
+        For anything unknown, missing, of another type, out of range, contradictory or duplicate.
+    """
+    _refuse_unknown(found, where)
+    _refuse_empty(found, where)
+    plain = {key: value for key, value in found.items() if key not in _TABLES}
+    given = {
+        "criteria": _rules(Criterion, found, "criteria", where),
+        "coverage": _rules(CoverageRule, found, "coverage", where),
+        "waivers": _rules(Waiver, found, "waivers", where),
+        "limits": table(Limits, _inner(found, "limits", where), where=f"{where}: limits"),
+        "evidence": table(
+            EvidenceNeeded, _inner(found, "evidence", where), where=f"{where}: evidence"
+        ),
+    }
+    policy = table(Policy, plain, where=where, given=given)
+    for key in ("baseline", "candidate", "reference"):
+        name = getattr(policy, key)
+        if name is not None and name not in arms:
+            raise ConfigError(f"{where}: {key} = '{name}': no such arm; arms are {', '.join(arms)}")
+    return policy
+
+
+_TABLES = ("criteria", "coverage", "limits", "evidence", "waivers")
+
+
+def _inner(found: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    inner = found.get(key, {})
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"{where}: {key} = {inner!r}: expected a table [policy.{key}]")
+    return inner
+
+
+def _refuse_unknown(found: Mapping[str, Any], where: str) -> None:
+    known = [each.name for each in dataclasses.fields(Policy)]
+    for key in found:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key '{key}'; known keys are {', '.join(known)}")
+
+
+def _refuse_empty(found: Any, where: str, key: str = "") -> None:
+    """Refuse lists without an entry: left out they mean all, and empty nobody knows."""
+    if isinstance(found, Mapping):
+        for name, inner in found.items():
+            _refuse_empty(inner, f"{where}: {key}" if key else where, name)
+    elif isinstance(found, list):
+        if not found and key not in _TABLES:
+            raise ConfigError(f"{where}: {key} = []: expected at least one entry, or no such key")
+        for index, inner in enumerate(found):
+            _refuse_empty(inner, where, f"{key}[{index}]")
+
+
+def _rules(kind: type[_Rule], found: Mapping[str, Any], key: str, where: str) -> tuple[_Rule, ...]:
+    items = found.get(key, [])
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        raise ConfigError(f"{where}: {key} = {items!r}: expected [[policy.{key}]] tables")
+    return tuple(
+        table(kind, item, where=f"{where}: {key}[{index}]") for index, item in enumerate(items)
+    )
+
+
+_SLICE = re.compile(r"volatility:(low|mid|high)|year:\d{4}|drawdown:worst|steps:\d+-\d+")
+
+
+def refuse_unjudged(
+    policy: Policy, judged: Mapping[str, range], roles: Mapping[str, str], *, where: str
+) -> None:
+    """Refuse what no scores will ever hold: unknown slices, steps not judged, a missing reference.
+
+    Parameters
+    ----------
+    judged
+        Dataset to its judged steps.
+    roles
+        Arm to its role.
+
+    Raises
+    ------
+    ConfigError
+        Names table and key.
+    """
+    tables = [("criteria", each.scope) for each in policy.criteria]
+    tables += [("coverage", each.scope) for each in policy.coverage]
+    for name, scope in tables:
+        _refuse_slices(scope, f"{where}: {name}")
+        for dataset, steps in judged.items():
+            if scope.covers(dataset) and not _asked(scope) <= set(steps):
+                raise ConfigError(
+                    f"{where}: {name}: {_said(scope)}: on {dataset} judged are {steps[0]} to "
+                    f"{steps[-1]}"
+                )
+    sides = (policy.baseline, policy.candidate)
+    bars = [arm for arm, role in roles.items() if role == "reference" and arm not in sides]
+    if policy.limits.min_skill is not None and policy.reference is None and not bars:
+        raise ConfigError(
+            f"{where}: limits: min_skill = {policy.limits.min_skill:g}: expected an arm with role "
+            "= 'reference' to have skill over; there is none"
+        )
+
+
+def _refuse_slices(scope: Scope, where: str) -> None:
+    for part in scope.slices:
+        if not _SLICE.fullmatch(part) or _is_reversed(part):
+            raise ConfigError(
+                f"{where}: slices: '{part}': expected volatility:low, volatility:mid, "
+                "volatility:high, year:YYYY, drawdown:worst or steps:FIRST-LAST"
+            )
+
+
+def _is_reversed(part: str) -> bool:
+    ends = [int(end) for end in part.partition(":")[2].split("-") if end.isdigit()]
+    return ends != sorted(ends)
+
+
+def _ranges(scope: Scope) -> list[str]:
+    return [name for name in scope.slices if name.startswith("steps:")]
+
+
+def _asked(scope: Scope) -> set[int]:
+    """Every step that a scope names, alone or as an end of a slice."""
+    ends = {int(end) for name in _ranges(scope) for end in name.partition(":")[2].split("-")}
+    return ends | set(scope.steps)
+
+
+def _said(scope: Scope) -> str:
+    return f"steps = {list(scope.steps)}" if scope.steps else f"slices: {', '.join(_ranges(scope))}"

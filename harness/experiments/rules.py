@@ -1,0 +1,231 @@
+"""The single rules of a policy: a loss, a coverage, hard limits, the evidence asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from harness.costs import CRITERIA
+from harness.errors import ConfigError
+from harness.evidence.estimand import WINS
+from harness.scoring.metrics import AGGREGATES, CENTRAL
+from harness.scoring.parts import Scope
+
+RuleRole = Literal["guardrail", "success"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """A rule on a loss: how much worse (or how much better) the candidate may (or must) be.
+
+    Attributes
+    ----------
+    metric
+        Name of an aggregate that can be compared, such as ``crps``.
+    role
+        ``guardrail`` must hold everywhere; ``success`` is a gain to be shown.
+    margin
+        Share of the legacy loss. Guardrail: the candidate may be this much worse. Success: it
+        must be this much better. For wins, a share of the origins below or above one half.
+    statistic
+        What of the losses is compared: their ``mean`` over origins, or ``wins``, the share of
+        origins on which the candidate's loss is the lower one (the same counts half).
+    datasets, steps, slices
+        As in `Scope`.
+    """
+
+    metric: str
+    role: RuleRole = "guardrail"
+    margin: float = 0.0
+    statistic: Literal["mean", "wins"] = "mean"
+    datasets: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
+    slices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        known = comparable_metrics()
+        if self.metric.startswith("coverage"):
+            raise ConfigError(
+                f"[[policy.criteria]] metric = '{self.metric}': coverage has no margin; it has a "
+                "tolerance around nominal: write it as [[policy.coverage]]"
+            )
+        if self.metric in AGGREGATES and self.metric not in known:
+            raise ConfigError(
+                f"[[policy.criteria]] metric = '{self.metric}': is reported, but is no loss that a "
+                f"margin applies to; those are {', '.join(known)}"
+            )
+        if self.metric not in known:
+            near = get_close_matches(self.metric, known, n=1)
+            meant = f"; did you mean '{near[0]}'?" if near else "."
+            raise ConfigError(
+                f"[[policy.criteria]] metric = '{self.metric}': no such metric{meant} "
+                f"Known are {', '.join(known)}"
+            )
+        most = 0.5 if self.statistic == "wins" else 1
+        between("[[policy.criteria]] margin", self.margin, 0, most, ends="[)")
+        self.scope.check("[[policy.criteria]]")
+
+    @property
+    def scope(self) -> Scope:
+        """Which part it speaks of."""
+        return Scope(datasets=self.datasets, steps=self.steps, slices=self.slices)
+
+    @property
+    def judged(self) -> str:
+        """Name of what is judged: the metric, or the metric with ``_wins`` behind it."""
+        return f"{self.metric}{WINS}" if self.statistic == "wins" else self.metric
+
+    @property
+    def id(self) -> str:
+        """Name of the rule on one dataset, without its part."""
+        return f"{self.judged}:{self.role}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoverageRule:
+    """A rule on the candidate's central interval: it must cover what it promises.
+
+    Attributes
+    ----------
+    level
+        Nominal coverage in per cent: 50, 68, 80 or 95.
+    tolerance
+        How far the true coverage may be from nominal, as a share (0.05 is five points).
+    role
+        Always ``guardrail``: covering what was promised is no gain over the legacy arm.
+    datasets, steps, slices
+        As in `Scope`.
+    """
+
+    level: int
+    tolerance: float
+    role: RuleRole = "guardrail"
+    datasets: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
+    slices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.level not in CENTRAL:
+            raise ConfigError(
+                f"[[policy.coverage]] level = {self.level}: no such interval; there are "
+                f"{', '.join(map(str, CENTRAL))}"
+            )
+        between("[[policy.coverage]] tolerance", self.tolerance, 0, 1, ends="()")
+        if self.role != "guardrail":
+            raise ConfigError(
+                "[[policy.coverage]] role = 'success': covering what was promised is no gain over "
+                "the legacy arm; it can only be a guardrail"
+            )
+        self.scope.check("[[policy.coverage]]")
+
+    @property
+    def scope(self) -> Scope:
+        """Which part it speaks of."""
+        return Scope(datasets=self.datasets, steps=self.steps, slices=self.slices)
+
+    @property
+    def metric(self) -> str:
+        """Name of the aggregate that is judged."""
+        return f"coverage_{self.level}"
+
+    @property
+    def judged(self) -> str:
+        """Name of what is judged: the metric."""
+        return self.metric
+
+    @property
+    def id(self) -> str:
+        """Name of the rule on one dataset, without its part."""
+        return f"{self.metric}:{self.role}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Hard limits, none of which a margin applies to.
+
+    Attributes
+    ----------
+    failures
+        Windows (summed over seeds) an arm may fail on one dataset. More on the candidate's side
+        is a REJECT, more on the legacy side an INVALID.
+    min_skill
+        Least skill (by CRPS, a share) the candidate must be shown to have over the reference arm
+        on every dataset; 0 is "as good as the random walk".
+    peak_memory, latency, fit_time, load_time, checkpoint_bytes, code_lines
+        Largest ratio candidate / legacy.
+    throughput
+        Smallest ratio candidate / legacy.
+    """
+
+    failures: int = 0
+    min_skill: float | None = None
+    peak_memory: float | None = None
+    latency: float | None = None
+    throughput: float | None = None
+    fit_time: float | None = None
+    load_time: float | None = None
+    checkpoint_bytes: float | None = None
+    code_lines: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.failures < 0:
+            raise ConfigError(f"[policy.limits] failures = {self.failures}: expected 0 or more")
+        if self.min_skill is not None:
+            between("[policy.limits] min_skill", self.min_skill, -1, 1, ends="()")
+        for name, bound in self.costs.items():
+            between(f"[policy.limits] {name}", bound, 0, float("inf"), ends="()")
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """The ratios that are limited, with their bounds."""
+        found = {name: getattr(self, name) for name in CRITERIA}
+        return {name: bound for name, bound in found.items() if bound is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceNeeded:
+    """What evidence must be there before any conclusion: less is INVALID, not a shorter list.
+
+    Attributes
+    ----------
+    datasets
+        Ids the experiment must hold.
+    seeds
+        Seeds the pair must have been run with, at least.
+    origins
+        Windows on each dataset, at least.
+    implausible_skill
+        A candidate better than the reference arm by more than this share is doubted: on prices
+        nobody beats the random walk by much.
+    implausible
+        What follows: a ``caution`` in the reasons, or ``invalid``.
+    """
+
+    datasets: tuple[str, ...] = ()
+    seeds: int = 1
+    origins: int = 2
+    implausible_skill: float = 0.25
+    implausible: Literal["caution", "invalid"] = "caution"
+
+    def __post_init__(self) -> None:
+        for name, least in (("seeds", 1), ("origins", 2)):
+            if getattr(self, name) < least:
+                found = getattr(self, name)
+                raise ConfigError(f"[policy.evidence] {name} = {found}: expected {least} or more")
+        where = "[policy.evidence] implausible_skill"
+        between(where, self.implausible_skill, 0, 1, ends="()")
+
+
+def comparable_metrics() -> list[str]:
+    """Names of the losses a criterion may name."""
+    return [name for name, each in AGGREGATES.items() if each.comparable]
+
+
+def between(what: str, value: float, low: float, high: float, *, ends: str) -> None:
+    """Refuse a number outside a range whose lower end belongs to it where `ends` says ``[``."""
+    above = value >= low if ends[0] == "[" else value > low
+    if not (above and value < high):
+        least = "at least" if ends[0] == "[" else "more than"
+        below = "" if high == float("inf") else f" and less than {high}"
+        raise ConfigError(f"{what} = {value!r}: expected {least} {low}{below}")

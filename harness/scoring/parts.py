@@ -1,0 +1,316 @@
+"""The part of a unit's scores a rule speaks of, cut out so that all that follows is the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.errors import AbharnessError, ConfigError
+from harness.scoring.metrics import AGGREGATES
+from harness.scoring.scores import Flags, Truth, UnitScores
+from harness.window import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which part of what was judged a rule speaks of; left out, all of it.
+
+    Attributes
+    ----------
+    datasets
+        Ids; left out, every dataset of the experiment.
+    steps
+        Judged steps, counted from the last session seen; left out, all.
+    slices
+        Names such as ``volatility:high`` or ``year:2020``: one finding for each.
+    """
+
+    datasets: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
+    slices: tuple[str, ...] = ()
+
+    def covers(self, dataset: str) -> bool:
+        """Whether it speaks of a dataset."""
+        return not self.datasets or dataset in self.datasets
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """One label per finding on a dataset, '' for everything."""
+        steps = f"steps:{_ranges(self.steps)}" if self.steps else ""
+        named = self.slices or ("",)
+        return tuple(" ".join(filter(None, (name, steps))) for name in named)
+
+    def meets(self, other: Scope) -> bool:
+        """Whether both would give the same finding."""
+        apart = self.datasets and other.datasets and not set(self.datasets) & set(other.datasets)
+        return not apart and bool(set(self.parts) & set(other.parts))
+
+    def check(self, where: str) -> None:
+        """Refuse what is listed twice, steps below 1 and names that are no slice."""
+        for key in ("datasets", "steps", "slices"):
+            found = getattr(self, key)
+            if len(set(found)) < len(found):
+                raise ConfigError(f"{where} {key} = {list(found)}: an entry is there twice")
+        if self.steps and min(self.steps) < 1:
+            raise ConfigError(f"{where} steps = {list(self.steps)}: expected 1 or more")
+        for name in self.slices:
+            kind, _, what = name.partition(":")
+            if not kind or not what:
+                raise ConfigError(
+                    f"{where} slices: '{name}': expected a name such as volatility:high, year:2020"
+                )
+
+
+def _ranges(steps: Sequence[int]) -> str:
+    """Steps in short: 1-3,8."""
+    runs: list[list[int]] = []
+    for step in sorted(steps):
+        if runs and step == runs[-1][-1] + 1:
+            runs[-1].append(step)
+        else:
+            runs.append([step])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+REGIMES = ("low", "mid", "high")
+"""Terciles of the trailing volatility."""
+_STEPS = re.compile(r"steps:(\d+)-(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """A part of the judged windows and steps.
+
+    Attributes
+    ----------
+    name
+        As a policy writes it: ``volatility:high``, ``year:2020``, ``steps:1-8``,
+        ``drawdown:worst``.
+    title
+        The same for a reader.
+    windows : [W], optional
+        Which windows belong to it; None is all.
+    steps : [H], optional
+        Which steps belong to it; None is all.
+    """
+
+    name: str
+    title: str
+    windows: Flags | None = None
+    steps: Flags | None = None
+
+    def of(self, cells: Array) -> Array:
+        """Cut cells [W, H] down to the slice: [w, h], rows and columns in the same order."""
+        rows = cells if self.windows is None else cells[self.windows]
+        return rows if self.steps is None else rows[:, self.steps]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstWindow:
+    """A window by name: where it starts and what was lost there.
+
+    Attributes
+    ----------
+    origin, origin_date
+        Row and ISO date of the first session that was not seen.
+    loss
+        Mean over the steps, in the metric's unit.
+    """
+
+    origin: int
+    origin_date: str
+    loss: float
+
+
+def slices_of(found: Truth | UnitScores) -> tuple[Slice, ...]:
+    """All slices, in a fixed order: steps, volatility, years, worst drawdown.
+
+    Those by volatility and by drawdown are left out where they are not known, and one that no
+    window falls into is left out.
+    """
+    made = [*_by_steps(found), *_by_volatility(found), *_by_year(found), *_by_drawdown(found)]
+    return tuple(each for each in made if each.windows is None or each.windows.any())
+
+
+def slice_named(found: Truth | UnitScores, name: str) -> Slice:
+    """Find a slice by name; any range of judged steps may be asked for.
+
+    Raises
+    ------
+    ConfigError
+        When there is none of that name; says which there are.
+    """
+    asked = _STEPS.fullmatch(name)
+    if asked is not None:
+        first, last = int(asked[1]), int(asked[2])
+        if found.step.min() <= first <= last <= found.step.max():
+            return _of_steps(found, first, last)
+    known = {each.name: each for each in slices_of(found)}
+    if name not in known:
+        raise ConfigError(
+            f"no slice '{name}'; there are {', '.join(known)} and any steps:FIRST-LAST "
+            f"within {found.step.min()}-{found.step.max()}"
+        )
+    return known[name]
+
+
+def slice_losses(unit: UnitScores, metric: str, part: Slice) -> Array:
+    """Loss per origin of a slice, [w]: the mean over its steps, not scaled and not rooted.
+
+    NaN at an origin where a step has none: a failed window of a slice stays in it.
+
+    Parameters
+    ----------
+    metric
+        Name of an aggregate, such as ``crps`` or ``rmse`` (whose losses are squared errors).
+    """
+    losses: Array = part.of(unit.values[AGGREGATES[metric].of]).mean(axis=1)
+    return losses
+
+
+def worst_windows(
+    unit: UnitScores, metric: str, *, count: int = 5, part: Slice | None = None
+) -> tuple[WorstWindow, ...]:
+    """The windows that cost most, the worst first; failed ones have no loss and are not among them.
+
+    Of equal losses the earlier origin comes first.
+    """
+    everything = Slice(name="all", title="all") if part is None else part
+    losses = slice_losses(unit, metric, everything)
+    chosen = slice(None) if everything.windows is None else everything.windows
+    origin, dates = unit.origin[chosen], unit.origin_date[chosen]
+    order = np.lexsort((origin, -losses))  # NaN sorts last
+    return tuple(
+        WorstWindow(origin=int(origin[at]), origin_date=str(dates[at]), loss=float(losses[at]))
+        for at in order[:count].tolist()
+        if np.isfinite(losses[at])
+    )
+
+
+def _by_steps(found: Truth | UnitScores) -> list[Slice]:
+    """Thirds of the horizon, or each step where there are fewer than three."""
+    if len(found.step) < 2:
+        return []
+    thirds = np.array_split(np.sort(found.step), min(3, len(found.step)))
+    return [_of_steps(found, int(third[0]), int(third[-1])) for third in thirds]
+
+
+def _of_steps(found: Truth | UnitScores, first: int, last: int) -> Slice:
+    return Slice(
+        name=f"steps:{first}-{last}",
+        title=f"step {first}" if first == last else f"steps {first} to {last}",
+        steps=(found.step >= first) & (found.step <= last),
+    )
+
+
+def _by_volatility(found: Truth | UnitScores) -> list[Slice]:
+    """Terciles over the judged windows; an unknown volatility is in none."""
+    values = found.volatility
+    if values is None or not np.isfinite(values).any():
+        return []
+    low, high = np.nanquantile(values, [1 / 3, 2 / 3]).tolist()
+    masks = (values <= low, (values > low) & (values <= high), values > high)
+    return [
+        Slice(name=f"volatility:{name}", title=f"{name} volatility", windows=mask)
+        for name, mask in zip(REGIMES, masks, strict=True)
+    ]
+
+
+def _by_year(found: Truth | UnitScores) -> list[Slice]:
+    years = found.origin_date.astype("datetime64[Y]")
+    return [
+        Slice(name=f"year:{year}", title=f"origins in {year}", windows=years == year)
+        for year in np.unique(years)
+    ]
+
+
+def _by_drawdown(found: Truth | UnitScores) -> list[Slice]:
+    """The origins in a row around the deepest drawdown that are at least half as deep."""
+    depth = found.drawdown
+    if depth is None or not np.isfinite(depth).any() or np.nanmax(depth) <= 0:
+        return []
+    order = np.argsort(found.origin, kind="stable")
+    deep = depth[order] >= np.nanmax(depth) / 2
+    bottom = int(np.nanargmax(depth[order]))
+    edges = np.flatnonzero(np.diff(deep)) + 1  # where a run of deep or shallow origins starts
+    episode = np.searchsorted(edges, np.arange(len(deep)), side="right")
+    mask = np.zeros(len(deep), dtype=bool)
+    mask[order] = episode == episode[bottom]
+    dates = np.sort(found.origin_date[mask])
+    share = f"{100 * float(np.nanmax(depth)):.0f} %"
+    title = f"worst drawdown, {dates[0]} to {dates[-1]} (down {share})"
+    return [Slice(name="drawdown:worst", title=title, windows=mask)]
+
+
+LEAST = 8
+"""Windows below which a part says nothing at all: an interval of so few has no meaning."""
+_PER_WINDOW = ("origin", "origin_date", "last", "naive_scale", "ok", "volatility", "drawdown")
+
+
+class ScopeError(AbharnessError):
+    """A rule asks for a part that is not there or is too small."""
+
+
+def cut(units: Sequence[UnitScores], scope: Scope, name: str) -> list[UnitScores]:
+    """Cut units down to one part of a scope.
+
+    Parameters
+    ----------
+    units
+        Of one dataset, in time order.
+    scope
+        Its steps are cut too.
+    name
+        Name of the slice; '' is every window.
+
+    Raises
+    ------
+    ScopeError
+        When the slice or the steps are not there, or fewer than `LEAST` windows are in it.
+    """
+    if not name and not scope.steps:
+        return list(units)
+    return [_cut(unit, scope, name) for unit in units]
+
+
+def _cut(unit: UnitScores, scope: Scope, name: str) -> UnitScores:
+    part = Slice(name="", title="")
+    if name:
+        try:
+            part = slice_named(unit, name)
+        except ConfigError as problem:
+            raise ScopeError(str(problem)) from None
+        if part.windows is not None and int(part.windows.sum()) < LEAST:
+            count = int(part.windows.sum())
+            raise ScopeError(f"the slice {name} selects {count} windows, too few to judge")
+    steps = np.ones(len(unit.step), dtype=bool) if part.steps is None else part.steps
+    if scope.steps:
+        steps = steps & np.isin(unit.step, scope.steps)
+    if not steps.any() or not set(scope.steps) <= set(unit.step.tolist()):
+        raise ScopeError(f"not all of steps {list(scope.steps)} of '{name or 'all'}' were judged")
+    return keep(unit, dataclasses.replace(part, steps=steps))
+
+
+def keep(unit: UnitScores, part: Slice) -> UnitScores:
+    """Cut a unit down to some windows and steps."""
+    rows = np.ones(len(unit), dtype=bool) if part.windows is None else part.windows
+    changes: dict[str, Any] = {
+        name: getattr(unit, name)[rows] for name in _PER_WINDOW if getattr(unit, name) is not None
+    }
+    for name in ("reason", "fallback"):
+        texts = getattr(unit, name)
+        changes[name] = tuple(
+            text for text, kept in zip(texts, rows.tolist(), strict=False) if kept
+        )
+    return dataclasses.replace(
+        unit,
+        **changes,
+        step=unit.step if part.steps is None else unit.step[part.steps],
+        values={metric: part.of(cells) for metric, cells in unit.values.items()},
+        served={metric: part.of(cells) for metric, cells in unit.served.items()},
+    )

@@ -1,0 +1,467 @@
+"""What a plan can decide: chance of a conclusion, smallest effect found, origins and seeds needed.
+
+Everything is on the scale of relative effects (0.02 is 2 %). The chance is that of the whole
+rule: t test and bootstrap, and where there are seeds both methods over seeds, must all conclude.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from harness.stats.bootstrap import RESAMPLES, block_law, moved, shrunk
+from harness.stats.longrun import (
+    Law,
+    Shares,
+    automatic_block,
+    correlation_found,
+    fixed_smoothing,
+    lag_for,
+    shares_of,
+    skew_noise,
+    true_share,
+)
+from harness.window import Array
+
+HERMITE = (
+    (-2.85697001, 0.01125741),
+    (-1.35562618, 0.22207592),
+    (0.0, 0.53333334),
+    (1.35562618, 0.22207592),
+    (2.85697001, 0.01125741),
+)
+"""Five nodes and weights that average over a standard normal: Gauss-Hermite."""
+
+NODES = 96
+"""Nodes of each lag."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hurdles:
+    """What a sample may show and how each method then reads it, by nodes [N].
+
+    Attributes
+    ----------
+    chance
+        Of a node; they add to 1.
+    size, blocks
+        Variance over origins as the Bartlett estimate and as circular blocks find it, over the
+        true one.
+    critical, factor, freedom
+        Critical value of the t test, and the law it is from.
+    drawn
+        Critical value of the bootstrap, in units of the error its blocks have.
+    seeds : [2, N]
+        Variance between the seeds of candidate and legacy as found, over the true one.
+    seed_freedom
+        Degrees of freedom of both.
+    alpha
+        Error rate.
+    """
+
+    chance: Array
+    size: Array
+    blocks: Array
+    critical: Array
+    factor: Array
+    freedom: Array
+    drawn: Array
+    seeds: Array
+    seed_freedom: tuple[float, float]
+    alpha: float
+
+    def margins(self, origins: float, seeds: tuple[float, float]) -> Array:
+        """Margins [M, N] of every method, by the true variances; the t tests in even rows."""
+        from scipy.special import stdtrit
+
+        made = [
+            self.critical * np.sqrt(origins * self.size),
+            self.drawn * np.sqrt(origins * self.blocks),
+        ]
+        if max(seeds) > 0:
+            over = origins * self.size / self.factor**2
+            between = np.array(seeds)[:, None] * self.seeds
+            total = over + between.sum(axis=0)
+            size = over**2 / self.freedom
+            size += (between**2 / np.array(self.seed_freedom)[:, None]).sum(axis=0)
+            made.append(stdtrit(total**2 / size, 1 - self.alpha) * np.sqrt(total))
+            made.append(self.drawn * np.sqrt(origins * self.blocks + between.sum(axis=0)))
+        return np.stack(made)
+
+
+def hurdles_of(
+    n: int, overlap: int, rho: float, *, lean: float, seeds: tuple[int, int], alpha: float
+) -> Hurdles:
+    """Spread nodes over what a sample may show.
+
+    The autocorrelation found, and the lag and block it leads to, by five-point Gauss-Hermite; all
+    else by nodes within each lag.
+
+    Parameters
+    ----------
+    rho, lean
+        True first-order autocorrelation, and true skewness of the mean.
+    seeds
+        Of candidate and legacy.
+    """
+    from scipy.special import gammaincinv
+
+    mean, deviation = correlation_found(n, overlap, rho)
+    lags = [
+        lag_for(n, overlap, min(1.0, max(-1.0, mean + node * deviation))) for node, _ in HERMITE
+    ]
+    found = [
+        _of_lag(shares_of(n, lag, overlap, rho), n=n, lag=lag, overlap=overlap, deviate=node)
+        for lag, (node, _) in zip(lags, HERMITE, strict=True)
+    ]
+    size, blocks = np.concatenate([sizes for _, sizes in found], axis=1)
+    half = np.array([max(1, count - 1) / 2 for count in seeds])[:, None]
+    return Hurdles(
+        chance=np.repeat([weight / NODES for _, weight in HERMITE], NODES),
+        size=size,
+        blocks=blocks,
+        critical=np.repeat([law.critical(alpha) for law, _ in found], NODES),
+        factor=np.repeat([law.factor for law, _ in found], NODES),
+        freedom=np.repeat([law.freedom for law, _ in found], NODES),
+        drawn=_drawn([law for law, _ in found], _leaning(n, overlap, rho, lean), alpha),
+        seeds=np.tile(gammaincinv(half, lattice()[4:]) / half, len(HERMITE)),
+        seed_freedom=(float(2 * half[0, 0]), float(2 * half[1, 0])),
+        alpha=alpha,
+    )
+
+
+def _of_lag(shares: Shares, *, n: int, lag: int, overlap: int, deviate: float) -> tuple[Law, Array]:
+    """Law and sizes [2, K] (Bartlett, blocks) where the autocorrelation found is `deviate` off.
+
+    The long-run variance found goes with the autocorrelation found. Circular blocks add products
+    of both ends of the sample that the Bartlett sum does not have.
+    """
+    from scipy.special import gammaincinv, ndtr, ndtri
+
+    normal, half = ndtri(lattice()[:2]), shares.freedom / 2
+    apart = math.sqrt(max(0.0, 1 - shares.follows**2))
+    relative = gammaincinv(half, ndtr(shares.follows * deviate + apart * normal[0])) / half
+    wrapped = (lag + 1) / n / math.sqrt(3) * normal[1]
+    sizes = [
+        relative * shares.found / shares.true,
+        np.maximum(0.0, relative + wrapped) * shares.circular / shares.true,
+    ]
+    return fixed_smoothing(n, lag, overlap), np.stack(sizes)
+
+
+def _leaning(n: int, overlap: int, rho: float, lean: float) -> Array:
+    """Skewness [K] of the mean as the bootstrap finds it in blocks of the automatic length."""
+    from scipy.special import ndtri
+
+    block = min(n, max(overlap, math.ceil(automatic_block(n, rho))))
+    noise = skew_noise(n, overlap, rho, block) * ndtri(lattice()[2])
+    return shrunk(lean * math.sqrt(n / block) + noise, n / block)
+
+
+def _drawn(laws: Sequence[Law], lean: Array, alpha: float) -> Array:
+    """Critical values [N] of the bootstrap, with the noise of its own quantile."""
+    from scipy.special import ndtri, stdtrit
+
+    normal = float(ndtri(1 - alpha))
+    density = math.exp(-(normal**2) / 2) / math.sqrt(2 * math.pi)
+    noise = math.sqrt(alpha * (1 - alpha) / RESAMPLES) / density
+    read = moved(normal + noise * ndtri(lattice()[3]), lean) / normal
+    blocks = [block_law(law.n, max(1, min(law.n // 2, law.lag + 1))) for law in laws]
+    return np.concatenate([stdtrit(b.freedom, 1 - alpha) / b.factor * read for b in blocks])
+
+
+@lru_cache(maxsize=1)
+def lattice() -> Array:
+    """Points [6, K] that fill the unit cube evenly: multiples of powers of one irrational number.
+
+    Source: Roberts (2018), the generalised golden ratio, root of ``x^7 = x + 1``.
+    """
+    golden = 1.1127756842787055
+    steps = golden ** -np.arange(1.0, 7.0)
+    points: Array = (0.5 + steps[:, None] * np.arange(NODES)) % 1.0
+    return points
+
+
+BOUNDLESS = 1000.0
+"""No distance beyond this many times the larger of legacy's loss and the error is looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How relative differences vary: what the power of a plan depends on.
+
+    Attributes
+    ----------
+    long_run
+        Long-run variance of one origin's difference (candidate less legacy, over legacy's mean):
+        that of the mean of n origins is `long_run` / n. It belongs to one stride.
+    rho
+        First-order autocorrelation of the differences at that stride.
+    level, along
+        Long-run variance of legacy's loss over its mean, and its covariance with the difference;
+        0 for a coverage and where it is not known.
+    candidate_seeds, legacy_seeds
+        Variance of the effect from one seed to the next of each side; 0 for arms without one.
+    skewness
+        Skewness of the mean of n origins, times the root of n; 0 where it is not known.
+    share
+        For a coverage, the true share of what is covered, at which `long_run` holds.
+    """
+
+    long_run: float
+    rho: float = 0.0
+    skewness: float = 0.0
+    share: float | None = None
+    level: float = 0.0
+    along: float = 0.0
+    candidate_seeds: float = 0.0
+    legacy_seeds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much is looked at.
+
+    Attributes
+    ----------
+    n, overlap
+        Origins, and consecutive ones that share a session.
+    candidate_seeds, legacy_seeds
+        Seeds of each side.
+    bounds
+        1 for losses; 2 where a bound on the other side, as far away, must be kept as well: the
+        tolerance of a coverage.
+    """
+
+    n: int
+    overlap: int = 1
+    candidate_seeds: int = 1
+    legacy_seeds: int = 1
+    bounds: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """What a plan's tests are worth.
+
+    Attributes
+    ----------
+    hurdles
+        What every method asks.
+    origins, candidate_seeds, legacy_seeds
+        True variance of the effect by its sources.
+    level, along
+        Of legacy's mean over origins, and its covariance with the effect.
+    lean
+        Skewness of a mean over origins.
+    share
+        True share of what is covered; None for losses.
+    other
+        Of the bound on the other side, where both must be kept.
+    """
+
+    hurdles: Hurdles
+    origins: float
+    level: float
+    along: float
+    candidate_seeds: float
+    legacy_seeds: float
+    lean: float
+    share: float | None
+    other: Precision | None = None
+
+    def power(self, distance: float) -> float:
+        """Chance that every method shows an effect that lies `distance` inside its bounds."""
+        one = self._one(distance)
+        return one if self.other is None else max(0.0, one + self.other.power(distance) - 1)
+
+    def _one(self, distance: float) -> float:
+        """Chance for the upper bound.
+
+        The mean Z of a sample, in errors, moves the variance found in it: by ``1 + lean Z`` for
+        skewed losses; for a coverage r by ``r (1 - r)``, except in the t tests, which take the
+        share that is tested (Wilson). So a margin m keeps Z below the smaller root of
+        ``(distance - Z)^2 = m^2 (1 + lean Z - bend Z^2)``, and all methods below the least.
+        """
+        seeds = self.candidate_seeds, self.legacy_seeds * (1 + distance) ** 2
+        origins = self._at(distance)
+        error = math.sqrt(origins + sum(seeds))
+        if error == 0.0:
+            return float(distance > 0)
+        square = np.square(self.hurdles.margins(origins, seeds) / error)
+        lean = self.lean * (math.sqrt(origins) / error) ** 3
+        follows, bend = np.full((len(square), 1), lean), np.zeros((len(square), 1))
+        if self.share is not None:
+            bend[1::2] = error**2 / (self.share * (1 - self.share))
+            square[::2] *= self._tested(distance)
+            follows[::2] = 0.0
+        far = distance / error
+        middle, first = far + square * follows / 2, 1 + square * bend
+        root = (middle - np.sqrt(np.maximum(0.0, middle**2 - first * (far**2 - square)))) / first
+        return float(self.hurdles.chance @ _chance_below(root.min(axis=0), lean))
+
+    def _at(self, distance: float) -> float:
+        """Variance over origins of what is tested: ``candidate - (effect + distance) legacy``."""
+        return max(0.0, self.origins - 2 * distance * self.along + distance**2 * self.level)
+
+    def _tested(self, distance: float) -> float:
+        """Variance at the tested share, over that at the true one."""
+        assert self.share is not None
+        tested = min(1.0, self.share + distance)
+        return tested * (1 - tested) / (self.share * (1 - self.share))
+
+    def detectable(self, power: float) -> float | None:
+        """Smallest distance from the bound that is shown with the chance `power`.
+
+        None where no distance is: a legacy whose seeds differ so much has no bounded ratio.
+        """
+        from scipy.optimize import brentq
+
+        low, high = 0.0, math.sqrt(self.origins + self.candidate_seeds + self.legacy_seeds)
+        if high == 0.0:
+            return 0.0
+        most = BOUNDLESS * max(1.0, high)
+        while self.power(high) < power:
+            low, high = high, 2 * high
+            if high > most:
+                return None
+        if self.power(low) >= power:
+            return low
+        return float(brentq(lambda far: self.power(far) - power, low, high, xtol=1e-9 * high))
+
+
+def _chance_below(deviates: Array, lean: float) -> Array:
+    """Chance of a smaller mean of skewness `lean`: ``z + lean (z^2 - 1) / 6`` of a normal z.
+
+    Source: Cornish and Fisher (1938), first term.
+    """
+    from scipy.special import ndtr
+
+    rest = deviates + lean / 6
+    found: Array = ndtr(2 * rest / (1 + np.sqrt(np.maximum(0.0, 1 + 2 / 3 * lean * rest))))
+    return found
+
+
+def precision_of(spread: Spread, plan: Plan, alpha: float) -> Precision:
+    """Say what a plan's tests of level `alpha` would be worth if differences vary by `spread`."""
+    lean = min(1.0, max(-1.0, spread.skewness / math.sqrt(plan.n)))
+    counts = plan.candidate_seeds, plan.legacy_seeds
+    between = [
+        each / count if count > 1 else 0.0
+        for each, count in zip((spread.candidate_seeds, spread.legacy_seeds), counts, strict=True)
+    ]
+    mean = true_share(plan.n, plan.overlap, spread.rho) / plan.n  # from one origin to the mean
+    return Precision(
+        hurdles=hurdles_of(plan.n, plan.overlap, spread.rho, lean=lean, seeds=counts, alpha=alpha),
+        origins=spread.long_run * mean,
+        level=spread.level * mean,
+        along=spread.along * mean,
+        candidate_seeds=between[0],
+        legacy_seeds=between[1],
+        lean=lean,
+        share=spread.share,
+        other=precision_of(_turned(spread), replace(plan, bounds=1), alpha)
+        if plan.bounds > 1
+        else None,
+    )
+
+
+def _turned(spread: Spread) -> Spread:
+    """The same differences with the other sign, so that a lower bound becomes an upper one."""
+    share = None if spread.share is None else 1 - spread.share
+    return replace(spread, skewness=-spread.skewness, along=-spread.along, share=share)
+
+
+def freedom_of(parts: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a sum of variances, ``V^2 / sum(V_i^2 / freedom_i)``.
+
+    Source: Satterthwaite (1946). Those of the first part where nothing varies.
+    """
+    total = sum(each for each, _ in parts)
+    if total <= 0.0:
+        return parts[0][1]
+    return total**2 / sum(each**2 / freedom for each, freedom in parts)
+
+
+LEAST_INDEPENDENT = 10
+"""Below so many non-overlapping origins a prediction has no worth: a bound may not even exist."""
+
+
+def too_few(independent_n: int) -> str:
+    """Why so few non-overlapping origins allow no prediction, in words; '' where they do."""
+    if independent_n >= LEAST_INDEPENDENT:
+        return ""
+    return (
+        f"no prediction: {independent_n} non-overlapping origins, "
+        f"fewer than the {LEAST_INDEPENDENT} it takes"
+    )
+
+
+def predicted_power(
+    spread: Spread, plan: Plan, *, effect: float, bound: float, alpha: float
+) -> float:
+    """Chance that a plan shows a true effect to lie below its bound."""
+    return precision_of(spread, plan, alpha).power(bound - effect)
+
+
+def detectable(spread: Spread, plan: Plan, *, alpha: float, power: float) -> float | None:
+    """Smallest distance of the true effect from the bound a plan shows with `power`, if any."""
+    return precision_of(spread, plan, alpha).detectable(power)
+
+
+def origins_needed(
+    spread: Spread, plan: Plan, *, distance: float, alpha: float, power: float, most: int = 100_000
+) -> int | None:
+    """Origins with which an effect `distance` from its bound is shown with `power`.
+
+    None where more than `most` would be needed, as when the seeds alone leave it open. Found to
+    within half a per cent: the chance rises with n but for small steps where the lag changes.
+    """
+    now = detectable(spread, plan, alpha=alpha, power=power)
+    start = most if now is None else plan.n * min(1e6, now / max(distance, 1e-12)) ** 2
+    return _least(
+        lambda n: precision_of(spread, replace(plan, n=n), alpha).power(distance) >= power,
+        2,
+        most,
+        start=math.ceil(start),
+    )
+
+
+def seeds_needed(
+    spread: Spread, plan: Plan, *, distance: float, alpha: float, power: float, most: int = 100
+) -> int | None:
+    """Seeds of each side that has some with which the same is shown; None beyond `most`."""
+
+    def enough(count: int) -> bool:
+        wider = replace(
+            plan,
+            candidate_seeds=count if plan.candidate_seeds > 1 else 1,
+            legacy_seeds=count if plan.legacy_seeds > 1 else 1,
+        )
+        return precision_of(spread, wider, alpha).power(distance) >= power
+
+    return _least(enough, 2, most, start=2)
+
+
+def _least(enough: Callable[[int], bool], low: int, most: int, *, start: int) -> int | None:
+    """Smallest count from `low` to `most` that is enough, looked for from `start` on."""
+    high = min(most, max(low, start))
+    while not enough(high):
+        if high >= most:
+            return None
+        low, high = high, min(most, high + max(1, high // 4))
+    below = high
+    while below > low:
+        below = max(low, min(high - 1, int(0.8 * high)))
+        if not enough(below):
+            low = below
+            break
+        high = below
+    while high - low > max(1, low // 200):
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

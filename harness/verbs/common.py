@@ -1,0 +1,214 @@
+"""What several verbs share: how a verb is declared, arguments and options, opening and saying."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import typer
+
+from harness.errors import ConfigError, escaped
+
+if TYPE_CHECKING:
+    from harness.running.grid import Grid
+    from harness.running.store import Store
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+FilePath = str | Path
+"""A file or folder, as the public functions take them."""
+HoldAs = Literal["fail", "pass"] | None
+"""What HOLD ends with; None is as the policy says."""
+
+VERBS: dict[str, tuple[Callable[..., Any], str]] = {}
+"""Each verb by name: its function and an example. Filled by `verb` as modules are imported."""
+
+
+def verb(example: str) -> Callable[[_Command], _Command]:
+    """Make the decorated function a verb of the command line; its docstring is the help.
+
+    The verb has the function's name, without what marks it as the command beside a public
+    function of that name: `compare_command` is the verb `compare`.
+
+    Parameters
+    ----------
+    example
+        A whole command line, shown under the help.
+    """
+
+    def declared(command: _Command) -> _Command:
+        VERBS[command.__name__.removesuffix("_command")] = (command, f"Example:  {example}")
+        return command
+
+    return declared
+
+
+ExperimentArg = Annotated[
+    str, typer.Argument(help="A TOML file, or a built-in experiment: quick, nightly.")
+]
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="ABHARNESS_STORE", help="Folder of all results.")
+]
+DataDirOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--data-dir",
+        metavar="FOLDER",
+        envvar="ABHARNESS_DATA_DIR",
+        help="More folders of datasets; may be given several times.",
+    ),
+]
+WorkersOption = Annotated[
+    int, typer.Option(envvar="ABHARNESS_WORKERS", min=0, help="Units at a time; 0: as cores allow.")
+]
+OnlyOption = Annotated[
+    list[str],
+    typer.Option(
+        metavar="PATTERN",
+        help="Only cells whose arm, dataset or arm/dataset/seed matches; * is allowed.",
+    ),
+]
+SeedsOption = Annotated[
+    str | None, typer.Option(help="Other seeds than the experiment's, such as 1,2,3.")
+]
+ShardOption = Annotated[
+    str | None, typer.Option(help="Part i of n of the grid, such as 2/4, for CI matrices.")
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-failed", help="Run units with failed windows again.")
+]
+HoldAsOption = Annotated[
+    HoldAs,
+    typer.Option(help="Exit code of HOLD: fail is 4, pass is 0; left out, as the policy says."),
+]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="Judge by this policy, not the experiment's."),
+]
+DateOption = Annotated[
+    str | None,
+    typer.Option("--date", metavar="DATE", help="Day that waivers are held against; today."),
+]
+BaselineOption = Annotated[
+    str | None, typer.Option("--baseline-arm", help="Judge against this arm.")
+]
+CandidateOption = Annotated[str | None, typer.Option("--candidate-arm", help="Judge this arm.")]
+
+RecordsOption = Annotated[
+    Path | None,
+    typer.Option("--records", metavar="FOLDER", help="Copy the records here, for a CI system."),
+]
+
+
+def seed_numbers(text: str | None) -> list[int] | None:
+    """Read the option `--seeds`; None where it was left out.
+
+    Raises
+    ------
+    ConfigError
+        When it is no list of whole numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds '{text}': expected whole numbers such as 1,2,3") from None
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print a line, or some, with control characters shown; to standard error where asked."""
+    typer.echo(escaped(str(text)), err=err)
+
+
+RECORDS = ("verdict.json", "inputs.json", "family.json", "junit.xml", "summary.md", "report.html")
+
+
+def grid_of(
+    experiment: FilePath,
+    data_dir: Sequence[FilePath],
+    *,
+    seeds: Sequence[int] | None,
+    policy: FilePath | None = None,
+) -> Grid:
+    """Read an experiment and declare its grid.
+
+    Parameters
+    ----------
+    seeds, policy
+        What flags put in place of the experiment's own.
+    """
+    from harness.experiments.experiment import read_experiment
+    from harness.running.run import prepare
+
+    found = read_experiment(str(experiment))
+    if policy is not None:
+        found = found.with_policy(Path(policy))
+    if seeds is not None:
+        found = found.with_seeds(list(seeds))
+    return prepare(found, list(map(Path, data_dir)))
+
+
+def opened(
+    experiment: FilePath,
+    store: FilePath,
+    data_dir: Sequence[FilePath],
+    *,
+    seeds: Sequence[int] | None,
+    policy: FilePath | None = None,
+    create: bool = True,
+) -> tuple[Grid, Store]:
+    """Declare the grid, say what is odd about its data, and open the store."""
+    from harness.running.store import open_store
+
+    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
+    for split in grid.splits.values():
+        for warning in split.dataset.warnings:
+            say(f"note: {warning}", err=True)
+    return grid, open_store(Path(store), create=create)
+
+
+def copied(folder: Path, to: FilePath | None) -> None:
+    """Copy a verdict's records to a folder whose name a CI system knows beforehand."""
+    from harness.running.store import write_text
+
+    if to is None:
+        return
+    for name in RECORDS:
+        if (folder / name).is_file():
+            write_text(Path(to) / name, (folder / name).read_text(encoding="utf-8"))
+
+
+def day_of(text: str | None) -> str:
+    """Read the option `--date`; left out, today.
+
+    Only waivers depend on it, and the verdict records it.
+
+    Raises
+    ------
+    ConfigError
+        When it is no date.
+    """
+    from datetime import UTC, datetime
+
+    from harness.experiments.waivers import as_date
+
+    return datetime.now(UTC).date().isoformat() if text is None else as_date(text, "--date")
+
+
+def shard_of(text: str | None) -> tuple[int, int] | None:
+    """Read the option `--shard`.
+
+    Raises
+    ------
+    ConfigError
+        When it is not i/n.
+    """
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text):
+        first, _, second = text.partition("/")
+        return int(first), int(second)
+    raise ConfigError(f"--shard '{text}': expected i/n with 1 <= i <= n, such as 2/4")

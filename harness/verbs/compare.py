@@ -1,0 +1,132 @@
+"""The verb `compare`, the main job: run what is missing, judge, write the page."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from harness.verbs.check import try_blindness
+from harness.verbs.common import (
+    BaselineOption,
+    CandidateOption,
+    DataDirOption,
+    DateOption,
+    ExperimentArg,
+    FilePath,
+    HoldAs,
+    HoldAsOption,
+    OnlyOption,
+    PolicyOption,
+    RecordsOption,
+    RetryOption,
+    SeedsOption,
+    ShardOption,
+    StoreOption,
+    WorkersOption,
+    copied,
+    day_of,
+    opened,
+    say,
+    seed_numbers,
+    shard_of,
+    verb,
+)
+from harness.verbs.gate import chosen_pair, judged, result_of, summary_tables, write_ci_files
+from harness.verbs.measure import measure_as_asked
+from harness.verbs.report import page_content, written_page
+from harness.verbs.result import Result
+from harness.verbs.run import filled
+
+
+def compare(
+    experiment: FilePath = "quick",
+    *,
+    store: FilePath = "runs",
+    data_dir: Sequence[FilePath] = (),
+    workers: int = 0,
+    seeds: Sequence[int] | None = None,
+    only: Sequence[str] = (),
+    shard: tuple[int, int] | None = None,
+    retry_failed: bool = False,
+    baseline_arm: str | None = None,
+    candidate_arm: str | None = None,
+    hold_as: HoldAs = None,
+    policy: FilePath | None = None,
+    date: str | None = None,
+    records: FilePath | None = None,
+) -> Result:
+    """Run what is missing, judge, and write the page. The main job.
+
+    Parameters
+    ----------
+    experiment, store, data_dir, workers, seeds, only, shard, retry_failed
+        As for `harness.run`.
+    baseline_arm, candidate_arm, hold_as, policy, date, records
+        As for `harness.gate`.
+
+    Raises
+    ------
+    InputError
+        When experiment, data, arms or store cannot be used.
+    """
+    day = day_of(date)
+    grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy)
+    chosen_pair(grid, baseline_arm, candidate_arm)  # a wrong name ends here, before anything runs
+    units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
+    measure_as_asked(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
+    try_blindness(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
+    judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True)
+    content = page_content(grid, kept, judgement)
+    write_ci_files(judgement, summary_tables(grid, kept, judgement), hold_as)
+    page = written_page(grid, kept, judgement, content) if content else None
+    copied(judgement.folder, records)
+    found = result_of(
+        grid,
+        judgement,
+        content,
+        hold_as=hold_as,
+        page=page,
+        last_line=f"page: {page or 'none, stored units cannot be read'}",
+    )
+    return dataclasses.replace(found, units=units)
+
+
+@verb("abharness compare quick --store runs")
+def compare_command(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = Path("runs"),
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    workers: WorkersOption = 0,
+    seeds: SeedsOption = None,
+    only: OnlyOption = [],  # noqa: B006
+    shard: ShardOption = None,
+    retry_failed: RetryOption = False,
+    baseline: BaselineOption = None,
+    candidate: CandidateOption = None,
+    hold_as: HoldAsOption = None,
+    policy: PolicyOption = None,
+    date: DateOption = None,
+    records: RecordsOption = None,
+) -> None:
+    """Run what is missing, judge, and write the page. The main job."""
+    done = compare(
+        experiment,
+        store=store,
+        data_dir=data_dir,
+        workers=workers,
+        seeds=seed_numbers(seeds),
+        only=only,
+        shard=shard_of(shard),
+        retry_failed=retry_failed,
+        baseline_arm=baseline,
+        candidate_arm=candidate,
+        hold_as=hold_as,
+        policy=policy,
+        date=date,
+        records=records,
+    )
+    say(done.text)
+    raise typer.Exit(done.exit_code)

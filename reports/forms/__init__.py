@@ -1,0 +1,1 @@
+"""The forms a verdict is written in: JSON, JUnit, Markdown, terminal text."""

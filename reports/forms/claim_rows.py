@@ -1,0 +1,155 @@
+"""What was claimed beside what was measured: for a terminal, as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from typing import get_args
+
+from harness.claims.claim import ClaimEvidence, ClaimRow, Measurement, Status
+
+SCHEMA = 1
+WIDTH = 100
+GROUPS = {
+    "summary": "Claims of the migration summary",
+    "beside": "Claims of the documents beside it",
+    "pipeline": "Defects of the original pipeline that are not reproduced here",
+}
+_INDENT = " " * 6
+
+
+def counted(rows: Sequence[ClaimRow]) -> dict[Status, int]:
+    """How many rows have each status."""
+    found = Counter(row.status for row in rows)
+    return {status: found[status] for status in get_args(Status)}
+
+
+def _counts_text(rows: Sequence[ClaimRow]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in counted(rows).items())
+
+
+def measured_text(found: Measurement) -> str:
+    """A measurement in one line: whose, on what, how much, from which record."""
+    where = "/".join(filter(None, (found.arm, found.dataset)))
+    number = "" if found.value is None else _number(found.value)
+    ends = ""
+    if found.low is not None and found.high is not None:
+        ends = f"({_number(found.low)} to {_number(found.high)})"
+    value = " ".join(filter(None, (number, found.unit, ends)))
+    parts = [f"{where}: {found.what}" if where else found.what]
+    parts += [f"= {value}"] if value else []
+    parts += [f"- {found.said}"] if found.said else []
+    return " ".join(parts) + (f" [{found.source}]" if found.source else "")
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return "not finite"
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.3g}"
+
+
+def terminal_lines(rows: Sequence[ClaimRow], *, width: int = WIDTH) -> list[str]:
+    """Lines no wider than `width`: each claim with its status, rule and numbers."""
+    lines: list[str] = []
+    for group, title in GROUPS.items():
+        mine = [row for row in rows if row.claim.group == group]
+        if mine:
+            lines += [*_wrapped(title, width), ""]
+            lines += [line for row in mine for line in _claim_lines(row, width)]
+            lines.append("")
+    return [*lines, *_wrapped(_counts_text(rows), width)]
+
+
+def _claim_lines(row: ClaimRow, width: int) -> list[str]:
+    claim = row.claim
+    head = f"{claim.number:>4}  {row.status.upper():<12}  {claim.text} [{claim.id}]"
+    texts = [f"offered: {claim.offered}"]
+    texts.append(f"{'why' if row.status == 'not testable' else 'rule'}: {row.rule}")
+    for found in row.measured:
+        mark = "." if found.holds is None else "+" if found.holds else "x"
+        texts.append(f"{mark} {measured_text(found)}")
+    texts += [f"? {why}" for why in row.open]
+    texts += [f"> {command}" for command in row.commands]
+    lines = [line for each in texts for line in _wrapped(each, width, _INDENT)]
+    return [*_wrapped(head, width, after=" " * 20), *lines]
+
+
+def _wrapped(text: str, width: int, indent: str = "", *, after: str = "") -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=after or indent + "  ",
+        break_on_hyphens=False,
+    )
+
+
+def to_json(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:
+    """The rows as a JSON object; a number that is not finite is null."""
+    claims = []
+    for row in rows:
+        measured = [dataclasses.asdict(found) for found in row.measured]
+        for each in measured:
+            for name in ("value", "low", "high"):
+                if each[name] is not None and not math.isfinite(each[name]):
+                    each[name] = None
+        claims.append(
+            {
+                "id": row.claim.id,
+                "group": row.claim.group,
+                "number": row.claim.number,
+                "claim": row.claim.text,
+                "offered": row.claim.offered,
+                "status": row.status,
+                "rule": row.rule,
+                "measured": measured,
+                "open": list(row.open),
+                "commands": list(row.commands),
+            }
+        )
+    record = {
+        "schema": SCHEMA,
+        "experiment": evidence.experiment,
+        "baseline": evidence.baseline,
+        "candidate": evidence.candidate,
+        "verdict": evidence.verdict_id or None,
+        "counts": counted(rows),
+        "claims": claims,
+    }
+    return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_markdown(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:
+    """The rows as a page: a table for each group, and the rules below it."""
+    lines = [
+        "# Claims and measurements",
+        "",
+        f"Experiment `{evidence.experiment}`: {evidence.candidate} against {evidence.baseline}. "
+        + (f"Verdict {evidence.verdict_id}. " if evidence.verdict_id else "No verdict yet. ")
+        + f"{_counts_text(rows)}.",
+    ]
+    for group, title in GROUPS.items():
+        mine = [row for row in rows if row.claim.group == group]
+        if mine:
+            lines += ["", f"## {title}", "", "| # | claim | offered | status | measured here |"]
+            lines += ["| --- | --- | --- | --- | --- |", *map(_table_row, mine)]
+    lines += ["", "## What decides each", "", "| claim | rule |", "| --- | --- |"]
+    lines += [f"| `{row.claim.id}` | {_cell(row.rule)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _table_row(row: ClaimRow) -> str:
+    said = [_cell(measured_text(found)) for found in row.measured]
+    said += [_cell(why) for why in row.open]
+    said += [f"run `{text}`" for text in row.commands]
+    claim = row.claim
+    cells = (claim.number, f"{claim.text} `{claim.id}`", claim.offered, row.status)
+    return f"| {' | '.join(cells)} | {'<br>'.join(said) or _cell(row.rule)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

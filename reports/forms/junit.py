@@ -1,0 +1,98 @@
+"""The verdict as JUnit XML, for the test page of a CI system."""
+
+from __future__ import annotations
+
+from typing import Literal
+from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
+
+from harness.judging.findings import Finding, Outcome
+from harness.judging.verdict import SelfTestPart, Verdict
+from reports.words import numbers
+
+HoldAs = Literal["skip", "pass", "fail"]
+_BAD = (Outcome.REJECT, Outcome.INVALID)
+
+
+def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip") -> str:
+    """Write one case per finding, one for the verdict as a whole, one per part of the self-test.
+
+    Parameters
+    ----------
+    verdict
+        REJECT and INVALID are failures. The case of the whole also fails when nothing was
+        judged: an empty verdict is INVALID and never looks green.
+    hold_as
+        What an undecided case is: ``skip`` (skipped, with the reason as its message), ``pass``
+        or ``fail``. The outcome stands among the case's properties in any way.
+    """
+    cases = [_whole(verdict, hold_as)]
+    cases += [_case(finding, hold_as) for finding in verdict.findings]
+    cases += [_part(part) for part in verdict.self_test.parts] if verdict.self_test else []
+    suite = Tree.Element("testsuite", name="abharness", tests=str(len(cases)), errors="0")
+    suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
+    suite.extend(cases)
+    suites = Tree.Element("testsuites")
+    suites.append(suite)
+    Tree.indent(suites)
+    head = '<?xml version="1.0" encoding="utf-8"?>\n'
+    return head + Tree.tostring(suites, encoding="unicode") + "\n"
+
+
+def _whole(verdict: Verdict, hold_as: HoldAs) -> Tree.Element:
+    name = f"{verdict.candidate} may replace {verdict.legacy}"
+    case = Tree.Element("testcase", classname="verdict", name=numbers.printable(name))
+    lines = [verdict.summary, *verdict.validity.problems, *verdict.reasons, verdict.next_action]
+    _conclude(case, verdict.outcome, verdict.summary, lines, hold_as)
+    return case
+
+
+def _case(finding: Finding, hold_as: HoldAs) -> Tree.Element:
+    part = f", {finding.part}" if finding.part else ""
+    name = f"{numbers.metric_name(finding.metric)} ({finding.role}) on {finding.dataset}{part}"
+    case = Tree.Element(
+        "testcase",
+        classname=numbers.printable(f"verdict.{finding.dataset}"),
+        name=numbers.printable(name),
+    )
+    if finding.waived:
+        _waive(case, finding)
+    else:
+        _conclude(case, finding.outcome, finding.sentence, [finding.sentence, finding.id], hold_as)
+    return case
+
+
+def _waive(case: Tree.Element, finding: Finding) -> None:
+    """A waived finding is skipped, never green: its outcome and sentence stay to be seen."""
+    properties = Tree.SubElement(case, "properties")
+    Tree.SubElement(properties, "property", name="outcome", value=finding.outcome.value)
+    said = numbers.printable(f"waived {finding.outcome}: {finding.sentence}")
+    Tree.SubElement(case, "skipped", message=said)
+
+
+def _part(part: SelfTestPart) -> Tree.Element:
+    """One part of the gate's self-test: failed, or skipped where it was not run."""
+    name = numbers.printable(f"{part.code}: {part.title}")
+    case = Tree.Element("testcase", classname="verdict.self-test", name=name)
+    if part.state == "failed":
+        Tree.SubElement(
+            case, "failure", type=Outcome.INVALID.value, message=numbers.printable(part.said)
+        )
+    elif part.state == "not run":
+        Tree.SubElement(case, "skipped", message=numbers.printable(part.said))
+    return case
+
+
+def _conclude(
+    case: Tree.Element, outcome: Outcome, message: str, lines: list[str], hold_as: HoldAs
+) -> None:
+    properties = Tree.SubElement(case, "properties")
+    Tree.SubElement(properties, "property", name="outcome", value=outcome.value)
+    said = numbers.printable(message)
+    if outcome in _BAD or (outcome is Outcome.HOLD and hold_as == "fail"):
+        found = Tree.SubElement(case, "failure", type=outcome.value, message=said)
+        found.text = "\n".join(numbers.printable(line) for line in lines)
+    elif outcome is Outcome.HOLD and hold_as == "skip":
+        Tree.SubElement(case, "skipped", message=f"HOLD: {said}")
+    elif outcome is Outcome.HOLD:
+        Tree.SubElement(properties, "property", name="undecided", value=said)

@@ -1,0 +1,336 @@
+"""Speed, memory, failures: what the units' records say about carrying them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.costs import Cost
+from reports.page_input import PageInput, UnitKey
+from reports.tables import Column, Table, TableCell, columns, text
+from reports.words import numbers
+
+_PHASES = ("import", "load", "fit", "forecast")
+_MIB = 2**20
+_SHOWN = 40
+_FAILURE_HEADS = ("Arm", "Dataset", "Seed", "Windows", "First origin", "Reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measure:
+    """What a unit's record says per phase, and how to write it."""
+
+    field: str
+    title: str
+    note: str
+    write: Callable[[float], str]
+
+
+_SECONDS = _Measure(
+    field="seconds",
+    title="Seconds per unit",
+    note="Single, unpaired measurements, one process per unit; with several seeds the range. Good "
+    "for orders of magnitude, not for a ratio between arms.",
+    write=numbers.seconds,
+)
+_MEMORY = _Measure(
+    field="peak_bytes",
+    title="Peak resident memory per phase, MiB",
+    note="High-water mark of the unit's own process, counted anew in each phase; it contains what "
+    "earlier phases left loaded.",
+    write=lambda value: f"{value / _MIB:,.0f}",
+)
+
+
+def speed(page: PageInput, dataset: str) -> Table | None:
+    """Seconds per phase and per window; None when no unit is stored."""
+    return _by_phase(page, dataset, _SECONDS)
+
+
+def memory(page: PageInput, dataset: str) -> Table | None:
+    """Peak resident memory per phase; None when no unit is stored."""
+    return _by_phase(page, dataset, _MEMORY)
+
+
+def _by_phase(page: PageInput, dataset: str, measure: _Measure) -> Table | None:
+    found = {
+        arm.name: [page.units[key].record for key in page.unit_keys(arm.name, dataset)]
+        for arm in page.arms
+    }
+    records = [record for each in found.values() for record in each]
+    if not records:
+        return None
+    phases = _phases(_numbers(record, measure.field) for record in records)
+    timed = measure is _SECONDS
+    several = len({machine_text(record) for record in records}) > 1
+    heads = [Column(title="Arm", note="machine" if several else "", numeric=False)]
+    heads += [Column(title=phase) for phase in phases]
+    heads += [Column(title="per window", note="ms of forecast")] if timed else []
+    rows = []
+    for arm, mine in found.items():
+        cells = [_phase(mine, phase, measure) for phase in phases]
+        cells += [_per_window(mine)] if timed else []
+        rows.append((TableCell(text=arm, note=_machines(mine) if several else ""), *cells))
+    where = "" if several else f" Machine: {machine_text(records[0])}."
+    return Table(
+        caption=f"{measure.title}, {dataset}",
+        columns=tuple(heads),
+        rows=tuple(rows),
+        note=measure.note + where,
+    )
+
+
+def _phase(records: Iterable[Mapping[str, Any]], phase: str, measure: _Measure) -> TableCell:
+    return _range([_numbers(each, measure.field).get(phase) for each in records], measure.write)
+
+
+def _phases(measured: Iterable[Mapping[str, float]]) -> list[str]:
+    names = {name for each in measured for name in each}
+    return [name for name in _PHASES if name in names] + sorted(names - set(_PHASES))
+
+
+def _numbers(record: Mapping[str, Any], field: str) -> dict[str, float]:
+    found = record.get(field)
+    return {
+        str(name): float(value)
+        for name, value in (found.items() if isinstance(found, Mapping) else ())
+        if isinstance(value, int | float)
+    }
+
+
+def _range(values: Iterable[float | None], write: Callable[[float], str]) -> TableCell:
+    known = [value for value in values if value is not None]
+    if not known:
+        return text("none")
+    return text(numbers.between(write(min(known)), write(max(known))))
+
+
+def _per_window(records: Iterable[Mapping[str, Any]]) -> TableCell:
+    values = []
+    for record in records:
+        spent, done = _numbers(record, "seconds").get("forecast"), record.get("windows")
+        if spent is not None and done:
+            values.append(1000 * spent / int(done))
+    return _range(values, numbers.number)
+
+
+def _machines(records: Iterable[Mapping[str, Any]]) -> str:
+    return numbers.listing(dict.fromkeys(machine_text(record) for record in records)) or "no unit"
+
+
+def machine_text(record: Mapping[str, Any]) -> str:
+    """Name the machine a unit was carried out on."""
+    found = record.get("machine")
+    if not isinstance(found, Mapping):
+        return "machine not stated"
+    parts = [str(found.get("processor", "processor not stated"))]
+    if found.get("cores"):
+        parts.append(f"{found['cores']} cores")
+    if found.get("gpu") not in (None, "", "none"):
+        parts.append(str(found["gpu"]))
+    return ", ".join(parts)
+
+
+def failures(page: PageInput) -> Table | None:
+    """Failed windows with their reasons; None when there are none."""
+    groups: dict[tuple[str, str, int, str], list[str]] = {}
+    for key, reason, day in _failed(page):
+        groups.setdefault((*key, reason), []).append(day)
+    if not groups:
+        return None
+    rows = tuple(_failure_row(key, days) for key, days in list(groups.items())[:_SHOWN])
+    left = numbers.plural(len(groups) - len(rows), "further reason")
+    return Table(
+        caption="Failed windows, by reason",
+        columns=columns(*_FAILURE_HEADS, words=("Dataset", "First origin", "Reason")),
+        rows=rows,
+        note=f"{left} left out; the store holds all." if len(groups) > len(rows) else "",
+    )
+
+
+def _failure_row(key: tuple[str, str, int, str], days: Sequence[str]) -> tuple[TableCell, ...]:
+    arm, dataset, seed, reason = key
+    counted = (str(seed), f"{len(days):,}", min(days))
+    return (text(arm), text(dataset), *map(text, counted), text(numbers.printable(reason)))
+
+
+def _failed(page: PageInput) -> Iterable[tuple[UnitKey, str, str]]:
+    """Each failed window: unit, reason, origin date; scores first, stored units for the rest."""
+    seen = set()
+    for scores in page.scores:
+        key = (scores.arm, scores.dataset, scores.seed)
+        seen.add(key)
+        for reason, day in zip(scores.reason, scores.origin_date.tolist(), strict=True):
+            if reason:
+                yield key, reason, str(day)
+    for key in sorted(set(page.units) - seen):
+        unit = page.units[key]
+        for reason, day in zip(unit.reason, unit.last_date.tolist(), strict=True):
+            if reason:
+                yield key, reason, str(day)
+
+
+_TITLES = {
+    "fit_time": "Fit",
+    "load_time": "Load",
+    "latency": "One forecast, p50",
+    "throughput": "Throughput",
+    "peak_memory": "Peak memory",
+    "checkpoint_bytes": "Weights on disk",
+    "code_lines": "Code",
+}
+_FIRST_SCREEN = ("fit_time", "load_time", "latency", "throughput", "peak_memory")
+_SCALES = {"s": (1e3, "ms"), "bytes": (2.0**-20, "MiB")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One cost: candidate over legacy.
+
+    Attributes
+    ----------
+    ratio, interval, floor
+        In words; '' where there is none.
+    word
+        ``less``, ``more``, ``same`` as far as can be told, ``no evidence`` or ``none``.
+    said
+        Absolute values, or why there is no ratio.
+    """
+
+    title: str
+    ratio: str
+    interval: str
+    floor: str
+    word: str
+    said: str
+
+
+def cost_line(page: PageInput, legacy: str) -> list[Figure]:
+    """Fit, load, first forecast, p50 and p90, throughput, peak memory; empty if not measured."""
+    costs = page.beside.costs.get(legacy)
+    if costs is None or costs.reason:
+        return []
+    found = [_figure(costs[name]) for name in _FIRST_SCREEN]
+    session = page.beside.sessions.get(legacy)
+    arms = session.arms if session is not None else ()
+    firsts = [arm.phases.get("first") for arm in arms]
+    spent = [None if phase is None else phase.seconds for phase in firsts]
+    first = _plain_ratio("First forecast", spent)
+    tail = _plain_ratio("One forecast, p90", [arm.single_stream.seconds.p90 for arm in arms])
+    return [*found[:2], *first, found[2], *tail, *found[3:]]
+
+
+def not_measured(page: PageInput, legacy: str) -> str:
+    """Why a pair has no costs, with the command that takes them."""
+    costs = page.beside.costs.get(legacy)
+    detail = f" ({costs.unreadable})" if costs is not None and costs.unreadable else ""
+    other = "" if legacy == page.verdict.legacy else f"--baseline-arm {legacy}"
+    options = (other,) if other else ()
+    return f"not measured: {page.beside.command('measure', *options)}{detail}"
+
+
+def _figure(cost: Cost) -> Figure:
+    if cost.ratio is None:
+        return Figure(
+            title=_TITLES[cost.criterion],
+            ratio="",
+            interval="",
+            floor="",
+            word="none",
+            said=cost.reason,
+        )
+    interval = ""
+    if cost.low is not None and cost.high is not None and not cost.exact:
+        interval = f"{cost.low:.3g}\u2013{cost.high:.3g}"
+    floor = "" if cost.noise_floor is None else f"noise {numbers.percent(cost.noise_floor)}"
+    return Figure(
+        title=_TITLES[cost.criterion],
+        ratio=f"{cost.ratio:.2f}\u00d7" if cost.ratio else "0\u00d7",
+        interval=interval,
+        floor=floor,
+        word=_word(cost),
+        said=_absolute(cost),
+    )
+
+
+def _word(cost: Cost) -> str:
+    if not cost.valid:
+        return "no evidence"
+    if not cost.differs and not cost.exact:
+        return "not told apart"
+    assert cost.ratio is not None
+    better = cost.ratio > 1 if cost.higher_is_better else cost.ratio < 1
+    return "better" if better else "same" if cost.ratio == 1 else "worse"
+
+
+def _absolute(cost: Cost) -> str:
+    return _sides(cost.candidate, cost.baseline, cost.unit)
+
+
+def _sides(candidate: float | None, baseline: float | None, unit: str) -> str:
+    """Both absolute values in a unit that fits them."""
+    largest = max(candidate or 0.0, baseline or 0.0)
+    factor, shown = (1.0, "s") if unit == "s" and largest >= 1 else _SCALES.get(unit, (1.0, unit))
+    ours, theirs = (
+        numbers.NONE if value is None else numbers.number(factor * value)
+        for value in (candidate, baseline)
+    )
+    return f"{ours} against {theirs} {shown}"
+
+
+def _plain_ratio(title: str, values: Sequence[float | None]) -> list[Figure]:
+    """A ratio without an interval of what legacy and candidate took; empty without both."""
+    known = [value for value in values if value is not None]
+    if len(known) != 2 or not known[0]:
+        return []
+    return [
+        Figure(
+            title=title,
+            ratio=f"{known[1] / known[0]:.2f}\u00d7",
+            interval="",
+            floor="",
+            word="no interval",
+            said=_sides(known[1], known[0], "s"),
+        )
+    ]
+
+
+def cost_table(page: PageInput, legacy: str) -> Table | None:
+    """All costs of a pair with intervals, noise floors and why a figure is no evidence."""
+    costs = page.beside.costs.get(legacy)
+    if costs is None or costs.reason:
+        return None
+    where = ", ".join(filter(None, (costs.machine.get("processor"), costs.machine_class)))
+    return Table(
+        caption=f"What {page.verdict.candidate} costs against {page.label(legacy)}, "
+        f"on {costs.dataset}",
+        columns=columns(
+            "Cost",
+            "ratio",
+            "95 % interval",
+            "noise floor",
+            "absolute",
+            "pairs",
+            "standing",
+            words=("absolute", "standing"),
+        ),
+        rows=tuple(_row(cost) for cost in costs.items.values()),
+        note="Candidate over legacy, from paired turns in fresh processes; the noise floor is how "
+        "far apart two identical processes of the legacy arm came out in the same session. "
+        f"Machine: {where}; measured {costs.measured_at}.",
+    )
+
+
+def _row(cost: Cost) -> tuple[TableCell, ...]:
+    found = _figure(cost)
+    standing = cost.reason or found.word
+    return (
+        TableCell(text=_TITLES[cost.criterion], note=cost.note),
+        text(found.ratio or numbers.NONE),
+        text(found.interval or ("counted" if cost.exact else numbers.NONE)),
+        text(found.floor.removeprefix("noise ") or numbers.NONE),
+        text(_absolute(cost)),
+        text(f"{cost.n:,}"),
+        text(standing),
+    )

@@ -1,0 +1,182 @@
+"""Tables of metrics: all arms on a dataset, references beside the two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from harness.scoring.summary import MetricSummary
+from reports.page_input import ArmFacts, PageInput
+from reports.tables import Column, Table, TableCell, columns, text
+from reports.words import numbers
+
+_Pick = Callable[[MetricSummary], float | None]
+
+
+def accuracy(page: PageInput, dataset: str) -> Table:
+    """Losses of every arm with their range over seeds, skill, n and failures."""
+    unit = _unit(page, dataset)
+    heads = [Column(title="Arm", note="role", numeric=False)]
+    heads += [Column(title=numbers.metric_name(name), note=_note(name, unit)) for name in _losses()]
+    heads += [
+        Column(title="Skill in CRPS", note="against the random walk"),
+        Column(title="n", note="forecast values"),
+        Column(title="Failed", note="windows"),
+        Column(title="Seeds"),
+    ]
+    best = {name: _best(page, dataset, name) for name in _losses()}
+    return Table(
+        caption=f"Accuracy on {dataset}, all origins",
+        columns=tuple(heads),
+        rows=tuple(_accuracy_row(page, dataset, arm, best) for arm in page.arms),
+        note="Lower is better; bold is the lowest of a column; the second line is the range over "
+        "seeds. An arm that misses a single value has no mean.",
+    )
+
+
+def intervals(page: PageInput, dataset: str) -> Table:
+    """Coverage and width of the central intervals."""
+    heads = [Column(title="Arm", note="role", numeric=False)]
+    heads += [Column(title=f"{at} %", note="covered") for at in numbers.COVERAGES]
+    unit = _unit(page, dataset)
+    heads += [Column(title=f"Width {at} %", note=unit) for at in numbers.COVERAGES]
+    names = [f"{kind}_{at}" for kind in ("coverage", "width") for at in numbers.COVERAGES]
+    rows = tuple(
+        (arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
+        for arm in page.arms
+    )
+    return Table(
+        caption=f"Central intervals on {dataset}: share covered, and width",
+        columns=tuple(heads),
+        rows=rows,
+        note="A good interval covers what it promises and is narrow; width says nothing alone.",
+    )
+
+
+def independent(page: PageInput, dataset: str) -> Table | None:
+    """The losses on the non-overlapping origins; None where no origins overlap."""
+    facts = page.datasets.get(dataset)
+    count = independent_origins(page, dataset)
+    if facts is None or count >= facts.origins:
+        return None
+    unit = _unit(page, dataset)
+    names = (*_losses(), *(f"coverage_{at}" for at in numbers.COVERAGES))
+    heads = [Column(title="Arm", note="role", numeric=False)]
+    heads += [Column(title=numbers.metric_name(name), note=_note(name, unit)) for name in names]
+
+    def cells(arm: ArmFacts) -> Iterator[TableCell]:
+        yield arm_cell(page, arm)
+        for name in names:
+            yield _value(page.summary(arm.name, dataset, name), lambda row: row.independent)
+
+    return Table(
+        caption=f"The same on the {numbers.plural(count, 'origin')} of {dataset} that do not "
+        "overlap",
+        columns=tuple(heads),
+        rows=tuple(tuple(cells(arm)) for arm in page.arms),
+        note=f"At stride {facts.stride} and horizon {facts.horizon}, {facts.overlap} consecutive "
+        "origins share a judged session, so the table above counts each session several times.",
+    )
+
+
+def independent_origins(page: PageInput, dataset: str) -> int:
+    """How many origins of a dataset do not overlap."""
+    found = [row.independent_n for row in page.summaries if row.dataset == dataset]
+    if found:
+        return max(found)
+    facts = page.datasets.get(dataset)
+    return 0 if facts is None else -(-facts.origins // facts.overlap)
+
+
+def others(page: PageInput, dataset: str) -> Table | None:
+    """Metrics that have no column of their own; None when there are none."""
+    shown = {*_losses(), *(f"{kind}_{at}" for kind in _KINDS for at in numbers.COVERAGES)}
+    found = (row.metric for row in page.summaries if row.dataset == dataset)
+    names = [name for name in dict.fromkeys(found) if name not in shown]
+    if not names:
+        return None
+    heads = ["Arm", *(numbers.metric_name(name) for name in names)]
+    rows = tuple(
+        (arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
+        for arm in page.arms
+    )
+    return Table(caption=f"Further metrics on {dataset}", columns=columns(*heads), rows=rows)
+
+
+_KINDS = ("coverage", "width")
+
+
+def _losses() -> tuple[str, ...]:
+    return ("rmse", "mae", "mape", "crps", "mase")
+
+
+def _note(metric: str, unit: str) -> str:
+    return {"mape": "", "mase": "naive steps"}.get(metric, unit if metric in _losses() else "")
+
+
+def _unit(page: PageInput, dataset: str) -> str:
+    facts = page.datasets.get(dataset)
+    return "" if facts is None else facts.unit
+
+
+def _best(page: PageInput, dataset: str, metric: str) -> float | None:
+    rows = [page.summary(arm.name, dataset, metric) for arm in page.arms]
+    values = [row.value for row in rows if row is not None and row.value is not None]
+    return min((value for value in values if numbers.is_number(value)), default=None)
+
+
+def _accuracy_row(
+    page: PageInput, dataset: str, arm: ArmFacts, best: dict[str, float | None]
+) -> tuple[TableCell, ...]:
+    rows = {name: page.summary(arm.name, dataset, name) for name in _losses()}
+    known = [row for row in rows.values() if row is not None]
+    crps = rows["crps"]
+    cells = [arm_cell(page, arm)]
+    for name, row in rows.items():
+        strong = row is not None and row.value is not None and row.value == best[name]
+        cells.append(_loss(row, strong=strong))
+    return (
+        *cells,
+        text(_skill(page, arm, crps)),
+        _count(known),
+        text(f"{max((row.failures for row in known), default=0):,}" if known else numbers.NONE),
+        text(_seeds(known[0].seeds) if known else numbers.NONE),
+    )
+
+
+def _skill(page: PageInput, arm: ArmFacts, row: MetricSummary | None) -> str:
+    if arm.name == page.reference:
+        return "reference"
+    return numbers.percent(None if row is None else row.skill, signed=True)
+
+
+def _count(rows: Sequence[MetricSummary]) -> TableCell:
+    if not rows:
+        return text(numbers.NONE)
+    missing = max(row.missing for row in rows)
+    return text(f"{rows[0].n:,}", f"{missing:,} missing" if missing else "")
+
+
+def _loss(row: MetricSummary | None, *, strong: bool) -> TableCell:
+    if row is None:
+        return text(numbers.NONE)
+    note = ""
+    if len(row.seeds) > 1 and row.value is not None:
+        note = numbers.between(numbers.figure(row, row.low), numbers.figure(row, row.high))
+    elif row.value is None and row.missing:
+        note = f"{row.missing:,} missing"
+    return TableCell(text=numbers.figure(row, row.value), note=note, strong=strong)
+
+
+def _value(row: MetricSummary | None, pick: _Pick = lambda row: row.value) -> TableCell:
+    return text(numbers.NONE if row is None else numbers.figure(row, pick(row)))
+
+
+def arm_cell(page: PageInput, arm: ArmFacts) -> TableCell:
+    """Head of an arm's row: its name, its side, and whether it is a repaired build."""
+    judged = {page.verdict.candidate: "the candidate", page.verdict.legacy: "the legacy arm"}
+    side = judged.get(arm.name, arm.role)
+    return TableCell(text=arm.name, note=f"{side}, a repaired build" if arm.repaired else side)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return ", ".join(str(seed) for seed in seeds)

@@ -1,0 +1,152 @@
+"""Where it is worse even so: parts of what was judged, and windows, candidate against legacy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.evidence.estimand import Question, by_test, point_of, ratio_of
+from harness.evidence.pairing import PairingError, filled, pair
+from harness.scoring.metrics import AGGREGATES
+from harness.scoring.parts import LEAST, Slice, keep, slices_of
+from harness.scoring.scores import UnitScores, in_time_order
+from reports.charts import Dot, dot_chart
+from reports.page_input import PageInput
+from reports.tables import Chart, Table, columns, text
+from reports.words import numbers
+
+METRIC = "crps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEffect:
+    """CRPS of the candidate over that of a legacy arm, less 1, on one part.
+
+    Attributes
+    ----------
+    effect, low, high
+        With its two-sided interval by the autocorrelation-robust t test, which is not joined
+        over the parts: a description, no test. None where there are too few windows.
+    """
+
+    dataset: str
+    legacy: str
+    name: str
+    title: str
+    windows: int
+    effect: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+
+def slice_effects(page: PageInput, dataset: str, legacy: str) -> list[SliceEffect]:
+    """All parts of a dataset; empty where the sides cannot be paired."""
+    ours = [in_time_order(unit) for unit in page.scores_of(page.verdict.candidate, dataset)]
+    theirs = [in_time_order(unit) for unit in page.scores_of(legacy, dataset)]
+    if not ours or not theirs or any(METRIC not in unit.values for unit in (*ours, *theirs)):
+        return []
+    whole = Slice(name="all", title="everything")
+    return [
+        found
+        for part in (whole, *slices_of(ours[0]))
+        if (found := _effect(ours, theirs, part)) is not None
+    ]
+
+
+def _effect(
+    ours: Sequence[UnitScores], theirs: Sequence[UnitScores], part: Slice
+) -> SliceEffect | None:
+    try:
+        both = filled(pair([keep(u, part) for u in ours], [keep(u, part) for u in theirs], METRIC))
+    except PairingError:
+        return None
+    count = len(both.origin)
+    effect = low = high = None
+    above, below = both.candidate.mean(axis=0), both.legacy.mean(axis=0)
+    if count >= LEAST and bool(np.isfinite(above).all() and np.isfinite(below).all()):
+        question = Question(metric=METRIC, bound_high=0.0)
+        found = ratio_of(above, below, both.overlap, question)
+        estimate = by_test("hac", found, question)
+        ratio = point_of(found)
+        effect = question.effect(ratio) if np.isfinite(ratio) else None
+        low, high = estimate.low, estimate.high
+        low = None if low is None else max(low, -1.0)  # no loss falls by more than all of it
+    return SliceEffect(
+        dataset=both.names[2],
+        legacy=both.names[1],
+        name=part.name,
+        title=part.title,
+        windows=count,
+        effect=effect,
+        low=low,
+        high=high,
+    )
+
+
+def worst_slice(page: PageInput, datasets: Sequence[str]) -> SliceEffect | None:
+    """The part on which the candidate does worst against the judged legacy arm."""
+    known = [
+        each
+        for name in datasets
+        for each in slice_effects(page, name, page.verdict.legacy)
+        if each.effect is not None and each.name != "all"
+    ]
+    return max(known, key=lambda each: each.effect or 0.0, default=None)
+
+
+def slice_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
+    """Draw the effect on every part of a dataset; None where nothing can be paired."""
+    found = slice_effects(page, dataset, page.verdict.legacy)
+    drawn = [each for each in found if each.effect is not None]
+    if not drawn:
+        return None
+    worst = max(drawn, key=lambda each: each.effect or 0.0)
+    return Chart(
+        title=f"{page.verdict.candidate} against {page.verdict.legacy} by part",
+        caption=f"{AGGREGATES[METRIC].title} divided by the legacy arm's, less 1: left of 0 the "
+        "candidate is better. Lines: 95 % each, not joined over the parts.",
+        svg=dot_chart(
+            [_dot(each) for each in drawn],
+            unit="%",
+            zero="equal",
+            name=name,
+            alt=f"Effect on {dataset} by part. The worst is {worst.title}: "
+            f"{numbers.effect(METRIC, worst.effect)}.",
+        ),
+        table=_table(found, dataset),
+    )
+
+
+def _dot(each: SliceEffect) -> Dot:
+    ends = [None if end is None else 100 * end for end in (each.low, each.high)]
+    return Dot(
+        label=each.title.partition(" (")[0].replace("worst drawdown, ", "drawdown "),
+        value=100 * (each.effect or 0.0),
+        low=ends[0],
+        high=ends[1],
+    )
+
+
+def _table(found: Sequence[SliceEffect], dataset: str) -> Table:
+    return Table(
+        caption=f"CRPS by part on {dataset}, candidate against legacy",
+        columns=columns("Part", "windows", "effect", "95 % interval"),
+        rows=tuple(
+            (
+                text(each.title),
+                text(f"{each.windows:,}"),
+                text(numbers.effect(METRIC, each.effect)),
+                text(numbers.effects(METRIC, each.low, each.high)),
+            )
+            for each in found
+        ),
+        note=f"A part of fewer than {LEAST} windows has no effect. Everything but the step is "
+        "known at the origin: no part is picked by what came.",
+    )

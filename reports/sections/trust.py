@@ -1,0 +1,226 @@
+"""What the verdict rests on: pairing, completeness, failures, the random-walk bar, origins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.judging.validity import Standing
+from reports.page_input import ArmFacts, DatasetFacts, PageInput
+from reports.words import numbers
+
+Mark = Literal["holds", "note", "broken"]
+_ORIGIN_WORDS = ("checkpoint", "origin", "contamin", "pretrain", "trained on", "weights")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One line of the trust strip: a word, a mark and what was found."""
+
+    label: str
+    mark: Mark
+    text: str
+
+
+def trust_strip(page: PageInput) -> list[Item]:
+    """Say at length what the findings rest on, each as a word, a mark and a sentence."""
+    return [
+        _completeness(page),
+        _pairing(page),
+        _failures(page),
+        _blindness(page),
+        *_distribution(page),
+        *_random_walk(page),
+        *_crossings(page),
+        *_origins(page),
+        *_refits(page),
+        *_repeats(page),
+    ]
+
+
+def _completeness(page: PageInput) -> Item:
+    seen = page.verdict.validity
+    whole = seen.declared > 0 and seen.present == seen.declared
+    text = f"{seen.present} of {seen.declared} declared cells have scores"
+    if seen.missing:
+        text += f"; missing: {numbers.listing(seen.missing[:4])}"
+        text += f" and {len(seen.missing) - 4} more" if len(seen.missing) > 4 else ""
+    return Item(label="Completeness", mark="holds" if whole else "broken", text=f"{text}.")
+
+
+def _pairing(page: PageInput) -> Item:
+    digests = page.verdict.validity.truth_digests
+    torn = [name for name, digest in digests.items() if not digest]
+    if torn or not digests:
+        where = f" on {numbers.listing(torn)}" if torn else ""
+        return Item(
+            label="Pairing",
+            mark="broken",
+            text=f"It is not shown that all arms were judged on the same windows{where}.",
+        )
+    return Item(
+        label="Pairing",
+        mark="holds",
+        text=f"Same origins and same actuals for every arm on {numbers.listing(digests)}.",
+    )
+
+
+def _failures(page: PageInput) -> Item:
+    units = page.verdict.validity.units
+    windows = sum(unit.windows for unit in units)
+    failed: dict[str, int] = {}
+    for unit in units:
+        if unit.failures:
+            failed[unit.arm] = failed.get(unit.arm, 0) + unit.failures
+    if not failed:
+        text = f"None of {numbers.plural(windows, 'window')} (all arms and seeds) failed."
+        return Item(label="Failures", mark="holds" if windows else "note", text=text)
+    by_arm = numbers.listing(f"{arm} ({count})" for arm, count in failed.items())
+    judged = {page.verdict.candidate, page.verdict.legacy} & set(failed)
+    return Item(
+        label="Failures",
+        mark="broken" if judged else "note",
+        text=f"{sum(failed.values())} of {numbers.plural(windows, 'window')} failed: {by_arm}.",
+    )
+
+
+def _blindness(page: PageInput) -> Item:
+    """Which sides were shown not to see past their origin, and how to try those that were not."""
+    states = {each.arm: each.state for each in page.verdict.validity.blindness}
+    sides = (page.verdict.legacy, page.verdict.candidate)
+    untested = [arm for arm in sides if states.get(arm, "not tested") == "not tested"]
+    said = [f"{arm}: {state}" for arm, state in states.items() if state != "not tested"]
+    said += [f"{arm}: not tested: {page.beside.check_command(arm)}" for arm in untested]
+    failed = "failed" in states.values()
+    return Item(
+        label="Future-blindness",
+        mark="broken" if failed else "note" if untested else "holds",
+        text=f"Later sessions change no forecast (predicate T10). {'; '.join(said)}.",
+    )
+
+
+def _distribution(page: PageInput) -> Iterator[Item]:
+    marked = {unit.arm for unit in page.verdict.validity.units if unit.residual_distribution}
+    marked |= {arm.name for arm in page.arms if arm.residual_distribution}
+    if marked:
+        yield Item(
+            label="Distribution",
+            mark="note",
+            text="A point path is all they give: the predictive distribution (CRPS, coverage, "
+            f"width) of {numbers.listing(sorted(marked))} is the harness's doing, made of the "
+            "arm's own residuals on its validation span.",
+        )
+
+
+def _random_walk(page: PageInput) -> Iterator[Item]:
+    for dataset, sides in bars(page).items():
+        texts = [
+            f"{side.arm} {numbers.percent(side.skill, signed=True)}" for side in sides.values()
+        ]
+        beaten = [side.skill is not None and side.skill > 0 for side in sides.values()]
+        metric = numbers.metric_name(next(iter(sides.values())).metric)
+        reference = next(iter(sides.values())).reference
+        yield Item(
+            label=f"Random-walk bar, {dataset}",
+            mark="holds" if all(beaten) else "note",
+            text=f"Skill in {metric} against {reference} (above 0 is better than it): "
+            f"{numbers.listing(texts)}.",
+        )
+
+
+def bars(page: PageInput) -> dict[str, dict[str, Standing]]:
+    """Each dataset's standings against the reference by arm: CRPS, or what stands first."""
+    found: dict[str, dict[str, Standing]] = {}
+    rows = page.verdict.validity.standings
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        metrics = list(dict.fromkeys(row.metric for row in rows if row.dataset == dataset))
+        metric = "crps" if "crps" in metrics else metrics[0]
+        found[dataset] = {
+            row.arm: row for row in rows if (row.dataset, row.metric) == (dataset, metric)
+        }
+    return found
+
+
+def weak_legacy(page: PageInput) -> list[str]:
+    """Datasets on which the candidate beats the legacy arm and neither beats the random walk."""
+    found = []
+    for dataset, sides in bars(page).items():
+        candidate, legacy = sides.get(page.verdict.candidate), sides.get(page.verdict.legacy)
+        if candidate is None or legacy is None or candidate.value is None or legacy.value is None:
+            continue
+        below = [side.skill is not None and side.skill <= 0 for side in (candidate, legacy)]
+        if candidate.value < legacy.value and all(below):
+            found.append(dataset)
+    return found
+
+
+def _crossings(page: PageInput) -> Iterator[Item]:
+    for arm in (page.verdict.candidate, page.verdict.legacy):
+        units = [unit for unit in page.verdict.validity.units if unit.arm == arm]
+        crossed = max((unit.crossings for unit in units), default=0.0)
+        beyond = max((unit.extrapolated for unit in units), default=0)
+        parts = []
+        if crossed:
+            parts.append(f"up to {numbers.percent(crossed)} of a unit's cells came out of order")
+        if beyond:
+            levels = numbers.plural(beyond, "level")
+            parts.append(f"{levels} of the common grid had to be extrapolated")
+        if parts:
+            text = f"Before scoring, {' and '.join(parts)}."
+            yield Item(label=f"Quantiles of {arm}", mark="note", text=text)
+
+
+def _origins(page: PageInput) -> Iterator[Item]:
+    """Where the candidate's weights come from, as its card says."""
+    facts = next((arm for arm in page.arms if arm.name == page.verdict.candidate), None)
+    if facts is None:
+        return
+    told = _told(facts)
+    if told:
+        text = "; ".join(f"{title}: {said}" for title, said in told.items())
+        unsure = any(word in text.lower() for word in ("unknown", "may contain"))
+        yield Item(label="Checkpoint", mark="note" if unsure else "holds", text=f"{text}.")
+    else:
+        yield Item(
+            label="Checkpoint",
+            mark="note",
+            text=f"{facts.name} does not say where its weights come from, nor whether they were "
+            "trained on the judged span.",
+        )
+
+
+def _told(facts: ArmFacts) -> Mapping[str, str]:
+    return {
+        title: said
+        for title, said in facts.card.items()
+        if any(word in title.lower() for word in _ORIGIN_WORDS)
+    }
+
+
+def _refits(page: PageInput) -> Iterator[Item]:
+    texts = {_refit(facts): None for facts in page.datasets.values()}
+    if texts:
+        yield Item(
+            label="Refits", mark="holds", text=f"Arms that learn are fitted {'; '.join(texts)}."
+        )
+
+
+def _refit(facts: DatasetFacts) -> str:
+    if facts.refit is None:
+        return "once, before the first origin"
+    return "at each origin" if facts.refit == 1 else f"again every {facts.refit} origins"
+
+
+def _repeats(page: PageInput) -> Iterator[Item]:
+    if not page.datasets:
+        return
+    texts = [
+        f"{facts.id}: {numbers.percent(facts.repeats)} of sessions repeat the price before them, "
+        f"{'dropped' if facts.skip_repeats else 'kept'}"
+        for facts in page.datasets.values()
+    ]
+    many = any(facts.repeats > 0.01 and not facts.skip_repeats for facts in page.datasets.values())
+    yield Item(
+        label="Repeated prices", mark="note" if many else "holds", text=f"{'; '.join(texts)}."
+    )

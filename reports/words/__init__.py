@@ -1,0 +1,1 @@
+"""Words, titles and number formats of the reports."""

@@ -1,0 +1,165 @@
+"""How numbers, metrics and outcomes are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from harness.evidence.estimand import WINS
+from harness.judging.findings import Finding, Outcome
+from harness.scoring.summary import MetricSummary
+
+NONE = "n/a"
+COVERAGES = (50, 68, 80, 95)
+LOSSES = ("crps", "rmse", "mae", "mape", "mase")
+_NAMES = {"crps": "CRPS", "rmse": "RMSE", "mae": "MAE", "mape": "MAPE", "mase": "MASE"}
+
+MEANINGS: dict[Outcome, str] = {
+    Outcome.PROMOTE: "the change is supported",
+    Outcome.REJECT: "shown to be worse than allowed",
+    Outcome.HOLD: "valid, but not decided yet",
+    Outcome.INVALID: "no conclusion may be drawn",
+}
+FINDING_WORDS: dict[Outcome, str] = {
+    Outcome.PROMOTE: "shown",
+    Outcome.REJECT: "broken",
+    Outcome.HOLD: "undecided",
+    Outcome.INVALID: "invalid",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """A metric explained: its formula and how to read it."""
+
+    name: str
+    formula: str
+    reading: str
+
+
+def finding_word(finding: Finding) -> str:
+    """Say in a word how a rule came out; a limit is kept or broken, never shown."""
+    if finding.role == "limit" and finding.outcome is Outcome.PROMOTE:
+        return "kept"
+    return FINDING_WORDS[finding.outcome]
+
+
+def metric_name(metric: str) -> str:
+    """Name of a metric as readers know it."""
+    if metric.endswith(WINS):
+        return f"windows lost by {metric_name(metric.removesuffix(WINS))}"
+    kind, _, level = metric.partition("_")
+    if kind in ("coverage", "width") and level.isdigit():
+        return f"{kind} {level} %"
+    return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def is_number(value: float | None) -> bool:
+    """Whether there is a finite number to show."""
+    return value is not None and math.isfinite(value)
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, thousands apart; 'n/a' without a number."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    size = abs(value)
+    if size >= 1000:
+        return _minus(f"{value:,.0f}")
+    for limit, digits in ((100, 1), (10, 2), (1, 3), (0.1, 4)):
+        if size >= limit:
+            return _minus(f"{value:,.{digits}f}")
+    return _minus(f"{value:.3g}")
+
+
+def percent(value: float | None, *, digits: int = 1, signed: bool = False) -> str:
+    """Write a share as per cent."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    rounded = round(100 * value, digits) + 0.0  # no minus before a zero
+    return _minus(f"{rounded:{'+' if signed else ''},.{digits}f}") + "\u202f%"
+
+
+def points(value: float | None, *, digits: int = 1) -> str:
+    """Write a difference of shares in percentage points, signed."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return _minus(f"{round(100 * value, digits) + 0.0:+.{digits}f}") + " pts"
+
+
+def in_points(metric: str) -> bool:
+    """Whether effects by a metric are distances between shares: coverages, windows lost."""
+    return metric.startswith("coverage") or metric.endswith(WINS)
+
+
+def effect(metric: str, value: float | None) -> str:
+    """Write an effect: points for a share of windows or steps, a signed share for losses."""
+    return points(value) if in_points(metric) else percent(value, signed=True)
+
+
+def effects(metric: str, low: float | None, high: float | None) -> str:
+    """Write a range of effects with its unit once; an end that is not bounded is open."""
+    if low is None and high is None:
+        return NONE
+    ends = ["open" if end is None else effect(metric, end) for end in (low, high)]
+    unit = " pts" if in_points(metric) else "\u202f%"
+    return f"{ends[0].removesuffix(unit)} to {ends[1]}" if high is not None else " to ".join(ends)
+
+
+def between(low: str, high: str) -> str:
+    """Write a range; one number when both ends read the same."""
+    return low if low == high else f"{low} to {high}"
+
+
+def figure(row: MetricSummary, value: float | None) -> str:
+    """Write a value of a summary in that summary's unit; shares of hits with one decimal."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if row.metric.startswith("coverage"):
+        return percent(value / 100 if row.unit == "%" else value)
+    if row.unit == "share":
+        return percent(value)
+    return f"{number(value)}\u202f%" if row.unit == "%" else number(value)
+
+
+def seconds(value: float | None) -> str:
+    """Write a duration in seconds."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:,.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Count with its noun."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listing(items: Iterable[str]) -> str:
+    """Join as 'a, b and c'."""
+    found = list(items)
+    if len(found) < 2:
+        return "".join(found)
+    return f"{', '.join(found[:-1])} and {found[-1]}"
+
+
+def printable(text: object) -> str:
+    """Outside text on one line: control characters (escape codes of a terminal too) are shown."""
+    flat = " ".join(str(text).split())
+    return "".join(char if char.isprintable() else "\ufffd" for char in flat)
+
+
+def plain(value: object) -> str:
+    """Write plain data (policy, options) on one line, as a reader would."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        nested = any(isinstance(each, Mapping) for each in value)
+        return ("; " if nested else ", ").join(plain(each) for each in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not set" if value is None else printable(value)
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\u2212")

@@ -1,0 +1,246 @@
+"""The experiment file: what is read, what is refused, and what the built-in ones promise."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.arm import ArmRef
+from harness.data.dataset import load
+from harness.data.manifest import read_manifest
+from harness.errors import ArmError, ConfigError, DataError
+from harness.experiments.experiment import (
+    RunSettings,
+    builtin_names,
+    parse_experiment,
+    read_experiment,
+)
+from harness.experiments.policy import Policy, parse_policy
+from harness.experiments.rules import CoverageRule, Criterion, Limits
+from harness.parsing import table
+from harness.running.grid import split
+from harness.window import RollingOrigin
+
+BASE = """\
+datasets = ["DOW_JONES", "GOLD"]
+[plan]
+horizon = 5
+stride = 5
+origins = 40
+[[arms]]
+name = "a"
+use = "m:A"
+role = "legacy"
+[[arms]]
+name = "b"
+use = "m:B"
+role = "candidate"
+size = 3
+deep = {x = [1, 2.5]}
+[policy]
+baseline = "a"
+candidate = "b"
+[[policy.criteria]]
+metric = "mae"
+"""
+
+
+def parse(*changes, text=BASE):
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return parse_experiment(text, source="folder/some.toml", folder=Path("folder"))
+
+
+def test_what_is_left_out_has_a_default():
+    """A short file is enough; name, title and settings come from defaults."""
+    found = parse()
+
+    assert (found.name, found.title, found.datasets) == ("some", "some", ("DOW_JONES", "GOLD"))
+    assert found.run == RunSettings()
+    assert found.plans["GOLD"] == RollingOrigin(horizon=5, stride=5, origins=40)
+    assert found.policy.mode == "replace"
+    assert found.text == BASE
+
+
+def test_arm_keys_become_options():
+    """Every other key of an arm's table is an argument of its class, tables and lists too."""
+    first, second = parse().arms
+
+    assert first.options == {}
+    assert second.options == {"size": 3, "deep": {"x": [1, 2.5]}}
+    assert second.folder == Path("folder")
+
+
+def test_plan_of_one_dataset():
+    """A table named after a dataset overrides the common plan for it and for no other."""
+    found = parse(
+        ('[[arms]]\nname = "a"', '[plan.GOLD]\nstride = 7\ngap = 2\n[[arms]]\nname = "a"')
+    )
+
+    common = RollingOrigin(horizon=5, stride=5, origins=40)
+    assert found.plans["DOW_JONES"] == common
+    assert found.plans["GOLD"] == dataclasses.replace(common, stride=7, gap=2)
+
+
+def test_plan_may_be_given_per_dataset_only():
+    """What every dataset gives itself need not stand in the common table."""
+    own = '[plan.GOLD]\norigins = 9\n[plan.DOW_JONES]\nfirst = 2015-01-31\n[[arms]]\nname = "a"'
+
+    found = parse(("origins = 40\n", ""), ('[[arms]]\nname = "a"', own))
+
+    assert (found.plans["GOLD"].origins, found.plans["GOLD"].first) == (9, None)
+    assert (found.plans["DOW_JONES"].origins, found.plans["DOW_JONES"].first) == (
+        None,
+        "2015-01-31",
+    )
+
+
+@pytest.mark.parametrize("first", ["2015-01-31", '"2015-01-31"'])
+def test_dates_with_and_without_quotes(first):
+    """A TOML date and its text are the same first origin."""
+    found = parse(("origins = 40", f"first = {first}"))
+
+    assert found.plans["GOLD"].first == "2015-01-31"
+
+
+def test_seeds_by_flag_win():
+    """Other seeds replace those of the file, and nothing else."""
+    found = parse()
+
+    other = found.with_seeds([7, 8])
+
+    assert other.run == dataclasses.replace(found.run, seeds=(7, 8))
+    assert other.plans == found.plans
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("stride = 5", "stride = 5\ntypo = 1"), r"some\.toml: \[plan\]: unknown key 'typo'"),
+        (("horizon = 5", "horizon = 5.0"), r"\[plan\]: horizon = 5\.0: expected a valid integer"),
+        (("origins = 40\n", ""), r"needs `first` .* or `origins`"),
+        (("[policy]", "[policy]\nlimits = 3"), r"limits = 3: expected a table"),
+        (("[plan]", "plan = 3\n[pläne]"), r"not valid TOML"),
+        (
+            ("[plan]\nhorizon = 5\nstride = 5\norigins = 40", "plan = 3"),
+            r"plan = 3: expected a table",
+        ),
+        (("[plan]", "[run]\nbatch = -1\n[plan]"), r"batch = -1: expected more than 0"),
+        (("[plan]", "[run]\nseeds = [1, 1]\n[plan]"), r"\[run\] seeds \[1, 1\] repeat"),
+        (('name = "a"', "name = 3"), r"missing key 'name' \(a text\)"),
+        (("size = 3", "size = nan"), r"'b': options .*finite numbers"),
+        (("size = 3", "size = 12:30:00"), r"'b': options .*dates in quotes"),
+    ],
+)
+def test_faults_name_file_and_key(change, words):
+    """What does not fit is refused with the file, the table, the key and what was expected."""
+    with pytest.raises(ConfigError, match=words) as caught:
+        parse(change)
+
+    assert str(caught.value).startswith("folder/some.toml: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (RollingOrigin, {"horizon": 1, "stride": 1, "origins": 1}),
+        (RunSettings, {}),
+        (Criterion, {"metric": "mae"}),
+        (CoverageRule, {"level": 80, "tolerance": 0.1}),
+        (Limits, {}),
+    ],
+)
+def test_every_table_refuses_an_unknown_key(kind, found):
+    """No dataclass that a file is read into takes a key it does not know."""
+    assert isinstance(table(kind, found, where="x.toml: [t]"), kind)
+
+    with pytest.raises(ConfigError, match=r"x\.toml: \[t\]: unknown key 'typo'; known keys are"):
+        table(kind, found | {"typo": 1}, where="x.toml: [t]")
+
+
+def test_policy_refuses_an_unknown_key():
+    """The policy's own table does neither."""
+    found = {"baseline": "a", "candidate": "b", "criteria": [{"metric": "mae"}]}
+    assert isinstance(parse_policy(found, arms=["a", "b"]), Policy)
+
+    with pytest.raises(ConfigError, match="unknown key 'typo'"):
+        parse_policy(found | {"typo": 1}, arms=["a", "b"])
+
+
+@pytest.mark.parametrize("where", ["", "[columns]"])
+def test_manifest_refuses_an_unknown_key(tmp_path, where):
+    """Neither the manifest nor its table of columns does."""
+    text = load("GOLD").path.with_suffix(".toml").read_text(encoding="utf-8")
+    file = tmp_path / "GOLD.toml"
+    mark = where or "schema = 1"
+    file.write_text(text.replace(mark, f"{mark}\ntypo = 1"), encoding="utf-8")
+
+    with pytest.raises(DataError, match="typo"):
+        read_manifest(file)
+
+
+def builtin_arms():
+    refs = {}
+    for name in builtin_names():
+        refs |= {(ref.use, str(ref.options)): ref for ref in read_experiment(name).arms}
+    return list(refs.values())
+
+
+@pytest.mark.parametrize("ref", builtin_arms(), ids=lambda ref: ref.name)
+def test_every_arm_refuses_an_unknown_option(ref):
+    """An arm takes the options it has, and names them when asked for another."""
+    assert isinstance(ref, ArmRef)
+    assert ref.build().context_length is None or ref.build().context_length > 0
+
+    with pytest.raises(ArmError, match=r"'typo'.*known options are"):
+        dataclasses.replace(ref, options={**ref.options, "typo": 1}).build()
+
+
+@pytest.mark.parametrize("name", ["quick", "nightly"])
+def test_builtin_experiment_fits_its_data(name):
+    """The built-in experiments are whole, and their windows exist."""
+    found = read_experiment(name)
+
+    assert found.datasets == ("DOW_JONES", "GOLD")
+    assert {arm.role for arm in found.arms} == {"legacy", "candidate", "reference"}
+    for dataset, plan in found.plans.items():
+        windows = split(load(dataset), plan).windows
+        assert windows.horizon == 24
+        assert len(windows) == plan.origins
+    legacy = found.arm(found.policy.baseline).build()
+    assert found.arm(found.policy.baseline).role == "legacy"
+    assert found.arm(found.policy.candidate).role == "candidate"
+    assert legacy.seq_len == 96
+    assert (legacy.label_len, legacy.d_model) == (48, 64)
+    assert {arm.options["context"] for arm in found.arms if arm.role == "candidate"} == {96, 512}
+
+
+def test_quick_origins_do_not_overlap():
+    """`quick` has 48 origins and more per dataset that share no session, and two seeds."""
+    found = read_experiment("quick")
+
+    assert len(found.run.seeds) == 2
+    for dataset, plan in found.plans.items():
+        windows = split(load(dataset), plan).windows
+        assert len(windows) >= 48
+        assert np.diff(windows.origin).min() >= windows.horizon
+
+
+def test_nightly_is_the_full_grid():
+    """`nightly` has 250 overlapping origins per dataset and more, five seeds, and refits."""
+    found = read_experiment("nightly")
+
+    assert len(found.run.seeds) >= 5
+    for dataset, plan in found.plans.items():
+        windows = split(load(dataset), plan).windows
+        assert len(windows) >= 250
+        assert plan.stride < plan.horizon
+        assert len(list(windows.segments())) > 1
+
+
+def test_builtin_names_are_listed():
+    """The experiments that ship are found wherever the package lies."""
+    assert builtin_names() == ["nightly", "quick"]

@@ -1,0 +1,291 @@
+"""What a plan can decide, against textbook values, plain sums and simulation."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from harness.evidence.estimand import Question, Sides, agreed, deciding
+from harness.stats.longrun import correlation_found, first_order, overlap_law, shares_of
+from harness.stats.statistical_power import (
+    Plan,
+    Spread,
+    detectable,
+    freedom_of,
+    origins_needed,
+    precision_of,
+    predicted_power,
+    seeds_needed,
+)
+
+NINE = Spread(long_run=0.09)
+
+
+def sums_of(count: int, overlap: int, draw: np.random.Generator) -> np.ndarray:
+    total = np.cumsum(np.concatenate([[0.0], draw.normal(size=count + overlap - 1)]))
+    return (total[overlap:] - total[:-overlap]) / math.sqrt(overlap)
+
+
+@pytest.mark.parametrize(("n", "wanted"), [(60, 0.096), (250, 0.047)])
+def test_detectable_effects_are_those_known(n: int, wanted: float) -> None:
+    """A relative sd of 0.30 gives the known effects, up to a quarter more at small n."""
+    found = detectable(NINE, Plan(n=n), alpha=0.05, power=0.8)
+
+    assert wanted <= found <= 1.25 * wanted
+
+
+def test_few_origins_detect_what_the_whole_rule_was_seen_to() -> None:
+    """With 20 origins 3,000 draws put 80 % of the upper bounds below 0.216 (a t test: 0.167)."""
+    assert detectable(NINE, Plan(n=20), alpha=0.05, power=0.8) == pytest.approx(0.216, rel=0.05)
+
+
+def test_many_origins_give_the_normal_law() -> None:
+    """With many origins the power is that of a normal test with known variance."""
+    found = predicted_power(NINE, Plan(n=20_000), effect=-0.005, bound=0.0, alpha=0.05)
+
+    wanted = norm.sf(norm.isf(0.05) - 0.005 / math.sqrt(0.09 / 20_000))
+    assert found == pytest.approx(wanted, abs=0.01)
+
+
+def test_power_at_the_bound_is_the_error_rate() -> None:
+    """No distance from the bound is shown as often as the level allows, without overlap."""
+    assert predicted_power(NINE, Plan(n=250), effect=0.02, bound=0.02, alpha=0.05) == pytest.approx(
+        0.05, abs=0.01
+    )
+
+
+def shown(sides: list[Sides], question: Question) -> float:
+    """Share of draws of which every method says the bound is kept."""
+    said = [agreed(deciding(each, question))[0] for each in sides]
+    return said.count("within") / len(said)
+
+
+@pytest.mark.parametrize(("n", "overlap"), [(60, 1), (60, 3), (120, 6)])
+def test_predicted_power_is_that_of_the_whole_rule(n: int, overlap: int) -> None:
+    """T test and bootstrap show the detectable effect as often as predicted."""
+    draw = np.random.default_rng(n)
+    spread = Spread(long_run=0.09 * overlap, rho=(overlap - 1) / overlap)
+    far = detectable(spread, Plan(n=n, overlap=overlap), alpha=0.05, power=0.8)
+    above = 1 + 0.3 * np.stack([sums_of(n, overlap, draw) for _ in range(400)])
+
+    found = shown(
+        [Sides(above=each[None], below=np.ones((1, n)), overlap=overlap) for each in above],
+        Question(metric="crps", bound_high=far),
+    )
+
+    assert found == pytest.approx(0.8, abs=0.05 + 2 * math.sqrt(0.16 / 400))
+
+
+def test_predicted_power_holds_where_seeds_carry_half_of_the_variance() -> None:
+    """Three seeds say little of how seeds differ, and the prediction knows it."""
+    draw, n = np.random.default_rng(5), 60
+    spread = Spread(long_run=0.09, candidate_seeds=3 * 0.09 / n)
+    plan = Plan(n=n, candidate_seeds=3)
+    far = detectable(spread, plan, alpha=0.05, power=0.8)
+    apart = math.sqrt(spread.candidate_seeds) * draw.normal(size=(400, 3, 1))
+    above = 1 + 0.3 * draw.normal(size=(400, 1, n)) + apart
+
+    found = shown(
+        [Sides(above=each, below=np.ones((1, n)), overlap=1) for each in above],
+        Question(metric="crps", bound_high=far),
+    )
+
+    assert found == pytest.approx(0.8, abs=0.05 + 2 * math.sqrt(0.16 / 400))
+    assert far > 1.2 * detectable(spread, replace_seeds(plan, 30), alpha=0.05, power=0.8)
+
+
+def replace_seeds(plan: Plan, count: int) -> Plan:
+    return dataclasses.replace(plan, candidate_seeds=count)
+
+
+def test_skewed_losses_take_more_when_they_lean_to_high_values() -> None:
+    """A mean that leans up is estimated with a larger error when it is high: less is shown."""
+    plan, aim = Plan(n=60), {"alpha": 0.05, "power": 0.8}
+    up, down = (dataclasses.replace(NINE, skewness=each) for each in (2.0, -2.0))
+
+    assert detectable(up, plan, **aim) > 1.05 * detectable(NINE, plan, **aim)
+    assert detectable(down, plan, **aim) < detectable(NINE, plan, **aim)
+
+
+@pytest.mark.parametrize("bounds", [1, 2])
+def test_power_of_a_coverage_and_its_detectable_distance_are_inverse(bounds: int) -> None:
+    """What is detectable is shown with just that power; two bounds ask for more than one."""
+    spread, plan = Spread(long_run=0.16, share=0.8), Plan(n=250, bounds=bounds)
+
+    far = detectable(spread, plan, alpha=0.05, power=0.8)
+
+    given = {"effect": 0.0, "bound": far, "alpha": 0.05}
+    assert predicted_power(spread, plan, **given) == pytest.approx(0.8, abs=1e-6)
+    two = dataclasses.replace(plan, bounds=2)
+    assert predicted_power(spread, two, **given) == pytest.approx(
+        0.8 if bounds == 2 else 0.6, abs=0.1 if bounds == 1 else 1e-6
+    )
+
+
+@pytest.mark.parametrize("along", [-60.0, 0.0, 60.0])
+def test_a_bound_is_tested_with_the_variance_it_has_there(along: float) -> None:
+    """At a distance d the differences have variance ``V - 2 d C + d^2 W``, as Fieller's bounds do.
+
+    With many origins d is then a root of ``d^2 = k^2 (V - 2 d C + d^2 W) / n``.
+    """
+    n, own, level = 20_000, 9.0, 900.0
+    spread = Spread(long_run=own, level=level, along=along)
+
+    found = detectable(spread, Plan(n=n), alpha=0.05, power=0.8)
+
+    square = (norm.isf(0.05) + norm.isf(0.2)) ** 2 / n
+    wanted = max(np.roots([1 - square * level, 2 * square * along, -square * own]).real)
+    assert found == pytest.approx(wanted, rel=0.03)
+    assert abs(wanted - math.sqrt(square * own)) > 0.05 * wanted
+
+
+def test_the_other_bound_has_the_covariance_with_the_other_sign() -> None:
+    """A lower bound lies the other way, where what made an upper one vary more makes it less."""
+    spread, plan = Spread(long_run=0.09, level=0.5, along=0.06), Plan(n=40)
+    turned = dataclasses.replace(spread, along=-spread.along)
+    at = {"effect": 0.0, "bound": 0.2, "alpha": 0.05}
+
+    upper, lower = (predicted_power(each, plan, **at) for each in (spread, turned))
+    both = predicted_power(spread, dataclasses.replace(plan, bounds=2), **at)
+
+    assert upper > lower + 0.03
+    assert both == pytest.approx(upper + lower - 1, abs=1e-9)
+
+
+@pytest.mark.parametrize("pull", [-0.5, 0.5])
+def test_a_far_bound_is_predicted_where_legacy_varies(pull: float) -> None:
+    """With a legacy that varies along with the difference, only its level tells the power."""
+    draw, n, count = np.random.default_rng(11), 40, 400
+    normal = draw.normal(size=(2, count, n))
+    level = 1 + 0.6 * normal[0]
+    above = level + 0.8 * (pull * normal[0] + math.sqrt(1 - pull**2) * normal[1])
+    spread = Spread(long_run=0.64, level=0.36, along=0.48 * pull)
+    far = detectable(spread, Plan(n=n), alpha=0.05, power=0.8)
+    bare = dataclasses.replace(spread, level=0.0, along=0.0)
+
+    found = shown(
+        [Sides(above=a[None], below=b[None], overlap=1) for a, b in zip(above, level, strict=True)],
+        Question(metric="crps", bound_high=far),
+    )
+
+    assert found == pytest.approx(0.8, abs=0.05 + 2 * math.sqrt(0.16 / count))
+    without = predicted_power(bare, Plan(n=n), effect=-far, bound=0.0, alpha=0.05)
+    assert abs(without - found) > 0.07
+
+
+def test_more_of_everything_never_detects_less() -> None:
+    """Origins, seeds and a larger error rate make what is detectable smaller."""
+    spread, plan = (
+        Spread(long_run=0.09, rho=0.4, candidate_seeds=0.002),
+        Plan(n=80, candidate_seeds=3),
+    )
+    ways = [plan, dataclasses.replace(plan, n=100), dataclasses.replace(plan, n=400)]
+    ways.append(dataclasses.replace(plan, n=400, candidate_seeds=6))
+
+    found = [detectable(spread, each, alpha=0.05, power=0.8) for each in ways]
+
+    assert found == sorted(found, reverse=True)
+    assert detectable(spread, plan, alpha=0.1, power=0.8) < found[0]
+
+
+def test_origins_needed_are_the_fewest_that_do() -> None:
+    """With the origins needed the power is reached, with a twentieth fewer it is not."""
+    plan, aim = Plan(n=60, overlap=2), {"alpha": 0.05, "power": 0.8}
+
+    needed = origins_needed(NINE, plan, distance=0.03, **aim)
+
+    assert needed is not None
+    at, below = (
+        detectable(NINE, dataclasses.replace(plan, n=count), **aim)
+        for count in (needed, int(0.95 * needed))
+    )
+    assert at <= 0.03 < below
+    assert origins_needed(NINE, plan, distance=1e-9, **aim) is None
+
+
+def test_seeds_bound_what_origins_can_do() -> None:
+    """Where seeds differ more than the distance only more seeds decide."""
+    spread = Spread(long_run=0.01, candidate_seeds=0.001)
+    plan, aim = Plan(n=100, candidate_seeds=3), {"alpha": 0.05, "power": 0.8}
+
+    seeds = seeds_needed(spread, plan, distance=0.03, **aim)
+
+    assert origins_needed(spread, plan, distance=0.03, **aim) is None
+    assert seeds is not None
+    assert seeds > 3
+    more = dataclasses.replace(plan, candidate_seeds=seeds)
+    assert detectable(spread, more, **aim) <= 0.03
+
+
+def test_degrees_of_freedom_lie_between_least_and_sum() -> None:
+    """Satterthwaite's are those of the larger part at one end and the sum at the other."""
+    assert freedom_of([(1.0, 20.0), (0.0, 1.0)]) == 20
+    assert freedom_of([(1.0, 4.0), (1.0, 4.0)]) == 8
+    assert freedom_of([(1e-9, 20.0), (1.0, 1.0)]) == pytest.approx(1.0)
+
+
+def test_no_variance_is_certain() -> None:
+    """Without any variance everything inside the bound is shown, and nothing at it."""
+    none = precision_of(Spread(long_run=0.0), Plan(n=30), 0.05)
+
+    assert (none.power(0.01), none.power(0.0)) == (1.0, 0.0)
+    assert none.detectable(0.8) == 0
+
+
+@pytest.mark.parametrize(("overlap", "rho"), [(1, 0.0), (1, 0.6), (6, 0.9)])
+def test_shares_agree_with_plain_sums(overlap: int, rho: float) -> None:
+    """Variance of the mean and expected Bartlett estimate are those of the whole matrix."""
+    n, lag = 40, 12
+    levels = next(
+        x
+        for x in np.linspace(-0.9, 0.97, 20_001)
+        if _sum_correlation(overlap, float(x)) >= rho - 1e-12
+    )
+    rows = np.arange(n)
+    apart = np.abs(rows[:, None] - rows)
+    covariance = np.vectorize(lambda k: _sum_covariance(overlap, float(levels), int(k)))(apart)
+    long_run = overlap**2 * (1 + levels) / (1 - levels)
+    weights = np.clip(1 - apart / (lag + 1), 0, None)
+    without = np.eye(n) - 1 / n
+
+    found = shares_of(n, lag, overlap, rho)
+
+    assert found.true == pytest.approx(covariance.sum() / n / long_run, rel=1e-3)
+    wanted = np.trace(weights @ without @ covariance @ without) / n / long_run
+    assert found.found == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize(("rho", "n"), [(0.0, 60), (0.8, 60), (0.9, 120)])
+def test_the_autocorrelation_found_is_that_of_simulated_samples(rho: float, n: int) -> None:
+    """Its mean is known to a hundredth, where the ratio of mean autocovariances is not."""
+    draw = np.random.default_rng(3)
+    series = np.empty((4000, n))
+    series[:, 0] = draw.normal(size=4000)
+    for t in range(1, n):
+        fresh = math.sqrt(1 - rho**2) * draw.normal(size=4000)
+        series[:, t] = rho * series[:, t - 1] + fresh
+
+    mean, _ = correlation_found(n, 1, rho)
+
+    seen = [first_order(each) for each in series]
+    assert np.mean(seen) == pytest.approx(mean, abs=0.01)
+
+
+def _sum_covariance(overlap: int, rho: float, shift: int) -> float:
+    pairs = [abs(a - b - shift) for a in range(overlap) for b in range(overlap)]
+    return float(sum(rho**k for k in pairs))
+
+
+def _sum_correlation(overlap: int, rho: float) -> float:
+    return _sum_covariance(overlap, rho, 1) / _sum_covariance(overlap, rho, 0)
+
+
+def test_law_under_overlap_is_wider_than_without() -> None:
+    """Sharing sessions costs degrees of freedom beyond those of the lag."""
+    alone, shared = overlap_law(250, 40, 1), overlap_law(250, 40, 12)
+
+    assert shared.freedom < alone.freedom
+    assert shared.factor < alone.factor
+    assert alone.freedom == pytest.approx(1.5 * 250 / 41, rel=0.1)

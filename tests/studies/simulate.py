@@ -1,0 +1,409 @@
+"""Simulation study of the decision rule: false PROMOTE, false REJECT, and power as predicted.
+
+    python tests/studies/simulate.py --replications 4000 --out study.json
+    python tests/studies/simulate.py --table tests/studies/simulation.json
+
+Every figure comes from `harness.evidence.estimand.deciding`, the code the gate runs. The bounds
+of a ratio move with the true ratio, so one draw answers for every bound: at the bound itself (a
+wrong PROMOTE, a wrong REJECT) and at a distance from it (power).
+
+Shapes: R replications, n origins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy.signal import lfilter
+from scipy.special import ndtri
+
+from harness.evidence.estimand import (
+    Question,
+    Sides,
+    block_of,
+    by_bootstrap,
+    by_test,
+    deciding,
+    ratio_of,
+)
+from harness.stats.statistical_power import Plan, Spread, predicted_power
+
+Process = Literal["normal", "garch", "heavy", "skewed", "coverage"]
+ALPHA = 0.05
+LEVEL, NOISE = 0.3, 0.3
+"""Standard deviations of legacy's loss and of the difference, over legacy's mean loss."""
+LOSS = Question(metric="crps", bound_high=0.0, alpha=ALPHA)
+COVERAGE = Question(metric="coverage_80", bound_high=0.0, alpha=ALPHA)
+POWERS = (0.5, 0.8, 0.9)
+ENOUGH = 20
+"""Non-overlapping origins from which on the prediction of power is held to five points."""
+BURN = 200
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One setting: process, autocorrelation, overlap, origins; and seeds with their share."""
+
+    process: Process
+    rho: float
+    overlap: int
+    n: int
+    seeds: int = 1
+    seed_share: float = 0.0
+
+    @property
+    def seed(self) -> int:
+        """Seed of the cell's generator, from what it is."""
+        return zlib.crc32(repr(self).encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a cell gave: rates with the numbers of draws they are rates of.
+
+    `promote` and `reject` are wrong conclusions at the bound by the whole rule, `_t` by the t
+    test and `_bootstrap` by the bootstrap alone. `reached` are the distances from the bound at
+    which the whole rule concluded in the shares `POWERS` of the draws; None where it never did.
+    """
+
+    cell: dict[str, Any]
+    replications: int
+    powered: int
+    promote: float
+    reject: float
+    promote_t: float
+    reject_t: float
+    promote_bootstrap: float
+    reject_bootstrap: float
+    reached: list[float | None]
+
+
+def cells() -> list[Cell]:
+    """The whole study."""
+    plans = [(n, overlap) for n in (60, 120, 250, 1000) for overlap in (1, 2, 6, 12, 24)]
+    normal = [
+        Cell(process="normal", rho=rho, overlap=overlap, n=n)
+        for rho in (0.0, 0.2, 0.4, 0.6, 0.8)
+        for n, overlap in plans
+    ]
+    others: tuple[tuple[Process, float], ...] = (
+        ("garch", 0.0),
+        ("heavy", 0.4),
+        ("skewed", 0.4),
+        ("coverage", 0.4),
+    )
+    other = [
+        Cell(process=process, rho=rho, overlap=overlap, n=n)
+        for process, rho in others
+        for n, overlap in plans
+    ]
+    seeded = [
+        Cell(process="normal", rho=0.2, overlap=2, n=n, seeds=seeds, seed_share=share)
+        for n in (60, 250)
+        for seeds in (2, 3, 5)
+        for share in (0.1, 0.5, 0.9)
+    ]
+    return normal + other + seeded
+
+
+def drawn(cell: Cell, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Series [R, n] of mean 0 and variance 1: a filtered noise, summed over the overlap."""
+    shocks = _shocks(cell.process, (count, cell.n + cell.overlap - 1 + BURN), generator)
+    levels = lfilter([math.sqrt(1 - cell.rho**2)], [1.0, -cell.rho], shocks, axis=1)[:, BURN:]
+    if cell.process == "coverage":
+        levels = (levels < ndtri(0.8)) - 0.8
+    sums = np.cumsum(np.pad(levels, ((0, 0), (1, 0))), axis=1)
+    moving = sums[:, cell.overlap :] - sums[:, : -cell.overlap]
+    return moving / math.sqrt(_variance(cell))
+
+
+def _shocks(process: Process, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """White noise of variance 1."""
+    if process == "heavy":
+        return generator.standard_t(5, size=shape) / math.sqrt(5 / 3)
+    if process == "skewed":
+        return generator.exponential(size=shape) - 1
+    noise = generator.standard_normal(shape)
+    if process == "garch":
+        variance = np.ones(shape[0])
+        for t in range(shape[1]):
+            noise[:, t] *= np.sqrt(variance)
+            variance = 0.05 + 0.10 * noise[:, t] ** 2 + 0.85 * variance
+    return noise
+
+
+def _autocovariances(cell: Cell, count: int) -> np.ndarray:
+    """Autocovariances 0 .. count of the levels, before they are summed over the overlap."""
+    lags = cell.rho ** np.arange(count + 1)
+    if cell.process != "coverage":
+        return lags
+    return np.array([_both_below(each) - 0.64 for each in lags.tolist()])
+
+
+@cache
+def _both_below(rho: float) -> float:
+    """Chance that two standard normals of correlation `rho` lie below their 80 % quantile."""
+    from scipy.stats import multivariate_normal
+
+    at = float(ndtri(0.8))
+    if rho >= 1:
+        return 0.8
+    return float(multivariate_normal(cov=[[1, rho], [rho, 1]]).cdf([at, at]))
+
+
+def _variance(cell: Cell, shift: int = 0) -> float:
+    """Autocovariance at `shift` of sums over the overlap."""
+    levels = _autocovariances(cell, cell.overlap + shift)
+    apart = np.arange(1 - cell.overlap, cell.overlap)
+    return float(np.sum((cell.overlap - np.abs(apart)) * levels[np.abs(apart + shift)]))
+
+
+def spread_of(cell: Cell) -> Spread:
+    """The true spread of a cell's relative differences."""
+    levels = _autocovariances(cell, 400)
+    long_run = cell.overlap**2 * float(levels[0] + 2 * levels[1:].sum()) / _variance(cell)
+    size = _size(cell) ** 2
+    between = 0.0
+    if cell.seeds > 1:  # the share is that of the variance of the effect
+        share = cell.seed_share
+        between = share / (1 - share) * size * long_run / cell.n * cell.seeds / 2
+    hits = -0.6 / 0.16 * math.sqrt(size * long_run)  # skewness of as many independent ones
+    return Spread(
+        long_run=size * long_run,
+        rho=_variance(cell, 1) / _variance(cell),
+        skewness={"skewed": 2.0, "coverage": hits}.get(cell.process, 0.0),
+        share=0.8 if cell.process == "coverage" else None,
+        level=0.0 if cell.process == "coverage" else LEVEL**2 * long_run,
+        candidate_seeds=between,
+        legacy_seeds=between,
+    )
+
+
+def _size(cell: Cell) -> float:
+    return math.sqrt(_variance(cell)) / cell.overlap if cell.process == "coverage" else NOISE
+
+
+def sides_of(cell: Cell, count: int, generator: np.random.Generator) -> list[Sides]:
+    """Draw pairs of losses whose true ratio is 1."""
+    difference = _size(cell) * drawn(cell, count, generator)  # [R, n]
+    if cell.process == "coverage":
+        ones = np.ones((1, cell.n))
+        return [
+            Sides(above=0.8 + each[None], below=ones, overlap=cell.overlap) for each in difference
+        ]
+    level = 1 + LEVEL * drawn(cell, count, generator)
+    between = math.sqrt(spread_of(cell).candidate_seeds)
+    shape = (count, 2, cell.seeds, 1)
+    seeds = between * generator.standard_normal(shape) if cell.seeds > 1 else np.zeros(shape)
+    return [
+        Sides(
+            above=level[i] + difference[i] + seeds[i, 0],
+            below=level[i] + seeds[i, 1],
+            overlap=cell.overlap,
+        )
+        for i in range(count)
+    ]
+
+
+def bounds_of(sides: Sides, question: Question, *, whole: bool) -> tuple[list[float], list[float]]:
+    """One-sided bounds of the effect by each method: the t test, then the bootstrap.
+
+    Without `whole` the bootstrap is spared where the t test alone leaves the bound 0 open.
+    """
+    if sides.seeded:
+        made = deciding(sides, question)
+    else:
+        found = ratio_of(*sides.means, sides.overlap, question)
+        made = (by_test("hac", found, question),)
+        if whole or made[0].conclusion != "undecided":
+            made += (by_bootstrap(sides, block_of(sides, found.law.lag), question),)
+    lowest = [-math.inf if each.lower is None else each.lower for each in made]
+    highest = [math.inf if each.upper is None else each.upper for each in made]
+    return lowest, highest
+
+
+def simulate(cell: Cell, *, replications: int, powered: int) -> Result:
+    """Run one cell: `replications` at the bound, the first `powered` for power as well."""
+    generator = np.random.default_rng(cell.seed)
+    question = COVERAGE if cell.process == "coverage" else LOSS
+    seen: list[tuple[list[float], list[float]]] = []
+    for start in range(0, replications, CHUNK):
+        many = sides_of(cell, min(CHUNK, replications - start), generator)
+        seen += [
+            bounds_of(each, question, whole=index < powered)
+            for index, each in enumerate(many, start)
+        ]
+    return Result(
+        cell=asdict(cell),
+        replications=replications,
+        powered=powered,
+        promote=_share(max(highest) < 0 for _, highest in seen),
+        reject=_share(min(lowest) > 0 for lowest, _ in seen),
+        promote_t=_share(highest[0] < 0 for _, highest in seen),
+        reject_t=_share(lowest[0] > 0 for lowest, _ in seen),
+        promote_bootstrap=_share(highest[1] < 0 for _, highest in seen[:powered]),
+        reject_bootstrap=_share(lowest[1] > 0 for lowest, _ in seen[:powered]),
+        reached=_reached([max(highest) for _, highest in seen[:powered]]),
+    )
+
+
+def _share(found: Iterable[bool]) -> float:
+    every = list(found)
+    return sum(every) / max(1, len(every))
+
+
+def _reached(highest: list[float]) -> list[float | None]:
+    """Distances at which the shares `POWERS` of the upper bounds are passed."""
+    ordered = np.sort(highest)
+    found = [float(ordered[math.ceil(power * len(ordered)) - 1]) for power in POWERS]
+    return [each if math.isfinite(each) else None for each in found]
+
+
+def predictions(result: dict[str, Any]) -> list[float]:
+    """Predicted power at the distances `reached`, to be set beside `POWERS`; NaN for None."""
+    cell = Cell(**result["cell"])
+    plan = Plan(n=cell.n, overlap=cell.overlap, candidate_seeds=cell.seeds, legacy_seeds=cell.seeds)
+    return [
+        math.nan
+        if far is None
+        else predicted_power(spread_of(cell), plan, effect=-far, bound=0.0, alpha=ALPHA)
+        for far in result["reached"]
+    ]
+
+
+def run(settings: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run every cell, skipping those that are in the file already."""
+    path: Path = settings.out
+    known = json.loads(path.read_text()) if path.is_file() else []
+    done = {json.dumps(each["cell"], sort_keys=True) for each in known}
+    wanted = [c for c in cells() if json.dumps(asdict(c), sort_keys=True) not in done]
+    started = time.perf_counter()
+    with ProcessPoolExecutor(settings.workers) as pool:
+        for found in pool.map(
+            simulate_with, [(c, settings.replications, settings.powered) for c in wanted]
+        ):
+            known.append(asdict(found))
+            path.write_text(json.dumps(known, indent=1) + "\n")
+            spent = time.perf_counter() - started
+            print(f"{len(known)} cells, {spent:.0f} s", file=sys.stderr, flush=True)
+    return known
+
+
+def simulate_with(task: tuple[Cell, int, int]) -> Result:
+    """Run one cell in another process; seeded cells cost more and get fewer replications."""
+    cell, replications, powered = task
+    count = powered if cell.seeds > 1 else replications
+    return simulate(cell, replications=count, powered=powered)
+
+
+def tables(results: list[dict[str, Any]]) -> str:
+    """Write the results as Markdown."""
+    single = [each for each in results if each["cell"]["seeds"] == 1]
+    parts = [_summary(single)]
+    parts += [
+        f"### {process}\n\n" + _rates([r for r in single if r["cell"]["process"] == process])
+        for process in dict.fromkeys(each["cell"]["process"] for each in single)
+    ]
+    seeded = [each for each in results if each["cell"]["seeds"] > 1]
+    if seeded:
+        parts.append("### seeds\n\n" + _seeded(seeded))
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(results: list[dict[str, Any]]) -> str:
+    heads = ("process", "cells", "wrong PROMOTE: mean, worst", "wrong REJECT: mean, worst", "error")
+    heads += ("power as predicted", "worst miss")
+    rows = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * 6]
+    for process in dict.fromkeys(each["cell"]["process"] for each in results):
+        some = [each for each in results if each["cell"]["process"] == process]
+        error = math.sqrt(ALPHA * (1 - ALPHA) / some[0]["replications"])
+        rates = " | ".join(
+            f"{_percent(np.mean([r[name] for r in some]))}, {_percent(max(r[name] for r in some))}"
+            for name in ("promote", "reject")
+        )
+        misses = [_miss(r) for r in some if r["cell"]["n"] >= ENOUGH * r["cell"]["overlap"]]
+        near = sum(miss <= 0.05 for miss in misses)
+        rows.append(
+            f"| {process} | {len(some)} | {rates} | {_percent(error)} "
+            f"| {near} of {len(misses)} | {_percent(max(misses, default=0.0))} |"
+        )
+    return "\n".join(rows)
+
+
+def _miss(result: dict[str, Any]) -> float:
+    """Distance of the predicted power from 80 % where 80 % of the draws concluded."""
+    at = POWERS.index(0.8)
+    found = predictions(result)[at]
+    return 1.0 if math.isnan(found) else abs(found - POWERS[at])
+
+
+def _rates(results: list[dict[str, Any]]) -> str:
+    rows = [
+        "| rho | overlap | n | wrong PROMOTE | wrong REJECT | t alone | bootstrap alone | power |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in results:
+        cell = r["cell"]
+        alone = (
+            f"{_percent(r[f'promote_{by}'])} / {_percent(r[f'reject_{by}'])}"
+            for by in ("t", "bootstrap")
+        )
+        rows.append(
+            f"| {cell['rho']} | {cell['overlap']} | {cell['n']} | {_percent(r['promote'])} "
+            f"| {_percent(r['reject'])} | {' | '.join(alone)} | {_predicted(r)} |"
+        )
+    return "\n".join(rows)
+
+
+def _seeded(results: list[dict[str, Any]]) -> str:
+    rows = [
+        "| n | seeds | seed share | wrong PROMOTE | wrong REJECT | over origins alone | power |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in results:
+        cell = r["cell"]
+        rows.append(
+            f"| {cell['n']} | {cell['seeds']} | {cell['seed_share']:.0%} "
+            f"| {_percent(r['promote'])} | {_percent(r['reject'])} "
+            f"| {_percent(r['promote_t'])} / {_percent(r['reject_t'])} | {_predicted(r)} |"
+        )
+    return "\n".join(rows)
+
+
+def _predicted(result: dict[str, Any]) -> str:
+    return " / ".join(
+        "never" if math.isnan(each) else f"{100 * each:.0f}" for each in predictions(result)
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def main() -> None:
+    """Run the study, or write the tables of one that was run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--replications", type=int, default=4000)
+    parser.add_argument("--powered", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("simulation-study.json"))
+    parser.add_argument("--table", type=Path, help="write the tables of this file and run nothing")
+    settings = parser.parse_args()
+    print(tables(json.loads(settings.table.read_text()) if settings.table else run(settings)))
+
+
+if __name__ == "__main__":
+    main()
