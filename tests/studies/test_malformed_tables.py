@@ -1,27 +1,26 @@
 """2,000 malformed tables, and as many damaged files: no traceback, nothing silently wrong.
 
 Tables as vendors write them get a fault planted; each must be refused in one line, imported as it
-was before, or warned of. Run by hand: ``python -P tests/studies/malformed_tables.py [COUNT]
-[SEED]``. pytest does not collect it; `tests/harness/data/test_malformed.py` runs a sample.
+was before, or warned of.
 """
 
 from __future__ import annotations
 
-import collections
 import itertools
 import random
-import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import pytest
+
 from harness.data.building import Options
 from harness.data.importer import Imported, import_file
 from harness.errors import DataError
 
+Sized = Callable[[int, int], int]
+BATCHES = 4
 TODAY = date(2026, 11, 28)
 Truth = dict[date, float]
 
@@ -450,38 +449,32 @@ def changed(case: Case, made: Imported) -> str:
     return ""
 
 
-def main() -> int:
-    """Count outcomes by fault and print each one that may not stand."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    folder, rng = Path(tempfile.mkdtemp()), random.Random(seed)
-    counts: collections.Counter[tuple[str, str]] = collections.Counter()
-    bad = 0
-    for case in itertools.islice(tables(seed), count):
-        for one in (case, damaged(case, rng)):
-            try:
-                made, problem = outcome(one, folder)
-            except Exception:  # noqa: BLE001 - what this study is for
-                bad += 1
-                print("TRACEBACK", one.planted, one.shape)
-                traceback.print_exc()
-                continue
-            what = (
-                "refused" if problem else "warned" if made and made.built.warnings else "imported"
-            )
-            counts[one.planted, what] += 1
-            if one is not case:
-                wrong = "" if not made or made.built.warnings else changed(one, made)
-            else:
-                wrong = verdict(one, made, problem)
-            if wrong:
-                bad += 1
-                print(one.planted, "|", wrong[:300], "|", one.shape)
-    for (planted, what), number in sorted(counts.items()):
-        print(f"{planted:20} {what:9} {number}")
-    print(f"{bad} of {sum(counts.values())} may not stand")
-    return min(bad, 1)
+@pytest.mark.parametrize("seed", range(BATCHES))
+def test_planted_faults_are_found_or_refused(tmp_path: Path, seed: int, sized: Sized) -> None:
+    """A sound table comes back as it was; a fault is refused in one line or warned of."""
+    for case in itertools.islice(tables(seed), sized(20, 500)):
+        assert verdict(case, *outcome(case, tmp_path)) == "", (case.planted, case.shape)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@pytest.mark.parametrize("seed", range(BATCHES))
+def test_damaged_files_are_never_silently_other(tmp_path: Path, seed: int, sized: Sized) -> None:
+    """Bytes lost, doubled or changed give one line, a warning, or the prices that were there."""
+    rng = random.Random(seed)
+    for sound in itertools.islice(tables(seed), sized(15, 500)):
+        case = damaged(sound, rng)
+        made, problem = outcome(case, tmp_path)
+
+        assert (made is None) == bool(problem)
+        assert "\n" not in problem
+        assert made is None or made.built.warnings or changed(case, made) == "", case.shape
+
+
+def test_a_fault_that_is_let_pass_is_noticed(tmp_path: Path) -> None:
+    """The study can fail: an import that finds nothing wrong with a fault does not stand."""
+    sound = next(tables(1))
+    made, _ = outcome(sound, tmp_path)
+    faulty = [case for case in itertools.islice(tables(99), 150) if case.must_refuse]
+    odd = [case for case in itertools.islice(tables(99), 150) if case.must_warn]
+
+    assert len({case.planted for case in faulty + odd}) > 12
+    assert all(verdict(case, made, "") != "" for case in faulty + odd)
