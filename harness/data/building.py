@@ -15,13 +15,13 @@ from typing import Literal
 
 import numpy as np
 
-from harness.data.checks import Faults, Table, shown
 from harness.data.dates import DateColumn, DateStyle, read_dates
 from harness.data.manifest import Columns, calendar_of, season_of
 from harness.data.numbers import Decimal, NumberColumn, looks_like_a_number, read_numbers
 from harness.data.oddities import count_text, oddities
 from harness.data.reading import read_table
 from harness.data.rows import Layout, Wanted
+from harness.data.tables import Faults, Table, shown
 from harness.data.text import is_missing, plain
 from harness.errors import DataError
 from harness.window import Array, Dates, Rows, Series

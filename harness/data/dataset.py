@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.data import checks
-from harness.data.checks import Repeats, Table, repeats_of
+from harness.data import tables
 from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
 from harness.data.oddities import count_text, gap_text, gaps_of, oddities
+from harness.data.tables import Repeats, Table, repeats_of
 from harness.errors import ConfigError, DataError
 from harness.parsing import read_toml
 from harness.window import Array, Dates, Series
@@ -247,12 +247,11 @@ def _promises(path: Path) -> bytes:
 def _read_once(path: Path) -> Dataset:
     manifest = read_manifest(path)
     file = path.parent / manifest.file
-    raw = checks.read_bytes(file)
-    if checks.is_parquet(raw):
-        table = checks.read_parquet_table(file, raw, manifest.columns.names)
+    raw = tables.read_bytes(file)
+    if tables.is_parquet(raw):
+        table = tables.read_parquet_table(file, raw, manifest.columns.names)
     else:
-        checks.refuse_foreign(file, raw)
-        table = checks.read_text_table(file, checks.decode(file, raw))
+        table = tables.read_text_table(file, tables.decode(file, raw))
     series = _series(table, manifest)
     digest = hashlib.sha256(raw).hexdigest()
     _check_promises(table, manifest, series.dates, digest)
@@ -335,12 +334,12 @@ def _twice(dataset_id: str, one: Path, other: Path) -> DataError:
 
 def _series(table: Table, manifest: Manifest) -> Series:
     columns = manifest.columns
-    dates = checks.iso_dates(table, columns.date)
-    target = checks.numbers(table, columns.target)
-    checks.check_prices(table, columns.target, target)
+    dates = tables.iso_dates(table, columns.date)
+    target = tables.numbers(table, columns.target)
+    tables.check_prices(table, columns.target, target)
     past: Array = np.empty((len(table), len(columns.past)))
     for index, name in enumerate(columns.past):
-        past[:, index] = checks.numbers(table, name)
+        past[:, index] = tables.numbers(table, name)
     return Series(
         dates=_frozen(dates),
         target=_frozen(target),

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from harness.data.checks import Faults, Table, at_the_end, shown
+from harness.data.tables import Faults, Table, at_the_end, shown
 from harness.data.text import fold, is_missing, plain
 from harness.errors import DataError
 from harness.window import Dates

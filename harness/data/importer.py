@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from datetime import date as Date  # `date` is the name of an argument here
 from pathlib import Path
 
-from harness.data import checks
+from harness.data import tables
 from harness.data.building import Built, Options, build_series
 from harness.data.dataset import facts_of, quirks_of, read_dataset, search_folders
 from harness.data.manifest import ID, Columns, Manifest, manifest_text, write_whole
@@ -119,7 +119,7 @@ def import_file(
     options = options or Options()
     columns = Columns(date=date, target=target, past=tuple(past))
     _check_free(dataset_id, folder, folders)
-    raw = checks.read_bytes(path) if raw is None else raw
+    raw = tables.read_bytes(path) if raw is None else raw
     today = today or datetime.now(UTC).date()
     found = build_series(path, raw, columns, options, today=today)
     columns = Columns(date=date or "date", target=target, past=columns.past)

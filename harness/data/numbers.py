@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from harness.data import checks
-from harness.data.checks import Declared, Faults, Table, shown
+from harness.data import tables
+from harness.data.tables import Declared, Faults, Table, shown
 from harness.data.text import is_missing, plain
 from harness.window import Array
 
@@ -182,8 +182,8 @@ def _text_column(
         faults.add(f"column '{name}': no number in any row")
         return None
     cell = _shown(table, wrong[0], name)
-    hint = f"{checks.NUMBER_WANTED}; if it stands for a missing value, --missing-text {cell}"
-    problem = f"{cell} is not a number; {hint}{checks.at_the_end(table, wrong)}"
+    hint = f"{tables.NUMBER_WANTED}; if it stands for a missing value, --missing-text {cell}"
+    problem = f"{cell} is not a number; {hint}{tables.at_the_end(table, wrong)}"
     faults.cell(table, wrong[0], name, problem, count=len(wrong))
     return None
 
@@ -305,7 +305,7 @@ def _step(value: Exact) -> float:
 def _check_finite(table: Table, name: str, values: Array, faults: Faults) -> None:
     bad = np.flatnonzero(np.isinf(values))
     if bad.size:
-        problem = f"{_shown(table, int(bad[0]), name)} is not finite; {checks.NUMBER_WANTED}"
+        problem = f"{_shown(table, int(bad[0]), name)} is not finite; {tables.NUMBER_WANTED}"
         faults.cell(table, int(bad[0]), name, problem, count=bad.size)
 
 

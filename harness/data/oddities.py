@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.data.checks import repeats_of
+from harness.data.tables import repeats_of
 from harness.window import Array, Dates, Rows, Series
 
 LONG_GAP = 10

@@ -15,8 +15,7 @@ from dataclasses import replace
 from datetime import date, datetime, time
 from pathlib import Path
 
-from harness.data import checks
-from harness.data.checks import Declared, Faults, plain_name, shown
+from harness.data import tables
 from harness.data.dates import is_dated, looks_like_a_date
 from harness.data.oddities import count_text
 from harness.data.rows import (
@@ -32,6 +31,7 @@ from harness.data.rows import (
     refuse_data_above,
     table_of,
 )
+from harness.data.tables import Declared, Faults, plain_name, shown
 from harness.errors import DataError
 
 _DELIMITERS = (",", ";", "\t", "|", "  ", " ")
@@ -62,12 +62,11 @@ def read_table(path: Path, raw: bytes, wanted: Wanted, layout: Layout, faults: F
     DataError
         When there is no such table: one line that says what the file is instead.
     """
-    if checks.is_parquet(raw) or raw.startswith((b"ARROW1", b"FEA1")):
+    if tables.is_parquet(raw) or raw.startswith((b"ARROW1", b"FEA1")):
         return _of_arrow(path, raw, wanted)
     if raw.startswith(b"PK\x03\x04"):
         return _of_workbook(path, raw, wanted, layout, faults)
-    checks.refuse_foreign(path, raw)
-    text = checks.decode(path, raw, encoding=layout.encoding, hint=_ENCODING_HINT)
+    text = tables.decode(path, raw, encoding=layout.encoding, hint=_ENCODING_HINT)
     _refuse_other_text(path, text)
     return _of_text(path, text, wanted, layout, faults)
 
@@ -294,7 +293,7 @@ def _has_header(grid: Grid, wanted: Wanted, layout: Layout) -> bool:
 
 
 def _of_arrow(path: Path, raw: bytes, wanted: Wanted) -> Read:
-    table = checks.read_arrow_table(path, raw)
+    table = tables.read_arrow_table(path, raw)
     asked = set(wanted.names)
     parts = [(name,) if name in asked else _levels(name) for name in table.names]
     notes: tuple[str, ...] = ()

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.data.checks import MOST_SKIPPED, Declared, Faults, Table, plain_name, shown
 from harness.data.dates import is_dated, looks_like_a_date
 from harness.data.numbers import looks_like_a_number
 from harness.data.oddities import count_text
+from harness.data.tables import MOST_SKIPPED, Declared, Faults, Table, plain_name, shown
 from harness.data.text import is_missing
 from harness.errors import DataError
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data import checks
+from harness.data import tables
 from harness.data.building import Built, Options, build_series
 from harness.data.dataset import (
     Dataset,
@@ -117,7 +117,7 @@ def update_file(
         hint = "it ends where it ends; import a file of your own under another id"
         raise DataError(f"{dataset_id} comes with abharness: {hint}")
     options = options or Options()
-    raw = checks.read_bytes(path) if raw is None else raw
+    raw = tables.read_bytes(path) if raw is None else raw
     today = today or datetime.now(UTC).date()
     with _alone(place.parent):
         dataset = read_dataset(place)

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.checks import Repeats
 from harness.data.dataset import (
     BUILT_IN,
     MOST_SERIES,
@@ -31,6 +30,7 @@ from harness.data.dataset import (
     summaries,
 )
 from harness.data.manifest import Columns, Manifest, manifest_text
+from harness.data.tables import Repeats
 from harness.errors import ConfigError, DataError
 
 ROWS = """\

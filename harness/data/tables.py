@@ -215,19 +215,6 @@ def read_bytes(path: Path) -> bytes:
     return raw
 
 
-def refuse_foreign(path: Path, raw: bytes) -> None:
-    """Say what a file is that cannot be text.
-
-    Raises
-    ------
-    DataError
-        When it is a known kind of another file.
-    """
-    for start, kind in _FOREIGN.items():
-        if raw.startswith(start):
-            raise DataError(f"{path}: {kind}")
-
-
 def is_parquet(raw: bytes) -> bool:
     """Whether the bytes of a file are Parquet, whatever its name ends in."""
     return raw.startswith(b"PAR1")
@@ -241,8 +228,10 @@ def decode(
     Raises
     ------
     DataError
-        Naming the line of the first byte that is not text.
+        Naming the kind of file that it is instead, or the line of the first byte that is not text.
     """
+    if kind := next((_FOREIGN[start] for start in _FOREIGN if raw.startswith(start)), None):
+        raise DataError(f"{path}: {kind}")
     wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
     name = encoding or ("utf-16" if wide else "utf-8-sig")
     try:
