@@ -167,18 +167,29 @@ def _split(path: Path, lines: list[str], first: int, mark: str, *, head: bool = 
                 grid.places.append(number)
         return grid
     problem = _quoted(grid, part, first, mark, strict=not head)
-    if problem and not head:  # sloppy quotes are fine as long as none swallows a line
+    if head:
+        return grid
+    fault = ""
+    if problem:  # sloppy quotes are fine as long as none swallows a line
         grid = Grid(rows=[], places=[], place="line")
-        again = _quoted(grid, part, first, mark, strict=False)
-        if again or any(_swallowed(cell, mark) for row in grid.rows for cell in row):
-            hint = "a quote is missing or too many here or above"
-            raise DataError(f"{path}: {again or problem}; {hint}")
+        fault = _quoted(grid, part, first, mark, strict=False)
+    for row, at in zip(grid.rows, grid.places, strict=True):
+        if not fault and any(_swallowed(cell, mark, sloppy=bool(problem)) for cell in row):
+            fault = problem or f"line {at}: a cell of several lines holds the start of a row"
+    if fault:
+        raise DataError(f"{path}: {fault}; a quote is missing or too many here or above")
     return grid
 
 
-def _swallowed(cell: str, mark: str) -> bool:
-    """Whether a cell of several lines holds what looks like the start of a row."""
-    return any(looks_like_a_date(line.split(mark)[0].strip('"')) for line in cell.split("\n")[1:])
+def _swallowed(cell: str, mark: str, *, sloppy: bool) -> bool:
+    """Whether a cell of several lines holds what looks like the start of a row.
+
+    Where quotes are `sloppy`, a digit at the start of a line is enough.
+    """
+    starts = [line.split(mark)[0].strip('" ') for line in cell.split("\n")[1:]]
+    if sloppy:
+        return any(map(looks_like_a_date, starts))
+    return any(is_dated(start) or re.fullmatch("[0-9]{5,19}", start) for start in starts)
 
 
 def _quoted(grid: Grid, part: Sequence[str], first: int, mark: str, *, strict: bool) -> str:

@@ -529,6 +529,10 @@ def test_tables_with_more_around_them_are_found(
             "--duplicates first or last keeps",
         ),
         (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "--sort sorts them"),
+        (
+            lambda lines: [*lines[:5], '2021-04-01,"5', *lines[5:8], '2021-04-09",6', *lines[9:]],
+            "line 10: a cell of several lines holds the start of a row; a quote is missing",
+        ),
         (lambda lines: [*lines[:5], '2021-04-01,"5', *lines[5:]], "a quote is missing or too many"),
         (lambda lines: [*lines[1:9], *lines], "line 9: 8 rows of data stand above this header"),
     ],
