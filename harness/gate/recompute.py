@@ -17,9 +17,9 @@ from typing import Any
 from harness.errors import ConfigError, StoreError
 from harness.experiments.policy import Policy
 from harness.gate.history import Inputs, read_inputs, stored_scores, verdict_name
-from harness.gate.judge import verdict_from
+from harness.gate.judge import judging_digest, verdict_from
 from harness.judging.verdict import Verdict, from_json, plain, to_json
-from harness.running.identity import digest, package_digest
+from harness.running.sources import digest
 from harness.running.store import Store
 
 _MEANT = ("grid", "policy", "scoring", "code")
@@ -116,7 +116,7 @@ def _edits(file: Path, text: str, verdict: Verdict, inputs: Inputs) -> Iterator[
 
 
 def _notes(verdict: Verdict) -> tuple[str, ...]:
-    if verdict.fingerprints.get("code") == package_digest("harness"):
+    if verdict.fingerprints.get("code") == judging_digest():
         return ()
     return ("the verdict was passed by other code than this",)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from harness.judging.findings import Outcome
-from reports.page import render_html
+from reports.forms.html import render_html
 from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]
