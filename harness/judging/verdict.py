@@ -258,10 +258,11 @@ def _more_origins(case: Case, room: Mapping[str, int]) -> str:
     old = case.policy.baseline
     open_ = [f for f in case.findings if f.outcome is Outcome.HOLD and not f.waived]
     needed = [finding.comparison for finding in open_ if finding.comparison]
-    counts = [each.more_origins for each in needed if each.more_origins is not None]
-    silent = [each for each in needed if each.silent and each.more_origins is None]
+    plans = [each.planning for each in needed]
+    counts = [each.more_origins for each in plans if each.more_origins is not None]
+    silent = [each for each in needed if each.silent and each.planning.more_origins is None]
     if silent:
-        few = min(each.independent_n for each in silent)
+        few = min(each.sample.independent_n for each in silent)
         return (
             f"Keep {old} for now; {few} non-overlapping origins are too few to say how many would "
             "decide: compare again with more."
@@ -279,12 +280,16 @@ def _where_from(needed: Sequence[Comparison], room: Mapping[str, int]) -> str:
     """Whether the data hold the origins that are needed, and when the rest will be there."""
     counts = dict.fromkeys((each.dataset for each in needed), 0)
     for each in needed:
-        counts[each.dataset] = max(counts[each.dataset], each.more_origins or 0)
+        counts[each.dataset] = max(counts[each.dataset], each.planning.more_origins or 0)
     lacking = {name: count - room.get(name, 0) for name, count in counts.items()}
     most = max(lacking, key=lambda name: lacking[name])
     if lacking[most] <= 0:
         return "the data hold that many, so raise `origins` in the plan."
-    dates = [each.decided_by for each in needed if each.decided_by and lacking[each.dataset] > 0]
+    dates = [
+        each.planning.decided_by
+        for each in needed
+        if each.planning.decided_by and lacking[each.dataset] > 0
+    ]
     rest = f"the rest will be there by {max(dates)}" if dates else "the rest is yet to come"
     margin = "Settle beforehand whether the margin is what you mean."
     return f"{most} holds {room.get(most, 0)}, {rest}. {margin}"

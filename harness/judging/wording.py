@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness.evidence.comparison import Comparison, FailedAs
-from harness.evidence.estimand import WINS, Estimate
+from harness.evidence.comparison import Comparison
+from harness.evidence.estimand import Coverage, FailedAs
+from harness.evidence.estimates import Estimate
 from harness.experiments.rules import RuleRole
 
 
@@ -19,14 +20,11 @@ def sentence_of(found: Comparison, *, role: RuleRole, least: int) -> str:
     least
         Non-overlapping origins the policy asks for.
     """
-    wins = found.metric.endswith(WINS)
-    said = _wins(found, role) if wins else _loss(found, role)
-    said = _coverage(found) if found.bound_low is not None else said
-    parts = [f"{found.dataset} {found.metric}: {said}: {_ending(found, role, least)}."]
-    parts += _failed(
-        found.candidate, found.candidate_failed, found.candidate_failed_as, "its worst"
-    )
-    parts += _failed(found.legacy, found.legacy_failed, found.legacy_failed_as, "its best")
+    said = {"wins": _wins, "coverage": _coverage}.get(found.estimand.kind, _loss)(found, role)
+    parts = [f"{found.dataset} {found.estimand.name}: {said}: {_ending(found, role, least)}."]
+    failed = found.failed
+    parts += _failed(found.candidate, failed.candidate, failed.candidate_as, "its worst")
+    parts += _failed(found.legacy, failed.legacy, failed.legacy_as, "its best")
     return " ".join(parts)
 
 
@@ -57,20 +55,20 @@ def percent(share: float, *, signed: bool = False) -> str:
 
 
 def _loss(found: Comparison, role: RuleRole) -> str:
-    asked = abs(found.bound_high)
+    asked = abs(found.question.bound_high)
     bound = f"asked gain {percent(asked)}" if role == "success" else f"margin +{percent(asked)}"
-    if found.effect is None:
+    if found.effect.value is None:
         return f"{found.candidate} cannot be set against {found.legacy}, {bound}"
     return f"{found.candidate} is {_better(found)} {found.legacy}{_interval(found)}, {bound}"
 
 
 def _wins(found: Comparison, role: RuleRole) -> str:
     """The share of origins won, with its interval: what is judged is the share lost."""
-    asked = found.bound_high * 100
+    asked = found.question.bound_high * 100
     wanted = f"asked are more than {50 - asked:g} %" + (
         "" if role == "success" or not asked else f", margin {asked:g} points"
     )
-    if found.effect is None:
+    if found.effect.value is None:
         return f"{found.candidate} cannot be set against {found.legacy} origin by origin, {wanted}"
     test = _decisive(found)
     ends = " (the uncertainty has no bounds)"
@@ -79,17 +77,19 @@ def _wins(found: Comparison, role: RuleRole) -> str:
             percent(min(1.0, max(0.0, 0.5 - (each or 0.0))))
             for each in (test.high, test.low, test.upper)
         )
-        sure = percent(1 - found.alpha).replace(".0 %", " %")
+        sure = percent(1 - found.question.alpha).replace(".0 %", " %")
         ends = f" ({sure} interval {low} to {high}; one-sided at least {least})"
-    won = percent(0.5 - found.effect)
+    won = percent(0.5 - found.effect.value)
     return f"{found.candidate} has the lower loss on {won} of the origins{ends}, {wanted}"
 
 
 def _better(found: Comparison) -> str:
-    assert found.effect is not None
-    if abs(found.effect) < 5e-5:
+    assert found.effect.value is not None
+    if abs(found.effect.value) < 5e-5:
         return "as good as"
-    return f"{percent(abs(found.effect))} {'better' if found.effect < 0 else 'worse'} than"
+    return (
+        f"{percent(abs(found.effect.value))} {'better' if found.effect.value < 0 else 'worse'} than"
+    )
 
 
 def _interval(found: Comparison) -> str:
@@ -97,26 +97,27 @@ def _interval(found: Comparison) -> str:
     test = _decisive(found)
     if test is None or test.low is None or test.high is None or test.upper is None:
         return " (the uncertainty has no bounds)"
-    sure = percent(1 - found.alpha).replace(".0 %", " %")
+    sure = percent(1 - found.question.alpha).replace(".0 %", " %")
     ends = f"{percent(test.low, signed=True)} to {percent(test.high, signed=True)}"
     return f" ({sure} interval {ends}; one-sided at most {percent(test.upper, signed=True)})"
 
 
-def _coverage(found: Comparison) -> str:
-    level = found.metric.partition("_")[2]
-    nominal = int(level) / 100
-    tolerance = f"tolerance {found.bound_high * 100:g} points"
-    if found.effect is None:
+def _coverage(found: Comparison, role: RuleRole) -> str:
+    asked = found.estimand
+    assert isinstance(asked, Coverage)
+    level, nominal = asked.level, asked.nominal
+    tolerance = f"tolerance {found.question.bound_high * 100:g} points"
+    if found.effect.value is None:
         return f"the {level} % interval of {found.candidate} cannot be judged, {tolerance}"
     test = _decisive(found)
     ends = " (the uncertainty has no bounds)"
     if test is not None and test.low is not None and test.high is not None:
-        sure = percent(1 - found.alpha).replace(".0 %", " %")
+        sure = percent(1 - found.question.alpha).replace(".0 %", " %")
         low, high = max(0.0, nominal + test.low), min(1.0, nominal + test.high)
         ends = f" ({sure} interval {percent(low)} to {percent(high)}{_one_sided(test, nominal)})"
-    covered = percent(nominal + found.effect)
+    covered = percent(nominal + found.effect.value)
     beside = (
-        "" if found.legacy_value is None else f", {found.legacy}'s {percent(found.legacy_value)}"
+        "" if found.effect.legacy is None else f", {found.legacy}'s {percent(found.effect.legacy)}"
     )
     return (
         f"the {level} % interval of {found.candidate} covers {covered}{ends}{beside}, {tolerance}"
@@ -136,12 +137,12 @@ def _decisive(found: Comparison) -> Estimate | None:
 
 
 def _ending(found: Comparison, role: RuleRole, least: int) -> str:
-    if found.independent_n < least:
-        have = f"{found.independent_n} non-overlapping origins"
+    if found.sample.independent_n < least:
+        have = f"{found.sample.independent_n} non-overlapping origins"
         return f"not decided, there are {have} and the policy asks for {least}{_more(found)}"
     if found.conclusion == "undecided":
         return f"not decided, {found.reason}{_more(found)}"
-    return _CONCLUDED[found.bound_low is not None, role, found.conclusion]
+    return _CONCLUDED[found.estimand.kind == "coverage", role, found.conclusion]
 
 
 _CONCLUDED = {
@@ -155,18 +156,19 @@ _CONCLUDED = {
 
 
 def _more(found: Comparison) -> str:
-    if found.silent and found.more_origins is None:
+    planned = found.planning
+    if found.silent and planned.more_origins is None:
         return f"; {found.silent}"
-    if found.more_origins is None and found.seeds_needed is not None:
+    if planned.more_origins is None and planned.seeds_needed is not None:
         return (
             "; no feasible number of origins would decide if the effect stays, but about "
-            f"{found.seeds_needed} seeds a side would"
+            f"{planned.seeds_needed} seeds a side would"
         )
-    if found.more_origins is None:
+    if planned.more_origins is None:
         return (
             "; no feasible number of origins would decide if the effect stays"
-            if (found.effect is not None)
+            if (found.effect.value is not None)
             else ""
         )
-    by = f", there by {found.decided_by}" if found.decided_by else ""
-    return f"; about {found.more_origins} more independent origins would decide{by}"
+    by = f", there by {planned.decided_by}" if planned.decided_by else ""
+    return f"; about {planned.more_origins} more independent origins would decide{by}"

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import StoreError
 from harness.gate.history import Entry, OriginSpan, before, change, history, remember
 from harness.gate.judge import latest_folder
 from harness.gate.recompute import replay
@@ -82,15 +81,6 @@ def test_what_is_no_verdict_is_refused(tiny, refused, call, in_process, name):
     call("run", "tiny.toml")
 
     assert "cannot be read" in refused("replay", name)
-
-
-def test_records_of_schema_1_cannot_be_replayed(tmp_path):
-    """The first schema did not say what a verdict was judged from, and the message says so."""
-    golden = Path(__file__).parents[2] / "golden" / "verdict" / "schema-1.json"
-    shutil.copy(golden, tmp_path / "verdict.json")
-
-    with pytest.raises(StoreError, match="schema 1 does not say what it was judged from"):
-        replay(tmp_path)
 
 
 def test_the_same_verdict_again_is_confirmed_not_new(finished, tiny, call):
