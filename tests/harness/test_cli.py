@@ -446,6 +446,7 @@ def test_own_fault_ends_with_1(debug):
 
 
 @pytest.mark.smoke
+@pytest.mark.slow
 def test_real_process_from_start_to_page(tiny):
     """The whole way in real processes: results on standard output, progress on the other."""
     done = process("compare", "tiny.toml", ABHARNESS_STORE="by-environment", ABHARNESS_WORKERS="2")
