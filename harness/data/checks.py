@@ -31,7 +31,7 @@ _FOREIGN = {  # what a file starts with that is neither text nor Parquet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class TextTable:
     """Columns of text with the place of each row.
 
     Attributes
@@ -149,7 +149,7 @@ def decode(path: Path, raw: bytes) -> str:
         raise DataError(f"{path}: line {line}: {problem}") from None
 
 
-def read_text_table(path: Path, text: str, *, delimiter: str = ",") -> Table:
+def read_text_table(path: Path, text: str, *, delimiter: str = ",") -> TextTable:
     """Split delimited text into columns; empty lines are skipped.
 
     Raises
@@ -160,7 +160,7 @@ def read_text_table(path: Path, text: str, *, delimiter: str = ",") -> Table:
     return _plain_table(path, text, delimiter) or _csv_table(path, text, delimiter)
 
 
-def _plain_table(path: Path, text: str, delimiter: str) -> Table | None:
+def _plain_table(path: Path, text: str, delimiter: str) -> TextTable | None:
     """Split text that needs no CSV reader, several times as fast; None if it does."""
     body = text.replace("\r\n", "\n").removesuffix("\n")
     lines = body.split("\n")
@@ -170,7 +170,7 @@ def _plain_table(path: Path, text: str, delimiter: str) -> Table | None:
         return None
     cells = body.replace("\n", delimiter).split(delimiter)
     width = commas + 1
-    return Table(
+    return TextTable(
         path=path,
         names=tuple(map(plain_name, cells[:width])),
         cells=tuple(cells[width + index :: width] for index in range(width)),
@@ -179,7 +179,7 @@ def _plain_table(path: Path, text: str, delimiter: str) -> Table | None:
     )
 
 
-def _csv_table(path: Path, text: str, delimiter: str) -> Table:
+def _csv_table(path: Path, text: str, delimiter: str) -> TextTable:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows: list[list[str]] = []
     places: list[int] = []
@@ -200,10 +200,10 @@ def _csv_table(path: Path, text: str, delimiter: str) -> Table:
             found = f"{len(row)} values in {shown(delimiter.join(row))}"
             raise DataError(f"{path}: line {line}: {found}; the header has {len(names)}")
     cells = tuple(zip(*rows[1:], strict=True))
-    return Table(path=path, names=names, cells=cells, places=places[1:], place="line")
+    return TextTable(path=path, names=names, cells=cells, places=places[1:], place="line")
 
 
-def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> Table:
+def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> TextTable:
     """Turn the wanted columns of a Parquet file into text that loses nothing.
 
     Raises
@@ -226,7 +226,7 @@ def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> Table
         raise DataError(f"{path}: no rows; columns are {', '.join(names)}")
     tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
     typed = {field.name for field in data.schema if any(test(field.type) for test in tests)}
-    return Table(
+    return TextTable(
         path=path,
         names=names,
         cells=tuple(got.get(name, ()) for name in names),
@@ -256,7 +256,7 @@ def _text(value: object) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def iso_dates(table: Table, name: str) -> Dates:
+def iso_dates(table: TextTable, name: str) -> Dates:
     """Read a column of ISO dates in ascending order.
 
     Raises
@@ -275,7 +275,7 @@ def iso_dates(table: Table, name: str) -> Dates:
     return dates
 
 
-def _date_fault(table: Table, name: str, cells: Iterable[str]) -> DataError:
+def _date_fault(table: TextTable, name: str, cells: Iterable[str]) -> DataError:
     for row, cell in enumerate(cells):
         try:
             if _ISO_DATE.fullmatch(cell):
@@ -287,7 +287,7 @@ def _date_fault(table: Table, name: str, cells: Iterable[str]) -> DataError:
     raise AssertionError(name)
 
 
-def check_order(table: Table, name: str, dates: Dates) -> None:
+def check_order(table: TextTable, name: str, dates: Dates) -> None:
     """Demand strictly increasing dates.
 
     Raises
@@ -308,7 +308,7 @@ def check_order(table: Table, name: str, dates: Dates) -> None:
     raise table.fault(row, name, f"{dates[row]} after {before}; expected ascending dates{hint}")
 
 
-def numbers(table: Table, name: str) -> Array:
+def numbers(table: TextTable, name: str) -> Array:
     """Read a column of plain numbers, all finite.
 
     Raises
@@ -329,14 +329,14 @@ def numbers(table: Table, name: str) -> Array:
     return values
 
 
-def not_a_number(table: Table, row: int, name: str) -> DataError:
+def not_a_number(table: TextTable, row: int, name: str) -> DataError:
     """Make the error for a cell that should have been a number."""
     cell = table.column(name)[row]
     found = f"{shown(cell)} is not a number" if cell.strip() else "empty"
     return table.fault(row, name, f"{found}; expected a number such as 1234.5")
 
 
-def check_finite(table: Table, name: str, values: Array) -> None:
+def check_finite(table: TextTable, name: str, values: Array) -> None:
     """Demand finite numbers.
 
     Raises
@@ -351,7 +351,7 @@ def check_finite(table: Table, name: str, values: Array) -> None:
         raise table.fault(row, name, f"{cell} is not finite; expected a number such as 1234.5")
 
 
-def check_prices(table: Table, name: str, values: Array) -> None:
+def check_prices(table: TextTable, name: str, values: Array) -> None:
     """Demand positive numbers: the target is a price, and arms take its logarithm.
 
     Raises

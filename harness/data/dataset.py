@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data import checks
-from harness.data.checks import Repeats, Table, repeats_of
+from harness.data.checks import Repeats, TextTable, repeats_of
 from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
 from harness.errors import DataError
 from harness.parsing import read_toml
@@ -311,7 +311,7 @@ def _twice(dataset_id: str, one: Path, other: Path) -> DataError:
     return DataError(f"two datasets are called '{dataset_id}': {one} and {other}; rename one")
 
 
-def _series(table: Table, manifest: Manifest) -> Series:
+def _series(table: TextTable, manifest: Manifest) -> Series:
     columns = manifest.columns
     dates = checks.iso_dates(table, columns.date)
     target = checks.numbers(table, columns.target)
@@ -329,7 +329,7 @@ def _series(table: Table, manifest: Manifest) -> Series:
     )
 
 
-def _check_promises(table: Table, manifest: Manifest, dates: Dates, digest: str) -> None:
+def _check_promises(table: TextTable, manifest: Manifest, dates: Dates, digest: str) -> None:
     name = manifest.columns.date
     if len(table) != manifest.rows:
         raise DataError(f"{table.path}: {len(table)} rows; its manifest says {manifest.rows}")

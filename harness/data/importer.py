@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 from harness.data import checks
-from harness.data.checks import Table, plain_name, shown
+from harness.data.checks import TextTable, plain_name, shown
 from harness.data.dataset import quirks_of, read_dataset, search_folders
 from harness.data.manifest import (
     ID,
@@ -157,7 +157,7 @@ def import_file(
 
 
 def _read_series(
-    table: Table, columns: Columns, *, date_format: str | None, decimal: Decimal | None
+    table: TextTable, columns: Columns, *, date_format: str | None, decimal: Decimal | None
 ) -> tuple[Series, tuple[str, ...]]:
     """The checked series, and what is worth recording about it."""
     dates = _read_dates(table, columns.date, date_format)
@@ -188,7 +188,7 @@ def _check_free(dataset_id: str, folder: Path, folders: Sequence[Path]) -> None:
             raise DataError(f"{taken}: dataset '{dataset_id}' is there already; take another id")
 
 
-def _read_table(path: Path, columns: Columns) -> Table:
+def _read_table(path: Path, columns: Columns) -> TextTable:
     raw = checks.read_bytes(path)
     if checks.is_parquet(raw):
         table = checks.read_parquet_table(path, raw, columns.names)
@@ -215,7 +215,7 @@ def _delimiter(text: str, wanted: Sequence[str]) -> str:
     return max(_DELIMITERS, key=merit)
 
 
-def _read_dates(table: Table, name: str, date_format: str | None) -> Dates:
+def _read_dates(table: TextTable, name: str, date_format: str | None) -> Dates:
     """Dates in ascending order; a time of day is dropped."""
     cells = [cell.strip() for cell in table.column(name)]
     if date_format:
@@ -250,7 +250,7 @@ def _month(word: str) -> int:
     return starts.index(True) + 1 if any(starts) else 0
 
 
-def _only_date_reading(table: Table, name: str, readings: list[_Reading]) -> _Reading:
+def _only_date_reading(table: TextTable, name: str, readings: list[_Reading]) -> _Reading:
     fitting = [reading for reading in readings if reading.fits]
     if not fitting:
         raise _no_date_reading(table, name, max(readings, key=lambda reading: reading.hits))
@@ -271,7 +271,7 @@ def _differences(readings: Sequence[_Reading]) -> Iterator[tuple[int, _Reading]]
                 yield row, other
 
 
-def _no_date_reading(table: Table, name: str, best: _Reading) -> DataError:
+def _no_date_reading(table: TextTable, name: str, best: _Reading) -> DataError:
     row = best.values.index(None)
     cell = table.column(name)[row].strip()
     if _SHORT_YEAR.fullmatch(cell) and not best.hits:
@@ -290,7 +290,7 @@ def _long(day: object) -> str:
     return f"{day.day} {_MONTHS[day.month - 1].capitalize()} {day.year}"
 
 
-def _with_format(table: Table, name: str, row: int, date_format: str) -> Date:
+def _with_format(table: TextTable, name: str, row: int, date_format: str) -> Date:
     cell = table.column(name)[row].strip()
     try:
         return datetime.strptime(cell, date_format).date()
@@ -299,7 +299,9 @@ def _with_format(table: Table, name: str, row: int, date_format: str) -> Date:
         raise table.fault(row, name, problem) from None
 
 
-def _read_numbers(table: Table, names: Sequence[str], decimal: Decimal | None) -> dict[str, Array]:
+def _read_numbers(
+    table: TextTable, names: Sequence[str], decimal: Decimal | None
+) -> dict[str, Array]:
     """Read columns of numbers; one that is sure of its decimal mark settles the others."""
     readings = {
         name: _number_readings(table, name, decimal) for name in names if name not in table.typed
@@ -318,7 +320,7 @@ def _read_numbers(table: Table, names: Sequence[str], decimal: Decimal | None) -
     return values
 
 
-def _number_readings(table: Table, name: str, decimal: Decimal | None) -> list[_Reading]:
+def _number_readings(table: TextTable, name: str, decimal: Decimal | None) -> list[_Reading]:
     """All readings that fit the whole column; named by their decimal mark."""
     blanks = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2019": "'"})
     cells = [cell.translate(blanks).strip() for cell in table.column(name)]
@@ -352,7 +354,7 @@ def _marks(readings: Sequence[_Reading]) -> set[str]:
     return set() if same and len(marks) > 1 else marks
 
 
-def _only_number_reading(table: Table, name: str, fitting: Sequence[_Reading]) -> Array:
+def _only_number_reading(table: TextTable, name: str, fitting: Sequence[_Reading]) -> Array:
     for row, other in _differences(fitting):
         cell = shown(table.column(name)[row].strip())
         readings = f"{fitting[0].values[row]!r} or {other.values[row]!r}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from harness.evidence.estimand import ESTIMANDS, Wins
 from harness.judging.findings import Finding, Outcome, Unit
@@ -27,15 +26,6 @@ FINDING_WORDS: dict[Outcome, str] = {
     Outcome.HOLD: "undecided",
     Outcome.INVALID: "invalid",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """A metric explained: its formula and how to read it."""
-
-    name: str
-    formula: str
-    reading: str
 
 
 def finding_word(finding: Finding) -> str:
