@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from harness.evidence.estimand import ESTIMANDS, Wins
 from harness.judging.findings import Finding, Outcome, Unit
+from harness.scoring.metrics import AGGREGATES
 from harness.scoring.summary import MetricSummary
 
 NONE = "n/a"
-COVERAGES = (50, 68, 80, 95)
-LOSSES = ("crps", "rmse", "mae", "mape", "mase")
-_NAMES = {"crps": "CRPS", "rmse": "RMSE", "mae": "MAE", "mape": "MAPE", "mase": "MASE"}
 
 MEANINGS: dict[Outcome, str] = {
     Outcome.PROMOTE: "the change is supported",
@@ -36,14 +34,12 @@ def finding_word(finding: Finding) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Name of a metric as readers know it."""
+    """Title of a metric as it declares it; of what is no metric, such as a count, its name."""
     estimand = ESTIMANDS.get(metric)
     if isinstance(estimand, Wins):
         return f"windows lost by {metric_name(estimand.metric)}"
-    kind, _, level = metric.partition("_")
-    if kind in ("coverage", "width") and level.isdigit():
-        return f"{kind} {level} %"
-    return _NAMES.get(metric, metric.replace("_", " "))
+    known = AGGREGATES.get(metric)
+    return known.title if known else metric.replace("_", " ")
 
 
 def is_number(value: float | None) -> bool:
