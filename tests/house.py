@@ -5,7 +5,8 @@
 For a function: the functions and modules of ours that it may enter. Names are followed from module
 to module, as an upper bound: a name that is loaded counts as called, an attribute counts as every
 method of that name in the modules that the asking module imports, directly or not, and a class
-brings the methods that Python calls by itself. Then the size of the house, its private helpers with
+brings the methods that Python calls by itself, a package that is walked what its modules' tables
+name. Then the size of the house, its private helpers with
 a single place of use, and the names of files and classes that stand for two things.
 """
 
@@ -141,7 +142,9 @@ class House:
                 found = self.origin(module, each.id)
             elif isinstance(each, ast.Attribute):
                 known = isinstance(each.value, ast.Name) and self.origin(module, each.value.id)
-                if known and known[1] == "":
+                if known and each.attr == "__path__":
+                    yield from self._found_in(known[0])
+                elif known and known[1] == "":
                     found = self.origin(known[0], each.attr)
                 else:
                     yield from (
@@ -151,6 +154,14 @@ class House:
                     )
             if found is not None and found[1]:
                 yield found
+
+    def _found_in(self, package: str) -> Iterator[tuple[str, str]]:
+        """What the modules of a package that is walked name in their tables, such as `PARTS`."""
+        for module in self.modules.values():
+            if module.name.rpartition(".")[0] == package:
+                for statement in module.tree.body:
+                    if isinstance(statement, ast.Assign):
+                        yield from self.named(module.name, statement)
 
     def _entered(self, named: tuple[str, str]) -> Iterator[tuple[str, str]]:
         """The function itself, or the methods that Python calls by itself."""
