@@ -220,6 +220,7 @@ def test_wql_is_the_pinball_loss_over_the_size_of_the_actuals() -> None:
     assert math.isnan(aggregate("wql", cells[0], np.zeros_like(y)).value)
 
 
+@pytest.mark.smoke
 def test_crps_and_pit_of_a_normal_forecast_are_exact() -> None:
     """Stated as mean and deviation, CRPS is scoringrules' closed form."""
     with warnings.catch_warnings():
