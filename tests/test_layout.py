@@ -167,6 +167,7 @@ def lookalike(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("safe_path", [True, False])
 def test_units_see_no_namespace(lookalike, safe_path):
     """Neither a unit's process nor the server it is forked from takes ./datasets for a package."""

@@ -148,6 +148,7 @@ def test_crps_of_quantiles_is_close_to_the_closed_form() -> None:
     assert METRICS["crps"].function(judged).mean() == pytest.approx(exact, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_crps_of_samples_is_the_fair_estimator() -> None:
     """The sample CRPS equals scoringrules' fair and PWM estimators and a double loop."""
     with warnings.catch_warnings():

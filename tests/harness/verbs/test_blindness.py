@@ -38,6 +38,7 @@ def grid_and_store(tmp_path):
     return prepare(read_experiment("tiny.toml"), []), open_store(tmp_path / "store")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny", "in_process")
 def test_both_sides_are_tried_once(tmp_path, call, capsys):
     """The answers are in the store, so a second call tries nothing."""
@@ -57,6 +58,7 @@ def test_both_sides_are_tried_once(tmp_path, call, capsys):
     }
 
 
+@pytest.mark.slow
 def test_an_arm_that_remembers_later_sessions_breaks_the_verdict(tiny, tmp_path, call):
     """A whole `compare` finds it out by itself and ends INVALID."""
     (tmp_path / "peeking_arms.py").write_text(PEEKING, encoding="utf-8")
@@ -83,6 +85,7 @@ def test_what_cannot_be_tried_is_said_in_a_line(tmp_path, call, capsys, monkeypa
     assert tried(store.root) == {}
 
 
+@pytest.mark.slow
 def test_only_what_was_run_is_tried_whatever_its_name(tiny, tmp_path, call, in_process, capsys):
     """A part of a grid tries the sides it has units of, also one whose name starts with a dash."""
     tiny(('name = "new"', 'name = "-new"'), ('candidate = "new"', 'candidate = "-new"'))
@@ -95,6 +98,7 @@ def test_only_what_was_run_is_tried_whatever_its_name(tiny, tmp_path, call, in_p
     assert "could not be tried" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -127,6 +131,7 @@ def test_a_check_that_ends_without_a_word_is_told(
     assert tried(store.root) == {}
 
 
+@pytest.mark.slow
 def test_why_an_arm_stays_untested_is_told(tiny, tmp_path, call, in_process, capsys):
     """An arm that answers nothing in numbers neither passed nor failed, and a note says so."""
     source = "from arms_for_tests import Flat\nfrom harness.forecast import Forecast\n\n\n"
