@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from harness.evidence.estimand import ESTIMANDS, Wins
+from harness.evidence.estimand import ESTIMANDS, Coverage, Wins
 from harness.judging.findings import Finding, Outcome, Unit
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.summary import MetricSummary
@@ -98,7 +98,7 @@ def figure(row: MetricSummary, value: float | None) -> str:
     """Write a value of a summary in that summary's unit; shares of hits with one decimal."""
     if value is None or not math.isfinite(value):
         return NONE
-    if row.metric.startswith("coverage"):
+    if isinstance(ESTIMANDS.get(row.metric), Coverage):
         return percent(value / 100 if row.unit == "%" else value)
     if row.unit == "share":
         return percent(value)

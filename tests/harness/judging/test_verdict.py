@@ -169,7 +169,7 @@ def test_a_missing_cell_is_invalid(lost: int) -> None:
     ("cells", "message"),
     [
         ([], "declared grid is empty"),
-        ([Cell("old", dataset="GOLD", seed=1)], "has no new on GOLD"),
+        ([Cell(arm="old", dataset="GOLD", seed=1)], "has no new on GOLD"),
     ],
 )
 def test_an_empty_grid_is_invalid(cells: list[Cell], message: str) -> None:
@@ -293,7 +293,7 @@ def test_identical_arms_are_promoted_within_a_margin_only() -> None:
     scores = grid_of(new=0.4, old=0.4)
     for position in (3, 7):
         old = scores[position - 2]
-        scores[position] = dataclasses.replace(old, "new", role="candidate", seed=1)
+        scores[position] = dataclasses.replace(old, arm="new", role="candidate", seed=1)
         scores[position - 1] = dataclasses.replace(old, seed=2)
     wide = dataclasses.replace(POLICY, coverage=())
 
