@@ -25,7 +25,9 @@ from reports.sections.slices import slice_view, worst_slice
 from reports.sections.training_views import training_views
 from reports.svg import chart_style, compacted, environment
 from reports.tables import Chart, Table
-from reports.words import numbers
+from reports.words import numbers, verdicts
+from reports.words.facts import say
+from reports.words.findings import sentence_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,14 +153,14 @@ def _view(
         outcome=verdict.outcome,
         decides=decides,
         why=why(verdict),
-        next_action=verdict.next_action,
+        next_action=verdicts.next_action(verdict),
         forest=build_forest(verdict),
         worst="No part can be compared."
         if worst is None
         else f"{worst.title} on {worst.dataset}, CRPS {numbers.effect('crps', worst.effect)}",
         open=len(open_rules(verdict)),
         self_test=_self_test(verdict),
-        reasons=tuple(dict.fromkeys([*verdict.validity.problems, *verdict.reasons])),
+        reasons=tuple(dict.fromkeys([*verdicts.problems(verdict), *verdicts.reasons(verdict)])),
         costs=cost_table(page, verdict.legacy),
         unmeasured=not_measured(page, verdict.legacy),
     )
@@ -169,7 +171,7 @@ def _self_test(verdict: Verdict) -> str:
     if verdict.self_test is None:
         return ""
     bad = [
-        f"{part.code} failed: {part.said}"
+        f"{part.code} failed: {say(part.found)}"
         for part in verdict.self_test.parts
         if part.state == "failed"
     ]
@@ -199,6 +201,7 @@ def content(page: PageInput) -> dict[str, Any]:
     return {
         "page": page,
         "verdict": page.verdict,
+        "findings": [(each, sentence_of(each)) for each in page.verdict.findings],
         "question": f"May {page.verdict.candidate} replace {page.verdict.legacy}?",
         "first": first,
         "pairs": pairs,
@@ -260,7 +263,7 @@ def _records(page: PageInput) -> list[Any]:
     fingerprints = {**verdict.fingerprints, **page.fingerprints}
     machines = dict.fromkeys(cost_tables.machine_text(unit.record) for unit in page.units.values())
     found = [
-        appendix.pairs("Facts of the plan", verdict.facts),
+        appendix.pairs("Facts of the plan", verdicts.plan(verdict.plan)),
         appendix.pairs("Environment", page.environment),
         appendix.pairs("Machines", {f"machine {i}": m for i, m in enumerate(machines, 1)}),
         appendix.pairs("Versions", page.versions),

@@ -15,7 +15,6 @@ from harness.claims.claim import (
     Status,
 )
 from harness.claims.gather import collect_claims, gather
-from harness.claims.render import counted, measured_text, terminal_lines, to_json, to_markdown
 
 __all__ = [
     "CLAIMS",
@@ -27,10 +26,5 @@ __all__ = [
     "Requirement",
     "Status",
     "collect_claims",
-    "counted",
     "gather",
-    "measured_text",
-    "terminal_lines",
-    "to_json",
-    "to_markdown",
 ]

@@ -68,13 +68,13 @@ def gather(
     baseline = verdict.legacy if verdict else policy.baseline
     candidate = verdict.candidate if verdict else policy.candidate
     arms = _arms(grid, baseline, candidate)
-    references = (arm.name for arm in grid.experiment.arms if arm.role == "reference")
+    roles = {arm.name: arm.role for arm in grid.experiment.arms}
     return ClaimEvidence(
         experiment=named,
         store=str(store.root if store else at),
         baseline=baseline,
         candidate=candidate,
-        reference=policy.reference or next(references, None),
+        reference=verdict.validity.reference if verdict else policy.reference_among(roles),
         arms=arms,
         datasets=tuple(grid.splits),
         alpha=policy.alpha,

@@ -50,10 +50,11 @@ def claims(
     """
     from shutil import get_terminal_size
 
-    from harness.claims import collect_claims, gather, terminal_lines, to_json, to_markdown
+    from harness.claims import collect_claims, gather
     from harness.experiments.experiment import read_experiment
     from harness.running.run import prepare
     from harness.running.store import write_text
+    from reports.forms.claims import terminal_lines, to_json, to_markdown
 
     found = read_experiment(experiment)
     grid = prepare(found.with_seeds(seed_numbers(seeds)) if seeds else found, data_dir)

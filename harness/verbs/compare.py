@@ -77,7 +77,7 @@ def compare(
     _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
     page = written_page(grid, kept, judgement, content) if content else None
     copied(judgement.folder, records)
-    _print_verdict(grid, judgement)
+    _print_verdict(judgement)
     say(f"page: {page or 'none, stored units cannot be read'}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
@@ -127,7 +127,7 @@ def gate(
     judgement = _judged(grid, kept, baseline, candidate, day)
     _write_ci_files(judgement, _tables(grid, kept, judgement), hold_as)
     copied(judgement.folder, records)
-    _print_verdict(grid, judgement)
+    _print_verdict(judgement)
     say(f"records: {judgement.folder}")
     raise typer.Exit(_exit_code(judgement, hold_as))
 
@@ -211,14 +211,14 @@ def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
     return flag or ("pass" if judgement.verdict.policy.get("hold_as") == "pass" else "fail")
 
 
-def _print_verdict(grid: Grid, judgement: Judgement) -> None:
+def _print_verdict(judgement: Judgement) -> None:
     from shutil import get_terminal_size
 
     from harness.scoring.summary import summarise
-    from reports.collect import reference_of
     from reports.forms.terminal import render_terminal
 
-    summaries = summarise(judgement.scores, reference=reference_of(grid))
+    reference = judgement.verdict.validity.reference
+    summaries = summarise(judgement.scores, reference=reference)
     width = get_terminal_size((120, 24)).columns
     others = [verdict for verdict, _ in judgement.others]
     say(render_terminal(judgement.verdict, summaries=summaries, others=others, width=width))

@@ -58,7 +58,9 @@ def _report_page(grid: Grid, store: Store, form: Format, output: Path | None) ->
     judgement = stored_judgement(grid, store)
     content = page_content(grid, store, judgement)
     if content is None:
-        raise StoreError(f"{judgement.folder}: no page: {judgement.verdict.summary}")
+        from reports.words import verdicts
+
+        raise StoreError(f"{judgement.folder}: no page: {verdicts.summary(judgement.verdict)}")
     if form == "html":
         page = written_page(grid, store, judgement, content, anew=True)
         if output is not None:

@@ -13,7 +13,8 @@ from reports.sections import metric_tables, trust
 from reports.sections.first_screen import First, first_screen, open_rules, why
 from reports.sections.forest import ForestRow, build_forest
 from reports.tables import Table
-from reports.words import numbers
+from reports.words import numbers, verdicts
+from reports.words.facts import say
 
 LIMIT = 60_000
 _SIGNS = {
@@ -64,7 +65,7 @@ def index_markdown(index: IndexInput, *, limit: int = LIMIT) -> str:
             f"{_SIGNS[row.passed.entry.outcome]} {row.passed.entry.outcome}",
             row.passed.entry.candidate,
             row.passed.entry.legacy,
-            row.passed.entry.summary,
+            row.summary,
             row.changes,
         ]
         for row in rows
@@ -95,7 +96,7 @@ def _head(page: PageInput) -> str:
         f"May **{_safe(verdict.candidate)}** replace **{_safe(verdict.legacy)}**?"
         + (f" ({_safe(page.title)})" if page.title else ""),
         _safe(why(verdict)),
-        f"**Next:** {_safe(verdict.next_action)}",
+        f"**Next:** {_safe(verdicts.next_action(verdict))}",
     ]
     weak = numbers.listing(trust.weak_legacy(page))
     if weak:
@@ -119,7 +120,8 @@ def _family(others: Sequence[Verdict]) -> str:
     if not others:
         return ""
     rows = (
-        [f"{_SIGNS[each.outcome]} {each.outcome}", each.legacy, each.summary] for each in others
+        [f"{_SIGNS[each.outcome]} {each.outcome}", each.legacy, verdicts.summary(each)]
+        for each in others
     )
     table = _rows(["Result", "Against", "In a sentence"], rows, numeric=set())
     return f"### The other legacy arms (for the record, they decide nothing here)\n\n{table}"
@@ -144,10 +146,10 @@ def _lists(page: PageInput) -> list[str]:
         for rule in open_rules(verdict)
     )
     return [
-        _bullets("Why no conclusion is allowed", verdict.validity.problems),
-        _bullets("Reasons", verdict.reasons),
+        _bullets("Why no conclusion is allowed", verdicts.problems(verdict)),
+        _bullets("Reasons", verdicts.reasons(verdict)),
         _bullets("What could not be told", doubts),
-        _bullets("Waivers", (state.sentence for state in verdict.waivers)),
+        _bullets("Waivers", map(verdicts.waiver, verdict.waivers)),
         _bullets("The gate's self-test", _self_test(verdict)),
     ]
 
@@ -185,7 +187,11 @@ def _self_test(verdict: Verdict) -> list[str]:
     if verdict.self_test is None:
         return []
     parts = verdict.self_test.parts
-    bad = [f"{p.code}, {p.state}: {p.title}: {p.said}" for p in parts if p.state != "passed"]
+    bad = [
+        f"{part.code}, {part.state}: {verdicts.self_test_title(part)}: {say(part.found)}"
+        for part in parts
+        if part.state != "passed"
+    ]
     count = f"{verdict.self_test.passed} of {len(parts)} parts passed"
     return [count, *dict.fromkeys(bad)]
 

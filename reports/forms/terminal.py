@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.judging.verdict import Verdict
 from harness.scoring.summary import MetricSummary
 from reports.sections.forest import ForestRow, build_forest
-from reports.words import numbers
+from reports.words import numbers, verdicts
 
 _LEAST = 40
 _Rows = Mapping[tuple[str, str], MetricSummary]
@@ -41,19 +41,20 @@ def render_terminal(
     """
     width = max(width, _LEAST)
     parts = [
-        _wrapped(f"{verdict.outcome}: {verdict.summary}", width),
+        _wrapped(f"{verdict.outcome}: {verdicts.summary(verdict)}", width),
         *(_draw_group(name, rows, width) for name, rows in build_forest(verdict).groups),
         *(_draw_titled(name, summaries, width) for name in _datasets(summaries)),
-        "\n".join(_wrapped(f"- {reason}", width, hang=2) for reason in verdict.reasons),
+        "\n".join(_wrapped(f"- {reason}", width, hang=2) for reason in verdicts.reasons(verdict)),
         "\n".join(_wrapped(_against(other), width, hang=2) for other in others),
         _wrapped(_self_test(verdict), width),
-        _wrapped(f"Next: {verdict.next_action}", width),
+        _wrapped(f"Next: {verdicts.next_action(verdict)}", width),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _against(other: Verdict) -> str:
-    return f"Against {other.legacy}, for the record: {other.outcome}: {other.summary}"
+    said = verdicts.summary(other)
+    return f"Against {other.legacy}, for the record: {other.outcome}: {said}"
 
 
 def _self_test(verdict: Verdict) -> str:

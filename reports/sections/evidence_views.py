@@ -12,7 +12,8 @@ from harness.judging.findings import Multiplicity, PowerRow
 from harness.scoring.scores import UnitScores
 from reports.page_input import PageInput
 from reports.tables import Table, TableCell, columns, text
-from reports.words import numbers
+from reports.words import numbers, verdicts
+from reports.words.facts import say
 
 _SIGNS = {"pass": "\u2713 pass", "fail": "\u2717 fail", "not applicable": "n/a", "error": "! error"}
 _GROUPS = {
@@ -116,7 +117,7 @@ def claims_tables(page: PageInput) -> list[Table]:
 
 
 def _claim_row(row: ClaimRow) -> tuple[TableCell, ...]:
-    from harness.claims.render import measured_text
+    from reports.forms.claims import measured_text
 
     said = [measured_text(each) for each in row.measured[:6]]
     left = len(row.measured) - len(said)
@@ -140,7 +141,11 @@ def self_test_table(page: PageInput) -> Table | None:
         caption="What the gate found when it judged itself",
         columns=columns("Part", "result", "what was found", words=("result", "what was found")),
         rows=tuple(
-            (text(f"{part.code} {part.title}"), text(part.state), text(part.said))
+            (
+                text(f"{part.code} {verdicts.self_test_title(part)}"),
+                text(part.state),
+                text(say(part.found)),
+            )
             for part in found.parts
         ),
     )
@@ -174,7 +179,7 @@ def _power_row(row: PowerRow) -> tuple[TableCell, ...]:
         text(numbers.percent(row.detectable)),
         TableCell(
             text="not known" if row.enough is None else "yes" if row.enough else "no",
-            note=row.silent,
+            note=say(row.silent) if row.silent else "",
         ),
         text(numbers.NONE if row.more_origins is None else f"{row.more_origins:,}"),
         text(row.decided_by or numbers.NONE),

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.evidence.comparison import Comparison
 from harness.experiments.waivers import WaiverState
-from harness.judging.findings import Finding, Outcome
-from harness.judging.validity import HAND_PICKED, ONE_SEED
+from harness.judging.findings import Finding, Outcome, no_prediction
 from harness.judging.verdict import Verdict
 from reports.page_input import PageInput, Pick, largest_losses, span
 from reports.sections.cost_tables import Figure, cost_line, not_measured
 from reports.sections.forest import Forest, bounds_of, build_forest, effect_text, limit_text
 from reports.sections.slices import SliceEffect, worst_slice
-from reports.sections.trust import Item, Mark, bars
-from reports.words import numbers
+from reports.sections.trust import Item, completeness_noted
+from reports.words import numbers, verdicts
+from reports.words.facts import say
+from reports.words.findings import sentence_of, why_open
 
 
 def strip(page: PageInput) -> list[Item]:
@@ -31,64 +33,59 @@ def strip(page: PageInput) -> list[Item]:
 
 
 def _pairing(page: PageInput) -> Item:
-    digests = page.verdict.validity.truth_digests
-    same = bool(digests) and all(digests.values())
+    mark = page.verdict.validity.pairing
+    same = mark == "holds"
     text = "same origins and actuals for all arms" if same else "not shown to be the same windows"
-    return Item(label="Pairing", mark="holds" if same else "broken", text=text)
+    return Item(label="Pairing", mark=mark, text=text)
 
 
 def _completeness(page: PageInput) -> Item:
     seen = page.verdict.validity
-    whole = seen.declared > 0 and seen.present == seen.declared
-    failed = sum(unit.failures for unit in seen.units)
-    windows = sum(unit.windows for unit in seen.units)
-    lost = f", {failed:,} of {windows:,} windows failed" if failed else ", no window failed"
-    alone = any(ONE_SEED in text for text in seen.doubts)
-    picked = any(HAND_PICKED in text for text in seen.doubts)
-    mark: Mark = "broken" if not whole else "note" if failed or alone or picked else "holds"
-    seeds = f"{', one seed only' if alone else ''}{f', {HAND_PICKED}' if picked else ''}"
-    text = f"{seen.present} of {seen.declared} cells{lost}{seeds}"
-    return Item(label="Completeness", mark=mark, text=text)
+    noted = completeness_noted(seen)
+    failed = any(unit.failures for unit in seen.units)
+    text = f"{seen.present} of {seen.declared} cells{'' if failed else ', no window failed'}{noted}"
+    return Item(label="Completeness", mark=seen.completeness, text=text)
 
 
 def _blindness(page: PageInput) -> Item:
-    found = page.verdict.validity.blindness
-    if any(each.state == "failed" for each in found):
+    found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
+    text = "both sides passed T10"
+    if mark == "broken":
         arms = numbers.listing(each.arm for each in found if each.state == "failed")
-        return Item(label="Future-blindness", mark="broken", text=f"{arms} reads past its origin")
-    untested = [each.arm for each in found if each.state == "not tested"]
-    if untested or not found:
+        text = f"{arms} reads past its origin"
+    elif mark == "note":
+        untested = [each.arm for each in found if each.state == "not tested"]
         said = f"{untested[0]} not tested" if len(untested) == 1 else "neither side tested"
         text = f"{said}: see What it rests on"
-        return Item(label="Future-blindness", mark="note", text=text)
-    return Item(label="Future-blindness", mark="holds", text="both sides passed T10")
+    return Item(label="Future-blindness", mark=mark, text=text)
 
 
 def _contamination(page: PageInput) -> Item:
-    found = page.verdict.validity.contamination
-    known = [each.share for each in found if each.share is not None]
-    if not found or len(known) < len(found):
+    seen = page.verdict.validity
+    text = "no judged session was pretrained on"
+    if seen.uncontaminated != "holds":
+        known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate does not say what it was pretrained on"
-        return Item(label="Contamination", mark="note", text=text)
-    most = max(known)
-    if most > 0:
-        text = f"up to {numbers.percent(most, digits=0)} of origins may be in its pretraining data"
-        return Item(label="Contamination", mark="note", text=text)
-    return Item(label="Contamination", mark="holds", text="no judged session was pretrained on")
+        if known and len(known) == len(seen.contamination):
+            most = numbers.percent(max(known), digits=0)
+            text = f"up to {most} of origins may be in its pretraining data"
+    return Item(label="Contamination", mark=seen.uncontaminated, text=text)
 
 
 def _random_walk(page: PageInput) -> Item:
-    parts, beaten = [], []
-    for dataset, sides in bars(page).items():
-        mine = sides.get(page.verdict.candidate)
+    seen = page.verdict.validity
+    parts, beaten, behind = [], [], []
+    for dataset, sides in seen.bars.items():
+        mine, theirs = (sides.get(arm) for arm in (page.verdict.candidate, page.verdict.legacy))
         skill = None if mine is None else mine.skill
         parts.append(f"{numbers.percent(skill, signed=True)} on {dataset}")
         beaten.append(skill is not None and skill > 0)
-    if not parts:
-        return Item(label="Random-walk bar", mark="note", text="no reference arm")
-    mark: Mark = "holds" if all(beaten) else "note"
-    text = f"candidate's skill {numbers.listing(parts)}"
-    return Item(label="Random-walk bar", mark=mark, text=text)
+        if theirs is not None and not (theirs.skill is not None and theirs.skill > 0):
+            behind.append(dataset)
+    text = f"candidate's skill {numbers.listing(parts)}" if parts else "no reference arm"
+    if behind and all(beaten):  # or the mark would not fit the words
+        text += f"; legacy has none on {numbers.listing(behind)}"
+    return Item(label="Random-walk bar", mark=seen.above_reference(), text=text)
 
 
 def _self_test(page: PageInput) -> Item:
@@ -99,9 +96,8 @@ def _self_test(page: PageInput) -> Item:
     count = f"{found.passed} of {len(found.parts)} parts passed"
     bad = [part.code for part in found.parts if part.state == "failed"]
     if bad:
-        return Item(label="Self-test", mark="broken", text=f"{count}; failed: {', '.join(bad)}")
-    mark: Mark = "holds" if found.passed == len(found.parts) else "note"
-    return Item(label="Self-test", mark=mark, text=count)
+        count += f"; failed: {', '.join(bad)}"
+    return Item(label="Self-test", mark=found.mark, text=count)
 
 
 def _evidence(page: PageInput) -> Item:
@@ -142,11 +138,11 @@ def why(verdict: Verdict) -> str:
     binding = [finding for finding in verdict.findings if finding.binding]
     mine = [finding for finding in binding if finding.outcome is verdict.outcome]
     if verdict.outcome is Outcome.INVALID or not (mine or binding):
-        return verdict.summary
-    lead = verdict.summary.removesuffix(".")
+        return verdicts.summary(verdict)
+    lead = verdicts.summary(verdict).removesuffix(".")
     shown = _weightiest(mine or binding)
     if shown is None:
-        return verdict.summary
+        return verdicts.summary(verdict)
     word = {Outcome.REJECT: "most beyond", Outcome.PROMOTE: "nearest to its limit"}.get(
         verdict.outcome, "furthest from shown"
     )
@@ -201,15 +197,20 @@ def _open(finding: Finding) -> Open:
     if more is not None:
         needed = f"{more:,} more" + (f", by {until}" if until else "")
     else:
-        needed = (compared.silent or "out of reach") if compared else "not compared"
+        needed = _silent(compared) if compared else "not compared"
     seeds = compared.seeds_needed if compared else None
     return Open(
         name=name_of(finding) + ("" if finding.role == "guardrail" else f" ({finding.role})"),
         detectable=numbers.effect(finding.metric, detectable).removeprefix("+"),
         margin=limit_text(finding).removeprefix("≤ ").removeprefix("± "),
         needed=f"{seeds} seeds a side" if seeds and more is None else needed,
-        why="" if more is not None else (compared.reason if compared else "") or finding.sentence,
+        why="" if more is not None else why_open(finding) or sentence_of(finding),
     )
+
+
+def _silent(compared: Comparison) -> str:
+    """Why no number of origins is named."""
+    return say(no_prediction(compared.independent_n)) if compared.silent else "out of reach"
 
 
 _OPEN_SHOWN = 4
@@ -276,7 +277,7 @@ def first_screen(page: PageInput, datasets: Sequence[str]) -> First:
         meaning=numbers.MEANINGS[verdict.outcome],
         facts=_facts(page, datasets),
         why=why(verdict),
-        next_action=verdict.next_action,
+        next_action=verdicts.next_action(verdict),
         forest=forest,
         kept=_kept(forest),
         undecided=tuple(still[:_OPEN_SHOWN]),

@@ -8,7 +8,7 @@ from typing import Any
 from reports.page_input import PageInput
 from reports.sections.appendix import pairs
 from reports.tables import Table, TableCell, columns, text
-from reports.words import numbers
+from reports.words import numbers, verdicts
 
 _LISTS = ("criteria", "coverage", "waivers")
 
@@ -85,7 +85,7 @@ def _waivers(page: PageInput) -> Table | None:
                 text(each.waiver.until),
                 text(each.waiver.owner),
                 text(each.waiver.reason),
-                text(each.sentence),
+                text(verdicts.waiver(each)),
             )
             for each in states
         ),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from harness.judging.validity import Standing
+from harness.judging.fact import FactCode
+from harness.judging.validity import Mark, Validity
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
 from reports.words import numbers
 
-Mark = Literal["holds", "note", "broken"]
 _ORIGIN_WORDS = ("checkpoint", "origin", "contamin", "pretrain", "trained on", "weights")
 
 
@@ -41,33 +40,37 @@ def trust_strip(page: PageInput) -> list[Item]:
 
 def _completeness(page: PageInput) -> Item:
     seen = page.verdict.validity
-    whole = seen.declared > 0 and seen.present == seen.declared
     text = f"{seen.present} of {seen.declared} declared cells have scores"
     if seen.missing:
-        text += f"; missing: {numbers.listing(seen.missing[:4])}"
+        text += f"; missing: {numbers.listing(map(str, seen.missing[:4]))}"
         text += f" and {len(seen.missing) - 4} more" if len(seen.missing) > 4 else ""
-    return Item(label="Completeness", mark="holds" if whole else "broken", text=f"{text}.")
+    text += completeness_noted(seen)
+    return Item(label="Completeness", mark=seen.completeness, text=f"{text}.")
+
+
+def completeness_noted(seen: Validity) -> str:
+    """What is known beside the cells: failed windows, one seed, other seeds than declared."""
+    failed = sum(unit.failures for unit in seen.units)
+    windows = sum(unit.windows for unit in seen.units)
+    lost = f", {failed:,} of {windows:,} windows failed" if failed else ""
+    alone = ", one seed only" if seen.doubted(FactCode.ONE_SEED) else ""
+    picked = ", hand-picked seeds" if seen.doubted(FactCode.HAND_PICKED_SEEDS) else ""
+    return lost + alone + picked
 
 
 def _pairing(page: PageInput) -> Item:
-    digests = page.verdict.validity.truth_digests
-    torn = [name for name, digest in digests.items() if not digest]
-    if torn or not digests:
+    seen = page.verdict.validity
+    text = f"Same origins and same actuals for every arm on {numbers.listing(seen.truth_digests)}."
+    if seen.pairing != "holds":
+        torn = [name for name, digest in seen.truth_digests.items() if not digest]
         where = f" on {numbers.listing(torn)}" if torn else ""
-        return Item(
-            label="Pairing",
-            mark="broken",
-            text=f"It is not shown that all arms were judged on the same windows{where}.",
-        )
-    return Item(
-        label="Pairing",
-        mark="holds",
-        text=f"Same origins and same actuals for every arm on {numbers.listing(digests)}.",
-    )
+        text = f"It is not shown that all arms were judged on the same windows{where}."
+    return Item(label="Pairing", mark=seen.pairing, text=text)
 
 
 def _failures(page: PageInput) -> Item:
-    units = page.verdict.validity.units
+    seen = page.verdict.validity
+    units = seen.units
     windows = sum(unit.windows for unit in units)
     failed: dict[str, int] = {}
     for unit in units:
@@ -75,12 +78,11 @@ def _failures(page: PageInput) -> Item:
             failed[unit.arm] = failed.get(unit.arm, 0) + unit.failures
     if not failed:
         text = f"None of {numbers.plural(windows, 'window')} (all arms and seeds) failed."
-        return Item(label="Failures", mark="holds" if windows else "note", text=text)
+        return Item(label="Failures", mark=seen.failures, text=text)
     by_arm = numbers.listing(f"{arm} ({count})" for arm, count in failed.items())
-    judged = {page.verdict.candidate, page.verdict.legacy} & set(failed)
     return Item(
         label="Failures",
-        mark="broken" if judged else "note",
+        mark=seen.failures,
         text=f"{sum(failed.values())} of {numbers.plural(windows, 'window')} failed: {by_arm}.",
     )
 
@@ -92,10 +94,9 @@ def _blindness(page: PageInput) -> Item:
     untested = [arm for arm in sides if states.get(arm, "not tested") == "not tested"]
     said = [f"{arm}: {state}" for arm, state in states.items() if state != "not tested"]
     said += [f"{arm}: not tested: {page.beside.check_command(arm)}" for arm in untested]
-    failed = "failed" in states.values()
     return Item(
         label="Future-blindness",
-        mark="broken" if failed else "note" if untested else "holds",
+        mark=page.verdict.validity.future_blindness,
         text=f"Later sessions change no forecast (predicate T10). {'; '.join(said)}.",
     )
 
@@ -114,38 +115,25 @@ def _distribution(page: PageInput) -> Iterator[Item]:
 
 
 def _random_walk(page: PageInput) -> Iterator[Item]:
-    for dataset, sides in bars(page).items():
+    seen = page.verdict.validity
+    for dataset, sides in seen.bars.items():
         texts = [
             f"{side.arm} {numbers.percent(side.skill, signed=True)}" for side in sides.values()
         ]
-        beaten = [side.skill is not None and side.skill > 0 for side in sides.values()]
         metric = numbers.metric_name(next(iter(sides.values())).metric)
         reference = next(iter(sides.values())).reference
         yield Item(
             label=f"Random-walk bar, {dataset}",
-            mark="holds" if all(beaten) else "note",
+            mark=seen.above_reference(dataset),
             text=f"Skill in {metric} against {reference} (above 0 is better than it): "
             f"{numbers.listing(texts)}.",
         )
 
 
-def bars(page: PageInput) -> dict[str, dict[str, Standing]]:
-    """Each dataset's standings against the reference by arm: CRPS, or what stands first."""
-    found: dict[str, dict[str, Standing]] = {}
-    rows = page.verdict.validity.standings
-    for dataset in dict.fromkeys(row.dataset for row in rows):
-        metrics = list(dict.fromkeys(row.metric for row in rows if row.dataset == dataset))
-        metric = "crps" if "crps" in metrics else metrics[0]
-        found[dataset] = {
-            row.arm: row for row in rows if (row.dataset, row.metric) == (dataset, metric)
-        }
-    return found
-
-
 def weak_legacy(page: PageInput) -> list[str]:
     """Datasets on which the candidate beats the legacy arm and neither beats the random walk."""
     found = []
-    for dataset, sides in bars(page).items():
+    for dataset, sides in page.verdict.validity.bars.items():
         candidate, legacy = sides.get(page.verdict.candidate), sides.get(page.verdict.legacy)
         if candidate is None or legacy is None or candidate.value is None or legacy.value is None:
             continue
@@ -179,8 +167,8 @@ def _origins(page: PageInput) -> Iterator[Item]:
     told = _told(facts)
     if told:
         text = "; ".join(f"{title}: {said}" for title, said in told.items())
-        unsure = any(word in text.lower() for word in ("unknown", "may contain"))
-        yield Item(label="Checkpoint", mark="note" if unsure else "holds", text=f"{text}.")
+        mark = page.verdict.validity.uncontaminated
+        yield Item(label="Checkpoint", mark=mark, text=f"{text}.")
     else:
         yield Item(
             label="Checkpoint",

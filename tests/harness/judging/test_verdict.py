@@ -117,7 +117,7 @@ def golden_verdict() -> Verdict:
     )
     given = Given(
         stride={"GOLD": STRIDE, "DOW_JONES": STRIDE},
-        facts={"horizon": STEPS, "experiment": "golden"},
+        plan=PLAN,
         fingerprints={"grid": "0" * 64},
         cards={"new": {"pretraining data": "no market data"}},
         today="2031-01-01",

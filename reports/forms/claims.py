@@ -1,4 +1,4 @@
-"""The rows for a terminal, as JSON and as Markdown."""
+"""The claims of a migration beside what was measured: for a terminal, as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from harness.claims.claim import ClaimEvidence, ClaimRow, Measurement, Status
+from harness.judging.findings import Finding
+from reports.words import verdicts
+from reports.words.findings import sentence_of
 
 SCHEMA = 1
 WIDTH = 100
@@ -41,8 +44,16 @@ def measured_text(found: Measurement) -> str:
     value = " ".join(filter(None, (number, found.unit, ends)))
     parts = [f"{where}: {found.what}" if where else found.what]
     parts += [f"= {value}"] if value else []
-    parts += [f"- {found.said}"] if found.said else []
+    said = said_of(found)
+    parts += [f"- {said}"] if said else []
     return " ".join(parts) + (f" [{found.source}]" if found.source else "")
+
+
+def said_of(found: Measurement) -> str:
+    """Further words of a measurement: its own, or what the verdict or a finding of it says."""
+    if isinstance(found.judged, Finding):
+        return sentence_of(found.judged)
+    return found.said if found.judged is None else verdicts.summary(found.judged)
 
 
 def _number(value: float) -> str:
@@ -120,8 +131,8 @@ def _plain_row(row: ClaimRow) -> dict[str, Any]:
 
 
 def _plain(found: Measurement) -> Mapping[str, Any]:
-    names = ("what", "value", "unit", "low", "high", "arm", "dataset", "source", "said", "holds")
-    values = {name: getattr(found, name) for name in names}
+    names = ("what", "value", "unit", "low", "high", "arm", "dataset", "source", "holds")
+    values = {name: getattr(found, name) for name in names} | {"said": said_of(found)}
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()
