@@ -381,7 +381,7 @@ class Validity:
         states = [each.state for each in self.blindness]
         if "failed" in states:
             return "broken"
-        return "holds" if states and set(states) == {"passed"} else "note"
+        return "holds" if states == ["passed", "passed"] else "note"
 
     @property
     def uncontaminated(self) -> Mark:

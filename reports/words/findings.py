@@ -157,16 +157,16 @@ def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
         return f"not decided, {few}{_more(found)}"
     if finding.found.code in _OPEN:
         return f"not decided, {why_open(finding)}{_more(found)}"
-    return _CONCLUDED[found.bound_low is not None, role, found.conclusion]
+    return _CONCLUDED[found.bound_low is not None, role, finding.found.code]
 
 
 _CONCLUDED = {
-    (False, "guardrail", "within"): "shown non-inferior",
-    (False, "guardrail", "beyond"): "shown worse than allowed",
-    (False, "success", "within"): "gain shown",
-    (False, "success", "beyond"): "shown not to gain that much",
-    (True, "guardrail", "within"): "shown to cover what it promises",
-    (True, "guardrail", "beyond"): "shown not to cover what it promises",
+    (False, "guardrail", FactCode.WITHIN): "shown non-inferior",
+    (False, "guardrail", FactCode.BEYOND): "shown worse than allowed",
+    (False, "success", FactCode.WITHIN): "gain shown",
+    (False, "success", FactCode.BEYOND): "shown not to gain that much",
+    (True, "guardrail", FactCode.WITHIN): "shown to cover what it promises",
+    (True, "guardrail", FactCode.BEYOND): "shown not to cover what it promises",
 }
 
 
