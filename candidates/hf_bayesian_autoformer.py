@@ -1,6 +1,7 @@
 """`HFBayesianAutoformer`: the proposed replacement, a pretrained Chronos model, as an arm.
 
 The same model as a network with the legacy forward contract: `candidates.replacement.bayesian`.
+Shapes: W windows, H steps, q levels of the backbone, M sample paths.
 """
 
 from __future__ import annotations

@@ -15,15 +15,24 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
-from harness.errors import AbharnessError, ArmError, ForecastError, QuitError, escaped, one_line
+from harness.errors import (
+    AbharnessError,
+    ArmError,
+    ForecastError,
+    NoAnswerError,
+    QuitError,
+    escaped,
+    one_line,
+    refused_by_system,
+)
 from harness.forecast import Forecast
 from harness.window import Context, Contexts
 
@@ -100,7 +109,8 @@ def _output_aside() -> Iterator[None]:
 def _pointed_aside() -> int | None:
     """A copy of what the descriptor was; None where one of them was closed by who started us."""
     with suppress(OSError, ValueError):
-        sys.stdout.flush()  # what is ours goes where it belongs
+        if sys.stdout is not None:  # it is None where it was closed by who started us
+            sys.stdout.flush()  # what is ours goes where it belongs
     try:
         os.fstat(2)
         kept = os.dup(1)
@@ -406,3 +416,47 @@ def _is_arm_class(value: object, module: ModuleType) -> bool:
         and value.__module__ == module.__name__
         and callable(getattr(value, "forecast", None))
     )
+
+
+_Result = TypeVar("_Result")
+
+
+def attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | None]:
+    """Do an arm's work; the only place where whatever it raises is caught, exits included.
+
+    Raises
+    ------
+    NoAnswerError
+        When what it raised is the system's doing: a full or broken disk.
+    """
+    try:
+        with user_code():
+            return work(), None
+    except Exception as problem:  # an arm may fail in any way; it becomes rows
+        refused = refused_by_system(problem)
+        if refused:
+            raise NoAnswerError(refused) from problem
+        return None, problem
+
+
+def expect_answer(forecast: Any, contexts: Contexts) -> None:
+    """Refuse what is no forecast of all windows and steps that were asked for.
+
+    Raises
+    ------
+    ForecastError
+    """
+    if not isinstance(forecast, Forecast):
+        raise ForecastError(f"the arm returned {type(forecast).__name__}, expected a Forecast")
+    shape = (len(contexts), contexts.horizon)
+    if forecast.point.shape != shape:
+        raise ForecastError(
+            f"the arm returned point paths of shape {forecast.point.shape} for "
+            f"{shape[0]} windows of {shape[1]} steps"
+        )
+
+
+def exception_line(problem: BaseException) -> str:
+    """An exception as one line that can be stored: its class and what it says."""
+    text = one_line(str(problem)) or "no message"
+    return f"{type(problem).__name__}: {text}"[:500]

@@ -42,8 +42,8 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 for _found in pkgutil.iter_modules(verbs.__path__):
     importlib.import_module(f"{verbs.__name__}.{_found.name}")
-for _, (_command, _example) in sorted(VERBS.items()):
-    app.command(epilog=_example)(_command)
+for _name, (_command, _example) in sorted(VERBS.items()):
+    app.command(_name, epilog=_example)(_command)
 
 
 def _show_version(asked: bool) -> None:

@@ -116,14 +116,12 @@ class Cost:
             return None
         if self.ratio == 0:
             return math.inf if self.higher_is_better else -1.0
-        towards = -side if self.higher_is_better else side
-        bound = self.ratio * math.exp(towards * self.log_se * self._quantile(alpha))
-        return 1 - bound if self.higher_is_better else bound - 1
-
-    def _quantile(self, alpha: float) -> float:
         from scipy.special import ndtri, stdtrit
 
-        return float(stdtrit(self.df, 1 - alpha) if self.df else ndtri(1 - alpha))
+        quantile = float(stdtrit(self.df, 1 - alpha) if self.df else ndtri(1 - alpha))
+        towards = -side if self.higher_is_better else side
+        bound = self.ratio * math.exp(towards * self.log_se * quantile)
+        return 1 - bound if self.higher_is_better else bound - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +142,8 @@ class Costs:
         File of the session's record inside the store; empty when nothing was measured.
     reason
         Why nothing was measured; empty otherwise.
+    unreadable
+        What is wrong with a record that is there; empty otherwise.
     """
 
     baseline: str
@@ -155,16 +155,24 @@ class Costs:
     measured_at: str = ""
     record: str = ""
     reason: str = ""
+    unreadable: str = ""
 
     def __getitem__(self, criterion: str) -> Cost:
         return self.items[criterion]
 
     @classmethod
-    def missing(cls, baseline: str, candidate: str, dataset: str, reason: str) -> Costs:
+    def missing(
+        cls, baseline: str, candidate: str, dataset: str, reason: str, *, unreadable: str = ""
+    ) -> Costs:
         """No figure at all, for one reason."""
         items = {
             name: Cost(criterion=name, unit=unit, reason=reason) for name, unit in CRITERIA.items()
         }
         return cls(
-            baseline=baseline, candidate=candidate, dataset=dataset, items=items, reason=reason
+            baseline=baseline,
+            candidate=candidate,
+            dataset=dataset,
+            items=items,
+            reason=reason,
+            unreadable=unreadable,
         )

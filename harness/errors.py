@@ -9,12 +9,14 @@
     │   ├── ArmError          an arm's name, its options or its weights
     │   └── StoreError        the folder that holds the results
     │       └── NewerRecordError  a record that a newer version made
+    ├── NoAnswerError         the system, not the arm, kept a unit from its result: it runs again
     ├── QuitError             a user's code asked to end the program, which is not its to end
     └── ForecastError         an arm returned something inadmissible: becomes a failed row
 """
 
 from __future__ import annotations
 
+import errno
 import re
 
 
@@ -46,6 +48,10 @@ class NewerRecordError(StoreError):
     """A record was made by a newer version, which alone can read it."""
 
 
+class NoAnswerError(AbharnessError):
+    """The system refused an arm something: that says nothing about the arm."""
+
+
 class QuitError(AbharnessError):
     """A user's code asked to end the program."""
 
@@ -71,3 +77,22 @@ def escaped(text: str) -> str:
 def one_line(text: str) -> str:
     """The same on one line; runs of white space become a space."""
     return escaped(" ".join(text.split()))
+
+
+_REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+
+
+def refused_by_system(problem: BaseException | None) -> str:
+    """What the system refused where that is behind an error: a full or broken disk; '' otherwise.
+
+    What raised the error, or was being handled when it was raised, counts as well.
+    """
+    seen: set[int] = set()
+    while problem is not None and id(problem) not in seen:
+        seen.add(id(problem))
+        if isinstance(problem, NoAnswerError):
+            return str(problem)
+        if isinstance(problem, OSError) and problem.errno in _REFUSED:
+            return f"{problem.filename or 'a file'}: {problem.strerror or problem}"
+        problem = problem.__cause__ or problem.__context__
+    return ""

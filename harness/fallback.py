@@ -24,13 +24,15 @@ from harness.arm import (
     Option,
     Samples,
     Training,
+    attempt,
     card_of,
+    exception_line,
+    expect_answer,
     training_of,
 )
 from harness.errors import ArmError, ForecastError
 from harness.forecast import Forecast
 from harness.residuals import ResidualDistribution, measure_residuals
-from harness.running.unit import attempt, expect_answer, one_line
 from harness.window import Array, Context, Contexts, RollingOrigin, Rows, Series, contexts_at
 
 CROSSED = "quantiles fall by more than half of what they rise"
@@ -67,8 +69,9 @@ class _Side:
         if answers is not None:
             return answers
         assert problem is not None
+        _expect_own_fault(problem)
         if len(contexts) == 1:
-            return _Answers.none(contexts, one_line(problem))
+            return _Answers.none(contexts, exception_line(problem))
         middle = len(contexts) // 2
         first = self.answer(_rows(contexts, slice(0, middle)))
         return first.beside(self.answer(_rows(contexts, slice(middle, None))))
@@ -91,7 +94,7 @@ class _Side:
             measured, problem = attempt(partial(self._measured, self.context, levels))
             if measured is None:
                 assert problem is not None
-                self.unfit = one_line(problem)  # the same for every window of this fit
+                self.unfit = exception_line(problem)  # the same for every window of this fit
                 raise problem
             self.residuals = measured
         return self.residuals
@@ -217,7 +220,8 @@ class WithFallback:
         for side in self._sides:
             if isinstance(side.arm, Loads):
                 problem = attempt(side.arm.load)[1]
-                side.unloaded = "" if problem is None else one_line(problem)
+                _expect_own_fault(problem)
+                side.unloaded = "" if problem is None else exception_line(problem)
 
     def weight_files(self) -> Sequence[Path]:
         """Weight files of both."""
@@ -244,7 +248,8 @@ class WithFallback:
             side.context, side.residuals, side.unfit = context, None, ""
             if isinstance(side.arm, Learns):
                 training, problem = attempt(partial(_trained, side.arm, context, seed))
-                side.unfit = "" if problem is None else one_line(problem)
+                _expect_own_fault(problem)
+                side.unfit = "" if problem is None else exception_line(problem)
                 trainings += [] if training is None else [training]
         return trainings[0] if trainings else Training()
 
@@ -330,3 +335,9 @@ def _series(context: Context) -> Series:
         weekmask=context.weekmask,
         season=context.season,
     )
+
+
+def _expect_own_fault(problem: Exception | None) -> None:
+    """Let no fallback answer for a machine without memory: another night it might not have."""
+    if isinstance(problem, MemoryError):
+        raise problem

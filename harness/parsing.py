@@ -1,15 +1,20 @@
-"""From TOML text to frozen dataclasses, with errors a reader can act on."""
+"""From TOML text and stored records to frozen dataclasses, with errors a reader can act on."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from harness.errors import ConfigError, InputError
+from harness.errors import AbharnessError, ConfigError, InputError, StoreError, one_line
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _Table = TypeVar("_Table")
 _LONGEST = 60
@@ -37,8 +42,16 @@ def parse_toml(text: str, *, where: str, error: type[InputError] = ConfigError) 
     """Parse TOML text; `where` names it in errors."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
-        raise error(f"{where}: not valid TOML: {problem}") from None
+    except (ValueError, RecursionError) as problem:  # numbers of 5,000 digits, brackets in brackets
+        raise error(f"{where}: not valid TOML: {one_line(str(problem))[:300]}") from None
+
+
+def parse_json(text: str | bytes, *, where: str, error: type[InputError] = StoreError) -> Any:
+    """Parse JSON text in UTF-8; `where` names it in errors."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{where}: not valid JSON: {one_line(str(problem))[:300]}") from None
 
 
 def table(
@@ -84,6 +97,55 @@ def table(
         return kind(**values, **given)
     except InputError as problem:
         raise error(f"{where.partition(': ')[0]}: {problem}") from None
+
+
+def parse_record(
+    kind: type[_Table],
+    content: Mapping[str, Any],
+    *,
+    where: str,
+    error: type[AbharnessError] = StoreError,
+) -> _Table:
+    """Make a dataclass from a record as JSON has it, its parts included.
+
+    Parameters
+    ----------
+    kind
+        The dataclass.
+    content
+        Its fields, and maybe a number `schema` that has been looked at.
+    where
+        What the record is, for errors.
+
+    Raises
+    ------
+    AbharnessError
+        Of the class `error`: names every key that is missing, unknown or of another type.
+    """
+    from pydantic import ValidationError
+
+    hashable: Any = kind  # which mypy doubts of a class
+    known = {each.name for each in dataclasses.fields(hashable)} | {"schema"}
+    faults = [f"{key}: not a key of it" for key in content if key not in known]
+    found: _Table | None = None
+    try:
+        found = _adapter(hashable).validate_json(json.dumps(content), strict=True)
+    except ValidationError as problem:
+        faults += [
+            f"{'.'.join(map(str, each['loc'])) or kind.__name__}: {each['msg']}"
+            for each in problem.errors()
+        ]
+    if faults or found is None:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise error(f"{where}: {'; '.join(faults[:3])}{more}")
+    return found
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def check_fields(made: Any) -> None:

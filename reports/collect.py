@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
@@ -18,10 +18,10 @@ from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
 from harness.gate.history import Entry, before, change, history, read_inputs
 from harness.judging.verdict import Verdict, from_json, plain, to_json
-from harness.measure.measurements import machine_class, read_costs
+from harness.measure.record import MeasureRecord, machine_class, read_costs, read_measure
 from harness.running.grid import Grid, Split
 from harness.running.identity import digest, package_digest
-from harness.running.store import SCHEMA, Store, StoredUnit, read_curve, read_record, read_unit
+from harness.running.store import SCHEMA, Store, StoredUnit, read_curve, read_unit
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to
@@ -149,13 +149,14 @@ def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
         return read_costs(store, grid, baseline=legacy, candidate=candidate)
     except (ConfigError, StoreError) as problem:
         dataset = grid.experiment.datasets[0]
-        return Costs.missing(legacy, candidate, dataset, f"cannot be read: {problem}")
+        said = f"cannot be read: {problem}"
+        return Costs.missing(legacy, candidate, dataset, said, unreadable=said)
 
 
-def _sessions(store: Store, costs: Mapping[str, Costs]) -> dict[str, dict[str, Any]]:
+def _sessions(store: Store, costs: Mapping[str, Costs]) -> dict[str, MeasureRecord]:
     """Records of the sessions that costs were read from."""
     known = {legacy: found.record for legacy, found in costs.items() if found.record}
-    return {legacy: read_record(store.root / record) for legacy, record in known.items()}
+    return {legacy: read_measure(store.root / record) for legacy, record in known.items()}
 
 
 def _claims(grid: Grid, store: Store) -> tuple[ClaimRow, ...]:

@@ -197,20 +197,26 @@ def content(page: PageInput) -> dict[str, Any]:
     with chart_style():
         datasets = [dataset_view(page, name, place=at) for at, name in enumerate(names, 1)]
         pairs = pair_views(page, names)
-        first = first_screen(page, names)
+    return {
+        **lead(page),
+        "pairs": pairs,
+        "datasets": datasets,
+        "basis": trust.trust_strip(page),
+        **_evidence(page),
+        **_appendix(page, datasets),
+    }
+
+
+def lead(page: PageInput) -> dict[str, Any]:
+    """What the first screen shows, by name."""
     return {
         "page": page,
         "verdict": page.verdict,
         "findings": [(each, sentence_of(each)) for each in page.verdict.findings],
         "question": f"May {page.verdict.candidate} replace {page.verdict.legacy}?",
-        "first": first,
-        "pairs": pairs,
-        "datasets": datasets,
+        "first": first_screen(page, _datasets(page)),
         "weak": numbers.listing(trust.weak_legacy(page)),
         "against": page.reference or "the random walk",
-        "basis": trust.trust_strip(page),
-        **_evidence(page),
-        **_appendix(page, datasets),
     }
 
 

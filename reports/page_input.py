@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.costs import Costs
     from harness.gate.history import Change, Entry
     from harness.judging.verdict import Verdict
+    from harness.measure.record import MeasureRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class Beside:
     folder: str = "VERDICT"
     others: Sequence[Verdict] = ()
     costs: Mapping[str, Costs] = field(default_factory=dict)
-    sessions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sessions: Mapping[str, MeasureRecord] = field(default_factory=dict)
     checks: Sequence[CheckRecord] = ()
     claims: Sequence[ClaimRow] = ()
     entry: Entry | None = None

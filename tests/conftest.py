@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait
 
@@ -19,6 +22,56 @@ from harness.window import Series  # noqa: E402  # after the path is clean
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the studies run whole."""
+    parser.addoption(
+        "--study", action="store_true", help="run tests/studies whole, not the sample of them"
+    )
+
+
+@pytest.fixture(scope="session")
+def sized(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How much a torture takes: `sized(sample, whole)`."""
+
+    def sized(sample: int, whole: int) -> int:
+        return whole if request.config.getoption("--study") else sample
+
+    return sized
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only a study runs."""
+    if config.getoption("--study"):
+        return
+    left_out = [each for each in items if each.get_closest_marker("study")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [each for each in items if not each.get_closest_marker("study")]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make a folder once for all workers of a session: `made_once(name, make)`.
+
+    `make` is handed a folder that is there; what it leaves in it is handed to every test that
+    asks for the name, and none may change it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+    shared.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        with FileLock(shared / f"{name}.lock"):
+            if not (shared / name).exists():
+                half = shared / f"{name}-half"
+                shutil.rmtree(half, ignore_errors=True)  # a worker that failed left it
+                half.mkdir()
+                make(half)
+                half.rename(shared / name)
+        return shared / name
+
+    return made
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The command line of the recipe: train, evaluate, show."""
+"""The command line of the recipe: train, evaluate, show; with progress and the model card."""
 
 from __future__ import annotations
 

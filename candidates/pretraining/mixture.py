@@ -1,6 +1,12 @@
-"""What is trained on: pools of series of both kinds, drawn with random parameters.
+"""What is trained on: batches of synthetic series, price-like and structural, randomly drawn.
 
-Shapes: N series of a pool, T steps.
+The batch of a step is a pure function of recipe, seed and step: nothing random is carried from
+step to step, so a run that goes on from a checkpoint sees the series it would have seen anyway.
+Price-like series have clustered volatility, heavy tails, drift, jumps and holidays; structural
+ones have seasons, trends, level shifts, rough and smooth noise. Every function is pure: the same
+generator state, the same series.
+
+Shapes: N series of a pool, B series of a batch, T context values, H steps, K harmonics.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The training loop: AdamW, warm-up and cosine, moving average of weights; stops and goes on."""
+"""The training loop: AdamW, warm-up and cosine, a moving average of weights; stops and resumes.
+
+The network starts from random weights; the loss is the weighted quantile loss.
+Shapes: B series, T context values, H steps, Q levels.
+"""
 
 from __future__ import annotations
 

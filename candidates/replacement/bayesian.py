@@ -1,4 +1,8 @@
-"""HFBayesianAutoformer: the legacy forward contract on a pretrained Chronos model."""
+"""HFBayesianAutoformer: the legacy forward contract on a pretrained Chronos model.
+
+Here too: which backbone serves which kind of Chronos, and how a network is saved in a folder (the
+backbone as a Chronos checkpoint, beside it what the network was told).
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,8 @@ from candidates.replacement.options import (
     fields_of,
     read_options,
 )
+from candidates.replacement.quantile_backbones import Bolt, Chronos2
 from candidates.replacement.sampling import T5
-from candidates.replacement.univariate import Bolt, Chronos2
 from harness.errors import ArmError
 
 Backbone = Bolt | Chronos2 | T5

@@ -1,5 +1,8 @@
 """Fine-tuning before an origin: a loop for Chronos-Bolt and Chronos-T5, its own fit for Chronos-2.
 
+`Plan` says how it goes and where its windows lie, and needs no framework. Chronos-2's own fit
+gives its losses as a training curve and leaves the global random state as it was.
+
 Shapes: N sessions, B windows, T steps of history, H steps ahead.
 """
 
@@ -19,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from candidates.replacement.loading import CALENDAR, family_of, whole_series
+from candidates.replacement.quantile_backbones import Bolt
 from candidates.replacement.sampling import T5
-from candidates.replacement.univariate import Bolt
 from harness.arm import Epoch, Training
 from harness.window import Context, Rows
 
@@ -385,8 +388,8 @@ def tuned(
     if family == "Chronos-2":
         series = whole_series(context, covariates=covariates)
         return fit(pipeline, series, spans, plan, length=length, horizon=context.horizon, seed=seed)
+    from candidates.replacement.quantile_backbones import Bolt
     from candidates.replacement.sampling import T5
-    from candidates.replacement.univariate import Bolt
 
     changed = copy.deepcopy(pipeline)
     backbone = Bolt(changed) if family == "Chronos-Bolt" else T5(changed, samples=2, seed=seed)

@@ -1,7 +1,17 @@
-"""Quantiles in order and at other levels, by the harness's own rule, with gradients.
+"""Quantiles in order, at other levels, and stretched until they cover what they say.
 
-Between neighbouring levels quantiles lie on straight lines over standard normal scores; beyond
-the outermost two levels the line through these two goes on (`harness.forecast.quantiles_at`).
+Between neighbouring levels quantiles lie on straight lines over standard normal scores; beyond the
+outermost two levels the line through these two goes on (`harness.forecast.quantiles_at`). All of
+it has gradients.
+
+Split-conformal calibration: for a pair of levels a and 1 - a, the miss of one truth is its
+distance from the median over the distance of that side's quantile. The pair is stretched around
+the median, on both sides, by the miss that the share (1 - 2a)(1 + 1/n) of all misses does not
+exceed, over all steps of n calibration windows; shares above 1 take the largest. The median stays.
+A stretch of 1 means the pair was right. Overlapping windows are worth fewer than n, so small tails
+stay uncertain.
+
+Shapes: n calibration windows, W windows, H steps, Q levels.
 """
 
 from __future__ import annotations

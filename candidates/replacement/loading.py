@@ -1,4 +1,10 @@
-"""Where a Chronos checkpoint lies, and how it is loaded: whole, from there, or not at all."""
+"""From a checkpoint to a pipeline, and from an arm's contexts to what a backbone is told.
+
+A checkpoint is loaded whole, from the place that was named, or not at all.
+
+Shapes: W (or B) windows, T sessions of history, H (or P) steps ahead, nt targets, C covariates,
+m calendar marks.
+"""
 
 from __future__ import annotations
 
@@ -100,6 +106,7 @@ def load_pipeline(source: Source) -> Any:
             device_map=torch_device(source.device),
             dtype=getattr(torch, source.dtype),
             local_files_only=True,
+            trust_remote_code=False,
         )
         missing = _not_stored(pipeline.inner_model, folder)
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as problem:

@@ -12,16 +12,15 @@ from harness.checks.predicate import (
     NotApplicableError,
     Predicate,
 )
-from harness.checks.runner import catalogue, check, failed, make_resolver, run_battery
-from harness.checks.stored_checks import (
-    CheckRecord,
-    read_checks,
-    summary_table,
-    table_lines,
-    to_json,
-    to_junit,
-    write_check,
+from harness.checks.runner import (
+    Trial,
+    catalogue,
+    check,
+    failed,
+    make_resolver,
+    run_battery,
 )
+from harness.checks.stored_checks import CheckRecord, read_checks, write_check
 from harness.checks.subject import (
     PROBE,
     Hooks,
@@ -44,6 +43,7 @@ __all__ = [
     "NotApplicableError",
     "Predicate",
     "Subject",
+    "Trial",
     "arm_subject",
     "catalogue",
     "check",
@@ -53,9 +53,5 @@ __all__ = [
     "network_subject",
     "read_checks",
     "run_battery",
-    "summary_table",
-    "table_lines",
-    "to_json",
-    "to_junit",
     "write_check",
 ]

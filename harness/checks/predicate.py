@@ -84,8 +84,8 @@ class CheckResult:
     ----------
     measured
         The judged number first, under the name ``value``; empty where nothing was measured.
-    wanted
-        Limit, threshold and unit, such as ``at most 1e-05 of the output's scale``.
+    limit, threshold, unit
+        Of the predicate.
     reason
         One line: what was measured, why it does not apply, or what went wrong.
     seconds
@@ -96,10 +96,16 @@ class CheckResult:
     title: str
     outcome: CheckOutcome
     measured: Mapping[str, float]
+    limit: Limit
     threshold: float
-    wanted: str
+    unit: str
     reason: str
     seconds: float
+
+    @property
+    def wanted(self) -> str:
+        """Limit, threshold and unit, such as ``at most 1e-05 of the output's scale``."""
+        return f"{self.limit} {self.threshold:g} {self.unit}".strip()
 
 
 def worst(values: Iterable[float]) -> float:

@@ -9,8 +9,9 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from harness.checks.predicate import (
     number_of,
 )
 from harness.checks.predicates import arms, construction, input_data, inside, uncertainty
-from harness.checks.stored_checks import WIDTH, table_lines, to_json, to_junit, write_check
+from harness.checks.stored_checks import write_check
 from harness.checks.subject import (
     CONFIG,
     Factory,
@@ -140,14 +141,14 @@ def _result(
     found: Measured | None = None,
     seconds: float = 0.0,
 ) -> CheckResult:
-    wanted = f"{predicate.limit} {predicate.threshold:g} {predicate.unit}".strip()
     return CheckResult(
         code=predicate.code,
         title=predicate.title,
         outcome=outcome,
         measured={} if found is None else {"value": float(found.value), **found.more},
+        limit=predicate.limit,
         threshold=predicate.threshold,
-        wanted=wanted,
+        unit=predicate.unit,
         reason=" ".join(reason.split()),
         seconds=seconds,
     )
@@ -164,20 +165,15 @@ def _at_work(subject: Subject | ArmSubject) -> Iterator[None]:
     """Let a subject's code run: quietly, and a network's on the CPU, where its inputs are."""
     import torch
 
+    nowhere = io.StringIO()  # what it prints, draws as progress, or warns of
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_quiet())
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(redirect_stdout(nowhere))
+        stack.enter_context(redirect_stderr(nowhere))
+        warnings.simplefilter("ignore")
         if isinstance(subject, Subject):
             stack.enter_context(staying(torch.Tensor, torch.nn.Module))
             stack.enter_context(subject.at_work())
-        yield
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Swallow what a subject prints, draws as progress, or warns of."""
-    nowhere = io.StringIO()
-    with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
-        warnings.simplefilter("ignore")
         yield
 
 
@@ -197,13 +193,30 @@ def _random_state_kept() -> Iterator[None]:
         torch.set_grad_enabled(grads)
 
 
-Form = Literal["table", "json", "junit"]
 Resolver = Callable[[str, Mapping[str, Any]], Subject | ArmSubject | None]
 """A target and its options to a subject; None where the target is not known to it."""
 
-FAILED = 3
 ALL = "all"
 """In place of a code that is required: every one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What came of trying a target.
+
+    Attributes
+    ----------
+    subject
+        What was tried, by the name it is shown with.
+    results
+        One per predicate, by number.
+    met
+        Whether everything that was required passed.
+    """
+
+    subject: str
+    results: tuple[CheckResult, ...]
+    met: bool
 
 
 def check(
@@ -211,15 +224,13 @@ def check(
     options: Mapping[str, Any],
     *,
     require: bool | Collection[str] = False,
-    form: Form = "table",
     codes: Collection[str] | None = None,
     resolver: Resolver | None = None,
     store: Store | None = None,
     role: Role | None = None,
     folder: Path | None = None,
-    width: int = WIDTH,
-) -> tuple[str, int]:
-    """Try a target and say how it went.
+) -> Trial:
+    """Try a target. A failure that is not required is a result like any other.
 
     Parameters
     ----------
@@ -230,8 +241,6 @@ def check(
     require
         True: no predicate may fail. Codes: these must pass; with ``all`` among them no other may
         fail either.
-    form
-        How the results are written.
     codes
         Which predicates; None is all.
     store
@@ -240,13 +249,6 @@ def check(
         The side the target is on, kept with them.
     folder
         Where a ``module:Class`` is looked for when it is not installed.
-    width
-        Columns of the table.
-
-    Returns
-    -------
-    text, exit code
-        0, or 3 when a requirement is not met. A failure that is not required is a result.
 
     Raises
     ------
@@ -254,23 +256,19 @@ def check(
         When target, option or code is unknown, or the target lacks something it reads.
     """
     check_codes([*(codes or ()), *_codes_in(require)])
-    found = resolver(target, options) if resolver else None
-    subject = found or _by_class(target, options, folder)
+    subject = resolver(target, options) if resolver else None
+    if subject is None:
+        if ":" not in target:
+            raise ConfigError(f"'{target}': expected 'module:Class'")
+        config, others = split_options(options)
+        subject = class_subject(target, config, others, folder=folder)
     expect_input(subject)
     results = run_battery(subject, codes)
     if store is not None:
         used = subject.options if isinstance(subject, ArmSubject) else options
         write_check(store, subject, results, target=target, role=role, options=used)
-    text = _written(results, form, subject.name, width)
-    return text, FAILED if failed(results, require=require) else 0
-
-
-def _written(results: Sequence[CheckResult], form: Form, name: str, width: int) -> str:
-    if form == "json":
-        return to_json(results, subject=name)
-    if form == "junit":
-        return to_junit(results, subject=name)
-    return "\n".join(table_lines(results, title=name, width=width)) + "\n"
+    met = not failed(results, require=require)
+    return Trial(subject=subject.name, results=results, met=met)
 
 
 def failed(results: Sequence[CheckResult], *, require: bool | Collection[str]) -> bool:
@@ -306,11 +304,17 @@ def make_resolver(
 
     def resolve(target: str, options: Mapping[str, Any]) -> Subject | ArmSubject | None:
         config, others = split_options(options)
-        behind = kind == "network" and target in arms
-        if behind and (target not in factories or _builds(arms[target])):
-            return network_behind(arms[target], config, others)
+        if kind == "network" and target in arms:
+            stands = None if target not in factories else network_of(arms[target])
+            if target not in factories or (stands is not None and stands.builds):
+                return network_behind(arms[target], config, others)
         if target in factories:
-            return _buildable(network_subject(factories[target], target, config, others))
+            subject = network_subject(factories[target], target, config, others)
+            try:  # options that the factory refuses; the rest it raises is for the predicates
+                expect_input(subject, refusals=(ValueError, InputError))
+            except ValueError as problem:
+                raise ConfigError(f"{subject.name}: {' '.join(str(problem).split())}") from None
+            return subject
         if target in arms:
             return arm_subject(arms[target], options)
         if ":" not in target:
@@ -321,29 +325,7 @@ def make_resolver(
     return resolve
 
 
-def _builds(ref: ArmRef) -> bool:
-    """Whether an arm builds a network of its own."""
-    found = network_of(ref)
-    return found is not None and found.builds
-
-
-def _buildable(subject: Subject) -> Subject:
-    """Refuse options that the factory refuses; whatever else it raises is for the predicates."""
-    try:
-        expect_input(subject, refusals=(ValueError, InputError))
-    except ValueError as problem:
-        raise ConfigError(f"{subject.name}: {' '.join(str(problem).split())}") from None
-    return subject
-
-
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Take ``config.<field>`` options apart from the others."""
     config = {k.removeprefix(CONFIG): v for k, v in options.items() if k.startswith(CONFIG)}
     return config, plain_options(options)
-
-
-def _by_class(target: str, options: Mapping[str, Any], folder: Path | None) -> Subject | ArmSubject:
-    if ":" not in target:
-        raise ConfigError(f"'{target}': expected 'module:Class'")
-    config, others = split_options(options)
-    return class_subject(target, config, others, folder=folder)

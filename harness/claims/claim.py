@@ -91,19 +91,42 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """A unit of the grid as it ended: its key, record and place in the grid."""
+    """A unit of the grid as it ended.
+
+    Attributes
+    ----------
+    key
+        Of the unit.
+    windows, failed
+        Origins of the plan, and how many of them have no forecast.
+    first_reason
+        Why the first of those has none; '' where all have one.
+    diverged
+        Fits that diverged.
+    form, levels
+        In which the arm answers, and at which quantile levels.
+    residual_distribution
+        Whether the harness added the distribution.
+    forecast_s, peak_bytes
+        Seconds of forecasting all windows, highest resident memory; None where not told.
+    machine
+        Facts about it.
+    """
 
     arm: str
-    role: str
     dataset: str
     seed: int
     key: str
-    record: Mapping[str, Any]
-
-    @property
-    def source(self) -> str:
-        """How a measurement names it."""
-        return f"unit {self.key[:12]}"
+    windows: int
+    failed: int
+    first_reason: str
+    diverged: int
+    form: str
+    levels: tuple[float, ...]
+    residual_distribution: bool
+    forecast_s: float | None
+    peak_bytes: int | None
+    machine: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

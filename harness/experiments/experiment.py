@@ -198,6 +198,11 @@ def read_experiment(source: str) -> Experiment:
 def parse_experiment(text: str, *, source: str, folder: Path | None) -> Experiment:
     """Parse the text of an experiment file; `folder` is where user modules may lie."""
     found = parse_toml(text, where=source)
+    if Path(source).stem.strip(". ") != Path(source).stem:
+        raise ConfigError(
+            f"{source}: the experiment is called by its file's name, which must neither begin nor "
+            "end with a dot or a space: rename the file"
+        )
     for key in found:
         if key not in _TABLES:
             raise ConfigError(f"{source}: unknown key '{key}'; known keys are {', '.join(_TABLES)}")

@@ -38,7 +38,7 @@ from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.selftest import self_test
 from harness.judging.validity import Given, OriginPlan, PlanRecord
 from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
-from harness.measure.measurements import read_costs
+from harness.measure.record import read_costs
 from harness.running.grid import Grid, GridCell, Split, seeded
 from harness.running.identity import digest, package_digest
 from harness.running.store import Store, read_record, write_record, write_text

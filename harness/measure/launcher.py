@@ -26,7 +26,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
 
 
 class Launcher:
@@ -36,54 +36,53 @@ class Launcher:
         self._keep = keep
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, command: dict[str, Any]) -> dict[str, Any]:
+    def start(self, *, name: str, argv: list[str], log: str, limit_s: float) -> str:
         """Start a process and wait until it says that it is ready."""
-        with open(command["log"], "ab") as log:  # noqa: PTH123  # pathlib is not imported here
+        with open(log, "ab") as stream:  # noqa: PTH123  # pathlib is not imported here
             process = subprocess.Popen(  # noqa: S603  # what the session asks for
-                command["argv"],
+                argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=stream,
                 bufsize=0,
                 pass_fds=self._keep,
                 process_group=0,
             )
-        self._processes[command["name"]] = process
-        return self._answer(command["name"], command["limit_s"])
+        self._processes[name] = process
+        return self._answer(name, limit_s)
 
-    def turn(self, command: dict[str, Any]) -> dict[str, Any]:
+    def turn(self, *, name: str, message: object, limit_s: float) -> str:
         """Wake a process, hand it a message, wait for its reply, stop it."""
-        process = self._processes.get(command["name"])
+        process = self._processes.get(name)
         if process is None or process.stdin is None:
-            return {"ended": "it is not there"}
+            return json.dumps({"ended": "it is not there"})
         process.send_signal(signal.SIGCONT)
         try:
-            process.stdin.write(json.dumps(command["message"]).encode() + b"\n")
+            process.stdin.write(json.dumps(message).encode() + b"\n")
         except BrokenPipeError:
-            return self._ended(command["name"])
-        return self._answer(command["name"], command["limit_s"])
+            return self._ended(name)
+        return self._answer(name, limit_s)
 
-    def stop(self, command: dict[str, Any]) -> dict[str, Any]:
+    def stop(self, *, name: str) -> str:
         """End a process."""
-        process = self._processes.pop(command["name"], None)
+        process = self._processes.pop(name, None)
         if process is not None:
             _end(process)
-        return {}
+        return "{}"
 
-    def spent(self, command: dict[str, Any]) -> dict[str, Any]:
+    def spent(self) -> str:
         """Processor seconds of this program and of all processes that have ended."""
-        del command
         whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         found = [resource.getrusage(each) for each in whose]
-        return {"seconds": sum(each.ru_utime + each.ru_stime for each in found)}
+        return json.dumps({"seconds": sum(each.ru_utime + each.ru_stime for each in found)})
 
     def close(self) -> None:
         """End everything."""
         for name in list(self._processes):
-            self.stop({"name": name})
+            self.stop(name=name)
 
-    def _answer(self, name: str, limit_s: float) -> dict[str, Any]:
-        """One line of a process, or how it ended; it is stopped afterwards."""
+    def _answer(self, name: str, limit_s: float) -> str:
+        """One line of a process as it wrote it, or how it ended; it is stopped afterwards."""
         process = self._processes[name]
         assert process.stdout is not None
         deadline, text = time.monotonic() + limit_s, b""
@@ -99,24 +98,27 @@ class Launcher:
                 self.close()
                 raise SystemExit(1)
             else:
-                self.stop({"name": name})
-                return {"ended": f"stopped after the limit of {limit_s:g} s"}
+                self.stop(name=name)
+                return json.dumps({"ended": f"stopped after the limit of {limit_s:g} s"})
         process.send_signal(signal.SIGSTOP)
         if hasattr(os, "waitid"):  # the signal is sent, not yet taken
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        answer: dict[str, Any] = json.loads(text)
-        return answer
+        return text.decode()
 
-    def _ended(self, name: str) -> dict[str, Any]:
+    def _ended(self, name: str) -> str:
         process = self._processes.pop(name)
         if hasattr(os, "waitid"):  # it has ended or is about to; it is not to be killed for it
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         else:
             process.wait()
         code = _end(process)
-        if code < 0:
-            return {"ended": f"the process was ended by {_signal_name(-code)}"}
-        return {"ended": f"the process ended with exit code {code}"}
+        if code >= 0:
+            return json.dumps({"ended": f"the process ended with exit code {code}"})
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:  # such as most real-time signals
+            name = f"signal {-code}"
+        return json.dumps({"ended": f"the process was ended by {name}"})
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
@@ -127,17 +129,10 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     return process.wait()
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # such as most real-time signals
-        return f"signal {number}"
-
-
 def main() -> None:
     """Carry out commands until there are none; arguments are descriptors to hand down."""
     launcher = Launcher([int(each) for each in sys.argv[1:]])
-    known = {
+    known: dict[str, Callable[..., str]] = {
         "start": launcher.start,
         "turn": launcher.turn,
         "stop": launcher.stop,
@@ -146,8 +141,7 @@ def main() -> None:
     try:
         for line in iter(sys.stdin.readline, ""):
             command = json.loads(line)
-            reply = known[command["do"]](command)
-            sys.stdout.write(json.dumps(reply) + "\n")
+            sys.stdout.write(known[command.pop("do")](**command).rstrip("\n") + "\n")
             sys.stdout.flush()
     finally:
         launcher.close()

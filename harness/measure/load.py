@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.running.identity import allowed_cores
 
@@ -54,16 +52,14 @@ class Load:
             return f"the machine was loaded {when}: its host took {self.stolen:.2f} cores away"
         return ""
 
-    def record(self) -> dict[str, float | None]:
-        """As it is stored."""
-        return {"others": self.others, "stolen": self.stolen, "average": self.average}
-
 
 def busy_now() -> Busy:
     """Read the counters of the cores this process may use."""
     import psutil
 
-    times = _mine(psutil.cpu_times(percpu=True))
+    allowed = getattr(os, "sched_getaffinity", lambda whose: ())(0)
+    times = psutil.cpu_times(percpu=True)
+    times = [each for core, each in enumerate(times) if core in allowed] or times
     stolen = sum(getattr(each, "steal", 0.0) for each in times)
     idle = ("idle", "iowait", "steal", "guest", "guest_nice")  # guest is in user already
     used = sum(
@@ -87,10 +83,3 @@ def sample_load() -> Load:
     first = busy_now()
     time.sleep(_SAMPLE_S)
     return load_between(first, busy_now())
-
-
-def _mine(times: Sequence[Any]) -> Sequence[Any]:
-    allowed = getattr(os, "sched_getaffinity", None)
-    if allowed is None:
-        return times
-    return [each for core, each in enumerate(times) if core in allowed(0)] or times

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from harness.costs import Costs
 from harness.experiments.experiment import MeasureSettings
-from harness.measure.load import Load, busy_now, load_between, sample_load
-from harness.measure.measurements import (
-    costs_from,
-    describe_arm,
+from harness.measure.evaluate import evaluate
+from harness.measure.load import busy_now, load_between, sample_load
+from harness.measure.record import (
+    LoadsAround,
+    MeasuredArm,
+    MeasureRecord,
     machine_class,
     pair_of,
     record_file,
     record_key,
     write_measure,
 )
-from harness.measure.ratios import Doubts, costs_of
-from harness.measure.session import BASELINE, CANDIDATE, Session, Taken, TurnError, Turns, make_side
+from harness.measure.session import BASELINE, CANDIDATE, Session, TurnError, Turns, make_side
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine
 from harness.running.lease import lease
@@ -50,22 +49,6 @@ class Ask:
     settings: MeasureSettings = field(default_factory=MeasureSettings)
     profile: bool = False
     lease_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Loads:
-    before: Load
-    during: Load
-    after: Load
-
-    def problem(self) -> str:
-        """Why timings are no evidence; the first reason."""
-        named = (("before", self.before), ("while", self.during), ("after", self.after))
-        found = (load.problem(f"{when} it was timed") for when, load in named)
-        return next(filter(None, found), "")
-
-    def record(self) -> dict[str, Any]:
-        return {name: getattr(self, name).record() for name in ("before", "during", "after")}
 
 
 def measure_pair(
@@ -94,13 +77,13 @@ def measure_pair(
     with lease(
         "alone", purpose, wait_s=ask.settings.wait_s, file=ask.lease_file, tell=tell
     ) as handle:
-        record = _record(grid, store, cells, ask, handle=handle, tell=tell)
-    file = record_file(store, *cells, record["machine_class"])
+        record = _take(grid, store, cells, ask, handle=handle, tell=tell)
+    file = record_file(store, *cells, record.machine_class)
     write_measure(file, record)
-    return costs_from(record, where=str(file.relative_to(store.root)))
+    return record.costs_in(str(file.relative_to(store.root)))
 
 
-def _record(
+def _take(
     grid: Grid,
     store: Store,
     cells: tuple[GridCell, GridCell],
@@ -108,8 +91,8 @@ def _record(
     *,
     handle: int,
     tell: Callable[[str], None],
-) -> dict[str, Any]:
-    """Take a session and put it into words and numbers; the lease is held."""
+) -> MeasureRecord:
+    """Take a session; the lease is held."""
     tell("looking how busy this machine is")
     before, begun, own = sample_load(), busy_now(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -121,82 +104,43 @@ def _record(
         turning = Turns(threads=run.threads, keep=(handle,), log=log, limit_s=run.time_limit_s)
         with turning as turns:
             session = Session(turns, sides, settings=ask.settings, folder=Path(folder), tell=tell)
-            problem = _carry_out(session, ask.settings)
+            problem = session.take()
             spent = turns.spent() + time.process_time() - own
             during = load_between(begun, busy_now(), own=spent)
-            loads = _Loads(before=before, during=during, after=sample_load())
+            load = LoadsAround(before=before, during=during, after=sample_load())
             profiles = {} if problem or not ask.profile else _profiles(session, store, cells)
-    base = _base(grid, cells, ask, loads)
+    facts, taken = machine(), session.taken
+    arms: tuple[MeasuredArm, ...] = ()
     if problem:
-        return base | _failed(ask, cells[0].dataset, problem)
-    return base | _results(grid, store, cells, session.taken, loads) | {"profiles": profiles}
-
-
-def _failed(ask: Ask, dataset: str, problem: str) -> dict[str, Any]:
-    """The part of a record that says why nothing was measured."""
-    missing = Costs.missing(ask.baseline, ask.candidate, dataset, problem)
-    costs = [dataclasses.asdict(cost) for cost in missing.items.values()]
-    return {"costs": costs, "failed": problem}
-
-
-def _carry_out(session: Session, settings: MeasureSettings) -> str:
-    """Take everything; why that failed, in a line."""
-    try:
-        session.fit()
-        session.take_sets()
-    except TurnError as problem:
-        return f"an arm failed while it was measured: {problem}"
-    if settings.energy:
-        try:
-            session.take_energy()
-        except TurnError as problem:  # never judged, so nothing else is lost
-            session.taken.notes.append(f"no energy: {problem}")
-    return ""
-
-
-def _base(grid: Grid, cells: tuple[GridCell, GridCell], ask: Ask, loads: _Loads) -> dict[str, Any]:
-    facts = machine()
-    return {
-        "experiment": grid.experiment.name,
-        "baseline": cells[0].arm.name,
-        "candidate": cells[1].arm.name,
-        "dataset": cells[0].dataset,
-        "units": {BASELINE: cells[0].key, CANDIDATE: cells[1].key},
-        "machine": facts,
-        "machine_class": machine_class(facts),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "threads": grid.experiment.run.threads,
-        "settings": dataclasses.asdict(ask.settings),
-        "load": loads.record(),
-        "failed": "",
-    }
-
-
-def _results(
-    grid: Grid,
-    store: Store,
-    cells: tuple[GridCell, GridCell],
-    taken: Taken,
-    loads: _Loads,
-) -> dict[str, Any]:
-    split = grid.splits[cells[0].dataset]
-    arms = []
-    for name, cell in zip((BASELINE, CANDIDATE), cells, strict=True):
-        unit = read_unit(store.unit_folder(cell.key))
-        arms.append(describe_arm(taken, name, unit, split))
-    doubts = Doubts(
-        timing=loads.problem(),
-        arms="; ".join(text for arm in arms for text in arm.doubts),
-        no_peaks=taken.processes(BASELINE)[0].phases["no_peaks"],
+        missing = Costs.missing(ask.baseline, ask.candidate, cells[0].dataset, problem)
+        costs = tuple(missing.items.values())
+    else:
+        units = {
+            name: read_unit(store.unit_folder(cell.key))
+            for name, cell in zip((BASELINE, CANDIDATE), cells, strict=True)
+        }
+        split = grid.splits[cells[0].dataset]
+        arms, costs = evaluate(taken, units, split, loaded=load.problem())
+    return MeasureRecord(
+        experiment=grid.experiment.name,
+        baseline=cells[0].arm.name,
+        candidate=cells[1].arm.name,
+        dataset=cells[0].dataset,
+        units={BASELINE: cells[0].key, CANDIDATE: cells[1].key},
+        machine=facts,
+        machine_class=machine_class(facts),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        threads=run.threads,
+        settings=ask.settings,
+        load=load,
+        costs=costs,
+        failed=problem,
+        sets=len(taken.sets),
+        notes=tuple(taken.notes),
+        energy=taken.energy,
+        arms=arms,
+        profiles=profiles,
     )
-    costs = costs_of(taken, (arms[0].lines, arms[1].lines), doubts)
-    return {
-        "costs": [dataclasses.asdict(cost) for cost in costs],
-        "sets": len(taken.sets),
-        "notes": taken.notes,
-        "energy": taken.energy,
-        "arms": [arm.record for arm in arms],
-    }
 
 
 def _profiles(

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -25,9 +25,23 @@ from harness.arm import Learns, Loads
 from harness.errors import AbharnessError
 from harness.experiments.experiment import MeasureSettings
 from harness.measure import launcher
+from harness.measure.replies import (
+    Calls,
+    Done,
+    Energy,
+    Fitted,
+    Loaded,
+    Pass,
+    Phases,
+    Repeats,
+    Spent,
+)
 from harness.measure.worker import batch_sizes
+from harness.parsing import parse_record
 from harness.running.grid import Grid, GridCell
+from harness.window import Array, Rows
 
+_Reply = TypeVar("_Reply")
 _WORKER = ("-P", "-m", "harness.measure.worker")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -83,19 +97,24 @@ class Turns:
 
     def start(self, name: str) -> None:
         """Start a measured process; it waits for its first turn."""
-        argv = [sys.executable, *_WORKER]
-        self._ask(
-            {
-                "do": "start",
-                "name": name,
-                "argv": argv,
-                "log": str(self._log),
-                "limit_s": self._limit_s,
-            }
-        )
+        command = {
+            "do": "start",
+            "name": name,
+            "argv": [sys.executable, *_WORKER],
+            "log": str(self._log),
+            "limit_s": self._limit_s,
+        }
+        self._ask(command, Done)
 
-    def turn(self, name: str, what: str, **details: Any) -> dict[str, Any]:
+    def turn(self, name: str, what: str, kind: type[_Reply], **details: Any) -> _Reply:
         """Let a process do one thing while all others stand still.
+
+        Parameters
+        ----------
+        what
+            One of `worker.COMMANDS`, with its `details`.
+        kind
+            What it answers.
 
         Raises
         ------
@@ -103,17 +122,18 @@ class Turns:
             When its arm fails, or the process ends or takes too long.
         """
         message = {"do": what, **details}
-        return self._ask({"do": "turn", "name": name, "message": message, "limit_s": self._limit_s})
+        command = {"do": "turn", "name": name, "message": message, "limit_s": self._limit_s}
+        return self._ask(command, kind)
 
     def stop(self, name: str) -> None:
         """End a process."""
-        self._ask({"do": "stop", "name": name})
+        self._ask({"do": "stop", "name": name}, Done)
 
     def spent(self) -> float:
         """Processor seconds of the launcher and of the processes that have ended."""
-        return float(self._ask({"do": "spent"})["seconds"])
+        return self._ask({"do": "spent"}, Spent).seconds
 
-    def _ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, command: Mapping[str, Any], kind: type[_Reply]) -> _Reply:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(command) + "\n")
@@ -121,14 +141,17 @@ class Turns:
         line = self._process.stdout.readline()
         if not line:
             raise TurnError("the launcher of measured processes is gone")
-        reply: dict[str, Any] = json.loads(line)
+        reply = json.loads(line)
         for sign in ("ended", "failed"):
             if sign in reply:
                 raise TurnError(str(reply[sign]))
-        return reply
+        return parse_record(kind, reply, where=f"answer to '{command['do']}'", error=TurnError)
 
 
 BASELINE, CANDIDATE, AGAIN = "A", "B", "A'"
+Mode = Literal["single", "offline"]
+"""One window at a time, or all of them in batches."""
+
 _WARM_CALLS = 3
 _MOST_CALLS = 2000
 _REPEATS = 16
@@ -160,8 +183,26 @@ class Side:
     learns: bool
     loads: bool
     state: Path | None = None
-    fits: list[dict[str, Any]] = field(default_factory=list)
+    fits: list[Fitted] = field(default_factory=list)
     batch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedForecasts:
+    """What was forecast while timed.
+
+    Attributes
+    ----------
+    rows : [n]
+        Numbers of the plan's windows.
+    point : [n, H]
+    values : [n, H, Q], optional
+        At `LEVELS`; None for an arm without a distribution.
+    """
+
+    rows: Rows
+    point: Array
+    values: Array | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,30 +212,33 @@ class Process:
     Attributes
     ----------
     phases
-        The last reply's seconds and bytes by phase.
+        Seconds and bytes by phase, as last told.
     calls
         Seconds of single calls, turn by turn.
+    cpu
+        Processor seconds of all of them.
     rounds
         Seconds per call in each round: the mean of its two turns' medians.
+    windows
+        Of a pass in batches.
     spans
         Seconds of a pass over all windows in each offline round.
-    fresh, again
-        Seconds of new inputs and of the same numbers once more.
+    repeats
+        New inputs and the same numbers once more; None for A', which is not asked.
     timed
-        What was forecast while timed, see `same.difference`.
+        One window at a time, and in batches; empty where no window of the plan was forecast.
     """
 
     name: str
-    phases: dict[str, Any] = field(default_factory=dict)
-    stored_bytes: int = 0
-    windows: int = 0
-    calls: list[list[float]] = field(default_factory=list)
+    stored_bytes: int
+    phases: Phases
+    calls: list[tuple[float, ...]] = field(default_factory=list)
     cpu: float = 0.0
     rounds: list[float] = field(default_factory=list)
+    windows: int = 0
     spans: list[float] = field(default_factory=list)
-    fresh: list[float] = field(default_factory=list)
-    again: list[float] = field(default_factory=list)
-    timed: Mapping[str, Any] = field(default_factory=dict)
+    repeats: Repeats | None = None
+    timed: Mapping[Mode, TimedForecasts] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -204,7 +248,7 @@ class Taken:
     sides: dict[str, Side]
     sets: list[dict[str, Process]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    energy: dict[str, Any] = field(default_factory=dict)
+    energy: dict[str, Energy] = field(default_factory=dict)
 
     def processes(self, name: str) -> list[Process]:
         """Processes of one role, one per set."""
@@ -237,7 +281,21 @@ class Session:
         self._start = time.monotonic()
         self.taken = Taken(sides=sides)
 
-    def fit(self) -> None:
+    def take(self) -> str:
+        """Take everything; why that failed, in a line."""
+        try:
+            self._fit()
+            self._take_sets()
+        except TurnError as problem:
+            return f"an arm failed while it was measured: {problem}"
+        if self._settings.energy:
+            try:
+                self._take_energy()
+            except TurnError as problem:  # never judged, so nothing else is lost
+                self.taken.notes.append(f"no energy: {problem}")
+        return ""
+
+    def _fit(self) -> None:
         """Fit what learns: A B B A, or one side alone."""
         sides = self.taken.sides
         learners = [name for name in (BASELINE, CANDIDATE) if sides[name].learns]
@@ -246,7 +304,7 @@ class Session:
                 self._tell(f"fitting {sides[name].cell.arm.name}")
                 self._fit_once(name)
 
-    def take_sets(self) -> None:
+    def _take_sets(self) -> None:
         """Start sets of processes until enough are taken or the time is spent."""
         for name in (BASELINE, CANDIDATE):
             self._tell(f"batch sizes of {self.taken.sides[name].cell.arm.name}")
@@ -264,13 +322,13 @@ class Session:
             self._tell(f"set {number + 1} of {self._settings.sets}")
             self.taken.sets.append(self._take_set(number))
 
-    def take_energy(self) -> None:
+    def _take_energy(self) -> None:
         """Energy of offline passes, each side alone."""
         for name in (BASELINE, CANDIDATE):
             self._open(name, order=0)
             batch = self.taken.sides[name].batch
             self.taken.energy[name] = self._turns.turn(
-                name, "energy", batch=batch, seconds=_ENERGY_S
+                name, "energy", Energy, batch=batch, seconds=_ENERGY_S
             )
             self._turns.stop(name)
 
@@ -281,6 +339,7 @@ class Session:
             self._turns.turn(
                 name,
                 "profile",
+                Done,
                 table=str(file_of(name, "operators")),
                 memory=str(file_of(name, "memory")),
                 batch=self.taken.sides[name].batch,
@@ -291,29 +350,28 @@ class Session:
         side = self.taken.sides[name]
         file = self._folder / f"{name}.state"
         self._turns.start(name)
-        self._turns.turn(name, "open", job=str(side.job), order=0)
-        reply = self._turns.turn(name, "fit", state=str(file))
+        self._turns.turn(name, "open", Phases, job=str(side.job), order=0)
+        reply = self._turns.turn(name, "fit", Fitted, state=str(file))
         self._turns.stop(name)
         side.fits.append(reply)
-        if not reply["not_kept"]:
+        if not reply.not_kept:
             side.state = file
         elif len(side.fits) == 1:
             self.taken.notes.append(
-                f"{side.cell.arm.name} was fitted in every process: {reply['not_kept']}"
+                f"{side.cell.arm.name} was fitted in every process: {reply.not_kept}"
             )
 
     def _open(self, name: str, *, order: int) -> Process:
         """Start a process of a role up to its first forecast."""
         side = self._side(name)
-        process = Process(name=name)
         self._turns.start(name)
-        self._turns.turn(name, "open", job=str(side.job), order=order)
+        self._turns.turn(name, "open", Phases, job=str(side.job), order=order)
         if side.learns and side.state is None:
-            self._turns.turn(name, "fit", state=str(self._folder / "unused"))
+            self._turns.turn(name, "fit", Fitted, state=str(self._folder / "unused"))
         state = None if side.state is None else str(side.state)
-        process.stored_bytes = self._turns.turn(name, "load", state=state)["stored_bytes"]
-        process.phases = self._turns.turn(name, "first")
-        return process
+        loaded = self._turns.turn(name, "load", Loaded, state=state)
+        first = self._turns.turn(name, "first", Phases)
+        return Process(name=name, stored_bytes=loaded.stored_bytes, phases=first)
 
     def _take_set(self, number: int) -> dict[str, Process]:
         order = [BASELINE, CANDIDATE, AGAIN]
@@ -322,8 +380,9 @@ class Session:
         self._singles(found)
         self._batches(found)
         for name in (BASELINE, CANDIDATE):
-            self._repeats(found[name])
-            self._answers(found[name])
+            found[name].repeats = self._turns.turn(name, "repeat", Repeats, pairs=_REPEATS)
+            self._turns.turn(name, "rest", Done)
+            found[name].timed = self._answers(name)
         for name in names:
             self._turns.stop(name)
         return {name: found[name] for name in order}
@@ -332,29 +391,29 @@ class Session:
         """One window at a time."""
         calls = {}
         for name in found:
-            warm = self._turns.turn(name, "steady", calls=_WARM_CALLS)
-            each = max(float(np.median(warm["calls"])), 1e-7)
+            warm = self._turns.turn(name, "steady", Calls, calls=_WARM_CALLS)
+            each = max(float(np.median(warm.seconds)), 1e-7)
             calls[name] = min(max(1, round(self._settings.block_s / each)), _MOST_CALLS)
         for order in _rounds(self._settings.rounds):
             medians: dict[str, list[float]] = {name: [] for name in found}
             for name in order:
-                reply = self._turns.turn(name, "steady", calls=calls[name])
-                found[name].calls.append(reply["calls"])
-                found[name].cpu += reply["cpu"]
-                medians[name].append(float(np.median(reply["calls"])))
+                reply = self._turns.turn(name, "steady", Calls, calls=calls[name])
+                found[name].calls.append(reply.seconds)
+                found[name].cpu += reply.cpu
+                medians[name].append(float(np.median(reply.seconds)))
             for name, pair in medians.items():
                 found[name].rounds.append(float(np.mean(pair)))
 
     def _batches(self, found: dict[str, Process]) -> None:
         """All windows at the batch size that is fastest for each arm."""
         for name in found:
-            self._turns.turn(name, "offline", batch=self._side(name).batch)
+            self._turns.turn(name, "offline", Pass, batch=self._side(name).batch)
         for order in _rounds(_OFFLINE_ROUNDS):
             spans: dict[str, list[float]] = {name: [] for name in found}
             for name in order:
-                reply = self._turns.turn(name, "offline", batch=self._side(name).batch)
-                spans[name].append(reply["span"])
-                found[name].windows, found[name].phases = reply["windows"], reply
+                reply = self._turns.turn(name, "offline", Pass, batch=self._side(name).batch)
+                spans[name].append(reply.span)
+                found[name].windows, found[name].phases = reply.windows, reply.phases
             for name, pair in spans.items():
                 found[name].spans.append(float(np.mean(pair)))
 
@@ -366,21 +425,29 @@ class Session:
         side = self.taken.sides[name]
         sizes = batch_sizes(side.windows)
         self._open(name, order=0)
-        self._turns.turn(name, "offline", batch=sizes[-1])
-        spans = {size: self._turns.turn(name, "offline", batch=size)["span"] for size in sizes}
+        self._turns.turn(name, "offline", Pass, batch=sizes[-1])
+        spans = {size: self._turns.turn(name, "offline", Pass, batch=size).span for size in sizes}
         side.batch = min(sizes, key=lambda size: spans[size])
         self._turns.stop(name)
 
-    def _repeats(self, process: Process) -> None:
-        reply = self._turns.turn(process.name, "repeat", pairs=_REPEATS)
-        process.fresh, process.again = reply["fresh"], reply["again"]
-
-    def _answers(self, process: Process) -> None:
+    def _answers(self, name: str) -> dict[Mode, TimedForecasts]:
         file = self._folder / "answers.npz"
-        self._turns.turn(process.name, "rest")
-        self._turns.turn(process.name, "answers", file=str(file))
+        self._turns.turn(name, "answers", Done, file=str(file))
         with np.load(file) as arrays:
-            process.timed = dict(arrays)
+            found = dict(arrays)
+        if not len(found["number"]):
+            return {}
+        whole = found["offline_point"]
+        return {
+            "single": TimedForecasts(
+                rows=found["number"],
+                point=found["single_point"],
+                values=found.get("single_values"),
+            ),
+            "offline": TimedForecasts(
+                rows=np.arange(len(whole)), point=whole, values=found.get("offline_values")
+            ),
+        }
 
     def _side(self, name: str) -> Side:
         return self.taken.sides[CANDIDATE if name == CANDIDATE else BASELINE]

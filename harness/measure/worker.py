@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import json
 import os
 import pickle
@@ -20,18 +21,37 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from harness.arm import Arm, HasWeights, Learns, Loads, Samples, training_of
+from harness.arm import (
+    Arm,
+    HasWeights,
+    Learns,
+    Loads,
+    Samples,
+    attempt,
+    exception_line,
+    training_of,
+)
 from harness.forecast import LEVELS, Forecast
+from harness.measure.replies import (
+    Calls,
+    Done,
+    Energy,
+    Fitted,
+    Loaded,
+    Pass,
+    Phases,
+    Repeats,
+)
 from harness.running.meter import Meter, gpu_in_use, resident_bytes, why_no_peaks
-from harness.running.unit import Job, attempt, one_line
+from harness.running.unit import Job
 from harness.window import Array, Contexts, Rows, Series, context_at, contexts_at
 
 
-def energy_of(once: Callable[[], int], *, seconds: float) -> dict[str, Any]:
+def energy_of(once: Callable[[], int], *, seconds: float) -> Energy:
     """Repeat work for some seconds and ask codecarbon what it took.
 
     Parameters
@@ -41,14 +61,13 @@ def energy_of(once: Callable[[], int], *, seconds: float) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        `kwh` and `windows`, or `reason` where there is no figure. On machines without power
-        counters codecarbon estimates from the processor's rated power.
+    Energy
+        On machines without power counters codecarbon estimates from the processor's rated power.
     """
     try:
         from codecarbon import OfflineEmissionsTracker
     except ImportError:
-        return {"reason": "codecarbon is not installed; the extra `energy` brings it"}
+        return Energy(reason="codecarbon is not installed; the extra `energy` brings it")
     tracker = OfflineEmissionsTracker(
         country_iso_code="USA",  # for emissions, which are not read
         save_to_file=False,
@@ -63,8 +82,8 @@ def energy_of(once: Callable[[], int], *, seconds: float) -> dict[str, Any]:
     tracker.stop()
     found = getattr(tracker, "final_emissions_data", None)
     if found is None:  # codecarbon logs what goes wrong in it and goes on
-        return {"reason": "codecarbon gave no figure; it said why in its log"}
-    return {"kwh": float(found.energy_consumed), "windows": windows}
+        return Energy(reason="codecarbon gave no figure; it said why in its log")
+    return Energy(kwh=float(found.energy_consumed), windows=windows)
 
 
 _STEP = 1e-6
@@ -104,13 +123,16 @@ class Feed:
         """
         draw = np.random.default_rng(self.seed)
         planned = self.fitted_windows()
-        other = np.setdiff1d(self._possible(), planned)
+        windows = self.job.windows.origin
+        least = int(windows[0]) if self.length is None else min(self.length, int(windows[0]))
+        possible = np.arange(max(least, 1), int(windows[-1]) + 1)  # nothing after the last origin
+        other = np.setdiff1d(possible, planned)
         draw.shuffle(other)
         first = np.concatenate([planned, other[: len(planned)]])
         draw.shuffle(first)
         origins = np.concatenate([first, other[len(planned) :]])
         number = {origin: index for index, origin in enumerate(planned.tolist())}
-        for turn in self._endless():
+        for turn in itertools.count():
             series = self._scaled(turn)
             for origin in origins.tolist():
                 known = number.get(origin) if turn == 0 else None
@@ -125,18 +147,6 @@ class Feed:
             self._contexts(series, origins[start : start + batch])
             for start in range(0, len(origins), batch)
         ]
-
-    def _possible(self) -> Rows:
-        """Rows an origin may stand at for timing: enough history, nothing after the last one."""
-        windows = self.job.windows.origin
-        least = int(windows[0]) if self.length is None else min(self.length, int(windows[0]))
-        return np.arange(max(least, 1), int(windows[-1]) + 1)
-
-    def _endless(self) -> Iterator[int]:
-        turn = 0
-        while True:
-            yield turn
-            turn += 1
 
     def _scaled(self, turn: int) -> Series:
         series = self.job.series
@@ -161,6 +171,8 @@ def batch_sizes(windows: int) -> Sequence[int]:
     return sorted({min(size, windows) for size in (1, 8, 32, 128, 512)})
 
 
+Reply = Phases | Loaded | Fitted | Calls | Pass | Repeats | Energy | Done
+
 COMMANDS = (
     "open", "load", "fit", "first", "steady", "offline", "repeat", "rest", "answers", "profile",
     "energy",
@@ -180,11 +192,11 @@ class Worker:
         self._single: dict[int, Forecast] = {}
         self._offline: list[Forecast] = []
 
-    def open(self) -> dict[str, Any]:
+    def open(self) -> Phases:
         """Answer what importing the arm's libraries and building it took."""
         return self._phases()
 
-    def load(self, *, state: str | None) -> dict[str, Any]:
+    def load(self, *, state: str | None) -> Loaded:
         """Read weights, or the state a fit left, as the phase ``load``."""
         with self._meter.phase("load"):
             if state is not None:
@@ -193,9 +205,9 @@ class Worker:
                 self._arm.load()
         files = self._arm.weight_files() if isinstance(self._arm, HasWeights) else ()
         stored = [Path(state)] if state is not None else list(files)
-        return self._phases() | {"stored_bytes": sum(each.stat().st_size for each in stored)}
+        return Loaded(stored_bytes=sum(each.stat().st_size for each in stored))
 
-    def fit(self, *, state: str) -> dict[str, Any]:
+    def fit(self, *, state: str) -> Fitted:
         """Fit at the first origin, as the phase ``fit``; keep what it learnt in a file."""
         assert isinstance(self._arm, Learns)
         origin = int(self._job.windows.fitted_at[0])
@@ -207,15 +219,15 @@ class Worker:
             Path(state).write_bytes(pickle.dumps(self._arm))
         except (pickle.PicklingError, AttributeError, TypeError) as problem:
             kept = f"{type(problem).__name__}: {problem}"
-        return self._phases() | {"epochs": len(training.curve), "not_kept": kept}
+        return Fitted(phases=self._phases(), epochs=len(training.curve), not_kept=kept)
 
-    def first(self) -> dict[str, Any]:
+    def first(self) -> Phases:
         """Forecast one window, as the phase ``first``."""
         with self._meter.phase("first"):
             self._call(*next(self._singles))
         return self._phases()
 
-    def steady(self, *, calls: int) -> dict[str, Any]:
+    def steady(self, *, calls: int) -> Calls:
         """Forecast one window at a time; the first call of a turn is not counted."""
         inputs = [next(self._singles) for _ in range(calls + 1)]
         spent = []
@@ -227,9 +239,9 @@ class Worker:
                 self._call(number, contexts)
                 spent.append(time.perf_counter() - start)
             cpu = time.process_time() - cpu
-        return self._phases() | {"calls": spent, "cpu": cpu}
+        return Calls(seconds=tuple(spent), cpu=cpu)
 
-    def offline(self, *, batch: int) -> dict[str, Any]:
+    def offline(self, *, batch: int) -> Pass:
         """Forecast all windows of the plan in batches."""
         parts = self._feed.passes(batch)
         with self._meter.phase("offline"):
@@ -237,9 +249,9 @@ class Worker:
             answers = [self._forecast(contexts) for contexts in parts]
             spent = time.perf_counter() - start
         self._offline = self._offline or answers
-        return self._phases() | {"span": spent, "windows": sum(map(len, parts))}
+        return Pass(phases=self._phases(), span=spent, windows=sum(map(len, parts)))
 
-    def repeat(self, *, pairs: int) -> dict[str, Any]:
+    def repeat(self, *, pairs: int) -> Repeats:
         """Time new inputs, each followed by the same numbers once more."""
         fresh, again = [], []
         for _ in range(pairs):
@@ -252,9 +264,9 @@ class Worker:
             self._forecast(same)
             fresh.append(middle - start)
             again.append(time.perf_counter() - middle)
-        return {"fresh": fresh, "again": again}
+        return Repeats(fresh=tuple(fresh), again=tuple(again))
 
-    def rest(self) -> dict[str, Any]:
+    def rest(self) -> Done:
         """Answer the plan's windows that no timed call has come to yet, one at a time."""
         missing = len(self._feed.fitted_windows()) - len(self._single)
         while missing:
@@ -262,9 +274,9 @@ class Worker:
             if number is not None:
                 self._call(number, contexts)
                 missing -= 1
-        return {}
+        return Done()
 
-    def answers(self, *, file: str) -> dict[str, Any]:
+    def answers(self, *, file: str) -> Done:
         """Write what was forecast while timed."""
         numbers = sorted(self._single)
         fitted = len(self._feed.fitted_windows())
@@ -272,17 +284,17 @@ class Worker:
         arrays |= _arrays("single", [self._single[number] for number in numbers], len(numbers))
         arrays |= _arrays("offline", self._offline, fitted)
         np.savez(file, **arrays)
-        return {}
+        return Done()
 
-    def profile(self, *, table: str, memory: str, batch: int) -> dict[str, Any]:
-        """Profile one pass over all windows; see `harness.measure.worker`."""
+    def profile(self, *, table: str, memory: str, batch: int) -> Done:
+        """Profile one pass over all windows; see `profiled`."""
         parts = self._feed.passes(batch)
         profiled(
             lambda: [self._forecast(contexts) for contexts in parts], Path(table), Path(memory)
         )
-        return {}
+        return Done()
 
-    def energy(self, *, batch: int, seconds: float) -> dict[str, Any]:
+    def energy(self, *, batch: int, seconds: float) -> Energy:
         """Kilowatt hours of passes over all windows, by codecarbon."""
 
         def once() -> int:
@@ -313,17 +325,8 @@ class Worker:
     def _forecast(self, contexts: Contexts) -> Forecast:
         return self._arm.forecast(contexts)
 
-    def _phases(self) -> dict[str, Any]:
-        meter = self._meter
-        return {
-            "seconds": meter.seconds,
-            "cpu_seconds": meter.cpu_seconds,
-            "peak_bytes": meter.peak_bytes,
-            "start_bytes": meter.start_bytes,
-            "gpu_allocated": meter.gpu_allocated,
-            "gpu_reserved": meter.gpu_reserved,
-            "no_peaks": self._no_peaks,
-        }
+    def _phases(self) -> Phases:
+        return Phases(**dataclasses.asdict(self._meter), no_peaks=self._no_peaks)
 
 
 def _arrays(mode: str, answers: list[Forecast], windows: int) -> dict[str, Array]:
@@ -339,46 +342,32 @@ def _arrays(mode: str, answers: list[Forecast], windows: int) -> dict[str, Array
 
 def main() -> None:
     """Obey until the commands end."""
-    _end_with_parent()
-    replies = _taken_output()
-    _say(replies, {"ready": True})
+    if sys.platform == "linux":  # ends with the launcher, even while it is stopped
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    handle = os.dup(1)
+    os.dup2(2, 1)  # what is printed from now on goes to the log
     workers: list[Worker] = []
 
-    def obey(command: dict[str, Any]) -> dict[str, Any]:
+    def obey(command: dict[str, Any]) -> Reply:
         what = command.pop("do")
         assert what in COMMANDS
         if what == "open":
             workers.append(Worker(job=command.pop("job"), order=command.pop("order")))
-        reply: dict[str, Any] = getattr(workers[0], what)(**command)
+        reply: Reply = getattr(workers[0], what)(**command)
         return reply
 
-    for line in iter(sys.stdin.readline, ""):
-        reply, problem = attempt(partial(obey, json.loads(line)))
-        if problem is not None:
-            traceback.print_exception(problem)
-            reply = {"failed": one_line(problem)}
-        assert reply is not None
-        _say(replies, reply)
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to kill this process when the launcher ends, even while it is stopped."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _taken_output() -> TextIO:
-    """Take standard output for replies; what is printed from now on goes to the log."""
-    handle = os.dup(1)
-    os.dup2(2, 1)
-    return os.fdopen(handle, "w", encoding="utf-8")
-
-
-def _say(replies: TextIO, reply: dict[str, Any]) -> None:
-    replies.write(json.dumps(reply) + "\n")
-    replies.flush()
+    with os.fdopen(handle, "w", encoding="utf-8") as replies:
+        print("{}", file=replies, flush=True)  # it is ready
+        for line in iter(sys.stdin.readline, ""):
+            reply, problem = attempt(partial(obey, json.loads(line)))
+            if problem is not None:
+                traceback.print_exception(problem)
+                print(json.dumps({"failed": exception_line(problem)}), file=replies, flush=True)
+            else:
+                assert reply is not None
+                print(json.dumps(dataclasses.asdict(reply)), file=replies, flush=True)
 
 
 _EVERY_S = 0.005

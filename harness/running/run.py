@@ -42,6 +42,10 @@ class Progress(Protocol):
         """A cell ended with so many failed windows, the first of them for this reason."""
         ...
 
+    def unanswered(self, cell: GridCell, reason: str, *, again: bool) -> None:
+        """The system kept a cell from a result; it is tried `again` now, or by the next call."""
+        ...
+
     def tick(self, shares: Mapping[str, float]) -> None:
         """Some time passed; `shares` of the windows of running cells are done, by key."""
         ...
@@ -63,11 +67,15 @@ class RunSummary:
         Units that were run now.
     failed
         Cells asked for with at least one failed window, and the first reason of each.
+    unanswered
+        Cells the system kept from a result, and why: they are not in the store, and the same call
+        runs them again.
     """
 
     total: int
     computed: int
     failed: Mapping[str, str]
+    unanswered: Mapping[str, str]
 
 
 def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, Dataset]:
@@ -130,6 +138,7 @@ def fill(
     if retry_failed:
         _discard_failed(asked, store)
     missing = _missing(asked, store)
+    unanswered: dict[str, str] = {}
     if missing:
         progress.begin(missing, done=len(asked) - len(missing))
         threads, preload = grid.experiment.run.threads, _preload(missing)
@@ -137,14 +146,18 @@ def fill(
         drive = partial(_drive, store=store, workers=workers, progress=progress)
         try:
             with _beside_others(grid), _interrupts_at_safe_points() as check:
-                drive(executor, grid, missing, check=check)
+                unanswered = drive(executor, grid, missing, check=check)
         finally:
             executor.cancel()
             progress.end()
             store.sweep()  # a process of a killed run may have ended since
-    records = {str(cell): store.unit(cell.key) for cell in asked}
-    failed = {name: r["first_reason"] for name, r in records.items() if r["failed"]}
-    return RunSummary(total=len(asked), computed=len(missing), failed=failed)
+    records = {str(cell): store.unit(cell.key) for cell in asked if cell.key not in unanswered}
+    return RunSummary(
+        total=len(asked) - sum(cell.key in unanswered for cell in asked),
+        computed=len(missing) - len(unanswered),
+        failed={name: r["first_reason"] for name, r in records.items() if r["failed"]},
+        unanswered={str(cell): unanswered[cell.key] for cell in asked if cell.key in unanswered},
+    )
 
 
 def _missing(asked: Sequence[GridCell], store: Store) -> list[GridCell]:
@@ -182,10 +195,15 @@ def _drive(
     workers: int,
     progress: Progress,
     check: Callable[[], None],
-) -> None:
-    """Keep `workers` units running until all have ended; `check` raises when it is to stop."""
+) -> dict[str, str]:
+    """Keep `workers` units running until all have ended; `check` raises when it is to stop.
+
+    A unit the system kept from an answer is tried once more, after all others. Gives why there is
+    still none, by key.
+    """
     waiting = list(missing)
     running: dict[str, GridCell] = {}
+    unanswered: dict[str, str] = {}
     while waiting or running:
         while waiting and len(running) < workers:
             cell = waiting.pop(0)
@@ -194,6 +212,13 @@ def _drive(
             progress.started(cell)
         for finished in executor.poll():
             cell = running.pop(finished.task.key)
+            if finished.unanswered:
+                if cell.key not in unanswered:
+                    waiting.append(cell)
+                unanswered[cell.key] = finished.problem
+                progress.unanswered(cell, finished.problem, again=cell in waiting)
+                continue
+            unanswered.pop(cell.key, None)
             if finished.problem:
                 _store_failure(store, finished)
             record = store.unit(cell.key)
@@ -202,6 +227,7 @@ def _drive(
             )
         progress.tick(executor.shares())
         check()
+    return unanswered
 
 
 @contextmanager

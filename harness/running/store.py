@@ -43,6 +43,7 @@ import numpy.typing as npt
 
 from harness.errors import NewerRecordError, StoreError, one_line
 from harness.forecast import Forecast
+from harness.parsing import parse_json
 from harness.running.identity import file_digest, machine
 from harness.running.unit import Job, UnitResult
 from harness.window import Array, Dates, Rows
@@ -268,11 +269,11 @@ def read_record(path: Path, *, newest: int = SCHEMA) -> dict[str, Any]:
         When it is missing, not JSON, or of a newer schema.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_bytes(), where=f"{path}: cannot be read")
     except FileNotFoundError:
         raise StoreError(f"{path}: no such record") from None
-    except (OSError, ValueError) as problem:
-        raise StoreError(f"{path}: cannot be read: {problem}") from None
+    except OSError as problem:
+        raise StoreError(f"{path}: cannot be read: {problem.strerror}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
     if not isinstance(found, dict) or not isinstance(schema, int):
         raise StoreError(f"{path}: not a record of ours: it has no schema number")
@@ -559,6 +560,10 @@ def read_table(path: Path) -> pa.Table:
 
     try:
         with pq.ParquetFile(path) as file:
-            return file.read()
-    except (OSError, pa.ArrowInvalid) as problem:
-        raise TornTableError(f"{path}: cannot be read: {one_line(str(problem))}") from None
+            found = file.read()
+    except (OSError, pa.ArrowException) as problem:
+        raise TornTableError(f"{path}: cannot be read: {one_line(str(problem))[:300]}") from None
+    twice = {name for name in found.column_names if found.column_names.count(name) > 1}
+    if twice:
+        raise TornTableError(f"{path}: columns are there twice: {', '.join(sorted(twice))}")
+    return found

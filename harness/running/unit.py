@@ -8,7 +8,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -20,9 +20,12 @@ from harness.arm import (
     Loads,
     Samples,
     Training,
+    _Result,
+    attempt,
     card_of,
+    exception_line,
+    expect_answer,
     training_of,
-    user_code,
 )
 from harness.errors import ForecastError
 from harness.forecast import ANSWERED, LEVELS, Forecast
@@ -41,7 +44,6 @@ from harness.window import (
 
 Form = Literal["quantiles", "samples", "gaussian", "none"]
 """How a unit's distribution is stored."""
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,7 @@ class UnitResult:
 
     def fail(self, part: slice, problem: BaseException | str) -> None:
         """Mark windows as failed, with one line of reason."""
-        text = problem if isinstance(problem, str) else one_line(problem)
+        text = problem if isinstance(problem, str) else exception_line(problem)
         self.reason[part] = [text] * len(self.reason[part])
         if isinstance(problem, BaseException) and not self.trace:
             self.trace = errors.escaped("".join(traceback.format_exception(problem)))
@@ -297,38 +299,6 @@ def _guarded(work: Callable[[], _Result], outcome: UnitResult, part: slice) -> _
     return result
 
 
-def attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | None]:
-    """Do an arm's work; the only place where whatever it raises is caught, exits included."""
-    try:
-        with user_code():
-            return work(), None
-    except Exception as problem:  # noqa: BLE001  # an arm may fail in any way; it becomes rows
-        return None, problem
-
-
-def expect_answer(forecast: Any, contexts: Contexts) -> None:
-    """Refuse what is no forecast of all windows and steps that were asked for.
-
-    Raises
-    ------
-    ForecastError
-    """
-    if not isinstance(forecast, Forecast):
-        raise ForecastError(f"the arm returned {type(forecast).__name__}, expected a Forecast")
-    shape = (len(contexts), contexts.horizon)
-    if forecast.point.shape != shape:
-        raise ForecastError(
-            f"the arm returned point paths of shape {forecast.point.shape} for "
-            f"{shape[0]} windows of {shape[1]} steps"
-        )
-
-
 def _batches(part: slice, size: int) -> Iterator[slice]:
     for start in range(part.start, part.stop, size):
         yield slice(start, min(start + size, part.stop))
-
-
-def one_line(problem: BaseException) -> str:
-    """An exception as one line that can be stored: its class and what it says."""
-    text = errors.one_line(str(problem)) or "no message"
-    return f"{type(problem).__name__}: {text}"[:500]

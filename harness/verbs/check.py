@@ -13,10 +13,11 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from harness.errors import ConfigError
-from harness.verbs.common import say, verb
+from harness.verbs.common import FilePath, say, verb
+from harness.verbs.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.arm import ArmRef, Role
     from harness.checks.predicate import CheckResult
@@ -24,14 +25,92 @@ if TYPE_CHECKING:
     from harness.running.store import Store
 
 
+_REQUIREMENT_FAILED = 3
 _WORDS = {"True": True, "False": False, "None": None}
 """As Python prints them, and as tables of results show them; JSON has them in lower case."""
 
 _SIDES: dict[str, Role] = {"baselines": "legacy", "candidates": "candidate"}
 
 
-@verb("abharness check EnhancedAutoformer --option repaired=true")
 def check(
+    target: str,
+    *,
+    experiment: FilePath = "nightly",
+    kind: Literal["network", "arm"] | None = None,
+    options: Mapping[str, Any] | None = None,
+    only: Sequence[str] = (),
+    require: Sequence[str] = (),
+    form: Literal["table", "json", "junit"] = "table",
+    store: FilePath | None = None,
+    role: Role | None = None,
+) -> Result:
+    """Try every predicate of the battery on one arm or network.
+
+    Parameters
+    ----------
+    target
+        A network by name, an arm of the experiment, or module:Class, installed or in the current
+        folder.
+    experiment
+        Where to look for arms by name.
+    kind
+        Which to try where a network and an arm share the name.
+    options
+        Of the arm or network, such as ``{"repaired": True, "config.d_model": 32}``.
+    only
+        Only these predicates, such as T1.
+    require
+        The exit code is 3 unless these pass; 'all': if any fails.
+    form
+        How the result's text is written.
+    store
+        Keep the results in this store, for `claims`.
+    role
+        Side of a module:Class; else its package tells, where it is ours.
+
+    Raises
+    ------
+    InputError
+        When target, option or code is unknown, or the target lacks something it reads.
+    """
+    from shutil import get_terminal_size
+
+    from harness.checks import check as try_target
+    from harness.checks import make_resolver
+    from harness.checks.subject import NETWORKS
+    from harness.experiments.experiment import read_experiment
+    from harness.running.store import open_store
+    from reports.forms.check_results import table_lines, to_json, to_junit
+
+    arms = {ref.name: ref for ref in read_experiment(str(experiment)).arms}
+    chosen = dict(options or {})
+    side = role or _role_of(target, arms, kind)
+    if kind == "network" and target in arms:
+        target, chosen = _behind(arms[target], chosen)
+    trial = try_target(
+        target,
+        chosen,
+        require=list(require) or False,
+        codes=list(only) or None,
+        resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
+        store=None if store is None else open_store(Path(store)),
+        role=side,
+        folder=Path.cwd(),
+    )
+    for note in _notes(target, chosen, arms, kind):
+        say(f"note: {note}", err=True)
+    if form == "json":
+        text = to_json(trial.results, subject=trial.subject)
+    elif form == "junit":
+        text = to_junit(trial.results, subject=trial.subject)
+    else:
+        width = get_terminal_size((100, 24)).columns
+        text = "\n".join([*table_lines(trial.results, title=trial.subject, width=width), ""])
+    return Result(text=text, exit_code=0 if trial.met else _REQUIREMENT_FAILED)
+
+
+@verb("abharness check EnhancedAutoformer --option repaired=true")
+def check_command(
     target: Annotated[
         str,
         typer.Argument(
@@ -82,35 +161,19 @@ def check(
     A failure is a result, not an error: the exit code is 0 unless --require says otherwise.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as units run; more gains small networks nothing
-    from shutil import get_terminal_size
-
-    from harness.checks import check as carry_out
-    from harness.checks import make_resolver
-    from harness.checks.subject import NETWORKS
-    from harness.experiments.experiment import read_experiment
-    from harness.running.store import open_store
-
-    arms = {ref.name: ref for ref in read_experiment(experiment).arms}
-    options = dict(map(_pair, option))
-    side = role or _role_of(target, arms, kind)
-    if kind == "network" and target in arms:
-        target, options = _behind(arms[target], options)
-    text, code = carry_out(
+    done = check(
         target,
-        options,
-        require=require or False,
+        experiment=experiment,
+        kind=kind,
+        options=dict(map(_pair, option)),
+        only=only,
+        require=require,
         form=form,
-        codes=only or None,
-        resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
-        store=None if store is None else open_store(store),
-        role=side,
-        folder=Path.cwd(),
-        width=get_terminal_size((100, 24)).columns,
+        store=store,
+        role=role,
     )
-    for note in _notes(target, options, arms, kind):
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(text, nl=False)
-    raise typer.Exit(code)
+    typer.echo(done.text, nl=False)
+    raise typer.Exit(done.exit_code)
 
 
 def _behind(ref: ArmRef, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -215,7 +278,7 @@ def _tell(text: str) -> None:
 
 def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
     """Carry out one predicate in a fresh process; '' or what went wrong, in a line."""
-    from harness.running.executor import signal_name
+    from harness.running.supervisor import signal_name
 
     settings = grid.experiment.run
     options = ("--experiment", grid.experiment.source, "--as", "arm", "--only", code)

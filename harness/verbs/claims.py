@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,6 @@ from harness.verbs.common import (
     seed_numbers,
     verb,
 )
-
-if TYPE_CHECKING:
-    from harness.running.store import Store
 
 
 @verb("abharness claims nightly --markdown claims.md")
@@ -51,14 +48,13 @@ def claims(
     from shutil import get_terminal_size
 
     from harness.claims import collect_claims, gather
-    from harness.experiments.experiment import read_experiment
-    from harness.running.run import prepare
-    from harness.running.store import write_text
-    from reports.forms.claims import terminal_lines, to_json, to_markdown
+    from harness.running.store import open_store, write_text
+    from harness.verbs.common import grid_of
+    from reports.forms.claim_rows import terminal_lines, to_json, to_markdown
 
-    found = read_experiment(experiment)
-    grid = prepare(found.with_seeds(seed_numbers(seeds)) if seeds else found, data_dir)
-    opened = _opened(store)
+    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds))
+    there = (store / "store.json").is_file()
+    opened = open_store(store, create=False) if there else None
     evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root, at=store)
     if opened is None:
         say(f"note: no store at {store}, so only source lines are measured", err=True)
@@ -73,10 +69,3 @@ def claims(
         write_text(Path(json_file), to_json(rows, evidence))
     for line in terminal_lines(rows, width=min(100, get_terminal_size((100, 24)).columns)):
         say(line)
-
-
-def _opened(folder: Path) -> Store | None:
-    """The store, or None where there is none yet."""
-    from harness.running.store import open_store
-
-    return open_store(folder, create=False) if (folder / "store.json").is_file() else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -16,12 +17,20 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+FilePath = str | Path
+"""A file or folder, as the public functions take them."""
+HoldAs = Literal["fail", "pass"] | None
+"""What HOLD ends with; None is as the policy says."""
+
 VERBS: dict[str, tuple[Callable[..., Any], str]] = {}
 """Each verb by name: its function and an example. Filled by `verb` as modules are imported."""
 
 
 def verb(example: str) -> Callable[[_Command], _Command]:
-    """Make the decorated function the verb of its name; its docstring is the help.
+    """Make the decorated function a verb of the command line; its docstring is the help.
+
+    The verb has the function's name, without what marks it as the command beside a public
+    function of that name: `compare_command` is the verb `compare`.
 
     Parameters
     ----------
@@ -30,7 +39,7 @@ def verb(example: str) -> Callable[[_Command], _Command]:
     """
 
     def declared(command: _Command) -> _Command:
-        VERBS[command.__name__] = (command, f"Example:  {example}")
+        VERBS[command.__name__.removesuffix("_command")] = (command, f"Example:  {example}")
         return command
 
     return declared
@@ -71,7 +80,7 @@ RetryOption = Annotated[
     bool, typer.Option("--retry-failed", help="Run units with failed windows again.")
 ]
 HoldAsOption = Annotated[
-    Literal["fail", "pass"] | None,
+    HoldAs,
     typer.Option(help="Exit code of HOLD: fail is 4, pass is 0; left out, as the policy says."),
 ]
 PolicyOption = Annotated[
@@ -93,19 +102,20 @@ RecordsOption = Annotated[
 ]
 
 
-def seed_numbers(text: str) -> list[int]:
-    """Read the option `--seeds`.
+def seed_numbers(text: str | None) -> list[int] | None:
+    """Read the option `--seeds`; None where it was left out.
 
     Raises
     ------
     ConfigError
         When it is no list of whole numbers.
     """
+    if text is None:
+        return None
     try:
-        found = [int(part) for part in text.split(",")]
+        return [int(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"--seeds '{text}': expected whole numbers such as 1,2,3") from None
-    return found
 
 
 def say(text: object, *, err: bool = False) -> None:
@@ -117,7 +127,11 @@ RECORDS = ("verdict.json", "inputs.json", "family.json", "junit.xml", "summary.m
 
 
 def grid_of(
-    experiment: str, data_dir: list[Path], *, seeds: str | None, policy: Path | None = None
+    experiment: FilePath,
+    data_dir: Sequence[FilePath],
+    *,
+    seeds: Sequence[int] | None,
+    policy: FilePath | None = None,
 ) -> Grid:
     """Read an experiment and declare its grid.
 
@@ -129,19 +143,21 @@ def grid_of(
     from harness.experiments.experiment import read_experiment
     from harness.running.run import prepare
 
-    found = read_experiment(experiment)
+    found = read_experiment(str(experiment))
     if policy is not None:
-        found = found.with_policy(policy)
-    return prepare(found.with_seeds(seed_numbers(seeds)) if seeds else found, data_dir)
+        found = found.with_policy(Path(policy))
+    if seeds is not None:
+        found = found.with_seeds(list(seeds))
+    return prepare(found, list(map(Path, data_dir)))
 
 
 def opened(
-    experiment: str,
-    store: Path,
-    data_dir: list[Path],
+    experiment: FilePath,
+    store: FilePath,
+    data_dir: Sequence[FilePath],
     *,
-    seeds: str | None,
-    policy: Path | None = None,
+    seeds: Sequence[int] | None,
+    policy: FilePath | None = None,
     create: bool = True,
 ) -> tuple[Grid, Store]:
     """Declare the grid, say what is odd about its data, and open the store."""
@@ -151,10 +167,10 @@ def opened(
     for split in grid.splits.values():
         for warning in split.dataset.warnings:
             say(f"note: {warning}", err=True)
-    return grid, open_store(store, create=create)
+    return grid, open_store(Path(store), create=create)
 
 
-def copied(folder: Path, to: Path | None) -> None:
+def copied(folder: Path, to: FilePath | None) -> None:
     """Copy a verdict's records to a folder whose name a CI system knows beforehand."""
     from harness.running.store import write_text
 
@@ -162,7 +178,7 @@ def copied(folder: Path, to: Path | None) -> None:
         return
     for name in RECORDS:
         if (folder / name).is_file():
-            write_text(to / name, (folder / name).read_text(encoding="utf-8"))
+            write_text(Path(to) / name, (folder / name).read_text(encoding="utf-8"))
 
 
 def day_of(text: str | None) -> str:
@@ -192,7 +208,7 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    first, slash, second = text.partition("/")
-    if slash and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second):
+    if re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text):
+        first, _, second = text.partition("/")
         return int(first), int(second)
     raise ConfigError(f"--shard '{text}': expected i/n with 1 <= i <= n, such as 2/4")

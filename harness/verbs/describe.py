@@ -18,6 +18,7 @@ from harness.verbs.common import (
     StoreOption,
     WorkersOption,
     say,
+    seed_numbers,
     verb,
 )
 
@@ -45,7 +46,7 @@ def config(
             ("store", store), ("data_dir", data_dir), ("workers", workers), ("seeds", seeds)
         )
     }  # fmt: skip
-    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
+    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy)
     for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
         say(line)
 

@@ -75,8 +75,8 @@ def measure_as_asked(
     A pair that was measured on such a machine stays as it is.
     A pair whose units are not all in the store (a shard, say) is left for later.
     """
-    from harness.measure.measurements import machine_class, pair_of, record_file
     from harness.measure.pair import Ask, measure_pair
+    from harness.measure.record import machine_class, pair_of, record_file
 
     settings, policy = grid.experiment.measure, grid.experiment.policy
     if settings is None or not settings.with_run:
@@ -130,7 +130,7 @@ def _absolute(value: float | None, unit: str) -> str:
 
 def _fill_units(grid: Grid, store: Store, ask: Ask) -> None:
     """Run the units that timed forecasts are compared with, where they are missing."""
-    from harness.measure.measurements import pair_of
+    from harness.measure.record import pair_of
     from harness.running.run import default_workers, fill
     from harness.verbs.progress import LineProgress
 

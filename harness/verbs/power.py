@@ -16,6 +16,7 @@ from harness.verbs.common import (
     SeedsOption,
     StoreOption,
     say,
+    seed_numbers,
     verb,
 )
 
@@ -47,7 +48,7 @@ def power(
     from harness.running.store import open_store
     from harness.verbs.common import grid_of
 
-    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
+    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy)
     opened = open_store(store, create=False) if (store / "store.json").is_file() else None
     wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
     found = plan_power(grid, opened, policy=wanted)

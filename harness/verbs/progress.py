@@ -61,6 +61,14 @@ class LineProgress:
         text = f"[{self._done}/{self._total}] {cell}: {result}, {seconds:.1f} s"
         self._say(text + self._rest())
 
+    def unanswered(self, cell: GridCell, reason: str, *, again: bool) -> None:
+        """Say that the system kept a unit from a result, and when it is tried again."""
+        self._started.pop(cell.key, None)
+        if not again:
+            self._left = [other for other in self._left if other.key != cell.key]
+        when = "it runs again after the others" if again else "the same command runs it again"
+        self._say(f"{cell}: NO ANSWER ({reason}); {when}")
+
     def tick(self, shares: Mapping[str, float]) -> None:
         """Redraw the live line, or speak up when the log was quiet for long."""
         self._shares = shares

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,12 +13,15 @@ from harness.errors import StoreError
 from harness.verbs.common import (
     DataDirOption,
     ExperimentArg,
+    FilePath,
     SeedsOption,
     StoreOption,
     opened,
     say,
+    seed_numbers,
     verb,
 )
+from harness.verbs.result import Result
 
 if TYPE_CHECKING:
     from harness.gate.judge import Judgement
@@ -27,8 +32,42 @@ if TYPE_CHECKING:
 Format = Literal["html", "md", "json"]
 
 
-@verb("abharness report quick --output report.html")
 def report(
+    experiment: FilePath = "quick",
+    *,
+    store: FilePath = "runs",
+    data_dir: Sequence[FilePath] = (),
+    seeds: Sequence[int] | None = None,
+    form: Format = "html",
+    index: bool = False,
+    output: FilePath | None = None,
+) -> Result:
+    """Render the page of the experiment's last verdict from the records, or the store's index.
+
+    Parameters
+    ----------
+    experiment, store, data_dir, seeds
+        As for `harness.run`; the store must be there.
+    form
+        html writes a file; md and json are the result's text where no `output` is named.
+    index
+        All verdicts of the store instead of one page.
+    output
+        Write it here.
+
+    Raises
+    ------
+    InputError
+        When experiment, data, arms or store cannot be used.
+    """
+    to = None if output is None else Path(output)
+    if index:
+        return _index(Path(store), form, to)
+    return _page(*opened(experiment, store, data_dir, seeds=seeds, create=False), form, to)
+
+
+@verb("abharness report quick --output report.html")
+def report_command(
     experiment: ExperimentArg = "quick",
     store: StoreOption = Path("runs"),
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
@@ -45,13 +84,22 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Write it here.")] = None,
 ) -> None:
     """Render the page of the experiment's last verdict from the records, or the store's index."""
-    if index:
-        _report_index(store, form, output)
+    done = report(
+        experiment,
+        store=store,
+        data_dir=data_dir,
+        seeds=seed_numbers(seeds),
+        form=form,
+        index=index,
+        output=output,
+    )
+    if done.page is None:
+        typer.echo(done.text, nl=False)
     else:
-        _report_page(*opened(experiment, store, data_dir, seeds=seeds, create=False), form, output)
+        say(done.text)
 
 
-def _report_page(grid: Grid, store: Store, form: Format, output: Path | None) -> None:
+def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result:
     from harness.gate.judge import stored_judgement
     from harness.running.store import write_text
 
@@ -65,15 +113,22 @@ def _report_page(grid: Grid, store: Store, form: Format, output: Path | None) ->
         page = written_page(grid, store, judgement, content, anew=True)
         if output is not None:
             write_text(output, page.read_text(encoding="utf-8"))
-        say(f"page: {output or page}")
-        return
-    from reports.collect import with_claims
-    from reports.forms.formats import render_page
+        found = Result(text=f"page: {output or page}", page=output or page)
+    else:
+        from reports.collect import with_claims
+        from reports.forms.formats import render_page
 
-    _give(render_page(with_claims(content, grid, store), form), output)
+        found = _given(render_page(with_claims(content, grid, store), form), output)
+    return dataclasses.replace(
+        found,
+        verdict=judgement.verdict,
+        others=tuple(verdict for verdict, _ in judgement.others),
+        folder=judgement.folder,
+        content=content,
+    )
 
 
-def _report_index(root: Path, form: Format, output: Path | None) -> None:
+def _index(root: Path, form: Format, output: Path | None) -> Result:
     from harness.running.store import open_store
     from reports.collect import collect_index
     from reports.forms.formats import render_store
@@ -82,18 +137,17 @@ def _report_index(root: Path, form: Format, output: Path | None) -> None:
     beside = store.root / "verdicts" / "index.html"
     file = output or (beside if form == "html" else None)
     linked = file is not None and file.resolve().parent == beside.resolve().parent
-    _give(render_store(collect_index(store, linked=linked), form), file)
+    return _given(render_store(collect_index(store, linked=linked), form), file)
 
 
-def _give(text: str, file: Path | None) -> None:
-    """Write a text to a file and say where; print it without one."""
+def _given(text: str, file: Path | None) -> Result:
+    """A text as the result, or written to a file, and where."""
     from harness.running.store import write_text
 
     if file is None:
-        typer.echo(text, nl=False)
-        return
+        return Result(text=text)
     write_text(file, text)
-    say(f"page: {file}")
+    return Result(text=f"page: {file}", page=file)
 
 
 def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:

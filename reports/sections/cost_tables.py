@@ -212,17 +212,19 @@ def cost_line(page: PageInput, legacy: str) -> list[Figure]:
     if costs is None or costs.reason:
         return []
     found = [_figure(costs[name]) for name in _FIRST_SCREEN]
-    session = page.beside.sessions.get(legacy, {})
-    first = _plain_ratio(session, "First forecast", _first)
-    tail = _plain_ratio(session, "One forecast, p90", _p90)
+    session = page.beside.sessions.get(legacy)
+    arms = session.arms if session is not None else ()
+    firsts = [arm.phases.get("first") for arm in arms]
+    spent = [None if phase is None else phase.seconds for phase in firsts]
+    first = _plain_ratio("First forecast", spent)
+    tail = _plain_ratio("One forecast, p90", [arm.single_stream.seconds.p90 for arm in arms])
     return [*found[:2], *first, found[2], *tail, *found[3:]]
 
 
 def not_measured(page: PageInput, legacy: str) -> str:
     """Why a pair has no costs, with the command that takes them."""
     costs = page.beside.costs.get(legacy)
-    why = costs.reason if costs is not None else ""
-    detail = f" ({why})" if why and not why.startswith("not measured") else ""
+    detail = f" ({costs.unreadable})" if costs is not None and costs.unreadable else ""
     other = "" if legacy == page.verdict.legacy else f"--baseline-arm {legacy}"
     options = (other,) if other else ()
     return f"not measured: {page.beside.command('measure', *options)}{detail}"
@@ -277,34 +279,21 @@ def _sides(candidate: float | None, baseline: float | None, unit: str) -> str:
     return f"{ours} against {theirs} {shown}"
 
 
-def _plain_ratio(session: Mapping[str, Any], title: str, read: Any) -> list[Figure]:
-    """A ratio of medians without an interval, where a session has both."""
-    rows = session.get("arms", ())
-    values = [read(row) for row in rows]
-    if len(values) != 2 or None in values or not values[0]:
+def _plain_ratio(title: str, values: Sequence[float | None]) -> list[Figure]:
+    """A ratio without an interval of what legacy and candidate took; empty without both."""
+    known = [value for value in values if value is not None]
+    if len(known) != 2 or not known[0]:
         return []
-    ratio = values[1] / values[0]
-    said = _sides(values[1], values[0], "s")
     return [
         Figure(
             title=title,
-            ratio=f"{ratio:.2f}\u00d7",
+            ratio=f"{known[1] / known[0]:.2f}\u00d7",
             interval="",
             floor="",
             word="no interval",
-            said=said,
+            said=_sides(known[1], known[0], "s"),
         )
     ]
-
-
-def _first(row: Mapping[str, Any]) -> float | None:
-    phase = row.get("phases", {}).get("first")
-    return None if not phase else phase.get("seconds")
-
-
-def _p90(row: Mapping[str, Any]) -> float | None:
-    value: float | None = row.get("single_stream", {}).get("seconds", {}).get("p90")
-    return value
 
 
 def cost_table(page: PageInput, legacy: str) -> Table | None:

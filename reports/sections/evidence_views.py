@@ -10,6 +10,7 @@ from harness.checks.stored_checks import CheckRecord
 from harness.claims.claim import ClaimRow
 from harness.judging.findings import Multiplicity, PowerRow
 from harness.scoring.scores import UnitScores
+from reports.forms.claim_rows import measured_text
 from reports.page_input import PageInput
 from reports.tables import Table, TableCell, columns, text
 from reports.words import numbers, verdicts
@@ -117,8 +118,6 @@ def claims_tables(page: PageInput) -> list[Table]:
 
 
 def _claim_row(row: ClaimRow) -> tuple[TableCell, ...]:
-    from reports.forms.claims import measured_text
-
     said = [measured_text(each) for each in row.measured[:6]]
     left = len(row.measured) - len(said)
     said += [f"and {left} more"] if left > 0 else []

@@ -26,8 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.measure.measurements import machine_class
 from harness.measure.ratios import Ratio, ratio_of
+from harness.measure.record import machine_class
 from harness.running.identity import machine
 
 HERE = Path(__file__).resolve().parent

@@ -18,9 +18,10 @@ from pathlib import Path
 from harness.costs import Cost
 from harness.experiments.experiment import MeasureSettings, parse_experiment
 from harness.measure.pair import Ask, measure_pair
+from harness.measure.record import read_measure
 from harness.running.grid import Grid
 from harness.running.run import fill, prepare
-from harness.running.store import Store, open_store, read_record
+from harness.running.store import Store, open_store
 
 WORK = 200
 EXPERIMENT = """\
@@ -82,7 +83,7 @@ def session(grid: Grid, store: Store, candidate: str, settings: MeasureSettings)
     """Measure the plain arm against another one; prints a line."""
     costs = measure_pair(grid, store, Ask(baseline="plain", candidate=candidate, settings=settings))
     cost = costs["latency"]
-    load = read_record(store.root / costs.record)["load"]["during"]["others"]
+    load = read_measure(store.root / costs.record).load.during.others
     print(
         f"{candidate:7} ratio {cost.ratio:.4f}  {cost.low:.4f} to {cost.high:.4f}  A/A noise "
         f"{100 * (cost.noise_floor or 0):.2f} %  others {load:.2f} cores  "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from harness.running.executor import Finished, Task
 from harness.running.store import Store, write_unit
 from harness.running.unit import carry_out
 from harness.verbs import compare
+from harness.verbs import run as run_verb
 
 TINY = """\
 schema = 1
@@ -97,7 +99,15 @@ def _clean_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run units in the test's own process and try no arm: all of the loop, none of the start-up."""
     monkeypatch.setattr(run, "LocalProcesses", InThisProcess)
-    monkeypatch.setattr(compare, "try_blindness", lambda *_, **__: None)  # processes of its own
+    for verb in (compare, run_verb):  # its processes are its own
+        monkeypatch.setattr(verb, "try_blindness", lambda *_, **__: None)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """An empty folder for the temporary files of a command; its path leaves room for a socket."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from harness.data.dataset import builtin_folder
-from harness.verbs import compare
 
 HEAD = "date,price\n"
 ROWS = "2020-01-02,10\n2020-01-03,11\n2020-01-06,12\n"
@@ -30,6 +29,8 @@ def test_missing_experiment_file(tiny, refused, verb):
     ("old", "new", "words"),
     [
         ("[plan]", "[plan", ["not valid TOML", "line 5"]),
+        ("origins = 40", f"origins = {'9' * 5000}", ["not valid TOML", "digits"]),
+        ("[plan]", f"deep = {'[' * 3000}\n[plan]", ["not valid TOML", "recursion"]),
         ("schema = 1", "schema = 1\ncolour = 1", ["unknown key 'colour'", "datasets"]),
         ("horizon = 5", "horizont = 5", ["[plan]", "unknown key 'horizont'", "horizon"]),
         ("seeds =", "seed =", ["[run]", "unknown key 'seed'", "seeds"]),
@@ -130,7 +131,7 @@ def test_an_exit_from_anywhere_is_no_verdict(tiny, call, monkeypatch):
     def quits(*_, **__):
         raise SystemExit(0)
 
-    monkeypatch.setattr(compare, "opened", quits)
+    monkeypatch.setattr("harness.verbs.gate.opened", quits)
 
     code, out, err = call("gate", "tiny.toml")
 
@@ -264,7 +265,7 @@ def test_what_the_system_refuses_is_no_fault_of_ours(tiny, call, monkeypatch, pr
     def refuses(*_, **__):
         raise problem
 
-    monkeypatch.setattr(compare, "opened", refuses)
+    monkeypatch.setattr("harness.verbs.run.opened", refuses)
 
     if code is None:
         with pytest.raises(OSError, match=str(problem.strerror or problem)):

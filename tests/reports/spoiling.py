@@ -28,6 +28,7 @@ from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Cell
 from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
+from harness.measure.record import read_measure
 from reports.index import IndexInput, Passed, Run, track_of
 from reports.page_input import Beside, PageInput
 
@@ -120,14 +121,14 @@ def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
         findings={each.id: ("HOLD", each.outcome.value) for each in verdict.findings[:4]},
         new_origins={verdict.findings[0].dataset: 3},
     )
-    row = {"phases": {"first": {"seconds": 0.9}}, "single_stream": {"seconds": {"p90": 0.03}}}
+    session = read_measure(Path(__file__).parents[1] / "golden" / "measure" / "schema-1.json")
     return Beside(
         experiment="walks.toml",
         store="runs",
         folder="0123456789abcdef",
         others=others,
         costs={each.legacy: measured(each) for each in (verdict, *others)},
-        sessions={verdict.legacy: {"arms": [row, row]}},
+        sessions={verdict.legacy: session},
         checks=(checked(verdict.candidate), checked(verdict.legacy)),
         entry=entry,
         change=change,
@@ -208,8 +209,9 @@ def checked(target: str) -> CheckRecord:
             title=f"predicate {code} asks something",
             outcome=outcome,
             measured={"value": 0.3, "another figure": 0.2},
+            limit="at most",
             threshold=0.1,
-            wanted="less than one tenth",
+            unit="of a tenth",
             reason="it was three tenths in module.py:17",
             seconds=0.1,
         )
@@ -223,6 +225,7 @@ def checked(target: str) -> CheckRecord:
         options={"width": 3},
         key="some key",
         source="some source",
+        weights="",
         current=True,
         results=results,
     )

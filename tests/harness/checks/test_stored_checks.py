@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+from pathlib import Path
 
 import pytest
 from torch import nn
@@ -13,12 +15,11 @@ from harness.checks import (
     read_checks,
     run_battery,
     stored_checks,
-    summary_table,
     write_check,
 )
 from harness.errors import StoreError
 from harness.running import identity
-from harness.running.store import open_store
+from harness.running.store import open_store, write_record
 
 
 class Constant(nn.Module):
@@ -32,6 +33,7 @@ class Constant(nn.Module):
         return x_enc.new_zeros(len(x_enc), *self.shape)
 
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "check" / "schema-1.json"
 SUBJECT = network_subject(lambda name, config: Constant(config), "constant", {"seq_len": 24})
 
 
@@ -141,17 +143,15 @@ def test_changed_weights_make_another_record_of_it(store, tmp_path):
     assert [each.code for each in after.results] == [second.code]
 
 
-def test_record_of_the_first_schema_is_read(store):
-    """It says nothing of an arm's own files."""
-    tried(store, "T2")
-    (file,) = (store.root / "checks").glob("*.json")
-    content = json.loads(file.read_text())
-    del content["weights"]
-    file.write_text(json.dumps(content | {"schema": 1}))
+def test_the_golden_record_is_read_and_written_as_it_was(store):
+    """A record of schema 1 becomes one of its class, and the same bytes again."""
+    record = stored_checks.read_check(GOLDEN)
 
-    (found,) = read_checks(store)
+    write_record(store.root / "again.json", {"schema": 1, **stored_checks._plain(record)})
 
-    assert (found.weights, found.result("T2").outcome) == ("", "pass")
+    assert (store.root / "again.json").read_bytes() == GOLDEN.read_bytes()
+    assert [r.outcome for r in record.results] == ["pass", "not applicable", "fail"]
+    assert math.isnan(record.results[0].measured["never"])
 
 
 def test_value_that_is_not_finite_is_stored(store):
@@ -175,16 +175,6 @@ def test_torn_record_is_refused(store, change):
 
     with pytest.raises(StoreError, match=file.name):
         read_checks(store)
-
-
-def test_table_of_stored_trials_names_what_fails(store):
-    """One row a subject with its options, its failing predicates and those that do not apply."""
-    written = tried(store, "T2", "T34", "T15", options={"repaired": True})
-    old = dataclasses.replace(written, current=False)
-
-    lines = summary_table([written, old]).splitlines()
-
-    assert lines[2:] == ["| `constant` | `repaired=True` | T34 | T15 | 1 |"]
 
 
 def test_store_without_checks_has_none(store):

@@ -33,8 +33,9 @@ def record(target, outcomes, *, use, kind="network", role="candidate", options=(
             title="statement",
             outcome=outcome,
             measured={} if outcome in ("error", "not applicable") else {"value": 1.0},
+            limit="at most",
             threshold=0.0,
-            wanted="at most 0",
+            unit="",
             reason="because",
             seconds=0.1,
         )
@@ -49,6 +50,7 @@ def record(target, outcomes, *, use, kind="network", role="candidate", options=(
         options=given,
         key=f"{target}{kind}{sorted(given.items())}{use}" * 3,
         source="code",
+        weights="",
         current=current,
         results=results,
     )

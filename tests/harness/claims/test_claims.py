@@ -14,14 +14,11 @@ from harness.claims import (
     Claim,
     ClaimEvidence,
     collect_claims,
-    counted,
-    terminal_lines,
-    to_json,
-    to_markdown,
 )
 from harness.claims.claim import ArmOnTrial, StoredRun
 from harness.costs import Cost, Costs
 from harness.measure.code_lines import CodeSize
+from reports.forms.claim_rows import counted, terminal_lines, to_json, to_markdown
 
 FAMILY = (
     "Autoformer",
@@ -53,8 +50,9 @@ def record(target, outcomes, *, kind="network", role="legacy", options=None, cur
             title=f"statement {code}",
             outcome=outcome,
             measured={} if outcome in ("error", "not applicable") else {"value": 1.0},
+            limit="at most",
             threshold=0.0,
-            wanted="at most 0",
+            unit="",
             reason="because",
             seconds=0.1,
         )
@@ -68,6 +66,7 @@ def record(target, outcomes, *, kind="network", role="legacy", options=None, cur
         options=options or {},
         key=f"{target}{kind}" * 3,
         source="code",
+        weights="",
         current=current,
         results=results,
     )
@@ -79,21 +78,23 @@ def new_network(**outcomes):
 
 def unit(arm, *, seconds=1.0, peak=2**30, failed=0, diverged=False, machine="one", seed=1, **more):
     """A stored unit of ten windows."""
-    content = {
-        "windows": 10,
-        "failed": failed,
-        "first_reason": "broke" if failed else "",
-        "fits": [{"diverged": diverged}],
-        "form": "quantiles",
-        "levels": [0.1, 0.5, 0.9],
-        "residual_distribution": False,
-        "seconds": {"forecast": seconds},
-        "peak_bytes": {"forecast": peak},
-        "machine": {"processor": machine},
-    }
-    return StoredRun(
-        arm=arm, role="", dataset="A", seed=seed, key=f"{arm}{seed}" * 9, record=content | more
+    run = StoredRun(
+        arm=arm,
+        dataset="A",
+        seed=seed,
+        key=f"{arm}{seed}" * 9,
+        windows=10,
+        failed=failed,
+        first_reason="broke" if failed else "",
+        diverged=int(diverged),
+        form="quantiles",
+        levels=(0.1, 0.5, 0.9),
+        residual_distribution=False,
+        forecast_s=seconds,
+        peak_bytes=peak,
+        machine={"processor": machine},
     )
+    return dataclasses.replace(run, **more)
 
 
 def row_of(name, evidence):
@@ -387,7 +388,8 @@ def test_markdown_has_a_row_for_every_claim():
 def test_claims_load_no_framework():
     """Judging and writing claims imports neither torch nor pandas."""
     code = (
-        "import sys; from harness.claims import *; from harness.claims import collect_claims;"
+        "import sys; from harness.claims import ClaimEvidence, collect_claims;"
+        "from reports.forms.claim_rows import terminal_lines;"
         "found = ClaimEvidence(experiment='e', store='s', baseline='a', candidate='b');"
         "rows = collect_claims(found);"
         "terminal_lines(rows); print([n for n in ('torch', 'pandas', 'transformers')"

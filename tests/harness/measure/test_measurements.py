@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,15 +17,15 @@ from harness.arm import ArmRef
 from harness.costs import CRITERIA
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
+from harness.measure.evaluate import yearly_fits
 from harness.measure.load import Busy, load_between
-from harness.measure.measurements import (
+from harness.measure.record import (
     machine_class,
     pair_of,
     read_costs,
+    read_measure,
     record_file,
-    training_summary,
     write_measure,
-    yearly_fits,
 )
 from harness.measure.worker import Feed
 from harness.running import meter as meter_module
@@ -64,18 +66,15 @@ def store(tmp_path):
     return open_store(tmp_path / "s")
 
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "measure" / "schema-1.json"
+
+
 def some_record(**changes):
-    """A session's record with one figure."""
-    figure = {
-        "criterion": "latency", "unit": "s", "baseline": 2.0, "candidate": 1.0, "ratio": 0.5,
-        "low": 0.4, "high": 0.6, "log_se": 0.1, "df": 5.0, "noise_floor": 0.02, "n": 4,
-        "valid": True, "reason": "", "note": "",
-    }  # fmt: skip
-    return {
-        "baseline": "old", "candidate": "new", "dataset": "GOLD", "costs": [figure],
-        "machine": {"processor": "made up"}, "machine_class": "abc",
-        "measured_at": "2026-01-01T00:00:00+00:00",
-    } | changes  # fmt: skip
+    """The golden session with its first figure alone, on another class of machine."""
+    golden = read_measure(GOLDEN)
+    return dataclasses.replace(
+        golden, **({"costs": golden.costs[:1], "machine_class": "abc"} | changes)
+    )
 
 
 def test_no_timed_input_comes_twice(feed):
@@ -124,51 +123,6 @@ def test_load_is_what_others_did(used, stolen, said):
 
     assert said in load.problem("then")
     assert bool(said) == bool(load.problem("then"))
-
-
-def curve(validation, *, fitted_at=100):
-    """A curve with these validation losses."""
-    count = len(validation)
-    return {
-        "fitted_at": np.full(count, fitted_at),
-        "epoch": np.arange(1, count + 1),
-        "train_loss": np.ones(count),
-        "validation_loss": np.array(validation),
-        "learning_rate": np.ones(count),
-        "gradient_norm": np.r_[np.ones(count - 1), 4.0],
-    }
-
-
-def test_training_is_summed_up_over_seeds():
-    """Divergence, epochs to the best, spread of the last loss, largest jump, largest norm."""
-    summary = training_summary(
-        [curve([1.0, 0.5, 0.8]), curve([1.0, 0.9, 0.6]), curve([1.0, np.nan])]
-    )
-
-    assert summary is not None
-    assert summary.fits == 3
-    assert summary.diverged == pytest.approx(1 / 3)
-    assert summary.epochs_to_best == 2
-    assert summary.final_spread == pytest.approx(0.8 / 0.6 - 1)
-    assert summary.largest_jump == pytest.approx(0.6)
-    assert summary.norm_peak == 4
-
-
-def test_each_refit_counts_as_a_fit():
-    """A unit with two fits has two curves; a jump from one to the next is none."""
-    two = {
-        name: np.concatenate([values, curve([2.0, 1.5], fitted_at=200)[name]])
-        for name, values in curve([1.0, 0.5]).items()
-    }
-    summary = training_summary([two])
-
-    assert summary is not None
-    assert (summary.fits, summary.largest_jump) == (2, 0.0)
-
-
-def test_no_training_has_no_summary():
-    """An arm that does not learn has no curve."""
-    assert training_summary([{}, {}]) is None
 
 
 def test_a_year_of_nightly_runs(series):
@@ -244,9 +198,9 @@ def test_records_come_back(grid, store):
 
     costs = read_costs(store, grid, baseline="old", candidate="new")
 
-    assert (costs["latency"].ratio, costs["latency"].n) == (0.5, 4)
+    assert costs["latency"] == read_measure(GOLDEN).costs[0]
     assert costs["throughput"].reason
-    assert costs.machine == {"processor": "made up"}
+    assert costs.machine == read_measure(GOLDEN).machine
     assert (store.root / costs.record).is_file()
 
 
@@ -268,11 +222,34 @@ def test_a_record_of_a_newer_version_is_refused(grid, store):
     """In one line that names the file."""
     cells = pair_of(grid, baseline="old", candidate="new")
     file = record_file(store, *cells, "abc")
-    write_measure(file, some_record())
-    file.write_text(json.dumps(some_record() | {"schema": 99}), encoding="utf-8")
+    file.parent.mkdir(parents=True)
+    text = json.dumps(json.loads(GOLDEN.read_text("utf-8")) | {"schema": 99})
+    file.write_text(text, encoding="utf-8")
 
     with pytest.raises(StoreError, match="newer version"):
         read_costs(store, grid, baseline="old", candidate="new")
+
+
+def test_the_golden_session_is_read_and_written_as_it_was(tmp_path):
+    """A record of schema 1 becomes one of its class, and the same bytes again."""
+    record = read_measure(GOLDEN)
+
+    write_measure(tmp_path / "again.json", record)
+
+    assert (tmp_path / "again.json").read_bytes() == GOLDEN.read_bytes()
+    assert [arm.arm for arm in record.arms] == [record.baseline, record.candidate]
+    assert record.arms[0].training is not None
+    assert record.arms[1].phases["fit"] is None
+
+
+def test_a_torn_session_names_every_fault(tmp_path):
+    """What is missing and what has another type, each by its key, in one line with the file."""
+    content = json.loads(GOLDEN.read_text("utf-8")) | {"threads": "many"}
+    del content["arms"][0]["offline"]["batch"]
+    (tmp_path / "torn.json").write_text(json.dumps(content), encoding="utf-8")
+
+    with pytest.raises(StoreError, match=r"torn\.json: threads: .*; arms\.0\.offline\.batch: "):
+        read_measure(tmp_path / "torn.json")
 
 
 def test_an_unknown_dataset_to_measure_on_is_refused(tiny, refused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_unsupported_percentiles_are_left_out(count, given):
     """What the count does not support is None, never a number."""
     found = percentiles(np.linspace(1, 2, count).tolist())
 
-    assert [name for name, value in found.items() if value is not None] == given
+    assert [name for name, value in dataclasses.asdict(found).items() if value is not None] == given
 
 
 @pytest.mark.parametrize(("speed", "caught"), [(1.0, False), (0.97, False), (0.5, True)])

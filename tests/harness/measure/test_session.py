@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import shutil
@@ -16,6 +15,8 @@ import pytest
 from harness.arm import ArmRef
 from harness.costs import CRITERIA
 from harness.measure import load
+from harness.measure.record import read_measure
+from harness.measure.replies import Loaded, Phases
 from harness.measure.session import TurnError, Turns
 from harness.running import lease
 from harness.running.meter import why_no_peaks
@@ -85,11 +86,11 @@ def pair(old, new):
 def record_in(store):
     """The one record of a store."""
     (file,) = (store / "measures").glob(f"*/{64 * '[0-9a-f]'}.json")
-    return json.loads(file.read_text(encoding="utf-8"))
+    return read_measure(file)
 
 
 def cost(record, name):
-    return next(each for each in record["costs"] if each["criterion"] == name)
+    return record.costs_in("")[name]
 
 
 @needs_peaks
@@ -100,10 +101,10 @@ def test_memory_is_what_the_arm_took(turns, job_file):
     seen = []
     for name, holder in (("small", 200), ("large", 1024), ("small", 200)):
         turns.start(name)
-        turns.turn(name, "open", job=job_file("Holder", mib=holder), order=0)
-        turns.turn(name, "load", state=None)
-        phases = turns.turn(name, "first")
-        seen.append((phases["peak_bytes"]["first"] - phases["start_bytes"]["first"]) / MIB)
+        turns.turn(name, "open", Phases, job=job_file("Holder", mib=holder), order=0)
+        turns.turn(name, "load", Loaded, state=None)
+        phases = turns.turn(name, "first", Phases)
+        seen.append((phases.peak_bytes["first"] - phases.start_bytes["first"]) / MIB)
         turns.stop(name)
 
     assert runner_holds[-1] == 1
@@ -121,9 +122,9 @@ def test_memory_is_counted_anew_in_each_phase(turns, job_file):
     first = {}
     for name, mib in (("A", 151), ("B", 1)):
         turns.start(name)
-        turns.turn(name, "open", job=job_file("Holder", mib=mib, kept_mib=50), order=0)
-        turns.turn(name, "load", state=None)
-        peaks = turns.turn(name, "first")["peak_bytes"]
+        turns.turn(name, "open", Phases, job=job_file("Holder", mib=mib, kept_mib=50), order=0)
+        turns.turn(name, "load", Loaded, state=None)
+        peaks = turns.turn(name, "first", Phases).peak_bytes
         first[name] = (peaks["first"] - peaks["load"]) / MIB
         assert (peaks["load"] - peaks["import"]) / MIB == pytest.approx(50, abs=5)
 
@@ -134,7 +135,7 @@ def test_nobody_runs_out_of_turn(turns, job_file):
     """A process whose turn it is not stands still: it spends no processor time."""
     for name in ("A", "B"):
         turns.start(name)
-        turns.turn(name, "open", job=job_file("Busy"), order=0)
+        turns.turn(name, "open", Phases, job=job_file("Busy"), order=0)
     import psutil
 
     launcher = turns._process.pid
@@ -161,9 +162,9 @@ def test_an_arm_that_hangs_is_stopped(tmp_path, job_file):
     """A turn has a limit, and the message says which."""
     with Turns(threads=1, keep=(), log=tmp_path / "log.txt", limit_s=3.0) as turns:
         turns.start("A")
-        turns.turn("A", "open", job=job_file("Busy", work=10**8), order=0)
+        turns.turn("A", "open", Phases, job=job_file("Busy", work=10**8), order=0)
         with pytest.raises(TurnError, match="stopped after the limit of 3 s"):
-            turns.turn("A", "first")
+            turns.turn("A", "first", Phases)
 
 
 @pytest.mark.usefixtures("in_process", "idle")
@@ -173,26 +174,26 @@ def test_measure_takes_every_cost(tiny, call, tmp_path):
 
     code, out, _ = call("measure", "tiny.toml", "--store", "s", "--profile")
     record = record_in(tmp_path / "s")
-    arms = {arm["arm"]: arm for arm in record["arms"]}
+    arms = {arm.arm: arm for arm in record.arms}
 
     assert code == 0
-    assert [each["criterion"] for each in record["costs"]] == list(CRITERIA)
+    assert [each.criterion for each in record.costs] == list(CRITERIA)
     assert all(each in out for each in CRITERIA)
     for name in ("latency", "throughput"):
         figure = cost(record, name)
-        assert figure["low"] < figure["ratio"] < figure["high"]
-        assert figure["valid"]
-        assert figure["n"] == 2
-        assert figure["noise_floor"] > 0
-    assert cost(record, "latency")["ratio"] > 2
-    assert (cost(record, "fit_time")["ratio"], cost(record, "checkpoint_bytes")["ratio"]) == (0, 0)
-    assert arms["old"]["training"]["fit_seconds"] >= 0.05
-    assert arms["new"]["training"] is None
-    assert arms["new"]["phases"]["fit"] is None
-    assert all(arm["same_forecasts"] for arm in arms.values())
-    assert not any(arm["repeated_input"]["faster"] for arm in arms.values())
+        assert figure.low < figure.ratio < figure.high
+        assert figure.valid
+        assert figure.n == 2
+        assert figure.noise_floor > 0
+    assert cost(record, "latency").ratio > 2
+    assert (cost(record, "fit_time").ratio, cost(record, "checkpoint_bytes").ratio) == (0, 0)
+    assert arms["old"].training.fit_seconds >= 0.05
+    assert arms["new"].training is None
+    assert arms["new"].phases["fit"] is None
+    assert all(arm.same_forecasts for arm in arms.values())
+    assert not any(arm.repeated_input.faster for arm in arms.values())
     profiles = [
-        tmp_path / "s" / file for each in record["profiles"].values() for file in each.values()
+        tmp_path / "s" / file for each in record.profiles.values() for file in each.values()
     ]
     assert len(profiles) == 4
     assert all(file.is_file() for file in profiles)
@@ -207,9 +208,9 @@ def test_what_cannot_be_kept_is_fitted_in_every_process(tiny, call, tmp_path):
     record = record_in(tmp_path / "s")
 
     assert code == 0
-    assert "old was fitted in every process" in record["notes"][0]
-    assert cost(record, "latency")["valid"]
-    assert "nothing is stored" in cost(record, "checkpoint_bytes")["reason"]
+    assert "old was fitted in every process" in record.notes[0]
+    assert cost(record, "latency").valid
+    assert "nothing is stored" in cost(record, "checkpoint_bytes").reason
 
 
 @pytest.mark.usefixtures("in_process", "idle")
@@ -219,19 +220,19 @@ def test_arms_that_cheat_are_caught(tiny, call, tmp_path):
 
     call("measure", "tiny.toml", "--store", "s")
     record = record_in(tmp_path / "s")
-    old, new = record["arms"]
+    old, new = record.arms
 
-    assert old["repeated_input"]["faster"]
-    assert old["same_forecasts"]
-    assert not new["same_forecasts"]
+    assert old.repeated_input.faster
+    assert old.same_forecasts
+    assert not new.same_forecasts
     for name in ("latency", "throughput", "peak_memory"):
-        assert not cost(record, name)["valid"]
-        assert "old remembers inputs" in cost(record, name)["reason"]
+        assert not cost(record, name).valid
+        assert "old remembers inputs" in cost(record, name).reason
         assert (
             "new: timed one window at a time it forecasts something else"
-            in cost(record, name)["reason"]
+            in cost(record, name).reason
         )
-    assert cost(record, "code_lines")["valid"]
+    assert cost(record, "code_lines").valid
 
 
 @pytest.mark.usefixtures("in_process", "idle")
@@ -243,7 +244,7 @@ def test_a_failing_arm_is_a_record_with_a_reason(tiny, call, tmp_path):
 
     assert code == 0
     assert "RuntimeError: one is too few" in out
-    assert {each["ratio"] for each in record_in(tmp_path / "s")["costs"]} == {None}
+    assert {each.ratio for each in record_in(tmp_path / "s").costs} == {None}
 
 
 @pytest.mark.usefixtures("in_process")
@@ -257,11 +258,11 @@ def test_a_loaded_machine_makes_timings_no_evidence(tiny, call, tmp_path, monkey
     record = record_in(tmp_path / "s")
 
     for name in ("latency", "throughput"):
-        assert "the machine was loaded" in cost(record, name)["reason"]
-        assert not cost(record, name)["valid"]
-        assert cost(record, name)["ratio"] > 0
-    assert cost(record, "code_lines")["valid"]
-    assert cost(record, "peak_memory")["valid"]
+        assert "the machine was loaded" in cost(record, name).reason
+        assert not cost(record, name).valid
+        assert cost(record, name).ratio > 0
+    assert cost(record, "code_lines").valid
+    assert cost(record, "peak_memory").valid
 
 
 @pytest.mark.usefixtures("in_process", "idle")

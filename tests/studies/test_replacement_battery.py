@@ -1,7 +1,8 @@
 """The battery on the replacement, as network and as arm, on every backbone.
 
 What only a trained forecaster can be asked is asked of checkpoints that were schooled for seconds;
-the rest of random weights, too.
+the rest of random weights, too. The sample holds each network on the backbone that needs no
+schooling, one network and the arm on the bundled checkpoint, and all that is quickly asked.
 """
 
 import pytest
@@ -18,6 +19,17 @@ SHORT = {"seq_len": 32, "label_len": 16, "pred_len": 6, "enc_in": 2}
 
 HEARD = {"T1", "T10", "T11", "T15", "T16", "T18", "T19", "T21", "T22", "T23", "T26", "T29", "T34"}
 ARM = "candidates.hf_bayesian_autoformer:HFBayesianAutoformer"
+SAMPLE = {("chronos2", name) for name in NETWORKS} | {(BUNDLED, "quantile")}
+SAMPLE |= {(BUNDLED, False), (BUNDLED, True), ("chronos2", True)}
+
+
+def whole(others):
+    """Every kind with each of the others; what is not of the sample is left to the study."""
+    return [
+        pytest.param(kind, other, marks=() if (kind, other) in SAMPLE else pytest.mark.study)
+        for kind in KINDS
+        for other in others
+    ]
 
 
 def failures(results):
@@ -34,12 +46,11 @@ def subject_of_arm(folder, kind, *, learns, conformal=True):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "name"), whole(NETWORKS))
 def test_network_passes_every_predicate(schooled, kind, name):
     """All that apply to it; what it says of itself leaves out the jumps of tokens, no more."""
     use, config = f"candidates.replacement.{name}:Model", SHORT if kind == "t5" else {}
-    results = run_battery(class_subject(use, config, {"backbone": schooled.get(kind, BUNDLED)}))
+    results = run_battery(class_subject(use, config, {"backbone": schooled(kind)}))
 
     assert failures(results) == []
     assert sum(each.outcome == "pass" for each in results) >= 15
@@ -50,23 +61,22 @@ def test_network_passes_every_predicate(schooled, kind, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize(("kind", "learns"), whole([False, True]))
 def test_arm_passes_every_predicate(schooled, kind, learns):
     """All that apply to it, zero-shot, and fine-tuned and calibrated."""
-    results = run_battery(subject_of_arm(schooled.get(kind, BUNDLED), kind, learns=learns))
+    results = run_battery(subject_of_arm(schooled(kind), kind, learns=learns))
 
     assert failures(results) == []
     assert sum(each.outcome == "pass" for each in results) >= 7
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_network_passes_what_is_quickly_asked(tiny, kind):
+def test_network_passes_what_is_quickly_asked(random_weights, kind):
     """Batch mates, truth ahead, gradients, graphs, generators, modes, labels, order, config."""
     use = "candidates.replacement.bayesian:Model"
     config = {"seq_len": 48, "label_len": 24, "pred_len": 8, "enc_in": 2}
     codes = HEARD - ({"T1", "T15"} if kind == "t5" else set())
-    subject = class_subject(use, config, {"backbone": tiny.get(kind, BUNDLED)})
+    subject = class_subject(use, config, {"backbone": random_weights(kind)})
     results = run_battery(subject, codes)
 
     assert failures(results) == []
@@ -75,11 +85,11 @@ def test_network_passes_what_is_quickly_asked(tiny, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("learns", [False, True])
-def test_arm_of_random_weights_passes_what_needs_no_training(tiny, kind, learns):
+def test_arm_of_random_weights_passes_what_needs_no_training(random_weights, kind, learns):
     """All but where its forecast lies."""
     codes = {each.code for each in catalogue("arm")} - {"T32"}
     subject = subject_of_arm(
-        tiny.get(kind, BUNDLED), kind, learns=learns, conformal=kind != "t5"
+        random_weights(kind), kind, learns=learns, conformal=kind != "t5"
     )  # paths of random weights take seconds to calibrate
     results = run_battery(subject, codes)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).resolve().parent
-DOCS = HERE.parents[2] / "docs"
+DOCS = HERE.parents[1] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_cell_gives_the_same_each_time(study: ModuleType) -> None:
 
 def test_published_tables_are_those_of_the_published_results(study: ModuleType) -> None:
     """The page of the study holds exactly the tables made from the stored results."""
-    results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
+    results = json.loads((HERE / "simulation.json").read_text(encoding="utf-8"))
     page = (DOCS / "simulation-study.md").read_text(encoding="utf-8")
 
     assert study.tables(results).strip() in page
@@ -88,7 +88,7 @@ def test_published_tables_are_those_of_the_published_results(study: ModuleType) 
 
 def test_published_rates_keep_the_limits(study: ModuleType) -> None:
     """On autoregressive losses no cell is above 1.6 times nominal, nor their mean above 6 %."""
-    results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
+    results = json.loads((HERE / "simulation.json").read_text(encoding="utf-8"))
     rows = [
         each
         for each in results

@@ -1,7 +1,7 @@
 """Simulation study of the decision rule: false PROMOTE, false REJECT, and power as predicted.
 
-    python tests/benchmarks/study/simulate.py --replications 4000 --out study.json
-    python tests/benchmarks/study/simulate.py --table tests/benchmarks/study/results.json
+    python tests/studies/simulate.py --replications 4000 --out study.json
+    python tests/studies/simulate.py --table tests/studies/simulation.json
 
 Every figure comes from `harness.evidence.estimand.deciding`, the code the gate runs. The bounds
 of a ratio move with the true ratio, so one draw answers for every bound: at the bound itself (a

@@ -1,13 +1,14 @@
-"""The claims of a migration beside what was measured: for a terminal, as JSON and as Markdown."""
+"""What was claimed beside what was measured: for a terminal, as JSON and as Markdown."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import get_args
 
 from harness.claims.claim import ClaimEvidence, ClaimRow, Measurement, Status
 from harness.judging.findings import Finding
@@ -69,25 +70,23 @@ def terminal_lines(rows: Sequence[ClaimRow], *, width: int = WIDTH) -> list[str]
         mine = [row for row in rows if row.claim.group == group]
         if mine:
             lines += [*_wrapped(title, width), ""]
-            lines += [line for row in mine for line in _block(row, width)]
+            lines += [line for row in mine for line in _claim_lines(row, width)]
             lines.append("")
     return [*lines, *_wrapped(_counts_text(rows), width)]
 
 
-def _block(row: ClaimRow, width: int) -> list[str]:
-    head = f"{row.claim.number:>4}  {row.status.upper():<12}  {row.claim.text} [{row.claim.id}]"
-    lines = _wrapped(head, width, after=" " * 20)
-    lines += _wrapped(f"offered: {row.claim.offered}", width, _INDENT)
-    name = "why: " if row.status == "not testable" else "rule: "
-    lines += _wrapped(name + row.rule, width, _INDENT)
+def _claim_lines(row: ClaimRow, width: int) -> list[str]:
+    claim = row.claim
+    head = f"{claim.number:>4}  {row.status.upper():<12}  {claim.text} [{claim.id}]"
+    texts = [f"offered: {claim.offered}"]
+    texts.append(f"{'why' if row.status == 'not testable' else 'rule'}: {row.rule}")
     for found in row.measured:
-        lines += _wrapped(f"{_mark(found)} {measured_text(found)}", width, _INDENT)
-    lines += [line for why in row.open for line in _wrapped(f"? {why}", width, _INDENT)]
-    return lines + [line for text in row.commands for line in _wrapped(f"> {text}", width, _INDENT)]
-
-
-def _mark(found: Measurement) -> str:
-    return "." if found.holds is None else "+" if found.holds else "x"
+        mark = "." if found.holds is None else "+" if found.holds else "x"
+        texts.append(f"{mark} {measured_text(found)}")
+    texts += [f"? {why}" for why in row.open]
+    texts += [f"> {command}" for command in row.commands]
+    lines = [line for each in texts for line in _wrapped(each, width, _INDENT)]
+    return [*_wrapped(head, width, after=" " * 20), *lines]
 
 
 def _wrapped(text: str, width: int, indent: str = "", *, after: str = "") -> list[str]:
@@ -102,6 +101,31 @@ def _wrapped(text: str, width: int, indent: str = "", *, after: str = "") -> lis
 
 def to_json(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:
     """The rows as a JSON object; a number that is not finite is null."""
+    claims = []
+    for row in rows:
+        measured = []
+        for found in row.measured:
+            each = dataclasses.asdict(dataclasses.replace(found, judged=None))
+            del each["judged"]
+            each["said"] = said_of(found)
+            for name in ("value", "low", "high"):
+                if each[name] is not None and not math.isfinite(each[name]):
+                    each[name] = None
+            measured.append(each)
+        claims.append(
+            {
+                "id": row.claim.id,
+                "group": row.claim.group,
+                "number": row.claim.number,
+                "claim": row.claim.text,
+                "offered": row.claim.offered,
+                "status": row.status,
+                "rule": row.rule,
+                "measured": measured,
+                "open": list(row.open),
+                "commands": list(row.commands),
+            }
+        )
     record = {
         "schema": SCHEMA,
         "experiment": evidence.experiment,
@@ -109,34 +133,9 @@ def to_json(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:
         "candidate": evidence.candidate,
         "verdict": evidence.verdict_id or None,
         "counts": counted(rows),
-        "claims": [_plain_row(row) for row in rows],
+        "claims": claims,
     }
     return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _plain_row(row: ClaimRow) -> dict[str, Any]:
-    claim = row.claim
-    return {
-        "id": claim.id,
-        "group": claim.group,
-        "number": claim.number,
-        "claim": claim.text,
-        "offered": claim.offered,
-        "status": row.status,
-        "rule": row.rule,
-        "measured": [_plain(found) for found in row.measured],
-        "open": list(row.open),
-        "commands": list(row.commands),
-    }
-
-
-def _plain(found: Measurement) -> Mapping[str, Any]:
-    names = ("what", "value", "unit", "low", "high", "arm", "dataset", "source", "holds")
-    values = {name: getattr(found, name) for name in names} | {"said": said_of(found)}
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
 
 
 def to_markdown(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:

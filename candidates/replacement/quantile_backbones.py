@@ -1,4 +1,8 @@
-"""Chronos-Bolt: quantiles of one series at a time, from patches of its history."""
+"""Backbones that answer with quantiles: Chronos-Bolt, one series at a time; Chronos-2, several.
+
+Chronos-Bolt forecasts from patches of one series' own history. Chronos-2 forecasts all targets of
+a window together and reads covariates.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,302 @@
+"""A unit's process under watch: its limits, its output, all that it starts, and how it ended.
+
+The executor starts a *supervisor* for each unit. The supervisor forks the *worker*, in which the
+arm runs, adopts whatever the worker leaves behind (on Linux, as a subreaper), copies what is
+printed into the log up to a limit, and kills the worker and all its descendants when it ends, when
+it is beyond a limit, or when the executor goes away. It then reports how the worker ended.
+
+Two kinds of endings are kept apart. An *arm failed* when it raised, broke a limit of ours, left
+without a result, or was ended by a signal that its own code raises (`FAULTS`). Anything else is
+*no answer*: the system killed it, a disk was full or broken, a helper vanished. That says nothing
+about the arm, so nothing is stored and the unit runs again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from harness.errors import one_line, refused_by_system
+
+FAULTS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL})
+"""Signals that mean the arm's own code crashed."""
+LOG_BYTES = 1 << 20
+"""What is kept of a unit's output: this much from its start, and a sixteenth of it from its end."""
+_POLL_S = 0.1
+_GRACE_S = 10.0
+"""How long the supervisor waits for killed descendants to be gone."""
+_SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
+_NO_ANSWER = 75  # EX_TEMPFAIL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a unit may use.
+
+    Attributes
+    ----------
+    memory_mib
+        Of the worker and all its descendants together; shared memory is counted once.
+    """
+
+    time_s: float
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a worker ended.
+
+    Attributes
+    ----------
+    kind
+        ``done``: it returned. ``failed``: that is the arm's doing. ``no answer``: it is not.
+    reason
+        Why it is not done, in a line.
+    """
+
+    kind: Literal["done", "failed", "no answer"]
+    reason: str = ""
+
+
+def supervise(
+    work: Callable[[], None], *, log: Path, scratch: Path, limits: Limits, executor: Connection
+) -> None:
+    """Run `work` in a forked process, and send its `Ending` to the executor.
+
+    Parameters
+    ----------
+    work
+        Called in the worker. What the system refuses it is no failure of the arm.
+    log
+        Gets what the worker and its descendants print.
+    scratch
+        Removed when the executor goes away.
+    executor
+        Its other end is the executor's; when that closes, everything ends.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the executor decides what Ctrl-C means
+    _process_control(_SET_CHILD_SUBREAPER, 1)
+    said, saying = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        executor.close()
+        os.close(said)
+        _work(work, saying)
+    os.close(saying)
+    watched = _Watched(worker=worker, said=said, limits=limits, start=time.monotonic())
+    with log.open("wb") as stream, _Output(stream) as output:
+        ending = watched.until_it_ends(output, executor)
+        killed = _end_descendants()
+        watched.drain(output)
+    if ending is None:  # nobody waits for it any more
+        shutil.rmtree(scratch, ignore_errors=True)
+        return
+    if not killed:
+        ending = Ending(kind="no answer", reason="processes it started could not be ended")
+    with suppress(OSError):
+        executor.send(ending)
+
+
+def _work(work: Callable[[], None], saying: int) -> None:
+    """Be the worker; never returns. What threads and exit handlers still want is not waited for."""
+    code = 1
+    try:
+        _process_control(_SET_PDEATHSIG, signal.SIGKILL)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(saying, 1)
+        os.dup2(saying, 2)
+        os.close(saying)
+        work()
+        code = 0
+    except BaseException as problem:  # noqa: BLE001  # whatever it is, it ends this process alone
+        refused = refused_by_system(problem)
+        if refused:
+            code = _NO_ANSWER
+            os.write(2, f"\n{one_line(refused)}\n".encode())
+        else:
+            traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Watched:
+    """A worker that runs."""
+
+    worker: int
+    said: int
+    limits: Limits
+    start: float
+
+    def until_it_ends(self, output: _Output, executor: Connection) -> Ending | None:
+        """Copy its output and keep its limits until it ends; None when the executor went away."""
+        open_ends: list[int] = [self.said, executor.fileno()]
+        while True:
+            ready = select.select(open_ends, [], [], _POLL_S)[0]
+            if executor.fileno() in ready:
+                return None
+            if self.said in ready and not output.copy_from(self.said):
+                open_ends.remove(self.said)
+            status = self._reap()
+            if status is not None:
+                return _ending(status, output)
+            broken = self._broken_limit()
+            if broken:
+                return Ending(kind="failed", reason=broken)
+
+    def drain(self, output: _Output) -> None:
+        """Copy what is still in the pipe; whoever holds its other end is not waited for."""
+        while select.select([self.said], [], [], 0)[0] and output.copy_from(self.said):
+            pass
+        os.close(self.said)
+
+    def _reap(self) -> int | None:
+        """Bury what has ended; gives the wait status of the worker once it has."""
+        found = None
+        with suppress(ChildProcessError):
+            while True:
+                ended, status = os.waitpid(-1, os.WNOHANG)
+                if ended == 0:
+                    break
+                if ended == self.worker:
+                    found = status
+        return found
+
+    def _broken_limit(self) -> str:
+        spent = time.monotonic() - self.start
+        if spent > self.limits.time_s:
+            return f"stopped after {spent:.0f} s, the time limit is {self.limits.time_s:g} s"
+        used = _memory_mib(self.limits.memory_mib)
+        if used > self.limits.memory_mib:
+            return f"stopped at {used:.0f} MiB, the memory limit is {self.limits.memory_mib} MiB"
+        return ""
+
+
+def _ending(status: int, output: _Output) -> Ending:
+    """What a wait status means."""
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
+        return Ending(kind="done")
+    last = output.last_line()
+    if code == _NO_ANSWER:
+        return Ending(kind="no answer", reason=last or "the system refused it something")
+    said = f"; its log ends with: {last}" if last else ""
+    if code > 0:
+        reason = f"the process ended with exit code {code} and left no result{said}"
+        return Ending(kind="failed", reason=reason)
+    reason = f"the process was ended by {signal_name(-code)}{said}"
+    return Ending(kind="failed" if -code in FAULTS else "no answer", reason=reason)
+
+
+def _memory_mib(limit: int) -> float:
+    """Memory of all descendants; the exact figure only where the quick one is beyond the limit.
+
+    The quick one counts pages that processes share once for each of them.
+    """
+    import psutil
+
+    quick, exact = 0, 0
+    family = psutil.Process().children(recursive=True)
+    for process in family:
+        with suppress(psutil.Error):
+            quick += process.memory_info().rss
+    if quick / 2**20 <= limit:
+        return quick / 2**20
+    for process in family:
+        with suppress(psutil.Error):
+            found = process.memory_full_info()
+            exact += getattr(found, "pss", found.uss)
+    return exact / 2**20
+
+
+def _end_descendants() -> bool:
+    """Kill whatever descends from this process, again until nothing does; False if some stays."""
+    import psutil
+
+    deadline = time.monotonic() + _GRACE_S
+    while time.monotonic() < deadline:
+        alive = False
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    process.kill()
+                    alive = True
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not alive:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+class _Output:
+    """A log that keeps the start and the end of what is printed, within a limit."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._room = LOG_BYTES
+        self._tail = b""
+        self._dropped = 0
+        self._last = b""
+
+    def __enter__(self) -> _Output:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._dropped:
+            note = f"\n[{self._dropped} bytes of output were not kept]\n"
+            self._tail = note.encode() + self._tail
+        with suppress(OSError):
+            self._stream.write(self._tail)
+
+    def copy_from(self, pipe: int) -> bool:
+        """Copy what is there; False at its end."""
+        found = os.read(pipe, 1 << 16)
+        kept, rest = found[: self._room], found[self._room :]
+        self._room -= len(kept)
+        with suppress(OSError):  # a full disk costs the log, not the unit
+            self._stream.write(kept)
+        self._tail += rest
+        beyond = max(0, len(self._tail) - LOG_BYTES // 16)
+        self._dropped += beyond
+        self._tail = self._tail[beyond:]
+        self._last = (self._last + found)[-4096:]
+        return bool(found)
+
+    def last_line(self) -> str:
+        """The last line that was printed, if any."""
+        lines = self._last.decode(errors="replace").splitlines()
+        return next((one_line(line)[:200] for line in reversed(lines) if line.strip()), "")
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal; its number where it has none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # such as most real-time signals
+        return f"signal {number}"
+
+
+def _process_control(option: int, value: int) -> None:
+    """Linux' prctl; elsewhere nothing."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

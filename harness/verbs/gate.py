@@ -1,0 +1,211 @@
+"""The verb `gate`: judge what is stored, and write what a CI system reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from harness.errors import ConfigError, StoreError
+from harness.verbs.common import (
+    BaselineOption,
+    CandidateOption,
+    DataDirOption,
+    DateOption,
+    ExperimentArg,
+    FilePath,
+    HoldAs,
+    HoldAsOption,
+    PolicyOption,
+    RecordsOption,
+    SeedsOption,
+    StoreOption,
+    copied,
+    day_of,
+    opened,
+    say,
+    seed_numbers,
+    verb,
+)
+from harness.verbs.result import Result
+
+if TYPE_CHECKING:
+    from harness.experiments.policy import Policy
+    from harness.gate.judge import Judgement
+    from harness.running.grid import Grid
+    from harness.running.store import Store
+    from reports.page_input import PageInput
+
+
+def gate(
+    experiment: FilePath = "quick",
+    *,
+    store: FilePath = "runs",
+    data_dir: Sequence[FilePath] = (),
+    seeds: Sequence[int] | None = None,
+    baseline_arm: str | None = None,
+    candidate_arm: str | None = None,
+    hold_as: HoldAs = None,
+    policy: FilePath | None = None,
+    date: str | None = None,
+    records: FilePath | None = None,
+) -> Result:
+    """Judge what is stored.
+
+    Writes verdict.json, junit.xml and summary.md, and a verdict on every other legacy arm.
+
+    Parameters
+    ----------
+    experiment, store, data_dir, seeds
+        As for `harness.run`; the store must be there.
+    baseline_arm, candidate_arm
+        Judge this pair instead of the policy's.
+    hold_as
+        Exit code of HOLD: fail is 4, pass is 0; None is as the policy says.
+    policy
+        A file to judge by instead of the experiment's policy.
+    date
+        ISO day that waivers are held against; None is today.
+    records
+        Copy the records to this folder as well.
+
+    Raises
+    ------
+    InputError
+        When experiment, data, arms or store cannot be used.
+    """
+    day = day_of(date)
+    grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy, create=False)
+    judgement = judged(grid, kept, baseline_arm, candidate_arm, day)
+    content = summary_tables(grid, kept, judgement)
+    write_ci_files(judgement, content, hold_as)
+    copied(judgement.folder, records)
+    return result_of(judgement, content, hold_as=hold_as, last_line=f"records: {judgement.folder}")
+
+
+@verb("abharness gate quick --candidate-arm HFBayesianAutoformer-96")
+def gate_command(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = Path("runs"),
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    seeds: SeedsOption = None,
+    baseline: BaselineOption = None,
+    candidate: CandidateOption = None,
+    hold_as: HoldAsOption = None,
+    policy: PolicyOption = None,
+    date: DateOption = None,
+    records: RecordsOption = None,
+) -> None:
+    """Judge what is stored; the exit code is the decision.
+
+    Writes verdict.json, junit.xml and summary.md, and a verdict on every other legacy arm.
+    """
+    done = gate(
+        experiment,
+        store=store,
+        data_dir=data_dir,
+        seeds=seed_numbers(seeds),
+        baseline_arm=baseline,
+        candidate_arm=candidate,
+        hold_as=hold_as,
+        policy=policy,
+        date=date,
+        records=records,
+    )
+    say(done.text)
+    raise typer.Exit(done.exit_code)
+
+
+def chosen_pair(grid: Grid, baseline: str | None, candidate: str | None) -> Policy:
+    """The experiment's policy, on the pair that was asked for."""
+    from harness.gate.judge import with_pair
+
+    return with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
+
+
+def judged(
+    grid: Grid,
+    store: Store,
+    baseline: str | None,
+    candidate: str | None,
+    day: str,
+    *,
+    reuse: bool = False,
+) -> Judgement:
+    """Judge a pair by the experiment's policy, and store the verdicts."""
+    from harness.gate.judge import judge_grid
+
+    policy = chosen_pair(grid, baseline, candidate)
+    return judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
+
+
+def summary_tables(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:
+    """What the summary shows, without what only a page does; None where units cannot be read."""
+    from reports.collect import collect
+
+    try:
+        return collect(grid, store, judgement.verdict, judgement.scores)
+    except StoreError:
+        if judgement.verdict.outcome != "INVALID":
+            raise
+        return None
+
+
+def write_ci_files(judgement: Judgement, content: PageInput | None, hold_as: HoldAs) -> None:
+    """Write JUnit XML and Markdown beside every verdict; the deciding one has its page's tables."""
+    from harness.running.store import write_text
+    from reports.forms.junit import render_junit
+    from reports.forms.markdown import render_markdown
+
+    said = _hold_as(judgement, hold_as)
+    subject = content or judgement.verdict
+    others = [verdict for verdict, _ in judgement.others]
+    folder = judgement.folder
+    write_text(folder / "junit.xml", render_junit(judgement.verdict, hold_as=said))
+    write_text(folder / "summary.md", render_markdown(subject, others=others))
+    for verdict, at in judgement.others:
+        write_text(at / "junit.xml", render_junit(verdict, hold_as=said))
+        write_text(at / "summary.md", render_markdown(verdict))
+
+
+def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
+    """What HOLD ends with: the flag, else the policy."""
+    if flag not in (None, "fail", "pass"):
+        raise ConfigError(f"hold_as = {flag!r}: expected fail, pass or None")
+    return flag or ("pass" if judgement.verdict.policy.get("hold_as") == "pass" else "fail")
+
+
+def result_of(
+    judgement: Judgement,
+    content: PageInput | None,
+    *,
+    hold_as: HoldAs,
+    last_line: str,
+    page: Path | None = None,
+) -> Result:
+    """A judgement as a result: the verdict on the policy's pair decides the code, no other."""
+    from shutil import get_terminal_size
+
+    from harness.scoring.summary import summarise
+    from reports.forms.terminal import render_terminal
+
+    verdict = judgement.verdict
+    others = tuple(verdict for verdict, _ in judgement.others)
+    table = render_terminal(
+        verdict,
+        summaries=summarise(judgement.scores, reference=verdict.validity.reference),
+        others=others,
+        width=get_terminal_size((120, 24)).columns,
+    )
+    passed = verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
+    return Result(
+        text=f"{table}\n{last_line}",
+        exit_code=0 if passed else verdict.exit_code,
+        verdict=verdict,
+        others=others,
+        folder=judgement.folder,
+        page=page,
+        content=content,
+    )

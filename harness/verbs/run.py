@@ -1,0 +1,144 @@
+"""The verb `run`: fill the grid with what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+from harness.verbs.check import try_blindness
+from harness.verbs.common import (
+    DataDirOption,
+    ExperimentArg,
+    FilePath,
+    OnlyOption,
+    RetryOption,
+    SeedsOption,
+    ShardOption,
+    StoreOption,
+    WorkersOption,
+    opened,
+    say,
+    seed_numbers,
+    shard_of,
+    verb,
+)
+from harness.verbs.measure import measure_as_asked
+from harness.verbs.result import Result
+
+if TYPE_CHECKING:
+    from harness.running.grid import Grid
+    from harness.running.run import RunSummary
+    from harness.running.store import Store
+
+
+def run(
+    experiment: FilePath = "quick",
+    *,
+    store: FilePath = "runs",
+    data_dir: Sequence[FilePath] = (),
+    workers: int = 0,
+    seeds: Sequence[int] | None = None,
+    only: Sequence[str] = (),
+    shard: tuple[int, int] | None = None,
+    retry_failed: bool = False,
+) -> Result:
+    """Fill the grid; the same call again resumes.
+
+    Parameters
+    ----------
+    experiment
+        A TOML file, or a built-in experiment: quick, nightly.
+    store
+        Folder of all results; made where there is none.
+    data_dir
+        More folders of datasets.
+    workers
+        Units at a time; 0 is as many as the cores allow.
+    seeds
+        Other seeds than the experiment's.
+    only
+        Only cells whose arm, dataset or arm/dataset/seed matches one of these; * is allowed.
+    shard
+        (i, n): the i-th of n parts of the grid, i from 1.
+    retry_failed
+        Run units with failed windows again.
+
+    Raises
+    ------
+    InputError
+        When experiment, data, arms or store cannot be used.
+    """
+    grid, kept = opened(experiment, store, data_dir, seeds=seeds)
+    units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
+    measure_as_asked(grid, kept)
+    try_blindness(grid, kept)
+    count = f"{units.total} units of {len(grid.cells)} in {store}, {units.computed} computed now"
+    failed = [f"failed windows: {cell}: {reason}" for cell, reason in units.failed.items()]
+    failed += [
+        f"no answer: {cell}: {reason}; the same command runs it again"
+        for cell, reason in units.unanswered.items()
+    ]
+    return Result(text="\n".join([count, *failed]), units=units)
+
+
+@verb("abharness run nightly --workers 2 --shard 1/3")
+def run_command(
+    experiment: ExperimentArg = "quick",
+    store: StoreOption = Path("runs"),
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    workers: WorkersOption = 0,
+    seeds: SeedsOption = None,
+    only: OnlyOption = [],  # noqa: B006
+    shard: ShardOption = None,
+    retry_failed: RetryOption = False,
+) -> None:
+    """Fill the grid; running the same command again resumes."""
+    done = run(
+        experiment,
+        store=store,
+        data_dir=data_dir,
+        workers=workers,
+        seeds=seed_numbers(seeds),
+        only=only,
+        shard=shard_of(shard),
+        retry_failed=retry_failed,
+    )
+    say(done.text)
+
+
+def filled(
+    grid: Grid,
+    store: Store,
+    *,
+    workers: int,
+    only: Sequence[str],
+    shard: tuple[int, int] | None,
+    retry_failed: bool,
+) -> RunSummary:
+    """Run what is missing, with progress on standard error.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such shard or number of workers.
+    """
+    from harness.running.run import default_workers, fill
+    from harness.verbs.progress import LineProgress
+
+    if workers < 0:
+        raise ConfigError(f"workers = {workers}: expected 0, as cores allow, or more")
+    if shard is not None and not 1 <= shard[0] <= shard[1]:
+        part = f"{shard[0]}/{shard[1]}"
+        raise ConfigError(f"--shard '{part}': expected i/n with 1 <= i <= n, such as 2/4")
+    count = workers or default_workers(grid.experiment.run.threads)
+    return fill(
+        grid,
+        store,
+        workers=count,
+        progress=LineProgress(workers=count),
+        only=only,
+        shard=shard,
+        retry_failed=retry_failed,
+    )

@@ -1,0 +1,24 @@
+"""The first screen of a page, for a notebook."""
+
+from __future__ import annotations
+
+import html
+
+from reports.page import lead
+from reports.page_input import PageInput
+from reports.svg import environment
+
+HEIGHT = 640
+"""Of the frame, in pixels; what does not fit scrolls."""
+
+
+def first_screen_frame(page: PageInput) -> str:
+    """Draw the first screen as a document in a frame, so that no style leaks either way.
+
+    All text that comes from outside is escaped, and the frame may run no script.
+    """
+    document = environment().get_template("notebook.html").render(lead(page))
+    return (
+        f'<iframe sandbox title="The verdict" width="100%" height="{HEIGHT}" '
+        f'style="border:0" srcdoc="{html.escape(document)}"></iframe>'
+    )

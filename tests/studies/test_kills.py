@@ -1,0 +1,151 @@
+"""Killed at any moment and started again, a grid ends as if nothing had happened."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.running.store import read_unit
+
+COMMAND = [sys.executable, "-P", "-m", "harness", "compare", "storm.toml", "--workers", "2"]
+ARMS = Path(__file__).parents[1] / "harness" / "arms_for_tests.py"
+SLOW_ARM = """
+
+class Slow(Sampler):
+    def forecast(self, contexts):
+        time.sleep(0.3)
+        return Sampler.forecast(self, contexts)
+"""
+STORM = """\
+datasets = ["GOLD"]
+
+[plan]
+horizon = 5
+stride = 5
+origins = 40
+history = 200
+validation = 60
+
+[run]
+seeds = [0, 1, 2, 3, 4, 5]
+
+[[arms]]
+name = "old"
+use = "slow_arms:Flat"
+role = "legacy"
+
+[[arms]]
+name = "new"
+use = "slow_arms:Learner"
+role = "candidate"
+
+[[arms]]
+name = "draws"
+use = "slow_arms:Slow"
+role = "reference"
+
+[policy]
+baseline = "old"
+candidate = "new"
+
+[[policy.criteria]]
+metric = "crps"
+margin = 0.05
+"""
+"""13 units, six of which take a moment; ends in PROMOTE."""
+MOMENT = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.]*(Z|\+00:00)?")
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+
+
+@pytest.fixture
+def storm(tmp_path, monkeypatch):
+    """Work beside the experiment and its arms."""
+    monkeypatch.chdir(tmp_path)
+    source = ARMS.read_text(encoding="utf-8")
+    (tmp_path / "slow_arms.py").write_text(source + SLOW_ARM, encoding="utf-8")
+    (tmp_path / "storm.toml").write_text(STORM, encoding="utf-8")
+
+
+def finished(store):
+    """Run to the end, undisturbed."""
+    done = subprocess.run(
+        [*COMMAND, "--store", store], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def killed(store, *, after):
+    """Start, let it run for so many seconds, kill the parent alone; gives all it had started."""
+    process = subprocess.Popen(
+        [*COMMAND, "--store", store],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        time.sleep(after)
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return family
+
+
+def content(store, pattern):
+    """The bytes of some files, with recorded times masked."""
+    return {
+        file.relative_to(store): MOMENT.sub(b"(a moment)", file.read_bytes())
+        for file in sorted(store.glob(pattern))
+    }
+
+
+def whole_units(store):
+    """Names of the units there are, each read whole."""
+    folders = list((store / "units").iterdir()) if (store / "units").is_dir() else []
+    assert all(read_unit(folder).record["windows"] == 40 for folder in folders)
+    return {folder.name for folder in folders}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("storm")
+def test_kills_leave_no_trace(sized):
+    """Kills at random moments cost time, and not one byte of scores or verdict."""
+    kills = sized(3, 60)
+    start = time.monotonic()
+    said = finished(Path("calm"))
+    usual = time.monotonic() - start
+    rng = random.Random(20)
+    stores, family, seen, late = [Path("storm-0")], [], set(), 0
+
+    for _ in range(kills):
+        family += killed(stores[-1], after=usual * rng.uniform(0.15, 0.4))
+        units = whole_units(stores[-1])
+        assert seen <= units, "a finished unit is gone"
+        seen = units
+        if list(stores[-1].glob("verdicts/*/*/report.html")):  # nothing left to disturb
+            late += 1
+            stores.append(Path(f"storm-{len(stores)}"))
+            seen = set()
+    assert 2 * late < kills, "most kills came too late"
+    assert not psutil.wait_procs(family, timeout=30)[1], "a child outlived its parent"
+
+    for store in stores:
+        assert finished(store) == said.replace("calm", store.name)
+        for pattern in ("units/*/*.parquet", "scores/*.parquet", "verdicts/*/*/verdict.json"):
+            calm, stormy = content(Path("calm"), pattern), content(store, pattern)
+            assert calm, pattern
+            assert calm == stormy, pattern
+        assert whole_units(Path("calm")) == whole_units(store)
+        assert list((store / "tmp").iterdir()) == []
