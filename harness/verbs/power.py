@@ -62,8 +62,12 @@ def _json(found: PowerReport) -> str:
     import json
 
     from harness.judging.verdict import plain
+    from reports.words.facts import say as in_words
 
-    return json.dumps(plain(found), indent=1, sort_keys=True)
+    content = plain(found) | {"source": in_words(found.source)}
+    for each, row in zip(found.outlooks, content["outlooks"], strict=True):
+        row["silent"] = in_words(each.silent) if each.silent else ""
+    return json.dumps(content, indent=1, sort_keys=True)
 
 
 def _lines(found: PowerReport) -> Iterator[str]:

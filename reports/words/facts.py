@@ -114,7 +114,7 @@ def _wait(v: Values) -> str:
     )
 
 
-_PHRASES: Mapping[FactCode, Callable[[Values], str]] = {
+_PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.NOT_COMPARED: lambda v: f"{_where(v)}: {v['problem']}: no conclusion allowed.",
     FactCode.ALL_WINDOWS_FAILED: lambda v: (
         f"{_where(v)}: {v['arm']} failed every window, nothing was compared: no conclusion allowed."
