@@ -19,8 +19,9 @@ from harness.errors import ConfigError, StoreError
 from harness.gate.history import Entry, before, change, history, read_inputs
 from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.measure.record import MeasureRecord, machine_class, read_costs, read_measure
-from harness.running.grid import Grid, Split
-from harness.running.identity import digest, package_digest
+from harness.running.grid import Grid
+from harness.running.sources import digest, package_digest
+from harness.running.split import Split
 from harness.running.store import SCHEMA, Store, StoredUnit, read_curve, read_unit
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
@@ -31,28 +32,16 @@ from reports.words import numbers
 
 if TYPE_CHECKING:
     from harness.claims.claim import ClaimRow
+    from harness.gate.judge import Judgement
 
 
-def collect(
-    grid: Grid,
-    store: Store,
-    verdict: Verdict,
-    scores: Sequence[UnitScores],
-    *,
-    folder: Path | None = None,
-    others: Sequence[Verdict] = (),
-    claims: bool = True,
-) -> PageInput:
-    """Read everything about a verdict that a page may show.
+def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
+    """Read everything about a verdict that a report may show; `with_claims` adds the claims.
 
-    Parameters
-    ----------
-    folder
-        Where the verdict lies; left out, nothing beside it is read but costs and checks.
-    others
-        Verdicts of the same candidate against the other legacy arms.
-    claims
-        Measure the claims as well; `with_claims` adds them later.
+    Raises
+    ------
+    StoreError
+        When a stored unit cannot be read.
     """
     stored = {
         (c.arm.name, c.dataset, c.seed): store.unit_folder(c.key)
@@ -60,21 +49,29 @@ def collect(
         if store.has_unit(c.key)
     }
     units: dict[UnitKey, StoredUnit] = {key: read_unit(path) for key, path in stored.items()}
-    page = PageInput(
-        verdict=verdict,
+    return PageInput(
+        verdict=judgement.verdict,
         title=grid.experiment.title,
         experiment_text=grid.experiment.text,
-        summaries=summarise(scores, reference=verdict.validity.reference),
-        scores=scores,
+        summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
+        scores=judgement.scores,
         units=units,
         curves={key: read_curve(path) for key, path in stored.items()},
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
         arms=[_arm_facts(grid, name, units) for name in _names(grid)],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
         versions=dict(grid.cells[0].identity["libraries"]) if grid.cells else {},
-        beside=beside_of(grid, store, verdict, scores, folder=folder, others=others),
+        beside=_beside(grid, store, judgement),
     )
-    return with_claims(page, grid, store) if folder and claims else page
+
+
+def verdict_alone(judgement: Judgement) -> PageInput:
+    """What there is to show where stored units cannot be read: the verdict and its scores."""
+    return PageInput(
+        verdict=judgement.verdict,
+        summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
+        beside=Beside(others=tuple(verdict for verdict, _ in judgement.others)),
+    )
 
 
 def with_claims(page: PageInput, grid: Grid, store: Store) -> PageInput:
@@ -99,41 +96,35 @@ def drawn_from(page: PageInput) -> str:
     return digest([code, to_json(page.verdict), records, rest])
 
 
-def beside_of(
-    grid: Grid,
-    store: Store,
-    verdict: Verdict,
-    scores: Sequence[UnitScores],
-    *,
-    folder: Path | None,
-    others: Sequence[Verdict],
-) -> Beside:
+def _beside(grid: Grid, store: Store, judgement: Judgement) -> Beside:
     """Read what else the store holds on a verdict."""
+    verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
     known = history(store, grid.experiment.name)
-    entry = _entry_of(known, folder)
+    entry = _entry_of(known, judgement.folder)
     earlier = before(known, entry) if entry else None
     sides = [each.legacy for each in (verdict, *others)]
     costs = {legacy: _costs(grid, store, legacy, verdict.candidate) for legacy in sides}
+    dates = _dates(judgement.scores)
     return Beside(
         experiment=Path(grid.experiment.source).name,
         store=store.root.resolve().name,
-        folder=folder.name if folder else "VERDICT",
-        others=tuple(others),
+        folder=judgement.folder.name,
+        others=others,
         costs=costs,
         sessions=_sessions(store, costs),
         checks=tuple(read_checks(store)),
         entry=entry,
-        change=change(earlier, entry, dates=_dates(scores)) if earlier and entry else None,
+        change=change(earlier, entry, dates=dates) if earlier and entry else None,
         verdicts=_passed(known, verdict, entry),
     )
 
 
-def _entry_of(known: Sequence[Entry], folder: Path | None) -> Entry | None:
+def _entry_of(known: Sequence[Entry], folder: Path) -> Entry | None:
     """The verdict's place in the history, without how often it was passed again.
 
     That is the index's to say: a page does not change by it.
     """
-    mine = [each for each in known if folder is not None and each.folder == folder.name]
+    mine = [each for each in known if each.folder == folder.name]
     return dataclasses.replace(mine[-1], confirmed=0) if mine else None
 
 

@@ -15,9 +15,9 @@ from harness.costs import HIGHER_IS_BETTER
 from harness.gate.history import Change, Entry
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict, plain
+from reports.forms.html import environment
+from reports.section import Table, TableCell, columns, text
 from reports.sections.forest import bounds_of, limit_text
-from reports.svg import environment
-from reports.tables import Table, TableCell, columns, text
 from reports.words import numbers
 from reports.words.facts import say
 

@@ -191,7 +191,7 @@ class PageInput:
     """
 
     verdict: Verdict
-    title: str
+    title: str = ""
     experiment_text: str = ""
     summaries: Sequence[MetricSummary] = ()
     scores: Sequence[UnitScores] = ()
@@ -222,6 +222,18 @@ class PageInput:
     def reference(self) -> str | None:
         """The arm both sides are set against, as the verdict found it."""
         return self.verdict.validity.reference
+
+    @property
+    def dataset_names(self) -> list[str]:
+        """Datasets in the order of the experiment, then any that only the records name."""
+        named = [each.dataset for each in self.verdict.findings if each.unit != "ratio"]
+        named += [row.dataset for row in self.summaries]
+        return list(dict.fromkeys([*self.datasets, *named]))
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing but the verdict is known, as of one that is only for the record."""
+        return not (self.arms or self.datasets or self.units)
 
     def summary(self, arm: str, dataset: str, metric: str) -> MetricSummary | None:
         """Find one row of the metrics table."""

@@ -13,13 +13,9 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.errors import escaped
-
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -225,26 +221,4 @@ def compacted(document: str) -> str:
     head, end, rest = document.partition("</head>")
     return (
         f"{head}<style>\n{rules}</style>\n{end}{_CHART.sub(in_tags, rest)}" if names else document
-    )
-
-
-def _shown(value: object) -> object:
-    """A text with control characters shown: some a page cannot hold, others nobody would see."""
-    if not isinstance(value, str):
-        return value
-    return type(value)(escaped(value))  # markup that is safe stays so
-
-
-@lru_cache(maxsize=1)
-def environment() -> Environment:
-    """Open the templates of this package; a name a template does not know is an error."""
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )

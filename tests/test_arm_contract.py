@@ -29,14 +29,18 @@ SHORTER = {"steps": 6, "batch_size": 4, "every": 3, "patience": 2}
 
 
 def all_arms():
-    """Every arm named by a built-in experiment, made small where it would learn for long."""
+    """Every arm named by a built-in experiment, made small where it would learn for long.
+
+    Arms that differ in nothing but the device are one.
+    """
     found = {}
     for name in builtin_names():
         for ref in read_experiment(name).arms:
             options = dict(ref.options) | SMALLER.get(ref.use, {})
             options |= {"finetune": SHORTER} if "finetune" in options else {}
             small = dataclasses.replace(ref, options=options)
-            found[(ref.name, repr(sorted(options.items(), key=str)))] = small
+            same = {name: value for name, value in options.items() if name != "device"}
+            found.setdefault((ref.use, repr(sorted(same.items(), key=str))), small)
     return list(found.values())
 
 

@@ -21,13 +21,11 @@ from harness.checks.predicate import CheckResult, Kind, attempt, number_of
 from harness.checks.subject import Subject
 from harness.parsing import parse_record
 from harness.running.identity import (
-    code_digest,
-    digest,
     library_versions,
-    package_digest,
     weights_digest,
 )
 from harness.running.lease import sole_writer
+from harness.running.sources import CodeReader, digest
 from harness.running.store import Store, read_record, write_record
 
 SCHEMA = 1
@@ -174,5 +172,7 @@ def read_check(file: Path) -> CheckRecord:
 def _source(use: str) -> str:
     """Digest of everything that can change what a battery says about a subject."""
     module = use.partition(":")[0]
-    code = code_digest([module], data=True) if module else "unknown"
-    return digest([code, package_digest("harness.checks"), library_versions()])
+    own = [module] if module else []
+    code = CodeReader()
+    battery = code.harness_digest([__name__.rpartition(".")[0]], own)
+    return digest([code.arm_digest(own, data=True), battery, library_versions()])

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Literal
 
 from harness.claims.claim import Answer, ClaimEvidence, Measurement, Requirement, StoredRun
-from harness.measure.code_lines import CodeSize
 
 GIB = 2.0**30
 
@@ -179,57 +178,76 @@ def _sources(units: Sequence[StoredRun]) -> str:
     return f"unit{'s' if len(keys) > 1 else ''} {', '.join(keys[:2])}{more}"
 
 
+_PAIRS = (
+    ("document_baseline", "document_candidate", "the pair that the document names"),
+    ("legacy", "replacement", "networks alone of both sides, all of the checkout"),
+    ("legacy", "candidate_network", "networks alone of both sides, ours against the checkout's"),
+    ("legacy", "candidate", "networks of the checkout against the arm alone"),
+    ("baseline", "candidate", "arm and network of both sides"),
+    ("baseline_network", "candidate_network", "networks alone of both sides, ours"),
+)
+"""What may be set against each other, the first that is there decides."""
+
+
 def less_code(share: float) -> Requirement:
     """The candidate's code is at least that share smaller than the baseline's."""
 
     def ask(found: ClaimEvidence) -> Answer:
-        sizes = found.sizes
-        old, new = sizes.get("baseline"), sizes.get("candidate")
-        counted = "arm and network of both sides"
-        if "legacy" in sizes:  # a checkout holds networks, and no arms
-            old, counted = sizes["legacy"], "networks of the checkout against the arm alone"
-            network = sizes.get("replacement") or sizes.get("candidate_network")
-            if network is not None:
-                new, counted = network, "networks alone of both sides"
-        if old is None or new is None or old.lines == 0:
+        sizes, rows = found.sizes, list[Measurement]()
+        for old, new, what in _PAIRS:
+            if old not in sizes or new not in sizes or sizes[old].lines == 0:
+                continue
+            saved = 1 - sizes[new].lines / sizes[old].lines
+            rows.append(
+                Measurement(
+                    what="source lines saved" + (", beside" if rows else ""),
+                    value=100 * saved,
+                    unit="%",
+                    source="source files",
+                    said=f"{sizes[new].lines} against {sizes[old].lines}; {what}, no harness",
+                    holds=None if rows else saved >= share,
+                )
+            )
+        if not rows:
             return Answer.missing("the source of both sides was not found")
-        saved = 1 - new.lines / old.lines
-        row = Measurement(
-            what="source lines saved",
-            value=100 * saved,
-            unit="%",
-            arm=found.candidate,
-            source="source files",
-            said=f"{new.lines} against {old.lines}; {counted}, no harness",
-            holds=saved >= share,
-        )
-        return Answer(holds=row.holds, measured=(row, *map(_size, sizes.values())))
+        counted = [
+            Measurement(
+                what=f"source lines of {size.what}",
+                value=size.lines,
+                unit=f"lines in {len(size.files)} files",
+                source="source files",
+            )
+            for size in sizes.values()
+        ]
+        return Answer(holds=rows[0].holds, measured=(*rows, *counted))
 
     return Requirement(
-        text=f"the candidate's source lines, arm and network, are at least {100 * share:g} % fewer "
-        "than the baseline's (of the networks alone on both sides, where a checkout is given)",
+        text=f"the replacement's source lines are at least {100 * share:g} % fewer than those of "
+        "what it replaces: of HFBayesianAutoformer and BayesianEnhancedAutoformer, which the "
+        "document names, where a checkout holds both; else of the networks of the checkout; else "
+        "of the judged pair",
         ask=ask,
     )
 
 
-def _size(size: CodeSize) -> Measurement:
-    return Measurement(
-        what=f"source lines of {size.what}",
-        value=size.lines,
-        unit=f"lines in {len(size.files)} files",
-        source="source files",
-    )
-
-
 def code_at_least(lines: int) -> Requirement:
-    """The replacement has that many source lines: the checkout's where there is one, else ours."""
+    """The replacements have more lines than that: the checkout's where there are some, else ours.
+
+    Lines of any kind: the claim is about the length of files.
+    """
 
     def ask(found: ClaimEvidence) -> Answer:
         size = found.sizes.get("replacement") or found.sizes.get("candidate")
         if size is None:
             return Answer.missing("the replacement's source was not found")
-        return Answer.of([replace(_size(size), holds=size.lines >= lines)])
+        row = Measurement(
+            what=f"lines of {size.what}, blank ones and comments included",
+            value=size.all_lines,
+            unit=f"lines in {len(size.files)} files",
+            source="source files",
+            said=f"{size.lines} of them are source lines",
+            holds=size.all_lines > lines,
+        )
+        return Answer.of([row])
 
-    return Requirement(
-        text=f"the replacement, arm and network, has {lines} source lines or more", ask=ask
-    )
+    return Requirement(text=f"the replacements have more than {lines} lines", ask=ask)

@@ -167,6 +167,9 @@ class ClaimEvidence:
         Stored results of the battery; those of other code are marked.
     costs
         Ratios of a measuring session, where one was taken.
+    checkout, checkout_root
+        Names of the models in the user's checkout, each with its class, and its folder; empty
+        where there is none.
     sizes
         Source lines: ``baseline`` and ``candidate`` of the arms here with the networks that stand
         for them, ``baseline_network`` and ``candidate_network`` of these alone, ``legacy`` and
@@ -189,6 +192,8 @@ class ClaimEvidence:
     declared: int = 0
     checks: tuple[CheckRecord, ...] = ()
     costs: Costs | None = None
+    checkout: Mapping[str, str] = field(default_factory=dict)
+    checkout_root: str = ""
     sizes: Mapping[str, CodeSize] = field(default_factory=dict)
 
     def command(self, verb: str) -> str:
@@ -198,6 +203,12 @@ class ClaimEvidence:
     def check_command(self, target: str) -> str:
         """The command that stores what the battery says about a target, written for a shell."""
         return f"abharness check {target} --store {quote(self.store)}"
+
+    def checkout_command(self, model: str, role: str) -> str:
+        """The command that tries a model of the checkout, which must be found by its name."""
+        target = quote(f"models.{model}:{self.checkout[model]}")
+        command = self.check_command(f"{target} --role {role}")
+        return f"PYTHONPATH={quote(self.checkout_root)} {command}"
 
     def units_of(self, arm: str, dataset: str) -> list[StoredRun]:
         """Stored units of an arm on a dataset."""

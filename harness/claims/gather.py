@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import importlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +23,21 @@ from harness.claims.claim import (
 from harness.errors import ArmError
 from harness.gate.judge import latest_folder, stored_judgement
 from harness.gate.stored_scores import score_grid
-from harness.measure.code_lines import CodeSize, arm_size, checkout_sizes, folder_size, together
+from harness.measure.code_lines import (
+    CodeSize,
+    arm_size,
+    checkout_models,
+    checkout_sizes,
+    folder_size,
+    together,
+)
 from harness.measure.record import read_costs
 from harness.running.grid import Grid, GridCell
 from harness.running.store import Store, read_record
 from harness.scoring.scores import UnitScores
+
+_DOCUMENT = {"baseline": "BayesianEnhancedAutoformer", "candidate": "HFBayesianAutoformer"}
+"""The pair that the migration summary counts lines of."""
 
 
 def gather(
@@ -47,7 +59,8 @@ def gather(
     named
         The experiment as the user calls it, for the commands in the rows.
     legacy_root
-        A checkout of the legacy models, whose source lines count instead of our rebuild's.
+        A checkout of the legacy models, whose source lines and stored checks count instead of
+        our rebuild's.
     at
         Where the commands in the rows are to make a store when there is none.
 
@@ -75,6 +88,8 @@ def gather(
         ref = grid.experiment.arm(arm)
         arms[side] = ArmOnTrial(name=arm, use=ref.use, options=ref.options, network=network_of(ref))
     roles = {arm.name: arm.role for arm in grid.experiment.arms}
+    with _importable(legacy_root):
+        checks = tuple(read_checks(store)) if store else ()
     return ClaimEvidence(
         experiment=named,
         store=str(store.root if store else at),
@@ -90,12 +105,29 @@ def gather(
         scores=tuple(scores),
         runs=tuple(_run(store, c) for c in grid.cells if store.has_unit(c.key)) if store else (),
         declared=len(grid.cells),
-        checks=tuple(read_checks(store)) if store else (),
+        checks=checks,
         costs=read_costs(store, grid, baseline=baseline, candidate=candidate)
         if store and (store.root / "measures").is_dir()
         else None,
+        checkout={} if legacy_root is None else checkout_models(legacy_root),
+        checkout_root="" if legacy_root is None else str(legacy_root),
         sizes=_sizes(arms, legacy_root),
     )
+
+
+@contextmanager
+def _importable(folder: Path | None) -> Iterator[None]:
+    """Let modules of a folder be found, so that it shows whether a check is of their code today."""
+    if folder is None:
+        yield
+        return
+    place = str(folder.resolve())
+    sys.path.append(place)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(place)
 
 
 def _run(store: Store, cell: GridCell) -> StoredRun:
@@ -123,7 +155,13 @@ def _sizes(arms: Mapping[str, ArmOnTrial], legacy_root: Path | None) -> dict[str
 
     Of both sides the same is counted: the arm, and the network that stands for it.
     """
-    found = {} if legacy_root is None else checkout_sizes(legacy_root)
+    found = {}
+    if legacy_root is not None:
+        found = checkout_sizes(legacy_root)
+        there = checkout_models(legacy_root)
+        if all(name in there for name in _DOCUMENT.values()):
+            for side, name in _DOCUMENT.items():
+                found[f"document_{side}"] = folder_size(legacy_root, f"models.{name}")
     for side, arm in arms.items():
         with suppress(ArmError):
             own = arm_size(arm.use)

@@ -26,8 +26,8 @@ from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Cell, Given
 from harness.judging.verdict import Verdict, plain, to_json
-from harness.running.identity import digest
 from harness.running.lease import sole_writer
+from harness.running.sources import digest
 from harness.running.store import Store, read_record, write_record, write_text
 from harness.scoring.scores import UnitScores, in_time_order
 

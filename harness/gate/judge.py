@@ -39,8 +39,9 @@ from harness.judging.selftest import self_test
 from harness.judging.validity import Given, OriginPlan, PlanRecord
 from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
 from harness.measure.record import read_costs
-from harness.running.grid import Grid, GridCell, Split, seeded
-from harness.running.identity import digest, package_digest
+from harness.running.grid import Grid, GridCell, seeded
+from harness.running.sources import digest, harness_digest
+from harness.running.split import Split
 from harness.running.store import Store, read_record, write_record, write_text
 from harness.scoring.scores import Truth, UnitScores
 
@@ -148,10 +149,15 @@ def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:
         "grid": grid.digest,
         "policy": digest(plain(policy)),
         "scoring": scoring_digest(),
-        "code": package_digest("harness"),
+        "code": judging_digest(),
     } | {f"data {name}": split.data for name, split in grid.splits.items()}
     machines = [_machine(cell, store) for cell in grid.cells if store.has_unit(cell.key)]
     return meant | {"meaning": digest(meant), "machine": digest(sorted(set(machines)))}
+
+
+def judging_digest() -> str:
+    """Digest of the code that decides a verdict: this module and all of ours that it imports."""
+    return harness_digest(__name__)
 
 
 def _machine(cell: GridCell, store: Store) -> str:

@@ -17,10 +17,10 @@ from typing import Any
 from harness.errors import ConfigError, StoreError
 from harness.experiments.policy import Policy
 from harness.gate.history import Inputs, read_inputs, stored_scores, verdict_name
-from harness.gate.judge import verdict_from
+from harness.gate.judge import judging_digest, verdict_from
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.verdict import Verdict, from_json, plain, to_json
-from harness.running.identity import digest, package_digest
+from harness.running.sources import digest
 from harness.running.store import Store
 
 _MEANT = ("grid", "policy", "scoring", "code")
@@ -115,7 +115,7 @@ def _edits(file: Path, text: str, verdict: Verdict, inputs: Inputs) -> Iterator[
 
 
 def _notes(verdict: Verdict) -> tuple[Fact, ...]:
-    if verdict.fingerprints.get("code") == package_digest("harness"):
+    if verdict.fingerprints.get("code") == judging_digest():
         return ()
     return (fact(FactCode.OTHER_CODE),)
 

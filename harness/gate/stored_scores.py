@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.arm import Role
 from harness.errors import StoreError
-from harness.running.grid import Grid, GridCell
-from harness.running.identity import digest, file_digest
+from harness.running.sources import digest, harness_digest
 from harness.running.store import (
     UNIT_FILES,
     Store,
@@ -26,11 +24,11 @@ from harness.running.store import (
 )
 from harness.scoring.scores import Truth, UnitScores, score
 
+if TYPE_CHECKING:
+    from harness.running.grid import Grid, GridCell
+
 SCHEMA = 2
 """1 had neither volatility and drawdown at the origin nor a fallback's answers."""
-_SCORING_PATH = (
-    *("forecast.py", "scoring/metrics.py", "scoring/scores.py", "gate/stored_scores.py"),
-)
 _AT_ORIGIN = ("origin", "origin_date", "last", "naive_scale", "volatility", "drawdown")
 _TEXTS = ("reason", "fallback")
 _SERVED = "served:"
@@ -177,8 +175,6 @@ def _at_origin(columns: dict[str, Any], count: int) -> dict[str, Any]:
     return {"reason": ("",) * count, "fallback": ()} | texts | rest | {"origin_date": dates}
 
 
-@lru_cache(maxsize=1)
 def scoring_digest() -> str:
-    """Digest of the code that decides a score."""
-    folder = Path(__file__).parent.parent
-    return digest({name: file_digest(folder / name) for name in _SCORING_PATH})
+    """Digest of the code that decides a score: this module and all of ours that it imports."""
+    return harness_digest(__name__)

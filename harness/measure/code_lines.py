@@ -16,6 +16,8 @@ from pathlib import Path
 
 from harness.errors import ArmError, ConfigError
 
+_REPLACEMENTS = ("HF", "HuggingFace")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeSize:
@@ -29,11 +31,19 @@ class CodeSize:
         The files counted, sorted.
     lines
         Source lines in them.
+    all_lines
+        Lines of any kind, as ``wc -l`` counts them.
     """
 
     what: str
     files: tuple[Path, ...]
     lines: int
+    all_lines: int
+
+
+def _size_of(what: str, files: tuple[Path, ...]) -> CodeSize:
+    every = sum(file.read_bytes().count(b"\n") for file in files)
+    return CodeSize(what=what, files=files, lines=count_lines(files), all_lines=every)
 
 
 def arm_size(use: str) -> CodeSize:
@@ -57,7 +67,7 @@ def arm_size(use: str) -> CodeSize:
 def together(what: str, *sizes: CodeSize) -> CodeSize:
     """Several sizes as one; a file that is in more than one counts once."""
     files = tuple(sorted({file for size in sizes for file in size.files}))
-    return CodeSize(what=what, files=files, lines=count_lines(files))
+    return _size_of(what, files)
 
 
 def folder_size(root: Path, module: str) -> CodeSize:
@@ -80,9 +90,9 @@ def checkout_sizes(root: Path) -> dict[str, CodeSize]:
     ConfigError
         When the folder holds no such models.
     """
-    names = sorted(file.stem for file in root.glob("models/*.py"))
-    new = [name for name in names if name.startswith(("HF", "HuggingFace"))]
-    old = [name for name in names if name.endswith("Autoformer") and name not in new]
+    models = checkout_models(root)
+    new = [name for name in models if name.startswith(_REPLACEMENTS)]
+    old = [name for name in models if name not in new]
     if not old:
         raise ConfigError(f"--legacy-root {root}: expected a checkout with models/*Autoformer.py")
     sides = {"legacy": old, "replacement": new}
@@ -97,9 +107,27 @@ def checkout_sizes(root: Path) -> dict[str, CodeSize]:
     }
 
 
+def checkout_models(root: Path) -> dict[str, str]:
+    """Names of the legacy models and replacements in a checkout, each with its class.
+
+    Nothing is imported. The class is `Model`, as in the originals, or the one called like its file.
+    """
+    found = {}
+    for file in sorted(root.glob("models/*.py")):
+        if not (file.stem.endswith("Autoformer") or file.stem.startswith(_REPLACEMENTS)):
+            continue
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):  # trying it will tell
+            tree = ast.Module(body=[], type_ignores=[])
+        classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+        called = file.stem if file.stem in classes else "Model"
+        found[file.stem] = "Model" if "Model" in classes else called
+    return found
+
+
 def _measured(what: str, base: Path, modules: Sequence[str], *, only: str = "") -> CodeSize:
-    files = tuple(sorted(_reached(base, modules, only)))
-    return CodeSize(what=what, files=files, lines=count_lines(files))
+    return _size_of(what, tuple(sorted(_reached(base, modules, only))))
 
 
 def count_lines(files: Sequence[Path]) -> int:

@@ -39,8 +39,8 @@ from harness.measure.session import (
     Taken,
     TimedForecasts,
 )
-from harness.running.grid import Split
 from harness.running.identity import machine
+from harness.running.split import Split
 from harness.running.store import StoredUnit
 from harness.window import Array, Dates, RollingOrigin, Series
 

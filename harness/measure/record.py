@@ -18,7 +18,8 @@ from harness.measure.ratios import Percentiles
 from harness.measure.replies import Energy
 from harness.parsing import parse_record
 from harness.running.grid import Grid, GridCell
-from harness.running.identity import digest, machine
+from harness.running.identity import machine
+from harness.running.sources import digest
 from harness.running.store import Store, read_record, write_record
 
 SCHEMA = 1

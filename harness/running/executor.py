@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from harness.errors import StoreError
 from harness.running.store import Store, read_unit, write_unit
-from harness.running.supervisor import Ending, Limits, supervise
+from harness.running.supervisor import Ending, UnitLimits, supervise
 from harness.running.unit import Job, carry_out
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -273,7 +273,7 @@ def _supervised(task: Task, scratch: Path, share: Any, executor: Connection) -> 
         partial(_work, task, scratch, share),
         log=scratch / LOG,
         scratch=scratch,
-        limits=Limits(time_s=task.time_limit_s, memory_mib=task.memory_limit_mib),
+        limits=UnitLimits(time_s=task.time_limit_s, memory_mib=task.memory_limit_mib),
         executor=executor,
     )
 

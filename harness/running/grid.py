@@ -11,35 +11,11 @@ from harness.arm import Arm, ArmRef, Learns, Samples, Wraps
 from harness.data.dataset import Dataset
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
-from harness.running.identity import digest, unit_identity
+from harness.running.identity import arm_identity, unit_identity
+from harness.running.sources import CodeReader, digest
+from harness.running.split import Split, split
 from harness.running.store import SCHEMA
 from harness.running.unit import Job
-from harness.window import RollingOrigin, Series, Windows, up_to
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
-    """A dataset as the plan sees it.
-
-    Attributes
-    ----------
-    dataset
-        After `skip_repeats`, where the plan asks for it.
-    windows
-        All origins.
-    data
-        Digest of the rows the plan uses.
-    """
-
-    dataset: Dataset
-    plan: RollingOrigin
-    windows: Windows
-    data: str
-
-    @property
-    def seen(self) -> Series:
-        """Rows before the last origin: all that any forecast may depend on."""
-        return up_to(self.dataset.series, int(self.windows.origin[-1]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +47,9 @@ class Grid:
 
     def job(self, cell: GridCell) -> Job:
         """What a process needs to carry out a cell."""
-        split = self.splits[cell.dataset]
-        return Job(
-            ref=cell.arm,
-            seed=cell.seed,
-            plan=split.plan,
-            series=split.seen,
-            windows=split.windows,
-            threads=self.experiment.run.threads,
-            batch=self.experiment.run.batch,
+        settings = self.experiment.run
+        return self.splits[cell.dataset].job(
+            cell.arm, seed=cell.seed, threads=settings.threads, batch=settings.batch
         )
 
     def record(self) -> dict[str, Any]:
@@ -102,15 +72,6 @@ class Grid:
         }
 
 
-def split(dataset: Dataset, plan: RollingOrigin) -> Split:
-    """Cut a plan's windows out of a dataset."""
-    if plan.skip_repeats:
-        dataset = dataset.without_repeats()
-    windows = plan.over(dataset.series.dates, label=dataset.manifest.id)
-    stop = int(windows.judged.max()) + 1
-    return Split(dataset=dataset, plan=plan, windows=windows, data=dataset.span_digest(stop))
-
-
 def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
     """Build every arm once and name every cell.
 
@@ -126,22 +87,28 @@ def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
     except ConfigError as problem:
         raise ConfigError(f"{experiment.source}: {problem}") from None
     cells: list[GridCell] = []
+    code = CodeReader()
     for ref in experiment.arms:
         arm = ref.build()
         with ref.asking():
+            known = arm_identity(ref, arm, code)
             for name, part in splits.items():
-                cells.extend(_cells(experiment, ref, arm, name, part))
+                cells.extend(_cells(experiment, ref, arm, known, name, part))
     return Grid(experiment=experiment, splits=splits, cells=tuple(cells))
 
 
 def _cells(
-    experiment: Experiment, ref: ArmRef, arm: Arm, dataset: str, part: Split
+    experiment: Experiment,
+    ref: ArmRef,
+    arm: Arm,
+    known: Mapping[str, Any],
+    dataset: str,
+    part: Split,
 ) -> list[GridCell]:
     found: list[GridCell] = []
     for seed in seeds_of(arm, experiment.run.seeds):
         identity = unit_identity(
-            ref,
-            arm,
+            known,
             plan=part.plan,
             data=part.data,
             seed=seed,

@@ -8,176 +8,49 @@ path from data to forecast, library versions) and nothing that cannot (names, fo
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
-import importlib.util
-import json
 import os
 import platform
-import re
-import site
-import sys
-import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 from harness.arm import Arm, ArmRef, HasWeights, Wraps
 from harness.errors import ArmError
+from harness.running.sources import CodeReader, digest, file_digest
 from harness.window import RollingOrigin
-
-HARNESS = __name__.partition(".")[0]
-"""Ours: what of it decides a forecast is part of every identity anyway."""
-_SIDES = ("baselines", "candidates")
-"""Ours too, and code of arms: followed also where our distribution is installed as a library."""
-_NO_DATA = ("py.typed",)
-_COMPILED = (".py", ".pyc", ".pyo")
-
-_FROM = re.compile(r"(?:^|[:;])[ \t]*from[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
-_IMPORT = re.compile(r"(?:^|[:;])[ \t]*import[ \t]+([^\n;#]+)", re.MULTILINE)
-_BY_NAME = re.compile(r"""(?:import_module|__import__)\(\s*["']([A-Za-z_]\w*)""")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A top-level module as files.
-
-    Attributes
-    ----------
-    file
-        Of a module that is one file.
-    folders
-        Of a package.
-    """
-
-    file: Path | None = None
-    folders: tuple[Path, ...] = ()
-
-    def python(self) -> Iterator[tuple[Path, Path]]:
-        """Its Python files, each with the folder it counts from."""
-        if self.file is not None:
-            yield self.file.parent, self.file
-        for root in self.folders:
-            yield from ((root, file) for file in sorted(root.rglob("*.py")) if _counts(file, root))
-
-    def data(self) -> Iterator[tuple[Path, Path]]:
-        """Every other file of a package: a table, a configuration, a compiled module."""
-        for root in self.folders:
-            for file in sorted(root.rglob("*")):
-                plain = file.suffix not in _COMPILED and file.name not in _NO_DATA
-                if plain and _counts(file, root):
-                    yield root, file
-
-
-def _counts(file: Path, root: Path) -> bool:
-    parts = file.relative_to(root).parts
-    hidden = any(part.startswith(".") for part in parts)
-    return file.is_file() and not hidden and "__pycache__" not in parts
-
-
-def reached(own: Iterable[str], others: Iterable[str] = ()) -> dict[str, Place]:
-    """Top-level modules an arm is made of, by name.
-
-    Parameters
-    ----------
-    own
-        Modules of the arm, which count wherever they lie.
-    others
-        Further modules, which count where they are no installed library.
-    """
-    found: dict[str, Place] = {}
-    for name in own:
-        top = name.partition(".")[0]
-        place = place_of(top)
-        if place is not None:
-            found[top] = place
-    waiting = [*others, *(name for place in found.values() for name in _imports(place))]
-    while waiting:
-        top = waiting.pop().partition(".")[0]
-        if top in found or top == HARNESS or top in sys.stdlib_module_names:
-            continue
-        place = place_of(top)
-        if place is not None and (top in _SIDES or not _installed(place)):
-            found[top] = place
-            waiting += _imports(place)
-    return found
-
-
-def place_of(top: str) -> Place | None:
-    """Where a top-level module lies; None where it is not to be found as files."""
-    spec = _spec(top)
-    if spec is None:
-        return None
-    if spec.submodule_search_locations is not None:
-        return Place(folders=tuple(sorted(map(Path, spec.submodule_search_locations))))
-    file = Path(spec.origin) if spec.has_location and spec.origin else None
-    return Place(file=file) if file is not None and file.is_file() else None
-
-
-def _spec(top: str) -> ModuleSpec | None:
-    try:
-        return importlib.util.find_spec(top)
-    except (ImportError, ValueError, AttributeError):  # no such module, or one made by hand
-        return None
-
-
-def _imports(place: Place) -> set[str]:
-    """Top-level names that the files of a module may import."""
-    names: set[str] = set()
-    for _, file in place.python():
-        if file.suffix != ".py":
-            continue
-        text = file.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
-        names |= {*_FROM.findall(text), *_BY_NAME.findall(text)}
-        for line in _IMPORT.findall(text):
-            names |= {part.split()[0].partition(".")[0] for part in line.split(",") if part.split()}
-    return names
-
-
-def _installed(place: Place) -> bool:
-    paths = [place.file] if place.file is not None else list(place.folders)
-    return all(
-        any(folder in path.parents for folder in _library_folders())
-        or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-        for path in paths
-    )
-
-
-@lru_cache(maxsize=1)
-def _library_folders() -> frozenset[Path]:
-    """Where Python keeps its own modules and what was installed."""
-    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
-    known = [sysconfig.get_path(kind) for kind in kinds]
-    return frozenset(map(Path, [*known, *site.getsitepackages(), site.getusersitepackages()]))
-
 
 LIBRARIES = ("numpy", "scipy", "torch", "transformers", "chronos-forecasting")
 """Libraries whose version can change a forecast."""
 
-_FORECAST_PATH = (
-    *("window.py", "forecast.py", "arm.py"),
-    *("running/unit.py", "residuals.py"),
-)
+FORECASTING = ("harness.running.split", "harness.running.executor")
+"""What a unit is handed, and what carries it out: from here on imports are followed, so that all
+of the harness between data and forecast is part of every identity."""
 
 
-def digest(content: object) -> str:
-    """Hash anything JSON can hold, independent of key order: 64 hex digits."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[str, Any]:
+    """What of an arm can change its forecasts: options, weights, its code and what that imports.
 
-
-def file_digest(path: Path) -> str:
-    """Hash a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    Parameters
+    ----------
+    ref, arm
+        The arm as named and as built.
+    code
+        Shared by the arms of an experiment, so that each file is read once.
+    """
+    code = code or CodeReader()
+    return {
+        "use": ref.use,
+        "options": dict(ref.options),
+        "source": _arm_source(arm, code, use=ref.use),
+        "harness": code.harness_digest(FORECASTING, _modules_of(arm, use=ref.use)),
+        "weights": weights_digest(arm),
+    }
 
 
 def unit_identity(
-    ref: ArmRef,
-    arm: Arm,
+    arm: Mapping[str, Any],
     *,
     plan: RollingOrigin,
     data: str,
@@ -189,19 +62,15 @@ def unit_identity(
 
     Parameters
     ----------
-    ref, arm
-        The arm as named and as built.
+    arm
+        Its `arm_identity`.
     data
         Digest of the rows the plan uses.
     """
     return {
+        **arm,
         "data": data,
         "plan": dataclasses.asdict(plan),
-        "use": ref.use,
-        "options": dict(ref.options),
-        "source": _arm_source(arm, use=ref.use),
-        "harness": _harness_digest(),
-        "weights": weights_digest(arm),
         "seed": seed,
         "threads": threads,
         "batch": batch,
@@ -260,7 +129,7 @@ def _gpu() -> str:
     return ", ".join(models) or "none"
 
 
-def _arm_source(arm: Arm, *, use: str = "") -> str:
+def _arm_source(arm: Arm, code: CodeReader, *, use: str = "") -> str:
     """Digest of an arm's code; of an arm made of others, its own code and theirs.
 
     Files of its package that are no Python count, too, unless it names its files itself.
@@ -269,59 +138,18 @@ def _arm_source(arm: Arm, *, use: str = "") -> str:
     own = [name for name in (kind.__module__, use.partition(":")[0]) if name]
     data = not isinstance(arm, HasWeights)
     if not isinstance(arm, Wraps):
-        return code_digest(own, [each.__module__ for each in kind.__mro__], data=data)
-    ours = kind.__module__.partition(".")[0] == HARNESS
-    file = sys.modules[kind.__module__].__file__ if ours else None
-    source = file_digest(Path(file)) if file else code_digest(own, data=data)
-    return digest([source, *map(_arm_source, arm.parts())])
+        return code.arm_digest(own, [each.__module__ for each in kind.__mro__], data=data)
+    parts = [_arm_source(part, code) for part in arm.parts()]
+    return digest([code.arm_digest(own, data=data), *parts])
 
 
-def code_digest(own: Sequence[str], others: Sequence[str] = (), *, data: bool) -> str:
-    """Digest of modules with all that they import from outside of installed libraries.
-
-    Parameters
-    ----------
-    own, others
-        See `sources.reached`.
-    data
-        Count files of packages that are no Python as well.
-    """
-    return _code_digest(tuple(sorted(set(own))), tuple(sorted(set(others))), data)
-
-
-@lru_cache(maxsize=64)
-def _code_digest(own: tuple[str, ...], others: tuple[str, ...], data: bool) -> str:
-    found = {name: _place_digest(each, data) for name, each in reached(own, others).items()}
-    if len(found) > 1:
-        return digest(sorted(found.items()))
-    return next(iter(found.values()), "unknown")
-
-
-def _place_digest(place: Place, data: bool) -> str:
-    if place.file is not None:
-        return file_digest(place.file)
-    files = [*place.python(), *(place.data() if data else ())]
-    return digest({str(file.relative_to(root)): file_digest(file) for root, file in files})
-
-
-@lru_cache(maxsize=1)
-def _harness_digest() -> str:
-    folder = Path(__file__).parent.parent
-    return digest({name: file_digest(folder / name) for name in _FORECAST_PATH})
-
-
-@lru_cache(maxsize=8)
-def package_digest(name: str) -> str:
-    """Digest of every file of one of our packages, templates and styles included."""
-    spec = importlib.util.find_spec(name)
-    assert spec is not None
-    files = {
-        str(file.relative_to(root)): file_digest(file)
-        for root in map(Path, spec.submodule_search_locations or ())
-        for file in sorted(root.rglob("*.*"))
-        if file.is_file() and "__pycache__" not in file.parts
-    }
-    return digest(files)
+def _modules_of(arm: Arm, *, use: str = "") -> Iterator[str]:
+    """The modules of an arm's classes, and of those of the arms it is made of."""
+    yield from filter(
+        None, [use.partition(":")[0], *(each.__module__ for each in type(arm).__mro__)]
+    )
+    for part in arm.parts() if isinstance(arm, Wraps) else ():
+        yield from _modules_of(part)
 
 
 def weights_digest(arm: Arm) -> Mapping[str, str]:

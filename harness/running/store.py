@@ -44,7 +44,8 @@ import numpy.typing as npt
 from harness.errors import NewerRecordError, StoreError, one_line
 from harness.forecast import Forecast
 from harness.parsing import parse_json
-from harness.running.identity import file_digest, machine
+from harness.running.identity import machine
+from harness.running.sources import file_digest
 from harness.running.unit import Job, UnitResult
 from harness.window import Array, Dates, Rows
 

@@ -42,7 +42,7 @@ _NO_ANSWER = 75  # EX_TEMPFAIL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class UnitLimits:
     """What a unit may use.
 
     Attributes
@@ -72,7 +72,7 @@ class Ending:
 
 
 def supervise(
-    work: Callable[[], None], *, log: Path, scratch: Path, limits: Limits, executor: Connection
+    work: Callable[[], None], *, log: Path, scratch: Path, limits: UnitLimits, executor: Connection
 ) -> None:
     """Run `work` in a forked process, and send its `Ending` to the executor.
 
@@ -142,7 +142,7 @@ class _Watched:
 
     worker: int
     said: int
-    limits: Limits
+    limits: UnitLimits
     start: float
 
     def until_it_ends(self, output: _Output, executor: Connection) -> Ending | None:

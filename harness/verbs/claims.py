@@ -30,7 +30,8 @@ def claims(
             metavar="FOLDER",
             exists=True,
             file_okay=False,
-            help="A checkout of the legacy models: count its source lines, not our rebuild's.",
+            help="A checkout of the legacy models: its source lines and checks of its networks "
+            "count, not our rebuild's.",
         ),
     ] = None,
     json_file: Annotated[

@@ -34,7 +34,7 @@ from harness.verbs.common import (
     shard_of,
     verb,
 )
-from harness.verbs.gate import chosen_pair, judged, result_of, summary_tables, write_ci_files
+from harness.verbs.gate import chosen_pair, judged, result_of, write_ci_files
 from harness.verbs.measure import measure_as_asked
 from harness.verbs.report import page_content, written_page
 from harness.verbs.result import Result
@@ -80,8 +80,8 @@ def compare(
     try_blindness(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True)
     content = page_content(grid, kept, judgement)
-    write_ci_files(judgement, summary_tables(grid, kept, judgement), hold_as)
-    page = written_page(grid, kept, judgement, content) if content else None
+    write_ci_files(judgement, content, hold_as)
+    page = None if content.alone else written_page(grid, kept, judgement, content)
     copied(judgement.folder, records)
     found = result_of(
         judgement,

@@ -24,7 +24,8 @@ from harness.verbs.common import (
 
 if TYPE_CHECKING:
     from harness.experiments.experiment import Experiment
-    from harness.running.grid import Grid, Split
+    from harness.running.grid import Grid
+    from harness.running.split import Split
 
 
 @verb("abharness config my-experiment.toml")

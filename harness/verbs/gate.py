@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from harness.errors import ConfigError, StoreError
+from harness.errors import ConfigError
 from harness.verbs.common import (
     BaselineOption,
     CandidateOption,
@@ -29,6 +29,7 @@ from harness.verbs.common import (
     seed_numbers,
     verb,
 )
+from harness.verbs.report import page_content
 from harness.verbs.result import Result
 
 if TYPE_CHECKING:
@@ -79,10 +80,11 @@ def gate(
     day = day_of(date)
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy, create=False)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day)
-    content = summary_tables(grid, kept, judgement)
+    content = page_content(grid, kept, judgement)
     write_ci_files(judgement, content, hold_as)
     copied(judgement.folder, records)
-    return result_of(judgement, content, hold_as=hold_as, last_line=f"records: {judgement.folder}")
+    last_line = f"records: {judgement.folder}"
+    return result_of(judgement, content, hold_as=hold_as, last_line=last_line)
 
 
 @verb("abharness gate quick --candidate-arm HFBayesianAutoformer-96")
@@ -141,33 +143,18 @@ def judged(
     return judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
 
 
-def summary_tables(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:
-    """What the summary shows, without what only a page does; None where units cannot be read."""
-    from reports.collect import collect
-
-    try:
-        return collect(grid, store, judgement.verdict, judgement.scores)
-    except StoreError:
-        if judgement.verdict.outcome != "INVALID":
-            raise
-        return None
-
-
-def write_ci_files(judgement: Judgement, content: PageInput | None, hold_as: HoldAs) -> None:
+def write_ci_files(judgement: Judgement, content: PageInput, hold_as: HoldAs) -> None:
     """Write JUnit XML and Markdown beside every verdict; the deciding one has its page's tables."""
     from harness.running.store import write_text
     from reports.forms.junit import render_junit
     from reports.forms.markdown import render_markdown
+    from reports.page_input import PageInput
 
     said = _hold_as(judgement, hold_as)
-    subject = content or judgement.verdict
-    others = [verdict for verdict, _ in judgement.others]
-    folder = judgement.folder
-    write_text(folder / "junit.xml", render_junit(judgement.verdict, hold_as=said))
-    write_text(folder / "summary.md", render_markdown(subject, others=others))
-    for verdict, at in judgement.others:
-        write_text(at / "junit.xml", render_junit(verdict, hold_as=said))
-        write_text(at / "summary.md", render_markdown(verdict))
+    others = [(PageInput(verdict=verdict), folder) for verdict, folder in judgement.others]
+    for page, folder in ((content, judgement.folder), *others):
+        write_text(folder / "junit.xml", render_junit(page.verdict, hold_as=said))
+        write_text(folder / "summary.md", render_markdown(page))
 
 
 def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
@@ -179,7 +166,7 @@ def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
 
 def result_of(
     judgement: Judgement,
-    content: PageInput | None,
+    content: PageInput,
     *,
     hold_as: HoldAs,
     last_line: str,
@@ -188,24 +175,17 @@ def result_of(
     """A judgement as a result: the verdict on the policy's pair decides the code, no other."""
     from shutil import get_terminal_size
 
-    from harness.scoring.summary import summarise
     from reports.forms.terminal import render_terminal
 
     verdict = judgement.verdict
-    others = tuple(verdict for verdict, _ in judgement.others)
-    table = render_terminal(
-        verdict,
-        summaries=summarise(judgement.scores, reference=verdict.validity.reference),
-        others=others,
-        width=get_terminal_size((120, 24)).columns,
-    )
+    table = render_terminal(content, width=get_terminal_size((120, 24)).columns)
     passed = verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
     return Result(
         text=f"{table}\n{last_line}",
         exit_code=0 if passed else verdict.exit_code,
         verdict=verdict,
-        others=others,
+        others=tuple(other for other, _ in judgement.others),
         folder=judgement.folder,
         page=page,
-        content=content,
+        content=None if content.alone else content,
     )

@@ -105,7 +105,7 @@ def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result
 
     judgement = stored_judgement(grid, store)
     content = page_content(grid, store, judgement)
-    if content is None:
+    if content.alone:
         from reports.words import verdicts
 
         raise StoreError(f"{judgement.folder}: no page: {verdicts.summary(judgement.verdict)}")
@@ -150,24 +150,19 @@ def _given(text: str, file: Path | None) -> Result:
     return Result(text=f"page: {file}", page=file)
 
 
-def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput | None:
-    """What a page shows but claims; None where units cannot be read, which the verdict says."""
-    from reports.collect import collect
+def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
+    """What all forms of a report show but claims.
+
+    The verdict and its scores alone where units cannot be read, which the verdict says.
+    """
+    from reports.collect import collect, verdict_alone
 
     try:
-        return collect(
-            grid,
-            store,
-            judgement.verdict,
-            judgement.scores,
-            folder=judgement.folder,
-            others=[verdict for verdict, _ in judgement.others],
-            claims=False,
-        )
+        return collect(grid, store, judgement)
     except StoreError:
         if judgement.verdict.outcome != "INVALID":
             raise
-        return None
+        return verdict_alone(judgement)
 
 
 def written_page(
@@ -181,7 +176,7 @@ def written_page(
     made_of = drawn_from(content)
     known = drawn.read_text(encoding="utf-8") if drawn.is_file() and page.is_file() else ""
     if anew or known != made_of:
-        from reports.page import render_html
+        from reports.forms.html import render_html
 
         write_text(page, render_html(with_claims(content, grid, store)))
         write_text(drawn, made_of)

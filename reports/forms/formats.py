@@ -15,12 +15,12 @@ def render_page(page: PageInput, form: Format) -> str:
     if form == "md":
         from reports.forms.markdown import render_markdown
 
-        return render_markdown(page, others=page.beside.others)
+        return render_markdown(page)
     if form == "json":
         from reports.forms.json import page_json
 
         return page_json(page)
-    from reports.page import render_html
+    from reports.forms.html import render_html
 
     return render_html(page)
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 
 from harness.judging.verdict import plain
+from reports.forms.plain import plainly
+from reports.page import sections_of
 from reports.page_input import DatasetFacts, PageInput
-from reports.tables import Chart, Table, TableCell
+from reports.section import Block, Section, Table, TableCell
+from reports.sections.forest import Forest
+from reports.svg import chart_style
 
 SCHEMA = 1
 _SERIES = ("dates", "target")
@@ -32,8 +36,8 @@ def page_json(page: PageInput) -> str:
 
 def page_data(page: PageInput) -> dict[str, Any]:
     """Plain data of a page: mappings, lists, text and finite numbers or None."""
-    from reports.page import content
-
+    with chart_style():
+        sections = sections_of(page, "page")
     return {
         "schema": SCHEMA,
         "title": page.title,
@@ -47,7 +51,7 @@ def page_data(page: PageInput) -> dict[str, Any]:
         "versions": _plain(page.versions),
         "fingerprints": _plain(page.fingerprints),
         "beside": _plain(page.beside),
-        "tables": [_table(each) for each in _tables(content(page))],
+        "sections": [_block(each) for each in sections],
     }
 
 
@@ -79,22 +83,30 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _tables(value: Any) -> Iterator[Table]:
-    """Every table of the page in the order of its views, those of charts included."""
-    if isinstance(value, Table):
-        yield value
-    elif isinstance(value, Chart):
-        if value.table is not None:
-            yield value.table
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _tables(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tables(each)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, PageInput):
-        for field in dataclasses.fields(value):
-            yield from _tables(getattr(value, field.name))
+_LOOKS = ("svg", "style", "level", "small", "brief", "open", "shown", "link")
+"""How a block looks: of no use where nothing is drawn."""
+
+
+def _block(block: Block) -> dict[str, Any]:
+    """A block with its kind; empty fields and how it looks are left out."""
+    if isinstance(block, Forest):
+        (block,) = plainly(block)
+    if isinstance(block, Table):
+        return {"kind": "table", **_table(block)}
+    fields = {each.name: getattr(block, each.name) for each in dataclasses.fields(cast(Any, block))}
+    if isinstance(block, Section):
+        fields = {**fields, "items": block.blocks, "absent": None}
+    known = {name: _inner(value) for name, value in fields.items() if name not in _LOOKS}
+    kept = {name: value for name, value in known.items() if value not in ("", None, [])}
+    return {"kind": type(block).__name__.lower(), **kept}
+
+
+def _inner(value: Any) -> Any:
+    if isinstance(value, Block):
+        return _block(value)
+    if isinstance(value, tuple):
+        return [_inner(each) for each in value]
+    return _plain(value)
 
 
 def _table(table: Table) -> dict[str, Any]:

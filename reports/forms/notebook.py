@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 
-from reports.page import lead
+from reports.forms.html import environment
 from reports.page_input import PageInput
-from reports.svg import environment
+from reports.sections.first_screen import first_screen
 
 HEIGHT = 640
 """Of the frame, in pixels; what does not fit scrolls."""
@@ -17,7 +17,8 @@ def first_screen_frame(page: PageInput) -> str:
 
     All text that comes from outside is escaped, and the frame may run no script.
     """
-    document = environment().get_template("notebook.html").render(lead(page))
+    template = environment().get_template("notebook.html")
+    document = template.render(sections=list(first_screen(page)))
     return (
         f'<iframe sandbox title="The verdict" width="100%" height="{HEIGHT}" '
         f'style="border:0" srcdoc="{html.escape(document)}"></iframe>'

@@ -4,144 +4,90 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from harness.judging.verdict import Verdict
-from harness.scoring.summary import MetricSummary
-from reports.sections.forest import ForestRow, build_forest
-from reports.words import numbers, verdicts
+from reports.forms.plain import Plain, plainly
+from reports.page import sections_of
+from reports.page_input import PageInput
+from reports.section import Banner, Command, Heading, Lines, Section, Source, Table, Text
+from reports.words import numbers
 
 _LEAST = 40
-_Rows = Mapping[tuple[str, str], MetricSummary]
-_METRICS = ("crps", "rmse", "coverage_80", "mae", "mape", "mase", "coverage_95")
 _SIGNS = {"\u2212": "-", "\u202f": " ", "≤": "<=", "±": "+/-", "…": "..."}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Grid:
-    """Text in columns; those from `first_number` on are aligned to the right."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    first_number: int
-
-
-def render_terminal(
-    verdict: Verdict,
-    *,
-    summaries: Sequence[MetricSummary] = (),
-    others: Sequence[Verdict] = (),
-    width: int = 80,
-) -> str:
+def render_terminal(page: PageInput, *, width: int = 80) -> str:
     """Write outcome, findings and metrics, at most `width` characters wide where words allow.
 
-    A table that is too wide is written as one block per row. `others` are verdicts on other
-    legacy arms, which decide nothing here.
+    A table that is too wide is written as one block per row.
     """
-    width = max(width, _LEAST)
-    parts = [
-        _wrapped(f"{verdict.outcome}: {verdicts.summary(verdict)}", width),
-        *(_draw_group(name, rows, width) for name, rows in build_forest(verdict).groups),
-        *(_draw_titled(name, summaries, width) for name in _datasets(summaries)),
-        "\n".join(_wrapped(f"- {reason}", width, hang=2) for reason in verdicts.reasons(verdict)),
-        "\n".join(_wrapped(_against(other), width, hang=2) for other in others),
-        _wrapped(_self_test(verdict), width),
-        _wrapped(f"Next: {verdicts.next_action(verdict)}", width),
-    ]
+    parts = [_section(each, max(width, _LEAST)) for each in sections_of(page, "terminal")]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _against(other: Verdict) -> str:
-    said = verdicts.summary(other)
-    return f"Against {other.legacy}, for the record: {other.outcome}: {said}"
+def _section(section: Section, width: int) -> str:
+    blocks = [_block(each, width) for block in section.blocks for each in plainly(block)]
+    title = [_text(section.title)] if section.title and blocks else []
+    return "\n".join([*title, *blocks])
 
 
-def _self_test(verdict: Verdict) -> str:
-    if verdict.self_test is None:
+def _block(block: Plain, width: int) -> str:
+    match block:
+        case Banner():
+            question = f"May {block.candidate} replace {block.legacy}?"
+            return _wrapped(f"{block.outcome}: {block.meaning}. {question}", width)
+        case Text():
+            return _wrapped(f"{block.lead} {block.text}" if block.lead else block.text, width)
+        case Command():
+            return _wrapped(
+                f"{block.said}: {block.command}" if block.said else block.command, width
+            )
+        case Heading():
+            return _text(block.text)
+        case Lines():
+            dash = "" if block.style == "plain" else "- "
+            return "\n".join(_wrapped(f"{dash}{line}", width, hang=2) for line in block.lines)
+        case Source():
+            return "\n".join(_text(line) for line in block.text.splitlines())
+        case Table():
+            return _table(block, width)
+
+
+def _table(table: Table, width: int) -> str:
+    """Draw a table without the last optional columns, or in blocks where even that is too wide."""
+    if not table.rows:
         return ""
-    parts = verdict.self_test.parts
-    rest = [f"{part.code} {part.state}" for part in parts if part.state != "passed"]
-    more = f" ({', '.join(rest)})" if rest else ""
-    return f"Self-test of the gate: {verdict.self_test.passed} of {len(parts)} parts passed{more}."
+    optional = [place for place, column in enumerate(table.columns) if column.optional]
+    for count in range(len(optional) + 1):
+        left_out = optional[len(optional) - count :]
+        kept = [place for place in range(len(table.columns)) if place not in left_out]
+        drawn = _grid(table, kept)
+        if max(map(len, drawn)) <= width:
+            return "\n".join(line.rstrip() for line in drawn)
+    head = [column.title for column in table.columns]
+    rows = ([_text(cell.text) for cell in row] for row in table.rows)
+    return "\n".join(_row_block(head, row, width) for row in rows)
 
 
-def _draw_group(dataset: str, rows: Sequence[ForestRow], width: int) -> str:
-    grid = _Grid(
-        head=("Result", "Criterion", "Effect", "Bounds", "Limit"),
-        rows=tuple(_finding(row) for row in rows),
-        first_number=2,
-    )
-    return f"{_text(dataset)}\n{_draw(grid, width)}"
+def _grid(table: Table, kept: Sequence[int]) -> list[str]:
+    """Lines of equal length: the head, a rule, and the rows."""
+    columns = [table.columns[place] for place in kept]
+    rows = [
+        [_text(column.title) for column in columns],
+        *([_text(row[place].text) for place in kept] for row in table.rows),
+    ]
+    sizes = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * size for size in sizes])
+    return [
+        "  ".join(
+            cell.rjust(size) if column.numeric else cell.ljust(size)
+            for cell, size, column in zip(row, sizes, columns, strict=True)
+        )
+        for row in rows
+    ]
 
 
-def _finding(row: ForestRow) -> tuple[str, ...]:
-    name = f"{row.label} ({row.note})"
-    return (row.outcome.value, name, row.effect, row.interval, row.limit)
-
-
-def _datasets(summaries: Sequence[MetricSummary]) -> list[str]:
-    return list(dict.fromkeys(row.dataset for row in summaries))
-
-
-def _draw_titled(dataset: str, summaries: Sequence[MetricSummary], width: int) -> str:
-    """Draw a dataset's metrics: as many as fit, the weightiest first."""
-    rows = {(row.arm, row.metric): row for row in summaries if row.dataset == dataset}
-    known = [metric for metric in _METRICS if any(each == metric for _, each in rows)]
-    grids = [_metrics(known[:count], rows) for count in range(len(known), 0, -1)]
-    fitting = next((grid for grid in grids if _width(grid) <= width), None)
-    drawn = _draw(fitting or _metrics(known, rows), width)
-    return f"{_text(dataset)}\n{drawn}"
-
-
-def _metrics(shown: Sequence[str], rows: _Rows) -> _Grid:
-    arms = list(dict.fromkeys(arm for arm, _ in rows))
-    return _Grid(
-        head=("Arm", *(numbers.metric_name(name) for name in shown), "Skill", "Failed"),
-        rows=tuple(_arm_row(arm, shown, rows) for arm in arms),
-        first_number=1,
-    )
-
-
-def _width(grid: _Grid) -> int:
-    return sum(_sizes(grid)) + 2 * (len(grid.head) - 1)
-
-
-def _sizes(grid: _Grid) -> list[int]:
-    columns = zip(grid.head, *grid.rows, strict=True)
-    return [max(len(_text(cell)) for cell in column) for column in columns]
-
-
-def _arm_row(arm: str, shown: Sequence[str], by_key: _Rows) -> tuple[str, ...]:
-    found = [by_key.get((arm, metric)) for metric in shown]
-    values = [numbers.NONE if row is None else numbers.figure(row, row.value) for row in found]
-    crps = by_key.get((arm, "crps"))
-    failed = max((row.failures for row in found if row is not None), default=0)
-    skill = numbers.percent(None if crps is None else crps.skill, signed=True)
-    return (arm, *values, skill, f"{failed:,}")
-
-
-def _draw(grid: _Grid, width: int) -> str:
-    """Draw a table, or a block per row where it is too wide."""
-    if not grid.rows:
-        return ""
-    rows = [tuple(_text(cell) for cell in row) for row in grid.rows]
-    if _width(grid) > width:
-        return "\n".join(_block(grid.head, row, width) for row in rows)
-    sizes = _sizes(grid)
-    rule = tuple("-" * size for size in sizes)
-    return "\n".join(_line(row, sizes, grid.first_number) for row in (grid.head, rule, *rows))
-
-
-def _line(row: Sequence[str], sizes: Sequence[int], first_number: int) -> str:
-    cells = (
-        cell.rjust(size) if place >= first_number else cell.ljust(size)
-        for place, (cell, size) in enumerate(zip(row, sizes, strict=True))
-    )
-    return "  ".join(cells).rstrip()
-
-
-def _block(head: Sequence[str], row: Sequence[str], width: int) -> str:
+def _row_block(head: Sequence[str], row: Sequence[str], width: int) -> str:
     """Write the first cells as a heading, the others named below it."""
     facts = ", ".join(
         f"{name.lower()} {cell}" for name, cell in zip(head[1:], row[1:], strict=True) if cell

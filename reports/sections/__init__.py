@@ -1,1 +1,4 @@
-"""The sections of the page, one file each."""
+"""What a report says, a file for each matter.
+
+A file that declares `PARTS` stands in the report; the others draw or word what several need.
+"""

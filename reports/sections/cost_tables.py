@@ -1,20 +1,31 @@
-"""Speed, memory, failures: what the units' records say about carrying them out."""
+"""What both sides cost: paired ratios, and speed and memory as the units' records have them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.costs import Cost
-from reports.page_input import PageInput, UnitKey
-from reports.tables import Column, Table, TableCell, columns, text
+from reports.page_input import PageInput
+from reports.section import (
+    Block,
+    Column,
+    Details,
+    Group,
+    Part,
+    Section,
+    Table,
+    TableCell,
+    Text,
+    columns,
+    text,
+    there,
+)
 from reports.words import numbers
 
 _PHASES = ("import", "load", "fit", "forecast")
 _MIB = 2**20
-_SHOWN = 40
-_FAILURE_HEADS = ("Arm", "Dataset", "Seed", "Windows", "First origin", "Reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,45 +141,6 @@ def machine_text(record: Mapping[str, Any]) -> str:
     if found.get("gpu") not in (None, "", "none"):
         parts.append(str(found["gpu"]))
     return ", ".join(parts)
-
-
-def failures(page: PageInput) -> Table | None:
-    """Failed windows with their reasons; None when there are none."""
-    groups: dict[tuple[str, str, int, str], list[str]] = {}
-    for key, reason, day in _failed(page):
-        groups.setdefault((*key, reason), []).append(day)
-    if not groups:
-        return None
-    rows = tuple(_failure_row(key, days) for key, days in list(groups.items())[:_SHOWN])
-    left = numbers.plural(len(groups) - len(rows), "further reason")
-    return Table(
-        caption="Failed windows, by reason",
-        columns=columns(*_FAILURE_HEADS, words=("Dataset", "First origin", "Reason")),
-        rows=rows,
-        note=f"{left} left out; the store holds all." if len(groups) > len(rows) else "",
-    )
-
-
-def _failure_row(key: tuple[str, str, int, str], days: Sequence[str]) -> tuple[TableCell, ...]:
-    arm, dataset, seed, reason = key
-    counted = (str(seed), f"{len(days):,}", min(days))
-    return (text(arm), text(dataset), *map(text, counted), text(numbers.printable(reason)))
-
-
-def _failed(page: PageInput) -> Iterable[tuple[UnitKey, str, str]]:
-    """Each failed window: unit, reason, origin date; scores first, stored units for the rest."""
-    seen = set()
-    for scores in page.scores:
-        key = (scores.arm, scores.dataset, scores.seed)
-        seen.add(key)
-        for reason, day in zip(scores.reason, scores.origin_date.tolist(), strict=True):
-            if reason:
-                yield key, reason, str(day)
-    for key in sorted(set(page.units) - seen):
-        unit = page.units[key]
-        for reason, day in zip(unit.reason, unit.last_date.tolist(), strict=True):
-            if reason:
-                yield key, reason, str(day)
 
 
 _TITLES = {
@@ -334,3 +306,30 @@ def _row(cost: Cost) -> tuple[TableCell, ...]:
         text(f"{cost.n:,}"),
         text(standing),
     )
+
+
+def costs(page: PageInput) -> Iterator[Section]:
+    """The pair that decides in full, and every unit, unpaired."""
+    legacy = page.verdict.legacy
+    units = tuple(_of_units(page))
+    yield Section(
+        id="costs-detail",
+        title="Costs",
+        link="Costs",
+        items=(
+            cost_table(page, legacy) or Text(text=not_measured(page, legacy)),
+            Details(summary="Speed and memory of each unit, unpaired", blocks=units)
+            if units
+            else Text(text="No unit is stored, so nothing was timed."),
+        ),
+    )
+
+
+def _of_units(page: PageInput) -> Iterator[Block]:
+    for name in page.dataset_names:
+        tables = there(speed(page, name), memory(page, name))
+        if tables:
+            yield Group(blocks=tables, style="tables")
+
+
+PARTS = (Part(order=700, page=costs),)

@@ -13,6 +13,7 @@ from harness.evidence.comparison import Comparison
 from harness.evidence.estimand import Estimate
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict
+from reports.section import Block
 from reports.words import numbers
 
 _REACH = 3.0
@@ -85,12 +86,21 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forest:
-    """All rows, by dataset, with their axis; `zero` is where 0 stands."""
+class Forest(Block):
+    """All rows, by dataset, with their axis.
+
+    Attributes
+    ----------
+    zero
+        Where 0 stands.
+    kept
+        What to say of the rows that are not drawn.
+    """
 
     groups: tuple[tuple[str, tuple[ForestRow, ...]], ...]
     ticks: tuple[Tick, ...]
     zero: float
+    kept: str = ""
 
     @property
     def shown(self) -> int:

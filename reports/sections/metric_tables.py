@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from harness.scoring.summary import MetricSummary
 from reports.page_input import ArmFacts, PageInput
-from reports.tables import Column, Table, TableCell, columns, text
+from reports.section import Column, Table, TableCell, columns, text
 from reports.words import numbers
 
 _Pick = Callable[[MetricSummary], float | None]
@@ -49,6 +49,35 @@ def intervals(page: PageInput, dataset: str) -> Table:
         columns=tuple(heads),
         rows=rows,
         note="A good interval covers what it promises and is narrow; width says nothing alone.",
+    )
+
+
+_IN_SHORT = ("crps", "rmse", "coverage_80", "mae", "mape", "mase", "coverage_95")
+
+
+def in_short(page: PageInput, dataset: str) -> Table:
+    """The metrics that weigh most, as many as there is room for, of every arm that has any."""
+    rows = {(row.arm, row.metric): row for row in page.summaries if row.dataset == dataset}
+    shown = [metric for metric in _IN_SHORT if any(each == metric for _, each in rows)]
+    heads = [Column(title=numbers.metric_name(name), optional=True) for name in shown]
+
+    def cells(arm: str) -> Iterator[TableCell]:
+        found = [rows.get((arm, metric)) for metric in shown]
+        crps = rows.get((arm, "crps"))
+        yield text(arm)
+        yield from map(_value, found)
+        yield text(numbers.percent(None if crps is None else crps.skill, signed=True))
+        yield text(f"{max((row.failures for row in found if row is not None), default=0):,}")
+
+    return Table(
+        caption="",
+        columns=(
+            Column(title="Arm", numeric=False),
+            *heads,
+            Column(title="Skill"),
+            Column(title="Failed"),
+        ),
+        rows=tuple(tuple(cells(arm)) for arm in dict.fromkeys(arm for arm, _ in rows)),
     )
 
 

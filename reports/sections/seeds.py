@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.scoring.metrics import AGGREGATES, aggregate
 from reports.charts import Dot, dot_chart, strokes
 from reports.page_input import ArmFacts, PageInput
-from reports.tables import Chart, Table, columns, text
+from reports.section import Chart, Table, columns, text
 from reports.words import numbers
 
 _METRIC = "crps"

@@ -14,7 +14,7 @@ from harness.scoring.parts import LEAST, Slice, keep, slices_of
 from harness.scoring.scores import UnitScores, in_time_order
 from reports.charts import Dot, dot_chart
 from reports.page_input import PageInput
-from reports.tables import Chart, Table, columns, text
+from reports.section import Chart, Table, columns, text
 from reports.words import numbers
 
 METRIC = "crps"

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from harness.judging.fact import FactCode
-from harness.judging.validity import Mark, Validity
+from harness.judging.validity import Validity
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
+from reports.section import Basis, BasisList, Part, Section
 from reports.words import numbers
 
 _ORIGIN_WORDS = ("checkpoint", "origin", "contamin", "pretrain", "trained on", "weights")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One line of the trust strip: a word, a mark and what was found."""
-
-    label: str
-    mark: Mark
-    text: str
-
-
-def trust_strip(page: PageInput) -> list[Item]:
+def trust_strip(page: PageInput) -> list[Basis]:
     """Say at length what the findings rest on, each as a word, a mark and a sentence."""
     return [
         _completeness(page),
@@ -38,14 +29,14 @@ def trust_strip(page: PageInput) -> list[Item]:
     ]
 
 
-def _completeness(page: PageInput) -> Item:
+def _completeness(page: PageInput) -> Basis:
     seen = page.verdict.validity
     text = f"{seen.present} of {seen.declared} declared cells have scores"
     if seen.missing:
         text += f"; missing: {numbers.listing(map(str, seen.missing[:4]))}"
         text += f" and {len(seen.missing) - 4} more" if len(seen.missing) > 4 else ""
     text += completeness_noted(seen)
-    return Item(label="Completeness", mark=seen.completeness, text=f"{text}.")
+    return Basis(label="Completeness", mark=seen.completeness, text=f"{text}.")
 
 
 def completeness_noted(seen: Validity) -> str:
@@ -58,54 +49,49 @@ def completeness_noted(seen: Validity) -> str:
     return lost + alone + picked
 
 
-def _pairing(page: PageInput) -> Item:
+def _pairing(page: PageInput) -> Basis:
     seen = page.verdict.validity
     text = f"Same origins and same actuals for every arm on {numbers.listing(seen.truth_digests)}."
     if seen.pairing != "holds":
         torn = [name for name, digest in seen.truth_digests.items() if not digest]
         where = f" on {numbers.listing(torn)}" if torn else ""
         text = f"It is not shown that all arms were judged on the same windows{where}."
-    return Item(label="Pairing", mark=seen.pairing, text=text)
+    return Basis(label="Pairing", mark=seen.pairing, text=text)
 
 
-def _failures(page: PageInput) -> Item:
+def _failures(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    units = seen.units
-    windows = sum(unit.windows for unit in units)
+    windows = sum(unit.windows for unit in seen.units)
     failed: dict[str, int] = {}
-    for unit in units:
+    for unit in seen.units:
         if unit.failures:
             failed[unit.arm] = failed.get(unit.arm, 0) + unit.failures
-    if not failed:
-        text = f"None of {numbers.plural(windows, 'window')} (all arms and seeds) failed."
-        return Item(label="Failures", mark=seen.failures, text=text)
-    by_arm = numbers.listing(f"{arm} ({count})" for arm, count in failed.items())
-    return Item(
-        label="Failures",
-        mark=seen.failures,
-        text=f"{sum(failed.values())} of {numbers.plural(windows, 'window')} failed: {by_arm}.",
-    )
+    text = f"None of {numbers.plural(windows, 'window')} (all arms and seeds) failed."
+    if failed:
+        by_arm = numbers.listing(f"{arm} ({count})" for arm, count in failed.items())
+        text = f"{sum(failed.values())} of {numbers.plural(windows, 'window')} failed: {by_arm}."
+    return Basis(label="Failures", mark=seen.failures, text=text)
 
 
-def _blindness(page: PageInput) -> Item:
+def _blindness(page: PageInput) -> Basis:
     """Which sides were shown not to see past their origin, and how to try those that were not."""
     states = {each.arm: each.state for each in page.verdict.validity.blindness}
     sides = (page.verdict.legacy, page.verdict.candidate)
     untested = [arm for arm in sides if states.get(arm, "not tested") == "not tested"]
     said = [f"{arm}: {state}" for arm, state in states.items() if state != "not tested"]
     said += [f"{arm}: not tested: {page.beside.check_command(arm)}" for arm in untested]
-    return Item(
+    return Basis(
         label="Future-blindness",
         mark=page.verdict.validity.future_blindness,
         text=f"Later sessions change no forecast (predicate T10). {'; '.join(said)}.",
     )
 
 
-def _distribution(page: PageInput) -> Iterator[Item]:
+def _distribution(page: PageInput) -> Iterator[Basis]:
     marked = {unit.arm for unit in page.verdict.validity.units if unit.residual_distribution}
     marked |= {arm.name for arm in page.arms if arm.residual_distribution}
     if marked:
-        yield Item(
+        yield Basis(
             label="Distribution",
             mark="note",
             text="A point path is all they give: the predictive distribution (CRPS, coverage, "
@@ -114,7 +100,7 @@ def _distribution(page: PageInput) -> Iterator[Item]:
         )
 
 
-def _random_walk(page: PageInput) -> Iterator[Item]:
+def _random_walk(page: PageInput) -> Iterator[Basis]:
     seen = page.verdict.validity
     for dataset, sides in seen.bars.items():
         texts = [
@@ -122,7 +108,7 @@ def _random_walk(page: PageInput) -> Iterator[Item]:
         ]
         metric = numbers.metric_name(next(iter(sides.values())).metric)
         reference = next(iter(sides.values())).reference
-        yield Item(
+        yield Basis(
             label=f"Random-walk bar, {dataset}",
             mark=seen.above_reference(dataset),
             text=f"Skill in {metric} against {reference} (above 0 is better than it): "
@@ -143,7 +129,7 @@ def weak_legacy(page: PageInput) -> list[str]:
     return found
 
 
-def _crossings(page: PageInput) -> Iterator[Item]:
+def _crossings(page: PageInput) -> Iterator[Basis]:
     for arm in (page.verdict.candidate, page.verdict.legacy):
         units = [unit for unit in page.verdict.validity.units if unit.arm == arm]
         crossed = max((unit.crossings for unit in units), default=0.0)
@@ -156,10 +142,10 @@ def _crossings(page: PageInput) -> Iterator[Item]:
             parts.append(f"{levels} of the common grid had to be extrapolated")
         if parts:
             text = f"Before scoring, {' and '.join(parts)}."
-            yield Item(label=f"Quantiles of {arm}", mark="note", text=text)
+            yield Basis(label=f"Quantiles of {arm}", mark="note", text=text)
 
 
-def _origins(page: PageInput) -> Iterator[Item]:
+def _origins(page: PageInput) -> Iterator[Basis]:
     """Where the candidate's weights come from, as its card says."""
     facts = next((arm for arm in page.arms if arm.name == page.verdict.candidate), None)
     if facts is None:
@@ -168,9 +154,9 @@ def _origins(page: PageInput) -> Iterator[Item]:
     if told:
         text = "; ".join(f"{title}: {said}" for title, said in told.items())
         mark = page.verdict.validity.uncontaminated
-        yield Item(label="Checkpoint", mark=mark, text=f"{text}.")
+        yield Basis(label="Checkpoint", mark=mark, text=f"{text}.")
     else:
-        yield Item(
+        yield Basis(
             label="Checkpoint",
             mark="note",
             text=f"{facts.name} does not say where its weights come from, nor whether they were "
@@ -186,10 +172,10 @@ def _told(facts: ArmFacts) -> Mapping[str, str]:
     }
 
 
-def _refits(page: PageInput) -> Iterator[Item]:
+def _refits(page: PageInput) -> Iterator[Basis]:
     texts = {_refit(facts): None for facts in page.datasets.values()}
     if texts:
-        yield Item(
+        yield Basis(
             label="Refits", mark="holds", text=f"Arms that learn are fitted {'; '.join(texts)}."
         )
 
@@ -200,7 +186,7 @@ def _refit(facts: DatasetFacts) -> str:
     return "at each origin" if facts.refit == 1 else f"again every {facts.refit} origins"
 
 
-def _repeats(page: PageInput) -> Iterator[Item]:
+def _repeats(page: PageInput) -> Iterator[Basis]:
     if not page.datasets:
         return
     texts = [
@@ -209,6 +195,15 @@ def _repeats(page: PageInput) -> Iterator[Item]:
         for facts in page.datasets.values()
     ]
     many = any(facts.repeats > 0.01 and not facts.skip_repeats for facts in page.datasets.values())
-    yield Item(
+    yield Basis(
         label="Repeated prices", mark="note" if many else "holds", text=f"{'; '.join(texts)}."
     )
+
+
+def basis(page: PageInput) -> Iterator[Section]:
+    """At length, below the first screen."""
+    items = tuple(trust_strip(page))
+    yield Section(id="basis", title="What it rests on", items=(BasisList(items=items),))
+
+
+PARTS = (Part(order=200, page=basis),)

@@ -22,6 +22,7 @@ CONFIG = {
 }
 
 
+@pytest.mark.slow
 def test_every_switch_is_read_by_some_network():
     """No repair is left that nothing reads, so that a note about one is about its network."""
     assert frozenset().union(*map(read_by, NETWORKS)) == frozenset(Repairs.names())

@@ -859,6 +859,7 @@ def test_prediction_of_nested_answers():
         prediction(())
 
 
+@pytest.mark.slow
 def test_example_of_the_guide_runs(tmp_path, monkeypatch, capsys):
     """The guide's experiment, with a checkout where it says, ends in a verdict and a page."""
     guide = Path(__file__).parents[2] / "docs" / "your-own-legacy-code.md"

@@ -82,8 +82,20 @@ def test_what_is_refused_can_be_converted_as_the_guide_says(here, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_refused_can_be_converted_as_the_error_says(here, kind):
-    """The command in the error does the same, pasted into a shell as it stands."""
+    """The lines in the error do the same."""
     torch.save(KINDS[kind](), "old.pth")
+    _, _, command = refusal("old.pth").partition("from: ")
+
+    python, option, lines = shlex.split(command)
+    exec(lines, {})
+
+    assert (python, option) == ("python", "-c")
+    assert are_the_networks(read_weights(Path("weights.pth")))
+
+
+def test_command_of_the_error_can_be_pasted_into_a_shell(here):
+    """As it stands, and in a process that knows nothing else, it writes the weights."""
+    torch.save(KINDS["a whole model"](), "old.pth")
     _, _, command = refusal("old.pth").partition("from: ")
 
     python, *arguments = shlex.split(command)

@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pytest
 
 from harness.arm import ArmRef
 from harness.forecast import Forecast
@@ -70,6 +71,7 @@ def test_overhead_per_window(benchmark, tmp_path, made_series, monkeypatch):
     assert scores.failures == 0
 
 
+@pytest.mark.slow
 def test_candidate_throughput(benchmark, made_series, monkeypatch):
     """1,024 windows of the bundled checkpoint through the harness, each round after its pipeline.
 

@@ -95,6 +95,7 @@ def other_libraries() -> tuple[Any, Any]:
         return pytest.importorskip("scoringrules"), pytest.importorskip("properscoring")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.filterwarnings("ignore")  # the other library's
 @pytest.mark.parametrize("levels", [1, 23])

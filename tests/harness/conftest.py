@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from harness import cli
-from harness.running import run
+from harness.running import run, sources
 from harness.running.executor import Finished, Task
 from harness.running.store import Store, write_unit
 from harness.running.unit import carry_out
@@ -111,6 +113,27 @@ def scratch() -> Iterator[Path]:
 
 
 @pytest.fixture
+def edited_module(monkeypatch: pytest.MonkeyPatch):
+    """Read the files of modules with some code added, as long as the context lasts."""
+
+    @contextmanager
+    def edited(*names: str, added: str) -> Iterator[None]:
+        read = Path.read_bytes
+        files = {importlib.util.find_spec(name).origin for name in names}  # type: ignore[union-attr]
+
+        def edited_bytes(path: Path) -> bytes:
+            return read(path) + (f"\n{added}\n".encode() if str(path) in files else b"")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", edited_bytes)
+            sources.harness_digest.cache_clear()
+            yield
+        sources.harness_digest.cache_clear()
+
+    return edited
+
+
+@pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest):
     """Write `tiny.toml` with some texts replaced, beside its arms; the test works there."""
     shutil.copy(Path(__file__).parent / "arms_for_tests.py", tmp_path)
@@ -140,6 +163,19 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
         return code, out, err
 
     return call
+
+
+@pytest.fixture
+def finished(  # type: ignore[no-untyped-def]  # the writer of experiments
+    tiny, in_process: None, call: Callable[..., tuple[int, str, str]], made_once
+) -> Path:
+    """Work beside `tiny.toml` and its store, `runs`, as `compare tiny.toml` leaves it."""
+
+    def make(folder: Path) -> None:
+        assert call("compare", "tiny.toml", "--store", folder / "runs")[0] == 0
+
+    shutil.copytree(made_once("finished", make) / "runs", "runs")
+    return Path("runs")
 
 
 @pytest.fixture

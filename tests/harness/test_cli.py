@@ -234,9 +234,8 @@ def test_an_edited_verdict_is_not_taken_over(tiny, call, in_process):
     assert file.read_text(encoding="utf-8") == whole
 
 
-def test_page_is_drawn_again_by_other_code(tiny, call, in_process, monkeypatch):
+def test_page_is_drawn_again_by_other_code(finished, call, monkeypatch):
     """After a change of the report's code the page is drawn again."""
-    call("compare", "tiny.toml")
     page = next(Path("runs").rglob("report.html"))
     before = page.stat().st_mtime_ns
     monkeypatch.setattr("reports.collect.package_digest", lambda _: "other")
@@ -246,9 +245,8 @@ def test_page_is_drawn_again_by_other_code(tiny, call, in_process, monkeypatch):
     assert page.stat().st_mtime_ns > before
 
 
-def test_report_draws_the_stored_verdict(tiny, call, in_process):
+def test_report_draws_the_stored_verdict(finished, call):
     """`report` draws the last verdict again, and a copy where asked."""
-    call("compare", "tiny.toml")
     page = next(Path("runs").rglob("report.html"))
     text = page.read_text(encoding="utf-8")
     page.unlink()

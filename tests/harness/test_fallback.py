@@ -19,8 +19,9 @@ from harness.fallback import CROSSED, WithFallback
 from harness.forecast import LEVELS
 from harness.gate.stored_scores import read_scores, score_grid, write_scores
 from harness.running.grid import seeds_of
-from harness.running.identity import digest, unit_identity
+from harness.running.identity import arm_identity, unit_identity
 from harness.running.run import prepare
+from harness.running.sources import digest
 from harness.running.store import open_store, read_unit, write_unit
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, as_served, score
@@ -262,7 +263,9 @@ def test_identity_covers_sources_weights_and_options_of_both(folder, tmp_path, s
         specs[side] = odd(**{"file": str(weights), **changes})
         ref = ref_of(folder, specs["primary"], specs["fallback"])
         return digest(
-            unit_identity(ref, ref.build(), plan=PLAN, data="d", seed=1, threads=1, batch=1)
+            unit_identity(
+                arm_identity(ref, ref.build()), plan=PLAN, data="d", seed=1, threads=1, batch=1
+            )
         )
 
     first, option = key(), key(at=1.0)
@@ -277,7 +280,8 @@ def test_source_of_either_side_is_in_the_identity(folder):
 
     def source(primary: dict[str, object], fallback: dict[str, object]) -> str:
         ref = ref_of(folder, primary, fallback)
-        found = unit_identity(ref, ref.build(), plan=PLAN, data="", seed=1, threads=1, batch=1)
+        known = arm_identity(ref, ref.build())
+        found = unit_identity(known, plan=PLAN, data="", seed=1, threads=1, batch=1)
         return str(found["source"])
 
     assert len({source(odd(), odd()), source(odd(), WALK), source(WALK, odd())}) == 3

@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 import pytest
 
 from reports.forms.formats import render_page, render_store
+from reports.forms.html import render_html
 from reports.forms.junit import render_junit
-from reports.page import render_html
 from reports.page_input import PageInput
 
 Make = Callable[..., PageInput]

@@ -6,7 +6,7 @@ import dataclasses
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -79,11 +79,20 @@ def test_json_holds_the_numbers_as_numbers(make_page: Make) -> None:
     assert found["datasets"][0]["origins"] == 20
 
 
+def parts_of(data: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping inside plain data."""
+    if isinstance(data, dict):
+        yield data
+    for each in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+        yield from parts_of(each)
+
+
 def test_json_holds_every_table_of_the_page(make_page: Make) -> None:
     """Each captioned table, those under the charts included, with the same cells."""
     page = make_page(datasets=["ALPHA"])
     drawn = html.unescape(render_page(page, "html"))
-    tables: list[dict[str, Any]] = json.loads(render_page(page, "json"))["tables"]
+    sections = json.loads(render_page(page, "json"))["sections"]
+    tables = [each for each in parts_of(sections) if each.get("kind") == "table"]
 
     captions = set(re.findall(r"<caption><span>(.*?)</span></caption>", drawn))
     assert captions

@@ -20,7 +20,8 @@ def test_the_outcome_is_the_heading(make_page: Make, outcome: Outcome) -> None:
     """The first line says the outcome in a word, of a page and of a verdict alone."""
     page = make_page(outcome=outcome)
 
-    of_page, of_verdict = render_markdown(page), render_markdown(page.verdict)
+    of_page = render_markdown(page)
+    of_verdict = render_markdown(PageInput(verdict=page.verdict))
 
     assert outcome.value in of_page.splitlines()[0]
     assert outcome.value in of_verdict.splitlines()[0]
@@ -67,7 +68,7 @@ def test_markup_mentions_and_links_are_disarmed(make_page: Make) -> None:
     evil = "<img src=x>|`a`[b](https://c.example) @someone\n# head"
     verdict = dataclasses.replace(make_page().verdict, reasons=(said(evil),), candidate=evil)
 
-    text = render_markdown(verdict)
+    text = render_markdown(PageInput(verdict=verdict))
 
     assert "<img" not in text
     assert "https://" not in text

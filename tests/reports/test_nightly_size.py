@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from reports.forms.html import render_html
 from reports.forms.markdown import LIMIT, render_markdown
-from reports.page import render_html
 
 SEEDS = (1, 2, 3, 4, 5)
 ARMS = {

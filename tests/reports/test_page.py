@@ -18,7 +18,7 @@ import pytest
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Cell, PlanRecord
-from reports.page import render_html
+from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.words import verdicts
 

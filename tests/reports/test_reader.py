@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports.page import render_html
+from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.words import numbers, verdicts
 

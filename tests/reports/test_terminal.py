@@ -20,7 +20,7 @@ Make = Callable[..., PageInput]
 def test_no_line_is_wider_than_the_terminal(make_page: Make, width: int) -> None:
     """Tables fit, or become blocks; sentences are wrapped."""
     page = make_page()
-    text = render_terminal(page.verdict, summaries=page.summaries, width=width)
+    text = render_terminal(page, width=width)
 
     assert max(map(len, text.splitlines())) <= width
 
@@ -28,18 +28,19 @@ def test_no_line_is_wider_than_the_terminal(make_page: Make, width: int) -> None
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_the_outcome_comes_first_and_the_next_step_last(make_page: Make, outcome: Outcome) -> None:
     """The first word is the outcome, the last paragraph what to do."""
-    verdict = make_page(outcome=outcome).verdict
-    text = render_terminal(verdict)
+    page = make_page(outcome=outcome)
+    text = render_terminal(page)
 
     assert text.startswith(f"{outcome.value}: ")
-    assert f"Next: {verdicts.next_action(verdict)}" == " ".join(text.rpartition("\n\n")[2].split())
+    following = " ".join(text.rpartition("\n\n")[2].split())
+    assert f"Next: {verdicts.next_action(page.verdict)}" == following
 
 
 def test_own_words_are_ascii(make_page: Make) -> None:
     """Any log can show the signs this package writes itself."""
     page = make_page()
 
-    assert render_terminal(page.verdict, summaries=page.summaries).isascii()
+    assert render_terminal(page).isascii()
 
 
 def test_escape_codes_from_outside_are_shown_not_obeyed(make_page: Make) -> None:
@@ -47,19 +48,19 @@ def test_escape_codes_from_outside_are_shown_not_obeyed(make_page: Make) -> None
     evil = fact(FactCode.NO_GAIN_YET, candidate="\x1b[31mred", legacy="\x1b[2Jx")
     verdict = dataclasses.replace(make_page().verdict, candidate="\x1b[2Jx", summary=evil)
 
-    assert "\x1b" not in render_terminal(verdict)
+    assert "\x1b" not in render_terminal(PageInput(verdict=verdict))
 
 
 def test_an_empty_verdict_is_printed(make_page: Make) -> None:
     """Nothing judged leaves the outcome, the reasons and the next step."""
     verdict = make_page(outcome=Outcome.INVALID, findings=[]).verdict
 
-    assert render_terminal(verdict).startswith("INVALID: ")
+    assert render_terminal(PageInput(verdict=verdict)).startswith("INVALID: ")
 
 
 def test_columns_stay_in_line(make_page: Make) -> None:
     """Every row of a table is as wide as its rule, whatever signs it holds."""
-    lines = render_terminal(make_page().verdict).splitlines()
+    lines = render_terminal(make_page()).splitlines()
     rule = next(place for place, line in enumerate(lines) if line.startswith("-----"))
 
     assert all(len(line) == len(lines[rule]) for line in lines[rule + 1 : rule + 5])

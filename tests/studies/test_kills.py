@@ -122,7 +122,7 @@ def whole_units(store):
 @pytest.mark.usefixtures("storm")
 def test_kills_leave_no_trace(sized):
     """Kills at random moments cost time, and not one byte of scores or verdict."""
-    kills = sized(3, 60)
+    kills = sized(3, 20)
     start = time.monotonic()
     said = finished(Path("calm"))
     usual = time.monotonic() - start

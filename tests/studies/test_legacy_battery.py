@@ -44,12 +44,14 @@ def failing(found):
     return {code for code, result in found.items() if result.outcome in ("fail", "error")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_faithful_network_fails_what_the_dossier_says(name):
     """Exactly the predicates that name a defect of the original fail."""
     assert failing(results(name, False)) == FAITHFUL[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_repaired_network_fails_nothing(name):
     """With every switch on, no predicate fails."""
@@ -76,6 +78,7 @@ def test_repaired_decomposition_no_longer_jumps():
     assert after["decompositions"] < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_other_networks_fail_until_repaired(name):
     """The defects of the other variants trip their predicates, and their switches mend them."""

@@ -144,11 +144,12 @@ def whole_verdict(policy: Policy, scores: list[UnitScores], *, back: bool = Fals
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_any_table_has_a_verdict_and_the_same_one_again(batch: int, sized: Sized) -> None:
     """No crash, no warning (they are errors here), no failed self-test, no number in between."""
-    count = sized(50, 1000)
+    count = sized(50, 500)
     for number in range(batch * count, (batch + 1) * count):
         draw = np.random.default_rng(number)
         scores, policy = tables_of(draw), policy_of(draw)
@@ -165,10 +166,11 @@ def test_any_table_has_a_verdict_and_the_same_one_again(batch: int, sized: Sized
         assert not found.self_test.failures, number
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_poisoned_windows_of_the_candidate_never_buy_a_promotion(sized: Sized) -> None:
     """What was not promoted with its own losses is not promoted with some of them spoilt."""
-    promoted, tables = 0, sized(48, 2000)
+    promoted, tables = 0, sized(48, 480)
     for number in range(tables):
         draw = np.random.default_rng([7, number])
         count = int(draw.choice([12, 30]))

@@ -47,6 +47,7 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(tmp_path, resized):
     """After 300 steps the loss is well below that of the first 50."""
     watch = Quiet()
@@ -58,6 +59,7 @@ def test_training_lowers_the_loss(tmp_path, resized):
     assert [row[0] for row in trainer.curve] == [50, 100, 150, 200, 250, 300]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path, resized):
     """Stopped between two states and called again, it gives the bits of an unbroken run."""
     recipe = resized(steps=120)
@@ -84,12 +86,12 @@ sys.exit(run_command(sys.argv[1:]))
 @pytest.mark.slow
 def test_a_killed_process_is_gone_on_with(tmp_path, resized):
     """After SIGKILL the same command ends with the weights of a run that was not killed."""
-    recipe = resized(steps=200)
+    recipe = resized(steps=120)
     file = tmp_path / "tiny.toml"
     small, settings = recipe.network, recipe.training
     file.write_text(
         f"[network]\nd_model = {small.d_model}\nlayers = 1\ncontext = 64\nsteps = 24\n"
-        f"levels = {list(small.levels)}\n[training]\nsteps = 200\nbatch = 8\npool = 32\n"
+        f"levels = {list(small.levels)}\n[training]\nsteps = 120\nbatch = 8\npool = 32\n"
         f"warmup = 5\nleast = 16\nlearning_rate = {settings.learning_rate}\n"
     )
     options = ["--out", str(tmp_path / "killed"), "--device", "cpu", "--save-every", "0"]
@@ -102,7 +104,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path, resized):
             time.sleep(0.01)
         os.kill(first.pid, signal.SIGKILL)
     assert first.returncode == -signal.SIGKILL
-    assert load_state(tmp_path / "killed", recipe, device="cpu").step < 200
+    assert load_state(tmp_path / "killed", recipe, device="cpu").step < 120
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,6 @@ from harness.checks import (
     write_check,
 )
 from harness.errors import StoreError
-from harness.running import identity
 from harness.running.store import open_store, write_record
 
 
@@ -103,12 +102,10 @@ def test_a_changed_helper_makes_a_check_old(store, tmp_path, monkeypatch):
     subject = ArmSubject(name="a", construct=lambda given: None, use="helped:Arm")
     write_check(store, subject, [], target="a", role=None, options={})
     stored_checks._source.cache_clear()
-    identity._code_digest.cache_clear()
     (before,) = read_checks(store)
 
-    (tmp_path / "its_own_helper.py").write_text("# changed\n", encoding="utf-8")
+    (tmp_path / "its_own_helper.py").write_text("CHANGED = 1\n", encoding="utf-8")
     stored_checks._source.cache_clear()
-    identity._code_digest.cache_clear()
     (after,) = read_checks(store)
 
     assert (before.current, after.current) == (True, False)

@@ -100,8 +100,25 @@ def test_predicate_that_does_not_apply_to_another_network_leaves_the_claim_decid
     codes = dict.fromkeys(("T15", "T16", "T17"), "not applicable")
     sibling = record("Sibling", codes, use="pack:build")
 
-    assert row_of("gradient-defect", own).status == "confirmed"
-    assert row_of("gradient-defect", own, sibling).status == "confirmed"
+    old = legacy("BayesianEnhancedAutoformer", dict.fromkeys(codes, "fail"))
+
+    assert row_of("gradient-defect", old, own).status == "confirmed"
+    assert row_of("gradient-defect", old, own, sibling).status == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("fail", "confirmed"), ("pass", "refuted"), (None, "undecided")]
+)
+def test_a_defect_is_gone_only_where_the_old_side_had_it(outcome, status):
+    """The replacement passes; whether the legacy network fails decides, and untried is open."""
+    codes = ("T15", "T16", "T17")
+    own = network(**dict.fromkeys(codes, "pass"))
+    old = [legacy("BayesianEnhancedAutoformer", dict.fromkeys(codes, outcome))] if outcome else []
+    row = row_of("gradient-defect", own, *old)
+
+    assert row.status == status
+    asked = "abharness check BayesianEnhancedAutoformer --store runs"
+    assert (asked in row.commands) == (outcome is None)
 
 
 def test_arm_without_a_network_gets_nothing_from_networks():
@@ -196,16 +213,81 @@ def test_stale_check_of_the_family_is_not_called_untried(claim):
     assert f"abharness check {LEGACY_NETWORKS[-2]} --store runs" in row.commands
 
 
-def test_arm_called_like_a_legacy_network_is_not_the_network():
-    """What a user's own network of that name fails is not counted as a defect of the family."""
-    theirs = record("Autoformer", {"T1": "fail"}, use="baselines.tslib:TSLibModel", role="legacy")
+OWN_ARM = {
+    "use": "baselines.tslib:TSLibModel",
+    "role": "legacy",
+    "options": {"root": "own", "model": "Autoformer"},
+}
 
-    assert row_of("legacy-risk", theirs).status == "undecided"
-    assert row_of("legacy-risk", legacy("Autoformer", {"T1": "fail"})).status == "confirmed"
+
+def test_a_users_own_network_goes_before_our_rebuild():
+    """What it fails counts under the name of its model, and the row says whose it is."""
+    ours = legacy("Autoformer", {"T1": "pass"})
+    theirs = record("mine", {"T1": "fail"}, **OWN_ARM)
+    file = record("models.Autoformer:Model", {"T2": "fail"}, use="models.Autoformer:Model")
+    file = dataclasses.replace(file, role="legacy")
+
+    assert row_of("legacy-risk", ours).status == "undecided"
+    for own in (theirs, file):
+        row = row_of("legacy-risk", ours, own)
+        assert row.status == "confirmed"
+        assert row.measured[1].what == "failing predicates of your own network"
+        assert row.measured[1].arm == "Autoformer"
+
+
+def test_an_own_network_of_another_name_counts_as_well():
+    """A sixth legacy network adds what it fails, and is not asked for where it was not tried."""
+    other = record("mine:Sixth", {"T1": "fail"}, use="mine.models:Sixth", role="legacy")
+
+    assert row_of("legacy-risk", other).status == "confirmed"
+    assert not any("Sixth" in line for line in row_of("twenty-defects", other).commands)
+
+
+CHECKOUT = {"checkout": {"Autoformer": "Model", "Net": "Model"}, "checkout_root": "my own"}
+
+
+def test_what_a_checkout_holds_our_rebuild_never_stands_for():
+    """With `--legacy-root` the row asks for the checkout's network, in a command for a shell."""
+    ours = legacy("Autoformer", {"T1": "fail"})
+    theirs = record("models.Autoformer:Model", {"T1": "fail"}, use="models.Autoformer:Model")
+    theirs = dataclasses.replace(theirs, role="legacy")
+    row = row_of("legacy-risk", ours, **CHECKOUT)
+
+    assert row.status == "undecided"
+    assert (
+        "PYTHONPATH='my own' abharness check models.Autoformer:Model --role legacy --store runs"
+        in row.commands
+    )
+    assert row_of("legacy-risk", ours, theirs, **CHECKOUT).status == "confirmed"
+
+
+def test_the_users_file_of_the_replacements_name_is_judged():
+    """Where the checkout holds the candidate's network, that file decides and ours does not."""
+    ours = network(T26="pass")
+    theirs = record("models.Net:Model", {"T26": "error"}, use="models.Net:Model")
+
+    assert row_of("layer-swaps", ours, **CHECKOUT).status == "undecided"
+    assert row_of("layer-swaps", ours, **CHECKOUT).open == ("the checkout's own Net was not tried",)
+    assert row_of("layer-swaps", ours, theirs, **CHECKOUT).status == "refuted"
+    assert row_of("layer-swaps", ours, theirs).status == "confirmed"
+
+
+def test_a_repaired_build_is_labelled_and_of_no_weight():
+    """It stands beside the faithful one, which alone is counted."""
+    repaired = legacy("Autoformer", {"T9": "fail"}, options={"repaired": True})
+    row = row_of("legacy-risk", legacy("Autoformer", {"T1": "pass"}), repaired)
+
+    assert row.status == "undecided"
+    assert [each.value for each in row.measured] == [0, 0, 1]
+    assert "repaired build" in row.measured[2].what
+    assert row.measured[2].holds is None
 
 
 def sized(**lines):
-    return {name: CodeSize(what=name, files=(), lines=count) for name, count in lines.items()}
+    return {
+        name: CodeSize(what=name, files=(), lines=count, all_lines=2 * count)
+        for name, count in lines.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -217,11 +299,15 @@ def sized(**lines):
         ),
         (
             sized(legacy=5000, baseline=1000, candidate=300, candidate_network=200),
-            "200 against 5000; networks alone of both sides",
+            "200 against 5000; networks alone of both sides, ours against the checkout's",
         ),
         (
             sized(legacy=5000, replacement=400, candidate=300, candidate_network=200),
-            "400 against 5000; networks alone of both sides",
+            "400 against 5000; networks alone of both sides, all of the checkout",
+        ),
+        (
+            sized(legacy=5000, replacement=400, document_baseline=915, document_candidate=207),
+            "207 against 915; the pair that the document names",
         ),
         (
             sized(legacy=5000, candidate=300),
@@ -231,7 +317,19 @@ def sized(**lines):
 )
 def test_lines_of_both_sides_are_of_the_same_things(sizes, said):
     """The row says what was counted, and it is arms with networks, or networks, on both sides."""
-    assert said in row_of("less-code", sizes=sizes).measured[0].said
+    first, *others = row_of("less-code", sizes=sizes).measured
+
+    assert said in first.said
+    assert first.holds is not None
+    assert all(each.holds is None for each in others)
+
+
+def test_lines_are_compared_with_lines():
+    """The claim on the length of files counts lines of any kind, and more than 1500 of them."""
+    checks = [arm(T34="pass"), network(T34="pass")]
+
+    assert row_of("complete-suite", *checks, sizes=sized(candidate=750)).status == "refuted"
+    assert row_of("complete-suite", *checks, sizes=sized(candidate=751)).status == "confirmed"
 
 
 def scores(arm_name, **values):

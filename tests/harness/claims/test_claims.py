@@ -178,15 +178,15 @@ def test_check_of_other_code_says_nothing():
     assert "other code" in row.open[0]
 
 
-def test_defects_are_counted_over_the_family():
-    """Twenty failing predicates confirm; fewer refute only when all five were tried."""
-    four = {f"T{number}": "fail" for number in range(1, 5)}
-    family = [record(name, four) for name in FAMILY]
-    few = [record(name, {"T1": "fail"}) for name in FAMILY]
+def test_a_defect_of_several_networks_counts_once():
+    """More than twenty distinct predicates confirm; fewer refute only when all five were tried."""
+    codes = [f"T{number}" for number in range(1, 22)]
+    shared = [record(name, dict.fromkeys(codes[:20], "fail")) for name in FAMILY]
+    spread = [record(n, dict.fromkeys(codes[i::5], "fail")) for i, n in enumerate(FAMILY)]
 
-    assert status_of("twenty-defects", checks=tuple(family)) == "confirmed"
-    assert status_of("twenty-defects", checks=tuple(few)) == "refuted"
-    assert status_of("twenty-defects", checks=tuple(few[:4])) == "undecided"
+    assert status_of("twenty-defects", checks=tuple(spread)) == "confirmed"
+    assert status_of("twenty-defects", checks=tuple(shared)) == "refuted"
+    assert status_of("twenty-defects", checks=tuple(shared[:4])) == "undecided"
 
 
 def test_repaired_network_is_not_a_legacy_network():
@@ -280,8 +280,8 @@ def test_measuring_session_goes_before_the_units(ratio, status):
 def test_code_size_is_a_measured_ratio(lines, status):
     """Eighty per cent fewer, to the nearest ten, confirms."""
     sizes = {
-        "baseline": CodeSize(what="old", files=(), lines=1000),
-        "candidate": CodeSize(what="new", files=(), lines=lines),
+        "baseline": CodeSize(what="old", files=(), lines=1000, all_lines=2 * 1000),
+        "candidate": CodeSize(what="new", files=(), lines=lines, all_lines=2 * lines),
     }
 
     assert status_of("less-code", sizes=sizes) == status
@@ -290,9 +290,9 @@ def test_code_size_is_a_measured_ratio(lines, status):
 def test_checkout_takes_the_place_of_the_rebuild():
     """With the user's checkout its legacy lines are what the candidate is held against."""
     sizes = {
-        "baseline": CodeSize(what="old", files=(), lines=1000),
-        "candidate": CodeSize(what="new", files=(), lines=300),
-        "legacy": CodeSize(what="checkout", files=(), lines=5000),
+        "baseline": CodeSize(what="old", files=(), lines=1000, all_lines=2 * 1000),
+        "candidate": CodeSize(what="new", files=(), lines=300, all_lines=2 * 300),
+        "legacy": CodeSize(what="checkout", files=(), lines=5000, all_lines=2 * 5000),
     }
     row = row_of("less-code", dataclasses.replace(EMPTY, sizes=sizes))
 
@@ -339,8 +339,8 @@ def test_claim_without_rule_or_reason_is_refused():
 def everything():
     family = tuple(record(name, {"T1": "fail", "T33": "pass"}) for name in FAMILY)
     sizes = {
-        "baseline": CodeSize(what="old", files=(), lines=1000),
-        "candidate": CodeSize(what="new", files=(), lines=900),
+        "baseline": CodeSize(what="old", files=(), lines=1000, all_lines=2 * 1000),
+        "candidate": CodeSize(what="new", files=(), lines=900, all_lines=2 * 900),
     }
     checks = (*family, new_network(T1="pass", T27="fail"))
     return dataclasses.replace(EMPTY, checks=checks, sizes=sizes, runs=(unit("new"), unit("old")))

@@ -548,6 +548,7 @@ def test_comparison_is_the_same_each_time() -> None:
     assert compared(new, old) == compared(new.copy(), old.copy())
 
 
+@pytest.mark.slow
 def test_size_and_power_of_a_whole_comparison() -> None:
     """At the margin few are let through; a real gain of the detectable size mostly is."""
     draw = np.random.default_rng(11)

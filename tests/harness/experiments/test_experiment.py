@@ -19,7 +19,7 @@ from harness.experiments.experiment import (
 from harness.experiments.policy import Policy, parse_policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.parsing import table
-from harness.running.grid import split
+from harness.running.split import split
 from harness.window import RollingOrigin
 
 BASE = """\

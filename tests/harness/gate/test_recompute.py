@@ -30,9 +30,8 @@ fault = "{fault}"
 [policy]"""
 
 
-def test_replay_needs_neither_experiment_nor_data_nor_units(tiny, call, in_process):
+def test_replay_needs_neither_experiment_nor_data_nor_units(finished, call):
     """With the units, the experiment and its arms gone, the bytes are still the same."""
-    call("compare", "tiny.toml")
     folder = latest_folder(open_store(Path("runs")), "tiny")
     shutil.rmtree("runs/units")
     Path("tiny.toml").unlink()
@@ -54,9 +53,8 @@ def test_replay_of_a_copy_names_its_store(tiny, call, in_process):
     assert "lies in no store" in call("replay", "kept")[2]
 
 
-def test_replay_names_scores_that_are_gone(tiny, call, in_process):
+def test_replay_names_scores_that_are_gone(finished, call):
     """A score file that was removed is one line, and the code that of INVALID."""
-    call("compare", "tiny.toml")
     folder = latest_folder(open_store(Path("runs")), "tiny")
     for file in Path("runs/scores").iterdir():
         file.unlink()
@@ -68,9 +66,8 @@ def test_replay_names_scores_that_are_gone(tiny, call, in_process):
     assert call("replay", folder)[0] == 5
 
 
-def test_replay_notes_other_code(tiny, call, in_process, monkeypatch):
+def test_replay_notes_other_code(finished, monkeypatch):
     """Judged by code that changed since, it says so, and still compares every byte."""
-    call("compare", "tiny.toml")
     folder = latest_folder(open_store(Path("runs")), "tiny")
     monkeypatch.setattr("harness.gate.recompute.package_digest", lambda name: "0" * 64)
 
@@ -122,9 +119,8 @@ def test_other_words_change_nothing_in_a_replay(tiny, call, in_process, monkeypa
     assert out.startswith("the same, byte by byte: PROMOTE: Otherwise said.")
 
 
-def test_the_same_verdict_again_is_confirmed_not_new(tiny, call, in_process):
+def test_the_same_verdict_again_is_confirmed_not_new(finished, tiny, call):
     """Judging the same history three times is one entry, confirmed twice; other rules are one."""
-    call("compare", "tiny.toml")
     call("gate", "tiny.toml")
     call("gate", "tiny.toml")
     tiny(("margin = 0.05", "margin = 0.04"))
@@ -255,9 +251,8 @@ def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_proces
     assert call("power", "tiny.toml", "--format", "json")[0] == 0
 
 
-def test_scores_are_compared_as_numbers(tiny, call, in_process):
+def test_scores_are_compared_as_numbers(finished):
     """A score file written again with the same numbers is no difference."""
-    call("compare", "tiny.toml")
     folder = latest_folder(open_store(Path("runs")), "tiny")
     import pyarrow.parquet as pq
 
@@ -305,6 +300,7 @@ def verdict_folders(name="tiny"):
     return {file.parent for file in Path(f"runs/verdicts/{name}").glob("*/verdict.json")}
 
 
+@pytest.mark.slow
 def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
     """The verdict on a conflict is no precedent: the first scores are still held against it."""
     assert moody(0.05)[0] == 0
@@ -321,6 +317,7 @@ def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
     assert first.name in named.groups()
 
 
+@pytest.mark.slow
 def test_other_scores_are_accepted_by_removing_the_verdicts_that_had_others(moody, call):
     """Who has found the cause removes the folders the message names, and nothing else."""
     moody(0.05)
@@ -334,6 +331,7 @@ def test_other_scores_are_accepted_by_removing_the_verdicts_that_had_others(mood
     assert "its record is gone" in call("report", "--index", "--format", "json")[1]
 
 
+@pytest.mark.slow
 def test_many_verdicts_hide_no_conflict(moody, call, tiny):
     """Scores are held against every verdict that was passed, not against some of the last."""
     moody(0.05)

@@ -12,8 +12,8 @@ from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.gate import stored_scores
 from harness.gate.stored_scores import read_scores, score_cell, score_grid, write_scores
-from harness.running.grid import split
 from harness.running.run import prepare
+from harness.running.split import split
 from harness.running.store import open_store, write_unit
 from harness.running.unit import carry_out
 from harness.scoring.scores import Truth

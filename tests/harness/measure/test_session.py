@@ -167,6 +167,7 @@ def test_an_arm_that_hangs_is_stopped(tmp_path, job_file):
             turns.turn("A", "first", Phases)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process", "idle")
 def test_measure_takes_every_cost(tiny, call, tmp_path):
     """A trained baseline and a candidate without weights: each cost has a figure or a reason."""
@@ -199,6 +200,7 @@ def test_measure_takes_every_cost(tiny, call, tmp_path):
     assert all(file.is_file() for file in profiles)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process", "idle")
 def test_what_cannot_be_kept_is_fitted_in_every_process(tiny, call, tmp_path):
     """An arm that cannot be pickled is measured all the same, and a note says how."""
@@ -213,6 +215,7 @@ def test_what_cannot_be_kept_is_fitted_in_every_process(tiny, call, tmp_path):
     assert "nothing is stored" in cost(record, "checkpoint_bytes").reason
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process", "idle")
 def test_arms_that_cheat_are_caught(tiny, call, tmp_path):
     """One that remembers inputs, and one that forecasts something else when timed."""
@@ -247,6 +250,7 @@ def test_a_failing_arm_is_a_record_with_a_reason(tiny, call, tmp_path):
     assert {each.ratio for each in record_in(tmp_path / "s").costs} == {None}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_a_loaded_machine_makes_timings_no_evidence(tiny, call, tmp_path, monkeypatch):
     """Timed costs say why they are none; memory and counts stand."""
@@ -265,6 +269,7 @@ def test_a_loaded_machine_makes_timings_no_evidence(tiny, call, tmp_path, monkey
     assert cost(record, "peak_memory").valid
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process", "idle")
 def test_run_measures_where_the_experiment_asks(tiny, call, tmp_path):
     """Once; a second run finds it done."""

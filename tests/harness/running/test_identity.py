@@ -1,6 +1,8 @@
 """Unit keys: another key whenever a number could differ, the same one otherwise."""
 
 import dataclasses
+import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -9,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.arm import ArmRef
 from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.running import identity
 from harness.running.grid import declare
-from harness.running.identity import digest, file_digest, library_versions, machine, unit_identity
+from harness.running.identity import arm_identity, library_versions, machine, unit_identity
 from harness.running.run import prepare
+from harness.running.sources import CodeReader, digest, file_digest
 
 
 @pytest.fixture
@@ -153,7 +157,7 @@ def keys_elsewhere(file):
 
 
 def test_folder_decides_nothing_and_source_does(tiny, experiment, tmp_path):
-    """Another process in another folder finds the same keys; an edit of an arm's file, others."""
+    """Another folder has the same keys; code in an arm's file changes them, a comment does not."""
     here = [cell.key for cell in prepare(experiment, []).cells]
     there = tmp_path / "elsewhere"
     there.mkdir()
@@ -163,7 +167,11 @@ def test_folder_decides_nothing_and_source_does(tiny, experiment, tmp_path):
     assert keys_elsewhere(there / "tiny.toml") == here
 
     with (there / "arms_for_tests.py").open("a", encoding="utf-8") as stream:
-        stream.write("\n# another source\n")
+        stream.write("\n# another comment\n")
+    assert keys_elsewhere(there / "tiny.toml") == here
+
+    with (there / "arms_for_tests.py").open("a", encoding="utf-8") as stream:
+        stream.write("\nANOTHER = 'source'\n")
     assert not set(keys_elsewhere(there / "tiny.toml")) & set(here)
 
 
@@ -191,8 +199,7 @@ def test_the_module_an_experiment_names_decides(experiment, tmp_path, monkeypatc
     ref = dataclasses.replace(experiment.arms[0], use="handing_on:Arm")
 
     def source():
-        identity._code_digest.cache_clear()
-        return identity._arm_source(ref.build(), use=ref.use)
+        return arm_identity(ref, ref.build())["source"]
 
     before = source()
     with (tmp_path / "handing_on.py").open("a", encoding="utf-8") as stream:
@@ -210,12 +217,91 @@ def test_library_versions_decide(experiment, gold, monkeypatch):
     assert set(library_versions()) >= {"python", "numpy", "torch"}
 
 
-def test_code_between_data_and_forecast_decides(experiment, gold, monkeypatch):
-    """Another source of the harness's own forecast path changes every key."""
-    before = keys(experiment, gold)
-    monkeypatch.setattr(identity, "_harness_digest", lambda: "other")
+CARRIED_OUT = """\
+import pickle, sys
+from pathlib import Path
+from harness.running.executor import carry_out, write_unit
+from harness.running.split import Split
+job = pickle.loads(sys.stdin.buffer.read())
+before = carry_out(job)
+write_unit(Path(sys.argv[1]), job, before, {})
+print(*[name for name in sys.modules if name.split(".")[0] == "harness"])
+"""
 
-    assert not set(keys(experiment, gold)) & set(before)
+
+@pytest.fixture
+def between_data_and_forecast(experiment, gold, tmp_path):
+    """Modules of the harness that a process loads which carries out a unit and writes it."""
+    grid = declare(experiment, {"GOLD": gold})
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CARRIED_OUT, str(tmp_path)],
+        input=pickle.dumps(grid.job(grid.cells[1])),
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+    return set(done.stdout.decode().split()) - {"harness"}
+
+
+def test_code_between_data_and_forecast_decides(
+    experiment, gold, between_data_and_forecast, edited_module
+):
+    """Code in any module of the harness that carries out a unit changes every key; words do not."""
+    before = keys(experiment, gold)
+
+    assert {"harness.window", "harness.running.store"} <= between_data_and_forecast
+    with edited_module(*between_data_and_forecast, added="'''Other words.'''"):
+        assert keys(experiment, gold) == before
+    for module in between_data_and_forecast:
+        with edited_module(module, added="CHANGED = True"):
+            assert not set(keys(experiment, gold)) & set(before), module
+
+
+def test_a_module_of_the_harness_that_an_arm_alone_imports_decides_it(
+    tiny, gold, tmp_path, edited_module
+):
+    """The reader of network outputs changes the keys of arms that use it, wherever they do."""
+    (tmp_path / "reading_arm.py").write_text(
+        "from arms_for_tests import Flat\n\n\n"
+        "class Reading(Flat):\n    def forecast(self, contexts):\n"
+        "        from harness.answers import prediction_in\n\n"
+        "        return prediction_in(super().forecast(contexts))\n",
+        encoding="utf-8",
+    )
+    experiment = read_experiment(str(tiny(("arms_for_tests:Flat", "reading_arm:Reading"))))
+    before = keys(experiment, gold)
+
+    with edited_module("harness.answers", added="CHANGED = True"):
+        after = keys(experiment, gold)
+
+    assert after[0] != before[0]
+    assert after[1:] == before[1:]
+
+
+def test_arms_are_read_again_for_each_grid(tiny, gold, tmp_path):
+    """In one process, such as a notebook, an edited arm has another key."""
+    file = tmp_path / "arm_to_edit.py"
+    file.write_text("from arms_for_tests import Flat as Edited\n", encoding="utf-8")
+    experiment = read_experiment(str(tiny(("arms_for_tests:Flat", "arm_to_edit:Edited"))))
+    before = keys(experiment, gold)
+    file.write_text("from arms_for_tests import Flat as Edited\nADDED = 1\n", encoding="utf-8")
+
+    assert keys(experiment, gold)[0] != before[0]
+
+
+def test_the_modules_of_parts_decide(tmp_path):
+    """A module of the harness that only a part of a pair imports is in the pair's identity."""
+    parts = {"use": "baselines.random_walk:RandomWalk"}
+    pair = ArmRef(
+        name="pair",
+        role="candidate",
+        use="harness.fallback:WithFallback",
+        options={"primary": parts, "fallback": parts},
+    )
+    roots = set(identity._modules_of(pair.build(), use=pair.use))
+
+    assert {"harness.fallback", "baselines.random_walk"} <= roots
+    assert "harness.parsing" in CodeReader().reached(roots).ours
 
 
 def test_weights_decide(experiment, tmp_path):
@@ -230,7 +316,8 @@ def test_weights_decide(experiment, tmp_path):
         arm = ref.build()
         kind = type("Heavy", (type(arm),), {"weight_files": lambda _: [folder / "model.bin"]})
         heavy = kind()
-        return unit_identity(ref, heavy, plan=plan, data="x", seed=1, threads=1, batch=1)
+        known = arm_identity(ref, heavy)
+        return unit_identity(known, plan=plan, data="x", seed=1, threads=1, batch=1)
 
     assert digest(found(folders[0])) == digest(found(folders[1]))
     before = digest(found(folders[0]))

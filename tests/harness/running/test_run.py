@@ -154,6 +154,7 @@ fault = "raise"
 """
 
 
+@pytest.mark.slow
 def test_broken_units_are_rows_and_the_others_go_on(tiny, call):
     """A crash, a hang and a memory hog become failed rows with the reason; the rest is unharmed."""
     tiny(
@@ -220,6 +221,7 @@ def page_of(out: str) -> Path:
     return Path(out.split("page: ")[1].splitlines()[0])
 
 
+@pytest.mark.slow
 def test_failed_units_are_retried_when_asked(tiny, call, in_process):
     """Failures stay until asked for again; then only they are run, and their scores are new."""
     source = Path("arms_for_tests.py").read_text(encoding="utf-8")
@@ -262,6 +264,7 @@ def test_filling_the_rest_gives_another_page(tiny, call, in_process):
     assert page_of(second) != page_of(first)
 
 
+@pytest.mark.slow
 def test_worker_count_changes_no_forecast(tiny, call):
     """One worker and two, fresh processes and this one, write the same rows."""
     for count in (1, 2):

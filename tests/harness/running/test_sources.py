@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.running import identity
-from harness.running.identity import code_digest, place_of, reached
+from harness.running.sources import CodeReader, place_of, read_source
 
 FILES = {
     "{x}_arm.py": """
@@ -56,8 +55,13 @@ def x(tmp_path, monkeypatch, request):
 
 
 def digest_of(x, **options):
-    identity._code_digest.cache_clear()
-    return code_digest([f"{x}_arm"], **({"data": True} | options))
+    return CodeReader().arm_digest([f"{x}_arm"], **({"data": True} | options))
+
+
+def reached(*modules):
+    """Names of what some modules are made of: our modules, others as a whole."""
+    found = CodeReader().reached(*modules)
+    return {*found.ours, *found.others}
 
 
 def test_all_that_is_imported_is_reached(x):
@@ -74,7 +78,10 @@ def test_every_file_that_is_reached_decides(x, tmp_path, file):
     before = digest_of(x)
     path = tmp_path / file.replace("{x}", x)
     path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    blank = digest_of(x)
+    path.write_text(path.read_text(encoding="utf-8") + "ADDED = 1\n", encoding="utf-8")
 
+    assert blank == before or file.endswith((".csv", ".json"))
     decides = not any(word in file for word in ("unused", "hidden", "py.typed"))
     assert (digest_of(x) != before) == decides
 
@@ -85,7 +92,7 @@ def test_data_of_a_package_is_left_to_who_names_its_files(x, tmp_path):
     (tmp_path / f"{x}_package/table.csv").write_text("3,4\n", encoding="utf-8")
 
     assert digest_of(x, data=False) == before
-    (tmp_path / f"{x}_package/other.py").write_text("# changed\n", encoding="utf-8")
+    (tmp_path / f"{x}_package/other.py").write_text("CHANGED = 1\n", encoding="utf-8")
     assert digest_of(x, data=False) != before
 
 
@@ -106,14 +113,15 @@ def test_bases_made_elsewhere_are_reached(x):
     others = ["abc", "harness.fallback", "torch.nn.modules.module", f"{x}_unused"]
 
     assert f"{x}_unused" in reached([f"{x}_arm"], others)
-    assert not {"abc", "harness", "torch"} & set(reached([f"{x}_arm"], others))
+    assert not {"abc", "harness", "torch"} & reached([f"{x}_arm"], others)
 
 
 def test_an_arms_own_module_counts_wherever_it_lies():
     """An arm of an installed library has that library as its source."""
-    assert set(reached(["numpy.ma.core"])) == {"numpy"}
-    assert set(reached(["baselines.random_walk"])) == {"baselines"}
-    assert set(reached(["candidates.fracast"])) == {"candidates"}
+    assert reached(["json.tool"]) == set()
+    assert reached(["numpy.ma.core"]) == {"numpy"}
+    assert {"candidates", "candidates.fracast"} <= reached(["candidates.fracast"])
+    assert "candidates.hf_bayesian_autoformer" not in reached(["candidates.fracast"])
 
 
 def test_what_cannot_be_found_has_no_place(monkeypatch):
@@ -123,7 +131,7 @@ def test_what_cannot_be_found_has_no_place(monkeypatch):
     assert place_of("not_there_at_all") is None
     assert place_of("made_by_hand") is None
     assert place_of("sys") is None
-    assert code_digest(["not_there_at_all"], data=True) == "unknown"
+    assert CodeReader().arm_digest(["not_there_at_all"], data=True) == "unknown"
 
 
 def test_what_is_no_text_is_passed_over(tmp_path, monkeypatch):
@@ -131,5 +139,124 @@ def test_what_is_no_text_is_passed_over(tmp_path, monkeypatch):
     (tmp_path / "odd_bytes.py").write_bytes(b"\xff\xfe\x00 import this\n")
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert set(reached(["odd_bytes"])) == {"odd_bytes"}
+    assert (reached(["odd_bytes"])) == {"odd_bytes"}
     assert Path(tmp_path / "odd_bytes.py") == place_of("odd_bytes").file
+
+
+SAME = """\
+'''Words about the module.'''
+import os  # a comment
+LIMIT = 3
+"What the limit is for."
+
+class Arm:
+    '''Words about the class.'''
+
+    def fit(self, context: str = "x") -> None:
+        '''Words about the method.'''
+        # a comment
+        return (
+            None
+        )
+"""
+OTHER_WORDS = """\
+import os
+LIMIT = 3
+class Arm:
+    "Other words."
+    def fit(self, context: str = "x") -> None:
+        return None
+"""
+
+
+def tree_of(text):
+    return read_source(text.encode(), package="").digest
+
+
+def test_words_and_layout_decide_nothing():
+    """Docstrings, comments, texts after constants, blank lines and brackets are not the code."""
+    assert tree_of(SAME) == tree_of(OTHER_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("3", "3.0"),
+        ("3", "'3'"),
+        ("3", "-3"),
+        ("import os", "import os as os2"),
+        ('"x"', "'y'"),
+        ("None:", "int:"),
+        ("        return None\n", "        return\n"),
+        ("        return None\n", "        pass\n"),
+        ("    def", "    async def"),
+        ("class Arm:", "class Arm(os.PathLike):"),
+        ("class Arm:", "@print\nclass Arm:"),
+        ("self, context", "self, *, context"),
+        ("self, context", "self, /, context"),
+    ],
+)
+def test_any_code_decides(old, new):
+    """A value, its type, a name, an annotation, a statement, a decorator: each is other code."""
+    assert tree_of(OTHER_WORDS.replace(old, new)) != tree_of(OTHER_WORDS)
+
+
+def test_nesting_decides():
+    """The same parts nested otherwise are other code."""
+    pairs = [("a - (b - c)", "(a - b) - c"), ("f(a, g(b))", "f(a, g)(b)"), ("[[a], b]", "[[a, b]]")]
+    loops = [
+        "for a in b:\n    if a: c()\n    d()",
+        "for a in b:\n    if a:\n        c()\n        d()",
+    ]
+
+    for one, other in [*pairs, loops]:
+        assert tree_of(one) != tree_of(other)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import harness.window",
+        "from harness import window",
+        "from harness.window import Context",
+        "import harness\nharness.window.Context",
+        "import harness.errors as e, harness\nharness.window",
+        "from harness import running\nrunning.unit",
+        "def late():\n    from harness.window import Context",
+        "importlib.import_module('harness.window')",
+        "USE = 'harness.fallback:WithFallback'",
+        "try:\n    pass\nexcept ImportError:\n    from harness import window",
+        "if TYPE_CHECKING:\n    pass\nelse:\n    from harness import window",
+    ],
+)
+def test_ways_to_import_a_module_of_the_harness(line, tmp_path, monkeypatch):
+    """However a module of the harness is imported, it is reached with what it imports."""
+    (tmp_path / "importing_arm.py").write_text(line, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert {"harness.window", "harness.errors"} <= reached(["importing_arm"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import harness",
+        "from harness import compare",
+        "if TYPE_CHECKING:\n    from harness import window",
+        "if typing.TYPE_CHECKING:\n    from harness import window",
+    ][:4],
+)
+def test_what_reaches_no_module_of_the_harness(line, tmp_path, monkeypatch):
+    """Public functions and imports for type checking lead nowhere."""
+    (tmp_path / "idle_arm.py").write_text(line, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert reached(["idle_arm"]) == {"idle_arm"}
+
+
+def test_relative_imports_are_followed(tmp_path, monkeypatch):
+    """Dots count from the package, in a package's own file as well as in a module."""
+    assert "a.b" in read_source(b"from . import b", package="a").names
+    assert "a.b.c" in read_source(b"from .b import c", package="a").names
+    assert "a.c.d" in read_source(b"from ..c import d", package="a.b").names
+    assert "a.b" in read_source(b"import_module('.b', 'a')", package="a").names

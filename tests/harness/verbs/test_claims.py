@@ -1,7 +1,10 @@
 """The verb `abharness claims` on a small stored run."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -24,9 +27,8 @@ def rows_of(call, *arguments):
     return {row["id"]: row for row in json.loads(out)["claims"]}
 
 
-def test_claims_follow_the_stored_run(tiny, in_process, call):
+def test_claims_follow_the_stored_run(finished, call):
     """After a run, losses, failures and the verdict decide their claims, with the record named."""
-    call("compare", "tiny.toml")
     rows = rows_of(call, "tiny.toml")
 
     verdict = next(each for each in rows["low-risk"]["measured"])
@@ -49,9 +51,8 @@ def test_other_side_comes_out_the_other_way(tiny, in_process, call):
     assert rows["low-risk"]["status"] != "confirmed"
 
 
-def test_verdict_on_another_grid_is_no_evidence(tiny, in_process, call):
+def test_verdict_on_another_grid_is_no_evidence(finished, tiny, call):
     """After the experiment changed, its old verdict decides nothing."""
-    call("compare", "tiny.toml")
     tiny(("origins = 40", "origins = 39"))
     rows = rows_of(call, "tiny.toml")
 
@@ -132,7 +133,7 @@ def test_both_sides_are_counted_with_their_networks(tiny, call):
         ('use = "arms_for_tests:Learner"\nrole = "candidate"', replaced),
         ('use = "arms_for_tests:Flat"', 'use = "baselines.legacy:LegacyForecaster"'),
     )
-    saved, *sizes = rows_of(call, "tiny.toml")["less-code"]["measured"]
+    saved, _, *sizes = rows_of(call, "tiny.toml")["less-code"]["measured"]
     lines = [each["value"] for each in sizes]
     old, old_network, new, new_network = lines
 
@@ -142,3 +143,54 @@ def test_both_sides_are_counted_with_their_networks(tiny, call):
     arm = arm_size("candidates.hf_bayesian_autoformer:HFBayesianAutoformer").lines
     assert max(arm, new_network) < new < arm + new_network
     assert all("network" in each["what"] for each in (sizes[0], sizes[2]))
+
+
+NETWORK = """\
+from torch import nn
+
+class Model(nn.Module):
+    def __init__(self, configs):
+        super().__init__()
+        self.map = nn.Linear(configs.seq_len, configs.pred_len)
+
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
+        {body}
+"""
+
+
+def test_the_file_in_the_checkout_is_what_claims_are_about(tiny, call, tmp_path):
+    """One that raises on its first forward refutes what was open until it was tried."""
+    use = 'use = "candidates.hf_bayesian_autoformer:HFBayesianAutoformer"\nrole = "candidate"'
+    tiny(('use = "arms_for_tests:Learner"\nrole = "candidate"', use))
+    root = tmp_path / "own"
+    (root / "models").mkdir(parents=True)
+    (root / "models" / "__init__.py").write_text("")
+    good = NETWORK.format(body="return self.map(x_enc.transpose(1, 2)).transpose(1, 2)")
+    (root / "models" / "Autoformer.py").write_text(good)
+    (root / "models" / "HFBayesianAutoformer.py").write_text(NETWORK.format(body="return self.no"))
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    target = "models.HFBayesianAutoformer:Model"
+    options = [
+        "--role",
+        "candidate",
+        "--only",
+        "T27",
+        "--only",
+        "T29",
+        "--only",
+        "T31",
+        "--store",
+        "runs",
+    ]
+    before = rows_of(call, "tiny.toml", "--legacy-root", root)["drop-in"]
+    subprocess.run(
+        [sys.executable, "-P", "-m", "harness", "check", target, *options],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    after = rows_of(call, "tiny.toml", "--legacy-root", root)["drop-in"]
+
+    assert before["status"] == "undecided"
+    assert f"check {target} --role candidate" in before["commands"][0]
+    assert after["status"] == "refuted"

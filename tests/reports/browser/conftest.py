@@ -14,8 +14,8 @@ import pytest
 
 from harness.gate.history import Entry
 from harness.judging.verdict import Verdict
+from reports.forms.html import render_html
 from reports.index import IndexInput, Passed, Run, render_index, track_of
-from reports.page import render_html
 from reports.page_input import PageInput
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from harness.window import Array
 from reports.charts import strokes, training_chart
 from reports.page_input import ArmFacts, PageInput, UnitKey
-from reports.tables import Chart, Table, TableCell, columns, text
+from reports.section import Chart, Table, TableCell, columns, text
 from reports.words import numbers
 
 _Curves = Mapping[UnitKey, Mapping[str, Array]]

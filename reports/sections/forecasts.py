@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from reports.charts import fan_chart, fan_limits, strokes
 from reports.page_input import (
@@ -17,23 +16,24 @@ from reports.page_input import (
     picks,
     span,
 )
-from reports.tables import Chart, Table, TableCell, columns, text
+from reports.section import (
+    Block,
+    Chart,
+    Details,
+    Group,
+    Heading,
+    Table,
+    TableCell,
+    Text,
+    columns,
+    text,
+)
 from reports.words import numbers
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowView:
-    """One window: its heading, its facts, a fan chart per side, and their figures."""
-
-    heading: str
-    sentence: str
-    charts: tuple[Chart, ...]
-    table: Table | None
 
 
 def window_views(
     page: PageInput, facts: DatasetFacts, *, name: str
-) -> tuple[tuple[WindowView, ...], tuple[str, ...]]:
+) -> tuple[tuple[Group, ...], tuple[str, ...]]:
     """Draw the chosen windows; the second answer says what could not be drawn."""
     chosen = picks(page, facts.id)
     if not chosen:
@@ -55,7 +55,8 @@ def window_views(
 
 def _window(
     page: PageInput, facts: DatasetFacts, pick: Pick, around: PriceSpan, *, name: str
-) -> WindowView:
+) -> Group:
+    """One window: its heading, its facts, a fan chart per side, and their figures."""
     sides = (page.verdict.legacy, page.verdict.candidate)
     fans = [fan(page, arm, facts.id, pick.origin) for arm in sides]
     drawn = [each for each in fans if each is not None]
@@ -67,15 +68,17 @@ def _window(
     absent = [arm for arm, each in zip(sides, fans, strict=True) if each is None]
     missing = f" {numbers.listing(absent)} has no forecast here." if absent else ""
     legacy = numbers.percent(pick.legacy_loss, digits=2)
-    return WindowView(
-        heading=f"{pick.word} window",
-        sentence=f"{around.dates[0]} to {around.dates[-1]}. CRPS as a share of the last value "
+    said = (
+        f"{around.dates[0]} to {around.dates[-1]}. CRPS as a share of the last value "
         f"seen: {page.verdict.candidate} "
         f"{numbers.percent(pick.candidate_loss, digits=2)}, {page.verdict.legacy} {legacy}."
-        + missing,
-        charts=charts,
-        table=_fan_table(drawn, around, facts) if drawn else None,
+        + missing
     )
+    about: list[Block] = [Heading(text=f"{pick.word} window", level=4), Text(text=said)]
+    if drawn:
+        table = _fan_table(drawn, around, facts)
+        about.append(Details(summary="The figures of these charts", blocks=(table,)))
+    return Group(style="window", blocks=(Group(style="about", blocks=tuple(about)), *charts))
 
 
 def _fan(
@@ -95,6 +98,7 @@ def _fan(
         f"{numbers.number(high)} where {numbers.number(low)} came."
     )
     return Chart(
+        level=5,
         title=page.label(shown.arm),
         caption=f"{side}, seed {shown.seed}; {form}"
         + (", a repaired build" if shown.arm in page.repaired else ""),

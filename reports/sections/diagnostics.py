@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from harness.evidence.diagnostics import Diagnostics, SecondaryClaim
 from harness.stats.ability import ConditionalAbility, Fluctuation
 from harness.stats.calibration import IntervalCalibration, Uniformity
 from harness.stats.confidence_set import ConfidenceSet
 from reports.page_input import PageInput
-from reports.sections.appendix import p_text
-from reports.tables import Table, TableCell, columns, text
+from reports.section import (
+    Block,
+    Command,
+    Details,
+    Lines,
+    Part,
+    Section,
+    Table,
+    TableCell,
+    columns,
+    text,
+)
+from reports.sections.criteria import p_text
 from reports.words import numbers
 
 
@@ -228,3 +241,26 @@ def _uniformity_row(page: PageInput, each: Uniformity) -> tuple[TableCell, ...]:
         text(p_text(each.p_value)),
         text(each.reason),
     )
+
+
+def beside_the_verdict(page: PageInput) -> Iterator[Section]:
+    """A table behind a click for each diagnostic, the first one open."""
+    found = page.verdict.diagnostics
+    command = page.beside.command("gate")
+    tables: tuple[Block, ...] = tuple(
+        Details(summary=table.caption, blocks=(table,), open=place == 0)
+        for place, table in enumerate(diagnostics(page))
+    )
+    notes = found.notes if found is not None else ()
+    yield Section(
+        id="diagnostics",
+        title="Diagnostics",
+        note="beside the verdict, they decide nothing",
+        items=(
+            *(tables or (Command(said="Not run for this verdict", command=command),)),
+            *((Lines(lines=tuple(notes)),) if notes else ()),
+        ),
+    )
+
+
+PARTS = (Part(order=520, page=beside_the_verdict),)

@@ -1,17 +1,28 @@
-"""What stands at the end: all numbers of the criteria, arms, data, environment, glossary."""
+"""All numbers of the criteria: every method, the tests, both sides against the reference."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from harness.evidence.comparison import Comparison
 from harness.evidence.estimand import Estimate
 from harness.judging.findings import Finding
-from reports.page_input import ArmFacts, DatasetFacts, PageInput
+from reports.page_input import PageInput
+from reports.section import (
+    Details,
+    Lines,
+    Part,
+    Section,
+    Table,
+    TableCell,
+    Text,
+    columns,
+    text,
+    there,
+)
 from reports.sections.forest import limit_text
-from reports.tables import Column, Table, TableCell, columns, text
 from reports.words import numbers
-from reports.words.numbers import Term
+from reports.words.findings import sentence_of
 
 _METHODS = {
     "hac": "HAC t",
@@ -23,66 +34,6 @@ _TEST_HEADS = (
     *("Criterion", "candidate", "legacy", "DM statistic", "p (equal)", "origins"),
     *("not overlapping", "effective", "HAC lag", "block", "resamples", "range over seeds"),
     "failed",
-)
-
-GLOSSARY = (
-    Term(
-        name="RMSE",
-        formula="sqrt(mean((y − f)²))",
-        reading="Root mean squared error of the point path, in the unit of the data; large misses "
-        "weigh most.",
-    ),
-    Term(
-        name="MAE",
-        formula="mean(|y − f|)",
-        reading="Mean absolute error of the point path, in the unit of the data.",
-    ),
-    Term(
-        name="MAPE",
-        formula="100 · mean(|y − f| / |y|)",
-        reading="In per cent. It prefers low forecasts, so it is shown and never judged alone.",
-    ),
-    Term(
-        name="CRPS",
-        formula="2 · ∫ pinball(u) du over levels u",
-        reading="Error of the whole predictive distribution, in the unit of the data; for a point "
-        "forecast it is the MAE. Every arm is scored on the same level grid.",
-    ),
-    Term(
-        name="MASE",
-        formula="mean(|y − f|) / mean(|change from session to session, before the origin|)",
-        reading="Absolute error in units of a typical one-session change: comparable over decades.",
-    ),
-    Term(
-        name="Coverage",
-        formula="share of outcomes inside the central interval",
-        reading="Should be near the nominal level: below it the interval is too narrow, above it "
-        "too wide.",
-    ),
-    Term(
-        name="Width",
-        formula="upper − lower end of the central interval",
-        reading="In the unit of the data. Of two arms with the right coverage the narrower is "
-        "better.",
-    ),
-    Term(
-        name="Skill",
-        formula="1 − loss / loss of the random walk",
-        reading="Above 0 is better than the random walk, which forecasts the last price. On "
-        "prices this is the bar.",
-    ),
-    Term(
-        name="Effect",
-        formula="loss of the candidate / loss of the legacy arm − 1",
-        reading="On the same windows, with losses divided by the last value seen. Below 0 the "
-        "candidate is better. For coverage: distance from nominal, in points.",
-    ),
-    Term(
-        name="HAC, block bootstrap",
-        formula="two intervals for the same effect",
-        reading="Both allow for windows that overlap. A criterion is decided only where they "
-        "agree.",
-    ),
 )
 
 
@@ -218,46 +169,25 @@ def standings(page: PageInput) -> Table | None:
     )
 
 
-def pairs(caption: str, found: Mapping[str, object], *, code: bool = False) -> Table | None:
-    """Names and texts as a table; None when there are none."""
-    if not found:
-        return None
-    return Table(
-        caption=caption,
-        columns=(Column(title="Name", numeric=False), Column(title="Value", numeric=False)),
-        rows=tuple(
-            (text(str(name)), TableCell(text=numbers.plain(value), code=code))
-            for name, value in found.items()
+def all_numbers(page: PageInput) -> Iterator[Section]:
+    """Every number of every criterion, and each finding in a sentence."""
+    found = page.verdict.findings
+    table = criteria(page)
+    said = Lines(
+        lines=tuple(f"{each.outcome}: {sentence_of(each)}" for each in found),
+        codes=tuple(each.id for each in found),
+    )
+    yield Section(
+        id="criteria",
+        title="All numbers of the criteria",
+        link="All numbers",
+        items=there(
+            table if table.rows else Text(text="None."),
+            tests(page),
+            standings(page),
+            Details(summary="Each finding in a sentence", blocks=(said,)) if found else None,
         ),
     )
 
 
-def arm_facts(arm: ArmFacts) -> dict[str, str]:
-    """Flatten an arm's facts for a definition list."""
-    found = {"use": arm.use, "role": arm.role}
-    options = ", ".join(f"{name} = {numbers.plain(value)}" for name, value in arm.options.items())
-    found["options"] = options or "none"
-    if arm.residual_distribution:
-        found["distribution"] = "added by the harness from residuals on the validation span"
-    return found | {str(title): str(said) for title, said in arm.card.items()}
-
-
-def data_facts(facts: DatasetFacts) -> dict[str, str]:
-    """Flatten a dataset's facts for a definition list."""
-    dates = facts.dates
-    span = f"{dates[0]} to {dates[-1]}, {len(dates):,} sessions" if len(dates) else "none"
-    refit = "once" if facts.refit is None else f"every {numbers.plural(facts.refit, 'origin')}"
-    return {
-        "title": facts.title,
-        "unit": facts.unit,
-        "sessions used": span,
-        "origins": f"{facts.origins:,}, {facts.first_origin} to {facts.last_origin}",
-        "plan": f"stride {facts.stride}, horizon {facts.horizon}, gap {facts.gap}, fitted {refit}",
-        "skip_repeats": f"{'on' if facts.skip_repeats else 'off'}; "
-        f"{numbers.percent(facts.repeats)} of sessions repeat the price before them",
-        "source": facts.source,
-        "licence": facts.licence,
-        "sha256": facts.sha256,
-        "known quirks": "; ".join(facts.quirks) or "none",
-        "warnings on loading": "; ".join(facts.warnings) or "none",
-    }
+PARTS = (Part(order=500, page=all_numbers),)

@@ -1,4 +1,4 @@
-"""Whether distributions are honest and sharp: PIT, width against coverage, parts of a score."""
+"""Whether distributions are honest and sharp: coverage, width, PIT, parts of a score."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 from harness.scoring.score_decomposition import Decomposition, decompose_crps
 from harness.scoring.scores import UnitScores, non_overlapping, reach_of
 from harness.window import Array
-from reports.charts import Line, cut_note, histogram, line_chart, strokes
+from reports.charts import Line, coverage_chart, cut_note, histogram, line_chart, strokes
 from reports.page_input import ArmFacts, PageInput, window_of
+from reports.section import Chart, Column, Table, TableCell, columns, text
 from reports.sections import metric_tables
-from reports.sections.curves import chance_range
 from reports.svg import Ink
-from reports.tables import Chart, Column, Table, TableCell, text
 from reports.words import numbers
 
 BINS = 10
@@ -201,3 +200,85 @@ def _actual(scores: UnitScores, target: Array) -> Array | None:
     """What came at each window and step [W, H]; None where the series does not reach."""
     rows = scores.origin[:, None] + scores.step[None] - 1
     return None if int(rows.max()) >= len(target) else target[rows]
+
+
+def coverage_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
+    """Draw coverage against nominal with bands of chance; None without any."""
+    lines = [line for arm in page.arms if (line := _coverage_line(page, arm, dataset)) is not None]
+    count = metric_tables.independent_origins(page, dataset)
+    if not lines or count < 1:
+        return None
+    bands = {}
+    for at in numbers.COVERAGES:
+        low, high = chance_range(at / 100, count)
+        bands[at / 100] = (100 * low - at, 100 * high - at)
+    return Chart(
+        title="Coverage against nominal",
+        caption=f"Grey: where 95 % of perfectly calibrated arms would lie, counting one "
+        f"independent point per non-overlapping origin (n = {count})." + page.dagger,
+        svg=coverage_chart(lines, bands, name=name, alt=_coverage_alt(lines, dataset)),
+        table=_coverage_table(lines, bands, dataset),
+    )
+
+
+def _coverage_line(page: PageInput, arm: ArmFacts, dataset: str) -> Line | None:
+    values = []
+    for at in numbers.COVERAGES:
+        row = page.summary(arm.name, dataset, f"coverage_{at}")
+        value = math.nan if row is None or row.value is None else row.value
+        scale = 100.0 if row is not None and row.unit != "%" else 1.0
+        values.append(value * scale - at)
+    y = np.array(values)
+    if not np.isfinite(y).any():
+        return None
+    return Line(
+        label=page.label(arm.name),
+        x=np.arange(len(y), dtype=float),
+        y=y,
+        stroke=strokes(page)[arm.name],
+    )
+
+
+def _coverage_alt(lines: Sequence[Line], dataset: str) -> str:
+    texts = [
+        f"{line.label} " + ", ".join(_signed(value) for value in line.y.tolist()) for line in lines
+    ]
+    return f"Coverage on {dataset} minus nominal at 50, 68, 80 and 95 %, in points: " + "; ".join(
+        texts
+    )
+
+
+def _signed(value: float) -> str:
+    return numbers.points(value / 100).removesuffix(" pts")
+
+
+def _coverage_table(
+    lines: Sequence[Line], bands: dict[float, tuple[float, float]], dataset: str
+) -> Table:
+    rows = []
+    for place, (level, (low, high)) in enumerate(bands.items()):
+        chance = numbers.between(
+            numbers.percent(level + low / 100), numbers.percent(level + high / 100)
+        )
+        found = [numbers.percent(level + float(line.y[place]) / 100) for line in lines]
+        rows.append((text(f"{100 * level:.0f} %"), text(chance), *(text(each) for each in found)))
+    return Table(
+        caption=f"Coverage on {dataset}",
+        columns=columns("Nominal", "by chance", *(line.label for line in lines)),
+        rows=tuple(rows),
+    )
+
+
+def chance_range(level: float, count: int) -> tuple[float, float]:
+    """Central 95 % range of the share of hits among `count` independent points."""
+    logs = [
+        math.lgamma(count + 1)
+        - math.lgamma(hits + 1)
+        - math.lgamma(count - hits + 1)
+        + hits * math.log(level)
+        + (count - hits) * math.log1p(-level)
+        for hits in range(count + 1)
+    ]
+    total = np.cumsum(np.exp(logs))
+    low, high = np.searchsorted(total, [0.025, 0.975])
+    return min(float(low) / count, 1.0), min(float(high) / count, 1.0)

@@ -1,0 +1,62 @@
+"""A report as one HTML file that needs nothing else, the same bytes for the same records."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from harness.errors import escaped
+from reports.page import sections_of
+from reports.page_input import PageInput
+from reports.section import Block, Section
+from reports.svg import chart_style, compacted
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render_html(page: PageInput) -> str:
+    """Draw the page.
+
+    Returns
+    -------
+    str
+        A whole HTML document. No clock, no path and no random id is in it; all text that comes
+        from outside is escaped.
+    """
+    with chart_style():
+        sections = sections_of(page, "page")
+    template = environment().get_template("page.html")
+    drawn = template.render(verdict=page.verdict, title=page.title, sections=sections)
+    return compacted(drawn + "\n")
+
+
+def draw_block(block: Block, level: int = 3) -> str:
+    """Draw a block by the macro of its name in `parts.html`; `level` is that of its heading."""
+    macro = getattr(environment().get_template("parts.html").module, type(block).__name__.lower())
+    drawn: str = macro(block, level) if isinstance(block, Section) else macro(block)
+    return drawn
+
+
+def _shown(value: object) -> object:
+    """A text with control characters shown: some a page cannot hold, others nobody would see."""
+    if not isinstance(value, str):
+        return value
+    return type(value)(escaped(value))  # markup that is safe stays so
+
+
+@cache
+def environment() -> Environment:
+    """Open the templates of this package; a name a template does not know is an error."""
+    import jinja2
+
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["draw"] = draw_block
+    return made

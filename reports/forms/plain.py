@@ -1,0 +1,84 @@
+"""Every kind of block told by the few that plain text can show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reports.section import (
+    Banner,
+    BasisList,
+    Block,
+    Chart,
+    Command,
+    Details,
+    Facts,
+    Group,
+    Heading,
+    Lines,
+    Section,
+    Source,
+    Table,
+    TableCell,
+    Text,
+    columns,
+    text,
+)
+from reports.sections.forest import Forest
+
+Plain = Text | Lines | Table | Command | Heading | Source | Banner
+
+
+def plainly(block: Block) -> Iterator[Plain]:
+    """Say a block in plain blocks; of a chart its figures, without the picture.
+
+    Raises
+    ------
+    TypeError
+        For a kind of block that this function does not know.
+    """
+    match block:
+        case Text() | Lines() | Table() | Command() | Heading() | Source() | Banner():
+            yield block
+        case Chart():
+            yield block.table or Text(text=block.caption, lead=block.title)
+        case Forest():
+            yield _criteria(block)
+        case BasisList():
+            yield Lines(lines=tuple(f"{i.label} ({i.mark}): {i.text}" for i in block.items))
+        case Facts():
+            if block.title:
+                yield Heading(text=block.title)
+            said = (
+                (term.name, (term.code, term.strong, term.state, term.text, term.note))
+                for term in block.terms
+            )
+            yield Lines(lines=tuple(f"{name}: {', '.join(filter(None, s))}" for name, s in said))
+        case Details(summary=title) | Section(title=title):
+            yield Heading(text=title)
+            yield from _all(block.blocks)
+        case Group():
+            yield from _all(block.blocks)
+        case _:
+            raise TypeError(f"no plain text is known for {type(block).__name__}")
+
+
+def _all(blocks: tuple[Block, ...]) -> Iterator[Plain]:
+    for block in blocks:
+        yield from plainly(block)
+
+
+def _criteria(forest: Forest) -> Table:
+    heads = ("Result", "Criterion", "Dataset", "Effect", "Bounds", "Limit")
+    return Table(
+        caption="",
+        columns=columns(*heads, words=("Criterion", "Dataset", "Limit")),
+        rows=tuple(
+            (
+                TableCell(text=row.word, outcome=row.outcome),
+                text(f"{row.label} ({row.note})"),
+                *map(text, (row.dataset, row.effect, row.interval, row.limit)),
+            )
+            for _, rows in forest.groups
+            for row in rows
+        ),
+    )

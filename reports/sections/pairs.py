@@ -1,0 +1,150 @@
+"""Every legacy arm against the candidate, the pair that decides first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from harness.judging.verdict import Verdict
+from reports.page_input import PageInput
+from reports.section import (
+    Block,
+    Details,
+    Lines,
+    Part,
+    Section,
+    Table,
+    TableCell,
+    Text,
+    columns,
+    text,
+    there,
+)
+from reports.sections.cost_tables import cost_table, not_measured
+from reports.sections.first_screen import open_rules, why
+from reports.sections.forest import build_forest
+from reports.sections.slices import worst_slice
+from reports.words import numbers, verdicts
+from reports.words.facts import say
+
+_REASONS_SHOWN = 40
+
+
+def pairs(page: PageInput) -> Iterator[Section]:
+    """What was concluded on each pair, its criteria and its costs."""
+    found = (page.verdict, *page.beside.others)
+    yield Section(
+        id="pairs",
+        title=f"Every legacy arm against {page.verdict.candidate}",
+        link="Legacy arms",
+        items=tuple(
+            _pair(page, verdict, name=f"pair-{place}") for place, verdict in enumerate(found, 1)
+        ),
+    )
+
+
+def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
+    decides = verdict is page.verdict
+    repaired = verdict.legacy in page.repaired
+    warning = (
+        "A repaired build: no version of the original ever ran, so this is no comparison "
+        "with anything that was ever in use."
+    )
+    return Section(
+        id=name,
+        style="pair",
+        title=f"{verdict.outcome} against {page.label(verdict.legacy)}",
+        note="decides" if decides else "for the record, decides nothing",
+        outcome=verdict.outcome,
+        items=there(
+            Text(text=warning, style="warning") if repaired else None,
+            Text(text=why(verdict)),
+            *(_reasons(verdict) if decides else _in_short(page, verdict)),
+        ),
+    )
+
+
+def _reasons(verdict: Verdict) -> Iterator[Block]:
+    said = dict.fromkeys([*verdicts.problems(verdict), *verdicts.reasons(verdict)])
+    lines = Lines(lines=tuple(said), shown=_REASONS_SHOWN)
+    yield Details(summary="All reasons", blocks=(lines,))
+
+
+def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
+    """A pair that decides nothing: its weakest part, its criteria and its costs."""
+    found = worst_slice(dataclasses.replace(page, verdict=verdict), page.dataset_names)
+    worst = (
+        "No part can be compared."
+        if found is None
+        else f"{found.title} on {found.dataset}, CRPS {numbers.effect('crps', found.effect)}"
+    )
+    still = len(open_rules(verdict))
+    yield Text(
+        text=f"Worst part: {worst}. Undecided criteria: {still}. {_self_test(verdict)} "
+        f"{verdicts.next_action(verdict)}",
+        style="note",
+    )
+    forest = build_forest(verdict)
+    if forest.groups:
+        yield forest
+    table = cost_table(page, verdict.legacy)
+    if table is None:
+        yield Text(text=f"Costs {not_measured(page, verdict.legacy)}", style="note")
+    else:
+        yield Details(summary="Costs", blocks=(table,))
+
+
+def _self_test(verdict: Verdict) -> str:
+    """How the gate judged itself on this pair; '' where it did not."""
+    if verdict.self_test is None:
+        return ""
+    bad = [
+        f"{part.code} failed: {say(part.found)}"
+        for part in verdict.self_test.parts
+        if part.state == "failed"
+    ]
+    count = f"Self-test: {verdict.self_test.passed} of {len(verdict.self_test.parts)} parts passed"
+    return "; ".join([count, *bad]) + "."
+
+
+def family(page: PageInput) -> Iterator[Section]:
+    """The other legacy arms in a sentence each."""
+    rows = tuple(
+        (
+            TableCell(text=each.outcome, outcome=each.outcome),
+            text(each.legacy),
+            text(verdicts.summary(each)),
+        )
+        for each in page.beside.others
+    )
+    if rows:
+        table = Table(
+            caption="",
+            columns=columns("Result", "Against", "In a sentence", words=_WORDS),
+            rows=rows,
+        )
+        yield Section(
+            id="pairs",
+            title="The other legacy arms (for the record, they decide nothing here)",
+            items=(table,),
+        )
+
+
+_WORDS = ("Against", "In a sentence")
+
+
+def against(page: PageInput) -> Iterator[Section]:
+    """The other legacy arms, a line each."""
+    lines = tuple(
+        f"Against {other.legacy}, for the record: {other.outcome}: {verdicts.summary(other)}"
+        for other in page.beside.others
+    )
+    if lines:
+        yield Section(id="pairs", title="", items=(Lines(lines=lines, style="plain"),))
+
+
+PARTS = (
+    Part(order=300, page=pairs),
+    Part(order=120, summary=family),
+    Part(order=600, terminal=against),
+)

@@ -1,0 +1,92 @@
+"""Code between a forecast and a verdict decides both scores and verdict; words do not."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness.experiments.experiment import read_experiment
+from harness.gate.judge import fingerprints, judging_digest
+from harness.gate.stored_scores import scoring_digest
+from harness.running.run import prepare
+from harness.running.store import open_store
+from harness.scoring.scores import Truth
+
+SCORED = """\
+import pickle, sys
+from pathlib import Path
+from harness.gate.stored_scores import score_cell
+from harness.running.store import Store
+cell, truth = pickle.loads(sys.stdin.buffer.read())
+score_cell(cell, Store(root=Path("runs")), truth)
+"""
+JUDGED = """\
+import sys
+from pathlib import Path
+from harness.data.dataset import load
+from harness.experiments.experiment import read_experiment
+from harness.gate.judge import judge_grid
+from harness.running.grid import declare
+from harness.running.store import Store
+experiment = read_experiment("tiny.toml")
+grid = declare(experiment, {"GOLD": load("GOLD")})
+judge_grid(grid, Store(root=Path("runs")), policy=experiment.policy)
+"""
+LOADED = "\nprint(*[name for name in sys.modules if name.split('.')[0] == 'harness'])\n"
+
+
+def loaded_by(code, content=b""):
+    """Modules of the harness that a process of its own loads for some work."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code + LOADED],
+        input=content,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        check=True,
+    )
+    return set(done.stdout.decode().split()) - {"harness"}
+
+
+@pytest.fixture
+def filled(tiny, in_process, call):
+    """A grid and a store with all units."""
+    call("run", "tiny.toml")
+    return prepare(read_experiment("tiny.toml"), []), open_store(Path("runs"))
+
+
+def noticed(modules, digest, edited_module):
+    """Modules whose code changes a digest; other words change none."""
+    before = digest()
+    with edited_module(*modules, added="'''Other words.'''  # and a comment"):
+        assert digest() == before
+    found = set()
+    for module in modules:
+        with edited_module(module, added="CHANGED = True"):
+            found |= {module} if digest() != before else set()
+    return found
+
+
+def test_code_that_scores_decides(filled, edited_module):
+    """Each module that a process loads to score a unit is in the name of the scores."""
+    cell, part = filled[0].cells[0], filled[0].splits["GOLD"]
+    truth = Truth.of("GOLD", part.dataset.series, part.windows)
+    plain = SimpleNamespace(key=cell.key, arm=cell.arm, dataset=cell.dataset, seed=cell.seed)
+    used = loaded_by(SCORED, pickle.dumps((plain, truth)))
+
+    assert {"harness.scoring.metrics", "harness.forecast", "harness.running.store"} <= used
+    assert noticed(used, scoring_digest, edited_module) == used
+
+
+def test_code_that_judges_decides(filled, edited_module):
+    """Each module that a process loads to judge a store is in the verdict's fingerprints."""
+    grid, store = filled
+    used = loaded_by(JUDGED)
+
+    assert {"harness.judging.verdict", "harness.stats.longrun", "harness.evidence.pairing"} <= used
+    assert noticed(used, judging_digest, edited_module) == used
+    found = fingerprints(grid, store, grid.experiment.policy)
+    assert (found["code"], found["scoring"]) == (judging_digest(), scoring_digest())
