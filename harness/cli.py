@@ -29,7 +29,6 @@ _CommandLineError: Any = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     name="abharness",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="May we replace our legacy forecaster with this new one?\n\n"
@@ -56,6 +55,7 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _settings(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     _version: Annotated[
         bool,
@@ -65,6 +65,7 @@ def _settings(
     ] = False,
 ) -> None:
     """Take the options that stand before a verb."""
+    context.obj["verb"] = True
     if debug:
         sys.excepthook = sys.__excepthook__
 
@@ -76,8 +77,11 @@ def run_cli(arguments: list[str]) -> int:
     """
     command = typer.main.get_command(app)
     sys.excepthook = _crash
+    begun: dict[str, bool] = {}
     try:
-        result = command.main(args=arguments, prog_name="abharness", standalone_mode=False)
+        result = command.main(
+            args=arguments, prog_name="abharness", standalone_mode=False, obj=begun
+        )
     except (InputError, OSError, _CommandLineError) as problem:
         said = _refusal(problem)
         if said is None:
@@ -90,6 +94,8 @@ def run_cli(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
     except SystemExit as problem:  # no code but that of a verb says what came of it
+        if not begun and problem.code == 0:  # completion is done before any verb
+            return 0
         if not isinstance(problem.__context__, BrokenPipeError):
             _complain(f"ended by sys.exit({problem.code!r}) before there was a result")
         return 1

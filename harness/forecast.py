@@ -96,7 +96,7 @@ def fair_crps(truth: Array, samples: Array, *, increasing: bool = False) -> Arra
 
 
 def gaussian_crps(truth: Array, mean: Array, deviation: Array) -> Array:
-    """CRPS of a normal distribution in closed form.
+    """CRPS of a normal distribution in closed form, by properscoring.
 
     ``s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi))`` with z = (y - m) / s; the distance from the
     mean where s is 0. Source: Gneiting, Raftery, Westveld and Goldman (2005).
@@ -110,13 +110,11 @@ def gaussian_crps(truth: Array, mean: Array, deviation: Array) -> Array:
     [...]
         NaN where one of them is NaN.
     """
-    from scipy.special import ndtr
+    from properscoring import crps_gaussian
 
-    distance = truth - mean
-    score = distance / np.where(deviation == 0, 1.0, deviation)
-    density = np.exp(-(score**2) / 2) / np.sqrt(2 * np.pi)
-    exact = deviation * (score * (2 * ndtr(score) - 1) + 2 * density - 1 / np.sqrt(np.pi))
-    found: Array = np.where(deviation == 0, np.abs(distance), exact)
+    certain = deviation == 0
+    exact = crps_gaussian(truth, mean, np.where(certain, 1.0, deviation))
+    found: Array = np.where(certain, np.abs(truth - mean), exact)
     return found
 
 

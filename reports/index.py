@@ -236,7 +236,7 @@ def shown(finding: Finding) -> str:
         return f"{finding.value:.3g} x"
     if finding.unit == "count" or (finding.role == "limit" and finding.comparison is None):
         return f"{finding.value:,.0f}"
-    return numbers.effect(finding.metric, finding.value)
+    return numbers.effect(finding.unit, finding.value)
 
 
 _MOVED = 3

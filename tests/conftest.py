@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import sys
@@ -19,6 +20,29 @@ _ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _ROOT]
 
 from harness.window import Series  # noqa: E402  # after the path is clean
+
+
+def take_pretraining_from(folder: str) -> None:
+    """Let `candidates.pretraining` be found in a checkout: the wheel leaves it out."""
+    import importlib.util
+    import sys
+
+    import candidates
+
+    name = "candidates.pretraining"
+    if importlib.util.find_spec(name) is None:
+        spec = importlib.util.spec_from_file_location(
+            name, f"{folder}/__init__.py", submodule_search_locations=[folder]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = candidates.pretraining = importlib.util.module_from_spec(spec)  # type: ignore[attr-defined]
+        spec.loader.exec_module(sys.modules[name])
+
+
+PRETRAINING = str(_ROOT / "candidates" / "pretraining")
+if Path(PRETRAINING).is_dir():
+    take_pretraining_from(PRETRAINING)
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
@@ -99,3 +123,9 @@ def make_series(length: int, *, seed: int = 0) -> Series:
 def made_series():  # type: ignore[no-untyped-def]  # a factory
     """The maker of series, for tests that need several."""
     return make_series
+
+
+@pytest.fixture(scope="session")
+def with_pretraining() -> str:
+    """Code that a process of its own runs first, so that it finds the recipe as this one does."""
+    return f"{inspect.getsource(take_pretraining_from)}\ntake_pretraining_from({PRETRAINING!r})\n"

@@ -56,6 +56,8 @@ class Predicate:
         What the subject must offer; empty for nothing special.
     limit, threshold, unit
         It passes when the measured value is at most, or at least, so much.
+    draws
+        Draws of weights it is asked on: more than one where the answer depends on them.
     function
         Measures a subject; raises `NotApplicableError` with the reason.
     """
@@ -68,6 +70,7 @@ class Predicate:
     limit: Limit
     threshold: float
     unit: str
+    draws: int
     function: Callable[[Any], Measured]
 
     def judge(self, value: float) -> CheckOutcome:
@@ -86,6 +89,8 @@ class CheckResult:
         The judged number first, under the name ``value``; empty where nothing was measured.
     limit, threshold, unit
         Of the predicate.
+    draws
+        The outcome on each draw of weights that it was asked on; the gravest is the outcome.
     reason
         One line: what was measured, why it does not apply, or what went wrong.
     seconds
@@ -99,6 +104,7 @@ class CheckResult:
     limit: Limit
     threshold: float
     unit: str
+    draws: tuple[CheckOutcome, ...]
     reason: str
     seconds: float
 
@@ -152,6 +158,9 @@ def one_line(problem: BaseException) -> str:
 
 _Function = TypeVar("_Function", bound=Callable[[Any], Measured])
 
+SEVERAL = 3
+"""Draws of weights that a predicate is asked on whose answer depends on them."""
+
 REGISTERED: dict[tuple[Kind, str], Predicate] = {}
 
 
@@ -165,6 +174,7 @@ def predicate(
     on: Kind = "network",
     white_box: bool = False,
     needs: str = "",
+    draws: int = 1,
 ) -> Callable[[_Function], _Function]:
     """List a function as the predicate `code`.
 
@@ -186,6 +196,7 @@ def predicate(
             limit=limit,
             threshold=threshold,
             unit=unit,
+            draws=draws,
             function=function,
         )
         return function

@@ -21,6 +21,8 @@ from harness.errors import ArmError, ConfigError, QuitError
 MARKS_BY_FREQUENCY: Mapping[str, int] = MappingProxyType(
     {"h": 4, "t": 5, "s": 6, "m": 1, "a": 1, "w": 2, "d": 3, "b": 3}
 )
+_DRAWS_APART = 1000
+"""Between the seeds of two draws of weights; no predicate asks for so many."""
 CALENDAR_TOPS = (13, 32, 7, 24, 4)
 """One more than the largest month, day, weekday, hour and quarter of an hour."""
 
@@ -127,6 +129,8 @@ class Subject:
         Where its code is, ``module:name``; '' where nobody said.
     at_work
         Entered around each predicate: lets the network's own packages be imported, say.
+    draw
+        Number of the draw of weights, for predicates that are asked on several.
     """
 
     name: str
@@ -137,6 +141,7 @@ class Subject:
     hooks: Hooks = field(default_factory=Hooks)
     use: str = ""
     at_work: Callable[[], AbstractContextManager[object]] = nullcontext
+    draw: int = 0
 
     @property
     def sizes(self) -> NetworkSizes:
@@ -151,7 +156,7 @@ class Subject:
         """Build from a configuration object."""
         import torch
 
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + _DRAWS_APART * self.draw)
         return self.construct(config)
 
     def changed(self, **changes: Any) -> Subject:

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.claims.claim import Answer, ClaimEvidence, Measurement, Requirement
 from harness.evidence.comparison import Comparison, compare
-from harness.evidence.estimand import Question
+from harness.evidence.estimand import Coverage, Question, loss_of
 from harness.evidence.pairing import Pair, PairingError, overlap_of, pair
 from harness.judging.findings import Outcome
 from harness.scoring.metrics import AGGREGATES, PINBALL
@@ -68,11 +68,12 @@ def _loss(found: ClaimEvidence, dataset: str, metric: str, than: Bar) -> Measure
     if other is None:
         raise PairingError("the experiment has no reference arm")
     sides = found.scores_of(found.candidate, dataset), found.scores_of(other, dataset)
-    said = compare(pair(*sides, metric), Question(metric=metric, bound_high=0.0, alpha=found.alpha))
+    question = Question(estimand=loss_of(metric), bound_high=0.0, alpha=found.alpha)
+    said = compare(pair(*sides, metric), question)
     test = said.estimate("hac")
     return Measurement(
         what=f"{AGGREGATES[metric].title} against {other}'s",
-        value=None if said.effect is None else 100 * said.effect,
+        value=None if said.effect.value is None else 100 * said.effect.value,
         unit="%",
         low=None if test is None or test.low is None else 100 * test.low,
         high=None if test is None or test.high is None else 100 * test.high,
@@ -123,7 +124,7 @@ def _distance(
     baseline: Sequence[UnitScores],
 ) -> Measurement:
     """Difference of the distances from nominal, with a block bootstrap of paired origins."""
-    both = pair(candidate, baseline, f"coverage_{level}")
+    both = pair(candidate, baseline, Coverage(level=level).metric)
     shares = np.stack([both.candidate.mean(axis=0), both.legacy.mean(axis=0)])  # [2, W]
     low, high = _interval_of_distances(shares, level / 100, both)
     ours, theirs = (abs(float(each.mean()) - level / 100) for each in shares)
@@ -173,7 +174,7 @@ def _coverage_findings(found: ClaimEvidence) -> Answer:
     rules = [
         each
         for each in found.verdict.findings
-        if each.metric.startswith("coverage") and each.comparison is not None
+        if each.comparison is not None and isinstance(each.estimand, Coverage)
     ]
     rows = [
         Measurement(

@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from harness.evidence.estimand import Question, point_of, ratio_of
+from harness.evidence.estimand import loss_of
+from harness.evidence.estimates import point_of
 from harness.evidence.pairing import Pair, PairingError, filled, overlap_of, pair
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order
@@ -233,16 +234,16 @@ def _claims(
 
 
 def _claim(metric: str, both: Pair) -> SecondaryClaim:
-    question = Question(metric=metric, bound_high=0.0)
-    whole = filled(both)
+    estimand = loss_of(metric)
+    whole = estimand.whole(both)
     effect = p_value = None
     above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
     holes = int((~np.isfinite(above)).sum() + (~np.isfinite(below)).sum())
     reason = f"{holes} losses have no number" if holes else ""
     if not holes and len(above) > 1:
-        found = ratio_of(above, below, both.overlap, question)
+        found = estimand.ratio_of(above, below, both.overlap)
         ratio = point_of(found)
-        effect = question.effect(ratio) if math.isfinite(ratio) else None
+        effect = estimand.effect(ratio) if math.isfinite(ratio) else None
         chance = found.law.chance_below(-abs(found.statistic(1.0)))
         p_value = min(1.0, 2 * chance)
     return SecondaryClaim(

@@ -1,185 +1,40 @@
-"""Estimates: a question about paired losses, answered by one method at a time.
+"""What is compared: one class for each kind of estimand.
 
-Shapes: n origins in time order.
+Every estimand is a ratio of means of two paired sides, which becomes an *effect*. What differs from
+kind to kind stands in its class and nowhere else: the two sides, what failed windows count as, how
+a ratio becomes an effect and back, the bounds a rule sets, and what the numbers are.
+
+Shapes: S seeds, W origins in time order, n origins that are compared.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.scoring.metrics import AGGREGATES
-from harness.stats.bootstrap import RESAMPLES, block_law, lean_of, stretched
+from harness.evidence.pairing import Pair, counted, filled, lost, worst_of
+from harness.scoring.metrics import AGGREGATES, CENTRAL
+from harness.scoring.scores import Flags
 from harness.stats.longrun import (
-    Law,
+    DieboldMariano,
     MeanRatio,
-    block_starts,
-    circular_means,
-    generator_of,
+    Shares,
+    diebold_mariano,
     mean_ratio,
-    optimal_block,
 )
-from harness.stats.statistical_power import freedom_of
 from harness.window import Array, Rows
 
-
-def seed_variance(losses: Array) -> float:
-    """Variance of the mean over seeds of losses [S, n]: that between seeds, over S; 0 for one.
-
-    The variance between the seeds' means holds what they do differently on single origins as
-    well, and so does the long-run variance: their sum errs on the wide side. Source: Owen (2007).
-    """
-    if len(losses) < 2:
-        return 0.0
-    return float(losses.mean(axis=1).var(ddof=1)) / len(losses)
-
-
-def with_seeds(found: MeanRatio, above: Array, below: Array) -> MeanRatio:
-    """Add the variance between seeds to that over origins, for sides [S, n] each.
-
-    Degrees of freedom by Satterthwaite (1946), at the estimated ratio: two seeds say little of
-    how seeds vary, and the interval says so.
-    """
-    ratio = found.above / found.below if found.below else 1.0
-    above_v, below_v = seed_variance(above), seed_variance(below)
-    seeds = [
-        (variance, len(side) - 1.0)
-        for variance, side in ((above_v, above), (ratio**2 * below_v, below))
-        if variance > 0
-    ]
-    origins = found.variance(ratio) / (found.law.n * found.law.factor**2)
-    freedom = freedom_of([(origins, found.law.freedom), *seeds])
-    covariance = found.covariance / found.law.factor**2
-    return dataclasses.replace(
-        found,
-        covariance=covariance + found.law.n * np.diag([above_v, below_v]),
-        law=Law(n=found.law.n, lag=found.law.lag, factor=1.0, freedom=freedom),
-    )
-
-
-def resampled_means(
-    losses: Array, starts: npt.NDArray[np.int64], block: int, generator: np.random.Generator
-) -> Array:
-    """Means [B] of one side [S, n] with seeds drawn with replacement and blocks of origins.
-
-    Drawn seeds are set ``sqrt(S / (S - 1))`` times as far from their mean as they are, so that
-    the resampled variance is that of `seed_variance` without bias. Source: Davison and Hinkley
-    (1997), section 3.8.
-    """
-    means = circular_means(losses, starts, block)  # [S, B]
-    count = len(losses)
-    middle: Array = means.mean(axis=0)
-    if count < 2:
-        return middle
-    drawn = generator.integers(count, size=(count, means.shape[1]))
-    apart: Array = np.take_along_axis(means, drawn, axis=0).mean(axis=0) - middle
-    return middle + math.sqrt(count / (count - 1)) * apart
-
-
-Conclusion = Literal["within", "beyond", "undecided"]
-Method = Literal["hac", "bootstrap", "seeds", "two_level", "independent"]
-Scale = Literal["ratio", "root", "share"]
-WINS = "_wins"
-"""End of the name of a question on how many origins are won instead of on a mean loss."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """The effect with its uncertainty by one method.
-
-    Attributes
-    ----------
-    method
-        ``hac`` (autocorrelation-robust t), ``bootstrap`` (circular blocks), ``seeds`` (hac with
-        the variance between seeds added), ``two_level`` (seeds and blocks resampled together)
-        or ``independent`` (hac on the non-overlapping origins alone).
-    n
-        Origins used.
-    effect
-        Point estimate; None when it has none.
-    low, high
-        Two-sided interval of level 1 - alpha; None on a side that is not bounded.
-    lower, upper
-        One-sided bounds of level 1 - alpha each: what the decision rests on.
-    p_within, p_beyond
-        P-values of "the bound is not kept" and of "the bound is kept": a small `p_within` shows
-        that the candidate keeps its bound, a small `p_beyond` that it breaks it.
-    conclusion
-        ``within`` the bound, ``beyond`` it, or ``undecided``.
-    """
-
-    method: Method
-    n: int
-    effect: float | None
-    low: float | None
-    high: float | None
-    lower: float | None
-    upper: float | None
-    p_within: float | None
-    p_beyond: float | None
-    conclusion: Conclusion
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked of a pair of arms.
-
-    Attributes
-    ----------
-    metric
-        Name of a comparable aggregate, of one with `WINS` behind it, or of a coverage.
-    bound_low, bound_high
-        The effect must be shown to lie between these; `bound_low` None is no lower bound.
-    alpha, power
-        Error rate of each bound; chance with which the detectable effect is found.
-    """
-
-    metric: str
-    bound_low: float | None = None
-    bound_high: float
-    alpha: float = 0.05
-    power: float = 0.8
-
-    @property
-    def scale(self) -> Scale:
-        """How a ratio of means becomes an effect."""
-        if self.wins or self.metric.startswith("coverage"):
-            return "share"
-        return "root" if AGGREGATES[self.metric].rooted else "ratio"
-
-    @property
-    def wins(self) -> bool:
-        """Whether origins are counted that the candidate loses to legacy: half is equality."""
-        return self.metric.endswith(WINS)
-
-    @property
-    def nominal(self) -> float:
-        """The promised coverage as a share, half for origins lost; 0 for a loss."""
-        if self.wins:
-            return 0.5
-        return int(self.metric.partition("_")[2]) / 100 if self.scale == "share" else 0.0
-
-    def effect(self, ratio: float) -> float:
-        """Effect of a ratio of means: on the root scale for RMSE, from nominal for a share."""
-        if self.scale == "root":
-            return math.sqrt(max(0.0, ratio)) - 1
-        return ratio - self.nominal if self.scale == "share" else ratio - 1
-
-    def ratio(self, effect: float) -> float:
-        """Ratio of means of an effect: the inverse of `effect`."""
-        if self.scale == "root":
-            return (1 + effect) ** 2
-        return effect + self.nominal if self.scale == "share" else 1 + effect
-
-    def slope(self, ratio: float) -> float:
-        """How fast the effect changes with the ratio."""
-        return 0.5 / math.sqrt(ratio) if self.scale == "root" and ratio > 0 else 1.0
+EffectUnit = Literal["share", "points"]
+"""What an effect is: a share of legacy's loss, or a difference of two shares."""
+FailedAs = Literal["", "worst", "missed", "covered", "lost", "out"]
+"""What failed windows count as: twice the largest loss seen, missed, covered, lost, left out."""
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,24 +86,303 @@ class Sides:
         return dataclasses.replace(self, above=self.above[:, rows], below=self.below[:, rows])
 
 
-def ratio_of(
-    above: Array, below: Array, overlap: int, question: Question, *, lag: int | None = None
-) -> MeanRatio:
-    """Estimate a ratio of means.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedWindows:
+    """How many windows each side failed on, over its seeds, and what they were counted as.
 
-    Identical sides are a tie. The variance of a coverage r is proportional to ``r (1 - r)``, at
-    the value that is tested and not at the one found: Wilson's interval (1927), with the
-    long-run variance in the place of the binomial one. A coverage that never varies gets the
-    variance it would have if all steps of a window were hit or missed together; arms that tie on
-    every origin have none.
+    Attributes
+    ----------
+    candidate_as, legacy_as
+        '' where a side failed on none, or where they were filled against the candidate.
     """
-    found = mean_ratio(above, below, overlap, lag=lag)
-    if question.scale == "share":
-        tied = question.wins and bool(np.all(above == 0.5))
-        return dataclasses.replace(found, covariance=np.zeros((2, 2)) if tied else _wilson(found))
-    if np.array_equal(above, below):
-        return dataclasses.replace(found, above=1.0, below=1.0, covariance=np.zeros((2, 2)))
-    return found
+
+    candidate: int = 0
+    legacy: int = 0
+    candidate_as: FailedAs = ""
+    legacy_as: FailedAs = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A pair whose failed windows are counted in one way."""
+
+    pair: Pair
+    failed: FailedWindows
+
+
+class _Kind:
+    """What the estimands have in common.
+
+    Attributes
+    ----------
+    unit
+        What its effects are.
+    relative
+        The effect is a share of legacy's mean loss, which is estimated too and must not be 0.
+    candidate_alone
+        The candidate alone is judged; legacy's number is shown beside it.
+    two_sided
+        A rule bounds the effect on both sides.
+    ways
+        What the candidate's failed windows are counted as, one reading for each: of the
+        conclusions the gravest stands, so that a failure never helps the arm that failed.
+    """
+
+    __slots__ = ()
+    unit: ClassVar[EffectUnit]
+    relative: ClassVar[bool]
+    candidate_alone: ClassVar[bool] = False
+    two_sided: ClassVar[bool] = False
+    ways: ClassVar[tuple[FailedAs, ...]]
+
+    def readings(self, both: Pair, *, legacy: FailedAs = "out") -> list[Reading]:
+        """Count failed windows in every way that is asked for, the first one first among equals.
+
+        Parameters
+        ----------
+        legacy
+            What legacy's failed windows are counted as: ``out``, so that nothing is shown by
+            losses that nobody saw, or ``worst``. It is the same where the candidate alone is
+            judged.
+        """
+        theirs = legacy if not both.legacy_ok.all() and not self.candidate_alone else ""
+        ways = self.ways if not both.candidate_ok.all() else ("",)
+        return [_reading(both, ours, theirs) for ours in ways]
+
+
+def _reading(both: Pair, ours: FailedAs, theirs: FailedAs) -> Reading:
+    values: dict[FailedAs, float | None] = {"worst": worst_of(both), "missed": 0.0, "covered": 1.0}
+    left: Flags = np.zeros(len(both.origin), dtype=bool)
+    for way, fine in ((ours, both.candidate_ok), (theirs, both.legacy_ok)):
+        if way == "out":
+            left |= ~fine.all(axis=0)
+    return Reading(
+        pair=counted(both, candidate=values.get(ours), legacy=values.get(theirs), out=left),
+        failed=FailedWindows(
+            candidate=int((~both.candidate_ok).sum()),
+            legacy=int((~both.legacy_ok).sum()),
+            candidate_as=ours,
+            legacy_as=theirs,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loss(_Kind):
+    """A mean loss of the candidate over legacy's; the effect is a share of legacy's loss.
+
+    Failed windows: the candidate's count as twice the largest loss seen, or are left out with
+    their origins; legacy's are left out, and a REJECT must also hold where they count as twice
+    the largest loss.
+
+    Attributes
+    ----------
+    metric
+        Name of a comparable aggregate, such as ``crps``.
+    """
+
+    metric: str
+    unit: ClassVar[EffectUnit] = "share"
+    relative: ClassVar[bool] = True
+    ways: ClassVar[tuple[FailedAs, ...]] = ("worst", "out")
+
+    @property
+    def name(self) -> str:
+        """What findings and rules call it."""
+        return self.metric
+
+    def bounds(self, margin: float) -> tuple[float | None, float]:
+        """Where the effect must be shown to lie for a margin: nothing bounds it from below."""
+        return None, margin
+
+    def effect(self, ratio: float) -> float:
+        """Effect of a ratio of means: -0.03 is a loss 3 % lower than legacy's."""
+        return ratio - 1
+
+    def ratio(self, effect: float) -> float:
+        """Ratio of means of an effect: the inverse of `effect`."""
+        return 1 + effect
+
+    def slope(self, ratio: float) -> float:
+        """How fast the effect changes with the ratio."""
+        return 1.0
+
+    def value(self, mean: float) -> float:
+        """What a side's mean loss is shown as."""
+        return mean
+
+    def cell_factor(self, factor: float) -> float:
+        """What losses by origin and step are multiplied by to multiply `value` by a factor."""
+        return factor
+
+    def whole(self, both: Pair) -> Pair:
+        """Losses of both sides; failed windows still in the pair are filled against the candidate.
+
+        The candidate's with twice the largest loss seen on either side, legacy's with the smallest.
+        """
+        return filled(both)
+
+    def sides(self, whole: Pair) -> Sides:
+        """The losses themselves."""
+        return Sides(above=whole.candidate, below=whole.legacy, overlap=whole.overlap)
+
+    def ratio_of(
+        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
+    ) -> MeanRatio:
+        """Estimate the ratio of means of both sides [n]; identical sides are a tie."""
+        found = mean_ratio(above, below, overlap, lag=lag)
+        if np.array_equal(above, below):
+            return dataclasses.replace(found, above=1.0, below=1.0, covariance=np.zeros((2, 2)))
+        return found
+
+    def uncertain(self, sides: Sides) -> bool:
+        """Whether there is an uncertainty to estimate, or a tie that needs none."""
+        return sides.tied or sides.varies
+
+    def variance_at(self, ratio: float) -> float:
+        """The ratio at which the variance over origins is taken for planning."""
+        return ratio
+
+    def share_at(self, value: float | None) -> float | None:
+        """Share at which the variance of a share is known; None: a loss is no share."""
+        return None
+
+    def legacy_variance(self, found: MeanRatio, shares: Shares) -> Range | None:
+        """Variance of legacy's mean, as a share of it, and its covariance with the effect."""
+        ratio = found.above / found.below
+        unit = shares.true / shares.found / found.law.n / found.below**2
+        both, own = found.covariance[:, 1].tolist()
+        return unit * own, unit * self.slope(ratio) * (both - ratio * own)
+
+    def over_seeds(self, whole: Pair) -> Range | None:
+        """Range of the effect over the seeds of both sides; None where a loss to divide by is 0."""
+        ours, theirs = whole.candidate.mean(axis=1), whole.legacy.mean(axis=1)
+        if bool(np.any(theirs <= 0)):
+            return None
+        effects = [self.effect(a / b) for a in ours.tolist() for b in theirs.tolist()]
+        return min(effects), max(effects)
+
+    def equality(self, whole: Pair, lag: int) -> DieboldMariano | None:
+        """Diebold-Mariano test of equal mean losses."""
+        difference = whole.candidate.mean(axis=0) - whole.legacy.mean(axis=0)
+        return diebold_mariano(difference, lag=lag, horizon=whole.overlap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanLoss(_Loss):
+    """A mean loss, such as CRPS or MAE, against legacy's: -0.03 is 3 % lower."""
+
+    kind: Literal["mean_loss"] = "mean_loss"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootLoss(_Loss):
+    """The root of a mean of squares, such as RMSE, against legacy's: -0.03 is a root 3 % lower.
+
+    Squares are averaged and tested; effect, bounds and values are those of the roots.
+    """
+
+    kind: Literal["root_loss"] = "root_loss"
+
+    def effect(self, ratio: float) -> float:
+        """Effect of a ratio of mean squares, on the root scale."""
+        return math.sqrt(max(0.0, ratio)) - 1
+
+    def ratio(self, effect: float) -> float:
+        """Ratio of mean squares of an effect: the inverse of `effect`."""
+        return (1 + effect) ** 2
+
+    def slope(self, ratio: float) -> float:
+        """How fast the effect changes with the ratio."""
+        return 0.5 / math.sqrt(ratio) if ratio > 0 else 1.0
+
+    def value(self, mean: float) -> float:
+        """The root of a side's mean square."""
+        return math.sqrt(mean)
+
+    def cell_factor(self, factor: float) -> float:
+        """Squares change by the factor squared."""
+        return factor**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skill(_Loss):
+    """A mean loss against that of the reference arm: -0.03 is a skill of 3 %."""
+
+    metric: str = "crps"
+    kind: Literal["skill"] = "skill"
+
+    @property
+    def name(self) -> str:
+        """What findings and rules call it."""
+        return "skill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share(_Kind, ABC):
+    """A share of origins or sessions; the effect is its distance from `nominal`, in points.
+
+    The ratio is the share itself: it stands over ones.
+    """
+
+    unit: ClassVar[EffectUnit] = "points"
+    relative: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def nominal(self) -> float:
+        """The share from which the distance is taken."""
+
+    def effect(self, ratio: float) -> float:
+        """Distance of a share from nominal."""
+        return ratio - self.nominal
+
+    def ratio(self, effect: float) -> float:
+        """Share of an effect: the inverse of `effect`."""
+        return effect + self.nominal
+
+    def slope(self, ratio: float) -> float:
+        """How fast the effect changes with the ratio."""
+        return 1.0
+
+    def value(self, mean: float) -> float:
+        """What a side's mean is shown as."""
+        return mean
+
+    def ratio_of(
+        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
+    ) -> MeanRatio:
+        """Estimate a share and its uncertainty from sides [n].
+
+        The variance of a share r is proportional to ``r (1 - r)``, at the value that is tested and
+        not at the one found: Wilson's interval (1927), with the long-run variance in the place of
+        the binomial one. A share that never varies gets the variance it would have if all steps of
+        a window were hit or missed together.
+        """
+        found = mean_ratio(above, below, overlap, lag=lag)
+        return dataclasses.replace(found, covariance=_wilson(found))
+
+    def uncertain(self, sides: Sides) -> bool:
+        """There always is an uncertainty: `ratio_of` gives one to a share that never varies."""
+        return True
+
+    def variance_at(self, ratio: float) -> float:
+        """Nominal where none or all is hit: the share is not known exactly then."""
+        return self.nominal if ratio in (0.0, 1.0) else ratio
+
+    def share_at(self, value: float | None) -> float | None:
+        """Share at which the variance holds: nominal where none or all is hit."""
+        if value is None:
+            return None
+        return value if 0.0 < value < 1.0 else self.nominal
+
+    def legacy_variance(self, found: MeanRatio, shares: Shares) -> Range | None:
+        """None: what stands below is known."""
+        return None
+
+    def equality(self, whole: Pair, lag: int) -> DieboldMariano | None:
+        """None: there is no test of equal losses."""
+        return None
 
 
 def _wilson(found: MeanRatio) -> Array:
@@ -259,167 +393,173 @@ def _wilson(found: MeanRatio) -> Array:
     return times * np.array([[0.0, -0.5], [-0.5, -1.0]])
 
 
-def deciding(
-    sides: Sides, question: Question, *, lag: int | None = None, block: int | None = None
-) -> tuple[Estimate, ...]:
-    """Answer by every method the conclusion rests on; lag and block by their rules or given."""
-    above, below = sides.means
-    found = ratio_of(above, below, sides.overlap, question, lag=lag)
-    length = block_of(sides, found.law.lag) if block is None else block
-    made = [by_test("hac", found, question), by_bootstrap(sides, length, question)]
-    if sides.seeded:
-        made.append(by_test("seeds", with_seeds(found, sides.above, sides.below), question))
-        made.append(by_two_levels(sides, length, question))
-    return tuple(made)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage(_Share):
+    """Share of sessions in the candidate's central interval, less what the interval promises.
 
+    The effect -0.03 is three points too few. It is bounded on both sides by a tolerance, and
+    legacy's coverage is shown beside it and not judged. Failed windows of the candidate are
+    counted as missed, as covered, and left out with their origins; legacy's change nothing.
 
-def block_of(sides: Sides, lag: int) -> int:
-    """Bootstrap block: the automatic length, or the reach of the HAC lag where that is longer.
-
-    The automatic length makes the variance's squared error small; like the lag, a bound that
-    keeps its level needs longer blocks. At most half of the origins.
+    Attributes
+    ----------
+    level
+        Nominal coverage in per cent.
     """
-    difference = sides.difference
-    wanted = max(math.ceil(optimal_block(difference)), lag + 1)
-    return max(1, min(len(difference) // 2, wanted))
+
+    level: int
+    kind: Literal["coverage"] = "coverage"
+    candidate_alone: ClassVar[bool] = True
+    two_sided: ClassVar[bool] = True
+    ways: ClassVar[tuple[FailedAs, ...]] = ("missed", "covered", "out")
+
+    @staticmethod
+    def meant_by(text: str) -> bool:
+        """Whether a name in a policy means a coverage, of whatever level."""
+        return text.partition("_")[0] == "coverage"
+
+    @property
+    def metric(self) -> str:
+        """Name of the aggregate it is the mean of."""
+        return f"coverage_{self.level}"
+
+    @property
+    def name(self) -> str:
+        """What findings and rules call it."""
+        return self.metric
+
+    @property
+    def nominal(self) -> float:
+        """The promised coverage as a share."""
+        return self.level / 100
+
+    def bounds(self, tolerance: float) -> tuple[float | None, float]:
+        """Where the effect must be shown to lie for a tolerance: within it on both sides."""
+        return -tolerance, tolerance
+
+    def whole(self, both: Pair) -> Pair:
+        """Shares covered; failed windows still in the pair are missed, and legacy's covered."""
+        return filled(both, candidate=0.0, legacy=1.0)
+
+    def sides(self, whole: Pair) -> Sides:
+        """The candidate's coverage over ones."""
+        ones = np.ones((1, len(whole.origin)))
+        return Sides(above=whole.candidate, below=ones, overlap=whole.overlap)
+
+    def over_seeds(self, whole: Pair) -> Range | None:
+        """Range of the effect over the candidate's seeds."""
+        effects = [self.effect(each) for each in whole.candidate.mean(axis=1).tolist()]
+        return min(effects), max(effects)
 
 
-def lean_in(sides: Sides) -> float:
-    """Skewness of the mean difference, from blocks of the automatic length."""
-    difference = sides.difference
-    block = max(math.ceil(optimal_block(difference)), sides.overlap)
-    return lean_of(difference, min(block, len(difference)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wins(_Share):
+    """Share of origins on which the candidate's loss is the higher one, less one half.
+
+    The effect -0.03 is 53 of 100 origins won; the same loss counts half. Failed windows of the
+    candidate are lost, or left out with their origins; legacy's are left out, and a REJECT must
+    also hold where they count as twice the largest loss.
+
+    Attributes
+    ----------
+    metric
+        The loss by which origins are won.
+    """
+
+    metric: str
+    kind: Literal["wins"] = "wins"
+    ways: ClassVar[tuple[FailedAs, ...]] = ("lost", "out")
+
+    @property
+    def name(self) -> str:
+        """What findings and rules call it."""
+        return f"{self.metric}_wins"
+
+    @property
+    def nominal(self) -> float:
+        """Half of the origins: neither side is better."""
+        return 0.5
+
+    def bounds(self, margin: float) -> tuple[float | None, float]:
+        """Where the effect must be shown to lie for a margin: nothing bounds it from below."""
+        return None, margin
+
+    def whole(self, both: Pair) -> Pair:
+        """The share of each origin that a seed of one side loses to those of the other."""
+        return lost(both)
+
+    def sides(self, whole: Pair) -> Sides:
+        """The share lost over ones.
+
+        Legacy's seeds stand below too, by what each takes from or adds to the share, so that how
+        they differ is seen.
+        """
+        below = np.ones((1, len(whole.origin)))
+        level = float(whole.candidate.mean())
+        if level > 0:
+            below = 1 + (whole.legacy - whole.legacy.mean(axis=0)) / level
+        return Sides(above=whole.candidate, below=below, overlap=whole.overlap)
+
+    def ratio_of(
+        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
+    ) -> MeanRatio:
+        """Estimate the share lost as any share; arms that tie on every origin have no variance."""
+        found = mean_ratio(above, below, overlap, lag=lag)
+        tied = bool(np.all(above == 0.5))
+        return dataclasses.replace(found, covariance=np.zeros((2, 2)) if tied else _wilson(found))
+
+    def over_seeds(self, whole: Pair) -> Range | None:
+        """Range of the effect over the seeds of both sides."""
+        ours, theirs = whole.candidate.mean(axis=1), whole.legacy.mean(axis=1)
+        apart = theirs.mean() - theirs
+        effects = [self.effect(a + b) for a in ours.tolist() for b in apart.tolist()]
+        return min(effects), max(effects)
 
 
-def point_of(found: MeanRatio) -> float:
-    """The ratio itself; NaN where the denominator is 0."""
-    return found.above / found.below if found.below else math.nan
+Estimand = MeanLoss | RootLoss | Coverage | Wins | Skill
+"""Any of the kinds; `kind` tells them apart in a record."""
 
 
-def by_test(method: Method, found: MeanRatio, question: Question) -> Estimate:
-    """Interval and p-values by the autocorrelation-robust t test."""
-    inner, outer = found.bounds(question.alpha), found.bounds(question.alpha / 2)
-    if inner is None or outer is None:
-        return _estimate(method, found.law.n, question, ratios=None, p=(None, None))
-    chance = [
-        found.law.chance_below(found.statistic(question.ratio(bound)))
-        for bound in (question.bound_high, question.bound_low)
-        if bound is not None
-    ]
-    ratios = (outer[0], inner[0], point_of(found), inner[1], outer[1])
-    return _estimate(method, found.law.n, question, ratios=ratios, p=_p_values(chance))
+def loss_of(metric: str) -> MeanLoss | RootLoss:
+    """The estimand of a comparable aggregate: its mean, or the root of it."""
+    return RootLoss(metric=metric) if AGGREGATES[metric].rooted else MeanLoss(metric=metric)
 
 
-def by_bootstrap(sides: Sides, block: int, question: Question) -> Estimate:
-    """Percentile interval of circular block resamples; the seed is a digest of the losses."""
-    series = np.stack(sides.means)
-    starts = block_starts(series.shape[1], block, RESAMPLES, generator_of(*series))
-    drawn = circular_means(series, starts, block)
-    law = block_law(series.shape[1], block)
-    return _by_draws("bootstrap", sides, (drawn[0], drawn[1]), law, question)
-
-
-def by_two_levels(sides: Sides, block: int, question: Question) -> Estimate:
-    """Percentile interval of resampled seeds of both sides and blocks of origins together."""
-    generator = generator_of(sides.above, sides.below)
-    starts = block_starts(sides.above.shape[1], block, RESAMPLES, generator)
-    above = resampled_means(sides.above, starts, block, generator)
-    below = resampled_means(sides.below, starts, block, generator)
-    law = block_law(sides.above.shape[1], block)
-    return _by_draws("two_level", sides, (above, below), law, question)
-
-
-def _by_draws(
-    method: Method, sides: Sides, drawn: tuple[Array, Array], law: Law, question: Question
-) -> Estimate:
-    """Read interval and p-values off resampled means [B] of both sides, at a tie as they are."""
-    above, below = drawn
-    count = sides.above.shape[1]
-    if bool(np.any(below <= 0)):
-        return _estimate(method, count, question, ratios=None, p=(None, None))
-    point = float(sides.above.mean() / sides.below.mean())
-    ratio = above / below
-    if not sides.tied:
-        ratio = stretched(ratio, point, law, lean_in(sides))
-    tails = np.array([question.alpha / 2, question.alpha])
-    low, lower, upper, high = np.quantile(ratio, [*tails, *(1 - tails[::-1])]).tolist()
-    chance = [
-        (0.5 + int(np.sum(ratio >= question.ratio(bound)))) / (RESAMPLES + 1)
-        for bound in (question.bound_high, question.bound_low)
-        if bound is not None
-    ]
-    ratios = (low, lower, point, upper, high)
-    return _estimate(method, count, question, ratios=ratios, p=_p_values(chance))
-
-
-def _p_values(chance: list[float]) -> tuple[float, float]:
-    """P-values of "not within" and "not beyond" from chances of a ratio at or above each bound."""
-    within, beyond = chance[0], 1 - chance[0]
-    if len(chance) == 2:  # a lower bound too: both must be kept, either can be broken
-        within, beyond = max(within, 1 - chance[1]), min(beyond, chance[1])
-    return within, beyond
-
-
-def _estimate(
-    method: Method,
-    n: int,
-    question: Question,
-    *,
-    ratios: tuple[float, float, float, float, float] | None,
-    p: tuple[float | None, float | None],
-) -> Estimate:
-    """Put ratios (low, lower, point, upper, high) on the scale of effects and conclude."""
-    empty: tuple[float | None, ...] = (None,) * 5
-    effects = empty if ratios is None else tuple(question.effect(each) for each in ratios)
-    low, lower, effect, upper, high = effects
-    return Estimate(
-        method=method,
-        n=n,
-        effect=effect,
-        low=low,
-        high=high,
-        lower=lower,
-        upper=upper,
-        p_within=p[0],
-        p_beyond=p[1],
-        conclusion=_conclusion(lower, upper, question),
+def _all() -> tuple[Estimand, ...]:
+    losses = [name for name, each in AGGREGATES.items() if each.comparable]
+    return (
+        *(loss_of(name) for name in losses),
+        *(Wins(metric=name) for name in losses),
+        *(Coverage(level=level) for level in CENTRAL),
+        Skill(),
     )
 
 
-def _conclusion(lower: float | None, upper: float | None, question: Question) -> Conclusion:
-    if lower is None or upper is None:
-        return "undecided"
-    floor = -math.inf if question.bound_low is None else question.bound_low
-    if floor < lower and upper < question.bound_high:
-        return "within"
-    return "beyond" if lower > question.bound_high or upper < floor else "undecided"
+ESTIMANDS: Mapping[str, Estimand] = {each.name: each for each in _all()}
+"""Every estimand by the name that findings and rules call it."""
 
 
-def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, str]:
-    """The conclusion all methods share, or why there is none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of a pair of arms.
 
-    The t test and the block bootstrap come first. The tests over seeds and origins may only take
-    a conclusion away: what does not survive them holds for the models that were trained, not for
-    the next ones.
+    Attributes
+    ----------
+    estimand
+        What is compared.
+    bound_low, bound_high
+        The effect must be shown to lie between these; `bound_low` None is no lower bound.
+    alpha, power
+        Error rate of each bound; chance with which the detectable effect is found.
     """
-    if any(each.lower is None for each in estimates):
-        return (
-            "undecided",
-            "legacy's loss cannot be told apart from 0, so a ratio has no bounds",
-        )
-    said = [each.conclusion for each in estimates]
-    if len(set(said)) == 1:
-        crosses = "the interval reaches across the bound"
-        return said[0], crosses if said[0] == "undecided" else ""
-    if said[0] != said[1]:
-        return "undecided", (
-            f"the methods disagree: the t test says {_SAID[said[0]]}, "
-            f"the block bootstrap says {_SAID[said[1]]}"
-        )
-    return "undecided", (
-        f"the seeds that were run say {_SAID[said[0]]}, but they differ so much among themselves "
-        "that other seeds may not"
-    )
 
+    estimand: Estimand
+    bound_low: float | None = None
+    bound_high: float
+    alpha: float = 0.05
+    power: float = 0.8
 
-_SAID = {"within": "the bound kept", "beyond": "the bound broken", "undecided": "undecided"}
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """The upper bound, and the lower one where there is one."""
+        return (self.bound_high,) if self.bound_low is None else (self.bound_high, self.bound_low)

@@ -99,16 +99,20 @@ def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: 
     )
 
 
-def filled(both: Pair, *, share: bool = False) -> Pair:
+def filled(both: Pair, *, candidate: float | None = None, legacy: float | None = None) -> Pair:
     """Fill failed windows against the candidate; a NaN with another cause stays.
 
-    The candidate's with twice the largest loss seen on either side, legacy's with the smallest;
-    where the loss is a `share` covered, with 0 and 1.
+    Parameters
+    ----------
+    candidate, legacy
+        What those of a side are filled with; left out, the candidate's with twice the largest
+        loss seen on either side and legacy's with the smallest.
     """
     seen = _seen(both)
     if not len(seen):
         return both
-    worst, best = (0.0, 1.0) if share else (WORST * seen.max(), seen.min())
+    worst = WORST * seen.max() if candidate is None else candidate
+    best = seen.min() if legacy is None else legacy
     return dataclasses.replace(
         both,
         candidate=np.where(both.candidate_ok, both.candidate, worst),

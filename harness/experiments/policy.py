@@ -97,10 +97,9 @@ class Policy:
             raise ConfigError("[policy] has no [[policy.criteria]] and no [[policy.coverage]]")
         for rule, other in combinations(self.rules, 2):
             if rule.id == other.id and rule.scope.meets(other.scope):
-                raise ConfigError(
-                    f"[policy] has two rules on {rule.metric} with the role '{rule.role}'; keep one"
-                )
-        if {rule.metric for rule in self.rules} == {"mape"}:
+                what = f"on {rule.estimand.metric} with the role '{rule.role}'"
+                raise ConfigError(f"[policy] has two rules {what}; keep one")
+        if {rule.estimand.metric for rule in self.rules} == {"mape"}:
             raise ConfigError(
                 "[[policy.criteria]] metric = 'mape' stands alone: it prefers low forecasts; add a "
                 "criterion on crps, rmse or mae"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from harness.costs import CRITERIA
 from harness.errors import ConfigError
-from harness.evidence.estimand import WINS
+from harness.evidence.estimand import Coverage, MeanLoss, RootLoss, Wins, loss_of
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.parts import Scope
 
@@ -45,7 +45,7 @@ class Criterion:
 
     def __post_init__(self) -> None:
         known = comparable_metrics()
-        if self.metric.startswith("coverage"):
+        if Coverage.meant_by(self.metric):
             raise ConfigError(
                 f"[[policy.criteria]] metric = '{self.metric}': coverage has no margin; it has a "
                 "tolerance around nominal: write it as [[policy.coverage]]"
@@ -72,14 +72,19 @@ class Criterion:
         return Scope(datasets=self.datasets, steps=self.steps, slices=self.slices)
 
     @property
-    def judged(self) -> str:
-        """Name of what is judged: the metric, or the metric with ``_wins`` behind it."""
-        return f"{self.metric}{WINS}" if self.statistic == "wins" else self.metric
+    def estimand(self) -> MeanLoss | RootLoss | Wins:
+        """What is compared."""
+        return Wins(metric=self.metric) if self.statistic == "wins" else loss_of(self.metric)
+
+    @property
+    def bound(self) -> float:
+        """What the effect must be shown to lie below: a gain is a negative effect."""
+        return -self.margin if self.role == "success" else self.margin
 
     @property
     def id(self) -> str:
         """Name of the rule on one dataset, without its part."""
-        return f"{self.judged}:{self.role}"
+        return f"{self.estimand.name}:{self.role}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,19 +130,19 @@ class CoverageRule:
         return Scope(datasets=self.datasets, steps=self.steps, slices=self.slices)
 
     @property
-    def metric(self) -> str:
-        """Name of the aggregate that is judged."""
-        return f"coverage_{self.level}"
+    def estimand(self) -> Coverage:
+        """What is compared."""
+        return Coverage(level=self.level)
 
     @property
-    def judged(self) -> str:
-        """Name of what is judged: the metric."""
-        return self.metric
+    def bound(self) -> float:
+        """How far the effect may lie from 0 on either side."""
+        return self.tolerance
 
     @property
     def id(self) -> str:
         """Name of the rule on one dataset, without its part."""
-        return f"{self.metric}:{self.role}"
+        return f"{self.estimand.name}:{self.role}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,18 +181,18 @@ def _outlook(finding: Finding, grid: Grid, policy: Policy, scores: Sequence[Unit
     found = finding.comparison
     spread = None if found is None else spread_of(found)
     seeds = _seeds(grid, finding.dataset, policy)
-    count = len(grid.splits[finding.dataset].windows) if found is None else found.n
+    count = len(grid.splits[finding.dataset].windows) if found is None else found.sample.n
     blank = _blank(finding, count, seeds)
     if found is None or spread is None or spread.long_run <= 0:
         return blank  # stand-ins that tie on a metric say nothing of how it varies
     if found.silent:
-        return dataclasses.replace(blank, silent=no_prediction(found.independent_n))
+        return dataclasses.replace(blank, silent=no_prediction(found.sample.independent_n))
     plan = Plan(
         n=count,
-        overlap=found.overlap,
+        overlap=found.sample.overlap,
         candidate_seeds=seeds[0],
         legacy_seeds=seeds[1],
-        bounds=1 if found.bound_low is None else 2,
+        bounds=len(found.question.bounds),
     )
     return _filled(blank, found, spread, plan, _pair_on(finding.dataset, scores, policy))
 
@@ -217,7 +217,8 @@ def _blank(finding: Finding, origins: int, seeds: tuple[int, int]) -> Outlook:
 
 def _filled(blank: Outlook, found: Comparison, spread: Spread, plan: Plan, both: Pair) -> Outlook:
     """Ask the power law: for an effect of 0, or of twice the asked gain."""
-    bound, alpha, wanted = found.bound_high, found.alpha, found.power
+    asked = found.question
+    bound, alpha, wanted = asked.bound_high, asked.alpha, asked.power
     distance = abs(bound)
     effect = 2 * bound if bound < 0 else 0.0
     chance = predicted_power(spread, plan, effect=effect, bound=bound, alpha=alpha)

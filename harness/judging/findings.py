@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 from harness.costs import Cost
 from harness.evidence.comparison import Comparison, compare, date_of_more
-from harness.evidence.estimand import Conclusion, Question
-from harness.evidence.failed_windows import Ask, Reading, readings
+from harness.evidence.estimand import Estimand, Question, Reading, Skill
+from harness.evidence.estimates import Conclusion
 from harness.evidence.pairing import Pair, PairingError, pair
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion
@@ -25,6 +25,8 @@ Unit = Literal["share", "points", "count", "ratio"]
 """What a finding's numbers are: a share of legacy's loss, points of a share, a count, a ratio."""
 
 
+Ask = Callable[[Pair, Question], Comparison]
+"""What puts a question to a pair: `compare`, or `answer` where the conclusion alone is wanted."""
 NO_LOSS = 1e-6
 """A legacy loss up to this, scaled by the last value, is no scale for a margin."""
 
@@ -66,6 +68,8 @@ class Finding:
         All numbers; None for a count or a cost, and where nothing could be compared.
     found
         What the numbers show, or why nothing could be judged.
+    estimand
+        What was compared, or would have been; None for a count or a cost.
     unit
         What `bound` and `value` are.
     part
@@ -85,6 +89,7 @@ class Finding:
     value: float | None
     comparison: Comparison | None
     found: Fact
+    estimand: Estimand | None = None
     unit: Unit = "share"
     part: str = ""
     low: float | None = None
@@ -125,7 +130,7 @@ def judge_rule(
         )
         try:
             sides = [cut(units, rule.scope, name) for units in (candidate, legacy)]
-            both = pair(sides[0], sides[1], rule.metric)
+            both = pair(sides[0], sides[1], question.estimand.metric)
         except (PairingError, ScopeError) as problem:
             found.append(made.invalid(FactCode.NOT_COMPARED, problem=str(problem)))
             continue
@@ -135,12 +140,10 @@ def judge_rule(
 
 def question_of(rule: Criterion | CoverageRule, *, alpha: float, power: float) -> Question:
     """What a rule asks of a pair."""
-    low, high = None, 0.0
-    if isinstance(rule, CoverageRule):
-        low, high = -rule.tolerance, rule.tolerance
-    else:
-        high = -rule.margin if rule.role == "success" else rule.margin
-    return Question(metric=rule.judged, bound_low=low, bound_high=high, alpha=alpha, power=power)
+    low, high = rule.estimand.bounds(rule.bound)
+    return Question(
+        estimand=rule.estimand, bound_low=low, bound_high=high, alpha=alpha, power=power
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,19 +159,20 @@ class _Making:
 
     def invalid(self, code: FactCode, **values: Value) -> Finding:
         """Nothing could be compared."""
-        place = {"dataset": self.dataset, "metric": self.rule.judged, "part": self.part}
+        place = {"dataset": self.dataset, "metric": self.question.estimand.name, "part": self.part}
         return self._finding(Outcome.INVALID, None, fact(code, **place, **values))
 
     def judged(self, both: Pair) -> Finding:
         """Compare a pair and conclude: failed windows never help the arm that failed them."""
         if not both.candidate_ok.any():
             return self.invalid(FactCode.ALL_WINDOWS_FAILED, arm=both.names[0])
-        found = self._gravest(readings(both, self.question))
+        estimand = self.question.estimand
+        found = self._gravest(estimand.readings(both))
         if found.outcome is not Outcome.REJECT or found.comparison is None:
             return found
-        if not found.comparison.legacy_failed_as:
+        if not found.comparison.failed.legacy_as:
             return found
-        other = self._gravest(readings(both, self.question, legacy="worst"))
+        other = self._gravest(estimand.readings(both, legacy="worst"))
         if other.outcome is Outcome.PROMOTE and other.comparison is not None:
             open_ = dataclasses.replace(other.comparison, conclusion="undecided")
             why = fact(FactCode.DEPENDS_ON_FAILED, arm=other.comparison.legacy)
@@ -181,8 +185,8 @@ class _Making:
     def _read(self, reading: Reading) -> Finding:
         """Compare a pair whose failed windows are counted in one way."""
         least = self.policy.min_origins
-        found = reading.asked(self.question, self.ask)
-        if found.independent_n < least and found.n >= 2:
+        found = dataclasses.replace(self.ask(reading.pair, self.question), failed=reading.failed)
+        if found.sample.independent_n < least and found.sample.n >= 2:
             found = _asking_for_more(found, reading.pair, self.policy)
         elif without_scale(found):
             nothing = self.invalid(FactCode.NO_LOSS_TO_SHARE, arm=found.legacy, most=NO_LOSS)
@@ -192,7 +196,7 @@ class _Making:
     def _concluded(self, found: Comparison, shown: Fact) -> Finding:
         """Conclude from a comparison; too few origins leave it open whatever it shows."""
         outcome = _OUTCOMES[self.rule.role, found.conclusion]
-        if found.independent_n < self.policy.min_origins:
+        if found.sample.independent_n < self.policy.min_origins:
             outcome = Outcome.HOLD
             shown = fact(FactCode.FEW_ORIGINS, asked=self.policy.min_origins)
         return self._finding(outcome, found, shown)
@@ -200,15 +204,16 @@ class _Making:
     def _finding(self, outcome: Outcome, found: Comparison | None, shown: Fact) -> Finding:
         return Finding(
             id=finding_id(self.dataset, self.rule.id, self.part),
-            metric=self.rule.judged,
+            metric=self.question.estimand.name,
             dataset=self.dataset,
             role=self.rule.role,
             outcome=outcome,
             bound=self.question.bound_high,
-            value=found.effect if found else None,
+            value=found.effect.value if found else None,
             comparison=found,
             found=shown,
-            unit="points" if self.question.scale == "share" else "share",
+            estimand=self.question.estimand,
+            unit=self.question.estimand.unit,
             part=self.part,
         )
 
@@ -225,11 +230,10 @@ def without_scale(found: Comparison) -> bool:
 
     A loss that merely varies too much to have bounds is another matter: that is undecided.
     """
-    asked = Question(metric=found.metric, bound_high=found.bound_high)
-    if asked.scale == "share" or found.n < 2 or found.candidate_failed or found.legacy_failed:
+    if not found.estimand.relative or found.failed.candidate or found.failed.legacy:
         return False
-    near = found.legacy_value is not None and abs(found.legacy_value) <= NO_LOSS
-    return bool(found.estimates) and (found.effect is None or near)
+    near = found.effect.legacy is not None and abs(found.effect.legacy) <= NO_LOSS
+    return bool(found.estimates) and (found.effect.value is None or near)
 
 
 _OUTCOMES = {
@@ -244,8 +248,10 @@ _OUTCOMES = {
 
 def _asking_for_more(found: Comparison, both: Pair, policy: Policy) -> Comparison:
     """Raise the origins still needed to what the policy asks for at least."""
-    more = max(found.more_origins or 0, policy.min_origins - found.independent_n)
-    return dataclasses.replace(found, more_origins=more, decided_by=date_of_more(both, more))
+    planned = found.planning
+    more = max(planned.more_origins or 0, policy.min_origins - found.sample.independent_n)
+    asked = dataclasses.replace(planned, more_origins=more, decided_by=date_of_more(both, more))
+    return dataclasses.replace(found, planning=asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,15 +341,15 @@ def power_rows(findings: Sequence[Finding]) -> tuple[PowerRow, ...]:
 def _row(finding: Finding) -> PowerRow:
     found = finding.comparison
     assert found is not None
-    margin = abs(finding.bound)
+    margin, planned = abs(finding.bound), found.planning
     return PowerRow(
         finding=finding.id,
         margin=margin,
-        detectable=found.detectable,
-        enough=None if found.detectable is None else found.detectable <= margin,
-        more_origins=found.more_origins,
-        decided_by=found.decided_by,
-        silent=no_prediction(found.independent_n) if found.silent else None,
+        detectable=planned.detectable,
+        enough=None if planned.detectable is None else planned.detectable <= margin,
+        more_origins=planned.more_origins,
+        decided_by=planned.decided_by,
+        silent=no_prediction(found.sample.independent_n) if found.silent else None,
     )
 
 
@@ -400,17 +406,15 @@ def judge_skill(
     wanted = policy.limits.min_skill
     assert wanted is not None
     rule = Criterion(metric="crps")
-    asked = dataclasses.replace(question, bound_high=-wanted)
+    asked = dataclasses.replace(question, estimand=Skill(), bound_high=-wanted)
     found = judge_rule(
         rule, dataset, policy=policy, question=asked, candidate=candidate, legacy=reference
     )[0]
     shown = found.found
     if not reference:
         shown = fact(FactCode.NO_REFERENCE, dataset=dataset, metric="skill", part="")
-    elif "metric" in shown.values:
-        shown = dataclasses.replace(shown, values={**shown.values, "metric": "skill"})
     return dataclasses.replace(
-        found, id=finding_id(dataset, "skill:limit"), metric="skill", role="limit", found=shown
+        found, id=finding_id(dataset, f"{found.metric}:limit"), role="limit", found=shown
     )
 
 

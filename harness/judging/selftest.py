@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.evidence.comparison import answer
-from harness.evidence.estimand import Conclusion, Estimate, Question, Sides, by_test, ratio_of
+from harness.evidence.estimand import Question, Sides, loss_of
+from harness.evidence.estimates import Conclusion, Estimate, by_test
 from harness.evidence.pairing import pair
 from harness.experiments.rules import Criterion
 from harness.judging.fact import Fact, FactCode, fact
@@ -95,7 +96,7 @@ class _Ground:
         found = []
         for sides in _sides(self, rule, dataset):
             above, below = sides.means
-            found.append(self.question(rule).effect(float(above.mean() / below.mean())))
+            found.append(rule.estimand.effect(float(above.mean() / below.mean())))
         return min(found)
 
     def outcome(self, findings: Sequence[Finding]) -> Outcome:
@@ -196,7 +197,7 @@ def _alarms(sides: Sides, question: Question) -> int:
     for flips in generator.integers(2, size=(FLIPS, blocks)).astype(bool):
         swap = np.repeat(flips, block)[: len(above)]
         one, other = np.where(swap, below, above), np.where(swap, above, below)
-        found = ratio_of(one, other, sides.overlap, question)
+        found = question.estimand.ratio_of(one, other, sides.overlap)
         count += by_test("hac", found, question).conclusion == "beyond"
     return count
 
@@ -237,7 +238,7 @@ def _gain(ground: _Ground) -> _Found:
     ready = [
         f
         for f in findings
-        if f.comparison and _decidable(f, "within") and f.comparison.independent_n >= least
+        if f.comparison and f.comparison.sample.independent_n >= least and _decidable(f, "within")
     ]
     missed = [each for each in ready if each.outcome is not Outcome.PROMOTE]
     if missed:
@@ -274,7 +275,7 @@ def _swapped(ground: _Ground) -> _Found:
         for sides in _sides(ground, rule, dataset):
             back = Sides(above=sides.below, below=sides.above, overlap=sides.overlap)
             there, again = (
-                by_test("hac", ratio_of(*each.means, each.overlap, question), question)
+                by_test("hac", rule.estimand.ratio_of(*each.means, each.overlap), question)
                 for each in (sides, back)
             )
             if there.upper is None or again.upper is None:
@@ -382,11 +383,9 @@ def _planted(
 
 
 def _times(unit: UnitScores, rule: Criterion, factor: float, arm: str) -> UnitScores:
-    what = AGGREGATES[rule.metric]
-    cells = unit.values[what.of] * (factor**2 if what.rooted else factor)
-    return dataclasses.replace(
-        unit, arm=arm, role="candidate", values={**unit.values, what.of: cells}
-    )
+    name = AGGREGATES[rule.metric].of
+    cells = unit.values[name] * loss_of(rule.metric).cell_factor(factor)
+    return dataclasses.replace(unit, arm=arm, role="candidate", values={**unit.values, name: cells})
 
 
 def _sound(sides: Sides) -> bool:

@@ -258,21 +258,26 @@ def _more_origins(case: Case, room: Mapping[str, int]) -> Fact:
     """
     open_ = [f for f in case.findings if f.outcome is Outcome.HOLD and not f.waived]
     needed = [finding.comparison for finding in open_ if finding.comparison]
-    counts = [each.more_origins for each in needed if each.more_origins is not None]
-    silent = [each for each in needed if each.silent and each.more_origins is None]
+    plans = [each.planning for each in needed]
+    counts = [each.more_origins for each in plans if each.more_origins is not None]
+    silent = [each for each in needed if each.silent and each.planning.more_origins is None]
     if silent:
-        few = min(each.independent_n for each in silent)
+        few = min(each.sample.independent_n for each in silent)
         return case.fact(FactCode.COMPARE_WITH_MORE, origins=few)
     if not counts or len(counts) < len(needed):
         return case.fact(FactCode.SETTLE_MARGIN)
     wanted = dict.fromkeys((each.dataset for each in needed), 0)
     for each in needed:
-        wanted[each.dataset] = max(wanted[each.dataset], each.more_origins or 0)
+        wanted[each.dataset] = max(wanted[each.dataset], each.planning.more_origins or 0)
     lacking = {name: count - room.get(name, 0) for name, count in wanted.items()}
     most = max(lacking, key=lambda name: lacking[name])
     if lacking[most] <= 0:
         return case.fact(FactCode.RAISE_ORIGINS, more=max(counts))
-    dates = [each.decided_by for each in needed if each.decided_by and lacking[each.dataset] > 0]
+    dates = [
+        each.planning.decided_by
+        for each in needed
+        if each.planning.decided_by and lacking[each.dataset] > 0
+    ]
     return case.fact(
         FactCode.WAIT_FOR_ORIGINS,
         more=max(counts),

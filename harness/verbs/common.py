@@ -45,8 +45,18 @@ def verb(example: str) -> Callable[[_Command], _Command]:
     return declared
 
 
+def _builtin_experiments() -> list[str]:
+    """What `tab` offers besides files."""
+    folder = Path(__file__).parents[1] / "experiments"
+    return sorted(file.stem for file in folder.glob("*.toml"))
+
+
 ExperimentArg = Annotated[
-    str, typer.Argument(help="A TOML file, or a built-in experiment: quick, nightly.")
+    str,
+    typer.Argument(
+        help="A TOML file, or a built-in experiment: quick, nightly.",
+        autocompletion=_builtin_experiments,
+    ),
 ]
 StoreOption = Annotated[
     Path, typer.Option("--store", envvar="ABHARNESS_STORE", help="Folder of all results.")

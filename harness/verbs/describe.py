@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from harness.verbs.common import (
     seed_numbers,
     verb,
 )
+from harness.verbs.schemas import SchemaOf, schema_text
 
 if TYPE_CHECKING:
     from harness.experiments.experiment import Experiment
@@ -37,8 +38,17 @@ def config(
     workers: WorkersOption = 0,
     seeds: SeedsOption = None,
     policy: PolicyOption = None,
+    schema: Annotated[
+        SchemaOf | None,
+        typer.Option(
+            "--schema", help="Print the JSON schema of these files instead, for an editor."
+        ),
+    ] = None,
 ) -> None:
     """Show every setting with where it came from, the grid, and all origins with dates."""
+    if schema is not None:
+        typer.echo(schema_text(schema), nl=False)
+        return
     from harness.verbs.common import grid_of
 
     flags = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.evidence.comparison import Comparison
-from harness.evidence.estimand import Estimate
-from harness.judging.findings import Finding
+from harness.evidence.estimates import Estimate
+from harness.judging.findings import Finding, Unit
 from reports.page_input import PageInput
 from reports.section import (
     Details,
@@ -81,16 +81,16 @@ def _estimate_rows(finding: Finding) -> Iterator[tuple[TableCell, ...]]:
             text(numbers.finding_word(finding)),
         )
     for estimate in estimates:
-        yield (name, limit, *_estimate_cells(finding.metric, estimate))
+        yield (name, limit, *_estimate_cells(finding.unit, estimate))
 
 
-def _estimate_cells(metric: str, estimate: Estimate) -> tuple[TableCell, ...]:
+def _estimate_cells(unit: Unit, estimate: Estimate) -> tuple[TableCell, ...]:
     return (
         text(_METHODS.get(estimate.method, estimate.method)),
         text(f"{estimate.n:,}"),
-        text(numbers.effect(metric, estimate.effect)),
-        text(numbers.effects(metric, estimate.lower, estimate.upper)),
-        text(numbers.effects(metric, estimate.low, estimate.high)),
+        text(numbers.effect(unit, estimate.effect)),
+        text(numbers.effects(unit, estimate.lower, estimate.upper)),
+        text(numbers.effects(unit, estimate.low, estimate.high)),
         text(p_text(estimate.p_within)),
         text(p_text(estimate.p_beyond)),
         text(estimate.conclusion),
@@ -123,22 +123,23 @@ def tests(page: PageInput) -> Table | None:
 
 def _test_row(finding: Finding, found: Comparison) -> tuple[TableCell, ...]:
     metric = finding.metric
-    share = numbers.in_points(metric)
-    write = numbers.percent if share else numbers.number
+    write = numbers.percent if finding.unit == "points" else numbers.number
+    sample, effect, equality = found.sample, found.effect, found.equality
+    worth = found.variances.effective_n if found.variances else None
     return (
         TableCell(text=f"{numbers.metric_name(metric)} on {finding.dataset}", note=finding.role),
-        text(write(found.candidate_value)),
-        text(write(found.legacy_value)),
-        text(numbers.number(found.statistic)),
-        text(p_text(found.p_value)),
-        text(f"{found.n:,}"),
-        text(f"{found.independent_n:,}"),
-        text(numbers.NONE if found.effective_n is None else f"{found.effective_n:,.0f}"),
-        text(f"{found.lag:,}"),
-        text(f"{found.block:,}"),
-        text(f"{found.resamples:,}"),
-        text(numbers.effects(metric, found.seed_low, found.seed_high)),
-        text(f"{found.candidate_failed:,} / {found.legacy_failed:,}"),
+        text(write(effect.candidate)),
+        text(write(effect.legacy)),
+        text(numbers.number(equality.statistic if equality else None)),
+        text(p_text(equality.p_value if equality else None)),
+        text(f"{sample.n:,}"),
+        text(f"{sample.independent_n:,}"),
+        text(numbers.NONE if worth is None else f"{worth:,.0f}"),
+        text(f"{found.lengths.lag:,}"),
+        text(f"{found.lengths.block:,}"),
+        text(f"{found.lengths.resamples:,}"),
+        text(numbers.effects(finding.unit, effect.seed_low, effect.seed_high)),
+        text(f"{found.failed.candidate:,} / {found.failed.legacy:,}"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.evidence.comparison import Comparison
+from harness.evidence.comparison import Comparison, Planning
 from harness.experiments.waivers import WaiverState
 from harness.judging.findings import Finding, Outcome, no_prediction
 from harness.judging.verdict import Verdict
@@ -181,10 +181,11 @@ def strain(finding: Finding) -> float | None:
     """Upper bound of the effect over its limit: 1 stands at the limit; None without one."""
     low, high = bounds_of(finding.comparison)
     compared = finding.comparison
-    if compared is None or not compared.bound_high:
+    if compared is None or not compared.question.bound_high:
         return None
-    ends = [end for end in (high, -low if compared.bound_low and low is not None else None) if end]
-    return max(ends) / abs(compared.bound_high) if ends else None
+    asked = compared.question
+    ends = [end for end in (high, -low if asked.bound_low and low is not None else None) if end]
+    return max(ends) / abs(asked.bound_high) if ends else None
 
 
 def name_of(finding: Finding) -> str:
@@ -197,7 +198,7 @@ def name_of(finding: Finding) -> str:
 def _figures(finding: Finding) -> str:
     low, high = bounds_of(finding.comparison)
     known = low is not None or high is not None
-    bounds = numbers.effects(finding.metric, low, high) if known else "none can be given"
+    bounds = numbers.effects(finding.unit, low, high) if known else "none can be given"
     return f"{effect_text(finding)} (bounds {bounds}; limit {limit_text(finding)})"
 
 
@@ -210,17 +211,15 @@ def open_rules(verdict: Verdict) -> list[Open]:
 
 def _open(finding: Finding) -> Open:
     compared = finding.comparison
-    detectable = compared.detectable if compared else None
-    more = compared.more_origins if compared else None
-    until = compared.decided_by if compared else None
+    planned = compared.planning if compared else Planning()
+    more, until, seeds = planned.more_origins, planned.decided_by, planned.seeds_needed
     if more is not None:
         needed = f"{more:,} more" + (f", by {until}" if until else "")
     else:
         needed = _silent(compared) if compared else "not compared"
-    seeds = compared.seeds_needed if compared else None
     return Open(
         name=name_of(finding) + ("" if finding.role == "guardrail" else f" ({finding.role})"),
-        detectable=numbers.effect(finding.metric, detectable).removeprefix("+"),
+        detectable=numbers.effect(finding.unit, planned.detectable).removeprefix("+"),
         margin=limit_text(finding).removeprefix("≤ ").removeprefix("± "),
         needed=f"{seeds} seeds a side" if seeds and more is None else needed,
         why="" if more is not None else why_open(finding) or sentence_of(finding),
@@ -229,7 +228,7 @@ def _open(finding: Finding) -> Open:
 
 def _silent(compared: Comparison) -> str:
     """Why no number of origins is named."""
-    return say(no_prediction(compared.independent_n)) if compared.silent else "out of reach"
+    return say(no_prediction(compared.sample.independent_n)) if compared.silent else "out of reach"
 
 
 _OPEN_SHOWN = 4
@@ -261,9 +260,9 @@ def _worst(found: SliceEffect | None, page: PageInput) -> str:
     """The worst part in a sentence."""
     if found is None:
         return "No part can be compared: the sides share no scores."
-    interval = numbers.effects("crps", found.low, found.high)
+    interval = numbers.effects("share", found.low, found.high)
     where = f"{found.title} on {found.dataset}"
-    effect = numbers.effect("crps", found.effect)
+    effect = numbers.effect("share", found.effect)
     said = f"{where}: CRPS {effect} against {page.verdict.legacy} (95 %: {interval}, n = "
     told = "better even there" if (found.effect or 0.0) < 0 else "worse"
     shown = told if found.shown else "not shown to be worse"

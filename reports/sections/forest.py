@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harness.costs import HIGHER_IS_BETTER
 from harness.evidence.comparison import Comparison
-from harness.evidence.estimand import Estimate
+from harness.evidence.estimates import Estimate
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict
 from reports.section import Block
@@ -217,7 +217,7 @@ def _row(finding: Finding, unit: float, axis: _Axis) -> ForestRow:
     compared = finding.comparison
     hac = compared.estimate("hac") if compared else None
     low, high = bounds_of(compared)
-    value = None if compared is None else compared.effect
+    value = None if compared is None else compared.effect.value
     ratio = value / unit if value is not None and math.isfinite(value) else None
     return ForestRow(
         dataset=finding.dataset,
@@ -247,8 +247,7 @@ def _limits(finding: Finding, unit: float, axis: _Axis) -> tuple[float, ...]:
     compared = finding.comparison
     if compared is None:
         return ()
-    ends = (compared.bound_low, compared.bound_high)
-    return tuple(axis.at(end / unit) for end in ends if end is not None)
+    return tuple(axis.at(end / unit) for end in sorted(compared.question.bounds))
 
 
 def effect_text(finding: Finding) -> str:
@@ -257,7 +256,7 @@ def effect_text(finding: Finding) -> str:
         return numbers.NONE if finding.value is None else f"{finding.value:.3g} x"
     if is_count(finding):
         return "" if finding.value is None else f"{finding.value:,.0f}"
-    return numbers.effect(finding.metric, finding.value)
+    return numbers.effect(finding.unit, finding.value)
 
 
 def _interval(finding: Finding, low: float | None, high: float | None) -> str:
@@ -265,7 +264,7 @@ def _interval(finding: Finding, low: float | None, high: float | None) -> str:
         return f"{finding.low:.3g} to {finding.high:.3g} x"
     if low is None and high is None:
         return "no bounds" if finding.comparison and finding.comparison.estimates else ""
-    return numbers.effects(finding.metric, low, high)
+    return numbers.effects(finding.unit, low, high)
 
 
 def is_count(finding: Finding) -> bool:
@@ -279,8 +278,6 @@ def limit_text(finding: Finding) -> str:
         return f"{'≥' if finding.metric in HIGHER_IS_BETTER else '≤'} {finding.bound:g} x"
     if is_count(finding):
         return f"≤ {finding.bound:,.0f}"
-    if finding.metric.startswith("coverage"):
-        return f"± {numbers.points(abs(finding.bound)).removeprefix('+')}"
-    if numbers.in_points(finding.metric):
-        return f"≤ {numbers.points(finding.bound)}"
-    return f"≤ {numbers.percent(finding.bound, signed=True)}"
+    limit = numbers.effect(finding.unit, finding.bound)
+    two_sided = finding.estimand is not None and finding.estimand.two_sided
+    return f"± {limit.removeprefix('+')}" if two_sided else f"≤ {limit}"

@@ -76,7 +76,7 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
     worst = (
         "No part can be compared."
         if found is None
-        else f"{found.title} on {found.dataset}, CRPS {numbers.effect('crps', found.effect)}"
+        else f"{found.title} on {found.dataset}, CRPS {numbers.effect('share', found.effect)}"
     )
     still = len(open_rules(verdict))
     yield Text(

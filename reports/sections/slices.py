@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.evidence.estimand import Question, by_test, point_of, ratio_of
+from harness.evidence.estimand import MeanLoss, Question
+from harness.evidence.estimates import by_test, point_of
 from harness.evidence.pairing import PairingError, filled, pair
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.parts import LEAST, Slice, keep, slices_of
@@ -71,11 +72,11 @@ def _effect(
     effect = low = high = None
     above, below = both.candidate.mean(axis=0), both.legacy.mean(axis=0)
     if count >= LEAST and bool(np.isfinite(above).all() and np.isfinite(below).all()):
-        question = Question(metric=METRIC, bound_high=0.0)
-        found = ratio_of(above, below, both.overlap, question)
-        estimate = by_test("hac", found, question)
+        loss = MeanLoss(metric=METRIC)
+        found = loss.ratio_of(above, below, both.overlap)
+        estimate = by_test("hac", found, Question(estimand=loss, bound_high=0.0))
         ratio = point_of(found)
-        effect = question.effect(ratio) if np.isfinite(ratio) else None
+        effect = loss.effect(ratio) if np.isfinite(ratio) else None
         low, high = estimate.low, estimate.high
         low = None if low is None else max(low, -1.0)  # no loss falls by more than all of it
     return SliceEffect(
@@ -118,7 +119,7 @@ def slice_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
             zero="equal",
             name=name,
             alt=f"Effect on {dataset} by part. The worst is {worst.title}: "
-            f"{numbers.effect(METRIC, worst.effect)}.",
+            f"{numbers.effect('share', worst.effect)}.",
         ),
         table=_table(found, dataset),
     )
@@ -142,8 +143,8 @@ def _table(found: Sequence[SliceEffect], dataset: str) -> Table:
             (
                 text(each.title),
                 text(f"{each.windows:,}"),
-                text(numbers.effect(METRIC, each.effect)),
-                text(numbers.effects(METRIC, each.low, each.high)),
+                text(numbers.effect("share", each.effect)),
+                text(numbers.effects("share", each.low, each.high)),
             )
             for each in found
         ),

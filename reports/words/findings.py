@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness.evidence.comparison import Comparison, FailedAs
-from harness.evidence.estimand import WINS, Estimate
+from harness.evidence.comparison import Comparison
+from harness.evidence.estimand import Coverage, FailedAs
+from harness.evidence.estimates import Estimate
 from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding
@@ -20,16 +21,12 @@ def sentence_of(finding: Finding) -> str:
     if found is None or finding.found.code not in _COMPARED:
         return say(finding.found)
     role = asked_as(finding)
-    if found.bound_low is not None:
-        said = _coverage(found)
-    else:
-        said = _wins(found, role) if found.metric.endswith(WINS) else _loss(found, role)
+    said = {"wins": _wins, "coverage": _coverage}.get(found.estimand.kind, _loss)(found, role)
     place = place_of(finding.dataset, finding.metric, finding.part)
     parts = [f"{place}: {said}: {_ending(finding, found, role)}."]
-    parts += _failed(
-        found.candidate, found.candidate_failed, found.candidate_failed_as, "its worst"
-    )
-    parts += _failed(found.legacy, found.legacy_failed, found.legacy_failed_as, "its best")
+    failed = found.failed
+    parts += _failed(found.candidate, failed.candidate, failed.candidate_as)
+    parts += _failed(found.legacy, failed.legacy, failed.legacy_as)
     return " ".join(parts)
 
 
@@ -48,13 +45,13 @@ def why_open(finding: Finding) -> str:
     return found.reason if found is not None else ""
 
 
-def _failed(arm: str, count: int, way: FailedAs, before: str) -> list[str]:
-    """What became of failed windows; `before` is what records without a `way` counted them as."""
+def _failed(arm: str, count: int, way: FailedAs) -> list[str]:
+    """What became of failed windows."""
     if not count:
         return []
     windows = "window" if count == 1 else "windows"
     was = "was" if count == 1 else "were"
-    return [f"{count} failed {windows} of {arm} {was} {_COUNTED.get(way, f'counted as {before}')}."]
+    return [f"{count} failed {windows} of {arm} {was} {_COUNTED[way]}."]
 
 
 _COUNTED = {
@@ -67,22 +64,22 @@ _COUNTED = {
 
 
 def _loss(found: Comparison, role: RuleRole) -> str:
-    asked = abs(found.bound_high)
+    asked = abs(found.question.bound_high)
     bound = (
         f"asked gain {in_sentence(asked)}" if role == "success" else f"margin +{in_sentence(asked)}"
     )
-    if found.effect is None:
+    if found.effect.value is None:
         return f"{found.candidate} cannot be set against {found.legacy}, {bound}"
     return f"{found.candidate} is {_better(found)} {found.legacy}{_interval(found)}, {bound}"
 
 
 def _wins(found: Comparison, role: RuleRole) -> str:
     """The share of origins won, with its interval: what is judged is the share lost."""
-    asked = found.bound_high * 100
+    asked = found.question.bound_high * 100
     wanted = f"asked are more than {50 - asked:g} %" + (
         "" if role == "success" or not asked else f", margin {asked:g} points"
     )
-    if found.effect is None:
+    if found.effect.value is None:
         return f"{found.candidate} cannot be set against {found.legacy} origin by origin, {wanted}"
     test = _decisive(found)
     ends = " (the uncertainty has no bounds)"
@@ -91,17 +88,18 @@ def _wins(found: Comparison, role: RuleRole) -> str:
             in_sentence(min(1.0, max(0.0, 0.5 - (each or 0.0))))
             for each in (test.high, test.low, test.upper)
         )
-        sure = in_sentence(1 - found.alpha).replace(".0 %", " %")
+        sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
         ends = f" ({sure} interval {low} to {high}; one-sided at least {least})"
-    won = in_sentence(0.5 - found.effect)
+    won = in_sentence(0.5 - found.effect.value)
     return f"{found.candidate} has the lower loss on {won} of the origins{ends}, {wanted}"
 
 
 def _better(found: Comparison) -> str:
-    assert found.effect is not None
-    if abs(found.effect) < 5e-5:
+    assert found.effect.value is not None
+    if abs(found.effect.value) < 5e-5:
         return "as good as"
-    return f"{in_sentence(abs(found.effect))} {'better' if found.effect < 0 else 'worse'} than"
+    size = in_sentence(abs(found.effect.value))
+    return f"{size} {'better' if found.effect.value < 0 else 'worse'} than"
 
 
 def _interval(found: Comparison) -> str:
@@ -109,30 +107,29 @@ def _interval(found: Comparison) -> str:
     test = _decisive(found)
     if test is None or test.low is None or test.high is None or test.upper is None:
         return " (the uncertainty has no bounds)"
-    sure = in_sentence(1 - found.alpha).replace(".0 %", " %")
+    sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
     ends = f"{in_sentence(test.low, signed=True)} to {in_sentence(test.high, signed=True)}"
     return f" ({sure} interval {ends}; one-sided at most {in_sentence(test.upper, signed=True)})"
 
 
-def _coverage(found: Comparison) -> str:
-    level = found.metric.partition("_")[2]
-    nominal = int(level) / 100
-    tolerance = f"tolerance {found.bound_high * 100:g} points"
-    if found.effect is None:
+def _coverage(found: Comparison, role: RuleRole) -> str:
+    asked = found.estimand
+    assert isinstance(asked, Coverage)
+    level, nominal = asked.level, asked.nominal
+    tolerance = f"tolerance {found.question.bound_high * 100:g} points"
+    if found.effect.value is None:
         return f"the {level} % interval of {found.candidate} cannot be judged, {tolerance}"
     test = _decisive(found)
     ends = " (the uncertainty has no bounds)"
     if test is not None and test.low is not None and test.high is not None:
-        sure = in_sentence(1 - found.alpha).replace(".0 %", " %")
+        sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
         low, high = max(0.0, nominal + test.low), min(1.0, nominal + test.high)
         interval = f"{in_sentence(low)} to {in_sentence(high)}"
         ends = f" ({sure} interval {interval}{_one_sided(test, nominal)})"
-    covered = in_sentence(nominal + found.effect)
-    beside = (
-        ""
-        if found.legacy_value is None
-        else f", {found.legacy}'s {in_sentence(found.legacy_value)}"
-    )
+    covered = in_sentence(nominal + found.effect.value)
+    beside = ""
+    if found.effect.legacy is not None:
+        beside = f", {found.legacy}'s {in_sentence(found.effect.legacy)}"
     return (
         f"the {level} % interval of {found.candidate} covers {covered}{ends}{beside}, {tolerance}"
     )
@@ -152,12 +149,12 @@ def _decisive(found: Comparison) -> Estimate | None:
 
 def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
     if finding.found.code is FactCode.FEW_ORIGINS:
-        have, asked = found.independent_n, finding.found.values["asked"]
+        have, asked = found.sample.independent_n, finding.found.values["asked"]
         few = f"there are {have} non-overlapping origins and the policy asks for {asked}"
         return f"not decided, {few}{_more(found)}"
     if finding.found.code in _OPEN:
         return f"not decided, {why_open(finding)}{_more(found)}"
-    return _CONCLUDED[found.bound_low is not None, role, finding.found.code]
+    return _CONCLUDED[found.estimand.kind == "coverage", role, finding.found.code]
 
 
 _CONCLUDED = {
@@ -171,18 +168,19 @@ _CONCLUDED = {
 
 
 def _more(found: Comparison) -> str:
-    if found.silent and found.more_origins is None:
+    planned = found.planning
+    if found.silent and planned.more_origins is None:
         return f"; {found.silent}"
-    if found.more_origins is None and found.seeds_needed is not None:
+    if planned.more_origins is None and planned.seeds_needed is not None:
         return (
             "; no feasible number of origins would decide if the effect stays, but about "
-            f"{found.seeds_needed} seeds a side would"
+            f"{planned.seeds_needed} seeds a side would"
         )
-    if found.more_origins is None:
+    if planned.more_origins is None:
         return (
             "; no feasible number of origins would decide if the effect stays"
-            if (found.effect is not None)
+            if (found.effect.value is not None)
             else ""
         )
-    by = f", there by {found.decided_by}" if found.decided_by else ""
-    return f"; about {found.more_origins} more independent origins would decide{by}"
+    by = f", there by {planned.decided_by}" if planned.decided_by else ""
+    return f"; about {planned.more_origins} more independent origins would decide{by}"

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.evidence.estimand import WINS
-from harness.judging.findings import Finding, Outcome
+from harness.evidence.estimand import ESTIMANDS, Wins
+from harness.judging.findings import Finding, Outcome, Unit
 from harness.scoring.summary import MetricSummary
 
 NONE = "n/a"
@@ -47,8 +47,9 @@ def finding_word(finding: Finding) -> str:
 
 def metric_name(metric: str) -> str:
     """Name of a metric as readers know it."""
-    if metric.endswith(WINS):
-        return f"windows lost by {metric_name(metric.removesuffix(WINS))}"
+    estimand = ESTIMANDS.get(metric)
+    if isinstance(estimand, Wins):
+        return f"windows lost by {metric_name(estimand.metric)}"
     kind, _, level = metric.partition("_")
     if kind in ("coverage", "width") and level.isdigit():
         return f"{kind} {level} %"
@@ -96,23 +97,18 @@ def points(value: float | None, *, digits: int = 1) -> str:
     return _minus(f"{round(100 * value, digits) + 0.0:+.{digits}f}") + " pts"
 
 
-def in_points(metric: str) -> bool:
-    """Whether effects by a metric are distances between shares: coverages, windows lost."""
-    return metric.startswith("coverage") or metric.endswith(WINS)
-
-
-def effect(metric: str, value: float | None) -> str:
+def effect(unit: Unit, value: float | None) -> str:
     """Write an effect: points for a share of windows or steps, a signed share for losses."""
-    return points(value) if in_points(metric) else percent(value, signed=True)
+    return points(value) if unit == "points" else percent(value, signed=True)
 
 
-def effects(metric: str, low: float | None, high: float | None) -> str:
+def effects(unit: Unit, low: float | None, high: float | None) -> str:
     """Write a range of effects with its unit once; an end that is not bounded is open."""
     if low is None and high is None:
         return NONE
-    ends = ["open" if end is None else effect(metric, end) for end in (low, high)]
-    unit = " pts" if in_points(metric) else "\u202f%"
-    return f"{ends[0].removesuffix(unit)} to {ends[1]}" if high is not None else " to ".join(ends)
+    ends = ["open" if end is None else effect(unit, end) for end in (low, high)]
+    mark = " pts" if unit == "points" else "\u202f%"
+    return f"{ends[0].removesuffix(mark)} to {ends[1]}" if high is not None else " to ".join(ends)
 
 
 def between(low: str, high: str) -> str:

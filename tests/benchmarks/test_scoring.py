@@ -89,7 +89,8 @@ def compare_with(
 
 
 def other_libraries() -> tuple[Any, Any]:
-    """Scoringrules and properscoring, whose imports warn."""
+    """Scoringrules and properscoring, whose imports warn, at their fastest: with numba."""
+    pytest.importorskip("numba", reason="`tox -e bench` brings numba")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("scoringrules"), pytest.importorskip("properscoring")

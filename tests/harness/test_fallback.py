@@ -12,7 +12,7 @@ from harness.checks.arm_subject import ArmSubject
 from harness.checks.runner import run_battery
 from harness.errors import ArmError
 from harness.evidence.comparison import compare
-from harness.evidence.estimand import Question
+from harness.evidence.estimand import MeanLoss, Question
 from harness.evidence.pairing import pair
 from harness.experiments.experiment import read_experiment
 from harness.fallback import CROSSED, WithFallback
@@ -343,14 +343,14 @@ def test_comparison_fills_flagged_windows_against_the_primary(series, folder, tm
     again.mkdir()
     flagged = scored(series, folder, odd(fault="raise", at=hard(series, 5)), again)[1]
     legacy = dataclasses.replace(fine, arm="old", role="legacy")
-    question = Question(metric="crps", bound_high=10.0)
+    question = Question(estimand=MeanLoss(metric="crps"), bound_high=10.0)
 
     same = compare(pair([fine], [legacy], "crps"), question)
     worse = compare(pair([flagged], [legacy], "crps"), question)
 
-    assert same.effect == 0
-    assert worse.candidate_failed == 1
-    assert worse.effect > 0
+    assert same.effect.value == 0
+    assert worse.failed.candidate == 1
+    assert worse.effect.value > 0
 
 
 def test_flags_survive_the_store(series, folder, tmp_path):

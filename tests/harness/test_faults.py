@@ -309,7 +309,7 @@ def test_other_data_under_the_same_name(tiny, call, in_process):
     [
         ('"outcome": "PROMOTE"', '"outcome": "REJECT"', "outcome: recorded"),
         ('"margin": 0.05', '"margin": 0.5', "policy: was changed after"),
-        ('"n": 40', '"n": 41', "findings[GOLD:crps:guardrail].comparison.n: recorded 41"),
+        ('"n": 40', '"n": 41', "findings[GOLD:crps:guardrail].comparison.sample.n: recorded 41"),
         ('"owner": ', '"owner": ', ""),
     ],
 )

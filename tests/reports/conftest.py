@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 
 from harness.arm import Role
-from harness.evidence.comparison import Comparison
-from harness.evidence.estimand import Estimate
+from harness.evidence.comparison import (
+    Comparison,
+    Effect,
+    Lengths,
+    Planning,
+    Sample,
+    Variances,
+)
+from harness.evidence.estimand import ESTIMANDS, FailedWindows, Question
+from harness.evidence.estimates import Estimate
 from harness.forecast import LEVELS, Forecast
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
@@ -27,6 +35,7 @@ from harness.judging.verdict import Verdict
 from harness.running.store import StoredUnit
 from harness.scoring.scores import Truth, UnitScores, score
 from harness.scoring.summary import summarise
+from harness.stats.longrun import DieboldMariano
 from harness.window import Array, RollingOrigin, Series, Windows
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
 
@@ -103,6 +112,7 @@ def make_finding(
     role: Any = "guardrail",
 ) -> Finding:
     """A finding with all its numbers; without an effect, one that has none."""
+    estimand = ESTIMANDS.get(metric)
     compared = None if role == "limit" else make_comparison(metric, dataset, effect, half, bound)
     return Finding(
         id=f"{dataset}:{metric}:{role}",
@@ -113,6 +123,8 @@ def make_finding(
         bound=bound,
         value=effect,
         comparison=compared,
+        estimand=estimand,
+        unit="share" if estimand is None else estimand.unit,
         found=fact(_SHOWN[outcome]) if compared else _FAILURES[outcome is Outcome.PROMOTE],
     )
 
@@ -148,36 +160,29 @@ def make_comparison(
             make_estimate(method, effect, half * factor, bound)
             for method, factor in (("hac", 1.0), ("bootstrap", 1.1), ("independent", 1.6))
         )
+    low, high = ESTIMANDS[metric].bounds(bound)
     return Comparison(
-        metric=metric,
+        question=Question(estimand=ESTIMANDS[metric], bound_low=low, bound_high=high),
         dataset=dataset,
         candidate="chronos-512",
         legacy="autoformer",
-        bound_low=-bound if metric.startswith("coverage") else None,
-        bound_high=bound,
-        alpha=0.05,
-        power=0.8,
-        n=20,
-        overlap=2,
-        independent_n=10,
-        effective_n=14.2,
-        lag=1,
-        block=3,
-        resamples=2000,
-        candidate_value=0.012,
-        legacy_value=0.0123,
-        effect=effect,
+        sample=Sample(n=20, overlap=2, independent_n=10, candidate_seeds=1, legacy_seeds=2),
+        failed=FailedWindows(),
+        effect=Effect(value=effect, candidate=0.012, legacy=0.0123, seed_low=-0.05, seed_high=0.01),
+        variances=Variances(
+            rho=0.0,
+            lean=0.0,
+            effective_n=14.2,
+            origins=1e-4,
+            candidate_seeds=0.0,
+            legacy_seeds=1e-4,
+            level=None,
+            level_covariance=None,
+        ),
+        lengths=Lengths(lag=1, block=3, resamples=2000),
         estimates=made,
-        statistic=-1.4,
-        p_value=0.17,
-        detectable=0.08,
-        more_origins=31,
-        decided_by="2026-05-04",
-        seed_low=-0.05,
-        seed_high=0.01,
-        candidate_failed=0,
-        legacy_failed=0,
-        conclusion="undecided",
+        equality=DieboldMariano(statistic=-1.4, p_value=0.17),
+        planning=Planning(detectable=0.08, more_origins=31, decided_by="2026-05-04"),
         reason="" if effect is not None else "one side has no losses",
     )
 

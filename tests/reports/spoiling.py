@@ -212,6 +212,7 @@ def checked(target: str) -> CheckRecord:
             limit="at most",
             threshold=0.1,
             unit="of a tenth",
+            draws=(outcome,),
             reason="it was three tenths in module.py:17",
             seconds=0.1,
         )

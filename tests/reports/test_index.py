@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run_cli
+from harness.evidence.comparison import Effect
 from harness.gate.history import CellInput, Inputs, remember, verdict_name, write_inputs
 from harness.judging.findings import Outcome
 from harness.judging.validity import Given
@@ -87,7 +88,7 @@ class Book:
             first,
             value=effect,
             outcome=outcome,
-            comparison=dataclasses.replace(first.comparison, effect=effect),
+            comparison=dataclasses.replace(first.comparison, effect=Effect(value=effect)),
         )
         return dataclasses.replace(verdict, findings=(found, *verdict.findings[1:]))
 

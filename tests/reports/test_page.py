@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.evidence.comparison import Effect, Planning
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Cell, PlanRecord
@@ -357,18 +358,12 @@ def test_a_finding_without_numbers_is_shown(make_page: Make) -> None:
         outcome=Outcome.INVALID,
         comparison=dataclasses.replace(
             first.comparison,
-            effect=None,
+            effect=Effect(),
+            variances=None,
             estimates=(),
+            equality=None,
+            planning=Planning(),
             reason="one side has no losses",
-            statistic=None,
-            p_value=None,
-            effective_n=None,
-            detectable=None,
-            more_origins=None,
-            seed_low=None,
-            seed_high=None,
-            candidate_value=None,
-            legacy_value=None,
         ),
     )
 
@@ -435,7 +430,9 @@ def evil_page(page: PageInput) -> PageInput:
             dataset=sets[each.dataset],
             metric=bad(each.metric) if place == 0 else each.metric,
             comparison=each.comparison
-            and dataclasses.replace(each.comparison, reason=EVIL, decided_by=EVIL),
+            and dataclasses.replace(
+                each.comparison, reason=EVIL, planning=Planning(decided_by=EVIL)
+            ),
         )
         for place, each in enumerate(findings)
     )

@@ -112,7 +112,11 @@ def memory(page: PageInput) -> list[str]:
 def decidable(page: PageInput) -> list[str]:
     compared = page.verdict.findings[6].comparison
     assert compared is not None
-    return ["RMSE on BETA", f"{compared.more_origins} more", str(compared.decided_by)]
+    return [
+        "RMSE on BETA",
+        f"{compared.planning.more_origins} more",
+        str(compared.planning.decided_by),
+    ]
 
 
 def worse_even_so(page: PageInput) -> list[str]:

@@ -38,10 +38,10 @@ def test_percentages_are_signed_where_asked() -> None:
 
 def test_effects_carry_their_unit_once() -> None:
     """A range of effects names its unit at its end."""
-    assert numbers.effects("crps", -0.04, 0.02) == "−4.0 to +2.0\u202f%"
-    assert numbers.effects("coverage_80", -0.04, None) == "−4.0 pts to open"
-    assert numbers.effects("crps", None, None) == "n/a"
-    assert numbers.effects("crps_wins", -0.04, 0.02) == "−4.0 to +2.0 pts"
+    assert numbers.effects("share", -0.04, 0.02) == "−4.0 to +2.0\u202f%"
+    assert numbers.effects("points", -0.04, None) == "−4.0 pts to open"
+    assert numbers.effects("share", None, None) == "n/a"
+    assert numbers.effects("points", -0.04, 0.02) == "−4.0 to +2.0 pts"
 
 
 def test_metrics_have_readable_names() -> None:

@@ -3,7 +3,7 @@
     python tests/studies/simulate.py --replications 4000 --out study.json
     python tests/studies/simulate.py --table tests/studies/simulation.json
 
-Every figure comes from `harness.evidence.estimand.deciding`, the code the gate runs. The bounds
+Every figure comes from `harness.evidence.estimates.deciding`, the code the gate runs. The bounds
 of a ratio move with the true ratio, so one draw answers for every bound: at the bound itself (a
 wrong PROMOTE, a wrong REJECT) and at a distance from it (power).
 
@@ -29,23 +29,16 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from harness.evidence.estimand import (
-    Question,
-    Sides,
-    block_of,
-    by_bootstrap,
-    by_test,
-    deciding,
-    ratio_of,
-)
+from harness.evidence.estimand import Coverage, MeanLoss, Question, Sides
+from harness.evidence.estimates import block_of, by_bootstrap, by_test, deciding
 from harness.stats.statistical_power import Plan, Spread, predicted_power
 
 Process = Literal["normal", "garch", "heavy", "skewed", "coverage"]
 ALPHA = 0.05
 LEVEL, NOISE = 0.3, 0.3
 """Standard deviations of legacy's loss and of the difference, over legacy's mean loss."""
-LOSS = Question(metric="crps", bound_high=0.0, alpha=ALPHA)
-COVERAGE = Question(metric="coverage_80", bound_high=0.0, alpha=ALPHA)
+LOSS = Question(estimand=MeanLoss(metric="crps"), bound_high=0.0, alpha=ALPHA)
+COVERAGE = Question(estimand=Coverage(level=80), bound_high=0.0, alpha=ALPHA)
 POWERS = (0.5, 0.8, 0.9)
 ENOUGH = 20
 """Non-overlapping origins from which on the prediction of power is held to five points."""
@@ -226,7 +219,7 @@ def bounds_of(sides: Sides, question: Question, *, whole: bool) -> tuple[list[fl
     if sides.seeded:
         made = deciding(sides, question)
     else:
-        found = ratio_of(*sides.means, sides.overlap, question)
+        found = question.estimand.ratio_of(*sides.means, sides.overlap)
         made = (by_test("hac", found, question),)
         if whole or made[0].conclusion != "undecided":
             made += (by_bootstrap(sides, block_of(sides, found.law.lag), question),)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.checks.predicate import Measured, NotApplicableError, attempt, predicate, worst
+from harness.checks.predicate import (
+    SEVERAL,
+    Measured,
+    NotApplicableError,
+    attempt,
+    predicate,
+    worst,
+)
 from harness.checks.predicates.inside import part, take_its_word, training_loss, width_of
 from harness.checks.predicates.probe import (
     ProbeBatch,
@@ -139,6 +146,7 @@ def blind_to_truth(subject: Subject) -> Measured:
     limit="at least",
     threshold=0.01,
     unit="output change for unit noise on x_enc",
+    draws=SEVERAL,
 )
 def history_matters(subject: Subject) -> Measured:
     """Put unit noise on x_enc alone and on x_dec's label history alone; compare gradients."""
@@ -284,6 +292,7 @@ _DECOMPOSITION = re.compile(r"decomp\d*")
     "the forecast follows a smooth shift of the history without jumps",
     threshold=1e-3,
     unit="output change",
+    draws=SEVERAL,
 )
 def no_jumps(subject: Subject) -> Measured:
     """Shift the level of the history step by step; halve the largest step until it is nothing.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from harness.checks.predicate import Measured, NotApplicableError, attempt, predicate
+from harness.checks.predicate import SEVERAL, Measured, NotApplicableError, attempt, predicate
 from harness.checks.predicates.probe import (
     ProbeBatch,
     forecast,
@@ -191,6 +191,7 @@ TIE = 1e-4  # of the heaviest lag's weight: far above rounding, far below what a
     unit="steps away",
     white_box=True,
     needs="auto-correlation modules",
+    draws=SEVERAL,
 )
 def lag_is_found(subject: Subject) -> Measured:
     """Give each attention a series and its rolled copy, its linear maps being the identity."""

@@ -140,7 +140,7 @@ def test_show_prints_every_setting(capsys):
     assert shown["mixture"]["prices"]["levels"] == 0.65
 
 
-def test_module_starts_from_anywhere(tmp_path):
+def test_module_starts_from_anywhere(tmp_path, with_pretraining):
     """`python -m candidates.pretraining --help` answers, and needs no deep-learning library."""
     code = (
         "import runpy, sys; sys.argv[1:] = ['--help']\n"
@@ -148,7 +148,11 @@ def test_module_starts_from_anywhere(tmp_path):
         "except SystemExit as end: print('code', end.code, 'torch' in sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-P", "-c", with_pretraining + code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
     )
 
     assert "train" in done.stdout

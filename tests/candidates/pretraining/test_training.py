@@ -84,7 +84,7 @@ sys.exit(run_command(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_gone_on_with(tmp_path, resized):
+def test_a_killed_process_is_gone_on_with(tmp_path, resized, with_pretraining):
     """After SIGKILL the same command ends with the weights of a run that was not killed."""
     recipe = resized(steps=120)
     file = tmp_path / "tiny.toml"
@@ -95,7 +95,8 @@ def test_a_killed_process_is_gone_on_with(tmp_path, resized):
         f"warmup = 5\nleast = 16\nlearning_rate = {settings.learning_rate}\n"
     )
     options = ["--out", str(tmp_path / "killed"), "--device", "cpu", "--save-every", "0"]
-    command = [sys.executable, "-P", "-c", RUN, "train", str(file), *options]
+    code = with_pretraining + RUN
+    command = [sys.executable, "-P", "-c", code, "train", str(file), *options]
     whole = train(recipe, tmp_path / "whole", options=TrainingOptions(), watch=Quiet())
 
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
@@ -227,10 +228,13 @@ def test_training_opens_no_file_and_no_connection(tiny):
 IMPORTED = "import sys, candidates.pretraining.optimise; print(*sorted(sys.modules))"
 
 
-def test_what_trains_can_reach_no_dataset():
+def test_what_trains_can_reach_no_dataset(with_pretraining):
     """Importing the training loads no module that reads data, neither ours nor another's."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", IMPORTED], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", with_pretraining + IMPORTED],
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     loaded = set(done.stdout.split())

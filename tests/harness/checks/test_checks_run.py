@@ -60,6 +60,10 @@ def line(name="line", kind=Line):
     return network_subject(lambda _, config: kind(config), name)
 
 
+def catalogue_of(code):
+    return next(each for each in catalogue() if each.code == code)
+
+
 def resolve(target, options):
     return line() if target == "line" else None
 
@@ -86,6 +90,57 @@ def test_failing_subject_is_an_error_a_predicate():
 
     assert [result.outcome for result in results] == ["error", "error", "fail"]
     assert all("told to fail" in result.reason for result in results)
+
+
+class Drawn(Line):
+    """Reads its history on the first draw of weights only."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.scale = 1.0 if torch.initial_seed() < 1000 else 0.0
+
+    def forward(self, *inputs):
+        return self.scale * super().forward(*inputs)
+
+
+class Pretrained(Line):
+    """The same weights however often it is built."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        nn.init.constant_(self.map.weight, 0.1)
+        nn.init.zeros_(self.map.bias)
+
+
+def test_draws_of_weights_that_disagree_are_told():
+    """The gravest outcome counts, with its value, and the reason says how many draws pass."""
+    (result,) = run_battery(line(kind=Drawn), ["T13"])
+
+    assert (result.outcome, result.measured["value"]) == ("fail", 0.0)
+    assert result.draws == ("pass", "fail", "fail")
+    assert result.reason.endswith("; draws of weights disagree: 1 of 3 pass")
+
+
+def test_draws_of_weights_that_agree_are_not_mentioned():
+    """Every draw passes: the worst value is shown, and nothing said of draws."""
+    (result,) = run_battery(line(), ["T13"])
+    values = []
+    for number in range(3):
+        one = dataclasses.replace(line(), draw=number)
+        values.append(catalogue_of("T13").function(one).value)
+
+    assert result.draws == ("pass", "pass", "pass")
+    assert result.measured["value"] == min(values)
+    assert len(set(values)) == 3
+    assert "draws" not in result.reason
+
+
+def test_weights_that_are_not_drawn_are_asked_once():
+    """A pretrained network has one draw; predicates that rest on none are asked once of all."""
+    results = run_battery(line(kind=Pretrained), ["T12", "T13"])
+
+    assert [result.draws for result in results] == [("pass",), ("pass",)]
+    assert [result.draws for result in run_battery(line(), ["T18"])] == [("pass",)]
 
 
 def test_results_are_frozen():

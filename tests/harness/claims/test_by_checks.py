@@ -36,6 +36,7 @@ def record(target, outcomes, *, use, kind="network", role="candidate", options=(
             limit="at most",
             threshold=0.0,
             unit="",
+            draws=(outcome,),
             reason="because",
             seconds=0.1,
         )

@@ -53,6 +53,7 @@ def record(target, outcomes, *, kind="network", role="legacy", options=None, cur
             limit="at most",
             threshold=0.0,
             unit="",
+            draws=(outcome,),
             reason="because",
             seconds=0.1,
         )

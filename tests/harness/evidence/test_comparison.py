@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from harness.evidence.comparison import Comparison, compare, spread_of
-from harness.evidence.estimand import Question, ratio_of
+from harness.evidence.comparison import Comparison, Planning, compare, spread_of
+from harness.evidence.estimand import ESTIMANDS, Coverage, Question
 from harness.evidence.pairing import PairingError, pair
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
@@ -61,7 +61,7 @@ def losses_of(seed: int = 0, count: int = 80, mean: float = 1.0) -> np.ndarray:
 
 def ask(metric: str = "crps", margin: float = 0.02, **options: float) -> Question:
     """A guardrail's question."""
-    return Question(metric=metric, bound_high=margin, **options)
+    return Question(estimand=ESTIMANDS[metric], bound_high=margin, **options)
 
 
 def compared(new: np.ndarray, old: np.ndarray, question: Question | None = None) -> Comparison:
@@ -77,11 +77,11 @@ def test_swapping_the_arms_mirrors_the_effect(seed: int) -> None:
 
     one, other = compared(new, old), compared(old, new)
 
-    assert one.effect is not None
-    assert other.effect is not None
-    assert (1 + one.effect) * (1 + other.effect) == pytest.approx(1)
-    assert one.statistic == pytest.approx(-(other.statistic or 0.0))
-    assert math.copysign(1, one.effect) == -math.copysign(1, other.effect)
+    assert one.effect.value is not None
+    assert other.effect.value is not None
+    assert (1 + one.effect.value) * (1 + other.effect.value) == pytest.approx(1)
+    assert one.equality.statistic == pytest.approx(-other.equality.statistic)
+    assert math.copysign(1, one.effect.value) == -math.copysign(1, other.effect.value)
 
 
 def test_case_13_identical_arms_tie() -> None:
@@ -90,11 +90,11 @@ def test_case_13_identical_arms_tie() -> None:
 
     found = compared(losses, losses.copy())
 
-    assert found.effect == 0
+    assert found.effect.value == 0
     for each in found.estimates:
         assert (each.low, each.high, each.conclusion) == (0, 0, "within")
     assert found.conclusion == "within"
-    assert found.p_value is None
+    assert found.equality is None
 
 
 def test_identical_arms_never_show_a_gain() -> None:
@@ -127,8 +127,8 @@ def test_effect_is_the_relative_difference_of_scaled_losses(metric: str) -> None
     unit = 100.0**2 if metric == "rmse" else 100.0
     value = new.mean() / unit
     rooted = metric == "rmse"
-    assert found.effect == pytest.approx((math.sqrt(ratio) if rooted else ratio) - 1)
-    assert found.candidate_value == pytest.approx(math.sqrt(value) if rooted else value)
+    assert found.effect.value == pytest.approx((math.sqrt(ratio) if rooted else ratio) - 1)
+    assert found.effect.candidate == pytest.approx(math.sqrt(value) if rooted else value)
 
 
 def test_margin_is_mapped_to_squared_losses_for_rmse() -> None:
@@ -158,7 +158,7 @@ def test_losses_are_scaled_by_the_last_close() -> None:
 
     found = compare(pair(raised[:1], raised[1:], "crps"), ask())
 
-    assert found.effect == pytest.approx(compared(new, old).effect)
+    assert found.effect.value == pytest.approx(compared(new, old).effect.value)
 
 
 def test_row_and_seed_order_change_nothing() -> None:
@@ -187,8 +187,10 @@ def test_seeds_are_averaged_per_origin_and_their_range_is_shown() -> None:
     found = compare(both, ask())
 
     per_seed = [x.mean() / old.mean() - 1 for x in new]
-    assert found.effect == pytest.approx(np.mean(per_seed))
-    assert (found.seed_low, found.seed_high) == pytest.approx((min(per_seed), max(per_seed)))
+    assert found.effect.value == pytest.approx(np.mean(per_seed))
+    assert (found.effect.seed_low, found.effect.seed_high) == pytest.approx(
+        (min(per_seed), max(per_seed))
+    )
 
 
 @given(st.lists(st.integers(0, 79), min_size=1, max_size=60, unique=True))
@@ -202,11 +204,11 @@ def test_case_4_nan_on_hard_windows_is_never_an_improvement(hard: list[int]) -> 
         pair([unit_of(new, failed=tuple(hard))], [unit_of(old, arm="old")], "crps"), ask()
     )
 
-    assert holed.candidate_failed == len(hard)
-    assert holed.n == 80
-    assert whole.effect is not None
-    assert holed.effect is not None
-    assert holed.effect > whole.effect
+    assert holed.failed.candidate == len(hard)
+    assert holed.sample.n == 80
+    assert whole.effect.value is not None
+    assert holed.effect.value is not None
+    assert holed.effect.value > whole.effect.value
 
 
 def test_a_legacy_failure_never_helps_the_candidate() -> None:
@@ -215,8 +217,8 @@ def test_a_legacy_failure_never_helps_the_candidate() -> None:
 
     holed = compare(pair([unit_of(new)], [unit_of(old, arm="old", failed=(0, 5))], "crps"), ask())
 
-    assert holed.legacy_failed == 2
-    assert (holed.effect or 0) > (compared(new, old).effect or 0)
+    assert holed.failed.legacy == 2
+    assert (holed.effect.value or 0) > (compared(new, old).effect.value or 0)
 
 
 def test_nothing_but_failures_is_undecided_with_a_reason() -> None:
@@ -232,7 +234,7 @@ def test_nothing_but_failures_is_undecided_with_a_reason() -> None:
         ask(),
     )
 
-    assert found.effect is None
+    assert found.effect.value is None
     assert found.conclusion == "undecided"
     assert "80 of 80 losses of new have no number" in found.reason
 
@@ -253,7 +255,7 @@ def test_a_perfect_legacy_gives_no_bounds_and_no_nan() -> None:
     found = compared(losses_of(), np.zeros((80, 4)))
 
     assert found.conclusion == "undecided"
-    assert found.effect is None
+    assert found.effect.value is None
     assert "cannot be told apart from 0" in found.reason
 
 
@@ -300,9 +302,9 @@ def test_case_2_overlapping_origins_are_all_used_and_the_rest_shown() -> None:
     found = compare(both, ask())
 
     alone = found.estimate("independent")
-    assert (found.n, found.overlap, found.independent_n) == (80, 4, 20)
-    assert found.lag >= 11
-    assert found.block >= 4
+    assert (found.sample.n, found.sample.overlap, found.sample.independent_n) == (80, 4, 20)
+    assert found.lengths.lag >= 11
+    assert found.lengths.block >= 4
     assert alone is not None
     assert alone.n == 20
     assert (alone.effect or 0) == pytest.approx(new[::4].mean() / old[::4].mean() - 1)
@@ -315,15 +317,17 @@ def test_coverage_is_judged_on_both_sides_of_nominal() -> None:
     def covered(share: float) -> Comparison:
         losses = np.where(draw.uniform(size=(300, 4)) < share, 1.0, 3.0)
         both = pair([unit_of(losses)], [unit_of(losses, arm="old")], "coverage_80")
-        return compare(both, Question(metric="coverage_80", bound_low=-0.05, bound_high=0.05))
+        return compare(
+            both, Question(estimand=Coverage(level=80), bound_low=-0.05, bound_high=0.05)
+        )
 
     right, little, much = covered(0.8), covered(0.6), covered(0.97)
 
     assert right.conclusion == "within"
     assert little.conclusion == "beyond"
     assert much.conclusion == "beyond"
-    assert (little.effect or 0) == pytest.approx((little.candidate_value or 0) - 0.8)
-    assert right.statistic is None
+    assert (little.effect.value or 0) == pytest.approx((little.effect.candidate or 0) - 0.8)
+    assert right.equality is None
 
 
 def test_coverage_bounds_are_wilsons() -> None:
@@ -333,8 +337,8 @@ def test_coverage_bounds_are_wilsons() -> None:
         from statsmodels.stats.proportion import proportion_confint
     hits = np.zeros(200)
     hits[:171] = 1.0
-    question = Question(metric="coverage_80", bound_low=-0.05, bound_high=0.05)
-    found = ratio_of(hits, np.ones(200), 1, question, lag=0)
+    question = Question(estimand=Coverage(level=80), bound_low=-0.05, bound_high=0.05)
+    found = question.estimand.ratio_of(hits, np.ones(200), 1, lag=0)
 
     bounds = found.bounds(0.025)
 
@@ -347,7 +351,7 @@ def test_a_coverage_that_never_varies_is_not_taken_for_certain() -> None:
     losses = np.ones((10, 4))
     both = pair([unit_of(losses)], [unit_of(losses, arm="old")], "coverage_80")
 
-    found = compare(both, Question(metric="coverage_80", bound_low=-0.3, bound_high=0.3))
+    found = compare(both, Question(estimand=Coverage(level=80), bound_low=-0.3, bound_high=0.3))
 
     assert found.conclusion == "undecided"
 
@@ -361,8 +365,8 @@ def test_detectable_effect_matches_the_known_example() -> None:
 
     found = compared(old + noise, old)
 
-    assert (found.detectable or 0) * math.sqrt(2000 / 20) == pytest.approx(0.167, rel=0.12)
-    assert found.effective_n == pytest.approx(2000, rel=0.3)
+    assert (found.planning.detectable or 0) * math.sqrt(2000 / 20) == pytest.approx(0.167, rel=0.12)
+    assert found.variances.effective_n == pytest.approx(2000, rel=0.3)
 
 
 def test_open_questions_say_how_many_origins_would_decide_and_when() -> None:
@@ -371,12 +375,12 @@ def test_open_questions_say_how_many_origins_would_decide_and_when() -> None:
     near = compared(base * 0.99 + 0.02 * losses_of(2, count=60), base)
     open_ = compared(losses_of(3, count=60, mean=0.95), losses_of(4, count=60))
 
-    assert near.more_origins is None
+    assert near.planning.more_origins is None
     assert open_.conclusion == "undecided"
-    assert open_.more_origins is not None
-    assert open_.decided_by is not None
-    days = np.datetime64(open_.decided_by) - np.datetime64("2010-01-04") - 500 - 59 * 4
-    assert days.astype(int) == pytest.approx(open_.more_origins * 4 + 4, abs=1)
+    assert open_.planning.more_origins is not None
+    assert open_.planning.decided_by is not None
+    days = np.datetime64(open_.planning.decided_by) - np.datetime64("2010-01-04") - 500 - 59 * 4
+    assert days.astype(int) == pytest.approx(open_.planning.more_origins * 4 + 4, abs=1)
 
 
 def finding_on(found: Comparison) -> Finding:
@@ -387,8 +391,8 @@ def finding_on(found: Comparison) -> Finding:
         dataset="X",
         role="guardrail",
         outcome=Outcome.HOLD,
-        bound=found.bound_high,
-        value=found.effect,
+        bound=found.question.bound_high,
+        value=found.effect.value,
         comparison=found,
         found=fact(FactCode.UNDECIDED),
     )
@@ -400,10 +404,10 @@ def test_below_ten_origins_nothing_is_predicted(count: int, told: bool) -> None:
     found = compared(losses_of(3, count=count), losses_of(4, count=count))
 
     assert found.conclusion == "undecided"
-    assert (found.detectable is not None) is told
+    assert (found.planning.detectable is not None) is told
     assert (found.silent == "") is told
     if not told:
-        assert (found.more_origins, found.decided_by, found.seeds_needed) == (None, None, None)
+        assert found.planning == Planning()
         assert sentence_of(finding_on(found)).endswith(
             "the interval reaches across the bound; no prediction: 9 non-overlapping origins, "
             "fewer than the 10 it takes."
@@ -420,15 +424,12 @@ def test_many_seeds_that_differ_ask_for_seeds() -> None:
 
     assert found.conclusion == "undecided"
     assert "other seeds may not" in found.reason
-    assert found.seed_share == pytest.approx(1, abs=0.01)
-    assert (found.candidate_seeds, found.legacy_seeds) == (3, 1)
-    assert (
-        found.seed_note == "old has one seed or none: how seeds vary there is not in the interval"
-    )
-    assert found.more_origins is None
-    assert (found.seeds_needed or 0) > 3
+    assert found.variances.seed_share == pytest.approx(1, abs=0.01)
+    assert (found.sample.candidate_seeds, found.sample.legacy_seeds) == (3, 1)
+    assert found.planning.more_origins is None
+    assert (found.planning.seeds_needed or 0) > 3
     sentence = sentence_of(finding_on(found))
-    assert f"about {found.seeds_needed} seeds a side would" in sentence
+    assert f"about {found.planning.seeds_needed} seeds a side would" in sentence
 
 
 def test_spread_of_a_comparison_predicts_its_own_detectable_effect() -> None:
@@ -438,9 +439,9 @@ def test_spread_of_a_comparison_predicts_its_own_detectable_effect() -> None:
     spread = spread_of(found)
 
     assert spread is not None
-    plan = Plan(n=found.n, overlap=found.overlap)
+    plan = Plan(n=found.sample.n, overlap=found.sample.overlap)
     assert detectable(spread, plan, alpha=0.05, power=0.8) == pytest.approx(
-        found.detectable, rel=0.1
+        found.planning.detectable, rel=0.1
     )
     assert spread_of(compared(losses_of(), np.zeros((80, 4)))) is None
 
@@ -487,18 +488,6 @@ def test_level_of_a_rooted_loss_is_on_the_scale_of_its_effect() -> None:
     assert root.along == pytest.approx(plain.along / 2, rel=0.02)
 
 
-def test_records_without_a_level_plan_as_they_did() -> None:
-    """What older records and coverages do not hold is no variance, not an error."""
-    found = compared(losses_of(1), losses_of(2))
-    old = dataclasses.replace(found, level_variance=None, level_covariance=None)
-
-    spread, bare = spread_of(found), spread_of(old)
-
-    assert spread is not None
-    assert spread.level > 0
-    assert bare == dataclasses.replace(spread, level=0.0, along=0.0)
-
-
 def test_sensitivity_is_recorded_and_does_not_decide() -> None:
     """A clear gain stands under every variation; a tie changes under none."""
     clear = compared(losses_of(1, mean=0.7), losses_of(2))
@@ -523,7 +512,7 @@ def test_effective_origins_are_those_of_the_variance(rho: float, overlap: int) -
         sums = np.cumsum(np.concatenate([[0.0], noise]))
         moving = (sums[overlap:] - sums[:-overlap]) / overlap
         old = np.ones((500, 4))
-        found.append(compared(old + 0.1 * moving[:, None], old).effective_n or 0)
+        found.append(compared(old + 0.1 * moving[:, None], old).variances.effective_n)
 
     wanted = 500 * (1 - rho) / (1 + rho) / overlap
     assert np.median(found) == pytest.approx(min(500, wanted), rel=0.2)

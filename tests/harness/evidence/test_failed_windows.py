@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from harness.evidence.estimand import Question
-from harness.evidence.failed_windows import readings
+from harness.evidence.estimand import MeanLoss
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
@@ -89,8 +88,8 @@ def test_a_rejected_candidate_is_not_undecided_for_failing_a_window() -> None:
     assert found_on(unit_of(new, "new"), unit_of(old, "old")).outcome is Outcome.REJECT
     assert found.outcome is Outcome.REJECT
     assert found.comparison is not None
-    assert (found.comparison.candidate_failed, found.comparison.n) == (1, 79)
-    assert found.comparison.candidate_failed_as == "out"
+    assert (found.comparison.failed.candidate, found.comparison.sample.n) == (1, 79)
+    assert found.comparison.failed.candidate_as == "out"
     assert sentence_of(found).endswith("1 failed window of new was left out.")
 
 
@@ -110,9 +109,7 @@ def test_a_failed_window_counts_as_twice_the_worst_loss() -> None:
     new, old = losses_of(1), losses_of(2)
     both = pair([unit_of(new, "new", (5,))], [unit_of(old, "old")], "crps")
 
-    made = {
-        each.candidate: each.pair for each in readings(both, Question(metric="crps", bound_high=0))
-    }
+    made = {each.failed.candidate_as: each.pair for each in MeanLoss(metric="crps").readings(both)}
 
     largest = max(np.nanmax(both.candidate), both.legacy.max())
     assert made["worst"].candidate[0, 5] == pytest.approx(2 * largest)
@@ -210,7 +207,7 @@ def test_an_infinite_loss_counts_as_failed() -> None:
 
     assert found.outcome is Outcome.REJECT
     assert found.comparison is not None
-    assert found.comparison.candidate_failed == 2
+    assert found.comparison.failed.candidate == 2
 
 
 @pytest.mark.parametrize("failed", [(), (3,), tuple(range(0, 80, 2))])

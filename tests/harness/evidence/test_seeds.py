@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from harness.evidence.comparison import least_influential, vary
-from harness.evidence.estimand import (
-    Question,
-    Sides,
+from harness.evidence.comparison import Lengths, least_influential, vary
+from harness.evidence.estimand import MeanLoss, Question, Sides
+from harness.evidence.estimates import (
     agreed,
     block_of,
     by_bootstrap,
@@ -18,7 +17,7 @@ from harness.evidence.estimand import (
 from harness.stats.bootstrap import block_law, lean_of, stretched
 from harness.stats.longrun import block_starts, circular_means, mean_ratio
 
-QUESTION = Question(metric="crps", bound_high=0.02)
+QUESTION = Question(estimand=MeanLoss(metric="crps"), bound_high=0.02)
 
 
 def sides_of(
@@ -108,7 +107,7 @@ def test_seeds_that_agree_leave_it() -> None:
 @pytest.mark.parametrize("seeds", [2, 5])
 def test_level_is_kept_over_seeds(seeds: int) -> None:
     """With a true ratio at the bound few draws conclude, where origins alone would often."""
-    question = Question(metric="crps", bound_high=0.0)
+    question = Question(estimand=MeanLoss(metric="crps"), bound_high=0.0)
     joint = origins = 0
     for trial in range(250):
         sides = sides_of(seeds=seeds, between=0.1, seed=1000 + trial, n=40)
@@ -195,7 +194,9 @@ def test_few_origins_are_varied_without_an_error(n: int) -> None:
     """However few the origins, every variation has an answer and no block is all of them."""
     sides = sides_of(n=n)
 
-    found = vary(sides, QUESTION, lag=n - 1, block=max(1, n // 2), conclusion="undecided")
+    found = vary(
+        sides, QUESTION, lengths=Lengths(lag=n - 1, block=max(1, n // 2)), conclusion="undecided"
+    )
 
     assert len(found.variations) == 3
     assert len(deciding(sides, QUESTION)) == 4
@@ -210,9 +211,12 @@ def test_a_conclusion_that_hangs_on_few_windows_is_named() -> None:
     above[0, :5] -= 2.0
     few = Sides(above=above, below=below, overlap=1)
 
-    firm = vary(steady, QUESTION, lag=5, block=6, conclusion="within")
+    firm = vary(steady, QUESTION, lengths=Lengths(lag=5, block=6), conclusion="within")
     shaky = vary(
-        few, Question(metric="crps", bound_high=-0.02), lag=5, block=6, conclusion="within"
+        few,
+        Question(estimand=MeanLoss(metric="crps"), bound_high=-0.02),
+        lengths=Lengths(lag=5, block=6),
+        conclusion="within",
     )
 
     assert firm.changed == ()

@@ -9,11 +9,11 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from harness.evidence.comparison import answer, compare, spread_of
-from harness.evidence.estimand import Question
+from harness.evidence.estimand import MeanLoss, Question, Wins
 from harness.evidence.pairing import Pair, lost
 from harness.stats.statistical_power import Plan, Spread, detectable
 
-ASK = Question(metric="crps_wins", bound_high=0.05)
+ASK = Question(estimand=Wins(metric="crps"), bound_high=0.05)
 
 
 def pair_of(new: np.ndarray, old: np.ndarray, *, overlap: int = 1) -> Pair:
@@ -46,10 +46,15 @@ def test_effect_is_the_share_lost_less_one_half() -> None:
 
     found = compare(pair_of(new, old), ASK)
 
-    assert found.effect == pytest.approx(-0.25)
-    assert (found.candidate_value, found.legacy_value) == (0.25, 0.75)
+    assert found.effect.value == pytest.approx(-0.25)
+    assert (found.effect.candidate, found.effect.legacy) == (0.25, 0.75)
     assert found.conclusion == "within"
-    assert compare(pair_of(new, old), dataclasses.replace(ASK, metric="crps")).effect > 20
+    assert (
+        compare(
+            pair_of(new, old), dataclasses.replace(ASK, estimand=MeanLoss(metric="crps"))
+        ).effect.value
+        > 20
+    )
 
 
 def test_the_same_loss_counts_half() -> None:
@@ -61,8 +66,8 @@ def test_the_same_loss_counts_half() -> None:
     some = compare(pair_of(half[:1], old[:1]), ASK)
     same = compare(pair_of(old[:1], old[:1]), ASK)
 
-    assert some.effect == pytest.approx(-0.25)
-    assert (same.effect, same.conclusion) == (0.0, "within")
+    assert some.effect.value == pytest.approx(-0.25)
+    assert (same.effect.value, same.conclusion) == (0.0, "within")
     assert compare(pair_of(old[:1], old[:1]), dataclasses.replace(ASK, bound_high=0.0)).reason
 
 
@@ -73,8 +78,8 @@ def test_a_failed_window_is_lost_by_the_candidate_and_never_by_legacy() -> None:
 
     found = compare(pair_of(new, old), ASK)
 
-    assert found.candidate_value == 15 / 40
-    assert (found.candidate_failed, found.legacy_failed) == (10, 5)
+    assert found.effect.candidate == 15 / 40
+    assert (found.failed.candidate, found.failed.legacy) == (10, 5)
 
 
 def test_nothing_but_failures_has_no_share() -> None:
@@ -95,7 +100,7 @@ def test_swapping_the_arms_mirrors_the_share() -> None:
 
     there, back = answer(pair_of(new, old), ask), answer(pair_of(old, new), ask)
 
-    assert there.effect == pytest.approx(-back.effect)
+    assert there.effect.value == pytest.approx(-back.effect.value)
     for method in ("hac", "bootstrap"):
         assert there.estimate(method).upper == pytest.approx(-back.estimate(method).lower, abs=0.01)
 
@@ -122,12 +127,12 @@ def test_seeds_of_either_side_are_a_source_of_error(side: str) -> None:
 
     found = compare(pair_of(*sides), ASK)
 
-    share = found.candidate_seed_variance if side == "candidate" else found.legacy_seed_variance
+    share = getattr(found.variances, f"{side}_seeds")
     assert found.estimate("hac").conclusion == "within"
     assert found.estimate("seeds").conclusion == "undecided"
     assert found.conclusion == "undecided"
-    assert share > 10 * found.origin_variance
-    assert found.seed_high - found.seed_low > 0.2
+    assert share > 10 * found.variances.origins
+    assert found.effect.seed_high - found.effect.seed_low > 0.2
 
 
 @pytest.mark.parametrize(("overlap", "rho", "n"), [(1, 0.4, 60), (3, 0.0, 120)])
@@ -170,7 +175,7 @@ def test_spread_of_wins_holds_their_share() -> None:
 
     spread = spread_of(found)
     assert spread is not None
-    assert spread.share == found.candidate_value
+    assert spread.share == found.effect.candidate
     assert spread.long_run == pytest.approx(0.25, rel=0.3)
     assert (spread.level, spread.along) == (0.0, 0.0)
-    assert 0 < (found.detectable or 0) < 0.1
+    assert 0 < (found.planning.detectable or 0) < 0.1

@@ -249,7 +249,7 @@ def test_rules_on_steps_and_slices_are_findings_of_their_own() -> None:
     assert found["GOLD:mae:guardrail@steps:1-2"].outcome == Outcome.PROMOTE
     high = found["GOLD:mae:guardrail@volatility:high"].comparison
     assert high is not None
-    assert high.n == 20
+    assert high.sample.n == 20
     assert "GOLD crps (steps:3-4): new is" in sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
     assert verdict.multiplicity is not None
     assert verdict.multiplicity.guardrails == 4
@@ -423,7 +423,7 @@ def test_wins_are_judged_against_one_half(
     finding = next(f for f in verdict.findings if f.metric == "crps_wins")
     assert (finding.outcome, verdict.outcome) == (outcome, outcome)
     assert (finding.id, finding.unit) == (f"GOLD:crps_wins:{role}", "points")
-    assert finding.value == finding.comparison.effect
+    assert finding.value == finding.comparison.effect.value
     won = 100 * (0.5 - finding.value)
     assert f"new has the lower loss on {won:.1f} % of the origins (95 %" in sentence_of(finding)
     assert sentence_of(finding).endswith(ending)

@@ -353,7 +353,7 @@ def test_error_rate_is_split_over_successes_only() -> None:
     """Guardrails keep alpha, since all must hold; successes share it, since one is enough."""
     findings = golden_verdict().findings
 
-    alphas = {(f.role, f.comparison.alpha) for f in findings if f.comparison}
+    alphas = {(f.role, f.comparison.question.alpha) for f in findings if f.comparison}
 
     assert alphas == {("guardrail", 0.05), ("success", 0.025)}
 
@@ -553,7 +553,7 @@ def test_next_action_points_to_origins_the_data_already_hold() -> None:
     """When earlier origins would decide, the advice is to raise `origins`, not to wait."""
     scores = grid_of(new=0.0, old=5.0, windows=12)
     found = judged(scores).findings
-    needed = max(f.comparison.more_origins or 0 for f in found if f.comparison)
+    needed = max(f.comparison.planning.more_origins or 0 for f in found if f.comparison)
 
     actions = [
         judge(

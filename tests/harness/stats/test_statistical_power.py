@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from harness.evidence.estimand import Question, Sides, agreed, deciding
+from harness.evidence.estimand import MeanLoss, Question, Sides
+from harness.evidence.estimates import agreed, deciding
 from harness.stats.longrun import correlation_found, first_order, overlap_law, shares_of
 from harness.stats.statistical_power import (
     Plan,
@@ -72,7 +73,7 @@ def test_predicted_power_is_that_of_the_whole_rule(n: int, overlap: int) -> None
 
     found = shown(
         [Sides(above=each[None], below=np.ones((1, n)), overlap=overlap) for each in above],
-        Question(metric="crps", bound_high=far),
+        Question(estimand=MeanLoss(metric="crps"), bound_high=far),
     )
 
     assert found == pytest.approx(0.8, abs=0.05 + 2 * math.sqrt(0.16 / 400))
@@ -89,7 +90,7 @@ def test_predicted_power_holds_where_seeds_carry_half_of_the_variance() -> None:
 
     found = shown(
         [Sides(above=each, below=np.ones((1, n)), overlap=1) for each in above],
-        Question(metric="crps", bound_high=far),
+        Question(estimand=MeanLoss(metric="crps"), bound_high=far),
     )
 
     assert found == pytest.approx(0.8, abs=0.05 + 2 * math.sqrt(0.16 / 400))
@@ -167,7 +168,7 @@ def test_a_far_bound_is_predicted_where_legacy_varies(pull: float) -> None:
 
     found = shown(
         [Sides(above=a[None], below=b[None], overlap=1) for a, b in zip(above, level, strict=True)],
-        Question(metric="crps", bound_high=far),
+        Question(estimand=MeanLoss(metric="crps"), bound_high=far),
     )
 
     assert found == pytest.approx(0.8, abs=0.05 + 2 * math.sqrt(0.16 / count))

@@ -69,17 +69,6 @@ def test_an_arm_that_remembers_later_sessions_breaks_the_verdict(tiny, tmp_path,
 
 
 @pytest.mark.usefixtures("tiny", "in_process")
-def test_an_arm_that_was_not_run_is_not_tried(tmp_path, call, capsys):
-    """A part of a grid tries only the sides it has units of."""
-    grid, store = grid_and_store(tmp_path)
-    call("run", "tiny.toml", "--store", tmp_path / "store", "--only", "old")
-
-    try_blindness(grid, store)
-
-    assert set(tried(store.root)) == {"old"}
-
-
-@pytest.mark.usefixtures("tiny", "in_process")
 def test_what_cannot_be_tried_is_said_in_a_line(tmp_path, call, capsys, monkeypatch):
     """A check that breaks stops nothing and leaves the arm untested."""
     grid, store = grid_and_store(tmp_path)
@@ -93,8 +82,8 @@ def test_what_cannot_be_tried_is_said_in_a_line(tmp_path, call, capsys, monkeypa
     assert tried(store.root) == {}
 
 
-def test_an_arm_whose_name_looks_like_an_option_is_tried(tiny, tmp_path, call, in_process, capsys):
-    """A name that starts with a dash is a name to the check as well."""
+def test_only_what_was_run_is_tried_whatever_its_name(tiny, tmp_path, call, in_process, capsys):
+    """A part of a grid tries the sides it has units of, also one whose name starts with a dash."""
     tiny(('name = "new"', 'name = "-new"'), ('candidate = "new"', 'candidate = "-new"'))
     grid, store = grid_and_store(tmp_path)
     call("run", "tiny.toml", "--store", tmp_path / "store", "--only", "*new*")

@@ -1,0 +1,286 @@
+"""How sure an effect is: a question about two sides, answered by one method at a time.
+
+Shapes: n origins in time order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.evidence.estimand import Question, Sides
+from harness.stats.bootstrap import RESAMPLES, block_law, lean_of, stretched
+from harness.stats.longrun import (
+    Law,
+    MeanRatio,
+    block_starts,
+    circular_means,
+    generator_of,
+    optimal_block,
+)
+from harness.stats.statistical_power import freedom_of
+from harness.window import Array
+
+
+def seed_variance(losses: Array) -> float:
+    """Variance of the mean over seeds of losses [S, n]: that between seeds, over S; 0 for one.
+
+    The variance between the seeds' means holds what they do differently on single origins as
+    well, and so does the long-run variance: their sum errs on the wide side. Source: Owen (2007).
+    """
+    if len(losses) < 2:
+        return 0.0
+    return float(losses.mean(axis=1).var(ddof=1)) / len(losses)
+
+
+def with_seeds(found: MeanRatio, above: Array, below: Array) -> MeanRatio:
+    """Add the variance between seeds to that over origins, for sides [S, n] each.
+
+    Degrees of freedom by Satterthwaite (1946), at the estimated ratio: two seeds say little of
+    how seeds vary, and the interval says so.
+    """
+    ratio = found.above / found.below if found.below else 1.0
+    above_v, below_v = seed_variance(above), seed_variance(below)
+    seeds = [
+        (variance, len(side) - 1.0)
+        for variance, side in ((above_v, above), (ratio**2 * below_v, below))
+        if variance > 0
+    ]
+    origins = found.variance(ratio) / (found.law.n * found.law.factor**2)
+    freedom = freedom_of([(origins, found.law.freedom), *seeds])
+    covariance = found.covariance / found.law.factor**2
+    return dataclasses.replace(
+        found,
+        covariance=covariance + found.law.n * np.diag([above_v, below_v]),
+        law=Law(n=found.law.n, lag=found.law.lag, factor=1.0, freedom=freedom),
+    )
+
+
+def resampled_means(
+    losses: Array, starts: npt.NDArray[np.int64], block: int, generator: np.random.Generator
+) -> Array:
+    """Means [B] of one side [S, n] with seeds drawn with replacement and blocks of origins.
+
+    Drawn seeds are set ``sqrt(S / (S - 1))`` times as far from their mean as they are, so that
+    the resampled variance is that of `seed_variance` without bias. Source: Davison and Hinkley
+    (1997), section 3.8.
+    """
+    means = circular_means(losses, starts, block)  # [S, B]
+    count = len(losses)
+    middle: Array = means.mean(axis=0)
+    if count < 2:
+        return middle
+    drawn = generator.integers(count, size=(count, means.shape[1]))
+    apart: Array = np.take_along_axis(means, drawn, axis=0).mean(axis=0) - middle
+    return middle + math.sqrt(count / (count - 1)) * apart
+
+
+Conclusion = Literal["within", "beyond", "undecided"]
+Method = Literal["hac", "bootstrap", "seeds", "two_level", "independent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """The effect with its uncertainty by one method.
+
+    Attributes
+    ----------
+    method
+        ``hac`` (autocorrelation-robust t), ``bootstrap`` (circular blocks), ``seeds`` (hac with
+        the variance between seeds added), ``two_level`` (seeds and blocks resampled together)
+        or ``independent`` (hac on the non-overlapping origins alone).
+    n
+        Origins used.
+    effect
+        Point estimate; None when it has none.
+    low, high
+        Two-sided interval of level 1 - alpha; None on a side that is not bounded.
+    lower, upper
+        One-sided bounds of level 1 - alpha each: what the decision rests on.
+    p_within, p_beyond
+        P-values of "the bound is not kept" and of "the bound is kept": a small `p_within` shows
+        that the candidate keeps its bound, a small `p_beyond` that it breaks it.
+    conclusion
+        ``within`` the bound, ``beyond`` it, or ``undecided``.
+    """
+
+    method: Method
+    n: int
+    effect: float | None
+    low: float | None
+    high: float | None
+    lower: float | None
+    upper: float | None
+    p_within: float | None
+    p_beyond: float | None
+    conclusion: Conclusion
+
+
+def deciding(
+    sides: Sides, question: Question, *, lag: int | None = None, block: int | None = None
+) -> tuple[Estimate, ...]:
+    """Answer by every method the conclusion rests on; lag and block by their rules or given."""
+    above, below = sides.means
+    found = question.estimand.ratio_of(above, below, sides.overlap, lag=lag)
+    length = block_of(sides, found.law.lag) if block is None else block
+    made = [by_test("hac", found, question), by_bootstrap(sides, length, question)]
+    if sides.seeded:
+        made.append(by_test("seeds", with_seeds(found, sides.above, sides.below), question))
+        made.append(by_two_levels(sides, length, question))
+    return tuple(made)
+
+
+def block_of(sides: Sides, lag: int) -> int:
+    """Bootstrap block: the automatic length, or the reach of the HAC lag where that is longer.
+
+    The automatic length makes the variance's squared error small; like the lag, a bound that
+    keeps its level needs longer blocks. At most half of the origins.
+    """
+    difference = sides.difference
+    wanted = max(math.ceil(optimal_block(difference)), lag + 1)
+    return max(1, min(len(difference) // 2, wanted))
+
+
+def lean_in(sides: Sides) -> float:
+    """Skewness of the mean difference, from blocks of the automatic length."""
+    difference = sides.difference
+    block = max(math.ceil(optimal_block(difference)), sides.overlap)
+    return lean_of(difference, min(block, len(difference)))
+
+
+def point_of(found: MeanRatio) -> float:
+    """The ratio itself; NaN where the denominator is 0."""
+    return found.above / found.below if found.below else math.nan
+
+
+def by_test(method: Method, found: MeanRatio, question: Question) -> Estimate:
+    """Interval and p-values by the autocorrelation-robust t test."""
+    inner, outer = found.bounds(question.alpha), found.bounds(question.alpha / 2)
+    if inner is None or outer is None:
+        return _estimate(method, found.law.n, question, ratios=None, p=(None, None))
+    chance = [
+        found.law.chance_below(found.statistic(question.estimand.ratio(bound)))
+        for bound in question.bounds
+    ]
+    ratios = (outer[0], inner[0], point_of(found), inner[1], outer[1])
+    return _estimate(method, found.law.n, question, ratios=ratios, p=_p_values(chance))
+
+
+def by_bootstrap(sides: Sides, block: int, question: Question) -> Estimate:
+    """Percentile interval of circular block resamples; the seed is a digest of the losses."""
+    series = np.stack(sides.means)
+    starts = block_starts(series.shape[1], block, RESAMPLES, generator_of(*series))
+    drawn = circular_means(series, starts, block)
+    law = block_law(series.shape[1], block)
+    return _by_draws("bootstrap", sides, (drawn[0], drawn[1]), law, question)
+
+
+def by_two_levels(sides: Sides, block: int, question: Question) -> Estimate:
+    """Percentile interval of resampled seeds of both sides and blocks of origins together."""
+    generator = generator_of(sides.above, sides.below)
+    starts = block_starts(sides.above.shape[1], block, RESAMPLES, generator)
+    above = resampled_means(sides.above, starts, block, generator)
+    below = resampled_means(sides.below, starts, block, generator)
+    law = block_law(sides.above.shape[1], block)
+    return _by_draws("two_level", sides, (above, below), law, question)
+
+
+def _by_draws(
+    method: Method, sides: Sides, drawn: tuple[Array, Array], law: Law, question: Question
+) -> Estimate:
+    """Read interval and p-values off resampled means [B] of both sides, at a tie as they are."""
+    above, below = drawn
+    count = sides.above.shape[1]
+    if bool(np.any(below <= 0)):
+        return _estimate(method, count, question, ratios=None, p=(None, None))
+    point = float(sides.above.mean() / sides.below.mean())
+    ratio = above / below
+    if not sides.tied:
+        ratio = stretched(ratio, point, law, lean_in(sides))
+    tails = np.array([question.alpha / 2, question.alpha])
+    low, lower, upper, high = np.quantile(ratio, [*tails, *(1 - tails[::-1])]).tolist()
+    chance = [
+        (0.5 + int(np.sum(ratio >= question.estimand.ratio(bound)))) / (RESAMPLES + 1)
+        for bound in question.bounds
+    ]
+    ratios = (low, lower, point, upper, high)
+    return _estimate(method, count, question, ratios=ratios, p=_p_values(chance))
+
+
+def _p_values(chance: list[float]) -> tuple[float, float]:
+    """P-values of "not within" and "not beyond" from chances of a ratio at or above each bound."""
+    within, beyond = chance[0], 1 - chance[0]
+    if len(chance) == 2:  # a lower bound too: both must be kept, either can be broken
+        within, beyond = max(within, 1 - chance[1]), min(beyond, chance[1])
+    return within, beyond
+
+
+def _estimate(
+    method: Method,
+    n: int,
+    question: Question,
+    *,
+    ratios: tuple[float, float, float, float, float] | None,
+    p: tuple[float | None, float | None],
+) -> Estimate:
+    """Put ratios (low, lower, point, upper, high) on the scale of effects and conclude."""
+    empty: tuple[float | None, ...] = (None,) * 5
+    effects = empty if ratios is None else tuple(question.estimand.effect(each) for each in ratios)
+    low, lower, effect, upper, high = effects
+    return Estimate(
+        method=method,
+        n=n,
+        effect=effect,
+        low=low,
+        high=high,
+        lower=lower,
+        upper=upper,
+        p_within=p[0],
+        p_beyond=p[1],
+        conclusion=_conclusion(lower, upper, question),
+    )
+
+
+def _conclusion(lower: float | None, upper: float | None, question: Question) -> Conclusion:
+    if lower is None or upper is None:
+        return "undecided"
+    floor = -math.inf if question.bound_low is None else question.bound_low
+    if floor < lower and upper < question.bound_high:
+        return "within"
+    return "beyond" if lower > question.bound_high or upper < floor else "undecided"
+
+
+def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, str]:
+    """The conclusion all methods share, or why there is none.
+
+    The t test and the block bootstrap come first. The tests over seeds and origins may only take
+    a conclusion away: what does not survive them holds for the models that were trained, not for
+    the next ones.
+    """
+    if any(each.lower is None for each in estimates):
+        return (
+            "undecided",
+            "legacy's loss cannot be told apart from 0, so a ratio has no bounds",
+        )
+    said = [each.conclusion for each in estimates]
+    if len(set(said)) == 1:
+        crosses = "the interval reaches across the bound"
+        return said[0], crosses if said[0] == "undecided" else ""
+    if said[0] != said[1]:
+        return "undecided", (
+            f"the methods disagree: the t test says {_SAID[said[0]]}, "
+            f"the block bootstrap says {_SAID[said[1]]}"
+        )
+    return "undecided", (
+        f"the seeds that were run say {_SAID[said[0]]}, but they differ so much among themselves "
+        "that other seeds may not"
+    )
+
+
+_SAID = {"within": "the bound kept", "beyond": "the bound broken", "undecided": "undecided"}
