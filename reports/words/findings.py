@@ -25,8 +25,8 @@ def sentence_of(finding: Finding) -> str:
     place = place_of(finding.dataset, finding.metric, finding.part)
     parts = [f"{place}: {said}: {_ending(finding, found, role)}."]
     failed = found.failed
-    parts += _failed(found.candidate, failed.candidate, failed.candidate_as)
-    parts += _failed(found.legacy, failed.legacy, failed.legacy_as)
+    parts += _failed(found.candidate, failed.candidate, failed.candidate_as, "its worst")
+    parts += _failed(found.legacy, failed.legacy, failed.legacy_as, "its best")
     return " ".join(parts)
 
 
@@ -45,13 +45,13 @@ def why_open(finding: Finding) -> str:
     return found.reason if found is not None else ""
 
 
-def _failed(arm: str, count: int, way: FailedAs) -> list[str]:
-    """What became of failed windows."""
+def _failed(arm: str, count: int, way: FailedAs, before: str) -> list[str]:
+    """What became of failed windows; `before` is what they count as where no `way` says it."""
     if not count:
         return []
     windows = "window" if count == 1 else "windows"
     was = "was" if count == 1 else "were"
-    return [f"{count} failed {windows} of {arm} {was} {_COUNTED[way]}."]
+    return [f"{count} failed {windows} of {arm} {was} {_COUNTED.get(way, f'counted as {before}')}."]
 
 
 _COUNTED = {
