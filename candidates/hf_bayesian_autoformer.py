@@ -12,19 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from candidates.replacement.loading import (
-    BUNDLED,
-    DTYPES,
-    Source,
-    family_of,
-    history_of,
-    load_pipeline,
-    prepared,
-    single,
-)
-from candidates.replacement.sampling import T5
+from candidates.replacement.loading import BUNDLED, DTYPES, Source, family_of, load_pipeline
 from harness.arm import Training, check_device
 from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS, Forecast
@@ -332,6 +321,10 @@ class Answering:
 
     def _bolt(self, contexts: Contexts) -> Array:
         """Quantiles [W, H, q]."""
+        import torch
+
+        from candidates.replacement.history import single
+
         parts = [
             self.pipeline.predict(part, prediction_length=contexts.horizon)
             for part in single(contexts.target).split(self.windows)
@@ -340,6 +333,10 @@ class Answering:
 
     def _chronos2(self, contexts: Contexts) -> Array:
         """Quantiles [W, H, q]."""
+        import torch
+
+        from candidates.replacement.history import history_of, prepared
+
         history = history_of(contexts, covariates=self.covariates)
         group = 1 + history.covariates.shape[1]
         with torch.random.fork_rng(devices=[]):  # its data loader draws a seed
@@ -351,6 +348,9 @@ class Answering:
         return torch.cat(answers).numpy().transpose(0, 2, 1)
 
     def _sampled(self, contexts: Contexts) -> Forecast:
+        from candidates.replacement.history import single
+        from candidates.replacement.sampling import T5
+
         backbone = T5(self.pipeline, samples=self.samples, seed=self.seed)
         paths = backbone.paths(single(contexts.target), contexts.horizon, self.samples)
         values = paths.cpu().numpy().astype(np.float64)  # [W, M, H]

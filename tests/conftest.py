@@ -75,14 +75,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def made_once(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
     """Make a folder once for all workers of a session: `made_once(name, make)`.
 
     `make` is handed a folder that is there; what it leaves in it is handed to every test that
     asks for the name, and none may change it.
     """
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+    shared = (base.parent if hasattr(request.config, "workerinput") else base) / "made-once"
     shared.mkdir(exist_ok=True)
 
     def made(name: str, make: Callable[[Path], None]) -> Path:

@@ -4,9 +4,11 @@
 
 For a function: the functions and modules of ours that it may enter. Names are followed from module
 to module, as an upper bound: a name that is loaded counts as called, an attribute counts as every
-method of that name in the modules that the asking module imports, directly or not, and a class
-brings the methods that Python calls by itself. Then the size of the house, its private helpers with
-a single place of use, and the names of files and classes that stand for two things.
+method of that name in the modules that the asking module imports, directly or not, a class brings
+the methods that Python calls by itself, a constant what its value names, and who asks a package for
+its `__path__` is taken to enter all that its modules define. Then the size of the house, its
+private helpers with a single place of use, and the names of files and classes that stand for two
+things.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class Module:
     functions: dict[str, Function] = field(default_factory=dict)
     """By qualified name: `make`, `Table.rows`; what is nested in one belongs to it."""
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
+    constants: dict[str, ast.expr] = field(default_factory=dict)
 
     @cached_property
     def tree(self) -> ast.Module:
@@ -49,6 +52,15 @@ class Module:
                 for each in node.body:
                     if isinstance(each, Function):
                         self.functions[f"{node.name}.{each.name}"] = each
+            elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                    self.constants |= (
+                        {target.id: node.value} if isinstance(target, ast.Name) else {}
+                    )
+
+    def defines(self, name: str) -> bool:
+        """Whether a name is a function, a class or a constant of this module."""
+        return name in self.functions or name in self.classes or name in self.constants
 
     @cached_property
     def imported(self) -> dict[str, tuple[str, str]]:
@@ -95,7 +107,7 @@ class House:
             here = self.modules.get(module)
             if here is None:
                 return None
-            if not name or name in here.functions or name in here.classes:
+            if not name or here.defines(name):
                 return module, name
             if name in here.imported:
                 source, other = here.imported[name]
@@ -141,7 +153,9 @@ class House:
                 found = self.origin(module, each.id)
             elif isinstance(each, ast.Attribute):
                 known = isinstance(each.value, ast.Name) and self.origin(module, each.value.id)
-                if known and known[1] == "":
+                if known and known[1] == "" and each.attr == "__path__":
+                    yield from self._within(known[0])
+                elif known and known[1] == "":
                     found = self.origin(known[0], each.attr)
                 else:
                     yield from (
@@ -152,11 +166,18 @@ class House:
             if found is not None and found[1]:
                 yield found
 
+    def _within(self, package: str) -> Iterator[tuple[str, str]]:
+        """All that the modules of a package define."""
+        for module in self.modules.values():
+            if module.name.startswith(f"{package}."):
+                for name in (*module.functions, *module.constants):
+                    yield module.name, name
+
     def _entered(self, named: tuple[str, str]) -> Iterator[tuple[str, str]]:
-        """The function itself, or the methods that Python calls by itself."""
+        """The function or constant itself, or the methods that Python calls by itself."""
         module, name = named
         here = self.modules[module]
-        if name in here.functions:
+        if name in here.functions or name in here.constants:
             yield module, name
         elif name in here.classes:
             for qualified in here.functions:
@@ -167,19 +188,21 @@ class House:
     def reached(self, module: str, function: str) -> tuple[int, int]:
         """How many functions a call of this one may enter, itself included, and how many modules.
 
-        A module counts when one of its functions is entered or one of its classes is named.
+        A module counts when one of its functions is entered, or a class or constant is named.
         """
         seen, waiting = {(module, function)}, [(module, function)]
         rooms = {module}
         while waiting:
             place, name = waiting.pop()
-            for found in self.named(place, self.modules[place].functions[name]):
+            here = self.modules[place]
+            for found in self.named(place, here.functions.get(name) or here.constants[name]):
                 rooms.add(found[0])
                 for each in self._entered(found):
                     if each not in seen:
                         seen.add(each)
                         waiting.append(each)
-        return len(seen), len(rooms)
+        functions = [name for place, name in seen if name in self.modules[place].functions]
+        return len(functions), len(rooms)
 
     def private_helpers(self) -> tuple[int, int]:
         """How many private functions of modules there are, and how many have one place of use."""

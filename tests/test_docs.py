@@ -19,6 +19,7 @@ def blocks(path, language):
     return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_example_arm_runs_as_printed(tmp_path, monkeypatch, capsys):
     """The arm and the experiment of the guide, copied out of it, end in a verdict and a page."""
     guide = ROOT / "docs" / "writing-an-arm.md"
@@ -108,3 +109,22 @@ def test_example_experiment_parses_and_fits_its_data():
     assert len(grid.splits["DOW_JONES"].windows) == 48
     assert len(grid.splits["GOLD"].windows) == 60
     assert len(grid.cells) == 2 * (1 + 3 + 1)
+
+
+def test_the_lines_for_a_notebook_run_as_printed(tmp_path, monkeypatch, capsys):
+    """The guide's Python, on a small experiment, gives a verdict, a page and the first screen."""
+    guide = ROOT / "docs" / "writing-an-arm.md"
+    (tmp_path / "my_arm.py").write_text(blocks(guide, "python")[0])
+    (tmp_path / "my-experiment.toml").write_text(blocks(guide, "toml")[0])
+    monkeypatch.chdir(tmp_path)
+    first, second = blocks(ROOT / "docs" / "python.md", "python")
+    second = second.replace('candidate_arm="HFBayesianAutoformer-96", ', "")
+    names = {}
+
+    for lines in (first, second):
+        exec(lines.replace('"quick"', '"my-experiment.toml"'), names)
+
+    assert names["result"].page.is_file()
+    assert names["result"].verdict == names["ours"].verdict
+    assert names["result"]._repr_html_().startswith("<iframe")
+    assert capsys.readouterr().out.startswith(names["ours"].verdict.outcome)

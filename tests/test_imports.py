@@ -90,7 +90,9 @@ def test_importing_the_harness_and_reports_loads_no_arm_library():
     assert [name for name in ARM_LIBRARIES if name in found["loaded"]] == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.smoke
 def test_importing_any_module_has_no_effect():
     """No import touches warnings, logging, random states, environment, path, signals or threads."""
     found, lines = look(PACKAGES, "torch")

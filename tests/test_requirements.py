@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 import harness
 
 PACKAGES = ("harness", "baselines", "candidates", "reports")
@@ -46,6 +48,29 @@ def test_every_requirement_is_imported():
     assert required() - used == set()
 
 
+@pytest.mark.smoke
 def test_every_import_is_required():
     """What our code imports is required itself, not only by something else that is."""
     assert {name for name in imported() if not providers(name) & required()} == set()
+
+
+def pins(name):
+    """Versions in a constraints file of the checkout, by distribution."""
+    file = Path(__file__).resolve().parents[1] / name
+    if not file.is_file():
+        pytest.skip("needs the checkout")
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if "==" in line]
+    return dict(line.split("==") for line in lines)
+
+
+def test_the_sets_of_versions_differ_where_they_must():
+    """Torch is one version in all sets; with pandas 2 only what pandas and pyarrow need differs."""
+    usual, second, torch = map(
+        pins, ("constraints.txt", "constraints-pandas2.txt", "constraints-torch.txt")
+    )
+    other = {name for name in {*usual, *second} if usual.get(name) != second.get(name)}
+
+    assert torch == {"torch": usual["torch"]}
+    assert other == {"pandas", "pandas-stubs", "pyarrow", "pytz"}
+    assert second["pandas"].startswith("2.3.")
+    assert second["pyarrow"].startswith("25.")

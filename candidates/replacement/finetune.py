@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.loading import CALENDAR, family_of, whole_series
+from candidates.replacement.history import CALENDAR, whole_series
+from candidates.replacement.loading import family_of
 from candidates.replacement.quantile_backbones import Bolt
 from candidates.replacement.sampling import T5
 from harness.arm import Epoch, Training

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from candidates.replacement.history import History, informative
 from candidates.replacement.levels import read_at
-from candidates.replacement.loading import History, informative
 from harness.errors import ForecastError
 
 ROWS = 64

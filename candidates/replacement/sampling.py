@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from candidates.replacement.history import History
 from candidates.replacement.levels import draws_for
-from candidates.replacement.loading import History
 from harness.errors import ArmError
 
 CACHE_BYTES = 1 << 27

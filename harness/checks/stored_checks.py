@@ -52,7 +52,8 @@ class CheckRecord:
     source
         Digest of the subject's package, the battery and the libraries when it was tried.
     weights
-        Digest of the files an arm named as its own; '' for a network.
+        Digest of the files an arm named as its own, also of the network it builds; '' of any
+        other network.
     current
         They are the same today. Results of other code say nothing about this one.
     results
@@ -93,12 +94,12 @@ def write_check(
 
     Results that were found on other code or other files are not kept.
     """
-    kind: Kind = "network"
-    weights = ""
+    kind: Kind = "arm" if isinstance(subject, ArmSubject) else "network"
     if isinstance(subject, ArmSubject):
-        kind = "arm"
         arm, _ = attempt(lambda: subject.construct(copy.deepcopy(dict(subject.options))))
-        weights = "" if arm is None else files_digest(arm)
+    else:
+        arm = subject.arm
+    weights = "" if arm is None else files_digest(arm)
     key = digest([target, kind, subject.use, dict(options)])
     source = _source(subject.use)
     file = store.root / "checks" / f"{key[:24]}.json"

@@ -131,6 +131,8 @@ class Subject:
         Entered around each predicate: lets the network's own packages be imported, say.
     draw
         Number of the draw of weights, for predicates that are asked on several.
+    arm
+        The arm that builds it, whose own files are part of its code; None where there is none.
     """
 
     name: str
@@ -142,6 +144,7 @@ class Subject:
     use: str = ""
     at_work: Callable[[], AbstractContextManager[object]] = nullcontext
     draw: int = 0
+    arm: Arm | None = None
 
     @property
     def sizes(self) -> NetworkSizes:
@@ -491,4 +494,5 @@ def network_behind(ref: ArmRef, config: Mapping[str, Any], options: Mapping[str,
         present=lambda fields: Namespace(**fields),
         use=ref.use,
         at_work=getattr(arm, "working", nullcontext),
+        arm=arm,
     )

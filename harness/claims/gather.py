@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from harness.checks.stored_checks import read_checks
+from harness.arm import ArmRef
+from harness.checks.stored_checks import CheckRecord, files_digest, read_checks
 from harness.checks.subject import network_of
 from harness.claims.catalogue import CLAIMS
 from harness.claims.claim import (
@@ -89,7 +90,7 @@ def gather(
         arms[side] = ArmOnTrial(name=arm, use=ref.use, options=ref.options, network=network_of(ref))
     roles = {arm.name: arm.role for arm in grid.experiment.arms}
     with _importable(legacy_root):
-        checks = tuple(read_checks(store)) if store else ()
+        checks = _as_today(read_checks(store), grid.experiment.arms) if store else ()
     return ClaimEvidence(
         experiment=named,
         store=str(store.root if store else at),
@@ -113,6 +114,22 @@ def gather(
         checkout_root="" if legacy_root is None else str(legacy_root),
         sizes=_sizes(arms, legacy_root),
     )
+
+
+def _as_today(checks: Sequence[CheckRecord], arms: Sequence[ArmRef]) -> tuple[CheckRecord, ...]:
+    """Checks, marked as of other code where an arm's own files make another network by now."""
+    declared = {(ref.name, ref.use): ref for ref in arms}
+    found = []
+    for check in checks:
+        current, ref = check.current, declared.get((check.target, check.use))
+        if current and check.kind == "network" and ref is not None:
+            with suppress(ArmError):
+                arm = ref.build()
+                network = network_of(ref, arm)
+                if network is not None and network.is_tried_with(check.options):
+                    current = files_digest(arm) == check.weights
+        found.append(replace(check, current=current))
+    return tuple(found)
 
 
 @contextmanager

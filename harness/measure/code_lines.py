@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from harness.errors import ArmError, ConfigError
@@ -132,10 +133,16 @@ def _measured(what: str, base: Path, modules: Sequence[str], *, only: str = "") 
 
 def count_lines(files: Sequence[Path]) -> int:
     """Count the source lines of Python files by pygount."""
+    return sum(_lines_of(file, file.stat().st_mtime_ns) for file in files)
+
+
+@cache
+def _lines_of(file: Path, _changed_ns: int) -> int:
+    """Count a file once: the sides and their networks share many."""
     with _importable_without_git():
         from pygount import SourceAnalysis
-    found = [SourceAnalysis.from_file(str(file), "", encoding="utf-8") for file in files]
-    return sum(each.source_count for each in found)
+    lines: int = SourceAnalysis.from_file(str(file), "", encoding="utf-8").source_count
+    return lines
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from harness.arm import ArmRef, Role
-    from harness.checks.predicate import CheckResult
     from harness.running.grid import Grid
     from harness.running.store import Store
 
@@ -77,7 +76,7 @@ def check(
 
     from harness.checks import check as try_target
     from harness.checks import make_resolver
-    from harness.checks.subject import NETWORKS
+    from harness.checks.subject import NETWORKS, network_of
     from harness.experiments.experiment import read_experiment
     from harness.running.store import open_store
     from reports.forms.check_results import table_lines, to_json, to_junit
@@ -86,7 +85,9 @@ def check(
     chosen = dict(options or {})
     side = role or _role_of(target, arms, kind)
     if kind == "network" and target in arms:
-        target, chosen = _behind(arms[target], chosen)
+        network = network_of(arms[target])
+        if network is not None:  # else the arm itself says that it offers none
+            target, chosen = network.target, {**network.options, **chosen}
     trial = try_target(
         target,
         chosen,
@@ -176,16 +177,6 @@ def check_command(
     raise typer.Exit(done.exit_code)
 
 
-def _behind(ref: ArmRef, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What to try for an arm's network, and with which options; the arm's own where it has none."""
-    from harness.checks.subject import network_of
-
-    found = network_of(ref)
-    if found is None:
-        return ref.name, dict(options)
-    return found.target, {**found.options, **options}
-
-
 def _notes(
     target: str, options: Mapping[str, Any], arms: Mapping[str, ArmRef], kind: str | None
 ) -> Iterator[str]:
@@ -261,15 +252,11 @@ def try_blindness(
         say(f"trying whether {arm} sees the future ({FUTURE}), once", err=True)
         with lease("shared", f"abharness check {arm}", wait_s=WAIT_S, tell=_tell):
             problem = _try(grid, store, arm, FUTURE)
-        _tell_note(arm, problem, tried_for_future(grid, store).get(arm))
-
-
-def _tell_note(arm: str, problem: str, found: CheckResult | None) -> None:
-    """Say why there is no answer, where there is none."""
-    if problem or found is None:
-        _tell(f"note: {arm} could not be tried: {problem or 'it ended without a result'}")
-    elif found.outcome not in ("pass", "fail"):
-        _tell(f"note: {arm} stays untested: {found.reason}")
+        found = tried_for_future(grid, store).get(arm)
+        if problem or found is None:
+            _tell(f"note: {arm} could not be tried: {problem or 'it ended without a result'}")
+        elif found.outcome not in ("pass", "fail"):
+            _tell(f"note: {arm} stays untested: {found.reason}")
 
 
 def _tell(text: str) -> None:
@@ -277,7 +264,11 @@ def _tell(text: str) -> None:
 
 
 def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
-    """Carry out one predicate in a fresh process; '' or what went wrong, in a line."""
+    """Carry out one predicate in a fresh process; '' or what went wrong, in a line.
+
+    What it started ends with it.
+    """
+    from harness.running.executor import end_family
     from harness.running.supervisor import signal_name
 
     settings = grid.experiment.run
@@ -285,35 +276,23 @@ def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
     words = ("check", *options, "--store", str(store.root), "--", arm)
     limit_s = min(LIMIT_S, settings.time_limit_s)
     with tempfile.TemporaryFile() as said:  # a pipe would wait for whatever the arm started
-        ended = _ended(words, limit_s=limit_s, threads=settings.threads, said=said)
+        process = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-P", "-m", "harness", *words],
+            env=os.environ | {"OMP_NUM_THREADS": str(settings.threads)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            process_group=0,
+        )
+        try:
+            ended = process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return f"no answer within {limit_s:g} s"
+        finally:
+            end_family(process.pid, alive=process.returncode is None)
+            process.wait()
         said.seek(0)
         lines = said.read().decode(errors="replace").strip().splitlines()
-    if ended is None:
-        return f"no answer within {limit_s:g} s"
     if ended < 0:
         return f"its process was ended by {signal_name(-ended)}"
     return "" if ended == 0 else (lines or ["no reason given"])[-1]
-
-
-def _ended(words: tuple[str, ...], *, limit_s: float, threads: int, said: IO[bytes]) -> int | None:
-    """What a command of ours ended with; None where it was stopped for its time.
-
-    What it started ends with it.
-    """
-    from harness.running.executor import end_family
-
-    process = subprocess.Popen(  # noqa: S603  # our own program
-        [sys.executable, "-P", "-m", "harness", *words],
-        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=said,
-        process_group=0,
-    )
-    try:
-        return process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        end_family(process.pid, alive=process.returncode is None)
-        process.wait()

@@ -48,6 +48,7 @@ def contexts_of(series, arm):
     )
 
 
+@pytest.mark.smoke
 def test_training_is_recorded_and_repeats(series):
     """The same seed gives the same bits, another seed others, and each epoch is a row."""
     first, training = fitted(series)

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from harness.checks import read_checks
+from harness.claims import gather
 from harness.cli import run_cli
+from harness.experiments.experiment import read_experiment
+from harness.running.run import prepare
 from harness.running.store import open_store
 
 MODEL = """
@@ -109,6 +112,26 @@ def test_every_predicate_is_asked_inside_the_checkout(capsys):
     left = {name.partition(".")[0] for name in set(sys.modules) - before}
     assert not {"models", "layers", "utils"} & left
     assert not list(Path("checkout").rglob("__pycache__"))
+
+
+def test_a_changed_file_of_the_checkout_makes_its_check_old(tmp_path):
+    """Claims count what the user's network failed until any file that decides it is edited."""
+    needy = EXPERIMENT[EXPERIMENT.index('[[arms]]\nname = "needy"') :]
+    whole = EXPERIMENT.replace(needy[: needy.index('[[arms]]\nname = "walk"')], "")
+    (tmp_path / "trial.toml").write_text(whole)
+
+    def tried():
+        grid = prepare(read_experiment("trial.toml"), [])
+        return gather(grid, open_store(Path("runs"), create=False), named="trial.toml").checks
+
+    ask = ["check", "ours", "--as", "network", "--experiment", "trial.toml", "--only", "T34"]
+    assert run_cli([*ask, "--store", "runs"]) == 0
+    (before,) = tried()
+    layer = tmp_path / "checkout" / "layers" / "blocks.py"
+    layer.write_text(layer.read_text() + "# changed\n")
+    (after,) = tried()
+
+    assert (before.current, after.current) == (True, False)
 
 
 def test_sizes_are_the_arms_own_and_may_be_changed(capsys):

@@ -45,6 +45,7 @@ def test_bundled_checkpoint_answers_its_own_levels(series, bundled):
     assert (np.diff(found.quantiles, axis=2) >= 0).all()
 
 
+@pytest.mark.smoke
 def test_forecast_equals_the_pipeline_called_directly(series, bundled):
     """What the library answers is put in order, nothing else."""
     from chronos import BaseChronosPipeline
@@ -239,6 +240,7 @@ def test_short_level_range_is_the_models_own(series, tiny):
     assert extrapolated(found.levels, LEVELS) == 6
 
 
+@pytest.mark.smoke
 def test_covariates_and_calendar_reach_chronos2(series, tiny):
     """Other columns and dates change its forecast, unless it is told to leave them."""
     contexts = contexts_of(series)

@@ -106,3 +106,16 @@ def test_bundled_checkpoint_loads_in_a_second():
 
     assert time.perf_counter() - started < 1.0
     assert Path(CHECKPOINT / "config.json").is_file()
+
+
+def test_opening_an_experiment_loads_no_network_library() -> None:
+    """The arms of `quick` are built and their identities made without torch."""
+    code = (
+        "import sys; from harness.verbs.common import grid_of; "
+        "grid_of('quick', [], seeds=None); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr

@@ -198,6 +198,7 @@ def test_report_needs_the_verdict_of_this_grid(tiny, refused, in_process, call):
     assert "on another grid" in refused("report", "tiny.toml")
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written(tiny, refused, in_process, call):
     """A place where nothing can be written is one line, for a page and for records."""
     assert call("compare", "tiny.toml")[0] == 0

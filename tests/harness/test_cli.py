@@ -67,6 +67,7 @@ def test_every_verb_has_help_and_an_example(call, verb):
     assert re.search(rf"Example:\s+abharness {' '.join(verb)}", out)
 
 
+@pytest.mark.smoke
 def test_help_lists_every_verb_and_code(call):
     """`--help` names the verbs, the exit codes and what to type first."""
     code, out, _ = call("--help")
@@ -82,6 +83,7 @@ def test_help_lists_every_verb_and_code(call):
     assert "abharness compare" in text
 
 
+@pytest.mark.smoke
 def test_version(call):
     """`--version` works without a verb."""
     code, out, err = call("--version")
@@ -162,6 +164,7 @@ def test_compare_ends_with_the_verdict(tiny, call, in_process, change, flags, ou
     assert bool(broken) == (code != 0)
 
 
+@pytest.mark.smoke
 def test_gate_gives_the_same_bytes(tiny, call, in_process):
     """Judging again what `compare` judged writes the same verdict.json, and the same code."""
     code, out, _ = call("compare", "tiny.toml")
@@ -327,6 +330,7 @@ def test_arms_are_listed_with_options(call):
     assert out.count("  reads ") == len(read_experiment("quick").arms)
 
 
+@pytest.mark.smoke
 def test_doctor(call):
     """`doctor` shows the machine, the libraries and what is optional."""
     code, out, _ = call("doctor")
@@ -336,6 +340,7 @@ def test_doctor(call):
     assert titles >= {"processor", "cores", "workers", "python", "numpy", "torch"}
 
 
+@pytest.mark.smoke
 def test_data_list_and_show(call):
     """The built-in datasets are listed, and one is shown with its facts."""
     code, out, _ = call("data", "list")
@@ -348,6 +353,7 @@ def test_data_list_and_show(call):
     assert re.search(r"^repeats +320 sessions", out, re.MULTILINE)
 
 
+@pytest.mark.smoke
 def test_own_data_from_file_to_verdict(tiny, call, in_process):
     """A file of one's own is imported, listed and compared on."""
     rows = (builtin_folder() / "GOLD.csv").read_text(encoding="utf-8").splitlines()[-500:]
@@ -438,6 +444,8 @@ def test_own_fault_ends_with_1(debug):
     assert debug or done.stderr.count("\n") == 1
 
 
+@pytest.mark.smoke
+@pytest.mark.slow
 def test_real_process_from_start_to_page(tiny):
     """The whole way in real processes: results on standard output, progress on the other."""
     done = process("compare", "tiny.toml", ABHARNESS_STORE="by-environment", ABHARNESS_WORKERS="2")

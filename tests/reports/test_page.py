@@ -86,6 +86,7 @@ def whole(make_page: Make) -> str:
     return render_html(make_page())
 
 
+@pytest.mark.smoke
 def test_the_same_records_give_the_same_bytes(make_page: Make) -> None:
     """Drawing a page twice, from records made twice, gives the same text."""
     assert render_html(make_page()) == render_html(make_page())

@@ -1,4 +1,4 @@
-"""Building, state and configuration: T11, T14, T26, T27, T29, T31."""
+"""Building, modes, state and configuration: T1, T2, T11, T14, T18, T19, T21, T26, T27, T29, T31."""
 
 from __future__ import annotations
 
@@ -137,17 +137,17 @@ def weights_restore(subject: Subject) -> Measured:
     said = f"{len(names)} tensors stored; forecasts {gap:.2g} apart"
     if not all(callable(getattr(first, name, None)) for name in SAVING):
         return Measured(value=gap, said=said)
-    saved, fault = attempt(lambda: apart(path, forecast(_saved_and_loaded(first), batch)))
+
+    def saved_and_loaded() -> float:
+        with TemporaryDirectory() as folder:
+            first.save_pretrained(folder)
+            return apart(path, forecast(type(first).from_pretrained(folder).eval(), batch))
+
+    saved, fault = attempt(saved_and_loaded)
     if fault:
         return Measured(value=math.inf, said=f"{said}; save_pretrained and back: {fault}")
     said += f"; by save_pretrained and back {saved:.2g} apart"
     return Measured(value=worst([gap, saved]), said=said, more={"save_pretrained": saved})
-
-
-def _saved_and_loaded(model: Any) -> Any:
-    with TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        return type(model).from_pretrained(folder).eval()
 
 
 @predicate("T27", "it is called and configured like every other variant", unit="departures")
@@ -169,7 +169,10 @@ def contract_is_shared(subject: Subject) -> Measured:
     elif found != plain:
         faults.append("a mask in the fifth place changes what is returned")
     if subject.varies:
-        faults += _field_faults(subject)
+        fewer = {k: v for k, v in subject.config.items() if k not in OPTIONAL}
+        fewer["c_out"] = subject.sizes.targets
+        _, refusal = attempt(lambda: subject.build_from(subject.present(fewer)))
+        faults += [f"without {', '.join(OPTIONAL)}: {refusal}"] if refusal else []
     said = "; ".join(faults) or "a mask is taken, and no field of its own is needed"
     return Measured(value=len(faults), said=said)
 
@@ -187,14 +190,6 @@ def _form(answer: Any) -> Any:
     return type(answer)
 
 
-def _field_faults(subject: Subject) -> list[str]:
-    """Fields that only some variants have and this one cannot do without."""
-    plain = {k: v for k, v in subject.config.items() if k not in OPTIONAL}
-    plain["c_out"] = subject.sizes.targets
-    _, refusal = attempt(lambda: subject.build_from(subject.present(plain)))
-    return [f"without {', '.join(OPTIONAL)}: {refusal}"] if refusal else []
-
-
 @predicate("T29", "the caller's configuration is neither changed nor read again", unit="faults")
 def config_is_left_alone(subject: Subject) -> Measured:
     """Compare it before and after building, forecasting and failing; edit it afterwards."""
@@ -209,20 +204,20 @@ def config_is_left_alone(subject: Subject) -> Measured:
     path = forecast(model, batch)
     if _fields(config) != edited:
         faults.append(f"forecasting changes {_differing(edited, _fields(config))}")
-    faults += _late_reads(model, config, batch, path)
+    for name in ("pred_len", "label_len", "seq_len"):
+        half = _fields(config)[name] // 2
+        if isinstance(config, Mapping):
+            config[name] = half  # type: ignore[index]  # a dict, by `present`
+        else:
+            setattr(config, name, half)
+    same, fault = attempt(lambda: bool((forecast(model, batch) == path).all()))
+    if fault:
+        faults.append(f"editing the lengths afterwards: {fault}")
+    elif not same:
+        faults.append("editing the lengths afterwards changes the forecast")
     faults += _failed_build(subject)
     said = "; ".join(faults) or "unchanged by building, forecasting and failing; edits are unseen"
     return Measured(value=len(faults), said=said)
-
-
-def _late_reads(model: Any, config: Any, batch: Any, path: Any) -> list[str]:
-    """What happens to a forecast when the lengths in the configuration are edited."""
-    for name in ("pred_len", "label_len", "seq_len"):
-        _edit(config, name, _fields(config)[name] // 2)
-    same, fault = attempt(lambda: bool((forecast(model, batch) == path).all()))
-    if fault:
-        return [f"editing the lengths afterwards: {fault}"]
-    return [] if same else ["editing the lengths afterwards changes the forecast"]
 
 
 def _failed_build(subject: Subject) -> list[str]:
@@ -237,13 +232,6 @@ def _failed_build(subject: Subject) -> list[str]:
 
 def _fields(config: Any) -> dict[str, Any]:
     return dict(config) if isinstance(config, Mapping) else dict(vars(config))
-
-
-def _edit(config: Any, name: str, value: Any) -> None:
-    if isinstance(config, Mapping):
-        config[name] = value  # type: ignore[index]  # a dict, by `present`
-    else:
-        setattr(config, name, value)
 
 
 def _differing(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -350,13 +338,6 @@ def flags_stay(subject: Subject) -> Measured:
             _calls(subject, model, batch)[index][1]()
             if flags(model) != before:
                 changed.append(f"{name} in {mode}")
-    changed += _after_failure(subject, batch)
-    return Measured(value=len(changed), said=_listed("changed a flag", changed))
-
-
-def _after_failure(subject: Subject, batch: ProbeBatch) -> list[str]:
-    """Calls that fail on inputs too narrow and leave another flag behind."""
-    changed = []
     model = subject.build().train()
     narrow = batch.with_values(x_enc=batch.x_enc[..., :0], x_dec=batch.x_dec[..., :0])
     before = flags(model)
@@ -364,7 +345,7 @@ def _after_failure(subject: Subject, batch: ProbeBatch) -> list[str]:
         attempt(call)  # it is meant to fail, in any way it likes
         if flags(model) != before:
             changed.append(f"{name} that fails")
-    return changed
+    return Measured(value=len(changed), said=_listed("changed a flag", changed))
 
 
 def _calls(subject: Subject, model: Any, batch: ProbeBatch) -> list[Call]:

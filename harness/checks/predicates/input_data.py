@@ -1,4 +1,4 @@
-"""What a forecast reads, and how it follows: T5, T7, T9, T10, T12, T13, T28, T34."""
+"""What a forecast reads, and how it follows: T5, T7, T9, T10, T12, T13, T28, T32 to T34."""
 
 from __future__ import annotations
 
@@ -284,6 +284,8 @@ Path = Callable[[float], "Tensor"]
 STEPS = 48
 HALVINGS = 14
 REACH = 2.0
+FINEST = REACH / STEPS / (1 << HALVINGS)
+"""The shift that is left when the largest step is halved no further."""
 _DECOMPOSITION = re.compile(r"decomp\d*")
 
 
@@ -304,16 +306,12 @@ def no_jumps(subject: Subject) -> Measured:
     model, batch = subject.build().eval(), make_batch(subject.sizes, 1)
     take_its_word(model, "reads_tokens")
     found = {"forecast": _jump(lambda shift: forecast(model, _shifted(subject, batch, shift)))}
-    said = f"a jump of {found['forecast']:.2g} is left at a shift of {_finest():.0e}"
+    said = f"a jump of {found['forecast']:.2g} is left at a shift of {FINEST:.0e}"
     trends = _decompositions(model, batch)
     if trends:
         found["decompositions"] = worst(map(_jump, trends))
         said += f"; of {found['decompositions']:.2g} in the decompositions alone"
     return Measured(value=found["forecast"], said=said, more=found)
-
-
-def _finest() -> float:
-    return REACH / STEPS / (1 << HALVINGS)
 
 
 def _jump(path: Path) -> float:

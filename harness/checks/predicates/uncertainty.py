@@ -1,4 +1,4 @@
-"""Uncertainty calls: T15, T16, T17, T20."""
+"""Uncertainty calls, KL terms and quantiles: T15 to T17, T20, T22 to T25."""
 
 from __future__ import annotations
 
@@ -220,37 +220,23 @@ def kl_is_closed_form(subject: Subject) -> Measured:
     found = kl_of(subject, model)
     if not isinstance(found, torch.Tensor):
         return Measured(value=math.inf, said=f"the KL term is a {type(found).__name__}, no tensor")
-    layers = variational_layers(model)
+    layers, kl = variational_layers(model), float(found)
+    if not layers and kl == 0.0:
+        raise NotApplicableError("no layer has random weights")
     if not layers:
-        return _without_layers(float(found))
+        return Measured(value=math.inf, said=f"KL {kl:.4g} though no layer has random weights")
     closed, weights = _closed_form(layers)
-    weight = float(getattr(model, "kl_weight", 1.0))
-    total = _from_forms(float(found), weight * closed, weights)
+    closed *= float(getattr(model, "kl_weight", 1.0))
+    forms = (closed, closed / weights)  # the sum over weights, or the mean
+    total = least(abs(kl - form) / max(abs(form), 1e-12) for form in forms)
     in_loss = _in_loss(subject, model)
-    counted = 1.0 if in_loss is None else _times(in_loss, float(found))
-    said = f"KL {float(found):.4g} for a closed form of {weight * closed:.4g}"
+    counted = 1.0  # times; a term of 0 that changes nothing stands in the loss once
+    if in_loss is not None and (kl or in_loss):
+        counted = in_loss / kl if kl else math.inf
+    said = f"KL {kl:.4g} for a closed form of {closed:.4g}"
     return Measured(
         value=worst([total, abs(counted - 1.0)]), said=f"{said}; in the loss {counted:.3g} times"
     )
-
-
-def _without_layers(found: float) -> Measured:
-    if found == 0.0:
-        raise NotApplicableError("no layer has random weights")
-    return Measured(value=math.inf, said=f"KL {found:.4g} though no layer has random weights")
-
-
-def _from_forms(found: float, closed: float, weights: int) -> float:
-    """Relative distance from the sum, or from the mean over weights, whichever is nearer."""
-    forms = (closed, closed / weights)
-    return least(abs(found - form) / max(abs(form), 1e-12) for form in forms)
-
-
-def _times(in_loss: float, found: float) -> float:
-    """How often a KL term stands in a loss; one of 0 that changes nothing stands in it once."""
-    if found:
-        return in_loss / found
-    return 1.0 if in_loss == 0.0 else math.inf
 
 
 def _closed_form(layers: list[Any]) -> tuple[float, int]:
@@ -294,22 +280,14 @@ def kl_weight_works(subject: Subject) -> Measured:
     batch = make_batch(subject.sizes, 2)
     with torch.no_grad():
         output = tensor_of(model(*batch.inputs))
-        losses = _losses(subject, model, (output, batch.truth), (0.0, 1.0))
+        losses = []
+        for weight in (0.0, 1.0):
+            model.kl_weight = weight
+            losses.append(float(training_loss(subject, model, output, batch.truth)))
         wanted = float(kl_of(subject, model)) * getattr(model, "kl_share", 1.0)
     change = losses[1] - losses[0]
     said = f"the loss changes by {change:.4g} for a KL of {wanted:.4g}"
     return Measured(value=abs(change - wanted) / max(abs(wanted), 1e-12), said=said)
-
-
-def _losses(
-    subject: Subject, model: Any, pair: tuple[Tensor, Tensor], weights: tuple[float, ...]
-) -> list[float]:
-    """The loss of one forecast at several KL weights; the last one stays."""
-    found = []
-    for weight in weights:
-        model.kl_weight = weight
-        found.append(float(training_loss(subject, model, *pair)))
-    return found
 
 
 BOUNDS = {"lower_bound": 0.1, "median": 0.5, "upper_bound": 0.9}
@@ -337,7 +315,9 @@ def labels_agree(subject: Subject) -> Measured:
         by_label = labelled_quantiles(answer)
         for level, wanted in _by_place(tensor_of(answer), levels, targets).items():
             if level in by_label:
-                gaps.append(_mismatch(by_label[level], wanted))
+                found = by_label[level]
+                same = found.shape == wanted.shape
+                gaps.append(float((found - wanted).abs().max()) if same else math.inf)
     if not gaps:
         raise NotApplicableError("it reports no quantile by its label")
     said = f"labelled and by place {worst(gaps):.2g} apart, {len(gaps)} read"
@@ -350,11 +330,6 @@ def _by_place(path: Tensor, levels: Sequence[float], targets: int) -> dict[float
         return {0.5: path}
     places = path.unflatten(-1, (targets, len(levels)))
     return {round(level, 6): places[..., index] for index, level in enumerate(levels)}
-
-
-def _mismatch(found: Tensor, wanted: Tensor) -> float:
-    same = found.shape == wanted.shape
-    return float((found - wanted).abs().max()) if same else math.inf
 
 
 def _answers(
@@ -388,7 +363,10 @@ def _answers(
 )
 def quantiles_in_order(subject: Subject) -> Measured:
     """Count crossings in the forecast, the report and the labelled quantiles."""
-    subject, model, reason = _with_quantiles(subject)
+    try:
+        (subject, model), reason = _in_quantile_mode(subject), ""
+    except NotApplicableError as problem:
+        model, reason = subject.build(), str(problem)
     batch, levels = make_batch(subject.sizes, 8), levels_of(subject, model)
     found = {}
     if len(levels) > 1 and not reason:
@@ -406,32 +384,20 @@ def _of_answer(
     answer: Mapping[str, Any], subject: Subject, levels: Sequence[float]
 ) -> Iterator[tuple[str, float]]:
     """Crossings of an answer's channels, of its labelled quantiles and of those on an axis."""
+    import torch
+
     path, named, axis = tensor_of(answer), labelled_quantiles(answer), quantile_axis(answer)
     if len(levels) > 1 and path.shape[-1] == subject.sizes.targets * len(levels):
         yield "", _crossing(path.unflatten(-1, (-1, len(levels))))
     if len(named) > 1:
-        yield " labels", _crossing(_stacked(named))
+        yield " labels", _crossing(torch.stack([named[level] for level in sorted(named)], dim=-1))
     if axis is not None and len(levels) > 1 and axis[1].shape[-1] == len(levels):
         yield " axis", _crossing(axis[1])
-
-
-def _stacked(named: dict[float, Tensor]) -> Tensor:
-    import torch
-
-    return torch.stack([named[level] for level in sorted(named)], dim=-1)
 
 
 def _crossing(values: Tensor) -> float:
     """Share of neighbours that are not in order; NaN is in none."""
     return float((~(values[..., 1:] >= values[..., :-1])).float().mean())
-
-
-def _with_quantiles(subject: Subject) -> tuple[Subject, Any, str]:
-    """In quantile mode, or as it is with the reason why it has none."""
-    try:
-        return *_in_quantile_mode(subject), ""
-    except NotApplicableError as problem:
-        return subject, subject.build(), str(problem)
 
 
 def _in_quantile_mode(subject: Subject) -> tuple[Subject, Any]:

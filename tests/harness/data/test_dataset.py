@@ -83,6 +83,7 @@ Read = Callable[..., Dataset]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.smoke
 def test_builtin_datasets_are_clean(name: str) -> None:
     """Both pass every check without a warning and cannot be written to."""
     dataset = load(name)
@@ -314,6 +315,7 @@ VOLUME = [int(row.split(",")[2]) for row in ROWS.splitlines()[1:]]
 @pytest.mark.parametrize(
     "kind", [pa.string(), pa.date32(), pa.timestamp("ns"), pa.timestamp("s", "UTC")]
 )
+@pytest.mark.smoke
 def test_parquet_and_csv_have_one_digest(read: Read, tmp_path: Path, kind: pa.DataType) -> None:
     """The same numbers give the same span digest from either format, however dates are stored."""
     days = pa.array(np.array(DAYS, dtype="datetime64[s]"))

@@ -177,6 +177,7 @@ def test_quoted_fields_and_spare_columns_are_read(take: Take) -> None:
     ],
     ids=lambda days: str(days.type)[:12],
 )
+@pytest.mark.smoke
 def test_parquet_is_read(take: Take, tmp_path: Path, days: pa.Array) -> None:
     """Parquet is known by its content; its numbers need no decimal mark."""
     pq.write_table(pa.table({"day": days, "price": [1.234, 2.345, 3.456, 4.567]}), tmp_path / "p")

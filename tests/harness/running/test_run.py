@@ -361,6 +361,7 @@ def test_default_workers_fit_the_cores(threads):
     assert default_workers(threads) == max(1, cores // threads)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_interrupt_stops_and_resumes(tiny, call):
     """Ctrl-C ends with 130 and says how to go on; finished units are kept, the rest resumes."""

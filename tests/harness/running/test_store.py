@@ -41,6 +41,7 @@ def job_of(series, request, use):
 
 
 @pytest.mark.parametrize("use", ["Flat", "Learner", "Sampler"])
+@pytest.mark.smoke
 def test_unit_survives_the_round_trip(tmp_path, series, request, use):
     """Quantiles, samples, residual distributions and curves are read back bit for bit."""
     store = open_store(tmp_path / "runs")

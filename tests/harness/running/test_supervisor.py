@@ -170,6 +170,7 @@ def gone(notes, name):
     return not any(map(psutil.pid_exists, pids))
 
 
+@pytest.mark.slow
 def test_hostile_arms_cost_only_themselves(hostile, call, monkeypatch):
     """Arms that fail are booked, those the system stopped run again, and nothing is left over."""
     monkeypatch.setenv("ABHARNESS_STORE", "hostile-store")

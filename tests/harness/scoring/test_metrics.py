@@ -148,6 +148,7 @@ def test_crps_of_quantiles_is_close_to_the_closed_form() -> None:
     assert METRICS["crps"].function(judged).mean() == pytest.approx(exact, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_crps_of_samples_is_the_fair_estimator() -> None:
     """The sample CRPS equals scoringrules' fair and PWM estimators and a double loop."""
     with warnings.catch_warnings():
@@ -220,6 +221,7 @@ def test_wql_is_the_pinball_loss_over_the_size_of_the_actuals() -> None:
     assert math.isnan(aggregate("wql", cells[0], np.zeros_like(y)).value)
 
 
+@pytest.mark.smoke
 def test_crps_and_pit_of_a_normal_forecast_are_exact() -> None:
     """Stated as mean and deviation, CRPS is scoringrules' closed form."""
     with warnings.catch_warnings():

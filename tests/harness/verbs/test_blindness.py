@@ -1,6 +1,7 @@
 """Both arms of a pair are tried for future-blindness before a verdict, once."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def grid_and_store(tmp_path):
     return prepare(read_experiment("tiny.toml"), []), open_store(tmp_path / "store")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny", "in_process")
 def test_both_sides_are_tried_once(tmp_path, call, capsys):
     """The answers are in the store, so a second call tries nothing."""
@@ -56,6 +58,7 @@ def test_both_sides_are_tried_once(tmp_path, call, capsys):
     }
 
 
+@pytest.mark.slow
 def test_an_arm_that_remembers_later_sessions_breaks_the_verdict(tiny, tmp_path, call):
     """A whole `compare` finds it out by itself and ends INVALID."""
     (tmp_path / "peeking_arms.py").write_text(PEEKING, encoding="utf-8")
@@ -82,6 +85,7 @@ def test_what_cannot_be_tried_is_said_in_a_line(tmp_path, call, capsys, monkeypa
     assert tried(store.root) == {}
 
 
+@pytest.mark.slow
 def test_only_what_was_run_is_tried_whatever_its_name(tiny, tmp_path, call, in_process, capsys):
     """A part of a grid tries the sides it has units of, also one whose name starts with a dash."""
     tiny(('name = "new"', 'name = "-new"'), ('candidate = "new"', 'candidate = "-new"'))
@@ -94,6 +98,7 @@ def test_only_what_was_run_is_tried_whatever_its_name(tiny, tmp_path, call, in_p
     assert "could not be tried" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -101,16 +106,24 @@ def test_only_what_was_run_is_tried_whatever_its_name(tiny, tmp_path, call, in_p
         ("os.kill(os.getpid(), 9)", "its process was ended by SIGKILL"),
     ],
 )
-def test_a_check_that_ends_without_a_word_is_told(tiny, tmp_path, call, capsys, body, words):
+def test_a_check_that_ends_without_a_word_is_told(
+    tiny, tmp_path, call, capsys, monkeypatch, body, words
+):
     """An arm that ends the process it is tried in is not taken for tried, whatever it ends with."""
-    source = "import os\nfrom arms_for_tests import Flat\n\n\nclass Ends(Flat):\n"
     (tmp_path / "ending_arms.py").write_text(
-        f"{source}    def forecast(self, contexts):\n        {body}\n", encoding="utf-8"
+        "import os\nfrom arms_for_tests import Flat\n\n\nclass Ends(Flat):\n"
+        "    def forecast(self, contexts):\n"
+        "        if 'ENDS_WHEN_TRIED' in os.environ:\n"
+        f"            {body}\n"
+        "        return super().forecast(contexts)\n",
+        encoding="utf-8",
     )
     tiny(('use = "arms_for_tests:Flat"', 'use = "ending_arms:Ends"'))
     call("run", "tiny.toml", "--store", tmp_path / "store", "--only", "old")
     grid, store = grid_and_store(tmp_path)
     capsys.readouterr()
+    shutil.rmtree(store.root / "checks", ignore_errors=True)  # what the run itself tried
+    monkeypatch.setenv("ENDS_WHEN_TRIED", "1")
 
     try_blindness(grid, store)
 
@@ -118,6 +131,7 @@ def test_a_check_that_ends_without_a_word_is_told(tiny, tmp_path, call, capsys, 
     assert tried(store.root) == {}
 
 
+@pytest.mark.slow
 def test_why_an_arm_stays_untested_is_told(tiny, tmp_path, call, in_process, capsys):
     """An arm that answers nothing in numbers neither passed nor failed, and a note says so."""
     source = "from arms_for_tests import Flat\nfrom harness.forecast import Forecast\n\n\n"

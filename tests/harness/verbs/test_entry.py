@@ -16,6 +16,7 @@ from harness.verbs.common import VERBS
 PUBLIC = ["check", "compare", "gate", "report", "run"]
 
 
+@pytest.mark.smoke
 def test_a_notebook_compares_as_the_command_does(tiny, call, in_process):
     """`compare` returns the verdict, the code and the very text that the command prints."""
     found = harness.compare("tiny.toml", store="runs", seeds=[1, 2])
@@ -61,6 +62,7 @@ def test_the_room_called_gate_is_the_verb_as_well(tiny, in_process):
     assert harness.gate("tiny.toml").verdict.outcome == "PROMOTE"
 
 
+@pytest.mark.smoke
 def test_a_notebook_shows_the_first_screen(tiny, in_process):
     """The verdict is shown in a frame without scripts; names of arms are escaped."""
     tiny(('"new"', '"n<i>ew"'))
@@ -115,6 +117,7 @@ except AttributeError as problem:
 """
 
 
+@pytest.mark.smoke
 def test_public_names_are_looked_up_late():
     """Importing a noun loads no verb; every public name is there; `judge` is free."""
     done = subprocess.run(

@@ -77,6 +77,7 @@ def test_keys_are_explained():
     assert [name for name, row in rows if not row.get("description")] == []
 
 
+@pytest.mark.smoke
 def test_a_verdict_fits_its_schema(tiny, in_process, call, tmp_path):
     """What `gate` writes is what the schema of a verdict says."""
     call("compare", "tiny.toml")
