@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.arm import Arm, ArmRef
-from harness.data import checks
+from harness.data import tables
 from harness.data.manifest import read_manifest
 from harness.errors import ArmError, DataError
 from harness.forecast import LEVELS, Forecast, quantiles_at
@@ -83,17 +83,17 @@ def read_series(manifest: Path) -> tuple[str, Series]:
     """
     known = read_manifest(manifest)
     file, columns = manifest.parent / known.file, known.columns
-    raw = checks.read_bytes(file)
+    raw = tables.read_bytes(file)
     if hashlib.sha256(raw).hexdigest() != known.sha256:
         raise DataError(f"{file}: is not the file that {manifest.name} describes (sha256 differs)")
-    if checks.is_parquet(raw):
-        rows = checks.read_parquet_table(file, raw, columns.names)
+    if tables.is_parquet(raw):
+        rows = tables.read_parquet_table(file, raw, columns.names)
     else:
-        rows = checks.read_text_table(file, checks.decode(file, raw))
-    target = checks.numbers(rows, columns.target)
-    checks.check_prices(rows, columns.target, target)
+        rows = tables.read_text_table(file, tables.decode(file, raw))
+    target = tables.numbers(rows, columns.target)
+    tables.check_prices(rows, columns.target, target)
     series = Series(
-        dates=checks.iso_dates(rows, columns.date),
+        dates=tables.iso_dates(rows, columns.date),
         target=target,
         past=np.empty((len(target), 0)),
         past_names=(),

@@ -1,1 +1,18 @@
-"""Prices on disk: the bundled datasets, their manifest and checks, and imports of others."""
+"""Prices on disk: bundled datasets, imports of anybody's files, updates of what was imported.
+
+::
+
+    manifest    <ID>.toml: what is promised about a data file
+    tables      a data file as columns of text, strictly: how a dataset is read back
+    dataset     checked, read-only series, and where they are found
+    oddities    what is allowed but worth a warning
+
+    text        a cell as plain text; what stands for a missing value
+    dates       the readings that a column of dates allows
+    numbers     the readings that a column of numbers allows
+    rows        which row is the header, where a table ends
+    reading     anybody's bytes as a table: CSV, workbook, Parquet, Feather
+    building    a table as checked series: missing values, order, units
+    importer    a user's file becomes a dataset
+    update      sessions are appended to one
+"""

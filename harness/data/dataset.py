@@ -12,30 +12,21 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.data import checks
-from harness.data.checks import Repeats, Table, repeats_of
+from harness.data import tables
 from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
-from harness.errors import DataError
+from harness.data.oddities import count_text, gap_text, gaps_of, oddities
+from harness.data.tables import Repeats, Table, repeats_of
+from harness.errors import ConfigError, DataError
 from harness.parsing import read_toml
 from harness.window import Array, Dates, Series
 
 BUILT_IN = ("DOW_JONES", "GOLD")
 """What comes with the package."""
 
-LONG_GAP = 10
-"""Days between sessions from which on a gap is worth a warning."""
+MOST_SERIES = 10
+"""Datasets that one verdict may rest on."""
 
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _Item = TypeVar("_Item", bound=np.generic)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """Days without a session, from the last one before to the first one after."""
-
-    days: int
-    before: str
-    after: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -229,20 +220,38 @@ def load(dataset_id: str, folders: Sequence[Path] = ()) -> Dataset:
 def read_dataset(path: Path) -> Dataset:
     """Read and check the dataset of one manifest.
 
-    Faults of the content come before the digest, so that a damaged file says where.
+    Faults of the content come before the digest, so that a damaged file says where. A manifest that
+    an update replaces meanwhile is read again.
 
     Raises
     ------
     DataError
         One line naming file, line, column and value of the first fault.
     """
+    while True:
+        promised = _promises(path)
+        try:
+            return _read_once(path)
+        except DataError:
+            if _promises(path) == promised:
+                raise
+
+
+def _promises(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _read_once(path: Path) -> Dataset:
     manifest = read_manifest(path)
     file = path.parent / manifest.file
-    raw = checks.read_bytes(file)
-    if checks.is_parquet(raw):
-        table = checks.read_parquet_table(file, raw, manifest.columns.names)
+    raw = tables.read_bytes(file)
+    if tables.is_parquet(raw):
+        table = tables.read_parquet_table(file, raw, manifest.columns.names)
     else:
-        table = checks.read_text_table(file, checks.decode(file, raw))
+        table = tables.read_text_table(file, tables.decode(file, raw))
     series = _series(table, manifest)
     digest = hashlib.sha256(raw).hexdigest()
     _check_promises(table, manifest, series.dates, digest)
@@ -251,8 +260,24 @@ def read_dataset(path: Path) -> Dataset:
         series=series,
         path=file,
         digest=digest,
-        warnings=_warnings(file, series),
+        warnings=tuple(f"{file}: {text}" for text in oddities(series, table.at)),
     )
+
+
+def check_count(dataset_ids: Sequence[str]) -> None:
+    """Demand few enough datasets for a verdict that asks for every one of them.
+
+    Raises
+    ------
+    ConfigError
+        Naming the limit and its reason.
+    """
+    if len(dataset_ids) > MOST_SERIES:
+        reason = (
+            "'every series' promotes an equal candidate in 51 % of trials on one series and in 2 % "
+            "on 20, so it says nothing about a panel"
+        )
+        raise ConfigError(f"{len(dataset_ids)} datasets: expected at most {MOST_SERIES}; {reason}")
 
 
 def describe(dataset: Dataset) -> Mapping[str, str]:
@@ -263,19 +288,26 @@ def describe(dataset: Dataset) -> Mapping[str, str]:
         "title": manifest.title,
         "file": str(dataset.path),
         "sha256": dataset.digest,
-        "sessions": f"{len(series)} from {series.dates[0]} to {series.dates[-1]}",
         "unit": manifest.unit,
         "target": manifest.columns.target,
-        "past": ", ".join(series.past_names) or "none",
-        "calendar": f"{series.weekmask} (Monday first), season {series.season}",
-        "range": f"{series.target.min():g} to {series.target.max():g}",
-        "largest move": _largest_move(series),
-        "repeats": _repeats_text(repeats_of(series)),
-        "longest gap": _gap_text(gaps_of(series.dates, over=0)[0]),
+        **facts_of(series),
         "source": manifest.source,
         "licence": manifest.licence,
         "quirks": "\n".join(manifest.quirks) or "none recorded",
         "warnings": "\n".join(dataset.warnings) or "none",
+    }
+
+
+def facts_of(series: Series) -> Mapping[str, str]:
+    """What a series is, in a few words each."""
+    return {
+        "past": ", ".join(series.past_names) or "none",
+        "sessions": f"{len(series)} from {series.dates[0]} to {series.dates[-1]}",
+        "calendar": f"{series.weekmask} (Monday first), season {series.season}",
+        "range": f"{series.target.min():g} to {series.target.max():g}",
+        "largest move": _largest_move(series),
+        "repeats": _repeats_text(repeats_of(series)),
+        "longest gap": gap_text(gaps_of(series.dates, over=0)[0]),
     }
 
 
@@ -284,20 +316,9 @@ def quirks_of(series: Series) -> tuple[str, ...]:
     found = []
     if (repeats := repeats_of(series)).count:
         found.append(f"Repeats the target of the session before: {_repeats_text(repeats)}.")
-    found += [f"{text}." for text in _oddities(series)]
+    found += [f"{text[0].upper()}{text[1:]}." for text in oddities(series)]
     found.append(f"The largest move is {_largest_move(series)}.")
     return tuple(found)
-
-
-def gaps_of(dates: Dates, *, over: int = LONG_GAP) -> list[Gap]:
-    """Gaps of more than `over` days, longest first."""
-    days = np.diff(dates).astype(np.int64)
-    rows = np.flatnonzero(days > over)
-    rows = rows[np.argsort(-days[rows], kind="stable")]
-    return [
-        Gap(days=int(days[row]), before=str(dates[row]), after=str(dates[row + 1]))
-        for row in rows.tolist()
-    ]
 
 
 def _looks_like_manifest(path: Path) -> bool:
@@ -313,12 +334,12 @@ def _twice(dataset_id: str, one: Path, other: Path) -> DataError:
 
 def _series(table: Table, manifest: Manifest) -> Series:
     columns = manifest.columns
-    dates = checks.iso_dates(table, columns.date)
-    target = checks.numbers(table, columns.target)
-    checks.check_prices(table, columns.target, target)
+    dates = tables.iso_dates(table, columns.date)
+    target = tables.numbers(table, columns.target)
+    tables.check_prices(table, columns.target, target)
     past: Array = np.empty((len(table), len(columns.past)))
     for index, name in enumerate(columns.past):
-        past[:, index] = checks.numbers(table, name)
+        past[:, index] = tables.numbers(table, name)
     return Series(
         dates=_frozen(dates),
         target=_frozen(target),
@@ -343,44 +364,17 @@ def _check_promises(table: Table, manifest: Manifest, dates: Dates, digest: str)
         )
 
 
-def _warnings(file: Path, series: Series) -> tuple[str, ...]:
-    return tuple(f"{file}: {text}" for text in _oddities(series))
-
-
-def _oddities(series: Series) -> list[str]:
-    """Long gaps, and sessions on days that should have none."""
-    found = []
-    if gaps := gaps_of(series.dates):
-        some = f"{_count(len(gaps), 'gap')} of more than {LONG_GAP} days"
-        found.append(f"{some}, the longest {_gap_text(gaps[0])}")
-    closed = np.flatnonzero(~np.is_busday(series.dates, weekmask=series.weekmask))
-    if closed.size:
-        first = series.dates[closed[0]]
-        day = _DAYS[first.item().weekday()]
-        some = _count(closed.size, "session")
-        found.append(f"{some} on days its calendar leaves out, first {first} ({day})")
-    return found
-
-
-def _gap_text(gap: Gap) -> str:
-    return f"{gap.days} days, {gap.before} to {gap.after}"
-
-
 def _repeats_text(repeats: Repeats) -> str:
     if not repeats.count:
         return "none"
     run = f", {repeats.longest} in a row from {repeats.since}" if repeats.longest > 1 else ""
-    return f"{_count(repeats.count, 'session')} ({100 * repeats.share:.2f} %{run})"
+    return f"{count_text(repeats.count, 'session')} ({100 * repeats.share:.2f} %{run})"
 
 
 def _largest_move(series: Series) -> str:
     moves = series.target[1:] / series.target[:-1] - 1
     row = int(np.argmax(np.abs(moves)))
     return f"{100 * moves[row]:+.2f} % on {series.dates[row + 1]}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _frozen(values: npt.NDArray[_Item]) -> npt.NDArray[_Item]:

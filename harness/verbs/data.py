@@ -1,17 +1,77 @@
-"""The command line's verbs on datasets: list, show, import."""
+"""The command line's verbs on datasets: list, show, import, update."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from harness.verbs.common import DataDirOption, say
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from harness.data.building import Options
+
 data_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Datasets: list, show, import."
+    no_args_is_help=True, rich_markup_mode=None, help="Datasets: list, show, import, update."
 )
+
+FileArg = Annotated[
+    Path, typer.Argument(help="CSV, .xlsx, Parquet or Feather; - for standard input.")
+]
+HeaderOption = Annotated[
+    str | None,
+    typer.Option(help="none (columns are 1, 2, ...), its line, or names: date,open,close."),
+]
+DelimiterOption = Annotated[str | None, typer.Option(help="What stands between columns.")]
+EncodingOption = Annotated[str | None, typer.Option(help="Of text that is not UTF-8: cp1252.")]
+SheetOption = Annotated[str | None, typer.Option(help="Of a workbook.")]
+SkipLastOption = Annotated[int, typer.Option(min=0, help="Rows at the end to leave out.")]
+DateFormatOption = Annotated[
+    str | None,
+    typer.Option(help="Settles ambiguous dates: %d/%m/%Y, or excel, excel1904, epoch."),
+]
+LanguageOption = Annotated[
+    str | None, typer.Option("--date-language", help="Of month names that mean two months: hr.")
+]
+TimezoneOption = Annotated[
+    str | None, typer.Option(help="Zone whose dates count, such as Europe/Berlin.")
+]
+DecimalOption = Annotated[Literal[".", ","] | None, typer.Option(help="Settles ambiguous numbers.")]
+MissingOption = Annotated[
+    Literal["refuse", "drop", "carry"],
+    typer.Option(help="Rows without a value: refused, left out, or the value before."),
+]
+MissingTextOption = Annotated[
+    list[str], typer.Option(metavar="TEXT", help="Another text that stands for a missing value.")
+]
+IgnoreTextOption = Annotated[
+    list[str], typer.Option(metavar="TEXT", help="A text to take out of cells of numbers.")
+]
+SortOption = Annotated[bool, typer.Option("--sort", help="Sort rows that are in no order.")]
+DuplicatesOption = Annotated[
+    Literal["first", "last"] | None, typer.Option(help="Which of several rows of a date counts.")
+]
+DropOption = Annotated[
+    list[str], typer.Option(metavar="DATE", help="A session to leave out, such as a bad tick.")
+]
+DropDaysOption = Annotated[
+    str, typer.Option(metavar="DAYS", help="Days of the week to leave out: Sat,Sun.")
+]
+ScaleOption = Annotated[
+    list[str],
+    typer.Option("--scale-from", metavar="DATE[=FACTOR]", help="Undo a change of unit or a split."),
+]
+IdColumnOption = Annotated[
+    str | None, typer.Option(help="Column that tells several series apart: a dataset each.")
+]
+SeriesOption = Annotated[
+    list[str], typer.Option(metavar="NAME", help="Take only this series of the id column.")
+]
 
 
 @data_app.command("list", epilog="Example:  abharness data list --data-dir my-data")
@@ -31,11 +91,7 @@ def data_show(
     """Check a dataset and show its facts."""
     from harness.data.dataset import describe, load
 
-    for title, text in describe(load(dataset_id, data_dir)).items():
-        first, *more = text.splitlines() or [""]
-        say(f"{title:<14}{first}")
-        for line in more:
-            say(f"{'':<14}{line}")
+    _say_facts(describe(load(dataset_id, data_dir)).items())
 
 
 @data_app.command(
@@ -43,40 +99,142 @@ def data_show(
     epilog="Example:  abharness data import prices.csv --id SILVER --target close --date day",
 )
 def data_import(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet.")],
+    context: typer.Context,
+    file: FileArg,
     dataset_id: Annotated[str, typer.Option("--id", help="What to call it.")],
     target: Annotated[str, typer.Option(help="Column to forecast.")],
     date: Annotated[str, typer.Option(help="Column of dates.")],
     past: Annotated[list[str], typer.Option(help="Covariate columns.")] = [],  # noqa: B006
     to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
     data_dir: DataDirOption = [],  # noqa: B006
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is understood.")
+    ] = False,
     title: Annotated[str | None, typer.Option(help="For the report.")] = None,
     unit: Annotated[str | None, typer.Option(help="Unit of the target.")] = None,
     source: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
     licence: Annotated[str | None, typer.Option(help="What may be done with it.")] = None,
-    date_format: Annotated[
-        str | None, typer.Option(help="Settles ambiguous dates, such as %d/%m/%Y.")
-    ] = None,
-    decimal: Annotated[
-        Literal[".", ","] | None, typer.Option(help="Settles ambiguous numbers.")
-    ] = None,
+    header: HeaderOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    sheet: SheetOption = None,
+    skip_last: SkipLastOption = 0,
+    date_format: DateFormatOption = None,
+    date_language: LanguageOption = None,
+    timezone: TimezoneOption = None,
+    decimal: DecimalOption = None,
+    missing: MissingOption = "refuse",
+    missing_text: MissingTextOption = [],  # noqa: B006
+    ignore_text: IgnoreTextOption = [],  # noqa: B006
+    sort: SortOption = False,
+    duplicates: DuplicatesOption = None,
+    drop: DropOption = [],  # noqa: B006
+    drop_days: DropDaysOption = "",
+    scale_from: ScaleOption = [],  # noqa: B006
+    id_column: IdColumnOption = None,
+    series: SeriesOption = [],  # noqa: B006
 ) -> None:
-    """Check a file of your own and make it a dataset."""
-    from harness.data.importer import import_file
+    """Check a file of your own, say what was understood and make it a dataset."""
+    from harness.data.importer import About, import_file
 
-    manifest = import_file(
-        file,
+    path, raw = _source(file)
+    made = import_file(
+        path,
         dataset_id=dataset_id,
         target=target,
         date=date,
         folder=to,
         past=past,
-        title=title,
-        unit=unit,
-        source=source,
-        licence=licence,
-        date_format=date_format,
-        decimal=decimal,
+        options=_options(context),
+        about=About(title=title, unit=unit, source=source, licence=licence),
         folders=data_dir,
+        raw=raw,
+        dry_run=dry_run,
     )
-    say(f"wrote {manifest}; use it with --data-dir {to}")
+    for one in made:
+        _say_facts(one.lines())
+        written = f"wrote {one.path}; use it with --data-dir {to}"
+        say(written if one.path else "nothing written (--dry-run)")
+
+
+@data_app.command("update", epilog="Example:  abharness data update SILVER prices.csv")
+def data_update(
+    context: typer.Context,
+    dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dataset of yours.")],
+    file: FileArg,
+    target: Annotated[str | None, typer.Option(help="Target's column, if not as then.")] = None,
+    date: Annotated[str | None, typer.Option(help="Column of dates, if not as then.")] = None,
+    past: Annotated[list[str], typer.Option(help="Covariates, if not as then.")] = [],  # noqa: B006
+    to: Annotated[Path, typer.Option(help="Folder it was written to.")] = Path("data"),
+    data_dir: DataDirOption = [],  # noqa: B006
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is understood.")
+    ] = False,
+    header: HeaderOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    sheet: SheetOption = None,
+    skip_last: SkipLastOption = 0,
+    date_format: DateFormatOption = None,
+    date_language: LanguageOption = None,
+    timezone: TimezoneOption = None,
+    decimal: DecimalOption = None,
+    missing: MissingOption = "refuse",
+    missing_text: MissingTextOption = [],  # noqa: B006
+    ignore_text: IgnoreTextOption = [],  # noqa: B006
+    sort: SortOption = False,
+    duplicates: DuplicatesOption = None,
+    drop: DropOption = [],  # noqa: B006
+    drop_days: DropDaysOption = "",
+    scale_from: ScaleOption = [],  # noqa: B006
+    id_column: IdColumnOption = None,
+    series: SeriesOption = [],  # noqa: B006
+) -> None:
+    """Append the sessions of a file that come after a dataset's last; old rows must agree."""
+    from harness.data.update import update_file
+
+    path, raw = _source(file)
+    updated = update_file(
+        dataset_id,
+        path,
+        folders=[*data_dir, *([to] if to.is_dir() else [])],
+        date=date,
+        target=target,
+        past=past,
+        options=_options(context),
+        raw=raw,
+        dry_run=dry_run,
+    )
+    _say_facts(updated.lines())
+    if updated.path:
+        say(f"updated {updated.path}")
+    else:
+        say("nothing written (--dry-run)" if updated.added else "nothing new, nothing written")
+
+
+def _options(context: typer.Context) -> Options:
+    """What import and update are told about a file, from the parameters of the same names."""
+    from harness.data.building import Options
+    from harness.data.rows import Layout
+
+    told = dict(context.params)
+    told["drop_days"] = [day for day in told["drop_days"].split(",") if day]
+    plain: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in told.items()
+    }
+    layout = Layout(**{field.name: plain[field.name] for field in fields(Layout)})
+    names = [field.name for field in fields(Options) if field.name != "layout"]
+    return Options(layout=layout, **{name: plain[name] for name in names})
+
+
+def _source(file: Path) -> tuple[Path, bytes | None]:
+    """The name of the input and, for standard input, its content."""
+    return (Path("standard input"), sys.stdin.buffer.read()) if str(file) == "-" else (file, None)
+
+
+def _say_facts(facts: Iterable[tuple[str, str]]) -> None:
+    for title, text in facts:
+        first, *more = text.splitlines() or [""]
+        say(f"{title:<14}{first}")
+        for line in more:
+            say(f"{'':<14}{line}")

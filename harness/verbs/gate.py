@@ -122,8 +122,10 @@ def gate_command(
 
 def chosen_pair(grid: Grid, baseline: str | None, candidate: str | None) -> Policy:
     """The experiment's policy, on the pair that was asked for."""
+    from harness.data.dataset import check_count
     from harness.gate.judge import with_pair
 
+    check_count(grid.experiment.datasets)
     return with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.judging.verdict import Verdict
     from harness.running.run import RunSummary
     from reports.page_input import PageInput
@@ -47,6 +49,33 @@ class Result:
 
     def __str__(self) -> str:
         return self.text
+
+    def metrics(self) -> pd.DataFrame:
+        """The metrics table: a row for each dataset, arm and metric.
+
+        Columns: dataset, arm, role, metric, unit, value (mean over seeds), low, high (range over
+        seeds), n (values scored), missing (of them NaN), failures (windows), skill (against the
+        reference arm). NaN stands where a value is not defined. Empty where nothing was judged.
+        """
+        import pandas as pd
+
+        columns = [
+            "dataset",
+            "arm",
+            "role",
+            "metric",
+            "unit",
+            "value",
+            "low",
+            "high",
+            "n",
+            "missing",
+            "failures",
+            "skill",
+        ]
+        found = self.content.summaries if self.content else ()
+        rows = [{name: getattr(row, name) for name in columns} for row in found]
+        return pd.DataFrame(rows, columns=columns)
 
     def _repr_html_(self) -> str:
         """The first screen of the page in a frame of its own; without a verdict, the text.

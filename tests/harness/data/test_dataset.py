@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.checks import Repeats
 from harness.data.dataset import (
     BUILT_IN,
+    MOST_SERIES,
     Dataset,
     builtin_folder,
     catalogue,
+    check_count,
     describe,
     find,
     gaps_of,
@@ -29,7 +30,8 @@ from harness.data.dataset import (
     summaries,
 )
 from harness.data.manifest import Columns, Manifest, manifest_text
-from harness.errors import DataError
+from harness.data.tables import Repeats
+from harness.errors import ConfigError, DataError
 
 ROWS = """\
 date,close,volume
@@ -501,3 +503,12 @@ def test_a_foreign_package_is_not_our_data(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"built-in datasets are not in .*abharness-data or "):
         builtin_folder(tmp_path / "harness")
+
+
+def test_a_panel_has_no_verdict() -> None:
+    """More datasets than a verdict can rest on are refused with the reason."""
+    names = [f"S{number}" for number in range(MOST_SERIES + 1)]
+
+    check_count(names[:-1])
+    with pytest.raises(ConfigError, match="11 datasets: expected at most 10; 'every series' prom"):
+        check_count(names)

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.data.building import Options
 from harness.data.dataset import Dataset, builtin_folder, load, read_dataset
-from harness.data.importer import import_file
+from harness.data.importer import About, import_file
 from harness.errors import DataError
 
 Take = Callable[..., Dataset]
 DAYS = ["2020-01-30", "2020-01-31", "2020-02-03", "2020-02-13"]
 PRICES = [1234.5, 1235.25, 1233.0, 1300.0]
+TODAY = date(2200, 1, 1)
 
 
 @pytest.fixture
@@ -31,7 +34,11 @@ def take(tmp_path: Path) -> Take:
         file = tmp_path / "prices.txt"
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
         told = {"dataset_id": "X", "target": "price", "date": "day", "folder": tmp_path / "to"}
-        return read_dataset(import_file(file, **(told | options)))
+        known = {field.name for field in fields(Options)} & set(options)
+        how = Options(**{name: options.pop(name) for name in known})
+        (made,) = import_file(file, options=how, today=TODAY, **(told | options))
+        assert made.path
+        return read_dataset(made.path)
 
     return take
 
@@ -196,16 +203,16 @@ def test_a_dataset_is_written_whole(tmp_path: Path) -> None:
     file = tmp_path / "in.csv"
     file.write_text("day;Close;Silver\n30.01.2020;1,5;7\n31.01.2020;1,5;8\n03.02.2020;1,75;9\n")
 
-    path = import_file(
+    (made,) = import_file(
         file,
         dataset_id="my.price-1",
         target="Close",
         date="day",
         past=["Silver"],
         folder=tmp_path / "new" / "folder",
-        title="Mine",
-        unit="euro",
+        about=About(title="Mine", unit="euro"),
     )
+    path = made.path
 
     manifest = load("my.price-1", [tmp_path / "new" / "folder"]).manifest
     assert path == tmp_path / "new" / "folder" / "my.price-1.toml"
@@ -224,6 +231,8 @@ def test_a_dataset_is_written_whole(tmp_path: Path) -> None:
     assert manifest.quirks == (
         "Repeats the target of the session before: 1 session (50.00 %).",
         "The largest move is +16.67 % on 2020-02-03.",
+        "Between columns: semicolon.",
+        "Dates were read as day-month-year: '30.01.2020' is 30 January 2020.",
     )
     assert str(tmp_path) not in path.read_text()
 
@@ -294,17 +303,18 @@ def test_numbers_and_dates_survive_exactly(
     )
     (folder / "in").write_text(text.getvalue(), newline="")
 
-    path = import_file(
+    (made,) = import_file(
         folder / "in",
         dataset_id="X",
         target="price",
         date="day",
         folder=folder,
-        decimal=".",
-        date_format=pattern if pattern == "%d/%m/%Y" else None,
+        options=Options(decimal=".", date_format=pattern if pattern == "%d/%m/%Y" else None),
+        today=TODAY,
     )
 
-    series = read_dataset(path).series
+    assert made.path
+    series = read_dataset(made.path).series
     assert series.target.tolist() == prices
     assert series.dates.tolist() == days
 
@@ -321,19 +331,26 @@ def test_numbers_and_dates_survive_exactly(
         ),
         (["1/1/2020", "3/4/2020"], "line 3: .*: '3/4/2020' could be 3 April 2020 or 4 March 2020"),
         (["03-04-2020", "04-04-2020"], "'03-04-2020' could be 3 April 2020 or 4 March 2020"),
-        (["03/04/20", "13/04/20"], "line 2: column 'day': '03/04/20' has a year of two digits"),
-        (["3-Apr-20", "4-Apr-20"], "line 2: column 'day': '3-Apr-20' has a year of two digits"),
+        (
+            ["03/04/20", "13/04/20"],
+            "'03/04/20' could be 3 April 2020 or 20 April 2003; settle it by",
+        ),
+        (["03-Apr-20", "04-Apr-20"], "settle it by --date-format, %d-%b-%y or %y-%b-%d"),
         (["2020-01-01", "soon"], "line 3: column 'day': 'soon' is not a date written year-month-"),
         (["2020-01-01", "2020-02-30"], "line 3: column 'day': '2020-02-30' is not a date"),
         (["2020-01-01", ""], "line 3: column 'day': empty; expected a date"),
         (["13/01/2020", "14/01/2020", "01/15/2020"], "line 4: column 'day': '01/15/2020' is not"),
         (["1 Xyz 2020", "2 Xyz 2020"], "line 2: column 'day': '1 Xyz 2020' is not a known form"),
-        (["1577836800", "1577923200"], "line 2: column 'day': '1577836800' is not a known form"),
-        (["10122011", "11122011"], "line 2: column 'day': '10122011' is not a known form of date"),
+        (["15778368000000000000", "15778368000000000001"], "line 2: .* is not a known form"),
+        (["10122011", "11122011"], "settle it by --date-format, %d%m%Y or %m%d%Y"),
+        (["2020-03", "2020-04"], "'2020-03' names a month, not a day; --date-format %Y-%m takes"),
         (["2020-01-01", "2020-01-01"], "line 3: column 'day': 2020-01-01 is on line 2 already"),
         (["2020-01-01 9:00", "2020-01-01 17:00"], "line 3: .*: 2020-01-01 is on line 2 already"),
         (["2020-01-01", "2020-01-03", "2020-01-02"], "line 4: .*: 2020-01-02 after 2020-01-03"),
-        (["2020-01-03", "2020-01-02", "2020-01-01"], "runs backwards, sort it by date"),
+        (
+            ["2020-01-05", "2020-01-03", "2020-01-04", "2020-01-02"],
+            "line 4: .*: 2020-01-04 after 2020-01-03 .*; expected descending dates; --sort sorts",
+        ),
     ],
 )
 def test_dates_are_refused_in_one_line(take: Take, days: list[str], message: str) -> None:
@@ -354,11 +371,17 @@ def test_dates_are_refused_in_one_line(take: Take, days: list[str], message: str
         ),
         (["1,234", "2,345"], "line 2: column 'price': '1,234' could be 1234.0 or 1.234; settle"),
         (["1.5", "abc"], "line 3: column 'price': 'abc' is not a number"),
-        (["1.5", ""], "line 3: column 'price': empty; expected a number"),
-        (["1.5", "null"], "line 3: column 'price': 'null' is not a number"),
-        (["1.5", "nan"], "line 3: column 'price': 'nan' is not a number"),
+        (["1.5", ""], "line 3: column 'price': empty; 1 of 2 rows lacks a value; --missing drop"),
+        (["1.5", "null"], "line 3: column 'price': 'null' is a missing value; 1 of 2 rows"),
         (["1.5", "2,5", "3.5"], "line 3: column 'price': '2,5' is not a number"),
-        (["1.5", "$2.5"], r"line 3: column 'price': '\$2.5' is not a number"),
+        (
+            ["1.5", "$2.5"],
+            r"line 3: column 'price': '\$2.5' carries '\$', the other rows none: mixed",
+        ),
+        (
+            ["USD 1.5", "EUR 2.5", "EUR 2"],
+            r"line 2: .*: 'USD 1.5' carries 'USD', the other rows 'EU",
+        ),
         (["12,34.5", "1.5"], "line 2: column 'price': '12,34.5' is not a number"),
         (["1.5", "1e999"], "line 3: column 'price': '1e999' is not finite"),
         (["1.5", "0"], "line 3: column 'price': 0 is not a price; expected above 0"),
@@ -393,7 +416,7 @@ def test_numbers_are_refused_in_one_line(take: Take, prices: list[str], message:
             {"date_format": "%d%d"},
             "'1/2/2020' does not match --date-format '%d%d'",
         ),
-        (b"PK\x03\x04", {}, "an Excel or zip file; save it as CSV"),
+        (b"PK\x03\x04", {}, "a damaged Excel or zip file; save it as CSV"),
         (b"\x1f\x8b", {}, "compressed; unpack it first"),
         (b"PAR1", {}, "not a readable Parquet file"),
         (
@@ -434,12 +457,12 @@ def test_any_rubbish_is_one_line(
     (folder / "in").write_bytes(start.encode() + content)
 
     try:
-        path = import_file(folder / "in", dataset_id="X", target="price", date="day", folder=folder)
+        import_file(folder / "in", dataset_id="X", target="price", date="day", folder=folder)
         problem = ""
     except DataError as error:
-        path, problem = folder / "X.toml", str(error)
+        problem = str(error)
 
-    assert path.exists() == (not problem)
+    assert (folder / "X.toml").exists() == (not problem)
     assert len(problem.splitlines()) <= 1
 
 
@@ -509,7 +532,7 @@ def test_a_folder_that_cannot_be_written_is_named(take: Take, tmp_path: Path) ->
 
 def test_builtin_data_can_be_imported_again(tmp_path: Path) -> None:
     """GOLD passes through the importer unchanged."""
-    path = import_file(
+    (made,) = import_file(
         builtin_folder() / "GOLD.csv",
         dataset_id="GOLD2",
         target="gold",
@@ -518,5 +541,6 @@ def test_builtin_data_can_be_imported_again(tmp_path: Path) -> None:
         folder=tmp_path,
     )
 
-    assert read_dataset(path).digest == load("GOLD").digest
-    assert read_dataset(path).series.weekmask == "1111100"
+    assert made.path
+    assert read_dataset(made.path).digest == load("GOLD").digest
+    assert made.built.series.weekmask == "1111100"

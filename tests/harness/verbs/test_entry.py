@@ -26,6 +26,9 @@ def test_a_notebook_compares_as_the_command_does(tiny, call, in_process):
     assert (code, found.exit_code) == (0, 0)
     assert found.verdict.outcome == "PROMOTE"
     assert found.units.computed == 5
+    crps = found.metrics().query("metric == 'crps'")
+    assert crps["arm"].tolist() == ["old", "new", "draws"]
+    assert (crps["value"] > 0).all()
     assert found.page.is_file()
     assert json.loads((found.folder / "verdict.json").read_text())["outcome"] == "PROMOTE"
 

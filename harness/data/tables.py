@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +23,36 @@ from harness.window import Array, Dates, Series
 _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _ISO_DATE = re.compile(_ISO)
 _ISO_DATES = re.compile(rf"(?:{_ISO}\n)+")
+NUMBER_WANTED = "expected a number such as 1234.5"
+MOST_SKIPPED = 5
+"""Rows at the end of a file that may be a footer."""
+
+_LONGEST_ANSWER = 600
+"""Characters up to which the faults of one file are told in words."""
+
 _FOREIGN = {  # what a file starts with that is neither text nor Parquet
     b"PK\x03\x04": "an Excel or zip file; save it as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel file; save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old or protected Excel file; save it as CSV",
     b"\x1f\x8b": "compressed; unpack it first",
+    b"BZh": "compressed; unpack it first",
+    b"\xfd7zXZ": "compressed; unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed; unpack it first",
+    b"ARROW1": "Feather or Arrow; save it as Parquet or CSV",
+    b"FEA1": "Feather; save it as Parquet or CSV",
+    b"ORC": "ORC; save it as Parquet or CSV",
+    b"\x89HDF": "HDF5; save it as Parquet or CSV",
+    b"\x89PNG": "a picture, not a table",
+    b"%PDF": "a PDF; save the table as CSV",
+    b"SQLite format 3": "a database; save the table as CSV",
+    b"\x80\x04\x95": "a pickle; save it as Parquet or CSV",
+    b"\x80\x05\x95": "a pickle; save it as Parquet or CSV",
 }
+
+
+class Declared(str):
+    """A cell of a workbook that holds a number, not text."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +101,14 @@ class Table:
             raise DataError(f"{where}column '{name}' stands there {self.names.count(name)} times")
         return self.cells[self.names.index(name)]
 
+    def part(self, rows: Sequence[int]) -> Table:
+        """The table of some of its rows, which keep their places."""
+        return replace(
+            self,
+            cells=tuple([column[row] for row in rows] if column else () for column in self.cells),
+            places=[self.places[row] for row in rows],
+        )
+
     def at(self, row: int) -> str:
         """Where a row stands, such as ``line 17``."""
         return f"{self.place} {self.places[row]}"
@@ -83,6 +116,64 @@ class Table:
     def fault(self, row: int, name: str, problem: str) -> DataError:
         """Make the error for one cell."""
         return DataError(f"{self.path}: {self.at(row)}: column '{name}': {problem}")
+
+
+class Faults:
+    """All that is wrong with one file, so that one answer names everything.
+
+    Parameters
+    ----------
+    path
+        The file, as the answer names it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, problem: str) -> None:
+        """Note a fault once; `problem` says where it is and what was expected."""
+        self._found[problem] = None
+
+    def cell(self, table: Table, row: int, name: str, problem: str, *, count: int = 1) -> None:
+        """Note a fault of one cell that `count` rows of its column share."""
+        more = f" (and {count - 1} more such {_rows(count - 1)})" if count > 1 else ""
+        self.add(f"{table.at(row)}: column '{name}': {problem}{more}")
+
+    def error(self) -> DataError:
+        """Make one line of all faults, the first few in words."""
+        told, *others = self._found
+        while others and len(told) + len(others[0]) < _LONGEST_ANSWER:
+            told += f"; also {others.pop(0)}"
+        rest = f"; also {len(others)} more faults" if others else ""
+        return DataError(f"{self._path}: {told}{rest}")
+
+    def raise_any(self) -> None:
+        """Stop here if anything was found.
+
+        Raises
+        ------
+        DataError
+            One line of all faults.
+        """
+        if self._found:
+            raise self.error()
+
+
+def at_the_end(table: Table, rows: Sequence[int]) -> str:
+    """How to leave out rows that are the last of a table; blank where they are not."""
+    first = len(table) - len(rows)
+    few = 0 < len(rows) <= min(MOST_SKIPPED, first)
+    if not few or list(rows) != list(range(first, len(table))):
+        return ""
+    return f"; --skip-last {len(rows)} leaves out the end of the file"
+
+
+def _rows(count: int) -> str:
+    return "row" if count == 1 else "rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +212,6 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if not raw.strip():
         raise DataError(f"{path}: empty file; expected a header and rows")
-    for start, kind in _FOREIGN.items():
-        if raw.startswith(start):
-            raise DataError(f"{path}: {kind}")
     return raw
 
 
@@ -132,20 +220,29 @@ def is_parquet(raw: bytes) -> bool:
     return raw.startswith(b"PAR1")
 
 
-def decode(path: Path, raw: bytes) -> str:
-    """Decode a text file: UTF-8, or UTF-16 with its mark.
+def decode(
+    path: Path, raw: bytes, *, encoding: str | None = None, hint: str = "save it as UTF-8"
+) -> str:
+    """Decode a text file: as told, or UTF-8, or UTF-16 with its mark.
 
     Raises
     ------
     DataError
-        Naming the line of the first byte that is not text.
+        Naming the kind of file that it is instead, or the line of the first byte that is not text.
     """
+    if kind := next((_FOREIGN[start] for start in _FOREIGN if raw.startswith(start)), None):
+        raise DataError(f"{path}: {kind}")
     wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    name = encoding or ("utf-16" if wide else "utf-8-sig")
     try:
-        return raw.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, byte = raw.count(b"\n", 0, error.start) + 1, raw[error.start]
-        problem = f"byte 0x{byte:02x} is not UTF-8; save it as UTF-8"
+        return raw.decode(name).removeprefix("\ufeff")
+    except LookupError:
+        wanted = "expected the name of an encoding such as cp1252"
+        raise DataError(f"--encoding {shown(name)}: {wanted}") from None
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        line, called = raw.count(b"\n", 0, start) + 1, (encoding or name[:5]).upper()
+        problem = f"byte 0x{raw[start]:02x} is not {called.removesuffix('-S')}; {hint}"
         raise DataError(f"{path}: line {line}: {problem}") from None
 
 
@@ -224,26 +321,69 @@ def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> Table
         raise DataError(f"{path}: not a readable Parquet file: {reason}") from None
     if not data.num_rows and got:
         raise DataError(f"{path}: no rows; columns are {', '.join(names)}")
-    tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
-    typed = {field.name for field in data.schema if any(test(field.type) for test in tests)}
     return Table(
         path=path,
         names=names,
         cells=tuple(got.get(name, ()) for name in names),
         places=range(1, data.num_rows + 1),
         place="row",
-        typed=frozenset(typed),
+        typed=_declared(data.schema),
     )
 
 
-def _texts(column: Any) -> list[str]:
-    """Write each value of an Arrow column: ISO dates, shortest exact numbers, '' for null."""
+def read_arrow_table(path: Path, raw: bytes) -> Table:
+    """Turn all columns of a Parquet or Feather file into text that loses nothing.
+
+    Raises
+    ------
+    DataError
+        When it is damaged or holds no rows.
+    """
+    import pyarrow as pa
+    import pyarrow.feather as feather
+    import pyarrow.parquet as pq
+
+    parquet = is_parquet(raw)
+    try:
+        source = pa.BufferReader(raw)
+        data = pq.ParquetFile(source).read() if parquet else feather.read_table(source)
+        columns = tuple(_texts(column, zoned=True) for column in data.columns)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        kind = "Parquet" if parquet else "Feather"
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: not a readable {kind} file: {reason}") from None
+    if not data.num_rows:
+        raise DataError(f"{path}: no rows; columns are {', '.join(data.column_names[:20])}")
+    return Table(
+        path=path,
+        names=tuple(data.column_names),
+        cells=columns,
+        places=range(1, data.num_rows + 1),
+        place="row",
+        typed=_declared(data.schema),
+    )
+
+
+def _declared(schema: Any) -> frozenset[str]:
+    """Columns whose type is a number."""
+    import pyarrow as pa
+
+    tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
+    return frozenset(field.name for field in schema if any(test(field.type) for test in tests))
+
+
+def _texts(column: Any, *, zoned: bool = False) -> list[str]:
+    """Write each value of an Arrow column: ISO dates, shortest exact numbers, '' for null.
+
+    Stamps that have a zone are written with it where `zoned`, else as local time.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pa.types.is_timestamp(column.type):
-        local = column if column.type.tz is None else pc.local_timestamp(column)
-        column = local.cast(pa.timestamp("us"), safe=False)
+        zone = column.type.tz
+        local = column if zone is None or zoned else pc.local_timestamp(column)
+        column = local.cast(pa.timestamp("us", zone if zoned else None), safe=False)
     return [_text(value) for value in column.to_pylist()]
 
 
@@ -251,7 +391,7 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        midnight = value.time() == time()
+        midnight = value.time() == time() and value.tzinfo is None
         return value.date().isoformat() if midnight else value.isoformat(sep=" ")
     return value.isoformat() if isinstance(value, date) else str(value)
 
@@ -333,7 +473,7 @@ def not_a_number(table: Table, row: int, name: str) -> DataError:
     """Make the error for a cell that should have been a number."""
     cell = table.column(name)[row]
     found = f"{shown(cell)} is not a number" if cell.strip() else "empty"
-    return table.fault(row, name, f"{found}; expected a number such as 1234.5")
+    return table.fault(row, name, f"{found}; {NUMBER_WANTED}")
 
 
 def check_finite(table: Table, name: str, values: Array) -> None:
@@ -348,7 +488,7 @@ def check_finite(table: Table, name: str, values: Array) -> None:
     if bad.size:
         row = int(bad[0])
         cell = shown(table.column(name)[row])
-        raise table.fault(row, name, f"{cell} is not finite; expected a number such as 1234.5")
+        raise table.fault(row, name, f"{cell} is not finite; {NUMBER_WANTED}")
 
 
 def check_prices(table: Table, name: str, values: Array) -> None:

@@ -1,0 +1,537 @@
+"""Dates as people and programs write them: the readings that a whole column allows.
+
+A way of writing counts only when every cell of the column fits it. Where two ways fit and differ,
+the one that puts the rows in order is meant; if both do, the column is ambiguous.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from datetime import date as Date  # `date` is the name of a field elsewhere
+from decimal import Decimal as Exact
+from functools import cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from harness.data.tables import Faults, Table, at_the_end, shown
+from harness.data.text import fold, is_missing, plain
+from harness.errors import DataError
+from harness.window import Dates
+
+LANGUAGES = (
+    *("de", "fr", "es", "it", "pt", "nl", "pl", "cs", "sk", "hu", "ro", "bg", "hr", "sl", "sr"),
+    *("tr", "ru", "uk", "el", "sv", "da", "nb", "fi", "et", "lv", "lt", "id", "ms", "ca"),
+)
+"""Languages, besides English, whose month names are read."""
+
+NO_TIMES = "no times of day in the file"
+
+_ENGLISH = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+_ALSO = {"de": {"mrz": 3, "maerz": 3}, "pt": {"marco": 3}}  # written so, though not in CLDR
+_YEAR, _SHORT = "(?P<y>(?:1[5-9]|2[01])[0-9]{2})", "'?(?P<c>[0-9]{2})"
+_DAY, _MONTH = "(?P<d>[0-9]{1,2})", "(?P<m>[0-9]{1,2})"
+_DAY2, _MONTH2 = "(?P<d>[0-9]{2})", "(?P<m>[0-9]{2})"
+_WORD = r"(?P<b>[^\W\d_]{3,14})\.?"
+_WEEKDAY = r"(?P<before>[^\W\d_]{2,14}\.?,? +)?"
+_GAP, _OF = r"[-/., ]{0,2}", r"(?:d[e']l? ?)?"
+_ORDINAL = r"(?:st|nd|rd|th|er|º|ª)?"
+_SHAPES = {
+    "year-month-day": f"{_YEAR}(?P<s>[-/.]) ?{_MONTH}(?P=s) ?{_DAY}\\.?",
+    "YYYYMMDD": f"{_YEAR}{_MONTH2}{_DAY2}",
+    "day-month-year": f"{_DAY}(?P<s>[-/.]) ?{_MONTH}(?P=s) ?{_YEAR}\\.?",
+    "month-day-year": f"{_MONTH}(?P<s>[-/]){_DAY}(?P=s){_YEAR}",  # nobody writes it with dots
+    "DDMMYYYY": f"{_DAY2}{_MONTH2}{_YEAR}",
+    "MMDDYYYY": f"{_MONTH2}{_DAY2}{_YEAR}",
+    "day-name-year": f"{_DAY}{_ORDINAL}{_GAP}{_OF}{_WORD}{_GAP}{_OF}{_YEAR}\\.?",
+    "name-day-year": f"{_WORD} *{_DAY}{_ORDINAL}[, ]+{_YEAR}",
+    "year-name-day": f"{_YEAR}{_GAP}{_WORD}{_GAP}{_DAY}\\.?",
+    "year-month-day in Chinese, Japanese or Korean": f"{_YEAR}[年년] ?{_MONTH}[月월] ?{_DAY}[日일]",
+    "day-month-yy": f"{_DAY}(?P<s>[-/. ]){_MONTH}(?P=s){_SHORT}",
+    "month-day-yy": f"{_MONTH}(?P<s>[-/]){_DAY}(?P=s){_SHORT}",
+    "yy-month-day": f"{_SHORT}(?P<s>[-/.]){_MONTH}(?P=s){_DAY}",
+    "day-name-yy": f"{_DAY}{_GAP}{_WORD}{_GAP}{_SHORT}",
+    "name-day-yy": f"{_WORD} *{_DAY}{_ORDINAL}[, ]+{_SHORT}",
+    "yy-name-day": f"{_SHORT}{_GAP}{_WORD}{_GAP}{_DAY}",
+    "YYMMDD": f"(?P<c>[0-9]{{2}}){_MONTH2}{_DAY2}",
+    "DDMMYY": f"{_DAY2}{_MONTH2}(?P<c>[0-9]{{2}})",
+    "MMDDYY": f"{_MONTH2}{_DAY2}(?P<c>[0-9]{{2}})",
+}
+_PATTERNS = {
+    name: re.compile(f"{_WEEKDAY}{shape}(?: ?[гр]\\.?)?(?: ?\\([^\\W\\d_]+\\))?")
+    for name, shape in _SHAPES.items()
+}
+_CLOCK = re.compile(
+    r"(?P<day>.*?[^\s,T])(?:T|,? +)(?P<h>[0-9]{1,2}):(?P<min>[0-9]{2})(?::(?P<sec>[0-9]{2}))?"
+    r"(?:[.,][0-9]+)?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
+    r"(?: ?(?P<zone>Z|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?|[A-Z]{2,5}))?"
+    r"(?: ?[\[(][\w/ ]+[\])]| [A-Z]\w+/[\w/]+)?"
+)
+_PACKED = re.compile(
+    r"((?:1[5-9]|2[01])[0-9]{2}(?:0[1-9]|1[0-2])[0-3][0-9])[T ]?([0-9]{2})([0-9]{2})([0-9]{2})?(Z?)"
+)
+_SERIAL = re.compile(r"[1-7][0-9]{4}(?:[.,][0-9]+)?")
+_EXPONENT = re.compile(r"[0-9](?:\.([0-9]+))?[Ee]\+?([0-9]{1,2})")
+_EPOCH = re.compile(r"-?[0-9]{6,19}(?:\.[0-9]*)?")
+_CENTURY = " A century that would lie in the future was read as the one before."
+_UNITS = ((1e17, 1e9, "nanoseconds"), (1e14, 1e6, "microseconds"), (1e11, 1e3, "milliseconds"))
+_MONTH_ONLY = (
+    (re.compile(f"{_YEAR}(?P<s>[-/.]?)(?P<m>0[1-9]|1[0-2])"), "month"),
+    (re.compile(f"(?P<m>0?[1-9]|1[0-2])(?P<s>[-/.]){_YEAR}"), "month"),
+    (re.compile(f"{_WORD}[-/ ]{_YEAR}"), "month"),
+    (re.compile(f"{_YEAR}[-/ ]?[QqTt][1-4]|[QqTt][1-4][-/ ]?{_YEAR.replace('y', 'c')}"), "quarter"),
+    (re.compile(f"{_YEAR}-?[WwKk][0-9]{{2}}"), "week"),
+    (re.compile(_YEAR), "year"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DateStyle:
+    """What the user said about dates.
+
+    Attributes
+    ----------
+    form
+        A `strptime` pattern, or ``excel``, ``excel1904`` or ``epoch``.
+    language
+        Language of month names that mean different months in two languages.
+    zone
+        Zone in which a stamp's date is the session's; stamps without one are taken as UTC.
+    today
+        No session may be later than the day after.
+    """
+
+    form: str | None = None
+    language: str | None = None
+    zone: str | None = None
+    today: Date
+
+    def __post_init__(self) -> None:
+        if self.language and self.language not in ("en", *LANGUAGES):
+            known = ", ".join(("en", *LANGUAGES))
+            raise DataError(f"--date-language {self.language}: expected one of {known}")
+        if self.zone:
+            try:
+                ZoneInfo(self.zone)
+            except (ValueError, OSError, KeyError):
+                wanted = "expected the name of a zone such as Europe/Berlin"
+                raise DataError(f"--timezone {shown(self.zone)}: {wanted}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DateColumn:
+    """Dates as read, NaT where a cell is a missing value, and what is worth saying about them.
+
+    Attributes
+    ----------
+    zone
+        Which zone's dates they are, in words.
+    """
+
+    dates: Dates
+    notes: tuple[str, ...]
+    zone: str = NO_TIMES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stamp:
+    """A cell taken apart: what names the day, and the time of day with its zone if it has one."""
+
+    day: str
+    seconds: int = 0
+    zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """A column as one way of writing gives it; None where a cell does not fit."""
+
+    name: str
+    values: Sequence[Date | None]
+    seconds: Sequence[int] | None = None
+
+    @property
+    def fits(self) -> bool:
+        return None not in self.values
+
+    @property
+    def hits(self) -> int:
+        return len(self.values) - self.values.count(None)
+
+    @property
+    def breaks(self) -> int:
+        """Steps against the usual direction of time."""
+        days = [value.toordinal() for value in self.values if value is not None]
+        steps = [two - one for one, two in pairwise(days)]
+        return min(sum(step < 0 for step in steps), sum(step > 0 for step in steps))
+
+
+def read_dates(table: Table, name: str, style: DateStyle, faults: Faults) -> DateColumn:
+    """Read a column of dates; what does not fit is added to `faults`.
+
+    Returns
+    -------
+    DateColumn
+        One date a row, in the order of the file.
+    """
+    cells = [plain(cell) for cell in table.column(name)]
+    filled = [row for row, cell in enumerate(cells) if not is_missing(cell)]
+    dates = np.full(len(cells), "NaT", dtype="datetime64[D]")
+    if not filled:
+        faults.add(f"column '{name}': no date in any row")
+        return DateColumn(dates=dates, notes=())
+    stamps = [_taken_apart(cells[row]) for row in filled]
+    reading = _reading(table, name, filled, stamps, style, faults)
+    if reading is None:
+        return DateColumn(dates=dates, notes=())
+    seconds = reading.seconds or [stamp.seconds for stamp in stamps]
+    zones = ["Z"] * len(stamps) if reading.seconds else [stamp.zone for stamp in stamps]
+    days = [value for value in reading.values if value is not None]
+    notes, zone = [], _zone_text(seconds, zones) if any(seconds) else NO_TIMES
+    if style.zone:
+        days = _moved(days, seconds, zones, style.zone)
+        zone = f"{style.zone} (--timezone)"
+        notes.append(f"Dates are those of {style.zone} (--timezone).")
+    elif any(seconds):
+        notes.append("Times of day were dropped.")
+    dates[filled] = np.array(days, dtype="datetime64[D]")
+    sample = shown(table.column(name)[filled[0]].strip())
+    if reading.name not in ("year-month-day", "YYYYMMDD"):
+        text = f"Dates were read as {reading.name}: {sample} is {_long(days[0])}."
+        notes.insert(0, text + (_CENTURY if _short_years(reading.name) else ""))
+    ahead = style.today + timedelta(days=1)
+    if late := [(row, day) for row, day in zip(filled, days, strict=True) if day > ahead]:
+        row, day = late[0]
+        problem = f"{shown(table.column(name)[row].strip())} is {day}, which lies in the future"
+        hint = "check --date-format and --timezone" + at_the_end(table, [row for row, _ in late])
+        faults.cell(table, row, name, f"{problem}; {hint}", count=len(late))
+    return DateColumn(dates=dates, notes=tuple(notes), zone=zone)
+
+
+def looks_like_a_date(cell: str, *, alone: bool = False) -> bool:
+    """Whether a cell is a date in some way of writing, or at least begins with a digit."""
+    return bool(re.match(r"[-+]?[0-9]", plain(cell))) or is_dated(cell, alone=alone)
+
+
+def is_dated(cell: str, *, alone: bool = False) -> bool:
+    """Whether a cell is a date in a way of writing that no plain number has.
+
+    With `alone`, a word in front of it, which may be a day of the week, makes it none.
+    """
+    day = _taken_apart(plain(cell)).day
+    if day.isdigit():
+        return False
+    found = (pattern.fullmatch(day) for pattern in _PATTERNS.values())
+    return any(match is not None and not (alone and match["before"]) for match in found)
+
+
+def _taken_apart(cell: str) -> _Stamp:
+    if packed := _PACKED.fullmatch(cell):
+        day, hour, minute, second, zone = packed.groups()
+        if int(hour) < 24 and int(minute) < 60:
+            cell = f"{day} {hour}:{minute}:{second or '00'}{zone}"
+    match = _CLOCK.fullmatch(cell)
+    power = _EXPONENT.fullmatch(cell)
+    if power and len(power[1] or "") >= int(power[2]):  # every figure of the whole number is there
+        cell = str(int(Exact(cell)))
+    if not match:
+        return _Stamp(day=re.sub(r"\.0+$", "", cell) if re.fullmatch(r"[0-9.]+", cell) else cell)
+    hour = int(match["h"])
+    if match["half"]:
+        hour = hour % 12 + (12 if match["half"] in "Pp" else 0)
+    seconds = 3600 * hour + 60 * int(match["min"]) + int(match["sec"] or 0)
+    return _Stamp(day=match["day"].rstrip(" ,"), seconds=seconds, zone=match["zone"])
+
+
+def _reading(
+    table: Table,
+    name: str,
+    filled: Sequence[int],
+    stamps: Sequence[_Stamp],
+    style: DateStyle,
+    faults: Faults,
+) -> _Reading | None:
+    """The one reading of the column; None after adding why there is none to `faults`."""
+    cells = [plain(table.column(name)[row]) for row in filled]
+    if style.form:
+        readings = [_as_told(cells, stamps, style)]
+    else:
+        readings = [*_numeric(stamps), *_shaped(stamps, _english(), style)]
+    if not style.form and not any(reading.fits for reading in readings):
+        readings += _in_other_languages(stamps, style)
+    fitting = [reading for reading in readings if reading.fits]
+    if not fitting:
+        none = _Reading(name="", values=[None] * len(stamps))
+        best = max([none, *readings], key=lambda reading: reading.hits)
+        _add_misfits(table, name, filled, best, style, faults)
+        return None
+    least = min(reading.breaks for reading in fitting)
+    first, *others = (reading for reading in fitting if reading.breaks <= 3 * least)
+    for other in others:
+        for place, (one, two) in enumerate(zip(first.values, other.values, strict=True)):
+            if one != two and one is not None and two is not None:
+                cell = shown(table.column(name)[filled[place]].strip())
+                hint = _settled_by(stamps[place].day, first.name, other.name)
+                problem = f"{cell} could be {_long(one)} or {_long(two)}; settle it by {hint}"
+                faults.cell(table, filled[place], name, problem)
+                return None
+    return first
+
+
+def _english() -> Mapping[str, int]:
+    """Month by English name or its first letters."""
+    return {
+        month[:size].lower(): number
+        for number, month in enumerate(_ENGLISH, start=1)
+        for size in range(3, len(month) + 1)
+    }
+
+
+def _shaped(
+    stamps: Sequence[_Stamp], months: Mapping[str, int], style: DateStyle, *, language: str = ""
+) -> Iterator[_Reading]:
+    suffix = f" with month names in '{language}'" if language else ""
+    for name, pattern in _PATTERNS.items():
+        if language and "name" not in name:
+            continue
+        matches = [pattern.fullmatch(stamp.day) for stamp in stamps]
+        if any(matches):
+            values = [_date(match, months, style.today) if match else None for match in matches]
+            yield _Reading(name=name + suffix, values=values)
+
+
+def _date(match: re.Match[str], months: Mapping[str, int], today: Date) -> Date | None:
+    part = match.groupdict()
+    month = int(part["m"]) if part.get("m") else months.get(fold(part["b"]), 0)
+    if part.get("y"):
+        return _day(int(part["y"]), month, int(part["d"]))
+    return _of_short_year(int(part["c"]), month, int(part["d"]), today)
+
+
+def _of_short_year(short: int, month: int, day: int, today: Date) -> Date | None:
+    """The last day so written that does not lie in the future."""
+    this = _day(2000 + short, month, day)
+    if this is not None and this <= today + timedelta(days=1):
+        return this
+    return _day(1900 + short, month, day)
+
+
+def _day(year: int, month: int, day: int) -> Date | None:
+    try:
+        return Date(year, month, day)
+    except ValueError:
+        return None
+
+
+def _numeric(stamps: Sequence[_Stamp]) -> Iterator[_Reading]:
+    cells = [stamp.day for stamp in stamps]
+    if all(_SERIAL.fullmatch(cell) for cell in cells):
+        usual = _excel(cells, "excel")
+        yield usual
+        week = [day.weekday() for day in usual.values if day is not None]
+        if week.count(5) > 4 and not week.count(0):  # Tuesday to Saturday: one day late
+            yield _excel(cells, "excel1904")
+    if all(_EPOCH.fullmatch(cell) for cell in cells):
+        reading = _epoch(cells)
+        if reading.fits:
+            yield reading
+
+
+def _excel(cells: Sequence[str], form: str) -> _Reading:
+    start = Date(1904, 1, 1) if form == "excel1904" else Date(1899, 12, 30)
+    days: list[Date | None] = []
+    for cell in cells:
+        fits = re.fullmatch(r"([0-9]{1,5})(?:[.,][0-9]+)?", cell)
+        days.append(start + timedelta(days=int(fits[1])) if fits else None)
+    since = "1904" if form == "excel1904" else "1900"
+    return _Reading(name=f"serial numbers of Excel (days since {since})", values=days)
+
+
+def _epoch(cells: Sequence[str]) -> _Reading:
+    """Days of Unix times; the largest number settles their unit."""
+    numbers = [float(cell) if _EPOCH.fullmatch(cell) else None for cell in cells]
+    most = max((abs(number) for number in numbers if number is not None), default=0.0)
+    scale, unit = next(((s, u) for size, s, u in _UNITS if most >= size), (1.0, "seconds"))
+    values: list[Date | None] = []
+    seconds: list[int] = []
+    for number in numbers:
+        fits = number is not None and most >= 1e8 and abs(number / scale) < 1e11
+        whole = int((number or 0.0) // scale)
+        values.append(Date(1970, 1, 1) + timedelta(days=whole // 86400) if fits else None)
+        seconds.append(whole % 86400)
+    return _Reading(name=f"Unix {unit}", values=values, seconds=seconds)
+
+
+def _as_told(cells: Sequence[str], stamps: Sequence[_Stamp], style: DateStyle) -> _Reading:
+    form = style.form or ""
+    if form in ("excel", "excel1904"):
+        return _excel([stamp.day for stamp in stamps], form)
+    if form == "epoch":
+        return _epoch([stamp.day for stamp in stamps])
+    values = []
+    for cell, stamp in zip(cells, stamps, strict=True):
+        value = _with_pattern(cell, form) or _with_pattern(stamp.day, form)
+        if value is not None and "%y" in form:
+            value = _of_short_year(value.year % 100, value.month, value.day, style.today)
+        values.append(value)
+    return _Reading(name=f"'{form}'", values=values)
+
+
+def _with_pattern(cell: str, form: str) -> Date | None:
+    try:
+        return datetime.strptime(cell, form).date()
+    except (ValueError, re.error):  # '%d%d' is the latter
+        return None
+
+
+def _in_other_languages(stamps: Sequence[_Stamp], style: DateStyle) -> Iterator[_Reading]:
+    """Readings by month names of other languages, each distinct one once."""
+    found = (pattern.fullmatch(stamp.day) for stamp in stamps for pattern in _PATTERNS.values())
+    words = {fold(match["b"]) for match in found if match and "b" in match.groupdict()}
+    seen = set()
+    for language in (style.language,) if style.language else LANGUAGES:
+        if not words or language == "en":
+            return
+        months = {word: month for word in words if (month := _months(language).get(word))}
+        if months and (key := tuple(sorted(months.items()))) not in seen:
+            seen.add(key)
+            yield from _shaped(stamps, months, style, language=language)
+
+
+@cache
+def _months(language: str) -> Mapping[str, int]:
+    """Month by every name that CLDR has for it, and by first letters that only one has."""
+    from babel import Locale
+
+    names: dict[str, int] = {}
+    starts: dict[str, set[int]] = {}
+    for forms in Locale.parse(language).months.values():
+        for width in ("wide", "abbreviated"):
+            for number, written in forms[width].items():
+                word = fold(written.removeprefix("de ").removeprefix("d’"))
+                names[word] = number
+                for size in range(3, len(word)):
+                    starts.setdefault(word[:size], set()).add(number)
+    only = {word: min(numbers) for word, numbers in starts.items() if len(numbers) == 1}
+    return {**only, **names, **_ALSO.get(language, {})}
+
+
+def _moved(
+    days: Sequence[Date], seconds: Sequence[int], zones: Sequence[str | None], zone: str
+) -> list[Date]:
+    """Dates of the same moments in another zone."""
+    there, moved = ZoneInfo(zone), []
+    for day, second, own in zip(days, seconds, zones, strict=True):
+        here = datetime(day.year, day.month, day.day, tzinfo=_offset(own))
+        moved.append((here + timedelta(seconds=second)).astimezone(there).date())
+    return moved
+
+
+def _offset(zone: str | None) -> timezone:
+    digits = re.search(r"([+-])([0-9]{2}):?([0-9]{2})?", zone or "")
+    if digits:
+        minutes = 60 * int(digits[2]) + int(digits[3] or 0)
+        return timezone(timedelta(minutes=-minutes if digits[1] == "-" else minutes))
+    if zone not in (None, "Z", "UTC", "GMT"):
+        hint = "expected an offset such as -05:00, or leave --timezone out"
+        raise DataError(f"--timezone: the file's zone '{zone}' has no fixed offset; {hint}")
+    return UTC
+
+
+def _zone_text(seconds: Sequence[int], zones: Sequence[str | None]) -> str:
+    """Which zone stamps name, at which hours, and that their own dates were taken."""
+    hours = sorted({second // 3600 for second in seconds})
+    span = f"{hours[0]:02}:00" + (f" to {hours[-1]:02}:59" if len(hours) > 1 else "")
+    named = sorted({zone for zone in zones if zone})
+    names = ", ".join(named[:3]) if named else "no zone"
+    names = "UTC" if set(named) <= {"Z", "UTC", "GMT", "+00:00", "+0000"} and named else names
+    return f"stamps of {span} name {names}, dates as written there; --timezone takes others"
+
+
+def _add_misfits(
+    table: Table,
+    name: str,
+    filled: Sequence[int],
+    best: _Reading,
+    style: DateStyle,
+    faults: Faults,
+) -> None:
+    misfits = [row for row, value in zip(filled, best.values, strict=True) if value is None]
+    row = misfits[0]
+    cell = table.column(name)[row].strip()
+    if style.form:
+        problem = f"{shown(cell)} does not match --date-format '{style.form}'"
+    elif best.hits:
+        problem = f"{shown(cell)} is not a date written {best.name} as the other rows are"
+        if table.place == "row" and best.name in ("day-month-year", "month-day-year"):
+            problem += "; where Excel made dates of texts, day and month may be exchanged"
+    else:
+        problem = f"{shown(cell)} {_not_a_day(plain(cell))}"
+    problem += at_the_end(table, misfits)
+    faults.cell(table, row, name, problem, count=len(misfits))
+
+
+def _not_a_day(cell: str) -> str:
+    """Why a cell names no day, and what would help."""
+    if re.fullmatch(r"[0-9.]+[Ee]\+[0-9]+", cell):
+        return "is a number that lost its digits; export the column without exponents"
+    for pattern, what in _MONTH_ONLY:
+        if match := pattern.fullmatch(cell):
+            if what == "month":
+                return (
+                    f"names a month, not a day; --date-format {_spelt(match)} takes its first day"
+                )
+            return f"names a {what}, not a day; give each row the date of its session"
+    if re.search(r"[^\W\d_]{3}", cell) and re.search("[0-9]", cell):
+        known = f"English and {len(LANGUAGES)} other languages"
+        return (
+            f"is not a known form of date; month names are read in {known}: write months as numbers"
+        )
+    return "is not a known form of date; give --date-format, as %d.%m.%Y"
+
+
+def _settled_by(cell: str, one: str, two: str) -> str:
+    """The option that chooses between two readings of a cell."""
+    if "' " in f"{one} {two} " or "month names" in f"{one}{two}":
+        tongues = [found[1] for name in (one, two) if (found := re.search(r"'(\w+)'$", name))]
+        if len(tongues) == 2:
+            return f"--date-language {tongues[0]} or {tongues[1]}"
+    return "--date-format, " + " or ".join(_form(cell, name) for name in (one, two))
+
+
+def _form(cell: str, name: str) -> str:
+    """The `strptime` pattern of a cell under a reading."""
+    if name.startswith("serial"):
+        return "excel1904" if "1904" in name else "excel"
+    if name.startswith("Unix"):
+        return "epoch"
+    match = _PATTERNS[name.partition(" with ")[0]].fullmatch(cell)
+    assert match
+    return _spelt(match)
+
+
+def _spelt(match: re.Match[str]) -> str:
+    """The cell with `strptime` codes for its parts."""
+    found = match.groupdict()
+    month = "%b" if len(found.get("b") or "") == 3 else "%B"
+    codes = {"y": "%Y", "c": "%y", "m": "%m", "d": "%d", "b": month}
+    spans = [(match.span(part), code) for part, code in codes.items() if found.get(part)]
+    text = match.string
+    for (start, stop), code in sorted(spans, reverse=True):
+        text = text[:start] + code + text[stop:]
+    return text
+
+
+def _short_years(name: str) -> bool:
+    return "yy" in name or "YY" in name.replace("YYYY", "") or "%y" in name
+
+
+def _long(day: Date) -> str:
+    return f"{day.day} {_ENGLISH[day.month - 1]} {day.year}"
