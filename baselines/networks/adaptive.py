@@ -210,8 +210,9 @@ class MultiScaleCorrelation(nn.Module):
         placement = (like.dtype, like.device)
         matrix = synthesis_matrix(length, self.scales, full, aligned, placement)
         if len(self.scales) > 1:
-            members = scale_members(length, self.scales, placement)  # [2F, scales]
-            matrix = matrix * (members @ torch.softmax(self.scale_weights, dim=0))
+            members = scale_members(length, self.scales, placement)  # [2F, scales in the length]
+            left = self.scale_weights[: members.shape[1]]  # too coarse scales have no share
+            matrix = matrix * (members @ torch.softmax(left, dim=0))
         if repairs.selective_filter:
             tilt = pitches(length, self.scales, placement)
             matrix = matrix * torch.sigmoid(self.frequency_filter * tilt)

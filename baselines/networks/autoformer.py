@@ -19,10 +19,15 @@ from baselines.networks.layers import (
 
 
 class _Block(nn.Module):
-    """What encoder and decoder layers share: a feed-forward part and a decomposition."""
+    """What encoder and decoder layers share: a feed-forward part and a decomposition.
 
-    def __init__(self, config: NetworkConfig) -> None:
+    Attentions are built before it, as in the original, so that a seed gives the same weights.
+    """
+
+    def __init__(self, config: NetworkConfig, **attentions: AutoCorrelation) -> None:
         super().__init__()
+        for name, attention in attentions.items():
+            self.add_module(name, attention)
         self.conv1 = nn.Conv1d(config.d_model, config.d_ff, 1, bias=False)
         self.conv2 = nn.Conv1d(config.d_ff, config.d_model, 1, bias=False)
         self.decomp = MovingAverage(config.moving_avg)
@@ -43,8 +48,7 @@ class EncoderLayer(_Block):
     """Self-attention and feed-forward part, each followed by dropping the trend."""
 
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
-        super().__init__(config)
-        self.attention = AutoCorrelation(config, repairs)
+        super().__init__(config, attention=AutoCorrelation(config, repairs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, S, d] to the seasonal part [B, S, d]."""
@@ -73,9 +77,11 @@ class DecoderLayer(_Block):
     """Self-attention, cross-attention and feed-forward part; their trends are collected."""
 
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
-        super().__init__(config)
-        self.self_attention = AutoCorrelation(config, repairs, self_in_decoder=True)
-        self.cross_attention = AutoCorrelation(config, repairs)
+        super().__init__(
+            config,
+            self_attention=AutoCorrelation(config, repairs, self_in_decoder=True),
+            cross_attention=AutoCorrelation(config, repairs),
+        )
         self.projection = CircularProjection(config.d_model, config.c_out)
 
     def forward(self, x: Tensor, encoded: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,9 +67,9 @@ def from_spectra(grad: Tensor, length: int, scales: tuple[int, ...]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def scale_members(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
-    """Which scale each bin belongs to, as ones [2 * bins, scales]."""
+    """Which of the scales in a length each bin belongs to, as ones [2 * bins, scales in it]."""
     bins = torch.tensor([bins_of(length, scale) for scale in scales_in(length, scales)])
-    members = torch.eye(len(scales), dtype=torch.float64)[: len(bins)]
+    members = torch.eye(len(bins), dtype=torch.float64)
     return _placed(members.repeat_interleave(bins, 0).repeat(2, 1), placement)
 
 
