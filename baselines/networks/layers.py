@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any, Concatenate, TypeVar
 
 import numpy as np
@@ -37,11 +37,12 @@ def in_float32(
 
 
 class Masks:
-    """Dropout masks on the CPU, seeded by one draw from torch's global generator."""
+    """Dropout masks on the CPU, of a seed, or seeded by one draw from torch's global generator."""
 
-    def __init__(self, drop: float) -> None:
+    def __init__(self, drop: float, seed: int | None = None) -> None:
         self._threshold = round((1.0 - drop) * _DRAWS)
-        self._source = np.random.SFC64(int(torch.empty((), dtype=torch.int64).random_()))
+        drawn = int(torch.empty((), dtype=torch.int64).random_()) if seed is None else seed
+        self.seed, self._source = drawn, np.random.SFC64(drawn)
 
     @property
     def scale(self) -> float:
@@ -75,7 +76,7 @@ class Dropout(nn.Dropout):
         """Zero entries with probability p in training and rescale the others; else pass on."""
         if not self.training or self.p == 0.0:
             return input
-        if input.device.type != "cpu":
+        if input.device.type != "cpu" or torch.compiler.is_compiling():
             return functional.dropout(input, self.p, training=True)
         masked: Tensor = input * self._mask(input)
         return masked
@@ -83,7 +84,7 @@ class Dropout(nn.Dropout):
     def onto(self, x: Tensor, update: Tensor) -> Tensor:
         """Add `update`, dropped out, to x: in one pass where masks are drawn on the CPU."""
         quick = self.training and self.p > 0.0 and update.device.type == "cpu"
-        if not quick or update.dtype != x.dtype:
+        if not quick or update.dtype != x.dtype or torch.compiler.is_compiling():
             dropped: Tensor = self(update)
             return x + dropped
         added: Tensor = _MaskedSum.apply(x, update, self._mask(update))  # type: ignore[no-untyped-call]
@@ -94,18 +95,9 @@ class Dropout(nn.Dropout):
         return masks.draw(like.numel()).view(like.shape).to(like.dtype).mul_(masks.scale)
 
 
-@lru_cache(maxsize=64)
-def _neighbours(length: int, device: torch.device) -> Tensor:
-    """Previous, own and next step of each step of a circle: [3 * length]."""
-    with torch.inference_mode(mode=False):
-        steps = torch.arange(length, device=device)
-        return torch.stack([steps.roll(1), steps, steps.roll(-1)], dim=1).flatten()
-
-
 def circular_windows(x: Tensor) -> Tensor:
     """Lay each step's previous, own and next row side by side: [B, L, C] to [B, L, 3C]."""
-    rows = x.index_select(1, _neighbours(x.shape[1], x.device))
-    return rows.reshape(*x.shape[:2], -1)
+    return torch.cat([x.roll(1, 1), x, x.roll(-1, 1)], dim=-1)
 
 
 class CircularProjection(nn.Conv1d):

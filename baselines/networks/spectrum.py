@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from baselines.networks.twins import again, fixed
 
 Placement = tuple[torch.dtype, torch.device]
 
@@ -23,7 +25,7 @@ def bins_of(length: int, scale: int) -> int:
     return length // scale // 2 + 1
 
 
-@lru_cache(maxsize=64)
+@fixed
 def analysis_matrix(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
     """Pool by each scale and transform: [2 * bins, length], all real parts, then all imaginary."""
     real: list[Tensor] = []
@@ -65,7 +67,7 @@ def from_spectra(grad: Tensor, length: int, scales: tuple[int, ...]) -> Tensor:
     return series.view(2, -1, *series.shape[1:])
 
 
-@lru_cache(maxsize=64)
+@fixed
 def scale_members(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
     """Which of the scales in a length each bin belongs to, as ones [2 * bins, scales in it]."""
     bins = torch.tensor([bins_of(length, scale) for scale in scales_in(length, scales)])
@@ -73,7 +75,7 @@ def scale_members(length: int, scales: tuple[int, ...], placement: Placement) ->
     return _placed(members.repeat_interleave(bins, 0).repeat(2, 1), placement)
 
 
-@lru_cache(maxsize=64)
+@fixed
 def pitches(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
     """Cosine of the angle per step of every bin, real and imaginary parts [2 * bins].
 
@@ -87,7 +89,7 @@ def pitches(length: int, scales: tuple[int, ...], placement: Placement) -> Tenso
     return _placed(torch.cat(angles * 2).cos(), placement)
 
 
-@lru_cache(maxsize=64)
+@fixed
 def synthesis_matrix(
     length: int, scales: tuple[int, ...], full: bool, aligned: bool, placement: Placement
 ) -> Tensor:
@@ -136,9 +138,8 @@ def _spread(length: int, scale: int, period: int, aligned: bool) -> Tensor:
 
 def _placed(matrix: Tensor, placement: Placement) -> Tensor:
     """Round what should be zero to zero, and move."""
-    with torch.inference_mode(mode=False):
-        exact = torch.where(matrix.abs() < 1e-12, 0.0, matrix)
-        return exact.to(dtype=placement[0], device=placement[1])
+    exact = torch.where(matrix.abs() < 1e-12, 0.0, matrix)
+    return exact.to(dtype=placement[0], device=placement[1])
 
 
 class _ShiftedSum(torch.autograd.Function):
@@ -154,12 +155,27 @@ class _ShiftedSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
         memory, lags, weights, rows = ctx.saved_tensors
         length = memory.shape[1]
+        if torch.is_grad_enabled():
+            needed = ctx.needs_input_grad[::2]
+            by_memory, by_weights = again(
+                partial(_moved, rows=rows), (memory, weights), needed, grad
+            )
+            return by_memory, None, by_weights
         flat, by_lag = memory.flatten(0, 1), []
         for each in rows.unbind(1):  # one after the other: all moved copies at once may be large
             moved = flat.index_select(0, each.flatten()).view_as(grad)
             by_lag.append(moved.mul_(grad).sum((1, 2)))
         back = _moved_rows(-lags % length, length)
         return _bagged(grad, back, weights), None, torch.stack(by_lag, dim=1)
+
+
+def _moved(memory: Tensor, weights: Tensor, *, rows: Tensor) -> Tensor:
+    """The same by plain operations, from where each step stands among all rows: [B, k, L]."""
+    flat, total = memory.flatten(0, 1), torch.zeros_like(memory)
+    for each, weight in zip(rows.unbind(1), weights.unbind(1), strict=True):
+        moved = flat.index_select(0, each.flatten()).view_as(memory)
+        total = total + weight.view(-1, 1, 1) * moved
+    return total
 
 
 def _moved_rows(lags: Tensor, length: int) -> Tensor:
@@ -178,12 +194,11 @@ def _bagged(series: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     return summed.view(series.shape)
 
 
-@lru_cache(maxsize=64)
+@fixed
 def _turns(length: int, device: torch.device) -> Tensor:
     """Steps of a circle from each step on: [length, length]."""
-    with torch.inference_mode(mode=False):
-        steps = torch.arange(length, device=device)
-        return (steps.unsqueeze(1) + steps) % length
+    steps = torch.arange(length, device=device)
+    return (steps.unsqueeze(1) + steps) % length
 
 
 def shifted_sum(memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
