@@ -18,6 +18,7 @@ from baselines.networks.correlation import causal_sum, faded, fit_length, lag_co
 from baselines.networks.layers import Dropout, composed, in_float32
 from baselines.networks.spectrum import (
     Placement,
+    exact_spectra,
     from_spectra,
     pitches,
     scale_members,
@@ -30,7 +31,6 @@ from baselines.networks.twins import again, apart, fixed
 LIMIT = 10.0
 EPSILON = 1e-8
 NORM_EPSILON = 1e-5
-WEAK = 1e-4  # amplitude, of ten or so, below which a product's rounding would set a bin's phase
 FLOOR = 1.0  # amplitude, of the ten or so of a hundred steps, below which a phase fades
 
 
@@ -46,20 +46,22 @@ class _PhaseSpectrum(torch.autograd.Function):
     def forward(
         ctx: Any, pairs: Tensor, gain: Tensor, floor: float, scales: tuple[int, ...]
     ) -> Tensor:
-        bins, amplitude = _bins(pairs, scales, floor)
+        # what rounding does to a weak bin of the keys it does to its phase, of a query to no phase
+        bins = spectra(pairs[0], scales), exact_spectra(pairs[1], scales)
         (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in bins)
+        amplitude = (k_real * k_real).addcmul_(k_imag, k_imag).sqrt_()
         weight = gain / (amplitude + floor / gain)
         out = torch.empty_like(bins[0])
         real, imag = out.chunk(2, 1)
         torch.mul(q_real, k_real, out=real).addcmul_(q_imag, k_imag).mul_(weight)
         torch.mul(q_imag, k_real, out=imag).addcmul_(q_real, k_imag, value=-1).mul_(weight)
-        ctx.save_for_backward(bins, gain, amplitude, weight, out, pairs)
+        ctx.save_for_backward(*bins, gain, amplitude, weight, out, pairs)
         ctx.floor, ctx.scales, ctx.length = floor, scales, pairs.shape[2]
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        bins, gain, amplitude, weight, out, pairs = ctx.saved_tensors
+        *bins, gain, amplitude, weight, out, pairs = ctx.saved_tensors
         if torch.is_grad_enabled():
             twin = partial(_phases, floor=ctx.floor, scales=ctx.scales)
             return *again(twin, (pairs, gain), ctx.needs_input_grad, grad), None, None
@@ -67,7 +69,7 @@ class _PhaseSpectrum(torch.autograd.Function):
         (real, imag), (out_real, out_imag) = grad.chunk(2, 1), out.chunk(2, 1)
         along = (real * out_real).addcmul_(imag, out_imag)
         to_gain = along.sum() / gain + (along * weight).sum() * (ctx.floor / gain**3)
-        to_bins = torch.empty_like(bins)
+        to_bins = out.new_empty(2, *out.shape)
         first, second = to_bins[0].chunk(2, 1)
         torch.mul(real, k_real, out=first).addcmul_(imag, k_imag, value=-1).mul_(weight)
         torch.mul(real, k_imag, out=second).addcmul_(imag, k_real).mul_(weight)
@@ -82,32 +84,13 @@ class _PhaseSpectrum(torch.autograd.Function):
 
 def _phases(pairs: Tensor, gain: Tensor, *, floor: float, scales: tuple[int, ...]) -> Tensor:
     """The same by plain operations."""
-    queries, keys = spectra(pairs, scales, exact=True).unbind(0)
+    queries, keys = (exact_spectra(each, scales) for each in pairs)
     (q_real, q_imag), (k_real, k_imag) = queries.chunk(2, 1), keys.chunk(2, 1)
     energy = k_real.square() + k_imag.square()
     amplitude = torch.where(energy > 0, torch.where(energy > 0, energy, 1.0).sqrt(), 0.0)
     weight = gain / (amplitude + floor / gain)
     real, imag = q_real * k_real + q_imag * k_imag, q_imag * k_real - q_real * k_imag
     return torch.cat([real * weight, imag * weight], dim=1)
-
-
-def _bins(pairs: Tensor, scales: tuple[int, ...], floor: float) -> tuple[Tensor, Tensor]:
-    """Transforms [2, B, 2F, C] of queries and keys, and amplitude [B, F, C] of the keys'.
-
-    They are exact where rounding could set a bin's phase and nothing else keeps it small.
-    """
-    bins = spectra(pairs, scales)
-    amplitude = _amplitude(bins[1])
-    if floor < WEAK and amplitude.amin() < WEAK:
-        bins = spectra(pairs, scales, exact=True)
-        amplitude = _amplitude(bins[1])
-    return bins, amplitude
-
-
-def _amplitude(bins: Tensor) -> Tensor:
-    """Amplitude [B, F, C] of bins [B, 2F, C]."""
-    real, imag = bins.chunk(2, 1)
-    return (real * real).addcmul_(imag, imag).sqrt_()
 
 
 class _HeadScale(torch.autograd.Function):
