@@ -35,13 +35,10 @@ class _Block(nn.Module):
         self.activation = config.activation
 
     def feed(self, x: Tensor) -> Tensor:
-        """Feed-forward part on [B, L, d]."""
+        """Feed-forward part on [B, L, d], before its own dropout."""
         first, second = self.conv1.weight.squeeze(-1), self.conv2.weight.squeeze(-1)
         drop = self.dropout.p if self.training else 0.0
-        fed: Tensor = self.dropout(
-            feed_forward(x, first, second, activation=self.activation, drop=drop)
-        )
-        return fed
+        return feed_forward(x, first, second, activation=self.activation, drop=drop)
 
 
 class EncoderLayer(_Block):
@@ -52,8 +49,8 @@ class EncoderLayer(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, S, d] to the seasonal part [B, S, d]."""
-        x = self.decomp.seasonal(x + self.dropout(self.attention(x, x)))
-        return self.decomp.seasonal(x + self.feed(x))
+        x = self.decomp.seasonal(self.dropout.onto(x, self.attention(x, x)))
+        return self.decomp.seasonal(self.dropout.onto(x, self.feed(x)))
 
 
 class Encoder(nn.Module):
@@ -86,11 +83,11 @@ class DecoderLayer(_Block):
 
     def forward(self, x: Tensor, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Map [B, L, d] to the seasonal part [B, L, d] and a trend increment [B, L, c_out]."""
-        x = x + self.dropout(self.self_attention(x, x))
+        x = self.dropout.onto(x, self.self_attention(x, x))
         first = self.decomp.seasonal(x)
-        y = first + self.dropout(self.cross_attention(first, encoded))
+        y = self.dropout.onto(first, self.cross_attention(first, encoded))
         second = self.decomp.seasonal(y)
-        z = second + self.feed(second)
+        z = self.dropout.onto(second, self.feed(second))
         third = self.decomp.seasonal(z)
         trend = (x - first) + (y - second) + (z - third)
         return third, self.projection(trend)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.networks.layers import Masks
+from baselines.networks.layers import Masks, dropped
 from baselines.networks.twins import again
 
 SLICE = 1 << 18  # hidden values worked on at once: 1 MiB of float32
@@ -102,7 +102,7 @@ def feed_forward(
     compiled = torch.compiler.is_compiling()
     if compiled or x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not x.numel():
         hidden = getattr(functional, activation)(functional.linear(x, first))
-        return functional.linear(functional.dropout(hidden, drop, training=True), second)
+        return functional.linear(dropped(hidden, drop) if drop else hidden, second)
     settings = (activation == "gelu", drop, torch.is_grad_enabled())
     flat = x.reshape(-1, x.shape[-1])
     fed: Tensor = _Feed.apply(flat, first, second, settings)  # type: ignore[no-untyped-call]

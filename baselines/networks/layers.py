@@ -55,6 +55,31 @@ class Masks:
         return torch.from_numpy((draws < self._threshold).view(np.uint8))
 
 
+@torch.library.custom_op(
+    "abharness::dropout_mask", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
+)
+def dropout_mask(like: Tensor, drop: float) -> Tensor:
+    """Draw a mask of the shape and type of a tensor: 0, or one over the chance to be kept.
+
+    An operator of its own, since a compiler's own draws on a CPU take longer than a whole step.
+    """
+    masks = Masks(drop)
+    drawn = masks.draw(like.numel()).view(like.shape)
+    return drawn.to(like.dtype).mul_(masks.scale)
+
+
+@dropout_mask.register_fake
+def _(like: Tensor, drop: float) -> Tensor:
+    return torch.empty(like.shape, dtype=like.dtype, device=like.device)
+
+
+def dropped(x: Tensor, drop: float) -> Tensor:
+    """Zero entries with a probability and rescale the others."""
+    if x.device.type != "cpu":
+        return functional.dropout(x, drop, training=True)
+    return x * dropout_mask(x.detach(), drop)
+
+
 class _MaskedSum(torch.autograd.Function):
     """x plus an update times its mask."""
 
@@ -76,10 +101,7 @@ class Dropout(nn.Dropout):
         """Zero entries with probability p in training and rescale the others; else pass on."""
         if not self.training or self.p == 0.0:
             return input
-        if input.device.type != "cpu" or torch.compiler.is_compiling():
-            return functional.dropout(input, self.p, training=True)
-        masked: Tensor = input * self._mask(input)
-        return masked
+        return dropped(input, self.p)
 
     def onto(self, x: Tensor, update: Tensor) -> Tensor:
         """Add `update`, dropped out, to x: in one pass where masks are drawn on the CPU."""
@@ -87,12 +109,8 @@ class Dropout(nn.Dropout):
         if not quick or update.dtype != x.dtype or torch.compiler.is_compiling():
             dropped: Tensor = self(update)
             return x + dropped
-        added: Tensor = _MaskedSum.apply(x, update, self._mask(update))  # type: ignore[no-untyped-call]
+        added: Tensor = _MaskedSum.apply(x, update, dropout_mask(update.detach(), self.p))  # type: ignore[no-untyped-call]
         return added
-
-    def _mask(self, like: Tensor) -> Tensor:
-        masks = Masks(self.p)
-        return masks.draw(like.numel()).view(like.shape).to(like.dtype).mul_(masks.scale)
 
 
 def circular_windows(x: Tensor) -> Tensor:
