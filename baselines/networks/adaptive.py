@@ -26,7 +26,7 @@ from baselines.networks.spectrum import (
     spectra,
     synthesis_matrix,
 )
-from baselines.networks.twins import again, apart, fixed
+from baselines.networks.twins import again, apart, fixed, keep_apart
 
 LIMIT = 10.0
 EPSILON = 1e-8
@@ -258,6 +258,7 @@ class AdaptiveAutoCorrelation(nn.Module):
         self_in_decoder: bool = False,
     ) -> None:
         super().__init__()
+        keep_apart(type(self))
         if repairs.working_flags:
             self.mask_flag, self.lag_dropout = self_in_decoder, Dropout(config.dropout)
         self.heads = config.n_heads

@@ -44,6 +44,8 @@ class _Block(nn.Module):
 class EncoderLayer(_Block):
     """Self-attention and feed-forward part, each followed by dropping the trend."""
 
+    attention: AutoCorrelation
+
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
         super().__init__(config, attention=AutoCorrelation(config, repairs))
 
@@ -72,6 +74,9 @@ class Encoder(nn.Module):
 
 class DecoderLayer(_Block):
     """Self-attention, cross-attention and feed-forward part; their trends are collected."""
+
+    self_attention: AutoCorrelation
+    cross_attention: AutoCorrelation
 
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
         super().__init__(

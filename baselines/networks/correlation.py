@@ -14,7 +14,7 @@ from torch.nn import functional
 from baselines.networks.config import NetworkConfig, Repairs
 from baselines.networks.layers import Dropout, composed, in_float32
 from baselines.networks.spectrum import shifted_sum
-from baselines.networks.twins import again, apart, fixed
+from baselines.networks.twins import again, apart, fixed, keep_apart
 
 FADE = 0.1  # score above the edge of the choice at which a lag has two thirds of its weight
 
@@ -179,6 +179,7 @@ class AutoCorrelation(nn.Module):
         self, config: NetworkConfig, repairs: Repairs, *, self_in_decoder: bool = False
     ) -> None:
         super().__init__()
+        keep_apart(type(self))
         if repairs.working_flags:
             self.mask_flag, self.lag_dropout = self_in_decoder, Dropout(config.dropout)
         inner = config.d_model // config.n_heads * config.n_heads

@@ -11,7 +11,7 @@ from baselines.networks.config import Repairs
 from baselines.networks.layers import in_float32
 from baselines.networks.mixtures import unsmoothed_by_mixture
 from baselines.networks.smoothing import unsmoothed
-from baselines.networks.twins import apart, fixed
+from baselines.networks.twins import apart, fixed, keep_apart
 
 PLAIN = 25  # kernel entries that start as a moving average, of twice as many
 LEAST = 5  # steps of the narrowest kernel that is predicted
@@ -60,6 +60,7 @@ class LearnedAverage(nn.Module):
 
     def __init__(self, channels: int, window: int, repairs: Repairs) -> None:
         super().__init__()
+        keep_apart(type(self))
         plain = window if repairs.configured_kernel else PLAIN
         self.widest = max(2 * plain, LEAST)
         entries = max(self.widest, 2 * PLAIN)  # as stored, also where narrower ones are asked for

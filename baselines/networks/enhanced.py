@@ -51,6 +51,8 @@ class _Block(nn.Module):
 class EnhancedEncoderLayer(_Block):
     """Scaled self-attention and gated feed-forward part, each followed by dropping the trend."""
 
+    attention: AdaptiveAutoCorrelation
+
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
         attention = AdaptiveAutoCorrelation(config, repairs, ENCODER_SCALES)
         super().__init__(config, attention=attention)
@@ -93,6 +95,9 @@ class EnhancedEncoder(nn.Module):
 
 class EnhancedDecoderLayer(_Block):
     """Self-attention, cross-attention and feed-forward part; their trends are collected."""
+
+    self_attention: AdaptiveAutoCorrelation
+    cross_attention: AdaptiveAutoCorrelation
 
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
         super().__init__(

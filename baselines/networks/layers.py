@@ -65,7 +65,8 @@ def dropout_mask(like: Tensor, drop: float) -> Tensor:
     """
     masks = Masks(drop)
     drawn = masks.draw(like.numel()).view(like.shape)
-    return drawn.to(like.dtype).mul_(masks.scale)
+    mask: Tensor = drawn.to(like.dtype).mul_(masks.scale)
+    return mask
 
 
 @dropout_mask.register_fake
@@ -77,7 +78,8 @@ def dropped(x: Tensor, drop: float) -> Tensor:
     """Zero entries with a probability and rescale the others."""
     if x.device.type != "cpu":
         return functional.dropout(x, drop, training=True)
-    return x * dropout_mask(x.detach(), drop)
+    masked: Tensor = x * dropout_mask(x.detach(), drop)
+    return masked
 
 
 class _MaskedSum(torch.autograd.Function):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
+from types import FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
@@ -23,19 +24,35 @@ Answer = TypeVar("Answer")
 def fixed(build: Callable[Sizes, Made]) -> Callable[Sizes, Made]:
     """Keep the tensors a function of sizes builds; they serve training wherever first made."""
 
-    @lru_cache(maxsize=256)
     @wraps(build)
-    def made(*sizes: Any) -> Made:
+    def outside_inference(*sizes: Sizes.args, **named: Sizes.kwargs) -> Made:
         with torch.inference_mode(mode=False):
-            return build(*sizes)
+            return build(*sizes, **named)
 
-    return cast(Callable[Sizes, Made], made)
+    return cast(Callable[Sizes, Made], lru_cache(maxsize=256)(outside_inference))
+
+
+_APART: set[Callable[..., Any]] = set()
 
 
 def apart(method: Callable[Given, Answer]) -> Callable[Given, Answer]:
-    """Let a method run as it is, between compiled parts: its steps depend on the data."""
-    uncompiled: Callable[Given, Answer] = torch.compiler.disable(method)
-    return uncompiled
+    """Mark a method that runs as it is between compiled parts, since its steps depend on the data.
+
+    Its class calls `keep_apart` when it is first built.
+    """
+    _APART.add(method)
+    return method
+
+
+def keep_apart(owner: type) -> None:
+    """Hide the marked methods of a class from compilers, from now on.
+
+    Not when the class is defined: it imports the compiler, which takes a second.
+    """
+    for each in owner.__mro__:
+        for name, method in list(vars(each).items()):
+            if isinstance(method, FunctionType) and method in _APART:
+                setattr(each, name, torch.compiler.disable(method))
 
 
 def again(

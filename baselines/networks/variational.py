@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.networks.twins import apart
+from baselines.networks.twins import apart, keep_apart
 
 INITIAL_LOG_VARIANCE = -5.0
 INITIAL_SPREAD = 0.1
@@ -25,6 +25,7 @@ class BayesianLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, *, inherit: bool, mean_in_eval: bool) -> None:
         super().__init__()
+        keep_apart(type(self))
         shape, width = linear.weight.shape, linear.out_features
         self.weight_mean = nn.Parameter(torch.randn(shape) * INITIAL_SPREAD)
         self.weight_logvar = nn.Parameter(torch.full(shape, INITIAL_LOG_VARIANCE))

@@ -166,7 +166,8 @@ def decided(plain: nn.Module, parts: tuple[Tensor | None, ...]) -> bool:
         try:
             answers = [forecast(plain.train(mode), inputs) for inputs in near]
         except RuntimeError as error:
-            assert "out of range" in str(error)
+            if "out of range" not in str(error):
+                raise
             return False
         if not all(torch.allclose(a, answers[0], rtol=1e-7, atol=1e-8) for a in answers):
             return False
