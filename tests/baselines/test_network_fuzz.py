@@ -207,7 +207,7 @@ def compare(name: str, seed: int) -> None:
                 assert all(not each.any() for each in (one, other) if each is not None), words
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", PLAIN)
 def test_random_networks_are_the_plain_ones(name: str, seed: int) -> None:
     """Lengths from 3 to 97 and every option: outputs and gradients differ by rounding only."""
