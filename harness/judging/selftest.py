@@ -38,7 +38,7 @@ from harness.judging.verdict import (
     to_json,
 )
 from harness.scoring.metrics import AGGREGATES
-from harness.scoring.parts import LEAST, Slice, cut, keep
+from harness.scoring.parts import LEAST, cut
 from harness.scoring.scores import UnitScores, in_time_order
 from harness.stats.longrun import generator_of
 
@@ -80,7 +80,7 @@ class _Ground:
             if unit.dataset == dataset and unit.arm in (policy.baseline, policy.candidate)
         ]
         fine = np.logical_and.reduce([unit.ok for unit in pair_])
-        return [keep(u, Slice(name="", title="", windows=fine)) for u in pair_ if u.arm == arm]
+        return [unit.at(fine) for unit in pair_ if unit.arm == arm]
 
     def criteria(self) -> Iterator[tuple[Criterion, str]]:
         """Each criterion on mean losses with each dataset it speaks of, where one can be planted.
@@ -299,28 +299,11 @@ def _reciprocal(there: Estimate, again: Estimate) -> bool:
 
 
 def _reordered(ground: _Ground) -> _Said:
-    back = [_backwards(unit) for unit in reversed(ground.units)]
+    back = [unit.at(slice(None, None, -1)) for unit in reversed(ground.units)]
     evidence = ground.evidence
     again = gather(evidence.policy, ground.declared, back, evidence.given)
     same = to_json(conclude(again)) == to_json(conclude(evidence))
     return ("passed", "the same bytes") if same else ("failed", "another order, other bytes")
-
-
-def _backwards(unit: UnitScores) -> UnitScores:
-    order = np.arange(len(unit))[::-1]
-    changes = {
-        name: getattr(unit, name)[order]
-        for name in ("origin", "origin_date", "last", "naive_scale", "ok", "volatility", "drawdown")
-        if getattr(unit, name) is not None
-    }
-    return dataclasses.replace(
-        unit,
-        **changes,
-        reason=unit.reason[::-1],
-        fallback=unit.fallback[::-1],
-        values={name: cells[order] for name, cells in unit.values.items()},
-        served={name: cells[order] for name, cells in unit.served.items()},
-    )
 
 
 _NO_LOSSES: _Said = ("not run", "there is no criterion on a mean loss to plant in")

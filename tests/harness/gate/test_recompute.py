@@ -67,7 +67,7 @@ def test_replay_names_scores_that_are_gone(finished, call):
 def test_replay_notes_other_code(finished, monkeypatch):
     """Judged by code that changed since, it says so, and still compares every byte."""
     folder = latest_folder(open_store(Path("runs")), "tiny")
-    monkeypatch.setattr("harness.gate.recompute.package_digest", lambda name: "0" * 64)
+    monkeypatch.setattr("harness.gate.recompute.judging_digest", lambda: "0" * 64)
 
     found = replay(folder)
 
