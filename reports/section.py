@@ -208,7 +208,7 @@ class Group(Block):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source(Block):
+class Verbatim(Block):
     """A text as it was written, such as an experiment file."""
 
     text: str

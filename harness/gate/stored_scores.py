@@ -27,10 +27,14 @@ from harness.scoring.scores import Truth, UnitScores, score
 if TYPE_CHECKING:
     from harness.running.grid import Grid, GridCell
 
-SCHEMA = 2
-"""1 had neither volatility and drawdown at the origin nor a fallback's answers."""
-_AT_ORIGIN = ("origin", "origin_date", "last", "naive_scale", "volatility", "drawdown")
+SCHEMA = 3
+"""1 had neither volatility and drawdown at the origin nor a fallback's answers, 2 no actuals."""
+_AT_ORIGIN = (
+    *("origin", "origin_date", "last"),
+    *("naive_scale", "naive_square", "volatility", "drawdown"),
+)
 _TEXTS = ("reason", "fallback")
+_ACTUAL = "actual"
 _SERVED = "served:"
 """Starts the column of a metric as served, the fallback's answers included."""
 
@@ -111,8 +115,9 @@ def write_scores(file: Path, scores: UnitScores) -> None:
         "step": np.tile(scores.step, count),
     }
     for name in _AT_ORIGIN:
-        if getattr(scores, name) is not None:
-            columns[name] = np.repeat(getattr(scores, name), steps)
+        if getattr(scores.truth, name) is not None:
+            columns[name] = np.repeat(getattr(scores.truth, name), steps)
+    columns[_ACTUAL] = scores.truth.values.reshape(-1)
     for name in _TEXTS:
         if any(getattr(scores, name)):
             columns[name] = [text for text in getattr(scores, name) for _ in range(steps)]
@@ -145,34 +150,34 @@ def _read(file: Path, rows: Any, *, arm: str, role: Role, dataset: str, seed: in
         raise StoreError(f"{file}: scores of schema {schema}, this version reads {SCHEMA}")
     shape = (facts["windows"], rows.num_rows // max(facts.pop("windows"), 1))
     columns = {name: column(rows, name).reshape(shape) for name in rows.column_names}
-    step = columns.pop("step")[0]
     del columns["window"]
-    at_origin = _at_origin(columns, shape[0])
-    served = [name for name in columns if name.startswith(_SERVED)]
-    return UnitScores(
-        arm=arm,
-        role=role,
-        dataset=dataset,
-        seed=seed,
-        step=step,
-        ok=np.array([not text for text in at_origin["reason"]], dtype=bool),
-        values={name: cells for name, cells in columns.items() if name not in served},
-        served={name.removeprefix(_SERVED): columns[name] for name in served},
-        **at_origin,
-        **facts,
-    )
-
-
-def _at_origin(columns: dict[str, Any], count: int) -> dict[str, Any]:
-    """Take out of the columns [W, H] what is the same at every step: its first column each."""
+    at_origin = {name: columns.pop(name)[:, 0] for name in _AT_ORIGIN if name in columns}
+    at_origin["origin_date"] = at_origin["origin_date"].astype("datetime64[D]")
     texts = {
         name: tuple(str(text) for text in columns.pop(name)[:, 0])
         for name in _TEXTS
         if name in columns
     }
-    rest = {name: columns.pop(name)[:, 0] for name in _AT_ORIGIN if name in columns}
-    dates = rest["origin_date"].astype("datetime64[D]")
-    return {"reason": ("",) * count, "fallback": ()} | texts | rest | {"origin_date": dates}
+    reason = texts.get("reason", ("",) * shape[0])
+    truth = Truth(
+        dataset=dataset,
+        step=columns.pop("step")[0],
+        values=columns.pop(_ACTUAL),
+        **at_origin,
+    )
+    served = [name for name in columns if name.startswith(_SERVED)]
+    return UnitScores(
+        arm=arm,
+        role=role,
+        seed=seed,
+        truth=truth,
+        ok=np.array([not text for text in reason], dtype=bool),
+        reason=reason,
+        values={name: cells for name, cells in columns.items() if name not in served},
+        served={name.removeprefix(_SERVED): columns[name] for name in served},
+        fallback=texts.get("fallback", ()),
+        **facts,
+    )
 
 
 def scoring_digest() -> str:

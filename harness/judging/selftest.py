@@ -39,7 +39,7 @@ from harness.judging.verdict import (
     to_json,
 )
 from harness.scoring.metrics import AGGREGATES
-from harness.scoring.parts import LEAST, Slice, cut, keep
+from harness.scoring.parts import LEAST, cut
 from harness.scoring.scores import UnitScores, in_time_order
 from harness.stats.longrun import generator_of
 
@@ -73,7 +73,7 @@ class _Ground:
             if unit.dataset == dataset and unit.arm in (policy.baseline, policy.candidate)
         ]
         fine = np.logical_and.reduce([unit.ok for unit in pair_])
-        return [keep(u, Slice(name="", title="", windows=fine)) for u in pair_ if u.arm == arm]
+        return [unit.at(fine) for unit in pair_ if unit.arm == arm]
 
     def criteria(self) -> Iterator[tuple[Criterion, str]]:
         """Each criterion on mean losses with each dataset it speaks of, where one can be planted.
@@ -307,30 +307,13 @@ def _reciprocal(there: Estimate, again: Estimate) -> bool:
 
 
 def _reordered(ground: _Ground) -> _Found:
-    back = [_backwards(unit) for unit in reversed(ground.units)]
+    back = [unit.at(slice(None, None, -1)) for unit in reversed(ground.units)]
     evidence = ground.evidence
     again = gather(evidence.policy, ground.declared, back, evidence.given)
     same = to_json(conclude(again)) == to_json(conclude(evidence))
     if same:
         return "passed", fact(FactCode.SAME_BYTES)
     return "failed", fact(FactCode.OTHER_BYTES)
-
-
-def _backwards(unit: UnitScores) -> UnitScores:
-    order = np.arange(len(unit))[::-1]
-    changes = {
-        name: getattr(unit, name)[order]
-        for name in ("origin", "origin_date", "last", "naive_scale", "ok", "volatility", "drawdown")
-        if getattr(unit, name) is not None
-    }
-    return dataclasses.replace(
-        unit,
-        **changes,
-        reason=unit.reason[::-1],
-        fallback=unit.fallback[::-1],
-        values={name: cells[order] for name, cells in unit.values.items()},
-        served={name: cells[order] for name, cells in unit.served.items()},
-    )
 
 
 def _judgeable(findings: Sequence[Finding]) -> list[Finding]:

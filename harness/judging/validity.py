@@ -15,7 +15,6 @@ from harness.evidence.pairing import LARGEST
 from harness.experiments.policy import Policy
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.scoring.metrics import AGGREGATES
-from harness.scoring.parts import Slice, keep
 from harness.scoring.scores import Flags, UnitScores
 from harness.scoring.summary import MetricSummary, skill_of, summarise
 
@@ -174,8 +173,7 @@ def standings_of(
 def _against(side: Sequence[UnitScores], bar: Sequence[UnitScores], name: str) -> list[Standing]:
     """A side against the reference by every metric both have, on windows neither failed."""
     fine = _fine([*side, *bar])
-    part = Slice(name="", title="", windows=fine)
-    units = [*side, *bar] if fine is None or fine.all() else [keep(u, part) for u in (*side, *bar)]
+    units = [*side, *bar] if fine is None or fine.all() else [u.at(fine) for u in (*side, *bar)]
     out = 0 if fine is None else int((~fine).sum())
     if not len(units[0]):
         return [_nothing(side[0], name, out)]

@@ -13,16 +13,19 @@ import ast
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import site
 import sys
 import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 HARNESS = __name__.partition(".")[0]
 _OURS = (HARNESS, "baselines", "candidates")
@@ -61,7 +64,61 @@ class Source:
     names: tuple[str, ...]
 
 
-@lru_cache(maxsize=4096)
+class Memory:
+    """Sources that were read before, by their content: parsing all of them takes half a second.
+
+    They lie where Python keeps its compiled files, and like those may be deleted at any time; where
+    nothing can be written, nothing is kept.
+
+    Parameters
+    ----------
+    file
+        JSON; whatever it holds that is not whole is passed over.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._reader = file_digest(Path(__file__))  # another way to read gives other digests
+        self._new = False
+        self._known: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(found, dict) and len(found) < _MOST:
+                self._known = found
+
+    def read(self, content: bytes, *, package: str) -> Source:
+        """As `read_source`."""
+        key = hashlib.sha256(f"{self._reader} {package}\n".encode() + content).hexdigest()
+        with suppress(KeyError, TypeError, ValueError):
+            kept, *names = self._known[key]
+            if all(isinstance(each, str) for each in (kept, *names)):
+                return Source(digest=kept, names=tuple(names))
+        found = read_source(content, package=package)
+        self._known[key] = [found.digest, *found.names]
+        self._new = True
+        return found
+
+    def keep(self) -> None:
+        """Write down what is new."""
+        if not self._new or sys.dont_write_bytecode:
+            return
+        self._new = False
+        draft = self._file.with_suffix(f".{os.getpid()}")
+        with suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(json.dumps(self._known), encoding="utf-8")
+            draft.replace(self._file)
+
+
+_MOST = 4000
+"""Sources that are remembered; beyond it all are read again once."""
+
+
+@cache
+def _memory() -> Memory:
+    return Memory(Path(importlib.util.cache_from_source(__file__)).with_suffix(".json"))
+
+
 def read_source(content: bytes, *, package: str) -> Source:
     """Read a Python file's content.
 
@@ -283,6 +340,7 @@ class CodeReader:
         self._places: dict[str, Place | None] = {}
         self._sources: dict[Path, Source] = {}
         self._modules: dict[str, Path | None] = {}
+        self._memory = _memory()
 
     def arm_digest(self, own: Iterable[str], others: Iterable[str] = (), *, data: bool) -> str:
         """Digest of modules with all that they import outside of `harness` and of libraries.
@@ -348,6 +406,7 @@ class CodeReader:
                 if not _installed(place):
                     for root, file in place.python():
                         waiting += self._source(_module_name(top, root, file), file).names
+        self._memory.keep()
         return Reached(ours=dict(sorted(ours.items())), others=dict(sorted(places.items())))
 
     def _names(self, top: str, module: str, file: Path) -> Iterable[str]:
@@ -378,7 +437,7 @@ class CodeReader:
     def _source(self, module: str, file: Path) -> Source:
         if file not in self._sources:
             package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-            self._sources[file] = read_source(file.read_bytes(), package=package)
+            self._sources[file] = self._memory.read(file.read_bytes(), package=package)
         return self._sources[file]
 
     def _place_digest(self, top: str, place: Place, *, data: bool) -> str:

@@ -326,7 +326,7 @@ class Aggregate:
     of
         The metric whose mean it is.
     title, unit
-        How to show it.
+        How every form of a report shows it; ``target`` is the unit of the data.
     factor
         Multiplies the mean (100 for per cent).
     rooted
@@ -387,13 +387,13 @@ def _aggregates() -> tuple[Aggregate, ...]:
         loss(name="mae", of="absolute_error", title="MAE"),
         ratio(name="mape", of="percentage_error", title="MAPE", unit="%", factor=100),
         ratio(name="smape", of="symmetric_error", title="sMAPE", unit="%", factor=100),
-        ratio(name="mase", of="scaled_error", title="MASE", unit=""),
-        ratio(name="rmsse", of="scaled_square", title="RMSSE", unit="", rooted=True),
-        loss(name="pinball", of="pinball", title="Pinball loss"),
+        ratio(name="mase", of="scaled_error", title="MASE", unit="naive steps"),
+        ratio(name="rmsse", of="scaled_square", title="RMSSE", unit="naive steps", rooted=True),
+        loss(name="pinball", of="pinball", title="pinball loss"),
         ratio(name="wql", of="pinball", over="actual_size", title="WQL", unit=""),
-        *(loss(name=f"pinball_{u}", of=f"pinball_{u}", title=f"Pinball {u} %") for u in PINBALL),
+        *(loss(name=f"pinball_{u}", of=f"pinball_{u}", title=f"pinball {u} %") for u in PINBALL),
         *(loss(name=f"winkler_{u}", of=f"winkler_{u}", title=f"Winkler {u} %") for u in CENTRAL),
-        Aggregate(name="bias", of="error", title="Bias", unit="target"),
+        Aggregate(name="bias", of="error", title="bias", unit="target"),
         *(_of_interval("coverage", at, unit="%", factor=100.0) for at in CENTRAL),
         *(_of_interval("width", at, unit="target", factor=1.0) for at in CENTRAL),
     )
@@ -401,7 +401,7 @@ def _aggregates() -> tuple[Aggregate, ...]:
 
 def _of_interval(what: str, at: int, *, unit: str, factor: float) -> Aggregate:
     name = f"{what}_{at}"
-    return Aggregate(name=name, of=name, title=f"{what.title()} {at} %", unit=unit, factor=factor)
+    return Aggregate(name=name, of=name, title=f"{what} {at} %", unit=unit, factor=factor)
 
 
 AGGREGATES: Mapping[str, Aggregate] = {each.name: each for each in _aggregates()}

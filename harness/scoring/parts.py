@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from harness.errors import AbharnessError, ConfigError
 from harness.scoring.metrics import AGGREGATES
-from harness.scoring.scores import Flags, Truth, UnitScores
+from harness.scoring.scores import EVERY, Chosen, Flags, Truth, UnitScores
 from harness.window import Array
 
 
@@ -104,10 +102,20 @@ class Slice:
     windows: Flags | None = None
     steps: Flags | None = None
 
+    @property
+    def rows(self) -> Chosen:
+        """Its windows, for cutting with `at`."""
+        return EVERY if self.windows is None else self.windows
+
+    @property
+    def columns(self) -> Chosen:
+        """Its steps, for cutting with `at`."""
+        return EVERY if self.steps is None else self.steps
+
     def of(self, cells: Array) -> Array:
         """Cut cells [W, H] down to the slice: [w, h], rows and columns in the same order."""
-        rows = cells if self.windows is None else cells[self.windows]
-        return rows if self.steps is None else rows[:, self.steps]
+        found: Array = cells[self.rows][:, self.columns]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +135,7 @@ class WorstWindow:
     loss: float
 
 
-def slices_of(found: Truth | UnitScores) -> tuple[Slice, ...]:
+def slices_of(found: Truth) -> tuple[Slice, ...]:
     """All slices, in a fixed order: steps, volatility, years, worst drawdown.
 
     Those by volatility and by drawdown are left out where they are not known, and one that no
@@ -137,7 +145,7 @@ def slices_of(found: Truth | UnitScores) -> tuple[Slice, ...]:
     return tuple(each for each in made if each.windows is None or each.windows.any())
 
 
-def slice_named(found: Truth | UnitScores, name: str) -> Slice:
+def slice_named(found: Truth, name: str) -> Slice:
     """Find a slice by name; any range of judged steps may be asked for.
 
     Raises
@@ -182,8 +190,7 @@ def worst_windows(
     """
     everything = Slice(name="all", title="all") if part is None else part
     losses = slice_losses(unit, metric, everything)
-    chosen = slice(None) if everything.windows is None else everything.windows
-    origin, dates = unit.origin[chosen], unit.origin_date[chosen]
+    origin, dates = unit.origin[everything.rows], unit.origin_date[everything.rows]
     order = np.lexsort((origin, -losses))  # NaN sorts last
     return tuple(
         WorstWindow(origin=int(origin[at]), origin_date=str(dates[at]), loss=float(losses[at]))
@@ -192,7 +199,7 @@ def worst_windows(
     )
 
 
-def _by_steps(found: Truth | UnitScores) -> list[Slice]:
+def _by_steps(found: Truth) -> list[Slice]:
     """Thirds of the horizon, or each step where there are fewer than three."""
     if len(found.step) < 2:
         return []
@@ -200,7 +207,7 @@ def _by_steps(found: Truth | UnitScores) -> list[Slice]:
     return [_of_steps(found, int(third[0]), int(third[-1])) for third in thirds]
 
 
-def _of_steps(found: Truth | UnitScores, first: int, last: int) -> Slice:
+def _of_steps(found: Truth, first: int, last: int) -> Slice:
     return Slice(
         name=f"steps:{first}-{last}",
         title=f"step {first}" if first == last else f"steps {first} to {last}",
@@ -208,7 +215,7 @@ def _of_steps(found: Truth | UnitScores, first: int, last: int) -> Slice:
     )
 
 
-def _by_volatility(found: Truth | UnitScores) -> list[Slice]:
+def _by_volatility(found: Truth) -> list[Slice]:
     """Terciles over the judged windows; an unknown volatility is in none."""
     values = found.volatility
     if values is None or not np.isfinite(values).any():
@@ -221,7 +228,7 @@ def _by_volatility(found: Truth | UnitScores) -> list[Slice]:
     ]
 
 
-def _by_year(found: Truth | UnitScores) -> list[Slice]:
+def _by_year(found: Truth) -> list[Slice]:
     years = found.origin_date.astype("datetime64[Y]")
     return [
         Slice(name=f"year:{year}", title=f"origins in {year}", windows=years == year)
@@ -229,7 +236,7 @@ def _by_year(found: Truth | UnitScores) -> list[Slice]:
     ]
 
 
-def _by_drawdown(found: Truth | UnitScores) -> list[Slice]:
+def _by_drawdown(found: Truth) -> list[Slice]:
     """The origins in a row around the deepest drawdown that are at least half as deep."""
     depth = found.drawdown
     if depth is None or not np.isfinite(depth).any() or np.nanmax(depth) <= 0:
@@ -249,7 +256,6 @@ def _by_drawdown(found: Truth | UnitScores) -> list[Slice]:
 
 LEAST = 8
 """Windows below which a part says nothing at all: an interval of so few has no meaning."""
-_PER_WINDOW = ("origin", "origin_date", "last", "naive_scale", "ok", "volatility", "drawdown")
 
 
 class ScopeError(AbharnessError):
@@ -282,7 +288,7 @@ def _cut(unit: UnitScores, scope: Scope, name: str) -> UnitScores:
     part = Slice(name="", title="")
     if name:
         try:
-            part = slice_named(unit, name)
+            part = slice_named(unit.truth, name)
         except ConfigError as problem:
             raise ScopeError(str(problem)) from None
         if part.windows is not None and int(part.windows.sum()) < LEAST:
@@ -293,24 +299,4 @@ def _cut(unit: UnitScores, scope: Scope, name: str) -> UnitScores:
         steps = steps & np.isin(unit.step, scope.steps)
     if not steps.any() or not set(scope.steps) <= set(unit.step.tolist()):
         raise ScopeError(f"not all of steps {list(scope.steps)} of '{name or 'all'}' were judged")
-    return keep(unit, dataclasses.replace(part, steps=steps))
-
-
-def keep(unit: UnitScores, part: Slice) -> UnitScores:
-    """Cut a unit down to some windows and steps."""
-    rows = np.ones(len(unit), dtype=bool) if part.windows is None else part.windows
-    changes: dict[str, Any] = {
-        name: getattr(unit, name)[rows] for name in _PER_WINDOW if getattr(unit, name) is not None
-    }
-    for name in ("reason", "fallback"):
-        texts = getattr(unit, name)
-        changes[name] = tuple(
-            text for text, kept in zip(texts, rows.tolist(), strict=False) if kept
-        )
-    return dataclasses.replace(
-        unit,
-        **changes,
-        step=unit.step if part.steps is None else unit.step[part.steps],
-        values={metric: part.of(cells) for metric, cells in unit.values.items()},
-        served={metric: part.of(cells) for metric, cells in unit.served.items()},
-    )
+    return unit.at(part.rows, steps)

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +29,9 @@ from harness.scoring.metrics import METRICS, Judged
 from harness.window import Array, Dates, Rows, Series, Windows
 
 Flags = npt.NDArray[np.bool_]
+Chosen = Rows | Flags | slice
+"""Some windows or steps: places in any order, a flag for each, or a slice."""
+EVERY = slice(None)
 VOLATILITY_SESSIONS = 20
 """Changes the trailing volatility is made of: a trading month."""
 DRAWDOWN_SESSIONS = 250
@@ -96,6 +98,25 @@ class Truth:
             drawdown=_drawdown(series.target, seen),
         )
 
+    def at(self, rows: Chosen = EVERY, steps: Chosen = EVERY) -> Truth:
+        """The same at some windows and steps, in the order given."""
+        square, volatility, drawdown = (
+            None if numbers is None else numbers[rows]
+            for numbers in (self.naive_square, self.volatility, self.drawdown)
+        )
+        return dataclasses.replace(
+            self,
+            origin=self.origin[rows],
+            origin_date=self.origin_date[rows],
+            step=self.step[steps],
+            values=self.values[rows][:, steps],
+            last=self.last[rows],
+            naive_scale=self.naive_scale[rows],
+            naive_square=square,
+            volatility=volatility,
+            drawdown=drawdown,
+        )
+
     @property
     def digest(self) -> str:
         """Hash of everything a score depends on besides the forecast; not of name or row order."""
@@ -136,7 +157,6 @@ def _drawdown(target: Array, seen: Rows) -> Array:
 
 _POINTS = 2**18
 """Windows x steps x levels that are scored at a time: two megabytes."""
-_BY_WINDOW = ("origin", "origin_date", "last", "naive_scale", "ok", "volatility", "drawdown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,12 +165,13 @@ class UnitScores:
 
     Attributes
     ----------
-    arm, role, dataset, seed
+    arm, role, seed
         Which unit.
-    origin, origin_date, step, last, naive_scale, volatility, drawdown
-        As in `Truth`.
+    truth
+        What was judged against.
     truth_digest
-        Digest of what was judged against; units that differ in it are never compared.
+        Digest of all of it, also where only a part of it is left; units that differ in it are
+        never compared.
     ok : [W]
         False for a window the arm failed on, whether or not its fallback answered.
     reason
@@ -174,19 +195,12 @@ class UnitScores:
 
     arm: str
     role: Role
-    dataset: str
     seed: int
-    origin: Rows
-    origin_date: Dates
-    step: Rows
-    last: Array
-    naive_scale: Array
+    truth: Truth
     truth_digest: str
     ok: Flags
     reason: tuple[str, ...]
     values: Mapping[str, Array]
-    volatility: Array | None = None
-    drawdown: Array | None = None
     fallback: tuple[str, ...] = ()
     served: Mapping[str, Array] = field(default_factory=dict)
     crossings: float = 0.0
@@ -194,7 +208,44 @@ class UnitScores:
     residual_distribution: bool = False
 
     def __len__(self) -> int:
-        return len(self.origin)
+        return len(self.ok)
+
+    def at(self, rows: Chosen = EVERY, steps: Chosen = EVERY) -> UnitScores:
+        """The same scores at some windows and steps, in the order given."""
+        return dataclasses.replace(
+            self,
+            truth=self.truth.at(rows, steps),
+            ok=self.ok[rows],
+            reason=_texts_at(self.reason, rows),
+            values={name: cells[rows][:, steps] for name, cells in self.values.items()},
+            fallback=_texts_at(self.fallback, rows),
+            served={name: cells[rows][:, steps] for name, cells in self.served.items()},
+        )
+
+    @property
+    def dataset(self) -> str:
+        """Id of the dataset."""
+        return self.truth.dataset
+
+    @property
+    def origin(self) -> Rows:
+        """Row of the first session not seen, [W]."""
+        return self.truth.origin
+
+    @property
+    def origin_date(self) -> Dates:
+        """Date of that row, [W]."""
+        return self.truth.origin_date
+
+    @property
+    def step(self) -> Rows:
+        """Sessions ahead of the last one seen, [H]."""
+        return self.truth.step
+
+    @property
+    def last(self) -> Array:
+        """Last value seen, [W]."""
+        return self.truth.last
 
     @property
     def failures(self) -> int:
@@ -207,6 +258,10 @@ class UnitScores:
         if not self.fallback:
             return np.zeros(len(self), dtype=bool)
         return np.array([bool(text) for text in self.fallback])
+
+
+def _texts_at(texts: tuple[str, ...], rows: Chosen) -> tuple[str, ...]:
+    return tuple(np.array(texts, dtype=object)[rows].tolist()) if texts else ()
 
 
 def score(
@@ -256,7 +311,8 @@ def score(
         arm=arm,
         role=role,
         seed=seed,
-        **_from_truth(truth),
+        truth=truth,
+        truth_digest=truth.digest,
         ok=ok,
         reason=reason,
         values={name: _blank(found, ~ok) for name, found in cells.items()},
@@ -266,21 +322,6 @@ def score(
         extrapolated=beyond,
         residual_distribution=residual_distribution,
     )
-
-
-def _from_truth(truth: Truth) -> dict[str, Any]:
-    """What all arms judged on the same windows share."""
-    return {
-        "dataset": truth.dataset,
-        "origin": truth.origin,
-        "origin_date": truth.origin_date,
-        "step": truth.step,
-        "last": truth.last,
-        "naive_scale": truth.naive_scale,
-        "truth_digest": truth.digest,
-        "volatility": truth.volatility,
-        "drawdown": truth.drawdown,
-    }
 
 
 def _reasons(forecast: Forecast, reasons: Sequence[str] | None) -> tuple[str, ...]:
@@ -381,14 +422,7 @@ def in_time_order(unit: UnitScores) -> UnitScores:
     order = np.argsort(unit.origin, kind="stable")
     if bool(np.all(order[1:] > order[:-1])):
         return unit
-    known = [name for name in _BY_WINDOW if getattr(unit, name) is not None]
-    rows: dict[str, Any] = {name: getattr(unit, name)[order] for name in known}
-    for name in ("reason", "fallback"):
-        texts = getattr(unit, name)
-        rows[name] = tuple(texts[index] for index in order.tolist()) if texts else ()
-    for name in ("values", "served"):
-        rows[name] = {metric: cells[order] for metric, cells in getattr(unit, name).items()}
-    return dataclasses.replace(unit, **rows)
+    return unit.at(order)
 
 
 def as_served(unit: UnitScores) -> UnitScores:

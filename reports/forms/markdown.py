@@ -11,7 +11,17 @@ from reports.forms.plain import Plain, plainly
 from reports.index import IndexInput, verdict_row
 from reports.page import sections_of
 from reports.page_input import PageInput
-from reports.section import Banner, Command, Heading, Lines, Section, Source, Table, TableCell, Text
+from reports.section import (
+    Banner,
+    Command,
+    Heading,
+    Lines,
+    Section,
+    Table,
+    TableCell,
+    Text,
+    Verbatim,
+)
 from reports.words import numbers
 
 LIMIT = 60_000
@@ -111,7 +121,7 @@ def _block(block: Plain) -> str:
             return "".join(
                 f"- {code}{_safe(line)}\n" for code, line in zip(codes, block.lines, strict=False)
             )
-        case Source():
+        case Verbatim():
             return "".join(f"    {line}\n" for line in block.text.splitlines())
         case Table():
             return _table(block)

@@ -16,16 +16,16 @@ from reports.section import (
     Heading,
     Lines,
     Section,
-    Source,
     Table,
     TableCell,
     Text,
+    Verbatim,
     columns,
     text,
 )
 from reports.sections.forest import Forest
 
-Plain = Text | Lines | Table | Command | Heading | Source | Banner
+Plain = Text | Lines | Table | Command | Heading | Verbatim | Banner
 
 
 def plainly(block: Block) -> Iterator[Plain]:
@@ -37,7 +37,7 @@ def plainly(block: Block) -> Iterator[Plain]:
         For a kind of block that this function does not know.
     """
     match block:
-        case Text() | Lines() | Table() | Command() | Heading() | Source() | Banner():
+        case Text() | Lines() | Table() | Command() | Heading() | Verbatim() | Banner():
             yield block
         case Chart():
             yield block.table or Text(text=block.caption, lead=block.title)

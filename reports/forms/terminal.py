@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from reports.forms.plain import Plain, plainly
 from reports.page import sections_of
 from reports.page_input import PageInput
-from reports.section import Banner, Command, Heading, Lines, Section, Source, Table, Text
+from reports.section import Banner, Command, Heading, Lines, Section, Table, Text, Verbatim
 from reports.words import numbers
 
 _LEAST = 40
@@ -47,7 +47,7 @@ def _block(block: Plain, width: int) -> str:
         case Lines():
             dash = "" if block.style == "plain" else "- "
             return "\n".join(_wrapped(f"{dash}{line}", width, hang=2) for line in block.lines)
-        case Source():
+        case Verbatim():
             return "\n".join(_text(line) for line in block.text.splitlines())
         case Table():
             return _table(block, width)

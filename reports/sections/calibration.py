@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.scoring.metrics import CENTRAL
 from harness.scoring.score_decomposition import Decomposition, decompose_crps
 from harness.scoring.scores import UnitScores, non_overlapping, reach_of
 from harness.window import Array
@@ -108,7 +109,7 @@ def width_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
 
 def _width_line(page: PageInput, arm: ArmFacts, dataset: str) -> Line | None:
     points = []
-    for at in numbers.COVERAGES:
+    for at in CENTRAL:
         rows = [page.summary(arm.name, dataset, f"{kind}_{at}") for kind in ("coverage", "width")]
         values = [math.nan if row is None or row.value is None else row.value for row in rows]
         scale = 1.0 if rows[0] is not None and rows[0].unit == "%" else 100.0
@@ -133,7 +134,7 @@ def _width_table(lines: Sequence[Line], dataset: str) -> Table:
         for line in lines
     )
     heads = [Column(title="Arm", numeric=False)]
-    heads += [Column(title=f"{at} % interval") for at in numbers.COVERAGES]
+    heads += [Column(title=f"{at} % interval") for at in CENTRAL]
     return Table(caption=f"Width and coverage on {dataset}", columns=tuple(heads), rows=rows)
 
 
@@ -209,7 +210,7 @@ def coverage_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
     if not lines or count < 1:
         return None
     bands = {}
-    for at in numbers.COVERAGES:
+    for at in CENTRAL:
         low, high = chance_range(at / 100, count)
         bands[at / 100] = (100 * low - at, 100 * high - at)
     return Chart(
@@ -223,7 +224,7 @@ def coverage_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
 
 def _coverage_line(page: PageInput, arm: ArmFacts, dataset: str) -> Line | None:
     values = []
-    for at in numbers.COVERAGES:
+    for at in CENTRAL:
         row = page.summary(arm.name, dataset, f"coverage_{at}")
         value = math.nan if row is None or row.value is None else row.value
         scale = 100.0 if row is not None and row.unit != "%" else 1.0

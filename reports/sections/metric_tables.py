@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.summary import MetricSummary
 from reports.page_input import ArmFacts, PageInput
 from reports.section import Column, Table, TableCell, columns, text
@@ -36,10 +37,10 @@ def accuracy(page: PageInput, dataset: str) -> Table:
 def intervals(page: PageInput, dataset: str) -> Table:
     """Coverage and width of the central intervals."""
     heads = [Column(title="Arm", note="role", numeric=False)]
-    heads += [Column(title=f"{at} %", note="covered") for at in numbers.COVERAGES]
+    heads += [Column(title=f"{at} %", note="covered") for at in CENTRAL]
     unit = _unit(page, dataset)
-    heads += [Column(title=f"Width {at} %", note=unit) for at in numbers.COVERAGES]
-    names = [f"{kind}_{at}" for kind in ("coverage", "width") for at in numbers.COVERAGES]
+    heads += [Column(title=f"Width {at} %", note=unit) for at in CENTRAL]
+    names = [f"{kind}_{at}" for kind in ("coverage", "width") for at in CENTRAL]
     rows = tuple(
         (arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
         for arm in page.arms
@@ -88,7 +89,7 @@ def independent(page: PageInput, dataset: str) -> Table | None:
     if facts is None or count >= facts.origins:
         return None
     unit = _unit(page, dataset)
-    names = (*_losses(), *(f"coverage_{at}" for at in numbers.COVERAGES))
+    names = (*_losses(), *(f"coverage_{at}" for at in CENTRAL))
     heads = [Column(title="Arm", note="role", numeric=False)]
     heads += [Column(title=numbers.metric_name(name), note=_note(name, unit)) for name in names]
 
@@ -118,7 +119,7 @@ def independent_origins(page: PageInput, dataset: str) -> int:
 
 def others(page: PageInput, dataset: str) -> Table | None:
     """Metrics that have no column of their own; None when there are none."""
-    shown = {*_losses(), *(f"{kind}_{at}" for kind in _KINDS for at in numbers.COVERAGES)}
+    shown = {*_losses(), *(f"{kind}_{at}" for kind in _KINDS for at in CENTRAL)}
     found = (row.metric for row in page.summaries if row.dataset == dataset)
     names = [name for name in dict.fromkeys(found) if name not in shown]
     if not names:
@@ -139,7 +140,9 @@ def _losses() -> tuple[str, ...]:
 
 
 def _note(metric: str, unit: str) -> str:
-    return {"mape": "", "mase": "naive steps"}.get(metric, unit if metric in _losses() else "")
+    """Unit of a metric for the head of its column, where the values do not carry it themselves."""
+    known = AGGREGATES[metric].unit
+    return {"target": unit, "%": ""}.get(known, known)
 
 
 def _unit(page: PageInput, dataset: str) -> str:

@@ -13,11 +13,11 @@ from reports.section import (
     Group,
     Part,
     Section,
-    Source,
     Table,
     TableCell,
     Term,
     Text,
+    Verbatim,
     columns,
     pairs,
     text,
@@ -178,7 +178,7 @@ def environment(page: PageInput) -> Iterator[Section]:
         pairs("Fingerprints", {**verdict.fingerprints, **page.fingerprints}, code=True),
         pairs("Digests of what was judged against", digests, code=True),
     )
-    file = Source(text=page.experiment_text)
+    file = Verbatim(text=page.experiment_text)
     yield Section(
         id="environment",
         title="Environment, versions, fingerprints",

@@ -11,7 +11,7 @@ from harness.evidence.estimand import MeanLoss, Question
 from harness.evidence.estimates import by_test, point_of
 from harness.evidence.pairing import PairingError, filled, pair
 from harness.scoring.metrics import AGGREGATES
-from harness.scoring.parts import LEAST, Slice, keep, slices_of
+from harness.scoring.parts import LEAST, Slice, slices_of
 from harness.scoring.scores import UnitScores, in_time_order
 from reports.charts import Dot, dot_chart
 from reports.page_input import PageInput
@@ -56,7 +56,7 @@ def slice_effects(page: PageInput, dataset: str, legacy: str) -> list[SliceEffec
     whole = Slice(name="all", title="everything")
     return [
         found
-        for part in (whole, *slices_of(ours[0]))
+        for part in (whole, *slices_of(ours[0].truth))
         if (found := _effect(ours, theirs, part)) is not None
     ]
 
@@ -65,7 +65,8 @@ def _effect(
     ours: Sequence[UnitScores], theirs: Sequence[UnitScores], part: Slice
 ) -> SliceEffect | None:
     try:
-        both = filled(pair([keep(u, part) for u in ours], [keep(u, part) for u in theirs], METRIC))
+        cut = [[unit.at(part.rows, part.columns) for unit in side] for side in (ours, theirs)]
+        both = filled(pair(cut[0], cut[1], METRIC))
     except PairingError:
         return None
     count = len(both.origin)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from harness.evidence.estimand import ESTIMANDS, Wins
+from harness.evidence.estimand import ESTIMANDS, Coverage, Wins
 from harness.judging.findings import Finding, Outcome, Unit
+from harness.scoring.metrics import AGGREGATES
 from harness.scoring.summary import MetricSummary
 
 NONE = "n/a"
-COVERAGES = (50, 68, 80, 95)
-LOSSES = ("crps", "rmse", "mae", "mape", "mase")
-_NAMES = {"crps": "CRPS", "rmse": "RMSE", "mae": "MAE", "mape": "MAPE", "mase": "MASE"}
 
 MEANINGS: dict[Outcome, str] = {
     Outcome.PROMOTE: "the change is supported",
@@ -29,15 +26,6 @@ FINDING_WORDS: dict[Outcome, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """A metric explained: its formula and how to read it."""
-
-    name: str
-    formula: str
-    reading: str
-
-
 def finding_word(finding: Finding) -> str:
     """Say in a word how a rule came out; a limit is kept or broken, never shown."""
     if finding.role == "limit" and finding.outcome is Outcome.PROMOTE:
@@ -46,14 +34,12 @@ def finding_word(finding: Finding) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Name of a metric as readers know it."""
+    """Title of a metric as it declares it; of what is no metric, such as a count, its name."""
     estimand = ESTIMANDS.get(metric)
     if isinstance(estimand, Wins):
         return f"windows lost by {metric_name(estimand.metric)}"
-    kind, _, level = metric.partition("_")
-    if kind in ("coverage", "width") and level.isdigit():
-        return f"{kind} {level} %"
-    return _NAMES.get(metric, metric.replace("_", " "))
+    known = AGGREGATES.get(metric)
+    return known.title if known else metric.replace("_", " ")
 
 
 def is_number(value: float | None) -> bool:
@@ -120,7 +106,7 @@ def figure(row: MetricSummary, value: float | None) -> str:
     """Write a value of a summary in that summary's unit; shares of hits with one decimal."""
     if value is None or not math.isfinite(value):
         return NONE
-    if row.metric.startswith("coverage"):
+    if isinstance(ESTIMANDS.get(row.metric), Coverage):
         return percent(value / 100 if row.unit == "%" else value)
     if row.unit == "share":
         return percent(value)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import ndtri
+from scores_for_tests import truth_of as plain_truth
 
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
@@ -27,15 +28,14 @@ WINDOWS, STEPS = 5000, 24
 def truth_of(windows: int, dataset: str = "X") -> Truth:
     """Standard normal actuals around 100, origins a horizon apart."""
     draw = np.random.default_rng(0)
-    origin = 100 + STEPS * np.arange(windows, dtype=np.int64)
-    return Truth(
+    return plain_truth(
+        windows,
+        STEPS,
+        first=100,
+        stride=STEPS,
         dataset=dataset,
-        origin=origin,
-        origin_date=np.datetime64("1900-01-01", "D") + origin,
-        step=np.arange(1, STEPS + 1),
+        origin_date=np.datetime64("1900-01-01", "D") + 100 + STEPS * np.arange(windows),
         values=100 + draw.normal(size=(windows, STEPS)),
-        last=np.full(windows, 100.0),
-        naive_scale=np.ones(windows),
         naive_square=np.ones(windows),
         volatility=draw.uniform(size=windows),
         drawdown=draw.uniform(size=windows),

@@ -195,6 +195,7 @@ def test_fault_in_store_or_policy_is_caught(tiny, call, in_process, name):
     assert "internal error" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [dropped_cell, torn_record, record_of_nothing, changed_forecast, deleted_forecasts]
 )

@@ -135,6 +135,7 @@ def twice(judged: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[s
     ]
 
 
+@pytest.mark.slow
 def test_a_copy_elsewhere_gives_the_same_bytes(twice: list[dict[str, bytes]]) -> None:
     """Page and index in HTML, Markdown and JSON, under another hash seed, clock and folder."""
     one, other = twice
@@ -143,6 +144,7 @@ def test_a_copy_elsewhere_gives_the_same_bytes(twice: list[dict[str, bytes]]) ->
     assert one == other
 
 
+@pytest.mark.slow
 def test_no_form_tells_a_time_or_a_folder_of_the_machine(
     judged: Path, twice: list[dict[str, bytes]]
 ) -> None:
@@ -154,6 +156,7 @@ def test_no_form_tells_a_time_or_a_folder_of_the_machine(
         assert re.findall(LOOKS_LIKE_A_TIME, text) == [], name
 
 
+@pytest.mark.slow
 def test_drawing_a_page_from_a_store_imports_no_torch(judged: Path) -> None:
     """Neither a network library nor what brings one, from the command line to the file."""
     done = subprocess.run(

@@ -93,6 +93,7 @@ def test_nearly_every_text_is_spoiled(make_page: Make) -> None:
     assert [name for name in wanted if not spoiler.spoiled[name]] == []
 
 
+@pytest.mark.slow
 def test_the_page_shows_markup_as_text(make_page: Make, evil_page: PageInput) -> None:
     """Nothing opens a tag, adds an attribute, ends the title, the style or a chart."""
     evil = render_html(evil_page)

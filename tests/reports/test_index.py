@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from scores_for_tests import with_truth
 
 from harness.cli import run_cli
 from harness.evidence.comparison import Effect
@@ -112,9 +113,7 @@ class Book:
         write_text(folder / "verdict.json", text)
         if page:
             write_text(folder / "report.html", "a page")
-        scores = [
-            dataclasses.replace(unit, origin_date=unit.origin_date + later) for unit in self._scores
-        ]
+        scores = [with_truth(unit, origin_date=unit.origin_date + later) for unit in self._scores]
         remember(
             self.store, experiment, verdict, folder=folder.name, decides=decides, scores=scores
         )

@@ -86,12 +86,14 @@ def whole(make_page: Make) -> str:
     return render_html(make_page())
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_the_same_records_give_the_same_bytes(make_page: Make) -> None:
     """Drawing a page twice, from records made twice, gives the same text."""
     assert render_html(make_page()) == render_html(make_page())
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same_bytes(make_page: Make, whole: str) -> None:
     """Neither the hash seed nor a user's matplotlib settings change the page."""
     import matplotlib as mpl

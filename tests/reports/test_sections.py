@@ -32,10 +32,10 @@ from reports.section import (
     Heading,
     Lines,
     Section,
-    Source,
     Table,
     Term,
     Text,
+    Verbatim,
     columns,
     text,
 )
@@ -111,7 +111,7 @@ def blocks(page: PageInput) -> list[Block]:
         Banner(outcome=Outcome.HOLD, meaning="m", candidate="moon", legacy="sun", title="sky"),
         Details(summary="moon", blocks=(table,)),
         Group(blocks=(Text(text="moon"),)),
-        Source(text="moon\nsun"),
+        Verbatim(text="moon\nsun"),
         Section(id="moon", title="moon", items=(), absent=Text(text="none")),
         dataclasses.replace(build_forest(page.verdict), kept="moon"),
     ]

@@ -45,11 +45,12 @@ def test_effects_carry_their_unit_once() -> None:
 
 
 def test_metrics_have_readable_names() -> None:
-    """Known metrics by their usual name, others with blanks."""
-    known = ("crps", "coverage_80", "legacy_failures", "crps_wins")
+    """Metrics by the title they declare, what is no metric with blanks."""
+    known = ("crps", "coverage_80", "smape", "winkler_80", "legacy_failures", "crps_wins")
 
     assert [numbers.metric_name(each) for each in known] == [
-        *("CRPS", "coverage 80 %", "legacy failures", "windows lost by CRPS")
+        *("CRPS", "coverage 80 %", "sMAPE", "Winkler 80 %", "legacy failures"),
+        "windows lost by CRPS",
     ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scores_for_tests import table_of, with_truth
 
 from harness.evidence.diagnostics import diagnose
 from harness.experiments.policy import Policy
@@ -20,7 +21,6 @@ Sized = Callable[[int, int], int]
 BATCHES = 4
 LOSSES = ("crps", "absolute_error", "squared_error")
 STEPS = 3
-ROLES = {"old": "legacy", "other": "legacy", "new": "candidate", "walk": "reference"}
 WINDOWS = (0, 1, 2, 3, 5, 12, 20)
 SICK = ("nan_cells", "nan_column", "infinite", "huge", "one_failed", "half_failed", "all_failed")
 """What makes windows of an arm worth nothing."""
@@ -39,22 +39,7 @@ def fine_table(draw: np.random.Generator, count: int, arm: str, seed: int = 1) -
     for each in (50, 68, 80, 95):
         values[f"coverage_{each}"] = (draw.random((count, STEPS)) < each / 100).astype(float)
     values["pit"] = draw.random((count, STEPS))
-    origin = 100 + STEPS * np.arange(count, dtype=np.int64)
-    return UnitScores(
-        arm=arm,
-        role=ROLES[arm],
-        dataset="X",
-        seed=seed,
-        origin=origin,
-        origin_date=np.datetime64("2010-01-04", "D") + origin,
-        step=np.arange(1, STEPS + 1),
-        last=np.full(count, 100.0),
-        naive_scale=np.ones(count),
-        truth_digest="same",
-        ok=np.ones(count, dtype=bool),
-        reason=("",) * count,
-        values=values,
-    )
+    return table_of(values, arm=arm, seed=seed, first=100, stride=STEPS)
 
 
 def spoilt(unit: UnitScores, kind: str, draw: np.random.Generator, like: UnitScores) -> UnitScores:
@@ -101,7 +86,7 @@ def tables_of(draw: np.random.Generator) -> list[UnitScores]:
         if draw.random() < chance:
             made.append(fine_table(draw, count, arm, seed))
     if draw.random() < 0.1:  # a dataset on which the other side is missing
-        made.append(dataclasses.replace(fine_table(draw, count, "old"), dataset="Y"))
+        made.append(with_truth(fine_table(draw, count, "old"), dataset="Y"))
     return [
         spoilt(unit, str(draw.choice(ODD)), draw, made[0]) if draw.random() < 0.4 else unit
         for unit in made

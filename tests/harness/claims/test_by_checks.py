@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scores_for_tests import table_of
 
 from harness.checks import CheckRecord, CheckResult
 from harness.checks.subject import LEGACY_NETWORKS, NetworkRef
 from harness.claims import CLAIMS, ClaimEvidence, collect_claims
 from harness.claims.claim import ArmOnTrial
 from harness.measure.code_lines import CodeSize
-from harness.scoring.scores import UnitScores
 
 NETWORK = NetworkRef(target="Net", use="pack:build", options={"backbone": "x"})
 ARM = ArmOnTrial(name="my new arm", use="pack.arm:Arm", options={"context": 9}, network=NETWORK)
@@ -335,21 +335,8 @@ def test_lines_are_compared_with_lines():
 
 def scores(arm_name, **values):
     """Scores of one unit on two origins and three steps."""
-    return UnitScores(
-        arm=arm_name,
-        role="candidate",
-        dataset="A",
-        seed=1,
-        origin=np.array([10, 20]),
-        origin_date=np.array(["2020-01-01", "2020-01-09"], dtype="datetime64[D]"),
-        step=np.arange(1, 4),
-        last=np.full(2, 100.0),
-        naive_scale=np.ones(2),
-        truth_digest="same",
-        ok=np.ones(2, dtype=bool),
-        reason=("", ""),
-        values={name: np.full((2, 3), value) for name, value in values.items()},
-    )
+    cells = {name: np.full((2, 3), value) for name, value in values.items()}
+    return table_of(cells, arm=arm_name, role="candidate", dataset="A")
 
 
 def test_loss_at_each_level_stands_beside_the_baselines():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 from scipy.stats import spearmanr
+from scores_for_tests import table_of
 
 from harness.claims import ClaimEvidence
 from harness.claims.by_scores import rank_correlation, spread_follows_error
@@ -18,26 +19,9 @@ def series_of(count: int, overlap: int, rho: float, draw: np.random.Generator) -
 
 def unit_of(width: np.ndarray, error: np.ndarray, stride: int = 4) -> UnitScores:
     """Scores [W, 4] of intervals and errors, last close 100."""
-    count = len(width)
-    origin = 500 + stride * np.arange(count, dtype=np.int64)
-    return UnitScores(
-        arm="new",
-        role="candidate",
-        dataset="A",
-        seed=1,
-        origin=origin,
-        origin_date=np.datetime64("2010-01-04", "D") + origin,
-        step=np.arange(1, 5),
-        last=np.full(count, 100.0),
-        naive_scale=np.ones(count),
-        truth_digest="same",
-        ok=np.ones(count, dtype=bool),
-        reason=("",) * count,
-        values={
-            "width_80": np.repeat(width[:, None], 4, axis=1),
-            "absolute_error": np.repeat(error[:, None], 4, axis=1),
-        },
-    )
+    values = {"width_80": width, "absolute_error": error}
+    cells = {name: np.repeat(each[:, None], 4, axis=1) for name, each in values.items()}
+    return table_of(cells, dataset="A", stride=stride)
 
 
 def answer_on(*units: UnitScores):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
+from scores_for_tests import table_of, with_truth
 
 from harness.evidence.comparison import Comparison, Planning, compare, spread_of
 from harness.evidence.estimand import ESTIMANDS, Coverage, Question
@@ -32,26 +33,9 @@ def unit_of(
     failed: tuple[int, ...] = (),
 ) -> UnitScores:
     """Scores with the given losses [W, H] by one metric, last close 100."""
-    count, steps = losses.shape
-    ok = np.ones(count, dtype=bool)
-    ok[list(failed)] = False
-    cells = np.where(ok[:, None], losses, np.nan)
-    origin = 500 + stride * np.arange(count, dtype=np.int64)
-    return UnitScores(
-        arm=arm,
-        role="candidate" if arm == "new" else "legacy",
-        dataset="X",
-        seed=seed,
-        origin=origin,
-        origin_date=np.datetime64("2010-01-04", "D") + origin,
-        step=np.arange(1, steps + 1),
-        last=np.full(count, 100.0),
-        naive_scale=np.ones(count),
-        truth_digest="same",
-        ok=ok,
-        reason=tuple("" if fine else "crash" for fine in ok.tolist()),
-        values={metric: cells, "coverage_80": np.where(ok[:, None], (losses < 2), np.nan)},
-    )
+    values = {metric: losses, "coverage_80": (losses < 2).astype(float)}
+    role = "candidate" if arm == "new" else "legacy"
+    return table_of(values, arm=arm, role=role, seed=seed, stride=stride, failed=failed)
 
 
 def losses_of(seed: int = 0, count: int = 80, mean: float = 1.0) -> np.ndarray:
@@ -154,7 +138,7 @@ def test_losses_are_scaled_by_the_last_close() -> None:
     new, old = losses_of(7), losses_of(8)
     factor = np.linspace(1, 50, len(new))
     units = [unit_of(new * factor[:, None]), unit_of(old * factor[:, None], arm="old")]
-    raised = [dataclasses.replace(u, last=u.last * factor) for u in units]
+    raised = [with_truth(unit, last=unit.last * factor) for unit in units]
 
     found = compare(pair(raised[:1], raised[1:], "crps"), ask())
 
@@ -166,12 +150,7 @@ def test_row_and_seed_order_change_nothing() -> None:
     units = [unit_of(losses_of(s), seed=s) for s in (1, 2, 3)]
     old = unit_of(losses_of(9), arm="old")
     order = np.random.default_rng(0).permutation(len(old))
-    shuffled = dataclasses.replace(
-        old,
-        origin=old.origin[order],
-        origin_date=old.origin_date[order],
-        values={name: cells[order] for name, cells in old.values.items()},
-    )
+    shuffled = old.at(order)
 
     assert compare(pair(units, [old], "crps"), ask()) == compare(
         pair(units[::-1], [shuffled], "crps"), ask()
@@ -282,7 +261,11 @@ def test_fewer_than_two_origins_say_nothing(count: int) -> None:
 )
 def test_sides_judged_on_other_things_are_refused(field: str, value: object, message: str) -> None:
     """Units that differ in data, origins, dates, steps or metric are never paired."""
-    old = dataclasses.replace(unit_of(losses_of(2), arm="old"), **{field: value})
+    old = unit_of(losses_of(2), arm="old")
+    if field in ("truth_digest", "values"):
+        old = dataclasses.replace(old, **{field: value})
+    else:
+        old = with_truth(old, **{field: value})
 
     with pytest.raises(PairingError, match=message):
         pair([unit_of(losses_of())], [old], "crps")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 from scipy.special import ndtri
+from scores_for_tests import table_of
 
 from harness.evidence.diagnostics import Diagnostics, diagnose
 from harness.forecast import LEVELS
@@ -26,40 +27,17 @@ def unit_of(
 ) -> UnitScores:
     """Scores of an arm whose losses are `error` on average and whose intervals have a width."""
     draw = np.random.default_rng([len(arm), ord(arm[0]), seed])
-    origin = 100 + 4 * np.arange(WINDOWS, dtype=np.int64)
     score = draw.normal(size=(WINDOWS, STEPS)) / width
     loss = error * draw.gamma(8, 1 / 8, size=(WINDOWS, STEPS))
-    base = UnitScores.__dataclass_fields__
-    given = {
-        "arm": arm,
-        "role": role,
-        "dataset": dataset,
-        "seed": seed,
-        "origin": origin,
-        "origin_date": np.datetime64("2010-01-04", "D") + origin,
-        "step": np.arange(1, STEPS + 1),
-        "last": np.full(WINDOWS, 100.0),
-        "naive_scale": np.ones(WINDOWS),
-        "truth_digest": f"same {dataset}",
-        "ok": np.ones(WINDOWS, dtype=bool),
-        "reason": ("",) * WINDOWS,
-        "values": {
-            "crps": loss,
-            "absolute_error": loss,
-            "squared_error": loss**2,
-            "coverage_80": (np.abs(score) < ndtri(0.9)).astype(float),
-            "coverage_95": (np.abs(score) < ndtri(0.975)).astype(float),
-            "pit": np.clip(0.5 + 0.2 * score, LEVELS[0], LEVELS[-1]),
-        },
+    values = {
+        "crps": loss,
+        "absolute_error": loss,
+        "squared_error": loss**2,
+        "coverage_80": (np.abs(score) < ndtri(0.9)).astype(float),
+        "coverage_95": (np.abs(score) < ndtri(0.975)).astype(float),
+        "pit": np.clip(0.5 + 0.2 * score, LEVELS[0], LEVELS[-1]),
     }
-    rest = {
-        name: np.ones(WINDOWS)
-        for name, each in base.items()
-        if name not in given
-        and each.default is dataclasses.MISSING
-        and each.default_factory is dataclasses.MISSING
-    }
-    return UnitScores(**given, **rest)
+    return table_of(values, arm=arm, role=role, seed=seed, dataset=dataset, first=100)
 
 
 def grid() -> list[UnitScores]:
@@ -140,16 +118,7 @@ def test_order_of_units_and_rows_changes_nothing(found: Diagnostics) -> None:
     """Shuffled units and rows give the same record."""
     order = np.random.default_rng(0).permutation(WINDOWS)
 
-    def shuffled(unit: UnitScores) -> UnitScores:
-        moved = {
-            each.name: getattr(unit, each.name)[order]
-            for each in dataclasses.fields(unit)
-            if isinstance(getattr(unit, each.name), np.ndarray) and each.name != "step"
-        }
-        values = {name: cells[order] for name, cells in unit.values.items()}
-        return dataclasses.replace(unit, **moved, values=values)
-
-    assert found_in([shuffled(unit) for unit in grid()[::-1]]) == found
+    assert found_in([unit.at(order) for unit in grid()[::-1]]) == found
 
 
 def test_failed_windows_are_named_never_dropped() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scores_for_tests import table_of
 
 from harness.evidence.estimand import MeanLoss
 from harness.evidence.pairing import pair
@@ -29,27 +30,8 @@ POLICY = Policy(
 
 def unit_of(losses: np.ndarray, arm: str, failed: tuple[int, ...] = ()) -> UnitScores:
     """Scores with the given losses [W, 4], last close 100."""
-    ok = np.ones(len(losses), dtype=bool)
-    ok[list(failed)] = False
-    origin = 500 + 4 * np.arange(len(losses), dtype=np.int64)
-    role = {"old": "legacy", "new": "candidate"}.get(arm, "reference")
     hit = np.random.default_rng(3).random(losses.shape) < 0.8
-    values = {"crps": losses, "coverage_80": hit.astype(float)}
-    return UnitScores(
-        arm=arm,
-        role=role,
-        dataset="X",
-        seed=1,
-        origin=origin,
-        origin_date=np.datetime64("2010-01-04", "D") + origin,
-        step=np.arange(1, 5),
-        last=np.full(len(losses), 100.0),
-        naive_scale=np.ones(len(losses)),
-        truth_digest="same",
-        ok=ok,
-        reason=tuple("" if fine else "crash" for fine in ok.tolist()),
-        values={name: np.where(ok[:, None], cells, np.nan) for name, cells in values.items()},
-    )
+    return table_of({"crps": losses, "coverage_80": hit.astype(float)}, arm=arm, failed=failed)
 
 
 def losses_of(seed: int = 0, count: int = 80, mean: float = 1.0) -> np.ndarray:

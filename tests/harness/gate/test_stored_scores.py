@@ -38,6 +38,9 @@ def same(one, two):
             assert list(a) == list(b)
             for name in a:
                 np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+        elif isinstance(a, Truth):
+            assert a.digest == b.digest == one.truth_digest
+            assert a.dataset == b.dataset
         elif isinstance(a, np.ndarray):
             np.testing.assert_array_equal(a, b, err_msg=item.name)
             assert a.dtype == b.dtype, item.name
@@ -178,8 +181,8 @@ def test_scores_of_another_schema_are_refused(filled):
     score_grid(grid, store)
     for file in (store.root / "scores").iterdir():
         rows = pq.read_table(file)
-        facts = json.loads(rows.schema.metadata[b"abharness"]) | {"schema": 3}
+        facts = json.loads(rows.schema.metadata[b"abharness"]) | {"schema": 4}
         pq.write_table(rows.replace_schema_metadata({"abharness": json.dumps(facts)}), file)
 
-    with pytest.raises(StoreError, match="scores of schema 3, this version reads 2"):
+    with pytest.raises(StoreError, match="scores of schema 4, this version reads 3"):
         score_grid(grid, store)

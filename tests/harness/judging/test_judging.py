@@ -5,19 +5,18 @@ import json
 
 import numpy as np
 import pytest
-from scipy.special import ndtri
+from scores_for_tests import law_of, walk_of, with_truth
 
 from harness.costs import Cost
 from harness.errors import ConfigError
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
 from harness.experiments.waivers import Waiver
-from harness.forecast import LEVELS, Forecast
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import CUT_OFF, PRETRAINING, Cell, Given
 from harness.judging.verdict import Verdict, from_json, judge, to_json
-from harness.scoring.scores import Truth, UnitScores, score
+from harness.scoring.scores import Truth, UnitScores
 from reports.words.findings import sentence_of
 from reports.words.verdicts import next_action, reasons, summary
 
@@ -32,42 +31,17 @@ BROKEN = Waiver(finding="GOLD:crps:guardrail", owner="ada", reason="see 12", unt
 
 def truth_of(windows: int = 60, price: float = 150.0) -> Truth:
     """A random walk of prices."""
-    draw = np.random.default_rng(5)
-    path = price + np.cumsum(draw.normal(size=windows * 4 + 60))
-    origin = 50 + 4 * np.arange(windows, dtype=np.int64)
     calm = np.where(np.arange(windows) % 3 == 0, 0.01, 0.02 + np.arange(windows) / 1e4)
-    return Truth(
-        dataset="GOLD",
-        origin=origin,
-        origin_date=np.datetime64("2010-01-04", "D") + origin,
-        step=np.arange(1, 5),
-        values=path[origin[:, None] + np.arange(4)],
-        last=path[origin - 1],
-        naive_scale=np.ones(windows),
-        volatility=calm,
-    )
-
-
-def unit_of(
-    truth: Truth, arm: str, noise: float = 0.0, seed: int = 1, late: float = 0.0
-) -> UnitScores:
-    """The true law with a blurred centre; `late` blurs the last two steps alone."""
-    error = np.sqrt(np.arange(1, 5)) * np.array([1.0, 1.0, 1.0 + late, 1.0 + late])
-    draw = np.random.default_rng([seed, len(arm)])
-    blur = (noise + late * np.array([0, 0, 1, 1])) * draw.normal(size=truth.values.shape)
-    quantiles = (truth.last[:, None] + error * blur)[..., None] + error[:, None] * ndtri(LEVELS)
-    role = {"old": "legacy", "new": "candidate"}.get(arm, "reference")
-    forecast = Forecast.of_quantiles(quantiles, LEVELS)
-    return score(truth, forecast, arm=arm, role=role, seed=seed)
+    return walk_of(windows, seed=5, price=price, volatility=calm)
 
 
 def grid_of(new: float = 0.0, old: float = 0.8, late: float = 0.0) -> list[UnitScores]:
     """A reference, legacy and a candidate on one dataset."""
     truth = truth_of()
     return [
-        unit_of(truth, "walk"),
-        unit_of(truth, "old", old),
-        unit_of(truth, "new", new, late=late),
+        law_of(truth, "walk"),
+        law_of(truth, "old", noise=old),
+        law_of(truth, "new", noise=new, late=late),
     ]
 
 
@@ -216,7 +190,7 @@ def test_least_skill_over_the_random_walk(new: float, wanted: float, outcome: Ou
     """The candidate must be shown to have it: as good as the walk has no 5 %, and shows no 0."""
     scores = grid_of(new, old=3.0)
     if new == wanted == 0.0:
-        scores[2] = unit_of(truth_of(), "new", 0.1)
+        scores[2] = law_of(truth_of(), "new", noise=0.1)
 
     verdict = judged(scores, with_(limits=Limits(min_skill=wanted)))
 
@@ -277,7 +251,7 @@ def test_a_slice_of_too_few_windows_is_invalid() -> None:
     """Seven windows in a slice are no evidence at all."""
     scores = grid_of()
     rare = np.where(np.arange(60) < 7, np.datetime64("2009-12-01"), scores[0].origin_date)
-    scores = [dataclasses.replace(unit, origin_date=rare) for unit in scores]
+    scores = [with_truth(unit, origin_date=rare) for unit in scores]
     rule = Criterion(metric="crps", slices=("year:2009",))
 
     verdict = judged(scores, with_(criteria=(rule,)))
@@ -332,7 +306,7 @@ def test_less_evidence_than_declared_is_invalid(evidence: EvidenceNeeded, words:
 def test_implausible_gains_are_doubted(action: str, outcome: str) -> None:
     """A candidate far better than the random walk is cautioned, or refused if the policy says."""
     scores = grid_of()
-    scores[0] = unit_of(truth_of(), "walk", 2.0)
+    scores[0] = law_of(truth_of(), "walk", noise=2.0)
     evidence = EvidenceNeeded(implausible_skill=0.2, implausible=action)  # type: ignore[arg-type]  # closed set
 
     verdict = judged(scores, with_(evidence=evidence))
@@ -389,9 +363,9 @@ def test_too_few_origins_for_a_prediction_are_said_to_be() -> None:
     """With nine origins no finding names what is detectable, and the advice claims no count."""
     truth = truth_of(windows=9)
     scores = [
-        unit_of(truth, "walk"),
-        unit_of(truth, "old", 0.4),
-        unit_of(truth, "new", 0.4, seed=2),
+        law_of(truth, "walk"),
+        law_of(truth, "old", noise=0.4),
+        law_of(truth, "new", noise=0.4, seed=2),
     ]
 
     verdict = judged(scores, with_(min_origins=5))

@@ -2,19 +2,17 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
-from scipy.special import ndtri
+from scores_for_tests import law_of, walk_of
 
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
-from harness.forecast import LEVELS, Forecast
 from harness.judging import selftest
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.validity import Cell, Given, PlanRecord
 from harness.judging.verdict import Evidence, SelfTest, conclude, gather
-from harness.scoring.scores import Truth, UnitScores, score
+from harness.scoring.scores import UnitScores
 from reports.words import verdicts
 from reports.words.facts import say
 
@@ -33,30 +31,9 @@ POLICY = Policy(
 
 def scores_of(*, old: float = 0.8, windows: int = 60) -> list[UnitScores]:
     """A reference, a legacy arm with two seeds and a candidate on one dataset."""
-    draw = np.random.default_rng(3)
-    price = 150 + np.cumsum(draw.normal(size=windows * 4 + 60))
-    origin = 50 + 4 * np.arange(windows, dtype=np.int64)
-    truth = Truth(
-        dataset="GOLD",
-        origin=origin,
-        origin_date=np.datetime64("2010-01-04", "D") + origin,
-        step=np.arange(1, 5),
-        values=price[origin[:, None] + np.arange(4)],
-        last=price[origin - 1],
-        naive_scale=np.ones(windows),
-    )
+    truth = walk_of(windows, seed=3)
     arms = (("walk", 1, 0.0), ("old", 1, old), ("old", 2, old), ("new", 1, 0.0))
-    return [_unit(truth, arm, seed, noise) for arm, seed, noise in arms]
-
-
-def _unit(truth: Truth, arm: str, seed: int, noise: float) -> UnitScores:
-    error = np.sqrt(np.arange(1, 5))
-    draw = np.random.default_rng([seed, len(arm)])
-    centre = truth.last[:, None] + noise * error * draw.normal(size=truth.values.shape)
-    quantiles = centre[..., None] + error[:, None] * ndtri(LEVELS)
-    role = {"old": "legacy", "new": "candidate"}.get(arm, "reference")
-    forecast = Forecast.of_quantiles(quantiles, LEVELS)
-    return score(truth, forecast, arm=arm, role=role, seed=seed)  # type: ignore[arg-type]  # closed set
+    return [law_of(truth, arm, seed=seed, noise=noise) for arm, seed, noise in arms]
 
 
 def tried(

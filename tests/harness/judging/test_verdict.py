@@ -11,19 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import ndtri
+from scores_for_tests import law_of, walk_of
 
 from harness.errors import StoreError
 from harness.evidence.diagnostics import diagnose
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.experiments.waivers import Waiver
-from harness.forecast import LEVELS, Forecast
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.validity import Cell, Given, OriginPlan, PlanRecord
 from harness.judging.verdict import EXIT_CODES, Verdict, conclude, from_json, gather, judge, to_json
-from harness.scoring.scores import Truth, UnitScores, score
+from harness.scoring.scores import Truth, UnitScores
 from reports.words.findings import sentence_of
 from reports.words.verdicts import next_action, problems, reasons, summary
 
@@ -43,43 +42,7 @@ POLICY = Policy(
 
 def truth_of(dataset: str = "GOLD", windows: int = 150, seed: int = 0) -> Truth:
     """A random walk of prices around 100 to 200."""
-    draw = np.random.default_rng(seed)
-    price = 150 + np.cumsum(draw.normal(size=windows * STRIDE + 60))
-    origin = 50 + STRIDE * np.arange(windows, dtype=np.int64)
-    return Truth(
-        dataset=dataset,
-        origin=origin,
-        origin_date=np.datetime64("2010-01-04", "D") + origin,
-        step=np.arange(1, STEPS + 1),
-        values=price[origin[:, None] + np.arange(STEPS)],
-        last=price[origin - 1],
-        naive_scale=np.ones(windows),
-    )
-
-
-def unit_of(
-    truth: Truth,
-    *,
-    arm: str,
-    noise: float = 0.0,
-    width: float = 1.0,
-    seed: int = 1,
-    failed: tuple[int, ...] = (),
-) -> UnitScores:
-    """Scores of the true random-walk law, its centre blurred and its width wrong at will."""
-    draw = np.random.default_rng([seed, len(arm)])
-    error = np.sqrt(np.arange(1, STEPS + 1))
-    centre = truth.last[:, None] + noise * error * draw.normal(size=truth.values.shape)
-    quantiles = centre[..., None] + width * error[:, None] * ndtri(LEVELS)
-    quantiles[list(failed)] = np.nan
-    role = {"old": "legacy", "new": "candidate"}.get(arm, "reference")
-    return score(
-        truth,
-        Forecast.of_quantiles(quantiles, LEVELS),
-        arm=arm,
-        role=role,  # type: ignore[arg-type]  # a text of the closed set
-        seed=seed,
-    )
+    return walk_of(windows, STEPS, seed=seed, dataset=dataset)
 
 
 def grid_of(
@@ -90,10 +53,10 @@ def grid_of(
     for number, dataset in enumerate(("GOLD", "DOW_JONES")):
         truth = truth_of(dataset, windows, number)
         scores += [
-            unit_of(truth, arm="walk"),
-            unit_of(truth, arm="old", noise=old),
-            unit_of(truth, arm="old", noise=old, seed=2),
-            unit_of(truth, arm="new", noise=new, width=width),
+            law_of(truth, "walk"),
+            law_of(truth, "old", noise=old),
+            law_of(truth, "old", noise=old, seed=2),
+            law_of(truth, "new", noise=new, width=width),
         ]
     return scores
 
@@ -260,7 +223,7 @@ def test_case_7_other_actuals_under_the_same_name_are_invalid() -> None:
     for position in range(4):
         scores = grid_of()
         unit = scores[position]
-        scores[position] = unit_of(truth_of("GOLD", seed=99), arm=unit.arm, seed=unit.seed)
+        scores[position] = law_of(truth_of("GOLD", seed=99), unit.arm, seed=unit.seed)
 
         verdict = judged(scores)
 
@@ -274,15 +237,7 @@ def test_origins_off_the_planned_stride_are_invalid() -> None:
     short = []
     for unit in grid_of():
         keep = np.delete(np.arange(len(unit)), 7)
-        short.append(
-            dataclasses.replace(
-                unit,
-                **{k: getattr(unit, k)[keep] for k in ("origin", "origin_date", "last", "ok")},
-                naive_scale=unit.naive_scale[keep],
-                reason=tuple(np.array(unit.reason)[keep].tolist()),
-                values={name: cells[keep] for name, cells in unit.values.items()},
-            )
-        )
+        short.append(unit.at(keep))
 
     verdict = judge(POLICY, declared(short), short, Given(stride={"GOLD": STRIDE}))
 
@@ -293,7 +248,7 @@ def test_origins_off_the_planned_stride_are_invalid() -> None:
 def test_candidate_failures_beyond_the_limit_are_rejected() -> None:
     """A crash on three windows breaks a limit of none, however good the others are."""
     scores = grid_of()
-    scores[3] = unit_of(truth_of("GOLD"), arm="new", failed=(3, 4, 5))
+    scores[3] = law_of(truth_of("GOLD"), "new", failed=(3, 4, 5))
 
     verdict = judged(scores)
     allowed = judged(scores, dataclasses.replace(POLICY, limits=Limits(failures=3)))
@@ -309,7 +264,7 @@ def test_candidate_failures_beyond_the_limit_are_rejected() -> None:
 def test_legacy_failures_beyond_the_limit_are_invalid() -> None:
     """There is nothing sound to compare with when legacy crashed."""
     scores = grid_of()
-    scores[1] = unit_of(truth_of("GOLD"), arm="old", noise=0.8, failed=(3,))
+    scores[1] = law_of(truth_of("GOLD"), "old", noise=0.8, failed=(3,))
 
     verdict = judged(scores)
 
@@ -320,10 +275,10 @@ def test_legacy_failures_beyond_the_limit_are_invalid() -> None:
 def test_case_4_nan_on_hard_windows_is_never_promoted() -> None:
     """Perfect elsewhere and NaN where it is hard is a REJECT at any limit it exceeds."""
     truth = truth_of("GOLD")
-    reference = unit_of(truth, arm="walk").values["crps"].mean(axis=1)
+    reference = law_of(truth, "walk").values["crps"].mean(axis=1)
     hard = tuple(np.argsort(reference)[-20:].tolist())
     scores = grid_of(new=0.0, old=0.0)
-    scores[3] = unit_of(truth, arm="new", failed=hard)
+    scores[3] = law_of(truth, "new", failed=hard)
 
     assert judged(scores).outcome == Outcome.REJECT
     lenient = dataclasses.replace(POLICY, limits=Limits(failures=20))
@@ -384,16 +339,7 @@ def test_swapped_arms_mirror_the_verdict() -> None:
 def test_order_of_rows_and_units_changes_no_byte() -> None:
     """Shuffled units and reversed rows give the same record."""
     scores = grid_of()
-    back = [
-        dataclasses.replace(
-            unit,
-            **{k: getattr(unit, k)[::-1] for k in ("origin", "origin_date", "last", "ok")},
-            naive_scale=unit.naive_scale[::-1],
-            reason=unit.reason[::-1],
-            values={name: cells[::-1].copy() for name, cells in unit.values.items()},
-        )
-        for unit in scores[::-1]
-    ]
+    back = [unit.at(slice(None, None, -1)) for unit in scores[::-1]]
 
     assert to_json(judge(POLICY, declared(scores), back)) == to_json(judged(scores))
 
@@ -427,7 +373,7 @@ def test_record_is_read_back_as_it_was() -> None:
 def test_record_holds_no_nan() -> None:
     """Even where nothing could be computed the JSON has null and a reason, never NaN."""
     scores = grid_of()
-    scores[3] = unit_of(truth_of("GOLD"), arm="new", failed=tuple(range(150)))
+    scores[3] = law_of(truth_of("GOLD"), "new", failed=tuple(range(150)))
 
     text = to_json(judged(scores))
 

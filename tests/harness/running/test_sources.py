@@ -1,11 +1,12 @@
 """Which files an arm's forecasts come from, and that each of them counts."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.running.sources import CodeReader, place_of, read_source
+from harness.running.sources import CodeReader, Memory, place_of, read_source
 
 FILES = {
     "{x}_arm.py": """
@@ -260,3 +261,47 @@ def test_relative_imports_are_followed(tmp_path, monkeypatch):
     assert "a.b.c" in read_source(b"from .b import c", package="a").names
     assert "a.c.d" in read_source(b"from ..c import d", package="a.b").names
     assert "a.b" in read_source(b"import_module('.b', 'a')", package="a").names
+
+
+@pytest.mark.parametrize("torn", ["{", "[]", '{"a": 1}', "null"])
+def test_what_was_read_is_remembered_by_its_content(tmp_path, monkeypatch, torn):
+    """The same content is not parsed again, another is; what is torn is read anew."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "kept" / "sources.json"
+    first = Memory(file)
+    source = first.read(b"import os", package="a")
+    first.keep()
+    second = Memory(file)
+    other = second.read(b"import os.path", package="a")
+    monkeypatch.setattr("harness.running.sources.read_source", None)
+
+    assert second.read(b"import os", package="a") == source
+    assert other != source
+    monkeypatch.undo()
+    file.write_text(torn, encoding="utf-8")
+    assert Memory(file).read(b"import os", package="a") == source
+
+
+def test_a_memory_with_other_content_under_a_key_is_passed_over(tmp_path, monkeypatch):
+    """Entries that are no source are read again."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "sources.json"
+    memory = Memory(file)
+    source = memory.read(b"import os", package="a")
+    memory.keep()
+    file.write_text(
+        re.sub(r"\[.*?\]", "[1, 2]", file.read_text(encoding="utf-8")), encoding="utf-8"
+    )
+
+    assert Memory(file).read(b"import os", package="a") == source
+
+
+def test_nothing_is_kept_where_nothing_can_be_written(tmp_path, monkeypatch):
+    """A place that cannot be written to costs time, and nothing else."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "in_the_way").write_text("")
+    memory = Memory(tmp_path / "in_the_way" / "sources.json")
+
+    assert memory.read(b"import os", package="a").names == ("os",)
+    memory.keep()
+    assert (tmp_path / "in_the_way").read_text() == ""

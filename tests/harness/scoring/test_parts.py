@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scores_for_tests import truth_of as plain_truth
 
 from harness.errors import ConfigError
 from harness.forecast import Forecast
@@ -18,18 +19,16 @@ DRAWDOWN = np.array([0.0, 0.3, 0.0, 0.05, 0.2, 0.4, 0.25, 0.1, 0.0, 0.3, 0.1, 0.
 
 def truth_of(**changes: object) -> Truth:
     """Twelve windows over three years, the fourth to the seventh volatile."""
-    made = Truth(
-        dataset="X",
-        origin=100 + 90 * np.arange(W, dtype=np.int64),
-        origin_date=np.datetime64("2001-02-01", "D") + 90 * np.arange(W),
-        step=np.arange(2, 2 + H),
-        values=np.arange(W * H, dtype=float).reshape(W, H),
-        last=np.full(W, 10.0),
-        naive_scale=np.ones(W),
-        volatility=np.array([1.0, 2, 3, 10, 11, 12, 13, 4, 5, 6, 7, 8]) / 100,
-        drawdown=DRAWDOWN,
-    )
-    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]  # test shorthand
+    given = {
+        "origin": 100 + 90 * np.arange(W, dtype=np.int64),
+        "origin_date": np.datetime64("2001-02-01", "D") + 90 * np.arange(W),
+        "step": np.arange(2, 2 + H),
+        "values": np.arange(W * H, dtype=float).reshape(W, H),
+        "last": np.full(W, 10.0),
+        "volatility": np.array([1.0, 2, 3, 10, 11, 12, 13, 4, 5, 6, 7, 8]) / 100,
+        "drawdown": DRAWDOWN,
+    }
+    return plain_truth(W, H, **given | changes)
 
 
 def unit_of(truth: Truth, reasons: list[str] | None = None) -> UnitScores:
@@ -38,7 +37,7 @@ def unit_of(truth: Truth, reasons: list[str] | None = None) -> UnitScores:
     return score(truth, forecast, arm="A", role="legacy", seed=1, reasons=reasons)
 
 
-def members(found: Truth | UnitScores, name: str) -> list[int]:
+def members(found: Truth, name: str) -> list[int]:
     """Places of the windows of a slice."""
     mask = slice_named(found, name).windows
     assert mask is not None
@@ -84,14 +83,8 @@ def test_slices_are_the_same_from_truth_scores_and_store(tmp_path, source: str) 
     unit = unit_of(truth)
     write_scores(tmp_path / "x.parquet", unit)
     stored = read_scores(tmp_path / "x.parquet", arm="A", role="legacy", dataset="X", seed=1)
-    names = ("origin", "origin_date", "last", "naive_scale", "values", "volatility", "drawdown")
-    back = truth_of(**{name: getattr(truth, name)[::-1] for name in names})
-    found: dict[str, Truth | UnitScores] = {
-        "truth": truth,
-        "scores": unit,
-        "stored": stored,
-        "reversed": back,
-    }
+    back = truth.at(slice(None, None, -1))
+    found = {"truth": truth, "scores": unit.truth, "stored": stored.truth, "reversed": back}
 
     origins = {
         each.name: sorted(found[source].origin[each.windows].tolist())
@@ -112,8 +105,8 @@ def test_slice_losses_are_means_over_the_steps_of_the_slice() -> None:
     unit = unit_of(truth_of())
     cells = unit.values["absolute_error"]
 
-    steps = slice_losses(unit, "mae", slice_named(unit, "steps:4-5"))
-    both = dataclasses.replace(slice_named(unit, "year:2003"), steps=unit.step == 7)
+    steps = slice_losses(unit, "mae", slice_named(unit.truth, "steps:4-5"))
+    both = dataclasses.replace(slice_named(unit.truth, "year:2003"), steps=unit.step == 7)
 
     assert np.array_equal(steps, cells[:, 2:4].mean(axis=1))
     assert np.array_equal(slice_losses(unit, "mae", both), cells[8:, 5])
@@ -123,7 +116,7 @@ def test_a_failed_window_stays_in_its_slice() -> None:
     """Its loss is NaN there: a slice is not a way to lose a failure."""
     unit = unit_of(truth_of(), reasons=[""] * 4 + ["crash"] + [""] * 7)
 
-    losses = slice_losses(unit, "mae", slice_named(unit, "volatility:high"))
+    losses = slice_losses(unit, "mae", slice_named(unit.truth, "volatility:high"))
 
     assert np.isnan(losses).tolist() == [False, True, False, False]
 
@@ -164,7 +157,7 @@ def test_equal_volatilities_are_one_slice() -> None:
 def test_worst_windows_are_named_by_date_and_loss() -> None:
     """The largest losses first, failed windows aside, within a slice where one is asked for."""
     unit = unit_of(truth_of(), reasons=[""] * 11 + ["crash"])
-    of_year: Callable[[str], Slice] = lambda year: slice_named(unit, f"year:{year}")  # noqa: E731
+    of_year: Callable[[str], Slice] = lambda year: slice_named(unit.truth, f"year:{year}")  # noqa: E731
 
     first, second = worst_windows(unit, "mae", count=2)
     early = worst_windows(unit, "mae", part=of_year("2001"))

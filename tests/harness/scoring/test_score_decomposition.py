@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
+from scores_for_tests import truth_of
 
 from harness.errors import ForecastError
 from harness.forecast import LEVELS, Forecast
@@ -16,7 +17,6 @@ from harness.scoring.score_decomposition import (
     decompose_quantile,
     isotonic_quantile,
 )
-from harness.scoring.scores import Truth
 
 
 def loss(truth: np.ndarray, quantile: np.ndarray, level: float) -> float:
@@ -121,15 +121,7 @@ def test_a_unit_is_split_by_relative_changes() -> None:
     draw = np.random.default_rng(3)
     last = 100 * np.exp(0.01 * np.arange(400))
     values = last[:, None] * (1 + 0.02 * draw.normal(size=(400, 3)))
-    truth = Truth(
-        dataset="X",
-        origin=np.arange(400) + 300,
-        origin_date=np.datetime64("2000-01-01", "D") + np.arange(400),
-        step=np.arange(1, 4),
-        values=values,
-        last=last,
-        naive_scale=np.ones(400),
-    )
+    truth = truth_of(400, 3, first=300, stride=1, values=values, last=last)
     centre = np.repeat(last[:, None], 3, axis=1)
     walk = Forecast.of_gaussian(centre, 0.02 * centre)
     holed = Forecast.of_gaussian(np.where(np.arange(400)[:, None] == 7, np.nan, centre), centre)

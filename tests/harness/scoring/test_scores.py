@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import ndtri
+from scores_for_tests import truth_of as plain_truth
 
 from harness.errors import ForecastError
 from harness.forecast import LEVELS, Forecast
@@ -28,15 +29,13 @@ TWENTY_ONE = np.array([0.01, *np.arange(1, 20) / 20, 0.99])
 def truth_of(windows: int = 6, steps: int = 4, *, seed: int = 0, stride: int = 4) -> Truth:
     """A dataset of normal actuals."""
     draw = np.random.default_rng(seed)
-    origin = 100 + stride * np.arange(windows, dtype=np.int64)
-    return Truth(
-        dataset="X",
-        origin=origin,
-        origin_date=np.datetime64("2001-01-01", "D") + origin,
-        step=np.arange(1, steps + 1),
+    return plain_truth(
+        windows,
+        steps,
+        first=100,
+        stride=stride,
         values=10 + draw.normal(size=(windows, steps)),
         last=np.full(windows, 10.0),
-        naive_scale=np.ones(windows),
         naive_square=np.ones(windows),
     )
 
@@ -280,19 +279,12 @@ def test_rows_can_be_put_in_time_order() -> None:
     """Reversed rows come back as they were, every column of them."""
     truth = truth_of()
     unit = scored(truth, normal(truth), reasons=["late", "", "", "", "", ""])
-    order = np.arange(len(unit))[::-1]
-    back = dataclasses.replace(
-        unit,
-        origin=unit.origin[order],
-        origin_date=unit.origin_date[order],
-        ok=unit.ok[order],
-        reason=unit.reason[::-1],
-        values={name: cells[order] for name, cells in unit.values.items()},
-    )
+    back = unit.at(slice(None, None, -1))
 
     again = in_time_order(back)
 
     assert again.reason == unit.reason
+    assert back.reason == unit.reason[::-1]
     assert np.array_equal(again.origin, unit.origin)
     assert np.array_equal(again.values["crps"], unit.values["crps"], equal_nan=True)
 
