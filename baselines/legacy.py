@@ -184,8 +184,10 @@ class LegacyForecaster:
 
     def card(self) -> Mapping[str, str]:
         """Facts for the report."""
+        lags = {"lags": self._lags()} if self.model == "Autoformer" else {}
         return {
             "model": self._label(),
+            **lags,
             "context": f"{self.seq_len} sessions of 7 channels made of past prices "
             f"({WARM_UP} more are read to make them)",
             "distribution": self._distribution(),
@@ -200,6 +202,16 @@ class LegacyForecaster:
         changed = ", ".join(f"{key} = {value}" for key, value in self.options.items())
         return f"{self.model}, " + (
             f"with {changed}" if changed else "faithful to the original including its defects"
+        )
+
+    def _lags(self) -> str:
+        """Which of the two repositories its odd lengths follow (V-02)."""
+        repaired = self.options.get("repaired", False)
+        if self.options.get("full_length_lags", repaired):
+            return "all of them at odd lengths too, as in the original Autoformer repository"
+        return (
+            "at odd lengths one is lost, as in the fork; full_length_lags = true keeps all, as the "
+            "original Autoformer repository does: checkpoints of that one need it"
         )
 
     def _distribution(self) -> str:

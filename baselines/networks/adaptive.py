@@ -6,12 +6,11 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, Repairs
@@ -19,6 +18,7 @@ from baselines.networks.correlation import causal_sum, faded, fit_length, lag_co
 from baselines.networks.layers import Dropout, composed, in_float32
 from baselines.networks.spectrum import (
     Placement,
+    exact_spectra,
     from_spectra,
     pitches,
     scale_members,
@@ -26,11 +26,11 @@ from baselines.networks.spectrum import (
     spectra,
     synthesis_matrix,
 )
+from baselines.networks.twins import again, apart, fixed, keep_apart
 
 LIMIT = 10.0
 EPSILON = 1e-8
 NORM_EPSILON = 1e-5
-WEAK = 1e-4  # amplitude, of ten or so, below which a product's rounding would set a bin's phase
 FLOOR = 1.0  # amplitude, of the ten or so of a hundred steps, below which a phase fades
 
 
@@ -46,26 +46,30 @@ class _PhaseSpectrum(torch.autograd.Function):
     def forward(
         ctx: Any, pairs: Tensor, gain: Tensor, floor: float, scales: tuple[int, ...]
     ) -> Tensor:
-        bins, amplitude = _bins(pairs, scales, floor)
+        # what rounding does to a weak bin of the keys it does to its phase, of a query to no phase
+        bins = spectra(pairs[0], scales), exact_spectra(pairs[1], scales)
         (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in bins)
+        amplitude = (k_real * k_real).addcmul_(k_imag, k_imag).sqrt_()
         weight = gain / (amplitude + floor / gain)
         out = torch.empty_like(bins[0])
         real, imag = out.chunk(2, 1)
         torch.mul(q_real, k_real, out=real).addcmul_(q_imag, k_imag).mul_(weight)
         torch.mul(q_imag, k_real, out=imag).addcmul_(q_real, k_imag, value=-1).mul_(weight)
-        ctx.save_for_backward(bins, gain, amplitude, weight, out)
+        ctx.save_for_backward(*bins, gain, amplitude, weight, out, pairs)
         ctx.floor, ctx.scales, ctx.length = floor, scales, pairs.shape[2]
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        bins, gain, amplitude, weight, out = ctx.saved_tensors
+        *bins, gain, amplitude, weight, out, pairs = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            twin = partial(_phases, floor=ctx.floor, scales=ctx.scales)
+            return *again(twin, (pairs, gain), ctx.needs_input_grad, grad), None, None
         (q_real, q_imag), (k_real, k_imag) = (half.chunk(2, 1) for half in bins)
         (real, imag), (out_real, out_imag) = grad.chunk(2, 1), out.chunk(2, 1)
         along = (real * out_real).addcmul_(imag, out_imag)
         to_gain = along.sum() / gain + (along * weight).sum() * (ctx.floor / gain**3)
-        to_bins = torch.empty_like(bins)
+        to_bins = out.new_empty(2, *out.shape)
         first, second = to_bins[0].chunk(2, 1)
         torch.mul(real, k_real, out=first).addcmul_(imag, k_imag, value=-1).mul_(weight)
         torch.mul(real, k_imag, out=second).addcmul_(imag, k_real).mul_(weight)
@@ -78,23 +82,15 @@ class _PhaseSpectrum(torch.autograd.Function):
         return from_spectra(to_bins, ctx.length, ctx.scales), to_gain, None, None
 
 
-def _bins(pairs: Tensor, scales: tuple[int, ...], floor: float) -> tuple[Tensor, Tensor]:
-    """Transforms [2, B, 2F, C] of queries and keys, and amplitude [B, F, C] of the keys'.
-
-    They are exact where rounding could set a bin's phase and nothing else keeps it small.
-    """
-    bins = spectra(pairs, scales)
-    amplitude = _amplitude(bins[1])
-    if floor < WEAK and amplitude.amin() < WEAK:
-        bins = spectra(pairs, scales, exact=True)
-        amplitude = _amplitude(bins[1])
-    return bins, amplitude
-
-
-def _amplitude(bins: Tensor) -> Tensor:
-    """Amplitude [B, F, C] of bins [B, 2F, C]."""
-    real, imag = bins.chunk(2, 1)
-    return (real * real).addcmul_(imag, imag).sqrt_()
+def _phases(pairs: Tensor, gain: Tensor, *, floor: float, scales: tuple[int, ...]) -> Tensor:
+    """The same by plain operations."""
+    queries, keys = (exact_spectra(each, scales) for each in pairs)
+    (q_real, q_imag), (k_real, k_imag) = queries.chunk(2, 1), keys.chunk(2, 1)
+    energy = k_real.square() + k_imag.square()
+    amplitude = torch.where(energy > 0, torch.where(energy > 0, energy, 1.0).sqrt(), 0.0)
+    weight = gain / (amplitude + floor / gain)
+    real, imag = q_real * k_real + q_imag * k_imag, q_imag * k_real - q_real * k_imag
+    return torch.cat([real * weight, imag * weight], dim=1)
 
 
 class _HeadScale(torch.autograd.Function):
@@ -109,18 +105,28 @@ class _HeadScale(torch.autograd.Function):
             spread = ((rows * rows) @ averages).add_(NORM_EPSILON).rsqrt_().unsqueeze(-1)
             torch.mul(_by_head(rows, heads), spread, out=_by_head(scaled, heads))
             inverse.append(spread)
-        ctx.save_for_backward(pairs, averages, *inverse)
+        ctx.save_for_backward(pairs, averages, queries, keys, *inverse)
         return pairs
 
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        pairs, averages, *inverse = ctx.saved_tensors
+        pairs, averages, queries, keys, *inverse = ctx.saved_tensors
         heads, back = averages.shape[1], []
+        if torch.is_grad_enabled():
+            twin = partial(_scaled, heads=heads)
+            return *again(twin, (queries, keys), ctx.needs_input_grad, grads), None
         for grad, scaled, spread in zip(grads, pairs, inverse, strict=True):
             along = ((grad * scaled) @ averages).unsqueeze(-1)
             rest = torch.addcmul(_by_head(grad, heads), _by_head(scaled, heads), along, value=-1)
             back.append(rest.mul_(spread).flatten(-2))
         return back[0], back[1], None
+
+
+def _scaled(queries: Tensor, keys: Tensor, *, heads: int) -> Tensor:
+    """The same by plain operations."""
+    parted = _by_head(torch.stack([queries, keys]), heads)
+    spread = torch.rsqrt(parted.square().mean(-1, keepdim=True) + NORM_EPSILON)
+    return (parted * spread).flatten(-2)
 
 
 def _by_head(rows: Tensor, heads: int) -> Tensor:
@@ -129,20 +135,18 @@ def _by_head(rows: Tensor, heads: int) -> Tensor:
     return parted
 
 
-@lru_cache(maxsize=64)
+@fixed
 def _head_averages(heads: int, width: int, placement: Placement) -> Tensor:
     """Matrix [H * E, H] that averages over each head; a product, for short sums are slow."""
-    with torch.inference_mode(mode=False):
-        member = torch.eye(heads, dtype=placement[0], device=placement[1])
-        return member.repeat_interleave(width, 0).div_(width)
+    member = torch.eye(heads, dtype=placement[0], device=placement[1])
+    return member.repeat_interleave(width, 0).div_(width)
 
 
-@lru_cache(maxsize=64)
+@fixed
 def _head_centring(heads: int, width: int, placement: Placement) -> Tensor:
     """Matrix [H * E, H * E] that takes off each head its mean."""
     averages = _head_averages(heads, width, placement)
-    with torch.inference_mode(mode=False):
-        return torch.eye(heads * width).to(averages) - averages.repeat_interleave(width, 1)
+    return torch.eye(heads * width).to(averages) - averages.repeat_interleave(width, 1)
 
 
 @contextmanager
@@ -210,8 +214,9 @@ class MultiScaleCorrelation(nn.Module):
         placement = (like.dtype, like.device)
         matrix = synthesis_matrix(length, self.scales, full, aligned, placement)
         if len(self.scales) > 1:
-            members = scale_members(length, self.scales, placement)  # [2F, scales]
-            matrix = matrix * (members @ torch.softmax(self.scale_weights, dim=0))
+            members = scale_members(length, self.scales, placement)  # [2F, scales in the length]
+            left = self.scale_weights[: members.shape[1]]  # too coarse scales have no share
+            matrix = matrix * (members @ torch.softmax(left, dim=0))
         if repairs.selective_filter:
             tilt = pitches(length, self.scales, placement)
             matrix = matrix * torch.sigmoid(self.frequency_filter * tilt)
@@ -253,6 +258,7 @@ class AdaptiveAutoCorrelation(nn.Module):
         self_in_decoder: bool = False,
     ) -> None:
         super().__init__()
+        keep_apart(type(self))
         if repairs.working_flags:
             self.mask_flag, self.lag_dropout = self_in_decoder, Dropout(config.dropout)
         self.heads = config.n_heads
@@ -266,6 +272,7 @@ class AdaptiveAutoCorrelation(nn.Module):
         self.newest, self.flagged = repairs.newest_keys, repairs.working_flags
         self.soft = repairs.soft_lags  # then the weights need not sum to one
 
+    @apart
     @in_float32
     def forward(self, x: Tensor, source: Tensor, gain: Tensor | None = None) -> Tensor:
         """Attend from [B, L, d] to the rows of `source` [B, S, d]; returns [B, L, d].

@@ -19,10 +19,15 @@ from baselines.networks.layers import (
 
 
 class _Block(nn.Module):
-    """What encoder and decoder layers share: a feed-forward part and a decomposition."""
+    """What encoder and decoder layers share: a feed-forward part and a decomposition.
 
-    def __init__(self, config: NetworkConfig) -> None:
+    Attentions are built before it, as in the original, so that a seed gives the same weights.
+    """
+
+    def __init__(self, config: NetworkConfig, **attentions: AutoCorrelation) -> None:
         super().__init__()
+        for name, attention in attentions.items():
+            self.add_module(name, attention)
         self.conv1 = nn.Conv1d(config.d_model, config.d_ff, 1, bias=False)
         self.conv2 = nn.Conv1d(config.d_ff, config.d_model, 1, bias=False)
         self.decomp = MovingAverage(config.moving_avg)
@@ -30,26 +35,24 @@ class _Block(nn.Module):
         self.activation = config.activation
 
     def feed(self, x: Tensor) -> Tensor:
-        """Feed-forward part on [B, L, d]."""
+        """Feed-forward part on [B, L, d], before its own dropout."""
         first, second = self.conv1.weight.squeeze(-1), self.conv2.weight.squeeze(-1)
         drop = self.dropout.p if self.training else 0.0
-        fed: Tensor = self.dropout(
-            feed_forward(x, first, second, activation=self.activation, drop=drop)
-        )
-        return fed
+        return feed_forward(x, first, second, activation=self.activation, drop=drop)
 
 
 class EncoderLayer(_Block):
     """Self-attention and feed-forward part, each followed by dropping the trend."""
 
+    attention: AutoCorrelation
+
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
-        super().__init__(config)
-        self.attention = AutoCorrelation(config, repairs)
+        super().__init__(config, attention=AutoCorrelation(config, repairs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, S, d] to the seasonal part [B, S, d]."""
-        x = self.decomp.seasonal(x + self.dropout(self.attention(x, x)))
-        return self.decomp.seasonal(x + self.feed(x))
+        x = self.decomp.seasonal(self.dropout.onto(x, self.attention(x, x)))
+        return self.decomp.seasonal(self.dropout.onto(x, self.feed(x)))
 
 
 class Encoder(nn.Module):
@@ -72,19 +75,24 @@ class Encoder(nn.Module):
 class DecoderLayer(_Block):
     """Self-attention, cross-attention and feed-forward part; their trends are collected."""
 
+    self_attention: AutoCorrelation
+    cross_attention: AutoCorrelation
+
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
-        super().__init__(config)
-        self.self_attention = AutoCorrelation(config, repairs, self_in_decoder=True)
-        self.cross_attention = AutoCorrelation(config, repairs)
+        super().__init__(
+            config,
+            self_attention=AutoCorrelation(config, repairs, self_in_decoder=True),
+            cross_attention=AutoCorrelation(config, repairs),
+        )
         self.projection = CircularProjection(config.d_model, config.c_out)
 
     def forward(self, x: Tensor, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Map [B, L, d] to the seasonal part [B, L, d] and a trend increment [B, L, c_out]."""
-        x = x + self.dropout(self.self_attention(x, x))
+        x = self.dropout.onto(x, self.self_attention(x, x))
         first = self.decomp.seasonal(x)
-        y = first + self.dropout(self.cross_attention(first, encoded))
+        y = self.dropout.onto(first, self.cross_attention(first, encoded))
         second = self.decomp.seasonal(y)
-        z = second + self.feed(second)
+        z = self.dropout.onto(second, self.feed(second))
         third = self.decomp.seasonal(z)
         trend = (x - first) + (y - second) + (z - third)
         return third, self.projection(trend)

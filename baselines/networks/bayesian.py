@@ -76,14 +76,14 @@ class BayesianEnhancedAutoformer(nn.Module):
         self.kl_weight = kl_weight
         base = replace(config, quantile_levels=(), c_out=config.targets)
         self.base_model = EnhancedAutoformer(base, repairs)
-        if uncertainty_method == "bayesian" and bayesian_layers:
-            self._randomise_head(repairs)
         if len(levels) > 1:
             self.quantile_expansion = nn.Linear(config.targets, config.c_out)
             if repairs.free_quantiles:
                 self.quantile_features = nn.Linear(config.d_model, config.c_out, bias=False)
         elif repairs.observation_noise:
             self.observation_logvar = nn.Parameter(torch.zeros(config.c_out))
+        if uncertainty_method == "bayesian" and bayesian_layers:
+            self._randomise_head(repairs)
 
     def _randomise_head(self, repairs: Repairs) -> None:
         head = self.base_model.decoder.projection

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional
 from baselines.networks.config import NetworkConfig, Repairs
 from baselines.networks.layers import Dropout, composed, in_float32
 from baselines.networks.spectrum import shifted_sum
+from baselines.networks.twins import again, apart, fixed, keep_apart
 
 FADE = 0.1  # score above the edge of the choice at which a lag has two thirds of its weight
 
@@ -29,16 +31,15 @@ def fit_length(source: Tensor, length: int, *, newest: bool) -> Tensor:
     return source[:, -length:] if newest else source[:, :length]
 
 
-@lru_cache(maxsize=64)
+@fixed
 def _bin_factors(length: int, period: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """What the way back through a spectrum of `length` steps read as `period` multiplies bins by.
 
     A one-sided bin stands for two, but for the first, and the last of an even number.
     """
-    with torch.inference_mode(mode=False):
-        factors = torch.full((length // 2 + 1,), length / period, dtype=dtype, device=device)
-        factors[-1] *= (2.0 - length % 2) / (2.0 - period % 2)
-        return factors
+    factors = torch.full((length // 2 + 1,), length / period, dtype=dtype, device=device)
+    factors[-1] *= (2.0 - length % 2) / (2.0 - period % 2)
+    return factors
 
 
 class _LagAttention(torch.autograd.Function):
@@ -66,15 +67,19 @@ class _LagAttention(torch.autograd.Function):
         weights = torch.softmax(scores.gather(1, lags), dim=-1)
         kernel = scores.new_zeros(len(scores), length).scatter_(1, lags, weights)
         kernel_bins = torch.fft.rfft(kernel).unsqueeze(-1)  # [B, F, 1]
-        ctx.save_for_backward(query_bins, memory_bins, kernel_bins, lags, weights)
+        bins = (query_bins, memory_bins, kernel_bins)
+        ctx.save_for_backward(*bins, lags, weights, queries, memory)
         ctx.sizes = (width, length, period)
         mixed: Tensor = torch.fft.irfft(kernel_bins.conj() * memory_bins, n=length, dim=1)
         return mixed
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        query_bins, memory_bins, kernel_bins, lags, weights = ctx.saved_tensors
+        query_bins, memory_bins, kernel_bins, lags, weights, *inputs = ctx.saved_tensors
         width, length, period = ctx.sizes
+        if torch.is_grad_enabled():
+            twin = partial(_twin, width=width, period=period, choose=lambda _: lags)
+            return *again(twin, inputs, ctx.needs_input_grad, grad), None, None, None
         grad_bins = torch.fft.rfft(grad, dim=1)
         by_lag = torch.fft.irfft((grad_bins.conj() * memory_bins).sum(-1), n=length).gather(1, lags)
         by_score = weights * (by_lag - (weights * by_lag).sum(-1, keepdim=True)) / width
@@ -89,6 +94,39 @@ class _LagAttention(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _twin(
+    queries: Tensor,
+    memory: Tensor,
+    *,
+    width: int,
+    period: int,
+    choose: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """The same by plain operations, with lags chosen from the scores [B, period]."""
+    length = queries.shape[1]
+    query_bins, memory_bins = torch.fft.rfft(queries, dim=1), torch.fft.rfft(memory, dim=1)
+    scores = torch.fft.irfft((query_bins * memory_bins.conj()).sum(-1), n=period) / width
+    lags = choose(scores.detach())
+    weights = torch.softmax(scores.gather(1, lags), dim=-1)
+    kernel = scores.new_zeros(len(scores), length).scatter(1, lags, weights)
+    kernel_bins = torch.fft.rfft(kernel).conj().unsqueeze(-1)
+    mixed: Tensor = torch.fft.irfft(kernel_bins * memory_bins, n=length, dim=1)
+    return mixed
+
+
+def _attended(
+    queries: Tensor, memory: Tensor, width: int, count: int, options: tuple[bool, bool]
+) -> Tensor:
+    """See `_LagAttention`; `options` are whether the batch shares its lags and keeps them all."""
+    if torch.compiler.is_compiling():
+        shared, full = options
+        period = queries.shape[1] if full else 2 * (queries.shape[1] // 2)
+        choose = partial(_best_lags, count=count, shared=shared)
+        return _twin(queries, memory, width=width, period=period, choose=choose)
+    mixed: Tensor = _LagAttention.apply(queries, memory, width, count, options)  # type: ignore[no-untyped-call]
+    return mixed
 
 
 def _best_lags(scores: Tensor, count: int, *, shared: bool) -> Tensor:
@@ -141,6 +179,7 @@ class AutoCorrelation(nn.Module):
         self, config: NetworkConfig, repairs: Repairs, *, self_in_decoder: bool = False
     ) -> None:
         super().__init__()
+        keep_apart(type(self))
         if repairs.working_flags:
             self.mask_flag, self.lag_dropout = self_in_decoder, Dropout(config.dropout)
         inner = config.d_model // config.n_heads * config.n_heads
@@ -166,11 +205,12 @@ class AutoCorrelation(nn.Module):
         key = self.key_projection
         bias = self.query_projection.bias + 0.0 * key.bias  # shifts all lags alike: no gradient
         queries = composed(x, self.query_projection.weight, key.weight.t(), bias)
-        mixed = _LagAttention.apply(queries, memory, self.inner, count, options)  # type: ignore[no-untyped-call]
+        mixed = _attended(queries, memory, self.inner, count, options)
         value, out = self.value_projection, self.out_projection
         carried = value.bias if count else None  # no lags, no weights: nothing carries the bias
         return composed(mixed, value.weight, out.weight, carried, out.bias)
 
+    @apart
     def _attend_stepwise(
         self, x: Tensor, source: Tensor, count: int, options: tuple[bool, bool]
     ) -> Tensor:
@@ -210,7 +250,7 @@ class AutoCorrelation(nn.Module):
         queries = functional.linear(
             queries, torch.cat([key.weight, key.bias.unsqueeze(1)], dim=1).t()
         )
-        mixed = _LagAttention.apply(queries, memory, self.inner, count, options)  # type: ignore[no-untyped-call]
+        mixed = _attended(queries, memory, self.inner, count, options)
         values = functional.linear(mixed, torch.cat([value.weight, value.bias.unsqueeze(1)], dim=1))
         attended: Tensor = self.out_projection(values)
         return attended

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -12,25 +11,10 @@ from baselines.networks.config import Repairs
 from baselines.networks.layers import in_float32
 from baselines.networks.mixtures import unsmoothed_by_mixture
 from baselines.networks.smoothing import unsmoothed
+from baselines.networks.twins import apart, fixed, keep_apart
 
 PLAIN = 25  # kernel entries that start as a moving average, of twice as many
 LEAST = 5  # steps of the narrowest kernel that is predicted
-
-
-@lru_cache(maxsize=64)
-def seasonal_operator(length: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Matrix [length, length] that takes a series to its distance from the moving average.
-
-    Both ends are continued with their own value, (window - 1) / 2 steps each.
-    """
-    with torch.inference_mode(mode=False):
-        reach = (window - 1) // 2
-        sources = torch.arange(length).unsqueeze(1) + torch.arange(-reach, reach + 1)
-        share = torch.full(sources.shape, 1.0 / window, dtype=torch.float64)
-        average = torch.zeros(length, length, dtype=torch.float64)
-        average.scatter_add_(1, sources.clamp_(0, length - 1), share)
-        operator = torch.eye(length, dtype=torch.float64) - average
-        return operator.to(device=device, dtype=dtype)
 
 
 class MovingAverage(nn.Module):
@@ -43,8 +27,8 @@ class MovingAverage(nn.Module):
     @in_float32
     def seasonal(self, x: Tensor) -> Tensor:
         """The part of [B, L, C] its moving average leaves."""
-        operator = seasonal_operator(x.shape[1], self.window, x.dtype, x.device)
-        return torch.bmm(operator.expand(len(x), -1, -1), x)
+        kernel = x.new_full((1, self.window, x.shape[-1]), 1.0 / self.window)
+        return unsmoothed(x, kernel)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split [B, L, C] into seasonal part and trend, both [B, L, C]."""
@@ -52,7 +36,7 @@ class MovingAverage(nn.Module):
         return seasonal, x - seasonal
 
 
-@lru_cache(maxsize=256)
+@fixed
 def _kernel_entries(
     sizes: tuple[int, ...], entries: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -60,12 +44,11 @@ def _kernel_entries(
 
     The second tensor [G, R, 1] marks the taps outside a kernel.
     """
-    with torch.inference_mode(mode=False):
-        widths = torch.tensor(sizes).unsqueeze(1)
-        entry = torch.arange(sizes[-1]) - sizes[-1] // 2 + widths // 2  # [G, R]
-        outside = (entry < 0) | (entry >= widths)
-        index = entry.clamp(0, entries - 1).flatten()
-        return index.to(device), outside.unsqueeze(-1).to(device)
+    widths = torch.tensor(sizes).unsqueeze(1)
+    entry = torch.arange(sizes[-1]) - sizes[-1] // 2 + widths // 2  # [G, R]
+    outside = (entry < 0) | (entry >= widths)
+    index = entry.clamp(0, entries - 1).flatten()
+    return index.to(device), outside.unsqueeze(-1).to(device)
 
 
 class LearnedAverage(nn.Module):
@@ -77,6 +60,7 @@ class LearnedAverage(nn.Module):
 
     def __init__(self, channels: int, window: int, repairs: Repairs) -> None:
         super().__init__()
+        keep_apart(type(self))
         plain = window if repairs.configured_kernel else PLAIN
         self.widest = max(2 * plain, LEAST)
         entries = max(self.widest, 2 * PLAIN)  # as stored, also where narrower ones are asked for
@@ -101,6 +85,7 @@ class LearnedAverage(nn.Module):
         logits = table.index_select(0, index).unflatten(0, (len(sizes), -1))
         return torch.softmax(logits.masked_fill(outside, -math.inf), dim=1)
 
+    @apart
     @in_float32
     def seasonal(self, x: Tensor) -> Tensor:
         """The part of [B, L, C] its learned average leaves."""

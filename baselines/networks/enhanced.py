@@ -26,10 +26,15 @@ def _gain(repairs: Repairs) -> nn.Parameter:
 
 
 class _Block(nn.Module):
-    """The feed-forward part both kinds of layer have."""
+    """The feed-forward part both kinds of layer have.
 
-    def __init__(self, config: NetworkConfig) -> None:
+    Attentions are built before it, as in the original, so that a seed gives the same weights.
+    """
+
+    def __init__(self, config: NetworkConfig, **attentions: AdaptiveAutoCorrelation) -> None:
         super().__init__()
+        for name, attention in attentions.items():
+            self.add_module(name, attention)
         self.conv1 = nn.Conv1d(config.d_model, config.d_ff, 1, bias=False)
         self.conv2 = nn.Conv1d(config.d_ff, config.d_model, 1, bias=False)
         self.dropout = Dropout(config.dropout)
@@ -46,9 +51,11 @@ class _Block(nn.Module):
 class EnhancedEncoderLayer(_Block):
     """Scaled self-attention and gated feed-forward part, each followed by dropping the trend."""
 
+    attention: AdaptiveAutoCorrelation
+
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
-        super().__init__(config)
-        self.attention = AdaptiveAutoCorrelation(config, repairs, ENCODER_SCALES)
+        attention = AdaptiveAutoCorrelation(config, repairs, ENCODER_SCALES)
+        super().__init__(config, attention=attention)
         self.gate = nn.Sequential(nn.Conv1d(config.d_model, config.d_model, 1), nn.Sigmoid())
         self.decomp1 = LearnedAverage(config.d_model, config.moving_avg, repairs)
         self.decomp2 = LearnedAverage(config.d_model, config.moving_avg, repairs)
@@ -89,13 +96,18 @@ class EnhancedEncoder(nn.Module):
 class EnhancedDecoderLayer(_Block):
     """Self-attention, cross-attention and feed-forward part; their trends are collected."""
 
+    self_attention: AdaptiveAutoCorrelation
+    cross_attention: AdaptiveAutoCorrelation
+
     def __init__(self, config: NetworkConfig, repairs: Repairs) -> None:
-        super().__init__(config)
-        width = config.d_model
-        self.self_attention = AdaptiveAutoCorrelation(
-            config, repairs, DECODER_SCALES, self_in_decoder=True
+        super().__init__(
+            config,
+            self_attention=AdaptiveAutoCorrelation(
+                config, repairs, DECODER_SCALES, self_in_decoder=True
+            ),
+            cross_attention=AdaptiveAutoCorrelation(config, repairs, (1,)),
         )
-        self.cross_attention = AdaptiveAutoCorrelation(config, repairs, (1,))
+        width = config.d_model
         self.decomp1, self.decomp2, self.decomp3 = (
             LearnedAverage(width, config.moving_avg, repairs) for _ in range(3)
         )
@@ -257,8 +269,8 @@ class EnhancedAutoformer(nn.Module):
         self.decomp = LearnedAverage(config.dec_in, config.moving_avg, repairs)
         self.start = DecoderStart(config, repairs)
         self.enc_embedding = DataEmbedding(config.enc_in, config)
-        self.dec_embedding = DataEmbedding(config.dec_in, config)
         self.encoder = EnhancedEncoder(config, repairs, SeasonalNorm(config.d_model))
+        self.dec_embedding = DataEmbedding(config.dec_in, config)
         self.decoder = EnhancedDecoder(config, repairs, SeasonalNorm(config.d_model))
 
     def forward(

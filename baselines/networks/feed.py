@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from baselines.networks.layers import Masks
+from baselines.networks.layers import Masks, dropped
+from baselines.networks.twins import again
 
 SLICE = 1 << 18  # hidden values worked on at once: 1 MiB of float32
 
@@ -27,6 +28,7 @@ class _Feed(torch.autograd.Function):
     ) -> Tensor:
         gelu, drop, remember = settings
         masks, kept = Masks(drop) if drop else None, []
+        ctx.settings, ctx.seed = settings, masks.seed if masks else None
         ctx.scale = masks.scale if masks else 1.0
         wide, narrow, out = first.t(), (second * ctx.scale).t(), x.new_empty(len(x), len(second))
         hidden = x.new_empty(_rows_at_once(x, first), len(first))
@@ -45,9 +47,11 @@ class _Feed(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, first, second, *kept = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            twin = partial(_twin, settings=ctx.settings, seed=ctx.seed)
+            return *again(twin, (x, first, second), ctx.needs_input_grad, grad), None
         grad, grad_x, second = grad.contiguous(), torch.empty_like(x), second * ctx.scale
         grad_first, grad_second = torch.zeros_like(first), torch.zeros_like(second)
         rows, hidden = _rows_at_once(x, first), torch.empty_like(kept[0])
@@ -59,6 +63,21 @@ class _Feed(torch.autograd.Function):
             grad_first.addmm_(inner.t(), x[part])
             torch.mm(inner, first, out=grad_x[part])
         return grad_x, grad_first, grad_second.mul_(ctx.scale), None
+
+
+def _twin(
+    x: Tensor, first: Tensor, second: Tensor, settings: tuple[bool, float, bool], seed: int | None
+) -> Tensor:
+    """Plain operations with the masks of a seed."""
+    gelu, drop, _ = settings
+    hidden = functional.linear(x, first)
+    active = functional.gelu(hidden) if gelu else functional.relu(hidden)
+    if seed is not None:
+        masks = Masks(drop, seed)
+        slices = active.detach().split(_rows_at_once(x, first))
+        drawn = [masks.draw(part.numel()).view(part.shape) for part in slices]
+        active = active * (torch.cat(drawn).to(x.dtype) * masks.scale)
+    return functional.linear(active, second)
 
 
 def _rows_at_once(x: Tensor, first: Tensor) -> int:
@@ -80,9 +99,10 @@ def feed_forward(
 
     `drop` is the chance to drop a hidden value, 0 outside training. Returns [B, L, e].
     """
-    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not x.numel():
+    compiled = torch.compiler.is_compiling()
+    if compiled or x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not x.numel():
         hidden = getattr(functional, activation)(functional.linear(x, first))
-        return functional.linear(functional.dropout(hidden, drop, training=True), second)
+        return functional.linear(dropped(hidden, drop) if drop else hidden, second)
     settings = (activation == "gelu", drop, torch.is_grad_enabled())
     flat = x.reshape(-1, x.shape[-1])
     fed: Tensor = _Feed.apply(flat, first, second, settings)  # type: ignore[no-untyped-call]

@@ -84,7 +84,7 @@ class LevelFusion(nn.Module):
     """Brings sequences of one width to one length and makes one of them.
 
     weighted_sum: softmax weights; weighted_concat: a two-layer map of all of them side by side;
-    attention_fusion: attention from the last level to all levels.
+    attention_fusion: attention from the last level to all levels, then a linear map.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class LevelFusion(nn.Module):
         if strategy == SINGLE or not repairs.live_parts:
             self.fusion_weights = nn.Parameter(torch.full((levels,), 1.0 / levels))
         if strategy == "weighted_concat":
-            self.fusion_projection = nn.Sequential(
+            self.fusion_projection: nn.Module = nn.Sequential(
                 nn.Linear(levels * width, 2 * width),
                 nn.GELU(),
                 nn.Dropout(0.1),
@@ -106,7 +106,8 @@ class LevelFusion(nn.Module):
                 raise NetworkConfigError(
                     f"fusion_strategy: attention_fusion has {heads} heads, found width {width}"
                 )
-            self.fusion_attention = nn.MultiheadAttention(width, heads, batch_first=True)
+            self.attention_fusion = nn.MultiheadAttention(width, heads, batch_first=True)
+            self.fusion_projection = nn.Linear(width, width)
 
     def forward(self, sequences: Sequence[Tensor], length: int) -> Tensor:
         """Fuse sequences [B, L_i, C] into [B, length, C]; a single one may stay as it is (H-11)."""
@@ -118,8 +119,9 @@ class LevelFusion(nn.Module):
             return fused
         if self.strategy == "attention_fusion":
             memory = torch.cat(aligned, dim=1)
-            attended: Tensor = self.fusion_attention(aligned[-1], memory, memory)[0]
-            return attended
+            attended = self.attention_fusion(aligned[-1], memory, memory, need_weights=False)[0]
+            mapped: Tensor = self.fusion_projection(attended)
+            return mapped
         shares = torch.softmax(self.fusion_weights, dim=0)
         return torch.stack([s * a for s, a in zip(shares, aligned, strict=True)]).sum(0)
 

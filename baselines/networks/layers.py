@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any, Concatenate, TypeVar
 
 import numpy as np
@@ -37,11 +37,12 @@ def in_float32(
 
 
 class Masks:
-    """Dropout masks on the CPU, seeded by one draw from torch's global generator."""
+    """Dropout masks on the CPU, of a seed, or seeded by one draw from torch's global generator."""
 
-    def __init__(self, drop: float) -> None:
+    def __init__(self, drop: float, seed: int | None = None) -> None:
         self._threshold = round((1.0 - drop) * _DRAWS)
-        self._source = np.random.SFC64(int(torch.empty((), dtype=torch.int64).random_()))
+        drawn = int(torch.empty((), dtype=torch.int64).random_()) if seed is None else seed
+        self.seed, self._source = drawn, np.random.SFC64(drawn)
 
     @property
     def scale(self) -> float:
@@ -52,6 +53,33 @@ class Masks:
         """Draw ones with the chance to be kept (to 1 in 65536), else zeros: [count], bytes."""
         draws = self._source.random_raw(-(-count // 4)).view(np.uint16)[:count]
         return torch.from_numpy((draws < self._threshold).view(np.uint8))
+
+
+@torch.library.custom_op(
+    "abharness::dropout_mask", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
+)
+def dropout_mask(like: Tensor, drop: float) -> Tensor:
+    """Draw a mask of the shape and type of a tensor: 0, or one over the chance to be kept.
+
+    An operator of its own, since a compiler's own draws on a CPU take longer than a whole step.
+    """
+    masks = Masks(drop)
+    drawn = masks.draw(like.numel()).view(like.shape)
+    mask: Tensor = drawn.to(like.dtype).mul_(masks.scale)
+    return mask
+
+
+@dropout_mask.register_fake
+def _(like: Tensor, drop: float) -> Tensor:
+    return torch.empty(like.shape, dtype=like.dtype, device=like.device)
+
+
+def dropped(x: Tensor, drop: float) -> Tensor:
+    """Zero entries with a probability and rescale the others."""
+    if x.device.type != "cpu":
+        return functional.dropout(x, drop, training=True)
+    masked: Tensor = x * dropout_mask(x.detach(), drop)
+    return masked
 
 
 class _MaskedSum(torch.autograd.Function):
@@ -75,37 +103,21 @@ class Dropout(nn.Dropout):
         """Zero entries with probability p in training and rescale the others; else pass on."""
         if not self.training or self.p == 0.0:
             return input
-        if input.device.type != "cpu":
-            return functional.dropout(input, self.p, training=True)
-        masked: Tensor = input * self._mask(input)
-        return masked
+        return dropped(input, self.p)
 
     def onto(self, x: Tensor, update: Tensor) -> Tensor:
         """Add `update`, dropped out, to x: in one pass where masks are drawn on the CPU."""
         quick = self.training and self.p > 0.0 and update.device.type == "cpu"
-        if not quick or update.dtype != x.dtype:
+        if not quick or update.dtype != x.dtype or torch.compiler.is_compiling():
             dropped: Tensor = self(update)
             return x + dropped
-        added: Tensor = _MaskedSum.apply(x, update, self._mask(update))  # type: ignore[no-untyped-call]
+        added: Tensor = _MaskedSum.apply(x, update, dropout_mask(update.detach(), self.p))  # type: ignore[no-untyped-call]
         return added
-
-    def _mask(self, like: Tensor) -> Tensor:
-        masks = Masks(self.p)
-        return masks.draw(like.numel()).view(like.shape).to(like.dtype).mul_(masks.scale)
-
-
-@lru_cache(maxsize=64)
-def _neighbours(length: int, device: torch.device) -> Tensor:
-    """Previous, own and next step of each step of a circle: [3 * length]."""
-    with torch.inference_mode(mode=False):
-        steps = torch.arange(length, device=device)
-        return torch.stack([steps.roll(1), steps, steps.roll(-1)], dim=1).flatten()
 
 
 def circular_windows(x: Tensor) -> Tensor:
     """Lay each step's previous, own and next row side by side: [B, L, C] to [B, L, 3C]."""
-    rows = x.index_select(1, _neighbours(x.shape[1], x.device))
-    return rows.reshape(*x.shape[:2], -1)
+    return torch.cat([x.roll(1, 1), x, x.roll(-1, 1)], dim=-1)
 
 
 class CircularProjection(nn.Conv1d):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from baselines.networks.twins import again, fixed
 
 DENSE = 512  # steps of the longest series that is quicker to transform by a product
 
@@ -94,8 +95,10 @@ class _Filtered(torch.autograd.Function):
         return _crossed(bins, kernels)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         bins, kernels = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return again(_twin, (bins, kernels), ctx.needs_input_grad, grad)
         (k_real, k_imag), (real, imag) = kernels.chunk(2, 1), grad.chunk(2, 1)
         to_bins = torch.empty_like(bins)
         first, second = to_bins.chunk(2, 1)
@@ -104,7 +107,13 @@ class _Filtered(torch.autograd.Function):
         return to_bins, _crossed(bins, grad)
 
 
-@lru_cache(maxsize=64)
+def _twin(bins: Tensor, kernels: Tensor) -> Tensor:
+    """The same by plain operations."""
+    (x_real, x_imag), (real, imag) = bins.chunk(2, 1), kernels.chunk(2, 1)
+    return torch.cat([x_real * real + x_imag * imag, x_imag * real - x_real * imag], dim=1)
+
+
+@fixed
 def _matrices(
     length: int, reach: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,22 +123,21 @@ def _matrices(
     parts, then imaginary ones. The way back gives the first `length` steps, with a minus sign.
     The kernel is [2 * reach + 1].
     """
-    with torch.inference_mode(mode=False):
-        period = length + 2 * reach
-        bins = period // 2 + 1
-        turns = torch.arange(bins).unsqueeze(1) * torch.arange(period) % period
-        angle = turns.to(torch.float64) * (2.0 * math.pi / period)
-        waves = torch.cat([angle.cos(), -angle.sin()])  # [2F, period]
-        ends = (torch.arange(period) - reach).clamp(0, length - 1)
-        series = waves.new_zeros(2 * bins, length).index_add_(1, ends, waves)
-        counts = torch.full((bins, 1), 2.0 / period, dtype=torch.float64)
-        counts[0] /= 2
-        if period % 2 == 0:
-            counts[-1] /= 2
-        back = -(waves * counts.repeat(2, 1)).t()[:length]
-        taps = waves[:, : 2 * reach + 1]
-        placed = (m.to(dtype=dtype, device=device).contiguous() for m in (series, back, taps))
-        return next(placed), next(placed), next(placed)
+    period = length + 2 * reach
+    bins = period // 2 + 1
+    turns = torch.arange(bins).unsqueeze(1) * torch.arange(period) % period
+    angle = turns.to(torch.float64) * (2.0 * math.pi / period)
+    waves = torch.cat([angle.cos(), -angle.sin()])  # [2F, period]
+    ends = (torch.arange(period) - reach).clamp(0, length - 1)
+    series = waves.new_zeros(2 * bins, length).index_add_(1, ends, waves)
+    counts = torch.full((bins, 1), 2.0 / period, dtype=torch.float64)
+    counts[0] /= 2
+    if period % 2 == 0:
+        counts[-1] /= 2
+    back = -(waves * counts.repeat(2, 1)).t()[:length]
+    taps = waves[:, : 2 * reach + 1]
+    placed = (m.to(dtype=dtype, device=device).contiguous() for m in (series, back, taps))
+    return next(placed), next(placed), next(placed)
 
 
 def _shared(each: Tensor, shares: Tensor) -> Tensor:

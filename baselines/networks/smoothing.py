@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from baselines.networks.mixtures import continued, lag_sums
+from baselines.networks.twins import again
 
 
-def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
+def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor] = ()) -> Tensor:
     """Series [B, L, C] less its correlation with centred kernels, one for each sample and channel.
 
     Parameters
@@ -23,8 +24,11 @@ def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
     kernels : [G, R, C]
         R is odd.
     members
-        G tensors: the samples that take each kernel. Every sample is in one of them.
+        G tensors: the samples that take each kernel. Every sample is in one of them. May be left
+        out where there is one kernel and it is not learned.
     """
+    if torch.compiler.is_compiling():
+        return _less_correlated(x, kernels, members)
     left: Tensor = _Unsmoothed.apply(x, kernels, members)  # type: ignore[no-untyped-call]
     return left
 
@@ -36,12 +40,14 @@ class _Unsmoothed(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
         ctx.save_for_backward(x, kernels)
         ctx.members = members
-        return x - _correlated(continued(x, kernels.shape[1] // 2), kernels, members)
+        return _less_correlated(x, kernels, members)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, kernels = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            twin = partial(_less_correlated, members=ctx.members)
+            return *again(twin, (x, kernels), ctx.needs_input_grad, grad), None
         wide = kernels.shape[1] - 1
         back = functional.pad(grad, (0, 0, wide, wide))
         back = _correlated(back, kernels.flip(1), ctx.members)  # of the continued series
@@ -49,12 +55,18 @@ class _Unsmoothed(torch.autograd.Function):
         to_x = grad - own
         to_x[:, 0].sub_(first.sum(1))
         to_x[:, -1].sub_(last.sum(1))
-        return to_x, -lag_sums(x, grad, ctx.members, wide + 1), None
+        learned = ctx.needs_input_grad[1]
+        return to_x, -lag_sums(x, grad, ctx.members, wide + 1) if learned else None, None
+
+
+def _less_correlated(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
+    """What `unsmoothed` returns, by differentiable operations."""
+    return x - _correlated(continued(x, kernels.shape[1] // 2), kernels, members)
 
 
 def _correlated(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
     """Correlate samples [B, N, C] with their own kernel of [G, R, C]: [B, N - R + 1, C]."""
-    if len(members) == 1:
+    if len(kernels) == 1:
         return _by_channel(x, kernels[0])
     out = x.new_empty(len(x), x.shape[1] - kernels.shape[1] + 1, x.shape[2])
     for each, kernel in zip(members, kernels, strict=True):

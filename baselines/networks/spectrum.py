@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from baselines.networks.twins import again, fixed
 
 Placement = tuple[torch.dtype, torch.device]
 
@@ -23,7 +25,7 @@ def bins_of(length: int, scale: int) -> int:
     return length // scale // 2 + 1
 
 
-@lru_cache(maxsize=64)
+@fixed
 def analysis_matrix(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
     """Pool by each scale and transform: [2 * bins, length], all real parts, then all imaginary."""
     real: list[Tensor] = []
@@ -38,23 +40,33 @@ def analysis_matrix(length: int, scales: tuple[int, ...], placement: Placement) 
     return _placed(torch.cat(real + imaginary), placement)
 
 
-def spectra(series: Tensor, scales: tuple[int, ...], *, exact: bool = False) -> Tensor:
-    """Pool series [2, B, L, C] by each scale and transform: [2, B, 2F, C].
+def spectra(series: Tensor, scales: tuple[int, ...]) -> Tensor:
+    """Pool series [B, L, C] by each scale and transform, by a product: [B, 2F, C]."""
+    matrix = analysis_matrix(series.shape[1], scales, (series.dtype, series.device))
+    return torch.bmm(matrix.expand(len(series), -1, -1), series)
 
-    By a product, which is quicker; `exact`, by transforms, which give zero where there is
-    nothing, as in a series with an exact period, and a product a rounding error.
+
+def exact_spectra(series: Tensor, scales: tuple[int, ...]) -> Tensor:
+    """The same by fast transforms: nearer, and zero where there is nothing.
+
+    In a series with an exact period a product leaves a rounding error there.
     """
-    rows = series.flatten(0, 1)
-    if not exact:
-        matrix = analysis_matrix(rows.shape[1], scales, (rows.dtype, rows.device))
-        bins = torch.bmm(matrix.expand(len(rows), -1, -1), rows)
-        return bins.view(2, -1, *bins.shape[1:])
-    rows = rows.transpose(1, 2).contiguous()
-    kept = scales_in(rows.shape[2], scales)
-    pooled = [rows if s == 1 else functional.avg_pool1d(rows, s, s) for s in kept]
-    found = torch.cat([torch.fft.rfft(each) for each in pooled], dim=-1)
-    bins = torch.cat([found.real, found.imag], dim=-1).transpose(1, 2).contiguous()
-    return bins.view(2, -1, *bins.shape[1:])
+    rows = series.transpose(1, 2).contiguous()
+    pooled = [_pooled(rows, scale) for scale in scales_in(rows.shape[2], scales)]
+    found = torch.cat([torch.fft.rfft(each) for each in pooled], dim=-1)  # [B, C, F]
+    parts = torch.view_as_real(found).permute(0, 3, 2, 1)
+    return parts.reshape(len(series), -1, series.shape[2])
+
+
+def _pooled(rows: Tensor, scale: int) -> Tensor:
+    """Mean of every `scale` steps of [.., L], which is quicker than pooling along them."""
+    if scale == 1:
+        return rows
+    whole = rows.shape[-1] // scale * scale
+    total = rows[..., 0:whole:scale] + rows[..., 1:whole:scale]
+    for first in range(2, scale):
+        total = total + rows[..., first:whole:scale]
+    return total / scale
 
 
 def from_spectra(grad: Tensor, length: int, scales: tuple[int, ...]) -> Tensor:
@@ -65,15 +77,15 @@ def from_spectra(grad: Tensor, length: int, scales: tuple[int, ...]) -> Tensor:
     return series.view(2, -1, *series.shape[1:])
 
 
-@lru_cache(maxsize=64)
+@fixed
 def scale_members(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
-    """Which scale each bin belongs to, as ones [2 * bins, scales]."""
+    """Which of the scales in a length each bin belongs to, as ones [2 * bins, scales in it]."""
     bins = torch.tensor([bins_of(length, scale) for scale in scales_in(length, scales)])
-    members = torch.eye(len(scales), dtype=torch.float64)[: len(bins)]
+    members = torch.eye(len(bins), dtype=torch.float64)
     return _placed(members.repeat_interleave(bins, 0).repeat(2, 1), placement)
 
 
-@lru_cache(maxsize=64)
+@fixed
 def pitches(length: int, scales: tuple[int, ...], placement: Placement) -> Tensor:
     """Cosine of the angle per step of every bin, real and imaginary parts [2 * bins].
 
@@ -87,7 +99,7 @@ def pitches(length: int, scales: tuple[int, ...], placement: Placement) -> Tenso
     return _placed(torch.cat(angles * 2).cos(), placement)
 
 
-@lru_cache(maxsize=64)
+@fixed
 def synthesis_matrix(
     length: int, scales: tuple[int, ...], full: bool, aligned: bool, placement: Placement
 ) -> Tensor:
@@ -136,9 +148,8 @@ def _spread(length: int, scale: int, period: int, aligned: bool) -> Tensor:
 
 def _placed(matrix: Tensor, placement: Placement) -> Tensor:
     """Round what should be zero to zero, and move."""
-    with torch.inference_mode(mode=False):
-        exact = torch.where(matrix.abs() < 1e-12, 0.0, matrix)
-        return exact.to(dtype=placement[0], device=placement[1])
+    exact = torch.where(matrix.abs() < 1e-12, 0.0, matrix)
+    return exact.to(dtype=placement[0], device=placement[1])
 
 
 class _ShiftedSum(torch.autograd.Function):
@@ -154,12 +165,27 @@ class _ShiftedSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
         memory, lags, weights, rows = ctx.saved_tensors
         length = memory.shape[1]
+        if torch.is_grad_enabled():
+            needed = ctx.needs_input_grad[::2]
+            by_memory, by_weights = again(
+                partial(_moved, rows=rows), (memory, weights), needed, grad
+            )
+            return by_memory, None, by_weights
         flat, by_lag = memory.flatten(0, 1), []
         for each in rows.unbind(1):  # one after the other: all moved copies at once may be large
             moved = flat.index_select(0, each.flatten()).view_as(grad)
             by_lag.append(moved.mul_(grad).sum((1, 2)))
         back = _moved_rows(-lags % length, length)
         return _bagged(grad, back, weights), None, torch.stack(by_lag, dim=1)
+
+
+def _moved(memory: Tensor, weights: Tensor, *, rows: Tensor) -> Tensor:
+    """The same by plain operations, from where each step stands among all rows: [B, k, L]."""
+    flat, total = memory.flatten(0, 1), torch.zeros_like(memory)
+    for each, weight in zip(rows.unbind(1), weights.unbind(1), strict=True):
+        moved = flat.index_select(0, each.flatten()).view_as(memory)
+        total = total + weight.view(-1, 1, 1) * moved
+    return total
 
 
 def _moved_rows(lags: Tensor, length: int) -> Tensor:
@@ -178,12 +204,11 @@ def _bagged(series: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     return summed.view(series.shape)
 
 
-@lru_cache(maxsize=64)
+@fixed
 def _turns(length: int, device: torch.device) -> Tensor:
     """Steps of a circle from each step on: [length, length]."""
-    with torch.inference_mode(mode=False):
-        steps = torch.arange(length, device=device)
-        return (steps.unsqueeze(1) + steps) % length
+    steps = torch.arange(length, device=device)
+    return (steps.unsqueeze(1) + steps) % length
 
 
 def shifted_sum(memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:

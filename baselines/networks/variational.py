@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.networks.twins import apart, keep_apart
+
 INITIAL_LOG_VARIANCE = -5.0
 INITIAL_SPREAD = 0.1
 
@@ -23,6 +25,7 @@ class BayesianLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, *, inherit: bool, mean_in_eval: bool) -> None:
         super().__init__()
+        keep_apart(type(self))
         shape, width = linear.weight.shape, linear.out_features
         self.weight_mean = nn.Parameter(torch.randn(shape) * INITIAL_SPREAD)
         self.weight_logvar = nn.Parameter(torch.full(shape, INITIAL_LOG_VARIANCE))
@@ -39,11 +42,13 @@ class BayesianLinear(nn.Module):
             return functional.linear(x, self.weight_mean, self.bias_mean)
         return self.sampled(x)
 
+    @apart
     def sampled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Map [.., in] to [.., out] with one draw from `generator` (torch's own if None)."""
         weight = _draw(self.weight_mean, self.weight_logvar, generator)
         return functional.linear(x, weight, _draw(self.bias_mean, self.bias_logvar, generator))
 
+    @apart
     def sampled_often(
         self, x: Tensor, passes: int, generator: torch.Generator | None = None
     ) -> Tensor:

@@ -153,7 +153,6 @@ class Multiwavelet(nn.Module):
         self.register_buffer("ec_d", torch.cat([g0.t(), g1.t()]))
         self.register_buffer("rc_e", torch.cat([h0, g0]))
         self.register_buffer("rc_o", torch.cat([h1, g1]))
-        self.T0 = nn.Linear(ORDER, ORDER)
 
     def pad(self, x: Tensor) -> Tensor:
         """Append first rows up to a power of two."""
@@ -208,6 +207,7 @@ class MultiwaveletKernel(Multiwavelet):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.A, self.B, self.C = (SpectralKernel(width) for _ in range(3))
+        self.T0 = nn.Linear(ORDER, ORDER)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, N, c, k] to the same shape."""
@@ -257,7 +257,8 @@ class MultiwaveletCross(Multiwavelet):
         super().__init__()
         self.channels, self.share, self.carries_values = channels, width // heads, carries_values
         self.modes = min(32, self.share // 2)
-        self.Lq, self.Lk, self.Lv = (nn.Linear(width, channels * ORDER) for _ in range(3))
+        self.T0 = nn.Linear(ORDER, ORDER)
+        self.Lk, self.Lq, self.Lv = (nn.Linear(width, channels * ORDER) for _ in range(3))
         self.out = nn.Linear(channels * ORDER, width)
 
     @in_float32
@@ -287,6 +288,8 @@ class MultiwaveletCross(Multiwavelet):
         """Score Fourier modes of [B, N, c, k] against each other and apply them to the values."""
         steps = queries.shape[1]
         modes = min(steps // 2, self.modes)
+        if not modes:  # nothing is attended, and nothing learns by it
+            return torch.zeros_like(queries)
         q, k = (torch.fft.rfft(z, dim=1)[:, :modes] for z in (queries, keys))
         v = k if values is keys else torch.fft.rfft(values, dim=1)[:, :modes]
         scores = torch.einsum("bxek,byek->bkxy", q, k)

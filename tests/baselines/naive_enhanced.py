@@ -45,8 +45,8 @@ def correlate(inner: nn.Module, q: Tensor, k: Tensor) -> Tensor:
             lags = F.interpolate(lags, size=length, mode="linear", align_corners=False)
         parts.append(lags)
     if not single:
-        shares = F.softmax(inner.scale_weights, dim=0)
-        parts = [share * part for share, part in zip(shares, parts, strict=False)]
+        shares = F.softmax(inner.scale_weights[: len(parts)], dim=0)
+        parts = [share * part for share, part in zip(shares, parts, strict=True)]
     return torch.clamp(torch.stack(parts).sum(0), -10, 10)
 
 

@@ -87,6 +87,8 @@ def scored(queries: Tensor, keys: Tensor, share: int) -> Tensor:
     """Fourier attention on [B, N, c, k], coefficient by coefficient; values are the keys."""
     length = queries.shape[1]
     modes = min(length // 2, CROSS_MODES, share // 2)
+    if not modes:
+        return torch.zeros_like(queries)
     q, k = (torch.fft.rfft(z, dim=1)[:, :modes] for z in (queries, keys))
     out = torch.zeros(*q[:, :1].shape, dtype=q.dtype).repeat(1, length // 2 + 1, 1, 1)
     for kind in range(queries.shape[-1]):

@@ -261,6 +261,19 @@ def test_repaired_build_is_labelled():
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "one is lost, as in the fork; full_length_lags = true"),
+        ({"full_length_lags": True}, "as in the original Autoformer repository"),
+        ({"repaired": True}, "as in the original Autoformer repository"),
+    ],
+)
+def test_the_card_says_whose_odd_lengths_these_are(options, said):
+    """The fork and the original repository differ at odd lengths, and owners must know (V-02)."""
+    assert said in LegacyForecaster(options=options).card()["lags"]
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"model": "Transformer"},

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 import baselines
 from baselines.networks.config import NetworkConfigError, Repairs
@@ -402,3 +403,21 @@ def test_every_switch_works_alone(name: str, switch: str) -> None:
 
     assert out.isfinite().all()
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+def test_attention_fusion_asks_the_last_level_with_eight_heads() -> None:
+    """Query is the last level, keys and values are all at one length; then comes a linear map."""
+    config = {"fusion_strategy": "attention_fusion", "n_heads": 4}
+    fusion = built("HierarchicalEnhancedAutoformer", config).fusion.double()
+    levels = [torch.randn(2, length, 16, dtype=torch.float64) for length in (4, 4, 8)]
+
+    found = fusion(levels, 24)
+
+    aligned = [functional.interpolate(x.mT, size=24, mode="linear").mT for x in levels]
+    attention, memory = fusion.attention_fusion, torch.cat(aligned, dim=1)
+    maps = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True)
+    sides = zip((aligned[-1], memory, memory), maps, strict=True)
+    q, k, v = (functional.linear(x, *m).unflatten(-1, (8, 2)).transpose(1, 2) for x, m in sides)
+    heads = torch.softmax(q @ k.mT / 2**0.5, dim=-1) @ v
+    mapped = fusion.fusion_projection(attention.out_proj(heads.transpose(1, 2).flatten(-2)))
+    torch.testing.assert_close(found, mapped, rtol=1e-10, atol=1e-12)
