@@ -53,7 +53,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         verdict=judgement.verdict,
         title=grid.experiment.title,
         experiment_text=grid.experiment.text,
-        summaries=summarise(judgement.scores, reference=reference_of(grid)),
+        summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         scores=judgement.scores,
         units=units,
         curves={key: read_curve(path) for key, path in stored.items()},
@@ -65,11 +65,11 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     )
 
 
-def verdict_alone(grid: Grid, judgement: Judgement) -> PageInput:
+def verdict_alone(judgement: Judgement) -> PageInput:
     """What there is to show where stored units cannot be read: the verdict and its scores."""
     return PageInput(
         verdict=judgement.verdict,
-        summaries=summarise(judgement.scores, reference=reference_of(grid)),
+        summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         beside=Beside(others=tuple(verdict for verdict, _ in judgement.others)),
     )
 
@@ -162,13 +162,6 @@ def _claims(grid: Grid, store: Store) -> tuple[ClaimRow, ...]:
 def _dates(scores: Sequence[UnitScores]) -> dict[str, list[str]]:
     """ISO dates of all origins by dataset."""
     return {unit.dataset: [str(day) for day in unit.origin_date] for unit in scores}
-
-
-def reference_of(grid: Grid) -> str | None:
-    """The arm all others are set against: the policy's, or the first reference arm."""
-    named = grid.experiment.policy.reference
-    references = (arm.name for arm in grid.experiment.arms if arm.role == "reference")
-    return named or next(references, None)
 
 
 def _names(grid: Grid) -> list[str]:
@@ -334,13 +327,15 @@ class _Reader:
 
     def _read(self, file: Path) -> Verdict | None:
         try:
-            return from_json(file.read_text(encoding="utf-8"))
+            where = str(file.relative_to(self.store.root))
+            return from_json(file.read_text(encoding="utf-8"), where=where)
         except OSError:
             return None  # told with the verdict itself
-        except (StoreError, UnicodeDecodeError) as problem:
-            where = file.relative_to(self.store.root)
-            self.problems.append(f"{where}: {self._said(problem)}")
-            return None
+        except StoreError as problem:
+            self.problems.append(str(problem))
+        except UnicodeDecodeError as problem:
+            self.problems.append(f"{where}: {problem}")
+        return None
 
     def _said(self, problem: Exception) -> str:
         """A problem without the path of the store, which is no one else's business."""

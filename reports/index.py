@@ -19,6 +19,7 @@ from reports.forms.html import environment
 from reports.section import Table, TableCell, columns, text
 from reports.sections.forest import bounds_of, limit_text
 from reports.words import numbers
+from reports.words.facts import say
 
 SCHEMA = 1
 RUNS = 30
@@ -247,6 +248,7 @@ class VerdictRow:
 
     passed: Passed
     name: str
+    summary: str
     changes: str
 
 
@@ -277,6 +279,7 @@ def verdict_row(each: Passed) -> VerdictRow:
     return VerdictRow(
         passed=each,
         name=f"{each.experiment} {each.entry.sequence}",
+        summary=say(each.entry.summary),
         changes=what_changed(each.change) + again,
     )
 

@@ -220,11 +220,8 @@ class PageInput:
 
     @property
     def reference(self) -> str | None:
-        """The arm both sides are set against: the policy's, or the first reference arm."""
-        named = self.verdict.policy.get("reference")
-        if named:
-            return str(named)
-        return next((arm.name for arm in self.arms if arm.role == "reference"), None)
+        """The arm both sides are set against, as the verdict found it."""
+        return self.verdict.validity.reference
 
     @property
     def dataset_names(self) -> list[str]:

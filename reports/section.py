@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from harness.judging.findings import Outcome
+from harness.judging.validity import Mark
 from reports.words import numbers
 
 if TYPE_CHECKING:
     from reports.page_input import PageInput
-
-Trust = Literal["holds", "note", "broken"]
 
 
 class Block:
@@ -166,7 +165,7 @@ class Basis:
     """Something the verdict rests on: a word, a mark and what was found."""
 
     label: str
-    mark: Trust
+    mark: Mark
     text: str
 
 

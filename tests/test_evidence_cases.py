@@ -22,6 +22,8 @@ from harness.judging.verdict import judge
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, up_to
+from reports.words import verdicts
+from reports.words.findings import sentence_of
 
 TESTS = Path(__file__).resolve().parent
 ELSEWHERE = {
@@ -155,7 +157,7 @@ def test_case_8_only_probabilistic_metrics_asked_for(series):
 
     assert verdict(sure).outcome == Outcome.PROMOTE
     assert verdict(Forecast.of_point(flat)).outcome == Outcome.INVALID
-    assert "has no scores for crps" in verdict(Forecast.of_point(flat)).summary
+    assert "has no scores for crps" in verdicts.summary(verdict(Forecast.of_point(flat)))
     with pytest.raises(ConfigError, match=r"no such metric\. Known are crps, "):
         Criterion(metric="pit")
 
@@ -199,7 +201,7 @@ def test_case_12_zero_actuals_in_mape_are_counted_and_shown(series):
     assert zeros > 0
     assert {unit.missing for unit in verdict.validity.units} >= {zeros}
     assert verdict.findings[0].outcome == Outcome.HOLD
-    assert "have no number" in verdict.findings[0].sentence
+    assert "have no number" in sentence_of(verdict.findings[0])
     assert verdict.findings[1].outcome == Outcome.PROMOTE
 
 

@@ -16,7 +16,6 @@ from harness.evidence.comparison import compare
 from harness.evidence.estimand import Coverage, Question, loss_of
 from harness.evidence.pairing import Pair, PairingError, overlap_of, pair
 from harness.judging.findings import Outcome
-from harness.judging.wording import percent
 from harness.scoring.metrics import AGGREGATES, PINBALL
 from harness.scoring.scores import in_time_order, non_overlapping, reach_of
 from harness.stats.bootstrap import RESAMPLES, block_law, stretched
@@ -118,7 +117,7 @@ def _distance(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
     shares = np.stack([both.candidate.mean(axis=0), both.legacy.mean(axis=0)])  # [2, W]
     low, high = _interval_of_distances(shares, level / 100, both)
     near, far = (abs(float(each.mean()) - level / 100) for each in shares)
-    covered = " and ".join(percent(float(each.mean())) for each in shares)
+    covered = " and ".join(f"{100 * each.mean():.1f} %" for each in shares)
     return Measurement(
         what=f"distance from {level} % coverage, less that of {found.baseline}",
         value=100 * (near - far) if np.isfinite(shares).all() else None,
@@ -167,7 +166,7 @@ def covers() -> Requirement:
                 arm=found.candidate,
                 dataset=each.dataset,
                 source=f"verdict {found.verdict_id}",
-                said=each.sentence,
+                judged=each,
                 holds={Outcome.PROMOTE: True, Outcome.REJECT: False}.get(each.outcome),
             )
             for each in found.verdict.findings
@@ -304,7 +303,7 @@ def judged(*outcomes: Outcome, against: Sequence[Outcome] = ()) -> Requirement:
             what=f"verdict {outcome.value}",
             arm=found.candidate,
             source=f"verdict {found.verdict_id}",
-            said=found.verdict.summary,
+            judged=found.verdict,
             holds=True if outcome in outcomes else False if outcome in against else None,
         )
         return Answer.of([row], why=f"the verdict is {outcome.value}")

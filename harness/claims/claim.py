@@ -10,6 +10,7 @@ from typing import Any, Literal
 from harness.checks.stored_checks import CheckRecord
 from harness.checks.subject import NetworkRef
 from harness.costs import Costs
+from harness.judging.findings import Finding
 from harness.judging.verdict import Verdict
 from harness.measure.code_lines import CodeSize
 from harness.scoring.scores import UnitScores
@@ -35,6 +36,8 @@ class Measurement:
         The record it was read from: of units, a verdict, a check, a session.
     said
         Further words.
+    judged
+        What says more than words of its own: a finding, or a verdict.
     holds
         Whether it meets what is asked; None where it does not decide.
     """
@@ -48,6 +51,7 @@ class Measurement:
     dataset: str = ""
     source: str = ""
     said: str = ""
+    judged: Finding | Verdict | None = None
     holds: bool | None = None
 
 

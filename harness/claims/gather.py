@@ -88,7 +88,7 @@ def gather(
     for side, arm in (("baseline", baseline), ("candidate", candidate)):
         ref = grid.experiment.arm(arm)
         arms[side] = ArmOnTrial(name=arm, use=ref.use, options=ref.options, network=network_of(ref))
-    references = (arm.name for arm in grid.experiment.arms if arm.role == "reference")
+    roles = {arm.name: arm.role for arm in grid.experiment.arms}
     with _importable(legacy_root):
         checks = _as_today(read_checks(store), grid.experiment.arms) if store else ()
     return ClaimEvidence(
@@ -96,7 +96,7 @@ def gather(
         store=str(store.root if store else at),
         baseline=baseline,
         candidate=candidate,
-        reference=policy.reference or next(references, None),
+        reference=verdict.validity.reference if verdict else policy.reference_among(roles),
         arms=arms,
         datasets=tuple(grid.splits),
         alpha=policy.alpha,

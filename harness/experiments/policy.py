@@ -121,6 +121,22 @@ class Policy:
         """Criteria, then coverage rules, in the order written."""
         return (*self.criteria, *self.coverage)
 
+    def reference_among(self, roles: Mapping[str, str]) -> str | None:
+        """The arm both sides are set against: the one named, or the first reference arm.
+
+        An arm that is judged is no reference for itself.
+
+        Parameters
+        ----------
+        roles
+            Arm to its role, in the order declared.
+        """
+        if self.reference is not None:
+            return self.reference
+        sides = (self.baseline, self.candidate)
+        others = (arm for arm, role in roles.items() if role == "reference" and arm not in sides)
+        return next(others, None)
+
     def guardrails_on(self, datasets: Sequence[str]) -> int:
         """How many findings must hold together."""
         return self._count("guardrail", datasets)
@@ -320,9 +336,7 @@ def refuse_unjudged(
                     f"{where}: {name}: {_said(scope)}: on {dataset} judged are {steps[0]} to "
                     f"{steps[-1]}"
                 )
-    sides = (policy.baseline, policy.candidate)
-    bars = [arm for arm, role in roles.items() if role == "reference" and arm not in sides]
-    if policy.limits.min_skill is not None and policy.reference is None and not bars:
+    if policy.limits.min_skill is not None and policy.reference_among(roles) is None:
         raise ConfigError(
             f"{where}: limits: min_skill = {policy.limits.min_skill:g}: expected an arm with role "
             "= 'reference' to have skill over; there is none"

@@ -69,18 +69,6 @@ class WaiverState:
     active: bool
     waived: tuple[str, ...]
 
-    @property
-    def sentence(self) -> str:
-        """What it did, for the reasons."""
-        each = self.waiver
-        by = f"by {each.owner}: {each.reason.rstrip('.')}"
-        if not self.active:
-            return f"A waiver of {each.finding} ended on {each.until} and does nothing ({by})."
-        if self.waived:
-            names = ", ".join(self.waived)
-            return f"Waived until {each.until}, so not binding: {names} ({by})."
-        return f"A waiver of {each.finding} until {each.until} was not needed ({by})."
-
 
 def states(
     waivers: Sequence[Waiver], *, today: str | None, open_findings: Sequence[str]

@@ -15,13 +15,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from harness.arm import Role
 from harness.errors import StoreError
 from harness.gate.stored_scores import read_scores
+from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Cell, Given
 from harness.judging.verdict import Verdict, plain, to_json
@@ -62,7 +63,7 @@ class CellInput:
     @property
     def cell(self) -> Cell:
         """The same as the verdict names it."""
-        return Cell(arm=self.arm, dataset=self.dataset, seed=self.seed)
+        return Cell(arm=self.arm, dataset=self.dataset, seed=self.seed, role=self.role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +74,12 @@ class Inputs:
     ----------
     scoring
         Digest of the code that made the scores.
-    decides
-        The gate judged itself too and made diagnostics. False in records on pairs that decide
-        nothing, from when only the policy's pair had these.
     """
 
     cells: tuple[CellInput, ...]
     given: Given
     scoring: str
-    decides: bool = True
+    kind: Literal["inputs"] = "inputs"
     schema: int = INPUTS_SCHEMA
 
     @property
@@ -118,7 +116,7 @@ def read_inputs(folder: Path) -> Inputs:
     from pydantic import TypeAdapter, ValidationError
 
     file = folder / INPUTS_FILE
-    content = _content(file)
+    content = _content(folder)
     try:
         return TypeAdapter(Inputs).validate_python(content)
     except ValidationError as problem:
@@ -127,16 +125,23 @@ def read_inputs(folder: Path) -> Inputs:
         raise StoreError(f"{file}: not whole: {where}: {first['msg']}") from None
 
 
-def _content(file: Path) -> dict[str, Any]:
+def _content(folder: Path) -> dict[str, Any]:
+    file = folder / INPUTS_FILE
     try:
         content: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise StoreError(f"{file}: cannot be read: {problem}") from None
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != INPUTS_SCHEMA:
-        raise StoreError(f"{file}: inputs of schema {schema}; this version reads {INPUTS_SCHEMA}")
-    found: dict[str, Any] = content
-    return found
+    if not isinstance(content, dict) or content.get("kind") != "inputs":
+        raise StoreError(
+            f"{file}: was written by an older abharness; remove {folder.parent} and run "
+            "`abharness gate` again"
+        )
+    if content.get("schema") != INPUTS_SCHEMA:
+        raise StoreError(
+            f"{file}: was written by a newer abharness: schema {content.get('schema')}, this one "
+            f"reads {INPUTS_SCHEMA}"
+        )
+    return content
 
 
 def scores_of(folder: Path, *, scoring: str) -> list[tuple[str, str]]:
@@ -150,7 +155,7 @@ def scores_of(folder: Path, *, scoring: str) -> list[tuple[str, str]]:
     StoreError
         When the record is torn or newer.
     """
-    content = _content(folder / INPUTS_FILE)
+    content = _content(folder)
     if content.get("scoring") != scoring:
         return []
     try:
@@ -168,37 +173,38 @@ def without_fingerprints(given: Given) -> Given:
     return dataclasses.replace(given, fingerprints={})
 
 
-def stored_scores(store: Store, inputs: Inputs) -> tuple[list[UnitScores], list[str]]:
+def stored_scores(store: Store, inputs: Inputs) -> tuple[list[UnitScores], list[Fact]]:
     """Read the scores a verdict was judged from, and say which are not what they were.
 
     Returns
     -------
     list, list
-        The scores of all cells that have some, and a sentence for each that is gone, cannot be
-        read or holds other numbers.
+        The scores of all cells that have some, and each that is gone, cannot be read or holds
+        other numbers.
     """
     found: list[UnitScores] = []
-    changed: list[str] = []
+    changed: list[Fact] = []
     for each in inputs.cells:
         if not each.file:
             continue
         file = store.root / "scores" / each.file
+        cell: dict[str, Value] = {"arm": each.arm, "dataset": each.dataset, "seed": each.seed}
         try:
             unit = read_scores(
                 file, arm=each.arm, role=each.role, dataset=each.dataset, seed=each.seed
             )
         except StoreError as problem:
-            changed.append(f"scores of {each.cell}: {problem}")
+            changed.append(fact(FactCode.SCORES_GONE, **cell, problem=str(problem)))
             continue
         if scores_digest(unit) != each.scores:
-            changed.append(f"scores of {each.cell}: {file.name} holds other numbers than then")
+            changed.append(fact(FactCode.SCORES_DIFFER, **cell, file=file.name))
         found.append(unit)
     return found, changed
 
 
 def conflicts(
     now: Sequence[CellInput], earlier: Mapping[str, Sequence[tuple[str, str]]]
-) -> list[str]:
+) -> list[Fact]:
     """Name cells whose unit had other scores in any verdict before, and where.
 
     The same meaning must give the same numbers. Units with failed windows are left out.
@@ -209,19 +215,24 @@ def conflicts(
         Folder of a verdict in the store to the scores of its units, see `scores_of`.
     """
     return [
-        f"{each.cell}: the same unit {each.unit[:12]} has other scores than in an earlier verdict, "
-        "though nothing that decides them changed: an error of the pipeline or of its store. Once "
-        f"the cause is known, removing {' and '.join(others)} from the store accepts those of now."
+        fact(
+            FactCode.SCORES_CONFLICT,
+            arm=each.arm,
+            dataset=each.dataset,
+            seed=each.seed,
+            unit=each.unit[:12],
+            verdicts=tuple(others),
+        )
         for each in now
         if each.scores and not each.failures
         if (others := [name for name, known in earlier.items() if _differs(each, known)])
     ]
 
 
-def changed(then: Sequence[CellInput], now: Sequence[CellInput]) -> list[str]:
+def changed(then: Sequence[CellInput], now: Sequence[CellInput]) -> list[Cell]:
     """Name cells that have other scores now than a verdict was judged from, or none any more."""
     scores = {each.cell: each.scores for each in now}
-    return [str(each.cell) for each in then if scores.get(each.cell, "") != each.scores]
+    return [each.cell for each in then if scores.get(each.cell, "") != each.scores]
 
 
 def _differs(cell: CellInput, known: Sequence[tuple[str, str]]) -> bool:
@@ -269,7 +280,7 @@ class Entry:
     candidate: str
     legacy: str
     outcome: Outcome
-    summary: str
+    summary: Fact
     decides: bool
     meaning: str
     outcomes: Mapping[str, str]
@@ -333,14 +344,21 @@ def history(store: Store, experiment: str) -> list[Entry]:
         return []
     found = read_record(file)
     try:
+        if any(isinstance(row["summary"], str) for row in found["entries"]):
+            raise StoreError(
+                f"{file}: was written by an older abharness; remove {file.parent} and run "
+                "`abharness gate` again"
+            )
         return [_entry(row) for row in found["entries"]]
     except (KeyError, TypeError, ValueError) as problem:
         raise StoreError(f"{file}: not a whole index: {problem}") from None
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-    spans = {name: OriginSpan(**span) for name, span in row["spans"].items()}
-    return Entry(**{**row, "outcome": Outcome(row["outcome"]), "spans": spans})
+    from pydantic import TypeAdapter
+
+    entry: Entry = TypeAdapter(Entry).validate_python(row)
+    return entry
 
 
 def remember(
@@ -367,7 +385,7 @@ def remember(
             sequence = known[-1].sequence + 1 if known else 1
             entry = _new_entry(verdict, sequence, folder=folder, decides=decides, scores=scores)
             known.append(entry)
-        rows = [dataclasses.asdict(each) for each in known]
+        rows = [plain(each) for each in known]
         write_record(root / "index.json", {"schema": SCHEMA, "entries": rows})
     return entry
 

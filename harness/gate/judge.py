@@ -20,7 +20,6 @@ from harness.errors import ConfigError, ForecastError, StoreError
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
 from harness.experiments.policy import Policy
 from harness.gate.history import (
-    INPUTS_FILE,
     CellInput,
     Inputs,
     changed,
@@ -35,8 +34,9 @@ from harness.gate.history import (
     write_inputs,
 )
 from harness.gate.stored_scores import score_cell, score_file_of, scoring_digest
+from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.selftest import self_test
-from harness.judging.validity import HAND_PICKED, ONE_SEED, Fact, Given
+from harness.judging.validity import Given, OriginPlan, PlanRecord
 from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
 from harness.measure.record import read_costs
 from harness.running.grid import Grid, GridCell, seeded
@@ -50,7 +50,7 @@ FUTURE = "T10"
 
 
 def given_of(
-    grid: Grid, store: Store, policy: Policy, *, problems: Sequence[str], today: str | None
+    grid: Grid, store: Store, policy: Policy, *, problems: Sequence[Fact], today: str | None
 ) -> Given:
     """Gather what a verdict on a pair rests on besides its scores, without fingerprints.
 
@@ -73,7 +73,7 @@ def given_of(
         problems=tuple(problems),
         today=today if policy.waivers else None,
         measure=f"abharness measure {Path(grid.experiment.source).name}",
-        facts=_facts(grid),
+        plan=_plan(grid),
     )
 
 
@@ -109,38 +109,28 @@ def _blind(grid: Grid, store: Store) -> dict[str, bool]:
     return {arm: said.outcome == "pass" for arm, said in tried if said.outcome in ("pass", "fail")}
 
 
-def _single_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
-    """A sentence on each arm of the pair that another seed would change, where one was declared."""
+def _single_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
+    """Each arm of the pair that another seed would change, where one was declared."""
     if len(grid.experiment.run.seeds) > 1:
         return ()
     pair = (policy.baseline, policy.candidate)
     return tuple(
-        f"{ref.name} {ONE_SEED}: how much another would change is in no interval."
+        fact(FactCode.ONE_SEED, arm=ref.name)
         for ref in grid.experiment.arms
         if ref.name in pair and _seeded(ref)
     )
 
 
-def _picked_seeds(grid: Grid, policy: Policy) -> tuple[str, ...]:
-    """A sentence where other seeds were run than the experiment declares, if a seed matters."""
+def _picked_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
+    """That other seeds were run than the experiment declares, if a seed matters."""
     ran, declared = grid.experiment.run.seeds, grid.experiment.declared_seeds
     pair = (policy.baseline, policy.candidate)
     if set(ran) == set(declared) or not any(
         ref.name in pair and _seeded(ref) for ref in grid.experiment.arms
     ):
         return ()
-    said = f"run with {_listed(ran)}; the experiment declares {_listed(declared)}"
-    return (f"{said}: a verdict on {HAND_PICKED} is not the declared one.",)
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    """Seeds in words: seed 1; seeds 1 to 5; seeds 1, 3 and 7."""
-    found = sorted(seeds)
-    if len(found) == 1:
-        return f"seed {found[0]}"
-    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
-        return f"seeds {found[0]} to {found[-1]}"
-    return f"seeds {', '.join(map(str, found[:-1]))} and {found[-1]}"
+    both = {"ran": tuple(sorted(ran)), "declared": tuple(sorted(declared))}
+    return (fact(FactCode.HAND_PICKED_SEEDS, **both),)
 
 
 def _seeded(ref: ArmRef) -> bool:
@@ -174,17 +164,29 @@ def _machine(cell: GridCell, store: Store) -> str:
     return digest([store.unit(cell.key)["machine"], cell.identity["libraries"]])
 
 
-def _facts(grid: Grid) -> dict[str, Fact]:
-    found: dict[str, Fact] = {
-        "experiment": grid.experiment.name,
-        "seeds": ", ".join(map(str, grid.experiment.run.seeds)),
-    }
-    for name, split in grid.splits.items():
-        found[f"{name} origins"] = _origins_text(split)
-        found[f"{name} refit"] = _refit_text(split)
-        if split.plan.skip_repeats:
-            found[f"{name} skip_repeats"] = f"{split.dataset.skipped} repeated sessions left out"
-    return found
+def _plan(grid: Grid) -> PlanRecord:
+    return PlanRecord(
+        experiment=grid.experiment.name,
+        seeds=tuple(grid.experiment.run.seeds),
+        datasets=tuple(_origins(name, split) for name, split in grid.splits.items()),
+    )
+
+
+def _origins(name: str, split: Split) -> OriginPlan:
+    dates = split.dataset.series.dates[split.windows.origin]
+    plan = split.plan
+    return OriginPlan(
+        dataset=name,
+        origins=len(split.windows),
+        first=str(dates[0]),
+        last=str(dates[-1]),
+        stride=plan.stride,
+        horizon=plan.horizon,
+        gap=plan.gap,
+        fits=len(list(split.windows.segments())),
+        refit=plan.refit,
+        skipped=split.dataset.skipped if plan.skip_repeats else None,
+    )
 
 
 def _room(split: Split) -> int:
@@ -195,24 +197,6 @@ def _room(split: Split) -> int:
     else:
         rows = len(split.dataset) - plan.gap - plan.horizon - int(origin[-1])
     return max(0, rows) // max(plan.stride, plan.gap + plan.horizon)
-
-
-def _origins_text(split: Split) -> str:
-    dates = split.dataset.series.dates[split.windows.origin]
-    plan = split.plan
-    return (
-        f"{len(split.windows)} from {dates[0]} to {dates[-1]}, every {plan.stride} sessions, "
-        f"{plan.horizon} steps each" + (f" after a gap of {plan.gap}" if plan.gap else "")
-    )
-
-
-def _refit_text(split: Split) -> str:
-    fits = len(list(split.windows.segments()))
-    return (
-        "once, at the first origin"
-        if fits == 1
-        else f"{fits} fits, every {split.plan.refit} origins"
-    )
 
 
 SCHEMA = 1
@@ -249,12 +233,12 @@ class Scored:
     cells
         Every declared cell, with where its scores lie.
     problems
-        Cells that are stored and cannot be read, one sentence each.
+        Cells that are stored and cannot be read.
     """
 
     scores: list[UnitScores]
     cells: tuple[CellInput, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Fact, ...]
 
 
 def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: str | None) -> Policy:
@@ -317,14 +301,22 @@ def scored(grid: Grid, store: Store) -> Scored:
     }
     scores: list[UnitScores] = []
     cells: list[CellInput] = []
-    problems: list[str] = []
+    problems: list[Fact] = []
     for cell in grid.cells:
         unit = None
         try:
             if store.holds(cell.key):
                 unit = score_cell(cell, store, truths[cell.dataset])
         except (StoreError, ForecastError) as problem:
-            problems.append(f"{cell}: a stored unit cannot be read: {problem}.")
+            problems.append(
+                fact(
+                    FactCode.UNIT_UNREADABLE,
+                    arm=cell.arm.name,
+                    dataset=cell.dataset,
+                    seed=cell.seed,
+                    problem=str(problem),
+                )
+            )
         cells.append(_cell_input(cell, unit, store, truths[cell.dataset]))
         scores += [unit] if unit else []
     return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))
@@ -352,7 +344,7 @@ def _cell_input(cell: GridCell, unit: UnitScores | None, store: Store, truth: Tr
 class _Asked:
     """What all verdicts of a call share."""
 
-    problems: tuple[str, ...]
+    problems: tuple[Fact, ...]
     today: str | None
     reuse: bool
     calibration: Callable[[], Calibration]
@@ -426,8 +418,6 @@ def verdict_from(
     """
     declared = [each.cell for each in inputs.cells]
     evidence = gather(policy, declared, scores, given)
-    if not inputs.decides:
-        return conclude(evidence)
     diagnostics = diagnose(
         scores,
         candidate=policy.candidate,
@@ -456,7 +446,7 @@ def _write_family(folder: Path, verdicts: Sequence[tuple[Verdict, Path]]) -> Non
             "legacy": verdict.legacy,
             "candidate": verdict.candidate,
             "outcome": verdict.outcome.value,
-            "summary": verdict.summary,
+            "summary": plain(verdict.summary),
             "folder": at.name,
         }
         for verdict, at in verdicts
@@ -482,26 +472,22 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
             "experiment declares now; run `abharness gate` first"
         )
     found = scored(grid, store)
-    if (
-        folder / INPUTS_FILE
-    ).is_file():  # records of schema 1 do not say what they were judged from
-        others = changed(read_inputs(folder).cells, found.cells)
-        if others:
-            raise StoreError(
-                f"{folder}: the store holds other scores by now than the last verdict of "
-                f"'{grid.experiment.name}' was judged from: {'; '.join(others)}; run "
-                "`abharness gate` first"
-            )
+    others = changed(read_inputs(folder).cells, found.cells)
+    if others:
+        raise StoreError(
+            f"{folder}: the store holds other scores by now than the last verdict of "
+            f"'{grid.experiment.name}' was judged from: {'; '.join(map(str, others))}; run "
+            "`abharness gate` first"
+        )
     return Judgement(verdict=verdict, scores=found.scores, folder=folder, others=_others(folder))
 
 
 def _verdict_in(folder: Path) -> Verdict:
+    file = folder / "verdict.json"
     try:
-        return from_json((folder / "verdict.json").read_text(encoding="utf-8"))
+        return from_json(file.read_text(encoding="utf-8"), where=str(file))
     except (OSError, UnicodeDecodeError) as problem:
-        raise StoreError(
-            f"{folder / 'verdict.json'}: cannot be read: {problem}; `abharness gate` makes one"
-        ) from None
+        raise StoreError(f"{file}: cannot be read: {problem}; `abharness gate` makes one") from None
 
 
 def _others(folder: Path) -> tuple[tuple[Verdict, Path], ...]:
@@ -510,11 +496,7 @@ def _others(folder: Path) -> tuple[tuple[Verdict, Path], ...]:
         return ()
     rows = read_record(folder / "family.json")["verdicts"][1:]
     files = [folder.parent / row["folder"] / "verdict.json" for row in rows]
-    return tuple(
-        (from_json(file.read_text(encoding="utf-8")), file.parent)
-        for file in files
-        if file.is_file()
-    )
+    return tuple((_verdict_in(file.parent), file.parent) for file in files if file.is_file())
 
 
 def latest_folder(store: Store, experiment: str) -> Path:

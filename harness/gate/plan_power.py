@@ -18,7 +18,8 @@ from harness.evidence.pairing import Pair, pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded, Limits
 from harness.gate.judge import scored
-from harness.judging.findings import Finding
+from harness.judging.fact import Fact, FactCode, fact
+from harness.judging.findings import Finding, no_prediction
 from harness.judging.validity import Cell, Given
 from harness.judging.verdict import gather
 from harness.running.grid import Grid, GridCell
@@ -48,7 +49,7 @@ class Outlook:
     origins, seeds
         Of the plan; seeds of candidate and legacy.
     silent
-        Why there is no figure, in words; '' where there is one.
+        Why there is no figure; None where there is one.
     detectable
         Smallest distance from the bound that is shown with the planned power; None where nothing
         is known of how losses vary, too few origins make any figure worthless, or none is shown.
@@ -68,7 +69,7 @@ class Outlook:
     bound: float
     origins: int
     seeds: tuple[int, int]
-    silent: str
+    silent: Fact | None
     detectable: float | None
     chance: float | None
     decidable: bool
@@ -85,13 +86,13 @@ class PowerReport:
     Attributes
     ----------
     source
-        In words.
+        Where the variances come from.
     power, power_each
         As the policy asks for all guardrails together, and what each is planned with.
     """
 
     outlooks: tuple[Outlook, ...]
-    source: str
+    source: Fact
     power: float
     power_each: float
 
@@ -110,7 +111,8 @@ def plan_power(grid: Grid, store: Store | None, *, policy: Policy) -> PowerRepor
         When there are neither stored scores of the pair nor two light reference arms.
     """
     scores = _pair_scores(grid, store, policy)
-    source = f"stored scores of {policy.candidate} and {policy.baseline}"
+    pair_ = {"candidate": policy.candidate, "legacy": policy.baseline}
+    source = fact(FactCode.STORED_SCORES, **pair_)
     if not scores:
         scores, source = _stand_ins(grid, policy)
     declared = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed) for u in scores]
@@ -139,7 +141,7 @@ def _pair_scores(grid: Grid, store: Store | None, policy: Policy) -> list[UnitSc
     return [] if found.problems else found.scores
 
 
-def _stand_ins(grid: Grid, policy: Policy) -> tuple[list[UnitScores], str]:
+def _stand_ins(grid: Grid, policy: Policy) -> tuple[list[UnitScores], Fact]:
     """Two light reference arms, run here and scored under the names of the pair."""
     light = [
         arm for arm in grid.experiment.arms if arm.role == "reference" and _is_light(grid, arm.name)
@@ -157,10 +159,7 @@ def _stand_ins(grid: Grid, policy: Policy) -> tuple[list[UnitScores], str]:
         if cell.arm.name in names:
             firsts.setdefault((cell.arm.name, cell.dataset), cell)
     scores = [_run(grid, cell, names[cell.arm.name]) for cell in firsts.values()]
-    return scores, (
-        f"{last.name} and {first.name}, run here in place of a pair that is not stored yet; "
-        "the seeds of arms that learn are not in it"
-    )
+    return scores, fact(FactCode.STAND_INS, arms=(last.name, first.name))
 
 
 def _is_light(grid: Grid, name: str) -> bool:
@@ -187,7 +186,7 @@ def _outlook(finding: Finding, grid: Grid, policy: Policy, scores: Sequence[Unit
     if found is None or spread is None or spread.long_run <= 0:
         return blank  # stand-ins that tie on a metric say nothing of how it varies
     if found.silent:
-        return dataclasses.replace(blank, silent=found.silent)
+        return dataclasses.replace(blank, silent=no_prediction(found.sample.independent_n))
     plan = Plan(
         n=count,
         overlap=found.sample.overlap,
@@ -205,7 +204,7 @@ def _blank(finding: Finding, origins: int, seeds: tuple[int, int]) -> Outlook:
         bound=finding.bound,
         origins=origins,
         seeds=seeds,
-        silent="not known: these arms tie",
+        silent=fact(FactCode.TIED),
         detectable=None,
         chance=None,
         decidable=False,
@@ -225,7 +224,7 @@ def _filled(blank: Outlook, found: Comparison, spread: Spread, plan: Plan, both:
     chance = predicted_power(spread, plan, effect=effect, bound=bound, alpha=alpha)
     made = dataclasses.replace(
         blank,
-        silent="",
+        silent=None,
         detectable=detectable(spread, plan, alpha=alpha, power=wanted),
         chance=chance,
         decidable=chance >= wanted,

@@ -18,6 +18,7 @@ from harness.errors import ConfigError, StoreError
 from harness.experiments.policy import Policy
 from harness.gate.history import Inputs, read_inputs, stored_scores, verdict_name
 from harness.gate.judge import judging_digest, verdict_from
+from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.running.sources import digest
 from harness.running.store import Store
@@ -34,14 +35,14 @@ class Replay:
     verdict
         As recorded.
     differences
-        One line each, by name; empty when every byte is the same.
+        Each by name; empty when every byte is the same.
     notes
         What explains a difference and is none itself, such as other code.
     """
 
     verdict: Verdict
-    differences: tuple[str, ...]
-    notes: tuple[str, ...]
+    differences: tuple[Fact, ...]
+    notes: tuple[Fact, ...]
 
     @property
     def same(self) -> bool:
@@ -69,9 +70,7 @@ def replay(path: Path, store: Store | None = None) -> Replay:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise StoreError(f"{file}: cannot be read: {problem}") from None
-    verdict = from_json(text)
-    if verdict.schema < 2:
-        raise StoreError(f"{file}: schema {verdict.schema} does not say what it was judged from")
+    verdict = from_json(text, where=str(file))
     inputs = read_inputs(file.parent)
     scores, changed = stored_scores(store or _store_of(file), inputs)
     differences = [*_edits(file, text, verdict, inputs), *changed]
@@ -79,7 +78,7 @@ def replay(path: Path, store: Store | None = None) -> Replay:
     again = verdict_from(_policy(file, verdict), inputs, scores, given=given)
     differences += _between(json.loads(text), json.loads(to_json(again)))
     if not differences and to_json(again) != text:
-        differences.append("layout: the same content is written in other bytes")
+        differences.append(fact(FactCode.LAYOUT_DIFFERS))
     return Replay(verdict=verdict, differences=tuple(differences), notes=_notes(verdict))
 
 
@@ -100,28 +99,28 @@ def _policy(file: Path, verdict: Verdict) -> Policy:
         raise StoreError(f"{file}: policy: cannot be applied: {reason}") from None
 
 
-def _edits(file: Path, text: str, verdict: Verdict, inputs: Inputs) -> Iterator[str]:
+def _edits(file: Path, text: str, verdict: Verdict, inputs: Inputs) -> Iterator[Fact]:
     """Where the record's own digests do not fit what they are digests of."""
     marks = verdict.fingerprints
     if inputs.digest != marks.get("inputs"):
-        yield "inputs.json: was changed after the verdict was passed"
+        yield fact(FactCode.INPUTS_EDITED)
     if digest(plain(verdict.policy)) != marks.get("policy"):
-        yield "policy: was changed after the verdict was passed"
+        yield fact(FactCode.POLICY_EDITED)
     meant = {k: v for k, v in marks.items() if k in _MEANT or k.startswith("data ")}
     if digest(meant) != marks.get("meaning"):
-        yield "fingerprints: meaning does not fit its parts"
+        yield fact(FactCode.MEANING_EDITED)
     name = verdict_name(verdict, text)
     if re.fullmatch("[0-9a-f]{16}", file.parent.name) and file.parent.name != name:
-        yield f"verdict.json: its content belongs into a folder {name}, not {file.parent.name}"
+        yield fact(FactCode.FOLDER_DIFFERS, name=name, folder=file.parent.name)
 
 
-def _notes(verdict: Verdict) -> tuple[str, ...]:
+def _notes(verdict: Verdict) -> tuple[Fact, ...]:
     if verdict.fingerprints.get("code") == judging_digest():
         return ()
-    return ("the verdict was passed by other code than this",)
+    return (fact(FactCode.OTHER_CODE),)
 
 
-def _between(old: Any, new: Any, name: str = "") -> Iterator[str]:
+def _between(old: Any, new: Any, name: str = "") -> Iterator[Fact]:
     """Name every place where two records differ, findings by their id."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
@@ -131,7 +130,7 @@ def _between(old: Any, new: Any, name: str = "") -> Iterator[str]:
             label = one.get("id", index) if isinstance(one, dict) else index
             yield from _between(one, other, f"{name}[{label}]")
     elif old != new or type(old) is not type(new):
-        yield f"{name}: recorded {_short(old)}, judged again {_short(new)}"
+        yield fact(FactCode.VALUE_DIFFERS, place=name, recorded=_short(old), again=_short(new))
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A rule judged: its numbers and one plain sentence."""
+"""A rule judged: its numbers and what they show."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from harness.costs import HIGHER_IS_BETTER, Cost
+from harness.costs import Cost
 from harness.evidence.comparison import Comparison, compare, date_of_more
 from harness.evidence.estimand import Estimand, Question, Reading, Skill
+from harness.evidence.estimates import Conclusion
 from harness.evidence.pairing import Pair, PairingError, pair
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
-from harness.experiments.rules import CoverageRule, Criterion, RuleRole
-from harness.judging.wording import sentence_of
+from harness.experiments.rules import CoverageRule, Criterion
+from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.scoring.parts import ScopeError, cut
 from harness.scoring.scores import UnitScores
+from harness.stats.statistical_power import LEAST_INDEPENDENT
 
 FindingRole = Literal["guardrail", "success", "limit"]
 Unit = Literal["share", "points", "count", "ratio"]
@@ -64,8 +66,8 @@ class Finding:
         The number found: the effect as a share, a count, or a ratio.
     comparison
         All numbers; None for a count or a cost, and where nothing could be compared.
-    sentence
-        What was found, written from the numbers.
+    found
+        What the numbers show, or why nothing could be judged.
     estimand
         What was compared, or would have been; None for a count or a cost.
     unit
@@ -86,7 +88,7 @@ class Finding:
     bound: float
     value: float | None
     comparison: Comparison | None
-    sentence: str
+    found: Fact
     estimand: Estimand | None = None
     unit: Unit = "share"
     part: str = ""
@@ -130,7 +132,7 @@ def judge_rule(
             sides = [cut(units, rule.scope, name) for units in (candidate, legacy)]
             both = pair(sides[0], sides[1], question.estimand.metric)
         except (PairingError, ScopeError) as problem:
-            found.append(made.invalid(str(problem)))
+            found.append(made.invalid(FactCode.NOT_COMPARED, problem=str(problem)))
             continue
         found.append(made.judged(both))
     return found
@@ -155,14 +157,15 @@ class _Making:
     question: Question
     ask: Ask
 
-    def invalid(self, problem: str) -> Finding:
+    def invalid(self, code: FactCode, **values: Value) -> Finding:
         """Nothing could be compared."""
-        return self._finding(Outcome.INVALID, None, f"{problem}: no conclusion allowed.")
+        place = {"dataset": self.dataset, "metric": self.question.estimand.name, "part": self.part}
+        return self._finding(Outcome.INVALID, None, fact(code, **place, **values))
 
     def judged(self, both: Pair) -> Finding:
         """Compare a pair and conclude: failed windows never help the arm that failed them."""
         if not both.candidate_ok.any():
-            return self.invalid(f"{both.names[0]} failed every window, nothing was compared")
+            return self.invalid(FactCode.ALL_WINDOWS_FAILED, arm=both.names[0])
         estimand = self.question.estimand
         found = self._gravest(estimand.readings(both))
         if found.outcome is not Outcome.REJECT or found.comparison is None:
@@ -171,9 +174,9 @@ class _Making:
             return found
         other = self._gravest(estimand.readings(both, legacy="worst"))
         if other.outcome is Outcome.PROMOTE and other.comparison is not None:
-            why = f"it depends on how the failed windows of {other.comparison.legacy} are counted"
-            open_ = dataclasses.replace(other.comparison, conclusion="undecided", reason=why)
-            return self._concluded(open_)
+            open_ = dataclasses.replace(other.comparison, conclusion="undecided")
+            why = fact(FactCode.DEPENDS_ON_FAILED, arm=other.comparison.legacy)
+            return self._concluded(open_, why)
         return found if other.outcome is Outcome.REJECT else other
 
     def _gravest(self, ways: Sequence[Reading]) -> Finding:
@@ -186,39 +189,40 @@ class _Making:
         if found.sample.independent_n < least and found.sample.n >= 2:
             found = _asking_for_more(found, reading.pair, self.policy)
         elif without_scale(found):
-            return dataclasses.replace(
-                self.invalid(
-                    f"{found.legacy}'s loss is as good as 0 (at most {NO_LOSS:g} of the last "
-                    "value), so a margin that is a share of it means nothing"
-                ),
-                comparison=found,
-            )
-        return self._concluded(found)
+            nothing = self.invalid(FactCode.NO_LOSS_TO_SHARE, arm=found.legacy, most=NO_LOSS)
+            return dataclasses.replace(nothing, comparison=found)
+        return self._concluded(found, fact(_CONCLUDED[found.conclusion]))
 
-    def _concluded(self, found: Comparison) -> Finding:
-        least = self.policy.min_origins
-        few = found.sample.independent_n < least
-        outcome = Outcome.HOLD if few else _OUTCOMES[self.rule.role, found.conclusion]
-        said = sentence_of(found, role=self.rule.role, least=least)
-        return self._finding(outcome, found, said.partition(": ")[2])
+    def _concluded(self, found: Comparison, shown: Fact) -> Finding:
+        """Conclude from a comparison; too few origins leave it open whatever it shows."""
+        outcome = _OUTCOMES[self.rule.role, found.conclusion]
+        if found.sample.independent_n < self.policy.min_origins:
+            outcome = Outcome.HOLD
+            shown = fact(FactCode.FEW_ORIGINS, asked=self.policy.min_origins)
+        return self._finding(outcome, found, shown)
 
-    def _finding(self, outcome: Outcome, found: Comparison | None, said: str) -> Finding:
-        metric = self.question.estimand.name
-        where = f"{self.dataset} {metric}" + (f" ({self.part})" if self.part else "")
+    def _finding(self, outcome: Outcome, found: Comparison | None, shown: Fact) -> Finding:
         return Finding(
             id=finding_id(self.dataset, self.rule.id, self.part),
-            metric=metric,
+            metric=self.question.estimand.name,
             dataset=self.dataset,
             role=self.rule.role,
             outcome=outcome,
             bound=self.question.bound_high,
             value=found.effect.value if found else None,
             comparison=found,
-            sentence=f"{where}: {said}",
+            found=shown,
             estimand=self.question.estimand,
             unit=self.question.estimand.unit,
             part=self.part,
         )
+
+
+_CONCLUDED: dict[Conclusion, FactCode] = {
+    "within": FactCode.WITHIN,
+    "beyond": FactCode.BEYOND,
+    "undecided": FactCode.UNDECIDED,
+}
 
 
 def without_scale(found: Comparison) -> bool:
@@ -299,7 +303,7 @@ class PowerRow:
     more_origins, decided_by
         What would decide it if the effect stays, and by when; None when decided or out of reach.
     silent
-        Why there is no prediction, in words; '' where there may be one.
+        Why there is no prediction; None where there may be one.
     """
 
     finding: str
@@ -308,7 +312,12 @@ class PowerRow:
     enough: bool | None
     more_origins: int | None
     decided_by: str | None
-    silent: str = ""
+    silent: Fact | None = None
+
+
+def no_prediction(independent_n: int) -> Fact:
+    """State that so few non-overlapping origins allow no prediction."""
+    return fact(FactCode.NO_PREDICTION, origins=independent_n, least=LEAST_INDEPENDENT)
 
 
 def multiplicity_of(policy: Policy, datasets: Sequence[str]) -> Multiplicity:
@@ -340,7 +349,7 @@ def _row(finding: Finding) -> PowerRow:
         enough=None if planned.detectable is None else planned.detectable <= margin,
         more_origins=planned.more_origins,
         decided_by=planned.decided_by,
-        silent=found.silent,
+        silent=no_prediction(found.sample.independent_n) if found.silent else None,
     )
 
 
@@ -362,8 +371,6 @@ def judge_failures(
     kept = count <= limit and not none_left
     sound = side == "candidate" and not none_left
     broken = Outcome.REJECT if sound else Outcome.INVALID
-    meaning = "broken, nothing was compared" if none_left else "broken"
-    meaning += "" if side == "candidate" else ", so there is nothing sound to compare to"
     return Finding(
         id=finding_id(dataset, f"{side}_failures:limit"),
         metric=f"{side}_failures",
@@ -373,8 +380,16 @@ def judge_failures(
         bound=float(limit),
         value=float(count),
         comparison=None,
-        sentence=f"{dataset} failures: {arm} failed {count} of {windows} windows, limit {limit}: "
-        f"{'kept' if kept else meaning}.",
+        found=fact(
+            FactCode.FAILURES,
+            dataset=dataset,
+            side=side,
+            arm=arm,
+            failed=count,
+            windows=windows,
+            limit=limit,
+            kept=kept,
+        ),
         unit="count",
     )
 
@@ -395,18 +410,11 @@ def judge_skill(
     found = judge_rule(
         rule, dataset, policy=policy, question=asked, candidate=candidate, legacy=reference
     )[0]
-    said = found.sentence.partition(": ")[2]
+    shown = found.found
     if not reference:
-        said = "there is no reference arm: no conclusion allowed."
-    elif found.comparison is not None and found.outcome is not Outcome.INVALID:
-        role: RuleRole = "success" if wanted > 0 else "guardrail"
-        told = sentence_of(found.comparison, role=role, least=policy.min_origins)
-        said = told.partition(": ")[2]
+        shown = fact(FactCode.NO_REFERENCE, dataset=dataset, metric="skill", part="")
     return dataclasses.replace(
-        found,
-        id=finding_id(dataset, f"{found.metric}:limit"),
-        role="limit",
-        sentence=f"{dataset} skill by CRPS: {said}",
+        found, id=finding_id(dataset, f"{found.metric}:limit"), role="limit", found=shown
     )
 
 
@@ -423,12 +431,8 @@ def judge_cost(
     command
         What measures it, named where it was not.
     """
-    side = "at least" if name in HIGHER_IS_BETTER else "at most"
-    asked = f"limit {side} {bound:g} times legacy's"
-    outcome, said = _against(bound, found, alpha=alpha, command=command)
-    figure = ""
-    if found is not None and found.ratio is not None:
-        figure = f"{found.ratio:.3g} times legacy's{_interval(found)}, "
+    outcome, code, values = _against(bound, found, alpha=alpha, command=command)
+    shown = found is not None and found.ratio is not None and not found.exact
     return Finding(
         id=finding_id(EVERYWHERE, f"{name}:limit"),
         metric=name,
@@ -438,7 +442,16 @@ def judge_cost(
         bound=bound,
         value=found.ratio if found else None,
         comparison=None,
-        sentence=f"{name.replace('_', ' ')}: {figure}{asked}: {said}.",
+        found=fact(
+            code,
+            criterion=name,
+            bound=bound,
+            ratio=found.ratio if found else None,
+            low=found.low if found and shown else None,
+            high=found.high if found and shown else None,
+            noise=found.noise_floor if found and shown else None,
+            **values,
+        ),
         unit="ratio",
         low=found.low if found else None,
         high=found.high if found else None,
@@ -447,29 +460,21 @@ def judge_cost(
 
 def _against(
     bound: float, found: Cost | None, *, alpha: float, command: str
-) -> tuple[Outcome, str]:
+) -> tuple[Outcome, FactCode, dict[str, Value]]:
     if found is None:
-        return Outcome.HOLD, f"not decided, it was not measured; `{command}` measures it"
+        return Outcome.HOLD, FactCode.COST_NOT_MEASURED, {"command": command}
+    if not found.valid and found.ratio is None:
+        return Outcome.HOLD, FactCode.COST_NOT_TAKEN, {"reason": found.reason}
     if not found.valid:
-        outcome = Outcome.HOLD if found.ratio is None else Outcome.INVALID
-        return outcome, f"{_UNSOUND[outcome]}, {found.reason}"
+        return Outcome.INVALID, FactCode.COST_NO_EVIDENCE, {"reason": found.reason}
     worst, best = found.worst(alpha), found.best(alpha)
     if worst is None or best is None:
-        return Outcome.HOLD, f"not decided, {found.n} pair gives no interval; `{command}` again"
+        values: dict[str, Value] = {"pairs": found.n, "command": command}
+        return Outcome.HOLD, FactCode.COST_WITHOUT_INTERVAL, values
     allowed = 1 - bound if found.higher_is_better else bound - 1
     noise = found.noise_floor or 0.0
     if worst + noise <= allowed:
-        return Outcome.PROMOTE, "kept"
+        return Outcome.PROMOTE, FactCode.COST_KEPT, {}
     if best - noise > allowed:
-        return Outcome.REJECT, "broken"
-    return Outcome.HOLD, "not decided, interval and noise reach across the limit"
-
-
-_UNSOUND = {Outcome.HOLD: "not decided", Outcome.INVALID: "no conclusion allowed"}
-
-
-def _interval(found: Cost) -> str:
-    if found.low is None or found.high is None or found.exact:
-        return ""
-    noise = "" if found.noise_floor is None else f", noise {100 * found.noise_floor:.2g} %"
-    return f" ({found.low:.3g} to {found.high:.3g}{noise})"
+        return Outcome.REJECT, FactCode.COST_BROKEN, {}
+    return Outcome.HOLD, FactCode.COST_OPEN, {}

@@ -24,6 +24,7 @@ from harness.evidence.estimand import Question, Sides, loss_of
 from harness.evidence.estimates import Conclusion, Estimate, by_test
 from harness.evidence.pairing import pair
 from harness.experiments.rules import Criterion
+from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Finding, Outcome, judge_rule, question_of
 from harness.judging.validity import Cell, datasets_of, examine
 from harness.judging.verdict import (
@@ -44,15 +45,7 @@ from harness.stats.longrun import generator_of
 
 FLIPS = 100
 """Random exchanges of the arms per criterion and dataset."""
-TITLES = {
-    "a": "legacy against itself is not rejected, nor are randomly exchanged arms",
-    "b": "losses worse than the margin are not promoted, much worse are rejected",
-    "c": "a planted gain is promoted",
-    "d": "a dropped cell is INVALID",
-    "e": "swapped arms mirror the findings",
-    "f": "the order of rows changes no byte",
-}
-_Said = tuple[State, str]
+_Found = tuple[State, Fact]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,59 +116,67 @@ def self_test(
     """
     why = _unsound(evidence)
     ground = _Ground(evidence=evidence, declared=declared, units=list(map(in_time_order, scores)))
-    parts: dict[str, Callable[[_Ground], _Said]] = {
+    parts: dict[str, Callable[[_Ground], _Found]] = {
         "a": _itself, "b": _worse, "c": _gain, "d": _dropped, "e": _swapped, "f": _reordered
     }  # fmt: skip
     found = []
     for code, part in parts.items():
-        state, said = _not_run(why) if why else part(ground)
-        found.append(SelfTestPart(code=code, title=TITLES[code], state=state, said=said))
+        tried: _Found = ("not run", why) if why else part(ground)
+        found.append(SelfTestPart(code=code, state=tried[0], found=tried[1]))
     return SelfTest(parts=tuple(found))
 
 
-def _not_run(why: str) -> _Said:
-    return "not run", why
-
-
-def _unsound(evidence: Evidence) -> str:
+def _unsound(evidence: Evidence) -> Fact | None:
+    """Why there is nothing sound to plant in; None where there is."""
     if evidence.validity.problems:
-        return f"the evidence allows no conclusion: {evidence.validity.problems[0]}"
-    invalid = [f.sentence for f in evidence.findings if f.outcome is Outcome.INVALID]
+        return fact(FactCode.EVIDENCE_UNSOUND).resting_on(evidence.validity.problems[0])
+    invalid = [each for each in evidence.findings if each.outcome is Outcome.INVALID]
     if invalid:
-        return f"a finding allows no conclusion: {invalid[0]}"
-    return "" if any(f.comparison for f in evidence.findings) else "nothing was compared"
+        return fact(FactCode.FINDING_UNSOUND).resting_on(invalid[0].found)
+    compared = any(each.comparison for each in evidence.findings)
+    return None if compared else fact(FactCode.NOTHING_TO_TEST)
 
 
-def _itself(ground: _Ground) -> _Said:
+def _itself(ground: _Ground) -> _Found:
     findings = _planted(ground, lambda rule, dataset: 1.0)
     if not findings:
-        return _NO_LOSSES
-    rejected = [each.id for each in findings if each.outcome is Outcome.REJECT]
+        return "not run", fact(FactCode.NO_LOSS_TO_PLANT)
+    rejected = [each for each in findings if each.outcome is Outcome.REJECT]
     if rejected or ground.outcome(findings) is Outcome.REJECT:
-        return "failed", f"legacy against itself is rejected by {', '.join(rejected)}"
+        return "failed", fact(FactCode.ITSELF_REJECTED, findings=_ids(rejected))
     alarms = _alarms_of(ground)
     alpha = ground.evidence.policy.alpha
     most = _most_alarms(alpha)
-    for name, count in alarms.items():
+    for (dataset, metric), count in alarms.items():
         if count > most:
-            return "failed", (
-                f"{name}: exchanged arms are shown worse in {count} of {FLIPS} cases at a level of "
-                f"{100 * alpha:g} %"
+            return "failed", fact(
+                FactCode.TOO_MANY_ALARMS,
+                dataset=dataset,
+                metric=metric,
+                alarms=count,
+                exchanges=FLIPS,
+                alpha=alpha,
             )
-    worst = max(alarms.values())
-    return "passed", (
-        f"{len(findings)} findings tie; of {FLIPS} random exchanges at most {worst} alarm "
-        f"(allowed {most})"
+    return "passed", fact(
+        FactCode.ITSELF_TIES,
+        findings=len(findings),
+        exchanges=FLIPS,
+        alarms=max(alarms.values()),
+        allowed=most,
     )
 
 
-def _alarms_of(ground: _Ground) -> dict[str, int]:
+def _ids(findings: Sequence[Finding]) -> tuple[str, ...]:
+    return tuple(each.id for each in findings)
+
+
+def _alarms_of(ground: _Ground) -> dict[tuple[str, str], int]:
     """Most alarms of the parts of each criterion; none where a part is too small to judge."""
     found = {}
     for rule, dataset in ground.criteria():
         parts = [each for each in _sides(ground, rule, dataset) if each.above.shape[1] >= LEAST]
         asked = ground.question(rule)
-        found[f"{dataset} {rule.metric}"] = max((_alarms(each, asked) for each in parts), default=0)
+        found[dataset, rule.metric] = max((_alarms(each, asked) for each in parts), default=0)
     return found
 
 
@@ -201,24 +202,24 @@ def _alarms(sides: Sides, question: Question) -> int:
     return count
 
 
-def _worse(ground: _Ground) -> _Said:
+def _worse(ground: _Ground) -> _Found:
     little = _planted(ground, _a_little_worse(ground), of="candidate")
     much = _planted(ground, lambda rule, dataset: 2 * (1 + rule.margin))
     bars = [each for each in little if each.role == "guardrail"]
     if not bars:
-        return _NO_LOSSES
-    passed = [each.id for each in bars if each.outcome is Outcome.PROMOTE]
+        return "not run", fact(FactCode.NO_LOSS_TO_PLANT)
+    passed = [each for each in bars if each.outcome is Outcome.PROMOTE]
     if passed or ground.outcome(little) is Outcome.PROMOTE:
-        return "failed", f"losses worse than the margin are promoted by {', '.join(passed)}"
-    missed = [f.id for f in _judgeable(much) if f.outcome is not Outcome.REJECT]
+        return "failed", fact(FactCode.WORSE_PROMOTED, findings=_ids(passed))
+    able = _judgeable(much)
+    missed = [each for each in able if each.outcome is not Outcome.REJECT]
     if missed:
-        return "failed", f"losses twice as large are not rejected by {', '.join(missed)}"
-    if not _judgeable(much):
-        return "passed", "a little worse is not promoted; no guardrail has the evidence to reject"
+        return "failed", fact(FactCode.MUCH_WORSE_NOT_REJECTED, findings=_ids(missed))
+    if not able:
+        return "passed", fact(FactCode.NONE_ABLE_TO_REJECT)
     if ground.outcome(much) is not Outcome.REJECT:
-        return "failed", "losses twice as large on every criterion are not a REJECT"
-    able = f"{len(_judgeable(much))} of {len(bars)}"
-    return "passed", f"{len(bars)} guardrails hold back a little worse, {able} reject much worse"
+        return "failed", fact(FactCode.MUCH_WORSE_NO_REJECT)
+    return "passed", fact(FactCode.WORSE_HELD_BACK, guardrails=len(bars), able=len(able))
 
 
 def _a_little_worse(ground: _Ground) -> Callable[[Criterion, str], float]:
@@ -229,44 +230,44 @@ def _a_little_worse(ground: _Ground) -> Callable[[Criterion, str], float]:
     return factor
 
 
-def _gain(ground: _Ground) -> _Said:
+def _gain(ground: _Ground) -> _Found:
     findings = _planted(ground, lambda rule, dataset: 0.5 * (1 - rule.margin))
     if not findings:
-        return _NO_LOSSES
+        return "not run", fact(FactCode.NO_LOSS_TO_PLANT)
     least = ground.evidence.policy.min_origins
     ready = [
         f
         for f in findings
         if f.comparison and f.comparison.sample.independent_n >= least and _decidable(f, "within")
     ]
-    missed = [each.id for each in ready if each.outcome is not Outcome.PROMOTE]
+    missed = [each for each in ready if each.outcome is not Outcome.PROMOTE]
     if missed:
-        return "failed", f"losses half as large are not promoted by {', '.join(missed)}"
+        return "failed", fact(FactCode.GAIN_NOT_PROMOTED, findings=_ids(missed))
+    if not ready:
+        return "not run", fact(FactCode.NONE_ABLE_TO_PROMOTE)
     if len(ready) < len(findings):
-        return (
-            ("passed", f"{len(ready)} of {len(findings)} findings have the evidence to promote, do")
-            if ready
-            else ("not run", "no finding has the evidence to promote anything")
-        )
+        able = fact(FactCode.GAIN_PARTLY_PROMOTED, able=len(ready), findings=len(findings))
+        return "passed", able
     if ground.outcome(findings) is not Outcome.PROMOTE:
-        return "failed", "losses half as large on every criterion are not a PROMOTE"
-    return "passed", f"{len(findings)} findings and the whole promote a planted gain"
+        return "failed", fact(FactCode.GAIN_NO_PROMOTE)
+    return "passed", fact(FactCode.GAIN_PROMOTED, findings=len(findings))
 
 
-def _dropped(ground: _Ground) -> _Said:
+def _dropped(ground: _Ground) -> _Found:
     policy, given = ground.evidence.policy, ground.evidence.given
-    arms = (policy.candidate, policy.baseline, ground.declared[0].arm)
-    for arm in dict.fromkeys(arms):
+    arms = tuple(dict.fromkeys((policy.candidate, policy.baseline, ground.declared[0].arm)))
+    for arm in arms:
         at = next(index for index, unit in enumerate(ground.units) if unit.arm == arm)
         left = [unit for index, unit in enumerate(ground.units) if index != at]
         validity = examine(policy, ground.declared, left, given)
         verdict = conclude(dataclasses.replace(ground.evidence, validity=validity))
         if verdict.outcome is not Outcome.INVALID:
-            return "failed", f"without a cell of {arm} the verdict is {verdict.outcome}"
-    return "passed", f"without a cell of {', '.join(dict.fromkeys(arms))} there is no conclusion"
+            said = fact(FactCode.STILL_CONCLUDED, arm=arm, outcome=verdict.outcome.value)
+            return "failed", said
+    return "passed", fact(FactCode.REFUSED_WITHOUT_CELL, arms=arms)
 
 
-def _swapped(ground: _Ground) -> _Said:
+def _swapped(ground: _Ground) -> _Found:
     mirrored = {"within": "beyond", "beyond": "within", "undecided": "undecided"}
     count = 0
     for rule, dataset in ground.criteria():
@@ -280,10 +281,17 @@ def _swapped(ground: _Ground) -> _Said:
             if there.upper is None or again.upper is None:
                 continue  # a side that is not told apart from 0 has no bounds to mirror
             if mirrored[there.conclusion] != again.conclusion or not _reciprocal(there, again):
-                ways = f"{there.effect} one way, {again.effect} back"
-                return "failed", f"{dataset} {rule.metric}: {ways}"
+                return "failed", fact(
+                    FactCode.NOT_MIRRORED,
+                    dataset=dataset,
+                    metric=rule.metric,
+                    effect=there.effect,
+                    back=again.effect,
+                )
             count += 1
-    return ("passed", f"{count} findings mirror") if count else _NO_BOUNDS
+    if not count:
+        return "not run", fact(FactCode.NO_BOUNDS_TO_MIRROR)
+    return "passed", fact(FactCode.MIRRORED, findings=count)
 
 
 def _reciprocal(there: Estimate, again: Estimate) -> bool:
@@ -298,16 +306,14 @@ def _reciprocal(there: Estimate, again: Estimate) -> bool:
     )
 
 
-def _reordered(ground: _Ground) -> _Said:
+def _reordered(ground: _Ground) -> _Found:
     back = [unit.at(slice(None, None, -1)) for unit in reversed(ground.units)]
     evidence = ground.evidence
     again = gather(evidence.policy, ground.declared, back, evidence.given)
     same = to_json(conclude(again)) == to_json(conclude(evidence))
-    return ("passed", "the same bytes") if same else ("failed", "another order, other bytes")
-
-
-_NO_LOSSES: _Said = ("not run", "there is no criterion on a mean loss to plant in")
-_NO_BOUNDS: _Said = ("not run", "no criterion on a loss has bounds in both directions")
+    if same:
+        return "passed", fact(FactCode.SAME_BYTES)
+    return "failed", fact(FactCode.OTHER_BYTES)
 
 
 def _judgeable(findings: Sequence[Finding]) -> list[Finding]:
@@ -315,7 +321,9 @@ def _judgeable(findings: Sequence[Finding]) -> list[Finding]:
     return [
         f
         for f in findings
-        if f.role == "guardrail" and _decidable(f, "beyond") and "asks for" not in f.sentence
+        if f.role == "guardrail"
+        and _decidable(f, "beyond")
+        and f.found.code is not FactCode.FEW_ORIGINS
     ]
 
 

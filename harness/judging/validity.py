@@ -9,15 +9,52 @@ from typing import Literal
 
 import numpy as np
 
+from harness.arm import Role
 from harness.costs import Cost
 from harness.evidence.pairing import LARGEST
 from harness.experiments.policy import Policy
-from harness.judging.wording import percent
+from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Flags, UnitScores
 from harness.scoring.summary import MetricSummary, skill_of, summarise
 
-Fact = str | int | float | bool | None
+Mark = Literal["holds", "note", "broken"]
+"""How a check came out: it holds, something must be known with it, or it does not hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginPlan:
+    """Where one dataset is judged: its origins, from ISO date to ISO date, and its fits.
+
+    Attributes
+    ----------
+    stride, horizon, gap
+        In sessions.
+    fits, refit
+        How many fits an arm that learns gets, and after how many origins; None is one fit.
+    skipped
+        Repeated sessions that were left out; None where repeats are kept.
+    """
+
+    dataset: str
+    origins: int
+    first: str
+    last: str
+    stride: int
+    horizon: int
+    gap: int
+    fits: int
+    refit: int | None
+    skipped: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRecord:
+    """What was asked: the experiment by name, its seeds, and the plan of each dataset."""
+
+    experiment: str
+    seeds: tuple[int, ...]
+    datasets: tuple[OriginPlan, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +83,7 @@ class Given:
         ISO date on which the verdict is passed; only waivers depend on it.
     measure
         The command that measures costs.
-    facts, fingerprints
+    plan, fingerprints
         Shown with the verdict.
     """
 
@@ -55,21 +92,22 @@ class Given:
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blind: Mapping[str, bool] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    doubts: tuple[Fact, ...] = ()
+    problems: tuple[Fact, ...] = ()
     today: str | None = None
     measure: str = "abharness measure"
-    facts: Mapping[str, Fact] = field(default_factory=dict)
+    plan: PlanRecord | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell of the declared grid."""
+    """One cell of the declared grid; the role of its arm where the grid tells it."""
 
     arm: str
     dataset: str
     seed: int
+    role: Role | None = None
 
     def __str__(self) -> str:
         return f"{self.arm} on {self.dataset}, seed {self.seed}"
@@ -100,23 +138,16 @@ class Standing:
 def reference_arm(
     policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
 ) -> str | None:
-    """The arm both sides are set against: the policy's, or the reference arm declared first.
-
-    An arm that is judged is no bar for itself.
-    """
-    if policy.reference is not None:
-        return policy.reference
-    order = {arm: at for at, arm in enumerate(dict.fromkeys(cell.arm for cell in declared))}
-    sides = (policy.baseline, policy.candidate)
-    bars = {unit.arm for unit in scores if unit.role == "reference" and unit.arm not in sides}
-    return min(bars, key=lambda arm: (order.get(arm, len(order)), arm), default=None)
+    """The arm both sides are set against, found once for a verdict and kept in its record."""
+    scored: dict[str, str] = {u.arm: u.role for u in sorted(scores, key=lambda unit: unit.arm)}
+    roles = {cell.arm: cell.role or scored.get(cell.arm, "") for cell in declared}
+    return policy.reference_among({**roles, **scored})
 
 
 def standings_of(
-    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
+    policy: Policy, bar: str | None, scores: Sequence[UnitScores]
 ) -> tuple[Standing, ...]:
-    """Both sides against the reference, by CRPS and every loss the policy names."""
-    bar = reference_arm(policy, declared, scores)
+    """Both sides against the reference `bar`, by CRPS and every loss the policy names."""
     if bar is None:
         return ()
     metrics = dict.fromkeys(["crps", *(rule.metric for rule in policy.criteria)])
@@ -210,10 +241,6 @@ CUT_OFF = "pretraining cut-off"
 PRETRAINING = "pretraining data"
 NO_MARKET_DATA = "no market data"
 """A card's `PRETRAINING` fact that starts so says that no judged session can be in them."""
-ONE_SEED = "was run with one seed"
-"""What a doubt says of an arm that another seed would change."""
-HAND_PICKED = "hand-picked seeds"
-"""What a doubt says where other seeds were run than the experiment declares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +261,8 @@ class UnitHealth:
         The harness added the distribution.
     first_reason
         Why the first failed window failed; ''.
+    judged
+        It is of a side, not of an arm beside the pair.
     """
 
     arm: str
@@ -246,6 +275,7 @@ class UnitHealth:
     extrapolated: int
     residual_distribution: bool
     first_reason: str
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +299,7 @@ class Contamination:
     share
         Share of origins before the cut-off; None where the arm does not say.
     said
-        What its card says.
+        What its card says: the cut-off, or else the data; '' where it says nothing.
     """
 
     arm: str
@@ -285,11 +315,13 @@ class Validity:
     Attributes
     ----------
     problems
-        Why no conclusion is allowed, one sentence each; empty when one is.
+        Why no conclusion is allowed; empty when one is.
     declared, present
         Cells of the declared grid, and how many of them have scores.
     missing
         The cells that have none.
+    reference
+        The arm both sides are set against; None where there is none.
     truth_digests
         Dataset to the digest all units were judged against ('' when they differ).
     units
@@ -301,19 +333,81 @@ class Validity:
     contamination
         The candidate: judged origins that its pretraining data may hold.
     doubts
-        What allows a conclusion and must be known with it, one sentence each.
+        What allows a conclusion and must be known with it.
     """
 
-    problems: tuple[str, ...]
+    problems: tuple[Fact, ...]
     declared: int
     present: int
-    missing: tuple[str, ...]
+    missing: tuple[Cell, ...]
     truth_digests: Mapping[str, str]
     units: tuple[UnitHealth, ...]
     standings: tuple[Standing, ...]
     blindness: tuple[Blindness, ...] = ()
     contamination: tuple[Contamination, ...] = ()
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Fact, ...] = ()
+    reference: str | None = None
+
+    @property
+    def pairing(self) -> Mark:
+        """Whether all arms were judged on the same origins and actuals."""
+        same = bool(self.truth_digests) and all(self.truth_digests.values())
+        return "holds" if same else "broken"
+
+    @property
+    def completeness(self) -> Mark:
+        """Whether every declared cell is there, no window failed and the declared seeds were run.
+
+        A cell that is missing breaks it, and so does a failed window of a side.
+        """
+        if not self.declared or self.present < self.declared or self.failures == "broken":
+            return "broken"
+        seeds = self.doubted(FactCode.ONE_SEED) or self.doubted(FactCode.HAND_PICKED_SEEDS)
+        return "note" if seeds or any(unit.failures for unit in self.units) else "holds"
+
+    @property
+    def failures(self) -> Mark:
+        """Whether no window failed: of a side it breaks the check, beside the pair it is noted."""
+        failed = [unit for unit in self.units if unit.failures]
+        if any(unit.judged for unit in failed):
+            return "broken"
+        return "holds" if not failed and any(unit.windows for unit in self.units) else "note"
+
+    @property
+    def future_blindness(self) -> Mark:
+        """Whether both sides were shown not to see past their origin."""
+        states = [each.state for each in self.blindness]
+        if "failed" in states:
+            return "broken"
+        return "holds" if states == ["passed", "passed"] else "note"
+
+    @property
+    def uncontaminated(self) -> Mark:
+        """Whether no judged origin can have been in the candidate's pretraining data."""
+        shares = [each.share for each in self.contamination]
+        return "holds" if shares and not any(share is None or share for share in shares) else "note"
+
+    def above_reference(self, dataset: str | None = None) -> Mark:
+        """Whether both sides have skill over the reference, by the first loss: on all datasets."""
+        bars = self.bars if dataset is None else {dataset: self.bars[dataset]}
+        skills = [side.skill for sides in bars.values() for side in sides.values()]
+        better = bool(skills) and all(skill is not None and skill > 0 for skill in skills)
+        return "holds" if better else "note"
+
+    @property
+    def bars(self) -> dict[str, dict[str, Standing]]:
+        """Standings by dataset and arm: by CRPS, or by the loss that stands first."""
+        found: dict[str, dict[str, Standing]] = {}
+        for dataset in dict.fromkeys(row.dataset for row in self.standings):
+            mine = [row for row in self.standings if row.dataset == dataset]
+            metrics = [row.metric for row in mine]
+            metric = "crps" if "crps" in metrics else metrics[0]
+            found[dataset] = {row.arm: row for row in mine if row.metric == metric}
+        return found
+
+    def doubted(self, code: FactCode) -> bool:
+        """Whether a doubt of that kind is among those to be known."""
+        return any(each.code is code for each in self.doubts)
 
 
 def examine(
@@ -327,11 +421,11 @@ def examine(
     a side that sees past its origin; and, where the policy says so, an implausible gain.
     """
     present = [(unit.arm, unit.dataset, unit.seed) for unit in scores]
-    missing = tuple(
-        str(cell) for cell in declared if (cell.arm, cell.dataset, cell.seed) not in set(present)
-    )
+    there = set(present)
+    missing = tuple(cell for cell in declared if (cell.arm, cell.dataset, cell.seed) not in there)
     digests = _digests(scores)
-    standings = standings_of(policy, declared, scores)
+    bar = reference_arm(policy, declared, scores)
+    standings = standings_of(policy, bar, scores)
     gains, partly = _implausible(policy, standings), _partly(policy, standings)
     contamination = _contamination(policy, scores, given)
     refused = policy.evidence.implausible == "invalid"
@@ -350,11 +444,12 @@ def examine(
         present=len(declared) - len(missing),
         missing=missing,
         truth_digests=digests,
-        units=tuple(_health(unit) for unit in scores),
+        units=tuple(_health(unit, policy) for unit in scores),
         standings=standings,
         blindness=tuple(_blindness(arm, given) for arm in (policy.baseline, policy.candidate)),
         contamination=contamination,
         doubts=(*given.doubts, *_tainted(contamination), *(() if refused else gains), *partly),
+        reference=bar,
     )
 
 
@@ -363,20 +458,18 @@ def datasets_of(declared: Sequence[Cell]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cell.dataset for cell in declared))
 
 
-def _pairing_problems(digests: Mapping[str, str]) -> list[str]:
+def _pairing_problems(digests: Mapping[str, str]) -> list[Fact]:
     return [
-        f"On {dataset} not all arms were judged against the same actuals and origins."
-        for dataset, digest in digests.items()
-        if not digest
+        fact(FactCode.OTHER_ACTUALS, dataset=name) for name, digest in digests.items() if not digest
     ]
 
 
-def _grid_problems(policy: Policy, declared: Sequence[Cell]) -> list[str]:
+def _grid_problems(policy: Policy, declared: Sequence[Cell]) -> list[Fact]:
     if not declared:
-        return ["The declared grid is empty: nothing was compared."]
+        return [fact(FactCode.GRID_EMPTY)]
     cells = {(cell.arm, cell.dataset) for cell in declared}
     return [
-        f"The declared grid has no {arm} on {dataset}."
+        fact(FactCode.GRID_WITHOUT_ARM, arm=arm, dataset=dataset)
         for dataset in datasets_of(declared)
         for arm in (policy.baseline, policy.candidate)
         if (arm, dataset) not in cells
@@ -384,50 +477,46 @@ def _grid_problems(policy: Policy, declared: Sequence[Cell]) -> list[str]:
 
 
 def _cell_problems(
-    declared: Sequence[Cell], present: list[tuple[str, str, int]], missing: tuple[str, ...]
-) -> list[str]:
+    declared: Sequence[Cell], present: list[tuple[str, str, int]], missing: tuple[Cell, ...]
+) -> list[Fact]:
     problems = []
     if missing:
-        shown = "; ".join(missing[:3]) + ("; ..." if len(missing) > 3 else "")
-        problems.append(
-            f"{len(missing)} of {len(declared)} declared cells have no scores: {shown}."
-        )
+        cells = tuple((cell.arm, cell.dataset, cell.seed) for cell in missing)
+        problems.append(fact(FactCode.CELLS_MISSING, cells=cells, declared=len(declared)))
     known = {(cell.arm, cell.dataset, cell.seed) for cell in declared}
     for unit in dict.fromkeys(present):
-        name = Cell(arm=unit[0], dataset=unit[1], seed=unit[2])
+        named: dict[str, Value] = {"arm": unit[0], "dataset": unit[1], "seed": unit[2]}
         if present.count(unit) > 1:
-            problems.append(f"{name} has scores {present.count(unit)} times.")
+            problems.append(fact(FactCode.CELL_TWICE, **named, times=present.count(unit)))
         if unit not in known:
-            problems.append(f"{name} has scores but was not declared.")
+            problems.append(fact(FactCode.CELL_NOT_DECLARED, **named))
     return problems
 
 
 def _evidence_problems(
     policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
-) -> list[str]:
+) -> list[Fact]:
     """Less than what the policy declares is no evidence, however good it looks."""
     wanted, there = policy.evidence, datasets_of(declared)
     problems = [
-        f"The policy declares evidence on {name}, and the grid has none there."
+        fact(FactCode.EVIDENCE_NOT_THERE, dataset=name)
         for name in wanted.datasets
         if name not in there
     ]
     seeds = {c.seed for c in declared if c.arm in (policy.baseline, policy.candidate)}
     if declared and len(seeds) < wanted.seeds:
-        problems.append(
-            f"The policy declares {wanted.seeds} seeds, and the pair was run with {len(seeds)}."
-        )
+        problems.append(fact(FactCode.FEW_SEEDS, asked=wanted.seeds, found=len(seeds)))
     counts = {unit.dataset: len(unit) for unit in scores}
     return problems + [
-        f"The policy declares {wanted.origins} origins, and {name} has {count}."
+        fact(FactCode.FEWER_ORIGINS, dataset=name, asked=wanted.origins, found=count)
         for name, count in counts.items()
         if count < wanted.origins
     ]
 
 
-def _peeking(policy: Policy, given: Given) -> list[str]:
+def _peeking(policy: Policy, given: Given) -> list[Fact]:
     return [
-        f"{arm} failed the check that later sessions change no forecast: it reads past its origin."
+        fact(FactCode.READS_AHEAD, arm=arm)
         for arm in (policy.baseline, policy.candidate)
         if given.blind.get(arm) is False
     ]
@@ -452,17 +541,22 @@ def _contamination(
             arm=policy.candidate,
             dataset=dataset,
             share=0.0 if clean else _share_before(cut_off, unit),
-            said=cut_off or said or "the arm does not say what it was pretrained on",
+            said=cut_off or said,
         )
         for dataset, unit in firsts.items()
     )
 
 
-def _tainted(found: Sequence[Contamination]) -> list[str]:
+def _tainted(found: Sequence[Contamination]) -> list[Fact]:
     """What must be known of a candidate that may have been pretrained on what is judged."""
     return [
-        f"{percent(each.share)} of the origins on {each.dataset} lie before the pretraining "
-        f"cut-off of {each.arm}, {each.said}: it may have seen what it is judged on."
+        fact(
+            FactCode.CONTAMINATED,
+            dataset=each.dataset,
+            arm=each.arm,
+            share=each.share,
+            said=each.said,
+        )
         for each in found
         if each.share
     ]
@@ -476,18 +570,30 @@ def _share_before(cut_off: str | None, unit: UnitScores) -> float | None:
     return None if np.isnat(day) else float(np.mean(unit.origin_date <= day))
 
 
-def _implausible(policy: Policy, standings: Sequence[Standing]) -> list[str]:
+def _implausible(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
     most = policy.evidence.implausible_skill
     return [
-        f"On {each.dataset} {each.arm} is {percent(each.skill)} better than {each.reference} by "
-        f"{each.metric}: more than {percent(most)} is implausible; look for a leak."
+        standing_fact(FactCode.IMPLAUSIBLE, each, most=most)
         for each in standings
         if each.arm == policy.candidate and each.metric == "crps"
         if each.skill is not None and each.skill > most
     ]
 
 
-def _partly(policy: Policy, standings: Sequence[Standing]) -> list[str]:
+def standing_fact(code: FactCode, each: Standing, **values: Value) -> Fact:
+    """State how a side stands against the reference."""
+    return fact(
+        code,
+        dataset=each.dataset,
+        arm=each.arm,
+        reference=each.reference,
+        metric=each.metric,
+        skill=each.skill,
+        **values,
+    )
+
+
+def _partly(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
     """That a candidate is set against the reference on a part of the windows only."""
     found = dict.fromkeys(
         (each.dataset, each.arm, each.reference, each.left_out)
@@ -495,16 +601,20 @@ def _partly(policy: Policy, standings: Sequence[Standing]) -> list[str]:
         if each.arm == policy.candidate and each.left_out
     )
     return [
-        f"on {dataset} {arm} is set against {bar} without the {count} windows that one of them "
-        "failed."
+        fact(FactCode.PARTLY_COMPARED, dataset=dataset, arm=arm, reference=bar, windows=count)
         for dataset, arm, bar, count in found
     ]
 
 
-def _stride_problems(scores: Sequence[UnitScores], stride: Mapping[str, int]) -> list[str]:
+def _stride_problems(scores: Sequence[UnitScores], stride: Mapping[str, int]) -> list[Fact]:
     return [
-        f"{unit.arm} on {unit.dataset}, seed {unit.seed}: origins are not every "
-        f"{stride[unit.dataset]} sessions, as the plan says."
+        fact(
+            FactCode.OFF_STRIDE,
+            arm=unit.arm,
+            dataset=unit.dataset,
+            seed=unit.seed,
+            stride=stride[unit.dataset],
+        )
         for unit in scores
         if unit.dataset in stride
         and bool(np.any(np.diff(np.sort(unit.origin)) != stride[unit.dataset]))
@@ -519,7 +629,7 @@ def _digests(scores: Sequence[UnitScores]) -> dict[str, str]:
     return found
 
 
-def _health(unit: UnitScores) -> UnitHealth:
+def _health(unit: UnitScores, policy: Policy) -> UnitHealth:
     rows = slice(None) if unit.ok.all() else unit.ok
     holes = sum(int(np.isnan(cells[rows]).sum()) for cells in unit.values.values())
     return UnitHealth(
@@ -533,4 +643,5 @@ def _health(unit: UnitScores) -> UnitHealth:
         extrapolated=unit.extrapolated,
         residual_distribution=unit.residual_distribution,
         first_reason=next((text for text in unit.reason if text), ""),
+        judged=unit.arm in (policy.baseline, policy.candidate),
     )

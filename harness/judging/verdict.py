@@ -1,7 +1,7 @@
 """The verdict: all findings and one outcome, looked for from INVALID to PROMOTE.
 
-Schema numbers of the record: 1, the first; 2, with self-test, error rates, power, waivers, parts,
-measured limits, blindness, contamination and diagnostics. A record of schema 1 has none of these.
+Its record holds facts and numbers; `reports.words` makes the sentences. Schema numbers of the
+record: 1, the first.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import StoreError
-from harness.evidence.comparison import Comparison
 from harness.evidence.diagnostics import Diagnostics
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Criterion
 from harness.experiments.waivers import WaiverState, states
+from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import (
     Finding,
     Multiplicity,
@@ -34,14 +34,14 @@ from harness.judging.findings import (
 )
 from harness.judging.validity import (
     Cell,
-    Fact,
     Given,
+    Mark,
+    PlanRecord,
     Validity,
     datasets_of,
     examine,
-    reference_arm,
+    standing_fact,
 )
-from harness.judging.wording import percent
 from harness.scoring.scores import UnitScores, in_time_order
 
 State = Literal["passed", "failed", "not run"]
@@ -55,18 +55,15 @@ class SelfTestPart:
     ----------
     code
         ``a`` to ``f``.
-    title
-        What must be true.
     state
-        ``not run`` says why in `said` and is no pass.
-    said
-        What was found, in one sentence.
+        ``not run`` is not a pass; `found` says why.
+    found
+        What it found.
     """
 
     code: str
-    title: str
     state: State
-    said: str
+    found: Fact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +73,20 @@ class SelfTest:
     parts: tuple[SelfTestPart, ...]
 
     @property
-    def failures(self) -> tuple[str, ...]:
-        """A sentence for each part that failed."""
+    def failures(self) -> tuple[Fact, ...]:
+        """One for each part that failed."""
         return tuple(
-            f"The gate's self-test failed, part {each.code} ({each.title}): {each.said}"
+            fact(FactCode.SELF_TEST_FAILED, part=each.code).resting_on(each.found)
             for each in self.parts
             if each.state == "failed"
         )
+
+    @property
+    def mark(self) -> Mark:
+        """Whether the gate can be trusted: a part that failed breaks it, one not run is noted."""
+        if self.failures:
+            return "broken"
+        return "holds" if self.passed == len(self.parts) else "note"
 
     @property
     def passed(self) -> int:
@@ -120,7 +124,7 @@ class Case:
         return [each for each in self.findings if each.outcome is Outcome.INVALID]
 
     @property
-    def problems(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[Fact, ...]:
         """Why no conclusion is allowed, besides the findings."""
         failed = self.self_test.failures if self.self_test else ()
         return (*self.validity.problems, *failed)
@@ -135,6 +139,11 @@ class Case:
     def waived(self) -> list[Finding]:
         """Findings that a waiver keeps from binding."""
         return [each for each in self.findings if each.waived]
+
+    def fact(self, code: FactCode, /, **values: Value) -> Fact:
+        """State something about the pair."""
+        pair = {"candidate": self.policy.candidate, "legacy": self.policy.baseline}
+        return fact(code, **pair, **values)
 
 
 def case_of(
@@ -170,92 +179,83 @@ def outcome_of(case: Case) -> Outcome:
     return Outcome.PROMOTE
 
 
-def summary_of(case: Case, outcome: Outcome) -> str:
-    """The answer in one sentence."""
-    new, old = case.policy.candidate, case.policy.baseline
+def summary_of(case: Case, outcome: Outcome) -> Fact:
+    """The answer."""
     bars = [finding for finding in case.findings if finding.role == "guardrail"]
     if outcome == Outcome.INVALID:
-        invalid = [finding.sentence for finding in case.invalid]
-        first = [*case.problems, *invalid, "Nothing was compared."][0]
-        return f"No conclusion on replacing {old} by {new} is allowed: {first}"
+        invalid = [finding.found for finding in case.invalid]
+        first = [*case.problems, *invalid, fact(FactCode.NOTHING_COMPARED)][0]
+        return case.fact(FactCode.NO_CONCLUSION).resting_on(first)
     if outcome == Outcome.REJECT:
-        return f"{new} must not replace {old}: shown broken are {_names(case.of(outcome))}."
-    if outcome == Outcome.HOLD:
-        return _held(case, bars)
-    gain = " and a gain is shown" if case.policy.mode == "improve" else ""
-    if case.waived:
-        count = f"{len(case.waived)} waived {_noun(len(case.waived), 'finding')}"
-        return f"{new} may replace {old}: all is shown to hold{gain}, but for {count}."
-    return f"{new} may replace {old}: all {len(bars)} guardrails are shown to hold{gain}."
-
-
-def _held(case: Case, bars: Sequence[Finding]) -> str:
-    new, old = case.policy.candidate, case.policy.baseline
+        return case.fact(FactCode.BROKEN, rules=_rules(case.of(outcome)))
+    if outcome == Outcome.PROMOTE:
+        return case.fact(
+            FactCode.ALL_HOLD,
+            guardrails=len(bars),
+            gain=case.policy.mode == "improve",
+            waived=len(case.waived),
+        )
     open_ = case.of(Outcome.HOLD)
     on_losses = [finding for finding in open_ if finding.role == "guardrail"]
     if on_losses:
-        count = f"{len(on_losses)} of {len(bars)} guardrails"
-        return f"Whether {new} may replace {old} is not decided: {count} are open."
+        count = len(on_losses)
+        return case.fact(FactCode.GUARDRAILS_OPEN, open=count, guardrails=len(bars))
     if open_:
-        return f"Whether {new} may replace {old} is not decided: open are {_names(open_)}."
-    return f"{new} keeps every guardrail, but no gain over {old} is shown yet."
+        return case.fact(FactCode.RULES_OPEN, rules=_rules(open_))
+    return case.fact(FactCode.NO_GAIN_YET)
 
 
-def _names(findings: Sequence[Finding]) -> str:
-    shown = [f"{f.dataset} {f.metric}" + (f" ({f.part})" if f.part else "") for f in findings[:3]]
-    more = f" and {len(findings) - 3} more" if len(findings) > 3 else ""
-    return ", ".join(shown) + more
+def _rules(findings: Sequence[Finding]) -> tuple[tuple[str, ...], ...]:
+    """Dataset, metric and part of each."""
+    return tuple((each.dataset, each.metric, each.part) for each in findings)
 
 
-def _noun(count: int, noun: str) -> str:
-    return noun if count == 1 else f"{noun}s"
-
-
-def reasons_of(case: Case, outcome: Outcome) -> tuple[str, ...]:
+def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
     """What led to the outcome, then the waivers, then what else must be known."""
     wanted = [finding for finding in case.findings if finding.role != "success"]
     if case.policy.mode == "improve" and outcome in (Outcome.HOLD, Outcome.PROMOTE):
         wanted = list(case.findings)
     if outcome == Outcome.INVALID:
         wanted = list(case.findings)
-    decisive = [f.sentence for f in wanted if f.outcome is outcome and not f.waived]
+    decisive = [f for f in wanted if f.outcome is outcome and not f.waived]
     if outcome == Outcome.INVALID:  # what broke an arm is often why nothing could be compared
-        decisive += [f.sentence for f in case.of(Outcome.REJECT) if f.role == "limit"]
+        decisive += [f for f in case.of(Outcome.REJECT) if f.role == "limit"]
     problems = case.problems if outcome == Outcome.INVALID else ()
-    empty = () if problems or decisive else ("Nothing was compared.",)
-    waivers = [state.sentence for state in case.waivers]
-    return (*problems, *decisive, *empty, *waivers, *_cautions(case))
+    empty = () if problems or decisive else (fact(FactCode.NOTHING_COMPARED),)
+    shown = [fact(FactCode.FINDING, id=each.id) for each in decisive]
+    waivers = [fact(FactCode.WAIVER, place=place) for place in range(len(case.waivers))]
+    return (*problems, *shown, *empty, *waivers, *_cautions(case))
 
 
-def _cautions(case: Case) -> list[str]:
+def _cautions(case: Case) -> list[Fact]:
     """Beating a weak legacy arm is no reason to migrate: say where the candidate is weak itself."""
     weak = [
-        f"Caution: on {each.dataset} {each.arm} is {percent(-each.skill)} worse than "
-        f"{each.reference} by {each.metric}."
+        standing_fact(FactCode.BELOW_REFERENCE, each)
         for each in case.validity.standings
         if each.arm == case.policy.candidate and each.skill is not None and each.skill < 0
     ]
-    return [*weak, *(f"Caution: {text}" for text in case.validity.doubts)]
+    return [fact(FactCode.CAUTION).resting_on(each) for each in (*weak, *case.validity.doubts)]
 
 
-def next_action(case: Case, outcome: Outcome, room: Mapping[str, int]) -> str:
-    """What to do now, in one sentence."""
-    new, old = case.policy.candidate, case.policy.baseline
+def next_action(case: Case, outcome: Outcome, room: Mapping[str, int]) -> Fact:
+    """What to do now."""
     if outcome == Outcome.PROMOTE:
-        return f"Replace {old} by {new}, and keep comparing them on new origins."
+        return case.fact(FactCode.REPLACE)
     if outcome == Outcome.REJECT:
-        return f"Keep {old}; look at the windows where {new} loses most before trying again."
+        return case.fact(FactCode.KEEP)
     if outcome == Outcome.INVALID:
-        return "Repair what is named first, run the missing cells, and judge again."
+        return case.fact(FactCode.REPAIR)
     unmeasured = [f for f in case.of(Outcome.HOLD) if f.unit == "ratio"]
     if unmeasured and len(unmeasured) == len(case.of(Outcome.HOLD)):
-        return f"Keep {old} for now, measure what is open ({_names(unmeasured)}), and judge again."
+        return case.fact(FactCode.MEASURE, rules=_rules(unmeasured))
     return _more_origins(case, room)
 
 
-def _more_origins(case: Case, room: Mapping[str, int]) -> str:
-    """How many more origins would decide what is open, and where they come from."""
-    old = case.policy.baseline
+def _more_origins(case: Case, room: Mapping[str, int]) -> Fact:
+    """How many more origins would decide what is open, and whether the data hold them.
+
+    Where they do not, the dataset that lacks most, and when the rest will be there.
+    """
     open_ = [f for f in case.findings if f.outcome is Outcome.HOLD and not f.waived]
     needed = [finding.comparison for finding in open_ if finding.comparison]
     plans = [each.planning for each in needed]
@@ -263,39 +263,31 @@ def _more_origins(case: Case, room: Mapping[str, int]) -> str:
     silent = [each for each in needed if each.silent and each.planning.more_origins is None]
     if silent:
         few = min(each.sample.independent_n for each in silent)
-        return (
-            f"Keep {old} for now; {few} non-overlapping origins are too few to say how many would "
-            "decide: compare again with more."
-        )
+        return case.fact(FactCode.COMPARE_WITH_MORE, origins=few)
     if not counts or len(counts) < len(needed):
-        return (
-            f"Keep {old} for now; some effects lie so close to their bound that more origins will "
-            "not decide them: settle beforehand whether the margin is what you mean."
-        )
-    more = f"{max(counts)} more independent origins"
-    return f"Keep {old} for now and compare again with {more}: {_where_from(needed, room)}"
-
-
-def _where_from(needed: Sequence[Comparison], room: Mapping[str, int]) -> str:
-    """Whether the data hold the origins that are needed, and when the rest will be there."""
-    counts = dict.fromkeys((each.dataset for each in needed), 0)
+        return case.fact(FactCode.SETTLE_MARGIN)
+    wanted = dict.fromkeys((each.dataset for each in needed), 0)
     for each in needed:
-        counts[each.dataset] = max(counts[each.dataset], each.planning.more_origins or 0)
-    lacking = {name: count - room.get(name, 0) for name, count in counts.items()}
+        wanted[each.dataset] = max(wanted[each.dataset], each.planning.more_origins or 0)
+    lacking = {name: count - room.get(name, 0) for name, count in wanted.items()}
     most = max(lacking, key=lambda name: lacking[name])
     if lacking[most] <= 0:
-        return "the data hold that many, so raise `origins` in the plan."
+        return case.fact(FactCode.RAISE_ORIGINS, more=max(counts))
     dates = [
         each.planning.decided_by
         for each in needed
         if each.planning.decided_by and lacking[each.dataset] > 0
     ]
-    rest = f"the rest will be there by {max(dates)}" if dates else "the rest is yet to come"
-    margin = "Settle beforehand whether the margin is what you mean."
-    return f"{most} holds {room.get(most, 0)}, {rest}. {margin}"
+    return case.fact(
+        FactCode.WAIT_FOR_ORIGINS,
+        more=max(counts),
+        dataset=most,
+        held=room.get(most, 0),
+        until=max(dates, default=None),
+    )
 
 
-SCHEMA = 2
+SCHEMA = 1
 EXIT_CODES: Mapping[Outcome, int] = {
     Outcome.PROMOTE: 0,
     Outcome.REJECT: 3,
@@ -311,28 +303,28 @@ class Verdict:
 
     Attributes
     ----------
-    schema
-        Number of the record's form.
+    kind, schema
+        What the record is, and the number of its form.
     outcome
         INVALID, REJECT, HOLD or PROMOTE.
     candidate, legacy
         Arm names.
     summary
-        The answer in one sentence.
+        The answer.
     reasons
-        Plain sentences, the weightiest first.
+        What led to it, the weightiest first.
     findings
         Every rule on every dataset, in the order of the policy.
     validity
         What the findings rest on.
     policy
         The policy that was applied, as plain data.
-    facts
+    plan
         What the caller knows of the plan (horizon, stride, dates), shown with the verdict.
     fingerprints
         Digests by name, given by the caller.
     next_action
-        What to do now, in one sentence.
+        What to do now.
     self_test
         What the gate found when it judged itself; None where it was not asked to.
     multiplicity
@@ -350,20 +342,21 @@ class Verdict:
     outcome: Outcome
     candidate: str
     legacy: str
-    summary: str
-    reasons: tuple[str, ...]
+    summary: Fact
+    reasons: tuple[Fact, ...]
     findings: tuple[Finding, ...]
     validity: Validity
     policy: Mapping[str, Any]
-    facts: Mapping[str, Fact] = field(default_factory=dict)
+    plan: PlanRecord | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    next_action: str
+    next_action: Fact
     self_test: SelfTest | None = None
     multiplicity: Multiplicity | None = None
     power: tuple[PowerRow, ...] = ()
     waivers: tuple[WaiverState, ...] = ()
     judged_on: str | None = None
     diagnostics: Diagnostics | None = None
+    kind: Literal["verdict"] = "verdict"
     schema: int = SCHEMA
 
     @property
@@ -416,11 +409,12 @@ def gather(
     """Examine what there is and judge every rule; parameters as in `judge`."""
     scores = sorted(map(in_time_order, scores), key=lambda u: (u.dataset, u.arm, u.seed))
     multiplicity = multiplicity_of(policy, datasets_of(declared))
+    validity = examine(policy, declared, scores, given)
     return Evidence(
         policy=policy,
         given=given,
-        validity=examine(policy, declared, scores, given),
-        findings=_findings(policy, declared, scores, given, multiplicity),
+        validity=validity,
+        findings=_findings(policy, declared, scores, given, multiplicity, validity.reference),
         multiplicity=multiplicity,
     )
 
@@ -441,7 +435,7 @@ def conclude(
         findings=case.findings,
         validity=found.validity,
         policy=plain(policy),
-        facts=dict(given.facts),
+        plan=given.plan,
         fingerprints=dict(given.fingerprints),
         next_action=next_action(case, outcome, given.room),
         self_test=self_test,
@@ -459,6 +453,7 @@ def _findings(
     scores: Sequence[UnitScores],
     given: Given,
     shared: Multiplicity,
+    bar: str | None,
 ) -> tuple[Finding, ...]:
     """Judge every rule on every dataset."""
     found: list[Finding] = []
@@ -477,7 +472,7 @@ def _findings(
                     candidate=candidate,
                     legacy=legacy,
                 )
-        found += _limits(policy, dataset, declared, there, shared)
+        found += _limits(policy, dataset, there, shared, bar)
     return (*found, *_costs(policy, given))
 
 
@@ -491,9 +486,9 @@ def _costs(policy: Policy, given: Given) -> list[Finding]:
 def _limits(
     policy: Policy,
     dataset: str,
-    declared: Sequence[Cell],
     there: Sequence[UnitScores],
     shared: Multiplicity,
+    bar: str | None,
 ) -> list[Finding]:
     arms = {"candidate": policy.candidate, "legacy": policy.baseline}
     sides = {side: [unit for unit in there if unit.arm == arm] for side, arm in arms.items()}
@@ -505,7 +500,6 @@ def _limits(
         judge_failures("legacy", dataset, arm=arms["legacy"], limit=most, units=sides["legacy"]),
     ]
     if policy.limits.min_skill is not None:
-        bar = reference_arm(policy, declared, there)
         rule = Criterion(metric="crps")
         found.append(
             judge_skill(
@@ -525,29 +519,40 @@ def to_json(verdict: Verdict) -> str:
     return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def from_json(text: str) -> Verdict:
-    """Read a record of this or any earlier schema.
+def from_json(text: str, *, where: str = "verdict.json") -> Verdict:
+    """Read a record.
+
+    Parameters
+    ----------
+    where
+        The file, for errors.
 
     Raises
     ------
     StoreError
-        When it is no verdict, is torn, or was made by a newer version.
+        When it is not a verdict, is torn, or was made by another version.
     """
     from pydantic import TypeAdapter, ValidationError
 
     try:
         content = json.loads(text)
     except json.JSONDecodeError as problem:
-        raise StoreError(f"not a verdict: {problem}") from None
+        raise StoreError(f"{where}: not a verdict: {problem}") from None
     schema = content.get("schema") if isinstance(content, dict) else None
-    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
-        raise StoreError(f"a verdict of schema {schema}; this version reads up to {SCHEMA}")
+    if not isinstance(schema, int):
+        raise StoreError(f"{where}: not a verdict: it has no schema number")
+    if content.get("kind") != "verdict":  # the number was counted from 1 again since
+        raise StoreError(f"{where}: was written by an older abharness; run `abharness gate` again")
+    if schema > SCHEMA:
+        raise StoreError(
+            f"{where}: was written by a newer abharness: schema {schema}, this one reads {SCHEMA}"
+        )
     try:
         return TypeAdapter(Verdict).validate_python(content)
     except ValidationError as problem:
         first = problem.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StoreError(f"not a whole verdict: {where}: {first['msg']}") from None
+        place = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{where}: not a whole verdict: {place}: {first['msg']}") from None
 
 
 def plain(value: Any) -> Any:

@@ -62,12 +62,18 @@ def _json(found: PowerReport) -> str:
     import json
 
     from harness.judging.verdict import plain
+    from reports.words.facts import say as in_words
 
-    return json.dumps(plain(found), indent=1, sort_keys=True)
+    content = plain(found) | {"source": in_words(found.source)}
+    for each, row in zip(found.outlooks, content["outlooks"], strict=True):
+        row["silent"] = in_words(each.silent) if each.silent else ""
+    return json.dumps(content, indent=1, sort_keys=True)
 
 
 def _lines(found: PowerReport) -> Iterator[str]:
-    yield f"how losses vary: from {found.source}"
+    from reports.words.facts import say as in_words
+
+    yield f"how losses vary: from {in_words(found.source)}"
     yield (
         f"all guardrails together are to be decided with a chance of {100 * found.power:g} %, so "
         f"each with {100 * found.power_each:.1f} %"
@@ -82,13 +88,15 @@ def _lines(found: PowerReport) -> Iterator[str]:
 
 
 def _row(each: Outlook) -> tuple[str, ...]:
+    from reports.words.facts import say as in_words
+
     needs = "-"
     if each.origins_needed is not None:
         needs = f"{each.origins_needed} origins (now {each.origins})"
     elif each.seeds_needed is not None:
         needs = f"{each.seeds_needed} seeds a side (now {each.seeds[0]} and {each.seeds[1]})"
     elif each.silent:
-        needs = each.silent
+        needs = in_words(each.silent)
     elif not each.decidable:
         needs = "out of reach"
     return (

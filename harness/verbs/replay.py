@@ -29,15 +29,17 @@ def replay(
     """
     from harness.gate.recompute import replay as judge_again
     from harness.running.store import open_store
+    from reports.words.facts import say as in_words
 
     opened = None if store is None else open_store(store, create=False)
     found = judge_again(verdict, opened)
     for note in found.notes:
-        say(f"note: {note}", err=True)
+        say(f"note: {in_words(note)}", err=True)
     if found.same:
-        say(f"the same, byte by byte: {found.verdict.outcome}: {found.verdict.summary}")
+        answer = in_words(found.verdict.summary)
+        say(f"the same, byte by byte: {found.verdict.outcome}: {answer}")
         return
     say(f"differs in {len(found.differences)} places:")
-    for line in found.differences:
-        say(f"  {line}")
+    for each in found.differences:
+        say(f"  {in_words(each)}")
     raise typer.Exit(DIFFERS)

@@ -106,7 +106,9 @@ def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result
     judgement = stored_judgement(grid, store)
     content = page_content(grid, store, judgement)
     if content.alone:
-        raise StoreError(f"{judgement.folder}: no page: {judgement.verdict.summary}")
+        from reports.words import verdicts
+
+        raise StoreError(f"{judgement.folder}: no page: {verdicts.summary(judgement.verdict)}")
     if form == "html":
         page = written_page(grid, store, judgement, content, anew=True)
         if output is not None:
@@ -160,7 +162,7 @@ def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     except StoreError:
         if judgement.verdict.outcome != "INVALID":
             raise
-        return verdict_alone(grid, judgement)
+        return verdict_alone(judgement)
 
 
 def written_page(

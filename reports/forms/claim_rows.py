@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from typing import get_args
 
 from harness.claims.claim import ClaimEvidence, ClaimRow, Measurement, Status
+from harness.judging.findings import Finding
+from reports.words import verdicts
+from reports.words.findings import sentence_of
 
 SCHEMA = 1
 WIDTH = 100
@@ -42,8 +45,16 @@ def measured_text(found: Measurement) -> str:
     value = " ".join(filter(None, (number, found.unit, ends)))
     parts = [f"{where}: {found.what}" if where else found.what]
     parts += [f"= {value}"] if value else []
-    parts += [f"- {found.said}"] if found.said else []
+    said = said_of(found)
+    parts += [f"- {said}"] if said else []
     return " ".join(parts) + (f" [{found.source}]" if found.source else "")
+
+
+def said_of(found: Measurement) -> str:
+    """Further words of a measurement: its own, or what the verdict or a finding of it says."""
+    if isinstance(found.judged, Finding):
+        return sentence_of(found.judged)
+    return found.said if found.judged is None else verdicts.summary(found.judged)
 
 
 def _number(value: float) -> str:
@@ -92,11 +103,15 @@ def to_json(rows: Sequence[ClaimRow], evidence: ClaimEvidence) -> str:
     """The rows as a JSON object; a number that is not finite is null."""
     claims = []
     for row in rows:
-        measured = [dataclasses.asdict(found) for found in row.measured]
-        for each in measured:
+        measured = []
+        for found in row.measured:
+            each = dataclasses.asdict(dataclasses.replace(found, judged=None))
+            del each["judged"]
+            each["said"] = said_of(found)
             for name in ("value", "low", "high"):
                 if each[name] is not None and not math.isfinite(each[name]):
                     each[name] = None
+            measured.append(each)
         claims.append(
             {
                 "id": row.claim.id,

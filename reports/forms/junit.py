@@ -7,7 +7,9 @@ from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import SelfTestPart, Verdict
-from reports.words import numbers
+from reports.words import numbers, verdicts
+from reports.words.facts import say
+from reports.words.findings import sentence_of
 
 HoldAs = Literal["skip", "pass", "fail"]
 _BAD = (Outcome.REJECT, Outcome.INVALID)
@@ -42,8 +44,10 @@ def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip") -> str:
 def _whole(verdict: Verdict, hold_as: HoldAs) -> Tree.Element:
     name = f"{verdict.candidate} may replace {verdict.legacy}"
     case = Tree.Element("testcase", classname="verdict", name=numbers.printable(name))
-    lines = [verdict.summary, *verdict.validity.problems, *verdict.reasons, verdict.next_action]
-    _conclude(case, verdict.outcome, verdict.summary, lines, hold_as)
+    answer = verdicts.summary(verdict)
+    led_to = [*verdicts.problems(verdict), *verdicts.reasons(verdict)]
+    lines = [answer, *led_to, verdicts.next_action(verdict)]
+    _conclude(case, verdict.outcome, answer, lines, hold_as)
     return case
 
 
@@ -58,7 +62,8 @@ def _case(finding: Finding, hold_as: HoldAs) -> Tree.Element:
     if finding.waived:
         _waive(case, finding)
     else:
-        _conclude(case, finding.outcome, finding.sentence, [finding.sentence, finding.id], hold_as)
+        said = sentence_of(finding)
+        _conclude(case, finding.outcome, said, [said, finding.id], hold_as)
     return case
 
 
@@ -66,20 +71,20 @@ def _waive(case: Tree.Element, finding: Finding) -> None:
     """A waived finding is skipped, never green: its outcome and sentence stay to be seen."""
     properties = Tree.SubElement(case, "properties")
     Tree.SubElement(properties, "property", name="outcome", value=finding.outcome.value)
-    said = numbers.printable(f"waived {finding.outcome}: {finding.sentence}")
+    said = numbers.printable(f"waived {finding.outcome}: {sentence_of(finding)}")
     Tree.SubElement(case, "skipped", message=said)
 
 
 def _part(part: SelfTestPart) -> Tree.Element:
     """One part of the gate's self-test: failed, or skipped where it was not run."""
-    name = numbers.printable(f"{part.code}: {part.title}")
+    name = numbers.printable(f"{part.code}: {verdicts.self_test_title(part)}")
     case = Tree.Element("testcase", classname="verdict.self-test", name=name)
     if part.state == "failed":
         Tree.SubElement(
-            case, "failure", type=Outcome.INVALID.value, message=numbers.printable(part.said)
+            case, "failure", type=Outcome.INVALID.value, message=numbers.printable(say(part.found))
         )
     elif part.state == "not run":
-        Tree.SubElement(case, "skipped", message=numbers.printable(part.said))
+        Tree.SubElement(case, "skipped", message=numbers.printable(say(part.found)))
     return case
 
 

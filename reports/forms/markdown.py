@@ -64,7 +64,7 @@ def index_markdown(index: IndexInput, *, limit: int = LIMIT) -> str:
             f"{_SIGNS[row.passed.entry.outcome]} {row.passed.entry.outcome}",
             row.passed.entry.candidate,
             row.passed.entry.legacy,
-            row.passed.entry.summary,
+            row.summary,
             row.changes,
         ]
         for row in rows

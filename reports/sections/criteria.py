@@ -22,6 +22,7 @@ from reports.section import (
 )
 from reports.sections.forest import limit_text
 from reports.words import numbers
+from reports.words.findings import sentence_of
 
 _METHODS = {
     "hac": "HAC t",
@@ -174,7 +175,7 @@ def all_numbers(page: PageInput) -> Iterator[Section]:
     found = page.verdict.findings
     table = criteria(page)
     said = Lines(
-        lines=tuple(f"{each.outcome}: {each.sentence}" for each in found),
+        lines=tuple(f"{each.outcome}: {sentence_of(each)}" for each in found),
         codes=tuple(each.id for each in found),
     )
     yield Section(

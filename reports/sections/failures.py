@@ -94,7 +94,7 @@ def _days(days: Sequence[str]) -> str:
 def failed(page: PageInput) -> Iterator[Section]:
     """What went wrong, by reason."""
     missing = page.verdict.validity.missing
-    gone = (Text(text="Cells of the grid without scores:"), Lines(lines=tuple(missing)))
+    gone = (Text(text="Cells of the grid without scores:"), Lines(lines=tuple(map(str, missing))))
     yield Section(
         id="failures",
         title="Failures",

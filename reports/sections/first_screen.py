@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.evidence.comparison import Planning
+from harness.evidence.comparison import Comparison, Planning
 from harness.experiments.waivers import WaiverState
-from harness.judging.findings import Finding, Outcome
-from harness.judging.validity import HAND_PICKED, ONE_SEED
+from harness.judging.findings import Finding, Outcome, no_prediction
 from harness.judging.verdict import Verdict
 from reports.page_input import PageInput, largest_losses, span
 from reports.section import (
@@ -27,7 +26,6 @@ from reports.section import (
     TableCell,
     Term,
     Text,
-    Trust,
     columns,
     text,
     there,
@@ -35,8 +33,10 @@ from reports.section import (
 from reports.sections.cost_tables import cost_line, not_measured
 from reports.sections.forest import Forest, bounds_of, build_forest, effect_text, limit_text
 from reports.sections.slices import SliceEffect, worst_slice
-from reports.sections.trust import bars, weak_legacy
-from reports.words import numbers
+from reports.sections.trust import completeness_noted, weak_legacy
+from reports.words import numbers, verdicts
+from reports.words.facts import say
+from reports.words.findings import sentence_of, why_open
 
 
 def strip(page: PageInput) -> list[Basis]:
@@ -53,64 +53,59 @@ def strip(page: PageInput) -> list[Basis]:
 
 
 def _pairing(page: PageInput) -> Basis:
-    digests = page.verdict.validity.truth_digests
-    same = bool(digests) and all(digests.values())
+    mark = page.verdict.validity.pairing
+    same = mark == "holds"
     text = "same origins and actuals for all arms" if same else "not shown to be the same windows"
-    return Basis(label="Pairing", mark="holds" if same else "broken", text=text)
+    return Basis(label="Pairing", mark=mark, text=text)
 
 
 def _completeness(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    whole = seen.declared > 0 and seen.present == seen.declared
-    failed = sum(unit.failures for unit in seen.units)
-    windows = sum(unit.windows for unit in seen.units)
-    lost = f", {failed:,} of {windows:,} windows failed" if failed else ", no window failed"
-    alone = any(ONE_SEED in text for text in seen.doubts)
-    picked = any(HAND_PICKED in text for text in seen.doubts)
-    mark: Trust = "broken" if not whole else "note" if failed or alone or picked else "holds"
-    seeds = f"{', one seed only' if alone else ''}{f', {HAND_PICKED}' if picked else ''}"
-    text = f"{seen.present} of {seen.declared} cells{lost}{seeds}"
-    return Basis(label="Completeness", mark=mark, text=text)
+    failed = any(unit.failures for unit in seen.units)
+    noted = ("" if failed else ", no window failed") + completeness_noted(seen)
+    text = f"{seen.present} of {seen.declared} cells{noted}"
+    return Basis(label="Completeness", mark=seen.completeness, text=text)
 
 
 def _blindness(page: PageInput) -> Basis:
-    found = page.verdict.validity.blindness
-    if any(each.state == "failed" for each in found):
+    found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
+    text = "both sides passed T10"
+    if mark == "broken":
         arms = numbers.listing(each.arm for each in found if each.state == "failed")
-        return Basis(label="Future-blindness", mark="broken", text=f"{arms} reads past its origin")
-    untested = [each.arm for each in found if each.state == "not tested"]
-    if untested or not found:
+        text = f"{arms} reads past its origin"
+    elif mark == "note":
+        untested = [each.arm for each in found if each.state == "not tested"]
         said = f"{untested[0]} not tested" if len(untested) == 1 else "neither side tested"
         text = f"{said}: see What it rests on"
-        return Basis(label="Future-blindness", mark="note", text=text)
-    return Basis(label="Future-blindness", mark="holds", text="both sides passed T10")
+    return Basis(label="Future-blindness", mark=mark, text=text)
 
 
 def _contamination(page: PageInput) -> Basis:
-    found = page.verdict.validity.contamination
-    known = [each.share for each in found if each.share is not None]
-    if not found or len(known) < len(found):
+    seen = page.verdict.validity
+    text = "no judged session was pretrained on"
+    if seen.uncontaminated != "holds":
+        known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate does not say what it was pretrained on"
-        return Basis(label="Contamination", mark="note", text=text)
-    most = max(known)
-    if most > 0:
-        text = f"up to {numbers.percent(most, digits=0)} of origins may be in its pretraining data"
-        return Basis(label="Contamination", mark="note", text=text)
-    return Basis(label="Contamination", mark="holds", text="no judged session was pretrained on")
+        if known and len(known) == len(seen.contamination):
+            most = numbers.percent(max(known), digits=0)
+            text = f"up to {most} of origins may be in its pretraining data"
+    return Basis(label="Contamination", mark=seen.uncontaminated, text=text)
 
 
 def _random_walk(page: PageInput) -> Basis:
-    parts, beaten = [], []
-    for dataset, sides in bars(page).items():
-        mine = sides.get(page.verdict.candidate)
+    seen = page.verdict.validity
+    parts, beaten, behind = [], [], []
+    for dataset, sides in seen.bars.items():
+        mine, theirs = (sides.get(arm) for arm in (page.verdict.candidate, page.verdict.legacy))
         skill = None if mine is None else mine.skill
         parts.append(f"{numbers.percent(skill, signed=True)} on {dataset}")
         beaten.append(skill is not None and skill > 0)
-    if not parts:
-        return Basis(label="Random-walk bar", mark="note", text="no reference arm")
-    mark: Trust = "holds" if all(beaten) else "note"
-    text = f"candidate's skill {numbers.listing(parts)}"
-    return Basis(label="Random-walk bar", mark=mark, text=text)
+        if theirs is not None and not (theirs.skill is not None and theirs.skill > 0):
+            behind.append(dataset)
+    text = f"candidate's skill {numbers.listing(parts)}" if parts else "no reference arm"
+    if behind and all(beaten):  # or the mark would not fit the words
+        text += f"; legacy has none on {numbers.listing(behind)}"
+    return Basis(label="Random-walk bar", mark=seen.above_reference(), text=text)
 
 
 def _self_test(page: PageInput) -> Basis:
@@ -120,10 +115,8 @@ def _self_test(page: PageInput) -> Basis:
         return Basis(label="Self-test", mark="note", text=text)
     count = f"{found.passed} of {len(found.parts)} parts passed"
     bad = [part.code for part in found.parts if part.state == "failed"]
-    if bad:
-        return Basis(label="Self-test", mark="broken", text=f"{count}; failed: {', '.join(bad)}")
-    mark: Trust = "holds" if found.passed == len(found.parts) else "note"
-    return Basis(label="Self-test", mark=mark, text=count)
+    failed = f"; failed: {', '.join(bad)}" if bad else ""
+    return Basis(label="Self-test", mark=found.mark, text=f"{count}{failed}")
 
 
 def _evidence(page: PageInput) -> Basis:
@@ -164,11 +157,11 @@ def why(verdict: Verdict) -> str:
     binding = [finding for finding in verdict.findings if finding.binding]
     mine = [finding for finding in binding if finding.outcome is verdict.outcome]
     if verdict.outcome is Outcome.INVALID or not (mine or binding):
-        return verdict.summary
-    lead = verdict.summary.removesuffix(".")
+        return verdicts.summary(verdict)
+    lead = verdicts.summary(verdict).removesuffix(".")
     shown = _weightiest(mine or binding)
     if shown is None:
-        return verdict.summary
+        return verdicts.summary(verdict)
     word = {Outcome.REJECT: "most beyond", Outcome.PROMOTE: "nearest to its limit"}.get(
         verdict.outcome, "furthest from shown"
     )
@@ -223,14 +216,19 @@ def _open(finding: Finding) -> Open:
     if more is not None:
         needed = f"{more:,} more" + (f", by {until}" if until else "")
     else:
-        needed = (compared.silent or "out of reach") if compared else "not compared"
+        needed = _silent(compared) if compared else "not compared"
     return Open(
         name=name_of(finding) + ("" if finding.role == "guardrail" else f" ({finding.role})"),
         detectable=numbers.effect(finding.unit, planned.detectable).removeprefix("+"),
         margin=limit_text(finding).removeprefix("≤ ").removeprefix("± "),
         needed=f"{seeds} seeds a side" if seeds and more is None else needed,
-        why="" if more is not None else (compared.reason if compared else "") or finding.sentence,
+        why="" if more is not None else why_open(finding) or sentence_of(finding),
     )
+
+
+def _silent(compared: Comparison) -> str:
+    """Why no number of origins is named."""
+    return say(no_prediction(compared.sample.independent_n)) if compared.silent else "out of reach"
 
 
 _OPEN_SHOWN = 4
@@ -381,7 +379,7 @@ def _conclusion(page: PageInput) -> tuple[Block, ...]:
     )
     return there(
         Text(text=why(verdict), style="summary"),
-        Text(lead="Next:", text=verdict.next_action, style="next"),
+        Text(lead="Next:", text=verdicts.next_action(verdict), style="next"),
         warning if weak else None,
     )
 
@@ -509,7 +507,7 @@ def summary(page: PageInput) -> Iterator[Section]:
         items=there(
             replace(_banner(page), facts=()),
             Text(text=why(verdict)),
-            Text(lead="Next:", text=verdict.next_action),
+            Text(lead="Next:", text=verdicts.next_action(verdict)),
             warning if weak else None,
         ),
     )
@@ -526,10 +524,10 @@ def lists(page: PageInput) -> Iterator[Section]:
         f"limit {rule.margin}"
         for rule in open_rules(verdict)
     )
-    yield from _listed("Why no conclusion is allowed", verdict.validity.problems)
-    yield from _listed("Reasons", verdict.reasons)
+    yield from _listed("Why no conclusion is allowed", verdicts.problems(verdict))
+    yield from _listed("Reasons", verdicts.reasons(verdict))
     yield from _listed("What could not be told", doubts)
-    yield from _listed("Waivers", (state.sentence for state in verdict.waivers))
+    yield from _listed("Waivers", map(verdicts.waiver, verdict.waivers))
     yield from _listed("The gate's self-test", _self_test_lines(verdict))
     if page.alone:
         return
@@ -567,7 +565,11 @@ def _self_test_lines(verdict: Verdict) -> list[str]:
     if verdict.self_test is None:
         return []
     parts = verdict.self_test.parts
-    bad = [f"{p.code}, {p.state}: {p.title}: {p.said}" for p in parts if p.state != "passed"]
+    bad = [
+        f"{part.code}, {part.state}: {verdicts.self_test_title(part)}: {say(part.found)}"
+        for part in parts
+        if part.state != "passed"
+    ]
     count = f"{verdict.self_test.passed} of {len(parts)} parts passed"
     return [count, *dict.fromkeys(bad)]
 
@@ -575,7 +577,7 @@ def _self_test_lines(verdict: Verdict) -> list[str]:
 def answer(page: PageInput) -> Iterator[Section]:
     """The answer, and a table of criteria for each dataset."""
     verdict = page.verdict
-    said = Text(text=f"{verdict.outcome}: {verdict.summary}")
+    said = Text(text=f"{verdict.outcome}: {verdicts.summary(verdict)}")
     yield Section(id="first", title="", items=(said,))
     for dataset, rows in build_forest(verdict).groups:
         table = Table(
@@ -599,7 +601,7 @@ def answer(page: PageInput) -> Iterator[Section]:
 
 def reasons(page: PageInput) -> Iterator[Section]:
     """Why, a line each."""
-    lines = Lines(lines=tuple(page.verdict.reasons))
+    lines = Lines(lines=tuple(verdicts.reasons(page.verdict)))
     yield Section(id="reasons", title="", items=(lines,) if lines.lines else ())
 
 
@@ -612,7 +614,7 @@ def ending(page: PageInput) -> Iterator[Section]:
         count = f"{found.passed} of {len(found.parts)} parts passed"
         said = Text(text=f"Self-test of the gate: {count}{more}.")
         yield Section(id="self-test", title="", items=(said,))
-    following = Text(lead="Next:", text=page.verdict.next_action)
+    following = Text(lead="Next:", text=verdicts.next_action(page.verdict))
     yield Section(id="next", title="", items=(following,))
 
 

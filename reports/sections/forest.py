@@ -59,7 +59,6 @@ class ForestRow:
     limit: str
     outcome: Outcome
     word: str
-    sentence: str
     dot: float | None
     hac: Bar | None
     every: Bar | None
@@ -230,7 +229,6 @@ def _row(finding: Finding, unit: float, axis: _Axis) -> ForestRow:
         limit=limit_text(finding),
         outcome=finding.outcome,
         word=numbers.finding_word(finding),
-        sentence=finding.sentence,
         dot=None if ratio is None or not axis.low <= ratio <= axis.high else axis.at(ratio),
         hac=_bar(hac.lower, hac.upper, unit, axis) if hac else None,
         every=_bar(low, high, unit, axis) if compared and compared.estimates else None,

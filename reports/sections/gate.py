@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from harness.judging.findings import Multiplicity, PowerRow
 from reports.page_input import PageInput
 from reports.section import Command, Part, Section, Table, TableCell, columns, text, there
-from reports.words import numbers
+from reports.words import numbers, verdicts
+from reports.words.facts import say
 
 
 def power_table(page: PageInput) -> Table | None:
@@ -38,7 +39,7 @@ def _power_row(row: PowerRow) -> tuple[TableCell, ...]:
         text(numbers.percent(row.detectable)),
         TableCell(
             text="not known" if row.enough is None else "yes" if row.enough else "no",
-            note=row.silent,
+            note=say(row.silent) if row.silent else "",
         ),
         text(numbers.NONE if row.more_origins is None else f"{row.more_origins:,}"),
         text(row.decided_by or numbers.NONE),
@@ -66,7 +67,11 @@ def self_test_table(page: PageInput) -> Table | None:
         caption="What the gate found when it judged itself",
         columns=columns("Part", "result", "what was found", words=("result", "what was found")),
         rows=tuple(
-            (text(f"{part.code} {part.title}"), text(part.state), text(part.said))
+            (
+                text(f"{part.code} {verdicts.self_test_title(part)}"),
+                text(part.state),
+                text(say(part.found)),
+            )
             for part in found.parts
         ),
     )

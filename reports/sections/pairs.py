@@ -24,7 +24,8 @@ from reports.sections.cost_tables import cost_table, not_measured
 from reports.sections.first_screen import open_rules, why
 from reports.sections.forest import build_forest
 from reports.sections.slices import worst_slice
-from reports.words import numbers
+from reports.words import numbers, verdicts
+from reports.words.facts import say
 
 _REASONS_SHOWN = 40
 
@@ -64,7 +65,7 @@ def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
 
 
 def _reasons(verdict: Verdict) -> Iterator[Block]:
-    said = dict.fromkeys([*verdict.validity.problems, *verdict.reasons])
+    said = dict.fromkeys([*verdicts.problems(verdict), *verdicts.reasons(verdict)])
     lines = Lines(lines=tuple(said), shown=_REASONS_SHOWN)
     yield Details(summary="All reasons", blocks=(lines,))
 
@@ -80,7 +81,7 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
     still = len(open_rules(verdict))
     yield Text(
         text=f"Worst part: {worst}. Undecided criteria: {still}. {_self_test(verdict)} "
-        f"{verdict.next_action}",
+        f"{verdicts.next_action(verdict)}",
         style="note",
     )
     forest = build_forest(verdict)
@@ -98,7 +99,7 @@ def _self_test(verdict: Verdict) -> str:
     if verdict.self_test is None:
         return ""
     bad = [
-        f"{part.code} failed: {part.said}"
+        f"{part.code} failed: {say(part.found)}"
         for part in verdict.self_test.parts
         if part.state == "failed"
     ]
@@ -109,7 +110,11 @@ def _self_test(verdict: Verdict) -> str:
 def family(page: PageInput) -> Iterator[Section]:
     """The other legacy arms in a sentence each."""
     rows = tuple(
-        (TableCell(text=each.outcome, outcome=each.outcome), text(each.legacy), text(each.summary))
+        (
+            TableCell(text=each.outcome, outcome=each.outcome),
+            text(each.legacy),
+            text(verdicts.summary(each)),
+        )
         for each in page.beside.others
     )
     if rows:
@@ -131,7 +136,7 @@ _WORDS = ("Against", "In a sentence")
 def against(page: PageInput) -> Iterator[Section]:
     """The other legacy arms, a line each."""
     lines = tuple(
-        f"Against {other.legacy}, for the record: {other.outcome}: {other.summary}"
+        f"Against {other.legacy}, for the record: {other.outcome}: {verdicts.summary(other)}"
         for other in page.beside.others
     )
     if lines:

@@ -24,7 +24,7 @@ from reports.section import (
     there,
 )
 from reports.sections.cost_tables import machine_text
-from reports.words import numbers
+from reports.words import numbers, verdicts
 
 _LISTS = ("criteria", "coverage", "waivers")
 
@@ -100,7 +100,7 @@ def _waivers(page: PageInput) -> Table | None:
                 text(each.waiver.until),
                 text(each.waiver.owner),
                 text(each.waiver.reason),
-                text(each.sentence),
+                text(verdicts.waiver(each)),
             )
             for each in states
         ),
@@ -171,7 +171,7 @@ def environment(page: PageInput) -> Iterator[Section]:
     machines = dict.fromkeys(machine_text(unit.record) for unit in page.units.values())
     digests = verdict.validity.truth_digests
     tables = there(
-        pairs("Facts of the plan", verdict.facts),
+        pairs("Facts of the plan", verdicts.plan(verdict.plan)),
         pairs("Environment", page.environment),
         pairs("Machines", {f"machine {i}": m for i, m in enumerate(machines, 1)}),
         pairs("Versions", page.versions),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from harness.judging.validity import Standing
+from harness.judging.fact import FactCode
+from harness.judging.validity import Validity
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
 from reports.section import Basis, BasisList, Part, Section
 from reports.words import numbers
@@ -30,48 +31,46 @@ def trust_strip(page: PageInput) -> list[Basis]:
 
 def _completeness(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    whole = seen.declared > 0 and seen.present == seen.declared
     text = f"{seen.present} of {seen.declared} declared cells have scores"
     if seen.missing:
-        text += f"; missing: {numbers.listing(seen.missing[:4])}"
+        text += f"; missing: {numbers.listing(map(str, seen.missing[:4]))}"
         text += f" and {len(seen.missing) - 4} more" if len(seen.missing) > 4 else ""
-    return Basis(label="Completeness", mark="holds" if whole else "broken", text=f"{text}.")
+    text += completeness_noted(seen)
+    return Basis(label="Completeness", mark=seen.completeness, text=f"{text}.")
+
+
+def completeness_noted(seen: Validity) -> str:
+    """What is known beside the cells: failed windows, one seed, other seeds than declared."""
+    failed = sum(unit.failures for unit in seen.units)
+    windows = sum(unit.windows for unit in seen.units)
+    lost = f", {failed:,} of {windows:,} windows failed" if failed else ""
+    alone = ", one seed only" if seen.doubted(FactCode.ONE_SEED) else ""
+    picked = ", hand-picked seeds" if seen.doubted(FactCode.HAND_PICKED_SEEDS) else ""
+    return lost + alone + picked
 
 
 def _pairing(page: PageInput) -> Basis:
-    digests = page.verdict.validity.truth_digests
-    torn = [name for name, digest in digests.items() if not digest]
-    if torn or not digests:
+    seen = page.verdict.validity
+    text = f"Same origins and same actuals for every arm on {numbers.listing(seen.truth_digests)}."
+    if seen.pairing != "holds":
+        torn = [name for name, digest in seen.truth_digests.items() if not digest]
         where = f" on {numbers.listing(torn)}" if torn else ""
-        return Basis(
-            label="Pairing",
-            mark="broken",
-            text=f"It is not shown that all arms were judged on the same windows{where}.",
-        )
-    return Basis(
-        label="Pairing",
-        mark="holds",
-        text=f"Same origins and same actuals for every arm on {numbers.listing(digests)}.",
-    )
+        text = f"It is not shown that all arms were judged on the same windows{where}."
+    return Basis(label="Pairing", mark=seen.pairing, text=text)
 
 
 def _failures(page: PageInput) -> Basis:
-    units = page.verdict.validity.units
-    windows = sum(unit.windows for unit in units)
+    seen = page.verdict.validity
+    windows = sum(unit.windows for unit in seen.units)
     failed: dict[str, int] = {}
-    for unit in units:
+    for unit in seen.units:
         if unit.failures:
             failed[unit.arm] = failed.get(unit.arm, 0) + unit.failures
-    if not failed:
-        text = f"None of {numbers.plural(windows, 'window')} (all arms and seeds) failed."
-        return Basis(label="Failures", mark="holds" if windows else "note", text=text)
-    by_arm = numbers.listing(f"{arm} ({count})" for arm, count in failed.items())
-    judged = {page.verdict.candidate, page.verdict.legacy} & set(failed)
-    return Basis(
-        label="Failures",
-        mark="broken" if judged else "note",
-        text=f"{sum(failed.values())} of {numbers.plural(windows, 'window')} failed: {by_arm}.",
-    )
+    text = f"None of {numbers.plural(windows, 'window')} (all arms and seeds) failed."
+    if failed:
+        by_arm = numbers.listing(f"{arm} ({count})" for arm, count in failed.items())
+        text = f"{sum(failed.values())} of {numbers.plural(windows, 'window')} failed: {by_arm}."
+    return Basis(label="Failures", mark=seen.failures, text=text)
 
 
 def _blindness(page: PageInput) -> Basis:
@@ -81,10 +80,9 @@ def _blindness(page: PageInput) -> Basis:
     untested = [arm for arm in sides if states.get(arm, "not tested") == "not tested"]
     said = [f"{arm}: {state}" for arm, state in states.items() if state != "not tested"]
     said += [f"{arm}: not tested: {page.beside.check_command(arm)}" for arm in untested]
-    failed = "failed" in states.values()
     return Basis(
         label="Future-blindness",
-        mark="broken" if failed else "note" if untested else "holds",
+        mark=page.verdict.validity.future_blindness,
         text=f"Later sessions change no forecast (predicate T10). {'; '.join(said)}.",
     )
 
@@ -103,38 +101,25 @@ def _distribution(page: PageInput) -> Iterator[Basis]:
 
 
 def _random_walk(page: PageInput) -> Iterator[Basis]:
-    for dataset, sides in bars(page).items():
+    seen = page.verdict.validity
+    for dataset, sides in seen.bars.items():
         texts = [
             f"{side.arm} {numbers.percent(side.skill, signed=True)}" for side in sides.values()
         ]
-        beaten = [side.skill is not None and side.skill > 0 for side in sides.values()]
         metric = numbers.metric_name(next(iter(sides.values())).metric)
         reference = next(iter(sides.values())).reference
         yield Basis(
             label=f"Random-walk bar, {dataset}",
-            mark="holds" if all(beaten) else "note",
+            mark=seen.above_reference(dataset),
             text=f"Skill in {metric} against {reference} (above 0 is better than it): "
             f"{numbers.listing(texts)}.",
         )
 
 
-def bars(page: PageInput) -> dict[str, dict[str, Standing]]:
-    """Each dataset's standings against the reference by arm: CRPS, or what stands first."""
-    found: dict[str, dict[str, Standing]] = {}
-    rows = page.verdict.validity.standings
-    for dataset in dict.fromkeys(row.dataset for row in rows):
-        metrics = list(dict.fromkeys(row.metric for row in rows if row.dataset == dataset))
-        metric = "crps" if "crps" in metrics else metrics[0]
-        found[dataset] = {
-            row.arm: row for row in rows if (row.dataset, row.metric) == (dataset, metric)
-        }
-    return found
-
-
 def weak_legacy(page: PageInput) -> list[str]:
     """Datasets on which the candidate beats the legacy arm and neither beats the random walk."""
     found = []
-    for dataset, sides in bars(page).items():
+    for dataset, sides in page.verdict.validity.bars.items():
         candidate, legacy = sides.get(page.verdict.candidate), sides.get(page.verdict.legacy)
         if candidate is None or legacy is None or candidate.value is None or legacy.value is None:
             continue
@@ -168,8 +153,8 @@ def _origins(page: PageInput) -> Iterator[Basis]:
     told = _told(facts)
     if told:
         text = "; ".join(f"{title}: {said}" for title, said in told.items())
-        unsure = any(word in text.lower() for word in ("unknown", "may contain"))
-        yield Basis(label="Checkpoint", mark="note" if unsure else "holds", text=f"{text}.")
+        mark = page.verdict.validity.uncontaminated
+        yield Basis(label="Checkpoint", mark=mark, text=f"{text}.")
     else:
         yield Basis(
             label="Checkpoint",

@@ -68,6 +68,14 @@ def percent(value: float | None, *, digits: int = 1, signed: bool = False) -> st
     return _minus(f"{rounded:{'+' if signed else ''},.{digits}f}") + "\u202f%"
 
 
+def in_sentence(share: float, *, signed: bool = False) -> str:
+    """Write a share as per cent within a sentence: one digit, two below 1 %, plain characters."""
+    shown = share * 100
+    digits = 1 if abs(shown) >= 0.95 or abs(shown) < 0.005 else 2
+    text = f"{shown:+.{digits}f}" if signed else f"{shown:.{digits}f}"
+    return f"{text.replace('-0.0', '0.0') if float(text) == 0 else text} %"
+
+
 def points(value: float | None, *, digits: int = 1) -> str:
     """Write a difference of shares in percentage points, signed."""
     if value is None or not math.isfinite(value):

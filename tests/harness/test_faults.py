@@ -22,6 +22,7 @@ from harness.running.grid import Grid
 from harness.running.run import prepare
 from harness.running.sources import file_digest
 from harness.running.store import open_store, read_record, write_record
+from reports.words import verdicts
 
 CONSTANT = """
 import numpy as np
@@ -264,7 +265,7 @@ def test_duplicated_cell_is_invalid(tiny, call, in_process):
     verdict = judge(grid.experiment.policy, cells, [*found, found[1]])
 
     assert verdict.exit_code == 5
-    assert "new on GOLD, seed 1 has scores 2 times." in verdict.validity.problems
+    assert "new on GOLD, seed 1 has scores 2 times." in verdicts.problems(verdict)
 
 
 def test_scores_of_other_data_under_the_same_name_are_invalid(tiny, call, in_process):
@@ -278,7 +279,7 @@ def test_scores_of_other_data_under_the_same_name_are_invalid(tiny, call, in_pro
     verdict = judge(grid.experiment.policy, cells, found)
 
     assert verdict.exit_code == 5
-    assert "not all arms were judged against the same actuals" in verdict.summary
+    assert "not all arms were judged against the same actuals" in verdicts.summary(verdict)
 
 
 def test_other_data_under_the_same_name(tiny, call, in_process):

@@ -21,8 +21,16 @@ from harness.evidence.comparison import (
 from harness.evidence.estimand import ESTIMANDS, FailedWindows, Question
 from harness.evidence.estimates import Estimate
 from harness.forecast import LEVELS, Forecast
+from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
-from harness.judging.validity import Standing, UnitHealth, Validity
+from harness.judging.validity import (
+    Cell,
+    OriginPlan,
+    PlanRecord,
+    Standing,
+    UnitHealth,
+    Validity,
+)
 from harness.judging.verdict import Verdict
 from harness.running.store import StoredUnit
 from harness.scoring.scores import Truth, UnitScores, score
@@ -117,8 +125,29 @@ def make_finding(
         comparison=compared,
         estimand=estimand,
         unit="share" if estimand is None else estimand.unit,
-        sentence=f"{metric} on {dataset} came out {outcome.value}.",
+        found=fact(_SHOWN[outcome]) if compared else _FAILURES[outcome is Outcome.PROMOTE],
     )
+
+
+_SHOWN = {
+    Outcome.PROMOTE: FactCode.WITHIN,
+    Outcome.REJECT: FactCode.BEYOND,
+    Outcome.HOLD: FactCode.UNDECIDED,
+    Outcome.INVALID: FactCode.UNDECIDED,
+}
+_FAILURES = [
+    fact(
+        FactCode.FAILURES,
+        dataset="ALPHA",
+        side="candidate",
+        arm="chronos-512",
+        failed=0 if kept else 2,
+        windows=20,
+        limit=0,
+        kept=kept,
+    )
+    for kept in (False, True)
+]
 
 
 def make_comparison(
@@ -270,8 +299,8 @@ class Maker:
             outcome=outcome,
             candidate="chronos-512",
             legacy="autoformer",
-            summary=f"{outcome.value}: CRPS on BETA is not decided.",
-            reasons=("CRPS on ALPHA is 2.0 % lower than autoformer's.", "BETA is undecided."),
+            summary=fact(FactCode.GUARDRAILS_OPEN, **PAIR, open=4, guardrails=7),
+            reasons=tuple(fact(FactCode.FINDING, id=each.id) for each in found[:2]),
             findings=tuple(found),
             validity=validity(outcome, scores),
             policy={
@@ -281,10 +310,36 @@ class Maker:
                 "reference": "random-walk",
                 "criteria": [{"metric": "crps", "role": "guardrail", "margin": 0.05}],
             },
-            facts={"horizon": self.horizon, "stride": self.stride},
+            plan=planned(self.horizon, self.stride),
             fingerprints={"policy": "aa" * 32},
-            next_action="Wait for 31 more origins and judge again.",
+            next_action=fact(
+                FactCode.WAIT_FOR_ORIGINS,
+                **PAIR,
+                more=31,
+                dataset="BETA",
+                held=2,
+                until="2026-05-04",
+            ),
         )
+
+
+PAIR = {"candidate": "chronos-512", "legacy": "autoformer"}
+
+
+def planned(horizon: int, stride: int) -> PlanRecord:
+    """The plan of a dataset, as a verdict records it."""
+    plan = OriginPlan(
+        dataset="ALPHA",
+        origins=20,
+        first="2020-01-02",
+        last="2020-05-04",
+        stride=stride,
+        horizon=horizon,
+        gap=0,
+        fits=1,
+        refit=None,
+    )
+    return PlanRecord(experiment="walks", seeds=(1, 2), datasets=(plan,))
 
 
 def default_findings(outcome: Outcome) -> list[Finding]:
@@ -303,17 +358,23 @@ def default_findings(outcome: Outcome) -> list[Finding]:
     ]
 
 
+MISSING = ("chronos-512", "BETA", 1)
+
+
 def validity(outcome: Outcome, scores: Sequence[UnitScores]) -> Validity:
     """What the findings rest on; an INVALID verdict has a problem."""
     broken = outcome is Outcome.INVALID
     return Validity(
-        problems=("chronos-512 on BETA, seed 1 has no scores.",) if broken else (),
+        problems=(fact(FactCode.CELLS_MISSING, cells=(MISSING,), declared=len(scores) + 1),)
+        if broken
+        else (),
         declared=len(scores) + broken,
         present=len(scores),
-        missing=("chronos-512 on BETA, seed 1",) if broken else (),
+        missing=(Cell(arm=MISSING[0], dataset=MISSING[1], seed=MISSING[2]),) if broken else (),
         truth_digests=dict.fromkeys((s.dataset for s in scores), "e1" * 32),
         units=tuple(health(each) for each in scores),
         standings=standings(scores),
+        reference="random-walk",
     )
 
 
@@ -330,6 +391,7 @@ def health(scored: UnitScores) -> UnitHealth:
         extrapolated=scored.extrapolated,
         residual_distribution=scored.residual_distribution,
         first_reason=next((reason for reason in scored.reason if reason), ""),
+        judged=scored.arm in PAIR.values(),
     )
 
 

@@ -24,7 +24,9 @@ from harness.claims.claim import Claim, ClaimRow, Measurement
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Change, Entry, OriginSpan
+from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
+from harness.judging.validity import Cell
 from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
 from harness.measure.record import read_measure
 from reports.index import IndexInput, Passed, Run, track_of
@@ -235,9 +237,14 @@ def full_verdict(verdict: Verdict) -> Verdict:
     waiver = Waiver(
         finding=verdict.findings[5].id, owner="the owner", reason="a good one", until="2030-01-01"
     )
+    problem = fact(FactCode.READS_AHEAD, arm="an arm")
     parts = (
-        SelfTestPart(code="S1", title="a planted loss", state="failed", said="it was not found"),
-        SelfTestPart(code="S2", title="a null case", state="not run", said="too few origins"),
+        SelfTestPart(
+            code="b", state="failed", found=fact(FactCode.WORSE_PROMOTED, findings=("a rule",))
+        ),
+        SelfTestPart(
+            code="d", state="not run", found=fact(FactCode.EVIDENCE_UNSOUND).resting_on(problem)
+        ),
     )
     findings = tuple(
         dataclasses.replace(each, waived=place == 5) for place, each in enumerate(verdict.findings)
@@ -249,7 +256,9 @@ def full_verdict(verdict: Verdict) -> Verdict:
         waivers=(WaiverState(waiver=waiver, active=True, waived=(verdict.findings[5].id,)),),
         judged_on="2029-01-01",
         validity=dataclasses.replace(
-            verdict.validity, problems=("a problem",), missing=("a missing cell",)
+            verdict.validity,
+            problems=(problem,),
+            missing=(Cell(arm="a missing arm", dataset="ALPHA", seed=1),),
         ),
     )
 

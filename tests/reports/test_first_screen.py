@@ -12,8 +12,9 @@ import pytest
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Change, Entry
+from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.validity import ONE_SEED, Blindness, Contamination
+from harness.judging.validity import Blindness, Contamination
 from harness.judging.verdict import SelfTest, SelfTestPart
 from reports.forms.html import render_html
 from reports.page_input import Beside, PageInput
@@ -21,6 +22,7 @@ from reports.sections.cost_tables import cost_line, not_measured
 from reports.sections.first_screen import changed, fallback, lost_windows, open_rules, strip, why
 from reports.sections.forest import bounds_of, build_forest
 from reports.sections.trust import trust_strip
+from reports.words import verdicts
 
 Make = Callable[..., PageInput]
 CELLS = "Completeness"
@@ -47,7 +49,7 @@ def test_why_has_the_figures_of_the_rule_that_weighs_most(make_page: Make) -> No
 
     said = why(verdict)
 
-    assert said.startswith(verdict.summary.removesuffix("."))
+    assert said.startswith(verdicts.summary(verdict).removesuffix("."))
     assert "MAE on BETA +3.0\u202f%" in said
     assert "limit ≤ +5.0\u202f%" in said
 
@@ -137,7 +139,7 @@ def test_the_strip_has_seven_items_whatever_is_missing(make_page: Make) -> None:
 def test_one_seed_is_said_beside_completeness(make_page: Make) -> None:
     """How much another seed would change is in no interval, so the first screen says so."""
     page = make_page()
-    doubt = f"old {ONE_SEED}: how much another would change is in no interval."
+    doubt = fact(FactCode.ONE_SEED, arm="old")
 
     several, alone = (
         next(item for item in strip(with_validity(page, doubts=doubts)) if item.label == CELLS)
@@ -187,7 +189,7 @@ def test_contamination_is_held_only_where_none_is_possible(
 
 def test_a_failed_self_test_is_broken(make_page: Make) -> None:
     """And names its parts."""
-    parts = [SelfTestPart(code=code, title="t", state=state, said="s")
+    parts = [SelfTestPart(code=code, state=state, found=fact(FactCode.SAME_BYTES))
              for code, state in (("a", "passed"), ("b", "failed"))]  # fmt: skip
     page = with_verdict(make_page(), self_test=SelfTest(parts=tuple(parts)))
 
@@ -200,8 +202,8 @@ def an_entry(**changes: Any) -> Entry:
     """An entry of a history."""
     plainly: dict[str, Any] = {
         "sequence": 2, "folder": "f", "candidate": "chronos-512", "legacy": "autoformer",
-        "outcome": Outcome.HOLD, "summary": "s", "decides": True, "meaning": "m",
-        "outcomes": {}, "spans": {},
+        "outcome": Outcome.HOLD, "summary": fact(FactCode.NOTHING_COMPARED), "decides": True,
+        "meaning": "m", "outcomes": {}, "spans": {},
     }  # fmt: skip
     return Entry(**{**plainly, **changes})
 

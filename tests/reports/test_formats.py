@@ -15,6 +15,7 @@ from harness.cli import run_cli
 from reports.forms.formats import render_page
 from reports.forms.markdown import LIMIT
 from reports.page_input import PageInput
+from reports.words import verdicts
 
 Make = Callable[..., PageInput]
 
@@ -43,7 +44,7 @@ def test_markdown_holds_what_the_first_screen_holds(make_page: Make) -> None:
     ]  # fmt: skip
     assert [head for head in wanted if head not in heads] == []
     assert f"`{page.beside.replay_command}`" in text
-    assert page.verdict.next_action.split()[0] in text
+    assert verdicts.next_action(page.verdict).split()[0] in text
 
 
 def test_markdown_stays_short_whatever_the_grid(make_page: Make) -> None:

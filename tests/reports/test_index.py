@@ -22,6 +22,7 @@ from reports.collect import collect_index
 from reports.forms.markdown import index_markdown
 from reports.index import RUNS, render_index
 from reports.page_input import PageInput
+from reports.words import verdicts
 
 Make = Callable[..., PageInput]
 MACHINES = {
@@ -108,7 +109,7 @@ class Book:
         cell = CellInput(
             arm="a", role="legacy", dataset="ALPHA", seed=1, unit=machine, file="f", scores="s"
         )
-        write_inputs(folder, Inputs(cells=(cell,), given=Given(), scoring="s", decides=decides))
+        write_inputs(folder, Inputs(cells=(cell,), given=Given(), scoring="s"))
         write_text(folder / "verdict.json", text)
         if page:
             write_text(folder / "report.html", "a page")
@@ -162,7 +163,13 @@ def test_a_row_says_what_was_passed_and_whether_it_decides(book: Book) -> None:
 
     record, deciding = listed(drawn(book))
 
-    assert deciding[2:7] == ["REJECT", "chronos-512", "autoformer", "yes", verdict.summary]
+    assert deciding[2:7] == [
+        "REJECT",
+        "chronos-512",
+        "autoformer",
+        "yes",
+        verdicts.summary(verdict),
+    ]
     assert record[2:6] == ["HOLD", "chronos-512", "autoformer-repaired", "no"]
 
 

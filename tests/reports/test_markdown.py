@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from reports.forms.markdown import LIMIT, render_markdown
 from reports.page_input import PageInput
@@ -42,10 +43,15 @@ def test_tables_have_as_many_cells_as_heads(make_page: Make) -> None:
     assert all(len(size) == 1 for size in sizes if size)
 
 
+def said(text: str) -> Fact:
+    """A fact with a text of the user's in it."""
+    return fact(FactCode.READS_AHEAD, arm=text)
+
+
 def test_long_records_are_cut_and_said_to_be(make_page: Make) -> None:
     """A verdict with endless reasons stays under the limit and says that parts are missing."""
     page = make_page()
-    verdict = dataclasses.replace(page.verdict, reasons=("reason " * 400,) * 100)
+    verdict = dataclasses.replace(page.verdict, reasons=(said("reason " * 400),) * 100)
     text = render_markdown(dataclasses.replace(page, verdict=verdict))
 
     assert len(text) <= LIMIT
@@ -60,7 +66,7 @@ def test_a_limit_below_the_first_part_is_kept(make_page: Make) -> None:
 def test_markup_mentions_and_links_are_disarmed(make_page: Make) -> None:
     """Text from outside cannot open a tag, a cell, a link, or call a person."""
     evil = "<img src=x>|`a`[b](https://c.example) @someone\n# head"
-    verdict = dataclasses.replace(make_page().verdict, reasons=(evil,), candidate=evil)
+    verdict = dataclasses.replace(make_page().verdict, reasons=(said(evil),), candidate=evil)
 
     text = render_markdown(PageInput(verdict=verdict))
 

@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 
 from harness.evidence.comparison import Effect, Planning
+from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
+from harness.judging.validity import Cell, PlanRecord
 from reports.forms.html import render_html
 from reports.page_input import PageInput
+from reports.words import verdicts
 
 Make = Callable[..., PageInput]
 VOID = {"meta", "br", "hr", "img", "input", "link", "path", "line", "circle", "use"}
@@ -175,8 +178,8 @@ def test_the_outcome_stands_first(make_page: Make, outcome: Outcome) -> None:
 
     assert f">{outcome.value}</span>" in heading
     assert f'href="#mark-{outcome.lower()}"' in html[: html.index("<h1")].rpartition("<main>")[2]
-    assert page.verdict.summary.removesuffix(".") in html
-    assert page.verdict.next_action in html
+    assert verdicts.summary(page.verdict).removesuffix(".") in html
+    assert verdicts.next_action(page.verdict) in html
 
 
 def test_every_criterion_is_shown_with_its_numbers(make_page: Make) -> None:
@@ -389,6 +392,11 @@ def test_a_loss_that_is_not_finite_breaks_no_chart(make_page: Make) -> None:
     assert "n/a" in text
 
 
+def evil_problem() -> Fact:
+    """A problem whose every text has markup in it."""
+    return fact(FactCode.NOT_COMPARED, dataset=EVIL, metric=EVIL, part=EVIL, problem=EVIL)
+
+
 def evil_page(page: PageInput) -> PageInput:
     """The same page with markup in every text that comes from outside."""
 
@@ -397,14 +405,16 @@ def evil_page(page: PageInput) -> PageInput:
 
     verdict = page.verdict
     findings = tuple(
-        dataclasses.replace(each, id=bad(each.id), sentence=EVIL) for each in verdict.findings
+        dataclasses.replace(each, id=bad(each.id), found=evil_problem())
+        for each in verdict.findings
     )
     names = {arm.name: bad(arm.name) for arm in page.arms}
     sets = {name: bad(name) for name in page.datasets}
     validity = dataclasses.replace(
         verdict.validity,
-        problems=(EVIL,),
-        missing=(EVIL,),
+        problems=(evil_problem(),),
+        missing=(Cell(arm=EVIL, dataset=EVIL, seed=1),),
+        reference=names["random-walk"],
         truth_digests={sets[name]: EVIL for name in verdict.validity.truth_digests},
         units=tuple(
             dataclasses.replace(each, arm=names[each.arm], first_reason=EVIL)
@@ -440,19 +450,20 @@ def evil_page(page: PageInput) -> PageInput:
             "peak_bytes": {EVIL: 1},
         }
 
+    pair = {"candidate": names[verdict.candidate], "legacy": names[verdict.legacy]}
     return PageInput(
         verdict=dataclasses.replace(
             verdict,
             candidate=names[verdict.candidate],
             legacy=names[verdict.legacy],
-            summary=EVIL,
-            reasons=(EVIL,),
+            summary=fact(FactCode.NO_CONCLUSION, **pair).resting_on(evil_problem()),
+            reasons=(evil_problem(),),
             findings=findings,
             validity=validity,
             policy={"mode": EVIL, EVIL: {EVIL: [EVIL]}, "reference": names["random-walk"]},
-            facts={EVIL: EVIL},
+            plan=PlanRecord(experiment=EVIL, seeds=(1,), datasets=()),
             fingerprints={EVIL: EVIL},
-            next_action=EVIL,
+            next_action=fact(FactCode.KEEP, **pair),
         ),
         title=EVIL,
         experiment_text=EVIL,

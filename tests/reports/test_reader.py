@@ -14,7 +14,7 @@ import pytest
 
 from reports.forms.html import render_html
 from reports.page_input import PageInput
-from reports.words import numbers
+from reports.words import numbers, verdicts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOC = ROOT / "docs" / "reading-a-report.md"
@@ -90,8 +90,8 @@ def named_places() -> dict[str, list[str]]:
 
 
 def migrate(page: PageInput) -> list[str]:
-    first = page.verdict.summary.removesuffix(".")
-    return [page.verdict.outcome.value, first, f"Next: {page.verdict.next_action}"]
+    first = verdicts.summary(page.verdict).removesuffix(".")
+    return [page.verdict.outcome.value, first, f"Next: {verdicts.next_action(page.verdict)}"]
 
 
 def worse_at_the_last_step(page: PageInput) -> list[str]:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from reports.forms.terminal import render_terminal
 from reports.page_input import PageInput
+from reports.words import verdicts
 
 Make = Callable[..., PageInput]
 
@@ -30,7 +32,8 @@ def test_the_outcome_comes_first_and_the_next_step_last(make_page: Make, outcome
     text = render_terminal(page)
 
     assert text.startswith(f"{outcome.value}: ")
-    assert f"Next: {page.verdict.next_action}\n" == text.rpartition("\n\n")[2]
+    following = " ".join(text.rpartition("\n\n")[2].split())
+    assert f"Next: {verdicts.next_action(page.verdict)}" == following
 
 
 def test_own_words_are_ascii(make_page: Make) -> None:
@@ -42,7 +45,8 @@ def test_own_words_are_ascii(make_page: Make) -> None:
 
 def test_escape_codes_from_outside_are_shown_not_obeyed(make_page: Make) -> None:
     """A name cannot colour the log or move the cursor."""
-    verdict = dataclasses.replace(make_page().verdict, candidate="\x1b[2Jx", summary="\x1b[31mred")
+    evil = fact(FactCode.NO_GAIN_YET, candidate="\x1b[31mred", legacy="\x1b[2Jx")
+    verdict = dataclasses.replace(make_page().verdict, candidate="\x1b[2Jx", summary=evil)
 
     assert "\x1b" not in render_terminal(PageInput(verdict=verdict))
 

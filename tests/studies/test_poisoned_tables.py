@@ -15,6 +15,7 @@ from harness.judging.selftest import self_test
 from harness.judging.validity import Cell, Given
 from harness.judging.verdict import Verdict, conclude, gather, judge, to_json
 from harness.scoring.scores import UnitScores
+from reports.words.findings import sentence_of
 
 Sized = Callable[[int, int], int]
 BATCHES = 4
@@ -188,4 +189,4 @@ def test_losses_that_never_vary_are_no_infinite_significance(factor: float, said
     verdict = whole_verdict(policy, [old, new])
 
     assert verdict.outcome is said
-    assert "the same on every origin" in verdict.findings[0].sentence
+    assert "the same on every origin" in sentence_of(verdict.findings[0])

@@ -14,9 +14,11 @@ from scores_for_tests import table_of, with_truth
 from harness.evidence.comparison import Comparison, Planning, compare, spread_of
 from harness.evidence.estimand import ESTIMANDS, Coverage, Question
 from harness.evidence.pairing import PairingError, pair
-from harness.judging.wording import sentence_of
+from harness.judging.fact import FactCode, fact
+from harness.judging.findings import Finding, Outcome
 from harness.scoring.scores import UnitScores
 from harness.stats.statistical_power import Plan, detectable
+from reports.words.findings import sentence_of
 
 METRICS = {"crps": "crps", "rmse": "squared_error", "mae": "absolute_error"}
 
@@ -364,6 +366,21 @@ def test_open_questions_say_how_many_origins_would_decide_and_when() -> None:
     assert days.astype(int) == pytest.approx(open_.planning.more_origins * 4 + 4, abs=1)
 
 
+def finding_on(found: Comparison) -> Finding:
+    """An open guardrail with that comparison."""
+    return Finding(
+        id="X:crps:guardrail",
+        metric="crps",
+        dataset="X",
+        role="guardrail",
+        outcome=Outcome.HOLD,
+        bound=found.question.bound_high,
+        value=found.effect.value,
+        comparison=found,
+        found=fact(FactCode.UNDECIDED),
+    )
+
+
 @pytest.mark.parametrize(("count", "told"), [(9, False), (10, True)])
 def test_below_ten_origins_nothing_is_predicted(count: int, told: bool) -> None:
     """As in `power`, nine non-overlapping origins have no detectable effect, and say why."""
@@ -374,7 +391,7 @@ def test_below_ten_origins_nothing_is_predicted(count: int, told: bool) -> None:
     assert (found.silent == "") is told
     if not told:
         assert found.planning == Planning()
-        assert sentence_of(found, role="guardrail", least=5).endswith(
+        assert sentence_of(finding_on(found)).endswith(
             "the interval reaches across the bound; no prediction: 9 non-overlapping origins, "
             "fewer than the 10 it takes."
         )
@@ -394,7 +411,7 @@ def test_many_seeds_that_differ_ask_for_seeds() -> None:
     assert (found.sample.candidate_seeds, found.sample.legacy_seeds) == (3, 1)
     assert found.planning.more_origins is None
     assert (found.planning.seeds_needed or 0) > 3
-    sentence = sentence_of(found, role="guardrail", least=30)
+    sentence = sentence_of(finding_on(found))
     assert f"about {found.planning.seeds_needed} seeds a side would" in sentence
 
 

@@ -10,10 +10,13 @@ from harness.evidence.estimand import MeanLoss
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
+from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, Outcome, judge_rule, question_of
 from harness.judging.validity import Cell, Given
 from harness.judging.verdict import Verdict, judge
 from harness.scoring.scores import UnitScores
+from reports.words import verdicts
+from reports.words.findings import sentence_of
 
 CRPS = Criterion(metric="crps", margin=0.05)
 POLICY = Policy(
@@ -69,7 +72,7 @@ def test_a_rejected_candidate_is_not_undecided_for_failing_a_window() -> None:
     assert found.comparison is not None
     assert (found.comparison.failed.candidate, found.comparison.sample.n) == (1, 79)
     assert found.comparison.failed.candidate_as == "out"
-    assert found.sentence.endswith("1 failed window of new was left out.")
+    assert sentence_of(found).endswith("1 failed window of new was left out.")
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 40])
@@ -124,7 +127,7 @@ def test_legacy_gains_nothing_from_windows_it_failed() -> None:
 
     assert found_on(new_unit, unit_of(old, "old")).outcome is Outcome.PROMOTE
     assert found.outcome is Outcome.PROMOTE
-    assert "20 failed windows of old were left out" in found.sentence
+    assert "20 failed windows of old were left out" in sentence_of(found)
 
 
 def test_nothing_is_promoted_by_losses_that_nobody_saw() -> None:
@@ -136,7 +139,7 @@ def test_nothing_is_promoted_by_losses_that_nobody_saw() -> None:
 
     assert found_on(unit_of(new, "new"), unit_of(old, "old")).outcome is Outcome.REJECT
     assert found.outcome is Outcome.HOLD
-    assert "old" in found.sentence
+    assert "old" in sentence_of(found)
 
 
 @pytest.mark.parametrize("limit", [0, 80, 1000])
@@ -153,7 +156,7 @@ def test_nothing_was_compared_with_an_arm_that_gave_nothing(limit: int) -> None:
     verdict = verdict_on(new, old, unit_of(losses_of(3), "walk"), policy=policy)
 
     assert verdict.outcome is Outcome.INVALID
-    assert any("new failed 80 of 80 windows" in reason for reason in verdict.reasons)
+    assert any("new failed 80 of 80 windows" in reason for reason in verdicts.reasons(verdict))
 
 
 def test_an_arm_that_raised_everywhere_reads_the_same() -> None:
@@ -167,7 +170,7 @@ def test_an_arm_that_raised_everywhere_reads_the_same() -> None:
 
     assert verdict.outcome is Outcome.INVALID
     assert {finding.outcome for finding in verdict.findings} == {Outcome.INVALID, Outcome.PROMOTE}
-    assert all("failed" in reason for reason in verdict.reasons)
+    assert all("failed" in reason for reason in verdicts.reasons(verdict))
 
 
 def test_a_legacy_that_gave_nothing_is_nothing_to_compare_with() -> None:
@@ -198,7 +201,7 @@ def test_an_implausible_gain_is_seen_though_windows_failed(failed: tuple[int, ..
 
     doubted, refused = verdict_on(*units), verdict_on(*units, policy=strict)
 
-    assert any("implausible; look for a leak" in text for text in doubted.validity.doubts)
+    assert doubted.validity.doubted(FactCode.IMPLAUSIBLE)
     assert refused.outcome is Outcome.INVALID
 
 
@@ -212,10 +215,10 @@ def test_a_candidate_worse_than_the_reference_is_said_though_windows_failed() ->
 
     verdict = verdict_on(*units)
 
-    assert any("worse than walk by crps" in reason for reason in verdict.reasons)
+    assert any("worse than walk by crps" in reason for reason in verdicts.reasons(verdict))
     assert any(
         "on X new is set against walk without the 3 windows that one of them failed" in reason
-        for reason in verdict.reasons
+        for reason in verdicts.reasons(verdict)
     )
 
 

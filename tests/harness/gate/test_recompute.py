@@ -12,9 +12,11 @@ import pytest
 from harness.gate.history import Entry, OriginSpan, before, change, history, remember
 from harness.gate.judge import latest_folder
 from harness.gate.recompute import replay
+from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import from_json
 from harness.running.store import open_store
+from reports.words import facts as words
 
 GOLDEN = Path(__file__).parents[2] / "golden/verdict"
 THIRD = """
@@ -60,7 +62,7 @@ def test_replay_names_scores_that_are_gone(finished, call):
     found = replay(folder)
 
     assert not found.same
-    assert "scores of new on GOLD, seed 1:" in " ".join(found.differences)
+    assert "scores of new on GOLD, seed 1:" in " ".join(map(words.say, found.differences))
     assert call("replay", folder)[0] == 5
 
 
@@ -72,7 +74,7 @@ def test_replay_notes_other_code(finished, monkeypatch):
     found = replay(folder)
 
     assert found.same
-    assert found.notes == ("the verdict was passed by other code than this",)
+    assert found.notes == (fact(FactCode.OTHER_CODE),)
 
 
 @pytest.mark.parametrize("name", ["nothing.json", "runs"])
@@ -81,6 +83,40 @@ def test_what_is_no_verdict_is_refused(tiny, refused, call, in_process, name):
     call("run", "tiny.toml")
 
     assert "cannot be read" in refused("replay", name)
+
+
+@pytest.mark.parametrize("name", ["verdict.json", "inputs.json", "index.json"])
+def test_records_of_an_older_abharness_are_one_line(tiny, call, in_process, name):
+    """Schemas are counted from 1 again, so an older record is told by what it lacks."""
+    call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+    file = (folder.parent if name == "index.json" else folder) / name
+    record = json.loads(file.read_text(encoding="utf-8"))
+    for each in record.get("entries", []):
+        each["summary"] = "new may replace old."
+    record.pop("kind", None)
+    file.write_text(json.dumps(record | {"schema": 1}), encoding="utf-8")
+
+    code, _, err = call(*(("replay", folder) if name == "verdict.json" else ("gate", "tiny.toml")))
+
+    assert code == 2
+    assert f"{name}: was written by an older abharness" in err
+    assert "run `abharness gate` again" in err
+    assert err.count("\n") == 1
+
+
+def test_other_words_change_nothing_in_a_replay(tiny, call, in_process, monkeypatch):
+    """Facts and figures are compared: with every phrase reworded the bytes are still the same."""
+    call("compare", "tiny.toml")
+    folder = latest_folder(open_store(Path("runs")), "tiny")
+    for code in words._PHRASES:
+        monkeypatch.setitem(words._PHRASES, code, lambda values: "Otherwise said.")
+    monkeypatch.setattr("reports.words.numbers.in_sentence", lambda share, **_: "some")
+
+    code, out, _ = call("replay", folder)
+
+    assert code == 0
+    assert out.startswith("the same, byte by byte: PROMOTE: Otherwise said.")
 
 
 def test_the_same_verdict_again_is_confirmed_not_new(finished, tiny, call):
@@ -111,7 +147,7 @@ def entry(**changes) -> Entry:
         candidate="new",
         legacy="old",
         outcome=Outcome.HOLD,
-        summary="",
+        summary=fact(FactCode.NOTHING_COMPARED),
         decides=True,
         meaning="m",
         outcomes={"GOLD:crps:guardrail": "HOLD"},
@@ -192,19 +228,6 @@ def test_an_arm_is_diagnosed_alike_for_every_pair(tiny, call, in_process):
     assert one.diagnostics.uniformity == other.diagnostics.uniformity
     assert {each.legacy for each in one.diagnostics.secondary} == {"old", "older"}
     assert replay(folder.parent / family["verdicts"][1]["folder"]).same
-
-
-def test_records_on_other_arms_from_before_have_no_self_test(tiny, call, in_process):
-    """A record on a pair that was judged without one says so, and is judged again without one."""
-    call("compare", "tiny.toml")
-    folder = latest_folder(open_store(Path("runs")), "tiny")
-    inputs = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
-    (folder / "inputs.json").write_text(json.dumps(inputs | {"decides": False}), encoding="utf-8")
-
-    found = replay(folder)
-
-    assert any(each.startswith("self_test: recorded") for each in found.differences)
-    assert not any(each.startswith("findings") for each in found.differences)
 
 
 def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_process):
@@ -370,7 +393,7 @@ def remember_some(store, verdict, start):
 def test_verdicts_passed_at_the_same_time_are_all_listed(tmp_path):
     """Writers of the index wait for one another: no entry and no number is lost."""
     store = open_store(tmp_path)
-    verdict = from_json((GOLDEN / "schema-2.json").read_text(encoding="utf-8"))
+    verdict = from_json((GOLDEN / "schema-1.json").read_text(encoding="utf-8"))
     context = multiprocessing.get_context("fork")
     starts = range(0, 30, 10)
     writers = [

@@ -12,10 +12,13 @@ from harness.errors import ConfigError
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
 from harness.experiments.waivers import Waiver
+from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import CUT_OFF, PRETRAINING, Cell, Given
 from harness.judging.verdict import Verdict, from_json, judge, to_json
 from harness.scoring.scores import Truth, UnitScores
+from reports.words.findings import sentence_of
+from reports.words.verdicts import next_action, reasons, summary
 
 POLICY = Policy(
     baseline="old",
@@ -59,10 +62,10 @@ def test_an_active_waiver_keeps_a_finding_from_binding_and_stays_visible() -> No
 
     assert judged(grid_of(1.0, 0.0)).outcome == Outcome.REJECT
     assert verdict.outcome == Outcome.PROMOTE
-    assert "but for 1 waived finding" in verdict.summary
+    assert "but for 1 waived finding" in summary(verdict)
     assert verdict.findings[0].outcome == Outcome.REJECT
     assert verdict.findings[0].waived
-    assert any("Waived until 2030-06-30" in r and "ada: see 12" in r for r in verdict.reasons)
+    assert any("Waived until 2030-06-30" in r and "ada: see 12" in r for r in reasons(verdict))
     assert verdict.judged_on == "2030-06-30"
 
 
@@ -72,7 +75,7 @@ def test_a_waiver_that_ended_does_nothing_and_is_reported(today: str | None) -> 
     verdict = judged(grid_of(1.0, 0.0), with_(waivers=(BROKEN,)), today=today)
 
     assert verdict.outcome == Outcome.REJECT
-    assert any("ended on 2030-06-30 and does nothing" in text for text in verdict.reasons)
+    assert any("ended on 2030-06-30 and does nothing" in text for text in reasons(verdict))
 
 
 def test_a_waiver_that_was_not_needed_is_said_to_be_so() -> None:
@@ -80,8 +83,8 @@ def test_a_waiver_that_was_not_needed_is_said_to_be_so() -> None:
     verdict = judged(grid_of(), with_(waivers=(BROKEN,)), today="2030-01-01")
 
     assert verdict.outcome == Outcome.PROMOTE
-    assert "all 1 guardrails" in verdict.summary
-    assert any("was not needed" in text for text in verdict.reasons)
+    assert "all 1 guardrails" in summary(verdict)
+    assert any("was not needed" in text for text in reasons(verdict))
 
 
 def test_no_waiver_lifts_an_invalid() -> None:
@@ -150,7 +153,7 @@ def test_cost_limits(found: Cost | None, outcome: Outcome, words: str) -> None:
 
     assert verdict.outcome == outcome
     assert verdict.findings[-1].id == "all:latency:limit"
-    assert words in verdict.findings[-1].sentence
+    assert words in sentence_of(verdict.findings[-1])
     assert from_json(to_json(verdict)) == verdict
 
 
@@ -158,8 +161,8 @@ def test_an_unmeasured_limit_is_what_to_do_next() -> None:
     """When nothing else is open, the next action is to measure."""
     verdict = judged(grid_of(), with_(limits=Limits(latency=1.2)))
 
-    assert "measure what is open (all latency)" in verdict.next_action
-    assert "open are all latency" in verdict.summary
+    assert "measure what is open (all latency)" in next_action(verdict)
+    assert "open are all latency" in summary(verdict)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +196,7 @@ def test_least_skill_over_the_random_walk(new: float, wanted: float, outcome: Ou
 
     found = next(f for f in verdict.findings if f.metric == "skill")
     assert found.outcome == outcome
-    assert found.sentence.startswith("GOLD skill by CRPS: new is")
+    assert sentence_of(found).startswith("GOLD skill by CRPS: new is")
 
 
 def test_least_skill_without_a_reference_is_invalid() -> None:
@@ -201,7 +204,7 @@ def test_least_skill_without_a_reference_is_invalid() -> None:
     verdict = judged(grid_of()[1:], with_(limits=Limits(min_skill=0.0)))
 
     assert verdict.outcome == Outcome.INVALID
-    assert "there is no reference arm" in verdict.summary
+    assert "there is no reference arm" in summary(verdict)
 
 
 def test_rules_on_steps_and_slices_are_findings_of_their_own() -> None:
@@ -221,7 +224,7 @@ def test_rules_on_steps_and_slices_are_findings_of_their_own() -> None:
     high = found["GOLD:mae:guardrail@volatility:high"].comparison
     assert high is not None
     assert high.sample.n == 20
-    assert "GOLD crps (steps:3-4): new is" in found["GOLD:crps:guardrail@steps:3-4"].sentence
+    assert "GOLD crps (steps:3-4): new is" in sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
     assert verdict.multiplicity is not None
     assert verdict.multiplicity.guardrails == 4
 
@@ -241,7 +244,7 @@ def test_parts_that_are_not_there_are_invalid(rule: Criterion | CoverageRule, wo
     verdict = judged(grid_of(), with_(**extra))
 
     assert verdict.outcome == Outcome.INVALID
-    assert words in " ".join(verdict.reasons)
+    assert words in " ".join(reasons(verdict))
 
 
 def test_a_slice_of_too_few_windows_is_invalid() -> None:
@@ -254,7 +257,7 @@ def test_a_slice_of_too_few_windows_is_invalid() -> None:
     verdict = judged(scores, with_(criteria=(rule,)))
 
     assert verdict.outcome == Outcome.INVALID
-    assert "the slice year:2009 selects 7 windows, too few to judge" in verdict.summary
+    assert "the slice year:2009 selects 7 windows, too few to judge" in summary(verdict)
 
 
 def test_a_margin_on_a_loss_of_nothing_is_invalid() -> None:
@@ -266,7 +269,7 @@ def test_a_margin_on_a_loss_of_nothing_is_invalid() -> None:
     verdict = judged(scores, with_(criteria=(Criterion(metric="mae", margin=0.02),)))
 
     assert verdict.outcome == Outcome.INVALID
-    assert "old's loss is as good as 0" in verdict.summary
+    assert "old's loss is as good as 0" in summary(verdict)
 
 
 def test_a_margin_on_a_loss_of_one_window_is_undecided() -> None:
@@ -280,7 +283,7 @@ def test_a_margin_on_a_loss_of_one_window_is_undecided() -> None:
     verdict = judged(scores, with_(criteria=(Criterion(metric="mae", margin=0.02),)))
 
     assert verdict.outcome == Outcome.HOLD
-    assert any("a ratio has no bounds" in sentence for sentence in verdict.reasons)
+    assert any("a ratio has no bounds" in sentence for sentence in reasons(verdict))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +299,7 @@ def test_less_evidence_than_declared_is_invalid(evidence: EvidenceNeeded, words:
     verdict = judged(grid_of(), with_(evidence=evidence))
 
     assert verdict.outcome == Outcome.INVALID
-    assert words in verdict.summary
+    assert words in summary(verdict)
 
 
 @pytest.mark.parametrize(("action", "outcome"), [("caution", "PROMOTE"), ("invalid", "INVALID")])
@@ -309,7 +312,7 @@ def test_implausible_gains_are_doubted(action: str, outcome: str) -> None:
     verdict = judged(scores, with_(evidence=evidence))
 
     assert verdict.outcome == outcome
-    assert "is implausible; look for a leak" in " ".join((verdict.summary, *verdict.reasons))
+    assert "is implausible; look for a leak" in " ".join((summary(verdict), *reasons(verdict)))
 
 
 def test_an_arm_that_reads_past_its_origin_is_invalid() -> None:
@@ -320,7 +323,7 @@ def test_an_arm_that_reads_past_its_origin_is_invalid() -> None:
     assert [each.state for each in untested] == ["not tested", "not tested"]
     assert [each.state for each in seen.validity.blindness] == ["passed", "failed"]
     assert seen.outcome == Outcome.INVALID
-    assert "reads past its origin" in seen.summary
+    assert "reads past its origin" in summary(seen)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +341,7 @@ def test_contamination_is_told(card: dict[str, str], share: float | None) -> Non
 
     found = verdict.validity.contamination[0].share
     assert found == (None if share is None else pytest.approx(share, abs=0.05))
-    assert any("pretraining cut-off" in text for text in verdict.reasons) == bool(share)
+    assert any("pretraining cut-off" in text for text in reasons(verdict)) == bool(share)
 
 
 def test_error_rates_are_recorded() -> None:
@@ -370,8 +373,8 @@ def test_too_few_origins_for_a_prediction_are_said_to_be() -> None:
     row = verdict.power[0]
     assert verdict.outcome is Outcome.HOLD
     assert (row.detectable, row.enough, row.more_origins) == (None, None, None)
-    assert "9 non-overlapping origins, fewer than the 10" in row.silent
-    assert "9 non-overlapping origins are too few to say" in verdict.next_action
+    assert row.silent == fact(FactCode.NO_PREDICTION, origins=9, least=10)
+    assert "9 non-overlapping origins are too few to say" in next_action(verdict)
 
 
 @pytest.mark.parametrize(
@@ -396,8 +399,8 @@ def test_wins_are_judged_against_one_half(
     assert (finding.id, finding.unit) == (f"GOLD:crps_wins:{role}", "points")
     assert finding.value == finding.comparison.effect.value
     won = 100 * (0.5 - finding.value)
-    assert f"new has the lower loss on {won:.1f} % of the origins (95 %" in finding.sentence
-    assert finding.sentence.endswith(ending)
+    assert f"new has the lower loss on {won:.1f} % of the origins (95 %" in sentence_of(finding)
+    assert sentence_of(finding).endswith(ending)
     assert from_json(to_json(verdict)).findings == verdict.findings
 
 
@@ -412,4 +415,4 @@ def test_wins_leave_the_rest_of_a_verdict_as_it_is() -> None:
     assert mean.comparison is not None
     assert one.findings[0].comparison is not None
     assert mean.comparison.estimates == one.findings[0].comparison.estimates
-    assert mean.sentence == one.findings[0].sentence
+    assert sentence_of(mean) == sentence_of(one.findings[0])

@@ -10,9 +10,11 @@ from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging import selftest
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
-from harness.judging.validity import Cell, Given
+from harness.judging.validity import Cell, Given, PlanRecord
 from harness.judging.verdict import Evidence, SelfTest, conclude, gather
 from harness.scoring.scores import UnitScores
+from reports.words import verdicts
+from reports.words.facts import say
 
 POLICY = Policy(
     baseline="old",
@@ -76,7 +78,7 @@ def test_parts_and_slices_are_planted_too(scores: list[UnitScores]) -> None:
     )
 
     assert set(states(found).values()) == {"passed"}
-    assert "3 findings" in found.parts[0].said
+    assert "3 findings" in say(found.parts[0].found)
 
 
 def test_few_origins_still_hold_back(scores: list[UnitScores]) -> None:
@@ -84,7 +86,7 @@ def test_few_origins_still_hold_back(scores: list[UnitScores]) -> None:
     _, found = tried(scores, dataclasses.replace(POLICY, min_origins=500))
 
     assert states(found) == dict.fromkeys("abdef", "passed") | {"c": "not run"}
-    assert "no guardrail has the evidence to reject" in found.parts[1].said
+    assert "no guardrail has the evidence to reject" in say(found.parts[1].found)
 
 
 def test_losses_of_one_window_leave_a_ratio_open(scores: list[UnitScores]) -> None:
@@ -101,7 +103,7 @@ def test_losses_of_one_window_leave_a_ratio_open(scores: list[UnitScores]) -> No
     assert rmse is not None
     assert rmse.conclusion == "undecided"
     assert "failed" not in states(found).values()
-    assert "1 of 2 reject much worse" in found.parts[1].said
+    assert "1 of 2 reject much worse" in say(found.parts[1].found)
 
 
 def test_seeds_far_apart_leave_a_planted_factor_open(scores: list[UnitScores]) -> None:
@@ -118,7 +120,7 @@ def test_seeds_far_apart_leave_a_planted_factor_open(scores: list[UnitScores]) -
     _, found = tried(apart)
 
     assert "failed" not in states(found).values()
-    assert "1 of 2 reject much worse" in found.parts[1].said
+    assert "1 of 2 reject much worse" in say(found.parts[1].found)
 
 
 def test_without_sound_evidence_nothing_is_run(scores: list[UnitScores]) -> None:
@@ -167,7 +169,7 @@ def test_a_broken_gate_is_caught(
     verdict = conclude(evidence, self_test=found)
     assert states(found)[part] == "failed"
     assert verdict.outcome == Outcome.INVALID
-    assert f"self-test failed, part {part}" in " ".join(verdict.reasons)
+    assert f"self-test failed, part {part}" in " ".join(verdicts.reasons(verdict))
 
 
 def breaking(name: str, fault: str):  # type: ignore[no-untyped-def]  # wraps anything
@@ -183,7 +185,7 @@ def breaking(name: str, fault: str):  # type: ignore[no-untyped-def]  # wraps an
             return dataclasses.replace(found, problems=())
         if name == "by_test":
             return dataclasses.replace(found, lower=-0.5, conclusion="undecided")
-        policy = dataclasses.replace(found.given, facts={"first": given[2][0].arm})
-        return dataclasses.replace(found, given=policy)
+        plan = PlanRecord(experiment=given[2][0].arm, seeds=(), datasets=())
+        return dataclasses.replace(found, given=dataclasses.replace(found.given, plan=plan))
 
     return wrapped

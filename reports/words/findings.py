@@ -1,4 +1,4 @@
-"""Plain sentences, written from the numbers of a comparison."""
+"""A finding in a sentence, written from its numbers for a reader who is not a statistician."""
 
 from __future__ import annotations
 
@@ -6,30 +6,47 @@ from harness.evidence.comparison import Comparison
 from harness.evidence.estimand import Coverage, FailedAs
 from harness.evidence.estimates import Estimate
 from harness.experiments.rules import RuleRole
+from harness.judging.fact import FactCode
+from harness.judging.findings import Finding
+from reports.words.facts import place_of, say
+from reports.words.numbers import in_sentence
+
+_OPEN = (FactCode.FEW_ORIGINS, FactCode.UNDECIDED, FactCode.DEPENDS_ON_FAILED)
+_COMPARED = (*_OPEN, FactCode.WITHIN, FactCode.BEYOND)
 
 
-def sentence_of(found: Comparison, *, role: RuleRole, least: int) -> str:
-    """Say what a comparison found and what follows, for a reader who is no statistician.
-
-    Parameters
-    ----------
-    found
-        The comparison.
-    role
-        Of the rule it answers.
-    least
-        Non-overlapping origins the policy asks for.
-    """
+def sentence_of(finding: Finding) -> str:
+    """Say what a rule found and what follows."""
+    found = finding.comparison
+    if found is None or finding.found.code not in _COMPARED:
+        return say(finding.found)
+    role = asked_as(finding)
     said = {"wins": _wins, "coverage": _coverage}.get(found.estimand.kind, _loss)(found, role)
-    parts = [f"{found.dataset} {found.estimand.name}: {said}: {_ending(found, role, least)}."]
+    place = place_of(finding.dataset, finding.metric, finding.part)
+    parts = [f"{place}: {said}: {_ending(finding, found, role)}."]
     failed = found.failed
     parts += _failed(found.candidate, failed.candidate, failed.candidate_as, "its worst")
     parts += _failed(found.legacy, failed.legacy, failed.legacy_as, "its best")
     return " ".join(parts)
 
 
+def asked_as(finding: Finding) -> RuleRole:
+    """Whether it asks for a gain: a success does, and a limit on skill that must be above 0."""
+    gain = finding.role == "success" or (finding.role == "limit" and finding.bound < 0)
+    return "success" if gain else "guardrail"
+
+
+def why_open(finding: Finding) -> str:
+    """Why a comparison decides nothing; '' where it does, or nothing was compared."""
+    found = finding.comparison
+    if finding.found.code is FactCode.DEPENDS_ON_FAILED:
+        arm = finding.found.values["arm"]
+        return f"it depends on how the failed windows of {arm} are counted"
+    return found.reason if found is not None else ""
+
+
 def _failed(arm: str, count: int, way: FailedAs, before: str) -> list[str]:
-    """What became of failed windows; `before` is what records without a `way` counted them as."""
+    """What became of failed windows; `before` is what they count as where no `way` says it."""
     if not count:
         return []
     windows = "window" if count == 1 else "windows"
@@ -46,17 +63,11 @@ _COUNTED = {
 }
 
 
-def percent(share: float, *, signed: bool = False) -> str:
-    """Write a share in per cent with one digit, two below 1 %."""
-    shown = share * 100
-    digits = 1 if abs(shown) >= 0.95 or abs(shown) < 0.005 else 2
-    text = f"{shown:+.{digits}f}" if signed else f"{shown:.{digits}f}"
-    return f"{text.replace('-0.0', '0.0') if float(text) == 0 else text} %"
-
-
 def _loss(found: Comparison, role: RuleRole) -> str:
     asked = abs(found.question.bound_high)
-    bound = f"asked gain {percent(asked)}" if role == "success" else f"margin +{percent(asked)}"
+    bound = (
+        f"asked gain {in_sentence(asked)}" if role == "success" else f"margin +{in_sentence(asked)}"
+    )
     if found.effect.value is None:
         return f"{found.candidate} cannot be set against {found.legacy}, {bound}"
     return f"{found.candidate} is {_better(found)} {found.legacy}{_interval(found)}, {bound}"
@@ -74,12 +85,12 @@ def _wins(found: Comparison, role: RuleRole) -> str:
     ends = " (the uncertainty has no bounds)"
     if test is not None and None not in (test.low, test.high, test.upper):
         low, high, least = (
-            percent(min(1.0, max(0.0, 0.5 - (each or 0.0))))
+            in_sentence(min(1.0, max(0.0, 0.5 - (each or 0.0))))
             for each in (test.high, test.low, test.upper)
         )
-        sure = percent(1 - found.question.alpha).replace(".0 %", " %")
+        sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
         ends = f" ({sure} interval {low} to {high}; one-sided at least {least})"
-    won = percent(0.5 - found.effect.value)
+    won = in_sentence(0.5 - found.effect.value)
     return f"{found.candidate} has the lower loss on {won} of the origins{ends}, {wanted}"
 
 
@@ -87,9 +98,8 @@ def _better(found: Comparison) -> str:
     assert found.effect.value is not None
     if abs(found.effect.value) < 5e-5:
         return "as good as"
-    return (
-        f"{percent(abs(found.effect.value))} {'better' if found.effect.value < 0 else 'worse'} than"
-    )
+    size = in_sentence(abs(found.effect.value))
+    return f"{size} {'better' if found.effect.value < 0 else 'worse'} than"
 
 
 def _interval(found: Comparison) -> str:
@@ -97,9 +107,9 @@ def _interval(found: Comparison) -> str:
     test = _decisive(found)
     if test is None or test.low is None or test.high is None or test.upper is None:
         return " (the uncertainty has no bounds)"
-    sure = percent(1 - found.question.alpha).replace(".0 %", " %")
-    ends = f"{percent(test.low, signed=True)} to {percent(test.high, signed=True)}"
-    return f" ({sure} interval {ends}; one-sided at most {percent(test.upper, signed=True)})"
+    sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
+    ends = f"{in_sentence(test.low, signed=True)} to {in_sentence(test.high, signed=True)}"
+    return f" ({sure} interval {ends}; one-sided at most {in_sentence(test.upper, signed=True)})"
 
 
 def _coverage(found: Comparison, role: RuleRole) -> str:
@@ -112,13 +122,14 @@ def _coverage(found: Comparison, role: RuleRole) -> str:
     test = _decisive(found)
     ends = " (the uncertainty has no bounds)"
     if test is not None and test.low is not None and test.high is not None:
-        sure = percent(1 - found.question.alpha).replace(".0 %", " %")
+        sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
         low, high = max(0.0, nominal + test.low), min(1.0, nominal + test.high)
-        ends = f" ({sure} interval {percent(low)} to {percent(high)}{_one_sided(test, nominal)})"
-    covered = percent(nominal + found.effect.value)
-    beside = (
-        "" if found.effect.legacy is None else f", {found.legacy}'s {percent(found.effect.legacy)}"
-    )
+        interval = f"{in_sentence(low)} to {in_sentence(high)}"
+        ends = f" ({sure} interval {interval}{_one_sided(test, nominal)})"
+    covered = in_sentence(nominal + found.effect.value)
+    beside = ""
+    if found.effect.legacy is not None:
+        beside = f", {found.legacy}'s {in_sentence(found.effect.legacy)}"
     return (
         f"the {level} % interval of {found.candidate} covers {covered}{ends}{beside}, {tolerance}"
     )
@@ -128,7 +139,7 @@ def _one_sided(test: Estimate, nominal: float) -> str:
     if test.lower is None or test.upper is None:
         return ""
     low, high = max(0.0, nominal + test.lower), min(1.0, nominal + test.upper)
-    return f"; one-sided at least {percent(low)}, at most {percent(high)}"
+    return f"; one-sided at least {in_sentence(low)}, at most {in_sentence(high)}"
 
 
 def _decisive(found: Comparison) -> Estimate | None:
@@ -136,22 +147,23 @@ def _decisive(found: Comparison) -> Estimate | None:
     return found.estimate("seeds") or found.estimate("hac")
 
 
-def _ending(found: Comparison, role: RuleRole, least: int) -> str:
-    if found.sample.independent_n < least:
-        have = f"{found.sample.independent_n} non-overlapping origins"
-        return f"not decided, there are {have} and the policy asks for {least}{_more(found)}"
-    if found.conclusion == "undecided":
-        return f"not decided, {found.reason}{_more(found)}"
-    return _CONCLUDED[found.estimand.kind == "coverage", role, found.conclusion]
+def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
+    if finding.found.code is FactCode.FEW_ORIGINS:
+        have, asked = found.sample.independent_n, finding.found.values["asked"]
+        few = f"there are {have} non-overlapping origins and the policy asks for {asked}"
+        return f"not decided, {few}{_more(found)}"
+    if finding.found.code in _OPEN:
+        return f"not decided, {why_open(finding)}{_more(found)}"
+    return _CONCLUDED[found.estimand.kind == "coverage", role, finding.found.code]
 
 
 _CONCLUDED = {
-    (False, "guardrail", "within"): "shown non-inferior",
-    (False, "guardrail", "beyond"): "shown worse than allowed",
-    (False, "success", "within"): "gain shown",
-    (False, "success", "beyond"): "shown not to gain that much",
-    (True, "guardrail", "within"): "shown to cover what it promises",
-    (True, "guardrail", "beyond"): "shown not to cover what it promises",
+    (False, "guardrail", FactCode.WITHIN): "shown non-inferior",
+    (False, "guardrail", FactCode.BEYOND): "shown worse than allowed",
+    (False, "success", FactCode.WITHIN): "gain shown",
+    (False, "success", FactCode.BEYOND): "shown not to gain that much",
+    (True, "guardrail", FactCode.WITHIN): "shown to cover what it promises",
+    (True, "guardrail", FactCode.BEYOND): "shown not to cover what it promises",
 }
 
 

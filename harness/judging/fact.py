@@ -1,0 +1,158 @@
+"""Facts: what judging found, as a code from one closed list and plain values.
+
+Judging and the gate make no sentences. A fact says what was found; `reports.words` says it in
+words. So a phrase may be reworded without touching a record, and nobody reads a phrase to learn
+what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+Scalar = str | int | float | bool | None
+Value = Scalar | tuple[Scalar, ...] | tuple[tuple[Scalar, ...], ...]
+"""A number, a name, a list of names, or a list of such lists (cells, rules)."""
+
+
+class FactCode(StrEnum):
+    """Everything that judging and the gate can say; the values of each stand beside it."""
+
+    # What a rule found. The values of those that were compared are in the finding's comparison.
+    WITHIN = "within"
+    BEYOND = "beyond"
+    UNDECIDED = "undecided"
+    FEW_ORIGINS = "few_origins"  # asked
+    DEPENDS_ON_FAILED = "depends_on_failed"  # arm
+    NOT_COMPARED = "not_compared"  # dataset, metric, part, problem
+    ALL_WINDOWS_FAILED = "all_windows_failed"  # dataset, metric, part, arm
+    NO_LOSS_TO_SHARE = "no_loss_to_share"  # dataset, metric, part, arm, most
+    NO_REFERENCE = "no_reference"  # dataset, metric, part
+    FAILURES = "failures"  # dataset, side, arm, failed, windows, limit, kept
+    COST_KEPT = "cost_kept"  # each of a cost: criterion, bound, ratio, low, high, noise
+    COST_BROKEN = "cost_broken"
+    COST_OPEN = "cost_open"
+    COST_NOT_MEASURED = "cost_not_measured"  # command
+    COST_WITHOUT_INTERVAL = "cost_without_interval"  # pairs, command
+    COST_NOT_TAKEN = "cost_not_taken"  # reason
+    COST_NO_EVIDENCE = "cost_no_evidence"  # reason
+
+    # Why no conclusion is allowed.
+    NOTHING_COMPARED = "nothing_compared"
+    GRID_EMPTY = "grid_empty"
+    GRID_WITHOUT_ARM = "grid_without_arm"  # arm, dataset
+    CELLS_MISSING = "cells_missing"  # cells, declared
+    CELL_TWICE = "cell_twice"  # arm, dataset, seed, times
+    CELL_NOT_DECLARED = "cell_not_declared"  # arm, dataset, seed
+    EVIDENCE_NOT_THERE = "evidence_not_there"  # dataset
+    FEW_SEEDS = "few_seeds"  # asked, found
+    FEWER_ORIGINS = "fewer_origins"  # dataset, asked, found
+    OTHER_ACTUALS = "other_actuals"  # dataset
+    OFF_STRIDE = "off_stride"  # arm, dataset, seed, stride
+    READS_AHEAD = "reads_ahead"  # arm
+    UNIT_UNREADABLE = "unit_unreadable"  # arm, dataset, seed, problem
+    SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, unit, verdicts
+    SELF_TEST_FAILED = "self_test_failed"  # part; because: what it found
+
+    # What allows a conclusion and must be known with it.
+    IMPLAUSIBLE = "implausible"  # dataset, arm, reference, metric, skill, most
+    CONTAMINATED = "contaminated"  # dataset, arm, share, said
+    PARTLY_COMPARED = "partly_compared"  # dataset, arm, reference, windows
+    ONE_SEED = "one_seed"  # arm
+    HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
+    BELOW_REFERENCE = "below_reference"  # dataset, arm, reference, metric, skill
+
+    # The answer. All name candidate and legacy.
+    NO_CONCLUSION = "no_conclusion"  # because: the first problem
+    BROKEN = "broken"  # rules
+    GUARDRAILS_OPEN = "guardrails_open"  # open, guardrails
+    RULES_OPEN = "rules_open"  # rules
+    NO_GAIN_YET = "no_gain_yet"
+    ALL_HOLD = "all_hold"  # guardrails, gain, waived
+
+    # What led to it.
+    FINDING = "finding"  # id
+    WAIVER = "waiver"  # place among the waivers of the verdict
+    CAUTION = "caution"  # because: what to be cautious of
+
+    # What to do now. All name candidate and legacy.
+    REPLACE = "replace"
+    KEEP = "keep"
+    REPAIR = "repair"
+    MEASURE = "measure"  # rules
+    COMPARE_WITH_MORE = "compare_with_more"  # origins
+    SETTLE_MARGIN = "settle_margin"
+    RAISE_ORIGINS = "raise_origins"  # more
+    WAIT_FOR_ORIGINS = "wait_for_origins"  # more, dataset, held, until
+
+    # What the gate found when it judged itself; `findings` are ids.
+    NOTHING_TO_TEST = "nothing_to_test"
+    EVIDENCE_UNSOUND = "evidence_unsound"  # because: the problem
+    FINDING_UNSOUND = "finding_unsound"  # because: what the finding says
+    NO_LOSS_TO_PLANT = "no_loss_to_plant"
+    ITSELF_REJECTED = "itself_rejected"  # findings
+    TOO_MANY_ALARMS = "too_many_alarms"  # dataset, metric, alarms, exchanges, alpha
+    ITSELF_TIES = "itself_ties"  # findings, exchanges, alarms, allowed
+    WORSE_PROMOTED = "worse_promoted"  # findings
+    MUCH_WORSE_NOT_REJECTED = "much_worse_not_rejected"  # findings
+    NONE_ABLE_TO_REJECT = "none_able_to_reject"
+    MUCH_WORSE_NO_REJECT = "much_worse_no_reject"
+    WORSE_HELD_BACK = "worse_held_back"  # guardrails, able
+    GAIN_NOT_PROMOTED = "gain_not_promoted"  # findings
+    GAIN_PARTLY_PROMOTED = "gain_partly_promoted"  # able, findings
+    NONE_ABLE_TO_PROMOTE = "none_able_to_promote"
+    GAIN_NO_PROMOTE = "gain_no_promote"
+    GAIN_PROMOTED = "gain_promoted"  # findings
+    STILL_CONCLUDED = "still_concluded"  # arm, outcome
+    REFUSED_WITHOUT_CELL = "refused_without_cell"  # arms
+    NOT_MIRRORED = "not_mirrored"  # dataset, metric, effect, back
+    MIRRORED = "mirrored"  # findings
+    NO_BOUNDS_TO_MIRROR = "no_bounds_to_mirror"
+    SAME_BYTES = "same_bytes"
+    OTHER_BYTES = "other_bytes"
+
+    # Planning: where variances come from, and why there is no prediction.
+    NO_PREDICTION = "no_prediction"  # origins, least
+    TIED = "tied"
+    STORED_SCORES = "stored_scores"  # candidate, legacy
+    STAND_INS = "stand_ins"  # arms
+
+    # What differs when a verdict is judged again.
+    INPUTS_EDITED = "inputs_edited"
+    POLICY_EDITED = "policy_edited"
+    MEANING_EDITED = "meaning_edited"
+    FOLDER_DIFFERS = "folder_differs"  # name, folder
+    SCORES_GONE = "scores_gone"  # arm, dataset, seed, problem
+    SCORES_DIFFER = "scores_differ"  # arm, dataset, seed, file
+    VALUE_DIFFERS = "value_differs"  # place, recorded, again
+    LAYOUT_DIFFERS = "layout_differs"
+    OTHER_CODE = "other_code"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One thing that was found.
+
+    Attributes
+    ----------
+    code
+        What kind of thing.
+    values
+        Its numbers and names; texts of users and of exceptions are values too.
+    because
+        The fact it rests on.
+    """
+
+    code: FactCode
+    values: Mapping[str, Value] = field(default_factory=dict)
+    because: Fact | None = None
+
+    def resting_on(self, other: Fact) -> Fact:
+        """The same fact with what it rests on."""
+        return replace(self, because=other)
+
+
+def fact(code: FactCode, /, **values: Value) -> Fact:
+    """Make a fact with its values by name."""
+    return Fact(code=code, values=values)

@@ -1,0 +1,329 @@
+"""What each fact of judging and the gate is called in words: one phrase a code, no more.
+
+A finding that compares losses is worded from its comparison, see `reports.words.findings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from harness.costs import HIGHER_IS_BETTER
+from harness.judging.fact import Fact, FactCode
+from reports.words.numbers import in_sentence
+
+Values = Mapping[str, Any]
+
+SELF_TEST_TITLES = {
+    "a": "legacy against itself is not rejected, nor are randomly exchanged arms",
+    "b": "losses worse than the margin are not promoted, much worse are rejected",
+    "c": "a planted gain is promoted",
+    "d": "a dropped cell is INVALID",
+    "e": "swapped arms mirror the findings",
+    "f": "the order of rows changes no byte",
+}
+"""What must be true of each part of the gate's self-test."""
+
+
+def say(found: Fact) -> str:
+    """Say a fact; what it rests on is a part of it."""
+    if found.because is not None:
+        return _RESTING[found.code](found.values, say(found.because))
+    return _PHRASES[found.code](found.values)
+
+
+def place_of(dataset: str, metric: str, part: str) -> str:
+    """What a rule was judged on."""
+    named = {"skill": "skill by CRPS"}.get(metric, metric)
+    return f"{dataset} {named}" + (f" ({part})" if part else "")
+
+
+def _where(v: Values) -> str:
+    return place_of(v["dataset"], v["metric"], v["part"])
+
+
+def _cell(v: Values) -> str:
+    return f"{v['arm']} on {v['dataset']}, seed {v['seed']}"
+
+
+def _rules(v: Values) -> str:
+    shown = [f"{d} {m}" + (f" ({part})" if part else "") for d, m, part in v["rules"][:3]]
+    more = f" and {len(v['rules']) - 3} more" if len(v["rules"]) > 3 else ""
+    return ", ".join(shown) + more
+
+
+def _cells_missing(v: Values) -> str:
+    names = [_cell({"arm": a, "dataset": d, "seed": s}) for a, d, s in v["cells"]]
+    shown = "; ".join(names[:3]) + ("; ..." if len(names) > 3 else "")
+    return f"{len(names)} of {v['declared']} declared cells have no scores: {shown}."
+
+
+def _failures(v: Values) -> str:
+    said = "kept"
+    if not v["kept"]:
+        said = "broken, nothing was compared" if v["windows"] == v["failed"] else "broken"
+        said += "" if v["side"] == "candidate" else ", so there is nothing sound to compare to"
+    return (
+        f"{v['dataset']} failures: {v['arm']} failed {v['failed']} of {v['windows']} windows, "
+        f"limit {v['limit']}: {said}."
+    )
+
+
+def _cost(v: Values, said: str) -> str:
+    name = v["criterion"]
+    side = "at least" if name in HIGHER_IS_BETTER else "at most"
+    figure = ""
+    if v["ratio"] is not None:
+        figure = f"{v['ratio']:.3g} times legacy's"
+        if v["low"] is not None and v["high"] is not None:
+            noise = "" if v["noise"] is None else f", noise {100 * v['noise']:.2g} %"
+            figure += f" ({v['low']:.3g} to {v['high']:.3g}{noise})"
+        figure += ", "
+    asked = f"limit {side} {v['bound']:g} times legacy's"
+    return f"{name.replace('_', ' ')}: {figure}{asked}: {said}."
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """Seeds in words: seed 1; seeds 1 to 5; seeds 1, 3 and 7."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
+
+
+def _all_hold(v: Values) -> str:
+    gain = " and a gain is shown" if v["gain"] else ""
+    if v["waived"]:
+        noun = "finding" if v["waived"] == 1 else "findings"
+        held = f"all is shown to hold{gain}, but for {v['waived']} waived {noun}"
+    else:
+        held = f"all {v['guardrails']} guardrails are shown to hold{gain}"
+    return f"{v['candidate']} may replace {v['legacy']}: {held}."
+
+
+def _more(v: Values) -> str:
+    return f"Keep {v['legacy']} for now and compare again with {v['more']} more independent origins"
+
+
+def _wait(v: Values) -> str:
+    rest = f"the rest will be there by {v['until']}" if v["until"] else "the rest is yet to come"
+    return (
+        f"{_more(v)}: {v['dataset']} holds {v['held']}, {rest}. "
+        "Settle beforehand whether the margin is what you mean."
+    )
+
+
+_PHRASES: dict[FactCode, Callable[[Values], str]] = {
+    FactCode.NOT_COMPARED: lambda v: f"{_where(v)}: {v['problem']}: no conclusion allowed.",
+    FactCode.ALL_WINDOWS_FAILED: lambda v: (
+        f"{_where(v)}: {v['arm']} failed every window, nothing was compared: no conclusion allowed."
+    ),
+    FactCode.NO_LOSS_TO_SHARE: lambda v: (
+        f"{_where(v)}: {v['arm']}'s loss is as good as 0 (at most {v['most']:g} of the last "
+        "value), so a margin that is a share of it means nothing: no conclusion allowed."
+    ),
+    FactCode.NO_REFERENCE: lambda v: (
+        f"{_where(v)}: there is no reference arm: no conclusion allowed."
+    ),
+    FactCode.FAILURES: _failures,
+    FactCode.COST_KEPT: lambda v: _cost(v, "kept"),
+    FactCode.COST_BROKEN: lambda v: _cost(v, "broken"),
+    FactCode.COST_OPEN: lambda v: _cost(
+        v, "not decided, interval and noise reach across the limit"
+    ),
+    FactCode.COST_NOT_MEASURED: lambda v: _cost(
+        v, f"not decided, it was not measured; `{v['command']}` measures it"
+    ),
+    FactCode.COST_WITHOUT_INTERVAL: lambda v: _cost(
+        v, f"not decided, {v['pairs']} pair gives no interval; `{v['command']}` again"
+    ),
+    FactCode.COST_NOT_TAKEN: lambda v: _cost(v, f"not decided, {v['reason']}"),
+    FactCode.COST_NO_EVIDENCE: lambda v: _cost(v, f"no conclusion allowed, {v['reason']}"),
+    FactCode.NOTHING_COMPARED: lambda v: "Nothing was compared.",
+    FactCode.GRID_EMPTY: lambda v: "The declared grid is empty: nothing was compared.",
+    FactCode.GRID_WITHOUT_ARM: lambda v: f"The declared grid has no {v['arm']} on {v['dataset']}.",
+    FactCode.CELLS_MISSING: _cells_missing,
+    FactCode.CELL_TWICE: lambda v: f"{_cell(v)} has scores {v['times']} times.",
+    FactCode.CELL_NOT_DECLARED: lambda v: f"{_cell(v)} has scores but was not declared.",
+    FactCode.EVIDENCE_NOT_THERE: lambda v: (
+        f"The policy declares evidence on {v['dataset']}, and the grid has none there."
+    ),
+    FactCode.FEW_SEEDS: lambda v: (
+        f"The policy declares {v['asked']} seeds, and the pair was run with {v['found']}."
+    ),
+    FactCode.FEWER_ORIGINS: lambda v: (
+        f"The policy declares {v['asked']} origins, and {v['dataset']} has {v['found']}."
+    ),
+    FactCode.OTHER_ACTUALS: lambda v: (
+        f"On {v['dataset']} not all arms were judged against the same actuals and origins."
+    ),
+    FactCode.OFF_STRIDE: lambda v: (
+        f"{_cell(v)}: origins are not every {v['stride']} sessions, as the plan says."
+    ),
+    FactCode.READS_AHEAD: lambda v: (
+        f"{v['arm']} failed the check that later sessions change no forecast: it reads past its "
+        "origin."
+    ),
+    FactCode.UNIT_UNREADABLE: lambda v: (
+        f"{_cell(v)}: a stored unit cannot be read: {v['problem']}."
+    ),
+    FactCode.SCORES_CONFLICT: lambda v: (
+        f"{_cell(v)}: the same unit {v['unit']} has other scores than in an earlier verdict, "
+        "though nothing that decides them changed: an error of the pipeline or of its store. Once "
+        f"the cause is known, removing {' and '.join(v['verdicts'])} from the store accepts those "
+        "of now."
+    ),
+    FactCode.IMPLAUSIBLE: lambda v: (
+        f"On {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']} "
+        f"by {v['metric']}: more than {in_sentence(v['most'])} is implausible; look for a leak."
+    ),
+    FactCode.CONTAMINATED: lambda v: (
+        f"{in_sentence(v['share'])} of the origins on {v['dataset']} lie before the pretraining "
+        f"cut-off of {v['arm']}, {v['said']}: it may have seen what it is judged on."
+    ),
+    FactCode.PARTLY_COMPARED: lambda v: (
+        f"on {v['dataset']} {v['arm']} is set against {v['reference']} without the {v['windows']} "
+        "windows that one of them failed."
+    ),
+    FactCode.ONE_SEED: lambda v: (
+        f"{v['arm']} was run with one seed: how much another would change is in no interval."
+    ),
+    FactCode.HAND_PICKED_SEEDS: lambda v: (
+        f"run with {_seeds(v['ran'])}; the experiment declares {_seeds(v['declared'])}: a verdict "
+        "on hand-picked seeds is not the declared one."
+    ),
+    FactCode.BELOW_REFERENCE: lambda v: (
+        f"on {v['dataset']} {v['arm']} is {in_sentence(-v['skill'])} worse than {v['reference']} "
+        f"by {v['metric']}."
+    ),
+    FactCode.BROKEN: lambda v: (
+        f"{v['candidate']} must not replace {v['legacy']}: shown broken are {_rules(v)}."
+    ),
+    FactCode.GUARDRAILS_OPEN: lambda v: (
+        f"Whether {v['candidate']} may replace {v['legacy']} is not decided: {v['open']} of "
+        f"{v['guardrails']} guardrails are open."
+    ),
+    FactCode.RULES_OPEN: lambda v: (
+        f"Whether {v['candidate']} may replace {v['legacy']} is not decided: open are {_rules(v)}."
+    ),
+    FactCode.NO_GAIN_YET: lambda v: (
+        f"{v['candidate']} keeps every guardrail, but no gain over {v['legacy']} is shown yet."
+    ),
+    FactCode.ALL_HOLD: _all_hold,
+    FactCode.REPLACE: lambda v: (
+        f"Replace {v['legacy']} by {v['candidate']}, and keep comparing them on new origins."
+    ),
+    FactCode.KEEP: lambda v: (
+        f"Keep {v['legacy']}; look at the windows where {v['candidate']} loses most before trying "
+        "again."
+    ),
+    FactCode.REPAIR: lambda v: (
+        "Repair what is named first, run the missing cells, and judge again."
+    ),
+    FactCode.MEASURE: lambda v: (
+        f"Keep {v['legacy']} for now, measure what is open ({_rules(v)}), and judge again."
+    ),
+    FactCode.COMPARE_WITH_MORE: lambda v: (
+        f"Keep {v['legacy']} for now; {v['origins']} non-overlapping origins are too few to say "
+        "how many would decide: compare again with more."
+    ),
+    FactCode.SETTLE_MARGIN: lambda v: (
+        f"Keep {v['legacy']} for now; some effects lie so close to their bound that more origins "
+        "will not decide them: settle beforehand whether the margin is what you mean."
+    ),
+    FactCode.RAISE_ORIGINS: lambda v: (
+        f"{_more(v)}: the data hold that many, so raise `origins` in the plan."
+    ),
+    FactCode.WAIT_FOR_ORIGINS: _wait,
+    FactCode.NOTHING_TO_TEST: lambda v: "nothing was compared",
+    FactCode.NO_LOSS_TO_PLANT: lambda v: "there is no criterion on a mean loss to plant in",
+    FactCode.ITSELF_REJECTED: lambda v: (
+        f"legacy against itself is rejected by {', '.join(v['findings'])}"
+    ),
+    FactCode.TOO_MANY_ALARMS: lambda v: (
+        f"{v['dataset']} {v['metric']}: exchanged arms are shown worse in {v['alarms']} of "
+        f"{v['exchanges']} cases at a level of {100 * v['alpha']:g} %"
+    ),
+    FactCode.ITSELF_TIES: lambda v: (
+        f"{v['findings']} findings tie; of {v['exchanges']} random exchanges at most "
+        f"{v['alarms']} alarm (allowed {v['allowed']})"
+    ),
+    FactCode.WORSE_PROMOTED: lambda v: (
+        f"losses worse than the margin are promoted by {', '.join(v['findings'])}"
+    ),
+    FactCode.MUCH_WORSE_NOT_REJECTED: lambda v: (
+        f"losses twice as large are not rejected by {', '.join(v['findings'])}"
+    ),
+    FactCode.NONE_ABLE_TO_REJECT: lambda v: (
+        "a little worse is not promoted; no guardrail has the evidence to reject"
+    ),
+    FactCode.MUCH_WORSE_NO_REJECT: lambda v: (
+        "losses twice as large on every criterion are not a REJECT"
+    ),
+    FactCode.WORSE_HELD_BACK: lambda v: (
+        f"{v['guardrails']} guardrails hold back a little worse, {v['able']} of {v['guardrails']} "
+        "reject much worse"
+    ),
+    FactCode.GAIN_NOT_PROMOTED: lambda v: (
+        f"losses half as large are not promoted by {', '.join(v['findings'])}"
+    ),
+    FactCode.GAIN_PARTLY_PROMOTED: lambda v: (
+        f"{v['able']} of {v['findings']} findings have the evidence to promote, do"
+    ),
+    FactCode.NONE_ABLE_TO_PROMOTE: lambda v: "no finding has the evidence to promote anything",
+    FactCode.GAIN_NO_PROMOTE: lambda v: "losses half as large on every criterion are not a PROMOTE",
+    FactCode.GAIN_PROMOTED: lambda v: (
+        f"{v['findings']} findings and the whole promote a planted gain"
+    ),
+    FactCode.STILL_CONCLUDED: lambda v: (
+        f"without a cell of {v['arm']} the verdict is {v['outcome']}"
+    ),
+    FactCode.REFUSED_WITHOUT_CELL: lambda v: (
+        f"without a cell of {', '.join(v['arms'])} there is no conclusion"
+    ),
+    FactCode.NOT_MIRRORED: lambda v: (
+        f"{v['dataset']} {v['metric']}: {v['effect']} one way, {v['back']} back"
+    ),
+    FactCode.MIRRORED: lambda v: f"{v['findings']} findings mirror",
+    FactCode.NO_BOUNDS_TO_MIRROR: lambda v: "no criterion on a loss has bounds in both directions",
+    FactCode.SAME_BYTES: lambda v: "the same bytes",
+    FactCode.OTHER_BYTES: lambda v: "another order, other bytes",
+    FactCode.NO_PREDICTION: lambda v: (
+        f"no prediction: {v['origins']} non-overlapping origins, fewer than the {v['least']} it "
+        "takes"
+    ),
+    FactCode.TIED: lambda v: "not known: these arms tie",
+    FactCode.STORED_SCORES: lambda v: f"stored scores of {v['candidate']} and {v['legacy']}",
+    FactCode.STAND_INS: lambda v: (
+        f"{' and '.join(v['arms'])}, run here in place of a pair that is not stored yet; the seeds "
+        "of arms that learn are not in it"
+    ),
+    FactCode.INPUTS_EDITED: lambda v: "inputs.json: was changed after the verdict was passed",
+    FactCode.POLICY_EDITED: lambda v: "policy: was changed after the verdict was passed",
+    FactCode.MEANING_EDITED: lambda v: "fingerprints: meaning does not fit its parts",
+    FactCode.FOLDER_DIFFERS: lambda v: (
+        f"verdict.json: its content belongs into a folder {v['name']}, not {v['folder']}"
+    ),
+    FactCode.SCORES_GONE: lambda v: f"scores of {_cell(v)}: {v['problem']}",
+    FactCode.SCORES_DIFFER: lambda v: (
+        f"scores of {_cell(v)}: {v['file']} holds other numbers than then"
+    ),
+    FactCode.VALUE_DIFFERS: lambda v: (
+        f"{v['place']}: recorded {v['recorded']}, judged again {v['again']}"
+    ),
+    FactCode.LAYOUT_DIFFERS: lambda v: "layout: the same content is written in other bytes",
+    FactCode.OTHER_CODE: lambda v: "the verdict was passed by other code than this",
+}
+
+_RESTING: Mapping[FactCode, Callable[[Values, str], str]] = {
+    FactCode.NO_CONCLUSION: lambda v, why: (
+        f"No conclusion on replacing {v['legacy']} by {v['candidate']} is allowed: {why}"
+    ),
+    FactCode.CAUTION: lambda v, why: f"Caution: {why}",
+    FactCode.SELF_TEST_FAILED: lambda v, why: (
+        f"The gate's self-test failed, part {v['part']} ({SELF_TEST_TITLES[v['part']]}): {why}"
+    ),
+    FactCode.EVIDENCE_UNSOUND: lambda v, why: f"the evidence allows no conclusion: {why}",
+    FactCode.FINDING_UNSOUND: lambda v, why: f"a finding allows no conclusion: {why}",
+}

@@ -1,0 +1,83 @@
+"""A verdict in words: the answer, what led to it, what to do now, and what it rests on."""
+
+from __future__ import annotations
+
+from harness.experiments.waivers import WaiverState
+from harness.judging.fact import Fact, FactCode
+from harness.judging.validity import OriginPlan, PlanRecord
+from harness.judging.verdict import SelfTestPart, Verdict
+from reports.words.facts import SELF_TEST_TITLES, say
+from reports.words.findings import sentence_of
+
+
+def summary(verdict: Verdict) -> str:
+    """The answer in one sentence."""
+    return say(verdict.summary)
+
+
+def next_action(verdict: Verdict) -> str:
+    """What to do now, in one sentence."""
+    return say(verdict.next_action)
+
+
+def problems(verdict: Verdict) -> list[str]:
+    """Why no conclusion is allowed, a sentence each."""
+    return [say(each) for each in verdict.validity.problems]
+
+
+def reasons(verdict: Verdict) -> list[str]:
+    """What led to the outcome, a sentence each, the weightiest first."""
+    return [_reason(each, verdict) for each in verdict.reasons]
+
+
+def _reason(found: Fact, verdict: Verdict) -> str:
+    if found.code is FactCode.FINDING:
+        wanted = found.values["id"]
+        return sentence_of(next(each for each in verdict.findings if each.id == wanted))
+    if found.code is FactCode.WAIVER:
+        place = found.values["place"]
+        assert isinstance(place, int)
+        return waiver(verdict.waivers[place])
+    return say(found)
+
+
+def waiver(state: WaiverState) -> str:
+    """What a waiver did."""
+    each = state.waiver
+    by = f"by {each.owner}: {each.reason.rstrip('.')}"
+    if not state.active:
+        return f"A waiver of {each.finding} ended on {each.until} and does nothing ({by})."
+    if state.waived:
+        names = ", ".join(state.waived)
+        return f"Waived until {each.until}, so not binding: {names} ({by})."
+    return f"A waiver of {each.finding} until {each.until} was not needed ({by})."
+
+
+def self_test_title(part: SelfTestPart) -> str:
+    """What must be true of a part of the gate's self-test."""
+    return SELF_TEST_TITLES[part.code]
+
+
+def plan(record: PlanRecord | None) -> dict[str, str]:
+    """The plan as names and texts."""
+    if record is None:
+        return {}
+    found = {"experiment": record.experiment, "seeds": ", ".join(map(str, record.seeds))}
+    for each in record.datasets:
+        found[f"{each.dataset} origins"] = _origins(each)
+        found[f"{each.dataset} refit"] = (
+            "once, at the first origin"
+            if each.fits == 1
+            else f"{each.fits} fits, every {each.refit} origins"
+        )
+        if each.skipped is not None:
+            found[f"{each.dataset} skip_repeats"] = f"{each.skipped} repeated sessions left out"
+    return found
+
+
+def _origins(each: OriginPlan) -> str:
+    gap = f" after a gap of {each.gap}" if each.gap else ""
+    return (
+        f"{each.origins} from {each.first} to {each.last}, every {each.stride} sessions, "
+        f"{each.horizon} steps each{gap}"
+    )
