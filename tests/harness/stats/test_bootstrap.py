@@ -13,7 +13,7 @@ BLOCKS = 24
     [(0.49, 0.0), (0.5, 0.0), (1.0, 0.75 / 24**0.5), (-1.0, -0.75 / 24**0.5)],
 )
 def test_skewness_is_shrunk_by_the_variance_of_its_noise(skewness: float, lean: float) -> None:
-    """That is 6 over the number of blocks: of 24, a skewness of 1/2 is all noise, of 1 a quarter."""
+    """That is 6 over the number of blocks: of 24, a skewness of 1/2 is noise, of 1 a quarter."""
     assert float(shrunk(np.array(skewness), BLOCKS)) == pytest.approx(lean, abs=1e-12)
 
 
