@@ -344,10 +344,14 @@ def expect_as_written(folder: Path, record: Mapping[str, Any]) -> dict[str, str]
     Raises
     ------
     StoreError
-        When one is missing, or is not what was written with the record. A record from before
-        digests were kept says nothing.
+        When one is missing, or is not what was written with the record, or an older abharness
+        wrote it without digests.
     """
     written = record.get("files", {})
+    if not written:
+        raise StoreError(
+            f"{folder}: was written by an older abharness; remove it and run `abharness run` again"
+        )
     found: dict[str, str] = {}
     for name in dict.fromkeys([*UNIT_FILES, *written]):
         try:

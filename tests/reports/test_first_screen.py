@@ -307,3 +307,19 @@ def test_windows_a_fallback_answered_are_listed_and_not_credited(make_page: Make
     html = render_html(page)
     assert "it was too hot" in html
     assert str(np.datetime64(unit.origin_date[0], "D")) in html
+
+
+@pytest.mark.parametrize("fail", [{}, {"random-walk": 1}, {"autoformer": 2}])
+@pytest.mark.parametrize("code", [None, FactCode.ONE_SEED, FactCode.HAND_PICKED_SEEDS])
+def test_a_check_has_one_answer_wherever_it_stands(
+    make_page: Make, fail: dict[str, int], code: FactCode | None
+) -> None:
+    """Pairing, completeness and blindness have the same mark above and below, whatever is found."""
+    doubts = () if code is None else (fact(code, arm="old", ran=(1,), declared=(1, 2)),)
+    page = with_validity(make_page(fail=fail), doubts=doubts)
+
+    below = {item.label: item.mark for item in trust_strip(page)}
+
+    shared = {label: mark for label, mark in marks(page).items() if label in below}
+    assert set(shared) == {"Pairing", "Completeness", "Future-blindness"}
+    assert shared == {label: below[label] for label in shared}

@@ -59,7 +59,8 @@ candidate = "new"
 metric = "crps"
 margin = 0.05
 """
-"""13 units, six of which take a moment; ends in PROMOTE."""
+UNITS = 13
+"""Six of them take a moment; the experiment ends in PROMOTE."""
 MOMENT = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.]*(Z|\+00:00)?")
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
@@ -83,8 +84,8 @@ def finished(store):
     return done.stdout
 
 
-def killed(store, *, after):
-    """Start, let it run for so many seconds, kill the parent alone; gives all it had started."""
+def killed(store, *, units, after):
+    """Start, wait for some units and seconds, kill the parent alone; gives all it had started."""
     process = subprocess.Popen(
         [*COMMAND, "--store", store],
         stdout=subprocess.DEVNULL,
@@ -92,6 +93,8 @@ def killed(store, *, after):
         start_new_session=True,
     )
     try:
+        while process.poll() is None and len(list(store.glob("units/*"))) < units:
+            time.sleep(0.01)
         time.sleep(after)
         family = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -123,19 +126,18 @@ def whole_units(store):
 def test_kills_leave_no_trace(sized):
     """Kills at random moments cost time, and not one byte of scores or verdict."""
     kills = sized(3, 20)
-    start = time.monotonic()
     said = finished(Path("calm"))
-    usual = time.monotonic() - start
     rng = random.Random(20)
     stores, family, seen, late = [Path("storm-0")], [], set(), 0
 
     for _ in range(kills):
-        family += killed(stores[-1], after=usual * rng.uniform(0.15, 0.4))
+        target = rng.randint(len(seen), UNITS)
+        family += killed(stores[-1], units=target, after=rng.uniform(0, 0.5))
         units = whole_units(stores[-1])
         assert seen <= units, "a finished unit is gone"
         seen = units
-        if list(stores[-1].glob("verdicts/*/*/report.html")):  # nothing left to disturb
-            late += 1
+        late += bool(list(stores[-1].glob("verdicts/*/*/report.html")))
+        if len(seen) == UNITS:  # what is left is to judge: the next kill disturbs another store
             stores.append(Path(f"storm-{len(stores)}"))
             seen = set()
     assert 2 * late < kills, "most kills came too late"

@@ -336,3 +336,23 @@ def test_every_comparable_metric_can_be_a_criterion(metric: str) -> None:
     policy = parse_policy(found_with(criteria=rows), arms=ARMS)
 
     assert policy.criteria[0].metric == metric
+
+
+@pytest.mark.parametrize(
+    ("changes", "reference"),
+    [
+        ({}, "walk"),
+        ({"reference": "drift"}, "drift"),
+        ({"baseline": "walk"}, "drift"),
+        ({"baseline": "walk", "candidate": "drift"}, None),
+    ],
+)
+def test_a_judged_arm_is_never_its_own_reference(
+    changes: dict[str, str], reference: str | None
+) -> None:
+    """The reference is the one named, or the first reference arm that is not judged itself."""
+    roles = {"old": "legacy", "new": "candidate", "walk": "reference", "drift": "reference"}
+    sides = {"baseline": "old", "candidate": "new", **changes}
+    policy = Policy(**sides, criteria=(Criterion(metric="crps"),))  # type: ignore[arg-type]  # by name
+
+    assert policy.reference_among(roles) == reference

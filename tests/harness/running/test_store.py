@@ -194,8 +194,8 @@ def test_a_changed_table_is_not_read(tmp_path, series, request):
     assert read_unit(store.unit_folder("k")).reason == ("",) * 8
 
 
-def test_a_unit_without_digests_is_read(tmp_path, series, request):
-    """Units from before digests were kept are whole units, as they are."""
+def test_a_unit_without_digests_is_refused(tmp_path, series, request):
+    """Units from before digests were kept are named in one line that says what helps."""
     store, job = open_store(tmp_path), job_of(series, request, "Flat")
     with store.new_unit("k") as folder:
         write_unit(folder, job, carry_out(job), {})
@@ -203,8 +203,8 @@ def test_a_unit_without_digests_is_read(tmp_path, series, request):
         del record["files"]
         write_record(folder / "unit.json", record)
 
-    assert store.holds("k")
-    assert read_unit(store.unit_folder("k")).reason == ("",) * 8
+    with pytest.raises(StoreError, match="k: was written by an older abharness; remove it"):
+        read_unit(store.unit_folder("k"))
 
 
 def test_sweep_removes_what_dead_processes_left(tmp_path):

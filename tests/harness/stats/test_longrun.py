@@ -15,6 +15,7 @@ from harness.stats.longrun import (
     diebold_mariano,
     fixed_smoothing,
     generator_of,
+    lag_for,
     least_lag,
     long_run_covariance,
     mean_ratio,
@@ -213,3 +214,10 @@ def test_case_14_size_is_kept_on_autocorrelated_losses(n: int, rho: float, overl
         rejected += found.law.chance_below(found.statistic(1.02)) < 0.05
 
     assert rejected / trials <= 0.08
+
+
+def test_the_lag_of_fixed_smoothing_is_1_3_times_the_root() -> None:
+    """Without overlap and autocorrelation no other rule asks for more, so the factor shows."""
+    lags = [lag_for(n, 1, 0.0) for n in (100, 2_500, 10_000)]
+
+    assert lags == [13, 65, 130]
