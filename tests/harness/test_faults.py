@@ -16,6 +16,7 @@ import pytest
 from harness.data.dataset import builtin_folder
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import scored
+from harness.gate.stored_scores import SCHEMA
 from harness.judging.validity import Cell
 from harness.judging.verdict import judge
 from harness.running.grid import Grid
@@ -222,7 +223,9 @@ def test_torn_scores_are_derived_again(tiny, call, in_process, damage):
         other = pa.table({"step": [1, 2]})
         file.write_bytes({"torn": content[:-100], "empty": b""}.get(damage, b""))
         if damage == "other":
-            pq.write_table(other.replace_schema_metadata({"abharness": '{"schema": 2}'}), file)
+            pq.write_table(
+                other.replace_schema_metadata({"abharness": f'{{"schema": {SCHEMA}}}'}), file
+            )
 
     code, out, _ = call("gate", "tiny.toml")
 

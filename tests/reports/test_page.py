@@ -480,7 +480,7 @@ def evil_page(page: PageInput) -> PageInput:
             dataclasses.replace(
                 each,
                 arm=names[each.arm],
-                dataset=sets[each.dataset],
+                truth=dataclasses.replace(each.truth, dataset=sets[each.dataset]),
                 reason=tuple(EVIL if reason else "" for reason in each.reason),
             )
             for each in page.scores
