@@ -203,10 +203,10 @@ def _pinball(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
     ours, theirs = mean(found.candidate), mean(found.baseline)
     if ours is None:
         raise PairingError(f"{found.candidate} has no quantiles on {dataset}")
-    known = bool(np.isfinite(ours))
+    known, title = bool(np.isfinite(ours)), AGGREGATES[name].title
     beside = "none" if theirs is None else "not finite" if np.isnan(theirs) else f"{theirs:.3g}"
     return Measurement(
-        what=f"{AGGREGATES[name].title} loss",
+        what=title[0].upper() + title[1:],
         value=ours if known else None,
         unit="in units of the target",
         arm=found.candidate,

@@ -65,7 +65,12 @@ def _wrapped(text: str, width: int, start: str, after: str) -> list[str]:
     """A text in lines; where it is narrow the statement still has some room."""
     room = max(width, len(after) + 30)
     return textwrap.wrap(
-        text, room, initial_indent=start, subsequent_indent=after, break_on_hyphens=False
+        text,
+        room,
+        initial_indent=start,
+        subsequent_indent=after,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 

@@ -96,6 +96,7 @@ def _wrapped(text: str, width: int, indent: str = "", *, after: str = "") -> lis
         initial_indent=indent,
         subsequent_indent=after or indent + "  ",
         break_on_hyphens=False,
+        break_long_words=False,
     )
 
 

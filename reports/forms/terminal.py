@@ -96,7 +96,13 @@ def _row_block(head: Sequence[str], row: Sequence[str], width: int) -> str:
 
 
 def _wrapped(text: str, width: int, *, hang: int = 0) -> str:
-    return textwrap.fill(_text(text), width, subsequent_indent=" " * hang, break_on_hyphens=False)
+    return textwrap.fill(
+        _text(text),
+        width,
+        subsequent_indent=" " * hang,
+        break_on_hyphens=False,
+        break_long_words=False,  # a path can be copied
+    )
 
 
 def _text(text: str) -> str:

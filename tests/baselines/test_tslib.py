@@ -828,7 +828,8 @@ def test_code_and_weights_decide_the_identity(tmp_path):
             options={"root": str(root), "checkpoint": str(root / "x.pth")},
         )
         plan = {"plan": PLAN, "data": "x", "seed": 1, "threads": 1, "batch": 1}
-        return identity.unit_identity(ref, ref.build(), **plan)["weights"]
+        mine = identity.arm_identity(ref, ref.build())
+        return identity.unit_identity(mine, **plan)["weights"]
 
     before = found()
     deciding = [
