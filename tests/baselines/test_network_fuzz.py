@@ -158,9 +158,8 @@ def decided(plain: nn.Module, parts: tuple[Tensor | None, ...]) -> bool:
     x_enc, m_enc, x_dec, m_dec = parts
     assert x_enc is not None
     assert x_dec is not None
-    near = [parts]
-    for _ in range(4):  # rows of zeros move as well: a decoder that begins with them has ties only
-        near.append((by_rounding(x_enc), m_enc, by_rounding(x_dec), m_dec))
+    # rows of zeros move as well: a decoder that begins with nothing else has ties only
+    near = [parts, *((by_rounding(x_enc), m_enc, by_rounding(x_dec), m_dec) for _ in range(4))]
     for mode in (False, True):
         try:
             answers = [forecast(plain.train(mode), inputs) for inputs in near]
