@@ -20,8 +20,8 @@ from harness.data.manifest import Columns, calendar_of, season_of
 from harness.data.numbers import Decimal, NumberColumn, looks_like_a_number, read_numbers
 from harness.data.oddities import count_text, oddities
 from harness.data.reading import read_table
-from harness.data.rows import Layout, Wanted
-from harness.data.tables import Faults, Table, shown
+from harness.data.rows import FileLayout, Wanted
+from harness.data.tables import Faults, TextTable, shown
 from harness.data.text import is_missing, plain
 from harness.errors import DataError
 from harness.window import Array, Dates, Rows, Series
@@ -33,7 +33,7 @@ _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class ImportOptions:
     """What the user said about a file, all of it: options of `data import` and `data update`.
 
     Attributes
@@ -64,7 +64,7 @@ class Options:
         Column that tells several series apart; the ones to take, all if none is named.
     """
 
-    layout: Layout = field(default_factory=Layout)
+    layout: FileLayout = field(default_factory=FileLayout)
     date_format: str | None = None
     date_language: str | None = None
     timezone: str | None = None
@@ -133,7 +133,7 @@ def build_series(
     path: Path,
     raw: bytes,
     columns: Columns,
-    options: Options,
+    options: ImportOptions,
     *,
     today: Date,
     calendar: tuple[str, int] | None = None,
@@ -206,7 +206,7 @@ def _scale(told: str) -> tuple[np.datetime64, Fraction | None]:
     return _day(day, "--scale-from"), by
 
 
-def _with_user_texts(table: Table, columns: Columns, options: Options) -> Table:
+def _with_user_texts(table: TextTable, columns: Columns, options: ImportOptions) -> TextTable:
     """The table without texts that the user said stand for nothing."""
     if not options.missing_text and not options.ignore_text:
         return table
@@ -223,7 +223,7 @@ def _with_user_texts(table: Table, columns: Columns, options: Options) -> Table:
     return replace(table, cells=tuple(cells))
 
 
-def _parts(table: Table, options: Options) -> Iterator[tuple[str, Table]]:
+def _parts(table: TextTable, options: ImportOptions) -> Iterator[tuple[str, TextTable]]:
     """Each series of a long file, in the order of the file."""
     if not options.id_column:
         yield "", table
@@ -246,9 +246,9 @@ class _Builder:
     """One series on its way; what is wrong goes to `faults`, so that all of it is told at once."""
 
     name: str
-    table: Table
+    table: TextTable
     columns: Columns
-    options: Options
+    options: ImportOptions
     faults: Faults
     calendar: tuple[str, int] | None
 
@@ -468,7 +468,9 @@ class _Builder:
         target[row:] = [float(Fraction(repr(value)) * factor) for value in target[row:].tolist()]
 
 
-def _several_series(table: Table, dates: Sequence[object], wanted: Wanted) -> tuple[str, list[str]]:
+def _several_series(
+    table: TextTable, dates: Sequence[object], wanted: Wanted
+) -> tuple[str, list[str]]:
     """Name the column that tells several series of a file apart, with its values; or two blanks."""
     for name, cells in zip(table.names, table.cells, strict=True):
         values = list(dict.fromkeys(cells))
@@ -480,7 +482,7 @@ def _several_series(table: Table, dates: Sequence[object], wanted: Wanted) -> tu
     return "", []
 
 
-def _series_one_after_another(table: Table, wanted: Wanted) -> tuple[str, list[str]]:
+def _series_one_after_another(table: TextTable, wanted: Wanted) -> tuple[str, list[str]]:
     """Name a column of ids that holds several; or two blanks."""
     for name, cells in zip(table.names, table.cells, strict=True):
         values = list(dict.fromkeys(cells))

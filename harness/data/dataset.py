@@ -15,7 +15,7 @@ import numpy.typing as npt
 from harness.data import tables
 from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
 from harness.data.oddities import count_text, gap_text, gaps_of, oddities
-from harness.data.tables import Repeats, Table, repeats_of
+from harness.data.tables import Repeats, TextTable, repeats_of
 from harness.errors import ConfigError, DataError
 from harness.parsing import read_toml
 from harness.window import Array, Dates, Series
@@ -332,7 +332,7 @@ def _twice(dataset_id: str, one: Path, other: Path) -> DataError:
     return DataError(f"two datasets are called '{dataset_id}': {one} and {other}; rename one")
 
 
-def _series(table: Table, manifest: Manifest) -> Series:
+def _series(table: TextTable, manifest: Manifest) -> Series:
     columns = manifest.columns
     dates = tables.iso_dates(table, columns.date)
     target = tables.numbers(table, columns.target)
@@ -350,7 +350,7 @@ def _series(table: Table, manifest: Manifest) -> Series:
     )
 
 
-def _check_promises(table: Table, manifest: Manifest, dates: Dates, digest: str) -> None:
+def _check_promises(table: TextTable, manifest: Manifest, dates: Dates, digest: str) -> None:
     name = manifest.columns.date
     if len(table) != manifest.rows:
         raise DataError(f"{table.path}: {len(table)} rows; its manifest says {manifest.rows}")

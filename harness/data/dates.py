@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from harness.data.tables import Faults, Table, at_the_end, shown
+from harness.data.tables import Faults, TextTable, at_the_end, shown
 from harness.data.text import fold, is_missing, plain
 from harness.errors import DataError
 from harness.window import Dates
@@ -173,7 +173,7 @@ class _Reading:
         return min(sum(step < 0 for step in steps), sum(step > 0 for step in steps))
 
 
-def read_dates(table: Table, name: str, style: DateStyle, faults: Faults) -> DateColumn:
+def read_dates(table: TextTable, name: str, style: DateStyle, faults: Faults) -> DateColumn:
     """Read a column of dates; what does not fit is added to `faults`.
 
     Returns
@@ -251,7 +251,7 @@ def _taken_apart(cell: str) -> _Stamp:
 
 
 def _reading(
-    table: Table,
+    table: TextTable,
     name: str,
     filled: Sequence[int],
     stamps: Sequence[_Stamp],
@@ -456,7 +456,7 @@ def _zone_text(seconds: Sequence[int], zones: Sequence[str | None]) -> str:
 
 
 def _add_misfits(
-    table: Table,
+    table: TextTable,
     name: str,
     filled: Sequence[int],
     best: _Reading,

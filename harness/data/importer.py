@@ -17,7 +17,7 @@ from datetime import date as Date  # `date` is the name of an argument here
 from pathlib import Path
 
 from harness.data import tables
-from harness.data.building import Built, Options, build_series
+from harness.data.building import Built, ImportOptions, build_series
 from harness.data.dataset import facts_of, quirks_of, read_dataset, search_folders
 from harness.data.manifest import ID, Columns, Manifest, manifest_text, write_whole
 from harness.errors import DataError
@@ -73,7 +73,7 @@ def import_file(
     date: str,
     folder: Path,
     past: Sequence[str] = (),
-    options: Options | None = None,
+    options: ImportOptions | None = None,
     about: About | None = None,
     folders: Sequence[Path] = (),
     raw: bytes | None = None,
@@ -116,7 +116,7 @@ def import_file(
     DataError
         One line naming file, line, column and value of every fault, or the file in the way.
     """
-    options = options or Options()
+    options = options or ImportOptions()
     columns = Columns(date=date, target=target, past=tuple(past))
     _check_free(dataset_id, folder, folders)
     raw = tables.read_bytes(path) if raw is None else raw

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from harness.data import tables
-from harness.data.tables import Declared, Faults, Table, shown
+from harness.data.tables import Declared, Faults, TextTable, shown
 from harness.data.text import is_missing, plain
 from harness.window import Array
 
@@ -109,7 +109,7 @@ class _Column:
 
 
 def read_numbers(
-    table: Table, names: Sequence[str], decimal: Decimal | None, faults: Faults
+    table: TextTable, names: Sequence[str], decimal: Decimal | None, faults: Faults
 ) -> dict[str, NumberColumn]:
     """Read columns of numbers; one that is sure of its decimal mark settles the others.
 
@@ -145,7 +145,7 @@ def looks_like_a_number(cell: str) -> bool:
     return parts is not None and len(parts.before) <= 4 and len(parts.behind) <= 4
 
 
-def _declared(table: Table, name: str) -> NumberColumn:
+def _declared(table: TextTable, name: str) -> NumberColumn:
     """A column whose file says that it holds numbers."""
     cells = [plain(cell) for cell in table.column(name)]
     values = np.array([np.nan if is_missing(cell) else float(cell) for cell in cells])
@@ -154,7 +154,7 @@ def _declared(table: Table, name: str) -> NumberColumn:
 
 
 def _text_column(
-    table: Table, name: str, decimal: Decimal | None, faults: Faults
+    table: TextTable, name: str, decimal: Decimal | None, faults: Faults
 ) -> _Column | None:
     """A column taken apart; None after adding its misfits to `faults`."""
     texts = [plain(cell) for cell in table.column(name)]
@@ -267,7 +267,7 @@ def _read(cells: Sequence[_Cell], group: str, mark: Decimal, whole: str) -> _Rea
 
 
 def _only_reading(
-    table: Table, name: str, column: _Column, sure: set[Decimal], faults: Faults
+    table: TextTable, name: str, column: _Column, sure: set[Decimal], faults: Faults
 ) -> NumberColumn:
     fitting = column.fitting
     if len(column.marks) > 1 and len(sure) == 1:
@@ -302,12 +302,12 @@ def _step(value: Exact) -> float:
     return float(f"1e{max(exponent, -320)}")
 
 
-def _check_finite(table: Table, name: str, values: Array, faults: Faults) -> None:
+def _check_finite(table: TextTable, name: str, values: Array, faults: Faults) -> None:
     bad = np.flatnonzero(np.isinf(values))
     if bad.size:
         problem = f"{_shown(table, int(bad[0]), name)} is not finite; {tables.NUMBER_WANTED}"
         faults.cell(table, int(bad[0]), name, problem, count=bad.size)
 
 
-def _shown(table: Table, row: int, name: str) -> str:
+def _shown(table: TextTable, row: int, name: str) -> str:
     return shown(table.column(name)[row].strip())

@@ -21,9 +21,9 @@ from harness.data.oddities import count_text
 from harness.data.rows import (
     HEAD,
     NAMELESS,
-    Grid,
-    Layout,
+    FileLayout,
     Read,
+    TextGrid,
     Wanted,
     find_header,
     full_name,
@@ -43,7 +43,7 @@ _LONGEST_CELL = 20
 _ENCODING_HINT = "save it as UTF-8, or say what it is, as --encoding cp1252"
 
 
-def read_table(path: Path, raw: bytes, wanted: Wanted, layout: Layout, faults: Faults) -> Read:
+def read_table(path: Path, raw: bytes, wanted: Wanted, layout: FileLayout, faults: Faults) -> Read:
     """Find the table in a file.
 
     Parameters
@@ -105,7 +105,7 @@ def _refuse_a_message(path: Path, lines: Sequence[str], wanted: Wanted) -> None:
         raise DataError(f"{path}: no table; it says {shown(' '.join(' '.join(filled).split()))}")
 
 
-def _of_text(path: Path, text: str, wanted: Wanted, layout: Layout, faults: Faults) -> Read:
+def _of_text(path: Path, text: str, wanted: Wanted, layout: FileLayout, faults: Faults) -> Read:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     start, delimiters = 0, list(_DELIMITERS)
     if said := re.fullmatch(r'\s*"?sep=(.)"?\s*', lines[0], re.IGNORECASE):
@@ -143,7 +143,7 @@ def _of_text(path: Path, text: str, wanted: Wanted, layout: Layout, faults: Faul
 
 
 def _starts(
-    lines: Sequence[str], start: int, mark: str, wanted: Wanted, layout: Layout
+    lines: Sequence[str], start: int, mark: str, wanted: Wanted, layout: FileLayout
 ) -> Iterator[int]:
     """Lines from which to split: the first, and the header if a quote above would swallow it."""
     yield start
@@ -155,10 +155,10 @@ def _starts(
                 return
 
 
-def _split(path: Path, lines: list[str], first: int, mark: str, *, head: bool = False) -> Grid:
+def _split(path: Path, lines: list[str], first: int, mark: str, *, head: bool = False) -> TextGrid:
     """Rows of the lines from `first` on; with `head` only the first few hundred."""
     part = lines[first : first + HEAD] if head else lines[first:]
-    grid = Grid(rows=[], places=[], place="line")
+    grid = TextGrid(rows=[], places=[], place="line")
     if mark.isspace() and mark != "\t":
         between = re.compile(r"\t| {2,}" if mark == "  " else r"\s+")
         for number, line in enumerate(part, start=first + 1):
@@ -171,7 +171,7 @@ def _split(path: Path, lines: list[str], first: int, mark: str, *, head: bool = 
         return grid
     fault = ""
     if problem:  # sloppy quotes are fine as long as none swallows a line
-        grid = Grid(rows=[], places=[], place="line")
+        grid = TextGrid(rows=[], places=[], place="line")
         fault = _quoted(grid, part, first, mark, strict=False)
     for row, at in zip(grid.rows, grid.places, strict=True):
         if not fault and any(_swallowed(cell, mark, sloppy=bool(problem)) for cell in row):
@@ -192,7 +192,7 @@ def _swallowed(cell: str, mark: str, *, sloppy: bool) -> bool:
     return any(is_dated(start) or re.fullmatch("[0-9]{5,19}", start) for start in starts)
 
 
-def _quoted(grid: Grid, part: Sequence[str], first: int, mark: str, *, strict: bool) -> str:
+def _quoted(grid: TextGrid, part: Sequence[str], first: int, mark: str, *, strict: bool) -> str:
     """Split lines with quotes into the grid; what is wrong with them, or blank."""
     reader = csv.reader((f"{line}\n" for line in part), delimiter=mark, strict=strict)
     try:
@@ -209,7 +209,7 @@ def _quoted(grid: Grid, part: Sequence[str], first: int, mark: str, *, strict: b
     return ""
 
 
-def _merit(grid: Grid, wanted: Wanted, layout: Layout) -> tuple[bool, float, int]:
+def _merit(grid: TextGrid, wanted: Wanted, layout: FileLayout) -> tuple[bool, float, int]:
     """How well a delimiter fits: the header is found, rows are as wide as it, many columns."""
     try:
         header = find_header(grid, wanted, layout)
@@ -228,7 +228,9 @@ def _merit(grid: Grid, wanted: Wanted, layout: Layout) -> tuple[bool, float, int
 # --- workbooks
 
 
-def _of_workbook(path: Path, raw: bytes, wanted: Wanted, layout: Layout, faults: Faults) -> Read:
+def _of_workbook(
+    path: Path, raw: bytes, wanted: Wanted, layout: FileLayout, faults: Faults
+) -> Read:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             inside = set(archive.namelist())
@@ -254,7 +256,7 @@ def _of_workbook(path: Path, raw: bytes, wanted: Wanted, layout: Layout, faults:
     return Read(table=read.table, notes=(f"Sheet '{chosen}'.", *read.notes))
 
 
-def _sheets(path: Path, raw: bytes) -> dict[str, Grid]:
+def _sheets(path: Path, raw: bytes) -> dict[str, TextGrid]:
     try:
         import openpyxl
     except ImportError:
@@ -266,7 +268,7 @@ def _sheets(path: Path, raw: bytes) -> dict[str, Grid]:
         raise DataError(f"{path}: not a readable workbook: {shown(str(error))}") from None
     sheets = {}
     for sheet in book.worksheets:
-        grid = Grid(rows=[], places=[], place="row")
+        grid = TextGrid(rows=[], places=[], place="row")
         for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
             cells = [_cell(value) for value in values]
             while cells and not cells[-1]:
@@ -293,7 +295,7 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _has_header(grid: Grid, wanted: Wanted, layout: Layout) -> bool:
+def _has_header(grid: TextGrid, wanted: Wanted, layout: FileLayout) -> bool:
     try:
         return find_header(grid, wanted, layout) is not None
     except DataError:

@@ -16,7 +16,7 @@ from typing import Literal
 from harness.data.dates import is_dated, looks_like_a_date
 from harness.data.numbers import looks_like_a_number
 from harness.data.oddities import count_text
-from harness.data.tables import MOST_SKIPPED, Declared, Faults, Table, plain_name, shown
+from harness.data.tables import MOST_SKIPPED, Declared, Faults, TextTable, plain_name, shown
 from harness.data.text import is_missing
 from harness.errors import DataError
 
@@ -28,7 +28,7 @@ NAMELESS = ("", "Unnamed: 0", "__index_level_0__")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class FileLayout:
     """What the user said about the file as a whole.
 
     Attributes
@@ -69,12 +69,12 @@ class Wanted:
 class Read:
     """A table and what is worth saying about how it was found."""
 
-    table: Table
+    table: TextTable
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
+class TextGrid:
     """Rows of a text file or a sheet, of any width, each with its place."""
 
     rows: list[list[str]]
@@ -92,7 +92,9 @@ class Header:
     notes: tuple[str, ...] = ()
 
 
-def table_of(path: Path, grid: Grid, wanted: Wanted, layout: Layout, faults: Faults) -> Read:
+def table_of(
+    path: Path, grid: TextGrid, wanted: Wanted, layout: FileLayout, faults: Faults
+) -> Read:
     """Find the table in rows of text; rows that do not fit its header go to `faults`.
 
     Raises
@@ -125,7 +127,7 @@ def table_of(path: Path, grid: Grid, wanted: Wanted, layout: Layout, faults: Fau
         and any(isinstance(cell, Declared) for cell in column)
         and all(isinstance(cell, Declared) or is_missing(cell.strip()) for cell in column)
     }
-    table = Table(
+    table = TextTable(
         path=path,
         names=tuple(header.names),
         cells=cells,
@@ -152,7 +154,7 @@ def refuse_data_above(path: Path, rows: Sequence[Sequence[str]], where: str) -> 
         raise DataError(f"{path}: {where}: {data} rows of data stand above this header; {hint}")
 
 
-def find_header(grid: Grid, wanted: Wanted, layout: Layout) -> Header | None:
+def find_header(grid: TextGrid, wanted: Wanted, layout: FileLayout) -> Header | None:
     """The row, or the rows, that have the wanted names; None if no row has.
 
     Raises
@@ -186,11 +188,13 @@ def full_name(parts: Sequence[tuple[str, ...]], names: Sequence[str], wanted: Wa
     return "" if full == wanted.others[0] else f": '{wanted.others[0]}' is '{full}'"
 
 
-def _place(grid: Grid, row: int) -> str:
+def _place(grid: TextGrid, row: int) -> str:
     return f"{grid.place} {grid.places[row]}: "
 
 
-def _header_as_told(rows: list[list[str]], grid: Grid, wanted: Wanted, told: str) -> Header | None:
+def _header_as_told(
+    rows: list[list[str]], grid: TextGrid, wanted: Wanted, told: str
+) -> Header | None:
     if told.isdigit():
         if int(told) not in grid.places[: len(rows)]:
             return None
@@ -273,7 +277,7 @@ def _nameless_dates(rows: list[list[str]], wanted: Wanted) -> Header | None:
     return None
 
 
-def _no_header(path: Path, grid: Grid, wanted: Wanted, layout: Layout) -> DataError:
+def _no_header(path: Path, grid: TextGrid, wanted: Wanted, layout: FileLayout) -> DataError:
     """Say which column is not there, what is, and what would help."""
     widths = [len(row) for row in grid.rows[:HEAD]]
     usual = max(widths, key=widths.count)
@@ -309,10 +313,10 @@ def _no_header(path: Path, grid: Grid, wanted: Wanted, layout: Layout) -> DataEr
 
 
 def _body(
-    grid: Grid,
+    grid: TextGrid,
     header: Header,
     wanted: Wanted,
-    layout: Layout,
+    layout: FileLayout,
     faults: Faults,
     notes: list[str],
 ) -> tuple[list[list[str]], list[int]]:

@@ -56,7 +56,7 @@ class Declared(str):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class TextTable:
     """Columns of text with the place of each row.
 
     Attributes
@@ -101,7 +101,7 @@ class Table:
             raise DataError(f"{where}column '{name}' stands there {self.names.count(name)} times")
         return self.cells[self.names.index(name)]
 
-    def part(self, rows: Sequence[int]) -> Table:
+    def part(self, rows: Sequence[int]) -> TextTable:
         """The table of some of its rows, which keep their places."""
         return replace(
             self,
@@ -138,7 +138,7 @@ class Faults:
         """Note a fault once; `problem` says where it is and what was expected."""
         self._found[problem] = None
 
-    def cell(self, table: Table, row: int, name: str, problem: str, *, count: int = 1) -> None:
+    def cell(self, table: TextTable, row: int, name: str, problem: str, *, count: int = 1) -> None:
         """Note a fault of one cell that `count` rows of its column share."""
         more = f" (and {count - 1} more such {_rows(count - 1)})" if count > 1 else ""
         self.add(f"{table.at(row)}: column '{name}': {problem}{more}")
@@ -163,7 +163,7 @@ class Faults:
             raise self.error()
 
 
-def at_the_end(table: Table, rows: Sequence[int]) -> str:
+def at_the_end(table: TextTable, rows: Sequence[int]) -> str:
     """How to leave out rows that are the last of a table; blank where they are not."""
     first = len(table) - len(rows)
     few = 0 < len(rows) <= min(MOST_SKIPPED, first)
@@ -246,7 +246,7 @@ def decode(
         raise DataError(f"{path}: line {line}: {problem}") from None
 
 
-def read_text_table(path: Path, text: str, *, delimiter: str = ",") -> Table:
+def read_text_table(path: Path, text: str, *, delimiter: str = ",") -> TextTable:
     """Split delimited text into columns; empty lines are skipped.
 
     Raises
@@ -257,7 +257,7 @@ def read_text_table(path: Path, text: str, *, delimiter: str = ",") -> Table:
     return _plain_table(path, text, delimiter) or _csv_table(path, text, delimiter)
 
 
-def _plain_table(path: Path, text: str, delimiter: str) -> Table | None:
+def _plain_table(path: Path, text: str, delimiter: str) -> TextTable | None:
     """Split text that needs no CSV reader, several times as fast; None if it does."""
     body = text.replace("\r\n", "\n").removesuffix("\n")
     lines = body.split("\n")
@@ -267,7 +267,7 @@ def _plain_table(path: Path, text: str, delimiter: str) -> Table | None:
         return None
     cells = body.replace("\n", delimiter).split(delimiter)
     width = commas + 1
-    return Table(
+    return TextTable(
         path=path,
         names=tuple(map(plain_name, cells[:width])),
         cells=tuple(cells[width + index :: width] for index in range(width)),
@@ -276,7 +276,7 @@ def _plain_table(path: Path, text: str, delimiter: str) -> Table | None:
     )
 
 
-def _csv_table(path: Path, text: str, delimiter: str) -> Table:
+def _csv_table(path: Path, text: str, delimiter: str) -> TextTable:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows: list[list[str]] = []
     places: list[int] = []
@@ -297,10 +297,10 @@ def _csv_table(path: Path, text: str, delimiter: str) -> Table:
             found = f"{len(row)} values in {shown(delimiter.join(row))}"
             raise DataError(f"{path}: line {line}: {found}; the header has {len(names)}")
     cells = tuple(zip(*rows[1:], strict=True))
-    return Table(path=path, names=names, cells=cells, places=places[1:], place="line")
+    return TextTable(path=path, names=names, cells=cells, places=places[1:], place="line")
 
 
-def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> Table:
+def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> TextTable:
     """Turn the wanted columns of a Parquet file into text that loses nothing.
 
     Raises
@@ -321,7 +321,7 @@ def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> Table
         raise DataError(f"{path}: not a readable Parquet file: {reason}") from None
     if not data.num_rows and got:
         raise DataError(f"{path}: no rows; columns are {', '.join(names)}")
-    return Table(
+    return TextTable(
         path=path,
         names=names,
         cells=tuple(got.get(name, ()) for name in names),
@@ -331,7 +331,7 @@ def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> Table
     )
 
 
-def read_arrow_table(path: Path, raw: bytes) -> Table:
+def read_arrow_table(path: Path, raw: bytes) -> TextTable:
     """Turn all columns of a Parquet or Feather file into text that loses nothing.
 
     Raises
@@ -354,7 +354,7 @@ def read_arrow_table(path: Path, raw: bytes) -> Table:
         raise DataError(f"{path}: not a readable {kind} file: {reason}") from None
     if not data.num_rows:
         raise DataError(f"{path}: no rows; columns are {', '.join(data.column_names[:20])}")
-    return Table(
+    return TextTable(
         path=path,
         names=tuple(data.column_names),
         cells=columns,
@@ -396,7 +396,7 @@ def _text(value: object) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def iso_dates(table: Table, name: str) -> Dates:
+def iso_dates(table: TextTable, name: str) -> Dates:
     """Read a column of ISO dates in ascending order.
 
     Raises
@@ -415,7 +415,7 @@ def iso_dates(table: Table, name: str) -> Dates:
     return dates
 
 
-def _date_fault(table: Table, name: str, cells: Iterable[str]) -> DataError:
+def _date_fault(table: TextTable, name: str, cells: Iterable[str]) -> DataError:
     for row, cell in enumerate(cells):
         try:
             if _ISO_DATE.fullmatch(cell):
@@ -427,7 +427,7 @@ def _date_fault(table: Table, name: str, cells: Iterable[str]) -> DataError:
     raise AssertionError(name)
 
 
-def check_order(table: Table, name: str, dates: Dates) -> None:
+def check_order(table: TextTable, name: str, dates: Dates) -> None:
     """Demand strictly increasing dates.
 
     Raises
@@ -448,7 +448,7 @@ def check_order(table: Table, name: str, dates: Dates) -> None:
     raise table.fault(row, name, f"{dates[row]} after {before}; expected ascending dates{hint}")
 
 
-def numbers(table: Table, name: str) -> Array:
+def numbers(table: TextTable, name: str) -> Array:
     """Read a column of plain numbers, all finite.
 
     Raises
@@ -469,14 +469,14 @@ def numbers(table: Table, name: str) -> Array:
     return values
 
 
-def not_a_number(table: Table, row: int, name: str) -> DataError:
+def not_a_number(table: TextTable, row: int, name: str) -> DataError:
     """Make the error for a cell that should have been a number."""
     cell = table.column(name)[row]
     found = f"{shown(cell)} is not a number" if cell.strip() else "empty"
     return table.fault(row, name, f"{found}; {NUMBER_WANTED}")
 
 
-def check_finite(table: Table, name: str, values: Array) -> None:
+def check_finite(table: TextTable, name: str, values: Array) -> None:
     """Demand finite numbers.
 
     Raises
@@ -491,7 +491,7 @@ def check_finite(table: Table, name: str, values: Array) -> None:
         raise table.fault(row, name, f"{cell} is not finite; {NUMBER_WANTED}")
 
 
-def check_prices(table: Table, name: str, values: Array) -> None:
+def check_prices(table: TextTable, name: str, values: Array) -> None:
     """Demand positive numbers: the target is a price, and arms take its logarithm.
 
     Raises

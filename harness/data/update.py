@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.data import tables
-from harness.data.building import Built, Options, build_series
+from harness.data.building import Built, ImportOptions, build_series
 from harness.data.dataset import (
     Dataset,
     builtin_folder,
@@ -86,7 +86,7 @@ def update_file(
     date: str | None = None,
     target: str | None = None,
     past: Sequence[str] = (),
-    options: Options | None = None,
+    options: ImportOptions | None = None,
     raw: bytes | None = None,
     dry_run: bool = False,
     today: Date | None = None,
@@ -116,7 +116,7 @@ def update_file(
     if place.parent.resolve() == builtin_folder().resolve():
         hint = "it ends where it ends; import a file of your own under another id"
         raise DataError(f"{dataset_id} comes with abharness: {hint}")
-    options = options or Options()
+    options = options or ImportOptions()
     raw = tables.read_bytes(path) if raw is None else raw
     today = today or datetime.now(UTC).date()
     with _alone(place.parent):

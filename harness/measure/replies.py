@@ -26,7 +26,7 @@ class Phases:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class LoadedReply:
     """Bytes of the files that were read: weights, or the state a fit left."""
 
     stored_bytes: int
@@ -59,7 +59,7 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repeats:
+class RepeatsReply:
     """Seconds of new inputs, and of the same numbers once more, in pairs."""
 
     fresh: tuple[float, ...]

@@ -30,10 +30,10 @@ from harness.measure.replies import (
     Done,
     Energy,
     Fitted,
-    Loaded,
+    LoadedReply,
     Pass,
     Phases,
-    Repeats,
+    RepeatsReply,
     Spent,
 )
 from harness.measure.worker import batch_sizes
@@ -237,7 +237,7 @@ class Process:
     rounds: list[float] = field(default_factory=list)
     windows: int = 0
     spans: list[float] = field(default_factory=list)
-    repeats: Repeats | None = None
+    repeats: RepeatsReply | None = None
     timed: Mapping[Mode, TimedForecasts] = field(default_factory=dict)
 
 
@@ -369,7 +369,7 @@ class Session:
         if side.learns and side.state is None:
             self._turns.turn(name, "fit", Fitted, state=str(self._folder / "unused"))
         state = None if side.state is None else str(side.state)
-        loaded = self._turns.turn(name, "load", Loaded, state=state)
+        loaded = self._turns.turn(name, "load", LoadedReply, state=state)
         first = self._turns.turn(name, "first", Phases)
         return Process(name=name, stored_bytes=loaded.stored_bytes, phases=first)
 
@@ -380,7 +380,7 @@ class Session:
         self._singles(found)
         self._batches(found)
         for name in (BASELINE, CANDIDATE):
-            found[name].repeats = self._turns.turn(name, "repeat", Repeats, pairs=_REPEATS)
+            found[name].repeats = self._turns.turn(name, "repeat", RepeatsReply, pairs=_REPEATS)
             self._turns.turn(name, "rest", Done)
             found[name].timed = self._answers(name)
         for name in names:

@@ -41,10 +41,10 @@ from harness.measure.replies import (
     Done,
     Energy,
     Fitted,
-    Loaded,
+    LoadedReply,
     Pass,
     Phases,
-    Repeats,
+    RepeatsReply,
 )
 from harness.running.meter import Meter, gpu_in_use, resident_bytes, why_no_peaks
 from harness.running.unit import Job
@@ -171,7 +171,7 @@ def batch_sizes(windows: int) -> Sequence[int]:
     return sorted({min(size, windows) for size in (1, 8, 32, 128, 512)})
 
 
-Reply = Phases | Loaded | Fitted | Calls | Pass | Repeats | Energy | Done
+Reply = Phases | LoadedReply | Fitted | Calls | Pass | RepeatsReply | Energy | Done
 
 COMMANDS = (
     "open", "load", "fit", "first", "steady", "offline", "repeat", "rest", "answers", "profile",
@@ -196,7 +196,7 @@ class Worker:
         """Answer what importing the arm's libraries and building it took."""
         return self._phases()
 
-    def load(self, *, state: str | None) -> Loaded:
+    def load(self, *, state: str | None) -> LoadedReply:
         """Read weights, or the state a fit left, as the phase ``load``."""
         with self._meter.phase("load"):
             if state is not None:
@@ -205,7 +205,7 @@ class Worker:
                 self._arm.load()
         files = self._arm.weight_files() if isinstance(self._arm, HasWeights) else ()
         stored = [Path(state)] if state is not None else list(files)
-        return Loaded(stored_bytes=sum(each.stat().st_size for each in stored))
+        return LoadedReply(stored_bytes=sum(each.stat().st_size for each in stored))
 
     def fit(self, *, state: str) -> Fitted:
         """Fit at the first origin, as the phase ``fit``; keep what it learnt in a file."""
@@ -251,7 +251,7 @@ class Worker:
         self._offline = self._offline or answers
         return Pass(phases=self._phases(), span=spent, windows=sum(map(len, parts)))
 
-    def repeat(self, *, pairs: int) -> Repeats:
+    def repeat(self, *, pairs: int) -> RepeatsReply:
         """Time new inputs, each followed by the same numbers once more."""
         fresh, again = [], []
         for _ in range(pairs):
@@ -264,7 +264,7 @@ class Worker:
             self._forecast(same)
             fresh.append(middle - start)
             again.append(time.perf_counter() - middle)
-        return Repeats(fresh=tuple(fresh), again=tuple(again))
+        return RepeatsReply(fresh=tuple(fresh), again=tuple(again))
 
     def rest(self) -> Done:
         """Answer the plan's windows that no timed call has come to yet, one at a time."""

@@ -49,7 +49,7 @@ def file_digest(path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class SourceFile:
     """A Python file as far as it decides what is computed.
 
     Attributes
@@ -86,13 +86,13 @@ class Memory:
             if isinstance(found, dict) and len(found) < _MOST:
                 self._known = found
 
-    def read(self, content: bytes, *, package: str) -> Source:
+    def read(self, content: bytes, *, package: str) -> SourceFile:
         """As `read_source`."""
         key = hashlib.sha256(f"{self._reader} {package}\n".encode() + content).hexdigest()
         with suppress(KeyError, TypeError, ValueError):
             kept, *names = self._known[key]
             if all(isinstance(each, str) for each in (kept, *names)):
-                return Source(digest=kept, names=tuple(names))
+                return SourceFile(digest=kept, names=tuple(names))
         found = read_source(content, package=package)
         self._known[key] = [found.digest, *found.names]
         self._new = True
@@ -119,7 +119,7 @@ def _memory() -> Memory:
     return Memory(Path(importlib.util.cache_from_source(__file__)).with_suffix(".json"))
 
 
-def read_source(content: bytes, *, package: str) -> Source:
+def read_source(content: bytes, *, package: str) -> SourceFile:
     """Read a Python file's content.
 
     Parameters
@@ -132,9 +132,9 @@ def read_source(content: bytes, *, package: str) -> Source:
             warnings.simplefilter("ignore")  # such as escapes that a later Python refuses
             tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):  # nothing that this Python can import
-        return Source(digest=hashlib.sha256(content).hexdigest(), names=())
+        return SourceFile(digest=hashlib.sha256(content).hexdigest(), names=())
     names = dict.fromkeys(_imported(tree, package))
-    return Source(digest=_tree_digest(tree), names=tuple(names))
+    return SourceFile(digest=_tree_digest(tree), names=tuple(names))
 
 
 def _tree_digest(tree: ast.AST) -> str:
@@ -338,7 +338,7 @@ class CodeReader:
 
     def __init__(self) -> None:
         self._places: dict[str, Place | None] = {}
-        self._sources: dict[Path, Source] = {}
+        self._sources: dict[Path, SourceFile] = {}
         self._modules: dict[str, Path | None] = {}
         self._memory = _memory()
 
@@ -434,7 +434,7 @@ class CodeReader:
             self._places[top] = place_of(top)
         return self._places[top]
 
-    def _source(self, module: str, file: Path) -> Source:
+    def _source(self, module: str, file: Path) -> SourceFile:
         if file not in self._sources:
             package = module if file.name == "__init__.py" else module.rpartition(".")[0]
             self._sources[file] = self._memory.read(file.read_bytes(), package=package)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.building import Options
+from harness.data.building import ImportOptions
 from harness.data.importer import Imported, import_file
 from harness.errors import DataError
 
@@ -56,7 +56,7 @@ class Case:
 
     content: bytes
     truth: Truth
-    options: Options
+    options: ImportOptions
     planted: str = ""
     must_refuse: bool = False
     must_warn: bool = False
@@ -122,7 +122,7 @@ class Draft:
     delimiter: str
     must_refuse: bool = False
     must_warn: bool = False
-    options: Options = field(default_factory=Options)
+    options: ImportOptions = field(default_factory=ImportOptions)
     below: str = ""
 
     def cell(self, value: float) -> str:
@@ -208,7 +208,7 @@ def missing_dropped(made: Draft) -> None:
     for row in sorted(made.rng.sample(range(1, len(made.rows) - 1), 3), reverse=True):
         made.rows[row][1] = made.rng.choice(MISSING)
         del made.days[row], made.prices[row]
-    made.options = Options(missing="drop")
+    made.options = ImportOptions(missing="drop")
 
 
 def two_rows_of_a_date(made: Draft) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.building import Options
+from harness.data.building import ImportOptions
 from harness.data.dataset import Dataset, builtin_folder, load, read_dataset
 from harness.data.importer import About, import_file
 from harness.errors import DataError
@@ -34,8 +34,8 @@ def take(tmp_path: Path) -> Take:
         file = tmp_path / "prices.txt"
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
         told = {"dataset_id": "X", "target": "price", "date": "day", "folder": tmp_path / "to"}
-        known = {field.name for field in fields(Options)} & set(options)
-        how = Options(**{name: options.pop(name) for name in known})
+        known = {field.name for field in fields(ImportOptions)} & set(options)
+        how = ImportOptions(**{name: options.pop(name) for name in known})
         (made,) = import_file(file, options=how, today=TODAY, **(told | options))
         assert made.path
         return read_dataset(made.path)
@@ -309,7 +309,7 @@ def test_numbers_and_dates_survive_exactly(
         target="price",
         date="day",
         folder=folder,
-        options=Options(decimal=".", date_format=pattern if pattern == "%d/%m/%Y" else None),
+        options=ImportOptions(decimal=".", date_format=pattern if pattern == "%d/%m/%Y" else None),
         today=TODAY,
     )
 

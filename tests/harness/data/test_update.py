@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.data.building import Options
+from harness.data.building import ImportOptions
 from harness.data.dataset import Dataset, load
 from harness.data.importer import import_file
 from harness.data.update import Updated, update_file
@@ -218,7 +218,7 @@ def test_options_of_import_count(folder: Path, update: Callable[..., Updated]) -
     """Missing values are dropped on request, a long file gives one series."""
     rows = ROWS | {DAYS[35]: ""}
 
-    assert update(text(rows), options=Options(missing="drop")).added == len(DAYS) - 31
+    assert update(text(rows), options=ImportOptions(missing="drop")).added == len(DAYS) - 31
 
 
 def test_a_dry_run_writes_nothing(folder: Path, update: Callable[..., Updated]) -> None:

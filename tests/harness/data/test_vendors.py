@@ -14,9 +14,9 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from harness.data.building import Options
+from harness.data.building import ImportOptions
 from harness.data.importer import Imported, import_file
-from harness.data.rows import Layout
+from harness.data.rows import FileLayout
 from harness.errors import DataError
 
 TODAY = date(2026, 11, 28)
@@ -33,14 +33,18 @@ def take_all(tmp_path: Path) -> Callable[..., tuple[Imported, ...]]:
 
     def take(content: str | bytes, **told: Any) -> tuple[Imported, ...]:
         layout = {
-            field.name: told.pop(field.name) for field in fields(Layout) if field.name in told
+            field.name: told.pop(field.name) for field in fields(FileLayout) if field.name in told
         }
-        how = {field.name: told.pop(field.name) for field in fields(Options) if field.name in told}
+        how = {
+            field.name: told.pop(field.name)
+            for field in fields(ImportOptions)
+            if field.name in told
+        }
         columns = {"dataset_id": "X", "target": "Close", "date": "Date", "folder": tmp_path}
         return import_file(
             tmp_path / "in.csv",
             raw=content if isinstance(content, bytes) else content.encode(),
-            options=Options(layout=Layout(**layout), **how),
+            options=ImportOptions(layout=FileLayout(**layout), **how),
             today=TODAY,
             dry_run=True,
             **(columns | told),

@@ -16,7 +16,7 @@ from harness.arm import ArmRef
 from harness.costs import CRITERIA
 from harness.measure import load
 from harness.measure.record import read_measure
-from harness.measure.replies import Loaded, Phases
+from harness.measure.replies import LoadedReply, Phases
 from harness.measure.session import TurnError, Turns
 from harness.running import lease
 from harness.running.meter import why_no_peaks
@@ -102,7 +102,7 @@ def test_memory_is_what_the_arm_took(turns, job_file):
     for name, holder in (("small", 200), ("large", 1024), ("small", 200)):
         turns.start(name)
         turns.turn(name, "open", Phases, job=job_file("Holder", mib=holder), order=0)
-        turns.turn(name, "load", Loaded, state=None)
+        turns.turn(name, "load", LoadedReply, state=None)
         phases = turns.turn(name, "first", Phases)
         seen.append((phases.peak_bytes["first"] - phases.start_bytes["first"]) / MIB)
         turns.stop(name)
@@ -123,7 +123,7 @@ def test_memory_is_counted_anew_in_each_phase(turns, job_file):
     for name, mib in (("A", 151), ("B", 1)):
         turns.start(name)
         turns.turn(name, "open", Phases, job=job_file("Holder", mib=mib, kept_mib=50), order=0)
-        turns.turn(name, "load", Loaded, state=None)
+        turns.turn(name, "load", LoadedReply, state=None)
         peaks = turns.turn(name, "first", Phases).peak_bytes
         first[name] = (peaks["first"] - peaks["load"]) / MIB
         assert (peaks["load"] - peaks["import"]) / MIB == pytest.approx(50, abs=5)
