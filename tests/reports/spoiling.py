@@ -21,9 +21,9 @@ from typing import Any
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Change, Entry, OriginSpan
+from harness.judging.declared import Cell
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.validity import Cell
 from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
 from reports.index import IndexInput, Passed, Run, track_of
 from reports.page_input import Beside, Claimed, PageInput, Predicate, Session, Since, Trial
