@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def write_state(folder: Path, arm: Any, state: SavedState) -> None:
     folder
         Is there, and empty.
     arm
-        A dataclass: its constructor's fields are its options.
+        Of a dataclass, the constructor's fields are its options; others have none.
 
     Raises
     ------
@@ -131,7 +131,8 @@ def _name_of(arm: Any) -> str:
 
 
 def _options_of(arm: Any) -> dict[str, Any]:
-    names = [field.name for field in fields(arm) if field.init and field.name not in _PLACES]
+    declared = fields(arm) if is_dataclass(arm) else ()
+    names = [field.name for field in declared if field.init and field.name not in _PLACES]
     told: dict[str, Any] = json.loads(
         json.dumps({name: getattr(arm, name) for name in names}, default=str)
     )
