@@ -3,7 +3,8 @@
 An arm is any class with a `forecast` method and a `context_length`; what else it can do it shows
 by having the method: `fit` (it learns), `seed` (it draws random numbers), `load` (it reads
 weights), `weight_files` (their digest belongs to the result's identity), `card` (facts for the
-report), `parts` (arms it is made of, whose sources belong to the identity).
+report), `parts` (arms it is made of, whose sources belong to the identity), `save` and `restore`
+(a fit outlives the process it was made in).
 """
 
 from __future__ import annotations
@@ -215,6 +216,30 @@ class Learns(Protocol):
 
     def fit(self, context: Context, *, seed: int) -> Training:
         """Learn from everything up to an origin."""
+        ...
+
+
+@runtime_checkable
+class Saves(Protocol):
+    """An arm that learns and can keep what it learned, so that later nights do not fit again.
+
+    Forecasts after `restore` must equal, bit by bit, those after the `fit` that was saved, in this
+    process and in any other of the same environment.
+    """
+
+    def save(self, folder: Path) -> None:
+        """Write what `fit` left, as safetensors and JSON, into an empty folder that is there.
+
+        An arm made of others gives each of them a sub-folder. No pickles, and no path outside of
+        the folder.
+        """
+        ...
+
+    def restore(self, folder: Path) -> None:
+        """Stand as after `fit`; called in its place, on an arm that was newly built and loaded.
+
+        Raise `ArmError` in one line when the folder does not hold what `save` wrote.
+        """
         ...
 
 
@@ -449,6 +474,15 @@ def expect_answer(forecast: Any, contexts: Contexts) -> None:
     if not isinstance(forecast, Forecast):
         raise ForecastError(f"the arm returned {type(forecast).__name__}, expected a Forecast")
     shape = (len(contexts), contexts.horizon)
+    windows, steps = shape
+    found = shape if forecast.samples is None else forecast.samples.shape
+    if len(found) == 3 and found[::2] != shape and shape in (found[:2], found[1:]):
+        swapped = found[:2] == shape
+        wanted = (windows, found[2] if swapped else found[0], steps)
+        said = "last two axes look swapped" if swapped else "axis of samples is first"
+        raise ForecastError(
+            f"samples have shape {found}, expected [W, M, H] = {wanted}: the {said}"
+        )
     if forecast.point.shape != shape:
         raise ForecastError(
             f"the arm returned point paths of shape {forecast.point.shape} for "

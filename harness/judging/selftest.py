@@ -24,9 +24,10 @@ from harness.evidence.estimand import Question, Sides, loss_of
 from harness.evidence.estimates import Conclusion, Estimate, by_test
 from harness.evidence.pairing import pair
 from harness.experiments.rules import Criterion
+from harness.judging.declared import Cell, datasets_of
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Finding, Outcome, judge_rule, question_of
-from harness.judging.validity import Cell, datasets_of, examine
+from harness.judging.validity import examine
 from harness.judging.verdict import (
     Evidence,
     SelfTest,
