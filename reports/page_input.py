@@ -15,7 +15,7 @@ import numpy as np
 from harness.arm import Role
 from harness.forecast import Forecast
 from harness.judging.verdict import Verdict
-from harness.running.store import StoredUnit
+from harness.running.cells import StoredCell
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import MetricSummary
 from harness.window import Array, Dates, Rows
@@ -195,7 +195,7 @@ class PageInput:
     experiment_text: str = ""
     summaries: Sequence[MetricSummary] = ()
     scores: Sequence[UnitScores] = ()
-    units: Mapping[UnitKey, StoredUnit] = field(default_factory=dict)
+    units: Mapping[UnitKey, StoredCell] = field(default_factory=dict)
     curves: Mapping[UnitKey, Mapping[str, Array]] = field(default_factory=dict)
     datasets: Mapping[str, DatasetFacts] = field(default_factory=dict)
     arms: Sequence[ArmFacts] = ()
@@ -387,7 +387,7 @@ def fan(page: PageInput, arm: str, dataset: str, origin: int) -> Fan | None:
     return None
 
 
-def _row(unit: StoredUnit, origin: int) -> int | None:
+def _row(unit: StoredCell, origin: int) -> int | None:
     """Row of an origin, by key; None where it is not there or failed."""
     found = np.flatnonzero(unit.origin == origin)
     if len(found) != 1 or unit.reason[int(found[0])]:
