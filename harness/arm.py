@@ -479,6 +479,15 @@ def expect_answer(forecast: Any, contexts: Contexts) -> None:
     if not isinstance(forecast, Forecast):
         raise ForecastError(f"the arm returned {type(forecast).__name__}, expected a Forecast")
     shape = (len(contexts), contexts.horizon)
+    windows, steps = shape
+    found = shape if forecast.samples is None else forecast.samples.shape
+    if len(found) == 3 and found[::2] != shape and shape in (found[:2], found[1:]):
+        swapped = found[:2] == shape
+        wanted = (windows, found[2] if swapped else found[0], steps)
+        said = "last two axes look swapped" if swapped else "axis of samples is first"
+        raise ForecastError(
+            f"samples have shape {found}, expected [W, M, H] = {wanted}: the {said}"
+        )
     if forecast.point.shape != shape:
         raise ForecastError(
             f"the arm returned point paths of shape {forecast.point.shape} for "

@@ -214,6 +214,15 @@ ANSWERED = "the fallback answered: "
 """Starts the reason of a window that the arm's fallback answered."""
 
 
+_PRECISION = {"float16": 2.5e-4, "bfloat16": 2e-3}
+"""Half the spacing of coarse numbers between 0.5 and 1; of single precision where not named."""
+
+_FALLS = 0.25
+"""No model's quantiles cross this often; those of which steps were taken for levels do."""
+
+Numbers = Any
+"""What is read as an array of numbers: of numpy, nested lists or tuples, a tensor."""
+
 LARGEST = 1e30
 """A forecast beyond this is as good as infinite: squares and sums of it overflow."""
 
@@ -255,7 +264,9 @@ class Forecast:
 
     def __post_init__(self) -> None:
         for name in ("point", "quantiles", "samples", "deviation"):
-            object.__setattr__(self, name, _unmasked(getattr(self, name)))
+            if getattr(self, name) is not None or name == "point":
+                object.__setattr__(self, name, numbers_in(name, getattr(self, name)))
+        object.__setattr__(self, "levels", levels_in(self.levels))
         if self.point.ndim != 2:
             raise ForecastError(f"point path has shape {self.point.shape}, expected [W, H]")
         if len(self._given) > 1:
@@ -264,7 +275,8 @@ class Forecast:
             raise ForecastError(
                 f"fallback has {len(self.fallback)} reasons for {len(self.point)} windows"
             )
-        self._check_levels()
+        if (self.quantiles is None) != (len(self.levels) == 0):
+            raise ForecastError("levels and quantiles go together: one was given without the other")
         windows, steps = self.point.shape
         if self.quantiles is not None:
             _expect_shape("quantiles", self.quantiles, (windows, steps, len(self.levels)))
@@ -278,40 +290,47 @@ class Forecast:
         names = ("quantiles", "samples", "deviation")
         return [name for name in names if getattr(self, name) is not None]
 
-    def _check_levels(self) -> None:
-        levels = self.levels
-        if (self.quantiles is None) != (len(levels) == 0):
-            raise ForecastError("levels and quantiles go together: one was given without the other")
-        inside = bool(np.all((levels > 0) & (levels < 1)))
-        if not inside or bool(np.any(np.diff(levels) <= 0)):
-            raise ForecastError(f"levels {levels.tolist()} do not increase strictly inside (0, 1)")
-
     @classmethod
-    def of_quantiles(cls, quantiles: Array, levels: Array, point: Array | None = None) -> Forecast:
-        """Build from quantiles [W, H, q]; the point path is the median unless given."""
-        if quantiles.ndim != 3:
-            raise ForecastError(f"quantiles have shape {quantiles.shape}, expected [W, H, q]")
+    def of_quantiles(
+        cls, quantiles: Numbers, levels: Numbers, point: Numbers | None = None
+    ) -> Forecast:
+        """Build from quantiles [W, H, q]; the point path is the median unless given.
+
+        Like the other constructors it takes arrays of any precision, nested lists, and tensors.
+        Levels in per cent are understood where they can mean nothing else.
+
+        Raises
+        ------
+        ForecastError
+            When shapes do not fit, or the last two axes are in the wrong order.
+        """
+        values, own = numbers_in("quantiles", quantiles), levels_in(levels)
+        if values.ndim != 3:
+            raise ForecastError(f"quantiles have shape {values.shape}, expected [W, H, q]")
+        _refuse_swapped(values, len(own))
         if point is None:
-            point = quantiles_at(quantiles, levels, np.array([0.5]))[..., 0]
-        return cls(point=point, levels=levels, quantiles=quantiles)
+            point = quantiles_at(values, own, np.array([0.5]))[..., 0]
+        return cls(point=numbers_in("point", point), levels=own, quantiles=values)
 
     @classmethod
-    def of_samples(cls, samples: Array, point: Array | None = None) -> Forecast:
+    def of_samples(cls, samples: Numbers, point: Numbers | None = None) -> Forecast:
         """Build from samples [W, M, H]; the point path is their mean unless given."""
-        if samples.ndim != 3:
-            raise ForecastError(f"samples have shape {samples.shape}, expected [W, M, H]")
-        point = samples.mean(axis=1) if point is None else point
-        return cls(point=point, levels=np.empty(0), samples=samples)
+        values = numbers_in("samples", samples)
+        if values.ndim != 3:
+            raise ForecastError(f"samples have shape {values.shape}, expected [W, M, H]")
+        path = values.mean(axis=1) if point is None else numbers_in("point", point)
+        return cls(point=path, levels=np.empty(0), samples=values)
 
     @classmethod
-    def of_gaussian(cls, mean: Array, deviation: Array) -> Forecast:
+    def of_gaussian(cls, mean: Numbers, deviation: Numbers) -> Forecast:
         """Build from means and standard deviations [W, H] of normal distributions."""
-        return cls(point=mean, levels=np.empty(0), deviation=deviation)
+        middle, spread = numbers_in("mean", mean), numbers_in("deviation", deviation)
+        return cls(point=middle, levels=np.empty(0), deviation=spread)
 
     @classmethod
-    def of_point(cls, point: Array) -> Forecast:
+    def of_point(cls, point: Numbers) -> Forecast:
         """Build from a point path [W, H] alone."""
-        return cls(point=point, levels=np.empty(0))
+        return cls(point=numbers_in("point", point), levels=np.empty(0))
 
     def __len__(self) -> int:
         return len(self.point)
@@ -361,11 +380,81 @@ class Forecast:
         raise ForecastError("a point path alone has no quantiles")
 
 
-def _unmasked(values: Any) -> Any:
-    """The same with NaN for what is masked: the number behind a mask is no forecast."""
+def numbers_in(name: str, values: Any) -> Array:
+    """Double-precision numbers of an array, a nested list or a tensor of any framework.
+
+    NaN stands for what is masked or None: the number behind a mask is not a forecast.
+
+    Raises
+    ------
+    ForecastError
+        When they are not numbers, or rows differ in length.
+    """
     if isinstance(values, np.ma.MaskedArray):
         return np.ma.filled(values.astype(np.float64), np.nan)
-    return values
+    if hasattr(values, "detach"):  # a tensor of torch, maybe on a GPU and in a graph
+        values = values.detach().cpu().double().numpy()
+    elif isinstance(values, list | tuple):
+        values = [numbers_in(name, x) if hasattr(x, "__len__") else x for x in values]
+    try:
+        found = np.asarray(values)
+        if found.dtype.kind in "USMmVc":  # texts and dates would be read as numbers
+            raise TypeError(f"found {found.dtype}")
+        return found.astype(np.float64, copy=False)
+    except (TypeError, ValueError) as problem:
+        said = " ".join(str(problem).split())[:100]
+        raise ForecastError(f"{name}: expected an array of numbers ({said})") from None
+
+
+def levels_in(levels: Any) -> Array:
+    """Levels [q] as they were meant: 0.1 where single precision made another of it, never per cent.
+
+    Per cent are taken for granted where a level is above 1 and all are 1 or more, or lie evenly
+    around 50.
+
+    Raises
+    ------
+    ForecastError
+        When they do not increase strictly inside (0, 1).
+    """
+    found = numbers_in("levels", levels).reshape(-1)
+    if not len(found):
+        return found
+    if np.isfinite(found).all() and found.max() > 1:
+        even = np.allclose(found + found[::-1], 100, rtol=0, atol=1e-3)
+        if found.max() < 100 and (even or found.min() >= 1):
+            found = found / 100
+    precision = _PRECISION.get(str(getattr(levels, "dtype", "")).rpartition(".")[2], 2e-7)
+    step = np.exp2(np.ceil(np.log2(np.maximum(found, 1e-9))))  # spacing grows with powers of two
+    meant = found
+    for digits in range(6, 1, -1):  # the shortest that single precision would make this number of
+        rounded = np.round(found, digits)
+        meant = np.where(np.abs(found - rounded) <= precision * step, rounded, meant)
+    if not np.all((meant > 0) & (meant < 1)) or np.any(np.diff(meant) <= 0):
+        raise ForecastError(
+            f"levels {meant.tolist()} do not increase strictly inside (0, 1); per cent are "
+            "understood where all are 1 or more, or lie evenly around 50"
+        )
+    return meant
+
+
+def _refuse_swapped(values: Array, count: int) -> None:
+    """Refuse quantiles [W, H, q] whose axes are in another order, by their shape or their rise."""
+    first, second, third = values.shape
+    if third != count and count in (first, second):
+        swapped = second == count
+        wanted = (first, third, count) if swapped else (second, third, count)
+        said = "the last two axes look swapped" if swapped else "the axis of levels looks first"
+        raise ForecastError(
+            f"quantiles have shape {values.shape}, expected [W, H, q] = {wanted}: {said}"
+        )
+    if second == third == count and count > 2:
+        falls = float(np.mean(np.diff(values, axis=2) < 0))
+        if falls > _FALLS and not np.any(np.diff(values, axis=1) < 0):
+            raise ForecastError(
+                f"quantiles fall from one level to the next in {falls:.0%} of places, and never "
+                "from one step to the next: expected [W, H, q], the last two axes look swapped"
+            )
 
 
 def quantiles_at(quantiles: Array, levels: Array, wanted: Array) -> Array:

@@ -70,8 +70,8 @@ def measure_residuals(
     Raises
     ------
     ForecastError
-        When the validation span holds fewer than `LEAST_ORIGINS` origins, or the arm's point
-        path is not finite there.
+        When the validation span holds fewer than `LEAST_ORIGINS` origins at which the arm's
+        point path is finite. Others are left out here, and are failures where they are judged.
     """
     reach = plan.gap + plan.horizon
     origins = np.arange(fitted_at - plan.validation, fitted_at - reach + 1, dtype=np.int64)
@@ -81,8 +81,13 @@ def measure_residuals(
             f"distribution, the plan has validation = {plan.validation}"
         )
     point = point_at(origins)
-    if not np.isfinite(point).all():
-        raise ForecastError("the point path is not finite on the validation span")
+    fine = np.asarray(np.isfinite(point).all(axis=1))
+    if fine.sum() < LEAST_ORIGINS:
+        raise ForecastError(
+            f"the point path is not finite at {len(fine) - fine.sum()} of {len(fine)} origins of "
+            f"the validation span: {LEAST_ORIGINS} are needed for its distribution"
+        )
+    origins, point = origins[fine], point[fine]
     actual = series.target[origins[:, None] + np.arange(reach)]
     relative = (actual - point) / series.target[origins - 1][:, None]
     return ResidualDistribution(relative=np.quantile(relative, LEVELS, axis=0).T)

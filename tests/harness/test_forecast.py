@@ -1,13 +1,18 @@
 """Forecasts and their quantiles."""
 
+import re
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from harness.arm import expect_answer
 from harness.errors import ForecastError
 from harness.forecast import LEVELS, WEIGHTS, Forecast, extrapolated, quantiles_at
+from harness.window import RollingOrigin, contexts_at
 
 
 def test_common_levels_hold_what_users_ask_for():
@@ -165,3 +170,114 @@ def test_what_is_masked_is_missing(form):
 
     assert found.finite.tolist() == [True, False, True]
     assert not isinstance(getattr(found, "point" if form == "point" else form), np.ma.MaskedArray)
+
+
+NUMBERS = {
+    "lists": (lambda x: x.tolist()),
+    "tuples": (lambda x: tuple(map(tuple, x.tolist())) if x.ndim == 2 else tuple(x.tolist())),
+    "single precision": (lambda x: x.astype(np.float32)),
+    "a tensor in a graph": (lambda x: torch.tensor(x, dtype=torch.float32, requires_grad=True)),
+    "a list of tensors": (lambda x: list(torch.tensor(x, dtype=torch.float32))),
+}
+
+
+@pytest.mark.parametrize("form", NUMBERS)
+def test_constructors_take_numbers_in_any_form(form):
+    """Lists, tuples, single precision and tensors give the forecast that arrays give."""
+    made = NUMBERS[form]
+    quantiles = np.arange(12.0).reshape(2, 2, 3)
+    levels = np.array([0.1, 0.5, 0.9])
+
+    by_level = Forecast.of_quantiles(made(quantiles), made(levels))
+    drawn = Forecast.of_samples(made(quantiles), made(quantiles[:, 0]))
+    normal = Forecast.of_gaussian(made(quantiles[:, 0]), made(quantiles[:, 1]))
+    path = Forecast.of_point(made(quantiles[:, 0]))
+
+    assert by_level.levels.tolist() == [0.1, 0.5, 0.9]
+    assert np.array_equal(by_level.quantiles, quantiles)
+    assert np.array_equal(by_level.point, quantiles[..., 1])
+    assert np.array_equal(drawn.samples, quantiles)
+    assert np.array_equal(normal.deviation, quantiles[:, 1])
+    assert path.point.dtype == np.float64
+    assert np.array_equal(path.point, quantiles[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (np.arange(1, 10, dtype=np.float32) / np.float32(10), [x / 10 for x in range(1, 10)]),
+        (LEVELS.astype(np.float32).astype(np.float64), LEVELS.tolist()),
+        (LEVELS.astype(np.float16), LEVELS.tolist()),
+        (torch.tensor([0.1, 0.9], dtype=torch.bfloat16), [0.1, 0.9]),
+        ([10, 50, 90], [0.1, 0.5, 0.9]),
+        ([0.5, 2.5, 50, 97.5, 99.5], [0.005, 0.025, 0.5, 0.975, 0.995]),
+        ([1 / 3, 2 / 3], [1 / 3, 2 / 3]),
+    ],
+)
+def test_levels_are_read_as_they_were_meant(given, meant):
+    """What single precision makes of a level is that level; per cent are shares."""
+    found = Forecast.of_quantiles(np.zeros((1, 2, len(meant))), given)
+
+    assert found.levels.tolist() == meant
+
+
+@pytest.mark.parametrize("levels", [[0.1, 0.5, 9], [0.5, 1], [1.0], [50, 100], [0.05, 0.5, 99]])
+def test_levels_of_two_readings_are_refused(levels):
+    """A level above 1 among shares is not read as per cent."""
+    with pytest.raises(ForecastError, match="do not increase strictly inside"):
+        Forecast.of_quantiles(np.zeros((1, 2, len(levels))), levels)
+
+
+@pytest.mark.parametrize("values", ["abc", [[1, 2], [3]], {"a": 1}, [["1", "2"]], [[1j, 2]]])
+def test_what_is_not_numbers_is_refused(values):
+    """Texts, ragged lists, tables and complex numbers are named as such."""
+    with pytest.raises(ForecastError, match="point: expected an array of numbers"):
+        Forecast.of_point(values)
+
+
+def fan(steps, levels):
+    """Quantiles [3, H, q] of a random walk."""
+    spread = np.sqrt(np.arange(1, steps + 1))[:, None] * norm.ppf(levels)
+    return 100 + np.repeat(spread[None], 3, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (lambda q: fan(5, q).swapaxes(1, 2), "expected [W, H, q] = (3, 5, 9): the last two axes"),
+        (lambda q: np.moveaxis(fan(5, q), 2, 0), "expected [W, H, q] = (3, 5, 9): the axis of lev"),
+        (lambda q: fan(9, q).swapaxes(1, 2), "fall from one level to the next in 44% of places"),
+    ],
+)
+def test_quantiles_with_swapped_axes_are_named(values, said):
+    """Axes in another order are named, by their shape, and where it is square by their rise."""
+    levels = np.arange(1, 10) / 10
+
+    with pytest.raises(ForecastError, match=re.escape(said)):
+        Forecast.of_quantiles(values(levels), levels)
+
+
+def test_square_quantiles_in_their_place_are_kept():
+    """As many steps as levels is no fault, nor are a few crossings."""
+    levels = np.arange(1, 10) / 10
+    values = fan(9, levels)
+    values[0, 0, :2] = values[0, 0, 1::-1]
+
+    assert Forecast.of_quantiles(values, levels).quantiles.shape == (3, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((3, 5, 200), "expected [W, M, H] = (3, 200, 5): the last two axes look swapped"),
+        ((200, 3, 5), "expected [W, M, H] = (3, 200, 5): the axis of samples is first"),
+    ],
+)
+def test_samples_with_swapped_axes_are_named(series, shape, said):
+    """Samples whose axes are in another order are named as samples, not as point paths."""
+    plan = RollingOrigin(horizon=5, stride=1, origins=3, validation=10)
+    rows = plan.over(series.dates).origin
+    contexts = contexts_at(series, rows, plan=plan, length=4, levels=LEVELS)
+
+    with pytest.raises(ForecastError, match=re.escape(said)):
+        expect_answer(Forecast.of_samples(np.ones(shape)), contexts)

@@ -21,16 +21,11 @@ from harness.evidence.comparison import (
 from harness.evidence.estimand import ESTIMANDS, FailedWindows, Question
 from harness.evidence.estimates import Estimate
 from harness.forecast import LEVELS, Forecast
+from harness.judging.declared import Cell, OriginPlan, PlanRecord
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
-from harness.judging.validity import (
-    Cell,
-    OriginPlan,
-    PlanRecord,
-    Standing,
-    UnitHealth,
-    Validity,
-)
+from harness.judging.reference import Standing
+from harness.judging.validity import UnitHealth, Validity
 from harness.judging.verdict import Verdict
 from harness.running.store import StoredUnit
 from harness.scoring.scores import Truth, UnitScores, score

@@ -24,9 +24,9 @@ from harness.claims.claim import Claim, ClaimRow, Measurement
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Change, Entry, OriginSpan
+from harness.judging.declared import Cell
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.validity import Cell
 from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
 from harness.measure.record import read_measure
 from reports.index import IndexInput, Passed, Run, track_of

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from harness.arm import ArmRef
+from harness.errors import ForecastError
 from harness.forecast import LEVELS
 from harness.residuals import measure_residuals
 from harness.running.unit import Job, carry_out
@@ -114,6 +115,24 @@ def test_residual_quantiles_are_those_of_past_errors(series):
         for o in range(at - 60, at - 3 + 1)
     ]
     assert np.allclose(found.relative[2], np.quantile(errors, LEVELS))
+
+
+def test_point_arm_loses_the_windows_it_cannot_do(series):
+    """Validation origins without a finite path are left out; too few of them are a reason."""
+    last = lambda origins: np.repeat(series.target[origins - 1][:, None], 3, axis=1)  # noqa: E731
+    plan = dataclasses.replace(PLAN, horizon=3)
+    whole = measure_residuals(last, series, fitted_at=300, plan=plan).relative
+    some = measure_residuals(
+        lambda origins: np.where(origins[:, None] % 4 == 0, np.nan, last(origins)),
+        series,
+        fitted_at=300,
+        plan=plan,
+    ).relative
+
+    assert np.isfinite(some).all()
+    assert not np.array_equal(some, whole)
+    with pytest.raises(ForecastError, match="not finite at 58 of 58 origins"):
+        measure_residuals(lambda origins: last(origins) * np.nan, series, fitted_at=300, plan=plan)
 
 
 def test_too_short_validation_span_is_a_reason(series, folder):
