@@ -165,6 +165,7 @@ class _Index:
     """Records of fits and parts, taken in as they come."""
 
     seen: int = 0
+    head: str = ""
     fits: dict[str, StoredFit] = field(default_factory=dict)
     parts: dict[str, dict[str, Seal]] = field(default_factory=dict)  # fit -> key -> seal
 
@@ -203,6 +204,9 @@ class Store:
 
     def _indexed(self) -> _Index:
         """Take in what was written since; every record is read once."""
+        head = self.journal.head
+        if head == self._index.head:
+            return self._index
         kinds = ("fit", "part", "drop")
         found = [each for kind in kinds for each in self.journal.records(kind)]
         fresh = sorted(
@@ -211,6 +215,7 @@ class Store:
         for record in fresh:
             self._index.take_in(record, self.journal.body(record))
             self._index.seen = record.seq
+        self._index.head = head
         return self._index
 
     def fit_folder(self, key: str) -> Path:
