@@ -20,10 +20,11 @@ from harness.errors import ConfigError, StoreError
 from harness.gate.history import Entry, before, change, history, read_inputs
 from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure
+from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
 from harness.running.grid import Grid
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
-from harness.running.store import SCHEMA, Store, StoredUnit, read_curve, read_unit
+from harness.running.store import SCHEMA, Store
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to
@@ -56,12 +57,8 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     StoreError
         When a stored unit cannot be read.
     """
-    stored = {
-        (c.arm.name, c.dataset, c.seed): store.unit_folder(c.key)
-        for c in grid.cells
-        if store.has_unit(c.key)
-    }
-    read = {key: read_unit(path) for key, path in stored.items()}
+    stored = {(c.arm.name, c.dataset, c.seed): c for c in grid.cells if has_cell(store, c)}
+    read = {key: read_cell(store, cell) for key, cell in stored.items()}
     return PageInput(
         verdict=judgement.verdict,
         title=grid.experiment.title,
@@ -69,11 +66,11 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         scores=judgement.scores,
         units={key: _unit_facts(unit) for key, unit in read.items()},
-        curves={key: read_curve(path) for key, path in stored.items()},
+        curves={key: read_curve(store, cell) for key, cell in stored.items()},
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
         arms=[_arm_facts(grid, name, read) for name in _names(grid)],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
-        versions=dict(grid.cells[0].identity["libraries"]) if grid.cells else {},
+        versions=dict(grid.cells[0].environment["libraries"]) if grid.cells else {},
         beside=_beside(grid, store, judgement),
     )
 
@@ -207,7 +204,7 @@ def _trial(record: CheckRecord) -> Trial:
     )
 
 
-def _unit_facts(unit: StoredUnit) -> UnitFacts:
+def _unit_facts(unit: StoredCell) -> UnitFacts:
     record = unit.record
     return UnitFacts(
         digest=digest(record),
@@ -240,7 +237,7 @@ def _names(grid: Grid) -> list[str]:
     return [arm.name for arm in grid.experiment.arms]
 
 
-def _arm_facts(grid: Grid, name: str, units: Mapping[UnitKey, StoredUnit]) -> ArmFacts:
+def _arm_facts(grid: Grid, name: str, units: Mapping[UnitKey, StoredCell]) -> ArmFacts:
     ref = grid.experiment.arm(name)
     records = [unit.record for key, unit in units.items() if key[0] == name]
     return ArmFacts(
@@ -315,7 +312,6 @@ class _Reader:
     store: Store
     linked: bool
     problems: list[str] = field(default_factory=list)
-    _machines: dict[str, str] = field(default_factory=dict)
     _verdicts: dict[Path, Verdict | None] = field(default_factory=dict)
 
     def names(self) -> list[str]:
@@ -357,20 +353,9 @@ class _Reader:
             cells = read_inputs(folder).cells
         except StoreError:
             return "not recorded"
-        found = {self._machine_of(cell.unit) for cell in cells if cell.scores}
-        return "; ".join(sorted(found - {""})) or "not recorded"
-
-    def _machine_of(self, unit: str) -> str:
-        if unit not in self._machines:
-            self._machines[unit] = self._described(unit)
-        return self._machines[unit]
-
-    def _described(self, unit: str) -> str:
-        try:
-            facts = self.store.unit(unit).get("machine") or {}
-        except StoreError:
-            return ""
-        return f"{_words(facts)} ({machine_class(facts)})" if facts else ""
+        known = [cell.machine for cell in cells if cell.scores and cell.machine]
+        found = {f"{_words(facts)} ({machine_class(facts)})" for facts in known}
+        return "; ".join(sorted(found)) or "not recorded"
 
     def tracks(self, passed: Sequence[Passed]) -> list[Track]:
         """The runs of each pair on each class of machine; the pair that decides comes first."""

@@ -33,6 +33,7 @@ from harness.measure.code_lines import (
     together,
 )
 from harness.measure.record import read_costs
+from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell
 from harness.running.store import Store, read_record
 from harness.scoring.scores import UnitScores
@@ -104,7 +105,7 @@ def gather(
         verdict=verdict,
         verdict_id=name,
         scores=tuple(scores),
-        runs=tuple(_run(store, c) for c in grid.cells if store.has_unit(c.key)) if store else (),
+        runs=tuple(_run(store, c) for c in grid.cells if has_cell(store, c)) if store else (),
         declared=len(grid.cells),
         checks=checks,
         costs=read_costs(store, grid, baseline=baseline, candidate=candidate)
@@ -148,7 +149,7 @@ def _importable(folder: Path | None) -> Iterator[None]:
 
 
 def _run(store: Store, cell: GridCell) -> StoredRun:
-    record = store.unit(cell.key)
+    record = cell_record(store, cell)
     return StoredRun(
         arm=cell.arm.name,
         dataset=cell.dataset,

@@ -49,6 +49,8 @@ class CellInput:
         Digest of the scores as numbers; '' where it has none.
     failures
         Windows it failed.
+    machine
+        Where its forecasts were made, the last of them.
     """
 
     arm: str
@@ -59,6 +61,7 @@ class CellInput:
     file: str = ""
     scores: str = ""
     failures: int = 0
+    machine: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cell(self) -> Cell:

@@ -39,6 +39,7 @@ from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
 from harness.measure.record import read_costs
+from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell, seeded
 from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
@@ -83,8 +84,8 @@ def _cards(grid: Grid, store: Store, policy: Policy) -> dict[str, dict[str, str]
     for cell in grid.cells:
         name = cell.arm.name
         judged = name in (policy.baseline, policy.candidate) and name not in found
-        if judged and store.has_unit(cell.key):
-            found[name] = dict(store.unit(cell.key)["card"])
+        if judged and has_cell(store, cell):
+            found[name] = dict(cell_record(store, cell)["card"])
     return found
 
 
@@ -151,7 +152,7 @@ def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:
         "scoring": scoring_digest(),
         "code": judging_digest(),
     } | {f"data {name}": split.data for name, split in grid.splits.items()}
-    machines = [_machine(cell, store) for cell in grid.cells if store.has_unit(cell.key)]
+    machines = [_machine(cell, store) for cell in grid.cells if has_cell(store, cell)]
     return meant | {"meaning": digest(meant), "machine": digest(sorted(set(machines)))}
 
 
@@ -161,7 +162,7 @@ def judging_digest() -> str:
 
 
 def _machine(cell: GridCell, store: Store) -> str:
-    return digest([store.unit(cell.key)["machine"], cell.identity["libraries"]])
+    return digest([cell_record(store, cell)["machine"], cell.environment["libraries"]])
 
 
 def _plan(grid: Grid) -> PlanRecord:
@@ -305,7 +306,7 @@ def scored(grid: Grid, store: Store) -> Scored:
     for cell in grid.cells:
         unit = None
         try:
-            if store.holds(cell.key):
+            if has_cell(store, cell):
                 unit = score_cell(cell, store, truths[cell.dataset])
         except (StoreError, ForecastError) as problem:
             problems.append(
@@ -337,6 +338,7 @@ def _cell_input(cell: GridCell, unit: UnitScores | None, store: Store, truth: Tr
         file=score_file_of(cell, store, truth).name,
         scores=scores_digest(unit),
         failures=unit.failures,
+        machine=cell_record(store, cell)["machine"],
     )
 
 

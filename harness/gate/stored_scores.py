@@ -11,17 +11,10 @@ import numpy as np
 
 from harness.arm import Role
 from harness.errors import StoreError
+from harness.running.cells import cell_digest, has_cell, read_cell
+from harness.running.parquet import TornTableError, column, read_table, write_table
 from harness.running.sources import digest, harness_digest
-from harness.running.store import (
-    UNIT_FILES,
-    Store,
-    TornTableError,
-    column,
-    expect_as_written,
-    read_table,
-    read_unit,
-    write_table,
-)
+from harness.running.store import Store
 from harness.scoring.scores import Truth, UnitScores, score
 
 if TYPE_CHECKING:
@@ -48,7 +41,7 @@ def score_grid(grid: Grid, store: Store) -> list[UnitScores]:
     return [
         score_cell(cell, store, truths[cell.dataset])
         for cell in grid.cells
-        if store.has_unit(cell.key)
+        if has_cell(store, cell)
     ]
 
 
@@ -69,10 +62,9 @@ def score_cell(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
 
 
 def _scored(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
-    folder = store.unit_folder(cell.key)
-    unit = read_unit(folder)
+    unit = read_cell(store, cell)
     if not np.array_equal(unit.origin, truth.origin):
-        raise StoreError(f"{folder}: holds other origins than {cell} asks")
+        raise StoreError(f"{store.root}: holds other origins than {cell} asks")
     return score(
         truth,
         unit.forecast,
@@ -97,10 +89,9 @@ def score_file_of(
     Raises
     ------
     StoreError
-        When the unit's files are not what was written with it.
+        When an origin is not in the store.
     """
-    files = expect_as_written(store.unit_folder(cell.key), store.unit(cell.key))
-    rows = digest([files[name] for name in UNIT_FILES])
+    rows = cell_digest(store, cell)
     return store.score_file(digest([cell.key, rows, truth.digest, scoring or scoring_digest()]))
 
 

@@ -39,9 +39,9 @@ from harness.measure.session import (
     Taken,
     TimedForecasts,
 )
+from harness.running.cells import StoredCell
 from harness.running.identity import machine
 from harness.running.split import Split
-from harness.running.store import StoredUnit
 from harness.window import Array, Dates, RollingOrigin, Series
 
 SERVING = ("load", "first", "steady", "offline")
@@ -51,7 +51,7 @@ _DAYS_PER_YEAR = 365.25
 
 
 def evaluate(
-    taken: Taken, units: Mapping[str, StoredUnit], split: Split, *, loaded: str
+    taken: Taken, units: Mapping[str, StoredCell], split: Split, *, loaded: str
 ) -> tuple[tuple[MeasuredArm, ...], tuple[Cost, ...]]:
     """What a session says of both arms, and one cost per key of `CRITERIA`, in their order.
 
@@ -204,7 +204,7 @@ def _one_sided(criterion: str, values: Sequence[float], *, verb: str) -> Cost | 
     )
 
 
-def _measured_arm(taken: Taken, name: str, unit: StoredUnit, split: Split) -> MeasuredArm:
+def _measured_arm(taken: Taken, name: str, unit: StoredCell, split: Split) -> MeasuredArm:
     """What a session says of the arm in the role `name`, whose ordinary unit is `unit`."""
     side, processes = taken.sides[name], taken.processes(name)
     differences = (difference(unit, each.timed, split.dataset.series) for each in processes)
@@ -310,7 +310,7 @@ sets of draws differ by 1.8 (normal law)."""
 _MODES: Mapping[Mode, str] = {"single": "one window at a time", "offline": "in batches"}
 
 
-def difference(unit: StoredUnit, timed: Mapping[Mode, TimedForecasts], series: Series) -> str:
+def difference(unit: StoredCell, timed: Mapping[Mode, TimedForecasts], series: Series) -> str:
     """How forecasts made while timed differ from the stored ones; empty where they do not.
 
     Parameters
@@ -329,7 +329,7 @@ def difference(unit: StoredUnit, timed: Mapping[Mode, TimedForecasts], series: S
     return ""
 
 
-def _difference(unit: StoredUnit, timed: TimedForecasts, series: Series) -> str:
+def _difference(unit: StoredCell, timed: TimedForecasts, series: Series) -> str:
     """Compare the windows that have a stored forecast."""
     whole = unit.forecast
     horizon = whole.point.shape[1]

@@ -24,10 +24,11 @@ from harness.measure.record import (
     write_measure,
 )
 from harness.measure.session import BASELINE, CANDIDATE, Session, TurnError, Turns, make_side
+from harness.running.cells import read_cell
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine
 from harness.running.lease import lease
-from harness.running.store import Store, read_unit
+from harness.running.store import Store
 
 _KINDS = {"operators": "txt", "memory": "json"}
 
@@ -116,7 +117,7 @@ def _take(
         costs = tuple(missing.items.values())
     else:
         units = {
-            name: read_unit(store.unit_folder(cell.key))
+            name: read_cell(store, cell)
             for name, cell in zip((BASELINE, CANDIDATE), cells, strict=True)
         }
         split = grid.splits[cells[0].dataset]

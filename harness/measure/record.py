@@ -276,8 +276,8 @@ def pair_of(
 
 
 def record_key(baseline: GridCell, candidate: GridCell) -> str:
-    """Name of a pair's record: the same units, the same record."""
-    return digest([baseline.key, candidate.key])
+    """Name of a pair's record: the same on every night."""
+    return digest([baseline.line, candidate.line])
 
 
 def record_file(store: Store, baseline: GridCell, candidate: GridCell, folder: str) -> Path:

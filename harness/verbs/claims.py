@@ -53,9 +53,8 @@ def claims(
     from harness.verbs.common import grid_of
     from reports.forms.claim_rows import terminal_lines, to_json, to_markdown
 
-    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds))
-    there = is_store(store)
-    opened = open_store(store, create=False) if there else None
+    opened = open_store(store, create=False) if is_store(store) else None
+    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), store=opened)
     evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root, at=store)
     if opened is None:
         say(f"note: no store at {store}, so only source lines are measured", err=True)

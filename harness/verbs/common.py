@@ -142,6 +142,8 @@ def grid_of(
     *,
     seeds: Sequence[int] | None,
     policy: FilePath | None = None,
+    store: Store | None = None,
+    grow: bool = False,
 ) -> Grid:
     """Read an experiment and declare its grid.
 
@@ -149,6 +151,10 @@ def grid_of(
     ----------
     seeds, policy
         What flags put in place of the experiment's own.
+    store
+        Where origins may have been recorded.
+    grow
+        Add origins that the data have reached since.
     """
     from harness.experiments.experiment import read_experiment
     from harness.running.run import prepare
@@ -158,7 +164,7 @@ def grid_of(
         found = found.with_policy(Path(policy))
     if seeds is not None:
         found = found.with_seeds(list(seeds))
-    return prepare(found, list(map(Path, data_dir)))
+    return prepare(found, list(map(Path, data_dir)), store, grow=grow)
 
 
 def opened(
@@ -170,14 +176,21 @@ def opened(
     policy: FilePath | None = None,
     create: bool = True,
 ) -> tuple[Grid, Store]:
-    """Declare the grid, say what is odd about its data, and open the store."""
-    from harness.running.store import open_store
+    """Declare the grid, say what is odd about its data, and open the store.
 
-    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
+    Parameters
+    ----------
+    create
+        Make the store where there is none, and add origins that the data have reached since.
+    """
+    from harness.running.store import is_store, open_store
+
+    there = open_store(Path(store), create=create) if is_store(Path(store)) else None
+    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy, store=there, grow=create)
     for split in grid.splits.values():
         for warning in split.dataset.warnings:
             say(f"note: {warning}", err=True)
-    return grid, open_store(Path(store), create=create)
+    return grid, there or open_store(Path(store), create=create)
 
 
 def copied(folder: Path, to: FilePath | None) -> None:

@@ -49,6 +49,7 @@ def config(
     if schema is not None:
         typer.echo(schema_text(schema), nl=False)
         return
+    from harness.running.store import is_store, open_store
     from harness.verbs.common import grid_of
 
     flags = {
@@ -57,7 +58,10 @@ def config(
             ("store", store), ("data_dir", data_dir), ("workers", workers), ("seeds", seeds)
         )
     }  # fmt: skip
-    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy)
+    there = open_store(store, create=False) if is_store(store) else None
+    grid = grid_of(
+        experiment, data_dir, seeds=seed_numbers(seeds), policy=policy, store=there, grow=True
+    )
     for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
         say(line)
 

@@ -50,7 +50,8 @@ def measure(
     from harness.running.run import prepare
     from harness.running.store import open_store
 
-    grid = prepare(read_experiment(experiment), data_dir)
+    opened = open_store(store)
+    grid = prepare(read_experiment(experiment), data_dir, opened, grow=False)
     policy = grid.experiment.policy
     ask = Ask(
         baseline=baseline or policy.baseline,
@@ -59,7 +60,6 @@ def measure(
         profile=profile,
         lease_file=lease_file,
     )
-    opened = open_store(store)
     _fill_units(grid, opened, ask)
     costs = measure_pair(grid, opened, ask, tell=_tell)
     for line in cost_lines(costs):
@@ -77,6 +77,7 @@ def measure_as_asked(
     """
     from harness.measure.pair import Ask, measure_pair
     from harness.measure.record import machine_class, pair_of, record_file
+    from harness.running.cells import has_cell
 
     settings, policy = grid.experiment.measure, grid.experiment.policy
     if settings is None or not settings.with_run:
@@ -87,7 +88,7 @@ def measure_as_asked(
         settings=settings,
     )
     cells = pair_of(grid, baseline=ask.baseline, candidate=ask.candidate, dataset=settings.dataset)
-    whole = all(store.has_unit(cell.key) for cell in cells)
+    whole = all(has_cell(store, cell) for cell in cells)
     if whole and not record_file(store, *cells, machine_class()).is_file():
         measure_pair(grid, store, ask, tell=_tell)
 

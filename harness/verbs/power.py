@@ -48,8 +48,8 @@ def power(
     from harness.running.store import is_store, open_store
     from harness.verbs.common import grid_of
 
-    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy)
     opened = open_store(store, create=False) if is_store(store) else None
+    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy, store=opened)
     wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
     found = plan_power(grid, opened, policy=wanted)
     if form == "json":
