@@ -1,8 +1,7 @@
 """From a stored grid to stored verdicts: one for each legacy arm, one of which decides.
 
 The policy's pair decides: its verdict is the exit code. Every other legacy arm gets a verdict of
-its own against the same candidate, with a self-test and diagnostics of its own, for the record;
-`family.json` beside the deciding verdict lists them all.
+its own against the same candidate, with a self-test and diagnostics of its own, for the record.
 """
 
 from __future__ import annotations
@@ -24,27 +23,30 @@ from harness.gate.history import (
     Inputs,
     changed,
     conflicts,
-    earlier_scores,
     history,
     read_inputs,
-    remember,
+    read_verdict,
+    record_verdicts,
     scores_digest,
-    verdict_name,
-    without_fingerprints,
-    write_inputs,
+    standing,
 )
-from harness.gate.stored_scores import score_cell, score_file_of, scoring_digest
+from harness.gate.stored_scores import (
+    CellScores,
+    score_cell,
+    scoring_digest,
+    truths_of,
+)
 from harness.judging.declared import Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.selftest import self_test
-from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
+from harness.judging.verdict import Verdict, conclude, gather, plain
 from harness.measure.record import read_costs
 from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell, seeded
 from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
-from harness.running.store import Store, read_record, write_record, write_text
-from harness.scoring.scores import Truth, UnitScores
+from harness.running.store import Store
+from harness.scoring.scores import UnitScores
 
 FUTURE = "T10"
 """The predicate of the battery that says whether an arm sees past its origin."""
@@ -200,9 +202,6 @@ def _room(split: Split) -> int:
     return max(0, rows) // max(plan.stride, plan.gap + plan.horizon)
 
 
-SCHEMA = 1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """A verdict, what it was judged from, and where it lies.
@@ -212,7 +211,9 @@ class Judgement:
     scores
         One per cell that is in the store and can be read.
     folder
-        Holds `verdict.json` and what is rendered from it.
+        For what is drawn from it; named after the verdict.
+    head
+        The journal's head when it was passed.
     others
         Verdicts of the same candidate against the other legacy arms, with their folders.
     """
@@ -220,6 +221,7 @@ class Judgement:
     verdict: Verdict
     scores: list[UnitScores]
     folder: Path
+    head: str
     others: tuple[tuple[Verdict, Path], ...] = ()
 
 
@@ -273,38 +275,49 @@ def judge_grid(
     """
     found = scored(grid, store)
     name = grid.experiment.name
-    known = earlier_scores(store, name, scoring=scoring_digest())
-    problems = (*found.problems, *conflicts(found.cells, known))
+    fits = {cell.key: [fit.key for fit in cell.fits] for cell in grid.cells}
+    conflicting = conflicts(store, found.cells, scoring=scoring_digest(), fits=fits)
     asked = _Asked(
-        problems=problems,
+        problems=(*found.problems, *conflicting.values()),
         today=today,
         reuse=reuse,
         calibration=cache(lambda: calibrate(found.scores)),
     )
     passed = [_judged(grid, store, each, found, asked) for each in _family(grid, policy)]
-    folders = []
-    for verdict, inputs in passed:
-        folder = _stored(store, name, verdict, inputs)
-        decides = verdict.legacy == policy.baseline
-        remember(store, name, verdict, folder=folder.name, decides=decides, scores=found.scores)
-        folders.append(folder)
-    _point_to(store, grid, folders[0])
-    others = tuple((v, at) for (v, _), at in zip(passed[1:], folders[1:], strict=True))
-    _write_family(folders[0], [(v, at) for (v, _), at in zip(passed, folders, strict=True)])
-    return Judgement(verdict=passed[0][0], scores=found.scores, folder=folders[0], others=others)
+    names = record_verdicts(
+        store,
+        name,
+        passed,
+        scores=found.scores,
+        conflicting=conflicting,
+    )
+    first, *others = [
+        (verdict, store.verdict_folder(name) / each)
+        for each, (verdict, _) in zip(names, passed, strict=True)
+    ]
+    return Judgement(
+        verdict=first[0],
+        scores=found.scores,
+        folder=first[1],
+        head=_head_of(store, name, names[0]),
+        others=tuple(others),
+    )
+
+
+def _head_of(store: Store, experiment: str, name: str) -> str:
+    """The journal's head when a verdict was passed; its head now where it was not recorded."""
+    heads = [entry.head for entry in history(store, experiment) if entry.name == name]
+    return heads[-1] if heads else store.journal.head
 
 
 def scored(grid: Grid, store: Store) -> Scored:
     """Score what is stored; a cell that cannot be read is named, and the others go on."""
-    truths = {
-        name: Truth.of(name, split.dataset.series, split.windows)
-        for name, split in grid.splits.items()
-    }
+    truths = truths_of(grid)
     scores: list[UnitScores] = []
     cells: list[CellInput] = []
     problems: list[Fact] = []
     for cell in grid.cells:
-        unit = None
+        unit: CellScores | None = None
         try:
             if has_cell(store, cell):
                 unit = score_cell(cell, store, truths[cell.dataset])
@@ -318,26 +331,29 @@ def scored(grid: Grid, store: Store) -> Scored:
                     problem=str(problem),
                 )
             )
-        cells.append(_cell_input(cell, unit, store, truths[cell.dataset]))
-        scores += [unit] if unit else []
+        cells.append(_cell_input(cell, unit, store))
+        scores += [unit.scores] if unit else []
     return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))
 
 
-def _cell_input(cell: GridCell, unit: UnitScores | None, store: Store, truth: Truth) -> CellInput:
+def _cell_input(cell: GridCell, found: CellScores | None, store: Store) -> CellInput:
     plainly = CellInput(
         arm=cell.arm.name,
         role=cell.arm.role,
         dataset=cell.dataset,
         seed=cell.seed,
         unit=cell.key,
+        line=cell.line,
     )
-    if unit is None:
+    if found is None:
         return plainly
     return dataclasses.replace(
         plainly,
-        file=score_file_of(cell, store, truth).name,
-        scores=scores_digest(unit),
-        failures=unit.failures,
+        slot=found.slot,
+        forecasts=found.forecasts,
+        truth=found.scores.truth_digest,
+        scores=scores_digest(found.scores),
+        failures=found.scores.failures,
         machine=cell_record(store, cell)["machine"],
     )
 
@@ -386,21 +402,14 @@ def _judged(
 
 
 def _known(store: Store, experiment: str, policy: Policy, given: Given) -> Verdict | None:
-    """The last verdict on a pair, if it is whole and rests on the same in every respect."""
+    """The last verdict on a pair, if it rests on the same in every respect."""
     pair = (policy.candidate, policy.baseline)
     entries = [e for e in history(store, experiment) if (e.candidate, e.legacy) == pair]
-    file = (
-        store.verdict_folder(experiment) / entries[-1].folder / "verdict.json" if entries else None
-    )
-    if file is None or not file.is_file():
+    if not entries:
         return None
-    text = file.read_text(encoding="utf-8")
-    try:
-        verdict = from_json(text)
-    except StoreError:
-        return None
+    verdict = read_verdict(store, entries[-1].name)
     same = verdict.fingerprints == given.fingerprints and verdict.judged_on == given.today
-    return verdict if same and verdict_name(verdict, text) == file.parent.name else None
+    return verdict if same else None
 
 
 def verdict_from(
@@ -432,32 +441,6 @@ def verdict_from(
     return conclude(evidence, self_test=tested, diagnostics=diagnostics)
 
 
-def _stored(store: Store, experiment: str, verdict: Verdict, inputs: Inputs) -> Path:
-    text = to_json(verdict)
-    folder = store.verdict_folder(experiment) / verdict_name(verdict, text)
-    given = without_fingerprints(inputs.given)
-    write_inputs(folder, dataclasses.replace(inputs, given=given))
-    write_text(folder / "verdict.json", text)
-    return folder
-
-
-def _write_family(folder: Path, verdicts: Sequence[tuple[Verdict, Path]]) -> None:
-    """List the verdicts on all legacy arms beside the one that decides."""
-    rows = [
-        {
-            "legacy": verdict.legacy,
-            "candidate": verdict.candidate,
-            "outcome": verdict.outcome.value,
-            "summary": plain(verdict.summary),
-            "folder": at.name,
-        }
-        for verdict, at in verdicts
-    ]
-    first = verdicts[0][0]
-    content = {"schema": SCHEMA, "decides": first.legacy, "outcome": first.outcome.value}
-    write_record(folder / "family.json", {**content, "verdicts": rows})
-
-
 def stored_judgement(grid: Grid, store: Store) -> Judgement:
     """Read the experiment's last verdict with the scores it was judged from.
 
@@ -466,57 +449,33 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     StoreError
         When there is none, or grid or scores are others by now.
     """
-    folder = latest_folder(store, grid.experiment.name)
-    verdict = _verdict_in(folder)
+    experiment = grid.experiment.name
+    name = standing(store, experiment)
+    folder = store.verdict_folder(experiment) / name
+    if not name:
+        raise StoreError(
+            f"{store.root}: no verdict on '{experiment}' yet; `abharness gate` makes one"
+        )
+    verdict = read_verdict(store, name)
     if verdict.fingerprints.get("grid") != grid.digest:
         raise StoreError(
-            f"{folder}: the last verdict of '{grid.experiment.name}' is on another grid than the "
+            f"{folder}: the last verdict of '{experiment}' is on another grid than the "
             "experiment declares now; run `abharness gate` first"
         )
     found = scored(grid, store)
-    others = changed(read_inputs(folder).cells, found.cells)
+    others = changed(read_inputs(store, name).cells, found.cells)
     if others:
         raise StoreError(
             f"{folder}: the store holds other scores by now than the last verdict of "
-            f"'{grid.experiment.name}' was judged from: {'; '.join(map(str, others))}; run "
+            f"'{experiment}' was judged from: {'; '.join(map(str, others))}; run "
             "`abharness gate` first"
         )
-    return Judgement(verdict=verdict, scores=found.scores, folder=folder, others=_others(folder))
-
-
-def _verdict_in(folder: Path) -> Verdict:
-    file = folder / "verdict.json"
-    try:
-        return from_json(file.read_text(encoding="utf-8"), where=str(file))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise StoreError(f"{file}: cannot be read: {problem}; `abharness gate` makes one") from None
-
-
-def _others(folder: Path) -> tuple[tuple[Verdict, Path], ...]:
-    """The verdicts on the other legacy arms, as far as their records are there."""
-    if not (folder / "family.json").is_file():
-        return ()
-    rows = read_record(folder / "family.json")["verdicts"][1:]
-    files = [folder.parent / row["folder"] / "verdict.json" for row in rows]
-    return tuple((_verdict_in(file.parent), file.parent) for file in files if file.is_file())
-
-
-def latest_folder(store: Store, experiment: str) -> Path:
-    """Where the last verdict of an experiment lies.
-
-    Raises
-    ------
-    StoreError
-        When there is none.
-    """
-    folder = store.verdict_folder(experiment)
-    if not (folder / "latest.json").is_file():
-        raise StoreError(f"{folder}: no verdict yet; `abharness gate` makes one")
-    return folder / str(read_record(folder / "latest.json")["folder"])
-
-
-def _point_to(store: Store, grid: Grid, folder: Path) -> None:
-    write_record(
-        folder.parent / "latest.json",
-        {"schema": SCHEMA, "folder": folder.name, "grid": grid.digest},
+    family = store.journal.latest("family", name) or {"verdicts": []}
+    names = [str(row["name"]) for row in family["verdicts"][1:]]
+    return Judgement(
+        verdict=verdict,
+        scores=found.scores,
+        folder=folder,
+        head=_head_of(store, experiment, name),
+        others=tuple((read_verdict(store, each), folder.parent / each) for each in names),
     )
