@@ -72,7 +72,7 @@ def _scored(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
         role=cell.arm.role,
         seed=cell.seed,
         reasons=unit.reason,
-        residual_distribution=bool(unit.record["residual_distribution"]),
+        residual_distribution=unit.record.residual_distribution,
     )
 
 
