@@ -207,21 +207,16 @@ def _trial(record: CheckRecord) -> Trial:
 def _unit_facts(unit: StoredCell) -> UnitFacts:
     record = unit.record
     return UnitFacts(
-        digest=digest(record),
+        digest=digest(plain(record)),
         origin=unit.origin,
         last_date=unit.last_date,
         reason=unit.reason,
         forecast=unit.forecast,
-        seconds=_by_phase(record.get("seconds")),
-        peak_bytes=_by_phase(record.get("peak_bytes")),
-        fits=len(record.get("fits") or ()),
-        machine=record.get("machine") or {},
+        seconds=record.seconds,
+        peak_bytes=record.peak_bytes,
+        fits=len(record.fits),
+        machine=record.machine,
     )
-
-
-def _by_phase(measured: object) -> dict[str, float]:
-    known = measured.items() if isinstance(measured, Mapping) else ()
-    return {str(name): float(each) for name, each in known if isinstance(each, int | float)}
 
 
 def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
@@ -245,8 +240,8 @@ def _arm_facts(grid: Grid, name: str, units: Mapping[UnitKey, StoredCell]) -> Ar
         role=ref.role,
         use=ref.use,
         options=ref.options,
-        card=records[0]["card"] if records else {},
-        residual_distribution=any(record["residual_distribution"] for record in records),
+        card=records[0].card if records else {},
+        residual_distribution=any(record.residual_distribution for record in records),
     )
 
 

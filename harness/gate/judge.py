@@ -87,7 +87,7 @@ def _cards(grid: Grid, store: Store, policy: Policy) -> dict[str, dict[str, str]
         name = cell.arm.name
         judged = name in (policy.baseline, policy.candidate) and name not in found
         if judged and has_cell(store, cell):
-            found[name] = dict(cell_record(store, cell)["card"])
+            found[name] = dict(cell_record(store, cell).card)
     return found
 
 
@@ -164,7 +164,7 @@ def judging_digest() -> str:
 
 
 def _machine(cell: GridCell, store: Store) -> str:
-    return digest([cell_record(store, cell)["machine"], cell.environment["libraries"]])
+    return digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
 
 
 def _plan(grid: Grid) -> PlanRecord:
@@ -354,7 +354,7 @@ def _cell_input(cell: GridCell, found: CellScores | None, store: Store) -> CellI
         truth=found.scores.truth_digest,
         scores=scores_digest(found.scores),
         failures=found.scores.failures,
-        machine=cell_record(store, cell)["machine"],
+        machine=cell_record(store, cell).machine,
     )
 
 

@@ -106,7 +106,7 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
             role=cell.arm.role,
             seed=cell.seed,
             reasons=unit.reason,
-            residual_distribution=bool(unit.record["residual_distribution"]),
+            residual_distribution=unit.record.residual_distribution,
         )
         if not store.journal.read_only:
             write_scores(store, slot, kept, made_of=made_of)

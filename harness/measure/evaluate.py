@@ -209,7 +209,7 @@ def _measured_arm(taken: Taken, name: str, unit: StoredCell, split: Split) -> Me
     side, processes = taken.sides[name], taken.processes(name)
     differences = (difference(unit, each.timed, split.dataset.series) for each in processes)
     differs = next(filter(None, differences), "")
-    if differs and side.learns and unit.record["machine"] != machine():
+    if differs and side.learns and dict(unit.record.machine) != machine():
         differs += " (its unit was trained on another machine)"
     repeats = [each.repeats for each in processes if each.repeats is not None]
     fresh = [second for each in repeats for second in each.fresh]
@@ -347,7 +347,7 @@ def _difference(unit: StoredCell, timed: TimedForecasts, series: Series) -> str:
             return ""
         return f"{away:.3g} standard errors of its draws on average"
     worst = np.max(np.abs(stored - point))
-    own = not unit.record["residual_distribution"]  # else the distribution is the harness's
+    own = not unit.record.residual_distribution  # else the distribution is the harness's
     if own and timed.values is not None and whole.has_distribution:
         grid = timed.values[good][:, -horizon:]
         worst = max(worst, np.max(np.abs(whole.at(LEVELS)[rows] - grid)))

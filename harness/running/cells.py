@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,62 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FitFacts:
+    """What is recorded of a fit of an arm that learns; `origin` is the first row it did not see."""
+
+    origin: int
+    epochs: int
+    best_epoch: int | None
+    diverged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRecord:
+    """What is recorded of a cell's judged origins besides the forecasts.
+
+    Attributes
+    ----------
+    form, levels
+        How the distribution is given.
+    residual_distribution
+        The harness put it around the arm's point path.
+    failed, first_reason
+        Origins the arm itself has no forecast for, and why for the first.
+    answered_by_fallback
+        Those its fallback answered.
+    fits
+        Of an arm that learns.
+    card
+        What the arm says of itself.
+    seconds, peak_bytes
+        By phase: added up, and the highest.
+    machine
+        Where the last part was made.
+    digest
+        Of every origin's forecast.
+    """
+
+    windows: int
+    form: str
+    levels: tuple[float, ...]
+    residual_distribution: bool
+    failed: int
+    first_reason: str
+    answered_by_fallback: int
+    fits: tuple[FitFacts, ...]
+    card: Mapping[str, str]
+    seconds: Mapping[str, float]
+    peak_bytes: Mapping[str, int]
+    machine: Mapping[str, str]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCell:
     """What is stored of a cell's judged origins.
 
     Attributes
     ----------
-    record
-        Facts of its fits and parts; see `cell_record`.
     origin : [W]
     last_date : [W]
         Date of the last session seen.
@@ -64,7 +113,7 @@ class StoredCell:
         W flags: issued before the first judged session.
     """
 
-    record: dict[str, Any]
+    record: CellRecord
     origin: Rows
     last_date: Dates
     reason: tuple[str, ...]
@@ -152,7 +201,7 @@ def _whole(store: Store, cell: GridCell) -> list[Answered]:
     return there
 
 
-def cell_record(store: Store, cell: GridCell) -> dict[str, Any]:
+def cell_record(store: Store, cell: GridCell) -> CellRecord:
     """What is recorded of a cell's judged origins, without reading a forecast.
 
     Raises
@@ -161,43 +210,41 @@ def cell_record(store: Store, cell: GridCell) -> dict[str, Any]:
         When an origin is not there.
     """
     there = _whole(store, cell)
-    seals = {each.key: each.seal for each in there}
+    seals = {each.key: each.seal for each in there}.values()
     fits = [(plan, store.fit(plan.key)) for plan in cell.fits]
-    known = [(plan, fit) for plan, fit in fits if fit is not None]
-    first = next((seal for seal in seals.values() if seal.form != "none"), None)
+    first = next((seal for seal in seals if seal.form != "none"), None)
     seconds: dict[str, float] = {}
     peaks: dict[str, int] = {}
-    for spent in (each.spent for each in seals.values()):
-        for phase, value in spent.seconds.items():
+    for seal in seals:
+        for phase, value in seal.spent.seconds.items():
             seconds[phase] = seconds.get(phase, 0.0) + value
-        for phase, peak in spent.peak_bytes.items():
+        for phase, peak in seal.spent.peak_bytes.items():
             peaks[phase] = max(peaks.get(phase, 0), peak)
-    machines = [each.spent.machine for each in seals.values() if each.spent.machine]
-    origin_of = {plan.cutoff: int(plan.windows.fitted_at[0]) for plan in cell.fits}
-    return {
-        "windows": len(there),
-        "horizon": cell.split.plan.horizon,
-        "form": first.form if first else "none",
-        "levels": list(first.levels) if first else [],
-        "residual_distribution": any(seal.residual_distribution for seal in seals.values()),
-        "failed": sum(each.cutoff in each.seal.failed for each in there),
-        "first_reason": next((e.seal.first_reason for e in there if e.cutoff in e.seal.failed), ""),
-        "answered_by_fallback": sum(each.cutoff in each.seal.by_fallback for each in there),
-        "fits": [
-            {
-                "origin": origin_of[plan.cutoff],
-                "epochs": fit.training.epochs,
-                "best_epoch": fit.training.best_epoch,
-                "diverged": fit.training.diverged,
-            }
-            for plan, fit in known
-            if fit.training is not None
-        ],
-        "card": dict(next((fit.card for _, fit in known if fit.card), {})),
-        "seconds": seconds,
-        "peak_bytes": peaks,
-        "machine": dict(machines[-1]) if machines else {},
-    }
+    failed = [each.seal.first_reason for each in there if each.cutoff in each.seal.failed]
+    return CellRecord(
+        windows=len(there),
+        form=first.form if first else "none",
+        levels=first.levels if first else (),
+        residual_distribution=any(seal.residual_distribution for seal in seals),
+        failed=len(failed),
+        first_reason=next(iter(failed), ""),
+        answered_by_fallback=sum(each.cutoff in each.seal.by_fallback for each in there),
+        fits=tuple(
+            FitFacts(
+                origin=int(plan.windows.fitted_at[0]),
+                epochs=fit.training.epochs,
+                best_epoch=fit.training.best_epoch,
+                diverged=fit.training.diverged,
+            )
+            for plan, fit in fits
+            if fit is not None and fit.training is not None
+        ),
+        card=next((fit.card for _, fit in fits if fit is not None and fit.card), {}),
+        seconds=seconds,
+        peak_bytes=peaks,
+        machine=next((s.spent.machine for s in reversed(seals) if s.spent.machine), {}),
+        digest=digest([each.digest for each in there]),
+    )
 
 
 def read_cell(store: Store, cell: GridCell) -> StoredCell:

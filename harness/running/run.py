@@ -200,7 +200,7 @@ def fill(
         computed=len(run.computed),
         origins=run.origins,
         fits=run.fits,
-        failed={name: r["first_reason"] for name, r in records.items() if r["failed"]},
+        failed={name: found.first_reason for name, found in records.items() if found.failed},
         unanswered=run.unanswered,
     )
 

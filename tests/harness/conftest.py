@@ -16,9 +16,9 @@ import pytest
 
 from harness import cli
 from harness.running import run, sources
-from harness.running.executor import Finished, Task
-from harness.running.store import Store, write_unit
-from harness.running.unit import carry_out
+from harness.running.executor import Finished, Task, _with_fits
+from harness.running.supervisor import Ending
+from harness.running.work import carry_out_all
 from harness.verbs import compare
 from harness.verbs import run as run_verb
 
@@ -67,8 +67,7 @@ margin = 0.05
 class InThisProcess:
     """Carries out tasks where it is, one per poll."""
 
-    def __init__(self, store: Store, **_: object) -> None:
-        self._store = store
+    def __init__(self, **_: object) -> None:
         self._waiting: list[Task] = []
 
     def submit(self, task: Task) -> None:
@@ -76,9 +75,10 @@ class InThisProcess:
 
     def poll(self) -> list[Finished]:
         task, start = self._waiting.pop(0), time.monotonic()
-        with self._store.new_unit(task.key) as folder:
-            write_unit(folder, task.job, carry_out(task.job), task.identity)
-        return [Finished(task=task, seconds=time.monotonic() - start)]
+        scratch = Path(tempfile.mkdtemp(prefix="task"))
+        carry_out_all(_with_fits(task, scratch), scratch)
+        done = Ending(kind="done")
+        return [Finished(task=task, seconds=time.monotonic() - start, ending=done, left=scratch)]
 
     def shares(self) -> dict[str, float]:
         return {}
