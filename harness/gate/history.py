@@ -1,8 +1,8 @@
 """Verdicts kept: which were passed on an experiment, in order, and what changed in between.
 
 Records: ``verdict`` and ``inputs`` (what it was judged from) under the verdict's name, a digest of
-its content; ``passed`` under the experiment's name, one each time another verdict is passed on a
-pair; ``stands`` (the last one that decides), ``family`` (the verdicts on all legacy arms) and
+its content; ``passed`` under experiment and pair, one each time another verdict is passed on it;
+``stands`` (the last one that decides), ``family`` (the verdicts on all legacy arms) and
 ``scored`` (the first scores of a cell, which every later verdict is held against). The same verdict
 again is no new evidence and writes nothing.
 """
@@ -20,6 +20,7 @@ import numpy as np
 
 from harness.arm import Role
 from harness.errors import StoreError
+from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, Given
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
@@ -228,6 +229,8 @@ class Entry:
         Finding id to outcome.
     spans
         Origins by dataset.
+    machines
+        Where the forecasts were made.
     """
 
     sequence: int
@@ -241,6 +244,7 @@ class Entry:
     meaning: str
     outcomes: Mapping[str, str]
     spans: Mapping[str, OriginSpan]
+    machines: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,9 +298,16 @@ def history(store: Store, experiment: str) -> list[Entry]:
     """
     from pydantic import TypeAdapter
 
+    records = [
+        record
+        for key in store.journal.newest("passed")
+        if json.loads(key)[0] == experiment
+        for record in store.journal.records("passed", key)
+    ]
+    records.sort(key=lambda record: record.seq)
     rows = [
         {**store.journal.body(record), "sequence": number, "head": record.head}
-        for number, record in enumerate(store.journal.records("passed", experiment), 1)
+        for number, record in enumerate(records, 1)
     ]
     try:
         return TypeAdapter(list[Entry]).validate_python(rows)
@@ -336,16 +347,33 @@ def record_verdicts(
             journal.append_new("inputs", name, plain(inputs))
         _remember_scores(journal, names[0], passed[0][1], conflicting)
         rows = [_family_row(name, v) for name, (v, _) in zip(names, passed, strict=True)]
-        first = passed[0][0]
+        first, first_cells = passed[0][0], [c for c in passed[0][1].cells if c.scores]
         family = {"decides": first.legacy, "outcome": first.outcome.value, "verdicts": rows}
         journal.append_new("family", names[0], family)
+        made_on = {json.dumps(dict(c.machine), sort_keys=True): c.machine for c in first_cells}
+        machines = [made_on[each] for each in sorted(made_on) if made_on[each]]
         for name, (verdict, _) in zip(names, passed, strict=True):
-            pair = (verdict.candidate, verdict.legacy)
-            same = [e for e in history(store, experiment) if (e.candidate, e.legacy) == pair]
-            if not same or same[-1].name != name:
-                journal.append("passed", experiment, _entry(verdict, name, names[0], scores))
+            entry = _entry(verdict, name, names[0], scores, machines)
+            journal.append_new("passed", pair_key(experiment, verdict), entry)
         journal.append_new("stands", experiment, {"verdict": names[0]})
     return names
+
+
+def pair_key(experiment: str, pair: Verdict | Policy) -> str:
+    """Key of what was passed on a pair of an experiment."""
+    legacy = pair.legacy if isinstance(pair, Verdict) else pair.baseline
+    return json.dumps([experiment, pair.candidate, legacy])
+
+
+def last_on_pair(store: Store, experiment: str, pair: Verdict | Policy) -> str:
+    """Name of the last verdict on a pair; '' where there is none."""
+    known = store.journal.latest("passed", pair_key(experiment, pair))
+    return str(known["name"]) if known else ""
+
+
+def experiments(store: Store) -> list[str]:
+    """Those with verdicts."""
+    return sorted({str(json.loads(key)[0]) for key in store.journal.newest("passed")})
 
 
 def _remember_scores(
@@ -372,7 +400,11 @@ def _family_row(name: str, verdict: Verdict) -> dict[str, Any]:
 
 
 def _entry(
-    verdict: Verdict, name: str, deciding: str, scores: Sequence[UnitScores]
+    verdict: Verdict,
+    name: str,
+    deciding: str,
+    scores: Sequence[UnitScores],
+    machines: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
     found = Entry(
         sequence=0,
@@ -386,6 +418,7 @@ def _entry(
         meaning=verdict.fingerprints.get("meaning", ""),
         outcomes={finding.id: finding.outcome.value for finding in verdict.findings},
         spans=spans_of(scores),
+        machines=tuple(machines),
     )
     return {key: value for key, value in plain(found).items() if key not in ("sequence", "head")}
 

@@ -23,7 +23,8 @@ from harness.gate.history import (
     Inputs,
     changed,
     conflicts,
-    history,
+    last_on_pair,
+    pair_key,
     read_inputs,
     read_verdict,
     record_verdicts,
@@ -216,6 +217,8 @@ class Judgement:
         The journal's head when it was passed.
     others
         Verdicts of the same candidate against the other legacy arms, with their folders.
+    former
+        Folders of the verdicts that these replaced.
     """
 
     verdict: Verdict
@@ -223,6 +226,7 @@ class Judgement:
     folder: Path
     head: str
     others: tuple[tuple[Verdict, Path], ...] = ()
+    former: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,15 +303,30 @@ def judge_grid(
         verdict=first[0],
         scores=found.scores,
         folder=first[1],
-        head=_head_of(store, name, names[0]),
+        head=_head_of(store, name, first[0], names[0]),
         others=tuple(others),
+        former=tuple(
+            store.verdict_folder(name) / before
+            for verdict, _ in passed
+            for before in _former(store, name, verdict)
+            if before not in names
+        ),
     )
 
 
-def _head_of(store: Store, experiment: str, name: str) -> str:
+def _former(store: Store, experiment: str, verdict: Verdict) -> list[str]:
+    """Name of the verdict before the last one on a pair."""
+    records = store.journal.records("passed", pair_key(experiment, verdict))[-2:-1]
+    return [str(store.journal.body(record)["name"]) for record in records]
+
+
+def _head_of(store: Store, experiment: str, verdict: Verdict, name: str) -> str:
     """The journal's head when a verdict was passed; its head now where it was not recorded."""
-    heads = [entry.head for entry in history(store, experiment) if entry.name == name]
-    return heads[-1] if heads else store.journal.head
+    journal = store.journal
+    for record in reversed(journal.records("passed", pair_key(experiment, verdict))):
+        if journal.body(record)["name"] == name:
+            return record.head
+    return journal.head
 
 
 def scored(grid: Grid, store: Store) -> Scored:
@@ -403,11 +422,10 @@ def _judged(
 
 def _known(store: Store, experiment: str, policy: Policy, given: Given) -> Verdict | None:
     """The last verdict on a pair, if it rests on the same in every respect."""
-    pair = (policy.candidate, policy.baseline)
-    entries = [e for e in history(store, experiment) if (e.candidate, e.legacy) == pair]
-    if not entries:
+    name = last_on_pair(store, experiment, policy)
+    if not name:
         return None
-    verdict = read_verdict(store, entries[-1].name)
+    verdict = read_verdict(store, name)
     same = verdict.fingerprints == given.fingerprints and verdict.judged_on == given.today
     return verdict if same else None
 
@@ -476,6 +494,6 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
         verdict=verdict,
         scores=found.scores,
         folder=folder,
-        head=_head_of(store, experiment, name),
+        head=_head_of(store, experiment, verdict, name),
         others=tuple((read_verdict(store, each), folder.parent / each) for each in names),
     )

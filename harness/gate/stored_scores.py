@@ -91,10 +91,18 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
     forecasts = cell_digest(store, cell)
     slot = slot_of(cell)
     made_of = _made_of(forecasts, truth)
-    names = {"arm": cell.arm.name, "role": cell.arm.role, "dataset": cell.dataset}
     kept = None
     if not anew:
-        kept = next(read_slot(store, slot, seed=cell.seed, made_of=made_of, **names), None)
+        there = read_slot(
+            store,
+            slot,
+            arm=cell.arm.name,
+            role=cell.arm.role,
+            dataset=cell.dataset,
+            seed=cell.seed,
+            made_of=made_of,
+        )
+        kept = next(there, None)
     if kept is None:
         unit = read_cell(store, cell)
         if not np.array_equal(unit.origin, truth.origin):

@@ -154,6 +154,11 @@ class Journal:
         self._catch_up()
         return self._rows[-1].head if self._rows else ""
 
+    @property
+    def short(self) -> str:
+        """The head as people are shown it."""
+        return self.head[:SHORT]
+
     def records(self, kind: str, key: str | None = None) -> list[Record]:
         """Every record of a kind, of one key or of all, in the order in which they were written."""
         self._catch_up()

@@ -22,8 +22,6 @@ from harness.window import Windows
 if TYPE_CHECKING:
     from harness.running.store import Store
 
-SCHEMA = 1
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFit:
@@ -111,7 +109,6 @@ class Grid:
     def record(self) -> dict[str, Any]:
         """Write down the grid for the store."""
         return {
-            "schema": SCHEMA,
             "experiment": self.experiment.name,
             "text": self.experiment.text,
             "digest": self.digest,

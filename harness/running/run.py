@@ -24,7 +24,7 @@ from harness.running.identity import allowed_cores
 from harness.running.lease import lease
 from harness.running.sealing import Sealed, seal_finished, seal_unfit
 from harness.running.split import anchor_of
-from harness.running.store import Store, write_record
+from harness.running.store import Store
 
 _LOG = logging.getLogger(__name__)
 _LEASE_WAIT_S = 3600.0
@@ -170,7 +170,7 @@ def fill(
     """
     for split in grid.splits.values():
         store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
-    write_record(store.grid_file(grid.experiment.name), grid.record())
+    store.journal.append_new("grid", grid.experiment.name, grid.record())
     store.sweep()
     asked = select(grid.cells, only=only, shard=shard)
     run = _Run(grid=grid, store=store, workers=workers, progress=progress)

@@ -3,12 +3,11 @@
 ::
 
     records.sqlite              every record that is not listed below: see `harness.records.journal`
-    grids/NAME.json             the declared grid of an experiment
     fits/KEY/                   what a fit left: state/, residuals.json, curve.parquet, log.txt
     parts/KEY.parquet           forecasts of some consecutive origins by one fit
-    scores/DIGEST.parquet       scores derived from forecasts
-    verdicts/NAME/              verdict.json and what was rendered from it
-    measures/CLASS/KEY.json     costs of a pair of arms on a class of machine
+    scores/                     derived from forecasts, and made again where they do not fit
+    verdicts/NAME/              drawn from the records for others to read
+    measures/                   profiles of what was measured
     tmp/                        files being written; swept when no process owns them
 
 Records kept here: ``anchor`` (cutoffs of a plan on a dataset, only ever added to), ``fit``,
@@ -24,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import platform
 import re
@@ -39,8 +37,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import NewerRecordError, StoreError
-from harness.parsing import parse_json, parse_record
+from harness.errors import StoreError
+from harness.parsing import parse_record
 from harness.records.journal import FILE, Journal, Record
 from harness.running.parts import Part, read_part
 from harness.running.sources import digest, file_digest
@@ -198,6 +196,10 @@ class Store:
         """The record of a fit."""
         return self._indexed().fits.get(key)
 
+    def fits(self) -> dict[str, StoredFit]:
+        """Records of all fits by key."""
+        return dict(self._indexed().fits)
+
     def seals(self, fit: str) -> dict[str, Seal]:
         """Seals of a fit's parts by key, the oldest first; dropped and merged ones are out."""
         return dict(self._indexed().parts.get(fit, {}))
@@ -350,14 +352,6 @@ class Store:
         """Where the verdict of an experiment lies."""
         return self.root / "verdicts" / name
 
-    def grid_file(self, name: str) -> Path:
-        """Where the declared grid of an experiment lies."""
-        return self.root / "grids" / f"{name}.json"
-
-    def score_file(self, key: str) -> Path:
-        """Where derived scores lie."""
-        return self.root / "scores" / f"{key}.parquet"
-
     def sweep(self) -> None:
         """Remove what killed processes of this host left in `tmp/`, and drafts a day old."""
         import psutil
@@ -414,7 +408,7 @@ def open_store(root: Path, *, create: bool = True) -> Store:
     journal = Journal.open(root, create=create)
     if not journal.read_only:
         try:
-            for name in ("grids", *RESULTS, "scores", "verdicts", "tmp"):
+            for name in (*RESULTS, "scores", "verdicts", "tmp"):
                 (root / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root / "tmp"):
                 pass
@@ -423,11 +417,6 @@ def open_store(root: Path, *, create: bool = True) -> Store:
     elif create:
         raise StoreError(f"{root}: store cannot be written: it is read-only")
     return Store(root=root, journal=journal)
-
-
-def write_record(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that a reader sees the old file or the whole new one."""
-    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -459,30 +448,6 @@ def _write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def read_record(path: Path, *, newest: int = SCHEMA) -> dict[str, Any]:
-    """Read a JSON record of any schema up to the newest of its kind.
-
-    Raises
-    ------
-    StoreError
-        When it is missing, not JSON, or of a newer schema.
-    """
-    try:
-        found = parse_json(path.read_bytes(), where=f"{path}: cannot be read")
-    except FileNotFoundError:
-        raise StoreError(f"{path}: no such record") from None
-    except OSError as problem:
-        raise StoreError(f"{path}: cannot be read: {problem.strerror}") from None
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if not isinstance(found, dict) or not isinstance(schema, int):
-        raise StoreError(f"{path}: not a record of ours: it has no schema number")
-    if schema > newest:
-        raise NewerRecordError(
-            f"{path}: made by a newer version: schema {schema}, this one reads up to {newest}"
-        )
-    return found
 
 
 def _flush(path: Path) -> None:
