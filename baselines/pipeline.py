@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from harness.arm import check_device
+from harness.arm import Training, check_device
 from harness.errors import ForecastError
 from harness.forecast import Forecast
 from harness.parsing import check_fields
@@ -37,7 +38,7 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Mean and standard deviation per channel, [C]; the target is the log price, channel 0."""
+    """Mean and standard deviation per channel, [C]."""
 
     mean: Array
     sd: Array
@@ -52,9 +53,15 @@ class Scale:
         return (values - self.mean) / self.sd
 
     def prices(self, scaled: Array) -> Array:
-        """Prices of scaled log prices; what overflows becomes a failed window."""
+        """Prices of scaled log prices, channel 0; what overflows becomes a failed window."""
         with np.errstate(over="ignore"):
             restored: Array = np.exp(scaled * self.sd[0] + self.mean[0])
+        return restored
+
+    def raw(self, scaled: Array, channel: int) -> Array:
+        """Values of a channel as the dataset has them."""
+        with np.errstate(over="ignore"):
+            restored: Array = scaled * self.sd[channel] + self.mean[channel]
         return restored
 
 
@@ -138,6 +145,17 @@ def check_ready(network: Any, model: str, contexts: Contexts, sessions: int) -> 
     least = int(contexts.length.min())
     if least < sessions:
         raise ForecastError(f"{model} reads {sessions} sessions, a context has {least}")
+
+
+def divergence(training: Training, learning_rate: float) -> str:
+    """What happened where training lost every number; '' where some epoch can be used."""
+    if not training.diverged or training.best_epoch is not None:
+        return ""
+    lost = next(e for e in training.curve if not math.isfinite(e.train_loss + e.validation_loss))
+    return (
+        f"training diverged: train loss {lost.train_loss:g}, validation loss "
+        f"{lost.validation_loss:g} in epoch {lost.epoch} (learning_rate {learning_rate:g})"
+    )
 
 
 def one_by_one(forecast: Callable[[Contexts], Forecast], contexts: Contexts) -> Forecast:
