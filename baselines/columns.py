@@ -240,7 +240,11 @@ def columns_of(
     if listed and not features:
         asked.append("config.features: M, MS or S")
     if asked:
-        who = f"checkpoint '{Path(given['checkpoint']).name}'" if given["checkpoint"] else " and ".join(own)
+        who = (
+            f"checkpoint '{Path(given['checkpoint']).name}'"
+            if given["checkpoint"]
+            else " and ".join(own)
+        )
         raise ArmError(
             f"{who or 'columns'}: what cannot be seen has to be said: {'; '.join(asked)}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,8 +14,10 @@ from baselines.contract import Contract
 from baselines.features import CHANNELS, WARM_UP, channels, daily_marks
 from baselines.pipeline import (
     Scale,
+    TrainedNetwork,
     check_ready,
     check_recipe,
+    divergence,
     evaluating,
     one_by_one,
     recipe_text,
@@ -22,7 +25,9 @@ from baselines.pipeline import (
     tensor,
     torch_device,
 )
+from baselines.weights import put_weights
 from harness.arm import Training
+from harness.errors import ForecastError
 from harness.forecast import Forecast
 from harness.window import Context, Contexts
 
@@ -88,7 +93,9 @@ class LegacyForecaster:
     precision: Literal["float32", "bf16"] = "float32"
     _network: Any = field(default=None, init=False, repr=False)
     _scale: Any = field(default=None, init=False, repr=False)
+    _horizon: int = field(default=0, init=False, repr=False)
     _seed: int = field(default=0, init=False, repr=False)
+    _diverged: str = field(default="", init=False, repr=False)
 
     heavy_modules = ("torch",)
 
@@ -140,8 +147,8 @@ class LegacyForecaster:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._network = self._built(context.horizon)
-            return train(
+            self._network, self._horizon = self._built(context.horizon), context.horizon
+            done = train(
                 self._network,
                 material,
                 sizes=self._sizes(context.horizon),
@@ -149,13 +156,46 @@ class LegacyForecaster:
                 seed=seed,
                 loss=self._contract(context.horizon).loss(self._network),
             )
+        self._diverged = divergence(done, self.learning_rate)
+        return done
+
+    def save(self, folder: Path) -> None:
+        """Write the trained network and its scaler."""
+        TrainedNetwork(
+            weights=self._network.state_dict(),
+            scale=self._scale,
+            horizon=self._horizon,
+            seed=self._seed,
+            diverged=self._diverged,
+        ).save(folder, self)
+
+    def restore(self, folder: Path) -> None:
+        """Stand as after the fit that was saved."""
+        import torch
+
+        found = TrainedNetwork.read(folder, self)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(found.seed)
+            network = self._built(found.horizon)
+        put_weights(network, found.weights, label=folder.name)
+        self._network, self._horizon = network, found.horizon
+        self._scale, self._seed, self._diverged = found.scale, found.seed, found.diverged
 
     def forecast(self, contexts: Contexts) -> Forecast:
-        """Forecast every context as if it were alone, in as few passes as that takes."""
+        """Forecast every context as if it were alone, in as few passes as that takes.
+
+        Raises
+        ------
+        ForecastError
+            Before a fit, and where its training diverged.
+        """
         check_ready(self._network, self.model, contexts, self.context_length)
-        if self._draws() and self._network.uncertainty_method == "dropout":  # masks of its own each
-            return one_by_one(self._together, contexts)
-        return self._together(contexts)
+        masked = self._draws() and self._network.uncertainty_method == "dropout"
+        together = self._together  # but for masks of dropout, which are each window's own
+        found = one_by_one(together, contexts) if masked else together(contexts)
+        if self._diverged and not found.finite.all():
+            raise ForecastError(self._diverged)
+        return found
 
     def _together(self, contexts: Contexts) -> Forecast:
         """Forecast in one pass of the network, or in as many as it draws."""

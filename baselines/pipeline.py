@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from harness.arm import Training, check_device
-from harness.errors import ForecastError
+from harness.errors import ArmError, ForecastError, one_line
 from harness.forecast import Forecast
 from harness.parsing import check_fields
+from harness.saved_state import SavedState, read_state, write_state
 from harness.window import Array, Contexts
 
 if TYPE_CHECKING:
@@ -156,6 +158,65 @@ def divergence(training: Training, learning_rate: float) -> str:
         f"training diverged: train loss {lost.train_loss:g}, validation loss "
         f"{lost.validation_loss:g} in epoch {lost.epoch} (learning_rate {learning_rate:g})"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedNetwork:
+    """What a fit leaves of a network, its scaler and its lengths.
+
+    Attributes
+    ----------
+    weights
+        The state dict.
+    horizon
+        Steps it was built for.
+    seed
+        Of the fit: what it is built and draws with.
+    diverged
+        What `divergence` said of its training.
+    """
+
+    weights: Mapping[str, Any]
+    scale: Scale
+    horizon: int
+    seed: int
+    diverged: str = ""
+
+    def save(self, folder: Path, arm: Any) -> None:
+        """Write it.
+
+        Raises
+        ------
+        ArmError
+            When a weight has a type that plain numbers do not have.
+        """
+        try:
+            arrays = {f"network.{n}": w.detach().cpu().numpy() for n, w in self.weights.items()}
+        except (AttributeError, TypeError, RuntimeError) as problem:
+            raise ArmError(f"its weights cannot be saved: {one_line(str(problem))}") from problem
+        scaler = {"scale.mean": self.scale.mean, "scale.sd": self.scale.sd}
+        facts = {"horizon": self.horizon, "seed": self.seed, "diverged": self.diverged}
+        write_state(folder, arm, SavedState(facts=facts, arrays=arrays | scaler))
+
+    @classmethod
+    def read(cls, folder: Path, arm: Any) -> TrainedNetwork:
+        """Read what `save` wrote for such an arm.
+
+        Raises
+        ------
+        ArmError
+            When the folder holds something else.
+        """
+        import torch
+
+        state = read_state(folder, arm)
+        return cls(
+            weights={n: torch.from_numpy(w) for n, w in state.under("network.").items()},
+            scale=Scale(**state.under("scale.")),
+            horizon=state.facts["horizon"],
+            seed=state.facts["seed"],
+            diverged=state.facts["diverged"],
+        )
 
 
 def one_by_one(forecast: Callable[[Contexts], Forecast], contexts: Contexts) -> Forecast:

@@ -16,8 +16,8 @@ from harness.errors import ConfigError
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Criterion
 from harness.forecast import Forecast
+from harness.judging.declared import Cell
 from harness.judging.findings import Outcome
-from harness.judging.validity import Cell
 from harness.judging.verdict import judge
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, score

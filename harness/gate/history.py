@@ -22,9 +22,9 @@ import numpy as np
 from harness.arm import Role
 from harness.errors import StoreError
 from harness.gate.stored_scores import read_scores
+from harness.judging.declared import Cell, Given
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import Outcome
-from harness.judging.validity import Cell, Given
 from harness.judging.verdict import Verdict, plain, to_json
 from harness.running.lease import sole_writer
 from harness.running.sources import digest

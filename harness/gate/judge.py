@@ -34,9 +34,9 @@ from harness.gate.history import (
     write_inputs,
 )
 from harness.gate.stored_scores import score_cell, score_file_of, scoring_digest
+from harness.judging.declared import Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.selftest import self_test
-from harness.judging.validity import Given, OriginPlan, PlanRecord
 from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
 from harness.measure.record import read_costs
 from harness.running.grid import Grid, GridCell, seeded

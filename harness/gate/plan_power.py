@@ -18,9 +18,9 @@ from harness.evidence.pairing import Pair, pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded, Limits
 from harness.gate.judge import scored
+from harness.judging.declared import Cell, Given
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Finding, no_prediction
-from harness.judging.validity import Cell, Given
 from harness.judging.verdict import gather
 from harness.running.grid import Grid, GridCell
 from harness.running.store import Store

@@ -24,9 +24,10 @@ from harness.evidence.estimand import Question, Sides, loss_of
 from harness.evidence.estimates import Conclusion, Estimate, by_test
 from harness.evidence.pairing import pair
 from harness.experiments.rules import Criterion
+from harness.judging.declared import Cell, datasets_of
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Finding, Outcome, judge_rule, question_of
-from harness.judging.validity import Cell, datasets_of, examine
+from harness.judging.validity import examine
 from harness.judging.verdict import (
     Evidence,
     SelfTest,
@@ -41,7 +42,7 @@ from harness.judging.verdict import (
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.parts import LEAST, cut
 from harness.scoring.scores import UnitScores, in_time_order
-from harness.stats.longrun import generator_of
+from harness.stats.longrun import centred, generator_of
 
 FLIPS = 100
 """Random exchanges of the arms per criterion and dataset."""
@@ -96,7 +97,7 @@ class _Ground:
         found = []
         for sides in _sides(self, rule, dataset):
             above, below = sides.means
-            found.append(rule.estimand.effect(float(above.mean() / below.mean())))
+            found.append(rule.estimand.effect(centred(above, below)[0]))
         return min(found)
 
     def outcome(self, findings: Sequence[Finding]) -> Outcome:

@@ -18,6 +18,7 @@ from harness.evidence.diagnostics import Diagnostics
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Criterion
 from harness.experiments.waivers import WaiverState, states
+from harness.judging.declared import Cell, Given, PlanRecord, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import (
     Finding,
@@ -32,16 +33,8 @@ from harness.judging.findings import (
     power_rows,
     question_of,
 )
-from harness.judging.validity import (
-    Cell,
-    Given,
-    Mark,
-    PlanRecord,
-    Validity,
-    datasets_of,
-    examine,
-    standing_fact,
-)
+from harness.judging.reference import standing_fact
+from harness.judging.validity import Mark, Validity, examine
 from harness.scoring.scores import UnitScores, in_time_order
 
 State = Literal["passed", "failed", "not run"]

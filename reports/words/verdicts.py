@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.experiments.waivers import WaiverState
+from harness.judging.declared import OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode
-from harness.judging.validity import OriginPlan, PlanRecord
 from harness.judging.verdict import SelfTestPart, Verdict
 from reports.words.facts import SELF_TEST_TITLES, say
 from reports.words.findings import sentence_of

@@ -16,7 +16,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.forecast import LEVELS, Forecast, fair_crps, pinball_sum
 from harness.gate.stored_scores import write_scores
-from harness.judging.validity import Cell
+from harness.judging.declared import Cell
 from harness.judging.verdict import judge
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Truth, UnitScores, score

@@ -17,7 +17,7 @@ from harness.data.dataset import builtin_folder
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import scored
 from harness.gate.stored_scores import SCHEMA
-from harness.judging.validity import Cell
+from harness.judging.declared import Cell
 from harness.judging.verdict import judge
 from harness.running.grid import Grid
 from harness.running.run import prepare

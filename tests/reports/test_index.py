@@ -14,8 +14,8 @@ from scores_for_tests import with_truth
 from harness.cli import run_cli
 from harness.evidence.comparison import Effect
 from harness.gate.history import CellInput, Inputs, remember, verdict_name, write_inputs
+from harness.judging.declared import Given
 from harness.judging.findings import Outcome
-from harness.judging.validity import Given
 from harness.judging.verdict import Verdict, to_json
 from harness.running.store import UNIT_FACTS, Store, open_store, write_record, write_text
 from reports.collect import collect_index

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from harness.evidence.comparison import Effect, Planning
+from harness.judging.declared import Cell, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.validity import Cell, PlanRecord
 from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.words import verdicts

@@ -10,9 +10,9 @@ from scores_for_tests import table_of, with_truth
 from harness.evidence.diagnostics import diagnose
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
+from harness.judging.declared import Cell, Given
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
-from harness.judging.validity import Cell, Given
 from harness.judging.verdict import Verdict, conclude, gather, judge, to_json
 from harness.scoring.scores import UnitScores
 from reports.words.findings import sentence_of

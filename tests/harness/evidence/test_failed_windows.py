@@ -10,9 +10,9 @@ from harness.evidence.estimand import MeanLoss
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
+from harness.judging.declared import Cell, Given
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, Outcome, judge_rule, question_of
-from harness.judging.validity import Cell, Given
 from harness.judging.verdict import Verdict, judge
 from harness.scoring.scores import UnitScores
 from reports.words import verdicts

@@ -12,9 +12,10 @@ from harness.errors import ConfigError
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
 from harness.experiments.waivers import Waiver
+from harness.judging.declared import Cell, Given
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.validity import CUT_OFF, PRETRAINING, Cell, Given
+from harness.judging.validity import CUT_OFF, PRETRAINING
 from harness.judging.verdict import Verdict, from_json, judge, to_json
 from harness.scoring.scores import Truth, UnitScores
 from reports.words.findings import sentence_of

@@ -8,9 +8,9 @@ from scores_for_tests import law_of, walk_of
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging import selftest
+from harness.judging.declared import Cell, Given, PlanRecord
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
-from harness.judging.validity import Cell, Given, PlanRecord
 from harness.judging.verdict import Evidence, SelfTest, conclude, gather
 from harness.scoring.scores import UnitScores
 from reports.words import verdicts

@@ -18,9 +18,9 @@ from harness.evidence.diagnostics import diagnose
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.experiments.waivers import Waiver
+from harness.judging.declared import Cell, Given, OriginPlan, PlanRecord
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
-from harness.judging.validity import Cell, Given, OriginPlan, PlanRecord
 from harness.judging.verdict import EXIT_CODES, Verdict, conclude, from_json, gather, judge, to_json
 from harness.scoring.scores import Truth, UnitScores
 from reports.words.findings import sentence_of

@@ -1,0 +1,106 @@
+"""What was declared, and what the caller of a verdict knows besides the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.arm import Role
+from harness.costs import Cost
+from harness.judging.fact import Fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginPlan:
+    """Where one dataset is judged: its origins, from ISO date to ISO date, and its fits.
+
+    Attributes
+    ----------
+    stride, horizon, gap
+        In sessions.
+    fits, refit
+        How many fits an arm that learns gets, and after how many origins; None is one fit.
+    skipped
+        Repeated sessions that were left out; None where repeats are kept.
+    """
+
+    dataset: str
+    origins: int
+    first: str
+    last: str
+    stride: int
+    horizon: int
+    gap: int
+    fits: int
+    refit: int | None
+    skipped: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRecord:
+    """What was asked: the experiment by name, its seeds, and the plan of each dataset."""
+
+    experiment: str
+    seeds: tuple[int, ...]
+    datasets: tuple[OriginPlan, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """The caller's part of a verdict.
+
+    Attributes
+    ----------
+    stride
+        Sessions between origins per dataset, held against the origins scored.
+    room
+        Independent origins per dataset that the data hold beyond those of the plan.
+    costs
+        Measured ratios candidate / legacy by criterion; empty where nothing was measured.
+    cards
+        What each arm says of itself: title and text.
+    blind
+        Whether an arm passed the check that later sessions change no forecast; an arm that was
+        not checked is not in it.
+    doubts
+        What the caller found that must be known, though it forbids nothing.
+    problems
+        What the caller found that allows no conclusion: units that cannot be read, the same
+        meaning with other scores.
+    today
+        ISO date on which the verdict is passed; only waivers depend on it.
+    measure
+        The command that measures costs.
+    plan, fingerprints
+        Shown with the verdict.
+    """
+
+    stride: Mapping[str, int] = field(default_factory=dict)
+    room: Mapping[str, int] = field(default_factory=dict)
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    cards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    blind: Mapping[str, bool] = field(default_factory=dict)
+    doubts: tuple[Fact, ...] = ()
+    problems: tuple[Fact, ...] = ()
+    today: str | None = None
+    measure: str = "abharness measure"
+    plan: PlanRecord | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell of the declared grid; the role of its arm where the grid tells it."""
+
+    arm: str
+    dataset: str
+    seed: int
+    role: Role | None = None
+
+    def __str__(self) -> str:
+        return f"{self.arm} on {self.dataset}, seed {self.seed}"
+
+
+def datasets_of(declared: Sequence[Cell]) -> tuple[str, ...]:
+    """Datasets of the grid, in the order declared."""
+    return tuple(dict.fromkeys(cell.dataset for cell in declared))
