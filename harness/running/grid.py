@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.arm import Arm, ArmRef, Learns, Samples, Saves, Wraps
+from harness.arm import Arm, ArmRef, Learns, Samples, Saves, Wraps, expect_columns
 from harness.data.dataset import Dataset
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
@@ -170,6 +170,9 @@ def declare(
             seeds = seeds_of(arm, experiment.run.seeds)
             seeded_ = seeded(arm)
             learns, saves = isinstance(arm, Learns), isinstance(arm, Saves)
+            for name, part in splits.items():
+                columns = part.dataset.manifest.columns
+                expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
         device = device_of(ref.options)
         for name, part in splits.items():
             for seed in seeds:
