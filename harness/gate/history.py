@@ -167,7 +167,7 @@ def conflicts(
         if not each.scores or each.failures:
             continue
         given_up = max(
-            (record.seq for record, body in drops if body["fit"] in fits.get(each.unit, ())),
+            (record.seq for record, body in drops if body.get("fit") in fits.get(each.unit, ())),
             default=0,
         )
         known = [
@@ -369,6 +369,15 @@ def last_on_pair(store: Store, experiment: str, pair: Verdict | Policy) -> str:
     """Name of the last verdict on a pair; '' where there is none."""
     known = store.journal.latest("passed", pair_key(experiment, pair))
     return str(known["name"]) if known else ""
+
+
+def head_of(store: Store, name: str) -> str:
+    """The journal's head when a verdict was passed last; its head now where it is not recorded."""
+    journal = store.journal
+    for record in reversed(journal.records("passed")):
+        if journal.body(record)["name"] == name:
+            return record.head
+    return journal.head
 
 
 def experiments(store: Store) -> list[str]:

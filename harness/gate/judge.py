@@ -23,6 +23,7 @@ from harness.gate.history import (
     Inputs,
     changed,
     conflicts,
+    head_of,
     last_on_pair,
     pair_key,
     read_inputs,
@@ -303,7 +304,7 @@ def judge_grid(
         verdict=first[0],
         scores=found.scores,
         folder=first[1],
-        head=_head_of(store, name, first[0], names[0]),
+        head=head_of(store, names[0]),
         others=tuple(others),
         former=tuple(
             store.verdict_folder(name) / before
@@ -318,15 +319,6 @@ def _former(store: Store, experiment: str, verdict: Verdict) -> list[str]:
     """Name of the verdict before the last one on a pair."""
     records = store.journal.records("passed", pair_key(experiment, verdict))[-2:-1]
     return [str(store.journal.body(record)["name"]) for record in records]
-
-
-def _head_of(store: Store, experiment: str, verdict: Verdict, name: str) -> str:
-    """The journal's head when a verdict was passed; its head now where it was not recorded."""
-    journal = store.journal
-    for record in reversed(journal.records("passed", pair_key(experiment, verdict))):
-        if journal.body(record)["name"] == name:
-            return record.head
-    return journal.head
 
 
 def scored(grid: Grid, store: Store) -> Scored:
@@ -494,6 +486,6 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
         verdict=verdict,
         scores=found.scores,
         folder=folder,
-        head=_head_of(store, experiment, verdict, name),
+        head=head_of(store, name),
         others=tuple((read_verdict(store, each), folder.parent / each) for each in names),
     )

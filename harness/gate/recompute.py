@@ -21,6 +21,7 @@ from harness.experiments.policy import Policy
 from harness.gate.history import (
     CellInput,
     Inputs,
+    head_of,
     read_inputs,
     read_verdict,
     scores_digest,
@@ -48,7 +49,7 @@ class Replay:
     verdict
         As recorded.
     head
-        The journal's head, now.
+        The journal's head when it was passed.
     differences
         Each by name; empty when every byte is the same.
     notes
@@ -105,7 +106,7 @@ def replay(asked: str, store: Store | None = None) -> Replay:
     other = verdict.fingerprints.get("code") != judging_digest()
     return Replay(
         verdict=verdict,
-        head=store.journal.head,
+        head=head_of(store, name),
         differences=tuple(differences),
         notes=(fact(FactCode.OTHER_CODE),) if other else (),
     )

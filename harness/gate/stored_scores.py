@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
             residual_distribution=unit.record.residual_distribution,
         )
         if not store.journal.read_only:
-            write_scores(store, slot, kept, made_of=made_of)
+            _keep(store, slot, kept, made_of=made_of)
     return CellScores(scores=kept, forecasts=forecasts, slot=slot)
 
 
@@ -131,8 +132,19 @@ def _made_of(forecasts: str, truth: Truth) -> str:
     return digest([forecasts, truth.digest, scoring_digest()])
 
 
-def write_scores(store: Store, slot: str, scores: UnitScores, *, made_of: str) -> None:
-    """Write one row per origin and step, in place of what lies in the slot.
+def _keep(store: Store, slot: str, scores: UnitScores, *, made_of: str) -> None:
+    """Write a score file in place of what lies in its slot."""
+    draft = store.root / "scores" / f".{slot}.{os.getpid()}"
+    write_scores(draft, scores, made_of=made_of)
+    target = draft.with_name(f"{slot}-{bytes_digest(draft.read_bytes())[:_NAME]}.parquet")
+    former = [file for file in store.root.glob(f"scores/{slot}-*.parquet") if file != target]
+    draft.replace(target)
+    for file in former:
+        file.unlink(missing_ok=True)
+
+
+def write_scores(file: Path, scores: UnitScores, *, made_of: str = "") -> None:
+    """Write one row per origin and step.
 
     Names are not in it: they are the experiment's. Texts that are all empty have no column.
     """
@@ -158,15 +170,7 @@ def write_scores(store: Store, slot: str, scores: UnitScores, *, made_of: str) -
         "residual_distribution": scores.residual_distribution,
         "windows": count,
     }
-    draft = store.root / "scores" / f".{slot}.{os.getpid()}"
-    write_table(draft, columns, facts={"abharness": json.dumps(facts, sort_keys=True)})
-    content = bytes_digest(draft.read_bytes())[:_NAME]
-    former = list(store.root.glob(f"scores/{slot}-*.parquet"))
-    target = store.root / "scores" / f"{slot}-{content}.parquet"
-    draft.replace(target)
-    for file in former:
-        if file != target:
-            file.unlink(missing_ok=True)
+    write_table(file, columns, facts={"abharness": json.dumps(facts, sort_keys=True)})
 
 
 def read_slot(
@@ -191,17 +195,26 @@ def read_slot(
     for file in sorted(store.root.glob(f"scores/{slot}-*.parquet")):
         with suppress(OSError, TornTableError):
             content = file.read_bytes()
-            if file.stem != f"{slot}-{bytes_digest(content)[:_NAME]}":
-                continue
-            rows = read_table(file, content)
-            facts = json.loads((rows.schema.metadata or {})[b"abharness"])
-            if made_of in (None, facts.pop("made_of")):
-                yield _read(rows, facts, arm=arm, role=role, dataset=dataset, seed=seed)
+            if file.stem == f"{slot}-{bytes_digest(content)[:_NAME]}":
+                made, scores = read_scores(
+                    file, content, arm=arm, role=role, dataset=dataset, seed=seed
+                )
+                if made_of in (None, made):
+                    yield scores
 
 
-def _read(
-    rows: Any, facts: dict[str, Any], *, arm: str, role: Role, dataset: str, seed: int
-) -> UnitScores:
+def read_scores(
+    file: Path, content: bytes | None = None, *, arm: str, role: Role, dataset: str, seed: int
+) -> tuple[str, UnitScores]:
+    """Read a score file, and what it was made of, under the names of an experiment.
+
+    Parameters
+    ----------
+    content
+        Its bytes, where they were read already.
+    """
+    rows = read_table(file, content)
+    facts = json.loads((rows.schema.metadata or {})[b"abharness"])
     shape = (facts["windows"], rows.num_rows // max(facts.pop("windows"), 1))
     columns = {name: column(rows, name).reshape(shape) for name in rows.column_names}
     del columns["window"]
@@ -220,7 +233,8 @@ def _read(
         **at_origin,
     )
     served = [name for name in columns if name.startswith(_SERVED)]
-    return UnitScores(
+    made_of = facts.pop("made_of")
+    return made_of, UnitScores(
         arm=arm,
         role=role,
         seed=seed,

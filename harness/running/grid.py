@@ -119,6 +119,7 @@ class Grid:
                     "dataset": c.dataset,
                     "seed": c.seed,
                     "key": c.key,
+                    "line": c.line,
                 }
                 for c in self.cells
             ],

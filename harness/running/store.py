@@ -172,6 +172,7 @@ class _Index:
         if record.kind == "fit":
             self.fits[record.key] = parse_record(StoredFit, body, where=where)
         elif record.kind == "drop":
+            self.fits.pop(record.key, None)
             for known in self.parts.values():
                 known.pop(record.key, None)
         else:
@@ -199,6 +200,10 @@ class Store:
     def fits(self) -> dict[str, StoredFit]:
         """Records of all fits by key."""
         return dict(self._indexed().fits)
+
+    def parts(self) -> dict[str, Seal]:
+        """Seals of all parts by key."""
+        return {key: seal for known in self._indexed().parts.values() for key, seal in known.items()}
 
     def seals(self, fit: str) -> dict[str, Seal]:
         """Seals of a fit's parts by key, the oldest first; dropped and merged ones are out."""
