@@ -173,8 +173,10 @@ def declare(
             for name, part in splits.items():
                 columns = part.dataset.manifest.columns
                 expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
-                for seed in seeds_of(arm, experiment.run.seeds):
-                    cells.append(_cell(experiment, ref, arm, known, environment, part, name, seed))
+                cells.extend(
+                    _cell(experiment, ref, arm, known, environment, part, name, seed)
+                    for seed in seeds_of(arm, experiment.run.seeds)
+                )
     return Grid(experiment=experiment, splits=splits, cells=tuple(cells))
 
 
