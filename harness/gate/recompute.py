@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,13 +191,18 @@ def _truth(store: Store, inputs: Inputs, wanted: str, last: str) -> Truth:
     )
 
 
+def line_of(dataset: str, fit: Mapping[str, Any]) -> str:
+    """Digest of what all nights of a cell have in common, from the identity of one of its fits."""
+    own = {key: value for key, value in fit.items() if key not in ("cutoff", "rows")}
+    return digest([dataset, own])
+
+
 def _derived(store: Store, cell: CellInput, truth: Truth, refit: int | None) -> UnitScores:
     """Score the sealed forecasts of a cell again, found by its line and the plan's refits."""
     days = truth.origin_date.astype(str).tolist()
     by_cutoff: dict[str, list[str]] = {}
     for key, fit in store.fits().items():
-        own = {k: v for k, v in fit.identity.items() if k not in ("cutoff", "rows")}
-        if digest([cell.dataset, own]) == cell.line:
+        if line_of(cell.dataset, fit.identity) == cell.line:
             by_cutoff.setdefault(fit.cutoff, []).append(key)
     plan = (len(truth.step), int(truth.step[0]) - 1)
     found: list[tuple[str, Seal, int]] = []

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from harness.errors import StoreError
 from harness.gate.history import experiments, read_inputs, standing
-from harness.gate.recompute import replay
+from harness.gate.recompute import line_of, replay
 from harness.judging.fact import Fact
-from harness.records.journal import FILE, Journal
+from harness.running.executor import LOG
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.parts import Part, read_part
-from harness.running.sealing import part_key
-from harness.running.sources import digest, file_digest
+from harness.running.sealing import Due, part_key, seal_part
+from harness.running.sources import file_digest
 from harness.running.split import anchor_of
-from harness.running.store import (
-    RESULTS,
-    Seal,
-    Spent,
-    Store,
-    StoredFit,
-    bytes_digest,
-    open_store,
-)
+from harness.running.store import Store, StoredFit, bytes_digest
 from harness.running.unit import STATE
+from harness.running.work import TRACEBACK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +76,7 @@ def check_store(store: Store) -> StoreCheck:
             damage.append(f"{store.part_file(key)}: its forecasts are not what was sealed")
     verdicts = {name: replay(standing(store, name), store).differences for name in stands(store)}
     return StoreCheck(
-        records=len(store.journal.records()),
+        records=len(store.journal),
         fits=len(store.fits()),
         parts=len(store.parts()),
         damage=tuple(damage),
@@ -141,19 +131,23 @@ def prune(store: Store) -> Pruned:
     StoreError
         When the store cannot be written.
     """
-    names, lines, slots = set[str](), set[str](), set[str]()
+    names, needed, slots = set[str](), set[tuple[str, str]](), set[str]()
     for record in store.journal.newest("grid").values():
-        lines |= {str(cell["line"]) for cell in store.journal.body(record)["cells"]}
+        cells = store.journal.body(record)["cells"]
+        needed |= {(str(cell["dataset"]), str(cell["line"])) for cell in cells}
     for experiment in stands(store):
         name = standing(store, experiment)
         family = store.journal.latest("family", name) or {"verdicts": []}
         names |= {name, *(str(row["name"]) for row in family["verdicts"])}
-        cells = read_inputs(store, name).cells
-        lines |= {cell.line for cell in cells}
-        slots |= {cell.slot for cell in cells}
-    datasets = {line_of(fit, dataset) for fit in () for dataset in ()}
-    del datasets
-    needless = [key for key, fit in store.fits().items() if not _lines(store, fit) & lines]
+        inputs = read_inputs(store, name)
+        needed |= {(cell.dataset, cell.line) for cell in inputs.cells}
+        slots |= {cell.slot for cell in inputs.cells}
+    datasets = {dataset for dataset, _ in needed}
+    needless = [
+        key
+        for key, fit in store.fits().items()
+        if not any((dataset, line_of(dataset, fit.identity)) in needed for dataset in datasets)
+    ]
     parts = [(key, seal) for key, seal in store.parts().items() if seal.fit in needless]
     doomed = [store.part_file(key) for key, _ in parts]
     doomed += [store.fit_folder(key) for key in needless]
@@ -183,3 +177,129 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def drop(store: Store, part: str, *, why: str) -> str:
+    """Give up a sealed part that is damaged, so that what is forecast again is accepted.
+
+    Verdicts say that it was, and why.
+
+    Parameters
+    ----------
+    part
+        Its key, or as much of the start as no other part has.
+
+    Returns
+    -------
+    str
+        The whole key.
+
+    Raises
+    ------
+    StoreError
+        When no part or more than one begins so, or it is not damaged.
+    """
+    found = {key: seal for key, seal in store.parts().items() if key.startswith(part)}
+    if len(found) != 1:
+        raise StoreError(
+            f"{store.root}: {len(found) or 'no'} sealed parts begin with '{part}'; "
+            "`abharness store check` names those that are damaged"
+        )
+    ((key, seal),) = found.items()
+    if not store.part_damage(key, seal):
+        raise StoreError(f"{store.part_file(key)}: is what was sealed, so nothing is given up")
+    body = {"why": why, "fit": seal.fit, "cutoffs": seal.cutoffs}
+    store.journal.append("drop", key, body)
+    store.part_file(key).unlink(missing_ok=True)
+    return key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What was taken in, and files of parts that belong to no fit of the experiment."""
+
+    fits: int
+    parts: int
+    left: tuple[str, ...]
+
+
+def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
+    """Take in fits and parts whose records are lost, as a new attempt: issued now.
+
+    A part belongs to a fit of the experiment when its name is the digest of that fit, its origins
+    and the rows they see. What it holds is taken as it is.
+
+    Parameters
+    ----------
+    store
+        Of which the experiment's grid was declared.
+
+    Raises
+    ------
+    StoreError
+        When the store cannot be written.
+    """
+    left, parts, fits = [], 0, set[str]()
+    for split in grid.splits.values():
+        store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
+    store.journal.append("adopt", grid.experiment.name, {"why": why})
+    for file in (each for each in sorted((store.root / "parts").iterdir()) if each.is_file()):
+        if file.stem in store.parts():
+            continue
+        content = file.read_bytes()
+        try:
+            part = read_part(file, content)
+        except StoreError:
+            left.append(file.name)
+            continue
+        for cell in grid.cells:
+            due, fit = _belongs(store, cell, part, file.stem)
+            if due is not None:
+                new = None if store.fit(due.fit.key) else fit
+                seal_part(store, due, part, fit=new, content=content)
+                parts += 1
+                fits.add(due.fit.key)
+                break
+        else:
+            left.append(file.name)
+    return Adopted(fits=len(fits), parts=parts, left=tuple(left))
+
+
+def _belongs(
+    store: Store, cell: GridCell, part: Part, key: str
+) -> tuple[Due | None, StoredFit | None]:
+    """The fit of a cell that a part is of, if it is of any."""
+    cutoffs = tuple(map(str, part.cutoff))
+    dates = cell.split.dataset.series.dates
+    for fit in cell.fits:
+        days = dates[fit.windows.origin - 1].astype("datetime64[D]").astype(str).tolist()
+        rows = [number for number, day in enumerate(days) if day in cutoffs]
+        if len(rows) != len(cutoffs) or part.forecast.point.shape[1] != fit.windows.horizon:
+            continue
+        windows = dataclasses.replace(
+            fit.windows,
+            origin=fit.windows.origin[rows],
+            fitted_at=fit.windows.fitted_at[rows],
+        )
+        due = Due(cell=cell, fit=dataclasses.replace(fit, windows=windows))
+        stored = store.fit(fit.key) or _stored_fit(store, cell, fit)
+        if part_key(due, stored, cutoffs) == key:
+            return due, stored
+    return None, None
+
+
+def _stored_fit(store: Store, cell: GridCell, fit: PlannedFit) -> StoredFit:
+    """The record of a fit, from what lies in its folder."""
+    folder = store.fit_folder(fit.key)
+    files = {
+        str(file.relative_to(folder)): file_digest(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name not in (LOG, TRACEBACK)
+    }
+    return StoredFit(
+        cutoff=fit.cutoff,
+        identity=fit.identity,
+        environment=cell.environment,
+        saved=any(name.startswith(f"{STATE}/") for name in files),
+        files=files,
+    )

@@ -159,6 +159,10 @@ class Journal:
         """The head as people are shown it."""
         return self.head[:SHORT]
 
+    def __len__(self) -> int:
+        self._catch_up()
+        return len(self._rows)
+
     def records(self, kind: str, key: str | None = None) -> list[Record]:
         """Every record of a kind, of one key or of all, in the order in which they were written."""
         self._catch_up()
@@ -520,7 +524,7 @@ def _told(path: Path, done: str = "read") -> Iterator[None]:
 def _damaged(path: Path, why: str) -> StoreError:
     return StoreError(
         f"{path}: damaged: {why}; put back a copy of it, or move it away and run "
-        "`abharness store adopt --why`"
+        "`abharness store adopt EXPERIMENT --why`"
     )
 
 

@@ -187,9 +187,14 @@ def cell_digest(store: Store, cell: GridCell) -> str:
     Raises
     ------
     StoreError
-        When one is not there.
+        When one is not there, or its file is not what was sealed.
     """
-    return digest([each.digest for each in _whole(store, cell)])
+    there = _whole(store, cell)
+    for key, seal in {each.key: each.seal for each in there}.items():
+        damage = store.part_damage(key, seal)
+        if damage:
+            raise StoreError(damage)
+    return digest([each.digest for each in there])
 
 
 def _whole(store: Store, cell: GridCell) -> list[Answered]:

@@ -133,7 +133,7 @@ class LocalProcesses:
     def submit(self, task: Task) -> None:
         """Start a task in a process of its own."""
         scratch = Path(tempfile.mkdtemp(prefix=f"{_scratch_prefix()}{os.getpid()}-"))
-        jobs = _with_fits(task, scratch)
+        jobs = with_fits(task, scratch)
         ours, theirs = self._context.Pipe()
         share = self._context.Value("d", 0.0, lock=False)
         process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
@@ -198,7 +198,7 @@ class LocalProcesses:
         )
 
 
-def _with_fits(task: Task, scratch: Path) -> tuple[Job, ...]:
+def with_fits(task: Task, scratch: Path) -> tuple[Job, ...]:
     """A task's jobs, with the kept fits they go on from copied into its scratch."""
     jobs = []
     for number, (job, kept) in enumerate(zip(task.jobs, task.kept, strict=True)):

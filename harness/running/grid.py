@@ -168,43 +168,48 @@ def declare(
         with ref.asking():
             known = arm_identity(ref, arm, code)
             environment = environment_of(ref, arm, code)
-            seeds = seeds_of(arm, experiment.run.seeds)
-            seeded_ = seeded(arm)
-            learns, saves = isinstance(arm, Learns), isinstance(arm, Saves)
             for name, part in splits.items():
                 columns = part.dataset.manifest.columns
                 expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
-        device = device_of(ref.options)
-        for name, part in splits.items():
-            for seed in seeds:
-                identity = line_identity(
-                    known,
-                    plan=part.plan,
-                    seed=seed if seeded_ else None,
-                    threads=experiment.run.threads,
-                    device=device,
-                )
-                fits = _planned(identity, part)
-                cells.append(
-                    GridCell(
-                        arm=ref,
-                        dataset=name,
-                        seed=seed,
-                        key=_cell_key(identity, part),
-                        line=digest([name, identity]),
-                        identity=identity,
-                        environment=environment,
-                        fits=fits,
-                        split=part,
-                        limits={
-                            "time_s": experiment.run.time_limit_s,
-                            "memory_mib": float(experiment.run.memory_limit_mib),
-                        },
-                        learns=learns,
-                        saves=saves,
-                    )
+                cells.extend(
+                    _cell(experiment, ref, arm, known, environment, part, name, seed)
+                    for seed in seeds_of(arm, experiment.run.seeds)
                 )
     return Grid(experiment=experiment, splits=splits, cells=tuple(cells))
+
+
+def _cell(
+    experiment: Experiment,
+    ref: ArmRef,
+    arm: Arm,
+    known: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    part: Split,
+    dataset: str,
+    seed: int,
+) -> GridCell:
+    run = experiment.run
+    identity = line_identity(
+        known,
+        plan=part.plan,
+        seed=seed if seeded(arm) else None,
+        threads=run.threads,
+        device=device_of(ref.options),
+    )
+    return GridCell(
+        arm=ref,
+        dataset=dataset,
+        seed=seed,
+        key=_cell_key(identity, part),
+        line=digest([dataset, identity]),
+        identity=identity,
+        environment=environment,
+        fits=_planned(identity, part),
+        split=part,
+        limits={"time_s": run.time_limit_s, "memory_mib": float(run.memory_limit_mib)},
+        learns=isinstance(arm, Learns),
+        saves=isinstance(arm, Saves),
+    )
 
 
 def _planned(identity: Mapping[str, Any], part: Split) -> tuple[PlannedFit, ...]:

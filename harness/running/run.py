@@ -144,6 +144,7 @@ def fill(
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    executor: Executor | None = None,
 ) -> RunSummary:
     """Forecast every issued origin that is not in the store yet.
 
@@ -158,6 +159,8 @@ def fill(
         See `grid.select`.
     retry_failed
         Ask again for windows that failed.
+    executor
+        Where arms run; left out, in processes on this machine.
 
     Raises
     ------
@@ -183,7 +186,7 @@ def fill(
     if found.works:
         busy = {str(cell) for work in found.works for cell in work.cells}
         progress.begin(found.works, done=sum(str(cell) not in busy for cell in asked))
-        executor = LocalProcesses(
+        executor = executor or LocalProcesses(
             threads=grid.experiment.run.threads, preload=_preload(found.works)
         )
         try:

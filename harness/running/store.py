@@ -203,7 +203,9 @@ class Store:
 
     def parts(self) -> dict[str, Seal]:
         """Seals of all parts by key."""
-        return {key: seal for known in self._indexed().parts.values() for key, seal in known.items()}
+        return {
+            key: seal for known in self._indexed().parts.values() for key, seal in known.items()
+        }
 
     def seals(self, fit: str) -> dict[str, Seal]:
         """Seals of a fit's parts by key, the oldest first; dropped and merged ones are out."""
@@ -387,10 +389,15 @@ def is_store(root: Path) -> bool:
     return any((root / name).exists() for name in (FILE, "store.json", *RESULTS))
 
 
-def open_store(root: Path, *, create: bool = True) -> Store:
+def open_store(root: Path, *, create: bool = True, without_records: bool = False) -> Store:
     """Open a store, making it when it is not there.
 
     Without `create`, one that cannot be written is opened for reading.
+
+    Parameters
+    ----------
+    without_records
+        Begin new records where there are results without any.
 
     Raises
     ------
@@ -403,10 +410,11 @@ def open_store(root: Path, *, create: bool = True) -> Store:
             "remove it, or name another folder with --store"
         )
     if not (root / FILE).exists():
-        if any((root / name).is_dir() and any((root / name).iterdir()) for name in RESULTS):
+        left = any((root / name).is_dir() and any((root / name).iterdir()) for name in RESULTS)
+        if left and not without_records:
             raise StoreError(
                 f"{root}: results without their records ({FILE} is not there); put it back, or "
-                "run `abharness store adopt --why`"
+                "run `abharness store adopt EXPERIMENT --why`"
             )
         if not create:
             raise StoreError(f"{root}: no store here (no {FILE}); `abharness run` makes one")

@@ -8,6 +8,8 @@ that every night forecasts alike.
 from __future__ import annotations
 
 import hashlib
+import shutil
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -268,15 +270,32 @@ def _ready(fitted_at: int, job: Job, keep: Path | None, outcome: UnitResult) -> 
                 training = training_of(arm.fit(context, seed=job.seed))
             outcome.fits.append(Fit(origin=fitted_at, training=training))
             if keep is not None and isinstance(arm, Saves):
-                (keep / STATE).mkdir()
-                arm.save(keep / STATE)
-                arm = _built(job, outcome)
-                _restore(arm, keep, outcome)
-                outcome.saved = True
+                arm = _from_kept(arm, keep, job, outcome)
     answer = _Answer(arm=arm, job=job, fitted_at=fitted_at, outcome=outcome)
     if job.restored is not None and (job.restored / RESIDUALS).is_file():
         answer.residuals = ResidualDistribution.read(job.restored / RESIDUALS)
     return answer
+
+
+def _from_kept(arm: Saves, keep: Path, job: Job, outcome: UnitResult) -> Arm:
+    """Keep a fit and give a new arm that was restored from it; the arm itself where that fails."""
+
+    def kept() -> Arm:
+        (keep / STATE).mkdir()
+        arm.save(keep / STATE)
+        fresh = _built(job, outcome)
+        _restore(fresh, keep, outcome)
+        return fresh
+
+    fresh, problem = attempt(kept)
+    if fresh is not None:
+        outcome.saved = True
+        return fresh
+    assert problem is not None
+    shutil.rmtree(keep / STATE)
+    sys.stderr.write(f"its fit is not kept: {exception_line(problem)}\n")
+    assert isinstance(arm, Arm)
+    return arm
 
 
 def _built(job: Job, outcome: UnitResult) -> Arm:

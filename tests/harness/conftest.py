@@ -7,18 +7,15 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from in_process import InThisProcess
 
 from harness import cli
 from harness.running import run, sources
-from harness.running.executor import Finished, Task, _with_fits
-from harness.running.supervisor import Ending
-from harness.running.work import carry_out_all
 from harness.verbs import compare
 from harness.verbs import run as run_verb
 
@@ -62,29 +59,6 @@ metric = "crps"
 margin = 0.05
 """
 """Five units: `Flat` once, `Learner` and `Sampler` with two seeds each; ends in PROMOTE."""
-
-
-class InThisProcess:
-    """Carries out tasks where it is, one per poll."""
-
-    def __init__(self, **_: object) -> None:
-        self._waiting: list[Task] = []
-
-    def submit(self, task: Task) -> None:
-        self._waiting.append(task)
-
-    def poll(self) -> list[Finished]:
-        task, start = self._waiting.pop(0), time.monotonic()
-        scratch = Path(tempfile.mkdtemp(prefix="task"))
-        carry_out_all(_with_fits(task, scratch), scratch)
-        done = Ending(kind="done")
-        return [Finished(task=task, seconds=time.monotonic() - start, ending=done, left=scratch)]
-
-    def shares(self) -> dict[str, float]:
-        return {}
-
-    def cancel(self) -> None:
-        self._waiting = []
 
 
 @pytest.fixture(autouse=True)

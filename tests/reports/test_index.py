@@ -17,7 +17,7 @@ from harness.gate.history import CellInput, Inputs, remember, verdict_name, writ
 from harness.judging.declared import Given
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict, to_json
-from harness.running.store import UNIT_FACTS, Store, open_store, write_record, write_text
+from harness.running.store import Store, open_store, write_text
 from reports.collect import collect_index
 from reports.forms.markdown import index_markdown
 from reports.index import RUNS, render_index
@@ -73,12 +73,6 @@ class Book:
         self.store: Store = open_store(root / "runs")
         page = make_page(datasets=["ALPHA"])
         self._verdict, self._scores = page.verdict, page.scores
-        for name, facts in MACHINES.items():
-            write_record(
-                self.store.unit_folder(name) / "unit.json",
-                {name: kind() for name, kind in UNIT_FACTS.items()}
-                | {"schema": 1, "machine": facts},
-            )
 
     def verdict(self, effect: float = -0.02, outcome: Outcome = Outcome.PROMOTE) -> Verdict:
         """A verdict whose first finding has that effect."""
@@ -107,7 +101,14 @@ class Book:
         text = to_json(verdict)
         folder = self.store.verdict_folder(experiment) / verdict_name(verdict, text)
         cell = CellInput(
-            arm="a", role="legacy", dataset="ALPHA", seed=1, unit=machine, file="f", scores="s"
+            arm="a",
+            role="legacy",
+            dataset="ALPHA",
+            seed=1,
+            unit="u",
+            file="f",
+            scores="s",
+            machine=MACHINES.get(machine, {}),
         )
         write_inputs(folder, Inputs(cells=(cell,), given=Given(), scoring="s"))
         write_text(folder / "verdict.json", text)

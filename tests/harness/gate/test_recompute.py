@@ -33,7 +33,8 @@ fault = "{fault}"
 def test_replay_needs_neither_experiment_nor_data_nor_units(finished, call):
     """With the units, the experiment and its arms gone, the bytes are still the same."""
     folder = latest_folder(open_store(Path("runs")), "tiny")
-    shutil.rmtree("runs/units")
+    shutil.rmtree("runs/parts")
+    shutil.rmtree("runs/fits")
     Path("tiny.toml").unlink()
     Path("arms_for_tests.py").unlink()
 
@@ -288,9 +289,11 @@ def moody(tiny, call, in_process):
 
     def again(mood, verb="compare", name="tiny.toml"):
         Path("mood").write_text(str(mood), encoding="utf-8")
-        for folder in Path("runs/units").glob("*"):
-            if "moody_arm" in (folder / "unit.json").read_text(encoding="utf-8"):
-                shutil.rmtree(folder)
+        store = open_store(Path("runs"))
+        for key, record in store.journal.newest("fit").items():
+            if "moody_arm" in store.journal.body(record)["identity"]["use"]:
+                for part in store.seals(key):
+                    store.journal.append("drop", part, {"why": "another mood"})
         return call(verb, name)
 
     return again
@@ -369,7 +372,7 @@ def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, ref
 def test_a_page_needs_every_unit_its_verdict_had(moody, call, refused):
     """A unit that is gone since the verdict is named as well."""
     moody(0.05)
-    shutil.rmtree(next(Path("runs/units").iterdir()))
+    next(Path("runs/parts").iterdir()).unlink()
 
     assert "holds other scores by now" in refused("report", "tiny.toml")
 

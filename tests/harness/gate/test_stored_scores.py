@@ -14,8 +14,7 @@ from harness.gate import stored_scores
 from harness.gate.stored_scores import read_scores, score_cell, score_grid, write_scores
 from harness.running.run import prepare
 from harness.running.split import split
-from harness.running.store import open_store, write_unit
-from harness.running.unit import carry_out
+from harness.running.store import open_store
 from harness.scoring.scores import Truth
 
 
@@ -123,24 +122,26 @@ def test_other_scoring_code_scores_again(filled, monkeypatch):
     assert len(files(store)) == 10
 
 
-def test_unit_run_again_is_scored_again(filled):
-    """A unit that failed and was run again has its new scores, though its key stays."""
-    grid, store = filled
-    cell, truth = grid.cells[0], truth_of(grid)
-    job = grid.job(cell)
-    fine = score_cell(cell, store, truth)
-    store.discard(cell.key)
-    broken = dataclasses.replace(job, ref=dataclasses.replace(job.ref, options={"fault": "raise"}))
-    with store.new_unit(cell.key) as folder:
-        write_unit(folder, broken, carry_out(broken), cell.identity)
+def test_origins_forecast_again_are_scored_again(tiny, call, in_process, tmp_path):
+    """What failed and was asked again has its new scores, though its cell's key stays."""
+    text = "from pathlib import Path\n\nfrom arms_for_tests import Flat\n\n\nclass Moody(Flat):\n"
+    text += "    def forecast(self, contexts):\n        self.fault = Path('mood').read_text()\n"
+    text += "        return Flat.forecast(self, contexts)\n"
+    (tmp_path / "moody_flat.py").write_text(text, encoding="utf-8")
+    tiny(("arms_for_tests:Flat", "moody_flat:Moody"))
 
-    failed = score_cell(cell, store, truth)
-    store.discard(cell.key)
-    with store.new_unit(cell.key) as folder:
-        write_unit(folder, job, carry_out(job), cell.identity)
+    def scored_in(mood, *more):
+        Path("mood").write_text(mood, encoding="utf-8")
+        assert call("run", "tiny.toml", "--only", "old", *more)[0] == 0
+        store = open_store(Path("runs"))
+        grid = prepare(read_experiment("tiny.toml"), [], store)
+        return grid.cells[0].key, score_cell(grid.cells[0], store, truth_of(grid))
 
-    assert failed.failures == 40
-    assert same(score_cell(cell, store, truth), fine)
+    key, failed = scored_in("raise")
+    again, fine = scored_in("", "--retry-failed")
+
+    assert (failed.failures, fine.failures) == (40, 0)
+    assert key == again
 
 
 def test_other_actuals_are_other_scores(filled):
