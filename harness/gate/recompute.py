@@ -98,11 +98,12 @@ def replay(asked: str, store: Store | None = None) -> Replay:
     verdict, inputs = read_verdict(store, name), read_inputs(store, name)
     scores, changed = derived_scores(store, inputs)
     differences += [*_edits(verdict, inputs), *changed]
-    given = dataclasses.replace(inputs.given, fingerprints=verdict.fingerprints)
-    again = verdict_from(_policy(name, verdict), inputs, scores, given=given)
-    differences += _between(plain(verdict), plain(again))
-    if not differences and to_json(again) != to_json(verdict):
-        differences.append(fact(FactCode.LAYOUT_DIFFERS))
+    if not any(each.code == FactCode.SCORES_GONE for each in changed):
+        given = dataclasses.replace(inputs.given, fingerprints=verdict.fingerprints)
+        again = verdict_from(_policy(name, verdict), inputs, scores, given=given)
+        differences += _between(plain(verdict), plain(again))
+        if not differences and to_json(again) != to_json(verdict):
+            differences.append(fact(FactCode.LAYOUT_DIFFERS))
     other = verdict.fingerprints.get("code") != judging_digest()
     return Replay(
         verdict=verdict,

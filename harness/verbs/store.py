@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 DIFFERS = 5
 """A store that is not what was written supports no conclusion: the code of INVALID."""
+_SHOWN = 10
 _Ask = Literal["check", "prune", "adopt", "drop"]
 
 
@@ -69,8 +70,10 @@ def _check(found: StoreCheck, head: str) -> None:
         say(f"damaged: {line}")
     for name, differences in found.verdicts.items():
         say(f"{name}: judged again: {'differs' if differences else 'the same, byte by byte'}")
-        for each in differences:
+        for each in differences[:_SHOWN]:
             say(f"  {in_words(each)}")
+        if len(differences) > _SHOWN:
+            say(f"  and {len(differences) - _SHOWN} more: `abharness replay {name}` names them")
     for kind, names in (("scores, made again", found.stale), ("not sealed", found.unsealed)):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
