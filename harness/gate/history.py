@@ -186,7 +186,6 @@ def conflicts(
                 arm=each.arm,
                 dataset=each.dataset,
                 seed=each.seed,
-                unit=each.unit[:12],
                 verdicts=tuple(others),
             )
     return found

@@ -7,7 +7,7 @@ its own against the same candidate, with a self-test and diagnostics of its own,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,7 +74,11 @@ def given_of(
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
         cards=_cards(grid, store, policy),
         blind=_blind(grid, store),
-        doubts=(*_picked_seeds(grid, policy), *_single_seeds(grid, policy)),
+        doubts=(
+            *_picked_seeds(grid, policy),
+            *_single_seeds(grid, policy),
+            *_given_up(grid, store),
+        ),
         problems=tuple(problems),
         today=today if policy.waivers else None,
         measure=f"abharness measure {Path(grid.experiment.source).name}",
@@ -136,6 +140,22 @@ def _picked_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
         return ()
     both = {"ran": tuple(sorted(ran)), "declared": tuple(sorted(declared))}
     return (fact(FactCode.HAND_PICKED_SEEDS, **both),)
+
+
+def _given_up(grid: Grid, store: Store) -> Iterator[Fact]:
+    """Each cell of which a damaged part was given up."""
+    drops = [body for _, body in store.journal.all("drop") if not body.get("pruned")]
+    for cell in grid.cells if drops else ():
+        fits = {fit.key for fit in cell.fits}
+        for body in drops:
+            if body["fit"] in fits:
+                yield fact(
+                    FactCode.PART_GIVEN_UP,
+                    arm=cell.arm.name,
+                    dataset=cell.dataset,
+                    seed=cell.seed,
+                    why=str(body["why"]),
+                )
 
 
 def _seeded(ref: ArmRef) -> bool:

@@ -128,12 +128,11 @@ def _recorded(file: Path, store: Store) -> tuple[str, list[Fact]]:
         raise StoreError(f"{file}: cannot be read: {problem}") from None
     shown = from_json(text, where=str(file))
     name, folder = verdict_name(shown), file.resolve().parent.name
-    if store.journal.last("verdict", name) is not None:
-        same = text == to_json(read_verdict(store, name))
-        return name, [] if same else [fact(FactCode.LAYOUT_DIFFERS)]
-    if store.journal.last("verdict", folder) is None:
+    named = next((each for each in (name, folder) if store.journal.last("verdict", each)), "")
+    if not named:
         raise StoreError(f"{file}: {store.root} has no record of this verdict ({name})")
-    return folder, [fact(FactCode.FOLDER_DIFFERS, name=name, folder=folder)]
+    same = text == to_json(read_verdict(store, named))
+    return named, [] if same else [fact(FactCode.FILE_DIFFERS, name=named)]
 
 
 def derived_scores(store: Store, inputs: Inputs) -> tuple[list[UnitScores], list[Fact]]:
