@@ -148,7 +148,7 @@ def _given_up(grid: Grid, store: Store) -> Iterator[Fact]:
     for cell in grid.cells if drops else ():
         fits = {fit.key for fit in cell.fits}
         for body in drops:
-            if body["fit"] in fits:
+            if body.get("fit") in fits:
                 yield fact(
                     FactCode.PART_GIVEN_UP,
                     arm=cell.arm.name,

@@ -131,8 +131,11 @@ def _recorded(file: Path, store: Store) -> tuple[str, list[Fact]]:
     named = next((each for each in (name, folder) if store.journal.last("verdict", each)), "")
     if not named:
         raise StoreError(f"{file}: {store.root} has no record of this verdict ({name})")
-    same = text == to_json(read_verdict(store, named))
-    return named, [] if same else [fact(FactCode.FILE_DIFFERS, name=named)]
+    record = read_verdict(store, named)
+    if text == to_json(record):
+        return named, []
+    places = tuple(str(each.values["place"]) for each in _between(plain(record), plain(shown)))
+    return named, [fact(FactCode.FILE_DIFFERS, name=named, places=places or ("layout",))]
 
 
 def derived_scores(store: Store, inputs: Inputs) -> tuple[list[UnitScores], list[Fact]]:

@@ -27,6 +27,8 @@ from harness.running.store import Store, bytes_digest
 from harness.scoring.scores import Truth, UnitScores, score
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from harness.running.grid import Grid, GridCell
 
 _AT_ORIGIN = (
@@ -196,25 +198,24 @@ def read_slot(
         with suppress(OSError, TornTableError):
             content = file.read_bytes()
             if file.stem == f"{slot}-{bytes_digest(content)[:_NAME]}":
-                made, scores = read_scores(
-                    file, content, arm=arm, role=role, dataset=dataset, seed=seed
-                )
-                if made_of in (None, made):
-                    yield scores
+                rows = read_table(file, content)
+                if made_of in (None, _facts(rows)["made_of"]):
+                    yield _scores(rows, arm=arm, role=role, dataset=dataset, seed=seed)
 
 
-def read_scores(
-    file: Path, content: bytes | None = None, *, arm: str, role: Role, dataset: str, seed: int
-) -> tuple[str, UnitScores]:
-    """Read a score file, and what it was made of, under the names of an experiment.
+def read_scores(file: Path, *, arm: str, role: Role, dataset: str, seed: int) -> UnitScores:
+    """Read a score file back under the names of an experiment."""
+    return _scores(read_table(file), arm=arm, role=role, dataset=dataset, seed=seed)
 
-    Parameters
-    ----------
-    content
-        Its bytes, where they were read already.
-    """
-    rows = read_table(file, content)
-    facts = json.loads((rows.schema.metadata or {})[b"abharness"])
+
+def _facts(rows: pa.Table) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(rows.schema.metadata[b"abharness"])
+    return found
+
+
+def _scores(rows: pa.Table, *, arm: str, role: Role, dataset: str, seed: int) -> UnitScores:
+    facts = _facts(rows)
+    del facts["made_of"]
     shape = (facts["windows"], rows.num_rows // max(facts.pop("windows"), 1))
     columns = {name: column(rows, name).reshape(shape) for name in rows.column_names}
     del columns["window"]
@@ -233,8 +234,7 @@ def read_scores(
         **at_origin,
     )
     served = [name for name in columns if name.startswith(_SERVED)]
-    made_of = facts.pop("made_of")
-    return made_of, UnitScores(
+    return UnitScores(
         arm=arm,
         role=role,
         seed=seed,

@@ -123,7 +123,7 @@ class FactCode(StrEnum):
     INPUTS_EDITED = "inputs_edited"
     POLICY_EDITED = "policy_edited"
     MEANING_EDITED = "meaning_edited"
-    FILE_DIFFERS = "file_differs"  # name
+    FILE_DIFFERS = "file_differs"  # name, places
     SCORES_GONE = "scores_gone"  # arm, dataset, seed, problem
     SCORES_DIFFER = "scores_differ"  # arm, dataset, seed
     VALUE_DIFFERS = "value_differs"  # place, recorded, again

@@ -305,7 +305,8 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.POLICY_EDITED: lambda v: "fingerprints: policy does not fit the policy",
     FactCode.MEANING_EDITED: lambda v: "fingerprints: meaning does not fit its parts",
     FactCode.FILE_DIFFERS: lambda v: (
-        f"verdict.json: is not as it was drawn from the record of {v['name']}"
+        f"verdict.json: is not as it was drawn from the record of {v['name']}: "
+        + ", ".join(map(str, v["places"][:5]))
     ),
     FactCode.SCORES_GONE: lambda v: f"scores of {_cell(v)}: {v['problem']}",
     FactCode.SCORES_DIFFER: lambda v: f"scores of {_cell(v)}: other numbers than then",

@@ -297,7 +297,7 @@ def test_store_that_cannot_be_written(tiny, refused, place):
     [
         ("PRAGMA user_version = 99", ["newer version", "schema 99", "up to 1"]),
         ("PRAGMA application_id = 7", ["not the records of a store"]),
-        ("{torn", ["damaged", "not a database", "store adopt --why"]),
+        ("{torn", ["damaged", "not a database", "store adopt"]),
     ],
 )
 def test_store_of_another_making(tiny, refused, verb, content, words):
