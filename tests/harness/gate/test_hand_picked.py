@@ -82,7 +82,7 @@ def test_a_flag_cannot_make_the_reference_a_side(tiny, refused) -> None:
     said = refused("compare", "tiny.toml", "--store", "s", "--baseline-arm", "draws")
 
     assert "reference = 'draws': is the baseline too" in said
-    assert not list(Path().rglob("units/*"))
+    assert not list(Path().rglob("parts/*"))
 
 
 @pytest.mark.parametrize("flag", ["--baseline-arm", "--candidate-arm"])
@@ -91,7 +91,7 @@ def test_a_wrong_arm_is_refused_before_the_run(tiny, refused, flag: str) -> None
     assert f"{flag} 'nobody': no such arm" in refused(
         "compare", "tiny.toml", "--store", "s", flag, "nobody"
     )
-    assert not list(Path().rglob("units/*"))
+    assert not list(Path().rglob("parts/*"))
 
 
 def test_another_legacy_arm_that_is_the_reference_is_no_reference_for_itself() -> None:
