@@ -142,7 +142,11 @@ def question_of(rule: Criterion | CoverageRule, *, alpha: float, power: float) -
     """What a rule asks of a pair."""
     low, high = rule.estimand.bounds(rule.bound)
     return Question(
-        estimand=rule.estimand, bound_low=low, bound_high=high, alpha=alpha, power=power
+        estimand=rule.estimand,
+        bound_low=low,
+        bound_high=high,
+        alpha=alpha * rule.estimand.alpha_share,
+        power=power,
     )
 
 

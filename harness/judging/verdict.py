@@ -33,7 +33,12 @@ from harness.judging.findings import (
     power_rows,
     question_of,
 )
-from harness.judging.reference import standing_fact
+from harness.judging.safeguards import (
+    Safeguards,
+    of_waivers,
+    safeguards_of,
+    waived_away,
+)
 from harness.judging.validity import Mark, Validity, examine
 from harness.scoring.scores import UnitScores, in_time_order
 
@@ -97,6 +102,8 @@ class Case:
         With waived ones marked.
     waivers
         What each waiver of the policy did.
+    safeguards
+        What stands beside the rules.
     self_test
         None where the gate did not judge itself.
     """
@@ -105,6 +112,7 @@ class Case:
     validity: Validity
     findings: tuple[Finding, ...]
     waivers: tuple[WaiverState, ...]
+    safeguards: Safeguards
     self_test: SelfTest | None
 
     def of(self, outcome: Outcome) -> list[Finding]:
@@ -144,6 +152,7 @@ def case_of(
     validity: Validity,
     findings: Sequence[Finding],
     *,
+    safeguards: Safeguards,
     today: str | None,
     self_test: SelfTest | None,
 ) -> Case:
@@ -151,11 +160,17 @@ def case_of(
     against = [f.id for f in findings if f.outcome in (Outcome.REJECT, Outcome.HOLD) and f.binding]
     found = states(policy.waivers, today=today, open_findings=against)
     waived = {name for state in found for name in state.waived}
+    marked = tuple(dataclasses.replace(f, waived=f.id in waived) for f in findings)
     return Case(
         policy=policy,
         validity=validity,
-        findings=tuple(dataclasses.replace(f, waived=f.id in waived) for f in findings),
+        findings=marked,
         waivers=found,
+        safeguards=dataclasses.replace(
+            safeguards,
+            holds=(*safeguards.holds, *waived_away(marked)),
+            notes=(*safeguards.notes, *of_waivers(found, today=today)),
+        ),
         self_test=self_test,
     )
 
@@ -167,7 +182,7 @@ def outcome_of(case: Case) -> Outcome:
         return Outcome.INVALID
     if case.of(Outcome.REJECT):
         return Outcome.REJECT
-    if case.of(Outcome.HOLD) or not case.gain:
+    if case.of(Outcome.HOLD) or not case.gain or case.safeguards.holds:
         return Outcome.HOLD
     return Outcome.PROMOTE
 
@@ -195,7 +210,9 @@ def summary_of(case: Case, outcome: Outcome) -> Fact:
         return case.fact(FactCode.GUARDRAILS_OPEN, open=count, guardrails=len(bars))
     if open_:
         return case.fact(FactCode.RULES_OPEN, rules=_rules(open_))
-    return case.fact(FactCode.NO_GAIN_YET)
+    if not case.gain:
+        return case.fact(FactCode.NO_GAIN_YET)
+    return case.fact(FactCode.HELD_BACK).resting_on(case.safeguards.holds[0])
 
 
 def _rules(findings: Sequence[Finding]) -> tuple[tuple[str, ...], ...]:
@@ -214,20 +231,26 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
     if outcome == Outcome.INVALID:  # what broke an arm is often why nothing could be compared
         decisive += [f for f in case.of(Outcome.REJECT) if f.role == "limit"]
     problems = case.problems if outcome == Outcome.INVALID else ()
-    empty = () if problems or decisive else (fact(FactCode.NOTHING_COMPARED),)
+    empty = () if problems or decisive or case.safeguards.holds else (_NOTHING,)
     shown = [fact(FactCode.FINDING, id=each.id) for each in decisive]
     waivers = [fact(FactCode.WAIVER, place=place) for place in range(len(case.waivers))]
-    return (*problems, *shown, *empty, *waivers, *_cautions(case))
+    beside = case.safeguards
+    first = [_caution(each) for each in beside.first if each not in problems]
+    holds = [each for each in beside.holds if each not in (*beside.first, *problems)]
+    rest = [*beside.notes, *case.validity.doubts]
+    if outcome is not Outcome.HOLD:
+        rest, holds = [*holds, *rest], []
+    known = (*beside.first, *holds, *problems)
+    cautions = [_caution(each) for each in rest if each not in known]
+    led_to = (*problems, *first) if outcome is Outcome.INVALID else (*first, *holds)
+    return (*led_to, *shown, *empty, *waivers, *cautions)
 
 
-def _cautions(case: Case) -> list[Fact]:
-    """Beating a weak legacy arm is no reason to migrate: say where the candidate is weak itself."""
-    weak = [
-        standing_fact(FactCode.BELOW_REFERENCE, each)
-        for each in case.validity.standings
-        if each.arm == case.policy.candidate and each.skill is not None and each.skill < 0
-    ]
-    return [fact(FactCode.CAUTION).resting_on(each) for each in (*weak, *case.validity.doubts)]
+_NOTHING = fact(FactCode.NOTHING_COMPARED)
+
+
+def _caution(found: Fact) -> Fact:
+    return fact(FactCode.CAUTION).resting_on(found)
 
 
 def next_action(case: Case, outcome: Outcome, room: Mapping[str, int]) -> Fact:
@@ -238,6 +261,8 @@ def next_action(case: Case, outcome: Outcome, room: Mapping[str, int]) -> Fact:
         return case.fact(FactCode.KEEP)
     if outcome == Outcome.INVALID:
         return case.fact(FactCode.REPAIR)
+    if not case.of(Outcome.HOLD) and case.gain:
+        return case.fact(FactCode.SETTLE_FIRST).resting_on(case.safeguards.holds[0])
     unmeasured = [f for f in case.of(Outcome.HOLD) if f.unit == "ratio"]
     if unmeasured and len(unmeasured) == len(case.of(Outcome.HOLD)):
         return case.fact(FactCode.MEASURE, rules=_rules(unmeasured))
@@ -310,6 +335,8 @@ class Verdict:
         Every rule on every dataset, in the order of the policy.
     validity
         What the findings rest on.
+    safeguards
+        What stands beside the rules: what is said first, holds a PROMOTE back, or must be known.
     policy
         The policy that was applied, as plain data.
     plan
@@ -340,6 +367,7 @@ class Verdict:
     findings: tuple[Finding, ...]
     validity: Validity
     policy: Mapping[str, Any]
+    safeguards: Safeguards = field(default_factory=Safeguards)
     plan: PlanRecord | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     next_action: Fact
@@ -367,6 +395,7 @@ class Evidence:
     validity: Validity
     findings: tuple[Finding, ...]
     multiplicity: Multiplicity
+    safeguards: Safeguards
 
 
 def judge(
@@ -409,6 +438,7 @@ def gather(
         validity=validity,
         findings=_findings(policy, declared, scores, given, multiplicity, validity.reference),
         multiplicity=multiplicity,
+        safeguards=safeguards_of(policy, declared, scores, validity=validity, shared=multiplicity),
     )
 
 
@@ -417,7 +447,14 @@ def conclude(
 ) -> Verdict:
     """Make the verdict; a failed self-test makes it INVALID, diagnostics decide nothing."""
     policy, given = found.policy, found.given
-    case = case_of(policy, found.validity, found.findings, today=given.today, self_test=self_test)
+    case = case_of(
+        policy,
+        found.validity,
+        found.findings,
+        safeguards=found.safeguards,
+        today=given.today,
+        self_test=self_test,
+    )
     outcome = outcome_of(case)
     return Verdict(
         outcome=outcome,
@@ -427,6 +464,7 @@ def conclude(
         reasons=reasons_of(case, outcome),
         findings=case.findings,
         validity=found.validity,
+        safeguards=case.safeguards,
         policy=plain(policy),
         plan=given.plan,
         fingerprints=dict(given.fingerprints),

@@ -92,6 +92,27 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seeds {', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
 
 
+def _worse(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows of dataset, metric, and skill with its interval: how much worse."""
+    said = []
+    for dataset, metric, skill, low, high in rows:
+        known = low is not None and high is not None
+        ends = f" ({in_sentence(-high, signed=True)} to {in_sentence(-low, signed=True)})"
+        said.append(f"on {dataset} by {metric} {in_sentence(-skill)}{ends if known else ''}")
+    return ", ".join(said)
+
+
+def _covered(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows of dataset, metric, and the share covered with its interval."""
+    said = []
+    for dataset, metric, share, low, high in rows:
+        level = metric.removeprefix("coverage_")
+        known = low is not None and high is not None
+        ends = f" ({in_sentence(low)} to {in_sentence(high)})" if known else ""
+        said.append(f"on {dataset} the {level} % interval covers {in_sentence(share)}{ends}")
+    return ", ".join(said)
+
+
 def _all_hold(v: Values) -> str:
     gain = " and a gain is shown" if v["gain"] else ""
     if v["waived"]:
@@ -194,9 +215,61 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         "on hand-picked seeds is not the declared one."
     ),
     FactCode.BELOW_REFERENCE: lambda v: (
-        f"on {v['dataset']} {v['arm']} is {in_sentence(-v['skill'])} worse than {v['reference']} "
-        f"by {v['metric']}."
+        f"{v['arm']} is worse than {v['reference']}, {_worse(v['rows'])}."
     ),
+    FactCode.NO_REFERENCE_ARM: lambda v: (
+        "no reference arm was run, so nothing tells whether a random walk would do as well as "
+        f"{v['candidate']} or {v['legacy']}."
+    ),
+    FactCode.STRAW_MAN: lambda v: (
+        f"{v['legacy']} is shown worse than {v['reference']}, {_worse(v['rows'])}. It is broken or "
+        f"untrained: replacing it proves little, and {v['reference']} would do as well."
+    ),
+    FactCode.WORSE_BESIDE: lambda v: (
+        f"by losses that no rule names {v['arm']} is shown worse than {v['legacy']}, "
+        f"{_worse(v['rows'])}."
+    ),
+    FactCode.COVERS_OTHERWISE: lambda v: (
+        f"{v['arm']} is shown not to cover what its intervals promise, and no rule judges them: "
+        f"{_covered(v['rows'])}."
+    ),
+    FactCode.UNJUDGED: lambda v: (
+        f"no guardrail judges the losses on {' and '.join(v['datasets'])} as a whole."
+    ),
+    FactCode.NOT_TESTED: lambda v: (
+        f"{v['arm']} was not shown to be blind to the future; not tested: {', '.join(v['tests'])}."
+    ),
+    FactCode.WIDE_MARGINS: lambda v: (
+        f"the policy allows more than {in_sentence(v['most'])}: "
+        + ", ".join(f"{name} {in_sentence(margin)}" for name, margin in v["rules"])
+        + "."
+    ),
+    FactCode.LAX_ALPHA: lambda v: (
+        f"the policy lets {in_sentence(v['alpha'])} of unfit candidates pass a guardrail; more "
+        f"than {in_sentence(v['most'])} is hardly a test."
+    ),
+    FactCode.LAX_IMPLAUSIBLE: lambda v: (
+        f"the policy doubts a gain over the reference from {in_sentence(v['skill'])} on only; "
+        f"{in_sentence(v['most'])} is the default."
+    ),
+    FactCode.BROAD_WAIVER: lambda v: (
+        f"a waiver of '{v['finding']}' names no single finding; it lifts {v['waived']}."
+    ),
+    FactCode.LONG_WAIVER: lambda v: (
+        f"a waiver of {v['finding']} holds until {v['until']}, for {v['days']:,} more days; more "
+        f"than {v['most']} is no longer for a while."
+    ),
+    FactCode.DATE_PAST: lambda v: (
+        f"waivers are held against {v['date']}, which is past: today is {v['today']}."
+    ),
+    FactCode.BEHIND_REFERENCE: lambda v: (
+        f"{v['arm']} is shown worse than {v['reference']} by more than the margin: {_rules(v)}."
+    ),
+    FactCode.UNJUDGED_WORSE: lambda v: (
+        f"where no guardrail judges losses as a whole {v['arm']} is shown worse than "
+        f'{v["legacy"]}, {_worse(v["rows"])}; `unjudged = "allow"` in the policy accepts that.'
+    ),
+    FactCode.ALL_WAIVED: lambda v: "every guardrail on a loss is waived, so nothing is judged.",
     FactCode.BROKEN: lambda v: (
         f"{v['candidate']} must not replace {v['legacy']}: shown broken are {_rules(v)}."
     ),
@@ -317,6 +390,13 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
 }
 
 _RESTING: Mapping[FactCode, Callable[[Values, str], str]] = {
+    FactCode.HELD_BACK: lambda v, why: (
+        f"Every rule is shown to hold, and whether {v['candidate']} may replace {v['legacy']} is "
+        f"not decided: {why}"
+    ),
+    FactCode.SETTLE_FIRST: lambda v, why: (
+        f"Keep {v['legacy']} for now and settle this first: {why}"
+    ),
     FactCode.NO_CONCLUSION: lambda v, why: (
         f"No conclusion on replacing {v['legacy']} by {v['candidate']} is allowed: {why}"
     ),
