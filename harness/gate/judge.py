@@ -18,6 +18,7 @@ from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError, ForecastError, StoreError
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
+from harness.experiments.experiment import builtin_names, read_experiment
 from harness.experiments.policy import Policy
 from harness.gate.history import (
     CellInput,
@@ -44,6 +45,7 @@ from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
 from harness.running.store import Store, read_record, write_record, write_text
 from harness.scoring.scores import Truth, UnitScores
+from harness.window import RollingOrigin
 
 FUTURE = "T10"
 """The predicate of the battery that says whether an arm sees past its origin."""
@@ -65,7 +67,8 @@ def given_of(
     wanted = policy.limits.costs
     return Given(
         stride={name: split.plan.stride for name, split in grid.splits.items()},
-        room={name: _room(split) for name, split in grid.splits.items()},
+        room={name: room_of(split) for name, split in grid.splits.items()},
+        larger=_larger(grid, policy),
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
         cards=_cards(grid, store, policy),
         blind=_blind(grid, store),
@@ -189,7 +192,29 @@ def _origins(name: str, split: Split) -> OriginPlan:
     )
 
 
-def _room(split: Split) -> int:
+def _larger(grid: Grid, policy: Policy) -> tuple[str, int] | None:
+    """The built-in experiment on the same pair that has more independent origins, if any."""
+    asked = grid.experiment
+    if asked.source not in builtin_names():
+        return None
+    now = min(_independent(plan) for plan in asked.plans.values())
+    found = []
+    for name in builtin_names():
+        other = read_experiment(name)
+        pair = (other.policy.baseline, other.policy.candidate)
+        if pair == (policy.baseline, policy.candidate) and set(asked.plans) <= set(other.plans):
+            found.append((min(_independent(other.plans[each]) for each in asked.plans), name))
+    origins, name = max(found, default=(0, ""))
+    return (name, origins) if origins > now else None
+
+
+def _independent(plan: RollingOrigin) -> int:
+    """Non-overlapping origins of a plan that says how many there are."""
+    reach = plan.gap + plan.horizon
+    return (plan.origins or 0) * plan.stride // max(plan.stride, reach)
+
+
+def room_of(split: Split) -> int:
     """Independent origins that raising the plan's `origins` could add."""
     plan, origin = split.plan, split.windows.origin
     if plan.first is None:  # counted back from the end: more origins start earlier

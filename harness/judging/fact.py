@@ -101,10 +101,11 @@ class FactCode(StrEnum):
     REPAIR = "repair"
     MEASURE = "measure"  # rules
     COMPARE_WITH_MORE = "compare_with_more"  # origins
-    SETTLE_MARGIN = "settle_margin"
+    SETTLE_MARGIN = "settle_margin"  # settled: dataset, metric, part, bound, what is shown today
+    LARGER_PLAN = "larger_plan"  # experiment, origins, now, enough, settled
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
-    RAISE_ORIGINS = "raise_origins"  # more
-    WAIT_FOR_ORIGINS = "wait_for_origins"  # more, dataset, held, until
+    RAISE_ORIGINS = "raise_origins"  # more, settled
+    WAIT_FOR_ORIGINS = "wait_for_origins"  # more, dataset, held, until, settled
 
     # What the gate found when it judged itself; `findings` are ids.
     NOTHING_TO_TEST = "nothing_to_test"

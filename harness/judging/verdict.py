@@ -24,13 +24,13 @@ from harness.judging.findings import (
     Finding,
     Multiplicity,
     Outcome,
-    PowerRow,
+    Outlook,
     judge_cost,
     judge_failures,
     judge_rule,
     judge_skill,
     multiplicity_of,
-    power_rows,
+    outlooks_of,
     question_of,
 )
 from harness.judging.safeguards import (
@@ -242,8 +242,9 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
         rest, holds = [*holds, *rest], []
     known = (*beside.first, *holds, *problems)
     cautions = [_caution(each) for each in rest if each not in known]
-    led_to = (*problems, *first) if outcome is Outcome.INVALID else (*first, *holds)
-    return (*led_to, *shown, *empty, *waivers, *cautions)
+    if outcome is Outcome.INVALID:
+        return (*problems, *shown, *empty, *first, *waivers, *cautions)
+    return (*first, *holds, *shown, *empty, *waivers, *cautions)
 
 
 _NOTHING = fact(FactCode.NOTHING_COMPARED)
@@ -253,7 +254,7 @@ def _caution(found: Fact) -> Fact:
     return fact(FactCode.CAUTION).resting_on(found)
 
 
-def next_action(case: Case, outcome: Outcome, room: Mapping[str, int]) -> Fact:
+def next_action(case: Case, outcome: Outcome, given: Given) -> Fact:
     """What to do now."""
     if outcome == Outcome.PROMOTE:
         return case.fact(FactCode.REPLACE)
@@ -266,42 +267,58 @@ def next_action(case: Case, outcome: Outcome, room: Mapping[str, int]) -> Fact:
     unmeasured = [f for f in case.of(Outcome.HOLD) if f.unit == "ratio"]
     if unmeasured and len(unmeasured) == len(case.of(Outcome.HOLD)):
         return case.fact(FactCode.MEASURE, rules=_rules(unmeasured))
-    return _more_origins(case, room)
+    return _what_decides(case, given)
 
 
-def _more_origins(case: Case, room: Mapping[str, int]) -> Fact:
-    """How many more origins would decide what is open, and whether the data hold them.
+def _what_decides(case: Case, given: Given) -> Fact:
+    """A step a person can take: a larger experiment, more of the history, or the margin.
 
-    Where they do not, the dataset that lacks most, and when the rest will be there.
+    Beside it the bounds that today's evidence would show to be kept.
     """
     open_ = [f for f in case.findings if f.outcome is Outcome.HOLD and not f.waived]
-    needed = [finding.comparison for finding in open_ if finding.comparison]
-    plans = [each.planning for each in needed]
-    counts = [each.more_origins for each in plans if each.more_origins is not None]
-    silent = [each for each in needed if each.silent and each.planning.more_origins is None]
+    compared = [(each, each.comparison) for each in open_ if each.comparison]
+    settled = tuple(
+        (each.dataset, each.metric, each.part, each.bound, found.settled_at)
+        for each, found in compared
+        if found.settled_at is not None
+    )
+    silent = [f for _, f in compared if f.silent and f.planning.more_origins is None]
     if silent:
         few = min(each.sample.independent_n for each in silent)
         return case.fact(FactCode.COMPARE_WITH_MORE, origins=few)
-    if not counts or len(counts) < len(needed):
-        return case.fact(FactCode.SETTLE_MARGIN)
-    wanted = dict.fromkeys((each.dataset for each in needed), 0)
-    for each in needed:
-        wanted[each.dataset] = max(wanted[each.dataset], each.planning.more_origins or 0)
-    lacking = {name: count - room.get(name, 0) for name, count in wanted.items()}
+    counts = [found.planning.more_origins for _, found in compared]
+    known = [count for count in counts if count is not None]
+    if given.larger is not None and compared:
+        name, origins = given.larger
+        now = min(found.sample.independent_n for _, found in compared)
+        enough = len(known) == len(counts) and now + max(known, default=0) <= origins
+        return case.fact(
+            FactCode.LARGER_PLAN,
+            experiment=name,
+            origins=origins,
+            now=now,
+            enough=enough,
+            settled=settled,
+        )
+    if not known or len(known) < len(counts):
+        return case.fact(FactCode.SETTLE_MARGIN, settled=settled)
+    wanted = dict.fromkeys((each.dataset for each, _ in compared), 0)
+    for each, found in compared:
+        wanted[each.dataset] = max(wanted[each.dataset], found.planning.more_origins or 0)
+    lacking = {name: count - given.room.get(name, 0) for name, count in wanted.items()}
     most = max(lacking, key=lambda name: lacking[name])
     if lacking[most] <= 0:
-        return case.fact(FactCode.RAISE_ORIGINS, more=max(counts))
-    dates = [
-        each.planning.decided_by
-        for each in needed
-        if each.planning.decided_by and lacking[each.dataset] > 0
-    ]
+        return case.fact(FactCode.RAISE_ORIGINS, more=max(known), settled=settled)
+    held = given.room.get(most, 0)
+    dates = [found.planning.decided_by for _, found in compared]
+    until = None if None in dates else max(filter(None, dates), default=None)
     return case.fact(
         FactCode.WAIT_FOR_ORIGINS,
-        more=max(counts),
+        more=max(known),
         dataset=most,
-        held=room.get(most, 0),
-        until=max(dates, default=None),
+        held=held,
+        until=until,
+        settled=settled,
     )
 
 
@@ -350,7 +367,7 @@ class Verdict:
     multiplicity
         How error rate and power are shared over the findings.
     power
-        What each finding could have detected.
+        What such a plan can tell of each finding.
     waivers
         What each waiver did.
     judged_on
@@ -373,7 +390,7 @@ class Verdict:
     next_action: Fact
     self_test: SelfTest | None = None
     multiplicity: Multiplicity | None = None
-    power: tuple[PowerRow, ...] = ()
+    power: tuple[Outlook, ...] = ()
     waivers: tuple[WaiverState, ...] = ()
     judged_on: str | None = None
     diagnostics: Diagnostics | None = None
@@ -468,10 +485,10 @@ def conclude(
         policy=plain(policy),
         plan=given.plan,
         fingerprints=dict(given.fingerprints),
-        next_action=next_action(case, outcome, given.room),
+        next_action=next_action(case, outcome, given),
         self_test=self_test,
         multiplicity=found.multiplicity,
-        power=power_rows(case.findings),
+        power=outlooks_of(case.findings),
         waivers=case.waivers,
         judged_on=given.today if policy.waivers else None,
         diagnostics=diagnostics,

@@ -128,10 +128,32 @@ def _more(v: Values) -> str:
 
 
 def _wait(v: Values) -> str:
-    rest = f"the rest will be there by {v['until']}" if v["until"] else "the rest is yet to come"
+    rest = f"; the rest will be there by {v['until']}" if v["until"] else ""
+    return f"{_more(v)}: the history of {v['dataset']} holds {v['held']}{rest}.{_settled(v)}"
+
+
+def _larger(v: Values) -> str:
+    enough = "" if v["enough"] else "; that may still leave some open"
     return (
-        f"{_more(v)}: {v['dataset']} holds {v['held']}, {rest}. "
-        "Settle beforehand whether the margin is what you mean."
+        f"Keep {v['legacy']} for now and run `abharness compare {v['experiment']}`: "
+        f"{v['origins']} independent origins in place of {v['now']}{enough}.{_settled(v)}"
+    )
+
+
+def _settled(v: Values) -> str:
+    """The bounds that would be decided today, beside the ones that are asked."""
+    rows = v["settled"]
+    if not rows:
+        return ""
+    shown = [
+        f"{place_of(dataset, metric, part)} {in_sentence(at, signed=True)} (asked "
+        f"{in_sentence(bound, signed=True)})"
+        for dataset, metric, part, bound, at in rows[:3]
+    ]
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return (
+        f" Shown today is no more than {', '.join(shown)}{more}: settle whether the limit is what "
+        "you mean before you look again."
     )
 
 
@@ -303,10 +325,11 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     ),
     FactCode.SETTLE_MARGIN: lambda v: (
         f"Keep {v['legacy']} for now; some effects lie so close to their bound that more origins "
-        "will not decide them: settle beforehand whether the margin is what you mean."
+        f"will not decide them.{_settled(v)}"
     ),
+    FactCode.LARGER_PLAN: _larger,
     FactCode.RAISE_ORIGINS: lambda v: (
-        f"{_more(v)}: the data hold that many, so raise `origins` in the plan."
+        f"{_more(v)}: the history holds them, so raise `origins` in the plan.{_settled(v)}"
     ),
     FactCode.WAIT_FOR_ORIGINS: _wait,
     FactCode.NOTHING_TO_TEST: lambda v: "nothing was compared",

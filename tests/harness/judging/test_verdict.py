@@ -160,7 +160,7 @@ def test_too_few_origins_are_hold_whatever_the_numbers_say() -> None:
     verdict = judged(grid_of(new=0.0, old=5.0, windows=12))
 
     assert verdict.outcome == Outcome.HOLD
-    assert "12 non-overlapping origins and the policy asks for 30" in reasons(verdict)[0]
+    assert "12 non-overlapping origins and the policy asks for 30" in reasons(verdict)[1]
     assert "about 18 more independent origins would decide, there by 2010-" in reasons(verdict)[0]
     assert "more independent origins" in next_action(verdict)
 
