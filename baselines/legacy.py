@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from baselines.contract import Contract
 from baselines.features import CHANNELS, WARM_UP, channels, daily_marks
 from baselines.pipeline import (
     Scale,
+    TrainedNetwork,
     check_ready,
     check_recipe,
     evaluating,
@@ -22,6 +24,7 @@ from baselines.pipeline import (
     tensor,
     torch_device,
 )
+from baselines.weights import put_weights
 from harness.arm import Training
 from harness.forecast import Forecast
 from harness.window import Context, Contexts
@@ -88,6 +91,7 @@ class LegacyForecaster:
     precision: Literal["float32", "bf16"] = "float32"
     _network: Any = field(default=None, init=False, repr=False)
     _scale: Any = field(default=None, init=False, repr=False)
+    _horizon: int = field(default=0, init=False, repr=False)
     _seed: int = field(default=0, init=False, repr=False)
 
     heavy_modules = ("torch",)
@@ -140,7 +144,7 @@ class LegacyForecaster:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._network = self._built(context.horizon)
+            self._network, self._horizon = self._built(context.horizon), context.horizon
             return train(
                 self._network,
                 material,
@@ -149,6 +153,27 @@ class LegacyForecaster:
                 seed=seed,
                 loss=self._contract(context.horizon).loss(self._network),
             )
+
+    def save(self, folder: Path) -> None:
+        """Write the trained network and its scaler."""
+        TrainedNetwork(
+            weights=self._network.state_dict(),
+            scale=self._scale,
+            horizon=self._horizon,
+            seed=self._seed,
+        ).save(folder, self)
+
+    def restore(self, folder: Path) -> None:
+        """Stand as after the fit that was saved."""
+        import torch
+
+        found = TrainedNetwork.read(folder, self)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(found.seed)
+            network = self._built(found.horizon)
+        put_weights(network, found.weights, label=folder.name)
+        self._network, self._horizon = network, found.horizon
+        self._scale, self._seed = found.scale, found.seed
 
     def forecast(self, contexts: Contexts) -> Forecast:
         """Forecast every context as if it were alone, in as few passes as that takes."""

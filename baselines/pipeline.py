@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from harness.arm import check_device
-from harness.errors import ForecastError
+from harness.errors import ArmError, ForecastError, one_line
 from harness.forecast import Forecast
 from harness.parsing import check_fields
+from harness.saved_state import SavedState, read_state, write_state
 from harness.window import Array, Contexts
 
 if TYPE_CHECKING:
@@ -138,6 +140,61 @@ def check_ready(network: Any, model: str, contexts: Contexts, sessions: int) -> 
     least = int(contexts.length.min())
     if least < sessions:
         raise ForecastError(f"{model} reads {sessions} sessions, a context has {least}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedNetwork:
+    """What a fit leaves of a network, its scaler and its lengths.
+
+    Attributes
+    ----------
+    weights
+        The state dict.
+    horizon
+        Steps it was built for.
+    seed
+        Of the fit: what it is built and draws with.
+    """
+
+    weights: Mapping[str, Any]
+    scale: Scale
+    horizon: int
+    seed: int
+
+    def save(self, folder: Path, arm: Any) -> None:
+        """Write it.
+
+        Raises
+        ------
+        ArmError
+            When a weight has a type that plain numbers do not have.
+        """
+        try:
+            arrays = {f"network.{n}": w.detach().cpu().numpy() for n, w in self.weights.items()}
+        except (AttributeError, TypeError, RuntimeError) as problem:
+            raise ArmError(f"its weights cannot be saved: {one_line(str(problem))}") from problem
+        scaler = {"scale.mean": self.scale.mean, "scale.sd": self.scale.sd}
+        facts = {"horizon": self.horizon, "seed": self.seed}
+        write_state(folder, arm, SavedState(facts=facts, arrays=arrays | scaler))
+
+    @classmethod
+    def read(cls, folder: Path, arm: Any) -> TrainedNetwork:
+        """Read what `save` wrote for such an arm.
+
+        Raises
+        ------
+        ArmError
+            When the folder holds something else.
+        """
+        import torch
+
+        state = read_state(folder, arm)
+        return cls(
+            weights={n: torch.from_numpy(w) for n, w in state.under("network.").items()},
+            scale=Scale(**state.under("scale.")),
+            horizon=state.facts["horizon"],
+            seed=state.facts["seed"],
+        )
 
 
 def one_by_one(forecast: Callable[[Contexts], Forecast], contexts: Contexts) -> Forecast:

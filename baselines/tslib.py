@@ -11,7 +11,7 @@ import copy
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from baselines.contract import (
 from baselines.features import WARM_UP, channels
 from baselines.pipeline import (
     Scale,
+    TrainedNetwork,
     check_ready,
     check_recipe,
     evaluating,
@@ -41,7 +42,7 @@ from baselines.pipeline import (
 from baselines.weights import put_weights, read_weights
 from harness.arm import Training
 from harness.errors import ArmError
-from harness.forecast import Forecast
+from harness.forecast import LEVELS, Forecast
 from harness.window import Array, Context, Contexts, Dates
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ class TSLibModel:
     _weights: Any = field(default=None, init=False, repr=False)
     _network: Any = field(default=None, init=False, repr=False)
     _scale: Any = field(default=None, init=False, repr=False)
+    _horizon: int = field(default=0, init=False, repr=False)
     _seed: int = field(default=0, init=False, repr=False)
+    _newest: Contexts | None = field(default=None, init=False, repr=False)
 
     heavy_modules = ("torch",)
 
@@ -166,12 +169,48 @@ class TSLibModel:
         values = channels(context.target)
         train_rows = len(values) - context.validation
         self._scale, self._seed = Scale.of(values[: max(train_rows, 1)]), seed
-        config = full_config(self.config, context.horizon)
+        config, self._horizon = full_config(self.config, context.horizon), context.horizon
+        self._newest = _newest(context, self.context_length)
         with self._at_work():
             self._network = self._built(config)
             if not self.train:
                 return Training()
             return self._trained(values, train_rows, context, Contract.of(config))
+
+    def save(self, folder: Path) -> None:
+        """Write the network's state dict and the scaler; then see that they are all of it.
+
+        Raises
+        ------
+        ArmError
+            When a network of this class that is given these weights forecasts something else: it
+            keeps more than its state dict holds, and has to be fitted again.
+        """
+        trained = TrainedNetwork(
+            weights=self._network.state_dict(),
+            scale=self._scale,
+            horizon=self._horizon,
+            seed=self._seed,
+        )
+        trained.save(folder, self)
+        twin = replace(self)
+        twin.restore(folder)
+        asked = self._newest
+        if asked is not None and not _same(self.forecast(asked), twin.forecast(asked)):
+            raise ArmError(
+                f"{self._checkout.label} cannot be saved: its state dict is not all it keeps of a "
+                "fit (register the rest as buffers)"
+            )
+
+    def restore(self, folder: Path) -> None:
+        """Stand as after the fit that was saved."""
+        self.load()
+        found = TrainedNetwork.read(folder, self)
+        self._seed = found.seed
+        with self._at_work():  # what a class draws when it is built is drawn again
+            network = self._built(full_config(self.config, found.horizon))
+        put_weights(network, found.weights, label=folder.name)
+        self._network, self._scale, self._horizon = network, found.scale, found.horizon
 
     def forecast(self, contexts: Contexts) -> Forecast:
         """Forecast each context alone: some forks let a window see its batch mates."""
@@ -292,6 +331,37 @@ def _sizes(form: Contract) -> Sizes:
         label_len=form.label_len,
         pred_len=form.pred_len,
         outputs=max(1, len(form.levels)),
+    )
+
+
+def _newest(context: Context, sessions: int) -> Contexts | None:
+    """The last window of a history; None where it is too short for one."""
+    if len(context) < sessions:
+        return None
+    last = slice(len(context) - sessions, None)
+    return Contexts(
+        dates=context.dates[None, last],
+        target=context.target[None, last],
+        past=context.past[None, last],
+        past_names=context.past_names,
+        length=np.array([sessions]),
+        weekmask=context.weekmask,
+        season=context.season,
+        horizon=context.horizon,
+        levels=LEVELS,
+    )
+
+
+def _same(one: Forecast, other: Forecast) -> bool:
+    """Whether two forecasts are equal bit by bit, NaN included."""
+    pairs = (
+        (one.point, other.point),
+        (one.quantiles, other.quantiles),
+        (one.samples, other.samples),
+    )
+    return all(
+        a is b is None or (a is not None and b is not None and a.tobytes() == b.tobytes())
+        for a, b in pairs
     )
 
 

@@ -18,6 +18,7 @@ from harness.arm import Training, check_device
 from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS, Forecast
 from harness.parsing import check_fields
+from harness.saved_state import SavedState, read_state, write_state
 from harness.window import Array, Context, Contexts, RollingOrigin, Series, contexts_at
 
 if TYPE_CHECKING:
@@ -177,6 +178,29 @@ class HFBayesianAutoformer:
             wanted = "0: it answers quantiles" if self.draws else f"{LEAST_SAMPLES} or more"
             self._pipeline = None
             raise ArmError(f"model '{self.model}' needs samples = {wanted}")
+
+    def save(self, folder: Path) -> None:
+        """Write the stretches, and the weights where fine-tuning changed them."""
+        arrays = {} if self._stretch is None else {"stretch": self._stretch}
+        tuned = self._pipeline is not self._pretrained
+        facts: dict[str, Any] = {"tuned": tuned}
+        if tuned:
+            from candidates.replacement.finetune import weights_of
+
+            weights, facts["limits"] = weights_of(self._pipeline)
+            arrays |= {f"weights.{name}": value for name, value in weights.items()}
+        write_state(folder, self, SavedState(facts=facts, arrays=arrays))
+
+    def restore(self, folder: Path) -> None:
+        """Stand as after the fit that was saved."""
+        self.load()
+        state = read_state(folder, self)
+        self._pipeline, self._stretch = self._pretrained, state.arrays.get("stretch")
+        if state.facts["tuned"]:
+            from candidates.replacement.finetune import with_weights
+
+            weights, limits = state.under("weights."), state.facts["limits"]
+            self._pipeline = with_weights(self._pretrained, weights, limits)
 
     def forecast(self, contexts: Contexts) -> Forecast:
         """Forecast every context, some at a time."""

@@ -23,6 +23,7 @@ from harness.arm import (
     Loads,
     Option,
     Samples,
+    Saves,
     Training,
     attempt,
     card_of,
@@ -30,13 +31,15 @@ from harness.arm import (
     expect_answer,
     training_of,
 )
-from harness.errors import ArmError, ForecastError
-from harness.forecast import Forecast
+from harness.errors import ArmError
+from harness.forecast import LEVELS, Forecast
 from harness.residuals import ResidualDistribution, measure_residuals
+from harness.saved_state import SavedState, read_state, write_state
 from harness.window import Array, Context, Contexts, RollingOrigin, Rows, Series, contexts_at
 
 CROSSED = "quantiles fall by more than half of what they rise"
 """Crossing beyond repair: sorting such quantiles would be inventing a distribution."""
+SIDES = ("primary", "fallback")
 NO_DISTRIBUTION = (
     "it gives a point path only, and the pair was not fitted, so there is no validation span to "
     "measure its errors on"
@@ -51,15 +54,82 @@ class _Side:
     ----------
     unloaded, unfit
         Why it can answer no window, '' while it can: its weights cannot be read, its fit failed.
-    context
-        What it was last fitted on, for the errors of an arm that gives a point path only.
+    residuals
+        Its errors on the validation span of the last fit, unless it was seen to answer a
+        distribution of its own.
+    unmeasured
+        Why there are none, should it answer a point path only.
     """
 
     arm: Arm
     unloaded: str = ""
     unfit: str = ""
-    context: Context | None = None
     residuals: ResidualDistribution | None = None
+    unmeasured: str = NO_DISTRIBUTION
+
+    def fit(self, context: Context, seed: int) -> Training | None:
+        """Fit the arm where it learns, and measure its errors where it may need them."""
+        training = None
+        self.unfit = self.unloaded if isinstance(self.arm, Learns) else ""
+        if isinstance(self.arm, Learns) and not self.unfit:
+            training, problem = attempt(partial(_trained, self.arm, context, seed))
+            _expect_own_fault(problem)
+            self.unfit = "" if problem is None else exception_line(problem)
+        self.residuals, self.unmeasured = None, self.unfit or self.unloaded
+        if not self.unmeasured:
+            self._measure(context)
+        return training
+
+    def _measure(self, context: Context) -> None:
+        """Measure its errors, once a fit, unless its last window has a distribution."""
+        newest, _ = attempt(partial(self._asked, context, np.array([len(context)])))
+        if newest is not None and newest.has_distribution:
+            return
+        plan = RollingOrigin(
+            horizon=context.horizon, stride=1, origins=1, validation=context.validation
+        )
+        measured, problem = attempt(
+            lambda: measure_residuals(
+                lambda origins: self._asked(context, origins).point,
+                _series(context),
+                fitted_at=len(context),
+                plan=plan,
+            )
+        )
+        _expect_own_fault(problem)
+        self.residuals = measured
+        self.unmeasured = "" if problem is None else exception_line(problem)
+
+    def _asked(self, context: Context, origins: Rows) -> Forecast:
+        """Its forecast at origins inside of the history it was fitted on."""
+        plan = RollingOrigin(horizon=context.horizon, stride=1, origins=1)
+        length = self.arm.context_length
+        contexts = contexts_at(_series(context), origins, plan=plan, length=length, levels=LEVELS)
+        forecast = self.arm.forecast(contexts)
+        expect_answer(forecast, contexts)
+        return forecast
+
+    def save(self, folder: Path) -> dict[str, str]:
+        """Write what its arm learned; facts of this side.
+
+        Raises
+        ------
+        ArmError
+            When its arm learns and cannot be saved.
+        """
+        if isinstance(self.arm, Learns) and not self.unfit:
+            if not isinstance(self.arm, Saves):
+                raise ArmError(f"its part {type(self.arm).__name__} learns and has no `save`")
+            folder.mkdir()
+            self.arm.save(folder)
+        return {"unfit": self.unfit, "unmeasured": self.unmeasured}
+
+    def restore(self, folder: Path, facts: Mapping[str, str], relative: Array | None) -> None:
+        """Stand as after the fit that was saved."""
+        self.unfit, self.unmeasured = facts["unfit"], facts["unmeasured"]
+        self.residuals = None if relative is None else ResidualDistribution(relative=relative)
+        if isinstance(self.arm, Saves) and isinstance(self.arm, Learns) and not self.unfit:
+            self.arm.restore(folder)
 
     def answer(self, contexts: Contexts) -> _Answers:
         """Answer every window it can; a batch that fails is halved until the culprits are alone."""
@@ -81,40 +151,13 @@ class _Side:
         forecast = self.arm.forecast(seen)
         expect_answer(forecast, seen)
         if not forecast.has_distribution:
-            forecast = self._residuals(contexts.levels).around(forecast, contexts.last)
+            if self.residuals is None:
+                self.unfit = self.unmeasured  # the same for every window of this fit
+                return _Answers.none(contexts, self.unmeasured)
+            forecast = self.residuals.around(forecast, contexts.last)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused
             quantiles = _on_levels(forecast, contexts.levels)
             return _Answers(point=forecast.point, quantiles=quantiles, reason=_refused(forecast))
-
-    def _residuals(self, levels: Array) -> ResidualDistribution:
-        """Measure the arm's errors on the validation span of its fit, once per fit."""
-        if self.context is None:
-            raise ForecastError(NO_DISTRIBUTION)
-        if self.residuals is None:
-            measured, problem = attempt(partial(self._measured, self.context, levels))
-            if measured is None:
-                assert problem is not None
-                self.unfit = exception_line(problem)  # the same for every window of this fit
-                raise problem
-            self.residuals = measured
-        return self.residuals
-
-    def _measured(self, context: Context, levels: Array) -> ResidualDistribution:
-        series = _series(context)
-        plan = RollingOrigin(
-            horizon=context.horizon, stride=1, origins=1, validation=context.validation
-        )
-        return measure_residuals(
-            lambda origins: self._point(series, origins, plan, levels),
-            series,
-            fitted_at=len(series),
-            plan=plan,
-        )
-
-    def _point(self, series: Series, origins: Rows, plan: RollingOrigin, levels: Array) -> Array:
-        length = self.arm.context_length
-        contexts = contexts_at(series, origins, plan=plan, length=length, levels=levels)
-        return self.arm.forecast(contexts).point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +232,8 @@ class WithFallback:
 
     def __post_init__(self) -> None:
         self._sides = (
-            _Side(arm=_built("primary", self.primary)),
-            _Side(arm=_built("fallback", self.fallback)),
+            _Side(arm=_built(SIDES[0], self.primary)),
+            _Side(arm=_built(SIDES[1], self.fallback)),
         )
 
     @property
@@ -231,9 +274,7 @@ class WithFallback:
     def card(self) -> Mapping[str, str]:
         """Facts of both, each under its side's name."""
         facts: dict[str, str] = {}
-        for name, spec, arm in zip(
-            ("primary", "fallback"), (self.primary, self.fallback), self.parts(), strict=True
-        ):
+        for name, spec, arm in zip(SIDES, (self.primary, self.fallback), self.parts(), strict=True):
             facts[name] = str(spec["use"])
             facts |= {f"{name}: {title}": text for title, text in card_of(arm).items()}
         return facts
@@ -243,15 +284,21 @@ class WithFallback:
 
         The training record is the primary's, or the fallback's where the primary does not learn.
         """
-        trainings: list[Training] = []
-        for side in self._sides:
-            side.context, side.residuals, side.unfit = context, None, ""
-            if isinstance(side.arm, Learns):
-                training, problem = attempt(partial(_trained, side.arm, context, seed))
-                _expect_own_fault(problem)
-                side.unfit = "" if problem is None else exception_line(problem)
-                trainings += [] if training is None else [training]
-        return trainings[0] if trainings else Training()
+        found = [side.fit(context, seed) for side in self._sides]
+        return next((training for training in found if training is not None), Training())
+
+    def save(self, folder: Path) -> None:
+        """Write what both learned, each in a folder of its side's name, and their errors."""
+        sides = dict(zip(SIDES, self._sides, strict=True))
+        facts = {name: side.save(folder / name) for name, side in sides.items()}
+        measured = {n: s.residuals.relative for n, s in sides.items() if s.residuals is not None}
+        write_state(folder, self, SavedState(facts=facts, arrays=measured))
+
+    def restore(self, folder: Path) -> None:
+        """Stand as after the fit that was saved."""
+        state = read_state(folder, self)
+        for name, side in zip(SIDES, self._sides, strict=True):
+            side.restore(folder / name, state.facts[name], state.arrays.get(name))
 
     def forecast(self, contexts: Contexts) -> Forecast:
         """Answer every window by the primary, or by the fallback where that fails."""

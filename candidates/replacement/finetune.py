@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ from candidates.replacement.loading import family_of
 from candidates.replacement.quantile_backbones import Bolt
 from candidates.replacement.sampling import T5
 from harness.arm import Epoch, Training
+from harness.errors import ArmError, one_line
 from harness.window import Context, Rows
 
 LEAST_HISTORY = 64
@@ -397,3 +399,38 @@ def tuned(
     series = whole_series(context, covariates=False)[0]
     done = tune(backbone, series, spans, plan, length=length, horizon=context.horizon, seed=seed)
     return changed, done
+
+
+_LIMITS = ("context_length", "max_output_patches")
+"""What Chronos-2's own fit may raise beside the weights."""
+
+
+def weights_of(pipeline: Any) -> tuple[dict[str, npt.NDArray[Any]], dict[str, int]]:
+    """Weights of a fine-tuned pipeline, and the limits that fine-tuning may raise."""
+    model = pipeline.inner_model
+    weights = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
+    if family_of(pipeline) != "Chronos-2":
+        return weights, {}
+    return weights, {name: getattr(model.chronos_config, name) for name in _LIMITS}
+
+
+def with_weights(
+    pipeline: Any, weights: Mapping[str, npt.NDArray[Any]], limits: Mapping[str, int]
+) -> Any:
+    """A copy of a pipeline with what `weights_of` gave; the one given is left as it is.
+
+    Raises
+    ------
+    ArmError
+        When the weights are those of another model.
+    """
+    changed = copy.deepcopy(pipeline)
+    model = changed.inner_model
+    try:
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    except RuntimeError as problem:
+        raise ArmError(f"saved weights do not fit the model: {one_line(str(problem))}") from problem
+    for name, value in limits.items():
+        setattr(model.chronos_config, name, value)
+    model.eval()
+    return changed

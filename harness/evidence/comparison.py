@@ -18,7 +18,6 @@ from harness.evidence.estimates import (
     by_test,
     deciding,
     lean_in,
-    point_of,
     seed_variance,
 )
 from harness.evidence.pairing import Pair
@@ -539,12 +538,12 @@ def _found(
     whole: Pair, sides: Sides, found: MeanRatio, estimand: Estimand
 ) -> tuple[Effect, Variances | None]:
     """The effect and where its variance comes from; nothing where the ratio has no number."""
-    ratio = point_of(found)
-    if not math.isfinite(ratio):
+    ratio, excess = found.ratio, found.excess
+    if not math.isfinite(excess):
         return Effect(), None
     low, high = estimand.over_seeds(whole) or (None, None)
     effect = Effect(
-        value=estimand.effect(ratio),
+        value=estimand.effect(excess),
         candidate=estimand.value(float(whole.candidate.mean())),
         legacy=estimand.value(float(whole.legacy.mean())),
         seed_low=low,
@@ -554,10 +553,10 @@ def _found(
     count, spread = len(difference), float(difference.var())
     rho = first_order(difference)
     shares = shares_of(count, found.law.lag, sides.overlap, rho)
-    variance = found.variance(ratio) / shares.found
+    variance = found.variance(excess) / shares.found
     worth = count * spread / variance if variance > 0 and spread > 0 else float(count)
-    unit = (estimand.slope(ratio) / found.below) ** 2
-    over_origins = unit * found.variance(estimand.variance_at(ratio)) / found.law.n
+    unit = (estimand.slope(excess) / found.below) ** 2
+    over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
     return effect, Variances(
         rho=rho,

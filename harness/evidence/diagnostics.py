@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 
 from harness.evidence.estimand import loss_of
-from harness.evidence.estimates import point_of
 from harness.evidence.pairing import Pair, PairingError, filled, overlap_of, pair
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order
@@ -34,6 +33,7 @@ from harness.stats.calibration import (
     uniformity,
 )
 from harness.stats.confidence_set import ConfidenceSet, confidence_set
+from harness.stats.longrun import tied
 from harness.window import Array
 
 Claim = Literal["better", "worse", "open"]
@@ -242,9 +242,8 @@ def _claim(metric: str, both: Pair) -> SecondaryClaim:
     reason = f"{holes} losses have no number" if holes else ""
     if not holes and len(above) > 1:
         found = estimand.ratio_of(above, below, both.overlap)
-        ratio = point_of(found)
-        effect = estimand.effect(ratio) if math.isfinite(ratio) else None
-        chance = found.law.chance_below(-abs(found.statistic(1.0)))
+        effect = estimand.effect(found.excess) if math.isfinite(found.excess) else None
+        chance = 0.5 if tied(above, below) else found.law.chance_below(-abs(found.statistic(0.0)))
         p_value = min(1.0, 2 * chance)
     return SecondaryClaim(
         dataset=both.names[2],

@@ -25,8 +25,10 @@ from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
     Shares,
+    centred,
     diebold_mariano,
     mean_ratio,
+    tied,
 )
 from harness.window import Array, Rows
 
@@ -61,15 +63,12 @@ class Sides:
     @property
     def difference(self) -> Array:
         """Candidate less the estimated ratio times legacy, [n]: what the ratio's error is of."""
-        above, below = self.means
-        level = float(below.mean())
-        difference: Array = above - (float(above.mean()) / level if level else 1.0) * below
-        return difference
+        return centred(*self.means)[1]
 
     @property
     def tied(self) -> bool:
-        """Both sides are the same to the last bit."""
-        return np.array_equal(*self.means)
+        """Both sides are the same but for roundings."""
+        return tied(*self.means)
 
     @property
     def varies(self) -> bool:
@@ -202,15 +201,15 @@ class _Loss(_Kind):
         """Where the effect must be shown to lie for a margin: nothing bounds it from below."""
         return None, margin
 
-    def effect(self, ratio: float) -> float:
-        """Effect of a ratio of means: -0.03 is a loss 3 % lower than legacy's."""
-        return ratio - 1
+    def effect(self, excess: float) -> float:
+        """Effect of a ratio of means less 1: -0.03 is a loss 3 % lower than legacy's."""
+        return excess
 
-    def ratio(self, effect: float) -> float:
-        """Ratio of means of an effect: the inverse of `effect`."""
-        return 1 + effect
+    def excess(self, effect: float) -> float:
+        """Ratio of means less 1 of an effect: the inverse of `effect`."""
+        return effect
 
-    def slope(self, ratio: float) -> float:
+    def slope(self, excess: float) -> float:
         """How fast the effect changes with the ratio."""
         return 1.0
 
@@ -236,19 +235,23 @@ class _Loss(_Kind):
     def ratio_of(
         self, above: Array, below: Array, overlap: int, *, lag: int | None = None
     ) -> MeanRatio:
-        """Estimate the ratio of means of both sides [n]; identical sides are a tie."""
+        """Estimate the ratio of means of both sides [n].
+
+        How legacy's level varies leaves a tie alone: no ratio times it is in the difference.
+        """
         found = mean_ratio(above, below, overlap, lag=lag)
-        if np.array_equal(above, below):
-            return dataclasses.replace(found, above=1.0, below=1.0, covariance=np.zeros((2, 2)))
+        if tied(above, below):
+            own = np.diag([float(found.covariance[0, 0]), 0.0])
+            return dataclasses.replace(found, below=found.below or 1.0, covariance=own)
         return found
 
     def uncertain(self, sides: Sides) -> bool:
         """Whether there is an uncertainty to estimate, or a tie that needs none."""
         return sides.tied or sides.varies
 
-    def variance_at(self, ratio: float) -> float:
-        """The ratio at which the variance over origins is taken for planning."""
-        return ratio
+    def variance_at(self, excess: float) -> float:
+        """The excess at which the variance over origins is taken for planning."""
+        return excess
 
     def share_at(self, value: float | None) -> float | None:
         """Share at which the variance of a share is known; None: a loss is no share."""
@@ -256,17 +259,16 @@ class _Loss(_Kind):
 
     def legacy_variance(self, found: MeanRatio, shares: Shares) -> Range | None:
         """Variance of legacy's mean, as a share of it, and its covariance with the effect."""
-        ratio = found.above / found.below
         unit = shares.true / shares.found / found.law.n / found.below**2
         both, own = found.covariance[:, 1].tolist()
-        return unit * own, unit * self.slope(ratio) * (both - ratio * own)
+        return unit * own, unit * self.slope(found.excess) * both
 
     def over_seeds(self, whole: Pair) -> Range | None:
         """Range of the effect over the seeds of both sides; None where a loss to divide by is 0."""
         ours, theirs = whole.candidate.mean(axis=1), whole.legacy.mean(axis=1)
         if bool(np.any(theirs <= 0)):
             return None
-        effects = [self.effect(a / b) for a in ours.tolist() for b in theirs.tolist()]
+        effects = [self.effect((a - b) / b) for a in ours.tolist() for b in theirs.tolist()]
         return min(effects), max(effects)
 
     def equality(self, whole: Pair, lag: int) -> DieboldMariano | None:
@@ -291,17 +293,17 @@ class RootLoss(_Loss):
 
     kind: Literal["root_loss"] = "root_loss"
 
-    def effect(self, ratio: float) -> float:
-        """Effect of a ratio of mean squares, on the root scale."""
-        return math.sqrt(max(0.0, ratio)) - 1
+    def effect(self, excess: float) -> float:
+        """Effect of a ratio of mean squares less 1, on the root scale."""
+        return excess / (1 + math.sqrt(1 + excess)) if excess > -1 else -1.0
 
-    def ratio(self, effect: float) -> float:
-        """Ratio of mean squares of an effect: the inverse of `effect`."""
-        return (1 + effect) ** 2
+    def excess(self, effect: float) -> float:
+        """Ratio of mean squares less 1 of an effect: the inverse of `effect`."""
+        return effect * (2 + effect)
 
-    def slope(self, ratio: float) -> float:
+    def slope(self, excess: float) -> float:
         """How fast the effect changes with the ratio."""
-        return 0.5 / math.sqrt(ratio) if ratio > 0 else 1.0
+        return 0.5 / math.sqrt(1 + excess) if excess > -1 else 1.0
 
     def value(self, mean: float) -> float:
         """The root of a side's mean square."""
@@ -340,15 +342,15 @@ class _Share(_Kind, ABC):
     def nominal(self) -> float:
         """The share from which the distance is taken."""
 
-    def effect(self, ratio: float) -> float:
-        """Distance of a share from nominal."""
-        return ratio - self.nominal
+    def effect(self, excess: float) -> float:
+        """Distance from nominal of a share that is 1 + `excess`."""
+        return excess + (1 - self.nominal)
 
-    def ratio(self, effect: float) -> float:
-        """Share of an effect: the inverse of `effect`."""
-        return effect + self.nominal
+    def excess(self, effect: float) -> float:
+        """Share less 1 of an effect: the inverse of `effect`."""
+        return effect - (1 - self.nominal)
 
-    def slope(self, ratio: float) -> float:
+    def slope(self, excess: float) -> float:
         """How fast the effect changes with the ratio."""
         return 1.0
 
@@ -373,9 +375,9 @@ class _Share(_Kind, ABC):
         """There always is an uncertainty: `ratio_of` gives one to a share that never varies."""
         return True
 
-    def variance_at(self, ratio: float) -> float:
+    def variance_at(self, excess: float) -> float:
         """Nominal where none or all is hit: the share is not known exactly then."""
-        return self.nominal if ratio in (0.0, 1.0) else ratio
+        return self.nominal - 1 if excess in (0.0, -1.0) else excess
 
     def share_at(self, value: float | None) -> float | None:
         """Share at which the variance holds: nominal where none or all is hit."""
@@ -393,11 +395,13 @@ class _Share(_Kind, ABC):
 
 
 def _wilson(found: MeanRatio) -> Array:
-    """Coefficients whose form in (1, -r) is ``c r (1 - r)``; c is 1 for independent windows."""
-    binomial = found.above * (1 - found.above)
+    """Covariance that makes the variance ``c r (1 - r)`` at r; c is 1 for independent windows."""
+    share = found.above
+    binomial = share * (1 - share)
     varies = min(binomial, float(found.covariance[0, 0])) > 1e-15
     times = float(found.covariance[0, 0]) / binomial if varies else 1.0
-    return times * np.array([[0.0, -0.5], [-0.5, -1.0]])
+    both = share - 0.5
+    return times * np.array([[binomial, both], [both, -1.0]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +17,11 @@ import numpy.typing as npt
 from harness.evidence.estimand import Question, Sides
 from harness.stats.bootstrap import RESAMPLES, block_law, lean_of, stretched
 from harness.stats.longrun import (
+    TIE,
     Law,
     MeanRatio,
     block_starts,
+    centred,
     circular_means,
     generator_of,
     optimal_block,
@@ -45,19 +47,20 @@ def with_seeds(found: MeanRatio, above: Array, below: Array) -> MeanRatio:
     Degrees of freedom by Satterthwaite (1946), at the estimated ratio: two seeds say little of
     how seeds vary, and the interval says so.
     """
-    ratio = found.above / found.below if found.below else 1.0
+    ratio = found.ratio if found.below else 1.0
     above_v, below_v = seed_variance(above), seed_variance(below)
     seeds = [
         (variance, len(side) - 1.0)
         for variance, side in ((above_v, above), (ratio**2 * below_v, below))
         if variance > 0
     ]
-    origins = found.variance(ratio) / (found.law.n * found.law.factor**2)
+    origins = float(found.covariance[0, 0]) / (found.law.n * found.law.factor**2)
     freedom = freedom_of([(origins, found.law.freedom), *seeds])
     covariance = found.covariance / found.law.factor**2
+    turned = np.array([[ratio**2, -ratio], [-ratio, 1.0]])  # legacy's own, seen at the ratio
     return dataclasses.replace(
         found,
-        covariance=covariance + found.law.n * np.diag([above_v, below_v]),
+        covariance=covariance + found.law.n * (np.diag([above_v, 0.0]) + below_v * turned),
         law=Law(n=found.law.n, lag=found.law.lag, factor=1.0, freedom=freedom),
     )
 
@@ -154,70 +157,82 @@ def lean_in(sides: Sides) -> float:
     return lean_of(difference, min(block, len(difference)))
 
 
-def point_of(found: MeanRatio) -> float:
-    """The ratio itself; NaN where the denominator is 0."""
-    return found.above / found.below if found.below else math.nan
-
-
 def by_test(method: Method, found: MeanRatio, question: Question) -> Estimate:
     """Interval and p-values by the autocorrelation-robust t test."""
     inner, outer = found.bounds(question.alpha), found.bounds(question.alpha / 2)
     if inner is None or outer is None:
-        return _estimate(method, found.law.n, question, ratios=None, p=(None, None))
-    chance = [
-        found.law.chance_below(found.statistic(question.estimand.ratio(bound)))
-        for bound in question.bounds
-    ]
-    ratios = (outer[0], inner[0], point_of(found), inner[1], outer[1])
-    return _estimate(method, found.law.n, question, ratios=ratios, p=_p_values(chance))
+        return _estimate(method, found.law.n, question, excesses=None, p=(None, None))
+
+    def chance(excess: float) -> float:
+        return found.law.chance_below(found.statistic(excess))
+
+    excesses = (outer[0], inner[0], found.excess, inner[1], outer[1])
+    p = _p_values(question, chance)
+    return _estimate(method, found.law.n, question, excesses=excesses, p=p)
 
 
 def by_bootstrap(sides: Sides, block: int, question: Question) -> Estimate:
     """Percentile interval of circular block resamples; the seed is a digest of the losses."""
-    series = np.stack(sides.means)
-    starts = block_starts(series.shape[1], block, RESAMPLES, generator_of(*series))
-    drawn = circular_means(series, starts, block)
-    law = block_law(series.shape[1], block)
-    return _by_draws("bootstrap", sides, (drawn[0], drawn[1]), law, question)
+    above, below = sides.means
+    excess, around = centred(above, below)
+    starts = block_starts(len(around), block, RESAMPLES, generator_of(above, below))
+    drawn = circular_means(np.stack([around, below]), starts, block)
+    law = block_law(len(around), block)
+    return _by_draws("bootstrap", sides, (excess, drawn[0], drawn[1]), law, question)
 
 
 def by_two_levels(sides: Sides, block: int, question: Question) -> Estimate:
     """Percentile interval of resampled seeds of both sides and blocks of origins together."""
     generator = generator_of(sides.above, sides.below)
+    excess, _ = centred(*sides.means)
     starts = block_starts(sides.above.shape[1], block, RESAMPLES, generator)
     above = resampled_means(sides.above, starts, block, generator)
     below = resampled_means(sides.below, starts, block, generator)
     law = block_law(sides.above.shape[1], block)
-    return _by_draws("two_level", sides, (above, below), law, question)
+    around = (above - below) - excess * below
+    return _by_draws("two_level", sides, (excess, around, below), law, question)
 
 
 def _by_draws(
-    method: Method, sides: Sides, drawn: tuple[Array, Array], law: Law, question: Question
+    method: Method,
+    sides: Sides,
+    drawn: tuple[float, Array, Array],
+    law: Law,
+    question: Question,
 ) -> Estimate:
-    """Read interval and p-values off resampled means [B] of both sides, at a tie as they are."""
-    above, below = drawn
+    """Read interval and p-values off the excess found and resampled means [B] around it.
+
+    The means are those of ``candidate - ratio * legacy`` and of legacy.
+    """
+    excess, around, below = drawn
     count = sides.above.shape[1]
+    if sides.tied:
+        below = np.full(len(below), float(below.mean()) or 1.0)
     if bool(np.any(below <= 0)):
-        return _estimate(method, count, question, ratios=None, p=(None, None))
-    point = float(sides.above.mean() / sides.below.mean())
-    ratio = above / below
-    if not sides.tied:
-        ratio = stretched(ratio, point, law, lean_in(sides))
+        return _estimate(method, count, question, excesses=None, p=(None, None))
+    apart = stretched(around / below, 0.0, law, lean_in(sides))
     tails = np.array([question.alpha / 2, question.alpha])
-    low, lower, upper, high = np.quantile(ratio, [*tails, *(1 - tails[::-1])]).tolist()
-    chance = [
-        (0.5 + int(np.sum(ratio >= question.estimand.ratio(bound)))) / (RESAMPLES + 1)
-        for bound in question.bounds
-    ]
-    ratios = (low, lower, point, upper, high)
-    return _estimate(method, count, question, ratios=ratios, p=_p_values(chance))
+    ends = np.quantile(apart, [*tails, *(1 - tails[::-1])]).tolist()
+    low, lower, upper, high = (excess + each for each in ends)
+
+    def chance(bound: float) -> float:
+        return (0.5 + int(np.sum(apart >= bound - excess))) / (RESAMPLES + 1)
+
+    excesses = (low, lower, excess, upper, high)
+    return _estimate(method, count, question, excesses=excesses, p=_p_values(question, chance))
 
 
-def _p_values(chance: list[float]) -> tuple[float, float]:
-    """P-values of "not within" and "not beyond" from chances of a ratio at or above each bound."""
-    within, beyond = chance[0], 1 - chance[0]
-    if len(chance) == 2:  # a lower bound too: both must be kept, either can be broken
-        within, beyond = max(within, 1 - chance[1]), min(beyond, chance[1])
+def _p_values(question: Question, chance: Callable[[float], float]) -> tuple[float, float]:
+    """P-values of "not within" and "not beyond"; `chance` is that of a ratio at or above an excess.
+
+    A difference below `TIE` counts for neither: nothing is shown within or beyond by a rounding.
+    """
+    excess, high = question.estimand.excess, question.bound_high
+    within, beyond = chance(excess(high - TIE)), 1 - chance(excess(high + TIE))
+    if question.bound_low is not None:  # both must be kept, either can be broken
+        low = question.bound_low
+        within = max(within, 1 - chance(excess(low + TIE)))
+        beyond = min(beyond, chance(excess(low - TIE)))
     return within, beyond
 
 
@@ -226,12 +241,14 @@ def _estimate(
     n: int,
     question: Question,
     *,
-    ratios: tuple[float, float, float, float, float] | None,
+    excesses: tuple[float, float, float, float, float] | None,
     p: tuple[float | None, float | None],
 ) -> Estimate:
-    """Put ratios (low, lower, point, upper, high) on the scale of effects and conclude."""
+    """Put excesses (low, lower, point, upper, high) on the scale of effects and conclude."""
     empty: tuple[float | None, ...] = (None,) * 5
-    effects = empty if ratios is None else tuple(question.estimand.effect(each) for each in ratios)
+    effects = (
+        empty if excesses is None else tuple(question.estimand.effect(each) for each in excesses)
+    )
     low, lower, effect, upper, high = effects
     return Estimate(
         method=method,
@@ -251,9 +268,10 @@ def _conclusion(lower: float | None, upper: float | None, question: Question) ->
     if lower is None or upper is None:
         return "undecided"
     floor = -math.inf if question.bound_low is None else question.bound_low
-    if floor < lower and upper < question.bound_high:
+    if floor + TIE < lower and upper < question.bound_high - TIE:
         return "within"
-    return "beyond" if lower > question.bound_high or upper < floor else "undecided"
+    broken = lower > question.bound_high + TIE or upper < floor - TIE
+    return "beyond" if broken else "undecided"
 
 
 def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, str]:

@@ -43,7 +43,7 @@ from harness.judging.verdict import (
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.parts import LEAST, cut
 from harness.scoring.scores import UnitScores, in_time_order
-from harness.stats.longrun import generator_of
+from harness.stats.longrun import centred, generator_of
 
 FLIPS = 100
 """Random exchanges of the arms per criterion and dataset."""
@@ -98,7 +98,7 @@ class _Ground:
         found = []
         for sides in _sides(self, rule, dataset):
             above, below = sides.means
-            found.append(rule.estimand.effect(float(above.mean() / below.mean())))
+            found.append(rule.estimand.effect(centred(above, below)[0]))
         return min(found)
 
     def outcome(self, findings: Sequence[Finding]) -> Outcome:

@@ -61,53 +61,73 @@ class Law:
         return deviates
 
 
+TIE = 1e-9
+"""A difference below this share of the loss is none: roundings make it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanRatio:
-    """The ratio of two means, with the long-run covariance of what they are means of.
+    """The ratio of two means as its excess over 1, with the long-run covariance it rests on.
+
+    Everything is centred at the estimate, so that two sides which differ by a billionth of their
+    size have an interval as right as any other: with e = numerator - ratio * denominator, the
+    difference at another ratio is ``e - (other - ratio) * denominator``.
 
     Attributes
     ----------
     above, below
         Means of numerator and denominator.
+    excess
+        Ratio of the means less 1, from the mean of the differences; NaN where `below` is 0.
     covariance : [2, 2]
-        Long-run covariance, numerator first.
+        Long-run covariance of e and the denominator.
     law
         How the statistic is read.
     """
 
     above: float
     below: float
+    excess: float
     covariance: Array
     law: Law
 
-    def variance(self, ratio: float) -> float:
-        """Long-run variance of ``numerator - ratio * denominator``."""
-        contrast = np.array([1.0, -ratio])
+    @property
+    def ratio(self) -> float:
+        """The ratio itself; NaN where the denominator is 0."""
+        return 1.0 + self.excess
+
+    def variance(self, excess: float) -> float:
+        """Long-run variance of ``numerator - (1 + excess) * denominator``."""
+        contrast = np.array([1.0, -(excess - self._centre)])
         return max(0.0, float(contrast @ self.covariance @ contrast))
 
-    def statistic(self, ratio: float) -> float:
-        """Student statistic of "the ratio is `ratio`"; infinite where there is no variance."""
-        distance = self.above - ratio * self.below
-        error = math.sqrt(self.variance(ratio) / self.law.n)
-        if error <= 1e-13 * max(abs(self.above), abs(ratio * self.below)):
-            exact = abs(distance) <= 1e-12 * max(abs(self.above), abs(ratio * self.below))
-            return 0.0 if exact else math.copysign(math.inf, distance)
+    @property
+    def _centre(self) -> float:
+        return self.excess if self.below else 0.0
+
+    def statistic(self, excess: float) -> float:
+        """Student statistic of "the ratio is 1 + `excess`"; infinite where there is no variance."""
+        rest = 0.0 if self.below else self.above
+        distance = rest - (excess - self._centre) * self.below
+        error = math.sqrt(self.variance(excess) / self.law.n)
+        size = max(abs(self.above), abs(self.below))
+        if error <= 1e-16 * size:
+            return 0.0 if abs(distance) <= 1e-14 * size else math.copysign(math.inf, distance)
         return distance / error
 
     def bounds(self, tail: float) -> tuple[float, float] | None:
-        """Find both one-sided bounds of error rate `tail`; None where they do not exist.
+        """Find both one-sided bounds of the excess, error rate `tail`; None where there are none.
 
-        The roots of ``(above - r below)^2 = t^2 variance(r) / n``. They bound the ratio only where
+        The roots of ``(d below)^2 = t^2 variance(excess + d) / n``. They bound the ratio only where
         the denominator's mean is told apart from 0 by the same test. Source: Fieller (1954).
         """
         spread = self.law.critical(tail) ** 2 * self.covariance / self.law.n
         square = self.below**2 - float(spread[1, 1])
-        if square <= 0:
+        if square <= 0 or not self.below:
             return None
-        half = self.above * self.below - float(spread[0, 1])
-        constant = self.above**2 - float(spread[0, 0])
-        root = math.sqrt(max(0.0, half**2 - square * constant))
-        return (half - root) / square, (half + root) / square
+        half, own = -float(spread[0, 1]), float(spread[0, 0])
+        root = math.sqrt(max(0.0, half**2 + square * own))
+        return self.excess + (half - root) / square, self.excess + (half + root) / square
 
 
 def long_run_covariance(series: Array, lag: int) -> Array:
@@ -259,20 +279,41 @@ def diebold_mariano(difference: Array, *, lag: int, horizon: int) -> DieboldMari
     return DieboldMariano(statistic=law.factor * plain, p_value=2 * law.chance_below(-abs(plain)))
 
 
+def centred(above: Array, below: Array) -> tuple[float, Array]:
+    """Excess over 1 of the ratio of two means [n], and ``above - ratio * below`` [n].
+
+    Both come from the differences, which lose no digit however close the sides are. The ratio is 1
+    and the excess NaN where the denominator's mean is 0, unless the sides are the same.
+    """
+    level = float(below.mean())
+    apart = above - below
+    if not level:
+        return math.nan if apart.any() else 0.0, apart
+    excess = float(apart.mean()) / level
+    around: Array = apart - excess * below
+    return excess, around
+
+
+def tied(above: Array, below: Array) -> bool:
+    """Whether two series [n] are nowhere further apart than `TIE` of the second one's mean."""
+    largest = float(np.abs(above - below).max(initial=0.0))
+    return largest <= TIE * float(np.abs(below).mean())
+
+
 def mean_ratio(above: Array, below: Array, overlap: int, *, lag: int | None = None) -> MeanRatio:
     """Estimate the ratio of the means of two paired series [n], n of at least 2.
 
     The lag is chosen from the differences at the estimated ratio unless given, and kept for
     every other ratio.
     """
-    means = float(above.mean()), float(below.mean())
-    at = means[0] / means[1] if means[1] else 1.0
+    excess, around = centred(above, below)
     if lag is None:
-        lag = choose_lag(above - at * below, overlap)
+        lag = choose_lag(around, overlap)
     return MeanRatio(
-        above=means[0],
-        below=means[1],
-        covariance=long_run_covariance(np.stack([above, below]), lag),
+        above=float(above.mean()),
+        below=float(below.mean()),
+        excess=excess,
+        covariance=long_run_covariance(np.stack([around, below]), lag),
         law=fixed_smoothing(len(above), lag, overlap),
     )
 

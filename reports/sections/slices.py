@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.evidence.estimand import MeanLoss, Question
-from harness.evidence.estimates import by_test, point_of
+from harness.evidence.estimates import by_test
 from harness.evidence.pairing import PairingError, filled, pair
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.parts import LEAST, Slice, slices_of
@@ -76,8 +76,7 @@ def _effect(
         loss = MeanLoss(metric=METRIC)
         found = loss.ratio_of(above, below, both.overlap)
         estimate = by_test("hac", found, Question(estimand=loss, bound_high=0.0))
-        ratio = point_of(found)
-        effect = loss.effect(ratio) if np.isfinite(ratio) else None
+        effect = loss.effect(found.excess) if np.isfinite(found.excess) else None
         low, high = estimate.low, estimate.high
         low = None if low is None else max(low, -1.0)  # no loss falls by more than all of it
     return SliceEffect(

@@ -50,9 +50,8 @@ def test_both_variances_add_up() -> None:
 
     joint = with_seeds(found, sides.above, ones)
 
-    ratio = found.above
-    origins = found.variance(ratio) / 80 / found.law.factor**2
-    assert joint.variance(ratio) / 80 == pytest.approx(origins + seed_variance(sides.above))
+    origins = found.variance(found.excess) / 80 / found.law.factor**2
+    assert joint.variance(found.excess) / 80 == pytest.approx(origins + seed_variance(sides.above))
     assert 3 <= joint.law.freedom <= found.law.freedom + 3
 
 
