@@ -25,7 +25,7 @@ def report(call, *arguments):
 
 
 def test_stored_scores_say_what_the_verdict_says(tiny, call, in_process):
-    """With the pair in the store `power` has the verdict's figures; a tight margin has less chance."""
+    """Of a stored pair `power` has the figures of the verdict; a tight margin has lower chances."""
     call("run", "tiny.toml")
     wide = report(call)
     call("gate", "tiny.toml", "--records", "kept")
