@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from harness.gate.history import (
     without_fingerprints,
     write_inputs,
 )
+from harness.gate.registration import changed_since
 from harness.gate.stored_scores import score_cell, score_file_of, scoring_digest
 from harness.judging.declared import Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
@@ -52,7 +54,13 @@ FUTURE = "T10"
 
 
 def given_of(
-    grid: Grid, store: Store, policy: Policy, *, problems: Sequence[Fact], today: str | None
+    grid: Grid,
+    store: Store,
+    policy: Policy,
+    *,
+    problems: Sequence[Fact],
+    today: str | None,
+    changed: Fact | None,
 ) -> Given:
     """Gather what a verdict on a pair rests on besides its scores, without fingerprints.
 
@@ -62,6 +70,8 @@ def given_of(
         What allows no conclusion, found by the caller.
     today
         ISO date for the waivers.
+    changed
+        That something was asked otherwise before the first result.
     """
     costs = read_costs(store, grid, baseline=policy.baseline, candidate=policy.candidate)
     wanted = policy.limits.costs
@@ -72,7 +82,12 @@ def given_of(
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
         cards=_cards(grid, store, policy),
         blind=_blind(grid, store),
-        doubts=(*_picked_seeds(grid, policy), *_single_seeds(grid, policy)),
+        doubts=(
+            *_picked_seeds(grid, policy),
+            *_single_seeds(grid, policy),
+            *_past(policy, today),
+        ),
+        changed=changed,
         problems=tuple(problems),
         today=today if policy.waivers else None,
         measure=f"abharness measure {Path(grid.experiment.source).name}",
@@ -122,6 +137,13 @@ def _single_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
         for ref in grid.experiment.arms
         if ref.name in pair and _seeded(ref)
     )
+
+
+def _past(policy: Policy, today: str | None) -> tuple[Fact, ...]:
+    """That waivers are held against a day that is over: it may have been chosen for them."""
+    if not policy.waivers or today is None or today >= datetime.now(UTC).date().isoformat():
+        return ()
+    return (fact(FactCode.DATE_PAST, date=today),)
 
 
 def _picked_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
@@ -301,6 +323,7 @@ def judge_grid(
     problems = (*found.problems, *conflicts(found.cells, known))
     asked = _Asked(
         problems=problems,
+        changed=changed_since(grid, store, policy, code=judging_digest()),
         today=today,
         reuse=reuse,
         calibration=cache(lambda: calibrate(found.scores)),
@@ -370,6 +393,7 @@ class _Asked:
     """What all verdicts of a call share."""
 
     problems: tuple[Fact, ...]
+    changed: Fact | None
     today: str | None
     reuse: bool
     calibration: Callable[[], Calibration]
@@ -395,7 +419,9 @@ def _judged(
     grid: Grid, store: Store, policy: Policy, found: Scored, asked: _Asked
 ) -> tuple[Verdict, Inputs]:
     """Judge one pair, and the gate itself on it."""
-    given = given_of(grid, store, policy, problems=asked.problems, today=asked.today)
+    given = given_of(
+        grid, store, policy, problems=asked.problems, today=asked.today, changed=asked.changed
+    )
     inputs = Inputs(cells=found.cells, given=given, scoring=scoring_digest())
     given = dataclasses.replace(
         given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}

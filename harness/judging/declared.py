@@ -64,6 +64,8 @@ class Given:
     blind
         Whether an arm passed the check that later sessions change no forecast; an arm that was
         not checked is not in it.
+    changed
+        That something was asked otherwise before the first result; said first.
     doubts
         What the caller found that must be known, though it forbids nothing.
     problems
@@ -83,6 +85,7 @@ class Given:
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blind: Mapping[str, bool] = field(default_factory=dict)
+    changed: Fact | None = None
     doubts: tuple[Fact, ...] = ()
     problems: tuple[Fact, ...] = ()
     today: str | None = None

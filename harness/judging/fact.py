@@ -63,6 +63,7 @@ class FactCode(StrEnum):
     HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
     NO_REFERENCE_ARM = "no_reference_arm"  # candidate, legacy
+    CHANGED_SINCE = "changed_since"  # at, what, dropped, others (rule, before, now)
     STRAW_MAN = "straw_man"  # candidate, legacy, reference, rows
     WORSE_BESIDE = "worse_beside"  # arm, legacy, rows: by losses that no rule names
     COVERS_OTHERWISE = "covers_otherwise"  # arm; rows with the share covered, not a skill
@@ -73,7 +74,7 @@ class FactCode(StrEnum):
     LAX_IMPLAUSIBLE = "lax_implausible"  # skill, most
     BROAD_WAIVER = "broad_waiver"  # finding, waived
     LONG_WAIVER = "long_waiver"  # finding, until, days, most
-    DATE_PAST = "date_past"  # date, today
+    DATE_PAST = "date_past"  # date
 
     # What keeps a PROMOTE at HOLD though every rule holds. Rows are of dataset, metric, and skill
     # with its interval.

@@ -60,10 +60,18 @@ def safeguards_of(
     *,
     validity: Validity,
     shared: Multiplicity,
+    changed: Fact | None = None,
 ) -> Safeguards:
-    """Look at everything that does not depend on the findings."""
+    """Look at everything that does not depend on the findings.
+
+    Parameters
+    ----------
+    changed
+        That something was asked otherwise before the first result.
+    """
     weak = straw_man(policy, validity.standings)
-    first = (weak,) if weak else ()
+    straw = (weak,) if weak else ()
+    first = (*straw, *((changed,) if changed else ()))
     behind = list(_behind(policy, declared, scores, shared=shared, bar=validity.reference))
     worse = list(_worse_beside(policy, declared, scores))
     nobody = [name for name in datasets_of(declared) if not policy.judges_whole(name)]
@@ -79,7 +87,7 @@ def safeguards_of(
     return Safeguards(
         first=first,
         holds=(
-            *(first if policy.broken_baseline == "hold" else ()),
+            *(straw if policy.broken_baseline == "hold" else ()),
             *behind,
             *stops,
             *implausible,

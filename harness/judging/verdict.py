@@ -455,7 +455,9 @@ def gather(
         validity=validity,
         findings=_findings(policy, declared, scores, given, multiplicity, validity.reference),
         multiplicity=multiplicity,
-        safeguards=safeguards_of(policy, declared, scores, validity=validity, shared=multiplicity),
+        safeguards=safeguards_of(
+            policy, declared, scores, validity=validity, shared=multiplicity, changed=given.changed
+        ),
     )
 
 

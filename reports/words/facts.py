@@ -102,6 +102,13 @@ def _worse(rows: Sequence[Sequence[Any]]) -> str:
     return ", ".join(said)
 
 
+def _changes(v: Values) -> str:
+    """Rules that were dropped, and those that are others now."""
+    said = [f"{name} was dropped" for name in v["dropped"]]
+    said += [f"{name} is {now} (was {before})" for name, before, now in v["others"]]
+    return ", ".join(said)
+
+
 def _covered(rows: Sequence[Sequence[Any]]) -> str:
     """Rows of dataset, metric, and the share covered with its interval."""
     said = []
@@ -243,6 +250,10 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         "no reference arm was run, so nothing tells whether a random walk would do as well as "
         f"{v['candidate']} or {v['legacy']}."
     ),
+    FactCode.CHANGED_SINCE: lambda v: (
+        f"{' and '.join(v['what'])} changed after the first results, which came after {v['at']}: "
+        f"{_changes(v) or 'not the rules'}. Who knew the results may have chosen by them."
+    ),
     FactCode.STRAW_MAN: lambda v: (
         f"{v['legacy']} is shown worse than {v['reference']}, {_worse(v['rows'])}. It is broken or "
         f"untrained: replacing it proves little, and {v['reference']} would do as well."
@@ -282,7 +293,7 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         f"than {v['most']} is no longer for a while."
     ),
     FactCode.DATE_PAST: lambda v: (
-        f"waivers are held against {v['date']}, which is past: today is {v['today']}."
+        f"waivers are held against {v['date']}, a day that was past when the verdict was passed."
     ),
     FactCode.BEHIND_REFERENCE: lambda v: (
         f"{v['arm']} is shown worse than {v['reference']} by more than the margin: {_rules(v)}."
