@@ -536,9 +536,9 @@ class RelativeCoverage(_Share):
         """Whether the difference varies; arms that cover the same everywhere are a tie."""
         return sides.tied or sides.varies
 
-    def variance_at(self, ratio: float) -> float:
-        """The ratio itself: the variance is the same at every one."""
-        return ratio
+    def variance_at(self, excess: float) -> float:
+        """The excess itself: the variance is the same at every one."""
+        return excess
 
     def share_at(self, value: float | None) -> float | None:
         """None: a difference of distances is no share."""

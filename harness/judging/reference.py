@@ -16,6 +16,7 @@ from harness.experiments.policy import Policy
 from harness.judging.declared import Cell
 from harness.judging.fact import Fact, FactCode, Scalar, fact
 from harness.scoring.scores import UnitScores
+from harness.stats.longrun import centred
 
 ALWAYS = ("crps", "rmse", "mae")
 """Losses by which arms are set against each other whatever the policy names."""
@@ -113,7 +114,7 @@ def shown_by(
         blank,
         value=estimand.value(float(above.mean())),
         reference_value=estimand.value(float(below.mean())),
-        skill=-estimand.effect(float(above.mean() / below.mean())),
+        skill=-estimand.effect(centred(above, below)[0]),
     )
     if len(above) < 2 or not estimand.uncertain(sides):
         return known

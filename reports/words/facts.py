@@ -96,9 +96,10 @@ def _worse(rows: Sequence[Sequence[Any]]) -> str:
     """Rows of dataset, metric, and skill with its interval: how much worse."""
     said = []
     for dataset, metric, skill, low, high in rows:
-        known = low is not None and high is not None
-        ends = f" ({in_sentence(-high, signed=True)} to {in_sentence(-low, signed=True)})"
-        said.append(f"on {dataset} by {metric} {in_sentence(-skill)}{ends if known else ''}")
+        ends = ""
+        if low is not None and high is not None:
+            ends = f" ({in_sentence(-high, signed=True)} to {in_sentence(-low, signed=True)})"
+        said.append(f"on {dataset} by {metric} {in_sentence(-skill)}{ends}")
     return ", ".join(said)
 
 
