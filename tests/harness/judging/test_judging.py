@@ -375,7 +375,7 @@ def test_too_few_origins_for_a_prediction_are_said_to_be() -> None:
 
     row = verdict.power[0]
     assert verdict.outcome is Outcome.HOLD
-    assert (row.detectable, row.enough, row.more_origins) == (None, None, None)
+    assert (row.detectable, row.chance, row.more_origins) == (None, None, None)
     assert row.silent == fact(FactCode.NO_PREDICTION, origins=9, least=10)
     assert "9 non-overlapping origins are too few to say" in next_action(verdict)
 

@@ -161,7 +161,7 @@ def test_too_few_origins_are_hold_whatever_the_numbers_say() -> None:
 
     assert verdict.outcome == Outcome.HOLD
     assert "12 non-overlapping origins and the policy asks for 30" in reasons(verdict)[1]
-    assert "about 18 more independent origins would decide, there by 2010-" in reasons(verdict)[0]
+    assert "about 18 more independent origins would decide, there by 2010-" in reasons(verdict)[1]
     assert "more independent origins" in next_action(verdict)
 
 
@@ -512,4 +512,4 @@ def test_next_action_points_to_origins_the_data_already_hold() -> None:
     ]
 
     assert "raise `origins`" in next_action(actions[0])
-    assert f"holds {needed - 1}, the rest will be there by 2010-" in next_action(actions[1])
+    assert f"holds {needed - 1}; the rest will be there by 2010-" in next_action(actions[1])
