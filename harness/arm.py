@@ -273,6 +273,44 @@ class HasWeights(Protocol):
 
 
 @runtime_checkable
+class ReadsColumns(Protocol):
+    """An arm that reads certain columns of a dataset and cannot do without them."""
+
+    @property
+    def reads_columns(self) -> Sequence[str]:
+        """Names of the covariates it must be given."""
+        ...
+
+    @property
+    def target_column(self) -> str:
+        """What the target must be called; '' where any will do."""
+        ...
+
+
+def expect_columns(arm: Arm, *, dataset: str, target: str, past: Sequence[str]) -> None:
+    """Refuse a dataset that lacks columns an arm reads, or whose target is another.
+
+    Raises
+    ------
+    ArmError
+    """
+    for part in arm.parts() if isinstance(arm, Wraps) else ():
+        expect_columns(part, dataset=dataset, target=target, past=past)
+    if not isinstance(arm, ReadsColumns):
+        return
+    wanted, missing = arm.target_column, [x for x in arm.reads_columns if x not in past]
+    faults = [f"has no covariate {', '.join(missing)}"] if missing else []
+    if wanted not in ("", target):
+        faults.append(f"has the target '{target}', not '{wanted}'")
+    if faults:
+        raise ArmError(
+            f"dataset {dataset} {' and '.join(faults)}; it has the target '{target}' and the "
+            f"covariates {', '.join(past) or 'none'}: name its columns in the order of training, "
+            "or import them with --past"
+        )
+
+
+@runtime_checkable
 class Describes(Protocol):
     """An arm with facts to print in the report."""
 
@@ -369,8 +407,9 @@ class ArmRef:
             raise ArmError(
                 f"arm '{self.name}' ({self.use}): {problem}; known options are {known}"
             ) from None
+        beside = self._beside(getattr(found, "paths", ()))
         with self.asking():
-            arm = found(**self.options)
+            arm = found(**{**self.options, **beside})
             whole = isinstance(arm, Arm)  # may look at a property, which is the user's code
         if not whole:
             raise ArmError(
@@ -378,6 +417,16 @@ class ArmRef:
             )
         made: Arm = arm
         return made
+
+    def _beside(self, names: Sequence[str]) -> dict[str, Option]:
+        """Options that name a file or folder which lies beside the experiment file, as its path."""
+        given = {name: self.options.get(name) for name in names}
+        places = {
+            name: self.folder / Path(value).expanduser()
+            for name, value in given.items()
+            if self.folder is not None and isinstance(value, str) and value
+        }
+        return {name: str(place) for name, place in places.items() if place.exists()}
 
     @contextmanager
     def asking(self) -> Iterator[None]:

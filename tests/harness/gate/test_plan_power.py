@@ -24,9 +24,8 @@ def report(call, *arguments):
     return json.loads(out)
 
 
-def test_stored_scores_say_what_the_verdict_says(tiny, call, in_process):
+def test_stored_scores_say_what_the_verdict_says(ran, tiny, call):
     """Of a stored pair `power` has the figures of the verdict; a tight margin has lower chances."""
-    call("run", "tiny.toml")
     wide = report(call)
     call("gate", "tiny.toml", "--records", "kept")
     verdict = json.loads(Path("kept/verdict.json").read_text(encoding="utf-8"))
