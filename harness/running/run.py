@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from harness.arm import ArmRef
 from harness.data.dataset import Dataset, load
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
-from harness.running.cells import cell_record, has_cell
+from harness.running.cells import CellRecord, cell_record, has_cell
 from harness.running.due import Work, works
 from harness.running.executor import Executor, Finished, LocalProcesses
 from harness.running.grid import Grid, GridCell, declare, select
@@ -90,6 +90,8 @@ class RunSummary:
     unanswered
         Cells that have no result, and why: the system kept them from it, or what is stored of them
         is damaged.
+    lost
+        Arms whose every window failed, in all of their cells that were asked for.
     """
 
     total: int
@@ -98,6 +100,7 @@ class RunSummary:
     fits: int
     failed: Mapping[str, str]
     unanswered: Mapping[str, str]
+    lost: tuple[str, ...] = ()
 
 
 def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, Dataset]:
@@ -132,6 +135,8 @@ def prepare(
         raise ConfigError(
             f"{experiment.source}: the name of the file is not UTF-8, so no record can hold it"
         ) from None
+    arms = tuple(ref.pinned() for ref in experiment.arms)
+    experiment = replace(experiment, arms=arms)
     return declare(experiment, load_datasets(experiment, folders), store, grow=grow)
 
 
@@ -164,6 +169,8 @@ def fill(
 
     Raises
     ------
+    ArmError
+        When the weights of an arm that is to run are not there.
     ConfigError
         When something is being timed on this host for an hour.
     StoreError
@@ -178,6 +185,8 @@ def fill(
     asked = select(grid.cells, only=only, shard=shard)
     run = _Run(grid=grid, store=store, workers=workers, progress=progress)
     found = works(grid, store, asked, retry_failed=retry_failed)
+    for ref in {work.arm.name: work.arm for work in found.works}.values():
+        ref.fetch()  # what is not there ends the call before anything runs
     for line in found.damage:
         _LOG.warning("%s", line)
     for due, reason in found.unfit:
@@ -205,7 +214,23 @@ def fill(
         fits=run.fits,
         failed={name: found.first_reason for name, found in records.items() if found.failed},
         unanswered=run.unanswered,
+        lost=_lost(whole, records),
     )
+
+
+def _lost(asked: Sequence[GridCell], records: Mapping[str, CellRecord]) -> tuple[str, ...]:
+    """Arms that have no forecast in any of their cells."""
+    found: dict[str, bool] = {}
+    for cell in asked:
+        record = records[str(cell)]
+        whole = record.failed == record.windows
+        found[cell.arm.name] = whole and found.get(cell.arm.name, True)
+    return tuple(name for name, whole in found.items() if whole)
+
+
+def not_run(grid: Grid, store: Store) -> list[GridCell]:
+    """Cells that are not in the store."""
+    return [cell for cell in grid.cells if not has_cell(store, cell)]
 
 
 @dataclass(slots=True, kw_only=True)

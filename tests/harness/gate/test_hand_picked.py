@@ -24,17 +24,16 @@ def verdict_in(store: str) -> dict[str, Any]:
     return opened.journal.latest("verdict", standing(opened, "tiny")) or {}
 
 
-def test_seeds_picked_by_hand_are_said_and_change_nothing(tiny, call, in_process) -> None:
+def test_seeds_picked_by_hand_are_said_and_change_nothing(ran, call) -> None:
     """The first screen and the record name the seeds run and those declared; same exit code."""
-    call("run", "tiny.toml", "--store", "s")
-    declared = call("gate", "tiny.toml", "--store", "s")
-    picked = call("gate", "tiny.toml", "--store", "s", "--seeds", "1")
+    declared = call("gate", "tiny.toml")
+    picked = call("gate", "tiny.toml", "--seeds", "1")
 
     assert SAID not in " ".join(declared[1].split())
     assert SAID in " ".join(picked[1].split())
     assert picked[0] == declared[0] == 0
     picked_seeds = {"ran": [1], "declared": [1, 2]}
-    assert picked_seeds in [each["values"] for each in verdict_in("s")["validity"]["doubts"]]
+    assert picked_seeds in [each["values"] for each in verdict_in("runs")["validity"]["doubts"]]
 
 
 def test_the_page_says_hand_picked_seeds_where_it_says_what_is_complete(
@@ -82,7 +81,7 @@ def test_a_flag_cannot_make_the_reference_a_side(tiny, refused) -> None:
     said = refused("compare", "tiny.toml", "--store", "s", "--baseline-arm", "draws")
 
     assert "reference = 'draws': is the baseline too" in said
-    assert not list(Path().rglob("units/*"))
+    assert not list(Path().rglob("parts/*"))
 
 
 @pytest.mark.parametrize("flag", ["--baseline-arm", "--candidate-arm"])
@@ -91,7 +90,7 @@ def test_a_wrong_arm_is_refused_before_the_run(tiny, refused, flag: str) -> None
     assert f"{flag} 'nobody': no such arm" in refused(
         "compare", "tiny.toml", "--store", "s", flag, "nobody"
     )
-    assert not list(Path().rglob("units/*"))
+    assert not list(Path().rglob("parts/*"))
 
 
 def test_another_legacy_arm_that_is_the_reference_is_no_reference_for_itself() -> None:

@@ -54,9 +54,8 @@ def test_replay_needs_the_store_alone(finished, call):
     assert out.startswith("the same, byte by byte: PROMOTE: new may replace old")
 
 
-def test_replay_of_a_copy_names_its_store(tiny, call, in_process):
+def test_replay_of_a_copy_names_its_store(ran, call):
     """Records copied elsewhere are judged again with the store that is named, and only with one."""
-    call("run", "tiny.toml")
     call("gate", "tiny.toml", "--records", "kept")
 
     assert call("replay", "kept", "--store", "runs")[0] == 0
@@ -89,19 +88,16 @@ def test_replay_notes_other_code(finished, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["nothing.json", "runs", "tiny.toml", "unheard-of"])
-def test_what_is_no_verdict_is_refused(tiny, refused, call, in_process, name):
+def test_what_is_no_verdict_is_refused(ran, refused, name):
     """A path without a verdict is one line and the code of wrong input."""
-    call("run", "tiny.toml")
-
     line = refused("replay", name, "--store", "runs")
 
     assert name in line
     assert "no verdict" in line or "cannot be read" in line or "not a verdict" in line
 
 
-def test_other_words_change_nothing_in_a_replay(tiny, call, in_process, monkeypatch):
+def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     """Facts and figures are compared: with every phrase reworded the bytes are still the same."""
-    call("compare", "tiny.toml")
     folder = folder_of("tiny")
     for code in words._PHRASES:
         monkeypatch.setitem(words._PHRASES, code, lambda values: "Otherwise said.")
@@ -261,8 +257,11 @@ class Moody:
 
 
 @pytest.fixture
-def moody(tiny, call, in_process):
-    """An experiment whose legacy arm answers by its mood; gives what sets it and runs it again."""
+def moody(tiny, call, in_process, made_once):
+    """Work beside a judged store whose legacy arm answers by its mood, 0.05 when it was judged.
+
+    Gives what sets the mood and runs that arm again.
+    """
     Path("moody_arm.py").write_text(MOODY, encoding="utf-8")
     tiny(("arms_for_tests:Flat", "moody_arm:Moody"))
 
@@ -275,13 +274,17 @@ def moody(tiny, call, in_process):
                     store.journal.append("drop", part, {"why": "another mood"} | dropped(key))
         return call(verb, name)
 
+    def make(folder):
+        assert again(0.05)[0] == 0
+        Path("runs").rename(folder / "runs")
+
+    shutil.copytree(made_once("moody", make) / "runs", "runs")
     return again
 
 
 @pytest.mark.slow
 def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
     """The verdict on a conflict is no precedent: the first scores are still held against it."""
-    assert moody(0.05)[0] == 0
     first = standing(open_store(Path("runs")), "tiny")
 
     codes = [moody(0.06)[0], call("compare", "tiny.toml")[0], call("gate", "tiny.toml")[0]]
@@ -294,7 +297,6 @@ def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
 @pytest.mark.slow
 def test_other_scores_are_accepted_once_a_part_was_given_up(moody, call):
     """What `store drop` recorded makes room for others, and every verdict says so."""
-    moody(0.05)
     assert moody(0.06)[0] == 5
 
     code, out, _ = moody(0.07, dropped=lambda fit: {"fit": fit})
@@ -308,7 +310,6 @@ def test_other_scores_are_accepted_once_a_part_was_given_up(moody, call):
 @pytest.mark.slow
 def test_many_verdicts_hide_no_conflict(moody, call, tiny):
     """Scores are held against the first that were judged, not against some of the last."""
-    moody(0.05)
     for margin in range(6, 9):
         tiny(("arms_for_tests:Flat", "moody_arm:Moody"), ("0.05", f"0.{margin:02}"))
         assert call("gate", "tiny.toml")[0] == 0
@@ -319,7 +320,6 @@ def test_many_verdicts_hide_no_conflict(moody, call, tiny):
 
 def test_a_unit_is_held_against_verdicts_on_other_experiments(moody, call, tiny):
     """Another name of the experiment washes nothing away: its units are the same."""
-    moody(0.05)
     tiny(("arms_for_tests:Flat", "moody_arm:Moody"), name="renamed.toml")
 
     assert moody(0.06, name="renamed.toml")[0] == 5
@@ -327,7 +327,6 @@ def test_a_unit_is_held_against_verdicts_on_other_experiments(moody, call, tiny)
 
 def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, refused):
     """After a unit was run again with other scores, `report` asks for a new verdict first."""
-    moody(0.05)
     assert call("report", "tiny.toml", "--format", "md")[0] == 0
 
     assert moody(0.5, verb="run")[0] == 0
@@ -341,7 +340,6 @@ def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, ref
 
 def test_a_page_needs_every_unit_its_verdict_had(moody, call, refused):
     """A unit that is gone since the verdict is named as well."""
-    moody(0.05)
     next(Path("runs/parts").iterdir()).unlink()
 
     assert "holds other scores by now" in refused("report", "tiny.toml")
