@@ -190,12 +190,12 @@ def write_files(
 
 
 def last_line_of(store: Store, judgement: Judgement, said: str) -> str:
-    """Where the records or the page are, and the head of the store's records."""
+    """The head of the store's records, and where they or the page are."""
     from harness.records.journal import SHORT
 
     if store.journal.read_only:
         said = "records: none, the store is read-only"
-    return f"{said}, head {judgement.head[:SHORT]}"
+    return f"head of the store's records: {judgement.head[:SHORT]}\n{said}"
 
 
 def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
