@@ -40,7 +40,13 @@ class HFQuantileAutoformer(nn.Module):
         levels = read_levels(list(chosen))
         if len(levels) < 2:
             raise ReplacementConfigError(f"quantiles: found {levels}, wanted two or more")
-        self.forecaster = HFBayesianAutoformer(_widened(values, levels), **options)
+        width, targets = values.get("c_out"), values.get("c_out_evaluation")
+        if targets is None and isinstance(width, int) and isinstance(values.get("enc_in"), int):
+            targets = width if width <= values["enc_in"] else width // len(levels)
+        if isinstance(targets, int) and width == targets:
+            width = targets * len(levels)
+        fields = values | {"quantile_levels": levels, "c_out": width, "c_out_evaluation": targets}
+        self.forecaster = HFBayesianAutoformer(fields, **options)
         self.quantiles = levels
 
     @property
@@ -117,16 +123,6 @@ class HFQuantileAutoformer(nn.Module):
 
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})
-
-
-def _widened(values: dict[str, Any], levels: tuple[float, ...]) -> dict[str, Any]:
-    """The fields with these levels and as many output channels as they need."""
-    width, targets = values.get("c_out"), values.get("c_out_evaluation")
-    if targets is None and isinstance(width, int) and isinstance(values.get("enc_in"), int):
-        targets = width if width <= values["enc_in"] else width // len(levels)
-    if isinstance(targets, int) and width == targets:
-        width = targets * len(levels)
-    return values | {"quantile_levels": levels, "c_out": width, "c_out_evaluation": targets}
 
 
 @contextmanager
