@@ -439,10 +439,13 @@ def test_wrong_column_to_import(tiny, refused):
 
 
 def test_two_datasets_of_one_name(tiny, refused):
-    """A dataset that is found twice is refused rather than chosen from."""
-    shutil.copytree(builtin_folder(), "copies")
+    """A dataset that is found twice in folders of the user's is refused, not chosen from."""
+    for name in ("one", "other"):
+        shutil.copytree(builtin_folder(), name)
 
-    assert "two datasets are called 'GOLD'" in refused("run", "tiny.toml", "--data-dir", "copies")
+    line = refused("run", "tiny.toml", "--data-dir", "one", "--data-dir", "other")
+
+    assert "two datasets are called 'DOW_JONES'" in line or "'GOLD'" in line
 
 
 @pytest.mark.parametrize(

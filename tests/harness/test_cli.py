@@ -140,8 +140,7 @@ REVERSED = 'baseline = "new"\ncandidate = "old"'
         ((PAIR, PAIR + "\nmin_origins = 41"), [], "HOLD", 4),
         ((PAIR, PAIR + "\nmin_origins = 41"), ["--hold-as", "pass"], "HOLD", 0),
         ((PAIR, REVERSED), ["--hold-as", "pass"], "REJECT", 3),
-        ((PAIR, PAIR), ["--only", "old"], "INVALID", 5),
-        ((PAIR, PAIR), ["--shard", "1/2"], "INVALID", 5),
+        (('role = "legacy"', 'role = "legacy"\nfault = "raise"'), [], "INVALID", 5),
         ((PAIR, PAIR), ["--baseline-arm", "new", "--candidate-arm", "old"], "REJECT", 3),
     ],
 )
@@ -269,6 +268,7 @@ def test_run_says_what_it_did(tiny, call, in_process):
     assert out.splitlines() == [
         "5 units of 5 in runs, 5 computed now",
         "failed windows: old/GOLD/1: RuntimeError: told to <raise>",
+        "every window failed: old",
     ]
 
 

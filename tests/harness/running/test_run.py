@@ -249,15 +249,47 @@ def test_failed_units_are_retried_when_asked(tiny, call, in_process):
     assert page_of(out) != page
 
 
-def test_filling_the_rest_gives_another_page(tiny, call, in_process):
-    """The page of an incomplete grid stays a record; the whole grid's verdict has its own."""
+def test_a_part_is_run_and_not_judged(tiny, call, in_process):
+    """`compare --only` stores no verdict while cells are missing, and judges when none is."""
     code, first, _ = call("compare", "tiny.toml", "--only", "old")
-    assert code == 5
-    code, second, _ = call("compare", "tiny.toml")
-    assert code == 0
+    verdicts = list(Path("runs").rglob("verdict.json"))
+    call("run", "tiny.toml")
+    last, second, _ = call("compare", "tiny.toml", "--only", "old")
 
-    assert "INVALID" in page_of(first).read_text(encoding="utf-8")
-    assert page_of(second) != page_of(first)
+    assert (code, verdicts) == (0, [])
+    assert first.startswith("1 units here, 4 of 5 are missing, such as ")
+    assert "not judged" in first
+    assert last == 0
+    assert second.startswith("PROMOTE")
+
+
+def test_an_arm_that_failed_everywhere_is_said(tiny, call, in_process):
+    """`run --strict` ends with 5 where an arm it was asked for has no forecast at all."""
+    tiny(('role = "legacy"', 'role = "legacy"\nfault = "raise"'))
+
+    code, out, _ = call("run", "tiny.toml", "--strict")
+    part, other, _ = call("run", "tiny.toml", "--strict", "--only", "new")
+
+    assert (code, part) == (5, 0)
+    assert out.splitlines()[-1] == "every window failed: old"
+    assert "every window failed" not in other
+
+
+def test_strict_data_ends_a_run_before_it_starts(tiny, call, in_process, tmp_path):
+    """A failed update is said beside every run; with `--strict-data` it ends with 2."""
+    told = ["--data-dir", "mine"]
+    rows = "date,gold,silver\n2013-01-02,901.5,1601.5\n"
+    Path("new.csv").write_text(rows, encoding="utf-8")
+    call("data", "update", "GOLD", "new.csv", "--to", "mine")
+    Path("new.csv").write_text(rows.replace("901.5", "91.5"), encoding="utf-8")
+    call("data", "update", "GOLD", "new.csv", "--to", "mine")
+
+    code, _, err = call("run", "tiny.toml", *told)
+    strict, _, last = call("run", "tiny.toml", "--strict-data", *told)
+
+    assert (code, strict) == (0, 2)
+    assert "note: data not updated: GOLD: new.csv: 1 difference from the rows" in err
+    assert "--strict-data: data not updated: GOLD" in last
 
 
 def rows_in(store):
