@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.history import CALENDAR, whole_series
+from candidates.replacement.backbone_input import CALENDAR, whole_series
 from candidates.replacement.loading import family_of
 from candidates.replacement.quantile_backbones import Bolt
 from candidates.replacement.sampling import T5
@@ -125,7 +125,7 @@ EVALUATED = 64
 
 
 @dataclass(slots=True)
-class _Best:
+class _BestCopy:
     """The best weights so far; only a finite, lower validation loss replaces them."""
 
     loss: float = math.inf
@@ -186,7 +186,7 @@ class _Loop:
     plan: FineTuning
     batch: Callable[[], tuple[Tensor, Tensor]]
     judged: Callable[[], float]
-    best: _Best = field(default_factory=_Best)
+    best: _BestCopy = field(default_factory=_BestCopy)
     curve: list[Epoch] = field(default_factory=list)
 
     def run(self) -> Training:

@@ -73,7 +73,7 @@ def test_arm_passes_every_predicate(schooled, kind, learns):
 @pytest.mark.parametrize("kind", KINDS)
 def test_network_passes_what_is_quickly_asked(random_weights, kind):
     """Batch mates, truth ahead, gradients, graphs, generators, modes, labels, order, config."""
-    use = "candidates.replacement.bayesian:Model"
+    use = "candidates.replacement.hf_bayesian:Model"
     config = {"seq_len": 48, "label_len": 24, "pred_len": 8, "enc_in": 2}
     codes = HEARD - ({"T1", "T15"} if kind == "t5" else set())
     subject = class_subject(use, config, {"backbone": random_weights(kind)})

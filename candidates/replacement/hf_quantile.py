@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.bayesian import HFBayesianAutoformer, Inputs
+from candidates.replacement.hf_bayesian import HFBayesianAutoformer, Inputs
 from candidates.replacement.levels import pinball
 from candidates.replacement.options import ReplacementConfigError, fields_of, read_levels
 
@@ -119,7 +119,7 @@ class HFQuantileAutoformer(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> HFQuantileAutoformer:
         """Read what `save_pretrained` wrote; options replace the stored ones."""
-        from candidates.replacement.bayesian import stored
+        from candidates.replacement.hf_bayesian import stored
 
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})
