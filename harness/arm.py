@@ -4,7 +4,8 @@ An arm is any class with a `forecast` method and a `context_length`; what else i
 by having the method: `fit` (it learns), `seed` (it draws random numbers), `load` (it reads
 weights), `weight_files` (their digest belongs to the result's identity), `card` (facts for the
 report), `parts` (arms it is made of, whose sources belong to the identity), `save` and `restore`
-(a fit outlives the process it was made in).
+(a fit outlives the process it was made in), `pinned` and `fetch` (its weights are named exactly,
+and had before anything runs).
 """
 
 from __future__ import annotations
@@ -264,6 +265,27 @@ class Loads(Protocol):
 
 
 @runtime_checkable
+class Fetches(Protocol):
+    """An arm whose weights may have to be found, or had from elsewhere, before anything runs."""
+
+    def fetch(self) -> None:
+        """Have on this machine what `load` reads; raise `ArmError` in one line where it is not."""
+        ...
+
+
+@runtime_checkable
+class Pins(Protocol):
+    """An arm whose options may name its weights loosely, such as by the branch of a hub."""
+
+    def pinned(self) -> Mapping[str, Option]:
+        """Options, those that change, under which the same weights are named exactly.
+
+        Raise `ArmError` in one line where that cannot be told.
+        """
+        ...
+
+
+@runtime_checkable
 class HasWeights(Protocol):
     """An arm whose weights lie in files."""
 
@@ -427,6 +449,36 @@ class ArmRef:
             if self.folder is not None and isinstance(value, str) and value
         }
         return {name: str(place) for name, place in places.items() if place.exists()}
+
+    def pinned(self) -> ArmRef:
+        """The same with options that name its weights exactly; itself where they do.
+
+        Raises
+        ------
+        ArmError
+            As `build`, or when what is named loosely cannot be found.
+        """
+        if not hasattr(self.find(), "pinned"):
+            return self
+        arm = self.build()
+        with self.asking():
+            exact = arm.pinned() if isinstance(arm, Pins) else {}
+        return dataclasses.replace(self, options={**self.options, **exact}) if exact else self
+
+    def fetch(self) -> None:
+        """Have on this machine what the arm will load.
+
+        Raises
+        ------
+        ArmError
+            As `build`, or when something is not there and cannot be had.
+        """
+        if not hasattr(self.find(), "fetch"):
+            return
+        arm = self.build()
+        with self.asking():
+            if isinstance(arm, Fetches):
+                arm.fetch()
 
     @contextmanager
     def asking(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +100,8 @@ def prepare(experiment: Experiment, folders: Sequence[Path]) -> Grid:
         raise ConfigError(
             f"{experiment.source}: the name of the file is not UTF-8, so no record can hold it"
         ) from None
+    arms = tuple(ref.pinned() for ref in experiment.arms)
+    experiment = replace(experiment, arms=arms)
     return declare(experiment, load_datasets(experiment, folders))
 
 
@@ -128,6 +130,8 @@ def fill(
 
     Raises
     ------
+    ArmError
+        When the weights of an arm that is to run are not there.
     ConfigError
         When something is being timed on this host for an hour.
     StoreError
@@ -142,6 +146,8 @@ def fill(
         _discard_failed(asked, store)
     missing = _missing(asked, store)
     unanswered: dict[str, str] = {}
+    for ref in {cell.arm.name: cell.arm for cell in missing}.values():
+        ref.fetch()  # what is not there ends the call before anything runs
     if missing:
         progress.begin(missing, done=len(asked) - len(missing))
         threads, preload = grid.experiment.run.threads, _preload(missing)

@@ -263,6 +263,24 @@ def test_a_part_is_run_and_not_judged(tiny, call, in_process):
     assert second.startswith("PROMOTE")
 
 
+@pytest.mark.parametrize("model", ["nowhere/at-all", "empty"])
+@pytest.mark.parametrize("verb", ["run", "compare"])
+def test_missing_weights_end_a_run_before_it_starts(tiny, call, in_process, verb, model):
+    """A hub model or a folder that lacks its weights is one line; nothing ran or is stored."""
+    Path("empty").mkdir()
+    Path("empty/config.json").write_text("{}", encoding="utf-8")
+    arm = "candidates.hf_bayesian_autoformer:HFBayesianAutoformer"
+    options = f'"{arm}"\nmodel = "{model}"\nlocal_only = true'
+    tiny(('"arms_for_tests:Flat"', options))
+
+    code, out, err = call(verb, "tiny.toml")
+
+    assert (code, out) == (2, "")
+    assert model in err.splitlines()[-1]
+    assert not list(Path().glob("runs/units/*"))
+    assert not list(Path().glob("runs/verdicts/*"))
+
+
 def test_an_arm_that_failed_everywhere_is_said(tiny, call, in_process):
     """`run --strict` ends with 5 where an arm it was asked for has no forecast at all."""
     tiny(('role = "legacy"', 'role = "legacy"\nfault = "raise"'))
