@@ -203,7 +203,7 @@ class RollingOrigin:
             assert self.origins is not None
             first = last - (self.origins - 1) * self.stride
         least = self.validation + 2  # a fit needs something besides the validation span
-        if self.first is None and first < least:
+        if self.first is None and first < least <= last:
             needed = least + last - first + self.gap + self.horizon
             raise ConfigError(
                 f"[plan] {label} has {len(dates)} sessions; {self.origins} origins every "
