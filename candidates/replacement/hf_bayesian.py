@@ -73,7 +73,8 @@ class HFBayesianAutoformer(nn.Module):
     Targets are the first of the input channels, or the last with `features` MS. Univariate
     backbones (Chronos-T5, Chronos-Bolt) forecast each target from its own history. Chronos-2
     forecasts all targets of a window together; it reads the other channels as past covariates,
-    ahead where `x_dec` gives them (rows that are all 0 are not known), and the calendar marks ahead.
+    ahead where `x_dec` gives them (rows that are all 0 are not known), and the calendar marks
+    ahead.
 
     In training mode the answer has a graph into the backbone, in evaluation mode none.
 
