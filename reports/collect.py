@@ -269,6 +269,7 @@ def _dataset_facts(name: str, split: Split) -> DatasetFacts:
         source=manifest.source,
         licence=manifest.licence,
         sha256=dataset.digest,
+        until=str(dataset.series.dates[-1]),
         first_origin=first,
         last_origin=last,
         origins=len(windows),

@@ -17,7 +17,7 @@ from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict, plain
 from reports.forms.html import environment
 from reports.section import Table, TableCell, columns, text
-from reports.sections.forest import bounds_of, limit_text
+from reports.sections.scorecard import bounds_of, limit_text
 from reports.words import numbers
 from reports.words.facts import say
 

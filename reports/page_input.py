@@ -209,6 +209,8 @@ class DatasetFacts:
         From the manifest.
     warnings, quirks
         What loading warned of, and what the manifest knows.
+    until
+        ISO date of the last row of the file, judged or not; '' where it is not known.
     first_origin, last_origin
         ISO dates of the first session not seen, at the first and the last origin.
     origins, stride, horizon, gap, refit
@@ -236,6 +238,7 @@ class DatasetFacts:
     refit: int | None = None
     skip_repeats: bool = False
     repeats: float = 0.0
+    until: str = ""
     warnings: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
 
@@ -272,9 +275,9 @@ class ArmFacts:
         return any("repaired build" in said.lower() for said in self.card.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PageInput:
-    """All a page shows.
+    """All a page shows; one is only ever equal to itself, so that what is drawn may be kept by it.
 
     Attributes
     ----------
@@ -296,6 +299,8 @@ class PageInput:
         In the order of the experiment.
     environment, versions, fingerprints
         Name and text.
+    judged_at
+        ISO time at which the verdict was passed; '' where the store does not say.
     beside
         What else the store holds on this verdict.
     """
@@ -312,6 +317,7 @@ class PageInput:
     environment: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    judged_at: str = ""
     beside: Beside = field(default_factory=Beside)
 
     @property
@@ -350,6 +356,10 @@ class PageInput:
         wanted = (arm, dataset, metric)
         found = (row for row in self.summaries if (row.arm, row.dataset, row.metric) == wanted)
         return next(found, None)
+
+    def arm(self, name: str) -> ArmFacts | None:
+        """What is known of an arm."""
+        return next((each for each in self.arms if each.name == name), None)
 
     def unit_keys(self, arm: str, dataset: str) -> list[UnitKey]:
         """Stored units of an arm on a dataset, by seed."""

@@ -160,6 +160,9 @@ class Facts(Block):
     style: str = ""
 
 
+MARKS: dict[Mark, str] = {"holds": "yes", "note": "note", "broken": "no"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
     """Something the verdict rests on: a word, a mark and what was found."""
@@ -167,6 +170,11 @@ class Basis:
     label: str
     mark: Mark
     text: str
+
+    @property
+    def state(self) -> str:
+        """The mark in a word."""
+        return MARKS[self.mark]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,14 +187,15 @@ class BasisList(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Banner(Block):
-    """The question and its answer in one look."""
+    """The question and its answer in one look: result and obstacle in a sentence, and the step."""
 
     outcome: Outcome
     meaning: str
     candidate: str
     legacy: str
     title: str
-    facts: tuple[Term, ...] = ()
+    said: str = ""
+    following: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from reports.section import (
     text,
     there,
 )
-from reports.sections.forest import limit_text
+from reports.sections.scorecard import limit_text
 from reports.words import numbers
 from reports.words.findings import sentence_of
 
@@ -175,7 +175,7 @@ def all_numbers(page: PageInput) -> Iterator[Section]:
     found = page.verdict.findings
     table = criteria(page)
     said = Lines(
-        lines=tuple(f"{each.outcome}: {sentence_of(each)}" for each in found),
+        lines=tuple(f"{numbers.finding_word(each)}: {sentence_of(each)}" for each in found),
         codes=tuple(each.id for each in found),
     )
     yield Section(

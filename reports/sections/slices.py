@@ -1,9 +1,10 @@
-"""Where it is worse even so: parts of what was judged, and windows, candidate against legacy."""
+"""Slices: parts of what was judged, candidate against legacy, and the weakest of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,18 +48,19 @@ class SliceEffect:
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
-def slice_effects(page: PageInput, dataset: str, legacy: str) -> list[SliceEffect]:
+@lru_cache(maxsize=32)
+def slice_effects(page: PageInput, dataset: str, legacy: str) -> tuple[SliceEffect, ...]:
     """All parts of a dataset; empty where the sides cannot be paired."""
     ours = [in_time_order(unit) for unit in page.scores_of(page.verdict.candidate, dataset)]
     theirs = [in_time_order(unit) for unit in page.scores_of(legacy, dataset)]
     if not ours or not theirs or any(METRIC not in unit.values for unit in (*ours, *theirs)):
-        return []
+        return ()
     whole = Slice(name="all", title="everything")
-    return [
+    return tuple(
         found
         for part in (whole, *slices_of(ours[0].truth))
         if (found := _effect(ours, theirs, part)) is not None
-    ]
+    )
 
 
 def _effect(
@@ -91,12 +93,12 @@ def _effect(
     )
 
 
-def worst_slice(page: PageInput, datasets: Sequence[str]) -> SliceEffect | None:
-    """The part on which the candidate does worst against the judged legacy arm."""
+def worst_slice(page: PageInput, legacy: str) -> SliceEffect | None:
+    """The part on which the candidate does worst against a legacy arm."""
     known = [
         each
-        for name in datasets
-        for each in slice_effects(page, name, page.verdict.legacy)
+        for name in page.dataset_names
+        for each in slice_effects(page, name, legacy)
         if each.effect is not None and each.name != "all"
     ]
     return max(known, key=lambda each: each.effect or 0.0, default=None)

@@ -1,4 +1,4 @@
-"""What the verdict rests on: pairing, completeness, failures, the random-walk bar, origins."""
+"""What the verdict rests on, in short and at length, and what the gate says of itself."""
 
 from __future__ import annotations
 
@@ -7,13 +7,122 @@ from collections.abc import Iterator, Mapping
 from harness.judging.fact import FactCode
 from harness.judging.validity import Validity
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
-from reports.section import Basis, BasisList, Part, Section
-from reports.words import numbers
+from reports.section import (
+    Basis,
+    BasisList,
+    Block,
+    Command,
+    Details,
+    Part,
+    Section,
+    Table,
+    TableCell,
+    columns,
+    text,
+    there,
+)
+from reports.words import numbers, verdicts
+from reports.words.facts import say
 
 _ORIGIN_WORDS = ("checkpoint", "origin", "contamin", "pretrain", "trained on", "weights")
 
 
-def trust_strip(page: PageInput) -> list[Basis]:
+def strip(page: PageInput) -> list[Basis]:
+    """Say in a few words each what the verdict rests on."""
+    return [
+        _same_windows(page),
+        _complete(page),
+        _blind(page),
+        _uncontaminated(page),
+        _above_reference(page),
+        _gate(page),
+        _new_evidence(page),
+    ]
+
+
+def _same_windows(page: PageInput) -> Basis:
+    mark = page.verdict.validity.pairing
+    same = mark == "holds"
+    text = "same origins and actuals for all arms" if same else "not shown to be the same windows"
+    return Basis(label="Same windows", mark=mark, text=text)
+
+
+def _complete(page: PageInput) -> Basis:
+    seen = page.verdict.validity
+    failed = any(unit.failures for unit in seen.units)
+    noted = ("" if failed else ", no window failed") + completeness_noted(seen)
+    text = f"{seen.present} of {seen.declared} cells{noted}"
+    return Basis(label="Complete", mark=seen.completeness, text=text)
+
+
+def _blind(page: PageInput) -> Basis:
+    found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
+    text = "both sides were tried on changed futures"
+    if mark == "broken":
+        arms = numbers.listing(each.arm for each in found if each.state == "failed")
+        text = f"{arms} reads past its origin"
+    elif mark == "note":
+        untested = [each.arm for each in found if each.state == "not tested"]
+        text = f"{untested[0]} not tested" if len(untested) == 1 else "neither side tested"
+    return Basis(label="Blind to the future", mark=mark, text=text)
+
+
+def _uncontaminated(page: PageInput) -> Basis:
+    seen = page.verdict.validity
+    text = "no judged session was pretrained on"
+    if seen.uncontaminated != "holds":
+        known = [each.share for each in seen.contamination if each.share is not None]
+        text = "unknown: the candidate does not say what it was pretrained on"
+        if known and len(known) == len(seen.contamination):
+            most = numbers.percent(max(known), digits=0)
+            text = f"up to {most} of origins may be in its pretraining data"
+    return Basis(label="Unseen data", mark=seen.uncontaminated, text=text)
+
+
+def _above_reference(page: PageInput) -> Basis:
+    seen = page.verdict.validity
+    parts, beaten, behind = [], [], []
+    for dataset, sides in seen.bars.items():
+        mine, theirs = (sides.get(arm) for arm in (page.verdict.candidate, page.verdict.legacy))
+        skill = None if mine is None else mine.skill
+        parts.append(f"{numbers.percent(skill, signed=True)} on {dataset}")
+        beaten.append(skill is not None and skill > 0)
+        if theirs is not None and not (theirs.skill is not None and theirs.skill > 0):
+            behind.append(dataset)
+    text = f"candidate's skill {numbers.listing(parts)}" if parts else "no reference arm"
+    if behind and all(beaten):  # or the mark would not fit the words
+        text += f"; legacy has none on {numbers.listing(behind)}"
+    return Basis(label="Beats the random walk", mark=seen.above_reference(), text=text)
+
+
+def _gate(page: PageInput) -> Basis:
+    found = page.verdict.self_test
+    if found is None:
+        text = f"not run: {page.beside.command('gate')}"
+        return Basis(label="Gate tested itself", mark="note", text=text)
+    count = f"{found.passed} of {len(found.parts)} parts passed"
+    bad = [part.code for part in found.parts if part.state == "failed"]
+    failed = f"; failed: {', '.join(bad)}" if bad else ""
+    return Basis(label="Gate tested itself", mark=found.mark, text=f"{count}{failed}")
+
+
+def _new_evidence(page: PageInput) -> Basis:
+    label, change = "New evidence", page.beside.since
+    if change is None:
+        return Basis(label=label, mark="note", text="no history is stored")
+    look = f" (verdict {page.beside.verdicts} on this pair)" if page.beside.verdicts > 1 else ""
+    if change.before is None:
+        return Basis(label=label, mark="holds", text="the first look at this pair")
+    counts = [
+        f"{numbers.plural(count, 'new origin')} on {name}"
+        for name, count in change.new_origins.items()
+    ]
+    if not any(change.new_origins.values()):
+        return Basis(label=label, mark="note", text=f"none since the last look{look}")
+    return Basis(label=label, mark="holds", text=f"{numbers.listing(counts)}{look}")
+
+
+def _at_length(page: PageInput) -> list[Basis]:
     """Say at length what the findings rest on, each as a word, a mark and a sentence."""
     return [
         _completeness(page),
@@ -83,7 +192,7 @@ def _blindness(page: PageInput) -> Basis:
     return Basis(
         label="Future-blindness",
         mark=page.verdict.validity.future_blindness,
-        text=f"Later sessions change no forecast (predicate T10). {'; '.join(said)}.",
+        text=f"Whether later sessions change a forecast. {'; '.join(said)}.",
     )
 
 
@@ -109,24 +218,11 @@ def _random_walk(page: PageInput) -> Iterator[Basis]:
         metric = numbers.metric_name(next(iter(sides.values())).metric)
         reference = next(iter(sides.values())).reference
         yield Basis(
-            label=f"Random-walk bar, {dataset}",
+            label=f"Beats the random walk, {dataset}",
             mark=seen.above_reference(dataset),
             text=f"Skill in {metric} against {reference} (above 0 is better than it): "
             f"{numbers.listing(texts)}.",
         )
-
-
-def weak_legacy(page: PageInput) -> list[str]:
-    """Datasets on which the candidate beats the legacy arm and neither beats the random walk."""
-    found = []
-    for dataset, sides in page.verdict.validity.bars.items():
-        candidate, legacy = sides.get(page.verdict.candidate), sides.get(page.verdict.legacy)
-        if candidate is None or legacy is None or candidate.value is None or legacy.value is None:
-            continue
-        below = [side.skill is not None and side.skill <= 0 for side in (candidate, legacy)]
-        if candidate.value < legacy.value and all(below):
-            found.append(dataset)
-    return found
 
 
 def _crossings(page: PageInput) -> Iterator[Basis]:
@@ -201,9 +297,96 @@ def _repeats(page: PageInput) -> Iterator[Basis]:
 
 
 def basis(page: PageInput) -> Iterator[Section]:
-    """At length, below the first screen."""
-    items = tuple(trust_strip(page))
-    yield Section(id="basis", title="What it rests on", items=(BasisList(items=items),))
+    """At length: what must be known is shown, what holds is folded."""
+    items = _at_length(page)
+    noted = tuple(each for each in items if each.mark != "holds")
+    held = tuple(each for each in items if each.mark == "holds")
+    passed = f"{numbers.plural(len(held), 'check')} passed"
+    yield Section(
+        id="basis",
+        title="What it rests on",
+        link="Trust",
+        items=there(
+            BasisList(items=noted) if noted else None,
+            Details(summary=passed, blocks=(BasisList(items=held),)) if held else None,
+        ),
+    )
 
 
-PARTS = (Part(order=200, page=basis),)
+def power(page: PageInput) -> Iterator[Section]:
+    """What each rule could have detected, folded."""
+    rows = tuple(
+        (
+            text(row.finding),
+            text(numbers.percent(row.margin)),
+            text(numbers.percent(row.detectable)),
+            TableCell(
+                text="not known" if row.enough is None else "yes" if row.enough else "no",
+                note=say(row.silent) if row.silent else "",
+            ),
+            text(numbers.NONE if row.more_origins is None else f"{row.more_origins:,}"),
+            text(row.decided_by or numbers.NONE),
+        )
+        for row in page.verdict.power
+    )
+    shared = page.verdict.multiplicity
+    note = ""
+    if shared is not None:
+        note = (
+            f"Planned for a power of {numbers.percent(shared.power, digits=0)} that all "
+            f"{shared.guardrails} guardrails hold together: {numbers.percent(shared.power_each)} "
+            f"each. One-sided error rate of each guardrail "
+            f"{numbers.percent(shared.alpha_guardrail)}, of each of {shared.successes} gains "
+            f"{numbers.percent(shared.alpha_success)}."
+        )
+    table = Table(
+        caption="What could be detected",
+        columns=columns(
+            *("Rule", "margin", "detectable", "enough", "more origins", "by"),
+            words=("enough", "by"),
+        ),
+        rows=rows,
+        note=note,
+    )
+    enough = sum(row.enough is True for row in page.verdict.power)
+    said = f"Enough evidence for {enough} of {numbers.plural(len(rows), 'rule')}"
+    yield Section(
+        id="power",
+        title="What could be detected",
+        items=(Details(summary=said, blocks=(table,)),) if rows else (),
+        absent=Command(said="Not recorded with this verdict", command=page.beside.command("gate")),
+    )
+
+
+def self_test(page: PageInput) -> Iterator[Section]:
+    """What the gate found when it judged itself; folded where every part passed."""
+    found = page.verdict.self_test
+    items: tuple[Block, ...] = ()
+    if found is not None:
+        table = Table(
+            caption="What the gate found when it judged itself",
+            columns=columns("Part", "result", "what was found", words=("result", "what was found")),
+            rows=tuple(
+                (
+                    text(f"{part.code} {verdicts.self_test_title(part)}"),
+                    text(part.state),
+                    text(say(part.found)),
+                )
+                for part in found.parts
+            ),
+        )
+        count = f"{found.passed} of {len(found.parts)} parts passed"
+        items = (Details(summary=count, blocks=(table,), open=found.mark == "broken"),)
+    yield Section(
+        id="self-test",
+        title="The gate's self-test",
+        items=items,
+        absent=Command(said="Not run for this verdict", command=page.beside.command("gate")),
+    )
+
+
+PARTS = (
+    Part(order=200, page=basis),
+    Part(order=510, page=power),
+    Part(order=730, page=self_test),
+)

@@ -15,19 +15,19 @@ NONE = "n/a"
 MEANINGS: dict[Outcome, str] = {
     Outcome.PROMOTE: "the change is supported",
     Outcome.REJECT: "shown to be worse than allowed",
-    Outcome.HOLD: "valid, but not decided yet",
+    Outcome.HOLD: "not decided yet",
     Outcome.INVALID: "no conclusion may be drawn",
 }
 FINDING_WORDS: dict[Outcome, str] = {
     Outcome.PROMOTE: "shown",
-    Outcome.REJECT: "broken",
+    Outcome.REJECT: "worse",
     Outcome.HOLD: "undecided",
-    Outcome.INVALID: "invalid",
+    Outcome.INVALID: "not judged",
 }
 
 
 def finding_word(finding: Finding) -> str:
-    """Say in a word how a rule came out; a limit is kept or broken, never shown."""
+    """Say in a word how a rule came out; a limit is kept, never shown."""
     if finding.role == "limit" and finding.outcome is Outcome.PROMOTE:
         return "kept"
     return FINDING_WORDS[finding.outcome]

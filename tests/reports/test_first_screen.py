@@ -19,7 +19,7 @@ from reports.forms.html import render_html
 from reports.page_input import Beside, PageInput, Since
 from reports.sections.cost_tables import cost_line, not_measured
 from reports.sections.first_screen import changed, fallback, lost_windows, open_rules, strip, why
-from reports.sections.forest import bounds_of, build_forest
+from reports.sections.scorecard import bounds_of, build_scorecard
 from reports.sections.trust import trust_strip
 from reports.words import verdicts
 
@@ -79,7 +79,7 @@ def test_a_bound_that_is_open_in_one_method_is_open(make_page: Make) -> None:
 
 def test_rows_are_grouped_by_role_and_dataset(make_page: Make) -> None:
     """Guardrails of each dataset, then gains; counts that are kept are not drawn."""
-    forest = build_forest(make_page().verdict)
+    forest = build_scorecard(make_page().verdict)
 
     titles = [title for title, _ in forest.by_role]
 
@@ -95,7 +95,7 @@ def test_a_broken_count_is_a_row(make_page: Make) -> None:
         for each in page.verdict.findings
     ]
 
-    forest = build_forest(dataclasses.replace(page.verdict, findings=tuple(findings)))
+    forest = build_scorecard(dataclasses.replace(page.verdict, findings=tuple(findings)))
 
     assert forest.by_role[-1][0] == "Limits"
     assert forest.silent == []
