@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from reports.svg import chart_style, compacted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+
+_SEAMS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[-_/:])(?=\w)")
 
 
 def render_html(page: PageInput) -> str:
@@ -45,6 +49,14 @@ def _shown(value: object) -> object:
     return type(value)(escaped(value))  # markup that is safe stays so
 
 
+def _soft(text: object) -> object:
+    """A name that may be broken between its words, never within one."""
+    from markupsafe import Markup, escape
+
+    parts = _SEAMS.split(escaped(str(text)))
+    return Markup("<wbr>").join(escape(part) for part in parts)
+
+
 @cache
 def environment() -> Environment:
     """Open the templates of this package; a name a template does not know is an error."""
@@ -59,4 +71,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["draw"] = draw_block
+    made.filters["soft"] = _soft
     return made

@@ -9,7 +9,7 @@ from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import SelfTestPart, Verdict
 from reports.words import numbers, verdicts
 from reports.words.facts import say
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 
 HoldAs = Literal["skip", "pass", "fail"]
 _BAD = (Outcome.REJECT, Outcome.INVALID)

@@ -67,7 +67,7 @@ def _all(blocks: tuple[Block, ...]) -> Iterator[Plain]:
         yield from plainly(block)
 
 
-def _criteria(forest: Scorecard) -> Table:
+def _criteria(scorecard: Scorecard) -> Table:
     heads = ("Result", "Criterion", "Dataset", "Effect", "Bounds", "Limit")
     return Table(
         caption="",
@@ -78,7 +78,7 @@ def _criteria(forest: Scorecard) -> Table:
                 text(f"{row.label} ({row.note})"),
                 *map(text, (row.dataset, row.effect, row.interval, row.limit)),
             )
-            for _, rows in forest.groups
+            for _, rows in scorecard.groups
             for row in rows
         ),
     )

@@ -35,8 +35,8 @@ from reports.sections.slices import SliceEffect, worst_slice
 from reports.sections.trust import strip
 from reports.words import numbers, verdicts
 from reports.words.facts import say
-from reports.words.findings import sentence_of, why_open
 from reports.words.headline import cautions, headline, rule_name
+from reports.words.sentences import sentence_of, why_open
 
 _OPEN_SHOWN = 4
 _WINDOWS_SHOWN = 3
@@ -166,8 +166,12 @@ def what_it_is(arm: ArmFacts | None) -> str:
     """Which model an arm is: what its card says, or where its code is and how it is set."""
     if arm is None:
         return ""
-    told = [arm.card[title] for title in ("checkpoint", "origin", "pretraining data", "training")
-            if arm.card.get(title)]  # fmt: skip
+    card = arm.card
+    told = [card[title] for title in ("checkpoint", "origin") if card.get(title)]
+    if card.get("pretraining data"):
+        told.append(f"pretrained on {card['pretraining data']}")
+    if card.get("training") and not card["training"].startswith("none"):
+        told.append(f"trained here: {card['training']}")
     if told:
         return "; ".join(told)
     options = ", ".join(f"{name} {numbers.plain(value)}" for name, value in arm.options.items())
@@ -204,13 +208,13 @@ def first_screen(page: PageInput) -> Iterator[Section]:
                         blocks=(
                             Group(id="effects", blocks=_effects(verdict)),
                             Group(id="scores", blocks=_scores(page)),
-                            Group(id="undecided", blocks=_undecided(verdict)),
                         ),
                     ),
                     Group(
                         style="column",
                         blocks=(
                             Group(id="compared", blocks=(_compared(page),)),
+                            Group(id="undecided", blocks=_undecided(verdict)),
                             Group(id="weakness", blocks=_weakness(page)),
                         ),
                     ),
@@ -315,27 +319,26 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
     arms = [verdict.candidate, verdict.legacy, *([page.reference] if page.reference else [])]
     rows = []
     for name in page.dataset_names:
-        facts = page.datasets.get(name)
         for metric in _SCORES:
             found = [page.summary(arm, name, metric) for arm in arms]
             if any(row is not None and row.value is not None for row in found):
-                unit = facts.unit if facts and found[0] and found[0].unit == "target" else ""
-                values = [
+                values = (
                     text(numbers.NONE if row is None else numbers.figure(row, row.value))
                     for row in found
-                ]
-                rows.append((text(name), text(numbers.metric_name(metric)), *values, text(unit)))
+                )
+                rows.append((text(name), text(numbers.metric_name(metric)), *values))
     if not rows:
         return ()
+    units = numbers.listing(
+        f"{facts.unit} on {name}" for name, facts in page.datasets.items() if facts.unit
+    )
     table = Table(
         small=True,
         caption="Absolute scores",
-        columns=columns(
-            "Dataset", "Metric", *map(page.label, arms), "Unit", words=("Metric", "Unit")
-        ),
+        columns=columns("Dataset", "Metric", *map(page.label, arms), words=("Metric",)),
         rows=tuple(rows),
     )
-    return (Heading(text="In figures", level=2), table)
+    return Heading(text="In figures", quiet=units, level=2), table
 
 
 def _undecided(verdict: Verdict) -> tuple[Block, ...]:
@@ -344,12 +347,9 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
     table = Table(
         small=True,
         caption="Undecided rules",
-        columns=columns(
-            *("Rule", "could detect", "limit", "independent origins needed"),
-            words=("independent origins needed",),
-        ),
+        columns=columns(*("Rule", "detectable", "origins needed"), words=("origins needed",)),
         rows=tuple(
-            (text(rule.name), text(rule.detectable), text(rule.margin), text(rule.needed, rule.why))
+            (text(rule.name), text(rule.detectable), text(rule.needed, rule.why))
             for rule in still[:_OPEN_SHOWN]
         ),
     )
@@ -365,7 +365,7 @@ def _weakness(page: PageInput) -> tuple[Block, ...]:
     table = Table(
         small=True,
         caption="Windows lost by most",
-        caption_note="CRPS, share of the last value",
+        caption_note="CRPS, % of the last value",
         columns=columns("Window", "Dataset", "Candidate", "Legacy", words=("Dataset",)),
         rows=tuple(
             (
@@ -395,12 +395,10 @@ def _costs(page: PageInput) -> tuple[Block, ...]:
         )
         for each in found
     )
-    return (
-        Heading(text="Costs", quiet="candidate / legacy", level=2),
-        Facts(style="cells", terms=terms)
-        if found
-        else Text(text=not_measured(page, page.verdict.legacy)),
-    )
+    if not found:
+        return Heading(text="Costs", level=2), Text(text=not_measured(page, page.verdict.legacy))
+    heading = Heading(text="Costs", quiet="candidate / legacy", level=2)
+    return heading, Facts(style="cells", terms=terms)
 
 
 def _record(page: PageInput) -> Facts:

@@ -71,7 +71,7 @@ def _reasons(verdict: Verdict) -> Iterator[Block]:
 
 
 def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
-    """A pair that decides nothing: its weakest part, its criteria and its costs."""
+    """A pair that decides nothing: its weakest slice, its rules and its costs."""
     found = worst_slice(page, verdict.legacy)
     worst = (
         "none can be compared"
@@ -84,14 +84,13 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
         f"{verdicts.next_action(verdict)}",
         style="note",
     )
-    forest = build_scorecard(verdict)
-    if forest.groups:
-        yield forest
-    table = cost_table(page, verdict.legacy)
-    if table is None:
-        yield Text(text=f"Costs {not_measured(page, verdict.legacy)}", style="note")
-    else:
-        yield Details(summary="Costs", blocks=(table,))
+    scorecard = build_scorecard(verdict)
+    costs = cost_table(page, verdict.legacy)
+    unmeasured = Text(text=f"Costs {not_measured(page, verdict.legacy)}", style="note")
+    yield Details(
+        summary="Its rules and costs",
+        blocks=(*((scorecard,) if scorecard.groups else ()), costs or unmeasured),
+    )
 
 
 def _self_test(verdict: Verdict) -> str:

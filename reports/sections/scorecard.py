@@ -23,7 +23,7 @@ _REACH = 1.0
 _LEAST = 0.1
 _STEPS = (0.02, 0.05, 0.1, 0.2, 0.25, 0.5)
 _TICKS = 7
-_ROLES = {"guardrail": "No worse than", "success": "Gain asked for", "limit": "Limits"}
+_ROLES = {"guardrail": "Guardrails", "success": "Gains asked for", "limit": "Limits"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class Scorecard(Block):
             for name, rows in self.groups:
                 mine = [row for row in rows if row.role == role and not row.silent]
                 if mine:
-                    heading = title if role == "limit" else f"{title}, {name}"
+                    heading = title if role == "limit" else f"{title} on {name}"
                     found[heading] = [*found.get(heading, ()), *mine]
         return list(found.items())
 

@@ -112,15 +112,15 @@ def slice_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
         return None
     worst = max(drawn, key=lambda each: each.effect or 0.0)
     return Chart(
-        title=f"{page.verdict.candidate} against {page.verdict.legacy} by part",
+        title=f"{page.verdict.candidate} against {page.verdict.legacy} by slice",
         caption=f"{AGGREGATES[METRIC].title} divided by the legacy arm's, less 1: left of 0 the "
-        "candidate is better. Lines: 95 % each, not joined over the parts.",
+        "candidate is better. Lines: 95 % each, not joined over the slices; hollow: no interval.",
         svg=dot_chart(
             [_dot(each) for each in drawn],
             unit="%",
             zero="equal",
             name=name,
-            alt=f"Effect on {dataset} by part. The worst is {worst.title}: "
+            alt=f"Effect on {dataset} by slice. The worst is {worst.title}: "
             f"{numbers.effect('share', worst.effect)}.",
         ),
         table=_table(found, dataset),
@@ -134,13 +134,14 @@ def _dot(each: SliceEffect) -> Dot:
         value=100 * (each.effect or 0.0),
         low=ends[0],
         high=ends[1],
+        hollow=True,
     )
 
 
 def _table(found: Sequence[SliceEffect], dataset: str) -> Table:
     return Table(
-        caption=f"CRPS by part on {dataset}, candidate against legacy",
-        columns=columns("Part", "windows", "effect", "95 % interval"),
+        caption=f"CRPS by slice on {dataset}, candidate against legacy",
+        columns=columns("Slice", "windows", "effect", "95 % interval"),
         rows=tuple(
             (
                 text(each.title),
@@ -150,6 +151,6 @@ def _table(found: Sequence[SliceEffect], dataset: str) -> Table:
             )
             for each in found
         ),
-        note=f"A part of fewer than {LEAST} windows has no effect. Everything but the step is "
-        "known at the origin: no part is picked by what came.",
+        note=f"A slice of fewer than {LEAST} windows has no effect. Everything but the step is "
+        "known at the origin: no slice is picked by its outcome.",
     )

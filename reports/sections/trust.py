@@ -43,7 +43,7 @@ def strip(page: PageInput) -> list[Basis]:
 def _same_windows(page: PageInput) -> Basis:
     mark = page.verdict.validity.pairing
     same = mark == "holds"
-    text = "same origins and actuals for all arms" if same else "not shown to be the same windows"
+    text = "one set of origins and actuals" if same else "not shown to be the same windows"
     return Basis(label="Same windows", mark=mark, text=text)
 
 
@@ -64,12 +64,12 @@ def _blind(page: PageInput) -> Basis:
     elif mark == "note":
         untested = [each.arm for each in found if each.state == "not tested"]
         text = f"{untested[0]} not tested" if len(untested) == 1 else "neither side tested"
-    return Basis(label="Blind to the future", mark=mark, text=text)
+    return Basis(label="No look-ahead", mark=mark, text=text)
 
 
 def _uncontaminated(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    text = "no judged session was pretrained on"
+    text = "none was pretrained on"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate does not say what it was pretrained on"
@@ -89,21 +89,21 @@ def _above_reference(page: PageInput) -> Basis:
         beaten.append(skill is not None and skill > 0)
         if theirs is not None and not (theirs.skill is not None and theirs.skill > 0):
             behind.append(dataset)
-    text = f"candidate's skill {numbers.listing(parts)}" if parts else "no reference arm"
+    text = f"skill {', '.join(parts)}" if parts else "no reference arm"
     if behind and all(beaten):  # or the mark would not fit the words
         text += f"; legacy has none on {numbers.listing(behind)}"
-    return Basis(label="Beats the random walk", mark=seen.above_reference(), text=text)
+    return Basis(label="Beats random walk", mark=seen.above_reference(), text=text)
 
 
 def _gate(page: PageInput) -> Basis:
     found = page.verdict.self_test
     if found is None:
         text = f"not run: {page.beside.command('gate')}"
-        return Basis(label="Gate tested itself", mark="note", text=text)
+        return Basis(label="Gate self-test", mark="note", text=text)
     count = f"{found.passed} of {len(found.parts)} parts passed"
     bad = [part.code for part in found.parts if part.state == "failed"]
     failed = f"; failed: {', '.join(bad)}" if bad else ""
-    return Basis(label="Gate tested itself", mark=found.mark, text=f"{count}{failed}")
+    return Basis(label="Gate self-test", mark=found.mark, text=f"{count}{failed}")
 
 
 def _new_evidence(page: PageInput) -> Basis:

@@ -1,6 +1,6 @@
 """What each fact of judging and the gate is called in words: one phrase a code, no more.
 
-A finding that compares losses is worded from its comparison, see `reports.words.findings`.
+A finding that compares losses is worded from its comparison, see `reports.words.sentences`.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ def metric_name(metric: str) -> str:
     estimand = ESTIMANDS.get(metric)
     if isinstance(estimand, Wins):
         return f"windows lost by {metric_name(estimand.metric)}"
+    if isinstance(estimand, Coverage):
+        return f"{estimand.level} % coverage"
     known = AGGREGATES.get(metric)
     return known.title if known else metric.replace("_", " ")
 

@@ -7,7 +7,7 @@ from harness.judging.declared import OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode
 from harness.judging.verdict import SelfTestPart, Verdict
 from reports.words.facts import SELF_TEST_TITLES, say
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 
 
 def summary(verdict: Verdict) -> str:

@@ -79,12 +79,12 @@ def test_a_bound_that_is_open_in_one_method_is_open(make_page: Make) -> None:
 
 def test_rows_are_grouped_by_role_and_dataset(make_page: Make) -> None:
     """Guardrails of each dataset, then gains; counts that are kept are not drawn."""
-    forest = build_scorecard(make_page().verdict)
+    scorecard = build_scorecard(make_page().verdict)
 
-    titles = [title for title, _ in forest.by_role]
+    titles = [title for title, _ in scorecard.by_role]
 
     assert titles == ["Guardrail, ALPHA", "Guardrail, BETA", "Gain asked for, ALPHA"]
-    assert [row.label for row in forest.silent] == ["failures", "failures"]
+    assert [row.label for row in scorecard.silent] == ["failures", "failures"]
 
 
 def test_a_broken_count_is_a_row(make_page: Make) -> None:
@@ -95,10 +95,10 @@ def test_a_broken_count_is_a_row(make_page: Make) -> None:
         for each in page.verdict.findings
     ]
 
-    forest = build_scorecard(dataclasses.replace(page.verdict, findings=tuple(findings)))
+    scorecard = build_scorecard(dataclasses.replace(page.verdict, findings=tuple(findings)))
 
-    assert forest.by_role[-1][0] == "Limits"
-    assert forest.silent == []
+    assert scorecard.by_role[-1][0] == "Limits"
+    assert scorecard.silent == []
 
 
 def test_open_rules_say_what_would_decide(make_page: Make) -> None:

@@ -13,7 +13,7 @@ from harness.forecast import Forecast
 from reports.forms.html import render_html
 from reports.page_input import FAN_LEVELS, PageInput, fan
 from reports.sections.by_time import time_view
-from reports.sections.calibration import parts_view, pit_views, width_view
+from reports.sections.intervals import parts_view, pit_views, width_view
 from reports.sections.seeds import seed_view
 from reports.sections.slices import slice_effects, slice_view, worst_slice
 from reports.svg import chart_style

@@ -16,7 +16,7 @@ from harness.judging.findings import Finding, Outcome, judge_rule, question_of
 from harness.judging.verdict import Verdict, judge
 from harness.scoring.scores import UnitScores
 from reports.words import verdicts
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 
 CRPS = Criterion(metric="crps", margin=0.05)
 POLICY = Policy(

@@ -18,7 +18,7 @@ from harness.judging.findings import Outcome
 from harness.judging.validity import CUT_OFF, PRETRAINING
 from harness.judging.verdict import Verdict, from_json, judge, to_json
 from harness.scoring.scores import Truth, UnitScores
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 from reports.words.verdicts import next_action, reasons, summary
 
 POLICY = Policy(

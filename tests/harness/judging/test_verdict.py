@@ -23,7 +23,7 @@ from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import EXIT_CODES, Verdict, conclude, from_json, gather, judge, to_json
 from harness.scoring.scores import Truth, UnitScores
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 from reports.words.verdicts import next_action, problems, reasons, summary
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "verdict"
