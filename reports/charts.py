@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.window import Array, Dates
 from reports.page_input import FAN_LEVELS, ArmFacts, Fan, PageInput, PriceSpan
-from reports.svg import FONT, INKS, WIDE, Ink, in_lines, new_figure, to_svg
+from reports.svg import FONT, INKS, WIDTH, Ink, in_lines, new_figure, to_svg
 from reports.words.numbers import number
 
 if TYPE_CHECKING:
@@ -76,12 +76,12 @@ def months_axis(axes: Axes, first: np.datetime64, last: np.datetime64) -> None:
     axes.set_xticks(keep.astype("datetime64[D]").astype(float), labels)
 
 
-def word_above(axes: Axes, word: str, at: float) -> None:
+def word_above(axes: Axes, word: str, at: float, *, height: float = 3) -> None:
     """Write a word above the plot at a value."""
     axes.annotate(
         word,
         (at, 1),
-        xytext=(0, 3),
+        xytext=(0, height),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         ha="center",
@@ -565,14 +565,14 @@ def history_chart(
     marks
         Word and date of each origin to mark.
     """
-    figure, axes = new_figure(width=WIDE, height=120, left=58, right=12, top=24, bottom=22)
+    figure, axes = new_figure(height=160, left=58, right=12, top=44, bottom=22)
     days = dates.astype("datetime64[D]").astype(float)
-    every = max(1, len(days) // WIDE)
+    every = max(1, len(days) // WIDTH)
     axes.axvspan(*(each.astype(float) for each in judged), color=INKS["line"], linewidth=0)
     axes.plot(days[::every], target[::every], color=INKS["ink"], linewidth=1)
-    for word, day in marks.items():
+    for place, (word, day) in enumerate(sorted(marks.items(), key=lambda mark: mark[1])):
         axes.axvline(day.astype(float), color=INKS["candidate"], linewidth=1)
-        word_above(axes, word, float(day.astype(float)))
+        word_above(axes, word, float(day.astype(float)), height=3 + (FONT + 1) * (place % 3))
     years_axis(axes, dates)
     value_axis(axes, unit)
     return to_svg(figure, name=name, alt=alt)

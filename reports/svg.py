@@ -45,7 +45,6 @@ INKS: dict[Ink, str] = {
     "soft": "#0a0a0a",
 }
 WIDTH, HEIGHT = 400, 250
-WIDE = 1200
 FONT = 11
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -90,17 +89,16 @@ def new_figure(
     right: int = 10,
     bottom: int = 40,
     top: int = 12,
-    width: int = WIDTH,
 ) -> tuple[Figure, Axes]:
     """Make a figure with one plot; margins and sizes in CSS pixels."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
     figure.patch.set_visible(False)
     box = (
-        left / width,
+        left / WIDTH,
         bottom / height,
-        (width - left - right) / width,
+        (WIDTH - left - right) / WIDTH,
         (height - bottom - top) / height,
     )
     axes = figure.add_axes(box)

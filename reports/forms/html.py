@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SEAMS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[-_/:])(?=\w)")
 
+_MINUS = re.compile(r"(?<=[ (\u00b1])-(?=\d)")
+
 
 def render_html(page: PageInput) -> str:
     """Draw the page.
@@ -49,6 +51,16 @@ def _shown(value: object) -> object:
     return type(value)(escaped(value))  # markup that is safe stays so
 
 
+def _typeset(text: object) -> object:
+    """A sentence with true minus signs, as the numbers of the page have them."""
+    return _MINUS.sub("\u2212", text) if isinstance(text, str) else text
+
+
+def _css(text: object) -> str:
+    """A text as a string of a style sheet."""
+    return '"' + re.sub(r"[^\w .,%/:-]", " ", str(text)) + '"'
+
+
 def _soft(text: object) -> object:
     """A name that may be broken between its words, never within one."""
     from markupsafe import Markup, escape
@@ -71,5 +83,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["draw"] = draw_block
-    made.filters["soft"] = _soft
+    made.filters |= {"soft": _soft, "typeset": _typeset, "css": _css}
     return made

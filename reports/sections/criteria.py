@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.evidence.comparison import Comparison
 from harness.evidence.estimates import Estimate
-from harness.judging.findings import Finding, Unit
+from harness.judging.findings import GRAVEST, Finding, Unit
 from reports.page_input import PageInput
 from reports.section import (
     Details,
@@ -172,7 +172,7 @@ def standings(page: PageInput) -> Table | None:
 
 def all_numbers(page: PageInput) -> Iterator[Section]:
     """Each finding in a sentence, and every number of every rule behind a click."""
-    found = page.verdict.findings
+    found = sorted(page.verdict.findings, key=lambda each: GRAVEST.index(each.outcome))
     tables = there(criteria(page), tests(page), standings(page))
     yield Section(
         id="criteria",

@@ -41,7 +41,8 @@ from reports.words.sentences import sentence_of, why_open
 _OPEN_SHOWN = 4
 _WINDOWS_SHOWN = 3
 _CAUTIONS_SHOWN = 3
-_SCORES = ("crps", "rmse", "coverage_80")
+_SCORES = ("crps", "coverage_80", "rmse")
+_SCORE_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +135,14 @@ def changed(page: PageInput) -> list[str]:
     said = [f"{change.before} before, {now} now" if change.before != now else f"{now} as before"]
     new = [f"{count:,} on {name}" for name, count in change.new_origins.items() if count]
     said.append(f"new origins: {numbers.listing(new)}" if new else "no new origin")
+    names = {each.id: f"{rule_name(each)} on {each.dataset}" for each in page.verdict.findings}
     moved = [
-        f"{name} {_word(old) or 'new'} \u2192 {_word(now) or 'gone'}"
-        for name, (old, now) in change.findings.items()
+        f"{names.get(each, each)} {_word(old) or 'new'} \u2192 {_word(now) or 'gone'}"
+        for each, (old, now) in change.findings.items()
     ]
     if moved:
-        more = f" and {len(moved) - 2} more" if len(moved) > 2 else ""
-        said.append(f"moved: {', '.join(moved[:2])}{more}")
+        more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+        said.append(f"{moved[0]}{more}")
     if not change.same_meaning:
         said.append("other data, arms, policy or code")
     return said
@@ -155,7 +157,7 @@ def fallback(page: PageInput) -> str:
     facts = page.arm(page.verdict.candidate)
     behind = facts.card.get("fallback") if facts else None
     if not behind:
-        return f"no fallback: if {page.verdict.candidate} fails, nothing answers"
+        return "nothing answers: the candidate has no fallback"
     units = [unit for unit in page.scores if unit.arm == page.verdict.candidate]
     count = sum(int(unit.answered_by_fallback.sum()) for unit in units)
     windows = sum(len(unit) for unit in units)
@@ -318,8 +320,9 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
     verdict = page.verdict
     arms = [verdict.candidate, verdict.legacy, *([page.reference] if page.reference else [])]
     rows = []
+    shown = max(1, _SCORE_ROWS // max(1, len(page.dataset_names)))
     for name in page.dataset_names:
-        for metric in _SCORES:
+        for metric in _SCORES[:shown]:
             found = [page.summary(arm, name, metric) for arm in arms]
             if any(row is not None and row.value is not None for row in found):
                 values = (
@@ -329,8 +332,11 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
                 rows.append((text(name), text(numbers.metric_name(metric)), *values))
     if not rows:
         return ()
-    units = numbers.listing(
-        f"{facts.unit} on {name}" for name, facts in page.datasets.items() if facts.unit
+    named: dict[str, list[str]] = {}
+    for name, facts in page.datasets.items():
+        named.setdefault(facts.unit, []).append(name)
+    units = "; ".join(
+        f"{numbers.listing(names)} in {unit}" for unit, names in named.items() if unit
     )
     table = Table(
         small=True,
@@ -390,8 +396,10 @@ def _costs(page: PageInput) -> tuple[Block, ...]:
         Term(
             name=each.title,
             strong=each.ratio or "no ratio",
-            state=each.word if each.ratio else "",
-            note="; ".join(filter(None, (each.said, each.interval and f"95 %: {each.interval}"))),
+            state=" ".join(filter(None, (each.interval and f"({each.interval})", each.word)))
+            if each.ratio
+            else "",
+            note=each.said,
         )
         for each in found
     )

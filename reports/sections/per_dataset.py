@@ -132,16 +132,18 @@ def _windows(
     if facts is None:
         yield Text(text=f"No series of {dataset} was given, so no forecast can be drawn.")
         return
-    yield from there(history_view(page, facts, name=f"{name}-history"))
     views, notes = window_views(page, facts, name=name)
     for note in notes:
         yield Text(text=note)
     if views:
-        yield Text(
-            text="Thin line: what was seen before the origin (dashed upright). Line with dots: "
-            "the actuals. Coloured line: the median; bands: its 50, 80 and 95 % intervals.",
+        note = Text(
+            text="Below, thin line: what was seen before the origin (dashed upright). Line with "
+            "dots: the actuals. Coloured line: the median; bands: its 50, 80 and 95 % intervals. "
+            "Both sides of a window share one axis.",
             style="note",
         )
+        history = history_view(page, facts, name=f"{name}-history")
+        yield Group(style="window history", blocks=there(history, note))
     yield from views
     yield from there(lost_most(page, facts))
 

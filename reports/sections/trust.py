@@ -122,7 +122,7 @@ def _new_evidence(page: PageInput) -> Basis:
     return Basis(label=label, mark="holds", text=f"{numbers.listing(counts)}{look}")
 
 
-def _at_length(page: PageInput) -> list[Basis]:
+def at_length(page: PageInput) -> list[Basis]:
     """Say at length what the findings rest on, each as a word, a mark and a sentence."""
     return [
         _completeness(page),
@@ -145,7 +145,7 @@ def _completeness(page: PageInput) -> Basis:
         text += f"; missing: {numbers.listing(map(str, seen.missing[:4]))}"
         text += f" and {len(seen.missing) - 4} more" if len(seen.missing) > 4 else ""
     text += completeness_noted(seen)
-    return Basis(label="Completeness", mark=seen.completeness, text=f"{text}.")
+    return Basis(label="Complete", mark=seen.completeness, text=f"{text}.")
 
 
 def completeness_noted(seen: Validity) -> str:
@@ -165,7 +165,7 @@ def _pairing(page: PageInput) -> Basis:
         torn = [name for name, digest in seen.truth_digests.items() if not digest]
         where = f" on {numbers.listing(torn)}" if torn else ""
         text = f"It is not shown that all arms were judged on the same windows{where}."
-    return Basis(label="Pairing", mark=seen.pairing, text=text)
+    return Basis(label="Same windows", mark=seen.pairing, text=text)
 
 
 def _failures(page: PageInput) -> Basis:
@@ -190,7 +190,7 @@ def _blindness(page: PageInput) -> Basis:
     said = [f"{arm}: {state}" for arm, state in states.items() if state != "not tested"]
     said += [f"{arm}: not tested: {page.beside.check_command(arm)}" for arm in untested]
     return Basis(
-        label="Future-blindness",
+        label="No look-ahead",
         mark=page.verdict.validity.future_blindness,
         text=f"Whether later sessions change a forecast. {'; '.join(said)}.",
     )
@@ -218,7 +218,7 @@ def _random_walk(page: PageInput) -> Iterator[Basis]:
         metric = numbers.metric_name(next(iter(sides.values())).metric)
         reference = next(iter(sides.values())).reference
         yield Basis(
-            label=f"Beats the random walk, {dataset}",
+            label=f"Beats random walk, {dataset}",
             mark=seen.above_reference(dataset),
             text=f"Skill in {metric} against {reference} (above 0 is better than it): "
             f"{numbers.listing(texts)}.",
@@ -298,7 +298,7 @@ def _repeats(page: PageInput) -> Iterator[Basis]:
 
 def basis(page: PageInput) -> Iterator[Section]:
     """At length: what must be known is shown, what holds is folded."""
-    items = _at_length(page)
+    items = at_length(page)
     noted = tuple(each for each in items if each.mark != "holds")
     held = tuple(each for each in items if each.mark == "holds")
     passed = f"{numbers.plural(len(held), 'check')} passed"

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
-from reports.words.numbers import in_sentence
+from reports.words.numbers import in_sentence, metric_name
 
 Values = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ def say(found: Fact) -> str:
 
 def place_of(dataset: str, metric: str, part: str) -> str:
     """What a rule was judged on."""
-    named = {"skill": "skill by CRPS"}.get(metric, metric)
+    named = "skill by CRPS" if metric == "skill" else metric_name(metric)
     return f"{dataset} {named}" + (f" ({part})" if part else "")
 
 

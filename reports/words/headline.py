@@ -92,18 +92,24 @@ def obstacle(verdict: Verdict) -> str:
     if not mine:
         return _without_stop(verdicts.summary(verdict))
     word = "worse than allowed" if verdict.outcome is Outcome.REJECT else "still undecided"
-    return f"{word}: {numbers.listing(named(mine, verdict.findings))}"
+    return f"{word}: {'; '.join(named(mine, verdict.findings))}"
 
 
 def named(findings: Iterable[Finding], among: Sequence[Finding]) -> list[str]:
-    """Rules in words, those of one metric together, such as RMSE on GOLD."""
+    """Rules in words, those on the same datasets together, such as RMSE and MAE on GOLD."""
     places: dict[str, list[str]] = {}
     for each in findings:
         where = places.setdefault(rule_name(each), [])
         if each.unit != "ratio" and each.dataset not in where:
             where.append(each.dataset)
+    together: dict[tuple[str, ...], list[str]] = {}
+    for name, where in places.items():
+        together.setdefault(tuple(where), []).append(name)
     count = len({each.dataset for each in among if each.unit != "ratio"})
-    return [f"{name} {on_all(where, of=count)}".strip() for name, where in places.items()]
+    return [
+        f"{numbers.listing(names)} {on_all(where, of=count)}".strip()
+        for where, names in together.items()
+    ]
 
 
 def rule_name(finding: Finding) -> str:
@@ -141,14 +147,15 @@ def cautions(verdict: Verdict) -> list[tuple[FactCode, str]]:
 GRAVE = (
     "straw_man",
     "no_reference_arm",
+    "implausible",
+    "contaminated",
+    "policy_changed",
+    "not_tested",
     "below_reference",
     "unjudged",
     "unjudged_worse",
     "worse_beside",
-    "not_tested",
-    "policy_changed",
-    "placebo",
-    "data_ended",
+    "covers_otherwise",
 )
 """Cautions in the order in which they are told; others follow."""
 

@@ -225,7 +225,7 @@ def test_rules_on_steps_and_slices_are_findings_of_their_own() -> None:
     high = found["GOLD:mae:guardrail@volatility:high"].comparison
     assert high is not None
     assert high.sample.n == 20
-    assert "GOLD crps (steps:3-4): new is" in sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
+    assert "GOLD CRPS (steps:3-4): new is" in sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
     assert verdict.multiplicity is not None
     assert verdict.multiplicity.guardrails == 4
 

@@ -123,7 +123,7 @@ def test_better_candidate_is_promoted() -> None:
     assert verdict.outcome == Outcome.PROMOTE
     assert verdict.exit_code == 0
     assert summary(verdict) == "new may replace old: all 8 guardrails are shown to hold."
-    assert any("GOLD crps: new is" in text and "non-inferior" in text for text in reasons(verdict))
+    assert any("GOLD CRPS: new is" in text and "non-inferior" in text for text in reasons(verdict))
 
 
 def test_worse_candidate_is_rejected() -> None:
