@@ -27,7 +27,6 @@ from reports.section import (
     Text,
     columns,
     text,
-    there,
 )
 from reports.sections.cost_tables import cost_line, not_measured
 from reports.sections.scorecard import Scorecard, build_scorecard, limit_text
@@ -38,7 +37,7 @@ from reports.words.facts import say
 from reports.words.headline import cautions, headline, rule_name
 from reports.words.sentences import sentence_of, why_open
 
-_OPEN_SHOWN = 4
+_OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
 _CAUTIONS_SHOWN = 3
 _SCORES = ("crps", "coverage_80", "rmse")
@@ -93,7 +92,7 @@ def kept_limits(scorecard: Scorecard) -> str:
     if not scorecard.silent:
         return ""
     labels = numbers.listing(dict.fromkeys(row.label for row in scorecard.silent))
-    return f"{numbers.plural(len(scorecard.silent), 'limit')} without an interval kept ({labels})"
+    return f"Kept: {labels}"
 
 
 def weakest(found: SliceEffect | None, page: PageInput) -> str:
@@ -359,10 +358,9 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
             for rule in still[:_OPEN_SHOWN]
         ),
     )
-    return there(
-        Heading(text="Undecided", level=2),
+    return (
+        Heading(text="Undecided", quiet=f"and {more} more below" if more > 0 else "", level=2),
         table if still else Text(text="Every rule was decided."),
-        Text(text=f"{more} more below", style="note", link="power") if more > 0 else None,
     )
 
 

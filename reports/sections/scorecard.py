@@ -87,7 +87,6 @@ class Tick:
 
     at: float
     label: str
-    word: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +205,7 @@ def bounds_of(comparison: Comparison | None) -> tuple[float | None, float | None
 def _tick(value: float, axis: _Axis) -> Tick:
     size = f"{100 * value:+.0f}".replace("-", "\u2212")
     zero = abs(value) < 1e-9
-    return Tick(at=axis.at(value), label="0" if zero else size, word="equal" if zero else "")
+    return Tick(at=axis.at(value), label="equal" if zero else size)
 
 
 def _place(finding: Finding) -> float | None:

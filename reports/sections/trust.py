@@ -72,7 +72,7 @@ def _uncontaminated(page: PageInput) -> Basis:
     text = "none was pretrained on"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
-        text = "unknown: the candidate does not say what it was pretrained on"
+        text = "unknown: the candidate names no data"
         if known and len(known) == len(seen.contamination):
             most = numbers.percent(max(known), digits=0)
             text = f"up to {most} of origins may be in its pretraining data"

@@ -207,8 +207,12 @@ def full_verdict(verdict: Verdict) -> Verdict:
     findings = tuple(
         dataclasses.replace(each, waived=place == 5) for place, each in enumerate(verdict.findings)
     )
+    share = fact(FactCode.CONTAMINATED, dataset="ALPHA", arm="an arm", share=0.5, said="a day")
+    seed = fact(FactCode.ONE_SEED, arm="an arm")
+    cautions = tuple(fact(FactCode.CAUTION).resting_on(each) for each in (share, seed))
     return dataclasses.replace(
         verdict,
+        reasons=(*verdict.reasons, *cautions),
         findings=findings,
         self_test=SelfTest(parts=parts),
         waivers=(WaiverState(waiver=waiver, active=True, waived=(verdict.findings[5].id,)),),
