@@ -399,6 +399,28 @@ def compare(both: Pair, question: Question) -> Comparison:
     return dataclasses.replace(made, sensitivity=varied, planning=_planning(made, both))
 
 
+class ComparesOnce:
+    """Answers as `compare` does, and the same question about the same losses only once.
+
+    Losses are the same where every bit of them is, in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Comparison] = {}
+
+    def __call__(self, both: Pair, question: Question) -> Comparison:
+        """Compare, or take the comparison that was made before."""
+        arrays = (
+            *(both.candidate, both.legacy, both.origin, both.origin_date),
+            *(both.candidate_ok, both.legacy_ok),
+        )
+        content = tuple((each.shape, each.tobytes()) for each in arrays)
+        key = (question, both.names, both.reach, *content)
+        if key not in self._known:
+            self._known[key] = compare(both, question)
+        return self._known[key]
+
+
 def answer(both: Pair, question: Question) -> Comparison:
     """Say what paired losses say to a question: effect, uncertainty, conclusion.
 

@@ -17,6 +17,7 @@ from harness.arm import ArmRef
 from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError, ForecastError, StoreError
+from harness.evidence.comparison import ComparesOnce
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
 from harness.experiments.policy import Policy
 from harness.gate.history import (
@@ -417,7 +418,8 @@ def verdict_from(
         Of the same scores, where another pair had it made already.
     """
     declared = [each.cell for each in inputs.cells]
-    evidence = gather(policy, declared, scores, given)
+    ask = ComparesOnce()
+    evidence = gather(policy, declared, scores, given, ask=ask)
     diagnostics = diagnose(
         scores,
         candidate=policy.candidate,
@@ -426,7 +428,7 @@ def verdict_from(
         alpha=policy.alpha,
         calibration=calibration,
     )
-    tested = self_test(evidence, declared, scores)
+    tested = self_test(evidence, declared, scores, ask=ask)
     return conclude(evidence, self_test=tested, diagnostics=diagnostics)
 
 

@@ -401,6 +401,7 @@ def judge_skill(
     question: Question,
     candidate: Sequence[UnitScores],
     reference: Sequence[UnitScores],
+    ask: Ask = compare,
 ) -> Finding:
     """Judge whether the candidate is shown to have the least skill over the reference arm."""
     wanted = policy.limits.min_skill
@@ -408,7 +409,13 @@ def judge_skill(
     rule = Criterion(metric="crps")
     asked = dataclasses.replace(question, estimand=Skill(), bound_high=-wanted)
     found = judge_rule(
-        rule, dataset, policy=policy, question=asked, candidate=candidate, legacy=reference
+        rule,
+        dataset,
+        policy=policy,
+        question=asked,
+        candidate=candidate,
+        legacy=reference,
+        ask=ask,
     )[0]
     shown = found.found
     if not reference:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import StoreError
+from harness.evidence.comparison import compare
 from harness.evidence.diagnostics import Diagnostics
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Criterion
@@ -21,6 +22,7 @@ from harness.experiments.waivers import WaiverState, states
 from harness.judging.declared import Cell, Given, PlanRecord, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import (
+    Ask,
     Finding,
     Multiplicity,
     Outcome,
@@ -397,9 +399,14 @@ def judge(
 
 
 def gather(
-    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores], given: Given
+    policy: Policy,
+    declared: Sequence[Cell],
+    scores: Sequence[UnitScores],
+    given: Given,
+    *,
+    ask: Ask = compare,
 ) -> Evidence:
-    """Examine what there is and judge every rule; parameters as in `judge`."""
+    """Examine what there is and judge every rule; parameters as in `judge` and `judge_rule`."""
     scores = sorted(map(in_time_order, scores), key=lambda u: (u.dataset, u.arm, u.seed))
     multiplicity = multiplicity_of(policy, datasets_of(declared))
     validity = examine(policy, declared, scores, given)
@@ -407,7 +414,7 @@ def gather(
         policy=policy,
         given=given,
         validity=validity,
-        findings=_findings(policy, declared, scores, given, multiplicity, validity.reference),
+        findings=_findings(policy, declared, scores, given, multiplicity, validity.reference, ask),
         multiplicity=multiplicity,
     )
 
@@ -447,6 +454,7 @@ def _findings(
     given: Given,
     shared: Multiplicity,
     bar: str | None,
+    ask: Ask,
 ) -> tuple[Finding, ...]:
     """Judge every rule on every dataset."""
     found: list[Finding] = []
@@ -464,8 +472,9 @@ def _findings(
                     question=asked,
                     candidate=candidate,
                     legacy=legacy,
+                    ask=ask,
                 )
-        found += _limits(policy, dataset, there, shared, bar)
+        found += _limits(policy, dataset, there, shared, bar, ask)
     return (*found, *_costs(policy, given))
 
 
@@ -482,6 +491,7 @@ def _limits(
     there: Sequence[UnitScores],
     shared: Multiplicity,
     bar: str | None,
+    ask: Ask,
 ) -> list[Finding]:
     arms = {"candidate": policy.candidate, "legacy": policy.baseline}
     sides = {side: [unit for unit in there if unit.arm == arm] for side, arm in arms.items()}
@@ -501,6 +511,7 @@ def _limits(
                 question=question_of(rule, alpha=shared.alpha_guardrail, power=shared.power_each),
                 candidate=sides["candidate"],
                 reference=[unit for unit in there if unit.arm == bar],
+                ask=ask,
             )
         )
     return found

@@ -106,6 +106,12 @@ BaselineOption = Annotated[
 ]
 CandidateOption = Annotated[str | None, typer.Option("--candidate-arm", help="Judge this arm.")]
 
+StrictDataOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict-data", help="End with 2 where an update failed or over five sessions lack."
+    ),
+]
 RecordsOption = Annotated[
     Path | None,
     typer.Option("--records", metavar="FOLDER", help="Copy the records here, for a CI system."),
@@ -178,6 +184,29 @@ def opened(
         for warning in split.dataset.warnings:
             say(f"note: {warning}", err=True)
     return grid, open_store(Path(store), create=create)
+
+
+def say_freshness(grid: Grid, *, strict: bool) -> None:
+    """Say of each dataset that it has ended, was not updated, or lacks sessions.
+
+    Raises
+    ------
+    DataError
+        With `strict`, when one was not updated or lacks more sessions than a caution takes.
+    """
+    from datetime import UTC, datetime
+
+    from harness.data.refresh import freshness
+    from harness.errors import DataError
+
+    today = datetime.now(UTC).date()
+    found = [freshness(split.dataset, today) for split in grid.splits.values()]
+    stale = [line for each in found if each.stale for line in each.lines()]
+    if strict and stale:
+        raise DataError(f"--strict-data: {'; '.join(stale)}")
+    for each in found:
+        for line in each.lines():
+            say(f"note: {line}", err=True)
 
 
 def copied(folder: Path, to: FilePath | None) -> None:

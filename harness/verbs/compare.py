@@ -25,11 +25,13 @@ from harness.verbs.common import (
     SeedsOption,
     ShardOption,
     StoreOption,
+    StrictDataOption,
     WorkersOption,
     copied,
     day_of,
     opened,
     say,
+    say_freshness,
     seed_numbers,
     shard_of,
     verb,
@@ -57,13 +59,15 @@ def compare(
     policy: FilePath | None = None,
     date: str | None = None,
     records: FilePath | None = None,
+    strict_data: bool = False,
 ) -> Result:
     """Run what is missing, judge, and write the page. The main job.
 
     Parameters
     ----------
-    experiment, store, data_dir, workers, seeds, only, shard, retry_failed
-        As for `harness.run`.
+    experiment, store, data_dir, workers, seeds, only, shard, retry_failed, strict_data
+        As for `harness.run`. With `only` or `shard`, nothing is judged while other cells are
+        missing.
     baseline_arm, candidate_arm, hold_as, policy, date, records
         As for `harness.gate`.
 
@@ -72,12 +76,20 @@ def compare(
     InputError
         When experiment, data, arms or store cannot be used.
     """
+    from harness.running.run import not_run
+
     day = day_of(date)
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy)
     chosen_pair(grid, baseline_arm, candidate_arm)  # a wrong name ends here, before anything runs
+    say_freshness(grid, strict=strict_data)
     units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
     measure_as_asked(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     try_blindness(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
+    rest = not_run(grid, kept) if only or shard else []
+    if rest:
+        told = f"{units.total} units here, {len(rest)} of {len(grid.cells)} are missing"
+        hint = "without --only and --shard the rest is run and judged"
+        return Result(text=f"{told}, such as {rest[0]}: not judged; {hint}", units=units)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True)
     content = page_content(grid, kept, judgement)
     write_ci_files(judgement, content, hold_as)
@@ -109,6 +121,7 @@ def compare_command(
     policy: PolicyOption = None,
     date: DateOption = None,
     records: RecordsOption = None,
+    strict_data: StrictDataOption = False,
 ) -> None:
     """Run what is missing, judge, and write the page. The main job."""
     done = compare(
@@ -126,6 +139,7 @@ def compare_command(
         policy=policy,
         date=date,
         records=records,
+        strict_data=strict_data,
     )
     say(done.text)
     raise typer.Exit(done.exit_code)

@@ -22,10 +22,12 @@ from harness.verbs.common import (
     RecordsOption,
     SeedsOption,
     StoreOption,
+    StrictDataOption,
     copied,
     day_of,
     opened,
     say,
+    say_freshness,
     seed_numbers,
     verb,
 )
@@ -52,6 +54,7 @@ def gate(
     policy: FilePath | None = None,
     date: str | None = None,
     records: FilePath | None = None,
+    strict_data: bool = False,
 ) -> Result:
     """Judge what is stored.
 
@@ -71,6 +74,8 @@ def gate(
         ISO day that waivers are held against; None is today.
     records
         Copy the records to this folder as well.
+    strict_data
+        As for `harness.run`.
 
     Raises
     ------
@@ -79,6 +84,7 @@ def gate(
     """
     day = day_of(date)
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy, create=False)
+    say_freshness(grid, strict=strict_data)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day)
     content = page_content(grid, kept, judgement)
     write_ci_files(judgement, content, hold_as)
@@ -99,6 +105,7 @@ def gate_command(
     policy: PolicyOption = None,
     date: DateOption = None,
     records: RecordsOption = None,
+    strict_data: StrictDataOption = False,
 ) -> None:
     """Judge what is stored; the exit code is the decision.
 
@@ -115,6 +122,7 @@ def gate_command(
         policy=policy,
         date=date,
         records=records,
+        strict_data=strict_data,
     )
     say(done.text)
     raise typer.Exit(done.exit_code)

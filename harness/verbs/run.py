@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from harness.errors import ConfigError
 from harness.verbs.check import try_blindness
@@ -17,9 +19,11 @@ from harness.verbs.common import (
     SeedsOption,
     ShardOption,
     StoreOption,
+    StrictDataOption,
     WorkersOption,
     opened,
     say,
+    say_freshness,
     seed_numbers,
     shard_of,
     verb,
@@ -43,6 +47,8 @@ def run(
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    strict: bool = False,
+    strict_data: bool = False,
 ) -> Result:
     """Fill the grid; the same call again resumes.
 
@@ -64,6 +70,11 @@ def run(
         (i, n): the i-th of n parts of the grid, i from 1.
     retry_failed
         Run units with failed windows again.
+    strict
+        Exit code 5 where every window of an arm failed.
+    strict_data
+        Refuse to run where the last update of a dataset failed, or it lacks more than five
+        sessions.
 
     Raises
     ------
@@ -71,6 +82,7 @@ def run(
         When experiment, data, arms or store cannot be used.
     """
     grid, kept = opened(experiment, store, data_dir, seeds=seeds)
+    say_freshness(grid, strict=strict_data)
     units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
     measure_as_asked(grid, kept)
     try_blindness(grid, kept)
@@ -80,7 +92,9 @@ def run(
         f"no answer: {cell}: {reason}; the same command runs it again"
         for cell, reason in units.unanswered.items()
     ]
-    return Result(text="\n".join([count, *failed]), units=units)
+    lost = [f"every window failed: {name}" for name in units.lost]
+    code = 5 if strict and lost else 0
+    return Result(text="\n".join([count, *failed, *lost]), exit_code=code, units=units)
 
 
 @verb("abharness run nightly --workers 2 --shard 1/3")
@@ -93,6 +107,10 @@ def run_command(
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with 5 where every window of an arm failed.")
+    ] = False,
+    strict_data: StrictDataOption = False,
 ) -> None:
     """Fill the grid; running the same command again resumes."""
     done = run(
@@ -104,8 +122,11 @@ def run_command(
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,
+        strict=strict,
+        strict_data=strict_data,
     )
     say(done.text)
+    raise typer.Exit(done.exit_code)
 
 
 def filled(

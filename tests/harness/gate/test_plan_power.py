@@ -27,9 +27,8 @@ def report(call, *arguments):
     return json.loads(out)
 
 
-def test_stored_scores_say_what_can_be_decided(tiny, call, in_process):
+def test_stored_scores_say_what_can_be_decided(ran, tiny, call):
     """With the pair in the store, the source is the pair, and a tight margin is not decidable."""
-    call("run", "tiny.toml")
     wide = report(call)
     tiny(("margin = 0.05", "margin = 0.0001"))
     tight = report(call)
