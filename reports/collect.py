@@ -34,10 +34,10 @@ from reports.page_input import (
     Claimed,
     DatasetFacts,
     PageInput,
-    Predicate,
-    Session,
+    PredicateResult,
+    SessionTimes,
     Since,
-    Trial,
+    Tried,
     UnitFacts,
     UnitKey,
 )
@@ -176,25 +176,25 @@ def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -
     )
 
 
-def _session(file: Path) -> Session:
+def _session(file: Path) -> SessionTimes:
     arms = read_measure(file).arms
     if len(arms) != 2:
-        return Session()
+        return SessionTimes()
     legacy, candidate = arms
     firsts = [arm.phases.get("first") for arm in (legacy, candidate)]
     first_s = [None if phase is None else phase.seconds for phase in firsts]
     tails = [arm.single_stream.seconds.p90 for arm in (legacy, candidate)]
-    return Session(first_s=(first_s[0], first_s[1]), p90_s=(tails[0], tails[1]))
+    return SessionTimes(first_s=(first_s[0], first_s[1]), p90_s=(tails[0], tails[1]))
 
 
-def _trial(record: CheckRecord) -> Trial:
-    return Trial(
+def _trial(record: CheckRecord) -> Tried:
+    return Tried(
         target=record.target,
         kind=record.kind,
         options=record.options,
         current=record.current,
         results=tuple(
-            Predicate(
+            PredicateResult(
                 code=each.code,
                 title=each.title,
                 outcome=each.outcome,

@@ -87,7 +87,7 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class SessionTimes:
     """What a measuring session took without an interval, in seconds, legacy then candidate."""
 
     first_s: tuple[float | None, float | None] = (None, None)
@@ -95,7 +95,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predicate:
+class PredicateResult:
     """One result of the battery."""
 
     code: str
@@ -107,14 +107,14 @@ class Predicate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Tried:
     """What the battery said of one subject; results of other code say nothing about this one."""
 
     target: str
     kind: str
     options: Mapping[str, object]
     current: bool
-    results: tuple[Predicate, ...]
+    results: tuple[PredicateResult, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +170,8 @@ class Beside:
     folder: str = "VERDICT"
     others: Sequence[Verdict] = ()
     costs: Mapping[str, Costs] = field(default_factory=dict)
-    sessions: Mapping[str, Session] = field(default_factory=dict)
-    trials: Sequence[Trial] = ()
+    sessions: Mapping[str, SessionTimes] = field(default_factory=dict)
+    trials: Sequence[Tried] = ()
     claims: Sequence[Claimed] = ()
     since: Since | None = None
     verdicts: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.judging.findings import Outcome
 from harness.judging.validity import Mark
@@ -310,6 +310,9 @@ def pairs(caption: str, found: Mapping[str, object], *, code: bool = False) -> T
     )
 
 
-def there(*blocks: Block | None) -> tuple[Block, ...]:
+_Some = TypeVar("_Some", bound=Block)
+
+
+def there(*blocks: _Some | None) -> tuple[_Some, ...]:
     """Those that are there."""
     return tuple(block for block in blocks if block is not None)

@@ -120,7 +120,7 @@ def _inner(value: Any) -> Any:
 
 def _table(table: Table) -> dict[str, Any]:
     return {
-        "caption": table.caption,
+        "caption": " ".join(filter(None, (table.caption, table.caption_note))),
         "columns": [" ".join(filter(None, (each.title, each.note))) for each in table.columns],
         "rows": [[_cell(cell) for cell in row] for row in table.rows],
         "note": table.note,

@@ -68,10 +68,10 @@ def _all(blocks: tuple[Block, ...]) -> Iterator[Plain]:
 
 
 def _criteria(scorecard: Scorecard) -> Table:
-    heads = ("Result", "Criterion", "Dataset", "Effect", "Bounds", "Limit")
+    heads = ("Result", "Rule", "Dataset", "Effect", "Bounds", "Limit")
     return Table(
         caption="",
-        columns=columns(*heads, words=("Criterion", "Dataset", "Limit")),
+        columns=columns(*heads, words=("Rule", "Dataset", "Limit")),
         rows=tuple(
             (
                 TableCell(text=row.word, outcome=row.outcome),

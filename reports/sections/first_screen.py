@@ -200,7 +200,7 @@ def first_screen(page: PageInput) -> Iterator[Section]:
         title="",
         items=(
             banner(page),
-            *_cautions(verdict),
+            *_cautions(page),
             Group(
                 style="middle",
                 blocks=(
@@ -248,8 +248,17 @@ def banner(page: PageInput) -> Banner:
     )
 
 
-def _cautions(verdict: Verdict) -> Iterator[Block]:
-    found = [said for _, said in cautions(verdict)]
+def must_know(page: PageInput) -> list[str]:
+    """What must be known with the answer, the gravest first; that data have ended comes last."""
+    ended = [f"{facts.id} on {facts.ended}" for facts in page.datasets.values() if facts.ended]
+    found = [said for _, said in cautions(page.verdict)]
+    if ended:
+        found.append(f"Data have ended: {numbers.listing(ended)}; no new origin will come.")
+    return found
+
+
+def _cautions(page: PageInput) -> Iterator[Block]:
+    found = must_know(page)
     if found:
         lines = Lines(lines=tuple(found), shown=_CAUTIONS_SHOWN)
         yield Group(

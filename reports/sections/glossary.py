@@ -61,7 +61,7 @@ GLOSSARY = (
     Term(
         name="HAC, block bootstrap",
         code="two intervals for the same effect",
-        text="Both allow for windows that overlap. A criterion is decided only where they agree.",
+        text="Both allow for windows that overlap. A rule is decided only where they agree.",
     ),
 )
 

@@ -24,6 +24,7 @@ from reports.sections.first_screen import (
     changed,
     fallback,
     lost_windows,
+    must_know,
     open_rules,
     weakest,
 )
@@ -31,12 +32,12 @@ from reports.sections.scorecard import build_scorecard
 from reports.sections.slices import worst_slice
 from reports.sections.trust import strip
 from reports.words import verdicts
-from reports.words.headline import cautions, headline
+from reports.words.headline import headline
 
 
 def warnings(page: PageInput) -> list[str]:
     """What must be read before the numbers: cautions, and that nothing is new."""
-    found = [said for _, said in cautions(page.verdict)]
+    found = must_know(page)
     since = page.beside.since
     if since is not None and since.before is not None and not any(since.new_origins.values()):
         again = f"; this is verdict {page.beside.verdicts} on the pair" * (page.beside.verdicts > 1)

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from reports.page_input import DatasetFacts, PageInput
 from reports.section import Block, Chart, Details, Group, Heading, Lines, Part, Section, Text, there
 from reports.sections import metric_tables
-from reports.sections.by_time import step_views, time_view
+from reports.sections.curves import seed_view, step_views, time_view, training_views
 from reports.sections.forecasts import history_view, lost_most, window_views
 from reports.sections.intervals import coverage_view, parts_view, pit_views, width_view
-from reports.sections.seeds import seed_view
 from reports.sections.slices import slice_view
-from reports.sections.training import training_views
 from reports.words import numbers
 
 
@@ -143,14 +141,14 @@ def _windows(
     for note in notes:
         yield Text(text=note)
     if views:
-        note = Text(
+        legend = Text(
             text="Below, thin line: what was seen before the origin (dashed upright). Line with "
             "dots: the actuals. Coloured line: the median; bands: its 50, 80 and 95 % intervals. "
             "Both sides of a window share one axis.",
             style="note",
         )
         history = history_view(page, facts, name=f"{name}-history")
-        yield Group(style="window history", blocks=there(history, note))
+        yield Group(style="window history", blocks=there(history, legend))
     yield from views
     yield from there(lost_most(page, facts))
 
@@ -166,9 +164,7 @@ def summary(page: PageInput) -> Iterator[Section]:
 def terminal(page: PageInput) -> Iterator[Section]:
     """A table of metrics for each dataset."""
     for name in dict.fromkeys(row.dataset for row in page.summaries):
-        facts = page.datasets.get(name)
-        ended = Text(text=_ended(facts).strip()) if facts and facts.ended else None
-        yield Section(id=name, title=name, items=there(metric_tables.in_short(page, name), ended))
+        yield Section(id=name, title=name, items=(metric_tables.in_short(page, name),))
 
 
 PARTS = (Part(order=400, page=datasets, summary=summary, terminal=terminal),)

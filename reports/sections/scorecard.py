@@ -271,7 +271,7 @@ def _finite(end: float | None) -> float | None:
 def effect_text(finding: Finding) -> str:
     """Write what was found, in the unit of the rule."""
     if finding.unit == "ratio":
-        return numbers.NONE if finding.value is None else f"{finding.value:.3g} x"
+        return numbers.NONE if finding.value is None else f"{numbers.ratio(finding.value)} x"
     if is_count(finding):
         return "" if finding.value is None else f"{finding.value:,.0f}"
     return numbers.effect(finding.unit, finding.value)
@@ -279,7 +279,7 @@ def effect_text(finding: Finding) -> str:
 
 def _interval(finding: Finding, low: float | None, high: float | None) -> str:
     if finding.unit == "ratio" and finding.low is not None and finding.high is not None:
-        return f"{finding.low:.3g} to {finding.high:.3g} x"
+        return f"{numbers.ratio(finding.low)} to {numbers.ratio(finding.high)} x"
     if low is None and high is None:
         return "no bounds" if finding.comparison and finding.comparison.estimates else ""
     return numbers.effects(finding.unit, low, high)

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
-from reports.words.numbers import in_sentence, metric_name
+from reports.words.numbers import in_sentence, metric_name, ratio
 
 Values = Mapping[str, Any]
 
@@ -74,10 +74,10 @@ def _cost(v: Values, said: str) -> str:
     side = "at least" if name in HIGHER_IS_BETTER else "at most"
     figure = ""
     if v["ratio"] is not None:
-        figure = f"{v['ratio']:.3g} times legacy's"
+        figure = f"{ratio(v['ratio'])} times legacy's"
         if v["low"] is not None and v["high"] is not None:
-            noise = "" if v["noise"] is None else f", noise {100 * v['noise']:.2g} %"
-            figure += f" ({v['low']:.3g} to {v['high']:.3g}{noise})"
+            noise = "" if v["noise"] is None else f", noise {in_sentence(v['noise'])}"
+            figure += f" ({ratio(v['low'])} to {ratio(v['high'])}{noise})"
         figure += ", "
     asked = f"limit {side} {v['bound']:g} times legacy's"
     return f"{name.replace('_', ' ')}: {figure}{asked}: {said}."

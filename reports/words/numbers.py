@@ -115,6 +115,11 @@ def figure(row: MetricSummary, value: float | None) -> str:
     return f"{number(value)}\u202f%" if row.unit == "%" else number(value)
 
 
+def ratio(value: float) -> str:
+    """Write a ratio with three digits, and never as a power of ten."""
+    return f"{value:.3g}" if 1e-3 < abs(value) < 1000 or not value else f"{value:,.0f}"
+
+
 def seconds(value: float | None) -> str:
     """Write a duration in seconds."""
     if value is None or not math.isfinite(value):

@@ -200,13 +200,13 @@ def test_a_trend_holds_every_run_with_its_effect_and_outcome(book: Book) -> None
     book.put(book.verdict(-0.031, Outcome.PROMOTE))
 
     tables = Tables(drawn(book)).found
-    figures = tables["Effect of each criterion by run, with its outcome"]
+    figures = tables["Effect of each rule by run, with its outcome"]
 
     assert [row[1:3] for row in figures] == [
         ["PROMOTE", "−3.1 % PROMOTE"],
         ["HOLD", "+1.0 % HOLD"],
     ]
-    assert tables["Each criterion over the runs"][0][-1] == "HOLD 1, then PROMOTE 1"
+    assert tables["Each rule over the runs"][0][-1] == "HOLD 1, then PROMOTE 1"
 
 
 def test_a_strip_puts_worse_above_the_limit_and_better_below(book: Book) -> None:
