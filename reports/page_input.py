@@ -153,6 +153,8 @@ class Beside:
         Verdicts of the same candidate against the other legacy arms.
     costs
         Measured costs of the candidate by legacy arm; where nothing was measured they say why.
+    measuring_s
+        About how many seconds it takes to measure the costs of the pair; None where unknown.
     sessions
         What measuring sessions took beside the costs, by legacy arm.
     trials
@@ -170,6 +172,7 @@ class Beside:
     folder: str = "VERDICT"
     others: Sequence[Verdict] = ()
     costs: Mapping[str, Costs] = field(default_factory=dict)
+    measuring_s: float | None = None
     sessions: Mapping[str, SessionTimes] = field(default_factory=dict)
     trials: Sequence[Tried] = ()
     claims: Sequence[Claimed] = ()

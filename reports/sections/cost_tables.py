@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -150,7 +151,9 @@ def not_measured(page: PageInput, legacy: str) -> str:
     detail = f" ({costs.unreadable})" if costs is not None and costs.unreadable else ""
     other = "" if legacy == page.verdict.legacy else f"--baseline-arm {legacy}"
     options = (other,) if other else ()
-    return f"not measured: {page.beside.command('measure', *options)}{detail}"
+    takes = page.beside.measuring_s
+    about = f" takes about {numbers.plural(math.ceil(takes / 60), 'minute')}" if takes else ""
+    return f"not measured: {page.beside.command('measure', *options)}{about}{detail}"
 
 
 def _figure(cost: Cost) -> Figure:

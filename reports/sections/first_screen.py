@@ -39,7 +39,6 @@ from reports.words.sentences import sentence_of, why_open
 
 _OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
-_CAUTIONS_SHOWN = 3
 _SCORES = ("crps", "coverage_80", "rmse")
 _SCORE_ROWS = 4
 
@@ -260,7 +259,7 @@ def must_know(page: PageInput) -> list[str]:
 def _cautions(page: PageInput) -> Iterator[Block]:
     found = must_know(page)
     if found:
-        lines = Lines(lines=tuple(found), shown=_CAUTIONS_SHOWN)
+        lines = Lines(lines=tuple(found))
         yield Group(
             id="cautions", style="warning", blocks=(Heading(text="Caution", level=2), lines)
         )

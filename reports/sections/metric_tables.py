@@ -53,7 +53,7 @@ def intervals(page: PageInput, dataset: str) -> Table:
 def _units(page: PageInput, dataset: str, names: Sequence[str]) -> str:
     """The unit of each column, once: those of the data together, the others by name."""
     unit = _unit(page, dataset)
-    named = {name: AGGREGATES[name].unit for name in names}
+    named = {name: AGGREGATES[name].unit for name in names if name in AGGREGATES}
     target = numbers.listing(numbers.metric_name(n) for n, u in named.items() if u == "target")
     said = [f"{target} in {unit}"] if unit and target else []
     said += [
