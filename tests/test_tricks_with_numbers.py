@@ -13,9 +13,9 @@ from harness.evidence.estimates import deciding
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Criterion
+from harness.judging.declared import Cell, Given
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
-from harness.judging.validity import Cell, Given
 from harness.judging.verdict import Verdict, conclude, gather
 from harness.scoring.scores import UnitScores
 

@@ -27,6 +27,7 @@ from harness.experiments.rules import Criterion
 from harness.judging.declared import Cell, datasets_of
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Ask, Finding, Outcome, judge_rule, question_of
+from harness.judging.safeguards import Safeguards
 from harness.judging.validity import examine
 from harness.judging.verdict import (
     Evidence,
@@ -107,7 +108,9 @@ class _Ground:
         """Conclude from findings on planted losses as from real ones, on sound validity."""
         sound = dataclasses.replace(self.evidence.validity, problems=())
         policy = dataclasses.replace(self.evidence.policy, waivers=())
-        return outcome_of(case_of(policy, sound, findings, today=None, self_test=None))
+        alone = Safeguards()  # planted losses are those of no arm
+        made = case_of(policy, sound, findings, safeguards=alone, today=None, self_test=None)
+        return outcome_of(made)
 
 
 def self_test(

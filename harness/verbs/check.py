@@ -81,7 +81,8 @@ def check(
     from harness.running.store import open_store
     from reports.forms.check_results import table_lines, to_json, to_junit
 
-    arms = {ref.name: ref for ref in read_experiment(str(experiment)).arms}
+    asked = read_experiment(str(experiment))
+    arms = {ref.name: ref for ref in asked.arms}
     chosen = dict(options or {})
     side = role or _role_of(target, arms, kind)
     if kind == "network" and target in arms:
@@ -93,7 +94,12 @@ def check(
         chosen,
         require=list(require) or False,
         codes=list(only) or None,
-        resolver=make_resolver(arms=arms, networks=NETWORKS, kind=kind),
+        resolver=make_resolver(
+            arms=arms,
+            networks=NETWORKS,
+            kind=kind,
+            horizon=max(plan.gap + plan.horizon for plan in asked.plans.values()),
+        ),
         store=None if store is None else open_store(Path(store)),
         role=side,
         folder=Path.cwd(),

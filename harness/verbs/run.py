@@ -145,6 +145,8 @@ def filled(
     ConfigError
         When there is no such shard or number of workers.
     """
+    from harness.gate.judge import judging_digest
+    from harness.gate.registration import register
     from harness.running.run import default_workers, fill
     from harness.verbs.progress import LineProgress
 
@@ -153,6 +155,7 @@ def filled(
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         part = f"{shard[0]}/{shard[1]}"
         raise ConfigError(f"--shard '{part}': expected i/n with 1 <= i <= n, such as 2/4")
+    register(grid, store, code=judging_digest())
     count = workers or default_workers(grid.experiment.run.threads)
     return fill(
         grid,

@@ -50,6 +50,11 @@ def _whole(verdict: Verdict, hold_as: HoldAs) -> Tree.Element:
     lines = [headline(verdict), answer, *led_to, *verdicts.failures(verdict)]
     lines = list(dict.fromkeys([*lines, verdicts.next_action(verdict)]))
     _conclude(case, verdict.outcome, answer, lines, hold_as)
+    properties = case.find("properties")
+    assert properties is not None
+    for each in verdict.safeguards.first:  # nothing else is written of a PROMOTE
+        caution = numbers.printable(say(each))
+        Tree.SubElement(properties, "property", name="caution", value=caution)
     return case
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from harness.judging.fact import FactCode
+from harness.judging.findings import Outlook, chances_of_all
 from harness.judging.validity import Validity
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
 from reports.section import (
@@ -314,47 +315,71 @@ def basis(page: PageInput) -> Iterator[Section]:
 
 
 def power(page: PageInput) -> Iterator[Section]:
-    """What each rule could have detected, folded."""
-    rows = tuple(
-        (
-            text(row.finding),
-            text(numbers.percent(row.margin)),
-            text(numbers.percent(row.detectable)),
-            TableCell(
-                text="not known" if row.enough is None else "yes" if row.enough else "no",
-                note=say(row.silent) if row.silent else "",
-            ),
-            text(numbers.NONE if row.more_origins is None else f"{row.more_origins:,}"),
-            text(row.decided_by or numbers.NONE),
-        )
-        for row in page.verdict.power
-    )
-    shared = page.verdict.multiplicity
-    note = ""
-    if shared is not None:
-        note = (
-            f"Planned for a power of {numbers.percent(shared.power, digits=0)} that all "
-            f"{shared.guardrails} guardrails hold together: {numbers.percent(shared.power_each)} "
-            f"each. One-sided error rate of each guardrail "
-            f"{numbers.percent(shared.alpha_guardrail)}, of each of {shared.successes} gains "
-            f"{numbers.percent(shared.alpha_success)}."
-        )
+    """The chance of deciding each rule by the true effect, folded."""
+    rows = page.verdict.power
+    effects = next((row.chances for row in rows if row.chances), ())
+    heads = [f"if {numbers.percent(effect, digits=0, signed=True)}" for effect, _ in effects]
     table = Table(
-        caption="What could be detected",
+        caption="Chance of a decision, by the true effect",
         columns=columns(
-            *("Rule", "margin", "detectable", "enough", "more origins", "by"),
-            words=("enough", "by"),
+            *("Rule", "limit", *heads, "if as found", "shown today", "more origins"),
+            words=("more origins",),
         ),
-        rows=rows,
-        note=note,
+        rows=(*(_chances(row, len(heads)) for row in rows), *_together(page)),
+        note=_shared(page),
     )
-    enough = sum(row.enough is True for row in page.verdict.power)
-    said = f"Enough evidence for {enough} of {numbers.plural(len(rows), 'rule')}"
+    decided = sum(row.decided for row in rows)
+    said = f"{decided} of {numbers.plural(len(rows), 'rule')} decided; the chances of the others"
     yield Section(
         id="power",
-        title="What could be detected",
-        items=(Details(summary=said, blocks=(table,)),) if rows else (),
+        title="What could be decided",
+        items=(Details(summary=said, blocks=(table,)),) if effects else (),
         absent=Command(said="Not recorded with this verdict", command=page.beside.command("gate")),
+    )
+
+
+def _chances(row: Outlook, count: int) -> tuple[TableCell, ...]:
+    chances = [text(numbers.percent(chance, digits=0)) for _, chance in row.chances]
+    needed = "decided" if row.decided else numbers.NONE
+    if not row.decided and row.more_origins is not None:
+        needed = f"{row.more_origins:,}" + (f", by {row.decided_by}" if row.decided_by else "")
+    elif not row.decided and row.seeds_needed is not None:
+        needed = f"{row.seeds_needed} seeds a side"
+    return (
+        text(row.finding),
+        text(numbers.effect(row.unit, row.bound)),
+        *(chances or [text(numbers.NONE)] * count),
+        TableCell(
+            text=numbers.percent(row.chance, digits=0),
+            note=say(row.silent) if row.silent else numbers.effect(row.unit, row.effect),
+        ),
+        text(numbers.effect(row.unit, row.settled_at)),
+        text(needed),
+    )
+
+
+def _together(page: PageInput) -> Iterator[tuple[TableCell, ...]]:
+    """The least and the most the chance of all guardrails together can be."""
+    found = chances_of_all(page.verdict.power)
+    if found:
+        both = [
+            text(numbers.between(*(numbers.percent(end, digits=0) for end in (low, high))))
+            for _, low, high in found
+        ]
+        empty = [text("") for _ in range(3)]
+        yield (text("all guardrails together"), text(""), *both, *empty)
+
+
+def _shared(page: PageInput) -> str:
+    """How error rate and power are shared over the findings."""
+    shared = page.verdict.multiplicity
+    if shared is None:
+        return ""
+    return (
+        f"Planned for a power of {numbers.percent(shared.power, digits=0)} that all "
+        f"{shared.guardrails} guardrails hold together: {numbers.percent(shared.power_each)} "
+        f"each. One-sided error rate of each guardrail {numbers.percent(shared.alpha_guardrail)}, "
+        f"of each of {shared.successes} gains {numbers.percent(shared.alpha_success)}."
     )
 
 

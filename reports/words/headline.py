@@ -89,6 +89,8 @@ def obstacle(verdict: Verdict) -> str:
         waived = sum(each.waived for each in verdict.findings)
         but = f", but for {numbers.plural(waived, 'waived rule')}" if waived else ""
         return f"all {numbers.plural(len(binding), 'binding rule')} are met{but}"
+    if verdict.summary.code is FactCode.HELD_BACK and verdict.summary.because is not None:
+        return f"every rule is met, but {_without_stop(say(verdict.summary.because))}"
     if not mine:
         return _without_stop(verdicts.summary(verdict))
     word = "worse than allowed" if verdict.outcome is Outcome.REJECT else "still undecided"
@@ -133,31 +135,31 @@ def on_all(datasets: Iterable[str], *, of: int | None = None) -> str:
 
 
 def cautions(verdict: Verdict) -> list[tuple[FactCode, str]]:
-    """What must be known with the answer, the gravest first: its code and a sentence."""
-    found = [
+    """What must be known with the answer, what is said first at the top: codes and sentences."""
+    beside = verdict.safeguards
+    told = [
         each.because
         for each in verdict.reasons
         if each.code is FactCode.CAUTION and each.because is not None
     ]
-    grave = {code: place for place, code in enumerate(GRAVE)}
-    found.sort(key=lambda each: grave.get(each.code.value, len(grave)))
-    return [(each.code, _sentence(say(each))) for each in found]
+    grave = {code: place for place, code in enumerate(_GRAVE)}
+    told.sort(key=lambda each: grave.get(each.code, len(grave)))
+    found = {_sentence(say(each)): each.code for each in (*beside.first, *beside.holds, *told)}
+    return [(code, said) for said, code in found.items()]
 
 
-GRAVE = (
-    "straw_man",
-    "no_reference_arm",
-    "implausible",
-    "contaminated",
-    "policy_changed",
-    "not_tested",
-    "below_reference",
-    "unjudged",
-    "unjudged_worse",
-    "worse_beside",
-    "covers_otherwise",
+_GRAVE = (
+    FactCode.STRAW_MAN,
+    FactCode.CHANGED_SINCE,
+    FactCode.NO_REFERENCE_ARM,
+    FactCode.IMPLAUSIBLE,
+    FactCode.CONTAMINATED,
+    FactCode.NOT_TESTED,
+    FactCode.BELOW_REFERENCE,
+    FactCode.UNJUDGED,
+    FactCode.WORSE_BESIDE,
+    FactCode.COVERS_OTHERWISE,
 )
-"""Cautions in the order in which they are told; others follow."""
 
 
 def _sentence(text: str) -> str:

@@ -1,6 +1,7 @@
 """Commands that update datasets: run as lists, trusted or ignored; failures are remembered."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -12,6 +13,7 @@ from harness.cli import run_cli
 from harness.data.dataset import load
 from harness.data.importer import import_file
 from harness.data.refresh import Refreshed, freshness, refresh, refresh_all
+from harness.data.update import update_file
 from harness.errors import DataError
 
 DAYS = [day for row in range(60) if (day := date(2021, 3, 17) + timedelta(row)).weekday() < 5]
@@ -161,6 +163,48 @@ def test_more_than_five_lacking_sessions_are_a_caution(command: Command) -> None
     assert late.stale
     assert f"caution: X ends on {DAYS[29]}, 6 sessions ago by its calendar" in next(late.lines())
     assert (ended.ended, ended.stale, list(ended.lines())) == (True, False, [])
+
+
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "data.md"
+VENDOR = """
+import pandas
+
+class Ticker:
+    def __init__(self, name):
+        assert name == "^DJI"
+
+    def history(self, *, period, auto_adjust):
+        assert auto_adjust is False
+        days = pandas.to_datetime(DAYS).tz_localize("America/New_York")
+        days = days.append(pandas.DatetimeIndex([pandas.Timestamp.now(tz=days.tz)]))
+        return pandas.DataFrame({"Open": 1.0, "Close": [*CLOSES, 7.0], "Volume": 0}, index=days)
+"""
+
+
+@pytest.mark.skipif(not GUIDE.is_file(), reason="needs the checkout's docs")
+def test_the_command_of_the_guide_prints_what_is_appended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a vendor's answer put in its place, ten lines continue the bundled Dow Jones."""
+    text = GUIDE.read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    table = re.findall(r"```toml\n(\[update\].*?)```", text, re.DOTALL)[0]
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    old = load("DOW_JONES").series
+    days = [*map(str, old.dates[-20:]), "2023-11-22", "2023-11-24"]
+    closes = [*old.target[-20:].tolist(), 35273.03, 35390.15]
+    told = f"DAYS = {days}\nCLOSES = {closes}\n"
+    first = b"date,close\n2023-11-22,35273.03\n"
+    update_file("DOW_JONES", Path("x"), folders=[], to=tmp_path, raw=first)
+    (tmp_path / "prices.py").write_text(code, encoding="utf-8")
+    (tmp_path / "yfinance.py").write_text(told + VENDOR, encoding="utf-8")
+    with (tmp_path / "DOW_JONES.toml").open("a", encoding="utf-8") as manifest:
+        manifest.write("\n" + table.replace('"python"', f'"{sys.executable}"'))
+
+    done = refresh("DOW_JONES", folders=[tmp_path], tell=[].append)
+
+    assert done.problem == ""
+    assert done.line == "DOW_JONES: 1 new session, now to 2023-11-24"
 
 
 def test_the_verb_ends_with_two_where_an_update_failed(
