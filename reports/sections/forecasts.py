@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from reports.charts import fan_chart, fan_limits, history_chart, strokes
 from reports.page_input import (
     DatasetFacts,
@@ -39,7 +37,8 @@ def history_view(page: PageInput, facts: DatasetFacts, *, name: str) -> Chart | 
         return None
     around = [(pick.word.lower(), span(facts, pick.origin)) for pick in picks(page, facts.id)]
     marks = {word: each.dates[0] for word, each in around if each is not None}
-    judged = np.datetime64(facts.first_origin), facts.dates[-1]
+    since = facts.dates[facts.dates.astype(str) >= facts.first_origin]
+    judged = (since if len(since) else facts.dates)[0], facts.dates[-1]
     return Chart(
         title=f"{facts.title}, the whole history",
         caption=f"Grey: the judged span, from {judged[0]} to {judged[1]}.",

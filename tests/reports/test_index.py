@@ -39,10 +39,11 @@ class Tables(HTMLParser):
         self.found: dict[str, list[list[str]]] = {}
         self._rows: list[list[str]] = []
         self._caption: str | None = None
-        self._inside = False
+        self._inside = self._joined = False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._joined = tag == "wbr"
         if tag == "table":
             self._rows, self._caption = [], None
         elif tag == "caption":
@@ -61,7 +62,8 @@ class Tables(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._inside:
-            self._rows[-1][-1] = f"{self._rows[-1][-1]} {' '.join(data.split())}".strip()
+            blank = "" if self._joined else " "
+            self._rows[-1][-1] = f"{self._rows[-1][-1]}{blank}{' '.join(data.split())}".strip()
         elif self._caption == "":
             self._caption = data.strip()
 
