@@ -83,6 +83,17 @@ OnlyOption = Annotated[
 SeedsOption = Annotated[
     str | None, typer.Option(help="Other seeds than the experiment's, such as 1,2,3.")
 ]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the experiment, such as plan.origins=100 or arms.NAME.epochs=2.",
+    ),
+]
+WithoutOption = Annotated[
+    list[str], typer.Option("--without", metavar="ARM", help="Leave an arm of it out.")
+]
 ShardOption = Annotated[
     str | None, typer.Option(help="Part i of n of the grid, such as 2/4, for CI matrices.")
 ]
@@ -148,18 +159,21 @@ def grid_of(
     *,
     seeds: Sequence[int] | None,
     policy: FilePath | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Grid:
     """Read an experiment and declare its grid.
 
     Parameters
     ----------
-    seeds, policy
+    seeds, policy, changes, without
         What flags put in place of the experiment's own.
     """
-    from harness.experiments.experiment import read_experiment
+    from harness.experiments.experiment import Edits, read_experiment
     from harness.running.run import prepare
 
-    found = read_experiment(str(experiment))
+    edits = Edits(settings=tuple(changes), without=tuple(without))
+    found = read_experiment(str(experiment), edits)
     if policy is not None:
         found = found.with_policy(Path(policy))
     if seeds is not None:
@@ -174,15 +188,26 @@ def opened(
     *,
     seeds: Sequence[int] | None,
     policy: FilePath | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     create: bool = True,
 ) -> tuple[Grid, Store]:
     """Declare the grid, say what is odd about its data, and open the store."""
     from harness.running.store import open_store
 
-    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
+    grid = grid_of(
+        experiment, data_dir, seeds=seeds, policy=policy, changes=changes, without=without
+    )
     for split in grid.splits.values():
         for warning in split.dataset.warnings:
             say(f"note: {warning}", err=True)
+    for ref in grid.experiment.arms:
+        if hasattr(ref.find(), "notes_on"):
+            for name, split in grid.splits.items():
+                with ref.asking():
+                    notes = ref.build().notes_on(name, split.dataset.series, split.windows)  # type: ignore[attr-defined]  # asked above
+                for note in notes:
+                    say(f"note: {ref.name}: {note}", err=True)
     return grid, open_store(Path(store), create=create)
 
 

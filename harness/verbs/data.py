@@ -227,6 +227,8 @@ def data_update(
             if every
             else [refresh(dataset_id, folders=folders, trust=trust, tell=tell)]
         )
+        if not done:
+            say("no dataset has a command: a table [update] in its manifest gives it one")
         for each in done:
             say(each.line, err=bool(each.problem))
         raise typer.Exit(2 if any(each.problem for each in done) else 0)

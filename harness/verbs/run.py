@@ -17,9 +17,11 @@ from harness.verbs.common import (
     OnlyOption,
     RetryOption,
     SeedsOption,
+    SetOption,
     ShardOption,
     StoreOption,
     StrictDataOption,
+    WithoutOption,
     WorkersOption,
     opened,
     say,
@@ -44,6 +46,8 @@ def run(
     data_dir: Sequence[FilePath] = (),
     workers: int = 0,
     seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
@@ -64,6 +68,8 @@ def run(
         Units at a time; 0 is as many as the cores allow.
     seeds
         Other seeds than the experiment's.
+    changes, without
+        Settings in place of the experiment's, such as ``plan.origins=100``, and arms left out.
     only
         Only cells whose arm, dataset or arm/dataset/seed matches one of these; * is allowed.
     shard
@@ -81,7 +87,7 @@ def run(
     InputError
         When experiment, data, arms or store cannot be used.
     """
-    grid, kept = opened(experiment, store, data_dir, seeds=seeds)
+    grid, kept = opened(experiment, store, data_dir, seeds=seeds, changes=changes, without=without)
     say_freshness(grid, strict=strict_data)
     units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
     measure_as_asked(grid, kept)
@@ -104,6 +110,8 @@ def run_command(
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     workers: WorkersOption = 0,
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
@@ -119,6 +127,8 @@ def run_command(
         data_dir=data_dir,
         workers=workers,
         seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,

@@ -277,7 +277,8 @@ def test_config_names_every_source(tiny, call, monkeypatch, tmp_path):
     (tmp_path / "more").mkdir()
     monkeypatch.setenv("ABHARNESS_DATA_DIR", "more")
 
-    code, out, _ = call("config", "tiny.toml", "--store", "elsewhere", "--seeds", "3,4")
+    flags = ("--set", "plan.stride=6", "--set", "policy.alpha=0.1", "--without", "draws")
+    code, out, _ = call("config", "tiny.toml", "--store", "elsewhere", "--seeds", "3,4", *flags)
 
     found = {}
     for line in out.partition("\n\n")[0].splitlines()[2:]:
@@ -291,6 +292,13 @@ def test_config_names_every_source(tiny, call, monkeypatch, tmp_path):
     assert found["run.threads"] == ("1", "default")
     assert found["plan.GOLD.horizon"] == ("5", "file")
     assert found["plan.GOLD.gap"] == ("0", "default")
+    assert found["plan.GOLD.stride"] == ("6", "flag")
+    assert found["measure"] == ("not measured", "default")
+    assert found["policy.alpha"] == ("0.1", "flag")
+    assert found["policy.criteria[0].margin"][1] == "file"
+    assert found["policy.criteria[0].statistic"] == ("mean", "default")
+    assert found["policy.limits.min_skill"] == ("-", "default")
+    assert found["arms.new.role"] == ("candidate", "file")
     assert not Path("elsewhere").exists()
 
 
