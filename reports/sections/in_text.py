@@ -112,7 +112,8 @@ def _listed(title: str, lines: Iterable[str]) -> Iterator[Section]:
 def answer(page: PageInput) -> Iterator[Section]:
     """The answer, what must be known with it, and a table of rules for each dataset."""
     verdict = page.verdict
-    said = Text(text=f"{verdict.outcome}: {headline(verdict)}")
+    asked = f"may {verdict.candidate} replace {verdict.legacy}?"
+    said = Text(text=f"{verdict.outcome}: {asked} {headline(verdict)}")
     yield Section(id="first", title="", items=(said,))
     yield Section(id="cautions", title="", items=there(_dashed("Caution", warnings(page))))
     for dataset, rows in build_scorecard(verdict).groups:

@@ -513,7 +513,11 @@ def test_markup_from_outside_stays_text(make_page: Make) -> None:
     assert outline.tags["img"] == 0
     assert "onerror" not in re.sub(r'"[^"]*"', "", "".join(re.findall(r"<[a-z][^>]*>", evil)))
     assert outline.torn == []
-    assert outline.ids == Outline(plain).ids
+    named, expected = (
+        [re.sub(r"-[a-z][0-9a-f]{10}$", "", name) for name in found.ids]  # shapes of a chart
+        for found in (outline, Outline(plain))
+    )
+    assert named == expected
     assert evil.count("&lt;script&gt;") > 100
 
 

@@ -138,7 +138,7 @@ def cost(ratio: float, *, spread: float = 0.02, valid: bool = True, noise: float
     ("found", "outcome", "words"),
     [
         (None, Outcome.HOLD, "it was not measured; `abharness measure x` measures it"),
-        (cost(1.1), Outcome.PROMOTE, "1.1 times legacy's (1.06 to 1.14, noise 1 %)"),
+        (cost(1.1), Outcome.PROMOTE, "1.1 times legacy's (1.06 to 1.14, noise 1.0 %)"),
         (cost(1.3), Outcome.REJECT, "limit at most 1.2 times legacy's: broken"),
         (cost(1.19), Outcome.HOLD, "interval and noise reach across the limit"),
         (cost(1.1, noise=0.2), Outcome.HOLD, "interval and noise reach across the limit"),
