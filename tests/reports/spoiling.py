@@ -239,7 +239,8 @@ def an_index(verdict: Verdict) -> IndexInput:
     entries = [
         Entry(
             sequence=place,
-            folder=f"folder {place}",
+            name=f"name {place}",
+            head="head",
             candidate=verdict.candidate,
             legacy=verdict.legacy,
             outcome=verdict.outcome,
