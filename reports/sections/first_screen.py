@@ -82,13 +82,13 @@ def _blindness(page: PageInput) -> Basis:
 
 def _contamination(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    text = "no judged session was pretrained on"
+    text = "by its card's word, it was pretrained on no judged session"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate does not say what it was pretrained on"
         if known and len(known) == len(seen.contamination):
             most = numbers.percent(max(known), digits=0)
-            text = f"up to {most} of origins may be in its pretraining data"
+            text = f"by its card's word, up to {most} of origins may be in its pretraining data"
     return Basis(label="Contamination", mark=seen.uncontaminated, text=text)
 
 
@@ -429,15 +429,16 @@ def _weakness(page: PageInput) -> tuple[Block, ...]:
         small=True,
         caption="Worst windows",
         caption_note="CRPS, share of the last value",
-        columns=columns("Window", "Dataset", "Candidate", "Legacy", words=("Dataset",)),
+        columns=columns("Window", "Dataset", "Lost by", "Candidate", "Legacy", words=("Dataset",)),
         rows=tuple(
             (
                 text(dates),
                 text(dataset),
+                text(by),
                 text(candidate),
                 TableCell(text=f"legacy {legacy}", quiet=True),
             )
-            for dates, dataset, candidate, legacy in lost
+            for dates, dataset, by, candidate, legacy in lost
         ),
     )
     none = f"No window was lost against {page.verdict.legacy}."
@@ -448,8 +449,8 @@ def _weakness(page: PageInput) -> tuple[Block, ...]:
     )
 
 
-def lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str]]:
-    """The three windows of all datasets lost by most: dates, dataset, what each side lost there."""
+def lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str, str]]:
+    """The three windows of all datasets lost by most: dates, dataset, by how much, each loss."""
     found = [(name, pick) for name in page.dataset_names for pick in largest_losses(page, name)]
     found.sort(key=lambda each: (each[1].legacy_loss or 0.0) - each[1].candidate_loss)
     for dataset, pick in found[:_WINDOWS_SHOWN]:
@@ -458,6 +459,7 @@ def lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str]]:
         yield (
             f"from {around.dates[0]}" if around else f"row {pick.origin}",
             dataset,
+            numbers.percent(pick.candidate_loss - (pick.legacy_loss or 0.0), digits=2),
             numbers.percent(pick.candidate_loss, digits=2),
             numbers.percent(pick.legacy_loss, digits=2),
         )
@@ -538,8 +540,8 @@ def lists(page: PageInput) -> Iterator[Section]:
     if page.alone:
         return
     windows = (
-        f"{dates} on {dataset}: CRPS {candidate} of the last value, legacy {legacy}"
-        for dates, dataset, candidate, legacy in lost_windows(page)
+        f"{dates} on {dataset}: CRPS {candidate} of the last value, legacy {legacy}: lost by {by}"
+        for dates, dataset, by, candidate, legacy in lost_windows(page)
     )
     worst = _worst(worst_slice(page, page.dataset_names), page)
     costs = (
