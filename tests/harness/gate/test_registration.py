@@ -12,7 +12,6 @@ candidate = "new"
 metric = "crps"
 margin = 0.2
 """
-OUTCOMES = ("PROMOTE", "HOLD", "REJECT", "INVALID")
 STRICT = """\
 [[policy.criteria]]
 metric = "crps"
@@ -25,9 +24,9 @@ margin = 0.01
 
 
 def said_first(out: str) -> str:
-    """What is said before the outcome, on one line."""
-    flat = " ".join(out.split())
-    return flat[: min(flat.find(f"{name}: ") for name in OUTCOMES if f"{name}: " in flat)]
+    """The cautions that follow the answer, before any table, on one line."""
+    _, _, rest = out.partition("\n\n")
+    return " ".join(rest.partition("\n\n")[0].split())
 
 
 @pytest.mark.usefixtures("in_process")
@@ -41,7 +40,7 @@ def test_a_policy_changed_after_results_is_said_first(tiny, call) -> None:
     _, after, _ = call("gate", "tiny.toml", "--policy", "lax.toml")
 
     assert "changed after the first results" not in said_first(before)
-    assert "Caution: policy changed after the first results" in said_first(after)
+    assert "Caution: Policy changed after the first results" in said_first(after)
     assert "mae mean guardrail was dropped" in said_first(after)
     assert "crps mean guardrail is 0.2 (was 0.05)" in said_first(after)
 
@@ -54,7 +53,7 @@ def test_another_name_hides_nothing(tiny, call) -> None:
 
     _, out, _ = call("compare", "again.toml")
 
-    assert "Caution: policy changed after the first results" in said_first(out)
+    assert "Caution: Policy changed after the first results" in said_first(out)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -64,7 +63,7 @@ def test_another_pair_is_named(tiny, call) -> None:
 
     _, out, _ = call("gate", "tiny.toml", "--candidate-arm", "draws")
 
-    assert "Caution: arms changed after the first results" in said_first(out)
+    assert "Caution: Arms changed after the first results" in said_first(out)
 
 
 @pytest.mark.usefixtures("in_process")
