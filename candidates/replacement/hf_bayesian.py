@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.history import History
+from candidates.replacement.backbone_input import History
 from candidates.replacement.legacy_layouts import DEFAULT_LEVELS, report, target_major
 from candidates.replacement.levels import pinball
 from candidates.replacement.loading import family_of, load_pipeline
