@@ -169,9 +169,9 @@ class _Side:
 
     def table(self, role: Role) -> str:
         """Its table in the experiment."""
-        lines = [f"{key} = {_toml(value)}" for key, value in self.options.items()]
+        lines = [f"{key} = {as_toml(value)}" for key, value in self.options.items()]
         head = [
-            "", "[[arms]]", f"name = {_toml(self.name)}", f"use = {_toml(self.use)}",
+            "", "[[arms]]", f"name = {as_toml(self.name)}", f"use = {as_toml(self.use)}",
             f'role = "{role}"',
         ]  # fmt: skip
         return "\n".join([*head, *lines, ""])
@@ -194,13 +194,13 @@ def _value(text: str) -> Any:
         return text
 
 
-def _toml(value: Any) -> str:
+def as_toml(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
+        return "{ " + ", ".join(f"{k} = {as_toml(v)}" for k, v in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 @verb("abharness init prices.csv --legacy my_arm:Old --candidate my_arm:New")
@@ -345,11 +345,11 @@ def _texts(
     room = (shortest - validation - 2 - 10 * steps) // steps
     origins = max(2, min(100, room * 2 // 3))
     ids = [each.id for each in sets]
-    baseline, candidate = _toml(sides["legacy"].name), _toml(sides["candidate"].name)
+    baseline, candidate = as_toml(sides["legacy"].name), as_toml(sides["candidate"].name)
     experiment = _EXPERIMENT.format(
         command=command,
-        title=_toml(f"{sides['legacy'].name} against {sides['candidate'].name}"),
-        datasets=_toml(ids),
+        title=as_toml(f"{sides['legacy'].name} against {sides['candidate'].name}"),
+        datasets=as_toml(ids),
         horizon=steps,
         origins=origins,
         validation=validation,
