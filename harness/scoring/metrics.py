@@ -355,7 +355,8 @@ class Aggregate:
     @property
     def lower_is_better(self) -> bool | None:
         """As the metric says; None where neither end is better."""
-        return METRICS[self.of].lower_is_better
+        known = METRICS.get(self.of)  # a loss of a user is not scored for other policies
+        return known.lower_is_better if known else True
 
     @property
     def metrics(self) -> tuple[str, ...]:
