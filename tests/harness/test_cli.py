@@ -16,7 +16,7 @@ from harness.experiments.experiment import read_experiment
 from harness.gate import judge
 
 VERBS = [
-    *("compare", "run", "gate", "report", "power", "replay", "config", "arms", "doctor"),
+    *("compare", "run", "gate", "report", "power", "replay", "config", "arms", "doctor", "init"),
     *("check", "measure", "claims"),
 ]
 GROUPS = [["data", "list"], ["data", "show"], ["data", "import"], ["data", "update"]]
