@@ -647,8 +647,15 @@ def _all() -> tuple[Estimand, ...]:
     )
 
 
-ESTIMANDS: Mapping[str, Estimand] = {each.name: each for each in _all()}
+_ESTIMANDS = {each.name: each for each in _all()}
+ESTIMANDS: Mapping[str, Estimand] = _ESTIMANDS
 """Every estimand by the name that findings and rules call it."""
+
+
+def name_loss(metric: str) -> None:
+    """Let findings and rules name a loss that was not there when this module was imported."""
+    for each in (loss_of(metric), Wins(metric=metric)):
+        _ESTIMANDS[each.name] = each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
