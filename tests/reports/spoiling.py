@@ -266,7 +266,6 @@ def an_index(verdict: Verdict) -> IndexInput:
             change=change,
             machine="a machine",
             page="a/page.html",
-            problem="a problem of reading",
         )
         for entry in entries
     ]
