@@ -195,10 +195,12 @@ def fill(
     for split in grid.splits.values():
         store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
     store.sweep()
+    grid = begun_anew(grid, store)
     run = _Run(grid=grid, store=store, workers=workers, progress=progress, executor=executor)
     asked = select(grid.cells, only=only, shard=shard)
     if recompute:
         run.grid = begin_anew(grid, store, asked)
+        asked = select(run.grid.cells, only=only, shard=shard)
     if held := events(run.grid, store, asked):
         run.carry_out(held, run.compare, done=0)
         run.grid = begun_anew(run.grid, store)

@@ -24,9 +24,11 @@ from harness.verbs.common import (
     RecordsOption,
     RetryOption,
     SeedsOption,
+    SetOption,
     ShardOption,
     StoreOption,
     StrictDataOption,
+    WithoutOption,
     WorkersOption,
     copied,
     day_of,
@@ -51,6 +53,8 @@ def compare(
     data_dir: Sequence[FilePath] = (),
     workers: int = 0,
     seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
@@ -67,7 +71,8 @@ def compare(
 
     Parameters
     ----------
-    experiment, store, data_dir, workers, seeds, only, shard, retry_failed, recompute, strict_data
+    experiment, store, data_dir, workers, seeds, changes, without, only, shard, retry_failed, \
+    recompute, strict_data
         As for `harness.run`. With `only` or `shard`, nothing is judged while other cells are
         missing.
     baseline_arm, candidate_arm, hold_as, policy, date, records
@@ -81,7 +86,9 @@ def compare(
     from harness.running.run import not_run
 
     day = day_of(date)
-    grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy)
+    grid, kept = opened(
+        experiment, store, data_dir, seeds=seeds, changes=changes, without=without, policy=policy
+    )
     chosen_pair(grid, baseline_arm, candidate_arm)  # a wrong name ends here, before anything runs
     say_freshness(grid, strict=strict_data)
     units = filled(
@@ -125,6 +132,8 @@ def compare_command(
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     workers: WorkersOption = 0,
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
@@ -144,6 +153,8 @@ def compare_command(
         data_dir=data_dir,
         workers=workers,
         seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,

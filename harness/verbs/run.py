@@ -18,9 +18,11 @@ from harness.verbs.common import (
     RecomputeOption,
     RetryOption,
     SeedsOption,
+    SetOption,
     ShardOption,
     StoreOption,
     StrictDataOption,
+    WithoutOption,
     WorkersOption,
     opened,
     say,
@@ -45,6 +47,8 @@ def run(
     data_dir: Sequence[FilePath] = (),
     workers: int = 0,
     seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
@@ -66,6 +70,8 @@ def run(
         Units at a time; 0 is as many as the cores allow.
     seeds
         Other seeds than the experiment's.
+    changes, without
+        Settings in place of the experiment's, such as ``plan.origins=100``, and arms left out.
     only
         Only cells whose arm, dataset or arm/dataset/seed matches one of these; * is allowed.
     shard
@@ -85,7 +91,7 @@ def run(
     InputError
         When experiment, data, arms or store cannot be used.
     """
-    grid, kept = opened(experiment, store, data_dir, seeds=seeds)
+    grid, kept = opened(experiment, store, data_dir, seeds=seeds, changes=changes, without=without)
     say_freshness(grid, strict=strict_data)
     units = filled(
         grid,
@@ -117,6 +123,8 @@ def run_command(
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     workers: WorkersOption = 0,
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
@@ -133,6 +141,8 @@ def run_command(
         data_dir=data_dir,
         workers=workers,
         seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,
