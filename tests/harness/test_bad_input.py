@@ -58,7 +58,7 @@ def test_missing_experiment_file(tiny, refused, verb):
         ('role = "legacy"', 'role = "legacy"\nday = 2020-01-02', ["'old'", "dates in quotes"]),
         ("[run]\nseeds = [1, 2]", "[run.seeds]\na = 1", ["[run]", "seeds", "expected"]),
         ("[plan]\n", "[plan.SILVER]\nstride = 1\n[plan]\n", ["[plan.SILVER]", "GOLD"]),
-        (":Flat", ":Round", ["'old'", "no class 'Round'", "Flat, Learner, Sampler"]),
+        (":Flat", ":Round", ["'old'", "no class 'Round'", "Flat, Keeper, Learner, Sampler"]),
         ("arms_for_tests:Flat", "nowhere_at_all:Flat", ["'old'", "module 'nowhere_at_all'"]),
         ("arms_for_tests:Flat", "Flat", ["use = 'Flat'", "module:Class"]),
         ('baseline = "old"', 'baseline = "off"', ["baseline = 'off'", "old, new, draws"]),
