@@ -245,7 +245,7 @@ def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:
 
 
 def machine_lines() -> Iterator[str]:
-    """What this machine has: hardware, libraries, models, what is optional; is it quiet?"""
+    """What this machine has: hardware, libraries, models, what is optional, and its load."""
     from harness.measure.load import sample_load
     from harness.running.identity import library_versions, machine
     from harness.running.run import default_workers
