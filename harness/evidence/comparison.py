@@ -312,8 +312,8 @@ class Comparison:
         `hac` and `bootstrap`; `seeds` and `two_level` where a side has several seeds;
         `independent` when origins overlap.
     equality
-        Diebold-Mariano test of equal losses (Harvey-Leybourne-Newbold), two-sided. None when the
-        losses are identical or the estimand is no loss.
+        Diebold-Mariano test of equal losses, two-sided, at the lag and in the law of the t test
+        that decides. None when the losses are identical or the estimand is no loss.
     conclusion
         What all estimates but `independent` agree on; ``undecided`` otherwise.
     reason
@@ -447,7 +447,7 @@ def answer(both: Pair, question: Question) -> Comparison:
         variances=variances,
         lengths=Lengths(lag=lag, block=block_of(sides, lag), resamples=RESAMPLES),
         estimates=estimates,
-        equality=estimand.equality(whole, lag),
+        equality=estimand.equality(whole, found.law),
         conclusion=conclusion,
         reason=reason,
     )

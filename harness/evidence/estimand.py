@@ -18,11 +18,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from harness.evidence.pairing import Pair, counted, filled, lost, worst_of
+from harness.evidence.pairing import ALONE, Pair, capped, counted, filled, lost, worst_of
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.scores import Flags
 from harness.stats.longrun import (
     DieboldMariano,
+    Law,
     MeanRatio,
     Shares,
     centred,
@@ -93,17 +94,22 @@ class FailedWindows:
     ----------
     candidate_as, legacy_as
         '' where a side failed on none, or where they were filled against the candidate.
+    candidate_capped, legacy_capped
+        Windows of absurd losses that were counted as twice the largest that both sides had
+        together.
     """
 
     candidate: int = 0
     legacy: int = 0
     candidate_as: FailedAs = ""
     legacy_as: FailedAs = ""
+    candidate_capped: int = 0
+    legacy_capped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A pair whose failed windows are counted in one way."""
+    """A pair whose failed windows, and absurd losses, are counted in one way."""
 
     pair: Pair
     failed: FailedWindows
@@ -172,7 +178,7 @@ class _Loss(_Kind):
 
     Failed windows: the candidate's count as twice the largest loss seen, or are left out with
     their origins; legacy's are left out, and a REJECT must also hold where they count as twice
-    the largest loss.
+    the largest loss. Losses one side had alone are counted as they are, and capped.
 
     Attributes
     ----------
@@ -189,6 +195,27 @@ class _Loss(_Kind):
     def name(self) -> str:
         """What findings and rules call it."""
         return self.metric
+
+    def readings(self, both: Pair, *, legacy: FailedAs = "out") -> list[Reading]:
+        """Count failed windows in every way, and in each also cap losses one side had alone.
+
+        One absurd forecast makes any interval too wide to conclude from: it neither hides that the
+        candidate is worse elsewhere nor makes legacy a straw man.
+        """
+        plain = _Kind.readings(self, both, legacy=legacy)
+        cut, ours, theirs = capped(both, beyond=self.cell_factor(ALONE))
+        if not ours and not theirs:
+            return plain
+        found = _Kind.readings(self, cut, legacy=legacy)
+        return plain + [
+            Reading(
+                pair=each.pair,
+                failed=dataclasses.replace(
+                    each.failed, candidate_capped=ours, legacy_capped=theirs
+                ),
+            )
+            for each in found
+        ]
 
     def bounds(self, margin: float) -> tuple[float | None, float]:
         """Where the effect must be shown to lie for a margin: nothing bounds it from below."""
@@ -264,10 +291,10 @@ class _Loss(_Kind):
         effects = [self.effect((a - b) / b) for a in ours.tolist() for b in theirs.tolist()]
         return min(effects), max(effects)
 
-    def equality(self, whole: Pair, lag: int) -> DieboldMariano | None:
-        """Diebold-Mariano test of equal mean losses."""
-        difference = whole.candidate.mean(axis=0) - whole.legacy.mean(axis=0)
-        return diebold_mariano(difference, lag=lag, horizon=whole.overlap)
+    def equality(self, whole: Pair, law: Law) -> DieboldMariano | None:
+        """Diebold-Mariano test of equal mean losses, read in the law that decides; not of a tie."""
+        above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
+        return None if tied(above, below) else diebold_mariano(above - below, law)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,7 +409,7 @@ class _Share(_Kind, ABC):
         """None: what stands below is known."""
         return None
 
-    def equality(self, whole: Pair, lag: int) -> DieboldMariano | None:
+    def equality(self, whole: Pair, law: Law) -> DieboldMariano | None:
         """None: there is no test of equal losses."""
         return None
 

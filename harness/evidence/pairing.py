@@ -21,6 +21,8 @@ WORST = 2.0
 LARGEST = 1e60
 """Share of the last value beyond which a loss counts as a failed window: sums of it overflow."""
 
+ALONE = 10.0
+"""A loss of one side beyond so many times the largest that both had together is absurd."""
 SMALLEST = 1e-60
 """Share of the last value below which a loss is 0: squares of it underflow."""
 
@@ -142,6 +144,29 @@ def counted(
     for name in ("origin", "origin_date"):
         changes[name] = getattr(both, name)[~out]
     return dataclasses.replace(both, **changes)  # type: ignore[arg-type]  # by name
+
+
+def capped(both: Pair, *, beyond: float) -> tuple[Pair, int, int]:
+    """Count absurd losses as twice the largest that both sides had together; how many of each side.
+
+    A loss both sides have at the same origin is the data's: a burst, a crash. One that a side has
+    alone is its own. The candidate's are cut at twice that largest loss, which never makes it look
+    worse; legacy's only where they are beyond `beyond` times it.
+    """
+    sides = (np.fmax.reduce(losses, axis=0) for losses in (both.candidate, both.legacy))
+    together = np.minimum(*sides)
+    together = together[np.isfinite(together)]
+    largest = float(together.max(initial=0.0))
+    if largest <= 0:
+        return both, 0, 0
+    most = WORST * largest
+    ours, theirs = both.candidate > most, both.legacy > beyond * largest
+    cut = dataclasses.replace(
+        both,
+        candidate=np.where(ours, most, both.candidate),
+        legacy=np.where(theirs, most, both.legacy),
+    )
+    return cut, int(ours.sum()), int(theirs.sum())
 
 
 def worst_of(both: Pair) -> float | None:

@@ -62,6 +62,9 @@ class FactCode(StrEnum):
     ONE_SEED = "one_seed"  # arm
     HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
     BELOW_REFERENCE = "below_reference"  # dataset, arm, reference, metric, skill
+    FAR_FROM_PRICES = "far_from_prices"  # dataset, arm, seed, middle, last
+    MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
+    FEW_ORIGINS_ASKED = "few_origins_asked"  # asked, sound
 
     # The answer. All name candidate and legacy.
     NO_CONCLUSION = "no_conclusion"  # because: the first problem

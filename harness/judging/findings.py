@@ -16,6 +16,7 @@ from harness.evidence.pairing import Pair, PairingError, pair
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging.fact import Fact, FactCode, Value, fact
+from harness.judging.oddities import far_from_prices
 from harness.scoring.parts import ScopeError, cut
 from harness.scoring.scores import UnitScores
 from harness.stats.statistical_power import LEAST_INDEPENDENT
@@ -392,6 +393,30 @@ def judge_failures(
         ),
         unit="count",
     )
+
+
+def judge_path(dataset: str, units: Sequence[UnitScores]) -> list[Finding]:
+    """Refuse a candidate whose point path is nowhere near the prices, whatever the rules name."""
+    far = next(filter(None, map(far_from_prices, units)), None)
+    if far is None:
+        return []
+    middle, last = far.values["middle"], far.values["last"]
+    assert isinstance(middle, float)
+    assert isinstance(last, float)
+    return [
+        Finding(
+            id=finding_id(dataset, "point_path:limit"),
+            metric="point_path",
+            dataset=dataset,
+            role="limit",
+            outcome=Outcome.REJECT,
+            bound=2.0,
+            value=middle / last,
+            comparison=None,
+            found=far,
+            unit="ratio",
+        )
+    ]
 
 
 def judge_skill(

@@ -11,6 +11,7 @@ import numpy as np
 from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, Given, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
+from harness.judging.oddities import oddities
 from harness.judging.reference import Standing, reference_arm, standing_fact, standings_of
 from harness.scoring.scores import UnitScores
 
@@ -230,7 +231,13 @@ def examine(
         standings=standings,
         blindness=tuple(_blindness(arm, given) for arm in (policy.baseline, policy.candidate)),
         contamination=contamination,
-        doubts=(*given.doubts, *_tainted(contamination), *(() if refused else gains), *partly),
+        doubts=(
+            *given.doubts,
+            *oddities(policy, scores),
+            *_tainted(contamination),
+            *(() if refused else gains),
+            *partly,
+        ),
         reference=bar,
     )
 

@@ -27,6 +27,7 @@ from harness.judging.findings import (
     PowerRow,
     judge_cost,
     judge_failures,
+    judge_path,
     judge_rule,
     judge_skill,
     multiplicity_of,
@@ -491,6 +492,7 @@ def _limits(
             "candidate", dataset, arm=arms["candidate"], limit=most, units=sides["candidate"]
         ),
         judge_failures("legacy", dataset, arm=arms["legacy"], limit=most, units=sides["legacy"]),
+        *judge_path(dataset, sides["candidate"]),
     ]
     if policy.limits.min_skill is not None:
         rule = Criterion(metric="crps")

@@ -19,8 +19,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from harness.forecast import (
-    LEVELS,
+from harness.forecast import LEVELS
+from harness.scoring.kernels import (
     WEIGHTS,
     fair_crps,
     gaussian_crps,
@@ -48,7 +48,8 @@ class Judged:
     quantiles : [Q, W, H], optional
         On `LEVELS`, not decreasing along the first axis.
     samples : [W, H, M], optional
-        Increasing along the last axis; CRPS is taken from them when they are there.
+        Independent draws, increasing along the last axis; CRPS is taken from them when they are
+        there.
     deviation : [W, H], optional
         Of a normal distribution around the point path; CRPS and PIT are exact when it is there.
     """

@@ -259,11 +259,12 @@ class DieboldMariano:
     p_value: float
 
 
-def diebold_mariano(difference: Array, *, lag: int, horizon: int) -> DieboldMariano | None:
-    """Test whether loss differences [n] have mean 0.
+def diebold_mariano(difference: Array, law: Law) -> DieboldMariano | None:
+    """Test whether loss differences [n] have mean 0, by their Bartlett long-run variance.
 
-    Bartlett long-run variance, Harvey-Leybourne-Newbold correction, Student's law with n - 1
-    degrees of freedom: statsmodels' `diebold_mariano_test` with ``harvey_adj=True``.
+    In the law of `harvey_leybourne_newbold` it is statsmodels' `diebold_mariano_test` with
+    ``harvey_adj=True``; with more than a short lag that rejects true nulls in 8 to 17 % of cases at
+    5 %, which `fixed_smoothing` does not.
 
     Returns
     -------
@@ -271,8 +272,7 @@ def diebold_mariano(difference: Array, *, lag: int, horizon: int) -> DieboldMari
         None where the statistic has no value: no variance, or fewer origins than steps.
     """
     count = len(difference)
-    variance = float(long_run_covariance(difference[None], lag)[0, 0])
-    law = harvey_leybourne_newbold(count, lag, horizon)
+    variance = float(long_run_covariance(difference[None], law.lag)[0, 0])
     if variance <= 0 or law.factor == 0:
         return None
     plain = float(difference.mean()) / math.sqrt(variance / count)

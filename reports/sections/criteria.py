@@ -115,9 +115,9 @@ def tests(page: PageInput) -> Table | None:
         rows=tuple(
             _test_row(finding, finding.comparison) for finding in compared if finding.comparison
         ),
-        note="DM: Diebold-Mariano test of equal losses, Harvey-Leybourne-Newbold correction, "
-        "two-sided. Losses are scaled by the last value seen. Failed: windows of the candidate "
-        "and of the legacy arm, filled in against the candidate.",
+        note="DM: Diebold-Mariano test of equal losses, two-sided, at the lag and in the "
+        "fixed-smoothing law of the t test that decides. Losses are scaled by the last value seen. "
+        "Failed: windows of the candidate and of the legacy arm, filled in against the candidate.",
     )
 
 

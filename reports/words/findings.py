@@ -27,6 +27,15 @@ def sentence_of(finding: Finding) -> str:
     failed = found.failed
     parts += _failed(found.candidate, failed.candidate, failed.candidate_as, "its worst")
     parts += _failed(found.legacy, failed.legacy, failed.legacy_as, "its best")
+    for arm, count in (
+        (found.candidate, failed.candidate_capped),
+        (found.legacy, failed.legacy_capped),
+    ):
+        if count:
+            windows = f"{count} absurd {'loss' if count == 1 else 'losses'} of {arm}"
+            parts.append(
+                f"{windows} counted as twice the largest loss that both arms had together."
+            )
     return " ".join(parts)
 
 
