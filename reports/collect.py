@@ -13,12 +13,13 @@ from urllib.parse import quote
 
 import numpy as np
 
+from harness.checks.predicate import number_of
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
 from harness.gate.history import Entry, before, change, history, read_inputs
 from harness.judging.verdict import Verdict, from_json, plain, to_json
-from harness.measure.record import MeasureRecord, machine_class, read_costs, read_measure
+from harness.measure.record import machine_class, read_costs, read_measure
 from harness.running.grid import Grid
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
@@ -27,11 +28,23 @@ from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to
 from reports.index import IndexInput, Passed, Run, Track, newest, track_of
-from reports.page_input import ArmFacts, Beside, DatasetFacts, PageInput, UnitKey
+from reports.page_input import (
+    ArmFacts,
+    Beside,
+    Claimed,
+    DatasetFacts,
+    PageInput,
+    Predicate,
+    Session,
+    Since,
+    Trial,
+    UnitFacts,
+    UnitKey,
+)
 from reports.words import numbers
 
 if TYPE_CHECKING:
-    from harness.claims.claim import ClaimRow
+    from harness.checks.stored_checks import CheckRecord
     from harness.gate.judge import Judgement
 
 
@@ -48,17 +61,17 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         for c in grid.cells
         if store.has_unit(c.key)
     }
-    units: dict[UnitKey, StoredUnit] = {key: read_unit(path) for key, path in stored.items()}
+    read = {key: read_unit(path) for key, path in stored.items()}
     return PageInput(
         verdict=judgement.verdict,
         title=grid.experiment.title,
         experiment_text=grid.experiment.text,
         summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         scores=judgement.scores,
-        units=units,
+        units={key: _unit_facts(unit) for key, unit in read.items()},
         curves={key: read_curve(path) for key, path in stored.items()},
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
-        arms=[_arm_facts(grid, name, units) for name in _names(grid)],
+        arms=[_arm_facts(grid, name, read) for name in _names(grid)],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
         versions=dict(grid.cells[0].identity["libraries"]) if grid.cells else {},
         beside=_beside(grid, store, judgement),
@@ -76,8 +89,27 @@ def verdict_alone(judgement: Judgement) -> PageInput:
 
 def with_claims(page: PageInput, grid: Grid, store: Store) -> PageInput:
     """Add what was measured of each claim: the slowest part, wanted only where a page is drawn."""
-    rows = _claims(grid, store)
-    return dataclasses.replace(page, beside=dataclasses.replace(page.beside, claims=rows))
+    from harness.claims import collect_claims, gather
+    from reports.words.claimed import GROUPS, measured_text
+
+    evidence = gather(grid, store, named=Path(grid.experiment.source).name)
+    rows = collect_claims(dataclasses.replace(evidence, store=store.root.resolve().name))
+    found = []
+    for row in rows:
+        said = [measured_text(each) for each in row.measured[:6]]
+        left = len(row.measured) - len(said)
+        said += [f"and {left} more"] if left > 0 else []
+        claimed = Claimed(
+            group=GROUPS[row.claim.group],
+            number=row.claim.number,
+            text=row.claim.text,
+            offered=row.claim.offered,
+            status=row.status,
+            decides=row.rule,
+            found=(*said, *row.open, *(f"run: {line}" for line in row.commands)),
+        )
+        found.append(claimed)
+    return dataclasses.replace(page, beside=dataclasses.replace(page.beside, claims=tuple(found)))
 
 
 def drawn_from(page: PageInput) -> str:
@@ -92,7 +124,7 @@ def drawn_from(page: PageInput) -> str:
         for each in dataclasses.fields(beside)
         if each.name != "claims"
     }
-    records = [unit.record for unit in page.units.values()]
+    records = [unit.digest for unit in page.units.values()]
     return digest([code, to_json(page.verdict), records, rest])
 
 
@@ -100,39 +132,99 @@ def _beside(grid: Grid, store: Store, judgement: Judgement) -> Beside:
     """Read what else the store holds on a verdict."""
     verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
     known = history(store, grid.experiment.name)
-    entry = _entry_of(known, judgement.folder)
-    earlier = before(known, entry) if entry else None
+    mine = [each for each in known if each.folder == judgement.folder.name]
+    entry = mine[-1] if mine else None
     sides = [each.legacy for each in (verdict, *others)]
     costs = {legacy: _costs(grid, store, legacy, verdict.candidate) for legacy in sides}
-    dates = _dates(judgement.scores)
+    sessions = {legacy: each.record for legacy, each in costs.items() if each.record}
+    arms = [grid.experiment.arm(name) for name in _names(grid)]
+    names = {arm.name for arm in arms} | {str(arm.options.get("model")) for arm in arms}
+    pair = (verdict.candidate, verdict.legacy)
     return Beside(
         experiment=Path(grid.experiment.source).name,
         store=store.root.resolve().name,
         folder=judgement.folder.name,
         others=others,
         costs=costs,
-        sessions=_sessions(store, costs),
-        checks=tuple(read_checks(store)),
-        entry=entry,
-        change=change(earlier, entry, dates=dates) if earlier and entry else None,
-        verdicts=_passed(known, verdict, entry),
+        sessions={legacy: _session(store.root / file) for legacy, file in sessions.items()},
+        trials=tuple(
+            _trial(each)
+            for each in read_checks(store)
+            if each.use in {arm.use for arm in arms} or each.target in names
+        ),
+        since=_since(known, entry, judgement.scores) if entry else None,
+        verdicts=sum(
+            (each.candidate, each.legacy) == pair
+            for each in known
+            if entry is None or each.sequence <= entry.sequence
+        ),
     )
 
 
-def _entry_of(known: Sequence[Entry], folder: Path) -> Entry | None:
-    """The verdict's place in the history, without how often it was passed again.
+def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -> Since:
+    """What changed since the verdict before; how often one was passed again is not told."""
+    earlier = before(known, entry)
+    if earlier is None:
+        return Since()
+    dates = {unit.dataset: [str(day) for day in unit.origin_date] for unit in scores}
+    found = change(earlier, entry, dates=dates)
+    return Since(
+        before=found.before,
+        findings=found.findings,
+        new_origins=found.new_origins,
+        same_meaning=found.same_meaning,
+    )
 
-    That is the index's to say: a page does not change by it.
-    """
-    mine = [each for each in known if each.folder == folder.name]
-    return dataclasses.replace(mine[-1], confirmed=0) if mine else None
+
+def _session(file: Path) -> Session:
+    arms = read_measure(file).arms
+    if len(arms) != 2:
+        return Session()
+    legacy, candidate = arms
+    firsts = [arm.phases.get("first") for arm in (legacy, candidate)]
+    first_s = [None if phase is None else phase.seconds for phase in firsts]
+    tails = [arm.single_stream.seconds.p90 for arm in (legacy, candidate)]
+    return Session(first_s=(first_s[0], first_s[1]), p90_s=(tails[0], tails[1]))
 
 
-def _passed(known: Sequence[Entry], verdict: Verdict, entry: Entry | None) -> int:
-    """Verdicts on the same pair, up to this one."""
-    pair = (verdict.candidate, verdict.legacy)
-    until = [each for each in known if entry is None or each.sequence <= entry.sequence]
-    return sum((each.candidate, each.legacy) == pair for each in until)
+def _trial(record: CheckRecord) -> Trial:
+    return Trial(
+        target=record.target,
+        kind=record.kind,
+        options=record.options,
+        current=record.current,
+        results=tuple(
+            Predicate(
+                code=each.code,
+                title=each.title,
+                outcome=each.outcome,
+                value=each.measured.get("value"),
+                wanted=each.wanted,
+                reason=each.reason,
+            )
+            for each in sorted(record.results, key=lambda result: number_of(result.code))
+        ),
+    )
+
+
+def _unit_facts(unit: StoredUnit) -> UnitFacts:
+    record = unit.record
+    return UnitFacts(
+        digest=digest(record),
+        origin=unit.origin,
+        last_date=unit.last_date,
+        reason=unit.reason,
+        forecast=unit.forecast,
+        seconds=_by_phase(record.get("seconds")),
+        peak_bytes=_by_phase(record.get("peak_bytes")),
+        fits=len(record.get("fits") or ()),
+        machine=record.get("machine") or {},
+    )
+
+
+def _by_phase(measured: object) -> dict[str, float]:
+    known = measured.items() if isinstance(measured, Mapping) else ()
+    return {str(name): float(each) for name, each in known if isinstance(each, int | float)}
 
 
 def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
@@ -142,26 +234,6 @@ def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
         dataset = grid.experiment.datasets[0]
         said = f"cannot be read: {problem}"
         return Costs.missing(legacy, candidate, dataset, said, unreadable=said)
-
-
-def _sessions(store: Store, costs: Mapping[str, Costs]) -> dict[str, MeasureRecord]:
-    """Records of the sessions that costs were read from."""
-    known = {legacy: found.record for legacy, found in costs.items() if found.record}
-    return {legacy: read_measure(store.root / record) for legacy, record in known.items()}
-
-
-def _claims(grid: Grid, store: Store) -> tuple[ClaimRow, ...]:
-    from harness.claims import collect_claims, gather
-
-    named = Path(grid.experiment.source).name
-    evidence = gather(grid, store, named=named)
-    found = dataclasses.replace(evidence, store=store.root.resolve().name)
-    return collect_claims(found)
-
-
-def _dates(scores: Sequence[UnitScores]) -> dict[str, list[str]]:
-    """ISO dates of all origins by dataset."""
-    return {unit.dataset: [str(day) for day in unit.origin_date] for unit in scores}
 
 
 def _names(grid: Grid) -> list[str]:

@@ -8,25 +8,136 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.arm import Role
+from harness.costs import Costs
 from harness.forecast import Forecast
+from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict
-from harness.running.store import StoredUnit
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import MetricSummary
 from harness.window import Array, Dates, Rows
 
-if TYPE_CHECKING:
-    from harness.checks.stored_checks import CheckRecord
-    from harness.claims.claim import ClaimRow
-    from harness.costs import Costs
-    from harness.gate.history import Change, Entry
-    from harness.judging.verdict import Verdict
-    from harness.measure.record import MeasureRecord
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFacts:
+    """One stored unit: its forecasts, and how carrying it out went.
+
+    Attributes
+    ----------
+    origin, last_date : [W], [W]
+        The last date is that of the last session seen.
+    reason
+        W texts, empty where the window has a forecast.
+    forecast
+        NaN in failed windows.
+    seconds, peak_bytes
+        By phase.
+    fits
+        How many times it was fitted.
+    machine
+        Facts about the machine it was carried out on.
+    digest
+        Of its record, with the digests of its files.
+    """
+
+    origin: Rows
+    last_date: Dates
+    reason: tuple[str, ...]
+    forecast: Forecast
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_bytes: Mapping[str, float] = field(default_factory=dict)
+    fits: int = 0
+    machine: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def machine_text(self) -> str:
+        """Name the machine."""
+        if not self.machine:
+            return "machine not stated"
+        parts = [str(self.machine.get("processor", "processor not stated"))]
+        if self.machine.get("cores"):
+            parts.append(f"{self.machine['cores']} cores")
+        if self.machine.get("gpu") not in (None, "", "none"):
+            parts.append(str(self.machine["gpu"]))
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Since:
+    """What changed since the last verdict on the pair; `before` is None where this is the first.
+
+    Attributes
+    ----------
+    findings
+        Id to (outcome before, outcome after) where they differ; None where there was none.
+    new_origins
+        Origins after the last one of before, by dataset.
+    same_meaning
+        Nothing that decides the numbers changed.
+    """
+
+    before: Outcome | None = None
+    findings: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    new_origins: Mapping[str, int] = field(default_factory=dict)
+    same_meaning: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What a measuring session took without an interval, in seconds, legacy then candidate."""
+
+    first_s: tuple[float | None, float | None] = (None, None)
+    p90_s: tuple[float | None, float | None] = (None, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicate:
+    """One result of the battery."""
+
+    code: str
+    title: str
+    outcome: str
+    value: float | None
+    wanted: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What the battery said of one subject; results of other code say nothing about this one."""
+
+    target: str
+    kind: str
+    options: Mapping[str, object]
+    current: bool
+    results: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A claim beside what was measured, in words.
+
+    Attributes
+    ----------
+    group
+        Title of the documents it stands in.
+    decides
+        The rule that decides it.
+    found
+        What was measured, why it is open, and what to run, a line each.
+    """
+
+    group: str
+    number: str
+    text: str
+    offered: str
+    status: str
+    decides: str
+    found: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +154,15 @@ class Beside:
     costs
         Measured costs of the candidate by legacy arm; where nothing was measured they say why.
     sessions
-        Records of the measuring sessions by legacy arm: phases, percentiles.
-    checks
-        Results of the battery.
+        What measuring sessions took beside the costs, by legacy arm.
+    trials
+        Results of the battery on the arms of the page.
     claims
         What was claimed beside what was measured.
-    entry, change
-        This verdict in the experiment's history, and what changed since the one before.
+    since
+        What changed since the last verdict on the pair; None where no history is stored.
     verdicts
-        How many verdicts on this pair the history holds.
+        How many verdicts on this pair the history holds, this one included.
     """
 
     experiment: str = "EXPERIMENT"
@@ -59,11 +170,10 @@ class Beside:
     folder: str = "VERDICT"
     others: Sequence[Verdict] = ()
     costs: Mapping[str, Costs] = field(default_factory=dict)
-    sessions: Mapping[str, MeasureRecord] = field(default_factory=dict)
-    checks: Sequence[CheckRecord] = ()
-    claims: Sequence[ClaimRow] = ()
-    entry: Entry | None = None
-    change: Change | None = None
+    sessions: Mapping[str, Session] = field(default_factory=dict)
+    trials: Sequence[Trial] = ()
+    claims: Sequence[Claimed] = ()
+    since: Since | None = None
     verdicts: int = 0
 
     def command(self, verb: str, *options: str) -> str:
@@ -177,7 +287,7 @@ class PageInput:
     scores
         One per unit that has scores.
     units
-        Stored units by arm, dataset and seed; one that is missing is simply not there.
+        By arm, dataset and seed; one that is missing is simply not there.
     curves
         Columns of `curve.parquet` by unit; empty or absent for arms that do not learn.
     datasets
@@ -195,7 +305,7 @@ class PageInput:
     experiment_text: str = ""
     summaries: Sequence[MetricSummary] = ()
     scores: Sequence[UnitScores] = ()
-    units: Mapping[UnitKey, StoredUnit] = field(default_factory=dict)
+    units: Mapping[UnitKey, UnitFacts] = field(default_factory=dict)
     curves: Mapping[UnitKey, Mapping[str, Array]] = field(default_factory=dict)
     datasets: Mapping[str, DatasetFacts] = field(default_factory=dict)
     arms: Sequence[ArmFacts] = ()
@@ -387,7 +497,7 @@ def fan(page: PageInput, arm: str, dataset: str, origin: int) -> Fan | None:
     return None
 
 
-def _row(unit: StoredUnit, origin: int) -> int | None:
+def _row(unit: UnitFacts, origin: int) -> int | None:
     """Row of an origin, by key; None where it is not there or failed."""
     found = np.flatnonzero(unit.origin == origin)
     if len(found) != 1 or unit.reason[int(found[0])]:

@@ -21,7 +21,7 @@ from harness.gate.judge import judging_digest, verdict_from
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.running.sources import digest
-from harness.running.store import Store
+from harness.running.store import Store, is_store, open_store
 
 _MEANT = ("grid", "policy", "scoring", "code")
 
@@ -84,9 +84,9 @@ def replay(path: Path, store: Store | None = None) -> Replay:
 
 def _store_of(file: Path) -> Store:
     root = file.resolve().parents[3] if len(file.resolve().parents) > 3 else file.parent
-    if not (root / "store.json").is_file():
+    if not is_store(root):
         raise StoreError(f"{file}: lies in no store; name one with --store")
-    return Store(root=root)
+    return open_store(root, create=False)
 
 
 def _policy(file: Path, verdict: Verdict) -> Policy:

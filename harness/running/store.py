@@ -2,7 +2,7 @@
 
 ::
 
-    store.json                  {"schema": 1}
+    records.sqlite              every record that is not listed below: see `harness.records.journal`
     grids/NAME.json             the declared grid of an experiment: every cell with its unit key
     units/KEY/unit.json         what was asked, what happened, timings, digests of its files
     units/KEY/attempts.parquet  one row per window: ok or failed, with the reason
@@ -44,6 +44,7 @@ import numpy.typing as npt
 from harness.errors import NewerRecordError, StoreError, one_line
 from harness.forecast import Forecast
 from harness.parsing import parse_json
+from harness.records.journal import FILE, Journal
 from harness.running.identity import machine
 from harness.running.sources import file_digest
 from harness.running.unit import Job, UnitResult
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 
 
 SCHEMA = 1
+RESULTS = ("units",)
+"""Folders of what took a model to make."""
 UNIT_FILES = ("attempts.parquet", "forecasts.parquet")
 """Files every unit has; those from before files were listed in its record have no list."""
 UNIT_FACTS: Mapping[str, type] = MappingProxyType(
@@ -75,9 +78,10 @@ UNIT_FACTS: Mapping[str, type] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """A folder of results. Make one with `open_store`."""
+    """A folder of results, and the journal of its records. Make one with `open_store`."""
 
     root: Path
+    journal: Journal
 
     def unit_folder(self, key: str) -> Path:
         """Where the unit of that key lies, whether or not it is there."""
@@ -200,29 +204,46 @@ def _owner() -> str:
     return f"{host}.{os.getpid()}-"
 
 
+def is_store(root: Path) -> bool:
+    """Whether there is a store, whole or not, of this version or not."""
+    return any((root / name).exists() for name in (FILE, "store.json", *RESULTS))
+
+
 def open_store(root: Path, *, create: bool = True) -> Store:
     """Open a store, making it when it is not there.
+
+    Without `create`, one that cannot be written is opened for reading.
 
     Raises
     ------
     StoreError
-        When the folder cannot be written, is no store, or was made by a newer version.
+        When the folder cannot be written, is no store, is damaged or of another version.
     """
-    marker = root / "store.json"
-    if marker.is_file():
-        read_record(marker)
-    elif not create:
-        raise StoreError(f"{root}: no store here (no store.json); `abharness run` makes one")
-    try:
-        for name in ("grids", "units", "scores", "verdicts", "tmp"):
-            (root / name).mkdir(parents=True, exist_ok=True)
-        if not marker.is_file():
-            write_record(marker, {"schema": SCHEMA})
-        with tempfile.TemporaryFile(dir=root / "tmp"):
-            pass
-    except OSError as problem:
-        raise StoreError(f"{root}: store cannot be written: {problem.strerror}") from None
-    return Store(root=root)
+    if (root / "store.json").is_file():
+        raise StoreError(
+            f"{root}: this store was made by an older abharness, whose results cannot be read; "
+            "remove it, or name another folder with --store"
+        )
+    if not (root / FILE).exists():
+        if any((root / name).is_dir() and any((root / name).iterdir()) for name in RESULTS):
+            raise StoreError(
+                f"{root}: results without their records ({FILE} is not there); put it back, or "
+                "run `abharness store adopt --why`"
+            )
+        if not create:
+            raise StoreError(f"{root}: no store here (no {FILE}); `abharness run` makes one")
+    journal = Journal.open(root, create=create)
+    if not journal.read_only:
+        try:
+            for name in ("grids", *RESULTS, "scores", "verdicts", "tmp"):
+                (root / name).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=root / "tmp"):
+                pass
+        except OSError as problem:
+            raise StoreError(f"{root}: store cannot be written: {problem.strerror}") from None
+    elif create:
+        raise StoreError(f"{root}: store cannot be written: it is read-only")
+    return Store(root=root, journal=journal)
 
 
 def write_record(path: Path, content: Mapping[str, Any]) -> None:

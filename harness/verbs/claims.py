@@ -49,12 +49,12 @@ def claims(
     from shutil import get_terminal_size
 
     from harness.claims import collect_claims, gather
-    from harness.running.store import open_store, write_text
+    from harness.running.store import is_store, open_store, write_text
     from harness.verbs.common import grid_of
     from reports.forms.claim_rows import terminal_lines, to_json, to_markdown
 
     grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds))
-    there = (store / "store.json").is_file()
+    there = is_store(store)
     opened = open_store(store, create=False) if there else None
     evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root, at=store)
     if opened is None:

@@ -45,11 +45,11 @@ def power(
     """
     from harness.gate.judge import with_pair
     from harness.gate.plan_power import plan_power
-    from harness.running.store import open_store
+    from harness.running.store import is_store, open_store
     from harness.verbs.common import grid_of
 
     grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy)
-    opened = open_store(store, create=False) if (store / "store.json").is_file() else None
+    opened = open_store(store, create=False) if is_store(store) else None
     wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
     found = plan_power(grid, opened, policy=wanted)
     if form == "json":

@@ -15,7 +15,7 @@ import numpy as np
 from harness.judging.verdict import plain
 from reports.forms.plain import plainly
 from reports.page import sections_of
-from reports.page_input import DatasetFacts, PageInput
+from reports.page_input import DatasetFacts, PageInput, UnitFacts, UnitKey
 from reports.section import Block, Section, Table, TableCell
 from reports.sections.forest import Forest
 from reports.svg import chart_style
@@ -46,7 +46,7 @@ def page_data(page: PageInput) -> dict[str, Any]:
         "summaries": _plain(page.summaries),
         "arms": _plain(page.arms),
         "datasets": [_facts(each) for each in page.datasets.values()],
-        "units": [_unit(key, unit.record) for key, unit in page.units.items()],
+        "units": [_unit(key, unit) for key, unit in page.units.items()],
         "environment": _plain(page.environment),
         "versions": _plain(page.versions),
         "fingerprints": _plain(page.fingerprints),
@@ -60,9 +60,18 @@ def _facts(facts: DatasetFacts) -> dict[str, Any]:
     return {name: _plain(getattr(facts, name)) for name in known}
 
 
-def _unit(key: tuple[str, str, int], record: Mapping[str, Any]) -> dict[str, Any]:
+def _unit(key: UnitKey, unit: UnitFacts) -> dict[str, Any]:
     arm, dataset, seed = key
-    return {"arm": arm, "dataset": dataset, "seed": seed, "record": _plain(record)}
+    facts = {
+        "windows": len(unit.origin),
+        "failed": sum(map(bool, unit.reason)),
+        "fits": unit.fits,
+        "seconds": unit.seconds,
+        "peak_bytes": unit.peak_bytes,
+        "machine": unit.machine,
+        "digest": unit.digest,
+    }
+    return {"arm": arm, "dataset": dataset, "seed": seed, **_plain(facts)}
 
 
 def _plain(value: Any) -> Any:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.costs import Cost
-from reports.page_input import PageInput
+from reports.page_input import PageInput, Session, UnitFacts
 from reports.section import (
     Block,
     Column,
@@ -28,86 +27,67 @@ _PHASES = ("import", "load", "fit", "forecast")
 _MIB = 2**20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measure:
-    """What a unit's record says per phase, and how to write it."""
-
-    field: str
-    title: str
-    note: str
-    write: Callable[[float], str]
-
-
-_SECONDS = _Measure(
-    field="seconds",
-    title="Seconds per unit",
-    note="Single, unpaired measurements, one process per unit; with several seeds the range. Good "
-    "for orders of magnitude, not for a ratio between arms.",
-    write=numbers.seconds,
-)
-_MEMORY = _Measure(
-    field="peak_bytes",
-    title="Peak resident memory per phase, MiB",
-    note="High-water mark of the unit's own process, counted anew in each phase; it contains what "
-    "earlier phases left loaded.",
-    write=lambda value: f"{value / _MIB:,.0f}",
-)
-
-
 def speed(page: PageInput, dataset: str) -> Table | None:
     """Seconds per phase and per window; None when no unit is stored."""
-    return _by_phase(page, dataset, _SECONDS)
+    return _by_phase(
+        page,
+        dataset,
+        caption=f"Seconds per unit, {dataset}",
+        note="Single, unpaired measurements, one process per unit; with several seeds the range. "
+        "Good for orders of magnitude, not for a ratio between arms.",
+        timed=True,
+    )
 
 
 def memory(page: PageInput, dataset: str) -> Table | None:
     """Peak resident memory per phase; None when no unit is stored."""
-    return _by_phase(page, dataset, _MEMORY)
+    return _by_phase(
+        page,
+        dataset,
+        caption=f"Peak resident memory per phase, MiB, {dataset}",
+        note="High-water mark of the unit's own process, counted anew in each phase; it contains "
+        "what earlier phases left loaded.",
+        timed=False,
+    )
 
 
-def _by_phase(page: PageInput, dataset: str, measure: _Measure) -> Table | None:
+def _by_phase(
+    page: PageInput, dataset: str, *, caption: str, note: str, timed: bool
+) -> Table | None:
     found = {
-        arm.name: [page.units[key].record for key in page.unit_keys(arm.name, dataset)]
+        arm.name: [page.units[key] for key in page.unit_keys(arm.name, dataset)]
         for arm in page.arms
     }
-    records = [record for each in found.values() for record in each]
-    if not records:
+    units = [unit for each in found.values() for unit in each]
+    if not units:
         return None
-    phases = _phases(_numbers(record, measure.field) for record in records)
-    timed = measure is _SECONDS
-    several = len({machine_text(record) for record in records}) > 1
+
+    def measured(unit: UnitFacts) -> Mapping[str, float]:
+        return unit.seconds if timed else unit.peak_bytes
+
+    def write(value: float) -> str:
+        return numbers.seconds(value) if timed else f"{value / _MIB:,.0f}"
+
+    names = {name for unit in units for name in measured(unit)}
+    phases = [name for name in _PHASES if name in names] + sorted(names - set(_PHASES))
+    several = len({unit.machine_text for unit in units}) > 1
     heads = [Column(title="Arm", note="machine" if several else "", numeric=False)]
     heads += [Column(title=phase) for phase in phases]
     heads += [Column(title="per window", note="ms of forecast")] if timed else []
     rows = []
     for arm, mine in found.items():
-        cells = [_phase(mine, phase, measure) for phase in phases]
-        cells += [_per_window(mine)] if timed else []
-        rows.append((TableCell(text=arm, note=_machines(mine) if several else ""), *cells))
-    where = "" if several else f" Machine: {machine_text(records[0])}."
-    return Table(
-        caption=f"{measure.title}, {dataset}",
-        columns=tuple(heads),
-        rows=tuple(rows),
-        note=measure.note + where,
-    )
-
-
-def _phase(records: Iterable[Mapping[str, Any]], phase: str, measure: _Measure) -> TableCell:
-    return _range([_numbers(each, measure.field).get(phase) for each in records], measure.write)
-
-
-def _phases(measured: Iterable[Mapping[str, float]]) -> list[str]:
-    names = {name for each in measured for name in each}
-    return [name for name in _PHASES if name in names] + sorted(names - set(_PHASES))
-
-
-def _numbers(record: Mapping[str, Any], field: str) -> dict[str, float]:
-    found = record.get(field)
-    return {
-        str(name): float(value)
-        for name, value in (found.items() if isinstance(found, Mapping) else ())
-        if isinstance(value, int | float)
-    }
+        machines = numbers.listing(dict.fromkeys(unit.machine_text for unit in mine))
+        cells = [_range([measured(unit).get(phase) for unit in mine], write) for phase in phases]
+        if timed:
+            per_window = [
+                1000 * unit.seconds["forecast"] / len(unit.origin)
+                for unit in mine
+                if "forecast" in unit.seconds and len(unit.origin)
+            ]
+            cells.append(_range(per_window, numbers.number))
+        rows.append((TableCell(text=arm, note=(machines or "no unit") * several), *cells))
+    where = "" if several else f" Machine: {units[0].machine_text}."
+    return Table(caption=caption, columns=tuple(heads), rows=tuple(rows), note=note + where)
 
 
 def _range(values: Iterable[float | None], write: Callable[[float], str]) -> TableCell:
@@ -115,32 +95,6 @@ def _range(values: Iterable[float | None], write: Callable[[float], str]) -> Tab
     if not known:
         return text("none")
     return text(numbers.between(write(min(known)), write(max(known))))
-
-
-def _per_window(records: Iterable[Mapping[str, Any]]) -> TableCell:
-    values = []
-    for record in records:
-        spent, done = _numbers(record, "seconds").get("forecast"), record.get("windows")
-        if spent is not None and done:
-            values.append(1000 * spent / int(done))
-    return _range(values, numbers.number)
-
-
-def _machines(records: Iterable[Mapping[str, Any]]) -> str:
-    return numbers.listing(dict.fromkeys(machine_text(record) for record in records)) or "no unit"
-
-
-def machine_text(record: Mapping[str, Any]) -> str:
-    """Name the machine a unit was carried out on."""
-    found = record.get("machine")
-    if not isinstance(found, Mapping):
-        return "machine not stated"
-    parts = [str(found.get("processor", "processor not stated"))]
-    if found.get("cores"):
-        parts.append(f"{found['cores']} cores")
-    if found.get("gpu") not in (None, "", "none"):
-        parts.append(str(found["gpu"]))
-    return ", ".join(parts)
 
 
 _TITLES = {
@@ -184,12 +138,9 @@ def cost_line(page: PageInput, legacy: str) -> list[Figure]:
     if costs is None or costs.reason:
         return []
     found = [_figure(costs[name]) for name in _FIRST_SCREEN]
-    session = page.beside.sessions.get(legacy)
-    arms = session.arms if session is not None else ()
-    firsts = [arm.phases.get("first") for arm in arms]
-    spent = [None if phase is None else phase.seconds for phase in firsts]
-    first = _plain_ratio("First forecast", spent)
-    tail = _plain_ratio("One forecast, p90", [arm.single_stream.seconds.p90 for arm in arms])
+    session = page.beside.sessions.get(legacy, Session())
+    first = _plain_ratio("First forecast", session.first_s)
+    tail = _plain_ratio("One forecast, p90", session.p90_s)
     return [*found[:2], *first, found[2], *tail, *found[3:]]
 
 

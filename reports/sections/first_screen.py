@@ -121,10 +121,10 @@ def _self_test(page: PageInput) -> Basis:
 
 def _evidence(page: PageInput) -> Basis:
     label = "New evidence"
-    entry, change = page.beside.entry, page.beside.change
-    if entry is None:
-        return Basis(label=label, mark="note", text="no history is stored")
+    change = page.beside.since
     if change is None:
+        return Basis(label=label, mark="note", text="no history is stored")
+    if change.before is None:
         return Basis(label=label, mark="holds", text="the first verdict on this pair")
     counts = [
         f"{numbers.plural(count, 'new origin')} on {name}"
@@ -271,16 +271,12 @@ def _worst(found: SliceEffect | None, page: PageInput) -> str:
 
 def changed(page: PageInput) -> list[str]:
     """What changed since the last verdict on this pair."""
-    entry, change = page.beside.entry, page.beside.change
-    if entry is None:
-        return ["No history is stored with this page."]
+    change, now = page.beside.since, page.verdict.outcome
     if change is None:
+        return ["No history is stored with this page."]
+    if change.before is None:
         return ["First verdict on this pair."]
-    said = [
-        f"{change.before} before, {change.after} now"
-        if change.before != change.after
-        else f"{change.after} as before"
-    ]
+    said = [f"{change.before} before, {now} now" if change.before != now else f"{now} as before"]
     new = [f"{count:,} on {name}" for name, count in change.new_origins.items() if count]
     said.append(f"new origins: {numbers.listing(new)}" if new else "no new origin")
     moved = [

@@ -23,7 +23,6 @@ from reports.section import (
     text,
     there,
 )
-from reports.sections.cost_tables import machine_text
 from reports.words import numbers, verdicts
 
 _LISTS = ("criteria", "coverage", "waivers")
@@ -168,7 +167,7 @@ def policy(page: PageInput) -> Iterator[Section]:
 def environment(page: PageInput) -> Iterator[Section]:
     """What the numbers depend on, and the experiment file."""
     verdict = page.verdict
-    machines = dict.fromkeys(machine_text(unit.record) for unit in page.units.values())
+    machines = dict.fromkeys(unit.machine_text for unit in page.units.values())
     digests = verdict.validity.truth_digests
     tables = there(
         pairs("Facts of the plan", verdicts.plan(verdict.plan)),

@@ -41,7 +41,7 @@ def _why_none(page: PageInput, arm: ArmFacts, dataset: str) -> str:
     units = [page.units[key] for key in page.unit_keys(arm.name, dataset)]
     if not units:
         return "no unit is stored, so there is no curve to show"
-    if any(unit.record.get("fits") for unit in units):
+    if any(unit.fits for unit in units):
         return "fitted, but no curve was kept"
     return "nothing was trained, so there is no curve"
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.data.dataset import builtin_folder
+from harness.running.store import open_store
 
 HEAD = "date,price\n"
 ROWS = "2020-01-02,10\n2020-01-03,11\n2020-01-06,12\n"
@@ -293,20 +295,25 @@ def test_store_that_cannot_be_written(tiny, refused, place):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"schema": 99}, ["newer version", "schema 99", "up to 1"]),
-        ({"chema": 1}, ["no schema number"]),
-        ("{torn", ["cannot be read"]),
+        ("PRAGMA user_version = 99", ["newer version", "schema 99", "up to 1"]),
+        ("PRAGMA application_id = 7", ["not the records of a store"]),
+        ("{torn", ["damaged", "not a database", "store adopt --why"]),
     ],
 )
 def test_store_of_another_making(tiny, refused, verb, content, words):
     """A store made by a newer version, or that is none, is refused by its file."""
-    Path("runs").mkdir()
-    text = content if isinstance(content, str) else json.dumps(content)
-    Path("runs/store.json").write_text(text, encoding="utf-8")
+    journal = open_store(Path("runs")).journal
+    journal.close()
+    if content.startswith("PRAGMA"):
+        connection = sqlite3.connect(journal.path)
+        connection.execute(content)
+        connection.close()
+    else:
+        journal.path.write_text(content, encoding="utf-8")
 
     line = refused(verb, "tiny.toml")
 
-    assert all(word in line for word in ["runs/store.json", *words])
+    assert all(word in line for word in ["runs/records.sqlite", *words])
 
 
 def test_unit_of_a_newer_schema(tiny, refused, in_process, call):

@@ -14,7 +14,6 @@ from harness import cli
 from harness.data.dataset import builtin_folder
 from harness.experiments.experiment import read_experiment
 from harness.gate import judge
-from harness.running.store import Store
 
 VERBS = [
     *("compare", "run", "gate", "report", "power", "replay", "config", "arms", "doctor"),
@@ -458,7 +457,7 @@ def test_real_process_from_start_to_page(tiny):
     page = Path(done.stdout.splitlines()[-1].removeprefix("page: "))
     assert page.parts[0] == "by-environment"
     assert page.is_file()
-    assert len(list(Store(root=Path("by-environment")).score_file("x").parent.iterdir())) == 5
+    assert len(list(Path("by-environment/scores").iterdir())) == 5
 
 
 def test_lists_are_written_whole_or_not_at_all(tiny, call):

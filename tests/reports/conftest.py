@@ -27,12 +27,11 @@ from harness.judging.findings import Finding, Outcome
 from harness.judging.reference import Standing
 from harness.judging.validity import UnitHealth, Validity
 from harness.judging.verdict import Verdict
-from harness.running.store import StoredUnit
 from harness.scoring.scores import Truth, UnitScores, score
 from harness.scoring.summary import summarise
 from harness.stats.longrun import DieboldMariano
 from harness.window import Array, RollingOrigin, Series, Windows
-from reports.page_input import ArmFacts, DatasetFacts, PageInput
+from reports.page_input import ArmFacts, DatasetFacts, PageInput, UnitFacts
 
 HORIZON = 6
 CARD = {
@@ -206,7 +205,7 @@ class Maker:
         plan = RollingOrigin(
             horizon=self.horizon, stride=self.stride, origins=self.origins, validation=100
         )
-        units: dict[Any, StoredUnit] = {}
+        units: dict[Any, UnitFacts] = {}
         scores: list[UnitScores] = []
         for name, each in series.items():
             windows = plan.over(each.dates)
@@ -242,7 +241,7 @@ class Maker:
         truth: Truth,
         noise: float,
         fail: Mapping[str, int],
-    ) -> tuple[StoredUnit, UnitScores]:
+    ) -> tuple[UnitFacts, UnitScores]:
         """One stored unit with its scores."""
         forecast = make_forecast(
             series, windows, noise=noise, seed=key[2] + len(key[0]), width=2 - noise
@@ -252,8 +251,8 @@ class Maker:
         ]
         forecast = spoiled(forecast, fail.get(key[0], 0))
         learns = role == "legacy"
-        unit = StoredUnit(
-            record=record(key, windows, learns=learns),
+        unit = UnitFacts(
+            **timed(key, learns=learns),
             origin=windows.origin,
             last_date=series.dates[windows.origin - 1],
             reason=tuple(reasons),
@@ -413,21 +412,17 @@ def standings(scores: Sequence[UnitScores]) -> tuple[Standing, ...]:
     )
 
 
-def record(key: tuple[str, str, int], windows: Windows, *, learns: bool) -> dict[str, Any]:
-    """A unit's record."""
+def timed(key: tuple[str, str, int], *, learns: bool) -> dict[str, Any]:
+    """How carrying out a unit went."""
     heavy = 1.0 if "walk" in key[0] else 40.0
     seconds = {"import": 0.1 * heavy, "load": 0.02 * heavy, "forecast": 0.01 * heavy}
     peak = {"import": 60 << 20, "load": int(heavy * 9) << 20, "forecast": int(heavy * 11) << 20}
     return {
-        "schema": 1,
-        "windows": len(windows),
-        "horizon": windows.horizon,
-        "fits": [{"origin": 380, "epochs": 12}] if learns else [],
-        "failed": 0,
-        "card": {},
+        "fits": int(learns),
         "seconds": seconds | ({"fit": 21.4 + key[2]} if learns else {}),
         "peak_bytes": peak | ({"fit": 612 << 20} if learns else {}),
         "machine": {"processor": "Example CPU 9000", "cores": "2", "gpu": "none"},
+        "digest": "7c" * 32,
     }
 
 

@@ -18,9 +18,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.checks.predicate import CheckResult
-from harness.checks.stored_checks import CheckRecord
-from harness.claims.claim import Claim, ClaimRow, Measurement
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Change, Entry, OriginSpan
@@ -28,9 +25,8 @@ from harness.judging.declared import Cell
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
-from harness.measure.record import read_measure
 from reports.index import IndexInput, Passed, Run, track_of
-from reports.page_input import Beside, PageInput
+from reports.page_input import Beside, Claimed, PageInput, Predicate, Session, Since, Trial
 
 Make = Callable[..., PageInput]
 EVIL = (
@@ -113,58 +109,35 @@ def full_page(make_page: Make, **changes: Any) -> PageInput:
 
 
 def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
-    """Costs, a session, checks, other pairs and a verdict before."""
-    entry = an_index(verdict).passed[0].entry
-    change = Change(
-        before=Outcome.INVALID,
-        after=verdict.outcome,
-        findings={each.id: ("HOLD", each.outcome.value) for each in verdict.findings[:4]},
-        new_origins={verdict.findings[0].dataset: 3},
-    )
-    session = read_measure(Path(__file__).parents[1] / "golden" / "measure" / "schema-1.json")
+    """Costs, a session, trials, claims, other pairs and a verdict before."""
     return Beside(
         experiment="walks.toml",
         store="runs",
         folder="0123456789abcdef",
         others=others,
         costs={each.legacy: measured(each) for each in (verdict, *others)},
-        sessions={verdict.legacy: session},
-        checks=(checked(verdict.candidate), checked(verdict.legacy)),
-        entry=entry,
-        change=change,
+        sessions={verdict.legacy: Session(first_s=(0.4, 0.2), p90_s=(0.2, 0.3))},
+        trials=(tried(verdict.candidate), tried(verdict.legacy)),
+        since=Since(
+            before=Outcome.INVALID,
+            findings={each.id: ("HOLD", each.outcome.value) for each in verdict.findings[:4]},
+            new_origins={verdict.findings[0].dataset: 3},
+        ),
         claims=(claimed(),),
         verdicts=2,
     )
 
 
-def claimed() -> ClaimRow:
+def claimed() -> Claimed:
     """A claim that nothing can be said of yet, beside a number."""
-    claim = Claim(
-        id="s99",
-        group="summary",
+    return Claimed(
+        group="claims of some document",
         number="99",
         text="all is better now",
         offered="a drawing of it",
-        untestable="nobody said what better is",
-    )
-    number = Measurement(
-        what="share of it",
-        value=0.4,
-        unit="of all",
-        low=0.3,
-        high=0.5,
-        arm="chronos-512",
-        dataset="ALPHA",
-        source="a record",
-        said="as far as we saw",
-    )
-    return ClaimRow(
-        claim=claim,
         status="undecided",
-        rule="it must be most",
-        measured=(number,),
-        open=("too few of it",),
-        commands=("abharness run more of it",),
+        decides="it must be most",
+        found=("a share of it", "too few of it", "run more of it"),
     )
 
 
@@ -201,35 +174,20 @@ def measured(verdict: Verdict) -> Costs:
     )
 
 
-def checked(target: str) -> CheckRecord:
+def tried(target: str) -> Trial:
     """A battery with a part passed, a part failed and a part left out."""
     results = tuple(
-        CheckResult(
+        Predicate(
             code=code,
             title=f"predicate {code} asks something",
             outcome=outcome,
-            measured={"value": 0.3, "another figure": 0.2},
-            limit="at most",
-            threshold=0.1,
-            unit="of a tenth",
-            draws=(outcome,),
+            value=0.3,
+            wanted="at most a tenth",
             reason="it was three tenths in module.py:17",
-            seconds=0.1,
         )
         for code, outcome in OUTCOMES.items()
     )
-    return CheckRecord(
-        target=target,
-        kind="arm",
-        role="candidate",
-        use="package.module:Class",
-        options={"width": 3},
-        key="some key",
-        source="some source",
-        weights="",
-        current=True,
-        results=results,
-    )
+    return Trial(target=target, kind="arm", options={"width": 3}, current=True, results=results)
 
 
 def full_verdict(verdict: Verdict) -> Verdict:

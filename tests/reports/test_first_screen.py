@@ -11,13 +11,12 @@ import pytest
 
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
-from harness.gate.history import Change, Entry
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Blindness, Contamination
 from harness.judging.verdict import SelfTest, SelfTestPart
 from reports.forms.html import render_html
-from reports.page_input import Beside, PageInput
+from reports.page_input import Beside, PageInput, Since
 from reports.sections.cost_tables import cost_line, not_measured
 from reports.sections.first_screen import changed, fallback, lost_windows, open_rules, strip, why
 from reports.sections.forest import bounds_of, build_forest
@@ -198,24 +197,13 @@ def test_a_failed_self_test_is_broken(make_page: Make) -> None:
     assert (item.mark, item.text) == ("broken", "1 of 2 parts passed; failed: b")
 
 
-def an_entry(**changes: Any) -> Entry:
-    """An entry of a history."""
-    plainly: dict[str, Any] = {
-        "sequence": 2, "folder": "f", "candidate": "chronos-512", "legacy": "autoformer",
-        "outcome": Outcome.HOLD, "summary": fact(FactCode.NOTHING_COMPARED), "decides": True,
-        "meaning": "m", "outcomes": {}, "spans": {},
-    }  # fmt: skip
-    return Entry(**{**plainly, **changes})
-
-
 def test_the_same_records_again_are_no_new_evidence(make_page: Make) -> None:
     """No new origin is a note; new ones are counted by dataset."""
-    old = Change(before=Outcome.HOLD, after=Outcome.HOLD, findings={}, new_origins={"ALPHA": 0})
-    new = dataclasses.replace(old, new_origins={"ALPHA": 4})
-
     pages = [
-        dataclasses.replace(make_page(), beside=Beside(entry=an_entry(), change=change))
-        for change in (old, new)
+        dataclasses.replace(
+            make_page(), beside=Beside(since=Since(before=Outcome.HOLD, new_origins=new))
+        )
+        for new in ({"ALPHA": 0}, {"ALPHA": 4})
     ]
 
     assert [marks(page)["New evidence"] for page in pages] == ["note", "holds"]
@@ -224,10 +212,8 @@ def test_the_same_records_again_are_no_new_evidence(make_page: Make) -> None:
 
 def test_what_moved_is_said(make_page: Make) -> None:
     """Outcome before and now, and each finding that changed."""
-    change = Change(
-        before=Outcome.HOLD, after=Outcome.PROMOTE, findings={"A:crps:guardrail": ("HOLD", None)}
-    )
-    page = dataclasses.replace(make_page(), beside=Beside(entry=an_entry(), change=change))
+    since = Since(before=Outcome.HOLD, findings={"A:crps:guardrail": ("HOLD", None)})
+    page = dataclasses.replace(make_page(outcome=Outcome.PROMOTE), beside=Beside(since=since))
 
     said = changed(page)
 

@@ -75,7 +75,7 @@ def test_json_holds_the_numbers_as_numbers(make_page: Make) -> None:
     unit = next(u for u in found["units"] if (u["arm"], u["seed"]) == ("autoformer", 2))
     assert shown["value"] == row.value
     assert found["verdict"]["findings"][0]["value"] == page.verdict.findings[0].value
-    assert unit["record"]["seconds"]["fit"] == pytest.approx(23.4)
+    assert unit["seconds"]["fit"] == pytest.approx(23.4)
     assert found["datasets"][0]["origins"] == 20
 
 

@@ -20,9 +20,9 @@ SCORED = """\
 import pickle, sys
 from pathlib import Path
 from harness.gate.stored_scores import score_cell
-from harness.running.store import Store
+from harness.running.store import open_store
 cell, truth = pickle.loads(sys.stdin.buffer.read())
-score_cell(cell, Store(root=Path("runs")), truth)
+score_cell(cell, open_store(Path("runs")), truth)
 """
 JUDGED = """\
 import sys
@@ -31,10 +31,10 @@ from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import judge_grid
 from harness.running.grid import declare
-from harness.running.store import Store
+from harness.running.store import open_store
 experiment = read_experiment("tiny.toml")
 grid = declare(experiment, {"GOLD": load("GOLD")})
-judge_grid(grid, Store(root=Path("runs")), policy=experiment.policy)
+judge_grid(grid, open_store(Path("runs")), policy=experiment.policy)
 """
 LOADED = "\nprint(*[name for name in sys.modules if name.split('.')[0] == 'harness'])\n"
 

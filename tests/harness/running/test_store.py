@@ -222,11 +222,22 @@ def test_sweep_removes_what_dead_processes_left(tmp_path):
     assert [folder.is_dir() for folder in (*folders, elsewhere)] == [False, True, True]
 
 
-def test_newer_store_is_refused(tmp_path):
-    """A store made by a newer version is not touched."""
-    (tmp_path / "store.json").write_text(json.dumps({"schema": 99}))
+def test_older_store_is_refused(tmp_path):
+    """A store of the form before the journal is not touched, and told what to do with."""
+    (tmp_path / "store.json").write_text(json.dumps({"schema": 1}))
 
-    with pytest.raises(StoreError, match="newer version: schema 99"):
+    with pytest.raises(StoreError, match=r"older abharness.*remove it, or name another"):
+        open_store(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["store.json"]
+
+
+def test_results_without_their_records_are_refused(tmp_path):
+    """A store whose journal is gone is not begun anew over what is left."""
+    store = open_store(tmp_path)
+    (tmp_path / "units/k").mkdir()
+    store.journal.path.unlink()
+
+    with pytest.raises(StoreError, match=r"results without their records.*store adopt --why"):
         open_store(tmp_path)
 
 

@@ -1,0 +1,563 @@
+"""The journal of a store: one SQLite file that holds every record, only ever added to.
+
+A record has a kind, a key and a body of JSON. Its row carries the digest of the body, and a head:
+the hash of the head before it, of kind, key and time, and of that digest. So the head of the last
+row stands for everything written before it, and a row that was changed, lost or put between others
+is found and named when the journal is opened. Bodies are held against their digests when they are
+read. That protects against accident and against arms, not against the owner of the disk, who can
+write a whole new chain: whoever kept an earlier head can tell.
+
+A transaction is there whole or not at all: after a kill, a power cut or a full disk SQLite takes
+back the open one, and no other. Parts of a body that are large are rows of their own, kind
+``$piece``, and shared by all records that hold the same.
+
+Schema numbers: 1, the first (`PRAGMA user_version`).
+"""
+
+from __future__ import annotations
+
+import bz2
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.errors import NewerRecordError, StoreError, one_line
+from harness.parsing import parse_json
+
+FILE = "records.sqlite"
+SCHEMA = 1
+SHORT = 12
+"""Characters of a head that are shown to people."""
+
+_LOG = logging.getLogger(__name__)
+_APPLICATION = 0x61626861
+_EMPTY = """
+CREATE TABLE records(
+    seq INTEGER PRIMARY KEY, at TEXT, kind TEXT, key TEXT, digest TEXT, head TEXT, body BLOB
+);
+CREATE TABLE tip(one INTEGER PRIMARY KEY, seq INTEGER, head TEXT);
+INSERT INTO tip VALUES (1, 0, '');
+"""  # the body comes last: the rest of a row is read without the pages that hold it
+_RESERVED_BYTE = 0x40000001
+"""The byte of its file on which SQLite holds the lock of a writer."""
+_PIECE = "$piece"
+_PIECE_BYTES, _PIECE_DEPTH = 2000, 2
+_PLAIN_BYTES = 512
+"""Bodies up to here are stored as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of the journal, without its body; `Journal.body` reads that.
+
+    Attributes
+    ----------
+    seq
+        Its place, from 1.
+    at
+        When it was written: UTC, ISO format, to the second.
+    kind, key
+        What it is, and of what.
+    digest
+        Hash of its body.
+    head
+        Hash of everything up to here.
+    """
+
+    seq: int
+    at: str
+    kind: str
+    key: str
+    digest: str
+    head: str
+
+    def __str__(self) -> str:
+        return f"row {self.seq} ({self.kind} {self.key[:40]})"
+
+
+class Journal:
+    """The records of a store. Open one with `Journal.open`; one process and thread uses it.
+
+    Attributes
+    ----------
+    path
+        The SQLite file.
+    read_only
+        Nothing can be appended: the place cannot be written.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._connection = connection
+        self._rows: list[Record] = []
+        self._places: dict[str, dict[str, list[int]]] = {}  # kind, key -> places in _rows
+        self._version = -1
+        self._writing = False
+        self._close = weakref.finalize(self, _closed, connection, os.getpid())
+
+    @classmethod
+    def open(cls, root: Path, *, create: bool = False) -> Journal:
+        """Open the journal of a store, and walk its chain once.
+
+        A place that cannot be written is opened for reading.
+
+        Parameters
+        ----------
+        root
+            The folder of the store.
+        create
+            Make one where there is none.
+
+        Raises
+        ------
+        StoreError
+            When there is none, it is damaged, or no journal of ours.
+        NewerRecordError
+            When a newer version made it.
+        """
+        path = root / FILE
+        if create and not path.exists():
+            _make(path)
+        if not path.is_file():
+            raise StoreError(f"{path}: no such file, so there is no store here")
+        read_only = not (os.access(path, os.W_OK) and os.access(root, os.W_OK))
+        with _told(path):
+            connection = _connected(path, read_only=read_only)
+        journal = cls(connection, path, read_only=read_only)
+        try:
+            journal._check_format()
+            journal._catch_up()
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def close(self) -> None:
+        """Give the file back; what was not committed is gone."""
+        self._close()
+
+    @property
+    def head(self) -> str:
+        """Hash of everything written so far; '' of an empty journal."""
+        self._catch_up()
+        return self._rows[-1].head if self._rows else ""
+
+    def records(self, kind: str) -> list[Record]:
+        """Every record of a kind, in the order in which they were written."""
+        self._catch_up()
+        places = sorted(at for each in self._places.get(kind, {}).values() for at in each)
+        return [self._rows[at] for at in places]
+
+    def newest(self, kind: str) -> dict[str, Record]:
+        """The last record of every key of a kind; keys in the order of their first record."""
+        self._catch_up()
+        return {key: self._rows[at[-1]] for key, at in self._places.get(kind, {}).items()}
+
+    def last(self, kind: str, key: str) -> Record | None:
+        """The last record of a kind and key; None where there is none."""
+        self._catch_up()
+        places = self._places.get(kind, {}).get(key)
+        return self._rows[places[-1]] if places else None
+
+    def latest(self, kind: str, key: str) -> dict[str, Any] | None:
+        """The body of the last record of a kind and key; None where there is none.
+
+        Raises
+        ------
+        StoreError
+            When it is not what was written.
+        """
+        found = self.last(kind, key)
+        return None if found is None else self.body(found)
+
+    def all(self, kind: str) -> list[tuple[Record, dict[str, Any]]]:
+        """Every record of a kind with its body, in the order in which they were written."""
+        return [(record, self.body(record)) for record in self.records(kind)]
+
+    def body(self, record: Record) -> dict[str, Any]:
+        """Read what a record says, held against its digest.
+
+        Raises
+        ------
+        StoreError
+            When it is not what was written.
+        """
+        whole: dict[str, Any] = self._whole(self._content(record), _PIECE_DEPTH)
+        return whole
+
+    def append(self, kind: str, key: str, body: Mapping[str, Any]) -> Record:
+        """Write a record, in the open transaction or in one of its own.
+
+        Parameters
+        ----------
+        body
+            As JSON has it: texts as keys, finite numbers.
+
+        Raises
+        ------
+        StoreError
+            When the place cannot be written, or another process goes on writing to it.
+        """
+        with self.writing():
+            return self._append(kind, key, self._split(dict(body), _PIECE_DEPTH))
+
+    def append_new(self, kind: str, key: str, body: Mapping[str, Any]) -> Record:
+        """Write a record unless the last one of its kind and key says the same; give that one."""
+        with self.writing():
+            content = self._split(dict(body), _PIECE_DEPTH)
+            known = self.last(kind, key)
+            if known is not None and known.digest == _digest(_canonical(content)):
+                return known
+            return self._append(kind, key, content)
+
+    @contextmanager
+    def writing(
+        self, *, wait_s: float = 60.0, tell: Callable[[str], object] = _LOG.warning
+    ) -> Iterator[None]:
+        """Make one transaction of all that is appended inside: there whole or not at all.
+
+        Inside another `writing` it is part of that one.
+
+        Parameters
+        ----------
+        wait_s
+            How long to wait for another process that writes.
+        tell
+            Called once with who that is.
+
+        Raises
+        ------
+        StoreError
+            When the place cannot be written, or the other process goes on writing.
+        """
+        if self._writing:
+            yield
+            return
+        if self.read_only:
+            raise StoreError(f"{self.path.parent}: store cannot be written: it is read-only")
+        self._begin(wait_s, tell)
+        kept = len(self._rows)
+        self._writing = True
+        try:
+            yield
+            with _told(self.path, "written"):
+                self._point_to_last()
+                self._connection.execute("COMMIT")
+        except BaseException:
+            self._forget_after(kept)
+            with suppress(sqlite3.Error):  # a full disk has taken it back already
+                self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._writing = False
+
+    def verify(self) -> None:
+        """Read everything again: the file's own structure, the chain and every body.
+
+        Raises
+        ------
+        StoreError
+            Names the first row that is not what was written.
+        """
+        with _told(self.path):
+            (said,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if said != "ok":
+            raise _damaged(self.path, one_line(str(said)))
+        self._forget_after(0)
+        self._version = -1
+        self._catch_up()
+        for record in self._rows:
+            self._content(record)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _check_format(self) -> None:
+        with _told(self.path):
+            (application,) = self._connection.execute("PRAGMA application_id").fetchone()
+            (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if application != _APPLICATION:
+            raise StoreError(f"{self.path}: an SQLite file, but not the records of a store")
+        if schema > SCHEMA:
+            raise NewerRecordError(
+                f"{self.path}: made by a newer version: schema {schema}, this one reads up to "
+                f"{SCHEMA}"
+            )
+        if schema != SCHEMA:
+            raise _damaged(self.path, f"its schema number is {schema}")
+
+    def _catch_up(self) -> None:
+        """Take in rows that others have written since, each held against the one before it."""
+        if self._writing:
+            return
+        with _told(self.path):
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            if version == self._version:
+                return
+            self._connection.execute("BEGIN")
+            try:
+                found = self._connection.execute(
+                    "SELECT seq, at, kind, key, digest, head FROM records WHERE seq > ? "
+                    "ORDER BY seq",
+                    (len(self._rows),),
+                ).fetchall()
+                tip = self._connection.execute("SELECT one, seq, head FROM tip").fetchall()
+            finally:
+                self._connection.execute("COMMIT")
+        for row in found:
+            self._take_in(Record(*row))
+        last = (1, len(self._rows), self._rows[-1].head) if self._rows else (1, 0, "")
+        if tip != [last]:
+            raise _damaged(self.path, f"{len(self._rows)} rows, but it says otherwise of the last")
+        self._version = version
+
+    def _take_in(self, record: Record) -> None:
+        texts = (record.at, record.kind, record.key, record.digest, record.head)
+        before = self._rows[-1].head if self._rows else ""
+        if record.seq != len(self._rows) + 1 or not all(isinstance(text, str) for text in texts):
+            raise _damaged(self.path, f"row {len(self._rows) + 1} is missing or not a row of ours")
+        if record.head != _head(before, record.kind, record.key, record.at, record.digest):
+            raise _damaged(self.path, f"{record} is not what was written, or its place is not")
+        self._add(record)
+
+    def _add(self, record: Record) -> None:
+        self._places.setdefault(record.kind, {}).setdefault(record.key, []).append(len(self._rows))
+        self._rows.append(record)
+
+    def _forget_after(self, kept: int) -> None:
+        while len(self._rows) > kept:
+            record = self._rows.pop()
+            self._places[record.kind][record.key].pop()
+            if not self._places[record.kind][record.key]:
+                del self._places[record.kind][record.key]
+
+    def _content(self, record: Record) -> Any:
+        """The body of a row, with names of pieces in place of them."""
+        with _told(self.path):
+            row = self._connection.execute(
+                "SELECT body FROM records WHERE seq = ?", (record.seq,)
+            ).fetchone()
+        try:
+            packed: bytes = row[0]
+            text = packed if packed[:1] in (b"{", b"[") else bz2.decompress(packed)
+        except (TypeError, ValueError, OSError, EOFError):
+            text = b""
+        if _digest(text) != record.digest:
+            raise _damaged(self.path, f"{record}: its body is not what was written")
+        return parse_json(text, where=f"{self.path}: {record}")
+
+    def _whole(self, content: Any, depth: int) -> Any:
+        """Put pieces in their places."""
+        if isinstance(content, dict):
+            if list(content) == [_PIECE]:
+                record = self.last(_PIECE, str(content[_PIECE]))
+                if record is None:
+                    raise _damaged(self.path, f"piece {content[_PIECE]} is missing")
+                content = self._content(record)
+            if depth and isinstance(content, dict):
+                return {key: self._whole(value, depth - 1) for key, value in content.items()}
+        return content
+
+    # -- writing -----------------------------------------------------------------------------
+
+    def _split(self, content: Any, depth: int) -> Any:
+        """Write large parts as pieces, and put their names in their places."""
+        if not isinstance(content, dict) or not depth:
+            return content
+        found = {}
+        for key, value in content.items():
+            part = self._split(value, depth - 1)
+            if isinstance(part, dict | list | tuple):
+                text = _canonical(part)
+                looks_like_one = isinstance(part, dict) and list(part) == [_PIECE]
+                if len(text) > _PIECE_BYTES or looks_like_one:
+                    name = _digest(text)
+                    if self.last(_PIECE, name) is None:
+                        self._append(_PIECE, name, part)
+                    part = {_PIECE: name}
+            found[key] = part
+        return found
+
+    def _append(self, kind: str, key: str, content: Any) -> Record:
+        text = _canonical(content)
+        digest = _digest(text)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        before = self._rows[-1].head if self._rows else ""
+        head = _head(before, kind, key, at, digest)
+        record = Record(len(self._rows) + 1, at, kind, key, digest, head)
+        packed = text if len(text) <= _PLAIN_BYTES else bz2.compress(text)
+        with _told(self.path, "written"):
+            self._connection.execute(
+                "INSERT INTO records(seq, at, kind, key, digest, head, body) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (record.seq, at, kind, key, digest, head, packed),
+            )
+        self._add(record)
+        return record
+
+    def _begin(self, wait_s: float, tell: Callable[[str], object]) -> None:
+        start, told = time.monotonic(), False
+        while True:
+            try:
+                self._connection.execute("PRAGMA busy_timeout = 100")
+                self._connection.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError as problem:
+                if problem.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise StoreError(f"{self.path}: cannot be written: {problem}") from None
+                holder = _holder(self.path)
+                if time.monotonic() - start >= wait_s:
+                    raise StoreError(
+                        f"{self.path}: {holder} is writing to this store (waited {wait_s:g} s); "
+                        "the same command again goes on when that has ended"
+                    ) from None
+                if not told:
+                    tell(f"waiting for {holder}, which is writing to {self.path}")
+                    told = True
+            finally:
+                self._connection.execute("PRAGMA busy_timeout = 60000")
+        try:
+            self._take_in_own_view()
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+
+    def _take_in_own_view(self) -> None:
+        """Catch up inside the transaction that has just begun, which no other can pass."""
+        with _told(self.path):
+            found = self._connection.execute(
+                "SELECT seq, at, kind, key, digest, head FROM records WHERE seq > ? ORDER BY seq",
+                (len(self._rows),),
+            ).fetchall()
+        for row in found:
+            self._take_in(Record(*row))
+
+    def _point_to_last(self) -> None:
+        last = (len(self._rows), self._rows[-1].head if self._rows else "")
+        self._connection.execute("UPDATE tip SET seq = ?, head = ? WHERE one = 1", last)
+
+
+def _make(path: Path) -> None:
+    """Make an empty journal; it appears whole, also beside others who make it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=path.parent)
+        os.fchmod(handle, 0o644)  # temporary files are private by default
+        os.close(handle)
+    except OSError as problem:
+        raise StoreError(
+            f"{path.parent}: store cannot be written: {problem.strerror or problem}"
+        ) from None
+    draft = Path(name)
+    try:
+        with _told(path, "written"):
+            connection = sqlite3.connect(draft, isolation_level=None)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            connection.executescript(_EMPTY)
+            connection.close()
+        with suppress(FileExistsError):  # another made it meanwhile
+            os.link(draft, path)
+    except OSError as problem:
+        raise StoreError(
+            f"{path}: store cannot be written: {problem.strerror or problem}"
+        ) from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _connected(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """Connect; where a read-only place refuses even the locks of a reader, without any."""
+    ways = ("mode=ro", "immutable=1") if read_only else ("mode=rw",)
+    for way in ways:
+        try:
+            connection = sqlite3.connect(
+                f"{path.resolve().as_uri()}?{way}", uri=True, isolation_level=None, timeout=60.0
+            )
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            torn = path.with_name(f"{FILE}-journal")
+            if way == ways[-1] or (torn.is_file() and torn.stat().st_size):
+                raise
+        else:
+            return connection
+    raise AssertionError
+
+
+def _closed(connection: sqlite3.Connection, owner: int) -> None:
+    """Close a connection in the process that opened it: one forked since has no part in it."""
+    if os.getpid() == owner:
+        connection.close()
+
+
+@contextmanager
+def _told(path: Path, done: str = "read") -> Iterator[None]:
+    """Turn what SQLite raises into one line."""
+    try:
+        yield
+    except UnicodeEncodeError as problem:
+        raise StoreError(f"{path}: cannot be {done}: {problem}") from None
+    except sqlite3.OperationalError as problem:
+        code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # else Python's own
+        if code == sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise StoreError(
+                f"{path}: a process ended while writing it; open the store once from where it can "
+                "be written"
+            ) from None
+        if code == sqlite3.SQLITE_ERROR:  # no such table, no such column, not UTF-8
+            raise _damaged(path, one_line(str(problem))) from None
+        raise StoreError(f"{path}: cannot be {done}: {one_line(str(problem))}") from None
+    except (sqlite3.Error, UnicodeDecodeError) as problem:
+        raise _damaged(path, one_line(str(problem))) from None
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    return StoreError(
+        f"{path}: damaged: {why}; put back a copy of it, or move it away and run "
+        "`abharness store adopt --why`"
+    )
+
+
+def _holder(path: Path) -> str:
+    """Who writes to an SQLite file, as far as the kernel's table of locks says."""
+    import psutil
+
+    with suppress(OSError, ValueError, IndexError, psutil.Error):
+        inode = path.stat().st_ino
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            _, _, _, mode, pid, place, first, last = line.split()[:8]
+            covers = int(first) <= _RESERVED_BYTE and (last == "EOF" or int(last) >= _RESERVED_BYTE)
+            if mode == "WRITE" and covers and int(place.rpartition(":")[2]) == inode:
+                process = psutil.Process(int(pid))
+                said = " ".join(process.cmdline()) or process.name()
+                return f"process {pid} ({one_line(said)[:80]})"
+    return "a process of another container or host"
+
+
+def _canonical(content: Any) -> bytes:
+    """As every version writes the same content: keys in order, no blanks, UTF-8."""
+    text = json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8", errors="surrogatepass")
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _head(before: str, kind: str, key: str, at: str, digest: str) -> str:
+    return _digest("\n".join((before, kind, key, at, digest)).encode("utf-8", "surrogatepass"))

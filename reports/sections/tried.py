@@ -1,0 +1,107 @@
+"""What was tried on the code and claimed of it: the battery of checks, and the claims."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from reports.page_input import PageInput, Trial
+from reports.section import Command, Details, Part, Section, Table, TableCell, columns, text
+from reports.words import numbers
+
+_SIGNS = {"pass": "\u2713 pass", "fail": "\u2717 fail", "not applicable": "n/a", "error": "! error"}
+_MISSED = ("fail", "error")
+
+
+def battery(page: PageInput) -> Iterator[Section]:
+    """A row per subject that was tried, then every result of every subject."""
+    trials = page.beside.trials
+    summary = Table(
+        caption="What the battery said",
+        columns=columns(
+            *("Subject", "as", "pass", "fail", "error", "n/a", "failed", "state"),
+            words=("as", "failed", "state"),
+        ),
+        rows=tuple(_subject_row(each) for each in trials),
+        note="A failure is a finding, not an error of the battery. Results of other code than "
+        "today's say nothing about this one.",
+    )
+    yield Section(
+        id="battery",
+        title="Battery of checks",
+        link="Battery",
+        items=(summary, *(_predicates(each) for each in trials)) if trials else (),
+        absent=Command(said="Not run", command=page.beside.check_command(page.verdict.candidate)),
+    )
+
+
+def _subject_row(trial: Trial) -> tuple[TableCell, ...]:
+    counts = Counter(each.outcome for each in trial.results)
+    options = ", ".join(f"{name}={numbers.plain(value)}" for name, value in trial.options.items())
+    failing = ", ".join(each.code for each in trial.results if each.outcome in _MISSED)
+    return (
+        TableCell(text=trial.target, note=options),
+        text(trial.kind),
+        *(text(str(counts[name])) for name in _SIGNS if name != "not applicable"),
+        text(str(counts["not applicable"])),
+        text(failing or "none"),
+        text("current" if trial.current else "of other code"),
+    )
+
+
+def _predicates(trial: Trial) -> Details:
+    table = Table(
+        caption=f"{trial.target} as {trial.kind}, every predicate",
+        columns=columns(
+            *("Predicate", "result", "value", "wanted", "what was measured"),
+            words=("result", "wanted", "what was measured"),
+        ),
+        rows=tuple(
+            (
+                text(f"{each.code} {each.title}"),
+                text(_SIGNS[each.outcome]),
+                text(numbers.number(each.value)),
+                text(each.wanted),
+                text(numbers.printable(each.reason)),
+            )
+            for each in trial.results
+        ),
+    )
+    return Details(summary=table.caption, blocks=(table,))
+
+
+def claims(page: PageInput) -> Iterator[Section]:
+    """How many claims came out which way, and a table for each group of documents."""
+    found = page.beside.claims
+    counts = Counter(each.status for each in found)
+    said = numbers.listing(f"{count} {status}" for status, count in counts.most_common())
+    groups = (
+        Table(
+            caption=group,
+            columns=columns("Claim", "status", "measured here", words=("status", "measured here")),
+            rows=tuple(
+                (
+                    TableCell(text=f"{each.number} {each.text}", note=f"offered: {each.offered}"),
+                    TableCell(text=each.status, strong=each.status in ("confirmed", "refuted")),
+                    TableCell(
+                        text="; ".join(each.found) or each.decides,
+                        note=f"rule: {each.decides}" if each.found else "",
+                    ),
+                )
+                for each in found
+                if each.group == group
+            ),
+        )
+        for group in dict.fromkeys(each.group for each in found)
+    )
+    yield Section(
+        id="claims",
+        title="Claims and what was measured",
+        note=said,
+        link="Claims",
+        items=tuple(Details(summary=table.caption, blocks=(table,)) for table in groups),
+        absent=Command(said="Not gathered for this page", command=page.beside.command("claims")),
+    )
+
+
+PARTS = (Part(order=710, page=battery), Part(order=720, page=claims))
