@@ -297,7 +297,7 @@ def centred(above: Array, below: Array) -> tuple[float, Array]:
 def tied(above: Array, below: Array) -> bool:
     """Whether two series [n] are nowhere further apart than `TIE` of the second one's mean."""
     largest = float(np.abs(above - below).max(initial=0.0))
-    return largest <= TIE * float(np.abs(below).mean())
+    return largest == 0.0 or largest <= TIE * float(np.abs(below).mean())
 
 
 def mean_ratio(above: Array, below: Array, overlap: int, *, lag: int | None = None) -> MeanRatio:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from harness.evidence.diagnostics import Diagnostics, SecondaryClaim
 from harness.stats.ability import ConditionalAbility, Fluctuation
 from harness.stats.calibration import IntervalCalibration, Uniformity
-from harness.stats.confidence_set import ConfidenceSet
+from harness.stats.confidence_set import ConfidenceSet, Member
 from reports.page_input import PageInput
 from reports.section import (
     Block,
@@ -64,13 +64,24 @@ def _sets_row(page: PageInput, each: ConfidenceSet) -> tuple[TableCell, ...]:
         text(numbers.listing(map(page.label, each.kept)) or "none"),
         text(
             ", ".join(
-                f"{page.label(member.arm)} {member.reason or p_text(member.p_value)}"
+                f"{page.label(member.arm)} {_standing(page, each, member)}"
                 for member in each.members
                 if not member.kept
             )
             or "none"
         ),
     )
+
+
+def _standing(page: PageInput, among: ConfidenceSet, member: Member) -> str:
+    """Why an arm is not in the set."""
+    if member.standing == "no_number":
+        return f"{member.number:.0f} of {among.n} losses have no number"
+    if member.standing == "hopeless":
+        return f"left out first: {member.number:.1f} times the loss of {page.label(member.beside)}"
+    if member.standing == "ties":
+        return f"ties with {page.label(member.beside)}"
+    return p_text(member.p_value)
 
 
 def _secondary(page: PageInput, found: Diagnostics) -> Table:
