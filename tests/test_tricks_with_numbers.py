@@ -8,10 +8,11 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.special import ndtri
+from scipy.stats import t
 from scores_for_tests import law_of, table_of, truth_of, walk_of
 
 from harness.errors import ForecastError
-from harness.evidence.comparison import compare
+from harness.evidence.comparison import answer, compare
 from harness.evidence.estimand import MeanLoss, Question, RootLoss, Sides
 from harness.evidence.estimates import deciding
 from harness.evidence.pairing import pair
@@ -19,7 +20,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.forecast import LEVELS, Forecast
 from harness.judging.declared import Cell, Given
-from harness.judging.findings import Outcome
+from harness.judging.findings import Outcome, judge_rule, question_of, rejected_together
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, gather
 from harness.residuals import measure_residuals
@@ -28,6 +29,7 @@ from harness.scoring.summary import summarise
 from harness.stats.longrun import diebold_mariano, mean_ratio
 from harness.window import RollingOrigin, Series
 from reports.words import verdicts
+from reports.words.findings import sentence_of
 
 CRPS = (Criterion(metric="crps", margin=0.02),)
 
@@ -162,9 +164,9 @@ def test_a_gap_between_readings_is_a_caution() -> None:
     found = [verdicts.reasons(judged(old, members_of(how, 20))) for how in ("quantiles", "draws")]
 
     assert any(
-        "lie too evenly to be independent draws; read as draws, their" in t for t in found[0]
+        "lie too evenly to be independent draws; read as draws, their" in text for text in found[0]
     )
-    assert any("as independent draws; read as quantiles, their CRPS" in t for t in found[1])
+    assert any("as independent draws; read as quantiles, their CRPS" in text for text in found[1])
 
 
 @pytest.mark.parametrize("count", [2, 5, 9])
@@ -207,8 +209,10 @@ def test_a_path_far_from_the_prices_is_refused(scale: float, shift: float, metri
 
     assert refused.outcome == Outcome.REJECT
     assert any(f.metric == "point_path" for f in refused.findings if f.outcome == Outcome.REJECT)
-    assert any("Caution: on GOLD the point path of old" in t for t in verdicts.reasons(cautioned))
-    assert not any("point path" in t for t in verdicts.reasons(judged(*sound, **rules)))
+    assert any(
+        "Caution: on GOLD the point path of old" in text for text in verdicts.reasons(cautioned)
+    )
+    assert not any("point path" in text for text in verdicts.reasons(judged(*sound, **rules)))
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.02, -0.02, 1.0])
@@ -267,7 +271,9 @@ def test_one_absurd_forecast_hides_nothing(absurd: dict[int, float]) -> None:
 
     assert plain.outcome == found.outcome == Outcome.REJECT
     assert judged(old, mistaken(equal, absurd)).outcome in (Outcome.HOLD, Outcome.REJECT)
-    assert any("counted as twice the largest loss that both" in t for t in verdicts.reasons(found))
+    assert any(
+        "counted as twice the largest loss that both" in text for text in verdicts.reasons(found)
+    )
 
 
 @pytest.mark.parametrize("absurd", ABSURD)
@@ -340,3 +346,142 @@ def test_the_printed_p_value_keeps_its_level(overlap: int, n: int) -> None:
         wrong += found.p_value < 0.05
 
     assert wrong / 600 < 0.09  # three standard errors above 6.3 %, what 3,000 draws gave
+
+
+def broken_off(*, gain: float, loss: float, seed: int, windows: int = 97) -> Verdict:
+    """The verdict on a candidate that was better for 70 % of the history and is worse since."""
+    draw = np.random.default_rng(seed)
+    early = int(0.7 * windows)
+    level = np.where(np.arange(windows) < early, 1 - gain, 1 + loss)
+    old = 0.01 * (1 + 0.05 * draw.normal(size=windows))
+    new = old * level * (1 + 0.05 * draw.normal(size=windows))
+    return judged(losses_of(old, "old"), losses_of(new, "new"))
+
+
+def test_a_break_is_not_averaged_away() -> None:
+    """PROMOTE is HOLD while the last origins alone are beyond the margin, and says since when."""
+    found = broken_off(gain=0.3, loss=0.10, seed=1)
+
+    compared = found.findings[0].comparison
+    assert compared is not None
+    assert compared.conclusion == "within"
+    assert compared.recent is not None
+    assert compared.recent.n == 30
+    assert found.outcome == Outcome.HOLD
+    assert f"not over the last 30, since {compared.recent.since}: +" in sentence_of(
+        found.findings[0]
+    )
+    assert broken_off(gain=0.3, loss=-0.12, seed=1).outcome == Outcome.PROMOTE
+    assert broken_off(gain=0.3, loss=-0.01, seed=1).outcome == Outcome.PROMOTE
+
+
+def test_a_gain_that_is_gone_is_none() -> None:
+    """A success shown over all origins is HOLD where the last ones alone show no gain at all."""
+    draw = np.random.default_rng(1)
+    level = np.where(np.arange(97) < 67, 0.8, 1.005)
+    old = 0.01 * (1 + 0.05 * draw.normal(size=97))
+    new = old * level * (1 + 0.05 * draw.normal(size=97))
+    rules = (*CRPS, Criterion(metric="crps", role="success", margin=0.05))
+
+    found = judged(losses_of(old, "old"), losses_of(new, "new"), mode="improve", criteria=rules)
+
+    assert [f.outcome for f in found.findings[:2]] == [Outcome.PROMOTE, Outcome.HOLD]
+
+
+def test_equal_arms_are_seldom_rejected_by_many_rules() -> None:
+    """Two datasets by three metrics at margin 0: the chances of a wrong REJECT do not add up."""
+    rules = [Criterion(metric=metric) for metric in ("crps", "mae", "rmse")]
+    policy = Policy(baseline="old", candidate="new", criteria=tuple(rules))
+    names = ("crps", "absolute_error", "squared_error")
+    rejected = alone = 0
+    for seed in range(200):
+        draw = np.random.default_rng(seed)
+        found = []
+        for dataset in ("A", "B"):
+            truth = truth_of(40, 1, first=500, stride=1, dataset=dataset)
+            old, new = (
+                table_of(
+                    {name: 1 + 0.3 * draw.normal(size=(40, 1)) for name in names},
+                    arm=arm,
+                    truth=truth,
+                )
+                for arm in ("old", "new")
+            )
+            for rule in rules:
+                found += judge_rule(
+                    rule,
+                    dataset,
+                    policy=policy,
+                    question=question_of(rule, alpha=0.05, power=0.8),
+                    candidate=[new],
+                    legacy=[old],
+                    ask=answer,
+                )
+        together = rejected_together(found, alpha=0.05)
+        alone += any(each.outcome == Outcome.REJECT for each in found)
+        rejected += any(each.outcome == Outcome.REJECT for each in together)
+
+    assert alone / 200 > 0.15
+    assert rejected / 200 <= 0.08
+
+
+def test_one_bad_rule_among_many_is_a_reject() -> None:
+    """What is plainly worse is a REJECT however many rules stand beside it."""
+    draw = np.random.default_rng(1)
+    truth = truth_of(60, 1, first=500, stride=1)
+    names = {"crps": "crps", "mae": "absolute_error", "rmse": "squared_error"}
+    old = {name: 1 + 0.1 * draw.normal(size=(60, 1)) for name in names.values()}
+    new = {name: cells + 0.02 * draw.normal(size=(60, 1)) for name, cells in old.items()}
+    new["crps"] = new["crps"] * 1.3
+    rules = tuple(Criterion(metric=name, margin=0.05) for name in names)
+
+    found = judged(
+        table_of(old, arm="old", truth=truth), table_of(new, arm="new", truth=truth), criteria=rules
+    )
+
+    assert found.outcome == Outcome.REJECT
+    assert found.multiplicity is not None
+    assert found.multiplicity.alpha_reject == 0.05
+
+
+def remembering(order: float, count: int, seed: int) -> np.ndarray:
+    """Fractionally integrated noise of an order d, [n]."""
+    lags = np.arange(1, count + 2000)
+    weights = np.concatenate([[1.0], np.cumprod((lags - 1 + order) / lags)])
+    noise = np.random.default_rng(seed).normal(size=count + 2000)
+    return np.convolve(noise, weights)[2000 : count + 2000]
+
+
+@pytest.mark.parametrize(("order", "said"), [(0.0, False), (0.45, True)])
+def test_long_memory_is_a_caution(order: float, said: bool) -> None:
+    """Differences whose autocorrelation hardly falls are named: their interval is too narrow."""
+    differences = 0.05 * remembering(order, 1000, 3)
+    legacy = 1 + 0.1 * np.random.default_rng(4).normal(size=1000)
+
+    found = judged(losses_of(0.01 * legacy, "old"), losses_of(0.01 * (legacy + differences), "new"))
+
+    cautions = [text for text in verdicts.reasons(found) if "remember for long" in text]
+    assert bool(cautions) == said
+    compared = found.findings[0].comparison
+    assert compared is not None
+    assert compared.variances is not None
+    assert compared.variances.memory == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize("windows", [8, 12, 16, 40])
+def test_a_slice_has_the_interval_its_windows_support(windows: int) -> None:
+    """Picked origins that do not overlap have Student's own interval, with n - 1 degrees."""
+    draw = np.random.default_rng(windows)
+    old, new = 1 + 0.1 * draw.normal(size=(2, windows))
+    whole = [losses_of(0.01 * each, arm) for each, arm in ((new, "new"), (old, "old"))]
+    both = pair([whole[0]], [whole[1]], "crps", part=True)
+    question = Question(estimand=MeanLoss(metric="crps"), bound_high=0.0)
+
+    found = compare(both, question)
+
+    difference = new - new.mean() / old.mean() * old
+    half = t.ppf(0.975, windows - 1) * difference.std(ddof=1) / np.sqrt(windows) / old.mean()
+    test = found.estimate("hac")
+    assert test is not None
+    assert (test.high - test.low) / 2 == pytest.approx(half, rel=0.03)  # type: ignore[operator]
+    assert found.lengths.lag == 0

@@ -26,7 +26,9 @@ from harness.stats.bootstrap import RESAMPLES
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
+    centred,
     first_order,
+    local_whittle,
     shares_of,
     true_share,
 )
@@ -38,7 +40,7 @@ from harness.stats.statistical_power import (
     seeds_needed,
     too_few,
 )
-from harness.window import Rows
+from harness.window import Dates, Rows
 
 REACHABLE = 100
 """More than this many times the origins or seeds there are is called out of reach."""
@@ -74,6 +76,8 @@ def date_of_more(both: Pair, more: int) -> str:
     return str(both.origin_date[-1].astype("datetime64[D]") + ahead)
 
 
+LONG_MEMORY = 0.15
+"""Above this order of integration, intervals are too narrow by more than a little."""
 INFLUENTIAL = 0.05
 """Share of the windows that is left out: those that pull hardest, either way."""
 
@@ -236,6 +240,9 @@ class Variances:
     origins, candidate_seeds, legacy_seeds
         Variance of the effect by source: long-run variance over n, and the variance between the
         seeds of a side over their number.
+    memory, memory_error
+        Order of fractional integration of the differences, with its standard error: above 0 the
+        autocorrelation falls so slowly that every interval is too narrow. None for too few origins.
     level, level_covariance
         Variance of legacy's mean loss, as a share of it, and its covariance with the effect, both
         over origins: what a bound far from the effect adds to the error of a ratio. None where
@@ -250,6 +257,15 @@ class Variances:
     legacy_seeds: float
     level: float | None
     level_covariance: float | None
+    memory: float | None = None
+    memory_error: float | None = None
+
+    @property
+    def long_memory(self) -> bool:
+        """Whether more than `LONG_MEMORY` is shown, at one-sided 5 %."""
+        if self.memory is None or self.memory_error is None:
+            return False
+        return self.memory - 1.645 * self.memory_error > LONG_MEMORY
 
     @property
     def seed_share(self) -> float:
@@ -266,6 +282,29 @@ class Lengths:
     lag: int = 0
     block: int = 0
     resamples: int = 0
+
+
+RECENT_SHARE = 0.3
+"""Share of the origins that is looked at by itself, the last ones."""
+RECENT_LEAST = 12
+"""Non-overlapping origins that it holds at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """The effect over the last origins: a break is averaged away in that over all of them.
+
+    Attributes
+    ----------
+    n, since
+        Origins, and the ISO date of the first of them.
+    effect
+        None where it has no number.
+    """
+
+    n: int
+    since: str
+    effect: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +361,8 @@ class Comparison:
         Whether the conclusion stands without the most influential windows and at other lags.
     planning
         What such a plan can tell.
+    recent
+        The last origins alone; None where that is all of them.
     """
 
     question: Question
@@ -339,6 +380,7 @@ class Comparison:
     reason: str = ""
     sensitivity: Sensitivity | None = None
     planning: Planning = Planning()
+    recent: Recent | None = None
 
     @property
     def estimand(self) -> Estimand:
@@ -433,12 +475,12 @@ def answer(both: Pair, question: Question) -> Comparison:
     if not estimand.uncertain(sides):
         reason = "the losses are the same on every origin: no uncertainty"
         return dataclasses.replace(blank, reason=reason)
-    found = estimand.ratio_of(*sides.means, both.overlap)
+    found = estimand.ratio_of(sides)
     effect, variances = _found(whole, sides, found, estimand)
     estimates = deciding(sides, question)
     conclusion, reason = agreed(estimates)
     if 2 <= len(apart) < len(both.origin):  # the non-overlapping origins alone, for the reader
-        alone = estimand.ratio_of(*sides.at(apart).means, 1)
+        alone = estimand.ratio_of(dataclasses.replace(sides.at(apart), overlap=1))
         estimates = (*estimates, by_test("independent", alone, question))
     lag = found.law.lag
     return dataclasses.replace(
@@ -450,6 +492,27 @@ def answer(both: Pair, question: Question) -> Comparison:
         equality=estimand.equality(whole, found.law),
         conclusion=conclusion,
         reason=reason,
+        recent=recent_of(sides, both.origin_date, estimand),
+    )
+
+
+def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> Recent | None:
+    """Look at the last origins alone; None where that is all of them.
+
+    Parameters
+    ----------
+    dates : [n]
+        Of the origins of both sides.
+    """
+    count = len(dates)
+    last = max(RECENT_LEAST * sides.overlap, math.ceil(RECENT_SHARE * count))
+    if last >= count:
+        return None
+    excess, _ = centred(*sides.at(np.arange(count - last, count)).means)
+    return Recent(
+        n=last,
+        since=str(dates[count - last].astype("datetime64[D]")),
+        effect=estimand.effect(excess) if math.isfinite(excess) else None,
     )
 
 
@@ -502,6 +565,7 @@ def _found(
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
+    memory = local_whittle(difference, sides.overlap) or (None, None)
     return effect, Variances(
         rho=rho,
         lean=lean_in(sides),
@@ -511,4 +575,6 @@ def _found(
         legacy_seeds=unit * ratio**2 * seed_variance(sides.below) if sides.seeded else 0.0,
         level=level[0],
         level_covariance=level[1],
+        memory=memory[0],
+        memory_error=memory[1],
     )

@@ -241,7 +241,7 @@ def _claim(metric: str, both: Pair) -> SecondaryClaim:
     holes = int((~np.isfinite(above)).sum() + (~np.isfinite(below)).sum())
     reason = f"{holes} losses have no number" if holes else ""
     if not holes and len(above) > 1:
-        found = estimand.ratio_of(above, below, both.overlap)
+        found = estimand.ratio_of(estimand.sides(whole))
         effect = estimand.effect(found.excess) if math.isfinite(found.excess) else None
         chance = 0.5 if tied(above, below) else found.law.chance_below(-abs(found.statistic(0.0)))
         p_value = min(1.0, 2 * chance)

@@ -50,11 +50,14 @@ class Sides:
         Losses of candidate and legacy; what is covered, or lost, and ones for a share.
     overlap
         Consecutive origins that share a session.
+    part
+        The origins were picked out of those that were judged.
     """
 
     above: Array
     below: Array
     overlap: int
+    part: bool = False
 
     @property
     def means(self) -> tuple[Array, Array]:
@@ -250,17 +253,17 @@ class _Loss(_Kind):
 
     def sides(self, whole: Pair) -> Sides:
         """The losses themselves."""
-        return Sides(above=whole.candidate, below=whole.legacy, overlap=whole.overlap)
+        return Sides(
+            above=whole.candidate, below=whole.legacy, overlap=whole.overlap, part=whole.part
+        )
 
-    def ratio_of(
-        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
-    ) -> MeanRatio:
-        """Estimate the ratio of means of both sides [n].
+    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
+        """Estimate the ratio of the means of both sides.
 
         How legacy's level varies leaves a tie alone: no ratio times it is in the difference.
         """
-        found = mean_ratio(above, below, overlap, lag=lag)
-        if tied(above, below):
+        found = _ratio_of(sides, lag)
+        if sides.tied:
             own = np.diag([float(found.covariance[0, 0]), 0.0])
             return dataclasses.replace(found, below=found.below or 1.0, covariance=own)
         return found
@@ -378,17 +381,15 @@ class _Share(_Kind, ABC):
         """What a side's mean is shown as."""
         return mean
 
-    def ratio_of(
-        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
-    ) -> MeanRatio:
-        """Estimate a share and its uncertainty from sides [n].
+    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
+        """Estimate a share and its uncertainty.
 
         The variance of a share r is proportional to ``r (1 - r)``, at the value that is tested and
         not at the one found: Wilson's interval (1927), with the long-run variance in the place of
         the binomial one. A share that never varies gets the variance it would have if all steps of
         a window were hit or missed together.
         """
-        found = mean_ratio(above, below, overlap, lag=lag)
+        found = _ratio_of(sides, lag)
         return dataclasses.replace(found, covariance=_wilson(found))
 
     def uncertain(self, sides: Sides) -> bool:
@@ -412,6 +413,10 @@ class _Share(_Kind, ABC):
     def equality(self, whole: Pair, law: Law) -> DieboldMariano | None:
         """None: there is no test of equal losses."""
         return None
+
+
+def _ratio_of(sides: Sides, lag: int | None) -> MeanRatio:
+    return mean_ratio(*sides.means, sides.overlap, lag=lag, part=sides.part)
 
 
 def _wilson(found: MeanRatio) -> Array:
@@ -475,7 +480,7 @@ class Coverage(_Share):
     def sides(self, whole: Pair) -> Sides:
         """The candidate's coverage over ones."""
         ones = np.ones((1, len(whole.origin)))
-        return Sides(above=whole.candidate, below=ones, overlap=whole.overlap)
+        return Sides(above=whole.candidate, below=ones, overlap=whole.overlap, part=whole.part)
 
     def over_seeds(self, whole: Pair) -> Range | None:
         """Range of the effect over the candidate's seeds."""
@@ -529,14 +534,12 @@ class Wins(_Share):
         level = float(whole.candidate.mean())
         if level > 0:
             below = 1 + (whole.legacy - whole.legacy.mean(axis=0)) / level
-        return Sides(above=whole.candidate, below=below, overlap=whole.overlap)
+        return Sides(above=whole.candidate, below=below, overlap=whole.overlap, part=whole.part)
 
-    def ratio_of(
-        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
-    ) -> MeanRatio:
+    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the share lost as any share; arms that tie on every origin have no variance."""
-        found = mean_ratio(above, below, overlap, lag=lag)
-        tied = bool(np.all(above == 0.5))
+        found = _ratio_of(sides, lag)
+        tied = bool(np.all(sides.means[0] == 0.5))
         return dataclasses.replace(found, covariance=np.zeros((2, 2)) if tied else _wilson(found))
 
     def over_seeds(self, whole: Pair) -> Range | None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from harness.evidence.estimand import Question, Sides
 from harness.stats.bootstrap import RESAMPLES, block_law, lean_of, stretched
 from harness.stats.longrun import (
+    FEW,
     TIE,
     Law,
     MeanRatio,
@@ -85,7 +86,7 @@ def resampled_means(
 
 
 Conclusion = Literal["within", "beyond", "undecided"]
-Method = Literal["hac", "bootstrap", "seeds", "two_level", "independent"]
+Method = Literal["hac", "bootstrap", "seeds", "two_level", "long", "independent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +97,9 @@ class Estimate:
     ----------
     method
         ``hac`` (autocorrelation-robust t), ``bootstrap`` (circular blocks), ``seeds`` (hac with
-        the variance between seeds added), ``two_level`` (seeds and blocks resampled together)
-        or ``independent`` (hac on the non-overlapping origins alone).
+        the variance between seeds added), ``two_level`` (seeds and blocks resampled together),
+        ``long`` (hac with a lag of a third of the sample) or ``independent`` (hac on the
+        non-overlapping origins alone).
     n
         Origins used.
     effect
@@ -129,13 +131,16 @@ def deciding(
     sides: Sides, question: Question, *, lag: int | None = None, block: int | None = None
 ) -> tuple[Estimate, ...]:
     """Answer by every method the conclusion rests on; lag and block by their rules or given."""
-    above, below = sides.means
-    found = question.estimand.ratio_of(above, below, sides.overlap, lag=lag)
+    found = question.estimand.ratio_of(sides, lag=lag)
     length = block_of(sides, found.law.lag) if block is None else block
     made = [by_test("hac", found, question), by_bootstrap(sides, length, question)]
     if sides.seeded:
         made.append(by_test("seeds", with_seeds(found, sides.above, sides.below), question))
         made.append(by_two_levels(sides, length, question))
+    if question.estimand.two_sided and lag is None:
+        count = sides.above.shape[1]
+        far = question.estimand.ratio_of(sides, lag=max(found.law.lag, count // 3))
+        made.append(by_test("long", far, question))
     return tuple(made)
 
 
@@ -146,7 +151,9 @@ def block_of(sides: Sides, lag: int) -> int:
     keeps its level needs longer blocks. At most half of the origins.
     """
     difference = sides.difference
-    wanted = max(math.ceil(optimal_block(difference)), lag + 1)
+    wanted = lag + 1
+    if not (sides.part and len(difference) < FEW):
+        wanted = max(math.ceil(optimal_block(difference)), wanted)
     return max(1, min(len(difference) // 2, wanted))
 
 
@@ -232,7 +239,7 @@ def _p_values(question: Question, chance: Callable[[float], float]) -> tuple[flo
     if question.bound_low is not None:  # both must be kept, either can be broken
         low = question.bound_low
         within = max(within, 1 - chance(excess(low + TIE)))
-        beyond = min(beyond, chance(excess(low - TIE)))
+        beyond = min(1.0, 2 * min(beyond, chance(excess(low - TIE))))
     return within, beyond
 
 
@@ -260,17 +267,25 @@ def _estimate(
         upper=upper,
         p_within=p[0],
         p_beyond=p[1],
-        conclusion=_conclusion(lower, upper, question),
+        conclusion=_conclusion((low, lower, upper, high), question),
     )
 
 
-def _conclusion(lower: float | None, upper: float | None, question: Question) -> Conclusion:
-    if lower is None or upper is None:
+def _conclusion(
+    ends: tuple[float | None, float | None, float | None, float | None], question: Question
+) -> Conclusion:
+    """Conclude from low, lower, upper and high.
+
+    Of two bounds both must be kept, each at the whole error rate; either can be broken, at half.
+    """
+    low, lower, upper, high = ends
+    if low is None or lower is None or upper is None or high is None:
         return "undecided"
+    two = question.bound_low is not None
     floor = -math.inf if question.bound_low is None else question.bound_low
     if floor + TIE < lower and upper < question.bound_high - TIE:
         return "within"
-    broken = lower > question.bound_high + TIE or upper < floor - TIE
+    broken = (low if two else lower) > question.bound_high + TIE or high < floor - TIE
     return "beyond" if broken else "undecided"
 
 
@@ -279,14 +294,18 @@ def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, str]:
 
     The t test and the block bootstrap come first. The tests over seeds and origins may only take
     a conclusion away: what does not survive them holds for the models that were trained, not for
-    the next ones.
+    the next ones. So may the long lag, where a bound is broken: hits of an interval cluster with
+    the volatility for longer than a sample shows.
     """
-    if any(each.lower is None for each in estimates):
+    if any(each.lower is None for each in estimates if each.method != "long"):
         return (
             "undecided",
             "legacy's loss cannot be told apart from 0, so a ratio has no bounds",
         )
-    said = [each.conclusion for each in estimates]
+    said = [each.conclusion for each in estimates if each.method != "long"]
+    long = next((each for each in estimates if each.method == "long"), None)
+    if set(said) == {"beyond"} and long is not None and long.conclusion != "beyond":
+        return "undecided", "hits may cluster for longer than the sample shows"
     if len(set(said)) == 1:
         crosses = "the interval reaches across the bound"
         return said[0], crosses if said[0] == "undecided" else ""

@@ -46,6 +46,8 @@ class Pair:
         Candidate, legacy, dataset.
     candidate_ok, legacy_ok : [S, W]
         False where the arm failed, or where its loss is beyond `LARGEST`.
+    part
+        The origins were picked out of those that were judged.
     """
 
     candidate: Array
@@ -56,6 +58,7 @@ class Pair:
     names: tuple[str, str, str]
     candidate_ok: Flags
     legacy_ok: Flags
+    part: bool = False
 
     @property
     def overlap(self) -> int:
@@ -68,8 +71,19 @@ def overlap_of(origin: Rows, reach: int) -> int:
     return -(-reach // max(1, int(np.diff(origin).min()))) if len(origin) > 1 else 1
 
 
-def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: str) -> Pair:
+def pair(
+    candidate: Sequence[UnitScores],
+    legacy: Sequence[UnitScores],
+    metric: str,
+    *,
+    part: bool = False,
+) -> Pair:
     """Pair two arms by key: dataset, origin row and date, step.
+
+    Parameters
+    ----------
+    part
+        The units hold some of the judged origins, picked out by a slice.
 
     Raises
     ------
@@ -98,6 +112,7 @@ def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: 
         names=(first.arm, units[-1].arm, first.dataset),
         candidate_ok=fine[:split],
         legacy_ok=fine[split:],
+        part=part,
     )
 
 

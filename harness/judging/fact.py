@@ -25,6 +25,8 @@ class FactCode(StrEnum):
     UNDECIDED = "undecided"
     FEW_ORIGINS = "few_origins"  # asked
     DEPENDS_ON_FAILED = "depends_on_failed"  # arm
+    BEYOND_ALONE = "beyond_alone"  # adjusted, rules
+    RECENTLY_BEYOND = "recently_beyond"
     NOT_COMPARED = "not_compared"  # dataset, metric, part, problem
     ALL_WINDOWS_FAILED = "all_windows_failed"  # dataset, metric, part, arm
     NO_LOSS_TO_SHARE = "no_loss_to_share"  # dataset, metric, part, arm, most
@@ -63,6 +65,7 @@ class FactCode(StrEnum):
     HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
     BELOW_REFERENCE = "below_reference"  # dataset, arm, reference, metric, skill
     FAR_FROM_PRICES = "far_from_prices"  # dataset, arm, seed, middle, last
+    LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error
     MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
     FEW_ORIGINS_ASKED = "few_origins_asked"  # asked, sound
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,8 @@ from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.oddities import far_from_prices
 from harness.scoring.parts import ScopeError, cut
 from harness.scoring.scores import UnitScores
+from harness.stats.ability import holm
+from harness.stats.longrun import TIE
 from harness.stats.statistical_power import LEAST_INDEPENDENT
 
 FindingRole = Literal["guardrail", "success", "limit"]
@@ -131,7 +134,8 @@ def judge_rule(
         )
         try:
             sides = [cut(units, rule.scope, name) for units in (candidate, legacy)]
-            both = pair(sides[0], sides[1], question.estimand.metric)
+            picked = bool(sides[0]) and len(sides[0][0]) < len(candidate[0])
+            both = pair(sides[0], sides[1], question.estimand.metric, part=picked)
         except (PairingError, ScopeError) as problem:
             found.append(made.invalid(FactCode.NOT_COMPARED, problem=str(problem)))
             continue
@@ -200,6 +204,8 @@ class _Making:
         if found.sample.independent_n < self.policy.min_origins:
             outcome = Outcome.HOLD
             shown = fact(FactCode.FEW_ORIGINS, asked=self.policy.min_origins)
+        elif outcome is Outcome.PROMOTE and recently_beyond(found, self.rule.role):
+            outcome, shown = Outcome.HOLD, fact(FactCode.RECENTLY_BEYOND)
         return self._finding(outcome, found, shown)
 
     def _finding(self, outcome: Outcome, found: Comparison | None, shown: Fact) -> Finding:
@@ -217,6 +223,48 @@ class _Making:
             unit=self.question.estimand.unit,
             part=self.part,
         )
+
+
+def recently_beyond(found: Comparison, role: FindingRole) -> bool:
+    """Whether the last origins alone lie beyond the bound, or show no gain where one is asked.
+
+    It vetoes a PROMOTE, and rejects nothing: a break in the difference is averaged away over all
+    origins, and the last ones are too few for a test.
+    """
+    effect = found.recent.effect if found.recent is not None else None
+    if effect is None:
+        return False
+    question = found.question
+    high = 0.0 if role == "success" else question.bound_high
+    low = -math.inf if question.bound_low is None else question.bound_low
+    return effect > high + TIE or effect < low - TIE
+
+
+def rejected_together(findings: Sequence[Finding], *, alpha: float) -> list[Finding]:
+    """Leave open what is shown broken alone, and not among all rules that could be.
+
+    Every rule that compares is one chance of a wrong REJECT. By Holm over all of them the chance of
+    any is at most `alpha`, however they depend on each other.
+    """
+    tests = [f for f in findings if f.comparison is not None and f.role != "success"]
+    adjusted = dict(zip((f.id for f in tests), holm(list(map(p_of_reject, tests))), strict=True))
+
+    def judged(each: Finding) -> Finding:
+        p_value = adjusted.get(each.id, 0.0)
+        if each.outcome is not Outcome.REJECT or p_value <= alpha:
+            return each
+        alone = fact(FactCode.BEYOND_ALONE, adjusted=p_value, rules=len(tests))
+        return dataclasses.replace(each, outcome=Outcome.HOLD, found=alone)
+
+    return list(map(judged, findings))
+
+
+def p_of_reject(finding: Finding) -> float:
+    """P-value of "the bound is kept" by the t tests that decide; 1 where there is none."""
+    found = finding.comparison
+    tests = [found.estimate("hac"), found.estimate("seeds")] if found else []
+    values = [each.p_beyond for each in tests if each is not None]
+    return max((1.0 if value is None else value for value in values), default=1.0)
 
 
 _CONCLUDED: dict[Conclusion, FactCode] = {
@@ -260,6 +308,7 @@ class Multiplicity:
     """How error rate and power are shared.
 
     All guardrails must hold, so each keeps alpha: a chance to pass wrongly is at most that of one.
+    One that is broken is enough for a REJECT, so there they share alpha (`rejected_together`).
     Their powers multiply, so each is planned with more: 1 - (1 - power) / guardrails finds all of
     them together with at least the power asked for (Bonferroni). One success is enough, so the
     successes share alpha.
@@ -270,6 +319,8 @@ class Multiplicity:
         Findings of each role.
     alpha_guardrail, alpha_success
         One-sided error rate of each finding.
+    alpha_reject
+        Chance that any rule is wrongly shown broken.
     power, power_each
         As asked for all guardrails together, and what each is planned with.
     """
@@ -278,6 +329,7 @@ class Multiplicity:
     successes: int
     alpha_guardrail: float
     alpha_success: float
+    alpha_reject: float
     power: float
     power_each: float
 
@@ -329,6 +381,7 @@ def multiplicity_of(policy: Policy, datasets: Sequence[str]) -> Multiplicity:
         successes=successes,
         alpha_guardrail=policy.alpha,
         alpha_success=policy.alpha / max(1, successes),
+        alpha_reject=policy.alpha,
         power=policy.power,
         power_each=1 - (1 - policy.power) / max(1, guardrails),
     )

@@ -33,6 +33,7 @@ from harness.judging.findings import (
     multiplicity_of,
     power_rows,
     question_of,
+    rejected_together,
 )
 from harness.judging.reference import standing_fact
 from harness.judging.validity import Mark, Validity, examine
@@ -228,7 +229,27 @@ def _cautions(case: Case) -> list[Fact]:
         for each in case.validity.standings
         if each.arm == case.policy.candidate and each.skill is not None and each.skill < 0
     ]
-    return [fact(FactCode.CAUTION).resting_on(each) for each in (*weak, *case.validity.doubts)]
+    doubts = (*weak, *case.validity.doubts, *_long_memory(case))
+    return [fact(FactCode.CAUTION).resting_on(each) for each in doubts]
+
+
+def _long_memory(case: Case) -> list[Fact]:
+    """Where differences remember so long that the interval is too narrow."""
+    found = []
+    for finding in case.findings:
+        known = finding.comparison.variances if finding.comparison else None
+        if known is not None and known.long_memory and finding.role != "limit":
+            found.append(
+                fact(
+                    FactCode.LONG_MEMORY,
+                    dataset=finding.dataset,
+                    metric=finding.metric,
+                    part=finding.part,
+                    memory=known.memory,
+                    error=known.memory_error,
+                )
+            )
+    return found
 
 
 def next_action(case: Case, outcome: Outcome, room: Mapping[str, int]) -> Fact:
@@ -467,7 +488,7 @@ def _findings(
                     legacy=legacy,
                 )
         found += _limits(policy, dataset, there, shared, bar)
-    return (*found, *_costs(policy, given))
+    return (*rejected_together(found, alpha=policy.alpha), *_costs(policy, given))
 
 
 def _costs(policy: Policy, given: Given) -> list[Finding]:

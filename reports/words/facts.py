@@ -204,6 +204,10 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         f"prices: its middle is {v['middle']:.4g}, that of the last prices {v['last']:.4g}. It is "
         "broken, or its scaling was never undone."
     ),
+    FactCode.LONG_MEMORY: lambda v: (
+        f"the differences of {_where(v)} remember for long (order {v['memory']:.2f}, standard "
+        f"error {v['error']:.2f}): its interval is too narrow."
+    ),
     FactCode.MEMBERS_READ: lambda v: (
         f"the {v['members']} samples of {v['arm']} on {v['dataset']} are scored "
         + (

@@ -11,7 +11,13 @@ from harness.judging.findings import Finding
 from reports.words.facts import place_of, say
 from reports.words.numbers import in_sentence
 
-_OPEN = (FactCode.FEW_ORIGINS, FactCode.UNDECIDED, FactCode.DEPENDS_ON_FAILED)
+_OPEN = (
+    FactCode.FEW_ORIGINS,
+    FactCode.UNDECIDED,
+    FactCode.DEPENDS_ON_FAILED,
+    FactCode.BEYOND_ALONE,
+    FactCode.RECENTLY_BEYOND,
+)
 _COMPARED = (*_OPEN, FactCode.WITHIN, FactCode.BEYOND)
 
 
@@ -51,6 +57,20 @@ def why_open(finding: Finding) -> str:
     if finding.found.code is FactCode.DEPENDS_ON_FAILED:
         arm = finding.found.values["arm"]
         return f"it depends on how the failed windows of {arm} are counted"
+    if finding.found.code is FactCode.BEYOND_ALONE:
+        values = finding.found.values
+        return (
+            f"the bound is shown broken by itself, but not among {values['rules']} rules together "
+            f"(Holm's p {values['adjusted']:.2g})"
+        )
+    if finding.found.code is FactCode.RECENTLY_BEYOND and found is not None:
+        assert found.recent is not None
+        assert found.recent.effect is not None
+        lately = in_sentence(found.recent.effect, signed=True)
+        return (
+            f"the bound is kept over all origins, but not over the last {found.recent.n}, since "
+            f"{found.recent.since}: {lately} there"
+        )
     return found.reason if found is not None else ""
 
 
@@ -161,6 +181,8 @@ def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
         have, asked = found.sample.independent_n, finding.found.values["asked"]
         few = f"there are {have} non-overlapping origins and the policy asks for {asked}"
         return f"not decided, {few}{_more(found)}"
+    if finding.found.code in (FactCode.BEYOND_ALONE, FactCode.RECENTLY_BEYOND):
+        return f"not decided, {why_open(finding)}"
     if finding.found.code in _OPEN:
         return f"not decided, {why_open(finding)}{_more(found)}"
     return _CONCLUDED[found.estimand.kind == "coverage", role, finding.found.code]

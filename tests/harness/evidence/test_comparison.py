@@ -12,7 +12,7 @@ from scipy.stats import norm
 from scores_for_tests import table_of, with_truth
 
 from harness.evidence.comparison import Comparison, Planning, compare, spread_of
-from harness.evidence.estimand import ESTIMANDS, Coverage, Question
+from harness.evidence.estimand import ESTIMANDS, Coverage, Question, Sides
 from harness.evidence.pairing import PairingError, pair
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
@@ -321,7 +321,8 @@ def test_coverage_bounds_are_wilsons() -> None:
     hits = np.zeros(200)
     hits[:171] = 1.0
     question = Question(estimand=Coverage(level=80), bound_low=-0.05, bound_high=0.05)
-    found = question.estimand.ratio_of(hits, np.ones(200), 1, lag=0)
+    sides = Sides(above=hits[None], below=np.ones((1, 200)), overlap=1)
+    found = question.estimand.ratio_of(sides, lag=0)
 
     bounds = found.bounds(0.025)
 
