@@ -10,6 +10,7 @@ import importlib
 import importlib.machinery
 import random
 import sys
+import traceback
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,8 +22,8 @@ from typing import Any
 
 from baselines.sources import Sources
 from baselines.weights import some
-from harness.arm import staying
-from harness.errors import ArmError
+from harness.arm import exception_line, staying
+from harness.errors import AbharnessError, ArmError
 
 _RESERVED = frozenset(
     {"harness", "baselines", "candidates", "reports", "datasets"} | sys.stdlib_module_names
@@ -78,19 +79,29 @@ class Checkout:
         ArmError
             Names the folder, file, package, class or config field that is not there.
         """
-        self._check_files()
-        package = self.sources.missing_package()
-        if package:
-            raise ArmError(self._needs(package))
-        if self.sources.classes() and not self.sources.may_have_class(self._wanted):
-            raise ArmError(self._no_class(self.sources.classes()))
-        for name in self.sources.config_reads(self._wanted):
-            if name not in config:
-                raise ArmError(self._wants_field(name))
+        self.check_files()
+        faults = self.sources.faults()
+        if not faults and not self.sources.may_have(self._wanted):
+            faults = [self._no_class(self.sources.classes())]
+        wanted = dict.fromkeys(self.sources.config_reads(self._wanted))
+        missing = [name for name in wanted if name not in config]
+        if missing:
+            faults.append(self._wants(missing))
+        if faults:
+            raise ArmError("; ".join(faults))
 
-    def _check_files(self) -> None:
+    def check_files(self) -> None:
+        """See that there is a checkout with the module.
+
+        Raises
+        ------
+        ArmError
+            Names what is not there.
+        """
         if not self.root.is_dir():
-            raise ArmError(f"root = '{self.root}': no such folder")
+            raise ArmError(
+                f"root = '{self.root}': no such folder, nor one beside the experiment file"
+            )
         if not (self.root / "models").is_dir():
             raise ArmError(f"root = '{self.root}' has no folder 'models', so it is no checkout")
         if not all(part.isidentifier() for part in self.model.split(".")):
@@ -136,11 +147,24 @@ class Checkout:
         """
         try:
             yield
-        except (ImportError, AttributeError) as problem:
-            explained = self._explained(problem)
-            if explained is None:
+        except (AbharnessError, MemoryError):
+            raise
+        except Exception as problem:  # a user's code may fail in any way
+            explained = None
+            if isinstance(problem, ImportError | AttributeError):
+                explained = self._explained(problem)
+            place = self.place_of(problem)
+            if explained is None and not place:
                 raise
-            raise explained from problem
+            raise explained or ArmError(f"{place}: {exception_line(problem)}") from problem
+
+    def place_of(self, problem: BaseException) -> str:
+        """File and line of the checkout where an exception was raised; '' where it was not."""
+        frames = traceback.extract_tb(problem.__traceback__)
+        own = [each for each in frames if Path(each.filename).is_relative_to(self.root)]
+        if not own:
+            return ""
+        return f"{Path(own[-1].filename).relative_to(self.root).as_posix()}, line {own[-1].lineno}"
 
     def find_class(self) -> type[Any]:
         """Import the module and find its class; the checkout must be open.
@@ -174,15 +198,17 @@ class Checkout:
     def _needs(self, package: str) -> str:
         return f"{self.label} needs package '{package}', which is not installed"
 
-    def _wants_field(self, name: str) -> str:
-        return f"{self.label} needs config field '{name}', which is not given"
+    def _wants(self, names: Sequence[str]) -> str:
+        told = ", ".join(f"'{name}'" for name in names)
+        many = f"fields {told}, which are" if len(names) > 1 else f"field {told}, which is"
+        return f"{self.label} needs config {many} not given, nor has run.py a default"
 
     def _explained(self, problem: ImportError | AttributeError) -> ArmError | None:
         """The error in one line of ours, where it is one of those we can name."""
         if isinstance(problem, AttributeError):
             if not isinstance(problem.obj, Namespace):
                 return None
-            return ArmError(self._wants_field(str(problem.name)))
+            return ArmError(self._wants([str(problem.name)]))
         if not isinstance(problem, ModuleNotFoundError) or not problem.name:
             return ArmError(f"{self.label} cannot be imported: {problem}")
         name, top = problem.name, problem.name.partition(".")[0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from baselines.columns import Columns
 from baselines.features import CHANNELS, daily_marks
 from harness.answers import (
     ANSWERS,
@@ -60,8 +61,15 @@ _FINER = {"b": 0, "d": 0, "h": 1, "t": 2, "s": 3}
 Bands = dict[float, Array]
 
 
-def check_config(config: Mapping[str, Any]) -> None:
+def check_config(config: Mapping[str, Any], columns: Columns | None = None) -> None:
     """Refuse what this program cannot feed, whatever the model makes of it.
+
+    Parameters
+    ----------
+    config
+        Fields that are given, defaults of a checkout among them.
+    columns
+        The channels, where they are not made of prices.
 
     Raises
     ------
@@ -70,7 +78,16 @@ def check_config(config: Mapping[str, Any]) -> None:
     """
     found = {**DEFAULTS, **config}
     _within(found, "seq_len", 1)
-    _within(found, "enc_in", 1, CHANNELS)
+    if columns is None and isinstance(found["enc_in"], int) and found["enc_in"] > CHANNELS:
+        raise ArmError(
+            f"config.enc_in = {found['enc_in']}: the channels are made of prices, there are "
+            f"{CHANNELS}; columns = [...] takes columns of the dataset instead, any number"
+        )
+    if columns is not None and found["enc_in"] != len(columns.names):
+        raise ArmError(
+            f"config.enc_in = {found['enc_in']}: columns names {len(columns.names)} channels"
+        )
+    _within(found, "enc_in", 1)
     for name, least in (("label_len", 0), ("pred_len", 1), ("c_out", 1), ("c_out_evaluation", 1)):
         if name in found:
             _within(found, name, least, found["seq_len"] if name == "label_len" else None)
@@ -86,7 +103,9 @@ def check_config(config: Mapping[str, Any]) -> None:
         raise ArmError(f"config.quantile_levels = {levels!r}: expected numbers between 0 and 1")
 
 
-def full_config(config: Mapping[str, Any], horizon: int) -> dict[str, Any]:
+def full_config(
+    config: Mapping[str, Any], horizon: int, columns: Columns | None = None
+) -> dict[str, Any]:
     """Add the fields that are not given: defaults, and what data and plan decide.
 
     Raises
@@ -96,7 +115,8 @@ def full_config(config: Mapping[str, Any], horizon: int) -> dict[str, Any]:
     """
     found = {**DEFAULTS, **config}
     levels = len(found.get("quantile_levels") or [None])
-    targets = found["c_out"] // levels if "c_out" in found else found["enc_in"]
+    answered = found["enc_in"] if columns is None else columns.answered
+    targets = found["c_out"] // levels if "c_out" in found else answered
     made = {"c_out_evaluation": max(1, targets), **found}
     if made.get("pred_len", horizon) < horizon:
         raise ArmError(f"config.pred_len = {made['pred_len']}: the plan asks for {horizon} steps")
@@ -120,9 +140,11 @@ class Contract:
     levels
         Quantile levels of its last axis, which is then target-major; empty in point mode.
     targets
-        Targets it forecasts; the first is the price.
+        Targets it forecasts; the first is the price unless `columns` says otherwise.
     embed, freq
         Which calendar marks it wants.
+    columns
+        The channels, where they are not made of prices.
     """
 
     seq_len: int
@@ -133,9 +155,10 @@ class Contract:
     targets: int
     embed: str
     freq: str
+    columns: Columns | None = None
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Contract:
+    def of(cls, config: Mapping[str, Any], columns: Columns | None = None) -> Contract:
         """Read a full config."""
         levels = sorted(config.get("quantile_levels") or [])
         return cls(
@@ -147,7 +170,17 @@ class Contract:
             targets=config["c_out_evaluation"],
             embed=config["embed"],
             freq=config["freq"],
+            columns=columns,
         )
+
+    def _place(self, width: int) -> int:
+        """Which of so many channels or targets is the one that is forecast."""
+        return 0 if self.columns is None else self.columns.place(width)
+
+    @property
+    def learns_all(self) -> bool:
+        """Whether the loss is told of every channel, as Time-Series-Library does for ``M``."""
+        return self.columns is not None and self.columns.features == "M" and not self.levels
 
     def marks(self, dates: Dates) -> Array:
         """Calendar features of sessions [...], as [..., m]; the time of day is midnight."""
@@ -165,7 +198,9 @@ class Contract:
         return np.stack(parts, axis=-1).astype(np.float64)
 
     def trained(self, output: Any) -> Any:
-        """What the loss is told of an answer: the price [B, P, 1], or its quantiles [B, P, nq].
+        """What the loss is told of an answer: the target [B, P, 1], or its quantiles [B, P, nq].
+
+        Every channel [B, P, C] where the library's own loss is told of all.
 
         Raises
         ------
@@ -173,7 +208,17 @@ class Contract:
             When it is of no form that is understood, or too short.
         """
         found = self._steps(prediction(output))
-        return found[..., : len(self.levels) if self._in_quantiles(found) else 1]
+        if self.learns_all and found.shape[-1] == self.inputs:
+            return found
+        if self._in_quantiles(found):
+            return found[..., self._levels_of_target()]
+        place = self._place(int(found.shape[-1]))
+        return found[..., place : place + 1]
+
+    def _levels_of_target(self) -> slice:
+        """The target's levels on a target-major axis."""
+        first = self._place(self.targets) * len(self.levels)
+        return slice(first, first + len(self.levels))
 
     def loss(self, network: Any) -> Callable[[Any, Any], Any]:
         """Squared error or quantile loss; a network's own term (KL) is added when it trains."""
@@ -181,7 +226,7 @@ class Contract:
 
         def plain(predicted: Any, truth: Any) -> Any:
             error = truth - predicted
-            if predicted.shape[-1] == 1:
+            if predicted.shape == truth.shape:
                 return (error**2).mean()
             level = torch.as_tensor(self.levels, dtype=error.dtype, device=error.device)
             return torch.maximum(level * error, (level - 1) * error).mean()
@@ -219,9 +264,10 @@ class Contract:
         """Point path [B, P], or None for the median, and quantiles [B, P] by level."""
         found = self._rows(prediction(output))
         if self._in_quantiles(found):
-            point, bands = None, {x: found[..., i] for i, x in enumerate(self.levels)}
+            rows = found[..., self._levels_of_target()]
+            point, bands = None, {x: rows[..., i] for i, x in enumerate(self.levels)}
         else:
-            point, bands = found[..., 0], Bands()
+            point, bands = found[..., self._place(found.shape[-1])], Bands()
         if isinstance(output, Mapping):
             bands = self._reported(output) or bands or self._intervals(output, point)
         return point, bands
@@ -242,6 +288,8 @@ class Contract:
                 f"{len(self.levels)}"
             )
         rows = self._rows(values)  # [B, P, nq] or target-major [B, P, nt * nq]
+        if rows.shape[-1] > len(self.levels):
+            rows = rows[..., self._levels_of_target()]
         return {x: rows[..., i] for i, x in enumerate(self.levels)}
 
     def _intervals(self, output: Mapping[str, Any], point: Array | None) -> Bands:
@@ -255,8 +303,9 @@ class Contract:
         return bands
 
     def _first(self, value: Any) -> Array:
-        """The price's part [B, P] of a tensor, or of a dict with `prediction`."""
-        rows: Array = self._rows(prediction(value))[..., 0]
+        """The target's part [B, P] of a tensor, or of a dict with `prediction`."""
+        found = self._rows(prediction(value))
+        rows: Array = found[..., self._place(found.shape[-1])]
         return rows
 
     def _rows(self, tensor: Any) -> Array:

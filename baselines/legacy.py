@@ -17,6 +17,7 @@ from baselines.pipeline import (
     TrainedNetwork,
     check_ready,
     check_recipe,
+    divergence,
     evaluating,
     one_by_one,
     recipe_text,
@@ -26,6 +27,7 @@ from baselines.pipeline import (
 )
 from baselines.weights import put_weights
 from harness.arm import Training
+from harness.errors import ForecastError
 from harness.forecast import Forecast
 from harness.window import Context, Contexts
 
@@ -93,6 +95,7 @@ class LegacyForecaster:
     _scale: Any = field(default=None, init=False, repr=False)
     _horizon: int = field(default=0, init=False, repr=False)
     _seed: int = field(default=0, init=False, repr=False)
+    _diverged: str = field(default="", init=False, repr=False)
 
     heavy_modules = ("torch",)
 
@@ -145,7 +148,7 @@ class LegacyForecaster:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._network, self._horizon = self._built(context.horizon), context.horizon
-            return train(
+            done = train(
                 self._network,
                 material,
                 sizes=self._sizes(context.horizon),
@@ -153,6 +156,8 @@ class LegacyForecaster:
                 seed=seed,
                 loss=self._contract(context.horizon).loss(self._network),
             )
+        self._diverged = divergence(done, self.learning_rate)
+        return done
 
     def save(self, folder: Path) -> None:
         """Write the trained network and its scaler."""
@@ -161,6 +166,7 @@ class LegacyForecaster:
             scale=self._scale,
             horizon=self._horizon,
             seed=self._seed,
+            diverged=self._diverged,
         ).save(folder, self)
 
     def restore(self, folder: Path) -> None:
@@ -173,14 +179,23 @@ class LegacyForecaster:
             network = self._built(found.horizon)
         put_weights(network, found.weights, label=folder.name)
         self._network, self._horizon = network, found.horizon
-        self._scale, self._seed = found.scale, found.seed
+        self._scale, self._seed, self._diverged = found.scale, found.seed, found.diverged
 
     def forecast(self, contexts: Contexts) -> Forecast:
-        """Forecast every context as if it were alone, in as few passes as that takes."""
+        """Forecast every context as if it were alone, in as few passes as that takes.
+
+        Raises
+        ------
+        ForecastError
+            Before a fit, and where its training diverged.
+        """
         check_ready(self._network, self.model, contexts, self.context_length)
-        if self._draws() and self._network.uncertainty_method == "dropout":  # masks of its own each
-            return one_by_one(self._together, contexts)
-        return self._together(contexts)
+        masked = self._draws() and self._network.uncertainty_method == "dropout"
+        together = self._together  # but for masks of dropout, which are each window's own
+        found = one_by_one(together, contexts) if masked else together(contexts)
+        if self._diverged and not found.finite.all():
+            raise ForecastError(self._diverged)
+        return found
 
     def _together(self, contexts: Contexts) -> Forecast:
         """Forecast in one pass of the network, or in as many as it draws."""

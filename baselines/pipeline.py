@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from harness.arm import check_device
+from harness.arm import Training, check_device
 from harness.errors import ArmError, ForecastError, one_line
 from harness.forecast import Forecast
 from harness.parsing import check_fields
@@ -39,7 +40,7 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Mean and standard deviation per channel, [C]; the target is the log price, channel 0."""
+    """Mean and standard deviation per channel, [C]."""
 
     mean: Array
     sd: Array
@@ -54,9 +55,15 @@ class Scale:
         return (values - self.mean) / self.sd
 
     def prices(self, scaled: Array) -> Array:
-        """Prices of scaled log prices; what overflows becomes a failed window."""
+        """Prices of scaled log prices, channel 0; what overflows becomes a failed window."""
         with np.errstate(over="ignore"):
             restored: Array = np.exp(scaled * self.sd[0] + self.mean[0])
+        return restored
+
+    def raw(self, scaled: Array, channel: int) -> Array:
+        """Values of a channel as the dataset has them."""
+        with np.errstate(over="ignore"):
+            restored: Array = scaled * self.sd[channel] + self.mean[channel]
         return restored
 
 
@@ -142,6 +149,17 @@ def check_ready(network: Any, model: str, contexts: Contexts, sessions: int) -> 
         raise ForecastError(f"{model} reads {sessions} sessions, a context has {least}")
 
 
+def divergence(training: Training, learning_rate: float) -> str:
+    """What happened where training lost every number; '' where some epoch can be used."""
+    if not training.diverged or training.best_epoch is not None:
+        return ""
+    lost = next(e for e in training.curve if not math.isfinite(e.train_loss + e.validation_loss))
+    return (
+        f"training diverged: train loss {lost.train_loss:g}, validation loss "
+        f"{lost.validation_loss:g} in epoch {lost.epoch} (learning_rate {learning_rate:g})"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedNetwork:
     """What a fit leaves of a network, its scaler and its lengths.
@@ -154,12 +172,15 @@ class TrainedNetwork:
         Steps it was built for.
     seed
         Of the fit: what it is built and draws with.
+    diverged
+        What `divergence` said of its training.
     """
 
     weights: Mapping[str, Any]
     scale: Scale
     horizon: int
     seed: int
+    diverged: str = ""
 
     def save(self, folder: Path, arm: Any) -> None:
         """Write it.
@@ -174,7 +195,7 @@ class TrainedNetwork:
         except (AttributeError, TypeError, RuntimeError) as problem:
             raise ArmError(f"its weights cannot be saved: {one_line(str(problem))}") from problem
         scaler = {"scale.mean": self.scale.mean, "scale.sd": self.scale.sd}
-        facts = {"horizon": self.horizon, "seed": self.seed}
+        facts = {"horizon": self.horizon, "seed": self.seed, "diverged": self.diverged}
         write_state(folder, arm, SavedState(facts=facts, arrays=arrays | scaler))
 
     @classmethod
@@ -194,6 +215,7 @@ class TrainedNetwork:
             scale=Scale(**state.under("scale.")),
             horizon=state.facts["horizon"],
             seed=state.facts["seed"],
+            diverged=state.facts["diverged"],
         )
 
 

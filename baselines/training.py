@@ -32,12 +32,16 @@ class Sizes:
     ----------
     outputs
         Leading channels of the network's answer that the loss is told.
+    first_truth, truths
+        Channels that were to be forecast: from which, and how many.
     """
 
     seq_len: int
     label_len: int
     pred_len: int
     outputs: int = 1
+    first_truth: int = 0
+    truths: int = 1
 
     @property
     def span(self) -> int:
@@ -189,7 +193,7 @@ def evaluate(
 def window_batch(
     material: Material, starts: Tensor, sizes: Sizes
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
-    """Gather the four inputs and the truth [B, P, 1] of windows that start at rows [B].
+    """Gather the four inputs and the truth [B, P, truths] of windows that start at rows [B].
 
     The decoder input holds the last L inputs and zeros: future channels are made of future
     prices, so there are none to give.
@@ -199,7 +203,8 @@ def window_batch(
     known = sizes.seq_len
     x_enc, x_mark_enc = values[:, :known], marks[:, :known]
     x_dec, x_mark_dec = decoder_input(x_enc, marks, sizes)
-    return (x_enc, x_mark_enc, x_dec, x_mark_dec), values[:, known:, :1]
+    truth = values[:, known:, sizes.first_truth : sizes.first_truth + sizes.truths]
+    return (x_enc, x_mark_enc, x_dec, x_mark_dec), truth
 
 
 def decoder_input(x_enc: Tensor, marks: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:

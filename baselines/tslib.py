@@ -1,6 +1,7 @@
 """A model of the user's own checkout (Autoformer, Time-Series-Library, their forks) as an arm.
 
-Its code is imported inside the unit's process only, and fed the seven channels of the legacy arms.
+Its code is imported inside the unit's process only, and fed the seven channels of the legacy arms
+or columns of the dataset.
 
 Shapes: W windows, H steps asked for, P steps predicted, C channels.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines.checkout import Checkout, reproducible
+from baselines.columns import NONE, TRAINING, UNTIL, Columns, columns_of, scale_of
 from baselines.contract import (
     DEFAULTS,
     KNOWN,
@@ -32,6 +34,7 @@ from baselines.pipeline import (
     TrainedNetwork,
     check_ready,
     check_recipe,
+    divergence,
     evaluating,
     one_by_one,
     recipe_text,
@@ -40,13 +43,20 @@ from baselines.pipeline import (
     torch_device,
 )
 from baselines.weights import put_weights, read_weights
-from harness.arm import Training
-from harness.errors import ArmError
+from harness.arm import Training, exception_line
+from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS, Forecast
 from harness.window import Array, Context, Contexts, Dates
 
 if TYPE_CHECKING:
     from baselines.training import Sizes
+
+
+_LAYOUT = ("columns", "target", "output", "scaler", "checkpoint", "trained_until")
+_BY_PLAN_AND_DATA = frozenset(
+    {"pred_len", "enc_in", "dec_in", "c_out", "root_path", "data_path", "checkpoints"}
+)
+"""Fields whose default in a `run.py` means nothing here."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,9 +75,22 @@ class TSLibModel:
     model, class_name
         Module under `models/`, and its class: `Model` or the module's name unless given.
     config
-        The originals' fields; what is not given is as in `LegacyForecaster`.
+        The originals' fields; what is not given is the default of the checkout's `run.py`, and
+        where that has none, as in `LegacyForecaster`.
+    columns
+        Dataset columns that are the channels, in order; ``from prices`` for the seven channels
+        made of past prices, as it is where neither a checkpoint nor a layout in `config` asks.
+    target
+        Which of them is forecast: the dataset's target. Unless given, `config.target`.
+    output
+        Channel of the answer that is the target, from 0, where `config.features` cannot say.
+    scaler
+        What scales the columns: ``from training rows`` (each fit's own; of a checkpoint that is
+        not trained further, those up to `trained_until`), ``until DATE``, ``none`` or a JSON file.
     checkpoint
         State dict to start from (`.pth`, `.safetensors`), looked for here, then in `root`.
+    trained_until
+        Date of the last session the checkpoint has seen; needed with one.
     train
         Train on each fit's history; False takes the weights as they are.
     model_options, forecast_options
@@ -82,7 +105,12 @@ class TSLibModel:
     model: str = "Autoformer"
     class_name: str = ""
     config: dict[str, Any] = field(default_factory=dict)
+    columns: list[str] | str = ""
+    target: str = ""
+    output: int | None = None
+    scaler: str = ""
     checkpoint: str = ""
+    trained_until: str = ""
     train: bool = True
     model_options: dict[str, Any] = field(default_factory=dict)
     forecast_options: dict[str, Any] = field(default_factory=dict)
@@ -93,33 +121,71 @@ class TSLibModel:
     train_stride: int = 1
     device: str = "cpu"
     _checkout: Checkout = field(init=False, repr=False)
+    _columns: Columns | None = field(init=False, repr=False)
+    _fields: dict[str, Any] = field(init=False, repr=False)
     _class: Any = field(default=None, init=False, repr=False)
     _weights: Any = field(default=None, init=False, repr=False)
     _network: Any = field(default=None, init=False, repr=False)
     _scale: Any = field(default=None, init=False, repr=False)
     _horizon: int = field(default=0, init=False, repr=False)
     _seed: int = field(default=0, init=False, repr=False)
+    _diverged: str = field(default="", init=False, repr=False)
     _newest: Contexts | None = field(default=None, init=False, repr=False)
 
     heavy_modules = ("torch",)
+    paths = ("root", "checkpoint", "scaler")
 
     def __post_init__(self) -> None:
         check_recipe(self)
-        for name in ("config", "model_options", "forecast_options"):  # the caller's may change
-            setattr(self, name, copy.deepcopy(getattr(self, name)))
+        for name in ("config", "columns", "model_options", "forecast_options"):
+            setattr(self, name, copy.deepcopy(getattr(self, name)))  # the caller's may change
         root = Path(self.root).expanduser().absolute()
         self._checkout = Checkout(root=root, model=self.model, class_name=self.class_name)
+        self._checkout.check_files()
+        defaults = self._checkout.sources.run_defaults()
+        self._columns = columns_of(
+            {name: getattr(self, name) for name in _LAYOUT}, self.config, defaults
+        )
+        self._fields = {**self._decided(defaults), **self.config}
         self._check_options()
+
+    def _decided(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """What the config holds beside what was given: of `run.py`, the options and the data."""
+        frequency = {"freq"} if not self.checkpoint or "freq" not in defaults else set()
+        found = {k: v for k, v in defaults.items() if k not in _BY_PLAN_AND_DATA | frequency}
+        recipe = ("batch_size", "patience", "learning_rate")
+        found |= {name: getattr(self, name) for name in recipe} | {"train_epochs": self.epochs}
+        found |= {"is_training": int(self.train), "use_gpu": False, "use_multi_gpu": False}
+        found |= {"use_amp": False, "num_workers": 0}
+        if self._columns is not None:
+            width = len(self._columns.names)
+            found |= {"enc_in": width, "dec_in": width, "features": self._columns.features}
+            found |= {"target": self._columns.target}
+        return found
 
     @property
     def context_length(self) -> int:
         """Sessions read at an origin."""
-        return int(self._field("seq_len")) + WARM_UP
+        return int(self._field("seq_len")) + self._warm_up
+
+    @property
+    def reads_columns(self) -> tuple[str, ...]:
+        """Covariates that a dataset must have."""
+        return () if self._columns is None else self._columns.covariates
+
+    @property
+    def target_column(self) -> str:
+        """What a dataset's target must be called; '' for anything."""
+        return "" if self._columns is None else self._columns.target
+
+    @property
+    def _warm_up(self) -> int:
+        return WARM_UP if self._columns is None else 0
 
     def weight_files(self) -> Sequence[Path]:
-        """The checkpoint and the checkout's files that decide the forecasts."""
-        checkpoint = self._checkpoint_file()
-        return [*self._checkout.sources.deciding(), *([checkpoint] if checkpoint else [])]
+        """The checkpoint, its scaler and the checkout's files that decide the forecasts."""
+        own = (self._checkpoint_file(), self._scaler_file())
+        return [*self._checkout.sources.deciding(), *filter(None, own)]
 
     def load(self) -> None:
         """Import the class and read the checkpoint.
@@ -141,7 +207,8 @@ class TSLibModel:
     @property
     def network_config(self) -> Mapping[str, Any]:
         """Fields the network is tried with by `abharness check --as network`."""
-        return copy.deepcopy(self.config)
+        sizes = {name for name in DEFAULTS if name not in self.config}
+        return {k: copy.deepcopy(v) for k, v in self._fields.items() if k not in sizes}
 
     @property
     def network_source(self) -> tuple[Path, str]:
@@ -164,18 +231,21 @@ class TSLibModel:
         return self._checkout.opened()
 
     def fit(self, context: Context, *, seed: int) -> Training:
-        """Build the network, and train it where asked to; the scaler sees the training span."""
+        """Build the network, and train it where asked to; the scaler sees training rows alone."""
         self.load()
-        values = channels(context.target)
+        values = self._values(context)
         train_rows = len(values) - context.validation
-        self._scale, self._seed = Scale.of(values[: max(train_rows, 1)]), seed
-        config, self._horizon = full_config(self.config, context.horizon), context.horizon
+        self._scale, self._seed = self._scale_of(values, train_rows, context), seed
+        self._diverged, self._horizon = "", context.horizon
+        config = full_config(self._fields, context.horizon, self._columns)
         self._newest = _newest(context, self.context_length)
         with self._at_work():
             self._network = self._built(config)
             if not self.train:
                 return Training()
-            return self._trained(values, train_rows, context, Contract.of(config))
+            done = self._trained(values, train_rows, context, Contract.of(config, self._columns))
+        self._diverged = divergence(done, self.learning_rate)
+        return done
 
     def save(self, folder: Path) -> None:
         """Write the network's state dict and the scaler; then see that they are all of it.
@@ -191,12 +261,15 @@ class TSLibModel:
             scale=self._scale,
             horizon=self._horizon,
             seed=self._seed,
+            diverged=self._diverged,
         )
         trained.save(folder, self)
         twin = replace(self)
         twin.restore(folder)
         asked = self._newest
-        if asked is not None and not _same(self.forecast(asked), twin.forecast(asked)):
+        if asked is None or self._diverged:
+            return
+        if not _same(self.forecast(asked), twin.forecast(asked)):
             raise ArmError(
                 f"{self._checkout.label} cannot be saved: its state dict is not all it keeps of a "
                 "fit (register the rest as buffers)"
@@ -208,31 +281,67 @@ class TSLibModel:
         found = TrainedNetwork.read(folder, self)
         self._seed = found.seed
         with self._at_work():  # what a class draws when it is built is drawn again
-            network = self._built(full_config(self.config, found.horizon))
+            network = self._built(full_config(self._fields, found.horizon, self._columns))
         put_weights(network, found.weights, label=folder.name)
         self._network, self._scale, self._horizon = network, found.scale, found.horizon
+        self._diverged = found.diverged
 
     def forecast(self, contexts: Contexts) -> Forecast:
-        """Forecast each context alone: some forks let a window see its batch mates."""
+        """Forecast each context alone: some forks let a window see its batch mates.
+
+        Raises
+        ------
+        ForecastError
+            Before a fit, and where its training diverged.
+        """
         check_ready(self._network, self.model, contexts, self.context_length)
-        return one_by_one(self._together, contexts)
+        found = one_by_one(self._together, contexts)
+        if self._diverged and not found.finite.all():
+            raise ForecastError(self._diverged)
+        return found
 
     def _together(self, contexts: Contexts) -> Forecast:
         import torch
 
         from baselines.training import decoder_input
 
-        form = Contract.of(full_config(self.config, contexts.horizon))
-        x_enc = tensor(
-            self._scale.apply(channels(contexts.target))[..., : form.inputs], self.device
-        )
-        marks = tensor(form.marks(_dates(contexts, form.pred_len)), self.device)
-        x_dec, x_mark_dec = decoder_input(x_enc, marks, _sizes(form))
+        full = full_config(self._fields, contexts.horizon, self._columns)
+        form = Contract.of(full, self._columns)
+        scaled = self._scale.apply(self._values(contexts))
+        x_enc = tensor(scaled[..., : form.inputs], self.device)
+        marks = tensor(form.marks(self._dates(contexts, form.pred_len)), self.device)
+        x_dec, x_mark_dec = decoder_input(x_enc, marks, self._sizes(form))
         with self._at_work(), evaluating(self._network), torch.no_grad():
             output = self._network(
                 x_enc, marks[:, : form.seq_len], x_dec, x_mark_dec, **self.forecast_options
             )
-        return form.forecast(output, contexts.horizon, self._scale.prices)
+        return form.forecast(output, contexts.horizon, self._restored)
+
+    def _values(self, seen: Context | Contexts) -> Array:
+        """The channels before they are scaled, [..., T, K]."""
+        if self._columns is None:
+            return channels(seen.target)
+        return self._columns.values(seen.target, seen.past, seen.past_names)
+
+    def _restored(self, scaled: Array) -> Array:
+        """The target of scaled values."""
+        scale: Scale = self._scale
+        if self._columns is None:
+            return scale.prices(scaled)
+        return scale.raw(scaled, self._columns.names.index(self._columns.target))
+
+    def _scale_of(self, values: Array, train_rows: int, context: Context) -> Scale:
+        if self._columns is None:
+            return Scale.of(values[: max(train_rows, 1)])
+        frozen = bool(self.checkpoint) and not self.train
+        return scale_of(
+            self.scaler or TRAINING,
+            values,
+            context.dates,
+            names=self._columns.names,
+            training=self.trained_until if frozen else max(train_rows, 1),
+            file=self._scaler_file(),
+        )
 
     def card(self) -> Mapping[str, str]:
         """Facts for the report."""
@@ -240,8 +349,7 @@ class TSLibModel:
         frozen = start or "NONE: the weights are the random ones the class begins with"
         return {
             "model": f"{self.model}, the user's own code ({self._checkout.label})",
-            "context": f"{self._field('seq_len')} sessions of {self._field('enc_in')} channels "
-            f"made of past prices ({WARM_UP} more are read to make them)",
+            **self._layout_facts(),
             "distribution": "the model's own where it answers quantiles or intervals, "
             "otherwise none: a point path",
             "training": f"{start}{'; ' if start else ''}{recipe_text(self)}"
@@ -249,10 +357,36 @@ class TSLibModel:
             else frozen,
         }
 
+    def _layout_facts(self) -> dict[str, str]:
+        """How it is fed, and what it has seen before."""
+        length = f"{self._field('seq_len')} sessions of {self._field('enc_in')} channels"
+        until = {"trained until": self.trained_until} if self.trained_until else {}
+        if self._columns is None:
+            made = f"{length} made of past prices ({WARM_UP} more are read to make them)"
+            return {"context": made, **until}
+        columns = self._columns
+        return {
+            "context": f"{length}: {', '.join(columns.names)}; forecast is {columns.target} "
+            f"(features {columns.features})",
+            "scaler": self.scaler or TRAINING,
+            **until,
+        }
+
     def _check_options(self) -> None:
-        check_config(self.config)
-        self._checkout.check(full_config(self.config, 1))
+        if self.output is not None and self._columns is None:
+            raise ArmError("output: needs columns = [...], the channels of the network")
+        if self.scaler and self._columns is None:
+            raise ArmError("scaler: needs columns = [...]; prices are scaled by training rows")
+        if self.trained_until and not self.checkpoint:
+            raise ArmError("trained_until: needs a checkpoint")
+        check_config(self._fields, self._columns)
+        full = full_config(self._fields, 1, self._columns)
+        self._checkout.check(full)
+        form = Contract.of(full, self._columns)
+        if self._columns is not None and not form.levels:
+            self._columns.place(full["c_out"])
         self._checkpoint_file()
+        self._scaler_file()
         self._refuse_unknown_fields(self.config)
 
     def _refuse_unknown_fields(self, config: Mapping[str, Any]) -> None:
@@ -264,16 +398,27 @@ class TSLibModel:
             raise ArmError(f"config field '{name}' occurs nowhere in the checkout{hint}")
 
     def _field(self, name: str) -> Any:
-        return self.config.get(name, DEFAULTS[name])
+        return self._fields.get(name, DEFAULTS[name])
 
     def _checkpoint_file(self) -> Path | None:
-        if not self.checkpoint:
+        return self._file("checkpoint", self.checkpoint) if self.checkpoint else None
+
+    def _scaler_file(self) -> Path | None:
+        words = ("", TRAINING, NONE)
+        if self.scaler in words or self.scaler.startswith(UNTIL):
             return None
-        path = Path(self.checkpoint).expanduser()
+        return self._file("scaler", self.scaler)
+
+    def _file(self, option: str, name: str) -> Path:
+        path = Path(name).expanduser()
         for file in (path, self._checkout.root / path):
             if file.is_file():
                 return file.absolute()
-        raise ArmError(f"checkpoint = '{self.checkpoint}': no such file, here or in root")
+        more = f"; or '{TRAINING}', '{UNTIL}DATE', '{NONE}'" if option == "scaler" else ""
+        raise ArmError(
+            f"{option} = '{name}': no such file, neither beside the experiment file nor in root "
+            f"or the current folder{more}"
+        )
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -288,7 +433,8 @@ class TSLibModel:
         try:
             network = self._class(Namespace(**config), **self.model_options)
         except (TypeError, ValueError, RuntimeError, AssertionError, LookupError) as problem:
-            text = " ".join(f"{type(problem).__name__}: {problem}".split())
+            place = self._checkout.place_of(problem)
+            text = f"{place}: {exception_line(problem)}" if place else exception_line(problem)
             raise ArmError(f"{name} cannot be built with this config: {text}") from problem
         if not isinstance(network, nn.Module):
             raise ArmError(f"{name} is no torch.nn.Module")
@@ -306,7 +452,7 @@ class TSLibModel:
             raise ArmError(f"{self.model} has nothing to train; set train = false")
         material = Material(
             values=tensor(self._scale.apply(values)[:, : form.inputs], self.device),
-            marks=tensor(form.marks(context.dates[WARM_UP:]), self.device),
+            marks=tensor(form.marks(context.dates[self._warm_up :]), self.device),
             train_rows=train_rows,
         )
         unwrapping = self._network.register_forward_hook(lambda _, __, output: form.trained(output))
@@ -314,7 +460,7 @@ class TSLibModel:
             return train(
                 self._network,
                 material,
-                sizes=_sizes(form),
+                sizes=self._sizes(form),
                 schedule=schedule_of(self),
                 seed=self._seed,
                 loss=form.loss(self._network),
@@ -322,16 +468,25 @@ class TSLibModel:
         finally:
             unwrapping.remove()
 
+    def _sizes(self, form: Contract) -> Sizes:
+        from baselines.training import Sizes
 
-def _sizes(form: Contract) -> Sizes:
-    from baselines.training import Sizes
+        first = 0 if self._columns is None else self._columns.names.index(self._columns.target)
+        return Sizes(
+            seq_len=form.seq_len,
+            label_len=form.label_len,
+            pred_len=form.pred_len,
+            outputs=form.inputs if form.learns_all else max(1, len(form.levels)),
+            first_truth=0 if form.learns_all else first,
+            truths=form.inputs if form.learns_all else 1,
+        )
 
-    return Sizes(
-        seq_len=form.seq_len,
-        label_len=form.label_len,
-        pred_len=form.pred_len,
-        outputs=max(1, len(form.levels)),
-    )
+    def _dates(self, contexts: Contexts, steps: int) -> Dates:
+        """Sessions that have channels, and the next days the calendar opens on, [W, S + P]."""
+        future = np.busday_offset(
+            contexts.dates[:, -1:], np.arange(1, steps + 1), "backward", weekmask=contexts.weekmask
+        )
+        return np.concatenate([contexts.dates[:, self._warm_up :], future], axis=1)
 
 
 def _newest(context: Context, sessions: int) -> Contexts | None:
@@ -363,11 +518,3 @@ def _same(one: Forecast, other: Forecast) -> bool:
         a is b is None or (a is not None and b is not None and a.tobytes() == b.tobytes())
         for a, b in pairs
     )
-
-
-def _dates(contexts: Contexts, steps: int) -> Dates:
-    """Sessions that have channels, and the next days the calendar opens on, [W, S + P]."""
-    future = np.busday_offset(
-        contexts.dates[:, -1:], np.arange(1, steps + 1), "backward", weekmask=contexts.weekmask
-    )
-    return np.concatenate([contexts.dates[:, WARM_UP:], future], axis=1)

@@ -31,7 +31,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     Raises
     ------
     ArmError
-        When the file is not plain weights.
+        When the file is not plain weights, or hold NaN.
     """
     import torch
 
@@ -51,6 +51,12 @@ def read_weights(path: Path) -> dict[str, Any]:
     if nameless:
         raise ArmError(
             f"checkpoint '{path.name}': {some(nameless)} are no names of weights; expected texts"
+        )
+    broken = [name for name, value in found.items() if bool(torch.isnan(value).any())]
+    if broken:
+        raise ArmError(
+            f"checkpoint '{path.name}': {len(broken)} of {len(found)} tensors hold NaN: "
+            f"{some(broken)}; its training diverged"
         )
     wrapped = all(name.startswith("module.") for name in found)
     return {name.removeprefix("module.") if wrapped else name: v for name, v in found.items()}

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from candidates.replacement.loading import BUNDLED, DTYPES, Source, family_of, load_pipeline
+from candidates.replacement.loading import (
+    BUNDLED,
+    DTYPES,
+    Source,
+    commit_of,
+    family_of,
+    fetch,
+    load_pipeline,
+)
 from harness.arm import Training, check_device
 from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS, Forecast
@@ -96,6 +104,7 @@ class HFBayesianAutoformer:
     _seed: int = field(default=0, init=False, repr=False)
 
     heavy_modules = ("torch", "chronos")
+    batches_draws = True  # every window is drawn with the same numbers, whatever else is asked
     network = "HFBayesianAutoformer"
 
     def __post_init__(self) -> None:
@@ -156,8 +165,29 @@ class HFBayesianAutoformer:
         return self.source.folder
 
     def weight_files(self) -> Sequence[Path]:
-        """Files of a local checkpoint. A hub id is identified by its name and revision."""
+        """Files of a local checkpoint. A hub id is identified by its name and commit."""
         return self.source.files()
+
+    def pinned(self) -> Mapping[str, str]:
+        """The commit that a hub id and its revision mean.
+
+        Raises
+        ------
+        ArmError
+            When neither the hub nor the local cache tells.
+        """
+        commit = commit_of(self.source)
+        return {} if commit in (None, self.revision) else {"revision": str(commit)}
+
+    def fetch(self) -> None:
+        """Have the checkpoint on this machine, whole.
+
+        Raises
+        ------
+        ArmError
+            When it is not there and cannot be had, or is none.
+        """
+        fetch(self.source)
 
     def seed(self, value: int) -> None:
         """Set the seed of backbones that draw."""

@@ -4,7 +4,8 @@ An arm is any class with a `forecast` method and a `context_length`; what else i
 by having the method: `fit` (it learns), `seed` (it draws random numbers), `load` (it reads
 weights), `weight_files` (their digest belongs to the result's identity), `card` (facts for the
 report), `parts` (arms it is made of, whose sources belong to the identity), `save` and `restore`
-(a fit outlives the process it was made in).
+(a fit outlives the process it was made in), `pinned` and `fetch` (its weights are named exactly,
+and had before anything runs).
 """
 
 from __future__ import annotations
@@ -264,12 +265,71 @@ class Loads(Protocol):
 
 
 @runtime_checkable
+class Fetches(Protocol):
+    """An arm whose weights may have to be found, or had from elsewhere, before anything runs."""
+
+    def fetch(self) -> None:
+        """Have on this machine what `load` reads; raise `ArmError` in one line where it is not."""
+        ...
+
+
+@runtime_checkable
+class Pins(Protocol):
+    """An arm whose options may name its weights loosely, such as by the branch of a hub."""
+
+    def pinned(self) -> Mapping[str, Option]:
+        """Options, those that change, under which the same weights are named exactly.
+
+        Raise `ArmError` in one line where that cannot be told.
+        """
+        ...
+
+
+@runtime_checkable
 class HasWeights(Protocol):
     """An arm whose weights lie in files."""
 
     def weight_files(self) -> Sequence[Path]:
         """Files whose content decides the forecasts."""
         ...
+
+
+@runtime_checkable
+class ReadsColumns(Protocol):
+    """An arm that reads certain columns of a dataset and cannot do without them."""
+
+    @property
+    def reads_columns(self) -> Sequence[str]:
+        """Names of the covariates it must be given."""
+        ...
+
+    @property
+    def target_column(self) -> str:
+        """What the target must be called; '' where any will do."""
+        ...
+
+
+def expect_columns(arm: Arm, *, dataset: str, target: str, past: Sequence[str]) -> None:
+    """Refuse a dataset that lacks columns an arm reads, or whose target is another.
+
+    Raises
+    ------
+    ArmError
+    """
+    for part in arm.parts() if isinstance(arm, Wraps) else ():
+        expect_columns(part, dataset=dataset, target=target, past=past)
+    if not isinstance(arm, ReadsColumns):
+        return
+    wanted, missing = arm.target_column, [x for x in arm.reads_columns if x not in past]
+    faults = [f"has no covariate {', '.join(missing)}"] if missing else []
+    if wanted not in ("", target):
+        faults.append(f"has the target '{target}', not '{wanted}'")
+    if faults:
+        raise ArmError(
+            f"dataset {dataset} {' and '.join(faults)}; it has the target '{target}' and the "
+            f"covariates {', '.join(past) or 'none'}: name its columns in the order of training, "
+            "or import them with --past"
+        )
 
 
 @runtime_checkable
@@ -369,8 +429,9 @@ class ArmRef:
             raise ArmError(
                 f"arm '{self.name}' ({self.use}): {problem}; known options are {known}"
             ) from None
+        beside = self._beside(getattr(found, "paths", ()))
         with self.asking():
-            arm = found(**self.options)
+            arm = found(**{**self.options, **beside})
             whole = isinstance(arm, Arm)  # may look at a property, which is the user's code
         if not whole:
             raise ArmError(
@@ -378,6 +439,46 @@ class ArmRef:
             )
         made: Arm = arm
         return made
+
+    def _beside(self, names: Sequence[str]) -> dict[str, Option]:
+        """Options that name a file or folder which lies beside the experiment file, as its path."""
+        given = {name: self.options.get(name) for name in names}
+        places = {
+            name: self.folder / Path(value).expanduser()
+            for name, value in given.items()
+            if self.folder is not None and isinstance(value, str) and value
+        }
+        return {name: str(place) for name, place in places.items() if place.exists()}
+
+    def pinned(self) -> ArmRef:
+        """The same with options that name its weights exactly; itself where they do.
+
+        Raises
+        ------
+        ArmError
+            As `build`, or when what is named loosely cannot be found.
+        """
+        if not hasattr(self.find(), "pinned"):
+            return self
+        arm = self.build()
+        with self.asking():
+            exact = arm.pinned() if isinstance(arm, Pins) else {}
+        return dataclasses.replace(self, options={**self.options, **exact}) if exact else self
+
+    def fetch(self) -> None:
+        """Have on this machine what the arm will load.
+
+        Raises
+        ------
+        ArmError
+            As `build`, or when something is not there and cannot be had.
+        """
+        if not hasattr(self.find(), "fetch"):
+            return
+        arm = self.build()
+        with self.asking():
+            if isinstance(arm, Fetches):
+                arm.fetch()
 
     @contextmanager
     def asking(self) -> Iterator[None]:

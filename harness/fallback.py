@@ -18,10 +18,12 @@ import numpy as np
 from harness.arm import (
     Arm,
     ArmRef,
+    Fetches,
     HasWeights,
     Learns,
     Loads,
     Option,
+    Pins,
     Samples,
     Saves,
     Training,
@@ -248,6 +250,12 @@ class WithFallback:
         """Whether one of them draws random numbers."""
         return any(isinstance(arm, Samples) and arm.draws for arm in self.parts())
 
+    @property
+    def batches_draws(self) -> bool:
+        """Whether those that draw start their draws anew for every context."""
+        drawing = [arm for arm in self.parts() if isinstance(arm, Samples) and arm.draws]
+        return all(getattr(arm, "batches_draws", False) for arm in drawing)
+
     def parts(self) -> Sequence[Arm]:
         """The primary, then the fallback."""
         return [side.arm for side in self._sides]
@@ -265,6 +273,21 @@ class WithFallback:
                 problem = attempt(side.arm.load)[1]
                 _expect_own_fault(problem)
                 side.unloaded = "" if problem is None else exception_line(problem)
+
+    def fetch(self) -> None:
+        """Have what both will load."""
+        for arm in self.parts():
+            if isinstance(arm, Fetches):
+                arm.fetch()
+
+    def pinned(self) -> Mapping[str, Option]:
+        """The tables of those whose options name their weights loosely, with exact ones."""
+        found: dict[str, Option] = {}
+        for name, spec, arm in zip(SIDES, (self.primary, self.fallback), self.parts(), strict=True):
+            exact = arm.pinned() if isinstance(arm, Pins) else {}
+            if exact:
+                found[name] = {**spec, **exact}
+        return found
 
     def weight_files(self) -> Sequence[Path]:
         """Weight files of both."""

@@ -21,7 +21,10 @@ from harness.errors import ArmError, one_line
 _SCHEMA = 1
 _FACTS, _ARRAYS = "state.json", "state.safetensors"
 _PLACES = ("device",)
-"""Options that say where an arm works and not what it answers: a fit may be restored elsewhere."""
+"""Options that say where an arm works and not what it answers: a fit may be restored elsewhere.
+
+So do those an arm names as `paths`: what lies there belongs to the fit's key.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +135,8 @@ def _name_of(arm: Any) -> str:
 
 def _options_of(arm: Any) -> dict[str, Any]:
     declared = fields(arm) if is_dataclass(arm) else ()
-    names = [field.name for field in declared if field.init and field.name not in _PLACES]
+    places = {*_PLACES, *getattr(arm, "paths", ())}
+    names = [field.name for field in declared if field.init and field.name not in places]
     told: dict[str, Any] = json.loads(
         json.dumps({name: getattr(arm, name) for name in names}, default=str)
     )

@@ -280,6 +280,7 @@ def _dataset_facts(name: str, split: Split) -> DatasetFacts:
         repeats=repeats / (len(dataset) + dropped),
         warnings=dataset.warnings,
         quirks=manifest.quirks,
+        ended=str(manifest.last) if manifest.ended else "",
     )
 
 

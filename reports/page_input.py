@@ -217,6 +217,8 @@ class DatasetFacts:
         Whether sessions that repeat the price before them were dropped.
     repeats
         Share of such sessions in the file.
+    ended
+        ISO date of the last session of data that have ended, '' for others.
     """
 
     id: str
@@ -238,6 +240,7 @@ class DatasetFacts:
     repeats: float = 0.0
     warnings: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
+    ended: str = ""
 
     @property
     def overlap(self) -> int:

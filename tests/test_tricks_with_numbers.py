@@ -197,11 +197,10 @@ SCALES = [(1e-4, 0.0), (0.0, 0.6), (0.0, 5.0), (100.0, 0.0), (0.45, 0.0), (-1.0,
 @pytest.mark.parametrize("metric", ["crps", "mae", "coverage"])
 def test_a_path_far_from_the_prices_is_refused(scale: float, shift: float, metric: str) -> None:
     """Whatever the rules name: a candidate's is a REJECT, a baseline's is said to be broken."""
-    rules = (
-        {"criteria": (), "coverage": (CoverageRule(level=80, tolerance=0.9),)}
-        if metric == "coverage"
-        else {"criteria": (Criterion(metric=metric, margin=0.9),)}
-    )
+    rules: dict[str, object] = {"criteria": (Criterion(metric=metric, margin=0.9),)}
+    if metric == "coverage":
+        wins = Criterion(metric="crps", statistic="wins", margin=0.49)
+        rules = {"criteria": (wins,), "coverage": (CoverageRule(level=80, tolerance=0.9),)}
     sound = [scaled_of(arm, 1.0) for arm in ("old", "new")]
     far = [scaled_of(arm, scale, shift) for arm in ("old", "new")]
 

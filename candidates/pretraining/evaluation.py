@@ -193,7 +193,9 @@ def load_checkpoint(checkpoint: Path) -> Pretrained:
     from chronos import BaseChronosPipeline
 
     try:
-        pipeline: Any = BaseChronosPipeline.from_pretrained(str(checkpoint), dtype=torch.float32)
+        pipeline: Any = BaseChronosPipeline.from_pretrained(
+            str(checkpoint), dtype=torch.float32, trust_remote_code=False
+        )
         assert len(pipeline.quantiles) > 0
         return Pretrained(pipeline=pipeline, context_length=int(pipeline.model_context_length))
     except (OSError, ValueError, KeyError, AttributeError) as problem:

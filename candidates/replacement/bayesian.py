@@ -70,7 +70,7 @@ TRAINED = tuple(round(0.05 * step, 2) for step in range(1, 20))
 class HFBayesianAutoformer(nn.Module):
     """Drop-in for BayesianEnhancedAutoformer whose uncertainty is the backbone's distribution.
 
-    Targets are the first of the input channels. Univariate backbones (Chronos-T5, Chronos-Bolt)
+    Targets are the first of the input channels, or the last with `features` MS. Univariate backbones (Chronos-T5, Chronos-Bolt)
     forecast each target from its own history. Chronos-2 forecasts all targets of a window
     together; it reads the other channels as past covariates, ahead where `x_dec` gives them
     (rows that are all 0 are not known), and the calendar marks ahead.
@@ -97,7 +97,7 @@ class HFBayesianAutoformer(nn.Module):
         super().__init__()
         values = fields_of(config)
         self.layout = Layout.read(values)
-        self.options = read_options(values, options)
+        self.options = read_options(values, options, self.layout)
         self.quantiles = self.layout.output_levels
         self.backbone = backbone_of(load_pipeline(self.options.source), self.options)
         if self.options.freeze_backbone:

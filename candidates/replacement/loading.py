@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _FAMILIES: dict[str, Family] = {
     "ChronosBoltPipeline": "Chronos-Bolt",
     "Chronos2Pipeline": "Chronos-2",
 }
+_COMMIT = re.compile("[0-9a-f]{40}")
 _FILES = ("*.json", "*.safetensors", "*.bin")
 
 
@@ -106,6 +108,72 @@ def load_pipeline(source: Source) -> Any:
         what = f"it lacks {len(missing)} tensors, such as {missing[0]}"
         raise ArmError(_unusable(source, folder, what))
     return pipeline
+
+
+def fetch(source: Source) -> None:
+    """Have a checkpoint on this machine, whole, without loading it.
+
+    Raises
+    ------
+    ArmError
+        One line: what was looked for, where, and how to get it; or what its folder lacks.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    folder = source.folder or _fetched(source)
+    if not (folder / "config.json").is_file():
+        raise ArmError(_unusable(source, folder, "it has no config.json"))
+    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    if not weights:
+        raise ArmError(_unusable(source, folder, "it has no weights, *.safetensors or *.bin"))
+    for file in weights:
+        try:
+            if file.suffix == ".safetensors":  # its header says how long it is
+                with safe_open(str(file), framework="np"):
+                    pass
+        except (OSError, SafetensorError) as problem:
+            raise ArmError(_unusable(source, folder, f"{file.name}: {problem}")) from problem
+
+
+def commit_of(source: Source) -> str | None:
+    """The commit that a hub id means; None for a folder.
+
+    A revision that is a whole commit is taken as it is. The hub is asked first, where it may be;
+    where it does not answer, the local cache says what was downloaded last.
+
+    Raises
+    ------
+    ArmError
+        When neither tells.
+    """
+    if source.folder is not None:
+        return None
+    if source.revision is not None and _COMMIT.fullmatch(source.revision):
+        return source.revision
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    why = "it is not asked"
+    if not source.local_only and not constants.HF_HUB_OFFLINE:
+        why = "it does not answer"
+        if _answers(f"{constants.ENDPOINT}/api/models/{source.model}"):
+            try:
+                asked = huggingface_hub.HfApi().model_info(
+                    source.model, revision=source.revision, timeout=PATIENCE_S
+                )
+                if asked.sha:
+                    return str(asked.sha)
+            except (OSError, ValueError) as problem:
+                why = str(problem)
+    try:
+        found = huggingface_hub.try_to_load_from_cache(
+            source.model, "config.json", revision=source.revision
+        )
+    except ValueError as problem:
+        raise ArmError(_missing(source, str(problem), constants.HF_HUB_CACHE)) from problem
+    if not isinstance(found, str):
+        raise ArmError(_missing(source, why, constants.HF_HUB_CACHE))
+    return Path(found).parent.name
 
 
 def torch_device(name: str) -> str:

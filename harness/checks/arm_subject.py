@@ -24,32 +24,10 @@ from harness.window import (
 )
 
 FIT_AT, AFTER, VALIDATION, HORIZON = 640, 80, 150, 8
-"""Sessions before the first origin (more for an arm that reads more) and after it."""
+"""Sessions before the first origin and after it, and steps; more for an arm that wants more."""
 LONGEST = 4096
 """No made-up history is longer than this, however much an arm reads."""
-PLAN = RollingOrigin(horizon=HORIZON, stride=1, origins=1, validation=VALIDATION)
 NO_NUMBERS = "it gives no forecast of the made-up series in numbers, so nothing can be compared"
-
-
-def made_up_series(fit_at: int = FIT_AT, *, seed: int = 0) -> Series:
-    """A geometric random walk around 100 on weekdays, with one covariate of noise around 0."""
-    rng, sessions = np.random.default_rng(seed), fit_at + AFTER
-    first = np.datetime64("2015-01-05")
-    days = np.busday_offset(first, np.arange(sessions), "forward").astype("datetime64[D]")
-    whole = Series(
-        dates=days,
-        target=100.0 * np.exp(np.cumsum(0.01 * rng.standard_normal(sessions))),
-        past=rng.standard_normal((sessions, 1)),
-        past_names=("noise",),
-        weekmask="1111100",
-        season=5,
-    )
-    return up_to(whole, sessions)
-
-
-def first_origin(arm: Arm) -> int:
-    """Where an arm is fitted and first asked: with as much history before it as it reads."""
-    return min(max(FIT_AT, arm.context_length or 0), LONGEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +44,15 @@ class ArmSubject:
         Options to arm.
     use
         Where its code is, ``module:Class``; '' where nobody said.
+    horizon
+        Steps it is asked for: those of its experiment's plan, for a head that has so many.
     """
 
     name: str
     construct: Callable[[dict[str, Any]], Arm]
     options: Mapping[str, Any] = field(default_factory=dict)
     use: str = ""
+    horizon: int = HORIZON
     _held: dict[str, Arm] = field(default_factory=dict, repr=False, compare=False)
 
     def fresh(self, options: dict[str, Any] | None = None) -> Arm:
@@ -89,26 +70,55 @@ class ArmSubject:
         if "arm" not in self._held:
             arm = self.fresh()
             if isinstance(arm, Learns):
-                training_of(arm.fit(fit_context(arm), seed=1))
+                training_of(arm.fit(self.fit_context(arm), seed=1))
             self._held["arm"] = arm
         return self._held["arm"]
 
+    @property
+    def validation(self) -> int:
+        """Sessions kept out of training."""
+        return max(VALIDATION, 2 * self.horizon)
 
-def fit_context(arm: Arm) -> Context:
-    """What a learning arm is fitted on."""
-    at = first_origin(arm)
-    return context_at(made_up_series(at), at, plan=PLAN)
+    @property
+    def plan(self) -> RollingOrigin:
+        """What contexts are cut by."""
+        return RollingOrigin(horizon=self.horizon, stride=1, origins=1, validation=self.validation)
 
+    def first_origin(self, arm: Arm) -> int:
+        """Where it is fitted and first asked: with as much history before it as it reads."""
+        return min(
+            max(FIT_AT, self.validation + 8 * self.horizon, arm.context_length or 0), LONGEST
+        )
 
-def contexts_for(arm: Arm, *origins: int, series: Series | None = None) -> Contexts:
-    """Contexts at some origins, of the length the arm reads."""
-    return contexts_at(
-        made_up_series(first_origin(arm)) if series is None else series,
-        np.array(origins, dtype=np.int64),
-        plan=PLAN,
-        length=arm.context_length,
-        levels=LEVELS,
-    )
+    def series(self, arm: Arm, *, seed: int = 0) -> Series:
+        """A geometric random walk around 100 on weekdays, with one covariate of noise around 0."""
+        rng = np.random.default_rng(seed)
+        sessions = self.first_origin(arm) + max(AFTER, 2 * self.horizon)
+        first = np.datetime64("2015-01-05")
+        days = np.busday_offset(first, np.arange(sessions), "forward").astype("datetime64[D]")
+        whole = Series(
+            dates=days,
+            target=100.0 * np.exp(np.cumsum(0.01 * rng.standard_normal(sessions))),
+            past=rng.standard_normal((sessions, 1)),
+            past_names=("noise",),
+            weekmask="1111100",
+            season=5,
+        )
+        return up_to(whole, sessions)
+
+    def fit_context(self, arm: Arm) -> Context:
+        """What a learning arm is fitted on."""
+        return context_at(self.series(arm), self.first_origin(arm), plan=self.plan)
+
+    def contexts(self, arm: Arm, *origins: int, series: Series | None = None) -> Contexts:
+        """Contexts at some origins, of the length the arm reads."""
+        return contexts_at(
+            self.series(arm) if series is None else series,
+            np.array(origins, dtype=np.int64),
+            plan=self.plan,
+            length=arm.context_length,
+            levels=LEVELS,
+        )
 
 
 def seed_all(value: int) -> None:

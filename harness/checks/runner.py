@@ -349,8 +349,11 @@ def make_resolver(
     arms: Mapping[str, ArmRef] | None = None,
     networks: Mapping[str, Factory | str] | None = None,
     kind: Kind | None = None,
+    horizon: int | None = None,
 ) -> Resolver:
     """Make a resolver of arms by name, and of networks by name with the factory of each.
+
+    Arms are asked for `horizon` steps: the most that a plan of their experiment asks for.
 
     Of an arm and a network of the same name the network is taken, which shows more, unless
     `kind` asks for the arm. Asked for a network, an arm that builds one goes before a name.
@@ -372,7 +375,7 @@ def make_resolver(
                 raise ConfigError(f"{subject.name}: {' '.join(str(problem).split())}") from None
             return subject
         if target in arms:
-            return arm_subject(arms[target], options)
+            return arm_subject(arms[target], options, horizon=horizon)
         if ":" not in target:
             known = ", ".join(dict.fromkeys([*factories, *arms])) or "none"
             raise ConfigError(f"unknown '{target}'; known are {known}, or 'module:Class'")

@@ -14,7 +14,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from harness.arm import Arm, ArmRef, user_code
-from harness.checks.arm_subject import ArmSubject
+from harness.checks.arm_subject import HORIZON, ArmSubject
 from harness.checks.predicate import NotApplicableError
 from harness.errors import ArmError, ConfigError, QuitError
 
@@ -343,13 +343,16 @@ def _class_of(ref: ArmRef) -> type[Any]:
         ) from None
 
 
-def arm_subject(ref: ArmRef, options: Mapping[str, Any] | None = None) -> ArmSubject:
-    """An arm as an experiment names it, with some options changed."""
+def arm_subject(
+    ref: ArmRef, options: Mapping[str, Any] | None = None, *, horizon: int | None = None
+) -> ArmSubject:
+    """An arm as an experiment names it, with some options changed, asked for `horizon` steps."""
     return ArmSubject(
         name=ref.name,
         options={**ref.options, **(options or {})},
         construct=lambda given: dataclasses.replace(ref, options=given).build(),
         use=ref.use,
+        horizon=horizon or HORIZON,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data import tables
+from harness.data.agreement import agreement
 from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
 from harness.data.oddities import count_text, gap_text, gaps_of, oddities
+from harness.data.revisions import Revision, first_known, read_revisions
 from harness.data.tables import Repeats, TextTable, repeats_of
 from harness.errors import ConfigError, DataError
 from harness.parsing import read_toml
@@ -50,6 +53,8 @@ class Dataset:
         What is allowed but worth knowing, one sentence each.
     skipped
         Sessions dropped by `without_repeats`.
+    revisions
+        What updates changed, in order.
     """
 
     manifest: Manifest
@@ -58,6 +63,7 @@ class Dataset:
     digest: str
     warnings: tuple[str, ...]
     skipped: int = 0
+    revisions: tuple[Revision, ...] = ()
     _blocks: list[bytes] = field(default_factory=list, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -72,6 +78,11 @@ class Dataset:
     def repeats(self) -> Repeats:
         """How often the target repeats."""
         return repeats_of(self.series)
+
+    @property
+    def first_known(self) -> Series:
+        """The same sessions with the values that were known first, before any revision."""
+        return first_known(self.series, self.manifest.columns.names[1:], self.revisions)
 
     def without_repeats(self) -> Dataset:
         """Drop sessions that repeat the target of the session before, covariates included."""
@@ -167,7 +178,7 @@ def search_folders(folders: Sequence[Path]) -> list[Path]:
 
 
 def find(dataset_id: str, folders: Sequence[Path] = ()) -> Path:
-    """The manifest of one dataset, from the built-in folder or `folders`.
+    """The manifest of one dataset, from `folders` or, where none has it, the built-in folder.
 
     Raises
     ------
@@ -178,6 +189,8 @@ def find(dataset_id: str, folders: Sequence[Path] = ()) -> Path:
         raise DataError(f"'{dataset_id}' cannot name a dataset: letters, digits, '_', '-' and '.'")
     places = search_folders(folders)
     paths = [path for place in places if (path := place / f"{dataset_id}.toml").is_file()]
+    if len(paths) > 1 and paths[0].parent == builtin_folder():
+        del paths[0]  # which the other one continues
     if len(paths) > 1:
         raise _twice(dataset_id, paths[0], paths[1])
     if not paths:
@@ -200,7 +213,7 @@ def catalogue(folders: Sequence[Path] = ()) -> Mapping[str, Path]:
         for path in sorted(place.glob("*.toml")):
             if not ID.fullmatch(path.stem) or not _looks_like_manifest(path):
                 continue
-            if path.stem in found:
+            if path.stem in found and found[path.stem].parent != builtin_folder():
                 raise _twice(path.stem, found[path.stem], path)
             found[path.stem] = path
     return dict(sorted(found.items()))
@@ -222,12 +235,47 @@ def summaries(folders: Sequence[Path] = ()) -> list[Summary]:
 def load(dataset_id: str, folders: Sequence[Path] = ()) -> Dataset:
     """Find, read and check one dataset.
 
+    One that has the id of a built-in dataset must continue it: the same sessions first, which
+    agree as far as both are printed.
+
     Raises
     ------
     DataError
         One line naming file, line, column and value of the first fault.
     """
-    return read_dataset(find(dataset_id, folders))
+    path = find(dataset_id, folders)
+    dataset, bundled = read_dataset(path), builtin_folder() / f"{dataset_id}.toml"
+    if path != bundled and bundled.is_file():
+        _expect_continuation(dataset, read_dataset(bundled))
+    return dataset
+
+
+def _expect_continuation(dataset: Dataset, bundled: Dataset) -> None:
+    ours, theirs = bundled.manifest, dataset.manifest
+    problems = [
+        f"{what} = {there!r}, there {here!r}"
+        for what, there, here in (
+            ("columns.target", theirs.columns.target, ours.columns.target),
+            ("columns.past", list(theirs.columns.past), list(ours.columns.past)),
+            ("calendar", theirs.calendar, ours.calendar),
+            ("season", theirs.season, ours.season),
+            ("first", str(theirs.first), str(ours.first)),
+        )
+        if there != here
+    ]
+    if theirs.last < ours.last:
+        problems.append(f"last = {theirs.last}, there {ours.last}")
+    if not problems:
+        known = dataset.first_known
+        compared = agreement(bundled.series, known, place=lambda row: f"row {row + 1}")
+        problems = (
+            [text] if (text := compared.differences(bundled.series, ours.columns.names[1:])) else []
+        )
+    if problems:
+        raise DataError(
+            f"{dataset.path}: dataset '{dataset.id}' comes with abharness, and this one does not "
+            f"continue it: {'; '.join(problems)}; give it another id"
+        )
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -268,12 +316,20 @@ def _read_once(path: Path) -> Dataset:
     series = _series(table, manifest)
     digest = hashlib.sha256(raw).hexdigest()
     _check_promises(table, manifest, series.dates, digest)
+    revisions: tuple[Revision, ...] = ()
+    if manifest.revisions is not None:
+        record = path.parent / manifest.revisions.file
+        told = tables.read_bytes(record)
+        if hashlib.sha256(told).hexdigest() != manifest.revisions.sha256:
+            raise DataError(f"{record}: not the record of revisions that {path.name} names")
+        revisions = read_revisions(record, told)
     return Dataset(
         manifest=manifest,
         series=series,
         path=file,
         digest=digest,
         warnings=tuple(f"{file}: {text}" for text in oddities(series, table.at)),
+        revisions=revisions,
     )
 
 
@@ -304,11 +360,23 @@ def describe(dataset: Dataset) -> Mapping[str, str]:
         "unit": manifest.unit,
         "target": manifest.columns.target,
         **facts_of(series),
+        "new sessions": _standing(dataset),
         "source": manifest.source,
         "licence": manifest.licence,
         "quirks": "\n".join(manifest.quirks) or "none recorded",
         "warnings": "\n".join(dataset.warnings) or "none",
     }
+
+
+def _standing(dataset: Dataset) -> str:
+    """Where new sessions come from, and whether old ones were revised."""
+    manifest, changed = dataset.manifest, len(dataset.revisions)
+    come = f"by 'abharness data update {manifest.id} FILE'"
+    if manifest.update is not None:
+        come = f"by 'abharness data update {manifest.id}': {shlex.join(manifest.update.command)}"
+    if manifest.ended:
+        come = f"none: the data have ended, on {manifest.last}"
+    return f"{come}; {count_text(changed, 'value')} revised" if changed else come
 
 
 def facts_of(series: Series) -> Mapping[str, str]:

@@ -21,6 +21,9 @@
     date = "date"
     target = "gold"
     past = ["silver"]                # covariates known up to the origin only
+
+Beside these there may be ``ended = true`` (no session will come any more), a table ``[update]``
+(`UpdateCommand`), and a table ``[revisions]`` (`RevisionsFile`) that `data update --revise` writes.
 """
 
 from __future__ import annotations
@@ -84,6 +87,44 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateCommand:
+    """How new sessions are had: a program that writes a table to its standard output.
+
+    Attributes
+    ----------
+    command
+        Program and arguments; no shell sees them. It runs in the manifest's folder.
+    time_limit_s
+        Seconds after which it is stopped.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
+
+    command: tuple[str, ...]
+    time_limit_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        fine = bool(self.command) and all(self.command[:1]) and "\0" not in "".join(self.command)
+        wanted = 'a program and its arguments, such as ["python", "prices.py"]'
+        _expect(fine, "[update] command", list(self.command), wanted)
+        _expect(self.time_limit_s > 0, "[update] time_limit_s", self.time_limit_s, "more than 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionsFile:
+    """Where the values lie that revisions replaced; see `harness.data.revisions`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
+
+    file: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        plain = PurePath(self.file).name == self.file and "\\" not in self.file
+        _expect(plain, "[revisions] file", self.file, "the name of a file in the same folder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One `<ID>.toml`; the module's docstring shows every key.
 
@@ -110,6 +151,9 @@ class Manifest:
     season: int
     columns: Columns
     quirks: tuple[str, ...] = ()
+    ended: bool = False
+    update: UpdateCommand | None = None
+    revisions: RevisionsFile | None = None
 
     def __post_init__(self) -> None:
         _expect(ID.fullmatch(self.id), "id", self.id, "letters, digits, '_', '-' or '.'")
@@ -121,6 +165,13 @@ class Manifest:
         mask = re.fullmatch("[01]{7}", self.calendar) and "1" in self.calendar
         _expect(mask, "calendar", self.calendar, "seven of 0 and 1, Monday first, as '1111100'")
         _expect(self.season >= 1, "season", self.season, "1 or more")
+
+
+_TABLES: Mapping[str, type[Columns | UpdateCommand | RevisionsFile]] = {
+    "columns": Columns,
+    "update": UpdateCommand,
+    "revisions": RevisionsFile,
+}
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -157,10 +208,12 @@ def manifest_text(manifest: Manifest) -> str:
     lines = []
     for field in fields(manifest):
         value = getattr(manifest, field.name)
-        if field.name != "columns":
+        if field.name not in _TABLES and value is not False:
             lines.append(f"{field.name} = {_toml(value)}")
-    lines += ["", "[columns]"]
-    lines += [f"{f.name} = {_toml(getattr(manifest.columns, f.name))}" for f in fields(Columns)]
+    for name in _TABLES:
+        if (part := getattr(manifest, name)) is not None:
+            lines += ["", f"[{name}]"]
+            lines += [f"{f.name} = {_toml(getattr(part, f.name))}" for f in fields(part)]
     return "\n".join(lines) + "\n"
 
 
@@ -197,7 +250,7 @@ def _toml(value: object) -> str:
         return f"[\n{''.join(items)}]" if items else "[]"
     if isinstance(value, str):  # a JSON string is a TOML one, DEL apart
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @cache
@@ -218,8 +271,9 @@ def _first_fault(error: ValidationError) -> str:
     faults = error.errors(include_url=False)
     faults.sort(key=lambda fault: fault["type"] not in _UNKNOWN)
     fault, more = faults[0], len(faults) - 1
-    inner = fault["loc"][0] == "columns" and len(fault["loc"]) > 1
-    place, kind = ("[columns] ", Columns) if inner else ("", Manifest)
+    table = str(fault["loc"][0])
+    inner = table in _TABLES and len(fault["loc"]) > 1
+    place, kind = (f"[{table}] ", _TABLES[table]) if inner else ("", Manifest)
     key = fault["loc"][1 if inner else 0]
     if fault["type"] in _UNKNOWN:
         known = ", ".join(sorted(field.name for field in fields(kind)))

@@ -1,7 +1,8 @@
 """Append sessions to a dataset: rows that are there must agree with the file, or nothing changes.
 
-The new data file gets a name of its own, ``ID.LAST-SESSION.csv``, and the manifest that names it
-is put in place whole: a reader has the old dataset or the new one, whatever happens meanwhile.
+A revision changes them on request, and keeps the values that were there. The new data file gets a
+name of its own, ``ID.LAST-SESSION.csv``, and the manifest that names it is put in place whole: a
+reader has the old dataset or the new one, whatever happens meanwhile.
 """
 
 from __future__ import annotations
@@ -20,23 +21,29 @@ from pathlib import Path
 import numpy as np
 
 from harness.data import tables
+from harness.data.agreement import Agreement, agreement
 from harness.data.building import Built, ImportOptions, build_series
 from harness.data.dataset import (
     Dataset,
     builtin_folder,
     facts_of,
     find,
+    load,
     quirks_of,
-    read_dataset,
 )
 from harness.data.importer import csv_bytes
-from harness.data.manifest import Columns, Manifest, manifest_text, write_whole
-from harness.data.numbers import step_of
+from harness.data.manifest import (
+    Columns,
+    Manifest,
+    RevisionsFile,
+    manifest_text,
+    write_whole,
+)
 from harness.data.oddities import count_text, oddities
+from harness.data.revisions import Revision, revisions_bytes
 from harness.errors import DataError
-from harness.window import Array, Series
+from harness.window import Series
 
-_COARSEST = 1e-3  # of a price: rows printed more coarsely than this cannot be compared
 _LISTED = 6
 
 
@@ -52,6 +59,8 @@ class Updated:
         Its file; None where nothing was written.
     added
         Sessions that are new.
+    revised
+        Values that changed.
     series
         All sessions.
     notes, warnings
@@ -61,6 +70,7 @@ class Updated:
     manifest: Manifest
     path: Path | None
     added: int
+    revised: tuple[Revision, ...]
     series: Series
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -73,6 +83,13 @@ class Updated:
         )
         yield "dataset", self.manifest.id
         yield "new", new + span
+        if self.revised:
+            texts = [
+                f"{each.column} of {each.session}, {each.before!s} became {each.after!s}"
+                for each in self.revised[:_LISTED]
+            ]
+            more = len(self.revised) - len(texts)
+            yield "revised", "\n".join([*texts, *([f"and {more} more"] if more else [])])
         yield from facts_of(self.series).items()
         yield "understood", "\n".join(self.notes) or "nothing special"
         yield "warnings", "\n".join(self.warnings) or "none"
@@ -83,54 +100,66 @@ def update_file(
     path: Path,
     *,
     folders: Sequence[Path],
+    to: Path | None = None,
     date: str | None = None,
     target: str | None = None,
     past: Sequence[str] = (),
     options: ImportOptions | None = None,
     raw: bytes | None = None,
+    revise: bool = False,
     dry_run: bool = False,
     today: Date | None = None,
 ) -> Updated:
     """Append the sessions of a file that come after the dataset's last.
 
-    Calendar and season stay what they were at import, and so do all rows that are there.
+    Calendar and season stay what they were at import, and so do all rows that are there, unless
+    they are revised.
 
     Parameters
     ----------
     dataset_id
-        A dataset in one of `folders`.
+        A dataset in one of `folders`, or a built-in one, which is continued in `to`.
     path, options, raw, today
         As in `import_file`.
+    to
+        Where the continuation of a built-in dataset is written.
     date, target, past
         Names in the file; left out, as at import.
+    revise
+        Let values of sessions that are there change; the old ones are kept beside the dataset.
     dry_run
         Write nothing.
 
     Raises
     ------
     DataError
-        When the dataset is a built-in one, the file has faults, or rows that are there differ from
-        the file by more than what is printed: the rows are named and nothing changes.
+        When the file has faults, or rows that are there differ from the file by more than what is
+        printed: the rows are named and nothing changes.
     """
     place = find(dataset_id, folders)
-    if place.parent.resolve() == builtin_folder().resolve():
-        hint = "it ends where it ends; import a file of your own under another id"
+    bundled = place.parent.resolve() == builtin_folder().resolve()
+    if bundled and to is None:
+        hint = "it ends where it ends; name a folder for its continuation"
         raise DataError(f"{dataset_id} comes with abharness: {hint}")
+    goal = to / place.name if bundled and to is not None else place
     options = options or ImportOptions()
     raw = tables.read_bytes(path) if raw is None else raw
     today = today or datetime.now(UTC).date()
-    with _alone(place.parent):
-        dataset = read_dataset(place)
+    if bundled and not dry_run:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(place.parent if dry_run else goal.parent):
+        dataset = load(dataset_id, folders)
         names = _columns(dataset.manifest, date, target, past)
         calendar = (dataset.series.weekmask, dataset.series.season)
         found = build_series(path, raw, names, options, today=today, calendar=calendar)
         if len(found) != 1:
             raise DataError(f"{path}: {len(found)} series; --series NAME takes one")
-        said = _agreeing(path, dataset, found[0])
-        updated = _joined(dataset, found[0], said)
-        if dry_run or not updated.added:
-            return updated
-        return replace(updated, path=_store(place, dataset, updated))
+        compared, said = _agreeing(path, dataset, found[0], revise=revise)
+        draft = _joined(dataset, found[0], compared, said, today, path)
+        if dry_run or not (draft.updated.added or draft.updated.revised):
+            return draft.updated
+        _store(goal, dataset, draft)
+        return replace(draft.updated, path=goal)
 
 
 @contextmanager
@@ -161,109 +190,149 @@ def _columns(
     )
 
 
-def _agreeing(path: Path, dataset: Dataset, built: Built) -> list[str]:
-    """What to say of the rows that both have.
+def _agreeing(
+    path: Path, dataset: Dataset, built: Built, *, revise: bool
+) -> tuple[Agreement, list[str]]:
+    """How the rows that both have compare, and what to say of it.
 
     Raises
     ------
     DataError
-        When one is not the same, or only one of both has it.
+        When one is not the same and is not to be revised, or only one of both has it.
     """
-    old, new = dataset.series, built.series
-    first, last = old.dates[0], old.dates[-1]
-    said = []
-    if earlier := int((new.dates < first).sum()):
-        said.append(f"{count_text(earlier, 'session')} before {first}, where it starts, left out.")
-    common, ours, theirs = np.intersect1d(old.dates, new.dates, return_indices=True)
-    within = (new.dates >= first) & (new.dates <= last)
-    covered = (old.dates >= new.dates[0]) & (old.dates <= new.dates[-1])
-    problems = [
-        *(
-            f"{built.places[row]}: {new.dates[row]} is in the file only"
-            for row in np.flatnonzero(within & ~np.isin(new.dates, common)).tolist()
-        ),
-        *(
-            f"{old.dates[row]} is in the dataset only"
-            for row in np.flatnonzero(covered & ~np.isin(old.dates, common)).tolist()
-        ),
-    ]
-    names = dataset.manifest.columns.names[1:]
-    before, after = _values(old)[:, ours], _values(new)[:, theirs]
-    steps = [
-        max(step_of(column), step) for column, step in zip(_values(old), built.steps, strict=True)
-    ]
-    for column, name in enumerate(names):
-        bound = 0.5 * steps[column] * (1 + 1e-6) + 1e-12 * np.abs(before[column])
-        if not column:
-            bound = np.minimum(bound, _COARSEST * np.abs(before[column]))
-        for row in np.flatnonzero(~(np.abs(after[column] - before[column]) <= bound)).tolist():
-            values = f"{before[column, row]!s} became {after[column, row]!s}"
-            place = built.places[int(theirs[row])]
-            problems.append(f"{place}: {name} of {common[row]}, {values}")
-    if problems:
-        listed = "; ".join(problems[:_LISTED])
-        more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
+    old = dataset.series
+    found = agreement(old, built.series, place=built.places.__getitem__, steps=built.steps)
+    if found.lonely or (found.changed and not revise):
+        hint = "; --revise accepts changed values" if not found.lonely else ""
         raise DataError(
-            f"{path}: {count_text(len(problems), 'difference')} from the rows that dataset "
-            f"'{dataset.id}' has, nothing was changed: {listed}{more}"
+            f"{path}: {found.count_text} from the rows that dataset '{dataset.id}' has, nothing "
+            f"was changed: {found.differences(old, dataset.manifest.columns.names[1:])}{hint}"
         )
-    if not common.size:
-        return [*said, "The file has no session of the dataset: old rows could not be compared."]
-    return [*said, f"{count_text(int(common.size), 'old session')} agree with the file."]
+    said = []
+    if found.earlier:
+        before = f"{count_text(found.earlier, 'session')} before {old.dates[0]}"
+        said.append(f"{before}, where it starts, left out.")
+    if not found.common:
+        return found, [
+            *said,
+            "The file has no session of the dataset: old rows could not be compared.",
+        ]
+    fine = found.common - len({each.row for each in found.changed})
+    return found, [*said, f"{count_text(fine, 'old session')} agree with the file."]
 
 
-def _values(series: Series) -> Array:
-    """Target and covariates, [1 + C, N]."""
-    return np.vstack([series.target[None, :], series.past.T])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """An update that is not written yet: what it says, and the files it takes."""
+
+    updated: Updated
+    data: bytes
+    record: bytes
 
 
-def _joined(dataset: Dataset, built: Built, said: Sequence[str]) -> Updated:
-    old, new = dataset.series, built.series
+def _joined(
+    dataset: Dataset,
+    built: Built,
+    compared: Agreement,
+    said: Sequence[str],
+    today: Date,
+    path: Path,
+) -> _Draft:
+    old, new, names = dataset.series, built.series, dataset.manifest.columns.names[1:]
     rows = np.flatnonzero(new.dates > old.dates[-1])
+    revised = tuple(
+        Revision(
+            revised=today,
+            session=old.dates[each.row].item(),
+            column=names[each.column],
+            before=each.before,
+            after=each.after,
+        )
+        for each in compared.changed
+    )
+    target, past = old.target.copy(), old.past.copy()
+    for each in compared.changed:
+        if each.column:
+            past[each.row, each.column - 1] = each.after
+        else:
+            target[each.row] = each.after
     series = replace(
         old,
         dates=np.append(old.dates, new.dates[rows]),
-        target=np.append(old.target, new.target[rows]),
-        past=np.vstack([old.past, new.past[rows]]),
+        target=np.append(target, new.target[rows]),
+        past=np.vstack([past, new.past[rows]]),
     )
 
     def at(row: int) -> str:
         return built.places[int(rows[row - len(old)])] if row >= len(old) else f"row {row + 1}"
 
-    content = csv_bytes(series, dataset.manifest.columns)
-    kept = [text for text in dataset.manifest.quirks if text not in quirks_of(old)]
-    last = series.dates[-1].item()
-    manifest = replace(
-        dataset.manifest,
-        file=f"{dataset.id}.{last}.csv",
-        sha256=hashlib.sha256(content).hexdigest(),
-        rows=len(series),
-        last=last,
-        quirks=tuple(dict.fromkeys((*quirks_of(series), *kept))),
-    )
-    return Updated(
-        manifest=manifest if len(rows) else dataset.manifest,
+    data = csv_bytes(series, dataset.manifest.columns)
+    record = revisions_bytes((*dataset.revisions, *revised))
+    manifest = dataset.manifest
+    if len(rows) or revised:
+        manifest = _promising(dataset, series, data, record if revised else None, path)
+    updated = Updated(
+        manifest=manifest,
         path=None,
         added=len(rows),
+        revised=revised,
         series=series,
         notes=(*built.notes, *said),
         warnings=tuple(oddities(series, at)),
     )
+    return _Draft(updated=updated, data=data, record=record if revised else b"")
 
 
-def _store(place: Path, dataset: Dataset, updated: Updated) -> Path:
+def _promising(
+    dataset: Dataset, series: Series, data: bytes, record: bytes | None, path: Path
+) -> Manifest:
+    """The manifest of what a dataset becomes.
+
+    A revision's files have names of their own as well, since the last session may stay.
+    """
+    old, digest = dataset.manifest, hashlib.sha256(data).hexdigest()
+    last, revisions = series.dates[-1].item(), old.revisions
+    mark = "" if record is None else f".{digest[:8]}"
+    if record is not None:
+        told = hashlib.sha256(record).hexdigest()
+        name = f"{old.id}.revisions.{told[:8]}.csv"
+        revisions = RevisionsFile(file=name, sha256=told)
+    bundled = dataset.path.parent.resolve() == builtin_folder().resolve()
+    more = f"; from {series.dates[len(dataset)]} on {path.name}" if bundled else ""
+    kept = [text for text in old.quirks if text not in quirks_of(dataset.series)]
+    return replace(
+        old,
+        file=f"{old.id}.{last}{mark}.csv",
+        sha256=digest,
+        rows=len(series),
+        last=last,
+        source=old.source + more,
+        quirks=tuple(dict.fromkeys((*quirks_of(series), *kept))),
+        ended=old.ended and len(series) == len(dataset),
+        revisions=revisions,
+    )
+
+
+def _store(place: Path, dataset: Dataset, draft: _Draft) -> None:
     """Write the new data beside the old, then the manifest; then the old data may go."""
-    file = place.parent / updated.manifest.file
+    manifest = draft.updated.manifest
+    file = place.parent / manifest.file
     if file.with_suffix(".toml").exists():
         raise DataError(f"{file}: the name belongs to dataset '{file.stem}'; rename that one")
-    content = csv_bytes(updated.series, updated.manifest.columns)
     try:
-        write_whole(file, content)
-        write_whole(place, manifest_text(updated.manifest).encode(errors="replace"))
+        write_whole(file, draft.data)
+        if draft.record and manifest.revisions is not None:
+            write_whole(place.parent / manifest.revisions.file, draft.record)
+        write_whole(place, manifest_text(manifest).encode(errors="replace"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{place}: cannot be written: {reason}") from None
-    ours = rf"{re.escape(dataset.id)}(?:\.[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})?\.csv"
+    before = dataset.manifest
+    stem = re.escape(dataset.id)
+    ours = rf"{stem}(?:\.[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})?(?:\.[0-9a-f]{{8}})?\.csv"
+    if dataset.path.parent != place.parent:
+        return  # a built-in dataset was continued
     if re.fullmatch(ours, dataset.path.name) and dataset.path != file:
         dataset.path.unlink(missing_ok=True)
-    return place
+    if before.revisions is not None and before.revisions != manifest.revisions:
+        (place.parent / before.revisions.file).unlink(missing_ok=True)

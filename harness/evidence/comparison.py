@@ -35,6 +35,7 @@ from harness.stats.longrun import (
 from harness.stats.statistical_power import (
     Plan,
     Spread,
+    chance_of_deciding,
     detectable,
     origins_needed,
     seeds_needed,
@@ -46,33 +47,26 @@ REACHABLE = 100
 """More than this many times the origins or seeds there are is called out of reach."""
 
 
-def outlook(
-    both: Pair, question: Question, *, effect: float, spread: Spread, plan: Plan
-) -> Planning:
-    """Say how many more independent origins, or else seeds, would decide if the effect stays."""
-    distance = min(abs(effect - bound) for bound in question.bounds)
-    alpha, power = question.alpha, question.power
-    independent_n = len(non_overlapping(both.origin, both.reach))
-    most = plan.n + REACHABLE * independent_n * both.overlap
-    origins = origins_needed(spread, plan, distance=distance, alpha=alpha, power=power, most=most)
-    if origins is None:
-        most = REACHABLE * max(plan.candidate_seeds, plan.legacy_seeds)
-        seeds = seeds_needed(spread, plan, distance=distance, alpha=alpha, power=power, most=most)
-        return Planning(seeds_needed=seeds)
-    more = max(1, math.ceil((origins - plan.n) / both.overlap))
-    return Planning(more_origins=more, decided_by=date_of_more(both, more))
+EFFECTS = (0.0, -0.05, -0.1, -0.3)
+"""True effects for which the chance of deciding is told."""
+SOON = 366
+"""Days ahead beyond which a date is no answer."""
 
 
-def date_of_more(both: Pair, more: int) -> str:
-    """ISO date by which `more` further independent origins and their steps exist.
+def date_of_more(both: Pair, more: int) -> str | None:
+    """ISO date by which `more` further independent origins and their steps exist, if that is soon.
 
-    Sessions are turned into days at the pace of the origins there are.
+    Sessions are turned into days at the pace of the origins there are. None where more than a
+    year lies ahead.
     """
     rows = int(both.origin[-1] - both.origin[0])
     days = int((both.origin_date[-1] - both.origin_date[0]).astype("timedelta64[D]").astype(int))
     stride = int(np.diff(both.origin).min())
     sessions = more * both.overlap * stride + both.reach
-    ahead = np.timedelta64(math.ceil(sessions * days / rows), "D")
+    wait = math.ceil(sessions * days / rows)
+    if wait > SOON:
+        return None
+    ahead = np.timedelta64(wait, "D")
     return str(both.origin_date[-1].astype("datetime64[D]") + ahead)
 
 
@@ -316,14 +310,22 @@ class Planning:
     detectable
         Smallest distance of the true effect from the bound that is found with the power asked
         for; None where no distance is, or where too few origins allow no prediction.
+    chances
+        True effects with the chance that such a plan decides: that every method shows an effect of
+        that size to keep its bound or to break it. Of a gain that is asked for, to be there.
+    chance
+        The same if the true effect is the one that was found.
     more_origins, decided_by
         Further independent origins that would decide if the effect stays as it is, and the ISO
-        date by which they exist; None when decided, out of reach or without a prediction.
+        date by which they exist where that is within a year; None when decided, out of reach or
+        without a prediction.
     seeds_needed
         Seeds a side that would decide where no number of origins would; None otherwise.
     """
 
     detectable: float | None = None
+    chances: tuple[tuple[float, float], ...] = ()
+    chance: float | None = None
     more_origins: int | None = None
     decided_by: str | None = None
     seeds_needed: int | None = None
@@ -392,6 +394,16 @@ class Comparison:
         """Why such a plan has no prediction, in words; '' where there may be one."""
         return too_few(self.sample.independent_n)
 
+    @property
+    def settled_at(self) -> float | None:
+        """The smallest bound that would be shown to be kept today; None where there is none."""
+        deciding_ = [each for each in self.estimates if each.method != "independent"]
+        uppers = [each.upper for each in deciding_]
+        lowers = [each.lower for each in deciding_] if self.question.bound_low is not None else []
+        ends = [*uppers, *(None if each is None else -each for each in lowers)]
+        known = [each for each in ends if each is not None]
+        return max(known) if known and len(known) == len(ends) else None
+
     def estimate(self, method: Method) -> Estimate | None:
         """The estimate by one method, if it was made."""
         return next((each for each in self.estimates if each.method == method), None)
@@ -439,6 +451,28 @@ def compare(both: Pair, question: Question) -> Comparison:
     sides = question.estimand.sides(question.estimand.whole(both))
     varied = vary(sides, question, lengths=made.lengths, conclusion=made.conclusion)
     return dataclasses.replace(made, sensitivity=varied, planning=_planning(made, both))
+
+
+class ComparesOnce:
+    """Answers as `compare` does, and the same question about the same losses only once.
+
+    Losses are the same where every bit of them is, in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Comparison] = {}
+
+    def __call__(self, both: Pair, question: Question) -> Comparison:
+        """Compare, or take the comparison that was made before."""
+        arrays = (
+            *(both.candidate, both.legacy, both.origin, both.origin_date),
+            *(both.candidate_ok, both.legacy_ok),
+        )
+        content = tuple((each.shape, each.tobytes()) for each in arrays)
+        key = (question, both.names, both.reach, *content)
+        if key not in self._known:
+            self._known[key] = compare(both, question)
+        return self._known[key]
 
 
 def answer(both: Pair, question: Question) -> Comparison:
@@ -518,16 +552,60 @@ def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> Recent | None:
 
 def _planning(made: Comparison, both: Pair) -> Planning:
     """What such a plan detects, and what would decide a question that is open."""
-    spread, question = spread_of(made), made.question
-    if spread is None or made.silent:
+    spread, question, effect = spread_of(made), made.question, made.effect.value
+    if spread is None or effect is None or made.silent:
         return Planning()
-    plan = plan_of(made)
-    least = detectable(spread, plan, alpha=question.alpha, power=question.power)
-    effect = made.effect.value
-    if made.conclusion != "undecided" or effect is None:
-        return Planning(detectable=least)
-    ahead = outlook(both, question, effect=effect, spread=spread, plan=plan)
-    return dataclasses.replace(ahead, detectable=least)
+    plan, alpha, power = plan_of(made), question.alpha, question.power
+    found = Planning(
+        detectable=detectable(spread, plan, alpha=alpha, power=power),
+        chances=tuple((true, _chance(made, true)) for true in EFFECTS),
+        chance=_chance(made, effect),
+    )
+    if made.conclusion != "undecided":
+        return found
+    distance = min(abs(effect - bound) for bound in question.bounds)
+    most = plan.n + REACHABLE * made.sample.independent_n * both.overlap
+    origins = origins_needed(spread, plan, distance=distance, alpha=alpha, power=power, most=most)
+    if origins is None:
+        most = REACHABLE * max(plan.candidate_seeds, plan.legacy_seeds)
+        seeds = seeds_needed(spread, plan, distance=distance, alpha=alpha, power=power, most=most)
+        return dataclasses.replace(found, seeds_needed=seeds)
+    more = max(1, math.ceil((origins - plan.n) / both.overlap))
+    return dataclasses.replace(found, more_origins=more, decided_by=date_of_more(both, more))
+
+
+def _chance(found: Comparison, true: float) -> float:
+    """Chance of deciding if the true effect were another one.
+
+    Then the candidate's losses would be so many times as large, and a difference varies as much
+    more; a share varies as a share of that size does.
+    """
+    spread, effect, asked = spread_of(found), found.effect.value, found.question
+    assert spread is not None
+    assert effect is not None
+    estimand = found.estimand
+    if estimand.relative and effect > -1:
+        by = (1 + true) / (1 + effect)
+        spread = dataclasses.replace(
+            spread,
+            long_run=spread.long_run * by**2,
+            along=spread.along * by,
+            candidate_seeds=spread.candidate_seeds * by**2,
+            legacy_seeds=spread.legacy_seeds * by**2,
+        )
+    elif spread.share is not None:
+        share = min(0.999, max(0.001, spread.share + true - effect))
+        by = share * (1 - share) / (spread.share * (1 - spread.share))
+        spread = dataclasses.replace(spread, share=share, long_run=spread.long_run * by)
+    return chance_of_deciding(
+        spread,
+        plan_of(found),
+        effect=true,
+        bound_high=asked.bound_high,
+        bound_low=asked.bound_low,
+        alpha=asked.alpha,
+        either_way=asked.bound_high >= 0,
+    )
 
 
 def _why_nothing(filled: Pair) -> str:

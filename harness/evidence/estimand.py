@@ -134,6 +134,10 @@ class _Kind:
     ways
         What the candidate's failed windows are counted as, one reading for each: of the
         conclusions the gravest stands, so that a failure never helps the arm that failed.
+    worst
+        What legacy's failed windows are counted as where a REJECT must hold for them too.
+    alpha_share
+        Share of a rule's error rate at which each bound is tested.
     """
 
     __slots__ = ()
@@ -141,7 +145,9 @@ class _Kind:
     relative: ClassVar[bool]
     candidate_alone: ClassVar[bool] = False
     two_sided: ClassVar[bool] = False
+    alpha_share: ClassVar[float] = 1.0
     ways: ClassVar[tuple[FailedAs, ...]]
+    worst: ClassVar[FailedAs] = "worst"
 
     def readings(self, both: Pair, *, legacy: FailedAs = "out") -> list[Reading]:
         """Count failed windows in every way that is asked for, the first one first among equals.
@@ -153,7 +159,8 @@ class _Kind:
             losses that nobody saw, or ``worst``. It is the same where the candidate alone is
             judged.
         """
-        theirs = legacy if not both.legacy_ok.all() and not self.candidate_alone else ""
+        counted_as = self.worst if legacy == "worst" else legacy
+        theirs = counted_as if not both.legacy_ok.all() and not self.candidate_alone else ""
         ways = self.ways if not both.candidate_ok.all() else ("",)
         return [_reading(both, ours, theirs) for ours in ways]
 
@@ -489,6 +496,95 @@ class Coverage(_Share):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelativeCoverage(_Share):
+    """How much further the candidate's coverage lies from nominal than legacy's, in points.
+
+    The effect 0.03 is three points further. On each origin both distances are counted towards the
+    side of nominal on which the mean lies, so the effect is a mean of paired differences. The side
+    of legacy's is read from the same origins: whichever it is, the distance is no less than the
+    one counted, and testing at half of alpha pays for the choice. Failed windows of the candidate
+    are counted as missed, as covered, and left out with their origins; legacy's are left out, and
+    a REJECT must also hold where they are counted as missed.
+
+    Attributes
+    ----------
+    level
+        Nominal coverage in per cent.
+    """
+
+    level: int
+    kind: Literal["relative_coverage"] = "relative_coverage"
+    alpha_share: ClassVar[float] = 0.5
+    ways: ClassVar[tuple[FailedAs, ...]] = ("missed", "covered", "out")
+    worst: ClassVar[FailedAs] = "missed"
+
+    @property
+    def metric(self) -> str:
+        """Name of the aggregate both sides are means of."""
+        return f"coverage_{self.level}"
+
+    @property
+    def name(self) -> str:
+        """What findings and rules call it."""
+        return f"coverage_{self.level}_relative"
+
+    @property
+    def nominal(self) -> float:
+        """The ratio of equal distances, as 1 is added to their difference."""
+        return 1.0
+
+    @property
+    def promised(self) -> float:
+        """The promised coverage as a share."""
+        return self.level / 100
+
+    def bounds(self, tolerance: float) -> tuple[float | None, float]:
+        """Where the effect must be shown to lie: a candidate nearer to nominal breaks nothing."""
+        return None, tolerance
+
+    def whole(self, both: Pair) -> Pair:
+        """Shares covered; failed windows still in the pair are missed, and legacy's covered."""
+        return filled(both, candidate=0.0, legacy=1.0)
+
+    def sides(self, whole: Pair) -> Sides:
+        """1 and the difference of distances over ones, which legacy's seeds move as in `Wins`."""
+        ours, theirs = whole.candidate - self.promised, whole.legacy - self.promised
+        ours = ours * (1.0 if ours.mean() >= 0 else -1.0)
+        theirs = theirs * (1.0 if theirs.mean() >= 0 else -1.0)
+        above = 1 + ours - theirs.mean(axis=0)
+        return Sides(
+            above=above,
+            below=1 + (theirs - theirs.mean(axis=0)) / float(above.mean()),
+            overlap=whole.overlap,
+            part=whole.part,
+        )
+
+    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
+        """Estimate the mean difference: it is no share, and its variance is the one found."""
+        return _ratio_of(sides, lag)
+
+    def uncertain(self, sides: Sides) -> bool:
+        """Whether the difference varies; arms that cover the same everywhere are a tie."""
+        return sides.tied or sides.varies
+
+    def variance_at(self, excess: float) -> float:
+        """The excess itself: the variance is the same at every one."""
+        return excess
+
+    def share_at(self, value: float | None) -> float | None:
+        """None: a difference of distances is no share."""
+        return None
+
+    def over_seeds(self, whole: Pair) -> Range | None:
+        """Range of the effect over the seeds of both sides."""
+        ours, theirs = (
+            np.abs(side.mean(axis=1) - self.promised) for side in (whole.candidate, whole.legacy)
+        )
+        effects = [a - b for a in ours.tolist() for b in theirs.tolist()]
+        return min(effects), max(effects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wins(_Share):
     """Share of origins on which the candidate's loss is the higher one, less one half.
 
@@ -550,7 +646,7 @@ class Wins(_Share):
         return min(effects), max(effects)
 
 
-Estimand = MeanLoss | RootLoss | Coverage | Wins | Skill
+Estimand = MeanLoss | RootLoss | Coverage | RelativeCoverage | Wins | Skill
 """Any of the kinds; `kind` tells them apart in a record."""
 
 
@@ -565,6 +661,7 @@ def _all() -> tuple[Estimand, ...]:
         *(loss_of(name) for name in losses),
         *(Wins(metric=name) for name in losses),
         *(Coverage(level=level) for level in CENTRAL),
+        *(RelativeCoverage(level=level) for level in CENTRAL),
         Skill(),
     )
 

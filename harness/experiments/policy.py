@@ -59,6 +59,12 @@ class Policy:
         is 0. A flag wins over it.
     reference
         Third arm both sides are set against; when left out, the reference arm declared first.
+    broken_baseline
+        What follows where the baseline is shown worse than the reference: a ``caution`` that is
+        said first, or ``hold`` or ``invalid``.
+    unjudged
+        ``hold``: no PROMOTE while the candidate is shown worse on a dataset whose losses no
+        guardrail judges as a whole; ``allow``: a caution.
     """
 
     baseline: str
@@ -74,6 +80,8 @@ class Policy:
     waivers: tuple[Waiver, ...] = ()
     hold_as: HoldAs = "fail"
     reference: str | None = None
+    broken_baseline: Literal["caution", "hold", "invalid"] = "caution"
+    unjudged: Literal["hold", "allow"] = "hold"
 
     def __post_init__(self) -> None:
         if self.baseline == self.candidate:
@@ -108,8 +116,12 @@ class Policy:
             raise ConfigError(
                 "[policy] mode = 'improve' needs a [[policy.criteria]] with role = 'success'"
             )
-        if self.mode == "replace" and not any(rule.role == "guardrail" for rule in self.rules):
-            raise ConfigError("[policy] mode = 'replace' needs a rule with role = 'guardrail'")
+        if self.mode == "replace" and not any(each.role == "guardrail" for each in self.criteria):
+            alone = "; coverage alone says nothing of widths or errors" if self.coverage else ""
+            raise ConfigError(
+                "[policy] mode = 'replace' needs a [[policy.criteria]] with role = 'guardrail'"
+                f"{alone}"
+            )
 
     @property
     def successes(self) -> tuple[Criterion, ...]:
@@ -136,6 +148,15 @@ class Policy:
         sides = (self.baseline, self.candidate)
         others = (arm for arm, role in roles.items() if role == "reference" and arm not in sides)
         return next(others, None)
+
+    def judges_whole(self, dataset: str) -> bool:
+        """Whether a guardrail on a loss speaks of a dataset without picking steps or slices."""
+        return any(
+            rule.role == "guardrail"
+            and rule.scope.covers(dataset)
+            and not (rule.scope.steps or rule.scope.slices)
+            for rule in self.criteria
+        )
 
     def guardrails_on(self, datasets: Sequence[str]) -> int:
         """How many findings must hold together."""

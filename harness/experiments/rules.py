@@ -8,7 +8,7 @@ from typing import Literal
 
 from harness.costs import CRITERIA
 from harness.errors import ConfigError
-from harness.evidence.estimand import Coverage, MeanLoss, RootLoss, Wins, loss_of
+from harness.evidence.estimand import Coverage, MeanLoss, RelativeCoverage, RootLoss, Wins, loss_of
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.parts import Scope
 
@@ -97,6 +97,9 @@ class CoverageRule:
         Nominal coverage in per cent: 50, 68, 80 or 95.
     tolerance
         How far the true coverage may be from nominal, as a share (0.05 is five points).
+    relative
+        The tolerance is counted from the distance of the legacy interval instead: the candidate's
+        coverage may be this much further from nominal than legacy's is.
     role
         Always ``guardrail``: covering what was promised is no gain over the legacy arm.
     datasets, steps, slices
@@ -105,6 +108,7 @@ class CoverageRule:
 
     level: int
     tolerance: float
+    relative: bool = False
     role: RuleRole = "guardrail"
     datasets: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
@@ -130,13 +134,13 @@ class CoverageRule:
         return Scope(datasets=self.datasets, steps=self.steps, slices=self.slices)
 
     @property
-    def estimand(self) -> Coverage:
+    def estimand(self) -> Coverage | RelativeCoverage:
         """What is compared."""
-        return Coverage(level=self.level)
+        return RelativeCoverage(level=self.level) if self.relative else Coverage(level=self.level)
 
     @property
     def bound(self) -> float:
-        """How far the effect may lie from 0 on either side."""
+        """How far the effect may lie from 0: on either side, or above where it is relative."""
         return self.tolerance
 
     @property
@@ -204,7 +208,10 @@ class EvidenceNeeded:
         A candidate better than the reference arm by more than this share is doubted: on prices
         nobody beats the random walk by much.
     implausible
-        What follows: a ``caution`` in the reasons, or ``invalid``.
+        What follows: a ``caution``, beside which there is no PROMOTE, or ``invalid``.
+    untested
+        What follows where a side was not shown to be blind to the future: a ``caution``, or
+        ``invalid``.
     """
 
     datasets: tuple[str, ...] = ()
@@ -212,6 +219,7 @@ class EvidenceNeeded:
     origins: int = 2
     implausible_skill: float = 0.25
     implausible: Literal["caution", "invalid"] = "caution"
+    untested: Literal["caution", "invalid"] = "caution"
 
     def __post_init__(self) -> None:
         for name, least in (("seeds", 1), ("origins", 2)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from harness.arm import ArmRef
 from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError, ForecastError, StoreError
+from harness.evidence.comparison import ComparesOnce
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
+from harness.experiments.experiment import builtin_names, read_experiment
 from harness.experiments.policy import Policy
 from harness.gate.history import (
     CellInput,
@@ -33,6 +36,7 @@ from harness.gate.history import (
     without_fingerprints,
     write_inputs,
 )
+from harness.gate.registration import changed_since
 from harness.gate.stored_scores import score_cell, score_file_of, scoring_digest
 from harness.judging.declared import Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
@@ -44,13 +48,20 @@ from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
 from harness.running.store import Store, read_record, write_record, write_text
 from harness.scoring.scores import Truth, UnitScores
+from harness.window import RollingOrigin
 
 FUTURE = "T10"
 """The predicate of the battery that says whether an arm sees past its origin."""
 
 
 def given_of(
-    grid: Grid, store: Store, policy: Policy, *, problems: Sequence[Fact], today: str | None
+    grid: Grid,
+    store: Store,
+    policy: Policy,
+    *,
+    problems: Sequence[Fact],
+    today: str | None,
+    changed: Fact | None,
 ) -> Given:
     """Gather what a verdict on a pair rests on besides its scores, without fingerprints.
 
@@ -60,16 +71,24 @@ def given_of(
         What allows no conclusion, found by the caller.
     today
         ISO date for the waivers.
+    changed
+        That something was asked otherwise before the first result.
     """
     costs = read_costs(store, grid, baseline=policy.baseline, candidate=policy.candidate)
     wanted = policy.limits.costs
     return Given(
         stride={name: split.plan.stride for name, split in grid.splits.items()},
-        room={name: _room(split) for name, split in grid.splits.items()},
+        room={name: room_of(split) for name, split in grid.splits.items()},
+        larger=_larger(grid, policy),
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
         cards=_cards(grid, store, policy),
         blind=_blind(grid, store),
-        doubts=(*_picked_seeds(grid, policy), *_single_seeds(grid, policy)),
+        doubts=(
+            *_picked_seeds(grid, policy),
+            *_single_seeds(grid, policy),
+            *_past(policy, today),
+        ),
+        changed=changed,
         problems=tuple(problems),
         today=today if policy.waivers else None,
         measure=f"abharness measure {Path(grid.experiment.source).name}",
@@ -119,6 +138,13 @@ def _single_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
         for ref in grid.experiment.arms
         if ref.name in pair and _seeded(ref)
     )
+
+
+def _past(policy: Policy, today: str | None) -> tuple[Fact, ...]:
+    """That waivers are held against a day that is over: it may have been chosen for them."""
+    if not policy.waivers or today is None or today >= datetime.now(UTC).date().isoformat():
+        return ()
+    return (fact(FactCode.DATE_PAST, date=today),)
 
 
 def _picked_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
@@ -189,7 +215,29 @@ def _origins(name: str, split: Split) -> OriginPlan:
     )
 
 
-def _room(split: Split) -> int:
+def _larger(grid: Grid, policy: Policy) -> tuple[str, int] | None:
+    """The built-in experiment on the same pair that has more independent origins, if any."""
+    asked = grid.experiment
+    if asked.source not in builtin_names():
+        return None
+    now = min(_independent(plan) for plan in asked.plans.values())
+    found = []
+    for name in builtin_names():
+        other = read_experiment(name)
+        pair = (other.policy.baseline, other.policy.candidate)
+        if pair == (policy.baseline, policy.candidate) and set(asked.plans) <= set(other.plans):
+            found.append((min(_independent(other.plans[each]) for each in asked.plans), name))
+    origins, name = max(found, default=(0, ""))
+    return (name, origins) if origins > now else None
+
+
+def _independent(plan: RollingOrigin) -> int:
+    """Non-overlapping origins of a plan that says how many there are."""
+    reach = plan.gap + plan.horizon
+    return (plan.origins or 0) * plan.stride // max(plan.stride, reach)
+
+
+def room_of(split: Split) -> int:
     """Independent origins that raising the plan's `origins` could add."""
     plan, origin = split.plan, split.windows.origin
     if plan.first is None:  # counted back from the end: more origins start earlier
@@ -276,6 +324,7 @@ def judge_grid(
     problems = (*found.problems, *conflicts(found.cells, known))
     asked = _Asked(
         problems=problems,
+        changed=changed_since(grid, store, policy, code=judging_digest()),
         today=today,
         reuse=reuse,
         calibration=cache(lambda: calibrate(found.scores)),
@@ -345,6 +394,7 @@ class _Asked:
     """What all verdicts of a call share."""
 
     problems: tuple[Fact, ...]
+    changed: Fact | None
     today: str | None
     reuse: bool
     calibration: Callable[[], Calibration]
@@ -370,7 +420,9 @@ def _judged(
     grid: Grid, store: Store, policy: Policy, found: Scored, asked: _Asked
 ) -> tuple[Verdict, Inputs]:
     """Judge one pair, and the gate itself on it."""
-    given = given_of(grid, store, policy, problems=asked.problems, today=asked.today)
+    given = given_of(
+        grid, store, policy, problems=asked.problems, today=asked.today, changed=asked.changed
+    )
     inputs = Inputs(cells=found.cells, given=given, scoring=scoring_digest())
     given = dataclasses.replace(
         given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
@@ -417,7 +469,8 @@ def verdict_from(
         Of the same scores, where another pair had it made already.
     """
     declared = [each.cell for each in inputs.cells]
-    evidence = gather(policy, declared, scores, given)
+    ask = ComparesOnce()
+    evidence = gather(policy, declared, scores, given, ask=ask)
     diagnostics = diagnose(
         scores,
         candidate=policy.candidate,
@@ -426,7 +479,7 @@ def verdict_from(
         alpha=policy.alpha,
         calibration=calibration,
     )
-    tested = self_test(evidence, declared, scores)
+    tested = self_test(evidence, declared, scores, ask=ask)
     return conclude(evidence, self_test=tested, diagnostics=diagnostics)
 
 

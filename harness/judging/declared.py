@@ -55,6 +55,8 @@ class Given:
         Sessions between origins per dataset, held against the origins scored.
     room
         Independent origins per dataset that the data hold beyond those of the plan.
+    larger
+        A larger experiment on the same pair, by name, and its independent origins.
     costs
         Measured ratios candidate / legacy by criterion; empty where nothing was measured.
     cards
@@ -62,6 +64,8 @@ class Given:
     blind
         Whether an arm passed the check that later sessions change no forecast; an arm that was
         not checked is not in it.
+    changed
+        That something was asked otherwise before the first result; said first.
     doubts
         What the caller found that must be known, though it forbids nothing.
     problems
@@ -77,9 +81,11 @@ class Given:
 
     stride: Mapping[str, int] = field(default_factory=dict)
     room: Mapping[str, int] = field(default_factory=dict)
+    larger: tuple[str, int] | None = None
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blind: Mapping[str, bool] = field(default_factory=dict)
+    changed: Fact | None = None
     doubts: tuple[Fact, ...] = ()
     problems: tuple[Fact, ...] = ()
     today: str | None = None

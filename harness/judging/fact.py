@@ -63,11 +63,30 @@ class FactCode(StrEnum):
     PARTLY_COMPARED = "partly_compared"  # dataset, arm, reference, windows
     ONE_SEED = "one_seed"  # arm
     HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
-    BELOW_REFERENCE = "below_reference"  # dataset, arm, reference, metric, skill
+    BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
     FAR_FROM_PRICES = "far_from_prices"  # dataset, arm, seed, middle, last
     LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error
     MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
     FEW_ORIGINS_ASKED = "few_origins_asked"  # asked, sound
+    NO_REFERENCE_ARM = "no_reference_arm"  # candidate, legacy
+    CHANGED_SINCE = "changed_since"  # at, what, dropped, others (rule, before, now)
+    STRAW_MAN = "straw_man"  # candidate, legacy, reference, rows
+    WORSE_BESIDE = "worse_beside"  # arm, legacy, rows: by losses that no rule names
+    COVERS_OTHERWISE = "covers_otherwise"  # arm; rows with the share covered, not a skill
+    UNJUDGED = "unjudged"  # datasets
+    NOT_TESTED = "not_tested"  # arm, tests
+    WIDE_MARGINS = "wide_margins"  # rules (name, margin), most
+    LAX_ALPHA = "lax_alpha"  # alpha, most
+    LAX_IMPLAUSIBLE = "lax_implausible"  # skill, most
+    BROAD_WAIVER = "broad_waiver"  # finding, waived
+    LONG_WAIVER = "long_waiver"  # finding, until, days, most
+    DATE_PAST = "date_past"  # date
+
+    # What keeps a PROMOTE at HOLD though every rule holds. Rows are of dataset, metric, and skill
+    # with its interval.
+    BEHIND_REFERENCE = "behind_reference"  # arm, reference, rules (dataset, metric, part)
+    UNJUDGED_WORSE = "unjudged_worse"  # arm, legacy, rows
+    ALL_WAIVED = "all_waived"
 
     # The answer. All name candidate and legacy.
     NO_CONCLUSION = "no_conclusion"  # because: the first problem
@@ -75,6 +94,7 @@ class FactCode(StrEnum):
     GUARDRAILS_OPEN = "guardrails_open"  # open, guardrails
     RULES_OPEN = "rules_open"  # rules
     NO_GAIN_YET = "no_gain_yet"
+    HELD_BACK = "held_back"  # because: what holds it back
     ALL_HOLD = "all_hold"  # guardrails, gain, waived
 
     # What led to it.
@@ -88,9 +108,11 @@ class FactCode(StrEnum):
     REPAIR = "repair"
     MEASURE = "measure"  # rules
     COMPARE_WITH_MORE = "compare_with_more"  # origins
-    SETTLE_MARGIN = "settle_margin"
-    RAISE_ORIGINS = "raise_origins"  # more
-    WAIT_FOR_ORIGINS = "wait_for_origins"  # more, dataset, held, until
+    SETTLE_MARGIN = "settle_margin"  # settled: dataset, metric, part, bound, what is shown today
+    LARGER_PLAN = "larger_plan"  # experiment, origins, now, enough, settled
+    SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
+    RAISE_ORIGINS = "raise_origins"  # more, settled
+    WAIT_FOR_ORIGINS = "wait_for_origins"  # more, dataset, held, until, settled
 
     # What the gate found when it judged itself; `findings` are ids.
     NOTHING_TO_TEST = "nothing_to_test"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -147,7 +146,11 @@ def question_of(rule: Criterion | CoverageRule, *, alpha: float, power: float) -
     """What a rule asks of a pair."""
     low, high = rule.estimand.bounds(rule.bound)
     return Question(
-        estimand=rule.estimand, bound_low=low, bound_high=high, alpha=alpha, power=power
+        estimand=rule.estimand,
+        bound_low=low,
+        bound_high=high,
+        alpha=alpha * rule.estimand.alpha_share,
+        power=power,
     )
 
 
@@ -229,15 +232,16 @@ def recently_beyond(found: Comparison, role: FindingRole) -> bool:
     """Whether the last origins alone lie beyond the bound, or show no gain where one is asked.
 
     It vetoes a PROMOTE, and rejects nothing: a break in the difference is averaged away over all
-    origins, and the last ones are too few for a test.
+    origins, and the last ones are too few for a test. The hits of so few swing more than the
+    differences of paired losses do, so a coverage may be twice its tolerance away.
     """
     effect = found.recent.effect if found.recent is not None else None
     if effect is None:
         return False
     question = found.question
-    high = 0.0 if role == "success" else question.bound_high
-    low = -math.inf if question.bound_low is None else question.bound_low
-    return effect > high + TIE or effect < low - TIE
+    if question.bound_low is not None:
+        return not 2 * question.bound_low <= effect <= 2 * question.bound_high
+    return effect > (0.0 if role == "success" else question.bound_high) + TIE
 
 
 def rejected_together(findings: Sequence[Finding], *, alpha: float) -> list[Finding]:
@@ -296,10 +300,16 @@ _OUTCOMES = {
 
 
 def _asking_for_more(found: Comparison, both: Pair, policy: Policy) -> Comparison:
-    """Raise the origins still needed to what the policy asks for at least."""
+    """Raise the origins still needed to what the policy asks for: with fewer nothing is decided."""
     planned = found.planning
     more = max(planned.more_origins or 0, policy.min_origins - found.sample.independent_n)
-    asked = dataclasses.replace(planned, more_origins=more, decided_by=date_of_more(both, more))
+    asked = dataclasses.replace(
+        planned,
+        chances=tuple((effect, 0.0) for effect, _ in planned.chances),
+        chance=None if planned.chance is None else 0.0,
+        more_origins=more,
+        decided_by=date_of_more(both, more),
+    )
     return dataclasses.replace(found, planning=asked)
 
 
@@ -339,33 +349,100 @@ class Multiplicity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PowerRow:
-    """What one finding could have detected.
+class Outlook:
+    """What a plan can tell of one finding: the same answer in `power`, verdict and page.
 
     Attributes
     ----------
-    finding
-        Its id.
-    margin
-        Distance of its bound from equality, as a share (or points).
+    finding, role, bound, unit
+        Of the finding.
+    origins, independent_n, seeds
+        Of the plan; seeds of candidate and legacy.
+    effect
+        The one found; None where it is not the pair's.
+    chances
+        True effects with the chance of deciding, see `Planning`.
+    chance
+        The same at the effect found.
     detectable
         Smallest distance from the bound that is found with the planned power.
-    enough
-        A candidate as good as legacy would probably be told apart from the bound; None where
-        there is no number.
-    more_origins, decided_by
-        What would decide it if the effect stays, and by when; None when decided or out of reach.
+    settled_at
+        The smallest bound that today's evidence would show to be kept.
+    more_origins, decided_by, seeds_needed
+        What would decide it if the effect stays; None when decided or out of reach.
+    decided
+        It is decided already.
     silent
         Why there is no prediction; None where there may be one.
     """
 
     finding: str
-    margin: float
+    role: FindingRole
+    bound: float
+    unit: Unit
+    origins: int
+    independent_n: int
+    seeds: tuple[int, int]
+    effect: float | None
+    chances: tuple[tuple[float, float], ...]
+    chance: float | None
     detectable: float | None
-    enough: bool | None
+    settled_at: float | None
     more_origins: int | None
     decided_by: str | None
+    seeds_needed: int | None
+    decided: bool
     silent: Fact | None = None
+
+
+def outlooks_of(findings: Sequence[Finding]) -> tuple[Outlook, ...]:
+    """One per finding that compares losses or coverage."""
+    found = []
+    for each in findings:
+        compared = each.comparison
+        if compared is None:
+            continue
+        planned, sample = compared.planning, compared.sample
+        silent = no_prediction(sample.independent_n) if compared.silent else None
+        found.append(
+            Outlook(
+                finding=each.id,
+                role=each.role,
+                bound=each.bound,
+                unit=each.unit,
+                origins=sample.n,
+                independent_n=sample.independent_n,
+                seeds=(sample.candidate_seeds, sample.legacy_seeds),
+                effect=compared.effect.value,
+                chances=planned.chances,
+                chance=planned.chance,
+                detectable=planned.detectable,
+                settled_at=compared.settled_at,
+                more_origins=planned.more_origins,
+                decided_by=planned.decided_by,
+                seeds_needed=planned.seeds_needed,
+                decided=each.outcome in (Outcome.PROMOTE, Outcome.REJECT),
+                silent=silent or (None if planned.chances else fact(FactCode.TIED)),
+            )
+        )
+    return tuple(found)
+
+
+def chances_of_all(outlooks: Sequence[Outlook]) -> tuple[tuple[float, float, float], ...]:
+    """True effects with the least and the most the chance can be that all guardrails are decided.
+
+    Losses that much better than legacy's, and intervals that cover as promised. How the guardrails
+    hang together is not known: at worst they fail on different samples, at best on the same.
+    Empty where one of them has no prediction.
+    """
+    bars = [each for each in outlooks if each.role == "guardrail"]
+    if not bars or not all(each.chances for each in bars):
+        return ()
+    found = []
+    for place, (effect, _) in enumerate(bars[0].chances):
+        each = [bar.chances[place if bar.unit == "share" else 0][1] for bar in bars]
+        found.append((effect, max(0.0, 1 - sum(1 - chance for chance in each)), min(each)))
+    return tuple(found)
 
 
 def no_prediction(independent_n: int) -> Fact:
@@ -384,26 +461,6 @@ def multiplicity_of(policy: Policy, datasets: Sequence[str]) -> Multiplicity:
         alpha_reject=policy.alpha,
         power=policy.power,
         power_each=1 - (1 - policy.power) / max(1, guardrails),
-    )
-
-
-def power_rows(findings: Sequence[Finding]) -> tuple[PowerRow, ...]:
-    """One row per finding that compares losses or coverage."""
-    return tuple(_row(each) for each in findings if each.comparison is not None)
-
-
-def _row(finding: Finding) -> PowerRow:
-    found = finding.comparison
-    assert found is not None
-    margin, planned = abs(finding.bound), found.planning
-    return PowerRow(
-        finding=finding.id,
-        margin=margin,
-        detectable=planned.detectable,
-        enough=None if planned.detectable is None else planned.detectable <= margin,
-        more_origins=planned.more_origins,
-        decided_by=planned.decided_by,
-        silent=no_prediction(found.sample.independent_n) if found.silent else None,
     )
 
 
@@ -479,6 +536,7 @@ def judge_skill(
     question: Question,
     candidate: Sequence[UnitScores],
     reference: Sequence[UnitScores],
+    ask: Ask = compare,
 ) -> Finding:
     """Judge whether the candidate is shown to have the least skill over the reference arm."""
     wanted = policy.limits.min_skill
@@ -486,7 +544,13 @@ def judge_skill(
     rule = Criterion(metric="crps")
     asked = dataclasses.replace(question, estimand=Skill(), bound_high=-wanted)
     found = judge_rule(
-        rule, dataset, policy=policy, question=asked, candidate=candidate, legacy=reference
+        rule,
+        dataset,
+        policy=policy,
+        question=asked,
+        candidate=candidate,
+        legacy=reference,
+        ask=ask,
     )[0]
     shown = found.found
     if not reference:

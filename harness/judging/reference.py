@@ -1,20 +1,25 @@
-"""Both sides set against the reference arm."""
+"""Both sides set against the reference arm, with intervals: whether either is a straw man."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from harness.evidence.pairing import LARGEST
+from harness.evidence.estimand import Estimand, Question, loss_of
+from harness.evidence.estimates import Conclusion, by_test, with_seeds
+from harness.evidence.pairing import PairingError, counted, pair
 from harness.experiments.policy import Policy
 from harness.judging.declared import Cell
-from harness.judging.fact import Fact, FactCode, Value, fact
-from harness.scoring.metrics import AGGREGATES
-from harness.scoring.scores import Flags, UnitScores
-from harness.scoring.summary import MetricSummary, skill_of, summarise
+from harness.judging.fact import Fact, FactCode, Scalar, fact
+from harness.scoring.scores import UnitScores
+from harness.stats.longrun import centred
+
+ALWAYS = ("crps", "rmse", "mae")
+"""Losses by which arms are set against each other whatever the policy names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +29,11 @@ class Standing:
     Attributes
     ----------
     value, reference_value
-        Of the same windows: those that neither failed with any seed.
+        Losses scaled as in a finding, on the windows that neither failed with any seed.
+    skill, low, high
+        With its two-sided interval of level 1 - alpha; None where there is none.
+    shown
+        What a one-sided test of level alpha shows; '' where it shows neither.
     left_out
         Windows that one of them failed.
     """
@@ -36,6 +45,9 @@ class Standing:
     value: float | None
     reference_value: float | None
     skill: float | None
+    low: float | None = None
+    high: float | None = None
+    shown: Literal["better", "worse", ""] = ""
     left_out: int = 0
 
 
@@ -51,103 +63,94 @@ def reference_arm(
 def standings_of(
     policy: Policy, bar: str | None, scores: Sequence[UnitScores]
 ) -> tuple[Standing, ...]:
-    """Both sides against the reference `bar`, by CRPS and every loss the policy names."""
+    """Both sides against the reference `bar`: by CRPS, RMSE, MAE and every loss of the policy."""
     if bar is None:
         return ()
-    metrics = dict.fromkeys(["crps", *(rule.metric for rule in policy.criteria)])
-    needed = {name for metric in metrics for name in AGGREGATES[metric].metrics}
-    units = [_only(needed, unit) for unit in scores]
-    found: dict[tuple[str, str, str], Standing] = {}
+    metrics = dict.fromkeys([*ALWAYS, *(rule.metric for rule in policy.criteria)])
+    found = []
     for dataset in dict.fromkeys(unit.dataset for unit in scores):
-        there = [unit for unit in units if unit.dataset == dataset]
+        there = [unit for unit in scores if unit.dataset == dataset]
         against = [unit for unit in there if unit.arm == bar]
-        for arm in (policy.baseline, policy.candidate):
-            side = [unit for unit in there if unit.arm == arm]
-            for each in _against(side, against, bar) if side else ():
-                found[dataset, each.metric, arm] = each
-    order = [
-        (dataset, metric, arm)
-        for dataset in dict.fromkeys(unit.dataset for unit in scores)
-        for metric in metrics
-        for arm in (policy.baseline, policy.candidate)
-    ]
-    return tuple(found[key] for key in order if key in found)
+        for metric in metrics:
+            for arm in (policy.baseline, policy.candidate):
+                side = [unit for unit in there if unit.arm == arm]
+                known = shown_by(loss_of(metric), side, against, alpha=policy.alpha)
+                found += [known] if known else []
+    return tuple(found)
 
 
-def _against(side: Sequence[UnitScores], bar: Sequence[UnitScores], name: str) -> list[Standing]:
-    """A side against the reference by every metric both have, on windows neither failed."""
-    fine = _fine([*side, *bar])
-    units = [*side, *bar] if fine is None or fine.all() else [u.at(fine) for u in (*side, *bar)]
-    out = 0 if fine is None else int((~fine).sum())
-    if not len(units[0]):
-        return [_nothing(side[0], name, out)]
-    rows = {(row.arm, row.metric): row for row in summarise(units)}
-    return [
-        _standing(row, rows.get((name, row.metric)), name, out)
-        for (arm, _), row in rows.items()
-        if arm == side[0].arm
-    ]
+def shown_by(
+    estimand: Estimand,
+    side: Sequence[UnitScores],
+    against: Sequence[UnitScores],
+    *,
+    alpha: float,
+) -> Standing | None:
+    """One arm against another by the t test alone, on windows that neither failed.
 
-
-def _nothing(unit: UnitScores, bar: str, left_out: int) -> Standing:
-    """No window is left that neither failed."""
-    return Standing(
-        arm=unit.arm,
-        dataset=unit.dataset,
-        metric="crps",
-        reference=bar,
+    None where they cannot be paired or one has no scores for it; no skill where no window is left.
+    """
+    try:
+        both = pair(side, against, estimand.metric)
+    except PairingError:
+        return None
+    failed = np.logical_not(both.candidate_ok.all(axis=0) & both.legacy_ok.all(axis=0))
+    arm, other, dataset = both.names
+    blank = Standing(
+        arm=arm,
+        dataset=dataset,
+        metric=estimand.name,
+        reference=other,
         value=None,
         reference_value=None,
         skill=None,
-        left_out=left_out,
+        left_out=int(failed.sum()),
+    )
+    sides = estimand.sides(estimand.whole(counted(both, out=failed)))
+    above, below = sides.means
+    if not len(above) or not np.isfinite(above).all() or not below.mean() > 0:
+        return blank
+    known = dataclasses.replace(
+        blank,
+        value=estimand.value(float(above.mean())),
+        reference_value=estimand.value(float(below.mean())),
+        skill=-estimand.effect(centred(above, below)[0]),
+    )
+    if len(above) < 2 or not estimand.uncertain(sides):
+        return known
+    ratio = estimand.ratio_of(sides)
+    if sides.seeded:
+        ratio = with_seeds(ratio, sides.above, sides.below)
+    test = by_test("hac", ratio, Question(estimand=estimand, bound_high=0.0, alpha=alpha))
+    return dataclasses.replace(
+        known,
+        low=None if test.high is None else -test.high,
+        high=None if test.low is None else -test.low,
+        shown=_SHOWN[test.conclusion],
     )
 
 
-def _fine(units: Sequence[UnitScores]) -> Flags | None:
-    """Windows [W] that no unit failed; None where units are of other windows."""
-    if len({len(unit) for unit in units}) > 1:
+_SHOWN: dict[Conclusion, Literal["better", "worse", ""]] = {
+    "within": "better",
+    "beyond": "worse",
+    "undecided": "",
+}
+
+
+def rows_of(standings: Sequence[Standing]) -> tuple[tuple[str, str, Scalar, Scalar, Scalar], ...]:
+    """Dataset, metric, and skill with its interval, as a fact holds them."""
+    return tuple((each.dataset, each.metric, each.skill, each.low, each.high) for each in standings)
+
+
+def straw_man(policy: Policy, standings: Sequence[Standing]) -> Fact | None:
+    """That the baseline is shown worse than the reference: to beat it proves little."""
+    worse = [each for each in standings if each.arm == policy.baseline and each.shown == "worse"]
+    if not worse:
         return None
-    fine: Flags = np.logical_and.reduce([unit.ok & ~_absurd(unit) for unit in units])
-    return fine
-
-
-def _absurd(unit: UnitScores) -> Flags:
-    """Windows [W] with a loss so large that its sums overflow."""
-    found = np.zeros(len(unit), dtype=bool)
-    for cells in unit.values.values():
-        found |= (np.abs(cells) > LARGEST).any(axis=1)
-    return found
-
-
-def _only(needed: Collection[str], unit: UnitScores) -> UnitScores:
-    values = {name: cells for name, cells in unit.values.items() if name in needed}
-    return dataclasses.replace(unit, values=values)
-
-
-def _standing(
-    row: MetricSummary, against: MetricSummary | None, bar: str, left_out: int
-) -> Standing:
-    reference_value = against.value if against else None
-    return Standing(
-        arm=row.arm,
-        dataset=row.dataset,
-        metric=row.metric,
-        reference=bar,
-        value=row.value,
-        reference_value=reference_value,
-        skill=skill_of(row.value, reference_value),
-        left_out=left_out,
-    )
-
-
-def standing_fact(code: FactCode, each: Standing, **values: Value) -> Fact:
-    """State how a side stands against the reference."""
     return fact(
-        code,
-        dataset=each.dataset,
-        arm=each.arm,
-        reference=each.reference,
-        metric=each.metric,
-        skill=each.skill,
-        **values,
+        FactCode.STRAW_MAN,
+        candidate=policy.candidate,
+        legacy=policy.baseline,
+        reference=worse[0].reference,
+        rows=rows_of(worse),
     )

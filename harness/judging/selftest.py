@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.evidence.comparison import answer
+from harness.evidence.comparison import answer, compare
 from harness.evidence.estimand import Question, Sides, loss_of
 from harness.evidence.estimates import Conclusion, Estimate, by_test
 from harness.evidence.pairing import pair
@@ -27,12 +27,14 @@ from harness.experiments.rules import Criterion
 from harness.judging.declared import Cell, datasets_of
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import (
+    Ask,
     Finding,
     Outcome,
     judge_rule,
     question_of,
     rejected_together,
 )
+from harness.judging.safeguards import Safeguards
 from harness.judging.validity import examine
 from harness.judging.verdict import (
     Evidence,
@@ -65,11 +67,14 @@ class _Ground:
         The real one.
     units
         All scores, in time order.
+    ask
+        What the evidence was gathered with.
     """
 
     evidence: Evidence
     declared: Sequence[Cell]
     units: Sequence[UnitScores]
+    ask: Ask
 
     def side(self, arm: str, dataset: str) -> list[UnitScores]:
         """Units of an arm on a dataset, without the windows either side failed on."""
@@ -110,19 +115,31 @@ class _Ground:
         """Conclude from findings on planted losses as from real ones, on sound validity."""
         sound = dataclasses.replace(self.evidence.validity, problems=())
         policy = dataclasses.replace(self.evidence.policy, waivers=())
-        return outcome_of(case_of(policy, sound, findings, today=None, self_test=None))
+        alone = Safeguards()  # planted losses are those of no arm
+        made = case_of(policy, sound, findings, safeguards=alone, today=None, self_test=None)
+        return outcome_of(made)
 
 
 def self_test(
-    evidence: Evidence, declared: Sequence[Cell], scores: Sequence[UnitScores]
+    evidence: Evidence,
+    declared: Sequence[Cell],
+    scores: Sequence[UnitScores],
+    *,
+    ask: Ask = compare,
 ) -> SelfTest:
     """Try all six parts on the losses a verdict is made of.
 
     Where the real evidence allows no conclusion there is nothing sound to plant in: the parts are
     then ``not run``, and the verdict is INVALID for its own reasons.
+
+    Parameters
+    ----------
+    ask
+        What the evidence was gathered with; one that remembers makes part (f) cheap.
     """
     why = _unsound(evidence)
-    ground = _Ground(evidence=evidence, declared=declared, units=list(map(in_time_order, scores)))
+    units = list(map(in_time_order, scores))
+    ground = _Ground(evidence=evidence, declared=declared, units=units, ask=ask)
     parts: dict[str, Callable[[_Ground], _Found]] = {
         "a": _itself, "b": _worse, "c": _gain, "d": _dropped, "e": _swapped, "f": _reordered
     }  # fmt: skip
@@ -318,7 +335,7 @@ def _reciprocal(there: Estimate, again: Estimate) -> bool:
 def _reordered(ground: _Ground) -> _Found:
     back = [unit.at(slice(None, None, -1)) for unit in reversed(ground.units)]
     evidence = ground.evidence
-    again = gather(evidence.policy, ground.declared, back, evidence.given)
+    again = gather(evidence.policy, ground.declared, back, evidence.given, ask=ground.ask)
     same = to_json(conclude(again)) == to_json(conclude(evidence))
     if same:
         return "passed", fact(FactCode.SAME_BYTES)

@@ -12,7 +12,7 @@ from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, Given, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.oddities import oddities
-from harness.judging.reference import Standing, reference_arm, standing_fact, standings_of
+from harness.judging.reference import Standing, reference_arm, standings_of, straw_man
 from harness.scoring.scores import UnitScores
 
 Mark = Literal["holds", "note", "broken"]
@@ -210,6 +210,7 @@ def examine(
     bar = reference_arm(policy, declared, scores)
     standings = standings_of(policy, bar, scores)
     gains, partly = _implausible(policy, standings), _partly(policy, standings)
+    weak = straw_man(policy, standings) if policy.broken_baseline == "invalid" else None
     contamination = _contamination(policy, scores, given)
     refused = policy.evidence.implausible == "invalid"
     problems = [
@@ -222,7 +223,7 @@ def examine(
         *_peeking(policy, given),
     ]
     return Validity(
-        problems=(*problems, *(gains if refused else ())),
+        problems=(*problems, *(gains if refused else ()), *([weak] if weak else [])),
         declared=len(declared),
         present=len(declared) - len(missing),
         missing=missing,
@@ -357,7 +358,15 @@ def _share_before(cut_off: str | None, unit: UnitScores) -> float | None:
 def _implausible(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
     most = policy.evidence.implausible_skill
     return [
-        standing_fact(FactCode.IMPLAUSIBLE, each, most=most)
+        fact(
+            FactCode.IMPLAUSIBLE,
+            dataset=each.dataset,
+            arm=each.arm,
+            reference=each.reference,
+            metric=each.metric,
+            skill=each.skill,
+            most=most,
+        )
         for each in standings
         if each.arm == policy.candidate and each.metric == "crps"
         if each.skill is not None and each.skill > most

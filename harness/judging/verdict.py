@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import StoreError
+from harness.evidence.comparison import compare
 from harness.evidence.diagnostics import Diagnostics
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Criterion
@@ -21,21 +22,27 @@ from harness.experiments.waivers import WaiverState, states
 from harness.judging.declared import Cell, Given, PlanRecord, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import (
+    Ask,
     Finding,
     Multiplicity,
     Outcome,
-    PowerRow,
+    Outlook,
     judge_cost,
     judge_failures,
     judge_path,
     judge_rule,
     judge_skill,
     multiplicity_of,
-    power_rows,
+    outlooks_of,
     question_of,
     rejected_together,
 )
-from harness.judging.reference import standing_fact
+from harness.judging.safeguards import (
+    Safeguards,
+    of_waivers,
+    safeguards_of,
+    waived_away,
+)
 from harness.judging.validity import Mark, Validity, examine
 from harness.scoring.scores import UnitScores, in_time_order
 
@@ -99,6 +106,8 @@ class Case:
         With waived ones marked.
     waivers
         What each waiver of the policy did.
+    safeguards
+        What stands beside the rules.
     self_test
         None where the gate did not judge itself.
     """
@@ -107,6 +116,7 @@ class Case:
     validity: Validity
     findings: tuple[Finding, ...]
     waivers: tuple[WaiverState, ...]
+    safeguards: Safeguards
     self_test: SelfTest | None
 
     def of(self, outcome: Outcome) -> list[Finding]:
@@ -146,6 +156,7 @@ def case_of(
     validity: Validity,
     findings: Sequence[Finding],
     *,
+    safeguards: Safeguards,
     today: str | None,
     self_test: SelfTest | None,
 ) -> Case:
@@ -153,11 +164,17 @@ def case_of(
     against = [f.id for f in findings if f.outcome in (Outcome.REJECT, Outcome.HOLD) and f.binding]
     found = states(policy.waivers, today=today, open_findings=against)
     waived = {name for state in found for name in state.waived}
+    marked = tuple(dataclasses.replace(f, waived=f.id in waived) for f in findings)
     return Case(
         policy=policy,
         validity=validity,
-        findings=tuple(dataclasses.replace(f, waived=f.id in waived) for f in findings),
+        findings=marked,
         waivers=found,
+        safeguards=dataclasses.replace(
+            safeguards,
+            holds=(*safeguards.holds, *waived_away(marked)),
+            notes=(*safeguards.notes, *of_waivers(found, today=today)),
+        ),
         self_test=self_test,
     )
 
@@ -169,7 +186,7 @@ def outcome_of(case: Case) -> Outcome:
         return Outcome.INVALID
     if case.of(Outcome.REJECT):
         return Outcome.REJECT
-    if case.of(Outcome.HOLD) or not case.gain:
+    if case.of(Outcome.HOLD) or not case.gain or case.safeguards.holds:
         return Outcome.HOLD
     return Outcome.PROMOTE
 
@@ -197,7 +214,9 @@ def summary_of(case: Case, outcome: Outcome) -> Fact:
         return case.fact(FactCode.GUARDRAILS_OPEN, open=count, guardrails=len(bars))
     if open_:
         return case.fact(FactCode.RULES_OPEN, rules=_rules(open_))
-    return case.fact(FactCode.NO_GAIN_YET)
+    if not case.gain:
+        return case.fact(FactCode.NO_GAIN_YET)
+    return case.fact(FactCode.HELD_BACK).resting_on(case.safeguards.holds[0])
 
 
 def _rules(findings: Sequence[Finding]) -> tuple[tuple[str, ...], ...]:
@@ -216,21 +235,20 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
     if outcome == Outcome.INVALID:  # what broke an arm is often why nothing could be compared
         decisive += [f for f in case.of(Outcome.REJECT) if f.role == "limit"]
     problems = case.problems if outcome == Outcome.INVALID else ()
-    empty = () if problems or decisive else (fact(FactCode.NOTHING_COMPARED),)
+    empty = () if problems or decisive or case.safeguards.holds else (_NOTHING,)
     shown = [fact(FactCode.FINDING, id=each.id) for each in decisive]
     waivers = [fact(FactCode.WAIVER, place=place) for place in range(len(case.waivers))]
-    return (*problems, *shown, *empty, *waivers, *_cautions(case))
-
-
-def _cautions(case: Case) -> list[Fact]:
-    """Beating a weak legacy arm is no reason to migrate: say where the candidate is weak itself."""
-    weak = [
-        standing_fact(FactCode.BELOW_REFERENCE, each)
-        for each in case.validity.standings
-        if each.arm == case.policy.candidate and each.skill is not None and each.skill < 0
-    ]
-    doubts = (*weak, *case.validity.doubts, *_long_memory(case))
-    return [fact(FactCode.CAUTION).resting_on(each) for each in doubts]
+    beside = case.safeguards
+    first = [_caution(each) for each in beside.first if each not in problems]
+    holds = [each for each in beside.holds if each not in (*beside.first, *problems)]
+    rest = [*beside.notes, *case.validity.doubts, *_long_memory(case)]
+    if outcome is not Outcome.HOLD:
+        rest, holds = [*holds, *rest], []
+    known = (*beside.first, *holds, *problems)
+    cautions = [_caution(each) for each in rest if each not in known]
+    if outcome is Outcome.INVALID:
+        return (*problems, *shown, *empty, *first, *waivers, *cautions)
+    return (*first, *holds, *shown, *empty, *waivers, *cautions)
 
 
 def _long_memory(case: Case) -> list[Fact]:
@@ -252,7 +270,14 @@ def _long_memory(case: Case) -> list[Fact]:
     return found
 
 
-def next_action(case: Case, outcome: Outcome, room: Mapping[str, int]) -> Fact:
+_NOTHING = fact(FactCode.NOTHING_COMPARED)
+
+
+def _caution(found: Fact) -> Fact:
+    return fact(FactCode.CAUTION).resting_on(found)
+
+
+def next_action(case: Case, outcome: Outcome, given: Given) -> Fact:
     """What to do now."""
     if outcome == Outcome.PROMOTE:
         return case.fact(FactCode.REPLACE)
@@ -260,45 +285,63 @@ def next_action(case: Case, outcome: Outcome, room: Mapping[str, int]) -> Fact:
         return case.fact(FactCode.KEEP)
     if outcome == Outcome.INVALID:
         return case.fact(FactCode.REPAIR)
+    if not case.of(Outcome.HOLD) and case.gain:
+        return case.fact(FactCode.SETTLE_FIRST).resting_on(case.safeguards.holds[0])
     unmeasured = [f for f in case.of(Outcome.HOLD) if f.unit == "ratio"]
     if unmeasured and len(unmeasured) == len(case.of(Outcome.HOLD)):
         return case.fact(FactCode.MEASURE, rules=_rules(unmeasured))
-    return _more_origins(case, room)
+    return _what_decides(case, given)
 
 
-def _more_origins(case: Case, room: Mapping[str, int]) -> Fact:
-    """How many more origins would decide what is open, and whether the data hold them.
+def _what_decides(case: Case, given: Given) -> Fact:
+    """A step a person can take: a larger experiment, more of the history, or the margin.
 
-    Where they do not, the dataset that lacks most, and when the rest will be there.
+    Beside it the bounds that today's evidence would show to be kept.
     """
     open_ = [f for f in case.findings if f.outcome is Outcome.HOLD and not f.waived]
-    needed = [finding.comparison for finding in open_ if finding.comparison]
-    plans = [each.planning for each in needed]
-    counts = [each.more_origins for each in plans if each.more_origins is not None]
-    silent = [each for each in needed if each.silent and each.planning.more_origins is None]
+    compared = [(each, each.comparison) for each in open_ if each.comparison]
+    settled = tuple(
+        (each.dataset, each.metric, each.part, each.bound, found.settled_at)
+        for each, found in compared
+        if found.settled_at is not None
+    )
+    silent = [f for _, f in compared if f.silent and f.planning.more_origins is None]
     if silent:
         few = min(each.sample.independent_n for each in silent)
         return case.fact(FactCode.COMPARE_WITH_MORE, origins=few)
-    if not counts or len(counts) < len(needed):
-        return case.fact(FactCode.SETTLE_MARGIN)
-    wanted = dict.fromkeys((each.dataset for each in needed), 0)
-    for each in needed:
-        wanted[each.dataset] = max(wanted[each.dataset], each.planning.more_origins or 0)
-    lacking = {name: count - room.get(name, 0) for name, count in wanted.items()}
+    counts = [found.planning.more_origins for _, found in compared]
+    known = [count for count in counts if count is not None]
+    if given.larger is not None and compared:
+        name, origins = given.larger
+        now = min(found.sample.independent_n for _, found in compared)
+        enough = len(known) == len(counts) and now + max(known, default=0) <= origins
+        return case.fact(
+            FactCode.LARGER_PLAN,
+            experiment=name,
+            origins=origins,
+            now=now,
+            enough=enough,
+            settled=settled,
+        )
+    if not known or len(known) < len(counts):
+        return case.fact(FactCode.SETTLE_MARGIN, settled=settled)
+    wanted = dict.fromkeys((each.dataset for each, _ in compared), 0)
+    for each, found in compared:
+        wanted[each.dataset] = max(wanted[each.dataset], found.planning.more_origins or 0)
+    lacking = {name: count - given.room.get(name, 0) for name, count in wanted.items()}
     most = max(lacking, key=lambda name: lacking[name])
     if lacking[most] <= 0:
-        return case.fact(FactCode.RAISE_ORIGINS, more=max(counts))
-    dates = [
-        each.planning.decided_by
-        for each in needed
-        if each.planning.decided_by and lacking[each.dataset] > 0
-    ]
+        return case.fact(FactCode.RAISE_ORIGINS, more=max(known), settled=settled)
+    held = given.room.get(most, 0)
+    dates = [found.planning.decided_by for _, found in compared]
+    until = None if None in dates else max(filter(None, dates), default=None)
     return case.fact(
         FactCode.WAIT_FOR_ORIGINS,
-        more=max(counts),
+        more=max(known),
         dataset=most,
-        held=room.get(most, 0),
-        until=max(dates, default=None),
+        held=held,
+        until=until,
+        settled=settled,
     )
 
 
@@ -332,6 +375,8 @@ class Verdict:
         Every rule on every dataset, in the order of the policy.
     validity
         What the findings rest on.
+    safeguards
+        What stands beside the rules: what is said first, holds a PROMOTE back, or must be known.
     policy
         The policy that was applied, as plain data.
     plan
@@ -345,7 +390,7 @@ class Verdict:
     multiplicity
         How error rate and power are shared over the findings.
     power
-        What each finding could have detected.
+        What such a plan can tell of each finding.
     waivers
         What each waiver did.
     judged_on
@@ -362,12 +407,13 @@ class Verdict:
     findings: tuple[Finding, ...]
     validity: Validity
     policy: Mapping[str, Any]
+    safeguards: Safeguards = field(default_factory=Safeguards)
     plan: PlanRecord | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     next_action: Fact
     self_test: SelfTest | None = None
     multiplicity: Multiplicity | None = None
-    power: tuple[PowerRow, ...] = ()
+    power: tuple[Outlook, ...] = ()
     waivers: tuple[WaiverState, ...] = ()
     judged_on: str | None = None
     diagnostics: Diagnostics | None = None
@@ -389,6 +435,7 @@ class Evidence:
     validity: Validity
     findings: tuple[Finding, ...]
     multiplicity: Multiplicity
+    safeguards: Safeguards
 
 
 def judge(
@@ -419,9 +466,14 @@ def judge(
 
 
 def gather(
-    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores], given: Given
+    policy: Policy,
+    declared: Sequence[Cell],
+    scores: Sequence[UnitScores],
+    given: Given,
+    *,
+    ask: Ask = compare,
 ) -> Evidence:
-    """Examine what there is and judge every rule; parameters as in `judge`."""
+    """Examine what there is and judge every rule; parameters as in `judge` and `judge_rule`."""
     scores = sorted(map(in_time_order, scores), key=lambda u: (u.dataset, u.arm, u.seed))
     multiplicity = multiplicity_of(policy, datasets_of(declared))
     validity = examine(policy, declared, scores, given)
@@ -429,8 +481,11 @@ def gather(
         policy=policy,
         given=given,
         validity=validity,
-        findings=_findings(policy, declared, scores, given, multiplicity, validity.reference),
+        findings=_findings(policy, declared, scores, given, multiplicity, validity.reference, ask),
         multiplicity=multiplicity,
+        safeguards=safeguards_of(
+            policy, declared, scores, validity=validity, shared=multiplicity, changed=given.changed
+        ),
     )
 
 
@@ -439,7 +494,14 @@ def conclude(
 ) -> Verdict:
     """Make the verdict; a failed self-test makes it INVALID, diagnostics decide nothing."""
     policy, given = found.policy, found.given
-    case = case_of(policy, found.validity, found.findings, today=given.today, self_test=self_test)
+    case = case_of(
+        policy,
+        found.validity,
+        found.findings,
+        safeguards=found.safeguards,
+        today=given.today,
+        self_test=self_test,
+    )
     outcome = outcome_of(case)
     return Verdict(
         outcome=outcome,
@@ -449,13 +511,14 @@ def conclude(
         reasons=reasons_of(case, outcome),
         findings=case.findings,
         validity=found.validity,
+        safeguards=case.safeguards,
         policy=plain(policy),
         plan=given.plan,
         fingerprints=dict(given.fingerprints),
-        next_action=next_action(case, outcome, given.room),
+        next_action=next_action(case, outcome, given),
         self_test=self_test,
         multiplicity=found.multiplicity,
-        power=power_rows(case.findings),
+        power=outlooks_of(case.findings),
         waivers=case.waivers,
         judged_on=given.today if policy.waivers else None,
         diagnostics=diagnostics,
@@ -469,6 +532,7 @@ def _findings(
     given: Given,
     shared: Multiplicity,
     bar: str | None,
+    ask: Ask,
 ) -> tuple[Finding, ...]:
     """Judge every rule on every dataset."""
     found: list[Finding] = []
@@ -486,8 +550,9 @@ def _findings(
                     question=asked,
                     candidate=candidate,
                     legacy=legacy,
+                    ask=ask,
                 )
-        found += _limits(policy, dataset, there, shared, bar)
+        found += _limits(policy, dataset, there, shared, bar, ask)
     return (*rejected_together(found, alpha=policy.alpha), *_costs(policy, given))
 
 
@@ -504,6 +569,7 @@ def _limits(
     there: Sequence[UnitScores],
     shared: Multiplicity,
     bar: str | None,
+    ask: Ask,
 ) -> list[Finding]:
     arms = {"candidate": policy.candidate, "legacy": policy.baseline}
     sides = {side: [unit for unit in there if unit.arm == arm] for side, arm in arms.items()}
@@ -524,6 +590,7 @@ def _limits(
                 question=question_of(rule, alpha=shared.alpha_guardrail, power=shared.power_each),
                 candidate=sides["candidate"],
                 reference=[unit for unit in there if unit.arm == bar],
+                ask=ask,
             )
         )
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.arm import Arm, ArmRef, Learns, Samples, Wraps
+from harness.arm import Arm, ArmRef, Learns, Samples, Wraps, expect_columns
 from harness.data.dataset import Dataset
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
@@ -93,6 +93,8 @@ def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
         with ref.asking():
             known = arm_identity(ref, arm, code)
             for name, part in splits.items():
+                columns = part.dataset.manifest.columns
+                expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
                 cells.extend(_cells(experiment, ref, arm, known, name, part))
     return Grid(experiment=experiment, splits=splits, cells=tuple(cells))
 

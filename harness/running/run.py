@@ -7,10 +7,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.data.dataset import Dataset, load
 from harness.errors import ConfigError, NewerRecordError, StoreError, escaped
@@ -70,12 +70,15 @@ class RunSummary:
     unanswered
         Cells the system kept from a result, and why: they are not in the store, and the same call
         runs them again.
+    lost
+        Arms whose every window failed, in all of their cells that were asked for.
     """
 
     total: int
     computed: int
     failed: Mapping[str, str]
     unanswered: Mapping[str, str]
+    lost: tuple[str, ...] = ()
 
 
 def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, Dataset]:
@@ -97,6 +100,8 @@ def prepare(experiment: Experiment, folders: Sequence[Path]) -> Grid:
         raise ConfigError(
             f"{experiment.source}: the name of the file is not UTF-8, so no record can hold it"
         ) from None
+    arms = tuple(ref.pinned() for ref in experiment.arms)
+    experiment = replace(experiment, arms=arms)
     return declare(experiment, load_datasets(experiment, folders))
 
 
@@ -125,6 +130,8 @@ def fill(
 
     Raises
     ------
+    ArmError
+        When the weights of an arm that is to run are not there.
     ConfigError
         When something is being timed on this host for an hour.
     StoreError
@@ -139,6 +146,8 @@ def fill(
         _discard_failed(asked, store)
     missing = _missing(asked, store)
     unanswered: dict[str, str] = {}
+    for ref in {cell.arm.name: cell.arm for cell in missing}.values():
+        ref.fetch()  # what is not there ends the call before anything runs
     if missing:
         progress.begin(missing, done=len(asked) - len(missing))
         threads, preload = grid.experiment.run.threads, _preload(missing)
@@ -157,7 +166,23 @@ def fill(
         computed=len(missing) - len(unanswered),
         failed={name: r["first_reason"] for name, r in records.items() if r["failed"]},
         unanswered={str(cell): unanswered[cell.key] for cell in asked if cell.key in unanswered},
+        lost=_lost(asked, records),
     )
+
+
+def _lost(asked: Sequence[GridCell], records: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Arms that have no forecast in any of their cells."""
+    found: dict[str, bool] = {}
+    for cell in asked:
+        if (record := records.get(str(cell))) is not None:
+            whole = record["failed"] == record["windows"]
+            found[cell.arm.name] = whole and found.get(cell.arm.name, True)
+    return tuple(name for name, whole in found.items() if whole)
+
+
+def not_run(grid: Grid, store: Store) -> list[GridCell]:
+    """Cells that are not in the store."""
+    return [cell for cell in grid.cells if not store.has_unit(cell.key)]
 
 
 def _missing(asked: Sequence[GridCell], store: Store) -> list[GridCell]:

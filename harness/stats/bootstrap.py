@@ -6,6 +6,7 @@ Shapes: n origins in time order, B resamples.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -58,18 +59,26 @@ def stretched(drawn: Array, point: float, law: Law, lean: float) -> Array:
     are first moved as in Efron's (1987) BCa; both of its constants are a sixth of the skewness
     `lean` for a mean.
     """
-    from scipy.special import ndtr, ndtri, stdtrit
+    from scipy.special import ndtr
 
-    count = len(drawn)
-    rank = (np.arange(count) + 0.5) / count
-    normal = ndtri(rank)
+    rank, normal, wider = _ranks(len(drawn), law.freedom)
     deviates = moved(normal, np.array(lean))
     deviation = np.interp(ndtr(deviates), rank, np.sort(drawn)) - point
-    middle = np.abs(normal) < 1e-9
-    wider = stdtrit(law.freedom, rank) / np.where(middle, 1.0, normal)
-    wider[middle] = 1.0
     found: Array = np.sort(point + deviation * wider / law.factor)
     return found
+
+
+@lru_cache(maxsize=64)
+def _ranks(count: int, freedom: float) -> tuple[Array, Array, Array]:
+    """Ranks [B], their normal quantiles, and how many times as far out Student's lie."""
+    from scipy.special import ndtri, stdtrit
+
+    rank = (np.arange(count) + 0.5) / count
+    normal = ndtri(rank)
+    middle = np.abs(normal) < 1e-9
+    wider = stdtrit(freedom, rank) / np.where(middle, 1.0, normal)
+    wider[middle] = 1.0
+    return rank, normal, wider
 
 
 def block_law(n: int, block: int) -> Law:

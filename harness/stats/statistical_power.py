@@ -408,6 +408,35 @@ def predicted_power(
     return precision_of(spread, plan, alpha).power(bound - effect)
 
 
+def chance_of_deciding(
+    spread: Spread,
+    plan: Plan,
+    *,
+    effect: float,
+    bound_high: float,
+    bound_low: float | None = None,
+    alpha: float,
+    either_way: bool = True,
+) -> float:
+    """Chance that a plan shows a true effect to lie within its bounds, or beyond one of them.
+
+    Parameters
+    ----------
+    spread
+        As differences vary at this effect.
+    either_way
+        Count what is shown to lie beyond as decided too.
+    """
+    one = replace(plan, bounds=1)
+    up, down = precision_of(spread, one, alpha), precision_of(_turned(spread), one, alpha)
+    within = up.power(bound_high - effect)
+    beyond = down.power(effect - bound_high)
+    if bound_low is not None:
+        within = max(0.0, within + down.power(effect - bound_low) - 1)
+        beyond += up.power(bound_low - effect)
+    return min(1.0, within + (beyond if either_way else 0.0))
+
+
 def detectable(spread: Spread, plan: Plan, *, alpha: float, power: float) -> float | None:
     """Smallest distance of the true effect from the bound a plan shows with `power`, if any."""
     return precision_of(spread, plan, alpha).detectable(power)

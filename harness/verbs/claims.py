@@ -11,7 +11,9 @@ from harness.verbs.common import (
     DataDirOption,
     ExperimentArg,
     SeedsOption,
+    SetOption,
     StoreOption,
+    WithoutOption,
     say,
     seed_numbers,
     verb,
@@ -24,6 +26,8 @@ def claims(
     store: StoreOption = Path("runs"),
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     legacy_root: Annotated[
         Path | None,
         typer.Option(
@@ -53,7 +57,9 @@ def claims(
     from harness.verbs.common import grid_of
     from reports.forms.claim_rows import terminal_lines, to_json, to_markdown
 
-    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds))
+    grid = grid_of(
+        experiment, data_dir, seeds=seed_numbers(seeds), changes=changes, without=without
+    )
     there = is_store(store)
     opened = open_store(store, create=False) if there else None
     evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root, at=store)

@@ -83,6 +83,17 @@ OnlyOption = Annotated[
 SeedsOption = Annotated[
     str | None, typer.Option(help="Other seeds than the experiment's, such as 1,2,3.")
 ]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the experiment, such as plan.origins=100 or arms.NAME.epochs=2.",
+    ),
+]
+WithoutOption = Annotated[
+    list[str], typer.Option("--without", metavar="ARM", help="Leave an arm of it out.")
+]
 ShardOption = Annotated[
     str | None, typer.Option(help="Part i of n of the grid, such as 2/4, for CI matrices.")
 ]
@@ -106,6 +117,12 @@ BaselineOption = Annotated[
 ]
 CandidateOption = Annotated[str | None, typer.Option("--candidate-arm", help="Judge this arm.")]
 
+StrictDataOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict-data", help="End with 2 where an update failed or over five sessions lack."
+    ),
+]
 RecordsOption = Annotated[
     Path | None,
     typer.Option("--records", metavar="FOLDER", help="Copy the records here, for a CI system."),
@@ -142,18 +159,21 @@ def grid_of(
     *,
     seeds: Sequence[int] | None,
     policy: FilePath | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Grid:
     """Read an experiment and declare its grid.
 
     Parameters
     ----------
-    seeds, policy
+    seeds, policy, changes, without
         What flags put in place of the experiment's own.
     """
-    from harness.experiments.experiment import read_experiment
+    from harness.experiments.experiment import Edits, read_experiment
     from harness.running.run import prepare
 
-    found = read_experiment(str(experiment))
+    edits = Edits(settings=tuple(changes), without=tuple(without))
+    found = read_experiment(str(experiment), edits)
     if policy is not None:
         found = found.with_policy(Path(policy))
     if seeds is not None:
@@ -168,16 +188,50 @@ def opened(
     *,
     seeds: Sequence[int] | None,
     policy: FilePath | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     create: bool = True,
 ) -> tuple[Grid, Store]:
     """Declare the grid, say what is odd about its data, and open the store."""
     from harness.running.store import open_store
 
-    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy)
+    grid = grid_of(
+        experiment, data_dir, seeds=seeds, policy=policy, changes=changes, without=without
+    )
     for split in grid.splits.values():
         for warning in split.dataset.warnings:
             say(f"note: {warning}", err=True)
+    for ref in grid.experiment.arms:
+        if hasattr(ref.find(), "notes_on"):
+            for name, split in grid.splits.items():
+                with ref.asking():
+                    notes = ref.build().notes_on(name, split.dataset.series, split.windows)  # type: ignore[attr-defined]  # asked above
+                for note in notes:
+                    say(f"note: {ref.name}: {note}", err=True)
     return grid, open_store(Path(store), create=create)
+
+
+def say_freshness(grid: Grid, *, strict: bool) -> None:
+    """Say of each dataset that it has ended, was not updated, or lacks sessions.
+
+    Raises
+    ------
+    DataError
+        With `strict`, when one was not updated or lacks more sessions than a caution takes.
+    """
+    from datetime import UTC, datetime
+
+    from harness.data.refresh import freshness
+    from harness.errors import DataError
+
+    today = datetime.now(UTC).date()
+    found = [freshness(split.dataset, today) for split in grid.splits.values()]
+    stale = [line for each in found if each.stale for line in each.lines()]
+    if strict and stale:
+        raise DataError(f"--strict-data: {'; '.join(stale)}")
+    for each in found:
+        for line in each.lines():
+            say(f"note: {line}", err=True)
 
 
 def copied(folder: Path, to: FilePath | None) -> None:

@@ -23,13 +23,17 @@ from harness.verbs.common import (
     RecordsOption,
     RetryOption,
     SeedsOption,
+    SetOption,
     ShardOption,
     StoreOption,
+    StrictDataOption,
+    WithoutOption,
     WorkersOption,
     copied,
     day_of,
     opened,
     say,
+    say_freshness,
     seed_numbers,
     shard_of,
     verb,
@@ -48,6 +52,8 @@ def compare(
     data_dir: Sequence[FilePath] = (),
     workers: int = 0,
     seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
@@ -57,13 +63,16 @@ def compare(
     policy: FilePath | None = None,
     date: str | None = None,
     records: FilePath | None = None,
+    strict_data: bool = False,
 ) -> Result:
     """Run what is missing, judge, and write the page. The main job.
 
     Parameters
     ----------
-    experiment, store, data_dir, workers, seeds, only, shard, retry_failed
-        As for `harness.run`.
+    experiment, store, data_dir, workers, seeds, changes, without, only, shard, retry_failed, \
+    strict_data
+        As for `harness.run`. With `only` or `shard`, nothing is judged while other cells are
+        missing.
     baseline_arm, candidate_arm, hold_as, policy, date, records
         As for `harness.gate`.
 
@@ -72,12 +81,22 @@ def compare(
     InputError
         When experiment, data, arms or store cannot be used.
     """
+    from harness.running.run import not_run
+
     day = day_of(date)
-    grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy)
+    grid, kept = opened(
+        experiment, store, data_dir, seeds=seeds, changes=changes, without=without, policy=policy
+    )
     chosen_pair(grid, baseline_arm, candidate_arm)  # a wrong name ends here, before anything runs
+    say_freshness(grid, strict=strict_data)
     units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
     measure_as_asked(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     try_blindness(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
+    rest = not_run(grid, kept) if only or shard else []
+    if rest:
+        told = f"{units.total} units here, {len(rest)} of {len(grid.cells)} are missing"
+        hint = "without --only and --shard the rest is run and judged"
+        return Result(text=f"{told}, such as {rest[0]}: not judged; {hint}", units=units)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True)
     content = page_content(grid, kept, judgement)
     write_ci_files(judgement, content, hold_as)
@@ -100,6 +119,8 @@ def compare_command(
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     workers: WorkersOption = 0,
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
@@ -109,6 +130,7 @@ def compare_command(
     policy: PolicyOption = None,
     date: DateOption = None,
     records: RecordsOption = None,
+    strict_data: StrictDataOption = False,
 ) -> None:
     """Run what is missing, judge, and write the page. The main job."""
     done = compare(
@@ -117,6 +139,8 @@ def compare_command(
         data_dir=data_dir,
         workers=workers,
         seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,
@@ -126,6 +150,7 @@ def compare_command(
         policy=policy,
         date=date,
         records=records,
+        strict_data=strict_data,
     )
     say(done.text)
     raise typer.Exit(done.exit_code)

@@ -160,8 +160,20 @@ def data_import(
 @data_app.command("update", epilog="Example:  abharness data update SILVER prices.csv")
 def data_update(
     context: typer.Context,
-    dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dataset of yours.")],
-    file: FileArg,
+    dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dataset.")] = "",
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="As for import; left out, the manifest's command is run."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Run the command of every dataset that has one.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run commands of manifests that are not yours.")
+    ] = False,
+    revise: Annotated[
+        bool, typer.Option("--revise", help="Let values of old sessions change; they are kept.")
+    ] = False,
     target: Annotated[str | None, typer.Option(help="Target's column, if not as then.")] = None,
     date: Annotated[str | None, typer.Option(help="Column of dates, if not as then.")] = None,
     past: Annotated[list[str], typer.Option(help="Covariates, if not as then.")] = [],  # noqa: B006
@@ -190,26 +202,61 @@ def data_update(
     id_column: IdColumnOption = None,
     series: SeriesOption = [],  # noqa: B006
 ) -> None:
-    """Append the sessions of a file that come after a dataset's last; old rows must agree."""
-    from harness.data.update import update_file
+    """Append the sessions of a file that come after a dataset's last; old rows must agree.
 
+    Without a file, the command of its manifest's table [update] prints one, such as
+    command = ["python", "prices.py"].
+    """
+    from harness.data.dataset import find
+    from harness.data.refresh import note_attempt, refresh, refresh_all
+    from harness.data.update import update_file
+    from harness.errors import DataError, one_line
+
+    folders = [*data_dir, *([to] if to.is_dir() else [])]
+    if bool(dataset_id) == every or (every and file):
+        raise DataError("data update: expected the id of a dataset and perhaps a file, or --all")
+    if file is None:
+        if revise or dry_run:
+            raise DataError("data update: --revise and --dry-run need a file; - is standard input")
+
+        def tell(text: str) -> None:
+            say(text, err=True)
+
+        done = (
+            list(refresh_all(folders=folders, trust=trust, tell=tell))
+            if every
+            else [refresh(dataset_id, folders=folders, trust=trust, tell=tell)]
+        )
+        for each in done:
+            say(each.line, err=bool(each.problem))
+        raise typer.Exit(2 if any(each.problem for each in done) else 0)
     path, raw = _source(file)
-    updated = update_file(
-        dataset_id,
-        path,
-        folders=[*data_dir, *([to] if to.is_dir() else [])],
-        date=date,
-        target=target,
-        past=past,
-        options=_options(context),
-        raw=raw,
-        dry_run=dry_run,
-    )
+    try:
+        updated = update_file(
+            dataset_id,
+            path,
+            folders=folders,
+            to=to,
+            date=date,
+            target=target,
+            past=past,
+            options=_options(context),
+            raw=raw,
+            revise=revise,
+            dry_run=dry_run,
+        )
+    except DataError as problem:
+        if not dry_run:
+            note_attempt(find(dataset_id, folders), one_line(str(problem)))
+        raise
+    if not dry_run:
+        note_attempt(updated.path or find(dataset_id, folders), "")
     _say_facts(updated.lines())
     if updated.path:
         say(f"updated {updated.path}")
     else:
-        say("nothing written (--dry-run)" if updated.added else "nothing new, nothing written")
+        changes = updated.added or updated.revised
+        say("nothing written (--dry-run)" if changes else "nothing new, nothing written")
 
 
 def _options(context: typer.Context) -> ImportOptions:

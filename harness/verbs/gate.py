@@ -21,11 +21,15 @@ from harness.verbs.common import (
     PolicyOption,
     RecordsOption,
     SeedsOption,
+    SetOption,
     StoreOption,
+    StrictDataOption,
+    WithoutOption,
     copied,
     day_of,
     opened,
     say,
+    say_freshness,
     seed_numbers,
     verb,
 )
@@ -46,12 +50,15 @@ def gate(
     store: FilePath = "runs",
     data_dir: Sequence[FilePath] = (),
     seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     baseline_arm: str | None = None,
     candidate_arm: str | None = None,
     hold_as: HoldAs = None,
     policy: FilePath | None = None,
     date: str | None = None,
     records: FilePath | None = None,
+    strict_data: bool = False,
 ) -> Result:
     """Judge what is stored.
 
@@ -59,7 +66,7 @@ def gate(
 
     Parameters
     ----------
-    experiment, store, data_dir, seeds
+    experiment, store, data_dir, seeds, changes, without
         As for `harness.run`; the store must be there.
     baseline_arm, candidate_arm
         Judge this pair instead of the policy's.
@@ -71,6 +78,8 @@ def gate(
         ISO day that waivers are held against; None is today.
     records
         Copy the records to this folder as well.
+    strict_data
+        As for `harness.run`.
 
     Raises
     ------
@@ -78,7 +87,17 @@ def gate(
         When experiment, data, arms or store cannot be used.
     """
     day = day_of(date)
-    grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy, create=False)
+    grid, kept = opened(
+        experiment,
+        store,
+        data_dir,
+        seeds=seeds,
+        changes=changes,
+        without=without,
+        policy=policy,
+        create=False,
+    )
+    say_freshness(grid, strict=strict_data)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day)
     content = page_content(grid, kept, judgement)
     write_ci_files(judgement, content, hold_as)
@@ -93,12 +112,15 @@ def gate_command(
     store: StoreOption = Path("runs"),
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
     hold_as: HoldAsOption = None,
     policy: PolicyOption = None,
     date: DateOption = None,
     records: RecordsOption = None,
+    strict_data: StrictDataOption = False,
 ) -> None:
     """Judge what is stored; the exit code is the decision.
 
@@ -109,12 +131,15 @@ def gate_command(
         store=store,
         data_dir=data_dir,
         seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
         baseline_arm=baseline,
         candidate_arm=candidate,
         hold_as=hold_as,
         policy=policy,
         date=date,
         records=records,
+        strict_data=strict_data,
     )
     say(done.text)
     raise typer.Exit(done.exit_code)

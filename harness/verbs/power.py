@@ -14,7 +14,9 @@ from harness.verbs.common import (
     ExperimentArg,
     PolicyOption,
     SeedsOption,
+    SetOption,
     StoreOption,
+    WithoutOption,
     say,
     seed_numbers,
     verb,
@@ -23,7 +25,8 @@ from harness.verbs.common import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.gate.plan_power import Outlook, PowerReport
+    from harness.gate.plan_power import PowerReport
+    from harness.judging.findings import Outlook
 
 
 @verb("abharness power my-experiment.toml")
@@ -32,6 +35,8 @@ def power(
     store: StoreOption = Path("runs"),
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     policy: PolicyOption = None,
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
@@ -39,7 +44,7 @@ def power(
         Literal["table", "json"], typer.Option("--format", help="How to write results.")
     ] = "table",
 ) -> None:
-    """Say which criteria the plan can decide, and how many origins or seeds the others need.
+    """Say with which chance the plan decides each criterion, by the true effect.
 
     Uses stored scores of the pair where there are any, else two random walks run at once.
     """
@@ -48,7 +53,14 @@ def power(
     from harness.running.store import is_store, open_store
     from harness.verbs.common import grid_of
 
-    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy)
+    grid = grid_of(
+        experiment,
+        data_dir,
+        seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
+        policy=policy,
+    )
     opened = open_store(store, create=False) if is_store(store) else None
     wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
     found = plan_power(grid, opened, policy=wanted)
@@ -74,37 +86,42 @@ def _lines(found: PowerReport) -> Iterator[str]:
     from reports.words.facts import say as in_words
 
     yield f"how losses vary: from {in_words(found.source)}"
-    yield (
-        f"all guardrails together are to be decided with a chance of {100 * found.power:g} %, so "
-        f"each with {100 * found.power_each:.1f} %"
-    )
-    head = ("finding", "bound", "detectable", "chance", "decidable", "needs", "there by")
-    rows = [head, *map(_row, found.outlooks)]
+    yield "chance that a criterion is decided if the candidate's true effect is"
+    effects = next((each.chances for each in found.outlooks if each.chances), ())
+    heads = [f"{100 * effect:+.0f} %" if effect else "0 %" for effect, _ in effects]
+    head = ("finding", "limit", *heads, "as found", "shown today", "needs")
+    rows = [head, *(_row(each, len(heads)) for each in found.outlooks)]
+    if found.whole:
+        both = [f"{100 * low:.0f} to {100 * high:.0f} %" for _, low, high in found.whole]
+        rows.append(("all guardrails", "", *both, "", "", ""))
     widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    count = sum(each.decidable for each in found.outlooks)
-    yield f"{count} of {len(found.outlooks)} findings can be decided by this plan"
+    for dataset, count in found.room.items():
+        yield f"the history of {dataset} holds {count} more independent origins"
 
 
-def _row(each: Outlook) -> tuple[str, ...]:
+def _row(each: Outlook, count: int) -> tuple[str, ...]:
     from reports.words.facts import say as in_words
 
-    needs = "-"
-    if each.origins_needed is not None:
-        needs = f"{each.origins_needed} origins (now {each.origins})"
-    elif each.seeds_needed is not None:
-        needs = f"{each.seeds_needed} seeds a side (now {each.seeds[0]} and {each.seeds[1]})"
+    if each.decided and each.effect is not None:
+        needs = "decided"
     elif each.silent:
         needs = in_words(each.silent)
-    elif not each.decidable:
-        needs = "out of reach"
+    elif each.more_origins is not None:
+        needs = f"{each.more_origins} more independent origins (now {each.independent_n})"
+    elif each.seeds_needed is not None:
+        needs = f"{each.seeds_needed} seeds a side (now {each.seeds[0]} and {each.seeds[1]})"
+    else:
+        needs = "-" if each.effect is None else "no number of origins would do"
+    found = "-"
+    if each.effect is not None and each.chance is not None:
+        found = f"{100 * each.effect:+.1f} %: {100 * each.chance:.0f} %"
     return (
         each.finding,
         f"{100 * each.bound:+.3g} %",
-        "-" if each.detectable is None else f"{100 * each.detectable:.2g} %",
-        "-" if each.chance is None else f"{100 * each.chance:.0f} %",
-        "yes" if each.decidable else "no",
+        *([f"{100 * chance:.0f} %" for _, chance in each.chances] or ["-"] * count),
+        found,
+        "-" if each.settled_at is None else f"{100 * each.settled_at:+.1f} %",
         needs,
-        each.decided_by or "-",
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from harness.errors import ConfigError
 from harness.verbs.check import try_blindness
@@ -15,11 +17,15 @@ from harness.verbs.common import (
     OnlyOption,
     RetryOption,
     SeedsOption,
+    SetOption,
     ShardOption,
     StoreOption,
+    StrictDataOption,
+    WithoutOption,
     WorkersOption,
     opened,
     say,
+    say_freshness,
     seed_numbers,
     shard_of,
     verb,
@@ -40,9 +46,13 @@ def run(
     data_dir: Sequence[FilePath] = (),
     workers: int = 0,
     seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    strict: bool = False,
+    strict_data: bool = False,
 ) -> Result:
     """Fill the grid; the same call again resumes.
 
@@ -58,19 +68,27 @@ def run(
         Units at a time; 0 is as many as the cores allow.
     seeds
         Other seeds than the experiment's.
+    changes, without
+        Settings in place of the experiment's, such as ``plan.origins=100``, and arms left out.
     only
         Only cells whose arm, dataset or arm/dataset/seed matches one of these; * is allowed.
     shard
         (i, n): the i-th of n parts of the grid, i from 1.
     retry_failed
         Run units with failed windows again.
+    strict
+        Exit code 5 where every window of an arm failed.
+    strict_data
+        Refuse to run where the last update of a dataset failed, or it lacks more than five
+        sessions.
 
     Raises
     ------
     InputError
         When experiment, data, arms or store cannot be used.
     """
-    grid, kept = opened(experiment, store, data_dir, seeds=seeds)
+    grid, kept = opened(experiment, store, data_dir, seeds=seeds, changes=changes, without=without)
+    say_freshness(grid, strict=strict_data)
     units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
     measure_as_asked(grid, kept)
     try_blindness(grid, kept)
@@ -80,7 +98,9 @@ def run(
         f"no answer: {cell}: {reason}; the same command runs it again"
         for cell, reason in units.unanswered.items()
     ]
-    return Result(text="\n".join([count, *failed]), units=units)
+    lost = [f"every window failed: {name}" for name in units.lost]
+    code = 5 if strict and lost else 0
+    return Result(text="\n".join([count, *failed, *lost]), exit_code=code, units=units)
 
 
 @verb("abharness run nightly --workers 2 --shard 1/3")
@@ -90,9 +110,15 @@ def run_command(
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     workers: WorkersOption = 0,
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with 5 where every window of an arm failed.")
+    ] = False,
+    strict_data: StrictDataOption = False,
 ) -> None:
     """Fill the grid; running the same command again resumes."""
     done = run(
@@ -101,11 +127,16 @@ def run_command(
         data_dir=data_dir,
         workers=workers,
         seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,
+        strict=strict,
+        strict_data=strict_data,
     )
     say(done.text)
+    raise typer.Exit(done.exit_code)
 
 
 def filled(
@@ -124,6 +155,8 @@ def filled(
     ConfigError
         When there is no such shard or number of workers.
     """
+    from harness.gate.judge import judging_digest
+    from harness.gate.registration import register
     from harness.running.run import default_workers, fill
     from harness.verbs.progress import LineProgress
 
@@ -132,6 +165,7 @@ def filled(
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         part = f"{shard[0]}/{shard[1]}"
         raise ConfigError(f"--shard '{part}': expected i/n with 1 <= i <= n, such as 2/4")
+    register(grid, store, code=judging_digest())
     count = workers or default_workers(grid.experiment.run.threads)
     return fill(
         grid,

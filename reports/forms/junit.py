@@ -48,6 +48,11 @@ def _whole(verdict: Verdict, hold_as: HoldAs) -> Tree.Element:
     led_to = [*verdicts.problems(verdict), *verdicts.reasons(verdict)]
     lines = [answer, *led_to, verdicts.next_action(verdict)]
     _conclude(case, verdict.outcome, answer, lines, hold_as)
+    properties = case.find("properties")
+    assert properties is not None
+    for each in verdict.safeguards.first:  # nothing else is written of a PROMOTE
+        caution = numbers.printable(say(each))
+        Tree.SubElement(properties, "property", name="caution", value=caution)
     return case
 
 

@@ -98,7 +98,14 @@ def _plan(facts: DatasetFacts) -> str:
     return (
         f"{numbers.plural(facts.origins, 'origin')} from {facts.first_origin} to "
         f"{facts.last_origin}, every {numbers.plural(facts.stride, 'session')}, "
-        f"{facts.horizon} sessions ahead{gap}{overlap}."
+        f"{facts.horizon} sessions ahead{gap}{overlap}.{_ended(facts)}"
+    )
+
+
+def _ended(facts: DatasetFacts) -> str:
+    """That no session will come any more, where that is so."""
+    return (
+        f" The data have ended, on {facts.ended}: no new origin will come." if facts.ended else ""
     )
 
 
@@ -156,7 +163,9 @@ def summary(page: PageInput) -> Iterator[Section]:
 def terminal(page: PageInput) -> Iterator[Section]:
     """A table of metrics for each dataset."""
     for name in dict.fromkeys(row.dataset for row in page.summaries):
-        yield Section(id=name, title=name, items=(metric_tables.in_short(page, name),))
+        facts = page.datasets.get(name)
+        ended = Text(text=_ended(facts).strip()) if facts and facts.ended else None
+        yield Section(id=name, title=name, items=there(metric_tables.in_short(page, name), ended))
 
 
 PARTS = (Part(order=400, page=datasets, summary=summary, terminal=terminal),)

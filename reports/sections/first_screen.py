@@ -373,11 +373,20 @@ def _conclusion(page: PageInput) -> tuple[Block, ...]:
         f"{page.reference or 'the random walk'}: not a reason to trust either.",
         style="warning",
     )
+    first = said_first(verdict)
     return there(
+        *first,
         Text(text=why(verdict), style="summary"),
         Text(lead="Next:", text=verdicts.next_action(verdict), style="next"),
-        warning if weak else None,
+        warning if weak and not first else None,
     )
+
+
+def said_first(verdict: Verdict) -> list[Text]:
+    """What a reader must know before the answer: a straw man, rules changed after results."""
+    return [
+        Text(lead="Caution:", text=say(each), style="warning") for each in verdict.safeguards.first
+    ]
 
 
 def _effects(verdict: Verdict) -> tuple[Block, ...]:
@@ -502,9 +511,10 @@ def summary(page: PageInput) -> Iterator[Section]:
         title="",
         items=there(
             replace(_banner(page), facts=()),
+            *said_first(verdict),
             Text(text=why(verdict)),
             Text(lead="Next:", text=verdicts.next_action(verdict)),
-            warning if weak else None,
+            warning if weak and not verdict.safeguards.first else None,
         ),
     )
     forest = build_forest(verdict)
@@ -574,7 +584,7 @@ def answer(page: PageInput) -> Iterator[Section]:
     """The answer, and a table of criteria for each dataset."""
     verdict = page.verdict
     said = Text(text=f"{verdict.outcome}: {verdicts.summary(verdict)}")
-    yield Section(id="first", title="", items=(said,))
+    yield Section(id="first", title="", items=(*said_first(verdict), said))
     for dataset, rows in build_forest(verdict).groups:
         table = Table(
             caption="",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.judging.findings import Multiplicity, PowerRow
+from harness.judging.findings import Multiplicity, Outlook, chances_of_all
 from reports.page_input import PageInput
 from reports.section import Command, Part, Section, Table, TableCell, columns, text, there
 from reports.words import numbers, verdicts
@@ -12,38 +12,53 @@ from reports.words.facts import say
 
 
 def power_table(page: PageInput) -> Table | None:
-    """What each criterion could have detected; None in records that do not say."""
+    """The chance of deciding each criterion by the true effect; None in records without one."""
     rows = page.verdict.power
-    if not rows:
+    effects = next((row.chances for row in rows if row.chances), ())
+    if not effects:
         return None
+    heads = [f"if {numbers.percent(effect, digits=0, signed=True)}" for effect, _ in effects]
     return Table(
-        caption="What could be detected",
+        caption="Chance of a decision, by the true effect",
         columns=columns(
-            "Criterion",
-            "margin",
-            "detectable",
-            "enough",
-            "more origins",
-            "by",
-            words=("enough", "by"),
+            *("Criterion", "limit", *heads, "if as found", "shown today", "more origins"),
+            words=("more origins",),
         ),
-        rows=tuple(_power_row(row) for row in rows),
+        rows=(*(_power_row(row, len(heads)) for row in rows), *_together(page)),
         note=_shared_text(page.verdict.multiplicity),
     )
 
 
-def _power_row(row: PowerRow) -> tuple[TableCell, ...]:
+def _power_row(row: Outlook, count: int) -> tuple[TableCell, ...]:
+    chances = [text(numbers.percent(chance, digits=0)) for _, chance in row.chances]
+    needed = "decided" if row.decided else numbers.NONE
+    if not row.decided and row.more_origins is not None:
+        needed = f"{row.more_origins:,}" + (f", by {row.decided_by}" if row.decided_by else "")
+    elif not row.decided and row.seeds_needed is not None:
+        needed = f"{row.seeds_needed} seeds a side"
     return (
         text(row.finding),
-        text(numbers.percent(row.margin)),
-        text(numbers.percent(row.detectable)),
+        text(numbers.effect(row.unit, row.bound)),
+        *(chances or [text(numbers.NONE)] * count),
         TableCell(
-            text="not known" if row.enough is None else "yes" if row.enough else "no",
-            note=say(row.silent) if row.silent else "",
+            text=numbers.percent(row.chance, digits=0),
+            note=say(row.silent) if row.silent else numbers.effect(row.unit, row.effect),
         ),
-        text(numbers.NONE if row.more_origins is None else f"{row.more_origins:,}"),
-        text(row.decided_by or numbers.NONE),
+        text(numbers.effect(row.unit, row.settled_at)),
+        text(needed),
     )
+
+
+def _together(page: PageInput) -> Iterator[tuple[TableCell, ...]]:
+    """The least and the most the chance of all guardrails together can be."""
+    found = chances_of_all(page.verdict.power)
+    if found:
+        both = [
+            text(numbers.between(*(numbers.percent(end, digits=0) for end in (low, high))))
+            for _, low, high in found
+        ]
+        empty = [text("") for _ in range(3)]
+        yield (text("all guardrails together"), text(""), *both, *empty)
 
 
 def _shared_text(shared: Multiplicity | None) -> str:

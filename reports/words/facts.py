@@ -92,6 +92,35 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seeds {', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
 
 
+def _worse(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows of dataset, metric, and skill with its interval: how much worse."""
+    said = []
+    for dataset, metric, skill, low, high in rows:
+        ends = ""
+        if low is not None and high is not None:
+            ends = f" ({in_sentence(-high, signed=True)} to {in_sentence(-low, signed=True)})"
+        said.append(f"on {dataset} by {metric} {in_sentence(-skill)}{ends}")
+    return ", ".join(said)
+
+
+def _changes(v: Values) -> str:
+    """Rules that were dropped, and those that are others now."""
+    said = [f"{name} was dropped" for name in v["dropped"]]
+    said += [f"{name} is {now} (was {before})" for name, before, now in v["others"]]
+    return ", ".join(said)
+
+
+def _covered(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows of dataset, metric, and the share covered with its interval."""
+    said = []
+    for dataset, metric, share, low, high in rows:
+        level = metric.removeprefix("coverage_")
+        known = low is not None and high is not None
+        ends = f" ({in_sentence(low)} to {in_sentence(high)})" if known else ""
+        said.append(f"on {dataset} the {level} % interval covers {in_sentence(share)}{ends}")
+    return ", ".join(said)
+
+
 def _all_hold(v: Values) -> str:
     gain = " and a gain is shown" if v["gain"] else ""
     if v["waived"]:
@@ -113,10 +142,32 @@ def _more(v: Values) -> str:
 
 
 def _wait(v: Values) -> str:
-    rest = f"the rest will be there by {v['until']}" if v["until"] else "the rest is yet to come"
+    rest = f"; the rest will be there by {v['until']}" if v["until"] else ""
+    return f"{_more(v)}: the history of {v['dataset']} holds {v['held']}{rest}.{_settled(v)}"
+
+
+def _larger(v: Values) -> str:
+    enough = "" if v["enough"] else "; that may still leave some open"
     return (
-        f"{_more(v)}: {v['dataset']} holds {v['held']}, {rest}. "
-        "Settle beforehand whether the margin is what you mean."
+        f"Keep {v['legacy']} for now and run `abharness compare {v['experiment']}`: "
+        f"{v['origins']} independent origins in place of {v['now']}{enough}.{_settled(v)}"
+    )
+
+
+def _settled(v: Values) -> str:
+    """The bounds that would be decided today, beside the ones that are asked."""
+    rows = v["settled"]
+    if not rows:
+        return ""
+    shown = [
+        f"{place_of(dataset, metric, part)} {in_sentence(at, signed=True)} (asked "
+        f"{in_sentence(bound, signed=True)})"
+        for dataset, metric, part, bound, at in rows[:3]
+    ]
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return (
+        f" Shown today is no more than {', '.join(shown)}{more}: settle whether the limit is what "
+        "you mean before you look again."
     )
 
 
@@ -222,9 +273,65 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         f"{v['sound']} no bound keeps its error rate."
     ),
     FactCode.BELOW_REFERENCE: lambda v: (
-        f"on {v['dataset']} {v['arm']} is {in_sentence(-v['skill'])} worse than {v['reference']} "
-        f"by {v['metric']}."
+        f"{v['arm']} is worse than {v['reference']}, {_worse(v['rows'])}."
     ),
+    FactCode.NO_REFERENCE_ARM: lambda v: (
+        "no reference arm was run, so nothing tells whether a random walk would do as well as "
+        f"{v['candidate']} or {v['legacy']}."
+    ),
+    FactCode.CHANGED_SINCE: lambda v: (
+        f"{' and '.join(v['what'])} changed after the first results, which came after {v['at']}: "
+        f"{_changes(v) or 'not the rules'}. Who knew the results may have chosen by them."
+    ),
+    FactCode.STRAW_MAN: lambda v: (
+        f"{v['legacy']} is shown worse than {v['reference']}, {_worse(v['rows'])}. It is broken or "
+        f"untrained: replacing it proves little, and {v['reference']} would do as well."
+    ),
+    FactCode.WORSE_BESIDE: lambda v: (
+        f"by losses that no rule names {v['arm']} is shown worse than {v['legacy']}, "
+        f"{_worse(v['rows'])}."
+    ),
+    FactCode.COVERS_OTHERWISE: lambda v: (
+        f"{v['arm']} is shown not to cover what its intervals promise, and no rule judges them: "
+        f"{_covered(v['rows'])}."
+    ),
+    FactCode.UNJUDGED: lambda v: (
+        f"no guardrail judges the losses on {' and '.join(v['datasets'])} as a whole."
+    ),
+    FactCode.NOT_TESTED: lambda v: (
+        f"{v['arm']} was not shown to be blind to the future; not tested: {', '.join(v['tests'])}."
+    ),
+    FactCode.WIDE_MARGINS: lambda v: (
+        f"the policy allows more than {in_sentence(v['most'])}: "
+        + ", ".join(f"{name} {in_sentence(margin)}" for name, margin in v["rules"])
+        + "."
+    ),
+    FactCode.LAX_ALPHA: lambda v: (
+        f"the policy lets {in_sentence(v['alpha'])} of unfit candidates pass a guardrail; more "
+        f"than {in_sentence(v['most'])} is hardly a test."
+    ),
+    FactCode.LAX_IMPLAUSIBLE: lambda v: (
+        f"the policy doubts a gain over the reference from {in_sentence(v['skill'])} on only; "
+        f"{in_sentence(v['most'])} is the default."
+    ),
+    FactCode.BROAD_WAIVER: lambda v: (
+        f"a waiver of '{v['finding']}' names no single finding; it lifts {v['waived']}."
+    ),
+    FactCode.LONG_WAIVER: lambda v: (
+        f"a waiver of {v['finding']} holds until {v['until']}, for {v['days']:,} more days; more "
+        f"than {v['most']} is no longer for a while."
+    ),
+    FactCode.DATE_PAST: lambda v: (
+        f"waivers are held against {v['date']}, a day that was past when the verdict was passed."
+    ),
+    FactCode.BEHIND_REFERENCE: lambda v: (
+        f"{v['arm']} is shown worse than {v['reference']} by more than the margin: {_rules(v)}."
+    ),
+    FactCode.UNJUDGED_WORSE: lambda v: (
+        f"where no guardrail judges losses as a whole {v['arm']} is shown worse than "
+        f'{v["legacy"]}, {_worse(v["rows"])}; `unjudged = "allow"` in the policy accepts that.'
+    ),
+    FactCode.ALL_WAIVED: lambda v: "every guardrail on a loss is waived, so nothing is judged.",
     FactCode.BROKEN: lambda v: (
         f"{v['candidate']} must not replace {v['legacy']}: shown broken are {_rules(v)}."
     ),
@@ -258,10 +365,11 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     ),
     FactCode.SETTLE_MARGIN: lambda v: (
         f"Keep {v['legacy']} for now; some effects lie so close to their bound that more origins "
-        "will not decide them: settle beforehand whether the margin is what you mean."
+        f"will not decide them.{_settled(v)}"
     ),
+    FactCode.LARGER_PLAN: _larger,
     FactCode.RAISE_ORIGINS: lambda v: (
-        f"{_more(v)}: the data hold that many, so raise `origins` in the plan."
+        f"{_more(v)}: the history holds them, so raise `origins` in the plan.{_settled(v)}"
     ),
     FactCode.WAIT_FOR_ORIGINS: _wait,
     FactCode.NOTHING_TO_TEST: lambda v: "nothing was compared",
@@ -345,6 +453,13 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
 }
 
 _RESTING: Mapping[FactCode, Callable[[Values, str], str]] = {
+    FactCode.HELD_BACK: lambda v, why: (
+        f"Every rule is shown to hold, and whether {v['candidate']} may replace {v['legacy']} is "
+        f"not decided: {why}"
+    ),
+    FactCode.SETTLE_FIRST: lambda v, why: (
+        f"Keep {v['legacy']} for now and settle this first: {why}"
+    ),
     FactCode.NO_CONCLUSION: lambda v, why: (
         f"No conclusion on replacing {v['legacy']} by {v['candidate']} is allowed: {why}"
     ),

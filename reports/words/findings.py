@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.evidence.comparison import Comparison
-from harness.evidence.estimand import Coverage, FailedAs
+from harness.evidence.estimand import Coverage, FailedAs, RelativeCoverage
 from harness.evidence.estimates import Estimate
 from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
@@ -27,7 +29,9 @@ def sentence_of(finding: Finding) -> str:
     if found is None or finding.found.code not in _COMPARED:
         return say(finding.found)
     role = asked_as(finding)
-    said = {"wins": _wins, "coverage": _coverage}.get(found.estimand.kind, _loss)(found, role)
+    said = {"wins": _wins, "coverage": _coverage, "relative_coverage": _relative}.get(
+        found.estimand.kind, _loss
+    )(found, role)
     place = place_of(finding.dataset, finding.metric, finding.part)
     parts = [f"{place}: {said}: {_ending(finding, found, role)}."]
     failed = found.failed
@@ -164,6 +168,26 @@ def _coverage(found: Comparison, role: RuleRole) -> str:
     )
 
 
+def _relative(found: Comparison, role: RuleRole) -> str:
+    """How much further the candidate's coverage lies from nominal than legacy's."""
+    asked = found.estimand
+    assert isinstance(asked, RelativeCoverage)
+    tolerance = f"tolerance {found.question.bound_high * 100:g} points"
+    effect, ours, theirs = found.effect.value, found.effect.candidate, found.effect.legacy
+    if effect is None or ours is None or theirs is None:
+        return f"the {asked.level} % intervals cannot be set against each other, {tolerance}"
+    test = _decisive(found)
+    ends = ""
+    if test is not None and test.upper is not None:
+        ends = f" (one-sided at most {100 * test.upper:+.1f} points)"
+    side = "further from" if effect > 0 else "nearer to"
+    return (
+        f"the {asked.level} % interval of {found.candidate} covers {in_sentence(ours)}, "
+        f"{found.legacy}'s {in_sentence(theirs)}: {abs(100 * effect):.1f} points {side} nominal"
+        f"{ends}, {tolerance}"
+    )
+
+
 def _one_sided(test: Estimate, nominal: float) -> str:
     if test.lower is None or test.upper is None:
         return ""
@@ -185,16 +209,24 @@ def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
         return f"not decided, {why_open(finding)}"
     if finding.found.code in _OPEN:
         return f"not decided, {why_open(finding)}{_more(found)}"
-    return _CONCLUDED[found.estimand.kind == "coverage", role, finding.found.code]
+    return _CONCLUDED.get(found.estimand.kind, _OF_LOSSES)[role, finding.found.code]
 
 
-_CONCLUDED = {
-    (False, "guardrail", FactCode.WITHIN): "shown non-inferior",
-    (False, "guardrail", FactCode.BEYOND): "shown worse than allowed",
-    (False, "success", FactCode.WITHIN): "gain shown",
-    (False, "success", FactCode.BEYOND): "shown not to gain that much",
-    (True, "guardrail", FactCode.WITHIN): "shown to cover what it promises",
-    (True, "guardrail", FactCode.BEYOND): "shown not to cover what it promises",
+_OF_LOSSES: Mapping[tuple[RuleRole, FactCode], str] = {
+    ("guardrail", FactCode.WITHIN): "shown non-inferior",
+    ("guardrail", FactCode.BEYOND): "shown worse than allowed",
+    ("success", FactCode.WITHIN): "gain shown",
+    ("success", FactCode.BEYOND): "shown not to gain that much",
+}
+_CONCLUDED: Mapping[str, Mapping[tuple[RuleRole, FactCode], str]] = {
+    "coverage": {
+        ("guardrail", FactCode.WITHIN): "shown to cover what it promises",
+        ("guardrail", FactCode.BEYOND): "shown not to cover what it promises",
+    },
+    "relative_coverage": {
+        ("guardrail", FactCode.WITHIN): "shown to cover as well as legacy's",
+        ("guardrail", FactCode.BEYOND): "shown to cover worse than legacy's",
+    },
 }
 
 

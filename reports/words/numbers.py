@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from harness.evidence.estimand import ESTIMANDS, Coverage, Wins
+from harness.evidence.estimand import ESTIMANDS, Coverage, RelativeCoverage, Wins
 from harness.judging.findings import Finding, Outcome, Unit
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.summary import MetricSummary
@@ -36,6 +36,8 @@ def finding_word(finding: Finding) -> str:
 def metric_name(metric: str) -> str:
     """Title of a metric as it declares it; of what is no metric, such as a count, its name."""
     estimand = ESTIMANDS.get(metric)
+    if isinstance(estimand, RelativeCoverage):
+        return f"{metric_name(estimand.metric)}, against legacy's"
     if isinstance(estimand, Wins):
         return f"windows lost by {metric_name(estimand.metric)}"
     known = AGGREGATES.get(metric)

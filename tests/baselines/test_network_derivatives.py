@@ -1,4 +1,7 @@
-"""Compiled networks and second derivatives, beside plain operations."""
+"""Compiled networks and second derivatives, beside plain operations.
+
+Tracing takes seconds and compiling more, so only one network is traced here; a study does all.
+"""
 
 from __future__ import annotations
 
@@ -156,23 +159,26 @@ def agree(name: str, backend: str) -> None:
         assert float((one - other).abs().max()) < 1e-5 * size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["Autoformer", *(pytest.param(name, marks=pytest.mark.slow) for name in list(PLAIN)[1:])],
+    ["Autoformer", *(pytest.param(name, marks=pytest.mark.study) for name in list(PLAIN)[1:])],
 )
 def test_a_captured_network_is_the_network(name: str) -> None:
     """Traced as for compilation, forward and backward, every network answers as before."""
     agree(name, "aot_eager")
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_compiled_network_is_the_network(name: str) -> None:
     """The same with the compiler's own code."""
     agree(name, "inductor")
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.study)]
+)
 def test_compiled_dropout_passes_back_what_it_let_through(backend: str) -> None:
     """The gradient has the forecast's own mask, with its rate and scale."""
     torch._dynamo.reset()

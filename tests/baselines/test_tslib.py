@@ -26,6 +26,8 @@ from harness.window import RollingOrigin, context_at, up_to
 USE = "baselines.tslib:TSLibModel"
 PLAN = RollingOrigin(horizon=6, stride=20, origins=4, validation=80)
 CONFIG = {"seq_len": 24, "label_len": 12, "d_model": 4}
+OWN = {"columns": "from prices", "trained_until": "2000-01-01"}
+"""What has to be said of a checkpoint that was trained on our channels."""
 QUICK = {"epochs": 2, "learning_rate": 1e-2, "train_stride": 4}
 
 DECOMPOSITION = """
@@ -193,7 +195,8 @@ def state_of_the_imports():
 def test_building_imports_nothing_of_the_checkout(tmp_path):
     """An arm can be built, described and identified without running a line of the user's code."""
     root = last_value(tmp_path, "boom = 1 / 0")
-    (root / "models/Mine.py").write_text("raise RuntimeError('imported')")
+    text = (root / "models/Mine.py").read_text()
+    (root / "models/Mine.py").write_text(text + "raise RuntimeError('imported')")
     before = state_of_the_imports()
 
     arm = TSLibModel(root=str(root), model="Mine")
@@ -513,6 +516,25 @@ CLASS = "class Model:\n    def __init__(self, c):\n        "
     [
         ("import reformer_pytorch", "models/Mine.py needs package 'reformer_pytorch', which is"),
         ("from layers.needy import X", "needs package 'reformer_pytorch', which is not installed"),
+        (
+            "from layers.nothing import X",
+            "line 1 imports 'layers.nothing', which is not in the che",
+        ),
+        ("import layers.nothing", "line 1 imports 'layers.nothing', which is not in the checkout"),
+        (
+            "from layers.decomposition import X",
+            "line 1 imports 'X' from layers/decomposition.py, which does not define it",
+        ),
+        ("from layers.hollow import X", "imports 'X' from layers/hollow.py, which is empty"),
+        ("def broken(:", "models/Mine.py, line 1 cannot be parsed: invalid syntax"),
+        ("from layers.torn import X", "layers/torn.py, line 2 cannot be parsed: "),
+        ("", "models/Mine.py has no class 'Model' or 'Mine'; it has none"),
+        ("if True:\n    import math", "no class 'Model' or 'Mine'; it has none"),
+        (CLASS + "c.n_levels, c.other", "needs config fields 'n_levels', 'other', which are not"),
+        (
+            "import nobody\nimport nothing\n" + CLASS + "c.x",
+            "'nobody', which is not installed; mod",
+        ),
         ("from layers import decomposition\nclass A: pass", "no class 'Model' or 'Mine'; it has A"),
         (CLASS + "c.n_levels", "models/Mine.py needs config field 'n_levels', which is not given"),
         (CLASS + "x = (c.seq_len, c.n_levels)", "needs config field 'n_levels'"),
@@ -520,7 +542,11 @@ CLASS = "class Model:\n    def __init__(self, c):\n        "
 )
 def test_what_the_source_says_is_refused_when_built(tmp_path, text, said):
     """A package, class or field that will be missing in any case is named before anything runs."""
-    needy = {"layers/needy.py": "import math\nfrom reformer_pytorch import LSH"}
+    needy = {
+        "layers/needy.py": "import math\nfrom reformer_pytorch import LSH",
+        "layers/hollow.py": "",
+        "layers/torn.py": "import math\nX = (",
+    }
     root = thuml_like(tmp_path, **{"models/Mine.py": text} | needy)
 
     with pytest.raises(ArmError, match=re.escape(said)) as caught:
@@ -533,18 +559,22 @@ def test_what_the_source_says_is_refused_when_built(tmp_path, text, said):
     ("text", "said"),
     [
         (
-            "if True:\n    import reformer_pytorch",
+            "if True:\n    import reformer_pytorch\nclass Model: pass",
             "models/Mine.py needs package 'reformer_pytorch'",
         ),
-        ("from layers.nothing import X", "imports 'layers.nothing', which is not in the checkout"),
-        ("from layers.decomposition import X", "cannot import name 'X'"),
-        ("def broken(:", "models/Mine.py cannot be imported: invalid syntax"),
+        (
+            "try:\n    from layers.nothing import X\nfinally:\n    Model = 3",
+            "imports 'layers.nothing', which is not in the checkout",
+        ),
         ("def Model(config):\n    pass", "no class 'Model' or 'Mine'; it has none"),
         ("Model = 3\nclass A: pass", "no class 'Model' or 'Mine'; it has A"),
         (CLASS + "pass", "Model is no torch.nn.Module"),
         (CLASS + "if c.seq_len: c.n_levels", "models/Mine.py needs config field 'n_levels', which"),
         ("import copy\n" + CLASS + "copy.copy(c).n_levels", "needs config field 'n_levels'"),
-        (CLASS + "raise ValueError('d\\n = 4')", "built with this config: ValueError: d = 4"),
+        (
+            CLASS + "raise ValueError('d\\n = 4')",
+            "with this config: models/Mine.py, line 3: ValueError: d = 4",
+        ),
     ],
 )
 def test_broken_code_is_one_line(tmp_path, series, text, said):
@@ -623,11 +653,11 @@ def test_answers_that_are_not_understood(tmp_path, series, answer, said):
         ({"root": "empty"}, "has no folder 'models'"),
         ({"model": "Nothing"}, "no models/Nothing.py in root; it has Autoformer, Reformer"),
         ({"model": "../x"}, "expected the name of a module"),
-        ({"checkpoint": "none.pth"}, "checkpoint = 'none.pth': no such file"),
+        ({"checkpoint": "none.pth"} | OWN, "checkpoint = 'none.pth': no such file"),
         ({"config": {"d_modle": 8}}, "'d_modle' occurs nowhere in the checkout; did you mean 'd_m"),
         ({"config": {"seq_len": 0}}, "config.seq_len = 0: expected 1 or more"),
         ({"config": {"label_len": 97}}, "config.label_len = 97: expected 0 to 96"),
-        ({"config": {"enc_in": 8}}, "config.enc_in = 8: expected 1 to 7"),
+        ({"config": {"enc_in": 8}}, "there are 7; columns = [...] takes columns of the dataset"),
         ({"config": {"dec_in": 3}}, "config.dec_in = 3: expected enc_in = 7"),
         ({"config": {"freq": "w"}}, "config.freq = 'w': expected one of b, d, h, t, s"),
         ({"config": {"quantile_levels": [1.0]}}, "quantile_levels = [1.0]"),
@@ -749,9 +779,9 @@ def test_checkpoints_are_loaded(tmp_path, series, content, name):
     """Weights reach the network from every container, from the checkout's folder too."""
     root = last_value(tmp_path, "return path")
     (save_file if name.endswith("safetensors") else torch.save)(content, root / name)
-    arm = TSLibModel(**mine(root, checkpoint=name))
+    arm = TSLibModel(**mine(root, checkpoint=name, **OWN))
 
-    outcome = run_unit(series, **mine(root, checkpoint=name))
+    outcome = run_unit(series, **mine(root, checkpoint=name, **OWN))
 
     log = channels(series.target[: int(PLAN.over(series.dates).origin[0]) - PLAN.validation])
     expected = last_prices(series) * np.exp(0.5 * log[:, 0].std())
@@ -766,7 +796,7 @@ def test_training_starts_from_the_checkpoint(tmp_path, series):
     torch.save({"shift": torch.tensor([9.0])}, root / "far.pth")
     options = QUICK | {"train": True}
 
-    far = run_unit(series, **mine(root, checkpoint="far.pth", **options))
+    far = run_unit(series, **mine(root, checkpoint="far.pth", **OWN, **options))
     near = run_unit(series, **mine(root, **options))
 
     losses = [each.fits[0].training.curve[0].train_loss for each in (far, near)]
@@ -786,6 +816,10 @@ def test_training_starts_from_the_checkpoint(tmp_path, series):
             "does not fit the network; missing: shift; unexpected: other",
         ),
         ({"shift": torch.zeros(2)}, "of another shape: shift [2] for [1]"),
+        (
+            {"shift": torch.tensor([float("nan")])},
+            "1 of 1 tensors hold NaN: shift; its training di",
+        ),
         (b"", "'x.pth' is empty"),
         (b"hello", "cannot be read: it is no file of torch.save; expected one, or .safetensors"),
         (b"PK\x03\x04 and no more", "cannot be read"),
@@ -799,7 +833,7 @@ def test_checkpoints_that_are_refused(tmp_path, series, content, said):
     else:
         torch.save(content, root / "x.pth")
 
-    reason = only_reason(run_unit(series, **mine(root, checkpoint="x.pth")))
+    reason = only_reason(run_unit(series, **mine(root, checkpoint="x.pth", **OWN)))
 
     assert reason.startswith("ArmError: checkpoint 'x.pth'")
     assert said in reason
@@ -809,7 +843,7 @@ def test_checkpoints_that_are_refused(tmp_path, series, content, said):
 def test_code_and_weights_decide_the_identity(tmp_path):
     """An edit of a file the model imports is another result, an edit of another file is not."""
     files = {
-        "models/Autoformer.py": "from models.base import B\nfrom blocks import deep\n"
+        "models/Autoformer.py": "from models.base import parts as B\nfrom blocks import deep\n"
         + dedent(THUML_LIKE),
         "models/base/__init__.py": "from . import parts\n",
         "models/base/parts.py": "",
@@ -825,7 +859,7 @@ def test_code_and_weights_decide_the_identity(tmp_path):
             name="mine",
             use=USE,
             role="legacy",
-            options={"root": str(root), "checkpoint": str(root / "x.pth")},
+            options={"root": str(root), "checkpoint": str(root / "x.pth")} | OWN,
         )
         plan = {"plan": PLAN, "data": "x", "seed": 1, "threads": 1, "batch": 1}
         mine = identity.arm_identity(ref, ref.build())
@@ -893,3 +927,61 @@ def test_label_that_is_no_level_fails_the_window(tmp_path, series, label):
     reason = only_reason(run_unit(series, **mine(last_value(tmp_path, answer))))
 
     assert f"label '{label}', which is no level between 0 and 1" in reason
+
+
+RUN_PY = """
+    import argparse, a_package_nobody_has
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--hidden', '-H', type=int, nargs='+', default=[128, 128], help='sizes')
+    parser.add_argument('--top-k', type=int, default='5')
+    parser.add_argument('--distil', action='store_false')
+    parser.add_argument('--use_norm', action='store_true')
+    parser.add_argument('--gpu', default=torch.cuda.device_count())
+    parser.add_argument('--d_model', type=int, default=16)
+    parser.add_argument('--pred_len', type=int, default=96)
+    parser.add_argument('--enc_in', type=int, default=3)
+    parser.add_argument('--freq', default='h')
+    parser.set_defaults(expand=2)
+    raise RuntimeError('run.py was run')
+"""
+
+
+@pytest.mark.parametrize("script", ["run.py", "run_longExp.py"])
+def test_fields_have_the_defaults_of_run_py(tmp_path, series, script):
+    """Fields that are not given are those of the checkout's script, parsed and not run."""
+    answer = "c = self.configs; return path + 0 * len([c.hidden, c.top_k, c.expand, c.batch_size])"
+    root = last_value(tmp_path, answer, **{script: RUN_PY})
+    arm = TSLibModel(root=str(root), model="Mine", train=False, config={"seq_len": 24})
+    arm.load()
+    arm.fit(context_at(series, 300, plan=PLAN), seed=1)
+
+    found = vars(arm._network.configs)
+
+    assert found["hidden"] == [128, 128]
+    assert (found["top_k"], found["expand"], found["d_model"]) == (5, 2, 16)
+    assert (found["distil"], found["use_norm"]) == (True, False)
+    assert (found["pred_len"], found["enc_in"], found["freq"]) == (6, 7, "d")
+    assert (found["batch_size"], found["train_epochs"]) == (32, 10)
+    assert "gpu" not in found
+
+
+def test_error_inside_the_model_names_its_line(tmp_path, series):
+    """A shape that does not fit is told with the file and line of the checkout it is in."""
+    outcome = run_unit(series, **mine(last_value(tmp_path, "return path + x_dec")))
+
+    reason = only_reason(outcome)
+
+    assert reason.startswith("ArmError: models/Mine.py, line 14: RuntimeError: The size of tensor")
+    assert "models/Mine.py" in outcome.trace
+
+
+def test_training_that_diverges_says_so(tmp_path, series):
+    """Where no epoch has a finite loss, the reason is that, with the learning rate."""
+    root = last_value(tmp_path, "return path + self.shift * 1e30")
+
+    reason = only_reason(
+        run_unit(series, **mine(root, train=True, **QUICK | {"learning_rate": 1e20}))
+    )
+
+    assert reason.startswith("ForecastError: training diverged: train loss nan")
+    assert reason.endswith("in epoch 1 (learning_rate 1e+20)")

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from candidates.replacement import loading
-from candidates.replacement.loading import CHECKPOINT, Source, load_pipeline
+from candidates.replacement.loading import CHECKPOINT, Source, commit_of, fetch, load_pipeline
 from harness.errors import ArmError
+from harness.experiments.experiment import read_experiment
+from harness.running.run import prepare
 
 HUB = """
 import os, sys, time
@@ -26,6 +29,41 @@ try:
     HFBayesianAutoformer(model="amazon/chronos-bolt-small").load()
 except ArmError as problem:
     print(f"{time.perf_counter() - started:.2f}", problem)
+"""
+
+
+PAIR = """
+schema = 1
+title = "A pair on a hub's model"
+datasets = ["GOLD"]
+
+[plan]
+horizon = 5
+stride = 5
+origins = 4
+
+[[arms]]
+name = "a"
+use = "baselines.random_walk:RandomWalk"
+role = "legacy"
+
+[[arms]]
+name = "b"
+use = "harness.fallback:WithFallback"
+role = "candidate"
+fallback = { use = "baselines.random_walk:RandomWalk" }
+
+[arms.primary]
+use = "candidates.hf_bayesian_autoformer:HFBayesianAutoformer"
+model = "some/chronos"
+
+[policy]
+baseline = "a"
+candidate = "b"
+
+[[policy.criteria]]
+metric = "mae"
+margin = 0.1
 """
 
 
@@ -56,6 +94,92 @@ def test_revision_is_in_the_advice():
     """A pinned revision is what the user is told to download."""
     with pytest.raises(ArmError, match="--revision abc123"):
         load_pipeline(Source(model="amazon/no-such", revision="abc123", local_only=True))
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """Put a model of a hub id into an empty local cache, at a commit that a branch means."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    def put(folder, commit, *, branch="main"):
+        place = tmp_path / "hub" / "models--some--chronos"
+        shutil.copytree(folder, place / "snapshots" / commit)
+        (place / "refs").mkdir(exist_ok=True)
+        (place / "refs" / branch).write_text(commit, encoding="utf-8")
+        return place / "snapshots" / commit
+
+    return put
+
+
+def test_a_hub_id_is_named_by_its_commit(cached, tiny, tmp_path):
+    """Without the hub, the local cache says what a branch means; another commit, another key."""
+    (tmp_path / "x.toml").write_text(PAIR, encoding="utf-8")
+    found = []
+    for commit in ("1" * 40, "2" * 40):
+        cached(tiny["bolt"], commit)
+        found.append(prepare(read_experiment(str(tmp_path / "x.toml")), []))
+
+    revisions = [grid.cells[1].arm.options["primary"]["revision"] for grid in found]
+    assert revisions == ["1" * 40, "2" * 40]
+    assert found[0].cells[0].key == found[1].cells[0].key
+    assert found[0].cells[1].key != found[1].cells[1].key
+
+
+def test_what_names_its_weights_exactly_stays(tiny):
+    """A whole commit is taken as it is, and a folder has none."""
+    whole = "0123456789abcdef0123456789abcdef01234567"
+
+    assert commit_of(Source(model="some/chronos", revision=whole, local_only=True)) == whole
+    assert commit_of(Source(model=tiny["bolt"])) is None
+    assert commit_of(Source()) is None
+
+
+def test_a_hub_id_that_nobody_knows_is_refused(cached):
+    """Neither hub nor cache tells what it means: one line says how to get it."""
+    with pytest.raises(ArmError, match="hf download some/chronos") as caught:
+        commit_of(Source(model="some/chronos", revision="v2"))
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pinned_model_is_loaded_from_its_commit(cached, tiny):
+    """The pipeline comes from the commit that was named, whatever the branch means since."""
+    cached(tiny["bolt"], "1" * 40)
+    cached(tiny["chronos2"], "2" * 40)
+
+    pipeline = load_pipeline(Source(model="some/chronos", revision="1" * 40))
+
+    assert loading.family_of(pipeline) == "Chronos-Bolt"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "it has no config.json"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "it has no weights"),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(
+                (CHECKPOINT / "model.safetensors").read_bytes()[:5000]
+            ),
+            "model.safetensors: ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["folder", "hub"])
+def test_weights_are_looked_for_without_loading_them(cached, tmp_path, kind, spoil, said):
+    """What a folder or a download lacks is one line before anything runs."""
+    whole = cached(CHECKPOINT, "3" * 40) if kind == "hub" else tmp_path / "own"
+    if kind == "folder":
+        shutil.copytree(CHECKPOINT, whole)
+    source = Source(model="some/chronos" if kind == "hub" else str(whole))
+    fetch(source)
+    spoil(whole)
+
+    with pytest.raises(ArmError, match=said) as caught:
+        fetch(source)
+
+    assert "\n" not in str(caught.value)
 
 
 def test_checkpoint_without_a_tensor_is_refused(tmp_path):

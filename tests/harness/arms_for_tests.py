@@ -89,5 +89,5 @@ class Sampler:
 
     def forecast(self, contexts):
         rng = np.random.default_rng(self.value)
-        noise = rng.normal(1.0, 0.05, (len(contexts), 50, contexts.horizon))
+        noise = rng.normal(1.0, 0.025, (len(contexts), 50, contexts.horizon))
         return Forecast.of_samples(contexts.last[:, None, None] * noise)

@@ -166,16 +166,30 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
 
 
 @pytest.fixture
-def finished(  # type: ignore[no-untyped-def]  # the writer of experiments
+def ran(  # type: ignore[no-untyped-def]  # the writer of experiments
     tiny, in_process: None, call: Callable[..., tuple[int, str, str]], made_once
 ) -> Path:
+    """Work beside `tiny.toml` and its store, `runs`, as `run tiny.toml` leaves it."""
+
+    def make(folder: Path) -> None:
+        assert call("run", "tiny.toml", "--store", folder / "runs")[0] == 0
+
+    shutil.copytree(made_once("ran", make) / "runs", "runs")
+    return Path("runs")
+
+
+@pytest.fixture
+def finished(ran: Path, call: Callable[..., tuple[int, str, str]], made_once) -> Path:  # type: ignore[no-untyped-def]
     """Work beside `tiny.toml` and its store, `runs`, as `compare tiny.toml` leaves it."""
 
     def make(folder: Path) -> None:
-        assert call("compare", "tiny.toml", "--store", folder / "runs")[0] == 0
+        assert call("compare", "tiny.toml")[0] == 0
+        shutil.copytree("runs", folder / "runs")
 
-    shutil.copytree(made_once("finished", make) / "runs", "runs")
-    return Path("runs")
+    made = made_once("finished", make)
+    shutil.rmtree("runs")
+    shutil.copytree(made / "runs", "runs")
+    return ran
 
 
 @pytest.fixture

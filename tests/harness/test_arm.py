@@ -187,3 +187,25 @@ def test_folder_of_data_is_never_a_module(ref, tmp_path):
 
     with pytest.raises(ArmError, match="No module named 'plain_folder'"):
         ref(use="plain_folder:X").build()
+
+
+def test_files_of_an_arm_lie_beside_its_experiment(tmp_path, monkeypatch):
+    """An option that names a file is looked for beside the experiment file, then as it is."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine.py").write_text(
+        "class Mine:\n    context_length, paths = 1, ('file', 'other')\n"
+        "    def __init__(self, file, other=''):\n        self.file, self.other = file, other\n"
+        "    def forecast(self, contexts):\n        pass\n"
+    )
+    (tmp_path / "there" / "a.csv").write_text("")
+    monkeypatch.chdir(tmp_path)
+    options = {"file": "a.csv", "other": "b.csv"}
+    ref = ArmRef(
+        name="m", use="mine:Mine", role="legacy", options=options, folder=tmp_path / "there"
+    )
+
+    made = ref.build()
+
+    assert made.file == str(tmp_path / "there" / "a.csv")
+    assert made.other == "b.csv"
+    assert ref.options["file"] == "a.csv"

@@ -183,10 +183,9 @@ RUN = {
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_fault_in_store_or_policy_is_caught(tiny, call, in_process, name):
+def test_fault_in_store_or_policy_is_caught(ran, tiny, call, name):
     """What was sound before the fault is not green after it, and the reason names the fault."""
     change, code, words = STORED[name]
-    assert call("run", "tiny.toml")[0] == 0
     change(tiny)
 
     found, out, err = call("gate", "tiny.toml")
@@ -215,9 +214,8 @@ def test_a_damaged_unit_is_run_again(finished, tiny, call, caplog, change):
 
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "other"])
-def test_torn_scores_are_derived_again(tiny, call, in_process, damage):
+def test_torn_scores_are_derived_again(finished, call, damage):
     """Scores follow from stored forecasts, so a file of them that is torn costs nothing."""
-    assert call("compare", "tiny.toml")[0] == 0
     whole = {file: file.read_bytes() for file in Path("runs/scores").glob("*.parquet")}
     for file, content in whole.items():
         other = pa.table({"step": [1, 2]})
@@ -250,17 +248,14 @@ def test_fault_of_an_arm_is_caught(tiny, call, in_process, tmp_path, name):
     assert words in " ".join(out.split())
 
 
-def test_swapped_arms_are_the_opposite_verdict(tiny, call, in_process):
+def test_swapped_arms_are_the_opposite_verdict(ran, call):
     """Naming the arms the wrong way round turns a PROMOTE into a REJECT."""
-    call("run", "tiny.toml")
-
     assert call("gate", "tiny.toml")[0] == 0
     assert call("gate", "tiny.toml", "--baseline-arm", "new", "--candidate-arm", "old")[0] == 3
 
 
-def test_duplicated_cell_is_invalid(tiny, call, in_process):
+def test_duplicated_cell_is_invalid(ran):
     """A unit that is scored twice is named, not averaged in."""
-    call("run", "tiny.toml")
     grid = _grid()
     found = scored(grid, open_store(Path("runs"))).scores
     cells = [Cell(arm=c.arm.name, dataset=c.dataset, seed=c.seed) for c in grid.cells]
@@ -271,9 +266,8 @@ def test_duplicated_cell_is_invalid(tiny, call, in_process):
     assert "new on GOLD, seed 1 has scores 2 times." in verdicts.problems(verdict)
 
 
-def test_scores_of_other_data_under_the_same_name_are_invalid(tiny, call, in_process):
+def test_scores_of_other_data_under_the_same_name_are_invalid(ran):
     """An arm judged against other actuals than the others is refused."""
-    call("run", "tiny.toml")
     grid = _grid()
     found = scored(grid, open_store(Path("runs"))).scores
     found[1] = dataclasses.replace(found[1], truth_digest="0" * 64)

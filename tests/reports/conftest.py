@@ -313,6 +313,7 @@ class Maker:
                 dataset="BETA",
                 held=2,
                 until="2026-05-04",
+                settled=(),
             ),
         )
 

@@ -15,16 +15,10 @@ import numpy.typing as npt
 
 from harness.arm import Arm, Learns, Samples, training_of
 from harness.checks.arm_subject import (
-    HORIZON,
     NO_NUMBERS,
-    VALIDATION,
     ArmSubject,
-    contexts_for,
     expect_numbers,
-    first_origin,
-    fit_context,
     gap_of,
-    made_up_series,
     seed_all,
 )
 from harness.checks.predicate import Measured, NotApplicableError, attempt, predicate
@@ -33,16 +27,20 @@ from harness.forecast import Forecast
 from harness.window import Context, Contexts, Series
 
 SHARE = "of the price"
+BATCH = 16
+"""Windows at once where batch mates matter: some arms look at those of a large batch only."""
 SAME = 1e-5
 """Forecasts that are no farther apart are the same."""
 
 
-def _origins(arm: Arm) -> tuple[int, ...]:
-    return tuple(first_origin(arm) + later for later in (0, 7, 19, 40))
+def _origins(subject: ArmSubject, arm: Arm) -> tuple[int, ...]:
+    return tuple(subject.first_origin(arm) + later for later in (0, 7, 19, 40))
 
 
-def _forecast(arm: Arm, *origins: int, series: Series | None = None, seed: int = 0) -> Forecast:
-    return _answer(arm, contexts_for(arm, *origins, series=series), seed=seed)
+def _forecast(
+    subject: ArmSubject, arm: Arm, *origins: int, series: Series | None = None, seed: int = 0
+) -> Forecast:
+    return _answer(arm, subject.contexts(arm, *origins, series=series), seed=seed)
 
 
 def _answer(arm: Arm, contexts: Contexts, *, seed: int = 0) -> Forecast:
@@ -60,10 +58,10 @@ def batch_mates(subject: ArmSubject) -> Measured:
     arm = subject.fitted()
     if isinstance(arm, Samples) and arm.draws:
         raise NotApplicableError("it draws random numbers, in an order the batch decides")
-    origins = _origins(arm)
-    together = _forecast(arm, *origins)
+    origins = _origins(subject, arm)
+    together = _forecast(subject, arm, *origins)
     gaps = [
-        gap_of(_row(together, index), _forecast(arm, origin))
+        gap_of(_row(together, index), _forecast(subject, arm, origin))
         for index, origin in enumerate(origins)
     ]
     return Measured(value=max(gaps), said=f"alone and in a batch of {len(gaps)}: {max(gaps):.2g}")
@@ -92,32 +90,41 @@ def blind_to_future(subject: ArmSubject) -> Measured:
     an arm draws random numbers is the same, and its own context too.
     """
     arm = subject.fitted()
-    early = first_origin(arm)
-    before = _forecast(arm, early)
-    if gap_of(before, _forecast(arm, early)) > SAME:
+    early = subject.first_origin(arm)
+    before = _forecast(subject, arm, early)
+    batch = _answer(arm, subject.contexts(arm, early, *_later(subject, early)))
+    if batch.finite.all() and not before.finite.all():
+        return Measured(value=math.inf, said="it answers beside later contexts, and not alone")
+    if gap_of(before, _forecast(subject, arm, early)) > SAME:
         raise NotApplicableError("it answers the same question in another way each time")
-    beside, told = _beside_later(arm, early)
-    if _draws(arm, early):
-        if told > SAME and _beside_earlier(arm, early) > SAME:
+    beside, told = _beside_later(subject, arm, early)
+    if _draws(subject, arm, early):
+        if told > SAME and _beside_earlier(subject, arm, early) > SAME:
             raise NotApplicableError("its batch mates decide what it draws, later ones or not")
     else:
         told = max(told, gap_of(before, beside))
-    after = gap_of(before, _forecast(arm, early))
+    after = gap_of(before, _forecast(subject, arm, early))
     said = f"beside later contexts the forecast is {told:.2g} away, after them {after:.2g}"
     return Measured(value=max(told, after), said=said)
 
 
-def _beside_later(arm: Arm, early: int) -> tuple[Forecast, float]:
+def _beside_later(subject: ArmSubject, arm: Arm, early: int) -> tuple[Forecast, float]:
     """The early origin's forecast beside late ones; how far other values in those move it."""
-    batch = contexts_for(arm, early, early + HORIZON, early + 40)
+    batch = subject.contexts(arm, early, *_later(subject, early))
     later = batch.dates > batch.dates[0, -1]
     found = _row(_answer(arm, batch), 0)
     return found, gap_of(found, _row(_answer(arm, _with_others(batch, later)), 0))
 
 
-def _beside_earlier(arm: Arm, early: int) -> float:
+def _later(subject: ArmSubject, early: int) -> list[int]:
+    """Origins whose contexts hold the truth of an early one: as many as make a batch."""
+    return [early + subject.horizon + 2 * number for number in range(BATCH - 1)]
+
+
+def _beside_earlier(subject: ArmSubject, arm: Arm, early: int) -> float:
     """How far other values in batch mates move a forecast where none of them holds its truth."""
-    batch = contexts_for(arm, early, early - HORIZON, early - 40)
+    mates_at = [early - subject.horizon - 2 * number for number in range(BATCH - 1)]
+    batch = subject.contexts(arm, early, *mates_at)
     mates = np.zeros(batch.dates.shape, dtype=bool)
     mates[1:] = np.isfinite(batch.target[1:])
     pair = [_row(_answer(arm, each), 0) for each in (batch, _with_others(batch, mates))]
@@ -134,11 +141,11 @@ def _with_others(contexts: Contexts, where: npt.NDArray[np.bool_]) -> Contexts:
     return dataclasses.replace(contexts, target=target, past=past)
 
 
-def _draws(arm: Arm, origin: int) -> bool:
+def _draws(subject: ArmSubject, arm: Arm, origin: int) -> bool:
     """Whether it draws random numbers: it says so, or a global generator moves."""
     if isinstance(arm, Samples) and arm.draws:
         return True
-    contexts = contexts_for(arm, origin)
+    contexts = subject.contexts(arm, origin)
     seed_all(0)
     before = generator_states()
     arm.forecast(contexts)
@@ -155,7 +162,10 @@ def _draws(arm: Arm, origin: int) -> bool:
 def point_is_fixed(subject: ArmSubject) -> Measured:
     """Forecast twice under different global seeds, with the arm's own seed where it has one."""
     arm = subject.fitted()
-    gap = gap_of(_forecast(arm, *_origins(arm), seed=1), _forecast(arm, *_origins(arm), seed=2))
+    gap = gap_of(
+        _forecast(subject, arm, *_origins(subject, arm), seed=1),
+        _forecast(subject, arm, *_origins(subject, arm), seed=2),
+    )
     return Measured(value=gap, said=f"two forecasts under different global seeds: {gap:.2g}")
 
 
@@ -165,7 +175,7 @@ def point_is_fixed(subject: ArmSubject) -> Measured:
 def generators_stay(subject: ArmSubject) -> Measured:
     """Compare the states of the global generators before and after a forecast."""
     arm = subject.fitted()
-    contexts = contexts_for(arm, *_origins(arm))
+    contexts = subject.contexts(arm, *_origins(subject, arm))
     before = generator_states()
     arm.forecast(contexts)
     moved = generator_states() != before
@@ -183,16 +193,19 @@ def generators_stay(subject: ArmSubject) -> Measured:
 def flags_stay(subject: ArmSubject) -> Measured:
     """Compare flags before and after a forecast and one on NaN, from train and from eval."""
     arm = subject.fitted()
-    at = first_origin(arm)
-    _forecast(arm, at)  # whatever it loads late is there now
+    at = subject.first_origin(arm)
+    _forecast(subject, arm, at)  # whatever it loads late is there now
     parts = [part for module in _modules(arm, depth=3) for part in module.modules()]
     if not parts:
         raise NotApplicableError("no torch module is found among its attributes")
     original, changed = [part.training for part in parts], list[str]()
     for mode in ("train", "eval"):
-        for name, series in (("a forecast", made_up_series(at)), ("one on NaN", _nothing(at))):
+        for name, series in (
+            ("a forecast", subject.series(arm)),
+            ("one on NaN", _nothing(subject, arm)),
+        ):
             _set(parts, [mode == "train"] * len(parts))
-            ask = partial(_forecast, arm, at, series=series)
+            ask = partial(_forecast, subject, arm, at, series=series)
             attempt(ask) if "NaN" in name else ask()  # NaN may be refused
             if any(part.training != (mode == "train") for part in parts):
                 changed.append(f"{name} in {mode}")
@@ -206,8 +219,8 @@ def _set(parts: list[Any], training: list[bool]) -> None:
         part.training = flag
 
 
-def _nothing(fit_at: int) -> Series:
-    series = made_up_series(fit_at)
+def _nothing(subject: ArmSubject, arm: Arm) -> Series:
+    series = subject.series(arm)
     return dataclasses.replace(series, target=np.full(len(series), np.nan))
 
 
@@ -241,7 +254,7 @@ def _attributes(value: Any) -> list[Any]:
 def quantiles_in_order(subject: ArmSubject) -> Measured:
     """Count the crossings of one batch of forecasts."""
     arm = subject.fitted()
-    found = _forecast(arm, *_origins(arm)).quantiles
+    found = _forecast(subject, arm, *_origins(subject, arm)).quantiles
     if found is None or found.shape[-1] < 2:
         raise NotApplicableError("it gives no quantiles")
     if not np.isfinite(found).all():
@@ -259,16 +272,16 @@ def options_are_left_alone(subject: ArmSubject) -> Measured:
     before = copy.deepcopy(options)
     arm = subject.fresh(options)
     if isinstance(arm, Learns):
-        arm.fit(fit_context(arm), seed=1)
-    at = first_origin(arm)
-    first = _forecast(arm, at)
+        arm.fit(subject.fit_context(arm), seed=1)
+    at = subject.first_origin(arm)
+    first = _forecast(subject, arm, at)
     if options != before:
         faults.append("its options are changed")
     for value in options.values():
         if isinstance(value, list | dict):
             value.clear()
     options.clear()
-    gap, fault = attempt(lambda: gap_of(first, _forecast(arm, at)))
+    gap, fault = attempt(lambda: gap_of(first, _forecast(subject, arm, at)))
     if fault:
         faults.append(f"emptying its options afterwards: {fault}")
     elif gap > 0:
@@ -282,11 +295,11 @@ def life_works(subject: ArmSubject) -> Measured:
     arm, fault = attempt(subject.fitted)
     if fault:
         return Measured(value=1, said=fault)
-    origins = _origins(arm)
-    found, fault = attempt(lambda: _forecast(arm, *origins))
+    origins = _origins(subject, arm)
+    found, fault = attempt(lambda: _forecast(subject, arm, *origins))
     if fault:
         return Measured(value=1, said=fault)
-    wanted = (len(origins), HORIZON)
+    wanted = (len(origins), subject.horizon)
     if found.point.shape != wanted:
         return Measured(value=1, said=f"shape {list(found.point.shape)}, wanted {list(wanted)}")
     if not found.finite.all():
@@ -304,8 +317,8 @@ def life_works(subject: ArmSubject) -> Measured:
 def forecasts_target(subject: ArmSubject) -> Measured:
     """Compare the forecast with the target near 100; the only other column is near 0."""
     arm = subject.fitted()
-    found = expect_numbers(_forecast(arm, *_origins(arm))).point
-    last = contexts_for(arm, *_origins(arm)).last[:, None]
+    found = expect_numbers(_forecast(subject, arm, *_origins(subject, arm))).point
+    last = subject.contexts(arm, *_origins(subject, arm)).last[:, None]
     with np.errstate(all="ignore"):
         away = float(np.abs(np.log(found / last)).max())
     middle = float(np.median(found))
@@ -326,7 +339,7 @@ def nan_is_never_best(subject: ArmSubject) -> Measured:
     arm = subject.fresh()
     if not isinstance(arm, Learns):
         raise NotApplicableError("it does not learn")
-    context = _spoiled(fit_context(arm))
+    context = _spoiled(subject.fit_context(arm), subject.validation)
     returned, refusal = attempt(lambda: arm.fit(context, seed=1))
     if refusal:  # a sound answer
         return Measured(value=0, said=f"it refuses to fit: {refusal}")
@@ -341,10 +354,10 @@ def nan_is_never_best(subject: ArmSubject) -> Measured:
     return Measured(value=float(fault), said=f"kept epoch {done.best_epoch}, its loss {kept}")
 
 
-def _spoiled(context: Context) -> Context:
+def _spoiled(context: Context, validation: int) -> Context:
     """The same with NaN in the later half of the validation span."""
     target = context.target.copy()
-    target[-VALIDATION // 2 :] = np.nan
+    target[-validation // 2 :] = np.nan
     return dataclasses.replace(context, target=target)
 
 
@@ -359,7 +372,10 @@ def _spoiled(context: Context) -> Context:
 def reads_history(subject: ArmSubject) -> Measured:
     """Triple every price of the history."""
     arm = subject.fitted()
-    series = made_up_series(first_origin(arm))
+    series = subject.series(arm)
     tripled = dataclasses.replace(series, target=3.0 * series.target)
-    gap = gap_of(_forecast(arm, *_origins(arm)), _forecast(arm, *_origins(arm), series=tripled))
+    gap = gap_of(
+        _forecast(subject, arm, *_origins(subject, arm)),
+        _forecast(subject, arm, *_origins(subject, arm), series=tripled),
+    )
     return Measured(value=gap, said=f"tripling the history changes the forecast by {gap:.2g}")

@@ -30,7 +30,7 @@ from harness.data.dataset import (
     read_dataset,
     summaries,
 )
-from harness.data.manifest import Columns, Manifest, manifest_text
+from harness.data.manifest import Columns, Manifest, manifest_text, read_manifest
 from harness.data.tables import Repeats
 from harness.errors import ConfigError, DataError
 
@@ -422,14 +422,70 @@ def test_folders_add_datasets(tmp_path: Path) -> None:
 
 
 def test_nothing_shadows_a_dataset(tmp_path: Path) -> None:
-    """Two datasets of one id are an error that names both files."""
-    mine = put(tmp_path, ROWS.encode(), name="GOLD")
+    """Two datasets of one id in folders of the user's are an error that names both files."""
+    one, other = (put(tmp_path / name, ROWS.encode(), name="X") for name in ("a", "b"))
+    folders = [tmp_path / "a", tmp_path / "b"]
 
-    for look in (lambda: find("GOLD", [tmp_path]), lambda: catalogue([tmp_path])):
-        with pytest.raises(DataError, match="two datasets are called 'GOLD'") as caught:
+    for look in (lambda: find("X", folders), lambda: catalogue(folders)):
+        with pytest.raises(DataError, match="two datasets are called 'X'") as caught:
             look()
-        assert str(mine) in str(caught.value)
-        assert str(builtin_folder() / "GOLD.toml") in str(caught.value)
+        assert str(one) in str(caught.value)
+        assert str(other) in str(caught.value)
+
+
+def continuing(folder: Path, *, rows: str, **keys: object) -> Path:
+    """A dataset called GOLD with the manifest of the bundled one, `keys` apart."""
+    known = read_manifest(builtin_folder() / "GOLD.toml")
+    told = {field.name: getattr(known, field.name) for field in dataclasses.fields(known)}
+    last = date.fromisoformat(rows.splitlines()[-1].split(",")[0])
+    found = {"rows": rows.count("\n") - 1, "last": last, "ended": False}
+    return put(folder, rows.encode(), name="GOLD", **(told | found | digests(rows) | keys))
+
+
+def digests(rows: str) -> dict[str, object]:
+    return {"file": "GOLD.csv", "sha256": hashlib.sha256(rows.encode()).hexdigest()}
+
+
+def test_a_dataset_that_continues_a_bundled_one_stands_for_it(tmp_path: Path) -> None:
+    """The same rows, as far as both are printed, and later ones: it is found in its place."""
+    bundled = (builtin_folder() / "GOLD.csv").read_text(encoding="utf-8")
+    mine = continuing(tmp_path, rows=bundled + "2013-01-02,900.5,1600.5\n")
+
+    found = load("GOLD", [tmp_path])
+
+    assert find("GOLD", [tmp_path]) == catalogue([tmp_path])["GOLD"] == mine
+    assert len(found) == 9133
+    assert found.span_digest(9132) == load("GOLD").span_digest(9132)
+
+
+@pytest.mark.parametrize(
+    ("change", "keys", "said"),
+    [
+        (lambda rows: rows.replace("100.0,223.42", "100.0,224.42", 1), {}, "row 1: silver of 1977"),
+        (lambda rows: "\n".join(rows.splitlines()[:-1]) + "\n", {}, "last = 2012-12-28, there 2"),
+        (lambda rows: rows, {"season": 6}, "season = 6, there 5"),
+        (
+            lambda rows: rows.replace("1978-01-03", "1978-01-07"),
+            {},
+            "row 6: 1978-01-07 is in the file only",
+        ),
+    ],
+)
+def test_a_dataset_that_does_not_continue_a_bundled_one_is_refused(
+    tmp_path: Path, change: Callable[[str], str], keys: dict[str, object], said: str
+) -> None:
+    """Another value, a lost end, another calendar or session: named in one line."""
+    rows = change((builtin_folder() / "GOLD.csv").read_text(encoding="utf-8"))
+    if "1978-01-07" in rows:  # in order again
+        head, *body = rows.splitlines()
+        rows = "\n".join([head, *sorted(body)]) + "\n"
+    continuing(tmp_path, rows=rows, **keys)
+
+    with pytest.raises(DataError, match="this one does not continue it") as caught:
+        load("GOLD", [tmp_path])
+
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_dataset_is_answered_with_the_known(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_manifest_is_read_with_its_types(read: Read) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("title =", "titel =", "unknown key 'titel'; known keys are calendar, columns, file,"),
+        ("title =", "titel =", "unknown key 'titel'; known keys are calendar, columns, ended, "),
         ("past =", "future =", r"\[columns\] unknown key 'future'; known keys are date, past,"),
         ('unit = "dollars"\n', "", "missing key 'unit'"),
         ('target = "close"\n', "", r"\[columns\] missing key 'target'"),
@@ -83,6 +83,22 @@ def test_a_manifest_is_read_with_its_types(read: Read) -> None:
         ("schema = 1", "schema = 0", "schema = 0: expected 1"),
         ("schema = 1\n", "", "missing key 'schema'"),
         ("schema = 1", "schema", "not valid TOML: "),
+        ("schema = 1", 'schema = 1\nended = "no"', "ended = 'no': expected a valid boolean"),
+        (
+            "past =",
+            "[update]\ncommand = []\nx =",
+            r"\[update\] unknown key 'x'; known keys are com",
+        ),
+        (
+            'past = ["volume"]',
+            "[update]\ncommand = []",
+            r"\[update\] command = \[\]: expected a pr",
+        ),
+        (
+            'past = ["volume"]',
+            "[update]\ncommand = 'sh x'",
+            r"\[update\] command = 'sh x': expected",
+        ),
     ],
 )
 def test_a_wrong_manifest_is_one_line(read: Read, old: str, new: str, message: str) -> None:

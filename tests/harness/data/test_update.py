@@ -241,10 +241,71 @@ def test_quirks_follow_the_data(folder: Path, update: Callable[..., Updated]) ->
     assert len([quirk for quirk in quirks if quirk.startswith("The largest move")]) == 1
 
 
-def test_bundled_data_have_ended() -> None:
-    """What comes with the package is not updated in place."""
+def test_a_bundled_dataset_is_continued_elsewhere(tmp_path: Path) -> None:
+    """New sessions of a built-in dataset make one of its id in the user's folder; it stays."""
+    told: dict[str, Any] = {"folders": [], "raw": b"date,gold,silver\n2013-01-02,901,1601\n"}
+
     with pytest.raises(DataError, match="GOLD comes with abharness: it ends where it ends"):
-        update_file("GOLD", Path("x"), folders=[], raw=b"date,gold\n2013-01-02,1\n")
+        update_file("GOLD", Path("x"), **told)
+    done = update_file("GOLD", Path("x.csv"), to=tmp_path / "new", **told)
+
+    found = load("GOLD", [tmp_path / "new"])
+    assert done.path == tmp_path / "new" / "GOLD.toml"
+    assert found.span_digest(9132) == load("GOLD").span_digest(9132)
+    assert (len(found), found.manifest.ended, load("GOLD").manifest.ended) == (9133, False, True)
+    assert found.manifest.source.endswith("from 2013-01-02 on x.csv")
+
+
+def test_a_revision_changes_old_values_and_keeps_them(
+    folder: Path, update: Callable[..., Updated]
+) -> None:
+    """Named rows take their new values; what was known first stays, however often they change."""
+    first = found(folder)
+    once, twice = ROWS | {DAYS[4]: 31150.0}, ROWS | {DAYS[4]: 31160.0, DAYS[31]: 31000.0}
+
+    done = update(text({day: once[day] for day in DAYS[:30]}), revise=True)
+    update(text(once))
+    again = update(text(twice), revise=True)
+
+    after = found(folder)
+    assert [(each.session, each.after) for each in done.revised] == [(DAYS[4], 31150.0)]
+    assert [each.before for each in again.revised] == [31150.0, ROWS[DAYS[31]]]
+    assert after.series.target[[4, 31]].tolist() == [31160.0, 31000.0]
+    assert after.first_known.target.tolist() == CLOSES
+    assert after.first_known.target[:30].tolist() == first.series.target.tolist()
+    assert after.without_repeats().first_known.target[4] == CLOSES[4]
+    assert after.span_digest(4) == first.span_digest(4)
+    assert after.span_digest(5) != first.span_digest(5)
+    assert len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({d: ROWS[d] for d in DAYS if d != DAYS[4]}, rf"{DAYS[4]} is in the dataset only"),
+        (dict(sorted((ROWS | {date(2021, 3, 20): 5.0}).items())), "2021-03-20 is in the file only"),
+    ],
+)
+def test_a_revision_moves_no_session(
+    folder: Path, update: Callable[..., Updated], rows: Rows, message: str
+) -> None:
+    """Sessions that come or go between others would move origins: refused, nothing changes."""
+    with pytest.raises(DataError, match=message):
+        update(text(rows), revise=True)
+
+    assert len(found(folder)) == 30
+
+
+def test_a_changed_record_of_revisions_is_refused(
+    folder: Path, update: Callable[..., Updated]
+) -> None:
+    """The values known first are promised by the manifest, as the data are."""
+    update(text(ROWS | {DAYS[4]: 31150.0}), revise=True)
+    record = next(folder.glob("X.revisions.*.csv"))
+    record.write_bytes(record.read_bytes().replace(b"31149.02", b"31149.03"))
+
+    with pytest.raises(DataError, match=r"not the record of revisions that X\.toml names"):
+        found(folder)
 
 
 def test_a_name_that_is_taken_is_not_written_over(

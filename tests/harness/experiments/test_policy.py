@@ -133,7 +133,7 @@ def test_small_policy_gets_the_defaults() -> None:
         ),
         (
             {"criteria": [{"metric": "crps", "role": "success", "margin": 0.02}]},
-            "'replace' needs a rule with role = 'guardrail'",
+            "'replace' needs a .*criteria.* with role = 'guardrail'",
         ),
         ({"coverage": [{"level": 90, "tolerance": 0.05}]}, "level = 90: no such interval"),
         ({"coverage": [{"level": 80}]}, "missing key 'tolerance'"),

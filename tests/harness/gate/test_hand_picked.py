@@ -24,17 +24,16 @@ def verdict_in(store: str) -> dict[str, Any]:
     return found
 
 
-def test_seeds_picked_by_hand_are_said_and_change_nothing(tiny, call, in_process) -> None:
+def test_seeds_picked_by_hand_are_said_and_change_nothing(ran, call) -> None:
     """The first screen and the record name the seeds run and those declared; same exit code."""
-    call("run", "tiny.toml", "--store", "s")
-    declared = call("gate", "tiny.toml", "--store", "s")
-    picked = call("gate", "tiny.toml", "--store", "s", "--seeds", "1")
+    declared = call("gate", "tiny.toml")
+    picked = call("gate", "tiny.toml", "--seeds", "1")
 
     assert SAID not in " ".join(declared[1].split())
     assert SAID in " ".join(picked[1].split())
     assert picked[0] == declared[0] == 0
     picked_seeds = {"ran": [1], "declared": [1, 2]}
-    assert picked_seeds in [each["values"] for each in verdict_in("s")["validity"]["doubts"]]
+    assert picked_seeds in [each["values"] for each in verdict_in("runs")["validity"]["doubts"]]
 
 
 def test_the_page_says_hand_picked_seeds_where_it_says_what_is_complete(

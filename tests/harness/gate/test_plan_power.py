@@ -3,9 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 WALKS = """
 [[arms]]
 name = "walk"
@@ -27,18 +24,19 @@ def report(call, *arguments):
     return json.loads(out)
 
 
-def test_stored_scores_say_what_can_be_decided(tiny, call, in_process):
-    """With the pair in the store, the source is the pair, and a tight margin is not decidable."""
-    call("run", "tiny.toml")
+def test_stored_scores_say_what_the_verdict_says(ran, tiny, call):
+    """Of a stored pair `power` has the figures of the verdict; a tight margin has lower chances."""
     wide = report(call)
+    call("gate", "tiny.toml", "--records", "kept")
+    verdict = json.loads(Path("kept/verdict.json").read_text(encoding="utf-8"))
     tiny(("margin = 0.05", "margin = 0.0001"))
     tight = report(call)
 
+    told = {name: row for name, row in wide["outlooks"][0].items() if name != "silent"}
     assert "stored scores of new and old" in wide["source"]
+    assert told == {name: verdict["power"][0][name] for name in told}
     assert [each["finding"] for each in tight["outlooks"]] == ["GOLD:crps:guardrail"]
-    assert tight["outlooks"][0]["decidable"] is False
-    assert tight["outlooks"][0]["chance"] < wide["outlooks"][0]["chance"]
-    assert tight["outlooks"][0]["detectable"] == pytest.approx(wide["outlooks"][0]["detectable"])
+    assert tight["outlooks"][0]["chances"][0] < wide["outlooks"][0]["chances"][0]
 
 
 def test_without_a_store_random_walks_stand_in_and_nothing_is_written(tiny, call):
@@ -54,29 +52,33 @@ def test_without_a_store_random_walks_stand_in_and_nothing_is_written(tiny, call
     assert not Path("runs").exists()
 
 
-def test_what_cannot_be_decided_yet_has_a_count_and_a_date(tiny, call):
-    """Origins that would do are more than there are, and the date lies behind the data's end."""
+def test_a_larger_gain_is_decided_more_surely(tiny, call):
+    """The chance rises with the true effect, alone and for all guardrails; nothing is as found."""
     tiny(("\n[policy]", WALKS), ("margin = 0.05", "margin = 0.03"))
 
-    few = report(call)["outlooks"][0]
+    found = report(call)
+    outlook = found["outlooks"][0]
 
-    assert not few["decidable"]
-    assert few["origins_needed"] > 40
-    assert few["more_origins"] == few["origins_needed"] - 40
-    assert np.datetime64(few["decided_by"]) > np.datetime64("2012-12-31")
+    chances = [chance for _, chance in outlook["chances"]]
+    assert [effect for effect, _ in outlook["chances"]] == [0.0, -0.05, -0.1, -0.3]
+    assert chances == sorted(chances)
+    assert chances[0] < 0.8 < chances[-1]
+    assert found["whole"] == [[effect, chance, chance] for effect, chance in outlook["chances"]]
+    assert (outlook["effect"], outlook["chance"], outlook["decided"]) == (None, None, False)
 
 
-def test_the_table_says_how_many_findings_can_be_decided(tiny, call):
-    """The last line counts, and every finding has its row."""
+def test_the_table_has_a_row_a_finding_and_says_what_the_history_holds(tiny, call):
+    """Chances by effect, all guardrails together, and the origins that could be added."""
     tiny(("\n[policy]", WALKS))
 
     code, out, _ = call("power", "tiny.toml")
 
     lines = out.splitlines()
     assert code == 0
-    assert lines[2].split()[:2] == ["finding", "bound"]
+    assert lines[2].split()[:3] == ["finding", "limit", "0"]
     assert lines[3].startswith("GOLD:crps:guardrail")
-    assert lines[-1].endswith("of 1 findings can be decided by this plan")
+    assert lines[4].startswith("all guardrails")
+    assert lines[-1].startswith("the history of GOLD holds ")
 
 
 def test_without_scores_and_walks_there_is_one_line(tiny, refused):
@@ -94,6 +96,7 @@ def test_below_ten_origins_there_is_no_figure(tiny, call):
     outlook = report(call)["outlooks"][0]
     _, table, _ = call("power", "tiny.toml")
 
-    assert [outlook[name] for name in ("chance", "detectable", "origins_needed")] == [None] * 3
-    assert not outlook["decidable"]
+    assert (outlook["chance"], outlook["detectable"]) == (None, None)
+    assert outlook["more_origins"] == 30 - 9  # what the policy asks for
+    assert outlook["chances"] == []
     assert "no prediction: 9 non-overlapping origins, fewer than the 10 it takes" in table

@@ -43,9 +43,8 @@ def test_replay_needs_neither_experiment_nor_data_nor_units(finished, call):
     assert out.startswith("the same, byte by byte: PROMOTE: new may replace old")
 
 
-def test_replay_of_a_copy_names_its_store(tiny, call, in_process):
+def test_replay_of_a_copy_names_its_store(ran, call):
     """Records copied elsewhere are judged again with the store that is named, and only with one."""
-    call("run", "tiny.toml")
     call("gate", "tiny.toml", "--records", "kept")
 
     assert call("replay", "kept", "--store", "runs")[0] == 0
@@ -78,17 +77,14 @@ def test_replay_notes_other_code(finished, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["nothing.json", "runs"])
-def test_what_is_no_verdict_is_refused(tiny, refused, call, in_process, name):
+def test_what_is_no_verdict_is_refused(ran, refused, name):
     """A path without a verdict is one line and the code of wrong input."""
-    call("run", "tiny.toml")
-
     assert "cannot be read" in refused("replay", name)
 
 
 @pytest.mark.parametrize("name", ["verdict.json", "inputs.json", "index.json"])
-def test_records_of_an_older_abharness_are_one_line(tiny, call, in_process, name):
+def test_records_of_an_older_abharness_are_one_line(finished, call, name):
     """Schemas are counted from 1 again, so an older record is told by what it lacks."""
-    call("compare", "tiny.toml")
     folder = latest_folder(open_store(Path("runs")), "tiny")
     file = (folder.parent if name == "index.json" else folder) / name
     record = json.loads(file.read_text(encoding="utf-8"))
@@ -105,9 +101,8 @@ def test_records_of_an_older_abharness_are_one_line(tiny, call, in_process, name
     assert err.count("\n") == 1
 
 
-def test_other_words_change_nothing_in_a_replay(tiny, call, in_process, monkeypatch):
+def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     """Facts and figures are compared: with every phrase reworded the bytes are still the same."""
-    call("compare", "tiny.toml")
     folder = latest_folder(open_store(Path("runs")), "tiny")
     for code in words._PHRASES:
         monkeypatch.setitem(words._PHRASES, code, lambda values: "Otherwise said.")
@@ -281,8 +276,11 @@ class Moody:
 
 
 @pytest.fixture
-def moody(tiny, call, in_process):
-    """An experiment whose legacy arm answers by its mood; gives what sets it and runs it again."""
+def moody(tiny, call, in_process, made_once):
+    """Work beside a judged store whose legacy arm answers by its mood, 0.05 when it was judged.
+
+    Gives what sets the mood and runs that arm again.
+    """
     Path("moody_arm.py").write_text(MOODY, encoding="utf-8")
     tiny(("arms_for_tests:Flat", "moody_arm:Moody"))
 
@@ -293,6 +291,11 @@ def moody(tiny, call, in_process):
                 shutil.rmtree(folder)
         return call(verb, name)
 
+    def make(folder):
+        assert again(0.05)[0] == 0
+        Path("runs").rename(folder / "runs")
+
+    shutil.copytree(made_once("moody", make) / "runs", "runs")
     return again
 
 
@@ -303,7 +306,6 @@ def verdict_folders(name="tiny"):
 @pytest.mark.slow
 def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
     """The verdict on a conflict is no precedent: the first scores are still held against it."""
-    assert moody(0.05)[0] == 0
     (first,) = verdict_folders()
 
     codes = [moody(0.06)[0], call("compare", "tiny.toml")[0], call("gate", "tiny.toml")[0]]
@@ -320,7 +322,6 @@ def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
 @pytest.mark.slow
 def test_other_scores_are_accepted_by_removing_the_verdicts_that_had_others(moody, call):
     """Who has found the cause removes the folders the message names, and nothing else."""
-    moody(0.05)
     (first,) = verdict_folders()
     assert moody(0.06)[0] == 5
 
@@ -334,7 +335,6 @@ def test_other_scores_are_accepted_by_removing_the_verdicts_that_had_others(mood
 @pytest.mark.slow
 def test_many_verdicts_hide_no_conflict(moody, call, tiny):
     """Scores are held against every verdict that was passed, not against some of the last."""
-    moody(0.05)
     for margin in range(6, 28):
         tiny(("arms_for_tests:Flat", "moody_arm:Moody"), ("0.05", f"0.{margin:02}"))
         assert call("gate", "tiny.toml")[0] == 0
@@ -346,7 +346,6 @@ def test_many_verdicts_hide_no_conflict(moody, call, tiny):
 
 def test_a_unit_is_held_against_verdicts_on_other_experiments(moody, call, tiny):
     """Another name of the experiment washes nothing away: its units are the same."""
-    moody(0.05)
     tiny(("arms_for_tests:Flat", "moody_arm:Moody"), name="renamed.toml")
 
     assert moody(0.06, name="renamed.toml")[0] == 5
@@ -354,7 +353,6 @@ def test_a_unit_is_held_against_verdicts_on_other_experiments(moody, call, tiny)
 
 def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, refused):
     """After a unit was run again with other scores, `report` asks for a new verdict first."""
-    moody(0.05)
     assert call("report", "tiny.toml", "--format", "md")[0] == 0
 
     assert moody(0.5, verb="run")[0] == 0
@@ -368,7 +366,6 @@ def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, ref
 
 def test_a_page_needs_every_unit_its_verdict_had(moody, call, refused):
     """A unit that is gone since the verdict is named as well."""
-    moody(0.05)
     shutil.rmtree(next(Path("runs/units").iterdir()))
 
     assert "holds other scores by now" in refused("report", "tiny.toml")
@@ -376,7 +373,6 @@ def test_a_page_needs_every_unit_its_verdict_had(moody, call, refused):
 
 def test_a_verdict_that_is_gone_is_one_line(moody, call, refused):
     """The pointer to a last verdict that was removed says how to get one."""
-    moody(0.05)
     (first,) = verdict_folders()
     shutil.rmtree(first)
 

@@ -59,9 +59,11 @@ def with_(**changes: object) -> Policy:
 
 def test_an_active_waiver_keeps_a_finding_from_binding_and_stays_visible() -> None:
     """What would be a REJECT is promoted, and owner, reason and end date stand in the reasons."""
-    verdict = judged(grid_of(1.0, 0.0), with_(waivers=(BROKEN,)), today="2030-06-30")
+    scores = [law_of(truth_of(), "walk", noise=1.1), *grid_of(1.0, 0.0)[1:]]
+    two = (Criterion(metric="crps", margin=0.02), Criterion(metric="mae", margin=0.9))
+    verdict = judged(scores, with_(criteria=two, waivers=(BROKEN,)), today="2030-06-30")
 
-    assert judged(grid_of(1.0, 0.0)).outcome == Outcome.REJECT
+    assert judged(scores).outcome == Outcome.REJECT
     assert verdict.outcome == Outcome.PROMOTE
     assert "but for 1 waived finding" in summary(verdict)
     assert verdict.findings[0].outcome == Outcome.REJECT
@@ -303,9 +305,9 @@ def test_less_evidence_than_declared_is_invalid(evidence: EvidenceNeeded, words:
     assert words in summary(verdict)
 
 
-@pytest.mark.parametrize(("action", "outcome"), [("caution", "PROMOTE"), ("invalid", "INVALID")])
+@pytest.mark.parametrize(("action", "outcome"), [("caution", "HOLD"), ("invalid", "INVALID")])
 def test_implausible_gains_are_doubted(action: str, outcome: str) -> None:
-    """A candidate far better than the random walk is cautioned, or refused if the policy says."""
+    """A candidate far better than the random walk is held back, or refused if the policy says."""
     scores = grid_of()
     scores[0] = law_of(truth_of(), "walk", noise=2.0)
     evidence = EvidenceNeeded(implausible_skill=0.2, implausible=action)  # type: ignore[arg-type]  # closed set
@@ -373,7 +375,7 @@ def test_too_few_origins_for_a_prediction_are_said_to_be() -> None:
 
     row = verdict.power[0]
     assert verdict.outcome is Outcome.HOLD
-    assert (row.detectable, row.enough, row.more_origins) == (None, None, None)
+    assert (row.detectable, row.chance, row.more_origins) == (None, None, None)
     assert row.silent == fact(FactCode.NO_PREDICTION, origins=9, least=10)
     assert "9 non-overlapping origins are too few to say" in next_action(verdict)
 

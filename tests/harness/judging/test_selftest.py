@@ -132,9 +132,12 @@ def test_without_sound_evidence_nothing_is_run(scores: list[UnitScores]) -> None
 
 
 def test_a_policy_without_losses_has_nothing_to_plant(scores: list[UnitScores]) -> None:
-    """Coverage rules alone leave the parts on losses not run, and the others pass."""
+    """Wins and coverage alone leave the parts on losses not run, and the others pass."""
     policy = Policy(
-        baseline="old", candidate="new", coverage=(CoverageRule(level=80, tolerance=0.2),)
+        baseline="old",
+        candidate="new",
+        criteria=(Criterion(metric="crps", statistic="wins"),),
+        coverage=(CoverageRule(level=80, tolerance=0.2),),
     )
 
     _, found = tried(scores, policy)

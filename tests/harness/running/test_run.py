@@ -14,6 +14,7 @@ import pytest
 from harness.data.dataset import builtin_folder
 from harness.experiments.experiment import read_experiment
 from harness.gate.stored_scores import score_grid
+from harness.running.executor import LocalProcesses
 from harness.running.grid import select
 from harness.running.run import default_workers, prepare
 from harness.running.store import _owner, open_store, read_unit
@@ -42,9 +43,8 @@ def computed(call, *arguments):
     return tuple(map(int, found.groups()))
 
 
-def test_second_call_computes_nothing(tiny, call, in_process):
+def test_second_call_computes_nothing(ran, call):
     """Everything is run once; asked again, nothing is."""
-    assert computed(call, "tiny.toml") == (5, 5, 5)
     before = {file: file.stat().st_mtime_ns for file in Path("runs/units").rglob("*")}
 
     assert computed(call, "tiny.toml") == (5, 5, 0)
@@ -53,18 +53,16 @@ def test_second_call_computes_nothing(tiny, call, in_process):
     assert list(Path("runs/tmp").iterdir()) == []
 
 
-def test_changed_option_recomputes_that_arm(tiny, call, in_process):
+def test_changed_option_recomputes_that_arm(ran, tiny, call):
     """Another option of one arm is another result of that arm, and of no other."""
-    computed(call, "tiny.toml")
     tiny(('role = "legacy"', 'role = "legacy"\ncontext = 31'))
 
     assert computed(call, "tiny.toml") == (5, 5, 1)
     assert len(keys()) == 6
 
 
-def test_renaming_recomputes_nothing(tiny, call, in_process):
+def test_renaming_recomputes_nothing(ran, tiny, call):
     """Names of arms, the file's name and title, the policy and the worker count are not asked."""
-    computed(call, "tiny.toml")
     tiny(
         ('"old"', '"former"'),
         ('title = "Tiny"', 'title = "Other"'),
@@ -118,10 +116,8 @@ def test_shards_fill_one_store(tiny, call, in_process):
     assert computed(call, "tiny.toml") == (5, 5, 0)
 
 
-def test_other_seeds(tiny, call, in_process):
+def test_other_seeds(ran, call):
     """Seeds given by flag replace those of the file, and the store keeps both."""
-    computed(call, "tiny.toml")
-
     assert computed(call, "tiny.toml", "--seeds", "1,2,3") == (7, 7, 2)
 
 
@@ -253,33 +249,81 @@ def test_failed_units_are_retried_when_asked(tiny, call, in_process):
     assert page_of(out) != page
 
 
-def test_filling_the_rest_gives_another_page(tiny, call, in_process):
-    """The page of an incomplete grid stays a record; the whole grid's verdict has its own."""
+def test_a_part_is_run_and_not_judged(tiny, call, in_process):
+    """`compare --only` stores no verdict while cells are missing, and judges when none is."""
     code, first, _ = call("compare", "tiny.toml", "--only", "old")
-    assert code == 5
-    code, second, _ = call("compare", "tiny.toml")
-    assert code == 0
+    verdicts = list(Path("runs").rglob("verdict.json"))
+    call("run", "tiny.toml")
+    last, second, _ = call("compare", "tiny.toml", "--only", "old")
 
-    assert "INVALID" in page_of(first).read_text(encoding="utf-8")
-    assert page_of(second) != page_of(first)
+    assert (code, verdicts) == (0, [])
+    assert first.startswith("1 units here, 4 of 5 are missing, such as ")
+    assert "not judged" in first
+    assert last == 0
+    assert second.startswith("PROMOTE")
+
+
+@pytest.mark.parametrize("model", ["nowhere/at-all", "empty"])
+@pytest.mark.parametrize("verb", ["run", "compare"])
+def test_missing_weights_end_a_run_before_it_starts(tiny, call, in_process, verb, model):
+    """A hub model or a folder that lacks its weights is one line; nothing ran or is stored."""
+    Path("empty").mkdir()
+    Path("empty/config.json").write_text("{}", encoding="utf-8")
+    arm = "candidates.hf_bayesian_autoformer:HFBayesianAutoformer"
+    options = f'"{arm}"\nmodel = "{model}"\nlocal_only = true'
+    tiny(('"arms_for_tests:Flat"', options))
+
+    code, out, err = call(verb, "tiny.toml")
+
+    assert (code, out) == (2, "")
+    assert model in err.splitlines()[-1]
+    assert not list(Path().glob("runs/units/*"))
+    assert not list(Path().glob("runs/verdicts/*"))
+
+
+def test_an_arm_that_failed_everywhere_is_said(tiny, call, in_process):
+    """`run --strict` ends with 5 where an arm it was asked for has no forecast at all."""
+    tiny(('role = "legacy"', 'role = "legacy"\nfault = "raise"'))
+
+    code, out, _ = call("run", "tiny.toml", "--strict")
+    part, other, _ = call("run", "tiny.toml", "--strict", "--only", "new")
+
+    assert (code, part) == (5, 0)
+    assert out.splitlines()[-1] == "every window failed: old"
+    assert "every window failed" not in other
+
+
+def test_strict_data_ends_a_run_before_it_starts(tiny, call, in_process, tmp_path):
+    """A failed update is said beside every run; with `--strict-data` it ends with 2."""
+    told = ["--data-dir", "mine"]
+    rows = "date,gold,silver\n2013-01-02,901.5,1601.5\n"
+    Path("new.csv").write_text(rows, encoding="utf-8")
+    call("data", "update", "GOLD", "new.csv", "--to", "mine")
+    Path("new.csv").write_text(rows.replace("901.5", "91.5"), encoding="utf-8")
+    call("data", "update", "GOLD", "new.csv", "--to", "mine")
+
+    code, _, err = call("run", "tiny.toml", *told)
+    strict, _, last = call("run", "tiny.toml", "--strict-data", *told)
+
+    assert (code, strict) == (0, 2)
+    assert "note: data not updated: GOLD: new.csv: 1 difference from the rows" in err
+    assert "--strict-data: data not updated: GOLD" in last
+
+
+def rows_in(store):
+    """Every table of a store's units, as bytes."""
+    return {file.relative_to(store): file.read_bytes() for file in store.rglob("units/*/*.parquet")}
 
 
 @pytest.mark.slow
-def test_worker_count_changes_no_forecast(tiny, call):
-    """One worker and two, fresh processes and this one, write the same rows."""
-    for count in (1, 2):
-        assert call("run", "tiny.toml", "--store", f"by-{count}", "--workers", count)[0] == 0
+def test_worker_count_changes_no_forecast(ran, call, monkeypatch):
+    """Fresh processes of two workers, and this one alone, write the same rows."""
+    monkeypatch.setattr("harness.running.run.LocalProcesses", LocalProcesses)
 
-    one, two = (
-        {
-            file.relative_to(f"by-{count}"): file.read_bytes()
-            for file in Path(f"by-{count}/units").rglob("*.parquet")
-        }
-        for count in (1, 2)
-    )
+    assert call("run", "tiny.toml", "--store", "by-two", "--workers", 2)[0] == 0
 
-    assert len(one) == 12
-    assert one == two
+    assert len(rows_in(ran)) == 12
+    assert rows_in(ran) == rows_in(Path("by-two"))
 
 
 def test_same_name_other_data(tiny, call, in_process):

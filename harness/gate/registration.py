@@ -1,0 +1,170 @@
+"""What was asked before the first result was there, and what was asked otherwise since.
+
+`run` and `compare` record the policy, the plans and the arms of an experiment before they fit
+anything. A verdict that is passed by another policy, or on other arms or plans, says so first: who
+saw the results may have chosen the rules by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from harness.experiments.policy import Policy
+from harness.judging.fact import Fact, FactCode, fact
+from harness.judging.verdict import plain
+from harness.parsing import parse_record
+from harness.running.grid import Grid
+from harness.running.sources import digest
+from harness.running.store import Store
+
+KIND = "policy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """What was asked of a pair.
+
+    Attributes
+    ----------
+    policy
+        As plain data.
+    pair
+        Digests of candidate and baseline: where their code is, with which options.
+    plans
+        Dataset to its plan as plain data.
+    data
+        Dataset to its last row seen and the digest of its rows.
+    code
+        Digest of the code that judges.
+    cells
+        Keys of the pair's cells.
+    results
+        Some of them were there already.
+    """
+
+    policy: Mapping[str, Any]
+    pair: tuple[str, ...]
+    plans: Mapping[str, Mapping[str, Any]]
+    data: Mapping[str, tuple[str, str]]
+    code: str
+    cells: tuple[str, ...] = ()
+    results: bool = False
+    at: str = field(default="", compare=False)
+
+
+def asked_now(grid: Grid, store: Store, policy: Policy, *, code: str) -> Registered:
+    """What an experiment asks at this moment, by a policy.
+
+    Parameters
+    ----------
+    code
+        Digest of the code that judges.
+    """
+    pair = (policy.candidate, policy.baseline)
+    refs = [grid.experiment.arm(name) for name in pair]
+    cells = tuple(cell.key for cell in grid.cells if cell.arm.name in pair)
+    return Registered(
+        policy=plain(policy),
+        pair=tuple(digest([ref.use, dict(ref.options)]) for ref in refs),
+        plans={name: plain(split.plan) for name, split in grid.splits.items()},
+        data={
+            name: (str(split.dataset.series.dates[int(split.windows.judged.max())]), split.data)
+            for name, split in grid.splits.items()
+        },
+        code=code,
+        cells=cells,
+        results=any(map(store.has_unit, cells)),
+    )
+
+
+def register(grid: Grid, store: Store, *, code: str) -> None:
+    """Record what is asked before anything is fitted; what was recorded stays once results came."""
+    name = grid.experiment.name
+    known = store.journal.latest(KIND, name)
+    if known is not None and any(map(store.has_unit, known["cells"])):
+        return
+    asked = asked_now(grid, store, grid.experiment.policy, code=code)
+    body = {key: value for key, value in asdict(asked).items() if key != "at"}
+    store.journal.append_new(KIND, name, body)
+
+
+def changed_since(grid: Grid, store: Store, policy: Policy, *, code: str) -> Fact | None:
+    """What is asked otherwise than was recorded before the first result; None where nothing is.
+
+    An experiment that was recorded when results of its pair were there already is held against the
+    first record of that pair, by whatever name.
+    """
+    now = asked_now(grid, store, policy, code=code)
+    first = _first_record(store, grid.experiment.name, now)
+    if first is None:
+        return None
+    rules, before = _rules(now.policy), _rules(first.policy)
+    dropped = tuple(name for name in before if name not in rules)
+    eased = tuple(
+        (name, _value(before.get(name)), _value(rule))
+        for name, rule in rules.items()
+        if before.get(name) != rule
+    )
+    same_rows = [name for name in now.data if now.data[name][0] == first.data.get(name, ("",))[0]]
+    edited = any(now.data[name] != tuple(first.data[name]) for name in same_rows)
+    what = {
+        "policy": bool(dropped or eased),
+        "data": now.plans != first.plans or edited,
+        "arms": now.pair != tuple(first.pair),
+    }
+    if not any(what.values()):
+        return None
+    named = [name for name, changed in what.items() if changed]
+    named += ["code"] if now.code != first.code else []
+    return fact(
+        FactCode.CHANGED_SINCE, at=first.at, what=tuple(named), dropped=dropped, others=eased
+    )
+
+
+def _first_record(store: Store, name: str, now: Registered) -> Registered | None:
+    """The record to hold the present against."""
+    known = []
+    for row, body in store.journal.all(KIND):
+        found = parse_record(Registered, {**body, "at": row.at[:10]}, where=f"{KIND} {row.key}")
+        known.append((row.key, found))
+    mine = [found for key, found in known if key == name]
+    if mine and not mine[-1].results:
+        return mine[-1]
+    same = [found for _, found in known if tuple(found.pair) == now.pair]
+    return next(iter([*same, *mine]), None)
+
+
+def _rules(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting of a policy by its name; a rule by metric, role and scope."""
+    return dict(_named(policy))
+
+
+def _named(policy: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in policy.items():
+        if key in ("baseline", "candidate", "reference"):  # the pair is told as arms
+            continue
+        if isinstance(value, list | tuple):
+            for rule in value:
+                yield _rule(key, rule)
+        elif isinstance(value, Mapping):
+            yield from ((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            yield key, value
+
+
+def _rule(kind: str, rule: Mapping[str, Any]) -> tuple[str, Any]:
+    if kind == "criteria":
+        what, bound = f"{rule['metric']} {rule['statistic']} {rule['role']}", rule["margin"]
+    elif kind == "coverage":
+        relative = " against legacy's" if rule["relative"] else ""
+        what, bound = f"coverage {rule['level']} %{relative}", rule["tolerance"]
+    else:
+        return f"waiver of {rule['finding']}", rule["until"]
+    scope = [str(e) for name in ("datasets", "steps", "slices") for e in rule[name]]
+    return what + (f" on {', '.join(scope)}" if scope else ""), bound
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None else str(value)

@@ -1,0 +1,258 @@
+"""What stands beside the rules of a policy: what holds a PROMOTE back, and what must be known.
+
+A policy says what is judged. These look at what it does not say: a baseline or a candidate that a
+random walk beats, data and losses that no rule speaks of, rules so wide or so thoroughly waived
+that they judge nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from harness.evidence.comparison import answer
+from harness.evidence.estimand import Coverage, Question, loss_of
+from harness.evidence.pairing import PairingError, pair
+from harness.experiments.policy import Policy
+from harness.experiments.rules import EvidenceNeeded
+from harness.experiments.waivers import WaiverState
+from harness.judging.declared import Cell, datasets_of
+from harness.judging.fact import Fact, FactCode, Value, fact
+from harness.judging.findings import Finding, Multiplicity, judge_rule, question_of
+from harness.judging.reference import ALWAYS, Standing, rows_of, shown_by, straw_man
+from harness.judging.validity import Validity
+from harness.scoring.scores import UnitScores
+
+WIDEST_MARGIN = 0.25
+"""A margin or tolerance beyond this lets pass what nobody would call as good."""
+LARGEST_ALPHA = 0.1
+LONGEST_WAIVER = 366
+"""Days."""
+COVERAGES = (80, 95)
+OFF_BY = 0.1
+"""Coverage that no rule names is told where it is shown to be further from nominal than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Safeguards:
+    """What was found beside the rules.
+
+    Attributes
+    ----------
+    first
+        Said before anything else.
+    holds
+        With any of these a PROMOTE is a HOLD.
+    notes
+        Must be known with whatever the outcome is.
+    """
+
+    first: tuple[Fact, ...] = ()
+    holds: tuple[Fact, ...] = ()
+    notes: tuple[Fact, ...] = ()
+
+
+def safeguards_of(
+    policy: Policy,
+    declared: Sequence[Cell],
+    scores: Sequence[UnitScores],
+    *,
+    validity: Validity,
+    shared: Multiplicity,
+    changed: Fact | None = None,
+) -> Safeguards:
+    """Look at everything that does not depend on the findings.
+
+    Parameters
+    ----------
+    changed
+        That something was asked otherwise before the first result.
+    """
+    weak = straw_man(policy, validity.standings)
+    straw = (weak,) if weak else ()
+    first = (*straw, *((changed,) if changed else ()))
+    behind = list(_behind(policy, declared, scores, shared=shared, bar=validity.reference))
+    worse = list(_worse_beside(policy, declared, scores))
+    nobody = [name for name in datasets_of(declared) if not policy.judges_whole(name)]
+    unjudged = [each for each in worse if each.code is FactCode.UNJUDGED_WORSE]
+    stops = [*unjudged] if policy.unjudged == "hold" else []
+    implausible = [each for each in validity.doubts if each.code is FactCode.IMPLAUSIBLE]
+    notes = [each for each in worse if each not in stops]
+    if nobody:
+        notes.append(fact(FactCode.UNJUDGED, datasets=tuple(nobody)))
+    if validity.reference is None:
+        pair_ = {"candidate": policy.candidate, "legacy": policy.baseline}
+        notes.append(fact(FactCode.NO_REFERENCE_ARM, **pair_))
+    return Safeguards(
+        first=first,
+        holds=(
+            *(straw if policy.broken_baseline == "hold" else ()),
+            *behind,
+            *stops,
+            *implausible,
+        ),
+        notes=(
+            *_below(policy, validity),
+            *_covers(policy, declared, scores),
+            *notes,
+            *_lax(policy),
+        ),
+    )
+
+
+def _behind(
+    policy: Policy,
+    declared: Sequence[Cell],
+    scores: Sequence[UnitScores],
+    *,
+    shared: Multiplicity,
+    bar: str | None,
+) -> Iterator[Fact]:
+    """Guardrails and successes that the candidate breaks with the reference in legacy's place."""
+    found: list[Finding] = []
+    for dataset in datasets_of(declared):
+        there = [unit for unit in scores if unit.dataset == dataset]
+        candidate, reference = (
+            [unit for unit in there if unit.arm == arm] for arm in (policy.candidate, bar)
+        )
+        for rule in policy.criteria:
+            if not rule.scope.covers(dataset) or not candidate or not reference:
+                continue
+            asked = question_of(rule, alpha=shared.alpha_guardrail, power=shared.power_each)
+            bound = max(0.0, asked.bound_high)  # of a gain asked for: not worse than the reference
+            found += judge_rule(
+                rule,
+                dataset,
+                policy=policy,
+                question=Question(
+                    estimand=asked.estimand, bound_high=bound, alpha=asked.alpha, power=asked.power
+                ),
+                candidate=candidate,
+                legacy=reference,
+                ask=answer,
+            )
+    shown = [each for each in found if each.comparison and each.comparison.conclusion == "beyond"]
+    if shown:
+        rules = tuple(dict.fromkeys((each.dataset, each.metric, each.part) for each in shown))
+        yield fact(FactCode.BEHIND_REFERENCE, arm=policy.candidate, reference=bar, rules=rules)
+
+
+def _below(policy: Policy, validity: Validity) -> Iterator[Fact]:
+    """Beating a weak legacy arm is no reason to migrate: say where the candidate is weak itself."""
+    weak = [
+        each
+        for each in validity.standings
+        if each.arm == policy.candidate and each.skill is not None and each.skill < 0
+    ]
+    if weak:
+        bar = weak[0].reference
+        values: dict[str, Value] = {"arm": policy.candidate, "reference": bar}
+        yield fact(FactCode.BELOW_REFERENCE, **values, rows=rows_of(weak))
+
+
+def _worse_beside(
+    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
+) -> Iterator[Fact]:
+    """Where the candidate is shown worse than legacy by a loss that no rule judges as a whole."""
+    beside: list[Standing] = []
+    unjudged: list[Standing] = []
+    for dataset in datasets_of(declared):
+        there = [unit for unit in scores if unit.dataset == dataset]
+        candidate, legacy = (
+            [unit for unit in there if unit.arm == arm]
+            for arm in (policy.candidate, policy.baseline)
+        )
+        named = {
+            rule.metric
+            for rule in policy.criteria
+            if rule.scope.covers(dataset) and not (rule.scope.steps or rule.scope.slices)
+        }
+        for metric in ALWAYS:
+            if metric in named:
+                continue
+            found = shown_by(loss_of(metric), candidate, legacy, alpha=policy.alpha)
+            if found is not None and found.shown == "worse":
+                (beside if policy.judges_whole(dataset) else unjudged).append(found)
+    pair_: dict[str, Value] = {"arm": policy.candidate, "legacy": policy.baseline}
+    if unjudged:
+        yield fact(FactCode.UNJUDGED_WORSE, **pair_, rows=rows_of(unjudged))
+    if beside:
+        yield fact(FactCode.WORSE_BESIDE, **pair_, rows=rows_of(beside))
+
+
+def _covers(
+    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
+) -> Iterator[Fact]:
+    """Intervals of the candidate that no rule judges and that are shown not to cover."""
+    rows = []
+    for dataset in datasets_of(declared):
+        side = [unit for unit in scores if (unit.arm, unit.dataset) == (policy.candidate, dataset)]
+        for level in COVERAGES:
+            if any(each.level == level and each.scope.covers(dataset) for each in policy.coverage):
+                continue
+            estimand = Coverage(level=level)
+            try:
+                both = pair(side, side, estimand.metric)
+            except PairingError:
+                continue
+            asked = Question(
+                estimand=estimand, bound_low=-OFF_BY, bound_high=OFF_BY, alpha=policy.alpha
+            )
+            found = answer(both, asked)
+            test = found.estimate("seeds") or found.estimate("hac")
+            if found.conclusion == "beyond" and test is not None and test.effect is not None:
+                shares = [
+                    None if each is None else min(1.0, max(0.0, estimand.nominal + each))
+                    for each in (test.effect, test.low, test.high)
+                ]
+                rows.append((dataset, estimand.metric, *shares))
+    if rows:
+        yield fact(FactCode.COVERS_OTHERWISE, arm=policy.candidate, rows=tuple(rows))
+
+
+def _lax(policy: Policy) -> Iterator[Fact]:
+    """Settings so wide that what passes them is hardly judged."""
+    wide = [
+        (rule.estimand.name, abs(rule.bound))
+        for rule in policy.rules
+        if rule.role == "guardrail" and abs(rule.bound) > WIDEST_MARGIN
+    ]
+    if wide:
+        yield fact(FactCode.WIDE_MARGINS, rules=tuple(dict.fromkeys(wide)), most=WIDEST_MARGIN)
+    if policy.alpha > LARGEST_ALPHA:
+        yield fact(FactCode.LAX_ALPHA, alpha=policy.alpha, most=LARGEST_ALPHA)
+    doubted = EvidenceNeeded().implausible_skill
+    if policy.evidence.implausible_skill > doubted:
+        skill = policy.evidence.implausible_skill
+        yield fact(FactCode.LAX_IMPLAUSIBLE, skill=skill, most=doubted)
+
+
+def waived_away(findings: Sequence[Finding]) -> Iterator[Fact]:
+    """That every guardrail on a loss is waived: coverage and limits alone are no policy."""
+    losses = [
+        each
+        for each in findings
+        if each.role == "guardrail" and each.estimand is not None and each.unit == "share"
+    ]
+    bars = losses or [each for each in findings if each.role == "guardrail"]
+    if bars and all(each.waived for each in bars):
+        yield fact(FactCode.ALL_WAIVED)
+
+
+def of_waivers(states: Sequence[WaiverState], *, today: str | None) -> Iterator[Fact]:
+    """Waivers that hold for more than a year, or for findings nobody named."""
+    for each in states:
+        written = each.waiver
+        if any(sign in written.finding for sign in "*?["):
+            waived = len(each.waived)
+            yield fact(FactCode.BROAD_WAIVER, finding=written.finding, waived=waived)
+        days = (date.fromisoformat(written.until) - date.fromisoformat(today or written.until)).days
+        if days > LONGEST_WAIVER:
+            yield fact(
+                FactCode.LONG_WAIVER,
+                finding=written.finding,
+                until=written.until,
+                days=days,
+                most=LONGEST_WAIVER,
+            )

@@ -1,0 +1,208 @@
+"""Tricks and accidents with the pair, the data and the rules: one row each, with its outcome."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scores_for_tests import law_of, walk_of
+
+from harness.errors import ConfigError
+from harness.evidence.comparison import answer
+from harness.evidence.estimand import Question, RelativeCoverage
+from harness.evidence.pairing import pair
+from harness.experiments.policy import Policy
+from harness.experiments.rules import CoverageRule, Criterion
+from harness.experiments.waivers import Waiver
+from harness.judging.declared import Cell, Given
+from harness.judging.fact import FactCode
+from harness.judging.findings import Outcome
+from harness.judging.verdict import Verdict, judge
+from harness.scoring.scores import UnitScores
+from reports.forms.junit import render_junit
+from reports.words.verdicts import reasons
+
+GUARDS = (Criterion(metric="crps", margin=0.02),)
+ON_GOLD = (Criterion(metric="crps", margin=0.02, datasets=("GOLD",)),)
+EARLY = (Criterion(metric="crps", margin=0.02, steps=(1, 2)),)
+BY_RMSE = (Criterion(metric="rmse", margin=0.02),)
+COVERED = (CoverageRule(level=80, tolerance=0.08),)
+TODAY = "2026-01-01"
+
+
+def waiver_of(finding: str, until: str = "2026-06-30") -> Waiver:
+    """A waiver that holds today."""
+    return Waiver(finding=finding, owner="ada", reason="see 12", until=until)
+
+
+def units_of(
+    name: str, *, walk: float, old: float, new: float, **options: float
+) -> list[UnitScores]:
+    """A reference, legacy and a candidate on a dataset, each blurred as told."""
+    truth = walk_of(150, 4, seed=len(name), dataset=name)
+    late = options.pop("late", 0.0)
+    return [
+        law_of(truth, "walk", noise=walk),
+        law_of(truth, "old", noise=old, width=options.pop("old_width", 1.0)),
+        law_of(truth, "new", noise=new, late=late, **options),
+    ]
+
+
+def judged(units: list[UnitScores], policy: Policy) -> Verdict:
+    """The verdict on a full grid."""
+    cells = [Cell(arm=u.arm, dataset=u.dataset, seed=u.seed, role=u.role) for u in units]
+    return judge(policy, cells, units, Given(today=TODAY if policy.waivers else None))
+
+
+FINE = {"walk": 0.4, "old": 0.8, "new": 0.0}
+STRAW = {"walk": 0.0, "old": 1.5, "new": 0.0}
+BEHIND = {"walk": 0.0, "old": 1.5, "new": 1.0}
+WORSE = {"walk": 0.9, "old": 0.0, "new": 0.8}
+ROWS = {
+    "a straw man is a caution": (STRAW, {}, {}, "PROMOTE", FactCode.STRAW_MAN),
+    "a straw man holds by policy": (
+        STRAW, {}, {"broken_baseline": "hold"}, "HOLD", FactCode.STRAW_MAN,
+    ),
+    "a straw man is refused by policy": (
+        STRAW, {}, {"broken_baseline": "invalid"}, "INVALID", FactCode.STRAW_MAN,
+    ),
+    "better than legacy and worse than the walk": (
+        BEHIND, {}, {}, "HOLD", FactCode.BEHIND_REFERENCE,
+    ),
+    "worse on a dataset that no rule names": (
+        FINE, WORSE, {"criteria": ON_GOLD}, "HOLD", FactCode.UNJUDGED_WORSE,
+    ),
+    "the same, allowed": (
+        FINE, WORSE, {"criteria": ON_GOLD, "unjudged": "allow"}, "PROMOTE", FactCode.UNJUDGED_WORSE,
+    ),
+    "worse on a dataset where only coverage is judged": (
+        FINE, WORSE, {"criteria": ON_GOLD, "coverage": (CoverageRule(level=80, tolerance=0.2),)},
+        "HOLD", FactCode.UNJUDGED_WORSE,
+    ),
+    "worse on the steps that no rule names": (
+        {"walk": 2.0, "old": 0.5, "new": 0.0, "late": 1.5}, {}, {"criteria": EARLY},
+        "HOLD", FactCode.UNJUDGED_WORSE,
+    ),
+    "a dataset without rules where nothing is worse": (
+        FINE, FINE, {"criteria": ON_GOLD}, "PROMOTE", FactCode.UNJUDGED,
+    ),
+    "intervals that no rule names and that do not cover": (
+        FINE | {"width": 0.5}, {}, {"criteria": BY_RMSE}, "PROMOTE", FactCode.COVERS_OTHERWISE,
+    ),
+    "a margin of one half": (
+        {"walk": 0.5, "old": 0.0, "new": 0.5}, {},
+        {"criteria": (Criterion(metric="crps", margin=0.5),)}, "PROMOTE", FactCode.WIDE_MARGINS,
+    ),
+    "an error rate of one fifth": (FINE, {}, {"alpha": 0.2}, "PROMOTE", FactCode.LAX_ALPHA),
+    "all that is lost is waived": (
+        {"walk": 2.0, "old": 0.0, "new": 1.9}, {}, {"waivers": (waiver_of("*"),)},
+        "HOLD", FactCode.ALL_WAIVED,
+    ),
+    "all but coverage is waived": (
+        {"walk": 2.0, "old": 0.0, "new": 1.9}, {},
+        {"waivers": (waiver_of("*:crps:*"),), "coverage": (CoverageRule(level=80, tolerance=0.9),)},
+        "HOLD", FactCode.ALL_WAIVED,
+    ),
+    "a waiver of everything": (
+        FINE, {}, {"waivers": (waiver_of("*"),)}, "PROMOTE", FactCode.BROAD_WAIVER,
+    ),
+    "a waiver for two years": (
+        FINE, {}, {"waivers": (waiver_of("GOLD:crps:guardrail", "2028-01-01"),)},
+        "PROMOTE", FactCode.LONG_WAIVER,
+    ),
+    "a gain nobody believes": (
+        {"walk": 3.0, "old": 3.0, "new": 0.0}, {}, {}, "HOLD", FactCode.IMPLAUSIBLE,
+    ),
+}  # fmt: skip
+"""Blur of the arms on GOLD and on DOW_JONES ({} is no second dataset), changes of the policy, the
+outcome, and what must be said."""
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_no_trick_promotes_unseen(name: str) -> None:
+    """Each ends as its row says, and its reasons name what was tried."""
+    gold, dow, changes, outcome, code = ROWS[name]
+    units = units_of("GOLD", **gold) + (units_of("DOW_JONES", **dow) if dow else [])
+    policy = Policy(**{"baseline": "old", "candidate": "new", "criteria": GUARDS} | changes)
+
+    verdict = judged(units, policy)
+
+    because = [each.because.code if each.because else each.code for each in verdict.reasons]
+    assert verdict.outcome == outcome
+    assert code in because
+
+
+def test_a_straw_man_is_said_first_everywhere() -> None:
+    """Before any rule, with intervals, by RMSE and MAE too; a green JUnit file holds it as well."""
+    verdict = judged(
+        units_of("GOLD", **STRAW), Policy(baseline="old", candidate="new", criteria=GUARDS)
+    )
+
+    first = reasons(verdict)[0]
+    assert verdict.outcome == "PROMOTE"
+    assert first.startswith("Caution: old is shown worse than walk, on GOLD by crps ")
+    assert all(f"by {metric} " in first for metric in ("rmse", "mae"))
+    assert "% to +" in first
+    assert "walk would do as well" in first
+    assert 'name="caution" value="old is shown worse than walk' in render_junit(verdict)
+
+
+def test_a_candidate_within_the_margin_of_the_reference_is_not_held_back() -> None:
+    """Half a per cent behind the random walk is within two: what holds is shown to lie beyond."""
+    units = units_of("GOLD", walk=0.0, old=1.5, new=0.1)
+
+    verdict = judged(units, Policy(baseline="old", candidate="new", criteria=GUARDS))
+
+    assert verdict.outcome == "PROMOTE"
+    assert verdict.safeguards.holds == ()
+
+
+def test_coverage_alone_is_no_policy() -> None:
+    """It promotes whatever is as wide as it must be; the refusal says what is missing."""
+    with pytest.raises(ConfigError, match="coverage alone says nothing of widths or errors"):
+        Policy(baseline="old", candidate="new", coverage=COVERED)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "relative", "outcome"),
+    [
+        (0.6, 0.6, False, Outcome.REJECT),
+        (0.6, 0.6, True, Outcome.PROMOTE),
+        (0.6, 1.0, True, Outcome.PROMOTE),
+        (1.6, 0.8, True, Outcome.PROMOTE),
+        (1.0, 0.6, True, Outcome.REJECT),
+        (1.0, 3.0, True, Outcome.REJECT),
+    ],
+)
+def test_coverage_relative_to_legacy(old: float, new: float, relative: bool, outcome: str) -> None:
+    """As far from nominal as legacy is is enough, on whichever side; further is too far."""
+    rule = CoverageRule(level=80, tolerance=0.08, relative=relative)
+    policy = Policy(
+        baseline="old",
+        candidate="new",
+        criteria=(Criterion(metric="mae", margin=0.02),),
+        coverage=(rule,),
+    )
+
+    verdict = judged(units_of("GOLD", walk=0.0, old=0.0, new=0.0, old_width=old, width=new), policy)
+
+    assert verdict.findings[1].id == f"GOLD:{rule.id}"
+    assert verdict.findings[1].outcome is outcome
+
+
+@pytest.mark.parametrize("old", [0.8, 0.7, 0.9])
+def test_relative_coverage_keeps_its_error_rate(old: float) -> None:
+    """At the tolerance itself at most 8 % of samples pass, legacy on nominal or on either side."""
+    draw, passed, count = np.random.default_rng(3), 0, 300
+    question = Question(
+        estimand=RelativeCoverage(level=80), bound_high=0.05, alpha=0.05 * 0.5, power=0.8
+    )
+    far = 0.8 - abs(old - 0.8) - 0.05
+    mould = pair(
+        *[[unit] for unit in units_of("GOLD", walk=0.0, old=0.0, new=0.0)[1:]][::-1], "mae"
+    )
+    for _ in range(count):
+        hits = [draw.binomial(20, share, size=150) / 20 for share in (far, old)]
+        both = dataclasses.replace(mould, candidate=hits[0][None], legacy=hits[1][None])
+        passed += answer(both, question).conclusion == "within"
+
+    assert passed / count <= 0.08
