@@ -137,7 +137,7 @@ def deciding(
     if sides.seeded:
         made.append(by_test("seeds", with_seeds(found, sides.above, sides.below), question))
         made.append(by_two_levels(sides, length, question))
-    if question.estimand.two_sided and lag is None:
+    if question.estimand.two_sided and lag is None and 0 < found.above < 1:
         count = sides.above.shape[1]
         far = question.estimand.ratio_of(sides, lag=max(found.law.lag, count // 3))
         made.append(by_test("long", far, question))
