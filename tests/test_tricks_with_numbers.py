@@ -300,7 +300,7 @@ def test_a_burst_that_both_sides_have_is_counted_as_it_is() -> None:
 
 
 def test_rmse_is_one_number_everywhere() -> None:
-    """The root over all seeds' squared errors: in the table, and scaled in standings and finding."""
+    """The root over all seeds' squared errors, scaled in standings and finding."""
     truth = walk_of(80, seed=3)
     old = [law_of(truth, "old", noise=noise, seed=seed) for seed, noise in ((1, 0.1), (2, 1.5))]
     new = [law_of(truth, "new", noise=0.2, seed=seed) for seed in (1, 2)]

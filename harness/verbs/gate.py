@@ -205,7 +205,7 @@ def result_of(
     from reports.forms.terminal import render_terminal
 
     verdict = judgement.verdict
-    table = render_terminal(content, width=get_terminal_size((120, 24)).columns)
+    table = render_terminal(content, width=get_terminal_size((80, 24)).columns)
     passed = verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
     return Result(
         text=f"{table}\n{last_line}",

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import candidates
-from candidates.replacement.bayesian import HFBayesianAutoformer, Model
+from candidates.replacement.hf_bayesian import HFBayesianAutoformer, Model
+from candidates.replacement.hf_quantile import HFQuantileAutoformer
 from candidates.replacement.loading import BUNDLED, load_pipeline
 from candidates.replacement.options import ReplacementConfigError
-from candidates.replacement.quantile import HFQuantileAutoformer
 from harness.errors import ArmError, ForecastError
 
 FIELDS = {"seq_len": 48, "label_len": 24, "pred_len": 12, "enc_in": 3, "dec_in": 3, "c_out": 3}

@@ -202,21 +202,6 @@ def test_report_needs_the_verdict_of_this_grid(finished, tiny, refused):
     assert "on another grid" in refused("report", "tiny.toml")
 
 
-@pytest.mark.slow
-def test_a_page_that_cannot_be_written(finished, refused):
-    """A place where nothing can be written is one line, for a page and for records."""
-    Path("taken").write_text("mine", encoding="utf-8")
-
-    for arguments in (
-        ("report", "tiny.toml", "--output", "taken/page.html"),
-        ("report", "tiny.toml", "--format", "md", "--output", "taken/page.md"),
-        ("gate", "tiny.toml", "--records", "taken/deeper"),
-        ("claims", "tiny.toml", "--json", "taken/claims.json"),
-    ):
-        assert "taken" in refused(*arguments)
-    assert Path("taken").read_text(encoding="utf-8") == "mine"
-
-
 LONG = "a" * 300
 
 
