@@ -21,6 +21,7 @@ from harness.evidence.estimates import (
     seed_variance,
 )
 from harness.evidence.pairing import Pair
+from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
 from harness.stats.bootstrap import RESAMPLES
 from harness.stats.longrun import (
@@ -33,13 +34,13 @@ from harness.stats.longrun import (
     true_share,
 )
 from harness.stats.statistical_power import (
+    LEAST_INDEPENDENT,
     Plan,
     Spread,
     chance_of_deciding,
     detectable,
     origins_needed,
     seeds_needed,
-    too_few,
 )
 from harness.window import Dates, Rows
 
@@ -358,7 +359,7 @@ class Comparison:
     conclusion
         What all estimates but `independent` agree on; ``undecided`` otherwise.
     reason
-        Why there is no conclusion, in words; '' when there is one.
+        Why there is no conclusion; None when there is one.
     sensitivity
         Whether the conclusion stands without the most influential windows and at other lags.
     planning
@@ -379,7 +380,7 @@ class Comparison:
     estimates: tuple[Estimate, ...] = ()
     equality: DieboldMariano | None = None
     conclusion: Conclusion = "undecided"
-    reason: str = ""
+    reason: Reason | None = None
     sensitivity: Sensitivity | None = None
     planning: Planning = Planning()
     recent: Recent | None = None
@@ -390,14 +391,14 @@ class Comparison:
         return self.question.estimand
 
     @property
-    def silent(self) -> str:
-        """Why such a plan has no prediction, in words; '' where there may be one."""
-        return too_few(self.sample.independent_n)
+    def silent(self) -> bool:
+        """Whether so few non-overlapping origins allow no prediction."""
+        return self.sample.independent_n < LEAST_INDEPENDENT
 
     @property
     def settled_at(self) -> float | None:
         """The smallest bound that would be shown to be kept today; None where there is none."""
-        deciding_ = [each for each in self.estimates if each.method != "independent"]
+        deciding_ = [e for e in self.estimates if e.method not in ("independent", "long")]
         uppers = [each.upper for each in deciding_]
         lowers = [each.lower for each in deciding_] if self.question.bound_low is not None else []
         ends = [*uppers, *(None if each is None else -each for each in lowers)]
@@ -503,16 +504,15 @@ def answer(both: Pair, question: Question) -> Comparison:
             candidate=int((~both.candidate_ok).sum()), legacy=int((~both.legacy_ok).sum())
         ),
     )
-    if reason := _why_nothing(whole):
-        return dataclasses.replace(blank, reason=reason)
+    if nothing := _why_nothing(whole):
+        return dataclasses.replace(blank, reason=nothing)
     sides = estimand.sides(whole)
     if not estimand.uncertain(sides):
-        reason = "the losses are the same on every origin: no uncertainty"
-        return dataclasses.replace(blank, reason=reason)
+        return dataclasses.replace(blank, reason=reason(ReasonCode.CONSTANT))
     found = estimand.ratio_of(sides)
     effect, variances = _found(whole, sides, found, estimand)
     estimates = deciding(sides, question)
-    conclusion, reason = agreed(estimates)
+    conclusion, open_because = agreed(estimates)
     if 2 <= len(apart) < len(both.origin):  # the non-overlapping origins alone, for the reader
         alone = estimand.ratio_of(dataclasses.replace(sides.at(apart), overlap=1))
         estimates = (*estimates, by_test("independent", alone, question))
@@ -525,7 +525,7 @@ def answer(both: Pair, question: Question) -> Comparison:
         estimates=estimates,
         equality=estimand.equality(whole, found.law),
         conclusion=conclusion,
-        reason=reason,
+        reason=open_because,
         recent=recent_of(sides, both.origin_date, estimand),
     )
 
@@ -608,15 +608,15 @@ def _chance(found: Comparison, true: float) -> float:
     )
 
 
-def _why_nothing(filled: Pair) -> str:
+def _why_nothing(filled: Pair) -> Reason | None:
     if len(filled.origin) < 2:
-        return f"{len(filled.origin)} origin allows no statement about uncertainty"
+        return reason(ReasonCode.ONE_ORIGIN, origins=len(filled.origin))
     sides = (filled.candidate, filled.legacy)
     for name, losses in zip(filled.names[:2], sides, strict=True):
         count = int((~np.isfinite(losses)).sum())
         if count:
-            return f"{count} of {losses.size} losses of {name} have no number"
-    return ""
+            return reason(ReasonCode.NO_NUMBER, arm=name, missing=count, losses=losses.size)
+    return None
 
 
 def _found(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.evidence.estimand import Question, Sides
+from harness.reasons import Reason, ReasonCode, reason
 from harness.stats.bootstrap import RESAMPLES, block_law, lean_of, stretched
 from harness.stats.longrun import (
     FEW,
@@ -289,7 +290,7 @@ def _conclusion(
     return "beyond" if broken else "undecided"
 
 
-def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, str]:
+def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, Reason | None]:
     """The conclusion all methods share, or why there is none.
 
     The t test and the block bootstrap come first. The tests over seeds and origins may only take
@@ -298,26 +299,13 @@ def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, str]:
     the volatility for longer than a sample shows.
     """
     if any(each.lower is None for each in estimates if each.method != "long"):
-        return (
-            "undecided",
-            "legacy's loss cannot be told apart from 0, so a ratio has no bounds",
-        )
+        return "undecided", reason(ReasonCode.NO_BOUNDS)
     said = [each.conclusion for each in estimates if each.method != "long"]
     long = next((each for each in estimates if each.method == "long"), None)
     if set(said) == {"beyond"} and long is not None and long.conclusion != "beyond":
-        return "undecided", "hits may cluster for longer than the sample shows"
+        return "undecided", reason(ReasonCode.MAY_CLUSTER)
     if len(set(said)) == 1:
-        crosses = "the interval reaches across the bound"
-        return said[0], crosses if said[0] == "undecided" else ""
+        return said[0], reason(ReasonCode.CROSSES) if said[0] == "undecided" else None
     if said[0] != said[1]:
-        return "undecided", (
-            f"the methods disagree: the t test says {_SAID[said[0]]}, "
-            f"the block bootstrap says {_SAID[said[1]]}"
-        )
-    return "undecided", (
-        f"the seeds that were run say {_SAID[said[0]]}, but they differ so much among themselves "
-        "that other seeds may not"
-    )
-
-
-_SAID = {"within": "the bound kept", "beyond": "the bound broken", "undecided": "undecided"}
+        return "undecided", reason(ReasonCode.METHODS_DISAGREE, test=said[0], bootstrap=said[1])
+    return "undecided", reason(ReasonCode.SEEDS_DISAGREE, said=said[0])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import AbharnessError
+from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Flags, UnitScores, in_time_order, reach_of
 from harness.window import Array, Dates, Rows
@@ -28,7 +29,11 @@ SMALLEST = 1e-60
 
 
 class PairingError(AbharnessError):
-    """Two sides were not judged on the same thing, so they cannot be compared."""
+    """Two sides were not judged on the same thing, so they cannot be compared; `why` says how."""
+
+    def __init__(self, why: Reason) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +97,7 @@ def pair(
         different data, origins or steps.
     """
     if not candidate or not legacy:
-        raise PairingError("one side has no scores: nothing to compare")
+        raise PairingError(reason(ReasonCode.NO_SCORES))
     sides = (*sorted(candidate, key=_seed), *sorted(legacy, key=_seed))
     units = [in_time_order(unit) for unit in sides]
     first = units[0]
@@ -218,20 +223,23 @@ def _seed(unit: UnitScores) -> int:
 
 def _same_plan(first: UnitScores, other: UnitScores) -> None:
     """Refuse units that differ in anything but the forecasts."""
-    sides = f"{first.arm} (seed {first.seed}) and {other.arm} (seed {other.seed})"
+    sides = tuple(f"{each.arm} (seed {each.seed})" for each in (first, other))
     if first.dataset != other.dataset:
-        raise PairingError(f"{sides} were scored on {first.dataset} and {other.dataset}")
-    where = f"on {first.dataset}: {sides}"
+        both = first.dataset, other.dataset
+        raise PairingError(reason(ReasonCode.OTHER_DATASETS, sides=sides, datasets=both))
+    found: ReasonCode | None = None
     if len(np.unique(other.origin)) < len(other.origin):
-        raise PairingError(f"{where}: {other.arm} holds the same origin twice")
-    if not np.array_equal(first.origin, other.origin):
-        raise PairingError(f"{where} were judged at different origins")
-    if not np.array_equal(first.origin_date, other.origin_date):
-        raise PairingError(f"{where} have different dates at the same origins")
-    if not np.array_equal(first.step, other.step):
-        raise PairingError(f"{where} were judged at different steps")
-    if first.truth_digest != other.truth_digest:
-        raise PairingError(f"{where} were judged against different actuals")
+        found = ReasonCode.ORIGIN_TWICE
+    elif not np.array_equal(first.origin, other.origin):
+        found = ReasonCode.OTHER_ORIGINS
+    elif not np.array_equal(first.origin_date, other.origin_date):
+        found = ReasonCode.OTHER_DATES
+    elif not np.array_equal(first.step, other.step):
+        found = ReasonCode.OTHER_STEPS
+    elif first.truth_digest != other.truth_digest:
+        found = ReasonCode.OTHER_ACTUALS
+    if found is not None:
+        raise PairingError(reason(found, sides=sides, dataset=first.dataset, arm=other.arm))
 
 
 def _losses(unit: UnitScores, metric: str) -> Array:
@@ -240,9 +248,10 @@ def _losses(unit: UnitScores, metric: str) -> Array:
     if what.of not in unit.values and not unit.ok.any():  # nobody knows what it would have given
         return np.full(len(unit), np.nan)
     if what.of not in unit.values:
-        raise PairingError(
-            f"{unit.arm} on {unit.dataset}, seed {unit.seed}, has no scores for {metric}"
+        why = reason(
+            ReasonCode.NO_METRIC, arm=unit.arm, dataset=unit.dataset, seed=unit.seed, loss=metric
         )
+        raise PairingError(why)
     cells = unit.values[what.of]
     if what.scaled:
         last = np.where(unit.last != 0, np.abs(unit.last), np.nan)

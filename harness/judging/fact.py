@@ -27,7 +27,7 @@ class FactCode(StrEnum):
     DEPENDS_ON_FAILED = "depends_on_failed"  # arm
     BEYOND_ALONE = "beyond_alone"  # adjusted, rules
     RECENTLY_BEYOND = "recently_beyond"
-    NOT_COMPARED = "not_compared"  # dataset, metric, part, problem
+    NOT_COMPARED = "not_compared"  # dataset, metric, part; code (problem) and values of a reason
     ALL_WINDOWS_FAILED = "all_windows_failed"  # dataset, metric, part, arm
     NO_LOSS_TO_SHARE = "no_loss_to_share"  # dataset, metric, part, arm, most
     NO_REFERENCE = "no_reference"  # dataset, metric, part

@@ -17,6 +17,7 @@ from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.oddities import far_from_prices
+from harness.reasons import Reason
 from harness.scoring.parts import ScopeError, cut
 from harness.scoring.scores import UnitScores
 from harness.stats.ability import holm
@@ -136,7 +137,7 @@ def judge_rule(
             picked = bool(sides[0]) and len(sides[0][0]) < len(candidate[0])
             both = pair(sides[0], sides[1], question.estimand.metric, part=picked)
         except (PairingError, ScopeError) as problem:
-            found.append(made.invalid(FactCode.NOT_COMPARED, problem=str(problem)))
+            found.append(made.not_compared(problem.why))
             continue
         found.append(made.judged(both))
     return found
@@ -169,6 +170,11 @@ class _Making:
         """Nothing could be compared."""
         place = {"dataset": self.dataset, "metric": self.question.estimand.name, "part": self.part}
         return self._finding(Outcome.INVALID, None, fact(code, **place, **values))
+
+    def not_compared(self, why: Reason) -> Finding:
+        """The sides cannot be paired, or the part is not there."""
+        rest = {name: value for name, value in why.values.items() if name != "dataset"}
+        return self.invalid(FactCode.NOT_COMPARED, problem=why.code.value, **rest)
 
     def judged(self, both: Pair) -> Finding:
         """Compare a pair and conclude: failed windows never help the arm that failed them."""

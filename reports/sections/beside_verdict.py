@@ -23,6 +23,7 @@ from reports.section import (
 )
 from reports.sections.criteria import p_text
 from reports.words import numbers
+from reports.words.reasons import why
 
 
 def diagnostics(page: PageInput) -> list[Table]:
@@ -111,7 +112,7 @@ def _secondary_row(page: PageInput, each: SecondaryClaim) -> tuple[TableCell, ..
         text(numbers.percent(each.effect, signed=True)),
         text(p_text(each.p_value)),
         text(p_text(each.adjusted)),
-        TableCell(text=each.claim, note=each.reason),
+        TableCell(text=each.claim, note=why(each.reason)),
     )
 
 
@@ -141,7 +142,7 @@ def _conditional_row(each: ConditionalAbility) -> tuple[TableCell, ...]:
         text(p_text(each.p_value)),
         text(numbers.number(each.persistence)),
         text(numbers.percent(each.losing_share)),
-        text(each.reason),
+        text(why(each.reason)),
     )
 
 
@@ -174,7 +175,7 @@ def _fluctuations_row(each: Fluctuation) -> tuple[TableCell, ...]:
         text(numbers.number(each.critical)),
         text(
             "; ".join(f"{s.first} to {s.last}: {s.loser} loses" for s in each.spans)
-            or each.reason
+            or why(each.reason)
             or "at no time"
         ),
     )
@@ -217,7 +218,7 @@ def _intervals_row(page: PageInput, each: IntervalCalibration) -> tuple[TableCel
                 each.dynamic_quantile,
             )
         ),
-        text(each.reason),
+        text(why(each.reason)),
     )
 
 
@@ -250,7 +251,7 @@ def _uniformity_row(page: PageInput, each: Uniformity) -> tuple[TableCell, ...]:
         text(numbers.number(each.centre)),
         text(numbers.number(each.spread)),
         text(p_text(each.p_value)),
-        text(each.reason),
+        text(why(each.reason)),
     )
 
 
@@ -268,7 +269,7 @@ def beside_the_verdict(page: PageInput) -> Iterator[Section]:
         note="beside the verdict, they decide nothing",
         items=(
             *(tables or (Command(said="Not run for this verdict", command=command),)),
-            *((Lines(lines=tuple(notes)),) if notes else ()),
+            *((Lines(lines=tuple(f"{why(each)}." for each in notes)),) if notes else ()),
         ),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from reports.words.numbers import in_sentence, metric_name, ratio
+from reports.words.reasons import phrase
 
 Values = Mapping[str, Any]
 
@@ -172,7 +173,9 @@ def _settled(v: Values) -> str:
 
 
 _PHRASES: dict[FactCode, Callable[[Values], str]] = {
-    FactCode.NOT_COMPARED: lambda v: f"{_where(v)}: {v['problem']}: no conclusion allowed.",
+    FactCode.NOT_COMPARED: lambda v: (
+        f"{_where(v)}: {phrase(v['problem'], v)}: no conclusion allowed."
+    ),
     FactCode.ALL_WINDOWS_FAILED: lambda v: (
         f"{_where(v)}: {v['arm']} failed every window, nothing was compared: no conclusion allowed."
     ),

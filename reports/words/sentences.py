@@ -9,9 +9,10 @@ from harness.evidence.estimand import Coverage, FailedAs, RelativeCoverage
 from harness.evidence.estimates import Estimate
 from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
-from harness.judging.findings import Finding
+from harness.judging.findings import Finding, no_prediction
 from reports.words.facts import place_of, say
 from reports.words.numbers import in_sentence
+from reports.words.reasons import why
 
 _OPEN = (
     FactCode.FEW_ORIGINS,
@@ -75,7 +76,7 @@ def why_open(finding: Finding) -> str:
             f"the bound is kept over all origins, but not over the last {found.recent.n}, since "
             f"{found.recent.since}: {lately} there"
         )
-    return found.reason if found is not None else ""
+    return why(found.reason) if found is not None else ""
 
 
 def _failed(arm: str, count: int, way: FailedAs, before: str) -> list[str]:
@@ -237,7 +238,7 @@ _CONCLUDED: Mapping[str, Mapping[tuple[RuleRole, FactCode], str]] = {
 def _more(found: Comparison) -> str:
     planned = found.planning
     if found.silent and planned.more_origins is None:
-        return f"; {found.silent}"
+        return f"; {say(no_prediction(found.sample.independent_n))}"
     if planned.more_origins is None and planned.seeds_needed is not None:
         return (
             "; no feasible number of origins would decide if the effect stays, but about "

@@ -12,6 +12,7 @@ from scores_for_tests import table_of
 from harness.evidence.diagnostics import Diagnostics, diagnose
 from harness.forecast import LEVELS
 from harness.scoring.scores import UnitScores
+from reports.words.reasons import why
 
 WINDOWS, STEPS = 60, 4
 
@@ -144,6 +145,6 @@ def test_what_cannot_be_compared_is_a_note() -> None:
 
     found = found_in(units)
 
-    assert any("different actuals" in note for note in found.notes)
-    assert any("Y: new has no scores" in note for note in found.notes)
+    assert any("different actuals" in why(note) for note in found.notes)
+    assert any("Y: new has no scores" in why(note) for note in found.notes)
     assert found_in([]).confidence_sets == ()
