@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.arm import Role
 from harness.errors import StoreError
-from harness.running.sources import digest, harness_digest
+from harness.running.sources import CodeReader, digest, harness_digest
 from harness.running.store import (
     UNIT_FILES,
     Store,
@@ -22,6 +22,7 @@ from harness.running.store import (
     read_unit,
     write_table,
 )
+from harness.scoring.metrics import METRICS
 from harness.scoring.scores import Truth, UnitScores, score
 
 if TYPE_CHECKING:
@@ -184,5 +185,11 @@ def _read(file: Path, rows: Any, *, arm: str, role: Role, dataset: str, seed: in
 
 
 def scoring_digest() -> str:
-    """Digest of the code that decides a score: this module and all of ours that it imports."""
-    return harness_digest(__name__)
+    """Digest of the code that decides a score: this module and all of ours that it imports.
+
+    Losses of users, and what their modules import, belong to it.
+    """
+    ours = harness_digest(__name__)
+    own = sorted(name for name in METRICS if ":" in name)
+    modules = sorted({name.partition(":")[0] for name in own})
+    return digest([ours, own, CodeReader().arm_digest(modules, data=False)]) if own else ours

@@ -13,12 +13,14 @@ there, and how many are missing stands beside it. `docs/metrics.md` has the whol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
 
+from harness.errors import ConfigError, one_line
 from harness.forecast import LEVELS
 from harness.scoring.kernels import (
     WEIGHTS,
@@ -36,7 +38,7 @@ _AT = {round(level * 1000): index for index, level in enumerate(LEVELS.tolist())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A forecast beside what came, laid out for scoring.
+    """A forecast beside the actuals, laid out for scoring.
 
     Attributes
     ----------
@@ -147,7 +149,7 @@ def metric(
 
 @metric("absolute_error", unit="target", lower_is_better=True, needs=())
 def absolute_error(judged: Judged) -> Array:
-    """Distance of the point path from what came: ``|y - p|``; its mean is the MAE.
+    """Distance of the point path from the actual: ``|y - p|``; its mean is the MAE.
 
     The point path is the median unless the arm gives another; the median is what minimises it.
     Source: Hyndman and Koehler (2006), section 2.1.
@@ -157,7 +159,7 @@ def absolute_error(judged: Judged) -> Array:
 
 @metric("squared_error", unit="target^2", lower_is_better=True, needs=())
 def squared_error(judged: Judged) -> Array:
-    """Squared distance of the point path from what came: ``(y - p)^2``; not yet rooted.
+    """Squared distance of the point path from the actual: ``(y - p)^2``; not yet rooted.
 
     The root of its mean is the RMSE. Source: Hyndman and Koehler (2006), section 2.1.
     """
@@ -166,7 +168,7 @@ def squared_error(judged: Judged) -> Array:
 
 @metric("percentage_error", unit="share", lower_is_better=True, needs=())
 def percentage_error(judged: Judged) -> Array:
-    """Distance relative to what came: ``|y - p| / |y|``, as a share; its mean is the MAPE.
+    """Distance relative to the actual: ``|y - p| / |y|``, as a share; its mean is the MAPE.
 
     NaN where the actual is 0: it has no value there. It prefers low forecasts, so no gate rests
     on it alone. Source: Hyndman and Koehler (2006), section 2.2.
@@ -197,7 +199,7 @@ def error(judged: Judged) -> Array:
 
 @metric("actual_size", unit="target", lower_is_better=None, needs=())
 def actual_size(judged: Judged) -> Array:
-    """Size of what came, ``|y|``: what the WQL is divided by. The same for every arm."""
+    """Size of the actual, ``|y|``: what the WQL is divided by. The same for every arm."""
     return np.abs(judged.truth)
 
 
@@ -230,7 +232,7 @@ def scaled_square(judged: Judged) -> Array:
 
 @metric("crps", unit="target", lower_is_better=True)
 def crps(judged: Judged) -> Array:
-    """Continuous ranked probability score: the distance of a distribution from what came.
+    """Continuous ranked probability score: the distance of a distribution from the actual.
 
     From quantiles: ``integral over u of 2 (1[y < q_u] - u) (q_u - y)``, the trapezoid rule over
     the common grid with the integrand 0 at u = 0 and u = 1 (the factor 2 makes it the CRPS and
@@ -273,7 +275,7 @@ def pinball_at(judged: Judged, *, level: int) -> Array:
 
 @metric("coverage", unit="share", lower_is_better=None, levels=CENTRAL)
 def coverage(judged: Judged, *, level: int) -> Array:
-    """1 where what came lies in the closed central interval of `level` per cent, else 0.
+    """1 where the actual lies in the closed central interval of `level` per cent, else 0.
 
     Source: Christoffersen (1998).
     """
@@ -307,7 +309,7 @@ def winkler(judged: Judged, *, level: int) -> Array:
 
 @metric("pit", unit="level", lower_is_better=None)
 def pit(judged: Judged) -> Array:
-    """Probability integral transform: the level at which what came lies, in 0 .. 1.
+    """Probability integral transform: the level at which the actual lies, in 0 .. 1.
 
     Exact for a normal distribution; from quantiles (samples are read as quantiles first) by
     `kernels.level_of`. A certain forecast that is right has 0.5. Source: Dawid (1984).
@@ -354,7 +356,8 @@ class Aggregate:
     @property
     def lower_is_better(self) -> bool | None:
         """As the metric says; None where neither end is better."""
-        return METRICS[self.of].lower_is_better
+        known = METRICS.get(self.of)  # a loss of a user is not scored for other policies
+        return known.lower_is_better if known else True
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -405,8 +408,85 @@ def _of_interval(what: str, at: int, *, unit: str, factor: float) -> Aggregate:
     return Aggregate(name=name, of=name, title=f"{what} {at} %", unit=unit, factor=factor)
 
 
-AGGREGATES: Mapping[str, Aggregate] = {each.name: each for each in _aggregates()}
+_AGGREGATES = {each.name: each for each in _aggregates()}
+AGGREGATES: Mapping[str, Aggregate] = _AGGREGATES
 """Every aggregate by name: what tables show and policies name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLoss:
+    """What a user says of a loss by `loss`."""
+
+    title: str
+    unit: str
+    needs: tuple[Part, ...]
+
+
+def loss(
+    title: str, *, unit: str = "target", needs: tuple[Part, ...] = ()
+) -> Callable[[_Function], _Function]:
+    """Make a function of your own a loss that a policy can name, as ``metric = "mine:pnl_loss"``.
+
+    It is given a `Judged` and gives one number per window and step [W, H], lower is better; NaN
+    where it has no value. Its mean over origins is compared.
+
+    Parameters
+    ----------
+    unit
+        ``target`` is the unit of the data: it is then divided by the last value seen before arms
+        are compared.
+    needs
+        ``quantiles`` where a path is not enough.
+    """
+
+    def declared(function: _Function) -> _Function:
+        made = OwnLoss(title=title, unit=unit, needs=needs)
+        function.own_loss = made  # type: ignore[attr-defined]  # how it is known again
+        return function
+
+    return declared
+
+
+def forget_losses() -> None:
+    """Score by ours alone from here on; the titles of those of users stay."""
+    for name in [each for each in _METRICS if ":" in each]:
+        del _METRICS[name]
+
+
+def use_loss(name: str, function: Callable[[Judged], Array]) -> None:
+    """Let a loss of a user count beside ours, under a name with a colon.
+
+    Raises
+    ------
+    ConfigError
+        When it was not declared by `loss`; later, when it raises or gives another shape.
+    """
+    said = getattr(function, "own_loss", None)
+    if not isinstance(said, OwnLoss):
+        raise ConfigError(
+            f"metric = '{name}': expected a function decorated by harness.scoring.metrics.loss"
+        )
+
+    def counted(judged: Judged) -> Array:
+        try:  # of a copy: what is judged is shared by all metrics
+            found = np.asarray(function(deepcopy(judged)), dtype=np.float64)
+        except Exception as problem:  # a user's code may fail in any way
+            told = f"{type(problem).__name__}: {one_line(str(problem))}"
+            raise ConfigError(f"metric = '{name}': {told}") from problem
+        if found.shape != judged.truth.shape:
+            raise ConfigError(
+                f"metric = '{name}': it gives shape {found.shape}, expected [W, H] = "
+                f"{judged.truth.shape}"
+            )
+        return found
+
+    _METRICS[name] = Metric(
+        name=name, unit=said.unit, lower_is_better=True, needs=said.needs, function=counted
+    )
+    scaled = said.unit == "target"
+    _AGGREGATES[name] = Aggregate(
+        name=name, of=name, title=said.title, unit=said.unit, comparable=True, scaled=scaled
+    )
 
 
 def aggregate(name: str, cells: Array, over: Array | None = None) -> Aggregated:
