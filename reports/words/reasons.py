@@ -73,7 +73,7 @@ _PHRASES: dict[ReasonCode, Callable[[Values], str]] = {
         f"the slice {v['slice']} selects {v['windows']} windows, too few to judge"
     ),
     ReasonCode.NO_STEPS: lambda v: (
-        f"not all of steps {', '.join(map(str, v['steps']))} of '{v['slice'] or 'all'}' were judged"
+        f"not all of steps {list(v['steps'])} of '{v['slice'] or 'all'}' were judged"
     ),
     ReasonCode.LOSSES_MISSING: lambda v: "there are losses without a number",
     ReasonCode.WINDOWS_MISSING: lambda v: f"{v['windows']} of {v['of']} windows have no number",
