@@ -54,7 +54,7 @@ class FactCode(StrEnum):
     OFF_STRIDE = "off_stride"  # arm, dataset, seed, stride
     READS_AHEAD = "reads_ahead"  # arm
     UNIT_UNREADABLE = "unit_unreadable"  # arm, dataset, seed, problem
-    SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, unit, verdicts
+    SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, verdicts
     SELF_TEST_FAILED = "self_test_failed"  # part; because: what it found
 
     # What allows a conclusion and must be known with it.
@@ -62,7 +62,10 @@ class FactCode(StrEnum):
     CONTAMINATED = "contaminated"  # dataset, arm, share, said
     PARTLY_COMPARED = "partly_compared"  # dataset, arm, reference, windows
     ONE_SEED = "one_seed"  # arm
+    SEEN_IN_TRAINING = "seen_in_training"  # dataset, arm, until, origins, of, metric, effect
+    ALL_SEEN_IN_TRAINING = "all_seen_in_training"  # dataset, arm, until, of
     HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
+    PART_GIVEN_UP = "part_given_up"  # arm, dataset, seed, why
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
     FAR_FROM_PRICES = "far_from_prices"  # dataset, arm, seed, middle, last
     LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error
@@ -150,9 +153,9 @@ class FactCode(StrEnum):
     INPUTS_EDITED = "inputs_edited"
     POLICY_EDITED = "policy_edited"
     MEANING_EDITED = "meaning_edited"
-    FOLDER_DIFFERS = "folder_differs"  # name, folder
+    FILE_DIFFERS = "file_differs"  # name, places
     SCORES_GONE = "scores_gone"  # arm, dataset, seed, problem
-    SCORES_DIFFER = "scores_differ"  # arm, dataset, seed, file
+    SCORES_DIFFER = "scores_differ"  # arm, dataset, seed
     VALUE_DIFFERS = "value_differs"  # place, recorded, again
     LAYOUT_DIFFERS = "layout_differs"
     OTHER_CODE = "other_code"

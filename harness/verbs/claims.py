@@ -65,12 +65,17 @@ def claims(
     from harness.verbs.common import grid_of
     from reports.forms.claim_rows import terminal_lines, to_json, to_markdown
 
-    grid = grid_of(
-        experiment, data_dir, seeds=seed_numbers(seeds), changes=changes, without=without
-    )
     done: set[str] = set()
     while True:
         opened = open_store(store, create=False) if is_store(store) else None
+        grid = grid_of(
+            experiment,
+            data_dir,
+            seeds=seed_numbers(seeds),
+            changes=changes,
+            without=without,
+            store=opened,
+        )
         evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root, at=store)
         rows = collect_claims(evidence)
         wanted = dict.fromkeys(each for row in rows for each in row.commands)

@@ -20,6 +20,7 @@ from harness.verbs.common import (
     HoldAsOption,
     OnlyOption,
     PolicyOption,
+    RecomputeOption,
     RecordsOption,
     RetryOption,
     SeedsOption,
@@ -29,7 +30,6 @@ from harness.verbs.common import (
     StrictDataOption,
     WithoutOption,
     WorkersOption,
-    copied,
     day_of,
     opened,
     say,
@@ -38,7 +38,7 @@ from harness.verbs.common import (
     shard_of,
     verb,
 )
-from harness.verbs.gate import chosen_pair, judged, result_of, write_ci_files
+from harness.verbs.gate import chosen_pair, judged, last_line_of, result_of, write_files
 from harness.verbs.measure import measure_as_asked
 from harness.verbs.report import page_content, written_page
 from harness.verbs.result import Result
@@ -57,6 +57,7 @@ def compare(
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    recompute: bool = False,
     baseline_arm: str | None = None,
     candidate_arm: str | None = None,
     hold_as: HoldAs = None,
@@ -70,7 +71,7 @@ def compare(
     Parameters
     ----------
     experiment, store, data_dir, workers, seeds, changes, without, only, shard, retry_failed, \
-    strict_data
+    recompute, strict_data
         As for `harness.run`. With `only` or `shard`, nothing is judged while other cells are
         missing.
     baseline_arm, candidate_arm, hold_as, policy, date, records
@@ -89,7 +90,18 @@ def compare(
     )
     chosen_pair(grid, baseline_arm, candidate_arm)  # a wrong name ends here, before anything runs
     say_freshness(grid, strict=strict_data)
-    units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
+    units = filled(
+        grid,
+        kept,
+        workers=workers,
+        only=only,
+        shard=shard,
+        retry_failed=retry_failed,
+        recompute=recompute,
+    )
+    grid = units.grid
+    for event in units.events:
+        say(f"note: {event}", err=True)
     measure_as_asked(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     try_blindness(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     rest = not_run(grid, kept) if only or shard else []
@@ -99,15 +111,20 @@ def compare(
         return Result(text=f"{told}, such as {rest[0]}: not judged; {hint}", units=units)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True)
     content = page_content(grid, kept, judgement)
-    write_ci_files(judgement, content, hold_as)
     page = None if content.alone else written_page(grid, kept, judgement, content)
-    copied(judgement.folder, records)
+    write_files(kept, judgement, content, hold_as, records)
+    if records is not None and page is not None:
+        from harness.running.store import write_text
+
+        write_text(Path(records) / page.name, page.read_text(encoding="utf-8"))
     found = result_of(
         judgement,
         content,
         hold_as=hold_as,
         page=page,
-        last_line=f"page: {page or 'none, stored units cannot be read'}",
+        last_line=last_line_of(
+            kept, judgement, f"page: {page or 'none, stored units cannot be read'}"
+        ),
     )
     return dataclasses.replace(found, units=units)
 
@@ -124,6 +141,7 @@ def compare_command(
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
+    recompute: RecomputeOption = False,
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
     hold_as: HoldAsOption = None,
@@ -144,6 +162,7 @@ def compare_command(
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,
+        recompute=recompute,
         baseline_arm=baseline,
         candidate_arm=candidate,
         hold_as=hold_as,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.arm import ArmRef
     from harness.experiments.experiment import Experiment
     from harness.running.grid import Grid
+    from harness.running.store import Store
 
 
 @verb("abharness config my-experiment.toml")
@@ -55,6 +56,7 @@ def config(
     if schema is not None:
         typer.echo(schema_text(schema), nl=False)
         return
+    from harness.running.store import is_store, open_store
     from harness.verbs.common import grid_of
 
     flags = {
@@ -63,6 +65,7 @@ def config(
             ("store", store), ("data_dir", data_dir), ("workers", workers), ("seeds", seeds)
         )
     }  # fmt: skip
+    there = open_store(store, create=False) if is_store(store) else None
     grid = grid_of(
         experiment,
         data_dir,
@@ -70,8 +73,10 @@ def config(
         changes=changes,
         without=without,
         policy=policy,
+        store=there,
+        grow=True,
     )
-    for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
+    for line in (*setting_lines(grid, flags), "", *grid_lines(grid, there)):
         say(line)
 
 
@@ -97,7 +102,15 @@ def _source_of(context: typer.Context, name: str) -> str:
     return known.get(source.name if source else "", "default")
 
 
-_EXTRAS = ("arch", "fracast", "ray", "statsmodels")
+_EXTRAS = {
+    "codecarbon": "energy of a measuring session (extra `energy`)",
+    "fracast": "an arm of that library (extra `fracast`)",
+    "openpyxl": "data from Excel files (extra `xlsx`)",
+    "ray": "not needed here; some original checkouts import it",
+    "arch": "references of the tests (extra `test`)",
+    "statsmodels": "references of the tests (extra `test`)",
+}
+"""Packages that nothing needs by default, and what each is for."""
 
 
 def setting_lines(grid: Grid, flags: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
@@ -188,14 +201,25 @@ def _told_by(at: str, experiment: Experiment, *, there: bool) -> str:
     return "file" if there else "default"
 
 
-def grid_lines(grid: Grid) -> Iterator[str]:
-    """The declared grid, and every origin with its dates."""
+def grid_lines(grid: Grid, store: Store | None = None) -> Iterator[str]:
+    """The declared grid, and every origin with its dates.
+
+    Parameters
+    ----------
+    store
+        Where fits may have been timed.
+    """
     yield f"grid of {len(grid.cells)} units, {grid.digest[:12]}"
     for cell in grid.cells:
         yield f"  {cell.key[:12]}  {cell.arm.role:<10} {cell}"
+    yield from _not_kept(grid, store)
     for name, split in grid.splits.items():
+        pending = len(split.issued) - len(split.windows)
         yield ""
-        yield f"{name}: {len(split.windows)} origins, data {split.data[:12]}"
+        yield (
+            f"{name}: {len(split.windows)} origins, {pending} more whose outcome has not come, "
+            f"data {split.data[:12]}"
+        )
         yield "  origin row  last session seen  first judged  last judged  fitted at row"
         dates = split.dataset.series.dates
         for window in split.windows:
@@ -204,6 +228,22 @@ def grid_lines(grid: Grid) -> Iterator[str]:
                 f"{dates[window.first]!s:>12}  {dates[window.stop - 1]!s:>11}  "
                 f"{window.fitted_at:>13}"
             )
+
+
+def _not_kept(grid: Grid, store: Store | None) -> Iterator[str]:
+    """Which arms a night fits again, and what that takes."""
+    from harness.running.cells import cell_record, has_cell
+
+    again = {cell.arm.name: cell for cell in grid.cells if cell.learns and not cell.saves}
+    for name, cell in again.items():
+        count = sum(each.arm.name == name for each in grid.cells)
+        said = f"{name} learns and cannot keep a fit (no `save` and `restore`): "
+        said += f"each night fits it {count} times again"
+        if store is not None and has_cell(store, cell):
+            record = cell_record(store, cell)
+            each = record.seconds.get("fit", 0.0) / max(len(record.fits), 1)
+            said += f", {count * each:.0f} s of a core"
+        yield said
 
 
 def arm_lines(experiment: Experiment) -> Iterator[str]:
@@ -237,7 +277,8 @@ def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:
 
 
 def machine_lines() -> Iterator[str]:
-    """What this machine has: hardware, libraries, optional packages."""
+    """What this machine has: hardware, libraries, models, what is optional, and its load."""
+    from harness.measure.load import sample_load
     from harness.running.identity import library_versions, machine
     from harness.running.run import default_workers
 
@@ -246,9 +287,29 @@ def machine_lines() -> Iterator[str]:
     yield f"{'workers':<20} {default_workers(1)} at one thread each"
     for title, text in library_versions().items():
         yield f"{title:<20} {text}"
-    for name in _EXTRAS:
-        found = "installed" if importlib.util.find_spec(name) else "not installed (optional)"
-        yield f"{name:<20} {found}"
+    for name, purpose in _EXTRAS.items():
+        found = "installed" if importlib.util.find_spec(name) else "not installed"
+        yield f"{name:<20} {found}; optional: {purpose}"
+    yield f"{'hub models':<20} {_hub_models()}"
+    busy = sample_load().problem("just now")
+    yield f"{'quiet':<20} {busy or 'yes: quiet enough to measure'}"
+
+
+def _hub_models() -> str:
+    """The models of the hub that are in the local cache, each with its commits."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:
+        repos = frozenset()
+    found = sorted(
+        f"{repo.repo_id} at {', '.join(sorted(r.commit_hash[:12] for r in repo.revisions))}"
+        for repo in repos
+        if repo.repo_type == "model"
+    )
+    return "; ".join(found) or "none in the local cache; the bundled checkpoint needs none"
 
 
 def _setting(name: str, value: object, source: str) -> str:

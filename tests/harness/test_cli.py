@@ -192,7 +192,7 @@ def test_gate_needs_no_arm_library(ran):
     assert loaded_after(["gate", "tiny.toml"], HEAVY) == []
 
 
-def test_gate_writes_no_unit(tiny, call, in_process):
+def test_gate_forecasts_nothing(tiny, call, in_process):
     """The gate runs nothing: half a grid stays half a grid, and is INVALID."""
     call("run", "tiny.toml", "--only", "new")
 
@@ -200,7 +200,7 @@ def test_gate_writes_no_unit(tiny, call, in_process):
 
     assert code == 5
     assert out.startswith("INVALID")
-    assert len(list(Path("runs/units").iterdir())) == 2
+    assert len(list(Path("runs/parts").iterdir())) == 2
 
 
 def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
@@ -208,7 +208,7 @@ def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
     first = call("compare", "tiny.toml")
     page = next(Path("runs").rglob("report.html"))
     before = page.stat().st_mtime_ns
-    monkeypatch.setattr("harness.running.run._task", None)
+    monkeypatch.setattr("harness.running.run.LocalProcesses", None)
     monkeypatch.setattr("harness.gate.stored_scores.score", None)
     monkeypatch.setattr("harness.gate.judge.verdict_from", None)
 
@@ -264,7 +264,7 @@ def test_run_says_what_it_did(tiny, call, in_process):
 
     assert code == 0
     assert out.splitlines() == [
-        "5 units of 5 in runs, 5 computed now",
+        "5 units of 5 in runs, 5 computed now (205 origins, 5 fits)",
         "failed windows: old/GOLD/1: RuntimeError: told to <raise>",
         "every window failed: old",
     ]
@@ -336,12 +336,13 @@ def test_arms_are_listed_with_options(call):
 
 @pytest.mark.smoke
 def test_doctor(call):
-    """`doctor` shows the machine, the libraries and what is optional."""
+    """`doctor` shows the machine, libraries, what is optional and for what, models, and quiet."""
     code, out, _ = call("doctor")
 
     titles = {line.split()[0] for line in out.splitlines()}
     assert code == 0
-    assert titles >= {"processor", "cores", "workers", "python", "numpy", "torch"}
+    assert titles >= {"processor", "cores", "workers", "python", "numpy", "torch", "hub", "quiet"}
+    assert "optional: data from Excel files (extra `xlsx`)" in out
 
 
 @pytest.mark.smoke
