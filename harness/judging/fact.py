@@ -50,7 +50,9 @@ class FactCode(StrEnum):
     FEWER_ORIGINS = "fewer_origins"  # dataset, asked, found
     OTHER_ACTUALS = "other_actuals"  # dataset
     OFF_STRIDE = "off_stride"  # arm, dataset, seed, stride
-    READS_AHEAD = "reads_ahead"  # arm
+    READS_AHEAD = "reads_ahead"  # arm; because: the test that showed it
+    FAILED_T10 = "failed_t10"  # arm
+    ASKED_OTHERWISE = "asked_otherwise"  # arm, way, dataset, seed, at, apart
     UNIT_UNREADABLE = "unit_unreadable"  # arm, dataset, seed, problem
     SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, unit, verdicts
     SELF_TEST_FAILED = "self_test_failed"  # part; because: what it found
