@@ -1,6 +1,6 @@
 """`HFBayesianAutoformer`: the proposed replacement, a pretrained Chronos model, as an arm.
 
-The same model as a network with the legacy forward contract: `candidates.replacement.bayesian`.
+The same model as a network with the legacy forward contract: `candidates.replacement.hf_bayesian`.
 Shapes: W windows, H steps, q levels of the backbone, M sample paths.
 """
 
@@ -21,6 +21,7 @@ from candidates.replacement.loading import (
     family_of,
     fetch,
     load_pipeline,
+    torch_device,
 )
 from harness.arm import Training, check_device
 from harness.errors import ArmError, ForecastError
@@ -185,8 +186,10 @@ class HFBayesianAutoformer:
         Raises
         ------
         ArmError
-            When it is not there and cannot be had, or is none.
+            When it is not there and cannot be had, or is none; or when its device is not there.
         """
+        if self.device not in ("cpu", "auto"):
+            torch_device(self.device)
         fetch(self.source)
 
     def seed(self, value: int) -> None:
@@ -377,7 +380,7 @@ class Answering:
         """Quantiles [W, H, q]."""
         import torch
 
-        from candidates.replacement.history import single
+        from candidates.replacement.backbone_input import single
 
         parts = [
             self.pipeline.predict(part, prediction_length=contexts.horizon)
@@ -389,7 +392,7 @@ class Answering:
         """Quantiles [W, H, q]."""
         import torch
 
-        from candidates.replacement.history import history_of, prepared
+        from candidates.replacement.backbone_input import history_of, prepared
 
         history = history_of(contexts, covariates=self.covariates)
         group = 1 + history.covariates.shape[1]
@@ -402,7 +405,7 @@ class Answering:
         return torch.cat(answers).numpy().transpose(0, 2, 1)
 
     def _sampled(self, contexts: Contexts) -> Forecast:
-        from candidates.replacement.history import single
+        from candidates.replacement.backbone_input import single
         from candidates.replacement.sampling import T5
 
         backbone = T5(self.pipeline, samples=self.samples, seed=self.seed)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import baselines
-from candidates.replacement import bayesian, hierarchical, quantile
+from candidates.replacement import hf_bayesian, hf_hierarchical, hf_quantile
 
 SIZES = {
     "seq_len": 96, "label_len": 48, "pred_len": 24, "enc_in": 3, "dec_in": 3, "c_out": 3,
@@ -48,9 +48,9 @@ MODELS: dict[str, Any] = {
     "BayesianEnhancedAutoformer": legacy("BayesianEnhancedAutoformer"),
     "QuantileBayesianAutoformer": legacy("QuantileBayesianAutoformer"),
     "HierarchicalEnhancedAutoformer": legacy("HierarchicalEnhancedAutoformer"),
-    "HFBayesianAutoformer": bayesian,
-    "HFQuantileAutoformer": quantile,
-    "HFHierarchicalAutoformer": hierarchical,
+    "HFBayesianAutoformer": hf_bayesian,
+    "HFQuantileAutoformer": hf_quantile,
+    "HFHierarchicalAutoformer": hf_hierarchical,
 }
 
 

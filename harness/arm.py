@@ -53,6 +53,33 @@ def check_device(name: str) -> None:
         raise ValueError(f"device = '{name}': expected cpu, cuda, cuda:1 or auto")
 
 
+def expect_device(name: str, torch: Any) -> None:
+    """Refuse a device that this torch, or this machine, does not have.
+
+    Parameters
+    ----------
+    torch
+        The module; nothing is imported here.
+
+    Raises
+    ------
+    ArmError
+        Names the option.
+    """
+    kind, _, number = name.partition(":")
+    said = ""
+    if kind == "cuda" and not torch.backends.cuda.is_built():
+        said = "this torch has no CUDA"
+    elif kind == "cuda" and torch.cuda.device_count() <= int(number or 0):
+        said = f"this machine has {torch.cuda.device_count()} GPUs that torch can use"
+    elif kind == "mps" and not torch.backends.mps.is_available():
+        said = "this torch has no Metal"
+    elif kind == "xpu" and not torch.xpu.is_available():
+        said = "this torch has no XPU"
+    if said:
+        raise ArmError(f"device = '{name}': {said}; use cpu or auto")
+
+
 @contextmanager
 def staying(*kinds: Any) -> Iterator[None]:
     """Let `.cuda()` of some classes do nothing for a while: early models call it on any device.

@@ -259,6 +259,13 @@ class RollingOrigin:
             assert self.origins is not None
             first = last - (self.origins - 1) * self.stride
         least = self.validation + 2  # a fit needs something besides the validation span
+        if self.first is None and first < least <= last:
+            needed = least + last - first + self.gap + self.horizon
+            raise ConfigError(
+                f"[plan] {label} has {len(dates)} sessions; {self.origins} origins every "
+                f"{self.stride}, a validation span of {self.validation} and 2 to fit on need "
+                f"{needed}: ask for fewer origins or a shorter validation span"
+            )
         if last < least or first > last:
             raise ConfigError(
                 f"[plan] horizon {self.horizon} with gap {self.gap} and validation "

@@ -64,7 +64,16 @@ class BayesianEnhancedAutoformer(nn.Module):
     ) -> None:
         super().__init__()
         repairs = repairs or Repairs()
-        _require_options(uncertainty_method, n_samples, bayesian_layers)
+        if uncertainty_method not in ("bayesian", "dropout"):
+            raise NetworkConfigError(
+                f"uncertainty_method: found {uncertainty_method!r}, wanted bayesian or dropout"
+            )
+        if not isinstance(n_samples, int) or n_samples < 1:
+            raise NetworkConfigError(f"n_samples: found {n_samples!r}, wanted at least 1")
+        if isinstance(bayesian_layers, str) or set(bayesian_layers) - {"projection"}:
+            raise NetworkConfigError(
+                f"bayesian_layers: found {bayesian_layers!r}, wanted ['projection'] or []"
+            )
         levels = tuple(quantile_levels or config.quantile_levels)
         levels = levels or (DEFAULT_LEVELS if use_quantiles else ())
         width = config.c_out if len(levels) > 1 else config.targets  # else c_out is not read
@@ -293,15 +302,3 @@ class BayesianEnhancedAutoformer(nn.Module):
     def configure_optimizer_loss(self, criterion: Criterion) -> Callable[[Tensor, Tensor], Any]:
         """The criterion with the KL term added, for a training loop that knows none."""
         return lambda prediction, target: self.compute_loss(prediction, target, criterion)
-
-
-def _require_options(method: str, n_samples: int, layers: Sequence[str]) -> None:
-    """Refuse options the original would fail on or silently drop."""
-    if method not in ("bayesian", "dropout"):
-        raise NetworkConfigError(
-            f"uncertainty_method: found {method!r}, wanted bayesian or dropout"
-        )
-    if not isinstance(n_samples, int) or n_samples < 1:
-        raise NetworkConfigError(f"n_samples: found {n_samples!r}, wanted at least 1")
-    if isinstance(layers, str) or set(layers) - {"projection"}:
-        raise NetworkConfigError(f"bayesian_layers: found {layers!r}, wanted ['projection'] or []")

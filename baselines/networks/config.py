@@ -96,7 +96,14 @@ class NetworkConfig:
         _require_number("factor", self.factor, above=0.0, below=float("inf"))
         if not (_is_number(self.dropout) and 0.0 <= self.dropout < 1.0):
             raise NetworkConfigError(f"dropout: found {self.dropout!r}, wanted 0 <= p < 1")
-        _require_levels(self.quantile_levels)
+        if not all(_is_number(level) and 0.0 < level < 1.0 for level in self.quantile_levels):
+            raise NetworkConfigError(
+                f"quantile_levels: found {self.quantile_levels!r}, wanted numbers in (0, 1)"
+            )
+        if len(set(self.quantile_levels)) != len(self.quantile_levels):
+            raise NetworkConfigError(
+                f"quantile_levels: found {self.quantile_levels!r}, wanted each level once"
+            )
 
     @property
     def targets(self) -> int:
@@ -143,13 +150,6 @@ def _require_number(name: str, value: object, *, above: float, below: float) -> 
 def _require_count(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise NetworkConfigError(f"{name}: found {value!r}, wanted a whole number of at least 1")
-
-
-def _require_levels(levels: tuple[float, ...]) -> None:
-    if not all(_is_number(level) and 0.0 < level < 1.0 for level in levels):
-        raise NetworkConfigError(f"quantile_levels: found {levels!r}, wanted numbers in (0, 1)")
-    if len(set(levels)) != len(levels):
-        raise NetworkConfigError(f"quantile_levels: found {levels!r}, wanted each level once")
 
 
 def _repair(dossier: str, what: str) -> Any:

@@ -25,7 +25,7 @@ def _gain(repairs: Repairs) -> nn.Parameter:
     return nn.Parameter(torch.full((1,), 1.0 if repairs.open_gains else 0.1))
 
 
-class _Block(nn.Module):
+class _EnhancedBlock(nn.Module):
     """The feed-forward part both kinds of layer have.
 
     Attentions are built before it, as in the original, so that a seed gives the same weights.
@@ -48,7 +48,7 @@ class _Block(nn.Module):
         return feed_forward(x, first, second, activation=self.activation, drop=drop)
 
 
-class EnhancedEncoderLayer(_Block):
+class EnhancedEncoderLayer(_EnhancedBlock):
     """Scaled self-attention and gated feed-forward part, each followed by dropping the trend."""
 
     attention: AdaptiveAutoCorrelation
@@ -93,7 +93,7 @@ class EnhancedEncoder(nn.Module):
         return normed
 
 
-class EnhancedDecoderLayer(_Block):
+class EnhancedDecoderLayer(_EnhancedBlock):
     """Self-attention, cross-attention and feed-forward part; their trends are collected."""
 
     self_attention: AdaptiveAutoCorrelation

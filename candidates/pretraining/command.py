@@ -105,7 +105,10 @@ def evaluate(
         for name, series in known
     ]
     if card:
-        put_figures(checkpoint, scores, reference=reference, command=_command())
+        import shlex
+
+        command = shlex.join(["python", "-m", "candidates.pretraining", *sys.argv[1:]])
+        put_figures(checkpoint, scores, reference=reference, command=command)
     typer.echo(_json(scores) if as_json else evaluation.markdown(scores))
 
 
@@ -171,12 +174,6 @@ def _json(scores: list[Scores]) -> str:
     import dataclasses
 
     return json.dumps([dataclasses.asdict(each) for each in scores], indent=1)
-
-
-def _command() -> str:
-    import shlex
-
-    return shlex.join(["python", "-m", "candidates.pretraining", *sys.argv[1:]])
 
 
 START, END = "<!-- figures: made by evaluate -->", "<!-- end of figures -->"

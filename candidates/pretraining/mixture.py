@@ -159,7 +159,13 @@ def draw_pool(rng: Generator, count: int, *, length: int, mixture: Mixture) -> T
     if others := count - price_like:
         parts.append(draw_structural(rng, others, length=length, shares=mixture.structure))
     pool = torch.nan_to_num(torch.cat(parts), nan=0.0, posinf=0.0, neginf=0.0)
-    pool = _mixed(rng, pool, share=mixture.mixed)
+    # a share of the pool becomes convex combinations of two standardised series
+    dice = Dice(rng, len(pool))
+    standard = (pool - pool.mean(1, keepdim=True)) / (pool.std(1, keepdim=True) + 1e-8)
+    partner = standard[torch.randperm(len(pool), generator=rng, device=rng.device)]
+    weight = dice.uniform()[:, None]
+    chosen = dice.happens(mixture.mixed)[:, None] > 0
+    pool = torch.where(chosen, weight * standard + (1 - weight) * partner, pool)
     return pool[torch.randperm(count, generator=rng, device=rng.device)]
 
 
@@ -225,16 +231,6 @@ def _draw_season(dice: Dice, length: int, *, share: float) -> Tensor:
     amplitude = torch.stack([dice.normal() / harmonic * on for harmonic in (1, 2, 3)], dim=1)
     phase = torch.stack([dice.uniform(0.0, 2 * math.pi) for _ in range(3)], dim=1)
     return seasonal(length, period=periods[chosen], amplitude=amplitude, phase=phase)
-
-
-def _mixed(rng: Generator, pool: Tensor, *, share: float) -> Tensor:
-    """Replace a share of the pool by convex combinations of two standardised series."""
-    dice = Dice(rng, len(pool))
-    standard = (pool - pool.mean(1, keepdim=True)) / (pool.std(1, keepdim=True) + 1e-8)
-    partner = standard[torch.randperm(len(pool), generator=rng, device=rng.device)]
-    weight = dice.uniform()[:, None]
-    chosen = dice.happens(share)[:, None] > 0
-    return torch.where(chosen, weight * standard + (1 - weight) * partner, pool)
 
 
 TARGET_LIMIT = 30.0

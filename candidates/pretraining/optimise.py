@@ -109,15 +109,7 @@ def _config(size: Network) -> Any:
         n_positions=512,
         use_cache=True,
     )
-    config.chronos_config = _bolt(size)
-    config.reg_token_id = 1
-    config.chronos_pipeline_class = "ChronosBoltPipeline"
-    return config
-
-
-def _bolt(size: Network) -> dict[str, Any]:
-    """What Chronos-Bolt reads besides T5's own settings."""
-    return {
+    config.chronos_config = {
         "context_length": size.context,
         "prediction_length": size.steps,
         "input_patch_size": size.patch,
@@ -125,6 +117,9 @@ def _bolt(size: Network) -> dict[str, Any]:
         "quantiles": list(size.levels),
         "use_reg_token": True,
     }
+    config.reg_token_id = 1
+    config.chronos_pipeline_class = "ChronosBoltPipeline"
+    return config
 
 
 ROW_EVERY = 50

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from candidates.replacement.bayesian import HFBayesianAutoformer
-from candidates.replacement.hierarchical import HFHierarchicalAutoformer
+from candidates.replacement.hf_bayesian import HFBayesianAutoformer
+from candidates.replacement.hf_hierarchical import HFHierarchicalAutoformer
+from candidates.replacement.hf_quantile import HFQuantileAutoformer
 from candidates.replacement.options import Options, ReplacementConfigError
-from candidates.replacement.quantile import HFQuantileAutoformer
 
 NETWORKS: Mapping[str, type[nn.Module]] = {
     "HFBayesianAutoformer": HFBayesianAutoformer,

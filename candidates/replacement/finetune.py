@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.history import CALENDAR, whole_series
+from candidates.replacement.backbone_input import CALENDAR, whole_series
 from candidates.replacement.loading import family_of
 from candidates.replacement.quantile_backbones import Bolt
 from candidates.replacement.sampling import T5
@@ -125,7 +125,7 @@ EVALUATED = 64
 
 
 @dataclass(slots=True)
-class _Best:
+class _BestCopy:
     """The best weights so far; only a finite, lower validation loss replaces them."""
 
     loss: float = math.inf
@@ -186,7 +186,7 @@ class _Loop:
     plan: FineTuning
     batch: Callable[[], tuple[Tensor, Tensor]]
     judged: Callable[[], float]
-    best: _Best = field(default_factory=_Best)
+    best: _BestCopy = field(default_factory=_BestCopy)
     curve: list[Epoch] = field(default_factory=list)
 
     def run(self) -> Training:
@@ -278,12 +278,20 @@ def fit(
     The pipeline to use, which is the one given where no look at the validation span found the
     copy better, and what was done.
     """
-    from transformers import EarlyStoppingCallback
+    from transformers import EarlyStoppingCallback, TrainerCallback
 
-    recorder = _recorder()
+    class Recorder(TrainerCallback):
+        def __init__(self) -> None:
+            self.logs: list[dict[str, float]] = []
+
+        def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            self.logs.append({**(given.get("logs") or {}), "step": state.global_step})
+
+    recorder = Recorder()
     cut = int(spans.validation[0])
     parts = [series[:, max(0, origin - length) : origin + horizon] for origin in spans.validation]
     with tempfile.TemporaryDirectory() as folder, _random_state_kept():
+        every = min(plan.every, plan.steps)
         tuned = pipeline.fit(
             [_task(series[:, :cut], horizon)],
             prediction_length=horizon,
@@ -294,38 +302,17 @@ def fit(
             batch_size=plan.batch_size * len(series),
             output_dir=folder,
             callbacks=[recorder, EarlyStoppingCallback(plan.patience)],
-            **_trainer_settings(min(plan.every, plan.steps), seed),
+            eval_on_start=True,  # look, log and save at the same steps, and print nothing
+            eval_steps=every,
+            logging_steps=every,
+            save_steps=every,
+            seed=seed,
+            remove_printer_callback=True,
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
         )
     training = _training(recorder.logs)
     return (pipeline if training.best_epoch in (0, None) else tuned), training
-
-
-def _trainer_settings(every: int, seed: int) -> dict[str, Any]:
-    """Look, log and save at the same steps, the first time before the first; print nothing."""
-    return {
-        "eval_on_start": True,
-        "eval_steps": every,
-        "logging_steps": every,
-        "save_steps": every,
-        "seed": seed,
-        "remove_printer_callback": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-    }
-
-
-def _recorder() -> Any:
-    """A callback that keeps what the trainer logs, in `logs`, with the step of each entry."""
-    from transformers import TrainerCallback
-
-    class Recorder(TrainerCallback):
-        def __init__(self) -> None:
-            self.logs: list[dict[str, float]] = []
-
-        def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-            self.logs.append({**(given.get("logs") or {}), "step": state.global_step})
-
-    return Recorder()
 
 
 def _task(values: Tensor, horizon: int) -> dict[str, Any]:

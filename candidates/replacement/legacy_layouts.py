@@ -55,7 +55,8 @@ def report(
     extrapolated. In quantile mode also quantile_specific, and the first four are nt * nq wide,
     target-major: what they say of a target is repeated for each of its levels.
     """
-    wanted = _all_levels(named, output, detailed)
+    rest = (*node_levels()[0], *(_even() if detailed else ()))
+    wanted = tuple(sorted({0.5, *named, *output, *_interval_levels(), *rest}))
     found = read(wanted)  # [B, P, nt, Q]
     at = {level: found[..., place] for place, level in enumerate(wanted)}
     nodes = found[..., [wanted.index(level) for level in node_levels()[0]]]
@@ -129,11 +130,3 @@ def _even() -> tuple[float, ...]:
 
 def _interval_levels() -> list[float]:
     return [level for share in INTERVALS.values() for level in _ends(share)]
-
-
-def _all_levels(
-    named: Sequence[float], output: Sequence[float], detailed: bool
-) -> tuple[float, ...]:
-    """Every level that is read, once, rising."""
-    rest = (*node_levels()[0], *(_even() if detailed else ()))
-    return tuple(sorted({0.5, *named, *output, *_interval_levels(), *rest}))

@@ -132,9 +132,12 @@ def stretches(quantiles: Array, truth: Array, levels: Array) -> Array:
     median, found = quantiles[..., middle[0]], np.ones(len(levels))
     windows = int(np.isfinite(truth).any(axis=1).sum())
     for low, high in _pairs(levels):
-        misses = _misses(
-            truth - median, median - quantiles[..., low], quantiles[..., high] - median
-        )
+        # distance of the truth over that of the quantile on its side; 0 / 0 is 0
+        error = truth - median
+        reach = np.where(error < 0, median - quantiles[..., low], quantiles[..., high] - median)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            misses = np.abs(error) / reach
+        misses = np.where((error == 0) & (reach == 0), 0.0, misses)
         share = min(1.0, (levels[high] - levels[low]) * (1.0 + 1.0 / windows))
         finite = np.sort(misses[~np.isnan(misses)])
         rank = max(1, int(np.ceil(share * len(finite) - 1e-9)))
@@ -147,14 +150,6 @@ def stretched(quantiles: Array, levels: Array, by: Array) -> Array:
     middle = int(np.flatnonzero(np.isclose(levels, 0.5))[0])
     median = quantiles[..., middle : middle + 1]
     return np.sort(median + by * (quantiles - median), axis=-1)
-
-
-def _misses(error: Array, below: Array, above: Array) -> Array:
-    """Distance of the truth over that of the quantile on its side; 0 / 0 is 0."""
-    reach = np.where(error < 0, below, above)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        misses = np.abs(error) / reach
-    return np.where((error == 0) & (reach == 0), 0.0, misses)
 
 
 def _pairs(levels: Array) -> Iterator[tuple[int, int]]:

@@ -43,7 +43,9 @@ class Options:
         Of the network's own generator, for backbones that draw.
     target_columns
         Where the targets are among the input channels when there are fewer of them: ``first``,
-        as in the legacy contract, or ``last``, as in Time-Series-Library's loaders.
+        as in the legacy contract, or ``last``, as in Time-Series-Library's loaders. Unless given,
+        `features` says: MS is the last, as the library has it; a config without that field is of
+        the legacy contract.
     """
 
     backbone: str = BUNDLED
@@ -159,13 +161,15 @@ def fields_of(config: object) -> dict[str, Any]:
     return dict(vars(config))
 
 
-def read_options(values: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+def read_options(
+    values: Mapping[str, Any], given: Mapping[str, Any], layout: Layout | None = None
+) -> Options:
     """Options from keywords and, where these are silent, from fields such as `hf_backbone`.
 
     Raises
     ------
     ReplacementConfigError
-        Names an unknown option.
+        Names an unknown option, or says that the targets' place among the inputs is open.
     """
     known = [item.name for item in fields(Options)]
     wanted = {n.removeprefix(PREFIX): v for n, v in values.items() if n.startswith(PREFIX)}
@@ -175,6 +179,15 @@ def read_options(values: Mapping[str, Any], given: Mapping[str, Any]) -> Options
         raise ReplacementConfigError(
             f"unknown option {', '.join(unknown)}; known options are {', '.join(known)}"
         )
+    features = values.get("features") or ""
+    if layout is not None and layout.targets < layout.enc_in and "target_columns" not in wanted:
+        if features in ("M", "S"):
+            raise ReplacementConfigError(
+                f"features: '{features}' forecasts every input channel, but c_out is "
+                f"{layout.targets} of enc_in = {layout.enc_in}; say features = 'MS' for the last, "
+                "or where the targets are by hf_target_columns = 'first' or 'last'"
+            )
+        wanted["target_columns"] = "last" if features == "MS" else "first"
     return Options(**wanted)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.history import History, informative
+from candidates.replacement.backbone_input import History, informative
 from candidates.replacement.levels import read_at
 from harness.errors import ForecastError
 

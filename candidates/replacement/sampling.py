@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.history import History
+from candidates.replacement.backbone_input import History
 from candidates.replacement.levels import draws_for
 from harness.errors import ArmError
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.arm import ArmRef
 from harness.checks.stored_checks import CheckRecord, files_digest, read_checks
@@ -24,6 +25,7 @@ from harness.claims.claim import (
 from harness.errors import ArmError
 from harness.gate.judge import latest_folder, stored_judgement
 from harness.gate.stored_scores import score_grid
+from harness.judging.verdict import plain
 from harness.measure.code_lines import (
     CodeSize,
     arm_size,
@@ -52,7 +54,8 @@ def gather(
 ) -> ClaimEvidence:
     """Read all records of an experiment.
 
-    The judged pair is that of the last verdict on this grid, else the policy's.
+    The judged pair is that of the last verdict on this grid by the experiment's policy, else the
+    policy's own.
 
     Parameters
     ----------
@@ -73,16 +76,17 @@ def gather(
     ConfigError
         When `legacy_root` holds no models.
     """
+    policy = grid.experiment.policy
     verdict, name, scores = None, "", list[UnitScores]()
     if store is not None:
         latest = store.verdict_folder(grid.experiment.name) / "latest.json"
         if latest.is_file() and read_record(latest)["grid"] == grid.digest:
             judged = stored_judgement(grid, store)
-            verdict, scores = judged.verdict, list(judged.scores)
-            name = latest_folder(store, grid.experiment.name).name
+            scores = list(judged.scores)
+            if _rules(judged.verdict.policy) == _rules(plain(policy)):
+                verdict, name = judged.verdict, latest_folder(store, grid.experiment.name).name
         else:
             scores = list(score_grid(grid, store))
-    policy = grid.experiment.policy
     baseline = verdict.legacy if verdict else policy.baseline
     candidate = verdict.candidate if verdict else policy.candidate
     arms = {}
@@ -115,6 +119,12 @@ def gather(
         checkout_root="" if legacy_root is None else str(legacy_root),
         sizes=_sizes(arms, legacy_root),
     )
+
+
+def _rules(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """A policy as plain data, whatever pair it was put to."""
+    pair = ("baseline", "candidate", "reference")
+    return {key: value for key, value in policy.items() if key not in pair}
 
 
 def _as_today(checks: Sequence[CheckRecord], arms: Sequence[ArmRef]) -> tuple[CheckRecord, ...]:

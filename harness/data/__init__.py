@@ -14,5 +14,8 @@
     reading     anybody's bytes as a table: CSV, workbook, Parquet, Feather
     building    a table as checked series: missing values, order, units
     importer    a user's file becomes a dataset
-    update      sessions are appended to one
+    agreement   whether rows that two series share are the same
+    update      sessions are appended to one, values of old ones revised
+    revisions   what revisions changed
+    refresh     the command that gets new sessions, and how it went
 """

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
+import shlex
+import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +17,7 @@ from typing import Any, get_args
 from harness.arm import ArmRef, Role
 from harness.errors import ConfigError
 from harness.experiments.policy import Policy, parse_policy, read_policy, refuse_unjudged
-from harness.parsing import parse_toml, table
+from harness.parsing import parse_toml, read_toml, table
 from harness.window import RollingOrigin
 
 
@@ -106,6 +109,81 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Edits:
+    """What the command line changes in an experiment before it is read.
+
+    Attributes
+    ----------
+    settings
+        ``KEY=VALUE`` each: `plan.origins=100`, `run.seeds=[1, 2]`, `policy.alpha=0.1`, or an
+        option of an arm, `arms.NAME.epochs=2`. A value is TOML where it can be, else a text.
+    without
+        Arms that are left out.
+    """
+
+    settings: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The same as words of a command line."""
+        sets = [word for each in self.settings for word in ("--set", each)]
+        return (*sets, *(word for arm in self.without for word in ("--without", arm)))
+
+    def apply(self, found: dict[str, Any], *, where: str, folder: Path | None) -> dict[str, Any]:
+        """Change a parsed experiment; what it holds afterwards is read as if it were written so.
+
+        Raises
+        ------
+        ConfigError
+            When a flag names what is not there, or no key at all.
+        """
+        found = copy.deepcopy(found)
+        if isinstance(found.get("policy"), str) and any(
+            each.startswith("policy.") for each in self.settings
+        ):
+            found["policy"] = read_toml((folder or Path()) / found["policy"])
+        listed = found.get("arms")
+        if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+            return found  # refused as it stands
+        arms = {str(each.get("name")): each for each in listed}
+        for each in self.settings:
+            path, sign, text = each.partition("=")
+            keys, place = path.split("."), found
+            if not sign or not all(keys) or (len(keys) < 2 and path not in ("title", "datasets")):
+                raise ConfigError(f"--set '{each}': expected KEY=VALUE such as plan.origins=100")
+            if keys[0] == "arms":
+                name = max((n for n in arms if path.startswith(f"arms.{n}.")), key=len, default="")
+                if not name:
+                    raise ConfigError(
+                        f"--set '{each}': no such arm; expected arms.NAME.OPTION=VALUE with one of "
+                        f"{', '.join(arms)}"
+                    )
+                keys, place = path.removeprefix(f"arms.{name}.").split("."), arms[name]
+            for key in keys[:-1]:
+                inner = place.setdefault(key, {})
+                if not isinstance(inner, dict):
+                    raise ConfigError(f"--set '{each}': {key} of {where} is not a table")
+                place = inner
+            place[keys[-1]] = _as_toml(text)
+        missing = [name for name in self.without if name not in arms]
+        if missing:
+            raise ConfigError(
+                f"--without '{missing[0]}': no such arm in {where}; there are {', '.join(arms)}"
+            )
+        found["arms"] = [each for name, each in arms.items() if name not in self.without]
+        return found
+
+
+def _as_toml(text: str) -> Any:
+    """A value as TOML has it; what is none is a text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What is compared, on which data and origins, and by which policy.
 
@@ -121,6 +199,8 @@ class Experiment:
         One plan per dataset id.
     measure
         How costs are measured; None where the file has no table `[measure]`.
+    edits
+        What flags put in place of the file's words.
     """
 
     name: str
@@ -133,6 +213,7 @@ class Experiment:
     policy: Policy
     tables: Mapping[str, Any]
     measure: MeasureSettings | None = None
+    edits: Edits = field(default_factory=Edits)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -171,8 +252,13 @@ def builtin_names() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith("toml"))
 
 
-def read_experiment(source: str) -> Experiment:
+def read_experiment(source: str, edits: Edits | None = None) -> Experiment:
     """Read an experiment from a path or by the name of a built-in one.
+
+    Parameters
+    ----------
+    edits
+        What flags put in place of the file's words.
 
     Raises
     ------
@@ -181,7 +267,8 @@ def read_experiment(source: str) -> Experiment:
     """
     if source in builtin_names():
         file = resources.files("harness") / "experiments" / f"{source}.toml"
-        return parse_experiment(file.read_text(encoding="utf-8"), source=source, folder=None)
+        text = file.read_text(encoding="utf-8")
+        return parse_experiment(text, source=source, folder=None, edits=edits)
     path = Path(source)
     try:
         text = path.read_text(encoding="utf-8")
@@ -192,12 +279,18 @@ def read_experiment(source: str) -> Experiment:
         ) from None
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(f"{source}: cannot be read: {problem}") from None
-    return parse_experiment(text, source=source, folder=path.resolve().parent)
+    return parse_experiment(text, source=source, folder=path.resolve().parent, edits=edits)
 
 
-def parse_experiment(text: str, *, source: str, folder: Path | None) -> Experiment:
+def parse_experiment(
+    text: str, *, source: str, folder: Path | None, edits: Edits | None = None
+) -> Experiment:
     """Parse the text of an experiment file; `folder` is where user modules may lie."""
     found = parse_toml(text, where=source)
+    edits = edits or Edits()
+    if edits.flags:
+        found = edits.apply(found, where=source, folder=folder)
+        text += f"\n# with {shlex.join(edits.flags)}\n"
     if Path(source).stem.strip(". ") != Path(source).stem:
         raise ConfigError(
             f"{source}: the experiment is called by its file's name, which must neither begin nor "
@@ -226,6 +319,7 @@ def parse_experiment(text: str, *, source: str, folder: Path | None) -> Experime
         policy=_policy(found["policy"], arms=arms, plans=plans, where=source, folder=folder),
         tables=found,
         measure=_measure(found, source),
+        edits=edits,
     )
 
 

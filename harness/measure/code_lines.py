@@ -128,7 +128,22 @@ def checkout_models(root: Path) -> dict[str, str]:
 
 
 def _measured(what: str, base: Path, modules: Sequence[str], *, only: str = "") -> CodeSize:
-    return _size_of(what, tuple(sorted(_reached(base, modules, only))))
+    """Some modules and all that they import under `base`, of one top package where it is named.
+
+    The packages around a module are counted; what they import is not, unless a module asks.
+    """
+    followed, waiting = set[Path](), list(modules)
+    while waiting:
+        name = waiting.pop()
+        if only and name.partition(".")[0] != only:
+            continue
+        for file in _files_of(base, name):
+            if file not in followed:
+                followed.add(file)
+                waiting += _imports(file, base)
+    packages = {folder / "__init__.py" for file in followed for folder in file.parents}
+    around = {file for file in packages if base in file.parents and file.is_file()}
+    return _size_of(what, tuple(sorted(followed | around)))
 
 
 def count_lines(files: Sequence[Path]) -> int:
@@ -156,24 +171,6 @@ def _importable_without_git() -> Iterator[None]:
         del os.environ["GIT_PYTHON_REFRESH"]
         if before is not None:
             os.environ["GIT_PYTHON_REFRESH"] = before
-
-
-def _reached(base: Path, modules: Sequence[str], only: str) -> set[Path]:
-    """Files of some modules and of all they import under `base`, of one top package if named.
-
-    The packages around a module are counted; what they import is not, unless a module asks.
-    """
-    followed, waiting = set[Path](), list(modules)
-    while waiting:
-        name = waiting.pop()
-        if only and name.partition(".")[0] != only:
-            continue
-        for file in _files_of(base, name):
-            if file not in followed:
-                followed.add(file)
-                waiting += _imports(file, base)
-    packages = {folder / "__init__.py" for file in followed for folder in file.parents}
-    return followed | {file for file in packages if base in file.parents and file.is_file()}
 
 
 def _files_of(base: Path, module: str) -> list[Path]:

@@ -317,6 +317,11 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def results(self, line: str) -> str:
+        """What the results of a line began with, where they began anew; '' where they did not."""
+        known = self.journal.latest("maintenance", line)
+        return str(known["results"]) if known else ""
+
     # -- origins -----------------------------------------------------------------------------
 
     def cutoffs(self, anchor: Mapping[str, object]) -> Dates:

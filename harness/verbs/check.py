@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from harness.errors import ConfigError
-from harness.verbs.common import FilePath, say, verb
+from harness.verbs.common import FilePath, SetOption, WithoutOption, say, verb
 from harness.verbs.result import Result
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def check(
     form: Literal["table", "json", "junit"] = "table",
     store: FilePath | None = None,
     role: Role | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Result:
     """Try every predicate of the battery on one arm or network.
 
@@ -66,6 +68,8 @@ def check(
         Keep the results in this store, for `claims`.
     role
         Side of a module:Class; else its package tells, where it is ours.
+    changes, without
+        As for `harness.run`.
 
     Raises
     ------
@@ -77,11 +81,12 @@ def check(
     from harness.checks import check as try_target
     from harness.checks import make_resolver
     from harness.checks.subject import NETWORKS, network_of
-    from harness.experiments.experiment import read_experiment
+    from harness.experiments.experiment import Edits, read_experiment
     from harness.running.store import open_store
     from reports.forms.check_results import table_lines, to_json, to_junit
 
-    asked = read_experiment(str(experiment))
+    edits = Edits(settings=tuple(changes), without=tuple(without))
+    asked = read_experiment(str(experiment), edits)
     arms = {ref.name: ref for ref in asked.arms}
     chosen = dict(options or {})
     side = role or _role_of(target, arms, kind)
@@ -162,6 +167,8 @@ def check_command(
         Literal["legacy", "candidate", "reference"] | None,
         typer.Option(help="Side of a module:Class; else its package tells, where it is ours."),
     ] = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
 ) -> None:
     """Try every predicate of the battery on one arm or network.
 
@@ -178,6 +185,8 @@ def check_command(
         form=form,
         store=store,
         role=role,
+        changes=changes,
+        without=without,
     )
     typer.echo(done.text, nl=False)
     raise typer.Exit(done.exit_code)
@@ -284,7 +293,8 @@ def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
     from harness.running.supervisor import signal_name
 
     settings = grid.experiment.run
-    options = ("--experiment", grid.experiment.source, "--as", "arm", "--only", code)
+    asked = ("--experiment", grid.experiment.source, "--as", "arm", "--only", code)
+    options = (*asked, *grid.experiment.edits.flags)
     words = ("check", *options, "--store", str(store.root), "--", arm)
     limit_s = min(LIMIT_S, settings.time_limit_s)
     with tempfile.TemporaryFile() as said:  # a pipe would wait for whatever the arm started

@@ -83,11 +83,26 @@ OnlyOption = Annotated[
 SeedsOption = Annotated[
     str | None, typer.Option(help="Other seeds than the experiment's, such as 1,2,3.")
 ]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the experiment, such as plan.origins=100 or arms.NAME.epochs=2.",
+    ),
+]
+WithoutOption = Annotated[
+    list[str], typer.Option("--without", metavar="ARM", help="Leave an arm of it out.")
+]
 ShardOption = Annotated[
     str | None, typer.Option(help="Part i of n of the grid, such as 2/4, for CI matrices.")
 ]
 RetryOption = Annotated[
     bool, typer.Option("--retry-failed", help="Run units with failed windows again.")
+]
+RecomputeOption = Annotated[
+    bool,
+    typer.Option("--recompute", help="Begin these results anew; those before stay in the store."),
 ]
 HoldAsOption = Annotated[
     HoldAs,
@@ -148,6 +163,8 @@ def grid_of(
     *,
     seeds: Sequence[int] | None,
     policy: FilePath | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     store: Store | None = None,
     grow: bool = False,
 ) -> Grid:
@@ -155,17 +172,18 @@ def grid_of(
 
     Parameters
     ----------
-    seeds, policy
+    seeds, policy, changes, without
         What flags put in place of the experiment's own.
     store
         Where origins may have been recorded.
     grow
         Add origins that the data have reached since.
     """
-    from harness.experiments.experiment import read_experiment
+    from harness.experiments.experiment import Edits, read_experiment
     from harness.running.run import prepare
 
-    found = read_experiment(str(experiment))
+    edits = Edits(settings=tuple(changes), without=tuple(without))
+    found = read_experiment(str(experiment), edits)
     if policy is not None:
         found = found.with_policy(Path(policy))
     if seeds is not None:
@@ -180,6 +198,8 @@ def opened(
     *,
     seeds: Sequence[int] | None,
     policy: FilePath | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     create: bool = True,
 ) -> tuple[Grid, Store]:
     """Declare the grid, say what is odd about its data, and open the store.
@@ -192,10 +212,26 @@ def opened(
     from harness.running.store import is_store, open_store
 
     there = open_store(Path(store), create=create) if is_store(Path(store)) else None
-    grid = grid_of(experiment, data_dir, seeds=seeds, policy=policy, store=there, grow=create)
+    grid = grid_of(
+        experiment,
+        data_dir,
+        seeds=seeds,
+        policy=policy,
+        changes=changes,
+        without=without,
+        store=there,
+        grow=create,
+    )
     for split in grid.splits.values():
         for warning in split.dataset.warnings:
             say(f"note: {warning}", err=True)
+    for ref in grid.experiment.arms:
+        if hasattr(ref.find(), "notes_on"):
+            for name, split in grid.splits.items():
+                with ref.asking():
+                    notes = ref.build().notes_on(name, split.dataset.series, split.windows)  # type: ignore[attr-defined]  # asked above
+                for note in notes:
+                    say(f"note: {ref.name}: {note}", err=True)
     return grid, there or open_store(Path(store), create=create)
 
 

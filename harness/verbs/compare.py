@@ -20,12 +20,15 @@ from harness.verbs.common import (
     HoldAsOption,
     OnlyOption,
     PolicyOption,
+    RecomputeOption,
     RecordsOption,
     RetryOption,
     SeedsOption,
+    SetOption,
     ShardOption,
     StoreOption,
     StrictDataOption,
+    WithoutOption,
     WorkersOption,
     copied,
     day_of,
@@ -50,9 +53,12 @@ def compare(
     data_dir: Sequence[FilePath] = (),
     workers: int = 0,
     seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    recompute: bool = False,
     baseline_arm: str | None = None,
     candidate_arm: str | None = None,
     hold_as: HoldAs = None,
@@ -65,7 +71,8 @@ def compare(
 
     Parameters
     ----------
-    experiment, store, data_dir, workers, seeds, only, shard, retry_failed, strict_data
+    experiment, store, data_dir, workers, seeds, changes, without, only, shard, retry_failed, \
+    recompute, strict_data
         As for `harness.run`. With `only` or `shard`, nothing is judged while other cells are
         missing.
     baseline_arm, candidate_arm, hold_as, policy, date, records
@@ -79,10 +86,23 @@ def compare(
     from harness.running.run import not_run
 
     day = day_of(date)
-    grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy)
+    grid, kept = opened(
+        experiment, store, data_dir, seeds=seeds, changes=changes, without=without, policy=policy
+    )
     chosen_pair(grid, baseline_arm, candidate_arm)  # a wrong name ends here, before anything runs
     say_freshness(grid, strict=strict_data)
-    units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
+    units = filled(
+        grid,
+        kept,
+        workers=workers,
+        only=only,
+        shard=shard,
+        retry_failed=retry_failed,
+        recompute=recompute,
+    )
+    grid = units.grid
+    for event in units.events:
+        say(f"note: {event}", err=True)
     measure_as_asked(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     try_blindness(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     rest = not_run(grid, kept) if only or shard else []
@@ -112,9 +132,12 @@ def compare_command(
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     workers: WorkersOption = 0,
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
+    recompute: RecomputeOption = False,
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
     hold_as: HoldAsOption = None,
@@ -130,9 +153,12 @@ def compare_command(
         data_dir=data_dir,
         workers=workers,
         seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,
+        recompute=recompute,
         baseline_arm=baseline,
         candidate_arm=candidate,
         hold_as=hold_as,

@@ -208,7 +208,7 @@ def data_update(
     command = ["python", "prices.py"].
     """
     from harness.data.dataset import find
-    from harness.data.refresh import note_attempt, refresh, refresh_all
+    from harness.data.refresh import note_attempt
     from harness.data.update import update_file
     from harness.errors import DataError, one_line
 
@@ -218,18 +218,7 @@ def data_update(
     if file is None:
         if revise or dry_run:
             raise DataError("data update: --revise and --dry-run need a file; - is standard input")
-
-        def tell(text: str) -> None:
-            say(text, err=True)
-
-        done = (
-            list(refresh_all(folders=folders, trust=trust, tell=tell))
-            if every
-            else [refresh(dataset_id, folders=folders, trust=trust, tell=tell)]
-        )
-        for each in done:
-            say(each.line, err=bool(each.problem))
-        raise typer.Exit(2 if any(each.problem for each in done) else 0)
+        raise typer.Exit(_refreshed("" if every else dataset_id, folders, trust=trust))
     path, raw = _source(file)
     try:
         updated = update_file(
@@ -257,6 +246,24 @@ def data_update(
     else:
         changes = updated.added or updated.revised
         say("nothing written (--dry-run)" if changes else "nothing new, nothing written")
+
+
+def _refreshed(dataset_id: str, folders: list[Path], *, trust: bool) -> int:
+    """Run the command of a dataset, or of all; the exit code."""
+    from harness.data.refresh import refresh, refresh_all
+
+    def tell(text: str) -> None:
+        say(text, err=True)
+
+    if dataset_id:
+        done = [refresh(dataset_id, folders=folders, trust=trust, tell=tell)]
+    else:
+        done = list(refresh_all(folders=folders, trust=trust, tell=tell))
+    if not done:
+        say("no dataset has a command: a table [update] in its manifest gives it one")
+    for each in done:
+        say(each.line, err=bool(each.problem))
+    return 2 if any(each.problem for each in done) else 0
 
 
 def _options(context: typer.Context) -> ImportOptions:

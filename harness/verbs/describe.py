@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +17,9 @@ from harness.verbs.common import (
     ExperimentArg,
     PolicyOption,
     SeedsOption,
+    SetOption,
     StoreOption,
+    WithoutOption,
     WorkersOption,
     say,
     seed_numbers,
@@ -24,9 +28,9 @@ from harness.verbs.common import (
 from harness.verbs.schemas import SchemaOf, schema_text
 
 if TYPE_CHECKING:
+    from harness.arm import ArmRef
     from harness.experiments.experiment import Experiment
     from harness.running.grid import Grid
-    from harness.running.split import Split
 
 
 @verb("abharness config my-experiment.toml")
@@ -37,6 +41,8 @@ def config(
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     workers: WorkersOption = 0,
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     policy: PolicyOption = None,
     schema: Annotated[
         SchemaOf | None,
@@ -60,7 +66,14 @@ def config(
     }  # fmt: skip
     there = open_store(store, create=False) if is_store(store) else None
     grid = grid_of(
-        experiment, data_dir, seeds=seed_numbers(seeds), policy=policy, store=there, grow=True
+        experiment,
+        data_dir,
+        seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
+        policy=policy,
+        store=there,
+        grow=True,
     )
     for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
         say(line)
@@ -99,31 +112,84 @@ def setting_lines(grid: Grid, flags: Mapping[str, tuple[Any, str]]) -> Iterator[
     flags
         Value and source of each command-line setting.
     """
-    from harness.experiments.experiment import RunSettings
-
     experiment = grid.experiment
     yield f"experiment {experiment.source}: {experiment.title}"
-    yield f"{'setting':<34} {'value':<40} from"
+    yield f"{'setting':<46} {'value':<40} from"
     for name, (value, source) in flags.items():
         yield _setting(name.replace("_", "-"), _shown(name, value, experiment), source)
-    given = experiment.tables.get("run", {})
-    seeds_flag = flags.get("seeds", (None, ""))[0] is not None
-    for item in dataclasses.fields(RunSettings):
-        source = "file" if item.name in given else "default"
-        source = "flag" if item.name == "seeds" and seeds_flag else source
-        yield _setting(f"run.{item.name}", getattr(experiment.run, item.name), source)
+    told = experiment.tables
+    seeds_flag = {"seeds": "flag"} if flags.get("seeds", (None, ""))[0] is not None else {}
+    yield from _fields("run", experiment.run, told.get("run", {}), experiment, seeds_flag)
     for name, split in grid.splits.items():
-        yield from _plan_lines(experiment, name, split)
+        given = {**told["plan"], **told["plan"].get(name, {})}
+        yield from _fields(f"plan.{name}", split.plan, given, experiment)
+    if experiment.measure is None:
+        yield _setting("measure", "not measured", "default")
+    else:
+        yield from _fields("measure", experiment.measure, told["measure"], experiment)
+    policy = told["policy"]
+    yield from _fields("policy", experiment.policy, policy, experiment)
+    for ref in experiment.arms:
+        yield from _arm_fields(ref, experiment)
 
 
-def _plan_lines(experiment: Experiment, name: str, split: Split) -> Iterator[str]:
-    from harness.window import RollingOrigin
+def _fields(
+    name: str, made: Any, given: Any, experiment: Experiment, known: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """A line a field of a settings class, those of the classes in it included.
 
-    table = experiment.tables["plan"]
-    given = set(table) | set(table.get(name, {}))
-    for item in dataclasses.fields(RollingOrigin):
-        source = "file" if item.name in given else "default"
-        yield _setting(f"plan.{name}.{item.name}", getattr(split.plan, item.name), source)
+    Parameters
+    ----------
+    given
+        The table it was read from; a text where that is a file of its own.
+    known
+        Where some fields came from.
+    """
+    for item in dataclasses.fields(made):
+        value, at = getattr(made, item.name), f"{name}.{item.name}"
+        table = given.get(item.name) if isinstance(given, Mapping) else given
+        inner = value if isinstance(value, tuple) else (value,)
+        if value != () and all(dataclasses.is_dataclass(each) for each in inner):
+            for place, each in enumerate(inner):
+                whole = isinstance(value, tuple)
+                told = table[place] if whole and isinstance(table, Sequence) else table
+                told = given if isinstance(given, str) else told or {}
+                yield from _fields(f"{at}[{place}]" if whole else at, each, told, experiment)
+            continue
+        there = isinstance(given, str) or item.name in given
+        source = (known or {}).get(item.name) or _told_by(at, experiment, there=there)
+        source = given if source == "file" and isinstance(given, str) else source
+        yield _setting(at, value, source)
+
+
+def _arm_fields(ref: ArmRef, experiment: Experiment) -> Iterator[str]:
+    """Every option of an arm, those left at the default of its class included."""
+    at = f"arms.{ref.name}"
+    yield _setting(f"{at}.role", ref.role, _told_by(f"{at}.role", experiment, there=True))
+    yield _setting(f"{at}.use", ref.use, _told_by(f"{at}.use", experiment, there=True))
+    with ref.asking():
+        offered = dict(inspect.signature(ref.find()).parameters)
+    defaults = {name: _default_of(each.default, ref, name) for name, each in offered.items()}
+    for name, value in {**defaults, **ref.options}.items():
+        there = name in ref.options
+        yield _setting(f"{at}.{name}", value, _told_by(f"{at}.{name}", experiment, there=there))
+
+
+def _default_of(default: Any, ref: ArmRef, name: str) -> Any:
+    """What an option is when it is left out; a dataclass makes some of them anew."""
+    if isinstance(default, str | int | float | bool | list | dict | tuple | None):
+        return default
+    with ref.asking():
+        return getattr(ref.build(), name, "-")
+
+
+def _told_by(at: str, experiment: Experiment, *, there: bool) -> str:
+    """Who said what a setting is: a flag, the file, or nobody."""
+    keys = [each.partition("=")[0] for each in experiment.edits.settings]
+    plain = {at, re.sub(r"^plan\.[^.]+", "plan", at)}
+    if any(key in plain or any(each.startswith(f"{key}.") for each in plain) for key in keys):
+        return "flag"
+    return "file" if there else "default"
 
 
 def grid_lines(grid: Grid) -> Iterator[str]:
@@ -191,7 +257,7 @@ def machine_lines() -> Iterator[str]:
 
 def _setting(name: str, value: object, source: str) -> str:
     text = "-" if value is None or value == [] else str(value)
-    return f"{name:<34} {text:<40} {source}"
+    return f"{name:<46} {text:<40} {source}"
 
 
 def _shown(name: str, value: Any, experiment: Experiment) -> Any:

@@ -21,8 +21,10 @@ from harness.verbs.common import (
     PolicyOption,
     RecordsOption,
     SeedsOption,
+    SetOption,
     StoreOption,
     StrictDataOption,
+    WithoutOption,
     copied,
     day_of,
     opened,
@@ -48,6 +50,8 @@ def gate(
     store: FilePath = "runs",
     data_dir: Sequence[FilePath] = (),
     seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     baseline_arm: str | None = None,
     candidate_arm: str | None = None,
     hold_as: HoldAs = None,
@@ -62,7 +66,7 @@ def gate(
 
     Parameters
     ----------
-    experiment, store, data_dir, seeds
+    experiment, store, data_dir, seeds, changes, without
         As for `harness.run`; the store must be there.
     baseline_arm, candidate_arm
         Judge this pair instead of the policy's.
@@ -83,7 +87,16 @@ def gate(
         When experiment, data, arms or store cannot be used.
     """
     day = day_of(date)
-    grid, kept = opened(experiment, store, data_dir, seeds=seeds, policy=policy, create=False)
+    grid, kept = opened(
+        experiment,
+        store,
+        data_dir,
+        seeds=seeds,
+        changes=changes,
+        without=without,
+        policy=policy,
+        create=False,
+    )
     say_freshness(grid, strict=strict_data)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day)
     content = page_content(grid, kept, judgement)
@@ -99,6 +112,8 @@ def gate_command(
     store: StoreOption = Path("runs"),
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
     hold_as: HoldAsOption = None,
@@ -116,6 +131,8 @@ def gate_command(
         store=store,
         data_dir=data_dir,
         seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
         baseline_arm=baseline,
         candidate_arm=candidate,
         hold_as=hold_as,
@@ -188,7 +205,7 @@ def result_of(
     from reports.forms.terminal import render_terminal
 
     verdict = judgement.verdict
-    table = render_terminal(content, width=get_terminal_size((120, 24)).columns)
+    table = render_terminal(content, width=get_terminal_size((80, 24)).columns)
     passed = verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
     return Result(
         text=f"{table}\n{last_line}",

@@ -12,7 +12,10 @@ from harness.verbs.common import (
     CandidateOption,
     DataDirOption,
     ExperimentArg,
+    SetOption,
     StoreOption,
+    WithoutOption,
+    grid_of,
     say,
     verb,
 )
@@ -40,18 +43,19 @@ def measure(
         Path | None,
         typer.Option(envvar="ABHARNESS_LEASE", help="Another lock than the host's own."),
     ] = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
 ) -> None:
     """Measure speed, memory and size of two arms, in pairs and alone on this host.
 
     Units they are compared with are run first where they are missing.
     """
-    from harness.experiments.experiment import MeasureSettings, read_experiment
+    from harness.experiments.experiment import MeasureSettings
     from harness.measure.pair import Ask, measure_pair
-    from harness.running.run import prepare
     from harness.running.store import open_store
 
     opened = open_store(store)
-    grid = prepare(read_experiment(experiment), data_dir, opened, grow=False)
+    grid = grid_of(experiment, data_dir, seeds=None, changes=changes, without=without, store=opened)
     policy = grid.experiment.policy
     ask = Ask(
         baseline=baseline or policy.baseline,

@@ -14,7 +14,9 @@ from harness.verbs.common import (
     ExperimentArg,
     PolicyOption,
     SeedsOption,
+    SetOption,
     StoreOption,
+    WithoutOption,
     say,
     seed_numbers,
     verb,
@@ -33,6 +35,8 @@ def power(
     store: StoreOption = Path("runs"),
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     policy: PolicyOption = None,
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
@@ -50,7 +54,15 @@ def power(
     from harness.verbs.common import grid_of
 
     opened = open_store(store, create=False) if is_store(store) else None
-    grid = grid_of(experiment, data_dir, seeds=seed_numbers(seeds), policy=policy, store=opened)
+    grid = grid_of(
+        experiment,
+        data_dir,
+        seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
+        policy=policy,
+        store=opened,
+    )
     wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
     found = plan_power(grid, opened, policy=wanted)
     if form == "json":

@@ -15,7 +15,9 @@ from harness.verbs.common import (
     ExperimentArg,
     FilePath,
     SeedsOption,
+    SetOption,
     StoreOption,
+    WithoutOption,
     opened,
     say,
     seed_numbers,
@@ -38,6 +40,8 @@ def report(
     store: FilePath = "runs",
     data_dir: Sequence[FilePath] = (),
     seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
     form: Format = "html",
     index: bool = False,
     output: FilePath | None = None,
@@ -46,7 +50,7 @@ def report(
 
     Parameters
     ----------
-    experiment, store, data_dir, seeds
+    experiment, store, data_dir, seeds, changes, without
         As for `harness.run`; the store must be there.
     form
         html writes a file; md and json are the result's text where no `output` is named.
@@ -63,7 +67,13 @@ def report(
     to = None if output is None else Path(output)
     if index:
         return _index(Path(store), form, to)
-    return _page(*opened(experiment, store, data_dir, seeds=seeds, create=False), form, to)
+    return _page(
+        *opened(
+            experiment, store, data_dir, seeds=seeds, changes=changes, without=without, create=False
+        ),
+        form,
+        to,
+    )
 
 
 @verb("abharness report quick --output report.html")
@@ -72,6 +82,8 @@ def report_command(
     store: StoreOption = Path("runs"),
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
     seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
     form: Annotated[
         Format,
         typer.Option(
@@ -89,6 +101,8 @@ def report_command(
         store=store,
         data_dir=data_dir,
         seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
         form=form,
         index=index,
         output=output,

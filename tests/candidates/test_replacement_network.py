@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import candidates
-from candidates.replacement.bayesian import HFBayesianAutoformer, Model
+from candidates.replacement.hf_bayesian import HFBayesianAutoformer, Model
+from candidates.replacement.hf_quantile import HFQuantileAutoformer
 from candidates.replacement.loading import BUNDLED, load_pipeline
 from candidates.replacement.options import ReplacementConfigError
-from candidates.replacement.quantile import HFQuantileAutoformer
 from harness.errors import ArmError, ForecastError
 
 FIELDS = {"seq_len": 48, "label_len": 24, "pred_len": 12, "enc_in": 3, "dec_in": 3, "c_out": 3}
@@ -205,7 +205,7 @@ def test_covariate_that_never_varied_cannot_blow_up_chronos2(tiny):
 
 
 def test_last_columns_may_be_the_targets(bundled):
-    """Time-Series-Library's loaders put the target last."""
+    """Time-Series-Library's loaders put the target last: so it is with features MS."""
     fields = FIELDS | {"c_out": 1, "features": "MS"}
     first, last = (
         HFBayesianAutoformer(fields, target_columns=place).eval() for place in ("first", "last")
@@ -214,6 +214,20 @@ def test_last_columns_may_be_the_targets(bundled):
 
     assert torch.allclose(whole[..., :1], first(*inputs_of()), atol=1e-5)
     assert torch.allclose(whole[..., 2:], last(*inputs_of()), atol=1e-5)
+    by_rule = HFBayesianAutoformer(fields).eval()
+    assert torch.equal(by_rule(*inputs_of()), last(*inputs_of()))
+    legacy = HFBayesianAutoformer({k: v for k, v in fields.items() if k != "features"}).eval()
+    assert torch.equal(legacy(*inputs_of()), first(*inputs_of()))
+
+
+@pytest.mark.parametrize("features", ["M", "S"])
+def test_layout_that_no_rule_settles_is_refused(features):
+    """Fewer outputs than inputs with features M or S: where the targets are has to be said."""
+    fields = FIELDS | {"c_out": 1, "features": features}
+
+    with pytest.raises(ReplacementConfigError, match="hf_target_columns"):
+        HFBayesianAutoformer(fields)
+    HFBayesianAutoformer(fields, target_columns="first")
 
 
 def test_inputs_modes_and_generators_are_left_alone(network):

@@ -14,11 +14,9 @@ from harness import cli
 from harness.data.dataset import builtin_folder
 from harness.experiments.experiment import read_experiment
 from harness.gate import judge
+from harness.verbs.common import VERBS as DECLARED
 
-VERBS = [
-    *("compare", "run", "gate", "report", "power", "replay", "config", "arms", "doctor"),
-    *("check", "measure", "claims"),
-]
+VERBS = sorted(DECLARED)
 GROUPS = [["data", "list"], ["data", "show"], ["data", "import"], ["data", "update"]]
 HEAVY = ["torch", "transformers", "chronos", "pandas", "matplotlib", "statsmodels"]
 NOT_FOR_HELP = [*HEAVY, "numpy", "scipy", "pyarrow", "pydantic", "jinja2", "numba"]
@@ -74,7 +72,7 @@ def test_help_lists_every_verb_and_code(call):
     text = " ".join(out.split())
     assert code == 0
     assert re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE) == [
-        *sorted(VERBS),
+        *VERBS,
         "data",
     ]
     for word in ("0 PROMOTE", "2 wrong input", "3 REJECT", "4 HOLD", "5 INVALID"):
@@ -277,7 +275,8 @@ def test_config_names_every_source(tiny, call, monkeypatch, tmp_path):
     (tmp_path / "more").mkdir()
     monkeypatch.setenv("ABHARNESS_DATA_DIR", "more")
 
-    code, out, _ = call("config", "tiny.toml", "--store", "elsewhere", "--seeds", "3,4")
+    flags = ("--set", "plan.stride=6", "--set", "policy.alpha=0.1", "--without", "draws")
+    code, out, _ = call("config", "tiny.toml", "--store", "elsewhere", "--seeds", "3,4", *flags)
 
     found = {}
     for line in out.partition("\n\n")[0].splitlines()[2:]:
@@ -291,6 +290,13 @@ def test_config_names_every_source(tiny, call, monkeypatch, tmp_path):
     assert found["run.threads"] == ("1", "default")
     assert found["plan.GOLD.horizon"] == ("5", "file")
     assert found["plan.GOLD.gap"] == ("0", "default")
+    assert found["plan.GOLD.stride"] == ("6", "flag")
+    assert found["measure"] == ("not measured", "default")
+    assert found["policy.alpha"] == ("0.1", "flag")
+    assert found["policy.criteria[0].margin"][1] == "file"
+    assert found["policy.criteria[0].statistic"] == ("mean", "default")
+    assert found["policy.limits.min_skill"] == ("-", "default")
+    assert found["arms.new.role"] == ("candidate", "file")
     assert not Path("elsewhere").exists()
 
 
@@ -449,7 +455,7 @@ def test_real_process_from_start_to_page(tiny):
     done = process("compare", "tiny.toml", ABHARNESS_STORE="by-environment", ABHARNESS_WORKERS="2")
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("PROMOTE: new may replace old")
+    assert done.stdout.startswith("PROMOTE: may new replace old?")
     assert "running 5 of 5 units on 2 workers" in done.stderr
     assert "internal" not in done.stderr
     page = Path(done.stdout.splitlines()[-1].removeprefix("page: "))

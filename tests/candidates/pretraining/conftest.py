@@ -19,7 +19,7 @@ def tiny():
     return TINY
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def resized():
     """The tiny recipe with other training settings."""
 

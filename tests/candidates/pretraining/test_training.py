@@ -59,11 +59,18 @@ def test_training_lowers_the_loss(tmp_path, resized):
     assert [row[0] for row in trainer.curve] == [50, 100, 150, 200, 250, 300]
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, resized):
+    """A run of 100 steps that nothing disturbed."""
+    return train(
+        resized(steps=100), tmp_path_factory.mktemp("whole"), options=AT_ONCE, watch=Quiet()
+    )
+
+
 @pytest.mark.slow
-def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path, resized):
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path, unbroken):
     """Stopped between two states and called again, it gives the bits of an unbroken run."""
-    recipe = resized(steps=120)
-    whole = train(recipe, tmp_path / "whole", options=AT_ONCE, watch=Quiet())
+    whole, recipe = unbroken, unbroken.recipe
 
     with pytest.raises(RuntimeError, match="plug"):
         train(recipe, tmp_path / "cut", options=AT_ONCE, watch=Quiet(stop=77))
@@ -84,20 +91,19 @@ sys.exit(run_command(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_gone_on_with(tmp_path, resized, with_pretraining):
+def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining):
     """After SIGKILL the same command ends with the weights of a run that was not killed."""
-    recipe = resized(steps=120)
+    whole, recipe = unbroken, unbroken.recipe
     file = tmp_path / "tiny.toml"
     small, settings = recipe.network, recipe.training
     file.write_text(
         f"[network]\nd_model = {small.d_model}\nlayers = 1\ncontext = 64\nsteps = 24\n"
-        f"levels = {list(small.levels)}\n[training]\nsteps = 120\nbatch = 8\npool = 32\n"
+        f"levels = {list(small.levels)}\n[training]\nsteps = 100\nbatch = 8\npool = 32\n"
         f"warmup = 5\nleast = 16\nlearning_rate = {settings.learning_rate}\n"
     )
     options = ["--out", str(tmp_path / "killed"), "--device", "cpu", "--save-every", "0"]
     code = with_pretraining + RUN
     command = [sys.executable, "-P", "-c", code, "train", str(file), *options]
-    whole = train(recipe, tmp_path / "whole", options=TrainingOptions(), watch=Quiet())
 
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         state = tmp_path / "killed" / "state.pt"
@@ -105,7 +111,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path, resized, with_pretraining):
             time.sleep(0.01)
         os.kill(first.pid, signal.SIGKILL)
     assert first.returncode == -signal.SIGKILL
-    assert load_state(tmp_path / "killed", recipe, device="cpu").step < 120
+    assert load_state(tmp_path / "killed", recipe, device="cpu").step < 100
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr

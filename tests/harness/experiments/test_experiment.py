@@ -11,6 +11,7 @@ from harness.data.dataset import load
 from harness.data.manifest import read_manifest
 from harness.errors import ArmError, ConfigError, DataError
 from harness.experiments.experiment import (
+    Edits,
     RunSettings,
     builtin_names,
     parse_experiment,
@@ -209,7 +210,7 @@ def test_builtin_experiment_fits_its_data(name):
     for dataset, plan in found.plans.items():
         windows = split(load(dataset), plan).windows
         assert windows.horizon == 24
-        assert len(windows) == plan.origins
+        assert len(windows) == (plan.origins or 250)
     legacy = found.arm(found.policy.baseline).build()
     assert found.arm(found.policy.baseline).role == "legacy"
     assert found.arm(found.policy.candidate).role == "candidate"
@@ -229,6 +230,16 @@ def test_quick_origins_do_not_overlap():
         assert np.diff(windows.origin).min() >= windows.horizon
 
 
+def test_nightly_names_its_first_origins_by_date():
+    """Longer data add origins at the end and move none."""
+    plans = read_experiment("nightly").plans
+    first = {name: plan.over(load(name).series.dates).origin[0] for name, plan in plans.items()}
+
+    starts = {name: (plan.first, plan.origins) for name, plan in plans.items()}
+    assert starts == {"DOW_JONES": ("2011-12-02", None), "GOLD": ("2001-06-15", None)}
+    assert first == {"DOW_JONES": 8055, "GOLD": 6120}
+
+
 def test_nightly_is_the_full_grid():
     """`nightly` has 250 overlapping origins per dataset and more, five seeds, and refits."""
     found = read_experiment("nightly")
@@ -244,3 +255,69 @@ def test_nightly_is_the_full_grid():
 def test_builtin_names_are_listed():
     """The experiments that ship are found wherever the package lies."""
     assert builtin_names() == ["nightly", "quick"]
+
+
+def edited(*settings, without=(), text=BASE, folder=Path("folder")):
+    edits = Edits(settings=settings, without=without)
+    return parse_experiment(text, source="folder/some.toml", folder=folder, edits=edits)
+
+
+def test_flags_change_settings_before_they_are_read():
+    """A setting is what a flag says, of its own type; an arm can be left out; the text says so."""
+    found = edited(
+        "plan.origins=20",
+        "plan.GOLD.stride=7",
+        "run.seeds=[1, 2]",
+        "policy.hold_as=pass",
+        "policy.limits.failures=3",
+        "arms.a.b.deep=[1]",
+        without=["c"],
+        text=BASE.replace(
+            "[policy]",
+            '[[arms]]\nname = "a.b"\nuse = "m:C"\nrole = "legacy"\n[[arms]]\nname = "c"\n'
+            'use = "m:C"\nrole = "reference"\n[policy]',
+        ),
+    )
+
+    assert (found.plans["GOLD"].origins, found.plans["GOLD"].stride) == (20, 7)
+    assert found.plans["DOW_JONES"].stride == 5
+    assert (found.run.seeds, found.policy.hold_as, found.policy.limits.failures) == (
+        (1, 2), "pass", 3,
+    )  # fmt: skip
+    assert [arm.name for arm in found.arms] == ["a", "b", "a.b"]
+    assert found.arm("a.b").options == {"deep": [1]}
+    assert found.text.endswith("'arms.a.b.deep=[1]' --without c\n")
+
+
+def test_flags_reach_a_policy_in_a_file_of_its_own(tmp_path):
+    """A policy that lies beside the experiment is changed by flags like one in it."""
+    own, _, policy = BASE.partition("[policy]\n")
+    (tmp_path / "policy.toml").write_text(policy.replace("[[policy.criteria]]", "[[criteria]]"))
+
+    found = edited("policy.alpha=0.01", text='policy = "policy.toml"\n' + own, folder=tmp_path)
+
+    assert found.policy.alpha == 0.01
+
+
+@pytest.mark.parametrize(
+    ("settings", "without", "said"),
+    [
+        (["plan.origins"], [], "--set 'plan.origins': expected KEY=VALUE such as plan.origins=100"),
+        (["=3"], [], "expected KEY=VALUE"),
+        (["origins=3"], [], "expected KEY=VALUE"),
+        (["plan.orignis=3"], [], "unknown key 'orignis'"),
+        (["plan.origins=many"], [], "origins = 'many': expected a valid integer"),
+        (["plans.origins=3"], [], "unknown key 'plans'"),
+        (["arms.c.size=3"], [], "no such arm; expected arms.NAME.OPTION=VALUE with one of a, b"),
+        (["policy.baseline.x=3"], [], "baseline of folder/some.toml is not a table"),
+        ([], ["c"], "--without 'c': no such arm in folder/some.toml; there are a, b"),
+        ([], ["a"], "a"),
+    ],
+)
+def test_flags_that_name_nothing_are_refused(settings, without, said):
+    """A key that is not there, a value of another type and an arm nobody has are named."""
+    with pytest.raises(ConfigError) as caught:
+        edited(*settings, without=without)
+
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

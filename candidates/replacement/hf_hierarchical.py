@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from candidates.replacement.bayesian import HFBayesianAutoformer
+from candidates.replacement.hf_bayesian import HFBayesianAutoformer
 
 
 class HFHierarchicalAutoformer(nn.Module):
@@ -57,7 +57,7 @@ class HFHierarchicalAutoformer(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> HFHierarchicalAutoformer:
         """Read what `save_pretrained` wrote; options replace the stored ones."""
-        from candidates.replacement.bayesian import stored
+        from candidates.replacement.hf_bayesian import stored
 
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.history import History
+from candidates.replacement.backbone_input import History
 from candidates.replacement.legacy_layouts import DEFAULT_LEVELS, report, target_major
 from candidates.replacement.levels import pinball
 from candidates.replacement.loading import family_of, load_pipeline
@@ -70,10 +70,11 @@ TRAINED = tuple(round(0.05 * step, 2) for step in range(1, 20))
 class HFBayesianAutoformer(nn.Module):
     """Drop-in for BayesianEnhancedAutoformer whose uncertainty is the backbone's distribution.
 
-    Targets are the first of the input channels. Univariate backbones (Chronos-T5, Chronos-Bolt)
-    forecast each target from its own history. Chronos-2 forecasts all targets of a window
-    together; it reads the other channels as past covariates, ahead where `x_dec` gives them
-    (rows that are all 0 are not known), and the calendar marks ahead.
+    Targets are the first of the input channels, or the last with `features` MS. Univariate
+    backbones (Chronos-T5, Chronos-Bolt) forecast each target from its own history. Chronos-2
+    forecasts all targets of a window together; it reads the other channels as past covariates,
+    ahead where `x_dec` gives them (rows that are all 0 are not known), and the calendar marks
+    ahead.
 
     In training mode the answer has a graph into the backbone, in evaluation mode none.
 
@@ -97,7 +98,7 @@ class HFBayesianAutoformer(nn.Module):
         super().__init__()
         values = fields_of(config)
         self.layout = Layout.read(values)
-        self.options = read_options(values, options)
+        self.options = read_options(values, options, self.layout)
         self.quantiles = self.layout.output_levels
         self.backbone = backbone_of(load_pipeline(self.options.source), self.options)
         if self.options.freeze_backbone:

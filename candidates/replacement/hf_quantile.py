@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.bayesian import HFBayesianAutoformer, Inputs
+from candidates.replacement.hf_bayesian import HFBayesianAutoformer, Inputs
 from candidates.replacement.levels import pinball
 from candidates.replacement.options import ReplacementConfigError, fields_of, read_levels
 
@@ -40,7 +40,13 @@ class HFQuantileAutoformer(nn.Module):
         levels = read_levels(list(chosen))
         if len(levels) < 2:
             raise ReplacementConfigError(f"quantiles: found {levels}, wanted two or more")
-        self.forecaster = HFBayesianAutoformer(_widened(values, levels), **options)
+        width, targets = values.get("c_out"), values.get("c_out_evaluation")
+        if targets is None and isinstance(width, int) and isinstance(values.get("enc_in"), int):
+            targets = width if width <= values["enc_in"] else width // len(levels)
+        if isinstance(targets, int) and width == targets:
+            width = targets * len(levels)
+        fields = values | {"quantile_levels": levels, "c_out": width, "c_out_evaluation": targets}
+        self.forecaster = HFBayesianAutoformer(fields, **options)
         self.quantiles = levels
 
     @property
@@ -113,20 +119,10 @@ class HFQuantileAutoformer(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> HFQuantileAutoformer:
         """Read what `save_pretrained` wrote; options replace the stored ones."""
-        from candidates.replacement.bayesian import stored
+        from candidates.replacement.hf_bayesian import stored
 
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})
-
-
-def _widened(values: dict[str, Any], levels: tuple[float, ...]) -> dict[str, Any]:
-    """The fields with these levels and as many output channels as they need."""
-    width, targets = values.get("c_out"), values.get("c_out_evaluation")
-    if targets is None and isinstance(width, int) and isinstance(values.get("enc_in"), int):
-        targets = width if width <= values["enc_in"] else width // len(levels)
-    if isinstance(targets, int) and width == targets:
-        width = targets * len(levels)
-    return values | {"quantile_levels": levels, "c_out": width, "c_out_evaluation": targets}
 
 
 @contextmanager

@@ -1,0 +1,88 @@
+"""How much of an error rate each look at growing evidence may spend.
+
+A statistic that is looked at K times crosses a fixed bound more often than once. The looks share
+one error rate: by the time a fraction tau of the planned information has come, alpha(tau) of it
+may be spent (Lan and DeMets 1983). The statistic is a Brownian motion in tau over its standard
+deviation, and bound after bound follows from its density among paths that have not crossed yet
+(Armitage, McPherson and Rowe 1969).
+
+Shapes: K looks in order, P nodes of integration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from harness.window import Array
+
+Spending = Literal["late", "today"]
+LEAST_LEVEL = 0.002
+"""Below this a bootstrap of at most 20,000 resamples says nothing; there is no look then."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
+_FAR = 8.0
+"""Standard deviations below which a Brownian motion is taken never to lie."""
+
+
+def spent(fraction: float, alpha: float, spending: Spending) -> float:
+    """Error rate that may be spent once a fraction of the information has come.
+
+    Parameters
+    ----------
+    fraction
+        Of the planned information, above 0; more than all of it counts as all.
+    alpha
+        The whole error rate, one-sided.
+    spending
+        ``late`` is like O'Brien and Fleming's bounds, 2 (1 - Phi(z_{alpha/2} / sqrt(tau))): little
+        at first, nearly all at the end. ``today`` is alpha tau.
+    """
+    tau = min(1.0, fraction)
+    if spending == "today":
+        return alpha * tau
+    return float(2 * norm.sf(norm.isf(alpha / 2) / np.sqrt(tau)))
+
+
+def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Array:
+    """Nominal one-sided level of each look, [K]; NaN where there is none.
+
+    There is no look where its level would lie below `LEAST_LEVEL`, or where no information came
+    since the one before; what it could have spent is left for the next.
+
+    Parameters
+    ----------
+    fractions
+        K fractions of the planned information, increasing, those of looks to come last.
+    """
+    found = np.full(len(fractions), np.nan)
+    before, used = 0.0, 0.0
+    place, mass = np.zeros(1), np.ones(1)  # paths that have not crossed: all start at 0
+    for k, fraction in enumerate(fractions):
+        tau = min(1.0, fraction)
+        share = spent(tau, alpha, spending) - used
+        if tau <= before or share <= 0:
+            continue
+        step, scale = np.sqrt(tau - before), np.sqrt(tau)
+
+        def crossing(bound: float, place: Array = place, mass: Array = mass) -> float:
+            return float(mass @ norm.sf((bound * scale - place) / step)) - share  # noqa: B023
+
+        if crossing(-_FAR) <= 0:  # fewer paths are left than may cross
+            found[k] = 1.0
+            break
+        bound = brentq(crossing, -_FAR, _FAR, xtol=1e-10)
+        level = float(norm.sf(bound))
+        if level < LEAST_LEVEL:
+            continue
+        found[k] = level
+        used += share
+        low, high = -_FAR * scale, bound * scale
+        nodes = (high - low) / 2 * _NODES + (high + low) / 2
+        density = norm.pdf((nodes[:, None] - place) / step) @ mass / step
+        place, mass = nodes, density * _WEIGHTS * (high - low) / 2
+        before = tau
+    return found

@@ -1,0 +1,247 @@
+"""Recorded forecasts as an arm: the field's tables, and what of them does not fit a plan."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.arm import ArmRef, expect_answer
+from harness.errors import ArmError
+from harness.forecast import LEVELS
+from harness.recorded import Recorded, records_in
+from harness.window import RollingOrigin, contexts_at
+
+PLAN = RollingOrigin(horizon=3, stride=5, origins=8, validation=20)
+
+
+def cut(series, plan=PLAN, *, length=1):
+    windows = plan.over(series.dates)
+    rows = windows.origin
+    return windows, contexts_at(series, rows, plan=plan, length=length, levels=LEVELS)
+
+
+def frame(series, *, every=5, steps=3, first=100):
+    """A table of cutoffs: two models, one of them with an interval; step k of origin o is o + k."""
+    rows = []
+    for origin in range(first, len(series) - steps + 1, every):
+        for step in range(steps):
+            value = 1000.0 + origin + step / 10
+            rows.append(
+                {
+                    "unique_id": "gold",
+                    "ds": series.dates[origin + step],
+                    "cutoff": series.dates[origin - 1],
+                    "y": series.target[origin + step],
+                    "Old": value,
+                    "New": value + 0.5,
+                    "New-lo-80": value - 9,
+                    "New-hi-80": value + 10,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def origins_of(series):
+    return PLAN.over(series.dates).origin
+
+
+def aligned(series, **changes):
+    """The same, with a record for each origin of the plan."""
+    first = int(origins_of(series)[0])
+    return frame(series, first=first - 5 * 40, **changes)
+
+
+def written(table, path):
+    table.to_parquet(path) if path.suffix == ".parquet" else table.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["forecasts.parquet", "forecasts.csv"])
+def test_frame_of_cutoffs_is_answered_as_it_stands(tmp_path, series, name):
+    """Each window gets the record whose cutoff is its last session, quantiles included."""
+    _, contexts = cut(series)
+    file = written(aligned(series), tmp_path / name)
+
+    found = Recorded(file=file, model="New").forecast(contexts)
+
+    expected = 1000.5 + origins_of(series)[:, None] + np.arange(3) / 10
+    assert np.allclose(found.point, expected)
+    assert found.levels.tolist() == [0.1, 0.9]
+    assert np.allclose(found.quantiles, expected[..., None] + [-9.5, 9.5])
+    assert found.finite.all()
+    expect_answer(found, contexts)
+
+
+def by_level(table):
+    """AutoGluon's: item_id and timestamp in the index, a mean, and quantiles by their level."""
+    blocks = table.rename(columns={"unique_id": "item_id", "ds": "timestamp", "New": "mean"})
+    blocks = blocks.rename(columns={"New-lo-80": "0.1", "New-hi-80": "0.9"})
+    return blocks[["item_id", "timestamp", "mean", "0.1", "0.9"]].set_index(
+        ["item_id", "timestamp"]
+    )
+
+
+def plain(table):
+    """A log: the issue time, the day, and quantiles by label."""
+    log = table.rename(columns={"New-lo-80": "q10", "New": "q50", "New-hi-80": "q90"})
+    log["issued_at"] = log["cutoff"].astype(str) + "T18:30:00Z"
+    return log[["issued_at", "ds", "q10", "q50", "q90"]].sample(frac=1, random_state=1)
+
+
+def labelled(table):
+    """Names as neuralforecast and TimeGPT have them."""
+    names = {"New": "TimeGPT-median", "New-lo-80": "TimeGPT_ql0.1", "New-hi-80": "TimeGPT-q-90"}
+    return table.rename(columns=names).drop(columns="Old")
+
+
+def begun(table):
+    """The cutoff is the first day that is forecast."""
+    first = table.groupby("cutoff")["ds"].transform("min")
+    return table.assign(cutoff=first).drop(columns="Old")
+
+
+@pytest.mark.parametrize("shape", [by_level, plain, labelled, begun])
+def test_tables_of_the_field_say_the_same(tmp_path, series, shape):
+    """AutoGluon's form, a plain log without cutoffs and other labels hold the same records."""
+    _, contexts = cut(series)
+    table = aligned(series, every=1)
+    whole = Recorded(file=written(table, tmp_path / "a.parquet"), model="New")
+    other = Recorded(file=written(shape(table), tmp_path / "b.parquet"))
+
+    one, two = whole.forecast(contexts), other.forecast(contexts)
+
+    middle = two.quantiles[..., 1] if len(two.levels) == 3 else two.point
+    assert np.allclose(one.quantiles[..., [0, -1]], two.quantiles[..., [0, -1]])
+    assert np.allclose(one.point, middle)
+
+
+def test_path_alone_gets_the_errors_of_earlier_records(tmp_path, series):
+    """A distribution is made of what came of earlier records, centred on the path, by a loop."""
+    _, contexts = cut(series, length=1500)
+    arm = Recorded(file=written(aligned(series), tmp_path / "a.csv"), model="Old")
+    origins = origins_of(series)
+
+    found = arm.forecast(contexts)
+
+    at = int(origins[-1])
+    earlier = [o for o in range(int(origins[0]) - 200, at, 5) if o + 3 <= at]
+    errors = np.array(
+        [
+            (series.target[o : o + 3] - (1000 + o + np.arange(3) / 10)) / series.target[o - 1]
+            for o in earlier
+        ]
+    )
+    spread = np.quantile(errors, LEVELS, axis=0).T - np.median(errors, axis=0)[:, None]
+    assert arm.context_length == 1500
+    assert np.allclose(found.point[-1], 1000 + at + np.arange(3) / 10)
+    assert np.allclose(
+        found.quantiles[-1], found.point[-1][:, None] + series.target[at - 1] * spread
+    )
+    assert np.allclose(found.quantiles[..., 11], found.point)
+
+
+def test_what_does_not_fit_is_said_and_counted(tmp_path, series):
+    """Missing origins, late records and short ones fail with their reason, and are counted."""
+    table = aligned(series)
+    origins = origins_of(series)
+    cutoffs = [pd.Timestamp(series.dates[o - 1]) for o in origins]
+    table["issued_at"] = table["cutoff"]
+    table.loc[table["cutoff"] == cutoffs[1], "issued_at"] += pd.Timedelta(days=20)
+    short = (table["cutoff"] == cutoffs[2]) & (
+        table["ds"] == table["ds"][table["cutoff"] == cutoffs[2]].max()
+    )
+    table.loc[table["cutoff"] == cutoffs[4], "New"] = np.nan
+    table = table[(table["cutoff"] != cutoffs[0]) & ~short]
+    windows, contexts = cut(series)
+    arm = Recorded(file=written(table, tmp_path / "a.parquet"), model="New")
+
+    found, notes = arm.forecast(contexts), arm.notes_on("GOLD", series, windows)
+
+    day = series.dates[origins - 1]
+    assert found.finite.tolist() == [False, False, False, True, False, True, True, True]
+    assert found.fallback[0] == f"no record: none has the cutoff {day[0]}"
+    assert found.fallback[1].startswith("issued too late: on ")
+    assert found.fallback[2] == f"too few steps: 2 of 3 were recorded at {day[2]}"
+    assert found.fallback[4].startswith("not a number: ")
+    assert notes[:4] == [
+        f"1 of 8 origins on GOLD: {kind} ({day[place]})"
+        for place, kind in (
+            (0, "no record"),
+            (1, "issued too late"),
+            (2, "too few steps"),
+            (4, "not a number"),
+        )
+    ]
+
+
+def test_record_issued_again_in_time_counts_and_a_late_one_does_not(series):
+    """Of two records with one cutoff the last that was in time is taken."""
+    table = aligned(series)
+    table["issued_at"] = table["cutoff"]
+    again = table.assign(New=table["New"] + 100, issued_at=table["cutoff"] + pd.Timedelta(hours=6))
+    late = table.assign(New=table["New"] + 500, issued_at=table["cutoff"] + pd.Timedelta(days=30))
+
+    found = records_in(pd.concat([late, table, again]), model="New")
+
+    first = table["New"].to_numpy()[:3]
+    assert np.allclose(found.records[0].point, first + 100)
+    assert found.records[0].late == ""
+    assert found.replaced == len(found.cutoffs)
+
+
+def test_weekends_of_a_record_are_no_steps(tmp_path, series):
+    """A record of calendar days answers with its open days; a longer one is cut; both are said."""
+    rows = []
+    for origin in origins_of(series):
+        cutoff = series.dates[origin - 1]
+        for ahead in range(1, 10):
+            day = cutoff + np.timedelta64(ahead, "D")
+            rows.append({"ds": day, "cutoff": cutoff, "q10": 1, "q90": 3.0, "forecast": ahead})
+    windows, contexts = cut(series)
+    arm = Recorded(file=written(pd.DataFrame(rows), tmp_path / "a.csv"))
+
+    found = arm.forecast(contexts)
+
+    days = (contexts.future_dates - series.dates[origins_of(series) - 1][:, None]).astype(int)
+    assert np.array_equal(found.point, days)
+    assert "records of up to 9 steps; the plan takes the first 3" in arm.notes_on(
+        "A", series, windows
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        (lambda t: t, {}, "holds several models: Old, New; say model = 'Old'"),
+        (lambda t: t, {"model": "Newer"}, "no forecasts of model 'Newer'; there are Old, New"),
+        (lambda t: t.rename(columns={"ds": "when"}), {"model": "New"}, "columns = { day = '...' }"),
+        (
+            lambda t: pd.concat([t, t.assign(unique_id="oil")]),
+            {"model": "New"},
+            "holds 2 series: gold, oil; say series = 'gold'",
+        ),
+        (lambda t: t, {"model": "New", "series": "oil"}, "series = 'oil': f.csv has gold"),
+        (lambda t: pd.concat([t, t]), {"model": "New"}, "two forecasts of one day"),
+        (
+            lambda t: t.assign(cutoff=t["ds"].max()),
+            {"model": "New"},
+            "forecast a day that is not after the cutoff",
+        ),
+        (lambda t: t[["ds", "cutoff"]], {}, "no column of forecasts"),
+        (lambda t: t.assign(New="much"), {"model": "New"}, "column 'New': "),
+        (lambda t: t[:0], {"model": "New"}, "holds no row"),
+        (lambda t: t, {"columns": {"dya": "ds"}}, "columns: unknown key dya"),
+        (lambda t: t, {"columns": {"day": "dy"}}, "columns.day = 'dy': it has "),
+    ],
+)
+def test_tables_of_two_readings_are_refused(tmp_path, series, change, options, said):
+    """What can be read in two ways is one line that names the option."""
+    file = written(change(aligned(series)), tmp_path / "f.csv")
+    ref = ArmRef(
+        name="log", use="harness.recorded:Recorded", role="legacy", options={"file": file} | options
+    )
+
+    with pytest.raises(ArmError) as caught:
+        ref.build()
+
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
