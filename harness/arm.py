@@ -530,7 +530,7 @@ class ArmRef:
 
     def _module(self, name: str) -> ModuleType:
         if self.folder is not None:
-            _look_beside(self.folder)
+            look_beside(self.folder)
         try:
             with user_code():
                 return importlib.import_module(name)
@@ -554,7 +554,8 @@ class _Beside:
         return spec if spec is not None and spec.loader is not None else None
 
 
-def _look_beside(folder: Path) -> None:
+def look_beside(folder: Path) -> None:
+    """Let modules that are nowhere else be found in a folder."""
     known = {each.folder for each in sys.meta_path if isinstance(each, _Beside)}
     if str(folder) not in known:
         sys.meta_path.append(_Beside(folder))

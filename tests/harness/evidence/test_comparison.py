@@ -359,11 +359,15 @@ def test_detectable_effect_matches_the_known_example() -> None:
 
 
 def test_open_questions_say_how_many_origins_would_decide_and_when() -> None:
-    """More origins and a date are given when open; none when decided or out of reach."""
+    """More origins when open, and a date where it is near; none when decided or out of reach."""
     base = losses_of(1, count=60)
     near = compared(base * 0.99 + 0.02 * losses_of(2, count=60), base)
-    open_ = compared(losses_of(3, count=60, mean=0.95), losses_of(4, count=60))
+    open_, far = (
+        compared(losses_of(3, count=60, mean=m), losses_of(4, count=60)) for m in (0.87, 0.95)
+    )
 
+    assert (far.planning.more_origins or 0) > 1000
+    assert far.planning.decided_by is None
     assert near.planning.more_origins is None
     assert open_.conclusion == "undecided"
     assert open_.planning.more_origins is not None
