@@ -22,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 
+from harness.checks.placebo import Placebo, confirmed, continued
 from harness.errors import StoreError
 from harness.forecast import Forecast
 from harness.parsing import parse_record
@@ -31,6 +32,7 @@ from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.sources import digest, harness_digest
 from harness.running.store import Store
 from harness.running.work import read_left
+from harness.scoring.scores import Truth, score
 from harness.window import Rows, Series, up_to
 
 KIND = "future"
@@ -91,6 +93,8 @@ class FitAsked:
         Last sessions seen at the origins it was asked at, and a digest of what is stored there.
     code
         Digest of the code that asked.
+    placebo
+        Of the first fit on a dataset, against the reference arm.
     """
 
     arm: str
@@ -101,6 +105,7 @@ class FitAsked:
     forecasts: str
     code: str
     found: tuple[AskedAgain, ...]
+    placebo: Placebo | None = None
 
 
 def ask_again(
@@ -109,6 +114,7 @@ def ask_again(
     arms: Sequence[str],
     *,
     workers: int,
+    reference: str | None = None,
     tell: Callable[[str], None] = lambda text: None,
     executor: Executor | None = None,
 ) -> None:
@@ -118,6 +124,8 @@ def ask_again(
     ----------
     workers
         Processes at a time.
+    reference
+        Arm whose skill is set against the placebo's; left out, there is no placebo.
     tell
         Told what is about to happen.
     executor
@@ -150,6 +158,14 @@ def ask_again(
             stored = read_cell(store, cell)
             asking = _Asking(grid=grid, store=store, cell=cell, fit=fit, stored=stored)
             found, spare = asking.all(processes, workers=workers, spare=spare)
+            bar = _first_of(grid, store, reference, cell.dataset)
+            if (
+                bar is not None
+                and fit is cell.fits[0]
+                and cell is _first_of(grid, store, cell.arm.name, cell.dataset)
+            ):
+                held = _placebo(processes, grid, store, cell, bar)
+                found = dataclasses.replace(found, placebo=held)
             store.journal.append(KIND, fit.key, dataclasses.asdict(found))
     finally:
         processes.cancel()
@@ -197,6 +213,45 @@ def _judged(cell: GridCell, fit: PlannedFit) -> Rows:
     """Judged origins that a fit serves."""
     last = int(cell.split.windows.origin[-1])
     return fit.windows.origin[fit.windows.origin <= last]
+
+
+def _first_of(grid: Grid, store: Store, arm: str | None, dataset: str) -> GridCell | None:
+    """The cell of an arm's first seed on a dataset, if it is stored."""
+    mine = (cell for cell in grid.cells if (cell.arm.name, cell.dataset) == (arm, dataset))
+    return next((cell for cell in mine if has_cell(store, cell)), None)
+
+
+def _placebo(
+    processes: Executor, grid: Grid, store: Store, cell: GridCell, bar: GridCell
+) -> Placebo | None:
+    """Ask the first fit of an arm and of the reference about a made-up continuation."""
+    series, plan = cell.split.dataset.series, cell.split.plan
+    fit = cell.fits[0]
+    fit_at = int(fit.windows.fitted_at[0])
+    made = continued(series, fit_at, horizon=plan.horizon, gap=plan.gap, seed=int(fit.key[:12], 16))
+    if made is None:
+        return None
+    fake, windows = made
+    truth = Truth.of(cell.dataset, fake, windows)
+    there, here = [], []
+    for each in (cell, bar):
+        stored = read_cell(store, each)
+        asking = _Asking(grid=grid, store=store, cell=each, fit=each.fits[0], stored=stored)
+        task = asking.task("placebo", each.fits[0].windows.origin[:1], series)
+        job = dataclasses.replace(
+            task.jobs[0],
+            series=up_to(fake, int(windows.origin[-1])),
+            windows=windows,
+            batch=grid.experiment.run.batch,
+        )
+        (answer,), _ = _answers(processes, [dataclasses.replace(task, jobs=(job,))], workers=1)
+        if isinstance(answer, str):
+            return None
+        named = {"arm": each.arm.name, "role": each.arm.role, "seed": each.seed}
+        there.append(score(truth, answer[1], **named))
+        judged = Truth.of(cell.dataset, series, each.split.windows)
+        here.append(score(judged, stored.forecast, reasons=stored.reason, **named))
+    return confirmed(*here, *there)
 
 
 @dataclass(slots=True, kw_only=True)

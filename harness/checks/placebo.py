@@ -1,9 +1,9 @@
 """A placebo: an arm is asked about a continuation that stands on no disk.
 
-The rows up to a fit go on with blocks of their own returns, drawn anew. Volatility, tails and drift
-are those of the data; what comes next is known to nobody. An arm that is better than the reference on
-the data and not at all here may know the data. Or it is good at something that blocks do not keep,
-such as how volatility follows volatility over months: so this is never more than a caution.
+The rows up to a fit go on with blocks of their own returns, drawn anew. Volatility, tails and
+drift are those of the data; what comes next is known to nobody. An arm that is better than the
+reference on the data and not at all here may know the data. Or it is good at something that blocks
+do not keep, such as how volatility follows volatility over months: so this is only a caution.
 """
 
 from __future__ import annotations

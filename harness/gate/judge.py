@@ -160,10 +160,27 @@ def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
                     for each in there.values()
                     if each.state == "failed"
                 ]
+        doubts = [
+            fact(
+                FactCode.PLACEBO_DOUBTS,
+                arm=arm,
+                dataset=held.dataset,
+                reference=held.reference,
+                skill=held.skill,
+                placebo=held.placebo,
+            )
+            for held in (each.placebo for each in known.values())
+            if held is not None and held.doubted
+        ]
         passed = [way for way, seen in states.items() if seen == {"passed"}]
         passed += [FUTURE] if said.get(FUTURE) == "pass" else []
         missing = [way for way in (FUTURE, *NEEDED) if way not in passed]
-        found[arm] = FutureTests(passed=tuple(passed), missing=tuple(missing), failed=tuple(failed))
+        found[arm] = FutureTests(
+            passed=tuple(passed),
+            missing=tuple(missing),
+            failed=tuple(failed),
+            doubts=tuple(doubts),
+        )
     return found
 
 

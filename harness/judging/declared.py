@@ -55,11 +55,14 @@ class FutureTests:
         Names of tests.
     failed
         What each that failed found.
+    doubts
+        What must be known though it forbids nothing.
     """
 
     passed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     failed: tuple[Fact, ...] = ()
+    doubts: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,7 @@ class FactCode(StrEnum):
     WORSE_BESIDE = "worse_beside"  # arm, legacy, rows: by losses that no rule names
     COVERS_OTHERWISE = "covers_otherwise"  # arm; rows with the share covered, not a skill
     UNJUDGED = "unjudged"  # datasets
+    PLACEBO_DOUBTS = "placebo_doubts"  # arm, dataset, reference, skill, placebo
     NOT_TESTED = "not_tested"  # arm, tests
     WIDE_MARGINS = "wide_margins"  # rules (name, margin), most
     LAX_ALPHA = "lax_alpha"  # alpha, most

@@ -237,6 +237,11 @@ def examine(
             *(() if refused else gains),
             *partly,
             *(() if policy.evidence.untested == "invalid" else _untested(policy, given)),
+            *(
+                doubt
+                for arm in (policy.baseline, policy.candidate)
+                for doubt in given.futures.get(arm, NOTHING).doubts
+            ),
         ),
         reference=bar,
     )

@@ -276,8 +276,9 @@ def try_blindness(
         elif found.outcome not in ("pass", "fail"):
             _tell(f"note: {arm} stays untested: {found.reason}")
     workers = default_workers(grid.experiment.run.threads)
+    bar = policy.reference_among({arm.name: arm.role for arm in grid.experiment.arms})
     with lease("shared", f"abharness check {' '.join(pair)}", wait_s=WAIT_S, tell=_tell):
-        ask_again(grid, store, pair, workers=workers, tell=_tell)
+        ask_again(grid, store, pair, workers=workers, reference=bar, tell=_tell)
 
 
 def _tell(text: str) -> None:

@@ -293,6 +293,11 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.UNJUDGED: lambda v: (
         f"no guardrail judges the losses on {' and '.join(v['datasets'])} as a whole."
     ),
+    FactCode.PLACEBO_DOUBTS: lambda v: (
+        f"on {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']}, "
+        f"and {in_sentence(v['placebo'], signed=True)} on a made-up continuation that stands on no "
+        "disk: it may know the data, or be good at what blocks of returns do not keep."
+    ),
     FactCode.NOT_TESTED: lambda v: (
         f"{v['arm']} was not shown to be blind to the future; not tested: "
         f"{', '.join(v['tests']) or 'anything'}."

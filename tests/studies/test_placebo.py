@@ -1,4 +1,4 @@
-"""False alarms of the placebo on ten honest arms, volatility models among them, and one that cheats.
+"""False alarms of the placebo on ten honest arms, volatility models too, and one that cheats.
 
 Ten placebos for each arm on each bundled dataset, against both random walks. Run it by
 ``pytest tests/studies/test_placebo.py -s``; the figures stand in docs/studies.md.
