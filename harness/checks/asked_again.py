@@ -247,10 +247,19 @@ def _placebo(
         (answer,), _ = _answers(processes, [dataclasses.replace(task, jobs=(job,))], workers=1)
         if isinstance(answer, str):
             return None
-        named = {"arm": each.arm.name, "role": each.arm.role, "seed": each.seed}
-        there.append(score(truth, answer[1], **named))
+        arm, role = each.arm.name, each.arm.role
+        there.append(score(truth, answer[1], arm=arm, role=role, seed=each.seed))
         judged = Truth.of(cell.dataset, series, each.split.windows)
-        here.append(score(judged, stored.forecast, reasons=stored.reason, **named))
+        here.append(
+            score(
+                judged,
+                stored.forecast,
+                arm=arm,
+                role=role,
+                seed=each.seed,
+                reasons=stored.reason,
+            )
+        )
     return confirmed(*here, *there)
 
 
