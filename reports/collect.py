@@ -19,6 +19,7 @@ from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
 from harness.experiments.experiment import MeasureSettings
 from harness.gate.history import Entry, before, change, history, read_inputs
+from harness.gate.registration import KIND
 from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
@@ -37,6 +38,7 @@ from reports.page_input import (
     DatasetFacts,
     PageInput,
     PredicateResult,
+    Registration,
     SessionTimes,
     Since,
     Tried,
@@ -153,6 +155,7 @@ def _beside(
             for each in read_checks(store)
             if each.use in {arm.use for arm in arms} or each.target in names
         ),
+        registered=_registered(grid, store),
         since=_since(known, entry, judgement.scores) if entry else None,
         verdicts=sum(
             (each.candidate, each.legacy) == pair
@@ -160,6 +163,16 @@ def _beside(
             if entry is None or each.sequence <= entry.sequence
         ),
     )
+
+
+def _registered(grid: Grid, store: Store) -> Registration | None:
+    """When the rules of the experiment were recorded, and whether results were there already."""
+    rows = [
+        Registration(day=row.at[:10], before_results=not body["results"])
+        for row, body in store.journal.all(KIND)
+        if row.key == grid.experiment.name
+    ]
+    return rows[-1] if rows else None
 
 
 def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -> Since:
