@@ -38,6 +38,7 @@ from harness.gate.history import (
     write_inputs,
 )
 from harness.gate.registration import changed_since
+from harness.gate.seen_in_training import after_training
 from harness.gate.stored_scores import score_cell, score_file_of, scoring_digest
 from harness.judging.declared import FutureTests, Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
@@ -395,7 +396,8 @@ def judge_grid(
     _point_to(store, grid, folders[0])
     others = tuple((v, at) for (v, _), at in zip(passed[1:], folders[1:], strict=True))
     _write_family(folders[0], [(v, at) for (v, _), at in zip(passed, folders, strict=True)])
-    return Judgement(verdict=passed[0][0], scores=found.scores, folder=folders[0], others=others)
+    shown = after_training(found.scores, policy, passed[0][1].given.cards)[0]
+    return Judgement(verdict=passed[0][0], scores=shown, folder=folders[0], others=others)
 
 
 def scored(grid: Grid, store: Store) -> Scored:
@@ -526,6 +528,12 @@ def verdict_from(
         Of the same scores, where another pair had it made already.
     """
     declared = [each.cell for each in inputs.cells]
+    scores, facts, unjudged = after_training(scores, policy, given.cards)
+    if facts or unjudged:
+        calibration = None
+        given = dataclasses.replace(
+            given, doubts=(*given.doubts, *facts), problems=(*given.problems, *unjudged)
+        )
     ask = ComparesOnce()
     evidence = gather(policy, declared, scores, given, ask=ask)
     diagnostics = diagnose(
@@ -589,7 +597,11 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
             f"'{grid.experiment.name}' was judged from: {'; '.join(map(str, others))}; run "
             "`abharness gate` first"
         )
-    return Judgement(verdict=verdict, scores=found.scores, folder=folder, others=_others(folder))
+    policy = dataclasses.replace(
+        grid.experiment.policy, baseline=verdict.legacy, candidate=verdict.candidate
+    )
+    shown = after_training(found.scores, policy, read_inputs(folder).given.cards)[0]
+    return Judgement(verdict=verdict, scores=shown, folder=folder, others=_others(folder))
 
 
 def _verdict_in(folder: Path) -> Verdict:
