@@ -1,7 +1,6 @@
 """False alarms of the placebo on ten honest arms, volatility models too, and one that cheats.
 
-Ten placebos for each arm on each bundled dataset, against both random walks. Run it by
-``pytest tests/studies/test_placebo.py -s``; the figures stand in docs/studies.md.
+Ten placebos for each arm on each bundled dataset, against both random walks; the sample has one.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, contexts_at
 
 PLAN = RollingOrigin(horizon=24, stride=24, origins=125, history=2000, validation=250)
-REPEATS = 10
 
 
 @dataclass(slots=True)
@@ -103,7 +101,7 @@ def scored(arm, series, windows, dataset, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bar", ["random walk", "volatility random walk"])
-def test_honest_arms_are_rarely_doubted(bar) -> None:
+def test_honest_arms_are_rarely_doubted(bar, sized) -> None:
     """Below one in twenty placebos for any arm, and the arm that knows the data nearly always."""
     alarms = dict.fromkeys([*ARMS, "knows"], 0)
     tried = dict.fromkeys(alarms, 0)
@@ -120,7 +118,7 @@ def test_honest_arms_are_rarely_doubted(bar) -> None:
             if name == bar:
                 continue
             here = scored(build(), series, windows, dataset, name)
-            for seed in range(REPEATS):
+            for seed in range(sized(1, 10)):
                 at = int(windows.origin[0])
                 fake, there = continued(series, at, horizon=PLAN.horizon, gap=0, seed=seed)
                 told = confirmed(
