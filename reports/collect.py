@@ -18,20 +18,22 @@ from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
 from harness.experiments.experiment import MeasureSettings
-from harness.gate.history import Entry, before, change, history, read_inputs
+from harness.gate.history import Entry, before, change, experiments, history, read_verdict
 from harness.gate.registration import KIND
-from harness.judging.verdict import Verdict, from_json, plain, to_json
+from harness.judging.verdict import Verdict, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure
+from harness.records.journal import SCHEMA, SHORT
 from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
 from harness.running.grid import Grid
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
-from harness.running.store import SCHEMA, Store
+from harness.running.store import Store
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to
 from reports.index import IndexInput, Passed, Run, Track, newest, track_of
 from reports.page_input import (
+    HEAD,
     ArmFacts,
     Beside,
     Claimed,
@@ -73,6 +75,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
         arms=[_arm_facts(grid, name, read) for name in _names(grid)],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
+        fingerprints={HEAD: judgement.head[:SHORT]},
         versions=dict(grid.cells[0].environment["libraries"]) if grid.cells else {},
         beside=_beside(grid, store, judgement, read),
     )
@@ -82,6 +85,7 @@ def verdict_alone(judgement: Judgement) -> PageInput:
     """What there is to show where stored units cannot be read: the verdict and its scores."""
     return PageInput(
         verdict=judgement.verdict,
+        fingerprints={HEAD: judgement.head[:SHORT]},
         summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         beside=Beside(others=tuple(verdict for verdict, _ in judgement.others)),
     )
@@ -125,7 +129,7 @@ def drawn_from(page: PageInput) -> str:
         if each.name != "claims"
     }
     records = [unit.digest for unit in page.units.values()]
-    return digest([code, to_json(page.verdict), records, rest])
+    return digest([code, to_json(page.verdict), records, rest, dict(page.fingerprints)])
 
 
 def _beside(
@@ -134,7 +138,7 @@ def _beside(
     """Read what else the store holds on a verdict."""
     verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
     known = history(store, grid.experiment.name)
-    mine = [each for each in known if each.folder == judgement.folder.name]
+    mine = [each for each in known if each.name == judgement.folder.name]
     entry = mine[-1] if mine else None
     sides = [each.legacy for each in (verdict, *others)]
     costs = {legacy: _costs(grid, store, legacy, verdict.candidate) for legacy in sides}
@@ -149,7 +153,7 @@ def _beside(
         others=others,
         costs=costs,
         measuring_s=_measuring_s(grid, verdict, units),
-        sessions={legacy: _session(store.root / file) for legacy, file in sessions.items()},
+        sessions={legacy: _session(store, key) for legacy, key in sessions.items()},
         trials=tuple(
             _trial(each)
             for each in read_checks(store)
@@ -176,7 +180,7 @@ def _registered(grid: Grid, store: Store) -> Registration | None:
 
 
 def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -> Since:
-    """What changed since the verdict before; how often one was passed again is not told."""
+    """What changed since the verdict before."""
     earlier = before(known, entry)
     if earlier is None:
         return Since()
@@ -200,8 +204,8 @@ def _measuring_s(grid: Grid, verdict: Verdict, units: Mapping[UnitKey, StoredCel
     return settings.budget_s + settings.fits * sum(spent.values()) if len(spent) == 2 else None
 
 
-def _session(file: Path) -> SessionTimes:
-    arms = read_measure(file).arms
+def _session(store: Store, key: str) -> SessionTimes:
+    arms = read_measure(store, key).arms
     if len(arms) != 2:
         return SessionTimes()
     legacy, candidate = arms
@@ -336,12 +340,11 @@ class _Reader:
     store: Store
     linked: bool
     problems: list[str] = field(default_factory=list)
-    _verdicts: dict[Path, Verdict | None] = field(default_factory=dict)
+    _verdicts: dict[str, Verdict | None] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Experiments with verdicts."""
-        root = self.store.root / "verdicts"
-        return sorted(file.parent.name for file in root.glob("*/index.json"))
+        return experiments(self.store)
 
     def passed(self, name: str) -> Iterator[Passed]:
         """Every verdict on an experiment, the oldest first."""
@@ -356,30 +359,20 @@ class _Reader:
 
     def _one(self, name: str, entry: Entry, entries: Sequence[Entry], until: str) -> Passed:
         earlier = before(entries, entry)
-        folder = self.store.verdict_folder(name) / entry.folder
+        folder = self.store.verdict_folder(name) / entry.name
+        known = [f"{_words(facts)} ({machine_class(facts)})" for facts in entry.machines]
         return Passed(
             experiment=name,
             entry=entry,
             until=until,
             change=change(earlier, entry) if earlier else None,
-            machine=self._machine(folder),
+            machine="; ".join(sorted(set(known))) or "not recorded",
             page=self._page(folder),
-            problem="" if (folder / "verdict.json").is_file() else "its record is gone",
         )
 
     def _page(self, folder: Path) -> str:
         there = self.linked and (folder / "report.html").is_file()
         return quote(f"{folder.parent.name}/{folder.name}/report.html") if there else ""
-
-    def _machine(self, folder: Path) -> str:
-        """The classes of machine the units of a verdict ran on."""
-        try:
-            cells = read_inputs(folder).cells
-        except StoreError:
-            return "not recorded"
-        known = [cell.machine for cell in cells if cell.scores and cell.machine]
-        found = {f"{_words(facts)} ({machine_class(facts)})" for facts in known}
-        return "; ".join(sorted(found)) or "not recorded"
 
     def tracks(self, passed: Sequence[Passed]) -> list[Track]:
         """The runs of each pair on each class of machine; the pair that decides comes first."""
@@ -401,22 +394,14 @@ class _Reader:
             yield track_of(runs, left_out=left_out)
 
     def _verdict(self, each: Passed) -> Verdict | None:
-        file = self.store.verdict_folder(each.experiment) / each.entry.folder / "verdict.json"
-        if file not in self._verdicts:
-            self._verdicts[file] = self._read(file)
-        return self._verdicts[file]
-
-    def _read(self, file: Path) -> Verdict | None:
-        try:
-            where = str(file.relative_to(self.store.root))
-            return from_json(file.read_text(encoding="utf-8"), where=where)
-        except OSError:
-            return None  # told with the verdict itself
-        except StoreError as problem:
-            self.problems.append(str(problem))
-        except UnicodeDecodeError as problem:
-            self.problems.append(f"{where}: {problem}")
-        return None
+        name = each.entry.name
+        if name not in self._verdicts:
+            self._verdicts[name] = None
+            try:
+                self._verdicts[name] = read_verdict(self.store, name)
+            except StoreError as problem:
+                self.problems.append(self._said(problem))
+        return self._verdicts[name]
 
     def _said(self, problem: Exception) -> str:
         """A problem without the path of the store, which is no one else's business."""

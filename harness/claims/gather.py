@@ -23,7 +23,8 @@ from harness.claims.claim import (
     StoredRun,
 )
 from harness.errors import ArmError
-from harness.gate.judge import latest_folder, stored_judgement
+from harness.gate.history import read_verdict, standing
+from harness.gate.judge import stored_judgement
 from harness.gate.stored_scores import score_grid
 from harness.judging.verdict import plain
 from harness.measure.code_lines import (
@@ -37,7 +38,7 @@ from harness.measure.code_lines import (
 from harness.measure.record import read_costs
 from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell
-from harness.running.store import Store, read_record
+from harness.running.store import Store
 from harness.scoring.scores import UnitScores
 
 _DOCUMENT = {"baseline": "BayesianEnhancedAutoformer", "candidate": "HFBayesianAutoformer"}
@@ -79,12 +80,12 @@ def gather(
     policy = grid.experiment.policy
     verdict, name, scores = None, "", list[UnitScores]()
     if store is not None:
-        latest = store.verdict_folder(grid.experiment.name) / "latest.json"
-        if latest.is_file() and read_record(latest)["grid"] == grid.digest:
+        name = standing(store, grid.experiment.name)
+        if name and read_verdict(store, name).fingerprints.get("grid") == grid.digest:
             judged = stored_judgement(grid, store)
             scores = list(judged.scores)
             if _rules(judged.verdict.policy) == _rules(plain(policy)):
-                verdict, name = judged.verdict, latest_folder(store, grid.experiment.name).name
+                verdict = judged.verdict
         else:
             scores = list(score_grid(grid, store))
     baseline = verdict.legacy if verdict else policy.baseline
@@ -107,13 +108,13 @@ def gather(
         alpha=policy.alpha,
         coverage_levels=tuple(dict.fromkeys(rule.level for rule in policy.coverage)),
         verdict=verdict,
-        verdict_id=name,
+        verdict_id=name if verdict else "",
         scores=tuple(scores),
         runs=tuple(_run(store, c) for c in grid.cells if has_cell(store, c)) if store else (),
         declared=len(grid.cells),
         checks=checks,
         costs=read_costs(store, grid, baseline=baseline, candidate=candidate)
-        if store and (store.root / "measures").is_dir()
+        if store and store.journal.newest("measurement")
         else None,
         checkout={} if legacy_root is None else checkout_models(legacy_root),
         checkout_root="" if legacy_root is None else str(legacy_root),

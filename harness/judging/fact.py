@@ -54,7 +54,7 @@ class FactCode(StrEnum):
     FAILED_T10 = "failed_t10"  # arm
     ASKED_OTHERWISE = "asked_otherwise"  # arm, way, dataset, seed, at, apart
     UNIT_UNREADABLE = "unit_unreadable"  # arm, dataset, seed, problem
-    SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, unit, verdicts
+    SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, verdicts
     SELF_TEST_FAILED = "self_test_failed"  # part; because: what it found
 
     # What allows a conclusion and must be known with it.
@@ -65,6 +65,7 @@ class FactCode(StrEnum):
     SEEN_IN_TRAINING = "seen_in_training"  # dataset, arm, until, origins, of, metric, effect
     ALL_SEEN_IN_TRAINING = "all_seen_in_training"  # dataset, arm, until, of
     HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
+    PART_GIVEN_UP = "part_given_up"  # arm, dataset, seed, why
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
     NO_REFERENCE_ARM = "no_reference_arm"  # candidate, legacy
     CHANGED_SINCE = "changed_since"  # at, what, dropped, others (rule, before, now)
@@ -149,9 +150,9 @@ class FactCode(StrEnum):
     INPUTS_EDITED = "inputs_edited"
     POLICY_EDITED = "policy_edited"
     MEANING_EDITED = "meaning_edited"
-    FOLDER_DIFFERS = "folder_differs"  # name, folder
+    FILE_DIFFERS = "file_differs"  # name, places
     SCORES_GONE = "scores_gone"  # arm, dataset, seed, problem
-    SCORES_DIFFER = "scores_differ"  # arm, dataset, seed, file
+    SCORES_DIFFER = "scores_differ"  # arm, dataset, seed
     VALUE_DIFFERS = "value_differs"  # place, recorded, again
     LAYOUT_DIFFERS = "layout_differs"
     OTHER_CODE = "other_code"

@@ -19,7 +19,6 @@ from harness.measure.record import (
     MeasureRecord,
     machine_class,
     pair_of,
-    record_file,
     record_key,
     write_measure,
 )
@@ -79,9 +78,9 @@ def measure_pair(
         "alone", purpose, wait_s=ask.settings.wait_s, file=ask.lease_file, tell=tell
     ) as handle:
         record = _take(grid, store, cells, ask, handle=handle, tell=tell)
-    file = record_file(store, *cells, record.machine_class)
-    write_measure(file, record)
-    return record.costs_in(str(file.relative_to(store.root)))
+    key = record_key(*cells, record.machine_class)
+    write_measure(store, key, record)
+    return record.costs_in(key)
 
 
 def _take(
@@ -150,7 +149,7 @@ def _profiles(
     """Files of profiles by arm and kind, relative to the store."""
     folder = store.root / "measures" / machine_class()
     folder.mkdir(parents=True, exist_ok=True)
-    key = record_key(*cells)
+    key = record_key(*cells, machine_class())
     arms = {BASELINE: cells[0].arm.name, CANDIDATE: cells[1].arm.name}
 
     def file_of(name: str, kind: str) -> Path:

@@ -23,8 +23,6 @@ from harness.window import Windows
 if TYPE_CHECKING:
     from harness.running.store import Store
 
-SCHEMA = 1
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFit:
@@ -112,7 +110,6 @@ class Grid:
     def record(self) -> dict[str, Any]:
         """Write down the grid for the store."""
         return {
-            "schema": SCHEMA,
             "experiment": self.experiment.name,
             "text": self.experiment.text,
             "digest": self.digest,
@@ -123,6 +120,7 @@ class Grid:
                     "dataset": c.dataset,
                     "seed": c.seed,
                     "key": c.key,
+                    "line": c.line,
                 }
                 for c in self.cells
             ],

@@ -26,7 +26,7 @@ from harness.running.maintenance import Event, begin_anew, difference, events, r
 from harness.running.merging import merge_parts
 from harness.running.sealing import Sealed, seal_finished, seal_unfit
 from harness.running.split import anchor_of
-from harness.running.store import Store, write_record
+from harness.running.store import Store
 
 _LOG = logging.getLogger(__name__)
 _LEASE_WAIT_S = 3600.0
@@ -204,7 +204,7 @@ def fill(
     if held := events(run.grid, store, asked):
         run.carry_out(held, run.compare, done=0)
         run.grid = begun_anew(run.grid, store)
-    write_record(store.grid_file(grid.experiment.name), run.grid.record())
+    store.journal.append_new("grid", grid.experiment.name, run.grid.record())
     asked = select(run.grid.cells, only=only, shard=shard)
     todo = [cell for cell in asked if str(cell) not in run.unanswered]
     found = works(run.grid, store, todo, retry_failed=retry_failed)

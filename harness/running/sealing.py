@@ -158,16 +158,7 @@ def seal_part(
     known = fit or store.fit(due.fit.key)
     windows, split = due.fit.windows, due.cell.split
     rows = split.rows_digest(int(windows.origin[-1]))
-    key = digest(
-        {
-            "fit": due.fit.key,
-            "state": known.state(due.fit.key) if known else due.fit.key,
-            "cutoffs": cutoffs,
-            "horizon": windows.horizon,
-            "gap": windows.gap,
-            "rows": rows,
-        }
-    )
+    key = part_key(due, known, cutoffs)
     whole = content or as_file(part)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fallback = part.forecast.fallback or ("",) * len(part)
@@ -201,6 +192,21 @@ def seal_part(
         made=fit is not None and not fit.problem,
         failed=len(failed),
         reason=reason,
+    )
+
+
+def part_key(due: Due, fit: StoredFit | None, cutoffs: tuple[str, ...]) -> str:
+    """Digest of all that a part's forecasts depend on."""
+    windows = due.fit.windows
+    return digest(
+        {
+            "fit": due.fit.key,
+            "state": fit.state(due.fit.key) if fit else due.fit.key,
+            "cutoffs": cutoffs,
+            "horizon": windows.horizon,
+            "gap": windows.gap,
+            "rows": due.cell.split.rows_digest(int(windows.origin[-1])),
+        }
     )
 
 

@@ -3,12 +3,11 @@
 ::
 
     records.sqlite              every record that is not listed below: see `harness.records.journal`
-    grids/NAME.json             the declared grid of an experiment
     fits/KEY/                   what a fit left: state/, residuals.json, curve.parquet, log.txt
     parts/KEY.parquet           forecasts of some consecutive origins by one fit
-    scores/DIGEST.parquet       scores derived from forecasts
-    verdicts/NAME/              verdict.json and what was rendered from it
-    measures/CLASS/KEY.json     costs of a pair of arms on a class of machine
+    scores/                     derived from forecasts, and made again where they do not fit
+    verdicts/NAME/              drawn from the records for others to read
+    measures/                   profiles of what was measured
     tmp/                        files being written; swept when no process owns them
 
 Records kept here: ``anchor`` (cutoffs of a plan on a dataset, only ever added to), ``fit``,
@@ -24,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import platform
 import re
@@ -39,8 +37,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import NewerRecordError, StoreError
-from harness.parsing import parse_json, parse_record
+from harness.errors import StoreError
+from harness.parsing import parse_record
 from harness.records.journal import FILE, Journal, Record
 from harness.running.parts import Part, read_part
 from harness.running.sources import digest, file_digest
@@ -168,12 +166,14 @@ class _Index:
     head: str = ""
     fits: dict[str, StoredFit] = field(default_factory=dict)
     parts: dict[str, dict[str, Seal]] = field(default_factory=dict)  # fit -> key -> seal
+    sound: dict[str, tuple[str, int, int, int]] = field(default_factory=dict)  # as last hashed
 
     def take_in(self, record: Record, body: Mapping[str, Any]) -> None:
         where = str(record)
         if record.kind == "fit":
             self.fits[record.key] = parse_record(StoredFit, body, where=where)
         elif record.kind == "drop":
+            self.fits.pop(record.key, None)
             for known in self.parts.values():
                 known.pop(record.key, None)
         else:
@@ -197,6 +197,16 @@ class Store:
     def fit(self, key: str) -> StoredFit | None:
         """The record of a fit."""
         return self._indexed().fits.get(key)
+
+    def fits(self) -> dict[str, StoredFit]:
+        """Records of all fits by key."""
+        return dict(self._indexed().fits)
+
+    def parts(self) -> dict[str, Seal]:
+        """Seals of all parts by key."""
+        return {
+            key: seal for known in self._indexed().parts.values() for key, seal in known.items()
+        }
 
     def seals(self, fit: str) -> dict[str, Seal]:
         """Seals of a fit's parts by key, the oldest first; dropped and merged ones are out."""
@@ -240,11 +250,26 @@ class Store:
 
     def part_damage(self, key: str, seal: Seal) -> str:
         """Why a part's file is not what was sealed; empty where it is."""
+        try:
+            self._sound(key, seal)
+        except StoreError as problem:
+            return str(problem)
+        return ""
+
+    def _sound(self, key: str, seal: Seal, content: bytes | None = None) -> None:
+        """Raise unless a part's file is what was sealed; one that has not moved is hashed once."""
         file = self.part_file(key)
         try:
-            return "" if file_digest(file) == seal.file else f"{file}: is not what was sealed"
+            status = file.stat()
+            mark = (seal.file, status.st_ino, status.st_size, status.st_mtime_ns)
+            if self._index.sound.get(key) == mark:
+                return
+            found = file_digest(file) if content is None else bytes_digest(content)
         except OSError as problem:
-            return f"{file}: cannot be read: {problem.strerror}"
+            raise StoreError(f"{file}: cannot be read: {problem.strerror}") from None
+        if found != seal.file:
+            raise StoreError(f"{file}: is not what was sealed")
+        self._index.sound[key] = mark
 
     def read_sealed(self, key: str, seal: Seal) -> Part:
         """Read a part, held against its seal.
@@ -259,8 +284,7 @@ class Store:
             content = file.read_bytes()
         except OSError as problem:
             raise StoreError(f"{file}: cannot be read: {problem.strerror}") from None
-        if bytes_digest(content) != seal.file:
-            raise StoreError(f"{file}: is not what was sealed")
+        self._sound(key, seal, content)
         part = read_part(file, content)
         if tuple(map(str, part.cutoff)) != seal.cutoffs:
             raise StoreError(f"{file}: holds other origins than its seal says")
@@ -355,14 +379,6 @@ class Store:
         """Where the verdict of an experiment lies."""
         return self.root / "verdicts" / name
 
-    def grid_file(self, name: str) -> Path:
-        """Where the declared grid of an experiment lies."""
-        return self.root / "grids" / f"{name}.json"
-
-    def score_file(self, key: str) -> Path:
-        """Where derived scores lie."""
-        return self.root / "scores" / f"{key}.parquet"
-
     def sweep(self) -> None:
         """Remove what killed processes of this host left in `tmp/`, and drafts a day old."""
         import psutil
@@ -393,10 +409,15 @@ def is_store(root: Path) -> bool:
     return any((root / name).exists() for name in (FILE, "store.json", *RESULTS))
 
 
-def open_store(root: Path, *, create: bool = True) -> Store:
+def open_store(root: Path, *, create: bool = True, without_records: bool = False) -> Store:
     """Open a store, making it when it is not there.
 
     Without `create`, one that cannot be written is opened for reading.
+
+    Parameters
+    ----------
+    without_records
+        Begin new records where there are results without any.
 
     Raises
     ------
@@ -409,17 +430,18 @@ def open_store(root: Path, *, create: bool = True) -> Store:
             "remove it, or name another folder with --store"
         )
     if not (root / FILE).exists():
-        if any((root / name).is_dir() and any((root / name).iterdir()) for name in RESULTS):
+        left = any((root / name).is_dir() and any((root / name).iterdir()) for name in RESULTS)
+        if left and not without_records:
             raise StoreError(
                 f"{root}: results without their records ({FILE} is not there); put it back, or "
-                "run `abharness store adopt --why`"
+                "run `abharness store adopt EXPERIMENT --why`"
             )
         if not create:
             raise StoreError(f"{root}: no store here (no {FILE}); `abharness run` makes one")
     journal = Journal.open(root, create=create)
     if not journal.read_only:
         try:
-            for name in ("grids", *RESULTS, "scores", "verdicts", "tmp"):
+            for name in (*RESULTS, "scores", "verdicts", "tmp"):
                 (root / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root / "tmp"):
                 pass
@@ -428,11 +450,6 @@ def open_store(root: Path, *, create: bool = True) -> Store:
     elif create:
         raise StoreError(f"{root}: store cannot be written: it is read-only")
     return Store(root=root, journal=journal)
-
-
-def write_record(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that a reader sees the old file or the whole new one."""
-    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -464,30 +481,6 @@ def _write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def read_record(path: Path, *, newest: int = SCHEMA) -> dict[str, Any]:
-    """Read a JSON record of any schema up to the newest of its kind.
-
-    Raises
-    ------
-    StoreError
-        When it is missing, not JSON, or of a newer schema.
-    """
-    try:
-        found = parse_json(path.read_bytes(), where=f"{path}: cannot be read")
-    except FileNotFoundError:
-        raise StoreError(f"{path}: no such record") from None
-    except OSError as problem:
-        raise StoreError(f"{path}: cannot be read: {problem.strerror}") from None
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if not isinstance(found, dict) or not isinstance(schema, int):
-        raise StoreError(f"{path}: not a record of ours: it has no schema number")
-    if schema > newest:
-        raise NewerRecordError(
-            f"{path}: made by a newer version: schema {schema}, this one reads up to {newest}"
-        )
-    return found
 
 
 def _flush(path: Path) -> None:

@@ -154,9 +154,6 @@ def say(text: object, *, err: bool = False) -> None:
     typer.echo(escaped(str(text)), err=err)
 
 
-RECORDS = ("verdict.json", "inputs.json", "family.json", "junit.xml", "summary.md", "report.html")
-
-
 def grid_of(
     experiment: FilePath,
     data_dir: Sequence[FilePath],
@@ -256,17 +253,6 @@ def say_freshness(grid: Grid, *, strict: bool) -> None:
     for each in found:
         for line in each.lines():
             say(f"note: {line}", err=True)
-
-
-def copied(folder: Path, to: FilePath | None) -> None:
-    """Copy a verdict's records to a folder whose name a CI system knows beforehand."""
-    from harness.running.store import write_text
-
-    if to is None:
-        return
-    for name in RECORDS:
-        if (folder / name).is_file():
-            write_text(Path(to) / name, (folder / name).read_text(encoding="utf-8"))
 
 
 def day_of(text: str | None) -> str:

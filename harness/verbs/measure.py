@@ -68,7 +68,7 @@ def measure(
     costs = measure_pair(grid, opened, ask, tell=_tell)
     for line in cost_lines(costs):
         say(line)
-    say(f"record: {opened.root / costs.record}")
+    say(f"record: measurement {costs.record} in {opened.root}, head {opened.journal.short}")
 
 
 def measure_as_asked(
@@ -80,7 +80,7 @@ def measure_as_asked(
     A pair whose units are not all in the store (a shard, say) is left for later.
     """
     from harness.measure.pair import Ask, measure_pair
-    from harness.measure.record import machine_class, pair_of, record_file
+    from harness.measure.record import machine_class, pair_of, record_key
     from harness.running.cells import has_cell
 
     settings, policy = grid.experiment.measure, grid.experiment.policy
@@ -93,7 +93,8 @@ def measure_as_asked(
     )
     cells = pair_of(grid, baseline=ask.baseline, candidate=ask.candidate, dataset=settings.dataset)
     whole = all(has_cell(store, cell) for cell in cells)
-    if whole and not record_file(store, *cells, machine_class()).is_file():
+    known = store.journal.last("measurement", record_key(*cells, machine_class()))
+    if whole and known is None:
         measure_pair(grid, store, ask, tell=_tell)
 
 

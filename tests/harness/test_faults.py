@@ -4,7 +4,6 @@ The table is `FAULTS`: what is broken, the exit code of `gate`, and words of the
 """
 
 import dataclasses
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,6 @@ from harness.data.dataset import builtin_folder
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import scored
-from harness.gate.stored_scores import SCHEMA
 from harness.judging.declared import Cell
 from harness.judging.verdict import judge
 from harness.running.grid import Grid
@@ -244,12 +242,9 @@ def test_torn_scores_are_derived_again(finished, call, damage):
     """Scores follow from stored forecasts, so a file of them that is torn costs nothing."""
     whole = {file: file.read_bytes() for file in Path("runs/scores").glob("*.parquet")}
     for file, content in whole.items():
-        other = pa.table({"step": [1, 2]})
         file.write_bytes({"torn": content[:-100], "empty": b""}.get(damage, b""))
         if damage == "other":
-            pq.write_table(
-                other.replace_schema_metadata({"abharness": f'{{"schema": {SCHEMA}}}'}), file
-            )
+            pq.write_table(pa.table({"step": [1, 2]}), file)
 
     code, out, _ = call("gate", "tiny.toml")
 
@@ -331,14 +326,14 @@ def test_other_data_under_the_same_name(tiny, call, in_process):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('"outcome": "PROMOTE"', '"outcome": "REJECT"', "outcome: recorded"),
-        ('"margin": 0.05', '"margin": 0.5', "policy: was changed after"),
-        ('"n": 40', '"n": 41', "findings[GOLD:crps:guardrail].comparison.sample.n: recorded 41"),
+        ('"outcome": "PROMOTE"', '"outcome": "REJECT"', ": outcome, findings"),
+        ('"margin": 0.05', '"margin": 0.5', "policy.criteria[0].margin"),
+        ('"n": 40', '"n": 41', "findings[GOLD:crps:guardrail].comparison.sample.n"),
         ('"owner": ', '"owner": ', ""),
     ],
 )
 def test_edited_verdict_is_caught(finished, call, old, new, words):
-    """A word, a number or a rule changed in a stored verdict is named by `replay`."""
+    """A word, a number or a rule changed in a drawn verdict is named by `replay`."""
     file = next(Path("runs/verdicts/tiny").glob("*/verdict.json"))
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace(old, new), encoding="utf-8")
@@ -351,20 +346,28 @@ def test_edited_verdict_is_caught(finished, call, old, new, words):
     else:
         assert code == 5
         assert words in out
-        assert "its content belongs into a folder" in out
+        assert "verdict.json: is not as it was drawn from the record of" in out
 
 
-def test_edited_inputs_are_caught(finished, call):
-    """A file of inputs that no longer is what was judged is named."""
-    file = next(Path("runs/verdicts/tiny").glob("*/inputs.json"))
-    content = json.loads(file.read_text(encoding="utf-8"))
-    content["given"]["stride"]["GOLD"] = 6
-    file.write_text(json.dumps(content), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        ("inputs", lambda body: body["given"]["stride"].update(GOLD=6), "inputs: are not those"),
+        ("verdict", lambda body: body["policy"].update(alpha=0.2), "policy does not fit"),
+    ],
+)
+def test_a_record_that_does_not_fit_the_others_is_caught(finished, call, kind, change, words):
+    """Inputs or a policy written in place of those that were judged are named by `replay`."""
+    journal = open_store(Path("runs")).journal
+    (name,) = journal.newest("verdict")
+    body = journal.latest(kind, name)
+    change(body)
+    journal.append(kind, name, body)
 
-    code, out, _ = call("replay", file.parent)
+    code, out, _ = call("replay", name, "--store", "runs")
 
     assert code == 5
-    assert "inputs.json: was changed after" in out
+    assert words in out
 
 
 def test_other_scores_of_the_same_meaning_are_a_pipeline_error(finished, call):

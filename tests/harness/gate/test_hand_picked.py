@@ -10,6 +10,8 @@ from harness.errors import ConfigError
 from harness.experiments.experiment import read_experiment
 from harness.experiments.policy import Policy
 from harness.gate import judge as gate
+from harness.gate.history import standing
+from harness.running.store import open_store
 
 SAID = "run with seed 1; the experiment declares seeds 1 and 2: a verdict on hand-picked seeds"
 WAIVER = '[[policy.waivers]]\nfinding = "GOLD:*"\nowner = "ada"\nreason = "12"\n'
@@ -18,10 +20,8 @@ CRPS = 'metric = "crps"\nmargin = 0.05\n'
 
 def verdict_in(store: str) -> dict[str, Any]:
     """The last verdict of a store."""
-    folder = Path(store) / "verdicts" / "tiny"
-    name = json.loads((folder / "latest.json").read_text(encoding="utf-8"))["folder"]
-    found: dict[str, Any] = json.loads((folder / name / "verdict.json").read_text(encoding="utf-8"))
-    return found
+    opened = open_store(Path(store), create=False)
+    return opened.journal.latest("verdict", standing(opened, "tiny")) or {}
 
 
 def test_seeds_picked_by_hand_are_said_and_change_nothing(ran, call) -> None:

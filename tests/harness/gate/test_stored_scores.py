@@ -1,17 +1,23 @@
 """From stored forecasts to stored scores: read back as written, and never stale."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.gate import stored_scores
-from harness.gate.stored_scores import read_scores, score_cell, score_grid, write_scores
+from harness.gate.stored_scores import (
+    read_scores,
+    read_slot,
+    score_cell,
+    score_grid,
+    write_scores,
+)
 from harness.running.run import prepare
 from harness.running.split import split
 from harness.running.store import open_store
@@ -115,11 +121,13 @@ def test_other_scoring_code_scores_again(filled, monkeypatch):
     """After a change of the scoring code nothing of the old scores is used."""
     grid, store = filled
     score_grid(grid, store)
+    before = files(store)
     monkeypatch.setattr(stored_scores, "scoring_digest", lambda: "other")
 
     score_grid(grid, store)
 
-    assert len(files(store)) == 10
+    assert len(files(store)) == 5
+    assert not set(files(store)) & set(before)
 
 
 def test_origins_forecast_again_are_scored_again(tiny, call, in_process, tmp_path):
@@ -135,7 +143,7 @@ def test_origins_forecast_again_are_scored_again(tiny, call, in_process, tmp_pat
         assert call("run", "tiny.toml", "--only", "old", *more)[0] == 0
         store = open_store(Path("runs"))
         grid = prepare(read_experiment("tiny.toml"), [], store)
-        return grid.cells[0].key, score_cell(grid.cells[0], store, truth_of(grid))
+        return grid.cells[0].key, score_cell(grid.cells[0], store, truth_of(grid)).scores
 
     key, failed = scored_in("raise")
     again, fine = scored_in("", "--retry-failed")
@@ -148,9 +156,10 @@ def test_other_actuals_are_other_scores(filled):
     """The same forecasts against other actuals are never read from the cache of the first."""
     grid, store = filled
     cell, truth = grid.cells[0], truth_of(grid)
-    one = score_cell(cell, store, truth)
+    one = score_cell(cell, store, truth).scores
 
-    two = score_cell(cell, store, dataclasses.replace(truth, values=truth.values + 1))
+    other = dataclasses.replace(truth, values=truth.values + 1)
+    two = score_cell(cell, store, other).scores
 
     assert one.truth_digest != two.truth_digest
     assert not all(np.array_equal(one.values[name], two.values[name]) for name in one.values)
@@ -176,14 +185,51 @@ def test_unit_of_other_origins_is_refused(filled):
         score_cell(grid.cells[0], store, Truth.of("GOLD", part.dataset.series, part.windows))
 
 
-def test_scores_of_another_schema_are_refused(filled):
-    """A score file that a newer version wrote is refused by its name."""
-    grid, store = filled
-    score_grid(grid, store)
-    for file in (store.root / "scores").iterdir():
-        rows = pq.read_table(file)
-        facts = json.loads(rows.schema.metadata[b"abharness"]) | {"schema": 4}
-        pq.write_table(rows.replace_schema_metadata({"abharness": json.dumps(facts)}), file)
+EDITS = {
+    "last / 4": lambda table, file: pq.write_table(
+        table.set_column(
+            table.column_names.index("last"),
+            "last",
+            pa.array(table["last"].to_numpy() / 4),
+        ),
+        file,
+    ),
+    "no truth": lambda table, file: pq.write_table(table.drop_columns(["actual"]), file),
+    "no facts": lambda table, file: pq.write_table(table.replace_schema_metadata({}), file),
+    "cut": lambda table, file: file.write_bytes(file.read_bytes()[:-9]),
+    "empty": lambda table, file: file.write_bytes(b""),
+}
 
-    with pytest.raises(StoreError, match="scores of schema 4, this version reads 3"):
-        score_grid(grid, store)
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_score_file_changes_no_verdict(tiny, call, in_process, edit):
+    """Whatever is done to kept scores before judging, the verdict is the one of the forecasts."""
+    assert call("run", "tiny.toml")[0] == 0
+    sound = call("gate", "tiny.toml", "--store", "runs")
+    kept = {file: file.read_bytes() for file in Path("runs/scores").iterdir()}
+    for file in kept:
+        EDITS[edit](pq.read_table(file), file)
+
+    edited = call("gate", "tiny.toml", "--store", "runs")
+
+    assert edited == sound
+    assert {file: file.read_bytes() for file in Path("runs/scores").iterdir()} == kept
+    assert call("store", "check")[0] == 0
+
+
+def test_no_flipped_byte_of_a_score_file_is_read(filled):
+    """A change of any single byte makes the file one that is derived again."""
+    grid, store = filled
+    cell, truth = grid.cells[1], truth_of(grid)
+    sound = score_cell(cell, store, truth)
+    (file,) = store.root.glob(f"scores/{sound.slot}-*")
+    whole = file.read_bytes()
+    chance = np.random.default_rng(0)
+    for at in chance.integers(len(whole), size=40).tolist():
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+
+        assert not list(
+            read_slot(store, sound.slot, arm="new", role="candidate", dataset="GOLD", seed=1)
+        )
+    assert same(score_cell(cell, store, truth).scores, sound.scores)
+    assert file.read_bytes() == whole
