@@ -11,6 +11,7 @@ from typing import Any
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from reports.words.numbers import in_sentence, metric_name, ratio
+from reports.words.reasons import phrase
 
 Values = Mapping[str, Any]
 
@@ -103,6 +104,29 @@ def _worse(rows: Sequence[Sequence[Any]]) -> str:
     return ", ".join(said)
 
 
+def _asked_otherwise(v: Values) -> str:
+    """What a fit answered when it was asked again, and what that shows."""
+    apart = (
+        "no forecast" if v["apart"] is None else f"one {in_sentence(v['apart'])} of the price away"
+    )
+    how, shows = {
+        "in order": (
+            "alone, on the rows up to its origin and no more",
+            "what is stored used later sessions",
+        ),
+        "under other dates": (
+            "on the same rows with all dates moved by 28 years",
+            "it looks something up by date",
+        ),
+        "at other prices": (
+            "on the same rows in another unit",
+            "it looks something up by price",
+        ),
+    }[v["way"]]
+    place = _cell(v)
+    return f"asked again {how}, {place} gives {apart} (last session seen {v['at']}): {shows}."
+
+
 def _changes(v: Values) -> str:
     """Rules that were dropped, and those that are others now."""
     said = [f"{name} was dropped" for name in v["dropped"]]
@@ -129,6 +153,12 @@ def _all_hold(v: Values) -> str:
     else:
         held = f"all {v['guardrails']} guardrails are shown to hold{gain}"
     return f"{v['candidate']} may replace {v['legacy']}: {held}."
+
+
+def _gap(v: Values) -> str:
+    """What the other reading of samples would change."""
+    other = v["gap"] if v["drawn"] else 1 / (1 + v["gap"]) - 1
+    return f"{in_sentence(abs(other))} {'higher' if other > 0 else 'lower'}"
 
 
 def _more(v: Values) -> str:
@@ -166,7 +196,9 @@ def _settled(v: Values) -> str:
 
 
 _PHRASES: dict[FactCode, Callable[[Values], str]] = {
-    FactCode.NOT_COMPARED: lambda v: f"{_where(v)}: {v['problem']}: no conclusion allowed.",
+    FactCode.NOT_COMPARED: lambda v: (
+        f"{_where(v)}: {phrase(v['problem'], v)}: no conclusion allowed."
+    ),
     FactCode.ALL_WINDOWS_FAILED: lambda v: (
         f"{_where(v)}: {v['arm']} failed every window, nothing was compared: no conclusion allowed."
     ),
@@ -212,10 +244,10 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.OFF_STRIDE: lambda v: (
         f"{_cell(v)}: origins are not every {v['stride']} sessions, as the plan says."
     ),
-    FactCode.READS_AHEAD: lambda v: (
-        f"{v['arm']} failed the check that later sessions change no forecast: it reads past its "
-        "origin."
+    FactCode.FAILED_T10: lambda v: (
+        "later sessions it has seen change its forecasts of a made-up series (T10)."
     ),
+    FactCode.ASKED_OTHERWISE: _asked_otherwise,
     FactCode.UNIT_UNREADABLE: lambda v: (
         f"{_cell(v)}: a stored unit cannot be read: {v['problem']}."
     ),
@@ -261,6 +293,28 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         f"run with {_seeds(v['ran'])}; the experiment declares {_seeds(v['declared'])}: a verdict "
         "on hand-picked seeds is not the declared one."
     ),
+    FactCode.FAR_FROM_PRICES: lambda v: (
+        f"on {v['dataset']} the point path of {v['arm']} (seed {v['seed']}) is nowhere near the "
+        f"prices: its middle is {v['middle']:.4g}, that of the last prices {v['last']:.4g}. It is "
+        "broken, or its scaling was never undone."
+    ),
+    FactCode.LONG_MEMORY: lambda v: (
+        f"the differences of {_where(v)} remember for long (order {v['memory']:.2f}, standard "
+        f"error {v['error']:.2f}): its interval is too narrow."
+    ),
+    FactCode.MEMBERS_READ: lambda v: (
+        f"the {v['members']} samples of {v['arm']} on {v['dataset']} are scored "
+        + (
+            "as independent draws; read as quantiles"
+            if v["drawn"]
+            else "as quantiles, for they lie too evenly to be independent draws; read as draws"
+        )
+        + f", their CRPS would be {_gap(v)}."
+    ),
+    FactCode.FEW_ORIGINS_ASKED: lambda v: (
+        f"the policy asks for {v['asked']} non-overlapping origins only; with fewer than "
+        f"{v['sound']} no bound keeps its error rate."
+    ),
     FactCode.BELOW_REFERENCE: lambda v: (
         f"{v['arm']} is worse than {v['reference']}, {_worse(v['rows'])}."
     ),
@@ -287,8 +341,14 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.UNJUDGED: lambda v: (
         f"no guardrail judges the losses on {' and '.join(v['datasets'])} as a whole."
     ),
+    FactCode.PLACEBO_DOUBTS: lambda v: (
+        f"on {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']}, "
+        f"and {in_sentence(v['placebo'], signed=True)} on a made-up continuation that stands on no "
+        "disk: it may know the data, or be good at what blocks of returns do not keep."
+    ),
     FactCode.NOT_TESTED: lambda v: (
-        f"{v['arm']} was not shown to be blind to the future; not tested: {', '.join(v['tests'])}."
+        f"{v['arm']} was not shown to be blind to the future; not tested: "
+        f"{', '.join(v['tests']) or 'anything'}."
     ),
     FactCode.WIDE_MARGINS: lambda v: (
         f"the policy allows more than {in_sentence(v['most'])}: "
@@ -441,6 +501,7 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
 }
 
 _RESTING: Mapping[FactCode, Callable[[Values, str], str]] = {
+    FactCode.READS_AHEAD: lambda v, why: f"{v['arm']} knows what it cannot know: {why}",
     FactCode.HELD_BACK: lambda v, why: (
         f"Every rule is shown to hold, and whether {v['candidate']} may replace {v['legacy']} is "
         f"not decided: {why}"
