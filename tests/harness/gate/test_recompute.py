@@ -237,7 +237,7 @@ def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_proces
         "GOLD:crps:guardrail",
     ]
     assert verdict.self_test.failures == ()
-    assert "crps_wins" in " ".join(out.split())
+    assert "windows lost by CRPS" in " ".join(out.split())
     assert "has the lower loss on" in (folder / "report.html").read_text(encoding="utf-8")
     assert replay(str(folder)).same
     assert call("power", "tiny.toml", "--format", "json")[0] == 0
