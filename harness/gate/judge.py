@@ -27,9 +27,9 @@ from harness.gate.history import (
     Inputs,
     changed,
     conflicts,
-    head_of,
     last_on_pair,
     pair_key,
+    passing,
     read_inputs,
     read_verdict,
     record_verdicts,
@@ -335,8 +335,8 @@ class Judgement:
         One per cell that is in the store and can be read.
     folder
         For what is drawn from it; named after the verdict.
-    head
-        The journal's head when it was passed.
+    head, at
+        The journal's head when it was passed, and the time (UTC, ISO); '' where not recorded.
     others
         Verdicts of the same candidate against the other legacy arms, with their folders.
     former
@@ -347,6 +347,7 @@ class Judgement:
     scores: list[UnitScores]
     folder: Path
     head: str
+    at: str = ""
     others: tuple[tuple[Verdict, Path], ...] = ()
     former: tuple[Path, ...] = ()
 
@@ -418,6 +419,7 @@ def judge_grid(
         scores=found.scores,
         conflicting=conflicting,
     )
+    head, at = passing(store, names[0])
     first, *others = [
         (verdict, store.verdict_folder(name) / each)
         for each, (verdict, _) in zip(names, passed, strict=True)
@@ -426,7 +428,8 @@ def judge_grid(
         verdict=first[0],
         scores=after_training(found.scores, policy, passed[0][1].given.cards)[0],
         folder=first[1],
-        head=head_of(store, names[0]),
+        head=head,
+        at=at,
         others=tuple(others),
         former=tuple(
             store.verdict_folder(name) / before
@@ -618,10 +621,12 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     )
     family = store.journal.latest("family", name) or {"verdicts": []}
     names = [str(row["name"]) for row in family["verdicts"][1:]]
+    head, at = passing(store, name)
     return Judgement(
         verdict=verdict,
         scores=after_training(found.scores, policy, inputs.given.cards)[0],
         folder=folder,
-        head=head_of(store, name),
+        head=head,
+        at=at,
         others=tuple((read_verdict(store, each), folder.parent / each) for each in names),
     )
