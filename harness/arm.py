@@ -246,12 +246,17 @@ class Saves(Protocol):
 
 @runtime_checkable
 class Samples(Protocol):
-    """An arm that may draw random numbers when it forecasts; `draws` says whether it does."""
+    """An arm that may draw random numbers when it forecasts; `draws` says whether it does.
+
+    Where it does, each origin is asked for alone, its generator started from the seed and the
+    origin's last session, so that no other origin decides its draws. An arm that starts its draws
+    anew for every context by itself says `batches_draws = True` and is asked in batches.
+    """
 
     draws: bool
 
     def seed(self, value: int) -> None:
-        """Start its own generator; called once, before anything else."""
+        """Start its own generator: called first of all, and again before each forecast."""
         ...
 
 

@@ -7,8 +7,10 @@ errors it will make.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +33,15 @@ class ResidualDistribution:
     """
 
     relative: Array
+
+    def write(self, file: Path) -> None:
+        """Keep it with the fit it was measured on, as JSON."""
+        file.write_text(json.dumps(self.relative.tolist()), encoding="utf-8")
+
+    @classmethod
+    def read(cls, file: Path) -> ResidualDistribution:
+        """Read what `write` wrote, the same bits."""
+        return cls(relative=np.array(json.loads(file.read_text(encoding="utf-8"))))
 
     def around(self, forecast: Forecast, last: Array) -> Forecast:
         """Put the distribution around a point path; `last` [W] is the last value seen."""

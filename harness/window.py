@@ -104,6 +104,15 @@ class Windows:
         """Rows judged at each origin, [W, H]."""
         return self.origin[:, None] + self.gap + np.arange(self.horizon)
 
+    def part(self, rows: slice) -> Windows:
+        """Some consecutive windows."""
+        return dataclasses.replace(self, origin=self.origin[rows], fitted_at=self.fitted_at[rows])
+
+    def complete(self, sessions: int) -> Windows:
+        """Those whose steps have all come, in a series of so many sessions."""
+        count = int(np.searchsorted(self.origin, sessions - self.reach, side="right"))
+        return self.part(slice(0, count))
+
     def segments(self) -> Iterator[tuple[int, slice]]:
         """Each fit's origin with the slice of windows it serves."""
         starts = np.flatnonzero(np.diff(self.fitted_at, prepend=-1))
@@ -124,9 +133,10 @@ class RollingOrigin:
         Sessions between origins.
     first
         First origin: an ISO date (the first session on or after it is the first not seen) or a
-        row. Left out, `origins` windows are counted back from the end of the data.
+        row. Left out, `origins` windows are counted back from the end of the data, once: a store
+        keeps where they began, and the list grows with the data.
     origins
-        How many; left out, until the data end.
+        How many; with `first`, never more. Left out, until the data end.
     gap
         Sessions skipped between the origin and the first judged step.
     history
@@ -165,8 +175,13 @@ class RollingOrigin:
         """Consecutive origins that share a judged session, counting the origin itself."""
         return -(-self.horizon // self.stride)
 
+    @property
+    def grows(self) -> bool:
+        """Whether further sessions bring further origins."""
+        return self.first is None or self.origins is None
+
     def over(self, dates: Dates, *, label: str = "the data") -> Windows:
-        """Cut the plan into windows.
+        """Cut the plan into windows, as it would be begun on these data.
 
         Parameters
         ----------
@@ -180,6 +195,50 @@ class RollingOrigin:
         ConfigError
             When the plan does not fit into the series.
         """
+        return self._cut(self._begun(dates, label))
+
+    def issued(
+        self,
+        dates: Dates,
+        *,
+        cutoffs: Dates | None = None,
+        grow: bool = True,
+        label: str = "the data",
+    ) -> Windows:
+        """Every origin that can be forecast, those included whose outcome has not come.
+
+        Parameters
+        ----------
+        dates : [N]
+            Session dates of the series.
+        cutoffs : [C], optional
+            Last session seen at each origin that is recorded already; they stay where they are,
+            and further ones follow at the stride. Left out, the plan is begun.
+        grow
+            Add the origins whose context exists by now.
+
+        Raises
+        ------
+        ConfigError
+            When the plan does not fit into the series, or a recorded cutoff is no session of it.
+        """
+        if cutoffs is None or not len(cutoffs):
+            origin = self._begun(dates, label)
+        else:
+            origin = _rows_after(dates, cutoffs, label)
+        if grow and self.grows:
+            more = np.arange(origin[-1] + self.stride, len(dates) + 1, self.stride, dtype=np.int64)
+            origin = np.concatenate([origin, more])
+        return self._cut(origin)
+
+    def _cut(self, origin: Rows) -> Windows:
+        """Windows at origins [W], with the origin of the fit that serves each."""
+        place = np.arange(len(origin))
+        fitted_at = origin[place // (self.refit or len(origin)) * (self.refit or 0)]
+        return Windows(origin=origin, fitted_at=fitted_at, horizon=self.horizon, gap=self.gap)
+
+    def _begun(self, dates: Dates, label: str) -> Rows:
+        """Origins whose steps all exist, where no origin is recorded yet."""
         last = len(dates) - self.gap - self.horizon  # the last origin whose steps all exist
         first = self._first_row(dates, last, label)
         count = self.origins or (last - first) // self.stride + 1
@@ -189,10 +248,7 @@ class RollingOrigin:
                 f"[plan] origins = {count} does not fit {label}: from row {first} at stride "
                 f"{self.stride} only {max(fits, 0)} windows of {self.horizon} steps exist"
             )
-        origin = first + self.stride * np.arange(count, dtype=np.int64)
-        every = self.refit or count
-        fitted_at = origin[(np.arange(count) // every) * every]
-        return Windows(origin=origin, fitted_at=fitted_at, horizon=self.horizon, gap=self.gap)
+        return first + self.stride * np.arange(count, dtype=np.int64)
 
     def _first_row(self, dates: Dates, last: int, label: str) -> int:
         if isinstance(self.first, str):
@@ -372,6 +428,21 @@ def _tails(
 def _frozen(values: npt.NDArray[_Item]) -> npt.NDArray[_Item]:
     values.flags.writeable = False
     return values
+
+
+def _rows_after(dates: Dates, cutoffs: Dates, label: str) -> Rows:
+    """Rows of the first sessions not seen, for recorded cutoffs that the data have reached."""
+    reached = cutoffs[cutoffs <= dates[-1]]
+    rows = np.searchsorted(dates, reached)
+    gone = reached[dates[rows] != reached]
+    if len(gone) or not len(reached):
+        lost = gone[0] if len(gone) else cutoffs[0]
+        raise ConfigError(
+            f"{label} has no session on {lost}, where an origin of this plan was recorded: its "
+            "sessions are others than those the store was begun with; use another --store"
+        )
+    origins: Rows = rows.astype(np.int64) + 1
+    return origins
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -17,18 +17,21 @@ from harness.checks.predicate import number_of
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
-from harness.gate.history import Entry, before, change, history, read_inputs
-from harness.judging.verdict import Verdict, from_json, plain, to_json
+from harness.gate.history import Entry, before, change, experiments, history, read_verdict
+from harness.judging.verdict import Verdict, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure
+from harness.records.journal import SCHEMA, SHORT
+from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
 from harness.running.grid import Grid
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
-from harness.running.store import SCHEMA, Store, StoredUnit, read_curve, read_unit
+from harness.running.store import Store
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to
 from reports.index import IndexInput, Passed, Run, Track, newest, track_of
 from reports.page_input import (
+    HEAD,
     ArmFacts,
     Beside,
     Claimed,
@@ -56,12 +59,8 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     StoreError
         When a stored unit cannot be read.
     """
-    stored = {
-        (c.arm.name, c.dataset, c.seed): store.unit_folder(c.key)
-        for c in grid.cells
-        if store.has_unit(c.key)
-    }
-    read = {key: read_unit(path) for key, path in stored.items()}
+    stored = {(c.arm.name, c.dataset, c.seed): c for c in grid.cells if has_cell(store, c)}
+    read = {key: read_cell(store, cell) for key, cell in stored.items()}
     return PageInput(
         verdict=judgement.verdict,
         title=grid.experiment.title,
@@ -69,11 +68,12 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         scores=judgement.scores,
         units={key: _unit_facts(unit) for key, unit in read.items()},
-        curves={key: read_curve(path) for key, path in stored.items()},
+        curves={key: read_curve(store, cell) for key, cell in stored.items()},
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
         arms=[_arm_facts(grid, name, read) for name in _names(grid)],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
-        versions=dict(grid.cells[0].identity["libraries"]) if grid.cells else {},
+        fingerprints={HEAD: judgement.head[:SHORT]},
+        versions=dict(grid.cells[0].environment["libraries"]) if grid.cells else {},
         beside=_beside(grid, store, judgement),
     )
 
@@ -82,6 +82,7 @@ def verdict_alone(judgement: Judgement) -> PageInput:
     """What there is to show where stored units cannot be read: the verdict and its scores."""
     return PageInput(
         verdict=judgement.verdict,
+        fingerprints={HEAD: judgement.head[:SHORT]},
         summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         beside=Beside(others=tuple(verdict for verdict, _ in judgement.others)),
     )
@@ -125,14 +126,14 @@ def drawn_from(page: PageInput) -> str:
         if each.name != "claims"
     }
     records = [unit.digest for unit in page.units.values()]
-    return digest([code, to_json(page.verdict), records, rest])
+    return digest([code, to_json(page.verdict), records, rest, dict(page.fingerprints)])
 
 
 def _beside(grid: Grid, store: Store, judgement: Judgement) -> Beside:
     """Read what else the store holds on a verdict."""
     verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
     known = history(store, grid.experiment.name)
-    mine = [each for each in known if each.folder == judgement.folder.name]
+    mine = [each for each in known if each.name == judgement.folder.name]
     entry = mine[-1] if mine else None
     sides = [each.legacy for each in (verdict, *others)]
     costs = {legacy: _costs(grid, store, legacy, verdict.candidate) for legacy in sides}
@@ -146,7 +147,7 @@ def _beside(grid: Grid, store: Store, judgement: Judgement) -> Beside:
         folder=judgement.folder.name,
         others=others,
         costs=costs,
-        sessions={legacy: _session(store.root / file) for legacy, file in sessions.items()},
+        sessions={legacy: _session(store, key) for legacy, key in sessions.items()},
         trials=tuple(
             _trial(each)
             for each in read_checks(store)
@@ -162,7 +163,7 @@ def _beside(grid: Grid, store: Store, judgement: Judgement) -> Beside:
 
 
 def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -> Since:
-    """What changed since the verdict before; how often one was passed again is not told."""
+    """What changed since the verdict before."""
     earlier = before(known, entry)
     if earlier is None:
         return Since()
@@ -176,8 +177,8 @@ def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -
     )
 
 
-def _session(file: Path) -> Session:
-    arms = read_measure(file).arms
+def _session(store: Store, key: str) -> Session:
+    arms = read_measure(store, key).arms
     if len(arms) != 2:
         return Session()
     legacy, candidate = arms
@@ -207,24 +208,19 @@ def _trial(record: CheckRecord) -> Trial:
     )
 
 
-def _unit_facts(unit: StoredUnit) -> UnitFacts:
+def _unit_facts(unit: StoredCell) -> UnitFacts:
     record = unit.record
     return UnitFacts(
-        digest=digest(record),
+        digest=digest(plain(record)),
         origin=unit.origin,
         last_date=unit.last_date,
         reason=unit.reason,
         forecast=unit.forecast,
-        seconds=_by_phase(record.get("seconds")),
-        peak_bytes=_by_phase(record.get("peak_bytes")),
-        fits=len(record.get("fits") or ()),
-        machine=record.get("machine") or {},
+        seconds=record.seconds,
+        peak_bytes=record.peak_bytes,
+        fits=len(record.fits),
+        machine=record.machine,
     )
-
-
-def _by_phase(measured: object) -> dict[str, float]:
-    known = measured.items() if isinstance(measured, Mapping) else ()
-    return {str(name): float(each) for name, each in known if isinstance(each, int | float)}
 
 
 def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
@@ -240,7 +236,7 @@ def _names(grid: Grid) -> list[str]:
     return [arm.name for arm in grid.experiment.arms]
 
 
-def _arm_facts(grid: Grid, name: str, units: Mapping[UnitKey, StoredUnit]) -> ArmFacts:
+def _arm_facts(grid: Grid, name: str, units: Mapping[UnitKey, StoredCell]) -> ArmFacts:
     ref = grid.experiment.arm(name)
     records = [unit.record for key, unit in units.items() if key[0] == name]
     return ArmFacts(
@@ -248,8 +244,8 @@ def _arm_facts(grid: Grid, name: str, units: Mapping[UnitKey, StoredUnit]) -> Ar
         role=ref.role,
         use=ref.use,
         options=ref.options,
-        card=records[0]["card"] if records else {},
-        residual_distribution=any(record["residual_distribution"] for record in records),
+        card=records[0].card if records else {},
+        residual_distribution=any(record.residual_distribution for record in records),
     )
 
 
@@ -316,13 +312,11 @@ class _Reader:
     store: Store
     linked: bool
     problems: list[str] = field(default_factory=list)
-    _machines: dict[str, str] = field(default_factory=dict)
-    _verdicts: dict[Path, Verdict | None] = field(default_factory=dict)
+    _verdicts: dict[str, Verdict | None] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Experiments with verdicts."""
-        root = self.store.root / "verdicts"
-        return sorted(file.parent.name for file in root.glob("*/index.json"))
+        return experiments(self.store)
 
     def passed(self, name: str) -> Iterator[Passed]:
         """Every verdict on an experiment, the oldest first."""
@@ -337,41 +331,20 @@ class _Reader:
 
     def _one(self, name: str, entry: Entry, entries: Sequence[Entry], until: str) -> Passed:
         earlier = before(entries, entry)
-        folder = self.store.verdict_folder(name) / entry.folder
+        folder = self.store.verdict_folder(name) / entry.name
+        known = [f"{_words(facts)} ({machine_class(facts)})" for facts in entry.machines]
         return Passed(
             experiment=name,
             entry=entry,
             until=until,
             change=change(earlier, entry) if earlier else None,
-            machine=self._machine(folder),
+            machine="; ".join(sorted(set(known))) or "not recorded",
             page=self._page(folder),
-            problem="" if (folder / "verdict.json").is_file() else "its record is gone",
         )
 
     def _page(self, folder: Path) -> str:
         there = self.linked and (folder / "report.html").is_file()
         return quote(f"{folder.parent.name}/{folder.name}/report.html") if there else ""
-
-    def _machine(self, folder: Path) -> str:
-        """The classes of machine the units of a verdict ran on."""
-        try:
-            cells = read_inputs(folder).cells
-        except StoreError:
-            return "not recorded"
-        found = {self._machine_of(cell.unit) for cell in cells if cell.scores}
-        return "; ".join(sorted(found - {""})) or "not recorded"
-
-    def _machine_of(self, unit: str) -> str:
-        if unit not in self._machines:
-            self._machines[unit] = self._described(unit)
-        return self._machines[unit]
-
-    def _described(self, unit: str) -> str:
-        try:
-            facts = self.store.unit(unit).get("machine") or {}
-        except StoreError:
-            return ""
-        return f"{_words(facts)} ({machine_class(facts)})" if facts else ""
 
     def tracks(self, passed: Sequence[Passed]) -> list[Track]:
         """The runs of each pair on each class of machine; the pair that decides comes first."""
@@ -393,22 +366,14 @@ class _Reader:
             yield track_of(runs, left_out=left_out)
 
     def _verdict(self, each: Passed) -> Verdict | None:
-        file = self.store.verdict_folder(each.experiment) / each.entry.folder / "verdict.json"
-        if file not in self._verdicts:
-            self._verdicts[file] = self._read(file)
-        return self._verdicts[file]
-
-    def _read(self, file: Path) -> Verdict | None:
-        try:
-            where = str(file.relative_to(self.store.root))
-            return from_json(file.read_text(encoding="utf-8"), where=where)
-        except OSError:
-            return None  # told with the verdict itself
-        except StoreError as problem:
-            self.problems.append(str(problem))
-        except UnicodeDecodeError as problem:
-            self.problems.append(f"{where}: {problem}")
-        return None
+        name = each.entry.name
+        if name not in self._verdicts:
+            self._verdicts[name] = None
+            try:
+                self._verdicts[name] = read_verdict(self.store, name)
+            except StoreError as problem:
+                self.problems.append(self._said(problem))
+        return self._verdicts[name]
 
     def _said(self, problem: Exception) -> str:
         """A problem without the path of the store, which is no one else's business."""

@@ -44,8 +44,6 @@ class Passed:
         The class of machine its units ran on, in words.
     page
         File of its page relative to the folder of all verdicts; '' where none was drawn.
-    problem
-        Why its record cannot be read; '' otherwise.
     """
 
     experiment: str
@@ -54,7 +52,6 @@ class Passed:
     change: Change | None
     machine: str
     page: str = ""
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,13 +271,11 @@ def _moved(change: Change) -> list[tuple[str, tuple[str | None, str | None]]]:
 
 def verdict_row(each: Passed) -> VerdictRow:
     """Word one verdict."""
-    times = each.entry.confirmed
-    again = f"; found again {numbers.plural(times, 'time')}" if times else ""
     return VerdictRow(
         passed=each,
         name=f"{each.experiment} {each.entry.sequence}",
         summary=say(each.entry.summary),
-        changes=what_changed(each.change) + again,
+        changes=what_changed(each.change),
     )
 
 

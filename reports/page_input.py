@@ -275,6 +275,10 @@ class ArmFacts:
         return any("repaired build" in said.lower() for said in self.card.values())
 
 
+HEAD = "head of the store's records"
+"""Name of the fingerprint that stands for every record up to the verdict."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageInput:
     """All a page shows.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.machinery
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.records.journal import Journal
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["harness", "baselines", "candidates", "reports"]
@@ -178,7 +178,8 @@ def test_units_see_no_namespace(lookalike, safe_path):
         [script, "run", "spy.toml", "--only", "a"], cwd=lookalike, env=settings(safe_path=safe_path)
     )
 
-    records = [json.loads(file.read_text()) for file in lookalike.glob("runs/units/*/unit.json")]
+    journal = Journal.open(lookalike / "runs")
+    records = [body for _, body in journal.all("fit")]
     assert records
     for record in records:
         assert record["card"]["unit"] in ("None", "False")

@@ -1,7 +1,8 @@
 """Results of a battery in the store, and back.
 
-`checks/DIGEST.json`: one record per subject and options, replaced when it is tried again. Results
-of predicates that were not tried again stay, as long as subject and battery are the same code.
+Records ``check``: one per subject and options, and another when it is tried again with other
+results. Results of predicates that were not tried again stay, as long as subject and battery are
+the same code.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from harness.arm import Arm, Role
@@ -24,11 +24,8 @@ from harness.running.identity import (
     library_versions,
     weights_digest,
 )
-from harness.running.lease import sole_writer
 from harness.running.sources import CodeReader, digest
-from harness.running.store import Store, read_record, write_record
-
-SCHEMA = 1
+from harness.running.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +45,7 @@ class CheckRecord:
     options
         It was built with.
     key
-        Digest of all of these: the name of the record.
+        Digest of all of these.
     source
         Digest of the subject's package, the battery and the libraries when it was tried.
     weights
@@ -102,9 +99,9 @@ def write_check(
     weights = "" if arm is None else files_digest(arm)
     key = digest([target, kind, subject.use, dict(options)])
     source = _source(subject.use)
-    file = store.root / "checks" / f"{key[:24]}.json"
-    with sole_writer(file.parent):
-        known = read_check(file) if file.is_file() else None
+    with store.journal.writing():
+        last = store.journal.latest("check", key)
+        known = None if last is None else read_check(last, where=f"check {key[:12]}")
         same = known is not None and (known.source, known.weights) == (source, weights)
         kept = known.results if known is not None and same else ()
         merged = {each.code: each for each in (*kept, *results)}
@@ -120,7 +117,7 @@ def write_check(
             current=True,
             results=tuple(sorted(merged.values(), key=lambda each: number_of(each.code))),
         )
-        write_record(file, {"schema": SCHEMA, **_plain(record)})
+        store.journal.append_new("check", key, _plain(record))
     return record
 
 
@@ -135,9 +132,10 @@ def read_checks(store: Store) -> list[CheckRecord]:
     Raises
     ------
     StoreError
-        When one is torn or of a newer version.
+        When one is not what was written.
     """
-    found = [read_check(file) for file in sorted((store.root / "checks").glob("*.json"))]
+    newest = store.journal.newest("check").values()
+    found = [read_check(store.journal.body(each), where=str(each)) for each in newest]
     return sorted(found, key=lambda each: (each.target, each.kind, each.key))
 
 
@@ -151,22 +149,27 @@ def _plain(record: CheckRecord) -> dict[str, Any]:
     return content
 
 
-def read_check(file: Path) -> CheckRecord:
+def read_check(content: Mapping[str, Any], *, where: str) -> CheckRecord:
     """Read one stored check; a number that was not finite comes back as NaN.
+
+    Parameters
+    ----------
+    content
+        As the journal gives it.
+    where
+        Names it in errors.
 
     Raises
     ------
     StoreError
-        When it is torn or of a newer version.
+        When it is not whole.
     """
-    content = read_record(file, newest=SCHEMA)
-    rows = content.get("results")
-    for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict) and isinstance(row.get("measured"), dict):
-            measured = row["measured"].items()
-            row["measured"] = {name: math.nan if v is None else v for name, v in measured}
-    current = content.get("source") == _source(str(content.get("use", "")))
-    return parse_record(CheckRecord, content | {"current": current}, where=str(file))
+    rows = [
+        {**row, "measured": {k: math.nan if v is None else v for k, v in row["measured"].items()}}
+        for row in content["results"]
+    ]
+    current = content["source"] == _source(content["use"])
+    return parse_record(CheckRecord, {**content, "results": rows, "current": current}, where=where)
 
 
 @lru_cache(maxsize=64)

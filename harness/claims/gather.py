@@ -22,7 +22,8 @@ from harness.claims.claim import (
     StoredRun,
 )
 from harness.errors import ArmError
-from harness.gate.judge import latest_folder, stored_judgement
+from harness.gate.history import read_verdict, standing
+from harness.gate.judge import stored_judgement
 from harness.gate.stored_scores import score_grid
 from harness.measure.code_lines import (
     CodeSize,
@@ -33,8 +34,9 @@ from harness.measure.code_lines import (
     together,
 )
 from harness.measure.record import read_costs
+from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell
-from harness.running.store import Store, read_record
+from harness.running.store import Store
 from harness.scoring.scores import UnitScores
 
 _DOCUMENT = {"baseline": "BayesianEnhancedAutoformer", "candidate": "HFBayesianAutoformer"}
@@ -74,13 +76,12 @@ def gather(
     """
     verdict, name, scores = None, "", list[UnitScores]()
     if store is not None:
-        latest = store.verdict_folder(grid.experiment.name) / "latest.json"
-        if latest.is_file() and read_record(latest)["grid"] == grid.digest:
+        name = standing(store, grid.experiment.name)
+        if name and read_verdict(store, name).fingerprints.get("grid") == grid.digest:
             judged = stored_judgement(grid, store)
             verdict, scores = judged.verdict, list(judged.scores)
-            name = latest_folder(store, grid.experiment.name).name
         else:
-            scores = list(score_grid(grid, store))
+            name, scores = "", list(score_grid(grid, store))
     policy = grid.experiment.policy
     baseline = verdict.legacy if verdict else policy.baseline
     candidate = verdict.candidate if verdict else policy.candidate
@@ -104,11 +105,11 @@ def gather(
         verdict=verdict,
         verdict_id=name,
         scores=tuple(scores),
-        runs=tuple(_run(store, c) for c in grid.cells if store.has_unit(c.key)) if store else (),
+        runs=tuple(_run(store, c) for c in grid.cells if has_cell(store, c)) if store else (),
         declared=len(grid.cells),
         checks=checks,
         costs=read_costs(store, grid, baseline=baseline, candidate=candidate)
-        if store and (store.root / "measures").is_dir()
+        if store and store.journal.newest("measurement")
         else None,
         checkout={} if legacy_root is None else checkout_models(legacy_root),
         checkout_root="" if legacy_root is None else str(legacy_root),
@@ -148,22 +149,22 @@ def _importable(folder: Path | None) -> Iterator[None]:
 
 
 def _run(store: Store, cell: GridCell) -> StoredRun:
-    record = store.unit(cell.key)
+    record = cell_record(store, cell)
     return StoredRun(
         arm=cell.arm.name,
         dataset=cell.dataset,
         seed=cell.seed,
         key=cell.key,
-        windows=record["windows"],
-        failed=record["failed"],
-        first_reason=record["first_reason"],
-        diverged=sum(bool(fit["diverged"]) for fit in record["fits"]),
-        form=record["form"],
-        levels=tuple(record["levels"]),
-        residual_distribution=record["residual_distribution"],
-        forecast_s=record["seconds"].get("forecast"),
-        peak_bytes=max(record["peak_bytes"].values(), default=None),
-        machine=record["machine"],
+        windows=record.windows,
+        failed=record.failed,
+        first_reason=record.first_reason,
+        diverged=sum(fit.diverged for fit in record.fits),
+        form=record.form,
+        levels=record.levels,
+        residual_distribution=record.residual_distribution,
+        forecast_s=record.seconds.get("forecast"),
+        peak_bytes=max(record.peak_bytes.values(), default=None),
+        machine=record.machine,
     )
 
 

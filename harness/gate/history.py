@@ -1,10 +1,10 @@
 """Verdicts kept: which were passed on an experiment, in order, and what changed in between.
 
-`verdicts/NAME/index.json` lists them; each lies in a folder named after a digest of its content.
-The same verdict again is no new evidence and no new entry: it confirms that judging is
-repeatable, and is counted. Only origins that came to pass since are new evidence.
-
-Schema numbers of the index: 1, the first.
+Records: ``verdict`` and ``inputs`` (what it was judged from) under the verdict's name, a digest of
+its content; ``passed`` under experiment and pair, one each time another verdict is passed on it;
+``stands`` (the last one that decides), ``family`` (the verdicts on all legacy arms) and
+``scored`` (the first scores of a cell, which every later verdict is held against). The same verdict
+again is no new evidence and writes nothing.
 """
 
 from __future__ import annotations
@@ -12,27 +12,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from harness.arm import Role
 from harness.errors import StoreError
-from harness.gate.stored_scores import read_scores
+from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, Given
-from harness.judging.fact import Fact, FactCode, Value, fact
+from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.verdict import Verdict, plain, to_json
-from harness.running.lease import sole_writer
+from harness.judging.verdict import Verdict, from_json, plain, to_json
+from harness.records.journal import Journal
 from harness.running.sources import digest
-from harness.running.store import Store, read_record, write_record, write_text
+from harness.running.store import Store
 from harness.scoring.scores import UnitScores, in_time_order
 
 INPUTS_SCHEMA = 1
-INPUTS_FILE = "inputs.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +40,18 @@ class CellInput:
     Attributes
     ----------
     unit
-        Key of its unit: all that decides its forecasts.
-    file
-        Name of its score file in the store; '' where it has no scores.
-    scores
-        Digest of the scores as numbers; '' where it has none.
+        Its key: all that decides its forecasts.
+    line
+        What all its nights have in common.
+    slot
+        Start of the name of its score file; '' where it has no scores.
+    forecasts, truth, scores
+        Digests of what was scored, of what came, and of the scores as numbers; '' where it has
+        none.
     failures
         Windows it failed.
+    machine
+        Where its forecasts were made, the last of them.
     """
 
     arm: str
@@ -56,9 +59,13 @@ class CellInput:
     dataset: str
     seed: int
     unit: str
-    file: str = ""
+    line: str = ""
+    slot: str = ""
+    forecasts: str = ""
+    truth: str = ""
     scores: str = ""
     failures: int = 0
+    machine: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cell(self) -> Cell:
@@ -99,147 +106,95 @@ def scores_digest(unit: UnitScores) -> str:
     return content.hexdigest()
 
 
-def write_inputs(folder: Path, inputs: Inputs) -> None:
-    """Write the record beside a verdict."""
-    text = json.dumps(plain(inputs), sort_keys=True, indent=1, allow_nan=False) + "\n"
-    write_text(folder / INPUTS_FILE, text)
-
-
-def read_inputs(folder: Path) -> Inputs:
-    """Read the record beside a verdict.
+def read_verdict(store: Store, name: str) -> Verdict:
+    """Read a verdict by its name.
 
     Raises
     ------
     StoreError
-        When it is missing, torn or newer.
+        When there is none, or it is not what was written.
+    """
+    content = store.journal.latest("verdict", name)
+    if content is None:
+        raise StoreError(f"{store.root}: no verdict of the name {name}; `abharness gate` makes one")
+    return from_json(json.dumps(content), where=f"{store.journal.path}: verdict {name}")
+
+
+def read_inputs(store: Store, name: str) -> Inputs:
+    """Read what a verdict was judged from.
+
+    Raises
+    ------
+    StoreError
+        When there is none, or it is not what was written.
     """
     from pydantic import TypeAdapter, ValidationError
 
-    file = folder / INPUTS_FILE
-    content = _content(folder)
+    where = f"{store.journal.path}: inputs of {name}"
+    content = store.journal.latest("inputs", name)
+    if content is None:
+        raise StoreError(f"{where}: not there")
     try:
         return TypeAdapter(Inputs).validate_python(content)
     except ValidationError as problem:
         first = problem.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{file}: not whole: {where}: {first['msg']}") from None
-
-
-def _content(folder: Path) -> dict[str, Any]:
-    file = folder / INPUTS_FILE
-    try:
-        content: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise StoreError(f"{file}: cannot be read: {problem}") from None
-    if not isinstance(content, dict) or content.get("kind") != "inputs":
-        raise StoreError(
-            f"{file}: was written by an older abharness; remove {folder.parent} and run "
-            "`abharness gate` again"
-        )
-    if content.get("schema") != INPUTS_SCHEMA:
-        raise StoreError(
-            f"{file}: was written by a newer abharness: schema {content.get('schema')}, this one "
-            f"reads {INPUTS_SCHEMA}"
-        )
-    return content
-
-
-def scores_of(folder: Path, *, scoring: str) -> list[tuple[str, str]]:
-    """Unit and digest of the scores of every cell a verdict was judged from.
-
-    Without cells that failed windows (what failed may succeed when it is run again), and empty
-    where other code made the scores. Read without checking all else: a store may hold hundreds.
-
-    Raises
-    ------
-    StoreError
-        When the record is torn or newer.
-    """
-    content = _content(folder)
-    if content.get("scoring") != scoring:
-        return []
-    try:
-        return [
-            (row["unit"], row["scores"])
-            for row in content["cells"]
-            if row["scores"] and not row["failures"]
-        ]
-    except (KeyError, TypeError) as problem:
-        raise StoreError(f"{folder / INPUTS_FILE}: not whole: {problem}") from None
-
-
-def without_fingerprints(given: Given) -> Given:
-    """Leave out what the verdict itself holds."""
-    return dataclasses.replace(given, fingerprints={})
-
-
-def stored_scores(store: Store, inputs: Inputs) -> tuple[list[UnitScores], list[Fact]]:
-    """Read the scores a verdict was judged from, and say which are not what they were.
-
-    Returns
-    -------
-    list, list
-        The scores of all cells that have some, and each that is gone, cannot be read or holds
-        other numbers.
-    """
-    found: list[UnitScores] = []
-    changed: list[Fact] = []
-    for each in inputs.cells:
-        if not each.file:
-            continue
-        file = store.root / "scores" / each.file
-        cell: dict[str, Value] = {"arm": each.arm, "dataset": each.dataset, "seed": each.seed}
-        try:
-            unit = read_scores(
-                file, arm=each.arm, role=each.role, dataset=each.dataset, seed=each.seed
-            )
-        except StoreError as problem:
-            changed.append(fact(FactCode.SCORES_GONE, **cell, problem=str(problem)))
-            continue
-        if scores_digest(unit) != each.scores:
-            changed.append(fact(FactCode.SCORES_DIFFER, **cell, file=file.name))
-        found.append(unit)
-    return found, changed
+        place = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{where}: not whole: {place}: {first['msg']}") from None
 
 
 def conflicts(
-    now: Sequence[CellInput], earlier: Mapping[str, Sequence[tuple[str, str]]]
-) -> list[Fact]:
-    """Name cells whose unit had other scores in any verdict before, and where.
+    store: Store,
+    now: Sequence[CellInput],
+    *,
+    scoring: str,
+    fits: Mapping[str, Collection[str]],
+) -> dict[str, Fact]:
+    """Name cells that had other scores in a verdict before, and in which; by their keys.
 
-    The same meaning must give the same numbers. Units with failed windows are left out.
+    The same meaning must give the same numbers. Cells with failed windows are left out: what
+    failed may succeed when it is run again; so are those of which a part was given up since.
 
     Parameters
     ----------
-    earlier
-        Folder of a verdict in the store to the scores of its units, see `scores_of`.
+    scoring
+        Digest of the code that scores: what other code made says nothing.
+    fits
+        Keys of each cell's fits by its own key.
     """
-    return [
-        fact(
-            FactCode.SCORES_CONFLICT,
-            arm=each.arm,
-            dataset=each.dataset,
-            seed=each.seed,
-            unit=each.unit[:12],
-            verdicts=tuple(others),
+    found = {}
+    drops = store.journal.all("drop")
+    for each in now:
+        if not each.scores or each.failures:
+            continue
+        given_up = max(
+            (record.seq for record, body in drops if body.get("fit") in fits.get(each.unit, ())),
+            default=0,
         )
-        for each in now
-        if each.scores and not each.failures
-        if (others := [name for name, known in earlier.items() if _differs(each, known)])
-    ]
+        known = [
+            store.journal.body(record)
+            for record in store.journal.records("scored", each.unit)
+            if record.seq > given_up
+        ]
+        others = [
+            body["verdict"]
+            for body in known
+            if body["scoring"] == scoring and body["scores"] != each.scores
+        ]
+        if others:
+            found[each.unit] = fact(
+                FactCode.SCORES_CONFLICT,
+                arm=each.arm,
+                dataset=each.dataset,
+                seed=each.seed,
+                verdicts=tuple(others),
+            )
+    return found
 
 
 def changed(then: Sequence[CellInput], now: Sequence[CellInput]) -> list[Cell]:
     """Name cells that have other scores now than a verdict was judged from, or none any more."""
     scores = {each.cell: each.scores for each in now}
     return [each.cell for each in then if scores.get(each.cell, "") != each.scores]
-
-
-def _differs(cell: CellInput, known: Sequence[tuple[str, str]]) -> bool:
-    return any(unit == cell.unit and scores != cell.scores for unit, scores in known)
-
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,8 +214,10 @@ class Entry:
     ----------
     sequence
         From 1, in the order in which they were passed.
-    folder
-        Its folder below the experiment's.
+    name
+        Of the verdict: a digest of its content.
+    head
+        The journal's head when it was passed: a hash of all that it was made from, and of itself.
     candidate, legacy, outcome, summary
         As in the verdict.
     decides
@@ -271,12 +228,13 @@ class Entry:
         Finding id to outcome.
     spans
         Origins by dataset.
-    confirmed
-        How often the same verdict was passed again, right after.
+    machines
+        Where the forecasts were made.
     """
 
     sequence: int
-    folder: str
+    name: str
+    head: str
     candidate: str
     legacy: str
     outcome: Outcome
@@ -285,7 +243,7 @@ class Entry:
     meaning: str
     outcomes: Mapping[str, str]
     spans: Mapping[str, OriginSpan]
-    confirmed: int = 0
+    machines: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,11 +269,9 @@ class Change:
     same_meaning: bool = False
 
 
-def verdict_name(verdict: Verdict, text: str) -> str:
-    """Name of a verdict's folder: a digest of its `text`, but for the day it was passed on."""
-    if verdict.judged_on is not None:
-        text = to_json(dataclasses.replace(verdict, judged_on=None))
-    return digest(text)[:16]
+def verdict_name(verdict: Verdict) -> str:
+    """Name of a verdict: a digest of it, but for the day it was passed on."""
+    return digest(to_json(dataclasses.replace(verdict, judged_on=None)))[:16]
 
 
 def spans_of(scores: Sequence[UnitScores]) -> dict[str, OriginSpan]:
@@ -337,74 +293,148 @@ def history(store: Store, experiment: str) -> list[Entry]:
     Raises
     ------
     StoreError
-        When the index is torn or newer.
+        When a record is not what was written.
     """
-    file = store.verdict_folder(experiment) / "index.json"
-    if not file.is_file():
-        return []
-    found = read_record(file)
-    try:
-        if any(isinstance(row["summary"], str) for row in found["entries"]):
-            raise StoreError(
-                f"{file}: was written by an older abharness; remove {file.parent} and run "
-                "`abharness gate` again"
-            )
-        return [_entry(row) for row in found["entries"]]
-    except (KeyError, TypeError, ValueError) as problem:
-        raise StoreError(f"{file}: not a whole index: {problem}") from None
-
-
-def _entry(row: Mapping[str, Any]) -> Entry:
     from pydantic import TypeAdapter
 
-    entry: Entry = TypeAdapter(Entry).validate_python(row)
-    return entry
+    records = [
+        record
+        for key in store.journal.newest("passed")
+        if json.loads(key)[0] == experiment
+        for record in store.journal.records("passed", key)
+    ]
+    records.sort(key=lambda record: record.seq)
+    rows = [
+        {**store.journal.body(record), "sequence": number, "head": record.head}
+        for number, record in enumerate(records, 1)
+    ]
+    try:
+        return TypeAdapter(list[Entry]).validate_python(rows)
+    except ValueError as problem:
+        raise StoreError(f"{store.journal.path}: verdicts on {experiment}: {problem}") from None
 
 
-def remember(
+def record_verdicts(
     store: Store,
     experiment: str,
-    verdict: Verdict,
+    passed: Sequence[tuple[Verdict, Inputs]],
     *,
-    folder: str,
-    decides: bool,
     scores: Sequence[UnitScores],
-) -> Entry:
-    """Put a verdict into the index; the same as the last on its pair confirms that one.
+    conflicting: Collection[str],
+) -> list[str]:
+    """Write the verdicts of a call, the one that decides first, in one transaction.
 
-    Verdicts may be passed at the same time: each finds the entries of the others.
+    What is known already is not written again. A store that cannot be written is left as it is.
+
+    Parameters
+    ----------
+    conflicting
+        Keys of cells whose scores are no precedent.
+
+    Returns
+    -------
+    list
+        Their names.
     """
-    root = store.verdict_folder(experiment)
-    with sole_writer(root):
-        known = history(store, experiment)
-        same = [e for e in known if (e.candidate, e.legacy) == (verdict.candidate, verdict.legacy)]
-        if same and same[-1].folder == folder:
-            entry = dataclasses.replace(same[-1], confirmed=same[-1].confirmed + 1)
-            known[known.index(same[-1])] = entry
-        else:
-            sequence = known[-1].sequence + 1 if known else 1
-            entry = _new_entry(verdict, sequence, folder=folder, decides=decides, scores=scores)
-            known.append(entry)
-        rows = [plain(each) for each in known]
-        write_record(root / "index.json", {"schema": SCHEMA, "entries": rows})
-    return entry
+    names = [verdict_name(verdict) for verdict, _ in passed]
+    if store.journal.read_only:
+        return names
+    journal = store.journal
+    with journal.writing():
+        for name, (verdict, inputs) in zip(names, passed, strict=True):
+            journal.append_new("verdict", name, json.loads(to_json(verdict)))
+            journal.append_new("inputs", name, plain(inputs))
+        _remember_scores(journal, names[0], passed[0][1], conflicting)
+        rows = [_family_row(name, v) for name, (v, _) in zip(names, passed, strict=True)]
+        first, first_cells = passed[0][0], [c for c in passed[0][1].cells if c.scores]
+        family = {"decides": first.legacy, "outcome": first.outcome.value, "verdicts": rows}
+        journal.append_new("family", names[0], family)
+        made_on = {json.dumps(dict(c.machine), sort_keys=True): c.machine for c in first_cells}
+        machines = [made_on[each] for each in sorted(made_on) if made_on[each]]
+        for name, (verdict, _) in zip(names, passed, strict=True):
+            entry = _entry(verdict, name, names[0], scores, machines)
+            journal.append_new("passed", pair_key(experiment, verdict), entry)
+        journal.append_new("stands", experiment, {"verdict": names[0]})
+    return names
 
 
-def _new_entry(
-    verdict: Verdict, sequence: int, *, folder: str, decides: bool, scores: Sequence[UnitScores]
-) -> Entry:
-    return Entry(
-        sequence=sequence,
-        folder=folder,
+def pair_key(experiment: str, pair: Verdict | Policy) -> str:
+    """Key of what was passed on a pair of an experiment."""
+    legacy = pair.legacy if isinstance(pair, Verdict) else pair.baseline
+    return json.dumps([experiment, pair.candidate, legacy])
+
+
+def last_on_pair(store: Store, experiment: str, pair: Verdict | Policy) -> str:
+    """Name of the last verdict on a pair; '' where there is none."""
+    known = store.journal.latest("passed", pair_key(experiment, pair))
+    return str(known["name"]) if known else ""
+
+
+def head_of(store: Store, name: str) -> str:
+    """The journal's head when a verdict was passed last; its head now where it is not recorded."""
+    journal = store.journal
+    for record in reversed(journal.records("passed")):
+        if journal.body(record)["name"] == name:
+            return record.head
+    return journal.head
+
+
+def experiments(store: Store) -> list[str]:
+    """Those with verdicts."""
+    return sorted({str(json.loads(key)[0]) for key in store.journal.newest("passed")})
+
+
+def _remember_scores(
+    journal: Journal, name: str, inputs: Inputs, conflicting: Collection[str]
+) -> None:
+    """Write the first scores of each cell, which later verdicts are held against."""
+    for each in inputs.cells:
+        if not each.scores or each.failures or each.unit in conflicting:
+            continue
+        said = {"scoring": inputs.scoring, "scores": each.scores}
+        known = [journal.body(record) for record in journal.records("scored", each.unit)]
+        if not any({**body, "verdict": ""} == {**said, "verdict": ""} for body in known):
+            journal.append("scored", each.unit, {**said, "verdict": name})
+
+
+def _family_row(name: str, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "legacy": verdict.legacy,
+        "candidate": verdict.candidate,
+        "outcome": verdict.outcome.value,
+        "summary": plain(verdict.summary),
+        "name": name,
+    }
+
+
+def _entry(
+    verdict: Verdict,
+    name: str,
+    deciding: str,
+    scores: Sequence[UnitScores],
+    machines: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
+    found = Entry(
+        sequence=0,
+        name=name,
+        head="",
         candidate=verdict.candidate,
         legacy=verdict.legacy,
         outcome=verdict.outcome,
         summary=verdict.summary,
-        decides=decides,
+        decides=name == deciding,
         meaning=verdict.fingerprints.get("meaning", ""),
         outcomes={finding.id: finding.outcome.value for finding in verdict.findings},
         spans=spans_of(scores),
+        machines=tuple(machines),
     )
+    return {key: value for key, value in plain(found).items() if key not in ("sequence", "head")}
+
+
+def standing(store: Store, experiment: str) -> str:
+    """Name of the last verdict on an experiment that decides; '' where there is none."""
+    known = store.journal.latest("stands", experiment)
+    return str(known["verdict"]) if known else ""
 
 
 def before(entries: Sequence[Entry], entry: Entry) -> Entry | None:
@@ -451,26 +481,3 @@ def _new(old: OriginSpan | None, span: OriginSpan, dates: Sequence[str] | None) 
     if dates is not None:
         return sum(day > old.last for day in dates)
     return max(0, span.origins - old.origins) if span.last > old.last else 0
-
-
-def earlier_scores(
-    store: Store, experiment: str, *, scoring: str
-) -> dict[str, list[tuple[str, str]]]:
-    """Scores of units by the verdict's folder in the store, as far as the same code scored them.
-
-    Experiments share units, so verdicts on others count as well, as far as they can be read.
-
-    Raises
-    ------
-    StoreError
-        When a verdict on this experiment cannot be read.
-    """
-    found: dict[str, list[tuple[str, str]]] = {}
-    for file in sorted((store.root / "verdicts").glob(f"*/*/{INPUTS_FILE}")):
-        try:
-            name = file.parent.relative_to(store.root).as_posix()
-            found[name] = scores_of(file.parent, scoring=scoring)
-        except StoreError:
-            if file.parent.parent.name == experiment:
-                raise
-    return found

@@ -1,14 +1,13 @@
 """From a stored grid to stored verdicts: one for each legacy arm, one of which decides.
 
 The policy's pair decides: its verdict is the exit code. Every other legacy arm gets a verdict of
-its own against the same candidate, with a self-test and diagnostics of its own, for the record;
-`family.json` beside the deciding verdict lists them all.
+its own against the same candidate, with a self-test and diagnostics of its own, for the record.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -27,27 +26,33 @@ from harness.gate.history import (
     Inputs,
     changed,
     conflicts,
-    earlier_scores,
-    history,
+    head_of,
+    last_on_pair,
+    pair_key,
     read_inputs,
-    remember,
+    read_verdict,
+    record_verdicts,
     scores_digest,
-    verdict_name,
-    without_fingerprints,
-    write_inputs,
+    standing,
 )
 from harness.gate.registration import changed_since
-from harness.gate.stored_scores import score_cell, score_file_of, scoring_digest
+from harness.gate.stored_scores import (
+    CellScores,
+    score_cell,
+    scoring_digest,
+    truths_of,
+)
 from harness.judging.declared import Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.selftest import self_test
-from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
+from harness.judging.verdict import Verdict, conclude, gather, plain
 from harness.measure.record import read_costs
+from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell, seeded
 from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
-from harness.running.store import Store, read_record, write_record, write_text
-from harness.scoring.scores import Truth, UnitScores
+from harness.running.store import Store
+from harness.scoring.scores import UnitScores
 from harness.window import RollingOrigin
 
 FUTURE = "T10"
@@ -86,6 +91,7 @@ def given_of(
         doubts=(
             *_picked_seeds(grid, policy),
             *_single_seeds(grid, policy),
+            *_given_up(grid, store),
             *_past(policy, today),
         ),
         changed=changed,
@@ -102,8 +108,8 @@ def _cards(grid: Grid, store: Store, policy: Policy) -> dict[str, dict[str, str]
     for cell in grid.cells:
         name = cell.arm.name
         judged = name in (policy.baseline, policy.candidate) and name not in found
-        if judged and store.has_unit(cell.key):
-            found[name] = dict(store.unit(cell.key)["card"])
+        if judged and has_cell(store, cell):
+            found[name] = dict(cell_record(store, cell).card)
     return found
 
 
@@ -159,6 +165,22 @@ def _picked_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
     return (fact(FactCode.HAND_PICKED_SEEDS, **both),)
 
 
+def _given_up(grid: Grid, store: Store) -> Iterator[Fact]:
+    """Each cell of which a damaged part was given up."""
+    drops = [body for _, body in store.journal.all("drop") if not body.get("pruned")]
+    for cell in grid.cells if drops else ():
+        fits = {fit.key for fit in cell.fits}
+        for body in drops:
+            if body.get("fit") in fits:
+                yield fact(
+                    FactCode.PART_GIVEN_UP,
+                    arm=cell.arm.name,
+                    dataset=cell.dataset,
+                    seed=cell.seed,
+                    why=str(body["why"]),
+                )
+
+
 def _seeded(ref: ArmRef) -> bool:
     arm = ref.build()
     with ref.asking():
@@ -177,7 +199,7 @@ def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:
         "scoring": scoring_digest(),
         "code": judging_digest(),
     } | {f"data {name}": split.data for name, split in grid.splits.items()}
-    machines = [_machine(cell, store) for cell in grid.cells if store.has_unit(cell.key)]
+    machines = [_machine(cell, store) for cell in grid.cells if has_cell(store, cell)]
     return meant | {"meaning": digest(meant), "machine": digest(sorted(set(machines)))}
 
 
@@ -187,7 +209,7 @@ def judging_digest() -> str:
 
 
 def _machine(cell: GridCell, store: Store) -> str:
-    return digest([store.unit(cell.key)["machine"], cell.identity["libraries"]])
+    return digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
 
 
 def _plan(grid: Grid) -> PlanRecord:
@@ -247,9 +269,6 @@ def room_of(split: Split) -> int:
     return max(0, rows) // max(plan.stride, plan.gap + plan.horizon)
 
 
-SCHEMA = 1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """A verdict, what it was judged from, and where it lies.
@@ -259,15 +278,21 @@ class Judgement:
     scores
         One per cell that is in the store and can be read.
     folder
-        Holds `verdict.json` and what is rendered from it.
+        For what is drawn from it; named after the verdict.
+    head
+        The journal's head when it was passed.
     others
         Verdicts of the same candidate against the other legacy arms, with their folders.
+    former
+        Folders of the verdicts that these replaced.
     """
 
     verdict: Verdict
     scores: list[UnitScores]
     folder: Path
+    head: str
     others: tuple[tuple[Verdict, Path], ...] = ()
+    former: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,41 +345,58 @@ def judge_grid(
     """
     found = scored(grid, store)
     name = grid.experiment.name
-    known = earlier_scores(store, name, scoring=scoring_digest())
-    problems = (*found.problems, *conflicts(found.cells, known))
+    fits = {cell.key: [fit.key for fit in cell.fits] for cell in grid.cells}
+    conflicting = conflicts(store, found.cells, scoring=scoring_digest(), fits=fits)
     asked = _Asked(
-        problems=problems,
+        problems=(*found.problems, *conflicting.values()),
         changed=changed_since(grid, store, policy, code=judging_digest()),
         today=today,
         reuse=reuse,
         calibration=cache(lambda: calibrate(found.scores)),
     )
     passed = [_judged(grid, store, each, found, asked) for each in _family(grid, policy)]
-    folders = []
-    for verdict, inputs in passed:
-        folder = _stored(store, name, verdict, inputs)
-        decides = verdict.legacy == policy.baseline
-        remember(store, name, verdict, folder=folder.name, decides=decides, scores=found.scores)
-        folders.append(folder)
-    _point_to(store, grid, folders[0])
-    others = tuple((v, at) for (v, _), at in zip(passed[1:], folders[1:], strict=True))
-    _write_family(folders[0], [(v, at) for (v, _), at in zip(passed, folders, strict=True)])
-    return Judgement(verdict=passed[0][0], scores=found.scores, folder=folders[0], others=others)
+    names = record_verdicts(
+        store,
+        name,
+        passed,
+        scores=found.scores,
+        conflicting=conflicting,
+    )
+    first, *others = [
+        (verdict, store.verdict_folder(name) / each)
+        for each, (verdict, _) in zip(names, passed, strict=True)
+    ]
+    return Judgement(
+        verdict=first[0],
+        scores=found.scores,
+        folder=first[1],
+        head=head_of(store, names[0]),
+        others=tuple(others),
+        former=tuple(
+            store.verdict_folder(name) / before
+            for verdict, _ in passed
+            for before in _former(store, name, verdict)
+            if before not in names
+        ),
+    )
+
+
+def _former(store: Store, experiment: str, verdict: Verdict) -> list[str]:
+    """Name of the verdict before the last one on a pair."""
+    records = store.journal.records("passed", pair_key(experiment, verdict))[-2:-1]
+    return [str(store.journal.body(record)["name"]) for record in records]
 
 
 def scored(grid: Grid, store: Store) -> Scored:
     """Score what is stored; a cell that cannot be read is named, and the others go on."""
-    truths = {
-        name: Truth.of(name, split.dataset.series, split.windows)
-        for name, split in grid.splits.items()
-    }
+    truths = truths_of(grid)
     scores: list[UnitScores] = []
     cells: list[CellInput] = []
     problems: list[Fact] = []
     for cell in grid.cells:
-        unit = None
+        unit: CellScores | None = None
         try:
-            if store.holds(cell.key):
+            if has_cell(store, cell):
                 unit = score_cell(cell, store, truths[cell.dataset])
         except (StoreError, ForecastError) as problem:
             problems.append(
@@ -366,26 +408,30 @@ def scored(grid: Grid, store: Store) -> Scored:
                     problem=str(problem),
                 )
             )
-        cells.append(_cell_input(cell, unit, store, truths[cell.dataset]))
-        scores += [unit] if unit else []
+        cells.append(_cell_input(cell, unit, store))
+        scores += [unit.scores] if unit else []
     return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))
 
 
-def _cell_input(cell: GridCell, unit: UnitScores | None, store: Store, truth: Truth) -> CellInput:
+def _cell_input(cell: GridCell, found: CellScores | None, store: Store) -> CellInput:
     plainly = CellInput(
         arm=cell.arm.name,
         role=cell.arm.role,
         dataset=cell.dataset,
         seed=cell.seed,
         unit=cell.key,
+        line=cell.line,
     )
-    if unit is None:
+    if found is None:
         return plainly
     return dataclasses.replace(
         plainly,
-        file=score_file_of(cell, store, truth).name,
-        scores=scores_digest(unit),
-        failures=unit.failures,
+        slot=found.slot,
+        forecasts=found.forecasts,
+        truth=found.scores.truth_digest,
+        scores=scores_digest(found.scores),
+        failures=found.scores.failures,
+        machine=cell_record(store, cell).machine,
     )
 
 
@@ -436,21 +482,13 @@ def _judged(
 
 
 def _known(store: Store, experiment: str, policy: Policy, given: Given) -> Verdict | None:
-    """The last verdict on a pair, if it is whole and rests on the same in every respect."""
-    pair = (policy.candidate, policy.baseline)
-    entries = [e for e in history(store, experiment) if (e.candidate, e.legacy) == pair]
-    file = (
-        store.verdict_folder(experiment) / entries[-1].folder / "verdict.json" if entries else None
-    )
-    if file is None or not file.is_file():
+    """The last verdict on a pair, if it rests on the same in every respect."""
+    name = last_on_pair(store, experiment, policy)
+    if not name:
         return None
-    text = file.read_text(encoding="utf-8")
-    try:
-        verdict = from_json(text)
-    except StoreError:
-        return None
+    verdict = read_verdict(store, name)
     same = verdict.fingerprints == given.fingerprints and verdict.judged_on == given.today
-    return verdict if same and verdict_name(verdict, text) == file.parent.name else None
+    return verdict if same else None
 
 
 def verdict_from(
@@ -483,32 +521,6 @@ def verdict_from(
     return conclude(evidence, self_test=tested, diagnostics=diagnostics)
 
 
-def _stored(store: Store, experiment: str, verdict: Verdict, inputs: Inputs) -> Path:
-    text = to_json(verdict)
-    folder = store.verdict_folder(experiment) / verdict_name(verdict, text)
-    given = without_fingerprints(inputs.given)
-    write_inputs(folder, dataclasses.replace(inputs, given=given))
-    write_text(folder / "verdict.json", text)
-    return folder
-
-
-def _write_family(folder: Path, verdicts: Sequence[tuple[Verdict, Path]]) -> None:
-    """List the verdicts on all legacy arms beside the one that decides."""
-    rows = [
-        {
-            "legacy": verdict.legacy,
-            "candidate": verdict.candidate,
-            "outcome": verdict.outcome.value,
-            "summary": plain(verdict.summary),
-            "folder": at.name,
-        }
-        for verdict, at in verdicts
-    ]
-    first = verdicts[0][0]
-    content = {"schema": SCHEMA, "decides": first.legacy, "outcome": first.outcome.value}
-    write_record(folder / "family.json", {**content, "verdicts": rows})
-
-
 def stored_judgement(grid: Grid, store: Store) -> Judgement:
     """Read the experiment's last verdict with the scores it was judged from.
 
@@ -517,57 +529,33 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     StoreError
         When there is none, or grid or scores are others by now.
     """
-    folder = latest_folder(store, grid.experiment.name)
-    verdict = _verdict_in(folder)
+    experiment = grid.experiment.name
+    name = standing(store, experiment)
+    folder = store.verdict_folder(experiment) / name
+    if not name:
+        raise StoreError(
+            f"{store.root}: no verdict on '{experiment}' yet; `abharness gate` makes one"
+        )
+    verdict = read_verdict(store, name)
     if verdict.fingerprints.get("grid") != grid.digest:
         raise StoreError(
-            f"{folder}: the last verdict of '{grid.experiment.name}' is on another grid than the "
+            f"{folder}: the last verdict of '{experiment}' is on another grid than the "
             "experiment declares now; run `abharness gate` first"
         )
     found = scored(grid, store)
-    others = changed(read_inputs(folder).cells, found.cells)
+    others = changed(read_inputs(store, name).cells, found.cells)
     if others:
         raise StoreError(
             f"{folder}: the store holds other scores by now than the last verdict of "
-            f"'{grid.experiment.name}' was judged from: {'; '.join(map(str, others))}; run "
+            f"'{experiment}' was judged from: {'; '.join(map(str, others))}; run "
             "`abharness gate` first"
         )
-    return Judgement(verdict=verdict, scores=found.scores, folder=folder, others=_others(folder))
-
-
-def _verdict_in(folder: Path) -> Verdict:
-    file = folder / "verdict.json"
-    try:
-        return from_json(file.read_text(encoding="utf-8"), where=str(file))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise StoreError(f"{file}: cannot be read: {problem}; `abharness gate` makes one") from None
-
-
-def _others(folder: Path) -> tuple[tuple[Verdict, Path], ...]:
-    """The verdicts on the other legacy arms, as far as their records are there."""
-    if not (folder / "family.json").is_file():
-        return ()
-    rows = read_record(folder / "family.json")["verdicts"][1:]
-    files = [folder.parent / row["folder"] / "verdict.json" for row in rows]
-    return tuple((_verdict_in(file.parent), file.parent) for file in files if file.is_file())
-
-
-def latest_folder(store: Store, experiment: str) -> Path:
-    """Where the last verdict of an experiment lies.
-
-    Raises
-    ------
-    StoreError
-        When there is none.
-    """
-    folder = store.verdict_folder(experiment)
-    if not (folder / "latest.json").is_file():
-        raise StoreError(f"{folder}: no verdict yet; `abharness gate` makes one")
-    return folder / str(read_record(folder / "latest.json")["folder"])
-
-
-def _point_to(store: Store, grid: Grid, folder: Path) -> None:
-    write_record(
-        folder.parent / "latest.json",
-        {"schema": SCHEMA, "folder": folder.name, "grid": grid.digest},
+    family = store.journal.latest("family", name) or {"verdicts": []}
+    names = [str(row["name"]) for row in family["verdicts"][1:]]
+    return Judgement(
+        verdict=verdict,
+        scores=found.scores,
+        folder=folder,
+        head=head_of(store, name),
+        others=tuple((read_verdict(store, each), folder.parent / each) for each in names),
     )

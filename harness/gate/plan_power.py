@@ -20,6 +20,7 @@ from harness.judging.declared import Cell, Given
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outlook, chances_of_all, outlooks_of
 from harness.judging.verdict import gather
+from harness.running.cells import has_cell
 from harness.running.grid import Grid, GridCell
 from harness.running.store import Store
 from harness.running.unit import carry_out
@@ -92,7 +93,7 @@ def _pair_scores(grid: Grid, store: Store | None, policy: Policy) -> list[UnitSc
     """Scores of the pair where all of its cells are stored."""
     wanted = (policy.baseline, policy.candidate)
     cells = [cell for cell in grid.cells if cell.arm.name in wanted]
-    if store is None or not all(store.has_unit(cell.key) for cell in cells):
+    if store is None or not all(has_cell(store, cell) for cell in cells):
         return []
     found = scored(dataclasses.replace(grid, cells=tuple(cells)), store)
     return [] if found.problems else found.scores

@@ -1,27 +1,41 @@
-"""A verdict judged again from what is stored beside it: the same bytes, or what differs by name.
+"""A verdict judged again from the store: the same bytes, or what differs by name.
 
 Needs neither the experiment, nor its data, nor an arm: the policy stands in the verdict, the cells
-and all that was given in `inputs.json`, the losses in the store's score files.
+and all that was given in its inputs. Scores are derived again from the sealed forecasts; what came
+to pass is read from the score files, and held against its recorded digest.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.errors import ConfigError, StoreError
 from harness.experiments.policy import Policy
-from harness.gate.history import Inputs, read_inputs, stored_scores, verdict_name
+from harness.gate.history import (
+    CellInput,
+    Inputs,
+    head_of,
+    read_inputs,
+    read_verdict,
+    scores_digest,
+    standing,
+    verdict_name,
+)
 from harness.gate.judge import judging_digest, verdict_from
-from harness.judging.fact import Fact, FactCode, fact
+from harness.gate.stored_scores import read_slot
+from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.verdict import Verdict, from_json, plain, to_json
+from harness.running.parts import together
 from harness.running.sources import digest
-from harness.running.store import Store, is_store, open_store
+from harness.running.store import Seal, Store, is_store, open_store
+from harness.scoring.scores import Truth, UnitScores, score
 
 _MEANT = ("grid", "policy", "scoring", "code")
 
@@ -34,6 +48,8 @@ class Replay:
     ----------
     verdict
         As recorded.
+    head
+        The journal's head when it was passed.
     differences
         Each by name; empty when every byte is the same.
     notes
@@ -41,6 +57,7 @@ class Replay:
     """
 
     verdict: Verdict
+    head: str
     differences: tuple[Fact, ...]
     notes: tuple[Fact, ...]
 
@@ -50,36 +67,50 @@ class Replay:
         return not self.differences
 
 
-def replay(path: Path, store: Store | None = None) -> Replay:
-    """Judge a stored verdict again.
+def replay(asked: str, store: Store | None = None) -> Replay:
+    """Judge a recorded verdict again.
 
     Parameters
     ----------
-    path
-        `verdict.json`, or the folder that holds it.
+    asked
+        The name of a verdict or of an experiment (its last verdict), or a `verdict.json` or the
+        folder that holds it: that is held against the record of the same verdict.
     store
-        Where the scores lie; left out, the store the verdict lies in.
+        Left out, the one the file lies in.
 
     Raises
     ------
     StoreError
-        When the record or what it was judged from cannot be read.
+        When the record, or what it was judged from, cannot be read.
     """
-    file = path / "verdict.json" if path.is_dir() else path
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise StoreError(f"{file}: cannot be read: {problem}") from None
-    verdict = from_json(text, where=str(file))
-    inputs = read_inputs(file.parent)
-    scores, changed = stored_scores(store or _store_of(file), inputs)
-    differences = [*_edits(file, text, verdict, inputs), *changed]
-    given = dataclasses.replace(inputs.given, fingerprints=verdict.fingerprints)
-    again = verdict_from(_policy(file, verdict), inputs, scores, given=given)
-    differences += _between(json.loads(text), json.loads(to_json(again)))
-    if not differences and to_json(again) != text:
-        differences.append(fact(FactCode.LAYOUT_DIFFERS))
-    return Replay(verdict=verdict, differences=tuple(differences), notes=_notes(verdict))
+    path = Path(asked)
+    differences: list[Fact] = []
+    if path.exists():
+        file = path / "verdict.json" if path.is_dir() else path
+        store = store or _store_of(file)
+        name, differences = _recorded(file, store)
+    elif store is None:
+        raise StoreError(f"{asked}: no such file; name the store of this verdict with --store")
+    else:
+        name = asked if store.journal.last("verdict", asked) else standing(store, asked)
+        if not name:
+            raise StoreError(f"{store.root}: no verdict of the name {asked}, nor one on it")
+    verdict, inputs = read_verdict(store, name), read_inputs(store, name)
+    scores, changed = derived_scores(store, inputs)
+    differences += [*_edits(verdict, inputs), *changed]
+    if not any(each.code == FactCode.SCORES_GONE for each in changed):
+        given = dataclasses.replace(inputs.given, fingerprints=verdict.fingerprints)
+        again = verdict_from(_policy(name, verdict), inputs, scores, given=given)
+        differences += _between(plain(verdict), plain(again))
+        if not differences and to_json(again) != to_json(verdict):
+            differences.append(fact(FactCode.LAYOUT_DIFFERS))
+    other = verdict.fingerprints.get("code") != judging_digest()
+    return Replay(
+        verdict=verdict,
+        head=head_of(store, name),
+        differences=tuple(differences),
+        notes=(fact(FactCode.OTHER_CODE),) if other else (),
+    )
 
 
 def _store_of(file: Path) -> Store:
@@ -89,17 +120,135 @@ def _store_of(file: Path) -> Store:
     return open_store(root, create=False)
 
 
-def _policy(file: Path, verdict: Verdict) -> Policy:
+def _recorded(file: Path, store: Store) -> tuple[str, list[Fact]]:
+    """Name of the verdict that a file was drawn from, and whether it says something else."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise StoreError(f"{file}: cannot be read: {problem}") from None
+    shown = from_json(text, where=str(file))
+    name, folder = verdict_name(shown), file.resolve().parent.name
+    named = next((each for each in (name, folder) if store.journal.last("verdict", each)), "")
+    if not named:
+        raise StoreError(f"{file}: {store.root} has no record of this verdict ({name})")
+    record = read_verdict(store, named)
+    if text == to_json(record):
+        return named, []
+    places = tuple(str(each.values["place"]) for each in _between(plain(record), plain(shown)))
+    return named, [fact(FactCode.FILE_DIFFERS, name=named, places=places or ("layout",))]
+
+
+def derived_scores(store: Store, inputs: Inputs) -> tuple[list[UnitScores], list[Fact]]:
+    """Derive the scores a verdict was judged from, and say which are not what they were.
+
+    Returns
+    -------
+    list, list
+        The scores of all cells that had some and can be derived, and each that cannot, or is of
+        other numbers now.
+    """
+    found: list[UnitScores] = []
+    changed: list[Fact] = []
+    truths: dict[str, Truth] = {}
+    plans = {} if inputs.given.plan is None else {p.dataset: p for p in inputs.given.plan.datasets}
+    for each in inputs.cells:
+        if not each.scores:
+            continue
+        cell: dict[str, Value] = {"arm": each.arm, "dataset": each.dataset, "seed": each.seed}
+        try:
+            if each.truth not in truths:
+                truths[each.truth] = _truth(store, inputs, each.truth, plans[each.dataset].last)
+            unit = _derived(store, each, truths[each.truth], plans[each.dataset].refit)
+        except StoreError as problem:
+            changed.append(fact(FactCode.SCORES_GONE, **cell, problem=str(problem)))
+            continue
+        if scores_digest(unit) != each.scores:
+            changed.append(fact(FactCode.SCORES_DIFFER, **cell))
+        found.append(unit)
+    return found, changed
+
+
+def _truth(store: Store, inputs: Inputs, wanted: str, last: str) -> Truth:
+    """What came to pass, of a recorded digest, out of any score file that holds it.
+
+    A file of a later night holds more: `last` is the date of the last origin.
+    """
+    for each in inputs.cells:
+        if each.truth != wanted:
+            continue
+        there = read_slot(
+            store,
+            each.slot,
+            arm=each.arm,
+            role=each.role,
+            dataset=each.dataset,
+            seed=each.seed,
+        )
+        for unit in there:
+            truth = unit.truth.at(unit.truth.origin_date <= np.datetime64(last))
+            if truth.digest == wanted:
+                return truth
+    raise StoreError(
+        f"{store.root / 'scores'}: no file holds what came to pass; `abharness gate` with the "
+        "experiment writes them again"
+    )
+
+
+def line_of(dataset: str, fit: Mapping[str, Any]) -> str:
+    """Digest of what all nights of a cell have in common, from the identity of one of its fits."""
+    own = {key: value for key, value in fit.items() if key not in ("cutoff", "rows")}
+    return digest([dataset, own])
+
+
+def _derived(store: Store, cell: CellInput, truth: Truth, refit: int | None) -> UnitScores:
+    """Score the sealed forecasts of a cell again, found by its line and the plan's refits."""
+    days = truth.origin_date.astype(str).tolist()
+    by_cutoff: dict[str, list[str]] = {}
+    for key, fit in store.fits().items():
+        if line_of(cell.dataset, fit.identity) == cell.line:
+            by_cutoff.setdefault(fit.cutoff, []).append(key)
+    plan = (len(truth.step), int(truth.step[0]) - 1)
+    found: list[tuple[str, Seal, int]] = []
+    for number, day in enumerate(days):
+        fitted = days[number // refit * refit if refit else 0]
+        keys = by_cutoff.get(max((c for c in by_cutoff if c < fitted), default=""), [])
+        there = {
+            cutoff: (key, seal, place)
+            for fit_key in keys
+            for key, seal in store.seals(fit_key).items()  # the newest comes last, and counts
+            if (seal.horizon, seal.gap) == plan
+            for place, cutoff in enumerate(seal.cutoffs)
+        }
+        at = max((cutoff for cutoff in there if cutoff < day), default="")
+        if not at:
+            raise StoreError(f"no forecast at the origin {day} is in the store")
+        found.append(there[at])
+    if digest([seal.digests[place] for _, seal, place in found]) != cell.forecasts:
+        raise StoreError("the store holds other forecasts by now than it was judged from")
+    files = {key: store.read_sealed(key, seal) for key, seal, _ in found}
+    part = together([files[key].at(np.array([place])) for key, _, place in found])
+    return score(
+        truth,
+        part.forecast,
+        arm=cell.arm,
+        role=cell.role,
+        seed=cell.seed,
+        reasons=part.reason,
+        residual_distribution=part.residual_distribution,
+    )
+
+
+def _policy(name: str, verdict: Verdict) -> Policy:
     from pydantic import TypeAdapter, ValidationError
 
     try:
         return TypeAdapter(Policy).validate_python(plain(verdict.policy))
     except (ValidationError, ConfigError) as problem:
         reason = " ".join(str(problem).split())[:200]
-        raise StoreError(f"{file}: policy: cannot be applied: {reason}") from None
+        raise StoreError(f"verdict {name}: policy: cannot be applied: {reason}") from None
 
 
-def _edits(file: Path, text: str, verdict: Verdict, inputs: Inputs) -> Iterator[Fact]:
+def _edits(verdict: Verdict, inputs: Inputs) -> Iterator[Fact]:
     """Where the record's own digests do not fit what they are digests of."""
     marks = verdict.fingerprints
     if inputs.digest != marks.get("inputs"):
@@ -109,15 +258,6 @@ def _edits(file: Path, text: str, verdict: Verdict, inputs: Inputs) -> Iterator[
     meant = {k: v for k, v in marks.items() if k in _MEANT or k.startswith("data ")}
     if digest(meant) != marks.get("meaning"):
         yield fact(FactCode.MEANING_EDITED)
-    name = verdict_name(verdict, text)
-    if re.fullmatch("[0-9a-f]{16}", file.parent.name) and file.parent.name != name:
-        yield fact(FactCode.FOLDER_DIFFERS, name=name, folder=file.parent.name)
-
-
-def _notes(verdict: Verdict) -> tuple[Fact, ...]:
-    if verdict.fingerprints.get("code") == judging_digest():
-        return ()
-    return (fact(FactCode.OTHER_CODE),)
 
 
 def _between(old: Any, new: Any, name: str = "") -> Iterator[Fact]:

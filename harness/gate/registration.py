@@ -38,8 +38,8 @@ class Registered:
         Dataset to its last row seen and the digest of its rows.
     code
         Digest of the code that judges.
-    cells
-        Keys of the pair's cells.
+    fits
+        Keys of the pair's fits.
     results
         Some of them were there already.
     """
@@ -49,7 +49,7 @@ class Registered:
     plans: Mapping[str, Mapping[str, Any]]
     data: Mapping[str, tuple[str, str]]
     code: str
-    cells: tuple[str, ...] = ()
+    fits: tuple[str, ...] = ()
     results: bool = False
     at: str = field(default="", compare=False)
 
@@ -64,7 +64,7 @@ def asked_now(grid: Grid, store: Store, policy: Policy, *, code: str) -> Registe
     """
     pair = (policy.candidate, policy.baseline)
     refs = [grid.experiment.arm(name) for name in pair]
-    cells = tuple(cell.key for cell in grid.cells if cell.arm.name in pair)
+    fits = tuple(fit.key for c in grid.cells if c.arm.name in pair for fit in c.fits)
     return Registered(
         policy=plain(policy),
         pair=tuple(digest([ref.use, dict(ref.options)]) for ref in refs),
@@ -74,8 +74,8 @@ def asked_now(grid: Grid, store: Store, policy: Policy, *, code: str) -> Registe
             for name, split in grid.splits.items()
         },
         code=code,
-        cells=cells,
-        results=any(map(store.has_unit, cells)),
+        fits=fits,
+        results=any(map(store.seals, fits)),
     )
 
 
@@ -83,7 +83,7 @@ def register(grid: Grid, store: Store, *, code: str) -> None:
     """Record what is asked before anything is fitted; what was recorded stays once results came."""
     name = grid.experiment.name
     known = store.journal.latest(KIND, name)
-    if known is not None and any(map(store.has_unit, known["cells"])):
+    if known is not None and any(map(store.seals, known["fits"])):
         return
     asked = asked_now(grid, store, grid.experiment.policy, code=code)
     body = {key: value for key, value in asdict(asked).items() if key != "at"}

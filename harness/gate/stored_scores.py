@@ -1,9 +1,17 @@
-"""From stored forecasts to stored scores: derived, cached, and never needing a model."""
+"""From stored forecasts to scores: derived, kept in a file, and never needing a model.
+
+`scores/SLOT-CONTENT.parquet`: the last scores of an arm under a plan with a seed. CONTENT is a
+digest of the file; in its own metadata it says of which forecasts, actuals and code it was made.
+It is used when all of that fits, and made again otherwise: it is no record.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,24 +19,18 @@ import numpy as np
 
 from harness.arm import Role
 from harness.errors import StoreError
+from harness.running.cells import cell_digest, has_cell, read_cell
+from harness.running.parquet import TornTableError, column, read_table, write_table
 from harness.running.sources import digest, harness_digest
-from harness.running.store import (
-    UNIT_FILES,
-    Store,
-    TornTableError,
-    column,
-    expect_as_written,
-    read_table,
-    read_unit,
-    write_table,
-)
+from harness.running.split import anchor_of
+from harness.running.store import Store, bytes_digest
 from harness.scoring.scores import Truth, UnitScores, score
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from harness.running.grid import Grid, GridCell
 
-SCHEMA = 3
-"""1 had neither volatility and drawdown at the origin nor a fallback's answers, 2 no actuals."""
 _AT_ORIGIN = (
     *("origin", "origin_date", "last"),
     *("naive_scale", "naive_square", "volatility", "drawdown"),
@@ -37,77 +39,116 @@ _TEXTS = ("reason", "fallback")
 _ACTUAL = "actual"
 _SERVED = "served:"
 """Starts the column of a metric as served, the fallback's answers included."""
+_NAME = 32
+"""Characters of a digest in a file's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellScores:
+    """Scores of a cell, and what they were derived from.
+
+    Attributes
+    ----------
+    forecasts
+        Digest of the stored forecasts.
+    slot
+        Start of its file's name.
+    """
+
+    scores: UnitScores
+    forecasts: str
+    slot: str
 
 
 def score_grid(grid: Grid, store: Store) -> list[UnitScores]:
     """Score every cell that is in the store, in declared order; the others are left out."""
-    truths = {
-        name: Truth.of(name, split.dataset.series, split.windows)
-        for name, split in grid.splits.items()
-    }
+    truths = truths_of(grid)
     return [
-        score_cell(cell, store, truths[cell.dataset])
+        score_cell(cell, store, truths[cell.dataset]).scores
         for cell in grid.cells
-        if store.has_unit(cell.key)
+        if has_cell(store, cell)
     ]
 
 
-def score_cell(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
+def truths_of(grid: Grid) -> dict[str, Truth]:
+    """What came, by dataset."""
+    return {
+        name: Truth.of(name, split.dataset.series, split.windows)
+        for name, split in grid.splits.items()
+    }
+
+
+def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False) -> CellScores:
     """Score a cell, or read its scores when the same forecasts were scored the same way before.
-
-    Scores are derived: a file of them that is torn is made again.
-    """
-    file = score_file_of(cell, store, truth)
-    if file.is_file():
-        with suppress(TornTableError):
-            return read_scores(
-                file, arm=cell.arm.name, role=cell.arm.role, dataset=cell.dataset, seed=cell.seed
-            )
-    scores = _scored(cell, store, truth)
-    write_scores(file, scores)
-    return scores
-
-
-def _scored(cell: GridCell, store: Store, truth: Truth) -> UnitScores:
-    folder = store.unit_folder(cell.key)
-    unit = read_unit(folder)
-    if not np.array_equal(unit.origin, truth.origin):
-        raise StoreError(f"{folder}: holds other origins than {cell} asks")
-    return score(
-        truth,
-        unit.forecast,
-        arm=cell.arm.name,
-        role=cell.arm.role,
-        seed=cell.seed,
-        reasons=unit.reason,
-        residual_distribution=bool(unit.record["residual_distribution"]),
-    )
-
-
-def score_file_of(
-    cell: GridCell, store: Store, truth: Truth, *, scoring: str | None = None
-) -> Path:
-    """Where the scores of a cell's stored forecasts lie: other rows or code, another file.
 
     Parameters
     ----------
-    scoring
-        Digest of the code that scores; left out, of this.
+    anew
+        Derive them, whatever is kept.
 
     Raises
     ------
     StoreError
-        When the unit's files are not what was written with it.
+        When a forecast is not there, or not what was sealed.
     """
-    files = expect_as_written(store.unit_folder(cell.key), store.unit(cell.key))
-    rows = digest([files[name] for name in UNIT_FILES])
-    return store.score_file(digest([cell.key, rows, truth.digest, scoring or scoring_digest()]))
+    forecasts = cell_digest(store, cell)
+    slot = slot_of(cell)
+    made_of = _made_of(forecasts, truth)
+    kept = None
+    if not anew:
+        there = read_slot(
+            store,
+            slot,
+            arm=cell.arm.name,
+            role=cell.arm.role,
+            dataset=cell.dataset,
+            seed=cell.seed,
+            made_of=made_of,
+        )
+        kept = next(there, None)
+    if kept is None:
+        unit = read_cell(store, cell)
+        if not np.array_equal(unit.origin, truth.origin):
+            raise StoreError(f"{store.root}: holds other origins than {cell} asks")
+        kept = score(
+            truth,
+            unit.forecast,
+            arm=cell.arm.name,
+            role=cell.arm.role,
+            seed=cell.seed,
+            reasons=unit.reason,
+            residual_distribution=unit.record.residual_distribution,
+        )
+        if not store.journal.read_only:
+            _keep(store, slot, kept, made_of=made_of)
+    return CellScores(scores=kept, forecasts=forecasts, slot=slot)
 
 
-def write_scores(file: Path, scores: UnitScores) -> None:
-    """Write one row per origin and step. Names are not in it: they are the experiment's.
+def slot_of(cell: GridCell) -> str:
+    """Start of the name of a cell's score file: the same every night."""
+    plan = cell.split.plan
+    return digest([cell.line, anchor_of(cell.split.dataset.id, plan), plan.refit])[:_NAME]
 
-    Texts that are all empty have no column.
+
+def _made_of(forecasts: str, truth: Truth) -> str:
+    return digest([forecasts, truth.digest, scoring_digest()])
+
+
+def _keep(store: Store, slot: str, scores: UnitScores, *, made_of: str) -> None:
+    """Write a score file in place of what lies in its slot."""
+    draft = store.root / "scores" / f".{slot}.{os.getpid()}"
+    write_scores(draft, scores, made_of=made_of)
+    target = draft.with_name(f"{slot}-{bytes_digest(draft.read_bytes())[:_NAME]}.parquet")
+    former = [file for file in store.root.glob(f"scores/{slot}-*.parquet") if file != target]
+    draft.replace(target)
+    for file in former:
+        file.unlink(missing_ok=True)
+
+
+def write_scores(file: Path, scores: UnitScores, *, made_of: str = "") -> None:
+    """Write one row per origin and step.
+
+    Names are not in it: they are the experiment's. Texts that are all empty have no column.
     """
     count, steps = len(scores), len(scores.step)
     columns: dict[str, Any] = {
@@ -124,7 +165,7 @@ def write_scores(file: Path, scores: UnitScores) -> None:
     columns |= {name: cells.reshape(-1) for name, cells in scores.values.items()}
     columns |= {_SERVED + name: cells.reshape(-1) for name, cells in scores.served.items()}
     facts = {
-        "schema": SCHEMA,
+        "made_of": made_of,
         "truth_digest": scores.truth_digest,
         "crossings": scores.crossings,
         "extrapolated": scores.extrapolated,
@@ -134,20 +175,47 @@ def write_scores(file: Path, scores: UnitScores) -> None:
     write_table(file, columns, facts={"abharness": json.dumps(facts, sort_keys=True)})
 
 
+def read_slot(
+    store: Store,
+    slot: str,
+    *,
+    arm: str,
+    role: Role,
+    dataset: str,
+    seed: int,
+    made_of: str | None = None,
+) -> Iterator[UnitScores]:
+    """Read the scores that lie in a slot, under the names of an experiment.
+
+    Files that are not what was written are passed over.
+
+    Parameters
+    ----------
+    made_of
+        Give only what was made of that.
+    """
+    for file in sorted(store.root.glob(f"scores/{slot}-*.parquet")):
+        with suppress(OSError, TornTableError):
+            content = file.read_bytes()
+            if file.stem == f"{slot}-{bytes_digest(content)[:_NAME]}":
+                rows = read_table(file, content)
+                if made_of in (None, _facts(rows)["made_of"]):
+                    yield _scores(rows, arm=arm, role=role, dataset=dataset, seed=seed)
+
+
 def read_scores(file: Path, *, arm: str, role: Role, dataset: str, seed: int) -> UnitScores:
     """Read a score file back under the names of an experiment."""
-    rows = read_table(file)
-    try:
-        return _read(file, rows, arm=arm, role=role, dataset=dataset, seed=seed)
-    except (KeyError, TypeError, ValueError) as problem:
-        raise TornTableError(f"{file}: no whole table of scores: {problem}") from None
+    return _scores(read_table(file), arm=arm, role=role, dataset=dataset, seed=seed)
 
 
-def _read(file: Path, rows: Any, *, arm: str, role: Role, dataset: str, seed: int) -> UnitScores:
-    facts = json.loads((rows.schema.metadata or {}).get(b"abharness", b"{}"))
-    schema = facts.pop("schema", None)
-    if schema != SCHEMA:
-        raise StoreError(f"{file}: scores of schema {schema}, this version reads {SCHEMA}")
+def _facts(rows: pa.Table) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(rows.schema.metadata[b"abharness"])
+    return found
+
+
+def _scores(rows: pa.Table, *, arm: str, role: Role, dataset: str, seed: int) -> UnitScores:
+    facts = _facts(rows)
+    del facts["made_of"]
     shape = (facts["windows"], rows.num_rows // max(facts.pop("windows"), 1))
     columns = {name: column(rows, name).reshape(shape) for name in rows.column_names}
     del columns["window"]

@@ -52,7 +52,7 @@ class FactCode(StrEnum):
     OFF_STRIDE = "off_stride"  # arm, dataset, seed, stride
     READS_AHEAD = "reads_ahead"  # arm
     UNIT_UNREADABLE = "unit_unreadable"  # arm, dataset, seed, problem
-    SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, unit, verdicts
+    SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, verdicts
     SELF_TEST_FAILED = "self_test_failed"  # part; because: what it found
 
     # What allows a conclusion and must be known with it.
@@ -61,6 +61,7 @@ class FactCode(StrEnum):
     PARTLY_COMPARED = "partly_compared"  # dataset, arm, reference, windows
     ONE_SEED = "one_seed"  # arm
     HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
+    PART_GIVEN_UP = "part_given_up"  # arm, dataset, seed, why
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
     NO_REFERENCE_ARM = "no_reference_arm"  # candidate, legacy
     CHANGED_SINCE = "changed_since"  # at, what, dropped, others (rule, before, now)
@@ -144,9 +145,9 @@ class FactCode(StrEnum):
     INPUTS_EDITED = "inputs_edited"
     POLICY_EDITED = "policy_edited"
     MEANING_EDITED = "meaning_edited"
-    FOLDER_DIFFERS = "folder_differs"  # name, folder
+    FILE_DIFFERS = "file_differs"  # name, places
     SCORES_GONE = "scores_gone"  # arm, dataset, seed, problem
-    SCORES_DIFFER = "scores_differ"  # arm, dataset, seed, file
+    SCORES_DIFFER = "scores_differ"  # arm, dataset, seed
     VALUE_DIFFERS = "value_differs"  # place, recorded, again
     LAYOUT_DIFFERS = "layout_differs"
     OTHER_CODE = "other_code"

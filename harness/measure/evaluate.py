@@ -39,9 +39,9 @@ from harness.measure.session import (
     Taken,
     TimedForecasts,
 )
+from harness.running.cells import StoredCell
 from harness.running.identity import machine
 from harness.running.split import Split
-from harness.running.store import StoredUnit
 from harness.window import Array, Dates, RollingOrigin, Series
 
 SERVING = ("load", "first", "steady", "offline")
@@ -51,7 +51,7 @@ _DAYS_PER_YEAR = 365.25
 
 
 def evaluate(
-    taken: Taken, units: Mapping[str, StoredUnit], split: Split, *, loaded: str
+    taken: Taken, units: Mapping[str, StoredCell], split: Split, *, loaded: str
 ) -> tuple[tuple[MeasuredArm, ...], tuple[Cost, ...]]:
     """What a session says of both arms, and one cost per key of `CRITERIA`, in their order.
 
@@ -204,12 +204,12 @@ def _one_sided(criterion: str, values: Sequence[float], *, verb: str) -> Cost | 
     )
 
 
-def _measured_arm(taken: Taken, name: str, unit: StoredUnit, split: Split) -> MeasuredArm:
+def _measured_arm(taken: Taken, name: str, unit: StoredCell, split: Split) -> MeasuredArm:
     """What a session says of the arm in the role `name`, whose ordinary unit is `unit`."""
     side, processes = taken.sides[name], taken.processes(name)
     differences = (difference(unit, each.timed, split.dataset.series) for each in processes)
     differs = next(filter(None, differences), "")
-    if differs and side.learns and unit.record["machine"] != machine():
+    if differs and side.learns and dict(unit.record.machine) != machine():
         differs += " (its unit was trained on another machine)"
     repeats = [each.repeats for each in processes if each.repeats is not None]
     fresh = [second for each in repeats for second in each.fresh]
@@ -310,7 +310,7 @@ sets of draws differ by 1.8 (normal law)."""
 _MODES: Mapping[Mode, str] = {"single": "one window at a time", "offline": "in batches"}
 
 
-def difference(unit: StoredUnit, timed: Mapping[Mode, TimedForecasts], series: Series) -> str:
+def difference(unit: StoredCell, timed: Mapping[Mode, TimedForecasts], series: Series) -> str:
     """How forecasts made while timed differ from the stored ones; empty where they do not.
 
     Parameters
@@ -329,7 +329,7 @@ def difference(unit: StoredUnit, timed: Mapping[Mode, TimedForecasts], series: S
     return ""
 
 
-def _difference(unit: StoredUnit, timed: TimedForecasts, series: Series) -> str:
+def _difference(unit: StoredCell, timed: TimedForecasts, series: Series) -> str:
     """Compare the windows that have a stored forecast."""
     whole = unit.forecast
     horizon = whole.point.shape[1]
@@ -347,7 +347,7 @@ def _difference(unit: StoredUnit, timed: TimedForecasts, series: Series) -> str:
             return ""
         return f"{away:.3g} standard errors of its draws on average"
     worst = np.max(np.abs(stored - point))
-    own = not unit.record["residual_distribution"]  # else the distribution is the harness's
+    own = not unit.record.residual_distribution  # else the distribution is the harness's
     if own and timed.values is not None and whole.has_distribution:
         grid = timed.values[good][:, -horizon:]
         worst = max(worst, np.max(np.abs(whole.at(LEVELS)[rows] - grid)))

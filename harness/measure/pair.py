@@ -19,15 +19,15 @@ from harness.measure.record import (
     MeasureRecord,
     machine_class,
     pair_of,
-    record_file,
     record_key,
     write_measure,
 )
 from harness.measure.session import BASELINE, CANDIDATE, Session, TurnError, Turns, make_side
+from harness.running.cells import read_cell
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine
 from harness.running.lease import lease
-from harness.running.store import Store, read_unit
+from harness.running.store import Store
 
 _KINDS = {"operators": "txt", "memory": "json"}
 
@@ -78,9 +78,9 @@ def measure_pair(
         "alone", purpose, wait_s=ask.settings.wait_s, file=ask.lease_file, tell=tell
     ) as handle:
         record = _take(grid, store, cells, ask, handle=handle, tell=tell)
-    file = record_file(store, *cells, record.machine_class)
-    write_measure(file, record)
-    return record.costs_in(str(file.relative_to(store.root)))
+    key = record_key(*cells, record.machine_class)
+    write_measure(store, key, record)
+    return record.costs_in(key)
 
 
 def _take(
@@ -116,7 +116,7 @@ def _take(
         costs = tuple(missing.items.values())
     else:
         units = {
-            name: read_unit(store.unit_folder(cell.key))
+            name: read_cell(store, cell)
             for name, cell in zip((BASELINE, CANDIDATE), cells, strict=True)
         }
         split = grid.splits[cells[0].dataset]
@@ -149,7 +149,7 @@ def _profiles(
     """Files of profiles by arm and kind, relative to the store."""
     folder = store.root / "measures" / machine_class()
     folder.mkdir(parents=True, exist_ok=True)
-    key = record_key(*cells)
+    key = record_key(*cells, machine_class())
     arms = {BASELINE: cells[0].arm.name, CANDIDATE: cells[1].arm.name}
 
     def file_of(name: str, kind: str) -> Path:

@@ -1,6 +1,6 @@
 """A measuring session as it is stored, and the costs read out of it.
 
-`measures/MACHINE_CLASS/KEY.json`: one record per pair of units, replaced by the next session.
+Records ``measurement``: one per session, of which the last of a pair on a class of machine counts.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness.costs import CRITERIA, Cost, Costs
-from harness.errors import ConfigError
+from harness.errors import ConfigError, StoreError
 from harness.experiments.experiment import MeasureSettings
 from harness.measure.load import Load
 from harness.measure.ratios import Percentiles
@@ -20,9 +19,7 @@ from harness.parsing import parse_record
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine
 from harness.running.sources import digest
-from harness.running.store import Store, read_record, write_record
-
-SCHEMA = 1
+from harness.running.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +204,8 @@ class MeasureRecord:
     arms: tuple[MeasuredArm, ...] = ()
     profiles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def costs_in(self, file: str) -> Costs:
-        """The costs; `file` is where the record lies in the store, for links."""
+    def costs_in(self, key: str) -> Costs:
+        """The costs; `key` names the record in the store."""
         taken = {cost.criterion: cost for cost in self.costs}
         unknown = "this session did not take it"
         return Costs(
@@ -222,24 +219,27 @@ class MeasureRecord:
             machine=self.machine,
             machine_class=self.machine_class,
             measured_at=self.measured_at,
-            record=file,
+            record=key,
         )
 
 
-def write_measure(file: Path, record: MeasureRecord) -> None:
-    """Write a session's record atomically."""
-    write_record(file, {"schema": SCHEMA, **dataclasses.asdict(record)})
+def write_measure(store: Store, key: str, record: MeasureRecord) -> None:
+    """Record a session."""
+    store.journal.append("measurement", key, dataclasses.asdict(record))
 
 
-def read_measure(file: Path) -> MeasureRecord:
-    """Read a session's record.
+def read_measure(store: Store, key: str) -> MeasureRecord:
+    """Read the last session of a key.
 
     Raises
     ------
     StoreError
-        When it is missing, torn or of a newer version.
+        When there is none, or it is not what was written.
     """
-    return parse_record(MeasureRecord, read_record(file, newest=SCHEMA), where=str(file))
+    content = store.journal.latest("measurement", key)
+    if content is None:
+        raise StoreError(f"{store.root}: no measurement {key}")
+    return parse_record(MeasureRecord, content, where=f"measurement {key}")
 
 
 def machine_class(facts: Mapping[str, str] | None = None) -> str:
@@ -275,14 +275,9 @@ def pair_of(
     return found[0], found[1]
 
 
-def record_key(baseline: GridCell, candidate: GridCell) -> str:
-    """Name of a pair's record: the same units, the same record."""
-    return digest([baseline.key, candidate.key])
-
-
-def record_file(store: Store, baseline: GridCell, candidate: GridCell, folder: str) -> Path:
-    """Where the record of a pair lies for a class of machine."""
-    return store.root / "measures" / folder / f"{record_key(baseline, candidate)}.json"
+def record_key(baseline: GridCell, candidate: GridCell, of_class: str) -> str:
+    """Key of a pair's record on a class of machine: the same on every night."""
+    return f"{digest([baseline.line, candidate.line])[:24]}-{of_class}"
 
 
 def read_costs(
@@ -301,11 +296,12 @@ def read_costs(
         When a record is torn or of a newer version.
     """
     cells = pair_of(grid, baseline=baseline, candidate=candidate, dataset=dataset)
-    files = sorted((store.root / "measures").glob(f"*/{record_key(*cells)}.json"))
-    if not files:
+    pair = record_key(*cells, "")
+    keys = [key for key in store.journal.newest("measurement") if key.startswith(pair)]
+    if not keys:
         why = "not measured; `abharness measure` takes it"
         return Costs.missing(baseline, candidate, cells[0].dataset, why)
-    found = {file: read_measure(file) for file in files}
-    own = [file for file in files if file.parent.name == machine_class()]
-    chosen = own[0] if own else max(files, key=lambda file: found[file].measured_at)
-    return found[chosen].costs_in(str(chosen.relative_to(store.root)))
+    found = {key: read_measure(store, key) for key in keys}
+    own = record_key(*cells, machine_class())
+    chosen = own if own in found else max(keys, key=lambda key: found[key].measured_at)
+    return found[chosen].costs_in(chosen)

@@ -154,10 +154,22 @@ class Journal:
         self._catch_up()
         return self._rows[-1].head if self._rows else ""
 
-    def records(self, kind: str) -> list[Record]:
-        """Every record of a kind, in the order in which they were written."""
+    @property
+    def short(self) -> str:
+        """The head as people are shown it."""
+        return self.head[:SHORT]
+
+    def __len__(self) -> int:
         self._catch_up()
-        places = sorted(at for each in self._places.get(kind, {}).values() for at in each)
+        return len(self._rows)
+
+    def records(self, kind: str, key: str | None = None) -> list[Record]:
+        """Every record of a kind, of one key or of all, in the order in which they were written."""
+        self._catch_up()
+        keys = self._places.get(kind, {})
+        places = (
+            keys.get(key, []) if key is not None else sorted(p for k in keys.values() for p in k)
+        )
         return [self._rows[at] for at in places]
 
     def newest(self, kind: str) -> dict[str, Record]:
@@ -210,17 +222,19 @@ class Journal:
         StoreError
             When the place cannot be written, or another process goes on writing to it.
         """
+        content, pieces = _split(body)
         with self.writing():
-            return self._append(kind, key, self._split(dict(body), _PIECE_DEPTH))
+            for name, piece in pieces.items():
+                if self.last(_PIECE, name) is None:
+                    self._append(_PIECE, name, piece)
+            return self._append(kind, key, content)
 
     def append_new(self, kind: str, key: str, body: Mapping[str, Any]) -> Record:
         """Write a record unless the last one of its kind and key says the same; give that one."""
-        with self.writing():
-            content = self._split(dict(body), _PIECE_DEPTH)
-            known = self.last(kind, key)
-            if known is not None and known.digest == _digest(_canonical(content)):
-                return known
-            return self._append(kind, key, content)
+        known = self.last(kind, key)
+        if known is not None and known.digest == _digest(_canonical(_split(body)[0])):
+            return known
+        return self.append(kind, key, body)
 
     @contextmanager
     def writing(
@@ -253,7 +267,8 @@ class Journal:
         try:
             yield
             with _told(self.path, "written"):
-                self._point_to_last()
+                if len(self._rows) > kept:
+                    self._point_to_last()
                 self._connection.execute("COMMIT")
         except BaseException:
             self._forget_after(kept)
@@ -370,24 +385,6 @@ class Journal:
         return content
 
     # -- writing -----------------------------------------------------------------------------
-
-    def _split(self, content: Any, depth: int) -> Any:
-        """Write large parts as pieces, and put their names in their places."""
-        if not isinstance(content, dict) or not depth:
-            return content
-        found = {}
-        for key, value in content.items():
-            part = self._split(value, depth - 1)
-            if isinstance(part, dict | list | tuple):
-                text = _canonical(part)
-                looks_like_one = isinstance(part, dict) and list(part) == [_PIECE]
-                if len(text) > _PIECE_BYTES or looks_like_one:
-                    name = _digest(text)
-                    if self.last(_PIECE, name) is None:
-                        self._append(_PIECE, name, part)
-                    part = {_PIECE: name}
-            found[key] = part
-        return found
 
     def _append(self, kind: str, key: str, content: Any) -> Record:
         text = _canonical(content)
@@ -527,7 +524,7 @@ def _told(path: Path, done: str = "read") -> Iterator[None]:
 def _damaged(path: Path, why: str) -> StoreError:
     return StoreError(
         f"{path}: damaged: {why}; put back a copy of it, or move it away and run "
-        "`abharness store adopt --why`"
+        "`abharness store adopt EXPERIMENT --why`"
     )
 
 
@@ -545,6 +542,29 @@ def _holder(path: Path) -> str:
                 said = " ".join(process.cmdline()) or process.name()
                 return f"process {pid} ({one_line(said)[:80]})"
     return "a process of another container or host"
+
+
+def _split(body: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A body with the names of its large parts in their places, and these by name."""
+    pieces: dict[str, Any] = {}
+
+    def without(content: Any, depth: int) -> Any:
+        if not isinstance(content, Mapping) or not depth:
+            return content
+        found = {}
+        for key, value in content.items():
+            part = without(value, depth - 1)
+            if isinstance(part, Mapping | list | tuple):
+                text = _canonical(part)
+                looks_like_one = isinstance(part, Mapping) and list(part) == [_PIECE]
+                if len(text) > _PIECE_BYTES or looks_like_one:
+                    name = _digest(text)
+                    pieces[name] = part
+                    part = {_PIECE: name}
+            found[key] = part
+        return found
+
+    return without(body, _PIECE_DEPTH), pieces
 
 
 def _canonical(content: Any) -> bytes:

@@ -1,7 +1,8 @@
-"""Where units run. The port is three verbs; the default is processes on this machine."""
+"""Where arms run. The port is three verbs; the default is processes on this machine."""
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import platform
@@ -19,10 +20,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.errors import StoreError
-from harness.running.store import Store, read_unit, write_unit
 from harness.running.supervisor import Ending, UnitLimits, supervise
-from harness.running.unit import Job, carry_out
+from harness.running.unit import RESIDUALS, STATE, Job
+from harness.running.work import carry_out_all
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _NOT_FOR_ARMS = ("ABHARNESS_STORE", "ABHARNESS_DATA_DIR")
@@ -30,16 +30,24 @@ _POLL_S = 0.2
 _BACKSTOP_S = 30.0
 """A supervisor that has not reported so long after the time limit is stopped itself."""
 LOG = "log.txt"
-"""File of a unit with what was printed while it was carried out."""
+"""File of a scratch folder with what was printed in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A unit to carry out and store, with the limits it must keep."""
+    """Jobs that one process carries out, with the limits it must keep.
+
+    Attributes
+    ----------
+    jobs
+        Each of one fit.
+    kept
+        For each job, where its kept fit lies, to be copied for the process; None makes it.
+    """
 
     key: str
-    job: Job
-    identity: Mapping[str, Any]
+    jobs: tuple[Job, ...]
+    kept: tuple[Path | None, ...]
     time_limit_s: float
     memory_limit_mib: int
 
@@ -50,18 +58,16 @@ class Finished:
 
     Attributes
     ----------
-    problem
-        Why its unit is not in the store; empty when it is.
-    unanswered
-        The problem is the system's, not the arm's: nothing is to be stored, and it may run again.
+    ending
+        Whether the process did all of it, the arm failed, or the system gave no answer.
     left
-        Folder of the unit the arm failed, with what was printed; for `keep_log`.
+        Folder with what the process wrote, which is nothing to be trusted; whoever is told of the
+        end removes it. None where the process never started.
     """
 
     task: Task
     seconds: float
-    problem: str = ""
-    unanswered: bool = False
+    ending: Ending
     left: Path | None = None
 
 
@@ -96,25 +102,22 @@ class _Running:
 
 
 class LocalProcesses:
-    """One fresh process per unit, each under a supervisor of its own.
+    """One fresh process per task, each under a supervisor of its own.
 
     Supervisors are forked from a server that has imported the heavy packages and touched nothing
     else (importing chronos alone takes seconds); where there is no such server they are started
-    anew. What a unit's process writes lies in a scratch folder; it is checked here, then copied
-    into the store, whose path the process is never given.
+    anew. What a process reads and writes lies in a scratch folder of its own; it is never given the
+    path of a store.
 
     Parameters
     ----------
-    store
-        Where units are kept.
     threads
         Threads of each process.
     preload
         Modules the server imports.
     """
 
-    def __init__(self, store: Store, *, threads: int, preload: Sequence[str] = ()) -> None:
-        self._store = store
+    def __init__(self, *, threads: int, preload: Sequence[str] = ()) -> None:
         self._running: list[_Running] = []
         self._stillborn: list[Finished] = []
         for name in _THREAD_VARIABLES:
@@ -130,10 +133,13 @@ class LocalProcesses:
     def submit(self, task: Task) -> None:
         """Start a task in a process of its own."""
         scratch = Path(tempfile.mkdtemp(prefix=f"{_scratch_prefix()}{os.getpid()}-"))
+        jobs = with_fits(task, scratch)
         ours, theirs = self._context.Pipe()
         share = self._context.Value("d", 0.0, lock=False)
         process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
-            target=_supervised, args=(task, scratch, share, theirs), name=f"unit {task.key[:12]}"
+            target=_supervised,
+            args=(jobs, _limits(task), scratch, share, theirs),
+            name=f"task {task.key[:12]}",
         )
         start = time.monotonic()
         try:
@@ -142,7 +148,8 @@ class LocalProcesses:
             ours.close()
             shutil.rmtree(scratch, ignore_errors=True)
             text = f"its process could not be started: {type(problem).__name__}"
-            self._stillborn.append(Finished(task=task, seconds=0.0, problem=text, unanswered=True))
+            ending = Ending(kind="no answer", reason=text)
+            self._stillborn.append(Finished(task=task, seconds=0.0, ending=ending))
         else:
             self._running.append(
                 _Running(
@@ -158,13 +165,7 @@ class LocalProcesses:
             theirs.close()
 
     def poll(self) -> list[Finished]:
-        """Wait up to a fifth of a second and return what ended.
-
-        Raises
-        ------
-        OSError
-            When a finished unit cannot be copied into the store: the disk is full.
-        """
+        """Wait up to a fifth of a second and return what ended."""
         ended, self._stillborn = self._stillborn, []
         if self._running:
             wait([item.supervisor for item in self._running], timeout=0 if ended else _POLL_S)
@@ -188,35 +189,34 @@ class LocalProcesses:
         self._running = []
 
     def _finished(self, item: _Running, ending: Ending) -> Finished:
-        try:
-            if ending.kind == "done":
-                ending = self._kept(item)
-        finally:
-            _gone(item, keep=ending.kind == "failed")
+        _gone(item, keep=True)
         return Finished(
             task=item.task,
             seconds=time.monotonic() - item.start,
-            problem=ending.reason,
-            unanswered=ending.kind == "no answer",
-            left=item.scratch if ending.kind == "failed" else None,
+            ending=ending,
+            left=item.scratch,
         )
 
-    def _kept(self, item: _Running) -> Ending:
-        """Copy a finished unit into the store, once it is what was asked for."""
-        try:
-            found = read_unit(item.scratch)
-        except StoreError as problem:
-            reason = f"the process ended with exit code 0 and left no result: {problem}"
-            return Ending(kind="failed", reason=reason)
-        job = item.task.job
-        asked = (len(job.windows), job.windows.horizon, dict(item.task.identity))
-        if (len(found.reason), found.record["horizon"], found.record["identity"]) != asked:
-            return Ending(kind="failed", reason="the process left another unit's result")
-        with self._store.new_unit(item.task.key) as folder:
-            for file in sorted(item.scratch.iterdir()):
-                if file.is_file() and not file.is_symlink():
-                    shutil.copyfile(file, folder / file.name)
-        return Ending(kind="done")
+
+def with_fits(task: Task, scratch: Path) -> tuple[Job, ...]:
+    """A task's jobs, with the kept fits they go on from copied into its scratch."""
+    jobs = []
+    for number, (job, kept) in enumerate(zip(task.jobs, task.kept, strict=True)):
+        if kept is None:
+            jobs.append(job)
+            continue
+        copy = scratch / f"kept-{number}"
+        copy.mkdir()
+        if (kept / STATE).is_dir():
+            shutil.copytree(kept / STATE, copy / STATE)
+        if (kept / RESIDUALS).is_file():
+            shutil.copyfile(kept / RESIDUALS, copy / RESIDUALS)
+        jobs.append(dataclasses.replace(job, restored=copy))
+    return tuple(jobs)
+
+
+def _limits(task: Task) -> UnitLimits:
+    return UnitLimits(time_s=task.time_limit_s, memory_mib=task.memory_limit_mib)
 
 
 def _reported(item: _Running) -> Ending | None:
@@ -243,13 +243,6 @@ def _gone(item: _Running, *, keep: bool = False) -> None:
         shutil.rmtree(item.scratch, ignore_errors=True)
 
 
-def keep_log(left: Path, folder: Path) -> None:
-    """Move what an unfinished unit printed to where its failure is written."""
-    with suppress(OSError):
-        shutil.copyfile(left / LOG, folder / LOG)
-    shutil.rmtree(left, ignore_errors=True)
-
-
 def end_family(leader: int, *, alive: bool) -> None:
     """Kill a group of processes and, while its leader lives, what has left the group as well."""
     import psutil
@@ -265,29 +258,31 @@ def end_family(leader: int, *, alive: bool) -> None:
             child.kill()
 
 
-def _supervised(task: Task, scratch: Path, share: Any, executor: Connection) -> None:
-    """Watch over one unit; runs in a process of its own."""
+def _supervised(
+    jobs: tuple[Job, ...], limits: UnitLimits, scratch: Path, share: Any, executor: Connection
+) -> None:
+    """Watch over one task; runs in a process of its own."""
     for name in _NOT_FOR_ARMS:
         os.environ.pop(name, None)
     supervise(
-        partial(_work, task, scratch, share),
+        partial(_work, jobs, scratch, share),
         log=scratch / LOG,
         scratch=scratch,
-        limits=UnitLimits(time_s=task.time_limit_s, memory_mib=task.memory_limit_mib),
+        limits=limits,
         executor=executor,
     )
 
 
-def _work(task: Task, scratch: Path, share: Any) -> None:
-    """Carry out one unit."""
+def _work(jobs: tuple[Job, ...], scratch: Path, share: Any) -> None:
+    """Carry out one task."""
 
     def tell(done: float) -> None:
         share.value = done
 
     torch = sys.modules.get("torch")
     if torch is not None:  # imported by the server, maybe under another setting
-        torch.set_num_threads(task.job.threads)
-    write_unit(scratch, task.job, carry_out(task.job, tell=tell), task.identity)
+        torch.set_num_threads(jobs[0].threads)
+    carry_out_all(jobs, scratch, tell=tell)
 
 
 def _scratch_prefix() -> str:

@@ -1,32 +1,82 @@
-"""The declared grid: every cell of an experiment with the identity of its result."""
+"""The declared grid: every cell of an experiment with the fits that answer for it."""
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.arm import Arm, ArmRef, Learns, Samples, Wraps, expect_columns
+import numpy as np
+
+from harness.arm import Arm, ArmRef, Learns, Samples, Saves, Wraps, expect_columns
 from harness.data.dataset import Dataset
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
-from harness.running.identity import arm_identity, unit_identity
+from harness.running.identity import arm_identity, device_of, environment_of, line_identity
 from harness.running.sources import CodeReader, digest
-from harness.running.split import Split, split
-from harness.running.store import SCHEMA
+from harness.running.split import Split, anchor_of, split
 from harness.running.unit import Job
+from harness.window import Windows
+
+if TYPE_CHECKING:
+    from harness.running.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFit:
+    """A fit of a cell, made or not.
+
+    Attributes
+    ----------
+    key
+        Digest of its `identity`.
+    cutoff
+        Last session seen, ISO date.
+    windows
+        The issued origins that it serves.
+    """
+
+    key: str
+    identity: Mapping[str, Any]
+    cutoff: str
+    windows: Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridCell:
-    """One cell: an arm on a dataset with a seed, and the key of its unit."""
+    """One cell: an arm on a dataset with a seed.
+
+    Attributes
+    ----------
+    key
+        Digest of all that decides its judged forecasts: another night, another key.
+    line
+        Digest of what all its nights have in common.
+    identity
+        The content of `line`.
+    environment
+        What lies between data and forecast on this installation.
+    fits
+        In order of time.
+    limits
+        What its processes may use, by name.
+    learns, saves
+        Whether the arm is fitted, and keeps its fits.
+    """
 
     arm: ArmRef
     dataset: str
     seed: int
     key: str
+    line: str
     identity: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    fits: tuple[PlannedFit, ...]
+    split: Split
+    limits: Mapping[str, float]
+    learns: bool
+    saves: bool
 
     def __str__(self) -> str:
         return f"{self.arm.name}/{self.dataset}/{self.seed}"
@@ -45,17 +95,20 @@ class Grid:
         """Hash of what is compared: the same digest, the same numbers."""
         return digest([[str(cell), cell.key] for cell in self.cells])
 
-    def job(self, cell: GridCell) -> Job:
-        """What a process needs to carry out a cell."""
+    def job(self, cell: GridCell, windows: Windows | None = None) -> Job:
+        """What a process needs to carry out a cell; left out, on all judged windows."""
         settings = self.experiment.run
-        return self.splits[cell.dataset].job(
-            cell.arm, seed=cell.seed, threads=settings.threads, batch=settings.batch
+        return cell.split.job(
+            cell.arm,
+            seed=cell.seed,
+            threads=settings.threads,
+            batch=settings.batch,
+            windows=windows,
         )
 
     def record(self) -> dict[str, Any]:
         """Write down the grid for the store."""
         return {
-            "schema": SCHEMA,
             "experiment": self.experiment.name,
             "text": self.experiment.text,
             "digest": self.digest,
@@ -66,14 +119,28 @@ class Grid:
                     "dataset": c.dataset,
                     "seed": c.seed,
                     "key": c.key,
+                    "line": c.line,
                 }
                 for c in self.cells
             ],
         }
 
 
-def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
+def declare(
+    experiment: Experiment,
+    datasets: Mapping[str, Dataset],
+    store: Store | None = None,
+    *,
+    grow: bool = True,
+) -> Grid:
     """Build every arm once and name every cell.
+
+    Parameters
+    ----------
+    store
+        Where origins may have been recorded; left out, the plan is as begun today.
+    grow
+        Add origins that the data have reached since; without, those recorded are all there are.
 
     Raises
     ------
@@ -83,7 +150,15 @@ def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
         When a plan does not fit its dataset.
     """
     try:
-        splits = {name: split(datasets[name], plan) for name, plan in experiment.plans.items()}
+        splits = {
+            name: split(
+                datasets[name],
+                plan,
+                cutoffs=store.cutoffs(anchor_of(datasets[name].id, plan)) if store else None,
+                grow=grow,
+            )
+            for name, plan in experiment.plans.items()
+        }
     except ConfigError as problem:
         raise ConfigError(f"{experiment.source}: {problem}") from None
     cells: list[GridCell] = []
@@ -92,35 +167,84 @@ def declare(experiment: Experiment, datasets: Mapping[str, Dataset]) -> Grid:
         arm = ref.build()
         with ref.asking():
             known = arm_identity(ref, arm, code)
+            environment = environment_of(ref, arm, code)
             for name, part in splits.items():
                 columns = part.dataset.manifest.columns
                 expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
-                cells.extend(_cells(experiment, ref, arm, known, name, part))
+                cells.extend(
+                    _cell(experiment, ref, arm, known, environment, part, name, seed)
+                    for seed in seeds_of(arm, experiment.run.seeds)
+                )
     return Grid(experiment=experiment, splits=splits, cells=tuple(cells))
 
 
-def _cells(
+def _cell(
     experiment: Experiment,
     ref: ArmRef,
     arm: Arm,
     known: Mapping[str, Any],
-    dataset: str,
+    environment: Mapping[str, Any],
     part: Split,
-) -> list[GridCell]:
-    found: list[GridCell] = []
-    for seed in seeds_of(arm, experiment.run.seeds):
-        identity = unit_identity(
-            known,
-            plan=part.plan,
-            data=part.data,
-            seed=seed,
-            threads=experiment.run.threads,
-            batch=experiment.run.batch,
-        )
+    dataset: str,
+    seed: int,
+) -> GridCell:
+    run = experiment.run
+    identity = line_identity(
+        known,
+        plan=part.plan,
+        seed=seed if seeded(arm) else None,
+        threads=run.threads,
+        device=device_of(ref.options),
+    )
+    return GridCell(
+        arm=ref,
+        dataset=dataset,
+        seed=seed,
+        key=_cell_key(identity, part),
+        line=digest([dataset, identity]),
+        identity=identity,
+        environment=environment,
+        fits=_planned(identity, part),
+        split=part,
+        limits={"time_s": run.time_limit_s, "memory_mib": float(run.memory_limit_mib)},
+        learns=isinstance(arm, Learns),
+        saves=isinstance(arm, Saves),
+    )
+
+
+def _planned(identity: Mapping[str, Any], part: Split) -> tuple[PlannedFit, ...]:
+    """The fits of a line, each at its cutoff on the rows visible there."""
+    dates = part.dataset.series.dates
+    found = []
+    for origin, rows in part.issued.segments():
+        own = {
+            **identity,
+            "cutoff": str(dates[origin - 1]),
+            "rows": part.rows_digest(origin),
+        }
         found.append(
-            GridCell(arm=ref, dataset=dataset, seed=seed, key=digest(identity), identity=identity)
+            PlannedFit(
+                key=digest(own),
+                identity=own,
+                cutoff=own["cutoff"],
+                windows=part.issued.part(rows),
+            )
         )
-    return found
+    return tuple(found)
+
+
+def _cell_key(identity: Mapping[str, Any], part: Split) -> str:
+    """Digest of all that decides a cell's judged forecasts and what they are held against."""
+    dates, windows = part.dataset.series.dates, part.windows
+    return digest(
+        {
+            **identity,
+            "gap": windows.gap,
+            "origins": [str(day) for day in dates[windows.origin - 1]],
+            "fits": [str(day) for day in dates[np.unique(windows.fitted_at) - 1]],
+            "data": part.data,
+        }
+    )
 
 
 def seeds_of(arm: Arm, seeds: Sequence[int]) -> Sequence[int]:

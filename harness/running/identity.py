@@ -1,13 +1,14 @@
-"""What decides a result, as digests: the same digest, the same numbers.
+"""What decides a forecast, as digests: the same digest, the same numbers.
 
-A unit's key covers everything that can change its forecasts (data up to the last origin's steps,
-plan, arm, options, weights, seed, threads, batch size, source of the arm and of the harness's own
-path from data to forecast, library versions) and nothing that cannot (names, folders, workers).
+A fit's key covers everything the arm's owner decides that can change its forecasts (rows visible at
+its cutoff, history, validation, steps, options, weights, seed, threads, device, source of the arm)
+and nothing that cannot (names, folders, workers, stride, count, refit). What a newer installation
+changes (libraries, and the harness's own path from data to forecast) is recorded beside the key,
+as the fit's environment.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -24,9 +25,9 @@ from harness.window import RollingOrigin
 LIBRARIES = ("numpy", "scipy", "torch", "transformers", "chronos-forecasting")
 """Libraries whose version can change a forecast."""
 
-FORECASTING = ("harness.running.split", "harness.running.executor")
-"""What a unit is handed, and what carries it out: from here on imports are followed, so that all
-of the harness between data and forecast is part of every identity."""
+FORECASTING = ("harness.running.split", "harness.running.work")
+"""What an arm's process is handed, and what carries it out: from here on imports are followed, so
+that all of the harness between data and forecast is part of every environment."""
 
 
 def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[str, Any]:
@@ -39,43 +40,55 @@ def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[
     code
         Shared by the arms of an experiment, so that each file is read once.
     """
-    code = code or CodeReader()
     return {
         "use": ref.use,
         "options": dict(ref.options),
-        "source": _arm_source(arm, code, use=ref.use),
-        "harness": code.harness_digest(FORECASTING, _modules_of(arm, use=ref.use)),
+        "source": _arm_source(arm, code or CodeReader(), use=ref.use),
         "weights": weights_digest(arm),
     }
 
 
-def unit_identity(
-    arm: Mapping[str, Any],
-    *,
-    plan: RollingOrigin,
-    data: str,
-    seed: int,
-    threads: int,
-    batch: int,
+def environment_of(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[str, Any]:
+    """What lies between data and an arm's forecasts, and is not the arm's: harness, libraries."""
+    roots = _modules_of(arm, use=ref.use)
+    return {
+        "harness": (code or CodeReader()).harness_digest(FORECASTING, roots),
+        "libraries": library_versions(),
+    }
+
+
+def line_identity(
+    arm: Mapping[str, Any], *, plan: RollingOrigin, seed: int | None, threads: int, device: str
 ) -> dict[str, Any]:
-    """Everything that can change a unit's forecasts.
+    """What an arm's fits at all origins have in common.
 
     Parameters
     ----------
     arm
         Its `arm_identity`.
-    data
-        Digest of the rows the plan uses.
+    seed
+        None for an arm that neither draws nor learns by chance.
+    device
+        What it computes on here, where the arm leaves that open; '' where it does not.
     """
     return {
         **arm,
-        "data": data,
-        "plan": dataclasses.asdict(plan),
+        "history": plan.history,
+        "validation": plan.validation,
+        "steps": plan.gap + plan.horizon,
+        "skip_repeats": plan.skip_repeats,
         "seed": seed,
         "threads": threads,
-        "batch": batch,
-        "libraries": library_versions(),
+        "device": device,
     }
+
+
+def device_of(options: Mapping[str, Any]) -> str:
+    """What an option ``device = "auto"`` comes to on this machine; '' where none is open."""
+    if options.get("device") != "auto":
+        inner = [value for value in options.values() if isinstance(value, Mapping)]
+        return next(filter(None, map(device_of, inner)), "")
+    return "cpu" if _gpu() == "none" else "cuda"
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Locks: one per host, so that what is timed runs alone, and one per folder of shared records.
+"""The lock of a host, so that what is timed runs alone.
 
 A measuring session holds the lease alone; a run of ordinary units shares it with other runs. The
 lock is the kernel's (`flock`): it ends with the processes that hold it, whatever ends them. The
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from harness.errors import ConfigError, StoreError
+from harness.errors import ConfigError
 
 Kind = Literal["alone", "shared"]
 
@@ -71,27 +71,6 @@ def lease(
         yield handle
     finally:
         os.close(handle)  # a process that inherited it keeps the lease until it ends, too
-
-
-@contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Let one process at a time change the records of a folder.
-
-    Raises
-    ------
-    StoreError
-        When the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = _opened(folder / ".lock")
-    except (OSError, ConfigError) as problem:
-        raise StoreError(f"{folder}: cannot be written: {problem}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _opened(path: Path) -> int:

@@ -1,53 +1,71 @@
-"""Fill the grid: run what is missing, keep what is there, turn what breaks into rows."""
+"""Fill the grid: forecast the origins that are due, make the fits they need, keep what is there."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from harness.arm import ArmRef
 from harness.data.dataset import Dataset, load
-from harness.errors import ConfigError, NewerRecordError, StoreError, escaped
+from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
-from harness.running.executor import Executor, Finished, LocalProcesses, Task, keep_log
+from harness.running.cells import CellRecord, cell_record, has_cell
+from harness.running.due import Work, works
+from harness.running.executor import Executor, Finished, LocalProcesses
 from harness.running.grid import Grid, GridCell, declare, select
 from harness.running.identity import allowed_cores
 from harness.running.lease import lease
-from harness.running.store import Store, expect_as_written, write_record, write_unit
-from harness.running.unit import UnitResult
+from harness.running.sealing import Sealed, seal_finished, seal_unfit
+from harness.running.split import anchor_of
+from harness.running.store import Store
 
 _LOG = logging.getLogger(__name__)
 _LEASE_WAIT_S = 3600.0
 """A measuring session takes minutes; one that holds the host for an hour is stuck."""
 
 
+class Doing(Protocol):
+    """Something that runs, as progress is told of it; its text names it."""
+
+    @property
+    def key(self) -> str:
+        """Digest of what it does."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """What takes about as long as others of its kind."""
+        ...
+
+
 class Progress(Protocol):
-    """Told what happens while units run."""
+    """Told what happens while arms run."""
 
-    def begin(self, cells: Sequence[GridCell], *, done: int) -> None:
-        """`cells` are about to run; `done` others are in the store."""
+    def begin(self, works: Sequence[Doing], *, done: int) -> None:
+        """`works` are about to run; `done` cells need nothing."""
         ...
 
-    def started(self, cell: GridCell) -> None:
-        """A cell's process was started."""
+    def started(self, work: Doing) -> None:
+        """A process was started."""
         ...
 
-    def ended(self, cell: GridCell, seconds: float, *, failed: int, reason: str) -> None:
-        """A cell ended with so many failed windows, the first of them for this reason."""
+    def ended(self, work: Doing, seconds: float, *, failed: int, reason: str) -> None:
+        """It ended with so many failed windows, the first of them for this reason."""
         ...
 
-    def unanswered(self, cell: GridCell, reason: str, *, again: bool) -> None:
-        """The system kept a cell from a result; it is tried `again` now, or by the next call."""
+    def unanswered(self, work: Doing, reason: str, *, again: bool) -> None:
+        """The system kept it from a result; it is tried `again` now, or by the next call."""
         ...
 
     def tick(self, shares: Mapping[str, float]) -> None:
-        """Some time passed; `shares` of the windows of running cells are done, by key."""
+        """Some time passed; `shares` of the windows of what runs are done, by key."""
         ...
 
     def end(self) -> None:
@@ -64,18 +82,22 @@ class RunSummary:
     total
         Cells asked for.
     computed
-        Units that were run now.
+        Those of which something was computed now.
+    origins, fits
+        Forecast, and made, now.
     failed
         Cells asked for with at least one failed window, and the first reason of each.
     unanswered
-        Cells the system kept from a result, and why: they are not in the store, and the same call
-        runs them again.
+        Cells that have no result, and why: the system kept them from it, or what is stored of them
+        is damaged.
     lost
         Arms whose every window failed, in all of their cells that were asked for.
     """
 
     total: int
     computed: int
+    origins: int
+    fits: int
     failed: Mapping[str, str]
     unanswered: Mapping[str, str]
     lost: tuple[str, ...] = ()
@@ -86,8 +108,21 @@ def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, 
     return {name: load(name, folders) for name in experiment.datasets}
 
 
-def prepare(experiment: Experiment, folders: Sequence[Path]) -> Grid:
+def prepare(
+    experiment: Experiment,
+    folders: Sequence[Path],
+    store: Store | None = None,
+    *,
+    grow: bool = True,
+) -> Grid:
     """Load the data, build the arms and declare the grid.
+
+    Parameters
+    ----------
+    store
+        Whose recorded origins count.
+    grow
+        See `grid.declare`.
 
     Raises
     ------
@@ -102,7 +137,7 @@ def prepare(experiment: Experiment, folders: Sequence[Path]) -> Grid:
         ) from None
     arms = tuple(ref.pinned() for ref in experiment.arms)
     experiment = replace(experiment, arms=arms)
-    return declare(experiment, load_datasets(experiment, folders))
+    return declare(experiment, load_datasets(experiment, folders), store, grow=grow)
 
 
 def fill(
@@ -114,19 +149,23 @@ def fill(
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    executor: Executor | None = None,
 ) -> RunSummary:
-    """Run every cell that is not in the store yet.
+    """Forecast every issued origin that is not in the store yet.
 
     Parameters
     ----------
     grid
-        Written to the store first, whole, also when only a part is run.
+        Its origins, and then itself, are written to the store first, whole, also when only a part
+        is run.
     workers
-        Units at a time.
+        Processes at a time.
     only, shard
         See `grid.select`.
     retry_failed
-        Run units again that have failed windows.
+        Ask again for windows that failed.
+    executor
+        Where arms run; left out, in processes on this machine.
 
     Raises
     ------
@@ -135,124 +174,139 @@ def fill(
     ConfigError
         When something is being timed on this host for an hour.
     StoreError
-        When a unit was made by a newer version.
+        When the store cannot be written.
     KeyboardInterrupt
         After everything that runs was stopped; what was finished is kept.
     """
-    write_record(store.grid_file(grid.experiment.name), grid.record())
+    for split in grid.splits.values():
+        store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
+    store.journal.append_new("grid", grid.experiment.name, grid.record())
     store.sweep()
     asked = select(grid.cells, only=only, shard=shard)
-    if retry_failed:
-        _discard_failed(asked, store)
-    missing = _missing(asked, store)
-    unanswered: dict[str, str] = {}
-    for ref in {cell.arm.name: cell.arm for cell in missing}.values():
+    run = _Run(grid=grid, store=store, workers=workers, progress=progress)
+    found = works(grid, store, asked, retry_failed=retry_failed)
+    for ref in {work.arm.name: work.arm for work in found.works}.values():
         ref.fetch()  # what is not there ends the call before anything runs
-    if missing:
-        progress.begin(missing, done=len(asked) - len(missing))
-        threads, preload = grid.experiment.run.threads, _preload(missing)
-        executor = LocalProcesses(store, threads=threads, preload=preload)
-        drive = partial(_drive, store=store, workers=workers, progress=progress)
+    for line in found.damage:
+        _LOG.warning("%s", line)
+    for due, reason in found.unfit:
+        run.note(due.cell, seal_unfit(store, due, reason))
+    run.unanswered |= found.given_up
+    if found.works:
+        busy = {str(cell) for work in found.works for cell in work.cells}
+        progress.begin(found.works, done=sum(str(cell) not in busy for cell in asked))
+        executor = executor or LocalProcesses(
+            threads=grid.experiment.run.threads, preload=_preload(found.works)
+        )
         try:
             with _beside_others(grid), _interrupts_at_safe_points() as check:
-                unanswered = drive(executor, grid, missing, check=check)
+                run.drive(executor, found.works, check=check)
         finally:
             executor.cancel()
             progress.end()
             store.sweep()  # a process of a killed run may have ended since
-    records = {str(cell): store.unit(cell.key) for cell in asked if cell.key not in unanswered}
+    whole = [cell for cell in asked if str(cell) not in run.unanswered and has_cell(store, cell)]
+    records = {str(cell): cell_record(store, cell) for cell in whole}
     return RunSummary(
-        total=len(asked) - sum(cell.key in unanswered for cell in asked),
-        computed=len(missing) - len(unanswered),
-        failed={name: r["first_reason"] for name, r in records.items() if r["failed"]},
-        unanswered={str(cell): unanswered[cell.key] for cell in asked if cell.key in unanswered},
-        lost=_lost(asked, records),
+        total=len(whole),
+        computed=len(run.computed),
+        origins=run.origins,
+        fits=run.fits,
+        failed={name: found.first_reason for name, found in records.items() if found.failed},
+        unanswered=run.unanswered,
+        lost=_lost(whole, records),
     )
 
 
-def _lost(asked: Sequence[GridCell], records: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+def _lost(asked: Sequence[GridCell], records: Mapping[str, CellRecord]) -> tuple[str, ...]:
     """Arms that have no forecast in any of their cells."""
     found: dict[str, bool] = {}
     for cell in asked:
-        if (record := records.get(str(cell))) is not None:
-            whole = record["failed"] == record["windows"]
-            found[cell.arm.name] = whole and found.get(cell.arm.name, True)
+        record = records[str(cell)]
+        whole = record.failed == record.windows
+        found[cell.arm.name] = whole and found.get(cell.arm.name, True)
     return tuple(name for name, whole in found.items() if whole)
 
 
 def not_run(grid: Grid, store: Store) -> list[GridCell]:
     """Cells that are not in the store."""
-    return [cell for cell in grid.cells if not store.has_unit(cell.key)]
+    return [cell for cell in grid.cells if not has_cell(store, cell)]
 
 
-def _missing(asked: Sequence[GridCell], store: Store) -> list[GridCell]:
-    """Cells to run; units that are not whole, or not what was written, are removed for it.
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A call of `fill` while it goes on."""
 
-    Raises
-    ------
-    NewerRecordError
-        When a newer version made one: that is not ours to replace.
-    """
-    for cell in asked:
-        try:
-            if store.holds(cell.key):
-                expect_as_written(store.unit_folder(cell.key), store.unit(cell.key))
-        except NewerRecordError:
-            raise
-        except StoreError as problem:
-            _LOG.warning("%s", escaped(f"{cell} is run again: {problem}"))
-            store.discard(cell.key)
-    return list({cell.key: cell for cell in asked if not store.has_unit(cell.key)}.values())
+    grid: Grid
+    store: Store
+    workers: int
+    progress: Progress
+    origins: int = 0
+    fits: int = 0
+    computed: set[str] = field(default_factory=set)
+    unanswered: dict[str, str] = field(default_factory=dict)
 
+    def note(self, cell: GridCell, sealed: Sealed) -> None:
+        """Count what was sealed."""
+        if sealed.problem:
+            self.unanswered[str(cell)] = sealed.problem
+            return
+        self.origins += sealed.origins
+        self.fits += sealed.made
+        self.computed.add(str(cell))
 
-def _discard_failed(asked: Sequence[GridCell], store: Store) -> None:
-    for cell in asked:
-        if store.has_unit(cell.key) and store.unit(cell.key)["failed"]:
-            store.discard(cell.key)
+    def drive(
+        self, executor: Executor, works: Sequence[Work], *, check: Callable[[], None]
+    ) -> None:
+        """Keep `workers` processes running until all is done; `check` raises when to stop.
 
+        What the system kept from an answer is tried once more, after all others.
+        """
+        waiting, again = list(works), set[str]()
+        running: dict[str, Work] = {}
+        while waiting or running:
+            while waiting and len(running) < self.workers:
+                work = waiting.pop(0)
+                executor.submit(work.task)
+                running[work.key] = work
+                self.progress.started(work)
+            for finished in executor.poll():
+                work = running.pop(finished.task.key)
+                try:
+                    no_answer = self._take(work, finished)
+                finally:
+                    if finished.left is not None:
+                        shutil.rmtree(finished.left, ignore_errors=True)
+                if no_answer and work.key not in again:
+                    again.add(work.key)
+                    waiting.append(work)
+                    self.progress.unanswered(work, no_answer, again=True)
+                elif no_answer:
+                    self._give_up(work, no_answer)
+            self.progress.tick(executor.shares())
+            check()
 
-def _drive(
-    executor: Executor,
-    grid: Grid,
-    missing: Sequence[GridCell],
-    *,
-    store: Store,
-    workers: int,
-    progress: Progress,
-    check: Callable[[], None],
-) -> dict[str, str]:
-    """Keep `workers` units running until all have ended; `check` raises when it is to stop.
+    def _take(self, work: Work, finished: Finished) -> str:
+        """Seal what a task left; why the system gave no answer, where it gave none."""
+        failed, reasons = 0, []
+        for number, (due, job) in enumerate(zip(work.due, work.task.jobs, strict=True)):
+            sealed = seal_finished(self.store, due, job, number, finished)
+            if sealed.problem and finished.ending.kind == "no answer":
+                return sealed.problem
+            self.note(due.cell, sealed)
+            failed += sealed.failed
+            reasons += [sealed.reason or sealed.problem]
+        reason = next(filter(None, reasons), "")
+        self.progress.ended(work, finished.seconds, failed=failed, reason=reason)
+        return ""
 
-    A unit the system kept from an answer is tried once more, after all others. Gives why there is
-    still none, by key.
-    """
-    waiting = list(missing)
-    running: dict[str, GridCell] = {}
-    unanswered: dict[str, str] = {}
-    while waiting or running:
-        while waiting and len(running) < workers:
-            cell = waiting.pop(0)
-            executor.submit(_task(grid, cell))
-            running[cell.key] = cell
-            progress.started(cell)
-        for finished in executor.poll():
-            cell = running.pop(finished.task.key)
-            if finished.unanswered:
-                if cell.key not in unanswered:
-                    waiting.append(cell)
-                unanswered[cell.key] = finished.problem
-                progress.unanswered(cell, finished.problem, again=cell in waiting)
-                continue
-            unanswered.pop(cell.key, None)
-            if finished.problem:
-                _store_failure(store, finished)
-            record = store.unit(cell.key)
-            progress.ended(
-                cell, finished.seconds, failed=record["failed"], reason=record["first_reason"]
-            )
-        progress.tick(executor.shares())
-        check()
-    return unanswered
+    def _give_up(self, work: Work, reason: str) -> None:
+        """Say that this call has no answer, and record the day."""
+        self.progress.unanswered(work, reason, again=False)
+        with self.store.journal.writing():
+            for due in work.due:
+                self.store.journal.append("no answer", due.fit.key, {"reason": reason})
+        self.unanswered |= {str(cell): reason for cell in work.cells}
 
 
 @contextmanager
@@ -287,36 +341,15 @@ def _interrupts_at_safe_points() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _task(grid: Grid, cell: GridCell) -> Task:
-    settings = grid.experiment.run
-    return Task(
-        key=cell.key,
-        job=grid.job(cell),
-        identity=cell.identity,
-        time_limit_s=settings.time_limit_s,
-        memory_limit_mib=settings.memory_limit_mib,
-    )
-
-
-def _store_failure(store: Store, finished: Finished) -> None:
-    """Write a unit whose process gave no result: every window failed, with reason and log."""
-    task = finished.task
-    outcome = UnitResult.blank(task.job.windows, finished.problem)
-    outcome.meter.seconds["total"] = finished.seconds
-    with store.new_unit(task.key) as folder:
-        write_unit(folder, task.job, outcome, task.identity)
-        if finished.left is not None:
-            keep_log(finished.left, folder)
-
-
-def _preload(cells: Sequence[GridCell]) -> list[str]:
+def _preload(works: Sequence[Work]) -> list[str]:
     """Heavy modules the arms to be run say they need."""
+    arms: dict[str, ArmRef] = {work.arm.name: work.arm for work in works}
     wanted: Mapping[str, None] = {
-        name: None for cell in cells for name in getattr(cell.arm.find(), "heavy_modules", ())
+        name: None for arm in arms.values() for name in getattr(arm.find(), "heavy_modules", ())
     }
     return list(wanted)
 
 
 def default_workers(threads: int) -> int:
-    """Units that fit on this machine's allowed cores."""
+    """Processes that fit on this machine's allowed cores."""
     return max(1, allowed_cores() // threads)

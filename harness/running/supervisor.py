@@ -65,10 +65,13 @@ class Ending:
         ``done``: it returned. ``failed``: that is the arm's doing. ``no answer``: it is not.
     reason
         Why it is not done, in a line.
+    limit
+        The limit of ours that ended it: ``time_s``, ``memory_mib`` or ''.
     """
 
     kind: Literal["done", "failed", "no answer"]
     reason: str = ""
+    limit: Literal["", "time_s", "memory_mib"] = ""
 
 
 def supervise(
@@ -158,8 +161,8 @@ class _Watched:
             if status is not None:
                 return _ending(status, output)
             broken = self._broken_limit()
-            if broken:
-                return Ending(kind="failed", reason=broken)
+            if broken is not None:
+                return broken
 
     def drain(self, output: _Output) -> None:
         """Copy what is still in the pipe; whoever holds its other end is not waited for."""
@@ -179,14 +182,16 @@ class _Watched:
                     found = status
         return found
 
-    def _broken_limit(self) -> str:
+    def _broken_limit(self) -> Ending | None:
         spent = time.monotonic() - self.start
         if spent > self.limits.time_s:
-            return f"stopped after {spent:.0f} s, the time limit is {self.limits.time_s:g} s"
+            said = f"stopped after {spent:.0f} s, the time limit is {self.limits.time_s:g} s"
+            return Ending(kind="failed", reason=said, limit="time_s")
         used = _memory_mib(self.limits.memory_mib)
         if used > self.limits.memory_mib:
-            return f"stopped at {used:.0f} MiB, the memory limit is {self.limits.memory_mib} MiB"
-        return ""
+            said = f"stopped at {used:.0f} MiB, the memory limit is {self.limits.memory_mib} MiB"
+            return Ending(kind="failed", reason=said, limit="memory_mib")
+        return None
 
 
 def _ending(status: int, output: _Output) -> Ending:

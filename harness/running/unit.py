@@ -1,13 +1,19 @@
-"""One cell of the grid carried out: an arm on a dataset with a seed, every window of it.
+"""An arm carried out: made ready at an origin, or restored, and asked for forecasts.
 
-Everything an arm can get wrong ends here as rows: a window it failed has the reason and NaN.
+Everything an arm can get wrong ends here as rows: a window it failed has the reason and NaN. An
+arm that can keep its fit always forecasts from the kept one, in the night it was made as well, so
+that every night forecasts alike.
 """
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,6 +25,7 @@ from harness.arm import (
     Learns,
     Loads,
     Samples,
+    Saves,
     Training,
     _Result,
     attempt,
@@ -34,6 +41,7 @@ from harness.running.meter import Meter
 from harness.window import (
     Array,
     Contexts,
+    Dates,
     RollingOrigin,
     Rows,
     Series,
@@ -56,6 +64,8 @@ class Job:
         Rows before the last origin; later values never enter the process.
     batch
         Windows per call of the arm.
+    restored
+        Folder of a kept fit to go on with; None makes the fit. Only for windows of one fit.
     """
 
     ref: ArmRef
@@ -65,6 +75,12 @@ class Job:
     windows: Windows
     threads: int
     batch: int
+    restored: Path | None = None
+
+    @property
+    def cutoffs(self) -> Dates:
+        """The last session seen at each origin, [W]."""
+        return self.series.dates[self.windows.origin - 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +107,13 @@ class UnitResult:
         W texts: why the arm's fallback answered a window, '' where the arm did; empty for an arm
         without one.
     fits
-        One per refit, for arms that learn.
+        One per refit that was made here, for arms that learn.
+    unfit
+        Why the arm could not be made ready at the last fit's origin; empty where it was.
+    saved
+        The last fit was kept.
+    residuals
+        The distribution of the last fit's errors, where the arm gives a point path only.
     trace
         Traceback of the first failure, for the log.
     """
@@ -102,6 +124,9 @@ class UnitResult:
     levels: Array = field(default_factory=lambda: np.empty(0))
     values: Array | None = None
     residual_distribution: bool = False
+    residuals: ResidualDistribution | None = None
+    unfit: str = ""
+    saved: bool = False
     fallback: list[str] = field(default_factory=list)
     fits: list[Fit] = field(default_factory=list)
     card: dict[str, str] = field(default_factory=dict)
@@ -184,30 +209,97 @@ def _form_of(forecast: Forecast) -> tuple[Form, Array]:
     return "gaussian", forecast.deviation
 
 
-def carry_out(job: Job, *, tell: Callable[[float], None] = lambda share: None) -> UnitResult:
-    """Fit and forecast every window of a unit; never raises for what an arm does.
+STATE = "state"
+"""Sub-folder of a kept fit with what the arm itself saved."""
+RESIDUALS = "residuals.json"
+"""File of a kept fit with its `ResidualDistribution`."""
+
+
+def carry_out(
+    job: Job,
+    *,
+    keep: Path | None = None,
+    ready: Callable[[UnitResult], None] = lambda outcome: None,
+    tell: Callable[[float], None] = lambda share: None,
+) -> UnitResult:
+    """Make the arm ready at every fit's origin and forecast; never raises for what an arm does.
+
+    Every fit starts from a newly built arm.
 
     Parameters
     ----------
+    keep
+        Folder for what a later night restores the fit from, for windows of one fit; left out,
+        nothing is kept.
+    ready
+        Called once the arm is ready to forecast, or cannot be, for each fit.
     tell
         Called with the share of windows that are done, after each batch.
     """
     outcome = UnitResult.blank(job.windows)
-    everything = slice(0, len(job.windows))
-    arm = _guarded(lambda: _prepared(job, outcome), outcome, everything)
-    if arm is None:
-        return outcome
     for fitted_at, part in job.windows.segments():
-        answer = _guarded(lambda at=fitted_at: _fitted(arm, at, job, outcome), outcome, part)  # type: ignore[misc]  # a default binds the loop variable
+        outcome.unfit, outcome.saved = "", False
+        answer = _guarded(
+            lambda at=fitted_at: _ready(at, job, keep, outcome),  # type: ignore[misc]  # a default binds the loop variable
+            outcome,
+            part,
+        )
+        if answer is None:
+            outcome.unfit = outcome.reason[part.start]
+        ready(outcome)
         if answer is None:
             continue
-        for batch in _batches(part, job.batch):
+        for batch in answer.batches(job.windows.origin, part):
             _answer_into(outcome, batch, answer, job.windows.origin)
             tell(batch.stop / len(job.windows))
+        outcome.residuals = answer.residuals
+        if keep is not None and answer.residuals is not None:
+            answer.residuals.write(keep / RESIDUALS)
     return outcome
 
 
-def _prepared(job: Job, outcome: UnitResult) -> Arm:
+def _ready(fitted_at: int, job: Job, keep: Path | None, outcome: UnitResult) -> _Answer:
+    """An arm as it stands after its fit at an origin."""
+    arm = _built(job, outcome)
+    if isinstance(arm, Learns):
+        if job.restored is not None:
+            _restore(arm, job.restored, outcome)
+        else:
+            context = context_at(job.series, fitted_at, plan=job.plan)
+            with outcome.meter.phase("fit"):
+                training = training_of(arm.fit(context, seed=job.seed))
+            outcome.fits.append(Fit(origin=fitted_at, training=training))
+            if keep is not None and isinstance(arm, Saves):
+                arm = _from_kept(arm, keep, job, outcome)
+    answer = _Answer(arm=arm, job=job, fitted_at=fitted_at, outcome=outcome)
+    if job.restored is not None and (job.restored / RESIDUALS).is_file():
+        answer.residuals = ResidualDistribution.read(job.restored / RESIDUALS)
+    return answer
+
+
+def _from_kept(arm: Saves, keep: Path, job: Job, outcome: UnitResult) -> Arm:
+    """Keep a fit and give a new arm that was restored from it; the arm itself where that fails."""
+
+    def kept() -> Arm:
+        (keep / STATE).mkdir()
+        arm.save(keep / STATE)
+        fresh = _built(job, outcome)
+        _restore(fresh, keep, outcome)
+        return fresh
+
+    fresh, problem = attempt(kept)
+    if fresh is not None:
+        outcome.saved = True
+        return fresh
+    assert problem is not None
+    shutil.rmtree(keep / STATE)
+    sys.stderr.write(f"its fit is not kept: {exception_line(problem)}\n")
+    assert isinstance(arm, Arm)
+    return arm
+
+
+def _built(job: Job, outcome: UnitResult) -> Arm:
+    """A new arm, its weights read."""
     with outcome.meter.phase("import"):
         arm = job.ref.build()
     if isinstance(arm, Samples):
@@ -217,6 +309,12 @@ def _prepared(job: Job, outcome: UnitResult) -> Arm:
             arm.load()
     outcome.card = card_of(arm)
     return arm
+
+
+def _restore(arm: Arm, folder: Path, outcome: UnitResult) -> None:
+    assert isinstance(arm, Saves)
+    with outcome.meter.phase("restore"):
+        arm.restore(folder / STATE)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -233,16 +331,44 @@ class _Answer:
         """Forecast the judged steps at origins [R], with a distribution."""
         contexts = self.contexts(origins)
         with self.outcome.meter.phase("forecast"):
+            self.start_draws(origins)
             forecast = self.arm.forecast(contexts)
         expect_answer(forecast, contexts)
         if not forecast.has_distribution:
             forecast = self.distribution().around(forecast, contexts.last)
         return forecast.steps(self.job.plan.gap) if self.job.plan.gap else forecast
 
+    def batches(self, origins: Rows, part: slice) -> Iterator[slice]:
+        """Cut some of the origins [W] into calls in which none decides what another is handed.
+
+        Contexts of one call are equally long, so none is padded. An arm that draws is asked for
+        one origin at a time, unless it starts its draws anew for each.
+        """
+        limits = [self.arm.context_length, self.job.plan.history]
+        size = np.minimum.reduce([origins, *(np.full_like(origins, n) for n in limits if n)])
+        most = 1 if self.alone else self.job.batch
+        start = part.start
+        for stop in range(part.start + 1, part.stop + 1):
+            if stop == part.stop or stop - start == most or size[stop] != size[start]:
+                yield slice(start, stop)
+                start = stop
+
+    @property
+    def alone(self) -> bool:
+        """Whether its batch mates would decide what an arm draws."""
+        draws = isinstance(self.arm, Samples) and self.arm.draws
+        return draws and not getattr(self.arm, "batches_draws", False)
+
+    def start_draws(self, origins: Rows) -> None:
+        """Start the arm's generator as on any night: from the seed and the cutoff alone."""
+        if isinstance(self.arm, Samples) and self.arm.draws:
+            cutoff = str(self.job.series.dates[origins[0] - 1].astype("datetime64[D]"))
+            self.arm.seed(draw_seed(self.job.seed, cutoff) if self.alone else self.job.seed)
+
     def distribution(self) -> ResidualDistribution:
-        """Measure the arm's residuals on its validation span, once per fit."""
+        """The arm's residuals on its validation span, measured once per fit."""
+        self.outcome.residual_distribution = True
         if self.residuals is None:
-            self.outcome.residual_distribution = True
             with self.outcome.meter.phase("residuals"):
                 self.residuals = measure_residuals(
                     self.point, self.job.series, fitted_at=self.fitted_at, plan=self.job.plan
@@ -251,10 +377,11 @@ class _Answer:
 
     def point(self, origins: Rows) -> Array:
         """Point paths [R, reach] at past origins, in batches."""
-        parts = _batches(slice(0, len(origins)), self.job.batch)
-        return np.concatenate(
-            [self.arm.forecast(self.contexts(origins[part])).point for part in parts]
-        )
+        found: list[Array] = []
+        for part in self.batches(origins, slice(0, len(origins))):
+            self.start_draws(origins[part])
+            found.append(self.arm.forecast(self.contexts(origins[part])).point)
+        return np.concatenate(found)
 
     def contexts(self, origins: Rows) -> Contexts:
         """Cut the contexts at origins [R]."""
@@ -267,14 +394,10 @@ class _Answer:
         )
 
 
-def _fitted(arm: Arm, fitted_at: int, job: Job, outcome: UnitResult) -> _Answer:
-    """Fit the arm at an origin, where it learns."""
-    if isinstance(arm, Learns):
-        context = context_at(job.series, fitted_at, plan=job.plan)
-        with outcome.meter.phase("fit"):
-            training = training_of(arm.fit(context, seed=job.seed))
-        outcome.fits.append(Fit(origin=fitted_at, training=training))
-    return _Answer(arm=arm, job=job, fitted_at=fitted_at, outcome=outcome)
+def draw_seed(seed: int, cutoff: str) -> int:
+    """Seed of the draws at an origin, from 0 to 2**31 - 1: of the arm's seed and the ISO date."""
+    text = f"{seed} {cutoff}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 def _answer_into(
@@ -297,8 +420,3 @@ def _guarded(work: Callable[[], _Result], outcome: UnitResult, part: slice) -> _
     if failed is not None:
         outcome.fail(part, failed)
     return result
-
-
-def _batches(part: slice, size: int) -> Iterator[slice]:
-    for start in range(part.start, part.stop, size):
-        yield slice(start, min(start + size, part.stop))

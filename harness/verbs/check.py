@@ -255,12 +255,13 @@ def try_blindness(
         Arms in place of the policy's.
     """
     from harness.gate.judge import FUTURE, tried_for_future
+    from harness.running.cells import has_cell
     from harness.running.lease import lease
 
     policy = grid.experiment.policy
     pair = (baseline or policy.baseline, candidate or policy.candidate)
     known = tried_for_future(grid, store)
-    there = {cell.arm.name for cell in grid.cells if store.has_unit(cell.key)}
+    there = {cell.arm.name for cell in grid.cells if has_cell(store, cell)}
     for arm in pair:
         if arm in known or arm not in there:
             continue

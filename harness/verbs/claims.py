@@ -57,11 +57,15 @@ def claims(
     from harness.verbs.common import grid_of
     from reports.forms.claim_rows import terminal_lines, to_json, to_markdown
 
+    opened = open_store(store, create=False) if is_store(store) else None
     grid = grid_of(
-        experiment, data_dir, seeds=seed_numbers(seeds), changes=changes, without=without
+        experiment,
+        data_dir,
+        seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
+        store=opened,
     )
-    there = is_store(store)
-    opened = open_store(store, create=False) if there else None
     evidence = gather(grid, opened, named=experiment, legacy_root=legacy_root, at=store)
     if opened is None:
         say(f"note: no store at {store}, so only source lines are measured", err=True)

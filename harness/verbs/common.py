@@ -150,9 +150,6 @@ def say(text: object, *, err: bool = False) -> None:
     typer.echo(escaped(str(text)), err=err)
 
 
-RECORDS = ("verdict.json", "inputs.json", "family.json", "junit.xml", "summary.md", "report.html")
-
-
 def grid_of(
     experiment: FilePath,
     data_dir: Sequence[FilePath],
@@ -161,6 +158,8 @@ def grid_of(
     policy: FilePath | None = None,
     changes: Sequence[str] = (),
     without: Sequence[str] = (),
+    store: Store | None = None,
+    grow: bool = False,
 ) -> Grid:
     """Read an experiment and declare its grid.
 
@@ -168,6 +167,10 @@ def grid_of(
     ----------
     seeds, policy, changes, without
         What flags put in place of the experiment's own.
+    store
+        Where origins may have been recorded.
+    grow
+        Add origins that the data have reached since.
     """
     from harness.experiments.experiment import Edits, read_experiment
     from harness.running.run import prepare
@@ -178,7 +181,7 @@ def grid_of(
         found = found.with_policy(Path(policy))
     if seeds is not None:
         found = found.with_seeds(list(seeds))
-    return prepare(found, list(map(Path, data_dir)))
+    return prepare(found, list(map(Path, data_dir)), store, grow=grow)
 
 
 def opened(
@@ -192,11 +195,25 @@ def opened(
     without: Sequence[str] = (),
     create: bool = True,
 ) -> tuple[Grid, Store]:
-    """Declare the grid, say what is odd about its data, and open the store."""
-    from harness.running.store import open_store
+    """Declare the grid, say what is odd about its data, and open the store.
 
+    Parameters
+    ----------
+    create
+        Make the store where there is none, and add origins that the data have reached since.
+    """
+    from harness.running.store import is_store, open_store
+
+    there = open_store(Path(store), create=create) if is_store(Path(store)) else None
     grid = grid_of(
-        experiment, data_dir, seeds=seeds, policy=policy, changes=changes, without=without
+        experiment,
+        data_dir,
+        seeds=seeds,
+        policy=policy,
+        changes=changes,
+        without=without,
+        store=there,
+        grow=create,
     )
     for split in grid.splits.values():
         for warning in split.dataset.warnings:
@@ -208,7 +225,7 @@ def opened(
                     notes = ref.build().notes_on(name, split.dataset.series, split.windows)  # type: ignore[attr-defined]  # asked above
                 for note in notes:
                     say(f"note: {ref.name}: {note}", err=True)
-    return grid, open_store(Path(store), create=create)
+    return grid, there or open_store(Path(store), create=create)
 
 
 def say_freshness(grid: Grid, *, strict: bool) -> None:
@@ -232,17 +249,6 @@ def say_freshness(grid: Grid, *, strict: bool) -> None:
     for each in found:
         for line in each.lines():
             say(f"note: {line}", err=True)
-
-
-def copied(folder: Path, to: FilePath | None) -> None:
-    """Copy a verdict's records to a folder whose name a CI system knows beforehand."""
-    from harness.running.store import write_text
-
-    if to is None:
-        return
-    for name in RECORDS:
-        if (folder / name).is_file():
-            write_text(Path(to) / name, (folder / name).read_text(encoding="utf-8"))
 
 
 def day_of(text: str | None) -> str:

@@ -29,7 +29,6 @@ from harness.verbs.common import (
     StrictDataOption,
     WithoutOption,
     WorkersOption,
-    copied,
     day_of,
     opened,
     say,
@@ -38,7 +37,7 @@ from harness.verbs.common import (
     shard_of,
     verb,
 )
-from harness.verbs.gate import chosen_pair, judged, result_of, write_ci_files
+from harness.verbs.gate import chosen_pair, judged, last_line_of, result_of, write_files
 from harness.verbs.measure import measure_as_asked
 from harness.verbs.report import page_content, written_page
 from harness.verbs.result import Result
@@ -99,15 +98,20 @@ def compare(
         return Result(text=f"{told}, such as {rest[0]}: not judged; {hint}", units=units)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True)
     content = page_content(grid, kept, judgement)
-    write_ci_files(judgement, content, hold_as)
     page = None if content.alone else written_page(grid, kept, judgement, content)
-    copied(judgement.folder, records)
+    write_files(kept, judgement, content, hold_as, records)
+    if records is not None and page is not None:
+        from harness.running.store import write_text
+
+        write_text(Path(records) / page.name, page.read_text(encoding="utf-8"))
     found = result_of(
         judgement,
         content,
         hold_as=hold_as,
         page=page,
-        last_line=f"page: {page or 'none, stored units cannot be read'}",
+        last_line=last_line_of(
+            kept, judgement, f"page: {page or 'none, stored units cannot be read'}"
+        ),
     )
     return dataclasses.replace(found, units=units)
 

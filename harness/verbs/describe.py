@@ -55,6 +55,7 @@ def config(
     if schema is not None:
         typer.echo(schema_text(schema), nl=False)
         return
+    from harness.running.store import is_store, open_store
     from harness.verbs.common import grid_of
 
     flags = {
@@ -63,6 +64,7 @@ def config(
             ("store", store), ("data_dir", data_dir), ("workers", workers), ("seeds", seeds)
         )
     }  # fmt: skip
+    there = open_store(store, create=False) if is_store(store) else None
     grid = grid_of(
         experiment,
         data_dir,
@@ -70,6 +72,8 @@ def config(
         changes=changes,
         without=without,
         policy=policy,
+        store=there,
+        grow=True,
     )
     for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
         say(line)

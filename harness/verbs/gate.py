@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,7 +26,6 @@ from harness.verbs.common import (
     StoreOption,
     StrictDataOption,
     WithoutOption,
-    copied,
     day_of,
     opened,
     say,
@@ -62,7 +62,8 @@ def gate(
 ) -> Result:
     """Judge what is stored.
 
-    Writes verdict.json, junit.xml and summary.md, and a verdict on every other legacy arm.
+    Records the verdict and one on every other legacy arm, and writes verdict.json, junit.xml and
+    summary.md for others to read. A store that cannot be written is judged all the same.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def gate(
     date
         ISO day that waivers are held against; None is today.
     records
-        Copy the records to this folder as well.
+        Write the files of the deciding verdict to this folder as well.
     strict_data
         As for `harness.run`.
 
@@ -100,9 +101,8 @@ def gate(
     say_freshness(grid, strict=strict_data)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day)
     content = page_content(grid, kept, judgement)
-    write_ci_files(judgement, content, hold_as)
-    copied(judgement.folder, records)
-    last_line = f"records: {judgement.folder}"
+    write_files(kept, judgement, content, hold_as, records)
+    last_line = last_line_of(kept, judgement, f"records: {judgement.folder}")
     return result_of(judgement, content, hold_as=hold_as, last_line=last_line)
 
 
@@ -170,18 +170,49 @@ def judged(
     return judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
 
 
-def write_ci_files(judgement: Judgement, content: PageInput, hold_as: HoldAs) -> None:
-    """Write JUnit XML and Markdown beside every verdict; the deciding one has its page's tables."""
+def write_files(
+    store: Store,
+    judgement: Judgement,
+    content: PageInput,
+    hold_as: HoldAs,
+    records: FilePath | None,
+) -> None:
+    """Draw every verdict for others to read: as JSON, JUnit XML and Markdown.
+
+    The deciding one has its page's tables. What was drawn of the verdict before on a pair goes,
+    unless it has a page.
+    """
+    from harness.judging.verdict import to_json
     from harness.running.store import write_text
     from reports.forms.junit import render_junit
     from reports.forms.markdown import render_markdown
-    from reports.page_input import PageInput
+    from reports.page_input import HEAD, PageInput
 
-    said = _hold_as(judgement, hold_as)
-    others = [(PageInput(verdict=verdict), folder) for verdict, folder in judgement.others]
+    said, marks = _hold_as(judgement, hold_as), content.fingerprints
+    others = [(PageInput(verdict=v, fingerprints=marks), folder) for v, folder in judgement.others]
     for page, folder in ((content, judgement.folder), *others):
-        write_text(folder / "junit.xml", render_junit(page.verdict, hold_as=said))
-        write_text(folder / "summary.md", render_markdown(page))
+        files = {
+            "verdict.json": to_json(page.verdict),
+            "junit.xml": render_junit(page.verdict, hold_as=said, head=marks.get(HEAD, "")),
+            "summary.md": render_markdown(page),
+        }
+        places = [] if store.journal.read_only else [folder]
+        places += [Path(records)] if records is not None and page is content else []
+        for place in places:
+            for name, text in files.items():
+                write_text(place / name, text)
+    for former in () if store.journal.read_only else judgement.former:
+        if former.is_dir() and not (former / "report.html").is_file():
+            shutil.rmtree(former, ignore_errors=True)
+
+
+def last_line_of(store: Store, judgement: Judgement, said: str) -> str:
+    """The head of the store's records, and where they or the page are."""
+    from harness.records.journal import SHORT
+
+    if store.journal.read_only:
+        said = "records: none, the store is read-only"
+    return f"head of the store's records: {judgement.head[:SHORT]}\n{said}"
 
 
 def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:

@@ -54,7 +54,8 @@ def measure(
     from harness.measure.pair import Ask, measure_pair
     from harness.running.store import open_store
 
-    grid = grid_of(experiment, data_dir, seeds=None, changes=changes, without=without)
+    opened = open_store(store)
+    grid = grid_of(experiment, data_dir, seeds=None, changes=changes, without=without, store=opened)
     policy = grid.experiment.policy
     ask = Ask(
         baseline=baseline or policy.baseline,
@@ -63,12 +64,11 @@ def measure(
         profile=profile,
         lease_file=lease_file,
     )
-    opened = open_store(store)
     _fill_units(grid, opened, ask)
     costs = measure_pair(grid, opened, ask, tell=_tell)
     for line in cost_lines(costs):
         say(line)
-    say(f"record: {opened.root / costs.record}")
+    say(f"record: measurement {costs.record} in {opened.root}, head {opened.journal.short}")
 
 
 def measure_as_asked(
@@ -80,7 +80,8 @@ def measure_as_asked(
     A pair whose units are not all in the store (a shard, say) is left for later.
     """
     from harness.measure.pair import Ask, measure_pair
-    from harness.measure.record import machine_class, pair_of, record_file
+    from harness.measure.record import machine_class, pair_of, record_key
+    from harness.running.cells import has_cell
 
     settings, policy = grid.experiment.measure, grid.experiment.policy
     if settings is None or not settings.with_run:
@@ -91,8 +92,9 @@ def measure_as_asked(
         settings=settings,
     )
     cells = pair_of(grid, baseline=ask.baseline, candidate=ask.candidate, dataset=settings.dataset)
-    whole = all(store.has_unit(cell.key) for cell in cells)
-    if whole and not record_file(store, *cells, machine_class()).is_file():
+    whole = all(has_cell(store, cell) for cell in cells)
+    known = store.journal.last("measurement", record_key(*cells, machine_class()))
+    if whole and known is None:
         measure_pair(grid, store, ask, tell=_tell)
 
 

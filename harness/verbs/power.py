@@ -53,6 +53,7 @@ def power(
     from harness.running.store import is_store, open_store
     from harness.verbs.common import grid_of
 
+    opened = open_store(store, create=False) if is_store(store) else None
     grid = grid_of(
         experiment,
         data_dir,
@@ -60,8 +61,8 @@ def power(
         changes=changes,
         without=without,
         policy=policy,
+        store=opened,
     )
-    opened = open_store(store, create=False) if is_store(store) else None
     wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
     found = plan_power(grid, opened, policy=wanted)
     if form == "json":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from harness.errors import escaped
 
 if TYPE_CHECKING:
-    from harness.running.grid import GridCell
+    from harness.running.run import Doing
 
 _QUIET_S = 30.0
 """In a log, say something at least this often."""
@@ -30,7 +30,7 @@ class LineProgress:
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     workers: int = 1
-    _left: list[GridCell] = field(default_factory=list)
+    _left: list[Doing] = field(default_factory=list)
     _spent: dict[str, list[float]] = field(default_factory=dict)
     _started: dict[str, float] = field(default_factory=dict)
     _shares: Mapping[str, float] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class LineProgress:
     _start: float = 0.0
     _said: float = 0.0
 
-    def begin(self, cells: Sequence[GridCell], *, done: int) -> None:
+    def begin(self, cells: Sequence[Doing], *, done: int) -> None:
         """Say how much there is to do."""
         self._left = list(cells)
         self._total, self._done = len(cells) + done, done
@@ -47,21 +47,21 @@ class LineProgress:
         kept = f", {done} already in the store" if done else ""
         self._say(f"running {len(cells)} of {self._total} units on {self.workers} workers{kept}")
 
-    def started(self, cell: GridCell) -> None:
+    def started(self, cell: Doing) -> None:
         """Note that a unit started."""
         self._started[cell.key] = time.monotonic()
 
-    def ended(self, cell: GridCell, seconds: float, *, failed: int, reason: str) -> None:
+    def ended(self, cell: Doing, seconds: float, *, failed: int, reason: str) -> None:
         """Say how a unit ended and how long the rest will take."""
         self._started.pop(cell.key, None)
         self._left = [other for other in self._left if other.key != cell.key]
-        self._spent.setdefault(cell.arm.name, []).append(seconds)
+        self._spent.setdefault(cell.kind, []).append(seconds)
         self._done += 1
         result = f"{failed} windows FAILED ({reason})" if failed else "ok"
         text = f"[{self._done}/{self._total}] {cell}: {result}, {seconds:.1f} s"
         self._say(text + self._rest())
 
-    def unanswered(self, cell: GridCell, reason: str, *, again: bool) -> None:
+    def unanswered(self, cell: Doing, reason: str, *, again: bool) -> None:
         """Say that the system kept a unit from a result, and when it is tried again."""
         self._started.pop(cell.key, None)
         if not again:
@@ -95,7 +95,7 @@ class LineProgress:
         """Estimate what is left, as text."""
         need, sure = 0.0, True
         for cell in self._left:
-            whole, known = self._expected(cell.arm.name)
+            whole, known = self._expected(cell.kind)
             need += max(whole - self._elapsed(cell.key), 0.0)
             sure &= known
         if not self._left or not (need or self._spent):
@@ -107,7 +107,7 @@ class LineProgress:
         spent = self._spent.get(arm)
         if spent:
             return sum(spent) / len(spent), True
-        running = [c.key for c in self._left if c.arm.name == arm and c.key in self._started]
+        running = [c.key for c in self._left if c.kind == arm and c.key in self._started]
         shared = [key for key in running if self._shares.get(key)]
         if shared:
             return max(self._elapsed(key) / self._shares[key] for key in shared), True

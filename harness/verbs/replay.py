@@ -1,4 +1,4 @@
-"""The command line's verb `replay`: a verdict judged again from its stored losses."""
+"""The command line's verb `replay`: a verdict judged again from the stored forecasts."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ DIFFERS = 5
 """A verdict that cannot be repeated supports no conclusion: the code of INVALID."""
 
 
-@verb("abharness replay runs/verdicts/quick/0123abcd")
+@verb("abharness replay quick --store runs")
 def replay(
     verdict: Annotated[
-        Path, typer.Argument(metavar="VERDICT", help="A verdict.json, or the folder it lies in.")
+        str,
+        typer.Argument(
+            metavar="VERDICT",
+            help="An experiment, for its last verdict, a verdict's name, or its verdict.json.",
+        ),
     ],
     store: Annotated[
         Path | None,
-        typer.Option("--store", help="Where its scores lie; left out: the store it lies in."),
+        typer.Option("--store", help="Where it is recorded; left out: the store its file lies in."),
     ] = None,
 ) -> None:
-    """Judge a stored verdict again, without data or models: the same bytes, or what differs.
+    """Judge a recorded verdict again, without data or models: the same bytes, or what differs.
+
+    Its scores are derived again from the sealed forecasts; a file is held against its record.
 
     Ends with 0 when every byte is the same, with 5 when something differs.
     """
     from harness.gate.recompute import replay as judge_again
+    from harness.records.journal import SHORT
     from harness.running.store import open_store
     from reports.words.facts import say as in_words
 
@@ -38,6 +45,7 @@ def replay(
     if found.same:
         answer = in_words(found.verdict.summary)
         say(f"the same, byte by byte: {found.verdict.outcome}: {answer}")
+        say(f"head {found.head[:SHORT]}")
         return
     say(f"differs in {len(found.differences)} places:")
     for each in found.differences:

@@ -124,9 +124,19 @@ def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result
 
         raise StoreError(f"{judgement.folder}: no page: {verdicts.summary(judgement.verdict)}")
     if form == "html":
-        page = written_page(grid, store, judgement, content, anew=True)
-        if output is not None:
-            write_text(output, page.read_text(encoding="utf-8"))
+        from reports.collect import with_claims
+        from reports.forms.html import render_html
+
+        page = judgement.folder / "report.html"
+        if output is None and store.journal.read_only:
+            raise StoreError(
+                f"{store.root}: store cannot be written: it is read-only; --output FILE writes the "
+                "page elsewhere"
+            )
+        text = render_html(with_claims(content, grid, store))
+        for place in (None if store.journal.read_only else page, output):
+            if place is not None:
+                write_text(place, text)
         found = Result(text=f"page: {output or page}", page=output or page)
     else:
         from reports.collect import with_claims
@@ -179,19 +189,18 @@ def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         return verdict_alone(judgement)
 
 
-def written_page(
-    grid: Grid, store: Store, judgement: Judgement, content: PageInput, *, anew: bool = False
-) -> Path:
-    """Write the page, unless the same records were drawn by the same code before."""
+def written_page(grid: Grid, store: Store, judgement: Judgement, content: PageInput) -> Path:
+    """Write the page beside the verdict's files, unless it is there as these records draw it."""
+    from harness.running.sources import file_digest
     from harness.running.store import write_text
     from reports.collect import drawn_from, with_claims
+    from reports.forms.html import render_html
 
-    page, drawn = judgement.folder / "report.html", judgement.folder / ".report-drawn-from"
+    page = judgement.folder / "report.html"
     made_of = drawn_from(content)
-    known = drawn.read_text(encoding="utf-8") if drawn.is_file() and page.is_file() else ""
-    if anew or known != made_of:
-        from reports.forms.html import render_html
-
+    known = store.journal.latest("page", judgement.folder.name) or {}
+    if known.get("made_of") != made_of or not page.is_file() or file_digest(page) != known["file"]:
         write_text(page, render_html(with_claims(content, grid, store)))
-        write_text(drawn, made_of)
+        said = {"made_of": made_of, "file": file_digest(page)}
+        store.journal.append_new("page", judgement.folder.name, said)
     return page

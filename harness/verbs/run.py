@@ -93,6 +93,8 @@ def run(
     measure_as_asked(grid, kept)
     try_blindness(grid, kept)
     count = f"{units.total} units of {len(grid.cells)} in {store}, {units.computed} computed now"
+    if units.computed:
+        count += f" ({units.origins} origins, {units.fits} fits)"
     failed = [f"failed windows: {cell}: {reason}" for cell, reason in units.failed.items()]
     failed += [
         f"no answer: {cell}: {reason}; the same command runs it again"

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import SelfTestPart, Verdict
+from reports.page_input import HEAD
 from reports.words import numbers, verdicts
 from reports.words.facts import say
 from reports.words.findings import sentence_of
@@ -15,7 +16,7 @@ HoldAs = Literal["skip", "pass", "fail"]
 _BAD = (Outcome.REJECT, Outcome.INVALID)
 
 
-def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip") -> str:
+def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip", head: str = "") -> str:
     """Write one case per finding, one for the verdict as a whole, one per part of the self-test.
 
     Parameters
@@ -26,6 +27,8 @@ def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip") -> str:
     hold_as
         What an undecided case is: ``skip`` (skipped, with the reason as its message), ``pass``
         or ``fail``. The outcome stands among the case's properties in any way.
+    head
+        Of the store's records when the verdict was passed: a property of the suite.
     """
     cases = [_whole(verdict, hold_as)]
     cases += [_case(finding, hold_as) for finding in verdict.findings]
@@ -33,6 +36,9 @@ def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip") -> str:
     suite = Tree.Element("testsuite", name="abharness", tests=str(len(cases)), errors="0")
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
+    if head:
+        properties = Tree.SubElement(suite, "properties")
+        Tree.SubElement(properties, "property", name=HEAD, value=head)
     suite.extend(cases)
     suites = Tree.Element("testsuites")
     suites.append(suite)

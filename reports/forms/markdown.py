@@ -10,7 +10,7 @@ from harness.judging.findings import Outcome
 from reports.forms.plain import Plain, plainly
 from reports.index import IndexInput, verdict_row
 from reports.page import sections_of
-from reports.page_input import PageInput
+from reports.page_input import HEAD, PageInput
 from reports.section import (
     Banner,
     Command,
@@ -43,7 +43,9 @@ def render_markdown(page: PageInput, *, limit: int = LIMIT) -> str:
     limit
         Sections that would make it longer than so many characters are left out, and that is said.
     """
-    parts = (_section(each) for each in sections_of(page, "summary"))
+    parts = [_section(each) for each in sections_of(page, "summary")]
+    if HEAD in page.fingerprints:
+        parts.append(f"{HEAD.capitalize()}: `{page.fingerprints[HEAD]}`\n")
     return _within([part for part in parts if part], limit)
 
 

@@ -220,10 +220,9 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         f"{_cell(v)}: a stored unit cannot be read: {v['problem']}."
     ),
     FactCode.SCORES_CONFLICT: lambda v: (
-        f"{_cell(v)}: the same unit {v['unit']} has other scores than in an earlier verdict, "
-        "though nothing that decides them changed: an error of the pipeline or of its store. Once "
-        f"the cause is known, removing {' and '.join(v['verdicts'])} from the store accepts those "
-        "of now."
+        f"{_cell(v)}: has other scores than in the earlier verdict {' and '.join(v['verdicts'])}, "
+        "though nothing that decides them changed and no part was given up: an error of the "
+        "pipeline or of its store."
     ),
     FactCode.IMPLAUSIBLE: lambda v: (
         f"On {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']} "
@@ -239,6 +238,9 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     ),
     FactCode.ONE_SEED: lambda v: (
         f"{v['arm']} was run with one seed: how much another would change is in no interval."
+    ),
+    FactCode.PART_GIVEN_UP: lambda v: (
+        f"{_cell(v)}: a damaged part of its forecasts was given up and forecast again: {v['why']}"
     ),
     FactCode.HAND_PICKED_SEEDS: lambda v: (
         f"run with {_seeds(v['ran'])}; the experiment declares {_seeds(v['declared'])}: a verdict "
@@ -407,16 +409,15 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         f"{' and '.join(v['arms'])}, run here in place of a pair that is not stored yet; the seeds "
         "of arms that learn are not in it"
     ),
-    FactCode.INPUTS_EDITED: lambda v: "inputs.json: was changed after the verdict was passed",
-    FactCode.POLICY_EDITED: lambda v: "policy: was changed after the verdict was passed",
+    FactCode.INPUTS_EDITED: lambda v: "inputs: are not those the verdict names",
+    FactCode.POLICY_EDITED: lambda v: "fingerprints: policy does not fit the policy",
     FactCode.MEANING_EDITED: lambda v: "fingerprints: meaning does not fit its parts",
-    FactCode.FOLDER_DIFFERS: lambda v: (
-        f"verdict.json: its content belongs into a folder {v['name']}, not {v['folder']}"
+    FactCode.FILE_DIFFERS: lambda v: (
+        f"verdict.json: is not as it was drawn from the record of {v['name']}: "
+        + ", ".join(map(str, v["places"][:5]))
     ),
     FactCode.SCORES_GONE: lambda v: f"scores of {_cell(v)}: {v['problem']}",
-    FactCode.SCORES_DIFFER: lambda v: (
-        f"scores of {_cell(v)}: {v['file']} holds other numbers than then"
-    ),
+    FactCode.SCORES_DIFFER: lambda v: f"scores of {_cell(v)}: other numbers than then",
     FactCode.VALUE_DIFFERS: lambda v: (
         f"{v['place']}: recorded {v['recorded']}, judged again {v['again']}"
     ),

@@ -9,11 +9,10 @@ import pytest
 import torch
 
 import baselines
-from harness.arm import ArmRef
 from harness.forecast import LEVELS, Forecast
-from harness.running.store import open_store, read_unit, write_unit
-from harness.running.unit import Job, UnitResult
-from harness.window import RollingOrigin, contexts_at, up_to
+from harness.running.parts import Part, read_part, write_part
+from harness.running.unit import UnitResult
+from harness.window import RollingOrigin, contexts_at
 
 WINDOWS, HORIZON = 1000, 24
 CONFIG = {
@@ -52,29 +51,17 @@ def test_cutting_windows(benchmark: Callable[..., Any], made_series: Any) -> Non
     assert len(benchmark(cut)) == WINDOWS
 
 
-def test_reading_a_unit(benchmark: Callable[..., Any], made_series: Any, tmp_path: Any) -> None:
-    """A stored unit of 1,000 windows x 24 steps x 23 levels."""
+def test_reading_a_part(benchmark: Callable[..., Any], made_series: Any, tmp_path: Any) -> None:
+    """A stored part of 1,000 windows x 24 steps x 23 levels."""
     series = made_series(2000)
     plan = RollingOrigin(horizon=HORIZON, stride=1, origins=WINDOWS, validation=100)
     windows = plan.over(series.dates)
-    job = Job(
-        ref=ArmRef(name="made", use="up:Here", role="reference"),
-        seed=1,
-        plan=plan,
-        series=up_to(series, int(windows.origin[-1])),
-        windows=windows,
-        threads=1,
-        batch=256,
-    )
-    outcome, store = UnitResult.blank(windows), open_store(tmp_path)
+    outcome, file = UnitResult.blank(windows), tmp_path / "part.parquet"
     values = torch.rand(WINDOWS, HORIZON, len(LEVELS)).double().numpy()
     outcome.put(slice(0, WINDOWS), Forecast.of_quantiles(values, LEVELS))
-    with store.new_unit("key") as folder:
-        write_unit(folder, job, outcome, {})
+    write_part(file, Part.of(series.dates[windows.origin - 1], outcome))
 
-    unit = benchmark(lambda: read_unit(store.unit_folder("key")))
-
-    assert len(unit.reason) == WINDOWS
+    assert len(benchmark(lambda: read_part(file))) == WINDOWS
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -7,7 +7,7 @@ import pytest
 
 from harness.arm import ArmRef
 from harness.forecast import Forecast
-from harness.running.store import open_store, read_unit, write_unit
+from harness.running.parts import Part, read_part, write_part
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, up_to
@@ -42,24 +42,20 @@ def job_on(series, plan):
     )
 
 
-def unit_from_split_to_scores(series, store, key):
+def from_split_to_scores(series, file):
     job = job_on(series, PLAN)
-    outcome = carry_out(job)
-    with store.new_unit(key) as folder:
-        write_unit(folder, job, outcome, {})
-    unit = read_unit(store.unit_folder(key))
+    write_part(file, Part.of(job.cutoffs, carry_out(job)))
     truth = Truth.of("made-up", series, job.windows)
-    return score(truth, unit.forecast, arm="nothing", role="reference", seed=1)
+    return score(truth, read_part(file).forecast, arm="nothing", role="reference", seed=1)
 
 
 def test_overhead_per_window(benchmark, tmp_path, made_series, monkeypatch):
     """Splitting, calling a do-nothing arm, storing and scoring 5,000 windows of 24 steps."""
     monkeypatch.setattr(ArmRef, "build", lambda self: Nothing())
-    series, store = made_series(6000), open_store(tmp_path)
-    keys = iter(range(10**6))
+    series, file = made_series(6000), tmp_path / "part.parquet"
 
     scores = benchmark.pedantic(
-        lambda: unit_from_split_to_scores(series, store, f"k{next(keys)}"),
+        lambda: from_split_to_scores(series, file),
         rounds=5,
         warmup_rounds=1,
     )

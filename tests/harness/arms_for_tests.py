@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import dataclass
@@ -91,3 +92,13 @@ class Sampler:
         rng = np.random.default_rng(self.value)
         noise = rng.normal(1.0, 0.025, (len(contexts), 50, contexts.horizon))
         return Forecast.of_samples(contexts.last[:, None, None] * noise)
+
+
+class Keeper(Learner):
+    """A learner that keeps its fits."""
+
+    def save(self, folder):
+        (folder / "state.json").write_text(json.dumps([self.growth, self.noise]))
+
+    def restore(self, folder):
+        self.growth, self.noise = json.loads((folder / "state.json").read_text())

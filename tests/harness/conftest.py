@@ -7,18 +7,15 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from in_process import InThisProcess
 
 from harness import cli
 from harness.running import run, sources
-from harness.running.executor import Finished, Task
-from harness.running.store import Store, write_unit
-from harness.running.unit import carry_out
 from harness.verbs import compare
 from harness.verbs import run as run_verb
 
@@ -62,29 +59,6 @@ metric = "crps"
 margin = 0.05
 """
 """Five units: `Flat` once, `Learner` and `Sampler` with two seeds each; ends in PROMOTE."""
-
-
-class InThisProcess:
-    """Carries out tasks where it is, one per poll."""
-
-    def __init__(self, store: Store, **_: object) -> None:
-        self._store = store
-        self._waiting: list[Task] = []
-
-    def submit(self, task: Task) -> None:
-        self._waiting.append(task)
-
-    def poll(self) -> list[Finished]:
-        task, start = self._waiting.pop(0), time.monotonic()
-        with self._store.new_unit(task.key) as folder:
-            write_unit(folder, task.job, carry_out(task.job), task.identity)
-        return [Finished(task=task, seconds=time.monotonic() - start)]
-
-    def shares(self) -> dict[str, float]:
-        return {}
-
-    def cancel(self) -> None:
-        self._waiting = []
 
 
 @pytest.fixture(autouse=True)

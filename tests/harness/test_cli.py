@@ -17,7 +17,7 @@ from harness.gate import judge
 
 VERBS = [
     *("compare", "run", "gate", "report", "power", "replay", "config", "arms", "doctor"),
-    *("check", "measure", "claims"),
+    *("check", "measure", "claims", "store"),
 ]
 GROUPS = [["data", "list"], ["data", "show"], ["data", "import"], ["data", "update"]]
 HEAVY = ["torch", "transformers", "chronos", "pandas", "matplotlib", "statsmodels"]
@@ -194,7 +194,7 @@ def test_gate_needs_no_arm_library(ran):
     assert loaded_after(["gate", "tiny.toml"], HEAVY) == []
 
 
-def test_gate_writes_no_unit(tiny, call, in_process):
+def test_gate_forecasts_nothing(tiny, call, in_process):
     """The gate runs nothing: half a grid stays half a grid, and is INVALID."""
     call("run", "tiny.toml", "--only", "new")
 
@@ -202,7 +202,7 @@ def test_gate_writes_no_unit(tiny, call, in_process):
 
     assert code == 5
     assert out.startswith("INVALID")
-    assert len(list(Path("runs/units").iterdir())) == 2
+    assert len(list(Path("runs/parts").iterdir())) == 2
 
 
 def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
@@ -210,7 +210,7 @@ def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
     first = call("compare", "tiny.toml")
     page = next(Path("runs").rglob("report.html"))
     before = page.stat().st_mtime_ns
-    monkeypatch.setattr("harness.running.run._task", None)
+    monkeypatch.setattr("harness.running.run.LocalProcesses", None)
     monkeypatch.setattr("harness.gate.stored_scores.score", None)
     monkeypatch.setattr("harness.gate.judge.verdict_from", None)
 
@@ -266,7 +266,7 @@ def test_run_says_what_it_did(tiny, call, in_process):
 
     assert code == 0
     assert out.splitlines() == [
-        "5 units of 5 in runs, 5 computed now",
+        "5 units of 5 in runs, 5 computed now (205 origins, 5 fits)",
         "failed windows: old/GOLD/1: RuntimeError: told to <raise>",
         "every window failed: old",
     ]

@@ -19,10 +19,11 @@ from harness.fallback import CROSSED, WithFallback
 from harness.forecast import LEVELS
 from harness.gate.stored_scores import read_scores, score_grid, write_scores
 from harness.running.grid import seeds_of
-from harness.running.identity import arm_identity, unit_identity
+from harness.running.identity import arm_identity
+from harness.running.parts import Part, read_part, write_part
 from harness.running.run import prepare
 from harness.running.sources import digest
-from harness.running.store import open_store, read_unit, write_unit
+from harness.running.store import open_store
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, as_served, score
 from harness.window import RollingOrigin, contexts_at, up_to
@@ -262,11 +263,7 @@ def test_identity_covers_sources_weights_and_options_of_both(folder, tmp_path, s
         specs = {"primary": odd(), "fallback": odd()}
         specs[side] = odd(**{"file": str(weights), **changes})
         ref = ref_of(folder, specs["primary"], specs["fallback"])
-        return digest(
-            unit_identity(
-                arm_identity(ref, ref.build()), plan=PLAN, data="d", seed=1, threads=1, batch=1
-            )
-        )
+        return digest(arm_identity(ref, ref.build()))
 
     first, option = key(), key(at=1.0)
     weights.write_bytes(b"two")
@@ -280,9 +277,7 @@ def test_source_of_either_side_is_in_the_identity(folder):
 
     def source(primary: dict[str, object], fallback: dict[str, object]) -> str:
         ref = ref_of(folder, primary, fallback)
-        known = arm_identity(ref, ref.build())
-        found = unit_identity(known, plan=PLAN, data="", seed=1, threads=1, batch=1)
-        return str(found["source"])
+        return str(arm_identity(ref, ref.build())["source"])
 
     assert len({source(odd(), odd()), source(odd(), WALK), source(WALK, odd())}) == 3
     assert source(odd(), WALK) == source(odd(at=2.0), WALK)
@@ -305,26 +300,23 @@ def test_wrong_tables_are_refused(folder, primary, words):
 
 
 def scored(series, folder, primary, tmp_path):
-    """Run a pair, store it, read it back and score it; with the unit as stored."""
-    job = job_of(series, ref_of(folder, primary, WALK))
-    stored = tmp_path / "unit"
-    stored.mkdir()
-    write_unit(stored, job, carry_out(job), {})
-    unit = read_unit(stored)
+    """Run a pair, store it, read it back and score it; with the part as stored."""
+    job, file = job_of(series, ref_of(folder, primary, WALK)), tmp_path / "part.parquet"
+    write_part(file, Part.of(job.cutoffs, carry_out(job)))
+    part = read_part(file)
     truth = Truth.of("X", series, job.windows)
-    scores = score(truth, unit.forecast, arm="pair", role="candidate", seed=1, reasons=unit.reason)
-    return unit, scores
+    scores = score(truth, part.forecast, arm="pair", role="candidate", seed=1, reasons=part.reason)
+    return part, scores
 
 
 def test_case_6_a_fallbacks_forecast_is_never_credited_to_the_arm_that_failed(
     series, folder, tmp_path
 ):
     """A flagged window is NaN and a failure in every score; only as served it has a value."""
-    unit, scores = scored(series, folder, odd(fault="raise", at=hard(series, 5)), tmp_path)
+    part, scores = scored(series, folder, odd(fault="raise", at=hard(series, 5)), tmp_path)
 
-    assert unit.record["answered_by_fallback"] == 1
-    assert unit.record["failed"] == 1
-    assert unit.record["first_reason"] == scores.reason[5]
+    assert [bool(text) for text in part.forecast.fallback].count(True) == 1
+    assert not any(part.reason)
     assert np.flatnonzero(scores.answered_by_fallback).tolist() == [5]
     assert scores.failures == 1
     assert scores.reason[5] == "the fallback answered: RuntimeError: cannot do this one"

@@ -4,8 +4,8 @@ The table is `FAULTS`: what is broken, the exit code of `gate`, and words of the
 """
 
 import dataclasses
-import json
-import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.data.dataset import builtin_folder
+from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import scored
-from harness.gate.stored_scores import SCHEMA
 from harness.judging.declared import Cell
 from harness.judging.verdict import judge
 from harness.running.grid import Grid
+from harness.running.parts import read_part
 from harness.running.run import prepare
 from harness.running.sources import file_digest
-from harness.running.store import open_store, read_record, write_record
+from harness.running.store import Seal, Store, open_store
 from reports.words import verdicts
 
 CONSTANT = """
@@ -41,73 +42,81 @@ FLAT_NEW = 'name = "new"\nuse = "arms_for_tests:Flat"\ncontext = 20'
 HARD = "@the last value seen at one origin"
 
 
-def unit_of(arm: str) -> Path:
-    """Folder of the first unit of an arm."""
-    grid = _grid()
-    return Path("runs/units") / next(c.key for c in grid.cells if c.arm.name == arm)
-
-
 def _grid() -> Grid:
-    return prepare(read_experiment("tiny.toml"), [])
+    store = open_store(Path("runs"), create=False) if Path("runs").is_dir() else None
+    return prepare(read_experiment("tiny.toml"), [], store)
 
 
-def rewrite(file: Path, name: str, change) -> None:
-    """Change one column of a Parquet file."""
-    table = pq.read_table(file)
-    values = pa.array(change(table[name].to_numpy()))
-    at = table.schema.get_field_index(name)
-    pq.write_table(table.set_column(at, name, values.cast(table.schema.field(name).type)), file)
-    sealed(file.parent)
+def part_of(arm: str) -> tuple[Store, str, Seal]:
+    """The store, with key and seal of the first part of an arm."""
+    store = open_store(Path("runs"))
+    cell = next(cell for cell in _grid().cells if cell.arm.name == arm)
+    return store, *next(iter(store.seals(cell.fits[0].key).items()))
 
 
-def sealed(unit: Path) -> None:
-    """Make a unit's record fit its changed tables, as if the pipeline had written them so."""
-    record = read_record(unit / "unit.json")
-    files = {name: file_digest(unit / name) for name in record["files"]}
-    write_record(unit / "unit.json", record | {"files": files})
+def rewrite(arm: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change the forecasts of an arm and seal them, as if the pipeline had written them so."""
+    store, key, seal = part_of(arm)
+    file = store.part_file(key)
+    pq.write_table(change(pq.read_table(file)), file)
+    sealed(store, key, seal)
+
+
+def sealed(store: Store, key: str, seal: Seal) -> None:
+    """Seal a part's file as it is now, as far as it can be read."""
+    file = store.part_file(key)
+    changed = {"file": file_digest(file)}
+    with suppress(StoreError):
+        part = read_part(file)
+        changed |= {"cutoffs": tuple(map(str, part.cutoff)), "digests": tuple(part.digests())}
+    store.seal(seal.fit, None, key, dataclasses.replace(seal, **changed))
+
+
+def edited(name: str, change: Callable[..., object]) -> Callable[[pa.Table], pa.Table]:
+    """Change one column."""
+
+    def edit(table: pa.Table) -> pa.Table:
+        kind = table.schema.field(name).type
+        values = pa.array(change(table[name].to_numpy()), type=kind)
+        return table.set_column(table.schema.get_field_index(name), name, values)
+
+    return edit
 
 
 def dropped_cell(tiny) -> None:
-    (unit_of("new") / "unit.json").unlink()
+    store, key, _ = part_of("new")
+    store.journal.append("drop", key, {"why": "a test"})
 
 
 def shifted_split(tiny) -> None:
-    rewrite(unit_of("new") / "attempts.parquet", "origin", lambda rows: rows + 1)
+    rewrite("new", edited("cutoff", lambda days: days + np.timedelta64(1)))
 
 
 def reversed_windows(tiny) -> None:
-    rewrite(unit_of("new") / "attempts.parquet", "origin", lambda rows: rows[::-1])
+    rewrite("new", edited("cutoff", lambda days: days[::-1]))
 
 
 def reversed_forecasts(tiny) -> None:
-    file = unit_of("new") / "forecasts.parquet"
-    table = pq.read_table(file)
-    pq.write_table(table.take(np.arange(table.num_rows)[::-1]), file)
-    sealed(file.parent)
+    rewrite("new", lambda table: table.take(np.arange(table.num_rows)[::-1]))
 
 
 def truncated_parquet(tiny) -> None:
-    file = unit_of("new") / "forecasts.parquet"
+    store, key, seal = part_of("new")
+    file = store.part_file(key)
     file.write_bytes(file.read_bytes()[:-100])
-    sealed(file.parent)
+    sealed(store, key, seal)
 
 
 def changed_forecast(tiny) -> None:
-    file = unit_of("new") / "forecasts.parquet"
+    store, key, _ = part_of("new")
+    file = store.part_file(key)
     whole = file.read_bytes()
     file.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
 
 
 def deleted_forecasts(tiny) -> None:
-    (unit_of("new") / "forecasts.parquet").unlink()
-
-
-def record_of_nothing(tiny) -> None:
-    (unit_of("new") / "unit.json").write_text('{"schema": 1}', encoding="utf-8")
-
-
-def torn_record(tiny) -> None:
-    os.truncate(unit_of("new") / "unit.json", 50)
+    store, key, _ = part_of("new")
+    store.part_file(key).unlink()
 
 
 def stale_store(tiny) -> None:
@@ -119,8 +128,9 @@ def other_plan(tiny) -> None:
 
 
 def emptied_store(tiny) -> None:
-    for folder in Path("runs/units").iterdir():
-        (folder / "unit.json").unlink()
+    store = open_store(Path("runs"))
+    for key in store.journal.newest("part"):
+        store.journal.append("drop", key, {"why": "a test"})
 
 
 def no_store(tiny) -> None:
@@ -146,14 +156,12 @@ def more_evidence_declared(tiny) -> None:
 
 STORED = {
     "dropped cell": (dropped_cell, 5, "1 of 5 declared cells have no scores: new on GOLD"),
-    "shifted split": (shifted_split, 5, "holds other origins than new/GOLD/1 asks"),
-    "reversed windows": (reversed_windows, 5, "holds other origins than new/GOLD/1 asks"),
-    "reversed forecasts": (reversed_forecasts, 5, "not in the order of their windows"),
-    "truncated forecasts": (truncated_parquet, 5, "forecasts.parquet: cannot be read"),
-    "changed forecast": (changed_forecast, 5, "forecasts.parquet: is not what was written"),
-    "deleted forecasts": (deleted_forecasts, 5, "forecasts.parquet: no such file"),
-    "record of nothing": (record_of_nothing, 5, "a stored unit cannot be read"),
-    "torn record": (torn_record, 5, "a stored unit cannot be read"),
+    "shifted split": (shifted_split, 5, "declared cells have no scores: new on GOLD"),
+    "reversed windows": (reversed_windows, 5, "its origins are not in order"),
+    "reversed forecasts": (reversed_forecasts, 5, "its steps are not in order"),
+    "truncated forecasts": (truncated_parquet, 5, "parquet: cannot be read"),
+    "changed forecast": (changed_forecast, 5, "parquet: is not what was sealed"),
+    "deleted forecasts": (deleted_forecasts, 5, "parquet: cannot be read: No such file"),
     "stale store, other options": (stale_store, 5, "declared cells have no scores: old on GOLD"),
     "stale store, other plan": (other_plan, 5, "5 of 5 declared cells have no scores"),
     "emptied store": (emptied_store, 5, "5 of 5 declared cells have no scores"),
@@ -196,11 +204,9 @@ def test_fault_in_store_or_policy_is_caught(ran, tiny, call, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "change", [dropped_cell, torn_record, record_of_nothing, changed_forecast, deleted_forecasts]
-)
-def test_a_damaged_unit_is_run_again(finished, tiny, call, caplog, change):
-    """`compare` says which unit is not as it was written, computes it again, and goes on."""
+@pytest.mark.parametrize("change", [changed_forecast, deleted_forecasts])
+def test_damaged_forecasts_are_made_again(finished, tiny, call, caplog, change):
+    """`compare` says what is not as it was sealed; made again it must be the same, and it is."""
     change(tiny)
     assert call("gate", "tiny.toml")[0] == 5
 
@@ -209,8 +215,26 @@ def test_a_damaged_unit_is_run_again(finished, tiny, call, caplog, change):
     assert code == 0
     assert out.startswith("PROMOTE")
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "new/GOLD/1 is run again"
+        "new/GOLD/1 is forecast again"
     ]
+
+
+@pytest.mark.slow
+def test_damaged_forecasts_that_come_out_otherwise_are_not_accepted(finished, tiny, call):
+    """Other numbers in place of damaged ones are no result until the sealed ones are given up."""
+    store, key, seal = part_of("new")
+    other = dataclasses.replace(seal, digests=("0" * 64, *seal.digests[1:]))
+    store.seal(seal.fit, None, key, other)
+    deleted_forecasts(tiny)
+
+    code, out, _ = call("run", "tiny.toml")
+
+    assert code == 0
+    assert "new/GOLD/1: the forecast of" in out
+    assert f"`abharness store drop {key} --why`" in out
+    assert call("gate", "tiny.toml")[0] == 5
+    store.journal.append("drop", key, {"why": "a test"})
+    assert call("compare", "tiny.toml")[0] == 0
 
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "other"])
@@ -218,12 +242,9 @@ def test_torn_scores_are_derived_again(finished, call, damage):
     """Scores follow from stored forecasts, so a file of them that is torn costs nothing."""
     whole = {file: file.read_bytes() for file in Path("runs/scores").glob("*.parquet")}
     for file, content in whole.items():
-        other = pa.table({"step": [1, 2]})
         file.write_bytes({"torn": content[:-100], "empty": b""}.get(damage, b""))
         if damage == "other":
-            pq.write_table(
-                other.replace_schema_metadata({"abharness": f'{{"schema": {SCHEMA}}}'}), file
-            )
+            pq.write_table(pa.table({"step": [1, 2]}), file)
 
     code, out, _ = call("gate", "tiny.toml")
 
@@ -305,14 +326,14 @@ def test_other_data_under_the_same_name(tiny, call, in_process):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('"outcome": "PROMOTE"', '"outcome": "REJECT"', "outcome: recorded"),
-        ('"margin": 0.05', '"margin": 0.5', "policy: was changed after"),
-        ('"n": 40', '"n": 41', "findings[GOLD:crps:guardrail].comparison.sample.n: recorded 41"),
+        ('"outcome": "PROMOTE"', '"outcome": "REJECT"', ": outcome, findings"),
+        ('"margin": 0.05', '"margin": 0.5', "policy.criteria[0].margin"),
+        ('"n": 40', '"n": 41', "findings[GOLD:crps:guardrail].comparison.sample.n"),
         ('"owner": ', '"owner": ', ""),
     ],
 )
 def test_edited_verdict_is_caught(finished, call, old, new, words):
-    """A word, a number or a rule changed in a stored verdict is named by `replay`."""
+    """A word, a number or a rule changed in a drawn verdict is named by `replay`."""
     file = next(Path("runs/verdicts/tiny").glob("*/verdict.json"))
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace(old, new), encoding="utf-8")
@@ -325,26 +346,33 @@ def test_edited_verdict_is_caught(finished, call, old, new, words):
     else:
         assert code == 5
         assert words in out
-        assert "its content belongs into a folder" in out
+        assert "verdict.json: is not as it was drawn from the record of" in out
 
 
-def test_edited_inputs_are_caught(finished, call):
-    """A file of inputs that no longer is what was judged is named."""
-    file = next(Path("runs/verdicts/tiny").glob("*/inputs.json"))
-    content = json.loads(file.read_text(encoding="utf-8"))
-    content["given"]["stride"]["GOLD"] = 6
-    file.write_text(json.dumps(content), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        ("inputs", lambda body: body["given"]["stride"].update(GOLD=6), "inputs: are not those"),
+        ("verdict", lambda body: body["policy"].update(alpha=0.2), "policy does not fit"),
+    ],
+)
+def test_a_record_that_does_not_fit_the_others_is_caught(finished, call, kind, change, words):
+    """Inputs or a policy written in place of those that were judged are named by `replay`."""
+    journal = open_store(Path("runs")).journal
+    (name,) = journal.newest("verdict")
+    body = journal.latest(kind, name)
+    change(body)
+    journal.append(kind, name, body)
 
-    code, out, _ = call("replay", file.parent)
+    code, out, _ = call("replay", name, "--store", "runs")
 
     assert code == 5
-    assert "inputs.json: was changed after" in out
+    assert words in out
 
 
 def test_other_scores_of_the_same_meaning_are_a_pipeline_error(finished, call):
     """The same unit with other numbers than in an earlier verdict is called an error."""
-    file = unit_of("new") / "forecasts.parquet"
-    rewrite(file, "point", lambda values: values * 1.001)
+    rewrite("new", edited("point", lambda values: values * 1.001))
 
     code, out, _ = call("gate", "tiny.toml")
 

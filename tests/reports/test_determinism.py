@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from in_process import InThisProcess, Quiet
 
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import judge_grid
-from harness.running.run import prepare
-from harness.running.store import open_store, write_record, write_unit
-from harness.running.unit import carry_out
+from harness.running.run import fill, prepare
+from harness.running.store import open_store
 
 EXPERIMENT = """\
 schema = 1
@@ -95,11 +95,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file.write_text(EXPERIMENT, encoding="utf-8")
     grid = prepare(read_experiment(str(file)), [])
     store = open_store(folder / "runs")
-    write_record(store.grid_file(grid.experiment.name), grid.record())
-    for cell in grid.cells:
-        job = grid.job(cell)
-        with store.new_unit(cell.key) as unit:
-            write_unit(unit, job, carry_out(job), cell.identity)
+    fill(grid, store, workers=1, progress=Quiet(), executor=InThisProcess())
     judge_grid(grid, store, policy=grid.experiment.policy, today="2030-01-01")
     return folder
 

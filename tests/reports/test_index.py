@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from scores_for_tests import with_truth
 
 from harness.cli import run_cli
 from harness.evidence.comparison import Effect
-from harness.gate.history import CellInput, Inputs, remember, verdict_name, write_inputs
+from harness.gate.history import CellInput, Inputs, record_verdicts
 from harness.judging.declared import Given
 from harness.judging.findings import Outcome
-from harness.judging.verdict import Verdict, to_json
-from harness.running.store import UNIT_FACTS, Store, open_store, write_record, write_text
+from harness.judging.verdict import Verdict
+from harness.running.store import Store, open_store, write_text
 from reports.collect import collect_index
 from reports.forms.markdown import index_markdown
 from reports.index import RUNS, render_index
@@ -73,12 +74,6 @@ class Book:
         self.store: Store = open_store(root / "runs")
         page = make_page(datasets=["ALPHA"])
         self._verdict, self._scores = page.verdict, page.scores
-        for name, facts in MACHINES.items():
-            write_record(
-                self.store.unit_folder(name) / "unit.json",
-                {name: kind() for name, kind in UNIT_FACTS.items()}
-                | {"schema": 1, "machine": facts},
-            )
 
     def verdict(self, effect: float = -0.02, outcome: Outcome = Outcome.PROMOTE) -> Verdict:
         """A verdict whose first finding has that effect."""
@@ -99,24 +94,27 @@ class Book:
         *,
         experiment: str = "quick",
         machine: str = "small",
-        decides: bool = True,
+        others: Sequence[Verdict] = (),
         page: bool = False,
         later: int = 0,
     ) -> Path:
         """Put a verdict into the history; `later` moves its last origin on by so many days."""
-        text = to_json(verdict)
-        folder = self.store.verdict_folder(experiment) / verdict_name(verdict, text)
         cell = CellInput(
-            arm="a", role="legacy", dataset="ALPHA", seed=1, unit=machine, file="f", scores="s"
+            arm="a",
+            role="legacy",
+            dataset="ALPHA",
+            seed=1,
+            unit="u",
+            scores="s",
+            machine=MACHINES.get(machine, {}),
         )
-        write_inputs(folder, Inputs(cells=(cell,), given=Given(), scoring="s"))
-        write_text(folder / "verdict.json", text)
+        inputs = Inputs(cells=(cell,), given=Given(), scoring="s")
+        scores = [with_truth(unit, origin_date=unit.origin_date + later) for unit in self._scores]
+        passed = [(each, inputs) for each in (verdict, *others)]
+        name, *_ = record_verdicts(self.store, experiment, passed, scores=scores, conflicting=())
+        folder = self.store.verdict_folder(experiment) / name
         if page:
             write_text(folder / "report.html", "a page")
-        scores = [with_truth(unit, origin_date=unit.origin_date + later) for unit in self._scores]
-        remember(
-            self.store, experiment, verdict, folder=folder.name, decides=decides, scores=scores
-        )
         return folder
 
 
@@ -158,8 +156,7 @@ def test_a_row_says_what_was_passed_and_whether_it_decides(book: Book) -> None:
     """Outcome, both arms, the sentence; a verdict for the record is told from one that decides."""
     verdict = book.verdict(outcome=Outcome.REJECT)
     other = dataclasses.replace(verdict, legacy="autoformer-repaired", outcome=Outcome.HOLD)
-    book.put(verdict)
-    book.put(other, decides=False)
+    book.put(verdict, others=[other])
 
     record, deciding = listed(drawn(book))
 
@@ -184,14 +181,14 @@ def test_a_row_says_what_changed_since_the_last_on_its_pair(book: Book) -> None:
     assert last.startswith("no new evidence; HOLD became PROMOTE; ALPHA:crps:guardrail: HOLD to ")
 
 
-def test_the_same_verdict_again_is_counted(book: Book) -> None:
-    """Passing the same verdict twice adds no row; the one there says so."""
+def test_the_same_verdict_again_writes_nothing(book: Book) -> None:
+    """Passing the same verdict twice adds no record and no row."""
     book.put(book.verdict())
+    head = book.store.journal.head
     book.put(book.verdict())
 
-    (row,) = listed(drawn(book))
-
-    assert row[7].endswith("found again 1 time")
+    assert book.store.journal.head == head
+    assert len(listed(drawn(book))) == 1
 
 
 def test_a_trend_holds_every_run_with_its_effect_and_outcome(book: Book) -> None:
@@ -263,22 +260,24 @@ def test_a_long_history_is_cut_and_says_so(book: Book) -> None:
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_shown(book: Book) -> None:
-    """A torn record costs its own row's trend only, and no path of the machine is told."""
+    """A damaged record costs its own row's trend only, and no path of the machine is told."""
     torn = book.put(book.verdict(-0.01))
-    gone = book.put(book.verdict(-0.02))
-    book.put(book.verdict(-0.03))
-    write_text(torn / "verdict.json", "{")
-    (gone / "verdict.json").unlink()
-    write_text(book.store.verdict_folder("nightly") / "index.json", "[]")
+    book.put(book.verdict(-0.02))
+    journal = book.store.journal
+    damaged = journal.last("verdict", torn.name)
+    assert damaged is not None
+    journal.close()
+    connection = sqlite3.connect(journal.path)
+    connection.execute("UPDATE records SET body = 'x' WHERE seq = ?", (damaged.seq,))
+    connection.commit()
+    connection.close()
 
-    index = collect_index(book.store)
+    index = collect_index(open_store(book.store.root))
     html = render_index(index)
 
-    assert [run.entry.sequence for run in index.tracks[0].runs] == [3]
-    assert len(listed(html)) == 3
-    assert "its record is gone" in html
-    assert f"verdicts/quick/{torn.name}/verdict.json" in html
-    assert "verdicts/nightly/index.json" in html
+    assert [run.entry.sequence for run in index.tracks[0].runs] == [2]
+    assert len(listed(html)) == 2
+    assert f"row {damaged.seq} (verdict {torn.name})" in html
     assert str(book.store.root.parent) not in html
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.running.store import read_unit
+from harness.running.store import open_store
 
 COMMAND = [sys.executable, "-P", "-m", "harness", "compare", "storm.toml", "--workers", "2"]
 ARMS = Path(__file__).parents[1] / "harness" / "arms_for_tests.py"
@@ -93,7 +93,7 @@ def killed(store, *, units, after):
         start_new_session=True,
     )
     try:
-        while process.poll() is None and len(list(store.glob("units/*"))) < units:
+        while process.poll() is None and len(list(store.glob("parts/*"))) < units:
             time.sleep(0.01)
         time.sleep(after)
         family = psutil.Process(process.pid).children(recursive=True)
@@ -113,11 +113,15 @@ def content(store, pattern):
     }
 
 
-def whole_units(store):
-    """Names of the units there are, each read whole."""
-    folders = list((store / "units").iterdir()) if (store / "units").is_dir() else []
-    assert all(read_unit(folder).record["windows"] == 40 for folder in folders)
-    return {folder.name for folder in folders}
+def sealed_parts(store):
+    """Keys of the parts that are sealed, each as it was sealed."""
+    if not (store / "records.sqlite").is_file():
+        return set()
+    opened = open_store(store)
+    fits = opened.journal.newest("fit")
+    seals = {key: seal for fit in fits for key, seal in opened.seals(fit).items()}
+    assert not [key for key, seal in seals.items() if opened.part_damage(key, seal)]
+    return set(seals)
 
 
 @pytest.mark.slow
@@ -133,7 +137,7 @@ def test_kills_leave_no_trace(sized):
     for _ in range(kills):
         target = rng.randint(len(seen), UNITS)
         family += killed(stores[-1], units=target, after=rng.uniform(0, 0.5))
-        units = whole_units(stores[-1])
+        units = sealed_parts(stores[-1])
         assert seen <= units, "a finished unit is gone"
         seen = units
         late += bool(list(stores[-1].glob("verdicts/*/*/report.html")))
@@ -145,9 +149,9 @@ def test_kills_leave_no_trace(sized):
 
     for store in stores:
         assert finished(store) == said.replace("calm", store.name)
-        for pattern in ("units/*/*.parquet", "scores/*.parquet", "verdicts/*/*/verdict.json"):
+        for pattern in ("parts/*.parquet", "scores/*.parquet", "verdicts/*/*/verdict.json"):
             calm, stormy = content(Path("calm"), pattern), content(store, pattern)
             assert calm, pattern
             assert calm == stormy, pattern
-        assert whole_units(Path("calm")) == whole_units(store)
+        assert sealed_parts(Path("calm")) == sealed_parts(store)
         assert list((store / "tmp").iterdir()) == []

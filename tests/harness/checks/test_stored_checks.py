@@ -18,7 +18,7 @@ from harness.checks import (
     write_check,
 )
 from harness.errors import StoreError
-from harness.running.store import open_store, write_record
+from harness.running.store import open_store
 
 
 class Constant(nn.Module):
@@ -141,12 +141,13 @@ def test_changed_weights_make_another_record_of_it(store, tmp_path):
 
 
 def test_the_golden_record_is_read_and_written_as_it_was(store):
-    """A record of schema 1 becomes one of its class, and the same bytes again."""
-    record = stored_checks.read_check(GOLDEN)
+    """A record becomes one of its class, and the same content again."""
+    content = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    record = stored_checks.read_check(content, where="golden")
 
-    write_record(store.root / "again.json", {"schema": 1, **stored_checks._plain(record)})
+    again = store.journal.append("check", record.key, stored_checks._plain(record))
 
-    assert (store.root / "again.json").read_bytes() == GOLDEN.read_bytes()
+    assert store.journal.body(again) == content
     assert [r.outcome for r in record.results] == ["pass", "not applicable", "fail"]
     assert math.isnan(record.results[0].measured["never"])
 
@@ -163,15 +164,25 @@ def test_value_that_is_not_finite_is_stored(store):
     assert found.results[0].measured["value"] != found.results[0].measured["value"]
 
 
-@pytest.mark.parametrize("change", [{"results": [{"code": "T1"}]}, {"schema": 99}, {"colour": 1}])
-def test_torn_record_is_refused(store, change):
-    """A record that is not whole, or of a newer version, is named in one line."""
-    tried(store, "T2")
-    (file,) = (store.root / "checks").glob("*.json")
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+@pytest.mark.parametrize("change", [{"results": [{"code": "T1", "measured": {}}]}, {"colour": 1}])
+def test_a_record_of_another_form_is_refused(store, change):
+    """A record that is not whole is named in one line."""
+    written = tried(store, "T2")
+    body = store.journal.latest("check", written.key)
+    store.journal.append("check", written.key, body | change)
 
-    with pytest.raises(StoreError, match=file.name):
+    with pytest.raises(StoreError, match=r"row 2 \(check "):
         read_checks(store)
+
+
+def test_the_same_results_again_write_nothing(store):
+    """A check that found what it found before adds no record."""
+    written = tried(store, "T2")
+    head = store.journal.head
+
+    write_check(store, SUBJECT, written.results, target="constant", role="legacy", options={})
+
+    assert store.journal.head == head
 
 
 def test_store_without_checks_has_none(store):

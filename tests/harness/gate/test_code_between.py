@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -74,10 +73,9 @@ def test_code_that_scores_decides(filled, edited_module):
     """Each module that a process loads to score a unit is in the name of the scores."""
     cell, part = filled[0].cells[0], filled[0].splits["GOLD"]
     truth = Truth.of("GOLD", part.dataset.series, part.windows)
-    plain = SimpleNamespace(key=cell.key, arm=cell.arm, dataset=cell.dataset, seed=cell.seed)
-    used = loaded_by(SCORED, pickle.dumps((plain, truth)))
+    used = loaded_by(SCORED, pickle.dumps((cell, truth)))
 
-    assert {"harness.scoring.metrics", "harness.forecast", "harness.running.store"} <= used
+    assert {"harness.scoring.metrics", "harness.forecast", "harness.running.parts"} <= used
     assert noticed(used, scoring_digest, edited_module) == used
 
 

@@ -10,6 +10,8 @@ from harness.errors import ConfigError
 from harness.experiments.experiment import read_experiment
 from harness.experiments.policy import Policy
 from harness.gate import judge as gate
+from harness.gate.history import standing
+from harness.running.store import open_store
 
 SAID = "run with seed 1; the experiment declares seeds 1 and 2: a verdict on hand-picked seeds"
 WAIVER = '[[policy.waivers]]\nfinding = "GOLD:*"\nowner = "ada"\nreason = "12"\n'
@@ -18,10 +20,8 @@ CRPS = 'metric = "crps"\nmargin = 0.05\n'
 
 def verdict_in(store: str) -> dict[str, Any]:
     """The last verdict of a store."""
-    folder = Path(store) / "verdicts" / "tiny"
-    name = json.loads((folder / "latest.json").read_text(encoding="utf-8"))["folder"]
-    found: dict[str, Any] = json.loads((folder / name / "verdict.json").read_text(encoding="utf-8"))
-    return found
+    opened = open_store(Path(store), create=False)
+    return opened.journal.latest("verdict", standing(opened, "tiny")) or {}
 
 
 def test_seeds_picked_by_hand_are_said_and_change_nothing(ran, call) -> None:
@@ -81,7 +81,7 @@ def test_a_flag_cannot_make_the_reference_a_side(tiny, refused) -> None:
     said = refused("compare", "tiny.toml", "--store", "s", "--baseline-arm", "draws")
 
     assert "reference = 'draws': is the baseline too" in said
-    assert not list(Path().rglob("units/*"))
+    assert not list(Path().rglob("parts/*"))
 
 
 @pytest.mark.parametrize("flag", ["--baseline-arm", "--candidate-arm"])
@@ -90,7 +90,7 @@ def test_a_wrong_arm_is_refused_before_the_run(tiny, refused, flag: str) -> None
     assert f"{flag} 'nobody': no such arm" in refused(
         "compare", "tiny.toml", "--store", "s", flag, "nobody"
     )
-    assert not list(Path().rglob("units/*"))
+    assert not list(Path().rglob("parts/*"))
 
 
 def test_another_legacy_arm_that_is_the_reference_is_no_reference_for_itself() -> None:

@@ -1,17 +1,24 @@
 """Replay, history and verdicts on several legacy arms: what is kept, and what it is good for."""
 
 import dataclasses
-import json
 import multiprocessing
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from harness.gate.history import Entry, OriginSpan, before, change, history, remember
-from harness.gate.judge import latest_folder
+from harness.gate.history import (
+    Entry,
+    Inputs,
+    OriginSpan,
+    before,
+    change,
+    history,
+    record_verdicts,
+    standing,
+)
 from harness.gate.recompute import replay
+from harness.judging.declared import Given
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import from_json
@@ -30,14 +37,18 @@ fault = "{fault}"
 [policy]"""
 
 
-def test_replay_needs_neither_experiment_nor_data_nor_units(finished, call):
-    """With the units, the experiment and its arms gone, the bytes are still the same."""
-    folder = latest_folder(open_store(Path("runs")), "tiny")
-    shutil.rmtree("runs/units")
-    Path("tiny.toml").unlink()
-    Path("arms_for_tests.py").unlink()
+def folder_of(name):
+    """Where the last verdict is drawn."""
+    store = open_store(Path("runs"))
+    return store.verdict_folder(name) / standing(store, name)
 
-    code, out, err = call("replay", folder)
+
+def test_replay_needs_the_store_alone(finished, call):
+    """With the experiment and all that was drawn gone, the bytes are still the same."""
+    shutil.rmtree("runs/verdicts")
+    Path("tiny.toml").unlink()
+
+    code, out, err = call("replay", "tiny", "--store", "runs")
 
     assert (code, err) == (0, "")
     assert out.startswith("the same, byte by byte: PROMOTE: new may replace old")
@@ -52,13 +63,13 @@ def test_replay_of_a_copy_names_its_store(ran, call):
     assert "lies in no store" in call("replay", "kept")[2]
 
 
-def test_replay_names_scores_that_are_gone(finished, call):
-    """A score file that was removed is one line, and the code that of INVALID."""
-    folder = latest_folder(open_store(Path("runs")), "tiny")
+def test_replay_needs_what_came_to_pass(finished, call):
+    """Without any score file the actuals are gone: a line a cell, and the code of INVALID."""
+    folder = folder_of("tiny")
     for file in Path("runs/scores").iterdir():
         file.unlink()
 
-    found = replay(folder)
+    found = replay(str(folder))
 
     assert not found.same
     assert "scores of new on GOLD, seed 1:" in " ".join(map(words.say, found.differences))
@@ -67,43 +78,27 @@ def test_replay_names_scores_that_are_gone(finished, call):
 
 def test_replay_notes_other_code(finished, monkeypatch):
     """Judged by code that changed since, it says so, and still compares every byte."""
-    folder = latest_folder(open_store(Path("runs")), "tiny")
+    folder = folder_of("tiny")
     monkeypatch.setattr("harness.gate.recompute.judging_digest", lambda: "0" * 64)
 
-    found = replay(folder)
+    found = replay(str(folder))
 
     assert found.same
     assert found.notes == (fact(FactCode.OTHER_CODE),)
 
 
-@pytest.mark.parametrize("name", ["nothing.json", "runs"])
+@pytest.mark.parametrize("name", ["nothing.json", "runs", "tiny.toml", "unheard-of"])
 def test_what_is_no_verdict_is_refused(ran, refused, name):
     """A path without a verdict is one line and the code of wrong input."""
-    assert "cannot be read" in refused("replay", name)
+    line = refused("replay", name, "--store", "runs")
 
-
-@pytest.mark.parametrize("name", ["verdict.json", "inputs.json", "index.json"])
-def test_records_of_an_older_abharness_are_one_line(finished, call, name):
-    """Schemas are counted from 1 again, so an older record is told by what it lacks."""
-    folder = latest_folder(open_store(Path("runs")), "tiny")
-    file = (folder.parent if name == "index.json" else folder) / name
-    record = json.loads(file.read_text(encoding="utf-8"))
-    for each in record.get("entries", []):
-        each["summary"] = "new may replace old."
-    record.pop("kind", None)
-    file.write_text(json.dumps(record | {"schema": 1}), encoding="utf-8")
-
-    code, _, err = call(*(("replay", folder) if name == "verdict.json" else ("gate", "tiny.toml")))
-
-    assert code == 2
-    assert f"{name}: was written by an older abharness" in err
-    assert "run `abharness gate` again" in err
-    assert err.count("\n") == 1
+    assert name in line
+    assert "no verdict" in line or "cannot be read" in line or "not a verdict" in line
 
 
 def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     """Facts and figures are compared: with every phrase reworded the bytes are still the same."""
-    folder = latest_folder(open_store(Path("runs")), "tiny")
+    folder = folder_of("tiny")
     for code in words._PHRASES:
         monkeypatch.setitem(words._PHRASES, code, lambda values: "Otherwise said.")
     monkeypatch.setattr("reports.words.numbers.in_sentence", lambda share, **_: "some")
@@ -114,21 +109,19 @@ def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     assert out.startswith("the same, byte by byte: PROMOTE: Otherwise said.")
 
 
-def test_the_same_verdict_again_is_confirmed_not_new(finished, tiny, call):
-    """Judging the same history three times is one entry, confirmed twice; other rules are one."""
+def test_the_same_verdict_again_writes_nothing(finished, tiny, call):
+    """Judging the same history three times is one entry and no record; other rules are one more."""
+    head = open_store(Path("runs")).journal.head
     call("gate", "tiny.toml")
-    call("gate", "tiny.toml")
+    call("compare", "tiny.toml")
+    assert open_store(Path("runs")).journal.head == head
     tiny(("margin = 0.05", "margin = 0.04"))
     call("gate", "tiny.toml")
 
     found = history(open_store(Path("runs")), "tiny")
 
-    assert [(e.sequence, e.outcome, e.confirmed) for e in found] == [
-        (1, Outcome.PROMOTE, 2),
-        (2, Outcome.PROMOTE, 0),
-    ]
-    assert found[0].folder != found[1].folder
-    assert (Path("runs/verdicts/tiny") / found[0].folder / "verdict.json").is_file()
+    assert [(e.sequence, e.outcome) for e in found] == [(1, "PROMOTE"), (2, "PROMOTE")]
+    assert found[0].name != found[1].name
     assert before(found, found[1]) == found[0]
     assert change(found[0], found[1]).new_origins == {"GOLD": 0}
     assert not change(found[0], found[1]).same_meaning
@@ -138,7 +131,8 @@ def entry(**changes) -> Entry:
     """A small entry."""
     made = Entry(
         sequence=1,
-        folder="a",
+        name="a",
+        head="h",
         candidate="new",
         legacy="old",
         outcome=Outcome.HOLD,
@@ -185,17 +179,16 @@ def test_every_legacy_arm_gets_a_verdict_and_one_decides(tiny, call, in_process,
     """
     tiny(("\n[policy]", THIRD.format(fault=fault)))
     code, out, _ = call("compare", "tiny.toml")
-    folder = latest_folder(open_store(Path("runs")), "tiny")
+    folder = folder_of("tiny")
 
-    family = json.loads((folder / "family.json").read_text(encoding="utf-8"))
+    family = open_store(Path("runs")).journal.latest("family", folder.name)["verdicts"]
 
     assert code == 0
-    assert family["decides"] == "old"
-    assert [(row["legacy"], row["outcome"]) for row in family["verdicts"]] == [
+    assert [(row["legacy"], row["outcome"]) for row in family] == [
         ("old", "PROMOTE"),
         ("older", outcome),
     ]
-    other = folder.parent / family["verdicts"][1]["folder"]
+    other = folder.parent / family[1]["name"]
     verdict = from_json((other / "verdict.json").read_text(encoding="utf-8"))
     assert (verdict.legacy, verdict.outcome) == ("older", outcome)
     states = {part.state for part in verdict.self_test.parts}
@@ -211,18 +204,18 @@ def test_an_arm_is_diagnosed_alike_for_every_pair(tiny, call, in_process):
     """What all pairs share is what a pair alone would find, and what replay finds again."""
     tiny(("\n[policy]", THIRD.format(fault="")))
     call("compare", "tiny.toml")
-    folder = latest_folder(open_store(Path("runs")), "tiny")
-    family = json.loads((folder / "family.json").read_text(encoding="utf-8"))
+    folder = folder_of("tiny")
+    family = open_store(Path("runs")).journal.latest("family", folder.name)["verdicts"]
 
     one, other = (
-        from_json((folder.parent / row["folder"] / "verdict.json").read_text(encoding="utf-8"))
-        for row in family["verdicts"]
+        from_json((folder.parent / row["name"] / "verdict.json").read_text(encoding="utf-8"))
+        for row in family
     )
 
     assert one.diagnostics.intervals == other.diagnostics.intervals
     assert one.diagnostics.uniformity == other.diagnostics.uniformity
     assert {each.legacy for each in one.diagnostics.secondary} == {"old", "older"}
-    assert replay(folder.parent / family["verdicts"][1]["folder"]).same
+    assert replay(family[1]["name"], open_store(Path("runs"))).same
 
 
 def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_process):
@@ -230,7 +223,7 @@ def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_proces
     wins = '[[policy.criteria]]\nmetric = "crps"\nstatistic = "wins"\nmargin = 0.2\n'
     tiny(('[[policy.criteria]]\nmetric = "crps"', wins + '\n[[policy.criteria]]\nmetric = "crps"'))
     code, out, _ = call("compare", "tiny.toml")
-    folder = latest_folder(open_store(Path("runs")), "tiny")
+    folder = folder_of("tiny")
 
     verdict = from_json((folder / "verdict.json").read_text(encoding="utf-8"))
 
@@ -242,20 +235,8 @@ def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_proces
     assert verdict.self_test.failures == ()
     assert "crps_wins" in " ".join(out.split())
     assert "has the lower loss on" in (folder / "report.html").read_text(encoding="utf-8")
-    assert replay(folder).same
+    assert replay(str(folder)).same
     assert call("power", "tiny.toml", "--format", "json")[0] == 0
-
-
-def test_scores_are_compared_as_numbers(finished):
-    """A score file written again with the same numbers is no difference."""
-    folder = latest_folder(open_store(Path("runs")), "tiny")
-    import pyarrow.parquet as pq
-
-    for file in Path("runs/scores").glob("*.parquet"):
-        table = pq.read_table(file)
-        pq.write_table(table, file, compression="zstd")
-
-    assert replay(folder).same
 
 
 MOODY = """
@@ -284,11 +265,13 @@ def moody(tiny, call, in_process, made_once):
     Path("moody_arm.py").write_text(MOODY, encoding="utf-8")
     tiny(("arms_for_tests:Flat", "moody_arm:Moody"))
 
-    def again(mood, verb="compare", name="tiny.toml"):
+    def again(mood, verb="compare", name="tiny.toml", dropped=lambda fit: {}):
         Path("mood").write_text(str(mood), encoding="utf-8")
-        for folder in Path("runs/units").glob("*"):
-            if "moody_arm" in (folder / "unit.json").read_text(encoding="utf-8"):
-                shutil.rmtree(folder)
+        store = open_store(Path("runs"))
+        for key, record in store.journal.newest("fit").items():
+            if "moody_arm" in store.journal.body(record)["identity"]["use"]:
+                for part in store.seals(key):
+                    store.journal.append("drop", part, {"why": "another mood"} | dropped(key))
         return call(verb, name)
 
     def make(folder):
@@ -299,47 +282,38 @@ def moody(tiny, call, in_process, made_once):
     return again
 
 
-def verdict_folders(name="tiny"):
-    return {file.parent for file in Path(f"runs/verdicts/{name}").glob("*/verdict.json")}
-
-
 @pytest.mark.slow
 def test_other_scores_stay_a_conflict_however_often_one_asks(moody, call):
     """The verdict on a conflict is no precedent: the first scores are still held against it."""
-    (first,) = verdict_folders()
+    first = standing(open_store(Path("runs")), "tiny")
 
     codes = [moody(0.06)[0], call("compare", "tiny.toml")[0], call("gate", "tiny.toml")[0]]
     code, out, _ = moody(0.07)
 
     assert [*codes, code] == [5, 5, 5, 5]
-    said = " ".join(out.split())
-    assert "has other scores than in an earlier verdict" in said
-    named = re.search(r"removing verdicts/tiny/(\w+) and verdicts/tiny/(\w+) from the store", said)
-    assert named is not None
-    assert first.name in named.groups()
+    assert f"has other scores than in the earlier verdict {first}" in " ".join(out.split())
 
 
 @pytest.mark.slow
-def test_other_scores_are_accepted_by_removing_the_verdicts_that_had_others(moody, call):
-    """Who has found the cause removes the folders the message names, and nothing else."""
-    (first,) = verdict_folders()
+def test_other_scores_are_accepted_once_a_part_was_given_up(moody, call):
+    """What `store drop` recorded makes room for others, and every verdict says so."""
     assert moody(0.06)[0] == 5
 
-    shutil.rmtree(first)
+    code, out, _ = moody(0.07, dropped=lambda fit: {"fit": fit})
 
+    assert code == 0
+    assert "was given up and forecast again: another mood" in " ".join(out.split())
     assert call("compare", "tiny.toml")[0] == 0
     assert call("report", "tiny.toml", "--format", "md")[0] == 0
-    assert "its record is gone" in call("report", "--index", "--format", "json")[1]
 
 
 @pytest.mark.slow
 def test_many_verdicts_hide_no_conflict(moody, call, tiny):
-    """Scores are held against every verdict that was passed, not against some of the last."""
-    for margin in range(6, 28):
+    """Scores are held against the first that were judged, not against some of the last."""
+    for margin in range(6, 9):
         tiny(("arms_for_tests:Flat", "moody_arm:Moody"), ("0.05", f"0.{margin:02}"))
         assert call("gate", "tiny.toml")[0] == 0
-    assert len(verdict_folders()) == 23
-    shutil.rmtree(max(verdict_folders(), key=lambda folder: folder.stat().st_mtime))
+    assert len(history(open_store(Path("runs")), "tiny")) == 4
 
     assert moody(0.06)[0] == 5
 
@@ -366,34 +340,28 @@ def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, ref
 
 def test_a_page_needs_every_unit_its_verdict_had(moody, call, refused):
     """A unit that is gone since the verdict is named as well."""
-    shutil.rmtree(next(Path("runs/units").iterdir()))
+    next(Path("runs/parts").iterdir()).unlink()
 
     assert "holds other scores by now" in refused("report", "tiny.toml")
 
 
-def test_a_verdict_that_is_gone_is_one_line(moody, call, refused):
-    """The pointer to a last verdict that was removed says how to get one."""
-    (first,) = verdict_folders()
-    shutil.rmtree(first)
-
-    assert "verdict.json: cannot be read" in refused("report", "tiny.toml")
-
-
-def remember_some(store, verdict, start):
+def remember_some(root, verdict, start):
     """Pass ten verdicts in a process of its own."""
+    store = open_store(root)
+    inputs = Inputs(cells=(), given=Given(), scoring="s")
     for number in range(start, start + 10):
         made = dataclasses.replace(verdict, candidate=f"c{number}")
-        remember(store, "tiny", made, folder=str(number), decides=True, scores=[])
+        record_verdicts(store, "tiny", [(made, inputs)], scores=[], conflicting=())
 
 
 def test_verdicts_passed_at_the_same_time_are_all_listed(tmp_path):
-    """Writers of the index wait for one another: no entry and no number is lost."""
+    """Writers wait for one another: no entry and no number is lost."""
     store = open_store(tmp_path)
     verdict = from_json((GOLDEN / "schema-1.json").read_text(encoding="utf-8"))
     context = multiprocessing.get_context("fork")
     starts = range(0, 30, 10)
     writers = [
-        context.Process(target=remember_some, args=(store, verdict, start)) for start in starts
+        context.Process(target=remember_some, args=(tmp_path, verdict, start)) for start in starts
     ]
 
     for writer in writers:
@@ -402,5 +370,6 @@ def test_verdicts_passed_at_the_same_time_are_all_listed(tmp_path):
         writer.join()
 
     entries = history(store, "tiny")
-    assert sorted(int(entry.folder) for entry in entries) == list(range(30))
+    assert {entry.candidate for entry in entries} == {f"c{number}" for number in range(30)}
     assert [entry.sequence for entry in entries] == list(range(1, 31))
+    store.journal.verify()

@@ -1,21 +1,26 @@
 """From stored forecasts to stored scores: read back as written, and never stale."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.gate import stored_scores
-from harness.gate.stored_scores import read_scores, score_cell, score_grid, write_scores
+from harness.gate.stored_scores import (
+    read_scores,
+    read_slot,
+    score_cell,
+    score_grid,
+    write_scores,
+)
 from harness.running.run import prepare
 from harness.running.split import split
-from harness.running.store import open_store, write_unit
-from harness.running.unit import carry_out
+from harness.running.store import open_store
 from harness.scoring.scores import Truth
 
 
@@ -116,40 +121,45 @@ def test_other_scoring_code_scores_again(filled, monkeypatch):
     """After a change of the scoring code nothing of the old scores is used."""
     grid, store = filled
     score_grid(grid, store)
+    before = files(store)
     monkeypatch.setattr(stored_scores, "scoring_digest", lambda: "other")
 
     score_grid(grid, store)
 
-    assert len(files(store)) == 10
+    assert len(files(store)) == 5
+    assert not set(files(store)) & set(before)
 
 
-def test_unit_run_again_is_scored_again(filled):
-    """A unit that failed and was run again has its new scores, though its key stays."""
-    grid, store = filled
-    cell, truth = grid.cells[0], truth_of(grid)
-    job = grid.job(cell)
-    fine = score_cell(cell, store, truth)
-    store.discard(cell.key)
-    broken = dataclasses.replace(job, ref=dataclasses.replace(job.ref, options={"fault": "raise"}))
-    with store.new_unit(cell.key) as folder:
-        write_unit(folder, broken, carry_out(broken), cell.identity)
+def test_origins_forecast_again_are_scored_again(tiny, call, in_process, tmp_path):
+    """What failed and was asked again has its new scores, though its cell's key stays."""
+    text = "from pathlib import Path\n\nfrom arms_for_tests import Flat\n\n\nclass Moody(Flat):\n"
+    text += "    def forecast(self, contexts):\n        self.fault = Path('mood').read_text()\n"
+    text += "        return Flat.forecast(self, contexts)\n"
+    (tmp_path / "moody_flat.py").write_text(text, encoding="utf-8")
+    tiny(("arms_for_tests:Flat", "moody_flat:Moody"))
 
-    failed = score_cell(cell, store, truth)
-    store.discard(cell.key)
-    with store.new_unit(cell.key) as folder:
-        write_unit(folder, job, carry_out(job), cell.identity)
+    def scored_in(mood, *more):
+        Path("mood").write_text(mood, encoding="utf-8")
+        assert call("run", "tiny.toml", "--only", "old", *more)[0] == 0
+        store = open_store(Path("runs"))
+        grid = prepare(read_experiment("tiny.toml"), [], store)
+        return grid.cells[0].key, score_cell(grid.cells[0], store, truth_of(grid)).scores
 
-    assert failed.failures == 40
-    assert same(score_cell(cell, store, truth), fine)
+    key, failed = scored_in("raise")
+    again, fine = scored_in("", "--retry-failed")
+
+    assert (failed.failures, fine.failures) == (40, 0)
+    assert key == again
 
 
 def test_other_actuals_are_other_scores(filled):
     """The same forecasts against other actuals are never read from the cache of the first."""
     grid, store = filled
     cell, truth = grid.cells[0], truth_of(grid)
-    one = score_cell(cell, store, truth)
+    one = score_cell(cell, store, truth).scores
 
-    two = score_cell(cell, store, dataclasses.replace(truth, values=truth.values + 1))
+    other = dataclasses.replace(truth, values=truth.values + 1)
+    two = score_cell(cell, store, other).scores
 
     assert one.truth_digest != two.truth_digest
     assert not all(np.array_equal(one.values[name], two.values[name]) for name in one.values)
@@ -175,14 +185,51 @@ def test_unit_of_other_origins_is_refused(filled):
         score_cell(grid.cells[0], store, Truth.of("GOLD", part.dataset.series, part.windows))
 
 
-def test_scores_of_another_schema_are_refused(filled):
-    """A score file that a newer version wrote is refused by its name."""
-    grid, store = filled
-    score_grid(grid, store)
-    for file in (store.root / "scores").iterdir():
-        rows = pq.read_table(file)
-        facts = json.loads(rows.schema.metadata[b"abharness"]) | {"schema": 4}
-        pq.write_table(rows.replace_schema_metadata({"abharness": json.dumps(facts)}), file)
+EDITS = {
+    "last / 4": lambda table, file: pq.write_table(
+        table.set_column(
+            table.column_names.index("last"),
+            "last",
+            pa.array(table["last"].to_numpy() / 4),
+        ),
+        file,
+    ),
+    "no truth": lambda table, file: pq.write_table(table.drop_columns(["actual"]), file),
+    "no facts": lambda table, file: pq.write_table(table.replace_schema_metadata({}), file),
+    "cut": lambda table, file: file.write_bytes(file.read_bytes()[:-9]),
+    "empty": lambda table, file: file.write_bytes(b""),
+}
 
-    with pytest.raises(StoreError, match="scores of schema 4, this version reads 3"):
-        score_grid(grid, store)
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_score_file_changes_no_verdict(tiny, call, in_process, edit):
+    """Whatever is done to kept scores before judging, the verdict is the one of the forecasts."""
+    assert call("run", "tiny.toml")[0] == 0
+    sound = call("gate", "tiny.toml", "--store", "runs")
+    kept = {file: file.read_bytes() for file in Path("runs/scores").iterdir()}
+    for file in kept:
+        EDITS[edit](pq.read_table(file), file)
+
+    edited = call("gate", "tiny.toml", "--store", "runs")
+
+    assert edited == sound
+    assert {file: file.read_bytes() for file in Path("runs/scores").iterdir()} == kept
+    assert call("store", "check")[0] == 0
+
+
+def test_no_flipped_byte_of_a_score_file_is_read(filled):
+    """A change of any single byte makes the file one that is derived again."""
+    grid, store = filled
+    cell, truth = grid.cells[1], truth_of(grid)
+    sound = score_cell(cell, store, truth)
+    (file,) = store.root.glob(f"scores/{sound.slot}-*")
+    whole = file.read_bytes()
+    chance = np.random.default_rng(0)
+    for at in chance.integers(len(whole), size=40).tolist():
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+
+        assert not list(
+            read_slot(store, sound.slot, arm="new", role="candidate", dataset="GOLD", seed=1)
+        )
+    assert same(score_cell(cell, store, truth).scores, sound.scores)
+    assert file.read_bytes() == whole

@@ -20,14 +20,16 @@ from harness.experiments.experiment import read_experiment
 from harness.measure.evaluate import yearly_fits
 from harness.measure.load import Busy, load_between
 from harness.measure.record import (
+    MeasureRecord,
     machine_class,
     pair_of,
     read_costs,
     read_measure,
-    record_file,
+    record_key,
     write_measure,
 )
 from harness.measure.worker import Feed
+from harness.parsing import parse_record
 from harness.running import meter as meter_module
 from harness.running.grid import declare
 from harness.running.meter import Meter
@@ -69,9 +71,14 @@ def store(tmp_path):
 GOLDEN = Path(__file__).parents[2] / "golden" / "measure" / "schema-1.json"
 
 
+def golden_record():
+    content = json.loads(GOLDEN.read_text("utf-8"))
+    return parse_record(MeasureRecord, content, where="golden")
+
+
 def some_record(**changes):
     """The golden session with its first figure alone, on another class of machine."""
-    golden = read_measure(GOLDEN)
+    golden = golden_record()
     return dataclasses.replace(
         golden, **({"costs": golden.costs[:1], "machine_class": "abc"} | changes)
     )
@@ -194,62 +201,50 @@ def test_what_was_not_measured_says_so(grid, store):
 def test_records_come_back(grid, store):
     """What a session wrote is what is read, with its machine; what it lacks has a reason."""
     cells = pair_of(grid, baseline="old", candidate="new")
-    write_measure(record_file(store, *cells, "abc"), some_record())
+    write_measure(store, record_key(*cells, "abc"), some_record())
 
     costs = read_costs(store, grid, baseline="old", candidate="new")
 
-    assert costs["latency"] == read_measure(GOLDEN).costs[0]
+    assert costs["latency"] == golden_record().costs[0]
     assert costs["throughput"].reason
-    assert costs.machine == read_measure(GOLDEN).machine
-    assert (store.root / costs.record).is_file()
+    assert costs.machine == golden_record().machine
+    assert store.journal.last("measurement", costs.record) is not None
 
 
 def test_this_machines_record_goes_first(grid, store):
     """Else the newest of another class."""
     cells = pair_of(grid, baseline="old", candidate="new")
     for name, day in (("aaa", 1), ("bbb", 3), ("ccc", 2)):
-        file = record_file(store, *cells, name)
-        write_measure(file, some_record(machine_class=name, measured_at=f"2026-01-0{day}"))
+        key = record_key(*cells, name)
+        write_measure(store, key, some_record(machine_class=name, measured_at=f"2026-01-0{day}"))
     newest = read_costs(store, grid, baseline="old", candidate="new").machine_class
     own = machine_class()
-    write_measure(record_file(store, *cells, own), some_record(machine_class=own))
+    write_measure(store, record_key(*cells, own), some_record(machine_class=own))
 
     assert newest == "bbb"
     assert read_costs(store, grid, baseline="old", candidate="new").machine_class == own
 
 
-def test_a_record_of_a_newer_version_is_refused(grid, store):
-    """In one line that names the file."""
-    cells = pair_of(grid, baseline="old", candidate="new")
-    file = record_file(store, *cells, "abc")
-    file.parent.mkdir(parents=True)
-    text = json.dumps(json.loads(GOLDEN.read_text("utf-8")) | {"schema": 99})
-    file.write_text(text, encoding="utf-8")
+def test_the_golden_session_is_read_and_written_as_it_was(store):
+    """A record becomes one of its class, and the same content again."""
+    record = golden_record()
 
-    with pytest.raises(StoreError, match="newer version"):
-        read_costs(store, grid, baseline="old", candidate="new")
+    write_measure(store, "key", record)
 
-
-def test_the_golden_session_is_read_and_written_as_it_was(tmp_path):
-    """A record of schema 1 becomes one of its class, and the same bytes again."""
-    record = read_measure(GOLDEN)
-
-    write_measure(tmp_path / "again.json", record)
-
-    assert (tmp_path / "again.json").read_bytes() == GOLDEN.read_bytes()
+    assert store.journal.latest("measurement", "key") == json.loads(GOLDEN.read_text("utf-8"))
     assert [arm.arm for arm in record.arms] == [record.baseline, record.candidate]
     assert record.arms[0].training is not None
     assert record.arms[1].phases["fit"] is None
 
 
-def test_a_torn_session_names_every_fault(tmp_path):
-    """What is missing and what has another type, each by its key, in one line with the file."""
+def test_a_session_of_another_form_names_every_fault(store):
+    """What is missing and what has another type, each by its key, in one line."""
     content = json.loads(GOLDEN.read_text("utf-8")) | {"threads": "many"}
     del content["arms"][0]["offline"]["batch"]
-    (tmp_path / "torn.json").write_text(json.dumps(content), encoding="utf-8")
+    store.journal.append("measurement", "key", content)
 
-    with pytest.raises(StoreError, match=r"torn\.json: threads: .*; arms\.0\.offline\.batch: "):
-        read_measure(tmp_path / "torn.json")
+    with pytest.raises(StoreError, match=r"key: threads: .*; arms\.0\.offline\.batch: "):
+        read_measure(store, "key")
 
 
 def test_an_unknown_dataset_to_measure_on_is_refused(tiny, refused):

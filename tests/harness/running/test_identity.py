@@ -1,4 +1,4 @@
-"""Unit keys: another key whenever a number could differ, the same one otherwise."""
+"""Keys of fits and cells: another whenever a number could differ, the same one otherwise."""
 
 import dataclasses
 import os
@@ -16,7 +16,7 @@ from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.running import identity
 from harness.running.grid import declare
-from harness.running.identity import arm_identity, library_versions, machine, unit_identity
+from harness.running.identity import arm_identity, device_of, library_versions, machine
 from harness.running.run import prepare
 from harness.running.sources import CodeReader, digest, file_digest
 
@@ -33,6 +33,14 @@ def gold():
 
 def keys(experiment, gold):
     return [cell.key for cell in declare(experiment, {"GOLD": gold}).cells]
+
+
+def fits(experiment, gold):
+    return [fit.key for cell in declare(experiment, {"GOLD": gold}).cells for fit in cell.fits]
+
+
+def environments(experiment, gold):
+    return [digest(cell.environment) for cell in declare(experiment, {"GOLD": gold}).cells]
 
 
 def with_values(gold, **arrays):
@@ -62,16 +70,56 @@ def longer(gold):
         ("horizon = 5", "horizon = 5\ngap = 1"),
         ("horizon = 5", "horizon = 5\nrefit = 10"),
         ("horizon = 5", "horizon = 5\nskip_repeats = true"),
-        ("seeds = [1, 2]", "seeds = [3, 4]"),
         ("[run]", "[run]\nthreads = 2"),
-        ("[run]", "[run]\nbatch = 7"),
     ],
 )
 def test_what_decides_all_numbers(tiny, experiment, gold, old, new):
-    """Plan, seed, threads and batch size are in every unit's key."""
+    """Plan and threads are in every cell's key."""
     other = read_experiment(str(tiny((old, new))))
 
     assert not set(keys(experiment, gold)) & set(keys(other, gold))
+
+
+def test_the_seed_decides_what_is_by_chance(tiny, experiment, gold):
+    """Other seeds are other keys of arms that draw or learn by chance, and of no other."""
+    other = read_experiment(str(tiny(("seeds = [1, 2]", "seeds = [3, 4]"))))
+
+    before, after = keys(experiment, gold), keys(other, gold)
+
+    assert before[0] == after[0]
+    assert not set(before[1:]) & set(after[1:])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("stride = 5", "stride = 10"),
+        ("origins = 40", "origins = 20"),
+        ("horizon = 5", "horizon = 5\nrefit = 20"),
+        ("horizon = 5", "horizon = 4\ngap = 1"),
+        ("[run]", "[run]\nbatch = 7"),
+    ],
+)
+def test_a_fit_is_shared_by_plans(tiny, gold, old, new):
+    """Stride, count, refit, batch, and where the judged steps start are in no fit's key."""
+    begins = ("origins = 40", "origins = 40\nfirst = 5000")
+    one = read_experiment(str(tiny(begins)))
+    changes = [begins, (old, new)]
+    other = read_experiment(str(tiny(*changes, name="other.toml")))
+
+    assert set(fits(one, gold)) <= set(fits(other, gold))
+
+
+def test_an_open_device_is_what_the_machine_has(monkeypatch):
+    """`device = "auto"`, of an arm or of one it is made of, stands for what is there."""
+    inner = {"primary": {"use": "a:B", "device": "auto"}}
+    monkeypatch.setattr(identity, "_gpu", lambda: "none")
+    assert [device_of(each) for each in ({}, {"device": "cpu"}, {"device": "auto"}, inner)] == [
+        "", "", "cpu", "cpu"
+    ]  # fmt: skip
+    monkeypatch.setattr(identity, "_gpu", lambda: "H200")
+
+    assert device_of(inner) == "cuda"
 
 
 def test_option_and_class_decide_their_arm(tiny, experiment, gold):
@@ -99,7 +147,7 @@ def test_every_value_decides(experiment, gold, row, column):
 
 
 def test_later_rows_decide_nothing(experiment, gold):
-    """Sessions after the last judged one change no key of a plan with a fixed first origin."""
+    """Sessions after the last judged one change no fit, and no key of a plan that is closed."""
     plan = dataclasses.replace(experiment.plans["GOLD"], first="2010-01-04")
     fixed = dataclasses.replace(experiment, plans={"GOLD": plan})
 
@@ -208,34 +256,33 @@ def test_the_module_an_experiment_names_decides(experiment, tmp_path, monkeypatc
     assert source() != before
 
 
-def test_library_versions_decide(experiment, gold, monkeypatch):
-    """Another version of a numerical library, or of Python, changes every key."""
-    before = keys(experiment, gold)
+def test_library_versions_are_the_environment(experiment, gold, monkeypatch):
+    """Another version of a library, or of Python, is another environment, and no other key."""
+    before, around = keys(experiment, gold), environments(experiment, gold)
     monkeypatch.setattr(identity, "library_versions", lambda: {"numpy": "0"})
 
-    assert not set(keys(experiment, gold)) & set(before)
+    assert keys(experiment, gold) == before
+    assert not set(environments(experiment, gold)) & set(around)
     assert set(library_versions()) >= {"python", "numpy", "torch"}
 
 
 CARRIED_OUT = """\
 import pickle, sys
 from pathlib import Path
-from harness.running.executor import carry_out, write_unit
 from harness.running.split import Split
-job = pickle.loads(sys.stdin.buffer.read())
-before = carry_out(job)
-write_unit(Path(sys.argv[1]), job, before, {})
+from harness.running.work import carry_out_all
+carry_out_all(pickle.loads(sys.stdin.buffer.read()), Path(sys.argv[1]))
 print(*[name for name in sys.modules if name.split(".")[0] == "harness"])
 """
 
 
 @pytest.fixture
 def between_data_and_forecast(experiment, gold, tmp_path):
-    """Modules of the harness that a process loads which carries out a unit and writes it."""
+    """Modules of the harness that a process loads which carries out jobs and writes them."""
     grid = declare(experiment, {"GOLD": gold})
     done = subprocess.run(
         [sys.executable, "-P", "-c", CARRIED_OUT, str(tmp_path)],
-        input=pickle.dumps(grid.job(grid.cells[1])),
+        input=pickle.dumps((grid.job(grid.cells[1]),)),
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
         check=True,
@@ -243,24 +290,25 @@ def between_data_and_forecast(experiment, gold, tmp_path):
     return set(done.stdout.decode().split()) - {"harness"}
 
 
-def test_code_between_data_and_forecast_decides(
+def test_code_between_data_and_forecast_is_the_environment(
     experiment, gold, between_data_and_forecast, edited_module
 ):
-    """Code in any module of the harness that carries out a unit changes every key; words do not."""
-    before = keys(experiment, gold)
+    """Code in any module that carries out a job is another environment; words are none."""
+    before, around = keys(experiment, gold), environments(experiment, gold)
 
-    assert {"harness.window", "harness.running.store"} <= between_data_and_forecast
+    assert {"harness.window", "harness.running.parts"} <= between_data_and_forecast
     with edited_module(*between_data_and_forecast, added="'''Other words.'''"):
-        assert keys(experiment, gold) == before
+        assert environments(experiment, gold) == around
     for module in between_data_and_forecast:
         with edited_module(module, added="CHANGED = True"):
-            assert not set(keys(experiment, gold)) & set(before), module
+            assert not set(environments(experiment, gold)) & set(around), module
+            assert keys(experiment, gold) == before
 
 
 def test_a_module_of_the_harness_that_an_arm_alone_imports_decides_it(
     tiny, gold, tmp_path, edited_module
 ):
-    """The reader of network outputs changes the keys of arms that use it, wherever they do."""
+    """The reader of network outputs is in the environment of arms that use it, wherever they do."""
     (tmp_path / "reading_arm.py").write_text(
         "from arms_for_tests import Flat\n\n\n"
         "class Reading(Flat):\n    def forecast(self, contexts):\n"
@@ -269,10 +317,10 @@ def test_a_module_of_the_harness_that_an_arm_alone_imports_decides_it(
         encoding="utf-8",
     )
     experiment = read_experiment(str(tiny(("arms_for_tests:Flat", "reading_arm:Reading"))))
-    before = keys(experiment, gold)
+    before = environments(experiment, gold)
 
     with edited_module("harness.answers", added="CHANGED = True"):
-        after = keys(experiment, gold)
+        after = environments(experiment, gold)
 
     assert after[0] != before[0]
     assert after[1:] == before[1:]
@@ -310,14 +358,13 @@ def test_weights_decide(experiment, tmp_path):
     for folder in folders:
         folder.mkdir()
         (folder / "model.bin").write_bytes(b"weights")
-    ref, plan = experiment.arms[0], experiment.plans["GOLD"]
+    ref = experiment.arms[0]
 
     def found(folder):
         arm = ref.build()
         kind = type("Heavy", (type(arm),), {"weight_files": lambda _: [folder / "model.bin"]})
         heavy = kind()
-        known = arm_identity(ref, heavy)
-        return unit_identity(known, plan=plan, data="x", seed=1, threads=1, batch=1)
+        return arm_identity(ref, heavy)
 
     assert digest(found(folders[0])) == digest(found(folders[1]))
     before = digest(found(folders[0]))

@@ -1,4 +1,4 @@
-"""What a killed run leaves behind: no process, and no unit written by half.
+"""What a killed run leaves behind: no process, and nothing half-written that counts.
 
 Whole runs killed at random moments: `tests/studies/test_kills.py`.
 """
@@ -12,18 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.running.store import _owner, read_unit
+from harness.running.store import open_store
 
 COMMAND = [sys.executable, "-P", "-m", "harness", "compare", "tiny.toml", "--workers", "2"]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-
-
-def whole_units(store):
-    """Names of the units there are, each read whole."""
-    folders = list((store / "units").iterdir()) if (store / "units").is_dir() else []
-    assert all(read_unit(folder).record["windows"] == 40 for folder in folders)
-    return {folder.name for folder in folders}
 
 
 def test_children_end_with_their_parent(tiny, scratch):
@@ -52,17 +45,17 @@ def test_children_end_with_their_parent(tiny, scratch):
     assert not list(scratch.glob("abharness-*"))
 
 
-def test_torn_folder_is_no_unit(ran, call):
-    """What a killed process left half-written is not taken for a unit, and is swept."""
-    unit = next(Path("runs/units").iterdir())
-    dead = 2**22 + 1  # no process has a number that high
-    half = Path("runs/tmp") / f"{_owner().replace(str(os.getpid()), str(dead))}half"
-    unit.rename(half)
-    (half / "unit.json").unlink()
+def test_what_is_not_sealed_is_computed_again(tiny, in_process, call):
+    """Forecasts that a killed process put into place and did not seal are not taken for results."""
+    assert call("run", "tiny.toml", "--only", "new")[0] == 0
+    store = open_store(Path("runs"))
+    (seal,) = store.seals(store.journal.records("fit")[0].key)
+    whole = store.part_file(seal).read_bytes()
+    half = store.part_file("0" * 64)
+    half.write_bytes(whole[:1000])
 
     code, out, _ = call("run", "tiny.toml")
 
     assert code == 0
-    assert "1 computed now" in out
-    assert not half.exists()
-    assert whole_units(Path("runs")) >= {unit.name}
+    assert "3 computed now" in out
+    assert store.part_file(seal).read_bytes() == whole

@@ -1,15 +1,14 @@
-"""Whatever kinds of values an arm returns or raises, its unit can be written and read."""
+"""Whatever kinds of values an arm returns or raises, what it leaves can be written and read."""
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from harness.arm import ArmRef
-from harness.running.store import read_curve, read_unit, write_unit
-from harness.running.unit import Job, carry_out
+from harness.running.unit import Job
+from harness.running.work import carry_out_all, read_left
 from harness.window import RollingOrigin, up_to
 
 PLAN = RollingOrigin(horizon=2, stride=20, origins=6, validation=60)
@@ -61,7 +60,7 @@ class Masked(Plain):
 
 @pytest.fixture
 def stored(series, tmp_path, request):
-    """Carry out and store a unit of one of the odd arms; gives it as read."""
+    """Carry out one of the odd arms, and read what its process would leave."""
     windows = PLAN.over(series.dates)
     day = str(series.dates[windows.origin[2] - 1])
     module = f"odd_{abs(hash(request.node.nodeid))}"
@@ -78,55 +77,53 @@ def stored(series, tmp_path, request):
             threads=1,
             batch=4,
         )
-        folder = Path(tmp_path / "unit")
-        folder.mkdir()
-        write_unit(folder, job, carry_out(job), {})
-        return read_unit(folder), folder
+        carry_out_all((job,), tmp_path)
+        return read_left(tmp_path / "0", job)
 
     return stored
 
 
 def test_a_fit_without_a_record_says_what_it_must_return(stored):
     """A `fit` that returns nothing fails every window with what was expected of it."""
-    unit, _ = stored("FitsNothing")
+    left = stored("FitsNothing")
 
-    assert set(unit.reason) == {"ForecastError: its fit returned NoneType, expected a Training"}
+    words = "ForecastError: its fit returned NoneType, expected a Training"
+    assert set(left.part.reason) == {words}
+    assert left.fit.problem == words
 
 
-def test_numbers_of_numpy_are_stored_as_numbers(stored):
+def test_numbers_of_numpy_are_stored_as_numbers(stored, tmp_path):
     """Epochs, losses and cards in numpy's types come back as plain numbers and texts."""
-    unit, folder = stored("NumbersOfNumpy")
+    left = stored("NumbersOfNumpy")
 
-    assert unit.reason == ("",) * 6
-    (fit,) = unit.record["fits"]
-    assert (fit["best_epoch"], fit["diverged"]) == (1, False)
-    assert unit.record["card"] == {"loss": "1.5", "not known": "nan"}
-    curve = read_curve(folder)
-    assert curve["train_loss"].tolist() == [2.0]
+    assert left.part.reason == ("",) * 6
+    assert (left.fit.epochs, left.fit.best_epoch, left.fit.diverged) == (1, 1, False)
+    assert left.fit.card == {"loss": "1.5", "not known": "nan"}
+    curve = pq.read_table(tmp_path / "0" / "curve.parquet").to_pydict()
+    assert curve["train_loss"] == [2.0]
     assert math.isnan(curve["gradient_norm"][0])
 
 
 def test_a_message_no_file_can_hold_fails_its_window_alone(stored):
     """Half characters and control characters of a message are shown; the other windows stand."""
-    unit, folder = stored("HalfCharacter")
+    left = stored("HalfCharacter")
 
-    assert unit.reason[2] == "OSError: file \\udc80 \\x1b[31m\\x00 is not there"
-    assert [place for place, text in enumerate(unit.reason) if text] == [2]
-    assert "\\udc80" in (folder / "traceback.txt").read_text(encoding="utf-8")
-    assert json.loads((folder / "unit.json").read_text(encoding="utf-8"))["failed"] == 1
+    assert left.part.reason[2] == "OSError: file \\udc80 \\x1b[31m\\x00 is not there"
+    assert [place for place, text in enumerate(left.part.reason) if text] == [2]
+    assert "\\udc80" in left.report.trace
 
 
 def test_an_arm_that_quits_fails_its_windows(stored):
     """`sys.exit` in a forecast is a failure like any other."""
-    unit, _ = stored("Quits")
+    left = stored("Quits")
 
-    assert set(unit.reason) == {"QuitError: it asks to end the program: sys.exit(0)"}
+    assert set(left.part.reason) == {"QuitError: it asks to end the program: sys.exit(0)"}
 
 
 def test_masked_values_are_missing(stored):
     """What an arm masks is no forecast: the window failed, and no number behind it is kept."""
-    unit, _ = stored("Masked")
+    part = stored("Masked").part
 
-    assert unit.reason == ("", "", "forecast is not finite", "", "", "")
-    assert np.isnan(unit.forecast.point[2]).all()
-    assert np.isfinite(np.delete(unit.forecast.point, 2, axis=0)).all()
+    assert part.reason == ("", "", "forecast is not finite", "", "", "")
+    assert np.isnan(part.forecast.point[2]).all()
+    assert np.isfinite(np.delete(part.forecast.point, 2, axis=0)).all()

@@ -14,24 +14,32 @@ import pytest
 from harness.data.dataset import builtin_folder
 from harness.experiments.experiment import read_experiment
 from harness.gate.stored_scores import score_grid
+from harness.running.cells import read_cell
 from harness.running.executor import LocalProcesses
 from harness.running.grid import select
 from harness.running.run import default_workers, prepare
-from harness.running.store import _owner, open_store, read_unit
+from harness.running.store import _owner, open_store
 
 
 def grid_of(file="tiny.toml", folders=()):
-    return prepare(read_experiment(str(file)), folders)
+    store = open_store(Path("runs"), create=False) if Path("runs").exists() else None
+    return prepare(read_experiment(str(file)), folders, store)
 
 
 def keys():
-    return {folder.name for folder in Path("runs/units").iterdir()}
+    return {folder.name for folder in Path("runs/fits").iterdir()}
+
+
+def files():
+    """Every file of forecasts and of fits, with when it was written."""
+    folders = (Path("runs/parts"), Path("runs/fits"))
+    return {file: file.stat().st_mtime_ns for folder in folders for file in folder.rglob("*")}
 
 
 def rows_of(grid, name):
-    """The stored unit of the first cell whose text contains a name."""
+    """What is stored of the first cell whose text contains a name."""
     cell = next(cell for cell in grid.cells if name in str(cell))
-    return read_unit(open_store(Path("runs"), create=False).unit_folder(cell.key))
+    return read_cell(open_store(Path("runs"), create=False), cell)
 
 
 def computed(call, *arguments):
@@ -45,11 +53,11 @@ def computed(call, *arguments):
 
 def test_second_call_computes_nothing(ran, call):
     """Everything is run once; asked again, nothing is."""
-    before = {file: file.stat().st_mtime_ns for file in Path("runs/units").rglob("*")}
+    before = files()
 
     assert computed(call, "tiny.toml") == (5, 5, 0)
 
-    assert {file: file.stat().st_mtime_ns for file in Path("runs/units").rglob("*")} == before
+    assert files() == before
     assert list(Path("runs/tmp").iterdir()) == []
 
 
@@ -87,7 +95,7 @@ def test_grid_is_declared_whole(tiny, call, in_process):
         "draws/GOLD/2",
     ]
     assert record["text"] == Path("tiny.toml").read_text(encoding="utf-8")
-    assert keys() < {cell["key"] for cell in record["cells"]}
+    assert len(keys()) == 1
 
 
 def test_only_takes_a_part(tiny, call, in_process):
@@ -207,7 +215,7 @@ def test_last_words_of_a_unit_are_kept(tiny, call, tmp_path):
     unit = rows_of(grid_of(), "old")
     said = "last words \ufffd\\x1b"
     assert set(unit.reason) == {f"the process was ended by SIGSEGV; its log ends with: {said}"}
-    (log,) = Path("runs/units").glob("*/log.txt")
+    (log,) = Path("runs/fits").glob("*/log.txt")
     assert log.read_bytes() == b"on \x1b[31mstandard output\nlast words \xff\x1b\n\n"
     assert list(Path("runs/tmp").iterdir()) == []
 
@@ -277,7 +285,7 @@ def test_missing_weights_end_a_run_before_it_starts(tiny, call, in_process, verb
 
     assert (code, out) == (2, "")
     assert model in err.splitlines()[-1]
-    assert not list(Path().glob("runs/units/*"))
+    assert not list(Path().glob("runs/parts/*"))
     assert not list(Path().glob("runs/verdicts/*"))
 
 
@@ -322,7 +330,7 @@ def test_worker_count_changes_no_forecast(ran, call, monkeypatch):
 
     assert call("run", "tiny.toml", "--store", "by-two", "--workers", 2)[0] == 0
 
-    assert len(rows_in(ran)) == 12
+    assert len(rows_in(ran)) == 7  # five parts and two curves
     assert rows_in(ran) == rows_in(Path("by-two"))
 
 
@@ -391,7 +399,7 @@ def test_left_overs_of_the_dead_are_swept(tiny, call, in_process):
     torn = busy.replace(f".{os.getpid()}-", f".{gone.pid}-")
     for name in (torn, busy):
         (Path("runs/tmp") / name).mkdir()
-        (Path("runs/tmp") / name / "unit.json").write_text("{", encoding="utf-8")
+        (Path("runs/tmp") / name / "part").write_text("{", encoding="utf-8")
 
     assert computed(call, "tiny.toml") == (5, 5, 5)
     assert [folder.name for folder in Path("runs/tmp").iterdir()] == [busy]
@@ -424,7 +432,7 @@ def test_interrupt_stops_and_resumes(tiny, call):
     )
     try:
         deadline = time.monotonic() + 60
-        while len(list(Path("runs/units").glob("*/unit.json"))) < 3:
+        while len(list(Path("runs/parts").glob("*.parquet"))) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: parent and children

@@ -11,8 +11,9 @@ import pytest
 
 from harness.errors import NoAnswerError, refused_by_system
 from harness.experiments.experiment import read_experiment
+from harness.running.cells import has_cell, read_cell
 from harness.running.run import prepare
-from harness.running.store import open_store, read_unit
+from harness.running.store import open_store
 from harness.running.supervisor import LOG_BYTES
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks")
@@ -180,18 +181,18 @@ def test_hostile_arms_cost_only_themselves(hostile, call, monkeypatch):
     assert code == 0, err
     store, found = open_store(Path("hostile-store"), create=False), cells()
     for name in ANSWERED:
-        assert set(read_unit(store.unit_folder(found[name].key)).reason) == {""}, name
+        assert set(read_cell(store, found[name]).reason) == {""}, name
     for name, words in FAILED.items():
-        assert all(words in text for text in read_unit(store.unit_folder(found[name].key)).reason)
+        assert all(words in text for text in read_cell(store, found[name]).reason)
     for name, words in UNANSWERED.items():
-        assert not store.has_unit(found[name].key), name
+        assert not has_cell(store, found[name]), name
         (line,) = [line for line in out.splitlines() if line.startswith(f"no answer: {name}/")]
         assert words in line
         assert err.count(f"{name}/GOLD/1: NO ANSWER") == 2  # tried once more
     assert gone(hostile, "daemon")
     assert gone(hostile, "session")
     assert gone(hostile, "parricide")
-    log = store.unit_folder(found["Chatty"].key) / "log.txt"
+    log = store.fit_folder(found["Chatty"].fits[0].key) / "log.txt"
     assert log.stat().st_size < 1.1 * LOG_BYTES
     assert log.read_bytes().endswith(b"the end\n")
     assert list(Path(tempfile.gettempdir()).glob(f"abharness-*.{os.getpid()}-*")) == []
@@ -203,7 +204,7 @@ def test_hostile_arms_cost_only_themselves(hostile, call, monkeypatch):
     assert code == 0
     assert "3 computed now" in out
     assert "no answer" not in out
-    assert all(store.has_unit(cell.key) for cell in found.values())
+    assert all(has_cell(store, cell) for cell in found.values())
 
 
 def test_what_the_system_refuses_is_known_behind_any_error():

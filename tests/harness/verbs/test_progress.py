@@ -10,7 +10,7 @@ from harness.verbs.progress import LineProgress
 
 
 def cell(arm, key):
-    return SimpleNamespace(arm=SimpleNamespace(name=arm), key=key)
+    return SimpleNamespace(kind=arm, key=key)
 
 
 @pytest.fixture
@@ -33,6 +33,15 @@ def test_estimate_is_the_mean_of_the_arms_finished_units(clock):
         progress = started([cell("a", "1"), cell("a", "2"), cell("a", "3")], workers)
         progress.ended(cell("a", "1"), 10.0, failed=0, reason="")
         assert text in progress.stream.getvalue()
+
+
+def test_fits_say_nothing_about_nights_that_go_on(clock):
+    """A fit that took long is no measure of forecasts from a kept fit of the same arm."""
+    progress = started([cell("a fit", "1"), cell("a forecast", "2"), cell("a forecast", "3")])
+    progress.ended(cell("a fit", "1"), 1000.0, failed=0, reason="")
+    progress.ended(cell("a forecast", "2"), 2.0, failed=0, reason="")
+
+    assert "about 2 s left" in progress.stream.getvalue().splitlines()[-1]
 
 
 def test_quick_arms_say_nothing_about_slow_ones(clock):

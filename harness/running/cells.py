@@ -1,0 +1,310 @@
+"""Cells as the store holds them: the parts of all their fits, put together in order of origins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import StoreError
+from harness.forecast import Forecast
+from harness.running.grid import GridCell, PlannedFit
+from harness.running.parquet import column, read_table
+from harness.running.parts import Part, together
+from harness.running.sources import digest
+from harness.running.split import Split
+from harness.running.store import Limit, Seal, Store
+from harness.running.work import CURVE
+from harness.window import Array, Dates, Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """Where the forecast of an origin lies: its seal, and its place there."""
+
+    key: str
+    seal: Seal
+    place: int
+
+    @property
+    def cutoff(self) -> str:
+        """Last session seen."""
+        return self.seal.cutoffs[self.place]
+
+    @property
+    def issued_at(self) -> str:
+        """UTC time it was made."""
+        return self.seal.issued_at[self.place]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the forecast."""
+        return self.seal.digests[self.place]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitFacts:
+    """What is recorded of a fit of an arm that learns; `origin` is the first row it did not see."""
+
+    origin: int
+    epochs: int
+    best_epoch: int | None
+    diverged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRecord:
+    """What is recorded of a cell's judged origins besides the forecasts.
+
+    Attributes
+    ----------
+    form, levels
+        How the distribution is given.
+    residual_distribution
+        The harness put it around the arm's point path.
+    failed, first_reason
+        Origins the arm itself has no forecast for, and why for the first.
+    answered_by_fallback
+        Those its fallback answered.
+    fits
+        Of an arm that learns.
+    card
+        What the arm says of itself.
+    seconds, peak_bytes
+        By phase: added up, and the highest.
+    machine
+        Where the last part was made.
+    digest
+        Of every origin's forecast.
+    """
+
+    windows: int
+    form: str
+    levels: tuple[float, ...]
+    residual_distribution: bool
+    failed: int
+    first_reason: str
+    answered_by_fallback: int
+    fits: tuple[FitFacts, ...]
+    card: Mapping[str, str]
+    seconds: Mapping[str, float]
+    peak_bytes: Mapping[str, int]
+    machine: Mapping[str, str]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCell:
+    """What is stored of a cell's judged origins.
+
+    Attributes
+    ----------
+    origin : [W]
+    last_date : [W]
+        Date of the last session seen.
+    reason
+        W texts, empty where the window has a forecast.
+    forecast
+        NaN in failed windows; its `fallback` says which windows the arm's fallback answered.
+    prospective
+        W flags: issued before the first judged session.
+    """
+
+    record: CellRecord
+    origin: Rows
+    last_date: Dates
+    reason: tuple[str, ...]
+    forecast: Forecast
+    prospective: tuple[bool, ...] = ()
+
+
+def answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answered]:
+    """Which of a fit's issued origins the store holds, by cutoff; the newest part counts."""
+    known = store.fit(fit.key)
+    if known is not None and not counts(known.limit, cell):
+        return {}
+    cutoffs = _cutoffs(cell.split, fit.windows.origin)
+    wanted = dict(zip(cutoffs, fit.windows.origin.tolist(), strict=True))
+    found: dict[str, Answered] = {}
+    for key, seal in reversed(store.seals(fit.key).items()):
+        plan = (fit.windows.horizon, fit.windows.gap)
+        if (seal.horizon, seal.gap) != plan or not counts(seal.limit, cell):
+            continue
+        same = _same_rows(cell.split, seal)
+        for place, cutoff in enumerate(seal.cutoffs):
+            origin = wanted.get(cutoff)
+            if origin is None or cutoff in found:
+                continue
+            if same or is_prospective(cell.split, origin, seal.issued_at[place]):
+                found[cutoff] = Answered(key=key, seal=seal, place=place)
+    return found
+
+
+def _cutoffs(split: Split, origins: Rows) -> list[str]:
+    days: list[str] = np.datetime_as_string(split.dataset.series.dates[origins - 1], "D").tolist()
+    return days
+
+
+def counts(limit: Limit | None, cell: GridCell) -> bool:
+    """Whether a failure counts: one by a limit only while that is no higher."""
+    return limit is None or cell.limits.get(limit.name, 0.0) <= limit.value
+
+
+def _same_rows(split: Split, seal: Seal) -> bool:
+    """Whether the rows a part was made from are those of today."""
+    dates, last = split.dataset.series.dates, np.datetime64(seal.cutoffs[-1])
+    row = int(np.searchsorted(dates, last))
+    return row < len(dates) and dates[row] == last and split.rows_digest(row + 1) == seal.rows
+
+
+def is_prospective(split: Split, origin: int, issued_at: str) -> bool:
+    """Whether a forecast was issued before its first judged session."""
+    dates, first = split.dataset.series.dates, origin + split.plan.gap
+    return first >= len(dates) or issued_at[:10] < str(dates[first])
+
+
+def _judged(store: Store, cell: GridCell) -> Iterator[tuple[PlannedFit, Answered | None]]:
+    """Every judged origin of a cell with where it lies, in order."""
+    last = int(cell.split.windows.origin[-1])
+    for fit in cell.fits:
+        there = answered(store, cell, fit)
+        judged = fit.windows.origin[fit.windows.origin <= last]
+        for cutoff in _cutoffs(cell.split, judged):
+            yield fit, there.get(cutoff)
+
+
+def has_cell(store: Store, cell: GridCell) -> bool:
+    """Whether every judged origin of a cell was answered, failures included."""
+    return all(each is not None for _, each in _judged(store, cell))
+
+
+def cell_digest(store: Store, cell: GridCell) -> str:
+    """Digest of a cell's judged forecasts, whatever parts they lie in.
+
+    Raises
+    ------
+    StoreError
+        When one is not there, or its file is not what was sealed.
+    """
+    there = _whole(store, cell)
+    for key, seal in {each.key: each.seal for each in there}.items():
+        damage = store.part_damage(key, seal)
+        if damage:
+            raise StoreError(damage)
+    return digest([each.digest for each in there])
+
+
+def _whole(store: Store, cell: GridCell) -> list[Answered]:
+    found = [each for _, each in _judged(store, cell)]
+    there = [each for each in found if each is not None]
+    if len(there) < len(found):
+        missing = len(found) - len(there)
+        raise StoreError(f"{cell}: {missing} of {len(found)} origins are not in the store")
+    return there
+
+
+def cell_record(store: Store, cell: GridCell) -> CellRecord:
+    """What is recorded of a cell's judged origins, without reading a forecast.
+
+    Raises
+    ------
+    StoreError
+        When an origin is not there.
+    """
+    there = _whole(store, cell)
+    seals = {each.key: each.seal for each in there}.values()
+    fits = [(plan, store.fit(plan.key)) for plan in cell.fits]
+    first = next((seal for seal in seals if seal.form != "none"), None)
+    seconds: dict[str, float] = {}
+    peaks: dict[str, int] = {}
+    for seal in seals:
+        for phase, value in seal.spent.seconds.items():
+            seconds[phase] = seconds.get(phase, 0.0) + value
+        for phase, peak in seal.spent.peak_bytes.items():
+            peaks[phase] = max(peaks.get(phase, 0), peak)
+    failed = [each.seal.first_reason for each in there if each.cutoff in each.seal.failed]
+    return CellRecord(
+        windows=len(there),
+        form=first.form if first else "none",
+        levels=first.levels if first else (),
+        residual_distribution=any(seal.residual_distribution for seal in seals),
+        failed=len(failed),
+        first_reason=next(iter(failed), ""),
+        answered_by_fallback=sum(each.cutoff in each.seal.by_fallback for each in there),
+        fits=tuple(
+            FitFacts(
+                origin=int(plan.windows.fitted_at[0]),
+                epochs=fit.training.epochs,
+                best_epoch=fit.training.best_epoch,
+                diverged=fit.training.diverged,
+            )
+            for plan, fit in fits
+            if fit is not None and fit.training is not None
+        ),
+        card=next((fit.card for _, fit in fits if fit is not None and fit.card), {}),
+        seconds=seconds,
+        peak_bytes=peaks,
+        machine=next((s.spent.machine for s in reversed(seals) if s.spent.machine), {}),
+        digest=digest([each.digest for each in there]),
+    )
+
+
+def read_cell(store: Store, cell: GridCell) -> StoredCell:
+    """Read what is stored of a cell's judged origins.
+
+    Raises
+    ------
+    StoreError
+        When an origin is not there, or a file is not what was sealed.
+    """
+    there = _whole(store, cell)
+    files: dict[str, Part] = {}
+    for each in there:
+        if each.key not in files:
+            files[each.key] = store.read_sealed(each.key, each.seal)
+    runs: list[Part] = []
+    start = 0
+    for stop in range(1, len(there) + 1):
+        if stop == len(there) or there[stop].key != there[start].key:
+            rows = np.array([each.place for each in there[start:stop]], dtype=np.int64)
+            runs.append(files[there[start].key].at(rows))
+            start = stop
+    whole = together(runs)
+    origin = cell.split.windows.origin
+    return StoredCell(
+        record=cell_record(store, cell),
+        origin=origin,
+        last_date=whole.cutoff,
+        reason=whole.reason,
+        forecast=whole.forecast,
+        prospective=tuple(
+            is_prospective(cell.split, row, each.issued_at)
+            for row, each in zip(origin.tolist(), there, strict=True)
+        ),
+    )
+
+
+def read_curve(store: Store, cell: GridCell) -> dict[str, Array]:
+    """Read a cell's training curves as columns; empty for arms that do not learn.
+
+    Raises
+    ------
+    StoreError
+        When a file is torn.
+    """
+    found: list[dict[str, Any]] = []
+    for plan in cell.fits:
+        file: Path = store.fit_folder(plan.key) / CURVE
+        known = store.fit(plan.key)
+        if known is None or CURVE not in known.files:
+            continue
+        rows = read_table(file)
+        columns = {name: column(rows, name) for name in rows.column_names}
+        at = np.full(rows.num_rows, int(plan.windows.fitted_at[0]), dtype=np.int64)
+        found.append({"fitted_at": at, **columns})
+    if not found:
+        return {}
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}

@@ -1,0 +1,214 @@
+"""What is due: issued origins that the store has no forecast of, as tasks for processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness.arm import ArmRef
+from harness.errors import escaped
+from harness.running.cells import Answered, answered, counts
+from harness.running.executor import Task
+from harness.running.grid import Grid, GridCell, PlannedFit
+from harness.running.sealing import Due, keeps
+from harness.running.sources import digest
+from harness.running.store import Store
+
+_DAYS = 3
+"""No answer on so many days makes a cell missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A task and what it is due for: one fit of an arm that learns, or all of a cell's.
+
+    Attributes
+    ----------
+    cells
+        Every cell that waits for it: cells that differ in name alone share their fits.
+    alone
+        It is all that is due of its cell.
+    """
+
+    task: Task
+    due: tuple[Due, ...]
+    cells: tuple[GridCell, ...]
+    alone: bool
+
+    @property
+    def key(self) -> str:
+        """Key of its task."""
+        return self.task.key
+
+    @property
+    def arm(self) -> ArmRef:
+        """The arm that is asked."""
+        return self.due[0].cell.arm
+
+    @property
+    def kind(self) -> str:
+        """The arm, and whether it is fitted or goes on from a kept fit."""
+        made = self.due[0].cell.learns and any(kept is None for kept in self.task.kept)
+        return f"{self.arm.name} {'fit' if made else 'forecast'}"
+
+    def __str__(self) -> str:
+        cell = str(self.due[0].cell)
+        return cell if self.alone else f"{cell} from {self.due[0].fit.cutoff}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Works:
+    """All that is due.
+
+    Attributes
+    ----------
+    unfit
+        Origins of fits that failed, with the reason.
+    given_up
+        Cells that had no answer on `_DAYS` days, and why.
+    damage
+        What was found damaged and is made good, a line each.
+    """
+
+    works: list[Work] = field(default_factory=list)
+    unfit: list[tuple[Due, str]] = field(default_factory=list)
+    given_up: dict[str, str] = field(default_factory=dict)
+    damage: list[str] = field(default_factory=list)
+
+
+def works(
+    grid: Grid, store: Store, asked: Sequence[GridCell], *, retry_failed: bool = False
+) -> Works:
+    """Find what is due of some cells.
+
+    Parameters
+    ----------
+    retry_failed
+        Origins that failed are due as well, and what was given up.
+    """
+    found = Works()
+    waiting: dict[str, list[GridCell]] = {}
+    grouped: list[list[Due]] = []
+    for cell in asked:
+        mine: list[Due] = []
+        for due in _due_of(store, cell, found, retry_failed=retry_failed):
+            known = store.fit(due.fit.key)
+            given_up = "" if retry_failed else _given_up(store, due.fit.key)
+            if given_up:
+                found.given_up[str(cell)] = given_up
+            elif known is not None and known.problem and not (retry_failed or due.again):
+                found.unfit.append((due, known.problem))
+            elif due.fit.key in waiting:
+                waiting[due.fit.key].append(cell)
+            else:
+                waiting[due.fit.key] = [cell]
+                mine.append(due)
+        grouped += [[due] for due in mine] if cell.learns else [mine] if mine else []
+    per_cell = [str(group[0].cell) for group in grouped]
+    for group in grouped:
+        cells = {str(cell): cell for due in group for cell in waiting[due.fit.key]}
+        found.works.append(
+            Work(
+                task=_task(grid, store, group),
+                due=tuple(group),
+                cells=tuple(cells.values()),
+                alone=per_cell.count(str(group[0].cell)) == 1,
+            )
+        )
+    return found
+
+
+def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -> Iterator[Due]:
+    """What is due of a cell, fit by fit."""
+    for fit in cell.fits:
+        there = answered(store, cell, fit)
+        broken = _broken(store, there)
+        for key, why in broken.items():
+            found.damage.append(escaped(f"{cell} is forecast again: {why} ({key[:12]})"))
+        missing, expected = [], {}
+        days = np.datetime_as_string(
+            cell.split.dataset.series.dates[fit.windows.origin - 1], "D"
+        ).tolist()
+        for day in days:
+            each = there.get(day)
+            good = each is not None and not (retry_failed and day in each.seal.failed)
+            if good and each is not None and each.key in broken:
+                expected[day] = each.digest
+                good = False
+            missing.append(not good)
+        if any(missing):
+            windows = dataclasses.replace(
+                fit.windows,
+                origin=fit.windows.origin[missing],
+                fitted_at=fit.windows.fitted_at[missing],
+            )
+            damage = store.fit_damage(fit.key)
+            known = store.fit(fit.key)
+            if damage:
+                found.damage.append(escaped(f"{cell} is fitted again: {damage}"))
+            yield Due(
+                cell=cell,
+                fit=dataclasses.replace(fit, windows=windows),
+                expected=expected,
+                replaces=tuple(broken),
+                state=known.state(fit.key) if damage and known is not None else "",
+                again=known is not None and not counts(known.limit, cell),
+            )
+
+
+def _broken(store: Store, there: Mapping[str, Answered]) -> dict[str, str]:
+    """Parts whose files are not what was sealed, and why."""
+    seals = {each.key: each.seal for each in there.values()}
+    found: dict[str, str] = {}
+    for key, seal in seals.items():
+        damage = store.part_damage(key, seal)
+        if damage:
+            found[key] = damage
+    return found
+
+
+def _given_up(store: Store, fit: str) -> str:
+    """Why nothing is tried any more: no answer on several days since the last one."""
+    last = max((max(seal.issued_at) for seal in store.seals(fit).values()), default="")
+    silent = [
+        record
+        for record in store.journal.records("no answer")
+        if record.key == fit and record.at > last
+    ]
+    days = {record.at[:10] for record in silent}
+    if len(days) < _DAYS:
+        return ""
+    reason = store.journal.body(silent[-1]).get("reason", "")
+    return f"no answer on {len(days)} days, last: {reason}; --retry-failed tries again"
+
+
+def _task(grid: Grid, store: Store, group: Sequence[Due]) -> Task:
+    settings = grid.experiment.run
+    jobs = tuple(grid.job(due.cell, due.fit.windows) for due in group)
+    return Task(
+        key=digest(
+            [
+                [due.fit.key, [str(day) for day in job.cutoffs]]
+                for due, job in zip(group, jobs, strict=True)
+            ]
+        ),
+        jobs=jobs,
+        kept=tuple(_kept(store, due) for due in group),
+        time_limit_s=settings.time_limit_s,
+        memory_limit_mib=settings.memory_limit_mib,
+    )
+
+
+def _kept(store: Store, due: Due) -> Path | None:
+    """Where the fit lies that a night goes on from; None where it is made."""
+    known: PlannedFit = due.fit
+    saved = store.fit(known.key)
+    if due.state or saved is None or saved.problem or not keeps(store, known):
+        return None
+    if due.cell.learns and not saved.saved:
+        return None
+    return store.fit_folder(known.key)

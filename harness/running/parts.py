@@ -1,0 +1,293 @@
+"""Parts: forecasts of some consecutive origins by one fit, written once as one Parquet file.
+
+One row per origin and step: ``cutoff`` (the last session seen), ``step`` from 1, ``point``, then
+the distribution (``q0.1`` and so on, ``s0`` and so on, or ``deviation``); ``reason`` where an
+origin failed, ``fallback`` where an arm's fallback answered. Every origin has a digest of its own,
+so that it can be told whatever file it lies in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.forecast import Forecast
+from harness.running.parquet import TornTableError, column, read_table, write_table
+from harness.running.unit import Form, UnitResult
+from harness.window import Array, Dates, Rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA = 1
+_OWN = ("cutoff", "step", "point", "reason", "fallback")
+_OTHER_FORM = "ForecastError: its other fits answered in another form, with other levels or samples"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Forecasts of W consecutive origins.
+
+    Attributes
+    ----------
+    cutoff : [W]
+        Last session seen, strictly increasing.
+    reason
+        W texts, empty where the origin has a forecast.
+    forecast
+        NaN where an origin failed; its `fallback` says which the arm's fallback answered.
+    residual_distribution
+        The harness put the distribution around the arm's point path.
+    """
+
+    cutoff: Dates
+    reason: tuple[str, ...]
+    forecast: Forecast
+    residual_distribution: bool
+
+    def __len__(self) -> int:
+        return len(self.cutoff)
+
+    @classmethod
+    def of(cls, cutoff: Dates, outcome: UnitResult) -> Part:
+        """What an arm answered at its origins."""
+        return cls(
+            cutoff=cutoff,
+            reason=tuple(outcome.reason),
+            forecast=outcome.forecast,
+            residual_distribution=outcome.residual_distribution,
+        )
+
+    @classmethod
+    def failed(cls, cutoff: Dates, horizon: int, reason: str) -> Part:
+        """No forecast at any origin, for the same reason."""
+        point = np.full((len(cutoff), horizon), np.nan)
+        return cls(
+            cutoff=cutoff,
+            reason=(reason,) * len(cutoff),
+            forecast=Forecast.of_point(point),
+            residual_distribution=False,
+        )
+
+    @property
+    def form(self) -> Form:
+        """How the distribution is given; none where no origin has one."""
+        forecast = self.forecast
+        if forecast.quantiles is not None:
+            return "quantiles"
+        if forecast.samples is not None:
+            return "samples"
+        return "none" if forecast.deviation is None else "gaussian"
+
+    def digests(self) -> list[str]:
+        """A digest of each origin, whatever part it lies in."""
+        values = _values(self.forecast)
+        fallback = self.forecast.fallback or ("",) * len(self)
+        found = []
+        for row, cutoff in enumerate(self.cutoff.astype("datetime64[D]")):
+            said = [SCHEMA, self.form, str(cutoff), self.reason[row], fallback[row]]
+            content = hashlib.sha256(json.dumps(said).encode())
+            content.update(self.forecast.levels.astype("<f8").tobytes())
+            for numbers in (self.forecast.point, values):
+                if numbers is not None:
+                    content.update(np.ascontiguousarray(numbers[row], dtype="<f8").data)
+            found.append(content.hexdigest())
+        return found
+
+    def at(self, rows: Rows) -> Part:
+        """Some of the origins."""
+        forecast = self.forecast
+        return dataclasses.replace(
+            self,
+            cutoff=self.cutoff[rows],
+            reason=tuple(self.reason[row] for row in rows.tolist()),
+            forecast=Forecast(
+                point=forecast.point[rows],
+                levels=forecast.levels,
+                quantiles=None if forecast.quantiles is None else forecast.quantiles[rows],
+                samples=None if forecast.samples is None else forecast.samples[rows],
+                deviation=None if forecast.deviation is None else forecast.deviation[rows],
+                fallback=tuple(forecast.fallback[row] for row in rows.tolist())
+                if forecast.fallback
+                else (),
+            ),
+        )
+
+
+def together(parts: Sequence[Part]) -> Part:
+    """Put parts together in order of origins.
+
+    Where they differ in form, levels or number of samples, those that differ from the first that
+    has a forecast failed.
+    """
+    first = next((part for part in parts if part.form != "none"), parts[0])
+    wanted = _shape(first)
+    point, reason, fallback = [], [], []
+    values = []
+    for part in parts:
+        fits = _shape(part) == wanted
+        point.append(part.forecast.point if fits else np.full_like(part.forecast.point, np.nan))
+        odd = not fits and part.form != "none"
+        reason += [text or (_OTHER_FORM if odd else "") for text in part.reason]
+        fallback += list(part.forecast.fallback or ("",) * len(part))
+        given = _values(first.forecast)
+        if given is not None:
+            own = _values(part.forecast)
+            blank = np.full((len(part), *given.shape[1:]), np.nan)
+            values.append(own if fits and own is not None else blank)
+    order = np.argsort(np.concatenate([part.cutoff for part in parts]), kind="stable")
+    whole = Part(
+        cutoff=np.concatenate([part.cutoff for part in parts]),
+        reason=tuple(reason),
+        forecast=_forecast(
+            first.form,
+            first.forecast.levels,
+            np.concatenate(point),
+            np.concatenate(values) if values else None,
+            tuple(fallback) if any(part.forecast.fallback for part in parts) else (),
+        ),
+        residual_distribution=any(part.residual_distribution for part in parts),
+    )
+    return whole if np.array_equal(order, np.arange(len(order))) else whole.at(order)
+
+
+def write_part(file: Path, part: Part) -> None:
+    """Write a part's file."""
+    count, horizon = part.forecast.point.shape
+    columns: dict[str, Any] = {
+        "cutoff": np.repeat(part.cutoff.astype("datetime64[D]"), horizon),
+        "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), count),
+        "point": part.forecast.point.reshape(-1),
+    }
+    for name, texts in (("reason", part.reason), ("fallback", part.forecast.fallback)):
+        if any(texts) or (name == "fallback" and texts):
+            columns[name] = [text for text in texts for _ in range(horizon)]
+    columns |= _value_columns(part.forecast)
+    facts = {
+        "schema": SCHEMA,
+        "form": part.form,
+        "levels": part.forecast.levels.tolist(),
+        "residual_distribution": part.residual_distribution,
+    }
+    write_table(file, columns, facts={"abharness": json.dumps(facts, sort_keys=True)})
+
+
+def read_part(file: Path, content: bytes | None = None) -> Part:
+    """Read a part's file.
+
+    Parameters
+    ----------
+    content
+        Its bytes, where they were read already.
+
+    Raises
+    ------
+    TornTableError
+        When it is missing, torn, or no whole part.
+    """
+    rows = read_table(file, content)
+    try:
+        return _part(rows)
+    except Exception as problem:  # noqa: BLE001  # whatever a file of an arm's process may hold
+        raise TornTableError(f"{file}: not a whole part: {str(problem)[:200]}") from None
+
+
+def _part(rows: pa.Table) -> Part:
+    facts = json.loads((rows.schema.metadata or {})[b"abharness"])
+    if facts["schema"] != SCHEMA:
+        raise ValueError(f"schema {facts['schema']}")
+    step = column(rows, "step")
+    horizon = int(step.max())
+    count = len(step) // horizon
+    if not np.array_equal(step, np.tile(np.arange(1, horizon + 1), count)):
+        raise ValueError("its steps are not in order")
+    cutoff = column(rows, "cutoff").reshape(count, horizon)
+    if (cutoff != cutoff[:, :1]).any() or (np.diff(cutoff[:, 0]) <= np.timedelta64(0)).any():
+        raise ValueError("its origins are not in order")
+    texts = {
+        name: tuple(map(str, column(rows, name).reshape(count, horizon)[:, 0]))
+        for name in ("reason", "fallback")
+        if name in rows.column_names
+    }
+    names = [name for name in rows.column_names if name not in _OWN]
+    values = None
+    if names:
+        values = np.stack([_floats(rows, name) for name in names], axis=1)
+        values = values.reshape(count, horizon, len(names))
+        if facts["form"] == "samples":
+            values = np.ascontiguousarray(values.transpose(0, 2, 1))
+        elif facts["form"] == "gaussian":
+            values = values[..., 0]
+    if (values is None) != (facts["form"] == "none"):
+        raise ValueError("its distribution is not there")
+    part = Part(
+        cutoff=cutoff[:, 0],
+        reason=texts.get("reason", ("",) * count),
+        forecast=_forecast(
+            facts["form"],
+            np.array(facts["levels"], dtype=np.float64),
+            _floats(rows, "point").reshape(count, horizon),
+            values,
+            texts.get("fallback", ()),
+        ),
+        residual_distribution=bool(facts["residual_distribution"]),
+    )
+    good = np.array([not text for text in part.reason])
+    if (part.forecast.finite != good).any():
+        raise ValueError("its reasons do not fit its forecasts")
+    return part
+
+
+def _floats(rows: pa.Table, name: str) -> Array:
+    found = column(rows, name)
+    if found.dtype != np.float64:
+        raise ValueError(f"{name} holds {found.dtype}")
+    return found
+
+
+def _forecast(
+    form: Form, levels: Array, point: Array, values: Array | None, fallback: tuple[str, ...]
+) -> Forecast:
+    return Forecast(
+        point=point,
+        levels=levels,
+        quantiles=values if form == "quantiles" else None,
+        samples=values if form == "samples" else None,
+        deviation=values if form == "gaussian" else None,
+        fallback=fallback,
+    )
+
+
+def _values(forecast: Forecast) -> Array | None:
+    """Quantiles [W, H, q], samples [W, M, H] or deviations [W, H]."""
+    given = (forecast.quantiles, forecast.samples, forecast.deviation)
+    return next((values for values in given if values is not None), None)
+
+
+def _shape(part: Part) -> tuple[Form, tuple[int, ...], tuple[float, ...]]:
+    values = _values(part.forecast)
+    own = () if values is None else values.shape[1:]
+    return part.form, own, tuple(part.forecast.levels.tolist())
+
+
+def _value_columns(forecast: Forecast) -> dict[str, Array]:
+    """The distribution as columns of [W * H] numbers."""
+    values = _values(forecast)
+    if values is None:
+        return {}
+    if forecast.quantiles is not None:
+        names = [f"q{level!r}" for level in forecast.levels.tolist()]
+    elif forecast.samples is not None:
+        values = values.transpose(0, 2, 1)
+        names = [f"s{number}" for number in range(values.shape[-1])]
+    else:
+        names, values = ["deviation"], values[..., None]
+    by_column = np.ascontiguousarray(values.reshape(-1, len(names)).T)
+    return dict(zip(names, by_column, strict=True))

@@ -1,0 +1,282 @@
+"""What an arm's process left becomes fits and parts of the store, checked and sealed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.running.executor import LOG, Finished
+from harness.running.grid import GridCell, PlannedFit
+from harness.running.identity import machine
+from harness.running.parts import Part, write_part
+from harness.running.sources import digest
+from harness.running.store import (
+    Limit,
+    Seal,
+    Spent,
+    Store,
+    StoredFit,
+    TrainingFacts,
+    bytes_digest,
+)
+from harness.running.supervisor import Ending
+from harness.running.unit import RESIDUALS, STATE, Job
+from harness.running.work import TRACEBACK, FitReport, Left, read_left, read_plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Origins of a cell's fit that are to be forecast.
+
+    Attributes
+    ----------
+    fit
+        With the windows that are due.
+    expected
+        Digest of a forecast that was sealed and is damaged, by cutoff: what comes must equal it.
+    replaces
+        Keys of the damaged parts.
+    state
+        Digest of a kept state that was sealed and is damaged; '' where none is.
+    again
+        The fit failed by a limit that is higher now.
+    """
+
+    cell: GridCell
+    fit: PlannedFit
+    expected: Mapping[str, str] = field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
+    state: str = ""
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """What came of something due.
+
+    Attributes
+    ----------
+    origins
+        Forecast now.
+    made
+        Its fit was made now.
+    failed, reason
+        Origins the arm itself has no forecast for, and why for the first.
+    problem
+        Why nothing was sealed; empty where it was.
+    """
+
+    origins: int = 0
+    made: bool = False
+    failed: int = 0
+    reason: str = ""
+    problem: str = ""
+
+
+def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finished) -> Sealed:
+    """Seal what the process left of one of its jobs.
+
+    Raises
+    ------
+    StoreError
+        When the store cannot be written.
+    """
+    left, ending = Left(), finished.ending
+    folder = finished.left / str(number) if finished.left else None
+    if folder is not None:
+        try:
+            left = read_left(folder, job)
+        except StoreError as problem:
+            said = str(problem).replace(f"{finished.left}/", "")
+            if ending.kind == "done":
+                ending = Ending(kind="failed", reason=f"the process left no result: {said}")
+    if left.part is None and ending.kind == "done":
+        reason = "the process ended with exit code 0 and left no result"
+        ending = Ending(kind="failed", reason=reason)
+    if left.part is None and ending.kind == "no answer":
+        return Sealed(problem=ending.reason)
+    limit = None
+    if left.part is None and ending.limit:
+        limit = Limit(name=ending.limit, value=due.cell.limits[ending.limit])
+    logs = _logs(finished.left, left)
+    fit, files = _fit(store, due, left, ending, limit)
+    if due.state and fit is not None and fit.state(due.fit.key) != due.state:
+        return Sealed(
+            problem=f"its kept fit ({due.fit.key[:12]}) is damaged, and made again it is another"
+        )
+    part = left.part or Part.failed(job.cutoffs, job.windows.horizon, ending.reason)
+    spent = Spent(
+        seconds=left.report.seconds if left.report else {"total": finished.seconds},
+        peak_bytes=left.report.peak_bytes if left.report else {},
+        machine=machine(),
+    )
+    if fit is not None:
+        store.put_fit(due.fit.key, files | logs)
+    elif any(part.reason):
+        store.add_logs(due.fit.key, logs)
+    return seal_part(store, due, part, fit=fit, content=left.content, limit=limit, spent=spent)
+
+
+def seal_unfit(store: Store, due: Due, reason: str) -> Sealed:
+    """Seal origins of a fit that is known to have failed: no arm is asked again."""
+    cutoffs = due.cell.split.dataset.series.dates[due.fit.windows.origin - 1]
+    return seal_part(store, due, Part.failed(cutoffs, due.fit.windows.horizon, reason))
+
+
+def seal_part(
+    store: Store,
+    due: Due,
+    part: Part,
+    *,
+    fit: StoredFit | None = None,
+    content: bytes = b"",
+    limit: Limit | None = None,
+    spent: Spent | None = None,
+) -> Sealed:
+    """Put a part into the store and seal it, with the record of its fit where that is new.
+
+    Parameters
+    ----------
+    content
+        The part's file; left out, it is written here.
+    """
+    cutoffs = tuple(map(str, part.cutoff))
+    digests = tuple(part.digests())
+    found = dict(zip(cutoffs, digests, strict=True))
+    changed = [day for day, wanted in due.expected.items() if found.get(day) != wanted]
+    if changed:
+        return Sealed(
+            problem=f"the forecast of {changed[0]} is damaged, and made again it is another: "
+            f"`abharness store drop {due.replaces[0]} --why` gives the sealed one up"
+        )
+    known = fit or store.fit(due.fit.key)
+    windows, split = due.fit.windows, due.cell.split
+    rows = split.rows_digest(int(windows.origin[-1]))
+    key = part_key(due, known, cutoffs)
+    whole = content or _written(part)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    fallback = part.forecast.fallback or ("",) * len(part)
+    failures = [why or said for why, said in zip(part.reason, fallback, strict=True)]
+    failed = tuple(day for day, why in zip(cutoffs, failures, strict=True) if why)
+    reason = next(filter(None, failures), "")
+    seal = Seal(
+        fit=due.fit.key,
+        file=bytes_digest(whole),
+        cutoffs=cutoffs,
+        digests=digests,
+        issued_at=_issued(store, due, cutoffs, now),
+        horizon=windows.horizon,
+        gap=windows.gap,
+        rows=rows,
+        form=part.form,
+        levels=tuple(part.forecast.levels.tolist()),
+        residual_distribution=part.residual_distribution,
+        failed=failed,
+        by_fallback=tuple(day for day, said in zip(cutoffs, fallback, strict=True) if said),
+        first_reason=reason,
+        environment=due.cell.environment,
+        limit=limit,
+        spent=spent or Spent(),
+        replaces=tuple(name for name in due.replaces if name != key),
+    )
+    store.put_part(key, whole)
+    store.seal(due.fit.key, fit, key, seal)
+    return Sealed(
+        origins=len(part),
+        made=fit is not None and not fit.problem,
+        failed=len(failed),
+        reason=reason,
+    )
+
+
+def part_key(due: Due, fit: StoredFit | None, cutoffs: tuple[str, ...]) -> str:
+    """Digest of all that a part's forecasts depend on."""
+    windows = due.fit.windows
+    return digest(
+        {
+            "fit": due.fit.key,
+            "state": fit.state(due.fit.key) if fit else due.fit.key,
+            "cutoffs": cutoffs,
+            "horizon": windows.horizon,
+            "gap": windows.gap,
+            "rows": due.cell.split.rows_digest(int(windows.origin[-1])),
+        }
+    )
+
+
+def _issued(store: Store, due: Due, cutoffs: tuple[str, ...], now: str) -> tuple[str, ...]:
+    """When each origin was issued; one that is only made good again keeps its time."""
+    known: dict[str, str] = {}
+    for seal in store.seals(due.fit.key).values():
+        known |= dict(zip(seal.cutoffs, seal.issued_at, strict=True))
+    return tuple(known[day] if day in due.expected else now for day in cutoffs)
+
+
+def _written(part: Part) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "part.parquet"
+        write_part(file, part)
+        return file.read_bytes()
+
+
+def _fit(
+    store: Store, due: Due, left: Left, ending: Ending, limit: Limit | None
+) -> tuple[StoredFit | None, dict[str, bytes]]:
+    """The record of a fit that is new, or has more to it than was known, and its files."""
+    known = store.fit(due.fit.key)
+    problem = left.fit.problem if left.fit else ending.reason
+    files = dict(left.fit_files)
+    if known is not None and not known.problem and not due.state:
+        if problem or RESIDUALS not in files or RESIDUALS in known.files:
+            return None, {}
+        there = {name: store.fit_folder(due.fit.key) / name for name in known.files}
+        files = {name: file.read_bytes() for name, file in there.items()} | files
+        return StoredFit(**_changed(known, files)), files
+    report = left.fit or FitReport(made=False)
+    training = None
+    if report.epochs is not None:
+        training = TrainingFacts(
+            epochs=report.epochs, best_epoch=report.best_epoch, diverged=report.diverged
+        )
+    record = StoredFit(
+        cutoff=due.fit.cutoff,
+        identity=due.fit.identity,
+        environment=due.cell.environment,
+        problem=problem,
+        limit=limit if problem else None,
+        saved=report.saved,
+        files={name: bytes_digest(content) for name, content in sorted(files.items())},
+        training=training,
+        card=report.card,
+    )
+    return record, files
+
+
+def _changed(known: StoredFit, files: Mapping[str, bytes]) -> dict[str, Any]:
+    found = {name: getattr(known, name) for name in StoredFit.__slots__}
+    return found | {"files": {name: bytes_digest(content) for name, content in files.items()}}
+
+
+def _logs(scratch: Path | None, left: Left) -> dict[str, bytes]:
+    """What was printed, and the traceback of the first failure."""
+    found: dict[str, bytes] = {}
+    if scratch is not None:
+        with suppress(StoreError, FileNotFoundError):
+            found[LOG] = read_plain(scratch / LOG)
+    if left.report is not None and left.report.trace:
+        found[TRACEBACK] = left.report.trace.encode()
+    return found
+
+
+def keeps(store: Store, fit: PlannedFit) -> bool:
+    """Whether a later night can go on with what the store holds of a fit."""
+    known = store.fit(fit.key)
+    return known is not None and any(
+        name == RESIDUALS or name.startswith(f"{STATE}/") for name in known.files
+    )

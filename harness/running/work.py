@@ -1,0 +1,229 @@
+"""What an arm's process does: carry out its jobs, and leave what came of each in its scratch.
+
+Folder ``0`` is of the first job, and so on. ``fit.json`` is there as soon as the arm was made
+ready, ``part.json`` when its forecasts are whole, so that a fit outlives a process that ends while
+it forecasts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import StoreError
+from harness.parsing import parse_json, parse_record
+from harness.running.parquet import write_table
+from harness.running.parts import Part, read_part, write_part
+from harness.running.unit import RESIDUALS, STATE, Job, UnitResult, carry_out
+
+FIT_FILE, PART_FILE = "fit.json", "part.json"
+FORECASTS = "part.parquet"
+CURVE = "curve.parquet"
+TRACEBACK = "traceback.txt"
+_LARGEST = 1 << 36
+"""Bytes of a file an arm's process may leave: more than any model of ours."""
+_MOST_FILES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitReport:
+    """How making an arm ready went.
+
+    Attributes
+    ----------
+    made
+        It was fitted here, not restored.
+    problem
+        Why the arm is not ready; empty where it is.
+    """
+
+    made: bool
+    problem: str = ""
+    saved: bool = False
+    epochs: int | None = None
+    best_epoch: int | None = None
+    diverged: bool = False
+    card: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartReport:
+    """How forecasting went: what it took, and the traceback of the first failure."""
+
+    seconds: Mapping[str, float]
+    peak_bytes: Mapping[str, int]
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What a process left of a job, checked.
+
+    Attributes
+    ----------
+    fit
+        None where the arm never was ready.
+    fit_files
+        Content of what the arm saved, by name below the fit's folder.
+    part, content
+        The forecasts and their file; None where they are not whole.
+    """
+
+    fit: FitReport | None = None
+    fit_files: Mapping[str, bytes] = field(default_factory=dict)
+    report: PartReport | None = None
+    part: Part | None = None
+    content: bytes = b""
+
+
+def carry_out_all(
+    jobs: Sequence[Job], scratch: Path, *, tell: Callable[[float], None] = lambda share: None
+) -> None:
+    """Carry out jobs, each of one fit, and write what came of them.
+
+    Parameters
+    ----------
+    tell
+        Called with the share of all windows that are done.
+    """
+    total, done = sum(len(job.windows) for job in jobs), 0
+    for number, job in enumerate(jobs):
+        folder = scratch / str(number)
+        folder.mkdir()
+
+        def told(share: float, count: int = len(job.windows), before: int = done) -> None:
+            tell((before + share * count) / total)
+
+        def ready(outcome: UnitResult, folder: Path = folder, job: Job = job) -> None:
+            _write_fit(folder, job, outcome)
+
+        outcome = carry_out(job, keep=folder, ready=ready, tell=told)
+        write_part(folder / FORECASTS, Part.of(job.cutoffs, outcome))
+        _write_json(
+            folder / PART_FILE,
+            PartReport(
+                seconds=outcome.meter.seconds,
+                peak_bytes=outcome.meter.peak_bytes,
+                trace=outcome.trace,
+            ),
+        )
+        done += len(job.windows)
+
+
+def _write_fit(folder: Path, job: Job, outcome: UnitResult) -> None:
+    training = outcome.fits[-1].training if outcome.fits else None
+    if training is not None:
+        names = ("train_loss", "validation_loss", "learning_rate", "gradient_norm")
+        columns: dict[str, Any] = {
+            "epoch": np.array([row.epoch for row in training.curve], dtype=np.int64)
+        }
+        for name in names:
+            columns[name] = np.array([getattr(row, name) for row in training.curve], dtype=float)
+        write_table(folder / CURVE, columns)
+    _write_json(
+        folder / FIT_FILE,
+        FitReport(
+            made=job.restored is None,
+            problem=outcome.unfit,
+            saved=outcome.saved,
+            epochs=None if training is None else len(training.curve),
+            best_epoch=None if training is None else training.best_epoch,
+            diverged=training is not None and training.diverged,
+            card=outcome.card,
+        ),
+    )
+
+
+def _write_json(file: Path, report: Any) -> None:
+    draft = file.with_name(f".{file.name}")
+    draft.write_text(json.dumps(dataclasses.asdict(report), sort_keys=True), encoding="utf-8")
+    draft.replace(file)
+
+
+def read_left(folder: Path, job: Job) -> Left:
+    """Read what a process left of a job: nothing of it is trusted before it was checked.
+
+    Raises
+    ------
+    StoreError
+        When something is there that is not what a job leaves.
+    """
+    if not (folder / FIT_FILE).exists():
+        return Left()
+    fit = _report(folder / FIT_FILE, FitReport)
+    files: dict[str, bytes] = {}
+    if fit.saved:
+        files |= {f"{STATE}/{name}": content for name, content in _state(folder / STATE)}
+    for name in (RESIDUALS, CURVE):
+        with suppress(FileNotFoundError):
+            files[name] = read_plain(folder / name)
+    if not (folder / PART_FILE).exists():
+        return Left(fit=fit, fit_files=files)
+    content = read_plain(folder / FORECASTS)
+    part = read_part(folder / FORECASTS, content)
+    if not np.array_equal(part.cutoff, job.cutoffs):
+        raise StoreError(f"{folder}: forecasts of other origins than were asked for")
+    if part.forecast.point.shape[1] != job.windows.horizon:
+        raise StoreError(f"{folder}: forecasts of other steps than were asked for")
+    report = _report(folder / PART_FILE, PartReport)
+    return Left(fit=fit, fit_files=files, report=report, part=part, content=content)
+
+
+def _report(file: Path, kind: type[Any]) -> Any:
+    content = parse_json(read_plain(file), where=str(file))
+    if not isinstance(content, dict):
+        raise StoreError(f"{file}: not a report")
+    return parse_record(kind, content, where=str(file))
+
+
+def _state(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Files below a folder, by their names below it; links and what is no file are refused."""
+    waiting, count = [folder], 0
+    while waiting:
+        here = waiting.pop()
+        try:
+            entries = sorted(here.iterdir())
+        except OSError as problem:
+            raise StoreError(f"{here}: cannot be read: {problem.strerror}") from None
+        for entry in entries:
+            count += 1
+            if count > _MOST_FILES:
+                raise StoreError(f"{folder}: holds more than {_MOST_FILES} files")
+            if stat.S_ISDIR(entry.lstat().st_mode):
+                waiting.append(entry)
+            else:
+                yield entry.relative_to(folder).as_posix(), read_plain(entry)
+
+
+def read_plain(file: Path) -> bytes:
+    """Read a plain file; a link, a pipe or a device in its place is refused, not waited for.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is none.
+    StoreError
+        When it is no plain file.
+    """
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        raise StoreError(f"{file}: cannot be read: {problem.strerror}") from None
+    with os.fdopen(handle, "rb") as stream:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(f"{file}: not a plain file")
+        if found.st_size > _LARGEST:
+            raise StoreError(f"{file}: larger than {_LARGEST} bytes")
+        return stream.read()

@@ -1,0 +1,94 @@
+"""The command line's verb `store`: is it what was written; what goes, comes in, is given up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.errors import ConfigError
+from harness.verbs.common import DataDirOption, StoreOption, say, verb
+
+if TYPE_CHECKING:
+    from harness.gate.upkeep import StoreCheck
+
+DIFFERS = 5
+"""A store that is not what was written supports no conclusion: the code of INVALID."""
+_SHOWN = 10
+_Ask = Literal["check", "prune", "adopt", "drop"]
+
+
+@verb("abharness store check --store runs")
+def store(
+    ask: Annotated[_Ask, typer.Argument(metavar="check|prune|adopt|drop", help="What to do.")],
+    what: Annotated[
+        str, typer.Argument(metavar="[EXPERIMENT|PART]", help="For adopt, and for drop.")
+    ] = "",
+    store: StoreOption = Path("runs"),
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    why: Annotated[str, typer.Option("--why", help="Recorded with adopt and drop.")] = "",
+) -> None:
+    """Check a store, remove what nothing needs, take in lost records' parts, give a part up.
+
+    `check` walks the chain of records, holds every file against its seal and judges what stands
+    again from the forecasts; it ends with 5 when something differs. `prune` removes derived files
+    and parts that no experiment needs. `adopt EXPERIMENT --why` takes in the parts of a store whose
+    records are lost, as a new attempt. `drop PART --why` gives up a damaged part.
+    """
+    if ask in ("adopt", "drop") and not (what and why):
+        needs = "an experiment" if ask == "adopt" else "the key of a part"
+        raise ConfigError(f"store {ask}: needs {needs} and --why, which is recorded")
+    if ask in ("check", "prune") and (what or why):
+        raise ConfigError(f"store {ask}: takes neither '{what or why}' nor --why")
+    if ask == "adopt":
+        _adopt(what, store, data_dir, why)
+        return
+    from harness.gate import upkeep
+    from harness.running.store import open_store
+
+    opened = open_store(store, create=False)
+    if ask == "check":
+        _check(upkeep.check_store(opened), opened.journal.short)
+    elif ask == "prune":
+        found = upkeep.prune(opened)
+        say(
+            f"removed {found.parts} parts, {found.fits} fits, {found.scores} files of scores, "
+            f"{found.drawn} folders of drawn verdicts: {found.bytes / 2**20:,.1f} MiB"
+        )
+    else:
+        key = upkeep.drop(opened, what, why=why)
+        say(f"part {key[:12]} is given up; `abharness run` forecasts its origins again")
+        say(f"head {opened.journal.short}")
+
+
+def _check(found: StoreCheck, head: str) -> None:
+    from reports.words.facts import say as in_words
+
+    say(f"{found.records} records, {found.fits} fits, {found.parts} parts, head {head}")
+    for line in found.damage:
+        say(f"damaged: {line}")
+    for name, differences in found.verdicts.items():
+        say(f"{name}: judged again: {'differs' if differences else 'the same, byte by byte'}")
+        for each in differences[:_SHOWN]:
+            say(f"  {in_words(each)}")
+        if len(differences) > _SHOWN:
+            say(f"  and {len(differences) - _SHOWN} more: `abharness replay {name}` names them")
+    for kind, names in (("scores, made again", found.stale), ("not sealed", found.unsealed)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            say(f"{kind}: {', '.join(names[:3])}{more}")
+    if not found.sound:
+        raise typer.Exit(DIFFERS)
+
+
+def _adopt(experiment: str, root: Path, data_dir: list[Path], why: str) -> None:
+    from harness.gate.upkeep import adopt
+    from harness.running.store import open_store
+    from harness.verbs.common import grid_of
+
+    opened = open_store(root, without_records=True)
+    found = adopt(opened, grid_of(experiment, data_dir, seeds=None, store=opened), why=why)
+    say(f"adopted {found.parts} parts of {found.fits} fits, head {opened.journal.short}")
+    for name in found.left:
+        say(f"left as it is, of no fit of {experiment}: {name}")

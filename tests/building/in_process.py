@@ -1,0 +1,60 @@
+"""Filling a grid without starting a process: all of the loop, none of the start-up."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.running.executor import Finished, Task, with_fits
+from harness.running.run import Doing
+from harness.running.supervisor import Ending
+from harness.running.work import carry_out_all
+
+
+class InThisProcess:
+    """Carries out tasks where it is, one per poll.
+
+    Attributes
+    ----------
+    done
+        Tasks that were carried out.
+    """
+
+    def __init__(self, **_: object) -> None:
+        self.done: list[Task] = []
+        self._waiting: list[Task] = []
+
+    def submit(self, task: Task) -> None:
+        self._waiting.append(task)
+
+    def poll(self) -> list[Finished]:
+        task, start = self._waiting.pop(0), time.monotonic()
+        scratch = Path(tempfile.mkdtemp(prefix="task"))
+        carry_out_all(with_fits(task, scratch), scratch)
+        self.done.append(task)
+        done = Ending(kind="done")
+        return [Finished(task=task, seconds=time.monotonic() - start, ending=done, left=scratch)]
+
+    def shares(self) -> dict[str, float]:
+        return {}
+
+    def cancel(self) -> None:
+        self._waiting = []
+
+
+class Quiet:
+    """Progress that nobody reads."""
+
+    def begin(self, works: Sequence[Doing], *, done: int) -> None: ...
+
+    def started(self, work: Doing) -> None: ...
+
+    def ended(self, work: Doing, seconds: float, *, failed: int, reason: str) -> None: ...
+
+    def unanswered(self, work: Doing, reason: str, *, again: bool) -> None: ...
+
+    def tick(self, shares: Mapping[str, float]) -> None: ...
+
+    def end(self) -> None: ...

@@ -1,0 +1,180 @@
+"""A night costs a night: what was computed stays, what is new is computed once, nothing moves.
+
+All 250 nights, in processes of their own: `tests/studies/test_nights.py`.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from in_process import InThisProcess, Quiet
+
+from harness.data.dataset import load
+from harness.experiments.experiment import read_experiment
+from harness.running.cells import answered, has_cell, read_cell
+from harness.running.grid import declare
+from harness.running.run import fill
+from harness.running.store import open_store
+from harness.window import up_to
+
+ENDS = 9000
+"""Sessions of the first night."""
+
+PAIR = """
+[[arms]]
+name = "pair"
+use = "harness.fallback:WithFallback"
+role = "reference"
+
+[arms.primary]
+use = "arms_for_tests:Flat"
+fault = "raise at"
+at = {at}
+
+[arms.fallback]
+use = "arms_for_tests:Keeper"
+
+[policy]
+"""
+
+
+@pytest.fixture
+def gold():
+    return load("GOLD")
+
+
+def night(file, gold, sessions, store="runs", **options):
+    """A session's run on the first rows of the data; gives grid, store, summary and tasks."""
+    data = dataclasses.replace(gold, series=up_to(gold.series, sessions))
+    opened, executor = open_store(Path(store)), InThisProcess()
+    grid = declare(read_experiment(str(file)), {"GOLD": data}, opened)
+    summary = fill(grid, opened, workers=1, progress=Quiet(), executor=executor, **options)
+    return grid, opened, summary, executor.done
+
+
+def forecasts(grid, store):
+    """What is stored of every cell."""
+    return {str(cell): read_cell(store, cell) for cell in grid.cells}
+
+
+def first_day(gold, sessions):
+    """A plan's first origin, so many sessions before the end of the first night."""
+    return ("origins = 40", f'first = "{gold.series.dates[ENDS - sessions]}"')
+
+
+PLANS = {
+    "every session": [],
+    "one in three": [("stride = 5", "stride = 3")],
+    "gap and repeats": [
+        ("stride = 5", "stride = 1"), ("horizon = 5", "horizon = 5\ngap = 2\nskip_repeats = true")
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_nights_equal_one_run_over_everything(tiny, gold, plan):
+    """Twelve nights compute every origin and fit once, and forecast what one run forecasts."""
+    changes = PLANS[plan] or [("stride = 5", "stride = 1")]
+    at = float(gold.series.target[ENDS + 3])
+    file = tiny(
+        first_day(gold, 30),
+        *changes,
+        ("validation = 60", "validation = 60\nrefit = 8"),
+        ("arms_for_tests:Learner", "arms_for_tests:Keeper"),
+        ("\n[policy]\n", PAIR.format(at=at)),
+    )
+    origins = fits = 0
+    for sessions in range(ENDS, ENDS + 12):
+        grid, store, summary, tasks = night(file, gold, sessions)
+        origins, fits = origins + summary.origins, fits + summary.fits
+        assert night(file, gold, sessions)[2].computed == 0
+        assert sum(len(job.windows) for task in tasks for job in task.jobs) == summary.origins
+
+    whole, other, once, _ = night(file, gold, ENDS + 11, "once")
+    assert (origins, fits) == (once.origins, once.fits)
+    found, wanted = forecasts(grid, store), forecasts(whole, other)
+    for name, cell in found.items():
+        assert np.array_equal(cell.origin, wanted[name].origin)
+        assert cell.reason == wanted[name].reason
+        assert cell.forecast.fallback == wanted[name].forecast.fallback
+        for one, same in zip(
+            (cell.forecast.point, cell.forecast.at(np.array([0.1, 0.9]))),
+            (wanted[name].forecast.point, wanted[name].forecast.at(np.array([0.1, 0.9]))),
+            strict=True,
+        ):
+            assert np.allclose(one, same, rtol=1e-6, atol=0)
+    assert any(any(cell.forecast.fallback) for cell in found.values()) or "gap" in plan
+
+
+def test_a_night_goes_on_from_the_kept_fit(tiny, gold):
+    """The next session forecasts one origin of each arm, and fits only what cannot be kept."""
+    file = tiny(
+        first_day(gold, 30),
+        ("stride = 5", "stride = 1"),
+        ("arms_for_tests:Sampler", "arms_for_tests:Keeper"),
+    )
+    night(file, gold, ENDS)
+
+    _, _, summary, tasks = night(file, gold, ENDS + 1)
+
+    assert (summary.computed, summary.origins, summary.fits) == (5, 5, 0)
+    kept = {task.jobs[0].ref.name: [bool(each) for each in task.kept] for task in tasks}
+    assert kept == {"old": [False], "new": [False], "draws": [True]}
+
+
+def test_origins_counted_back_stay_where_they_began(tiny, gold):
+    """`origins = 40` counts back once; then the list grows at the stride, and none moves."""
+    file = tiny()
+    before = night(file, gold, ENDS)[0].splits["GOLD"]
+
+    for more in (1, 4, 5, 9, 10):
+        after = night(file, gold, ENDS + more)[0].splits["GOLD"]
+        assert after.issued.origin[:41].tolist() == before.issued.origin.tolist()
+        assert len(after.issued) == 41 + more // 5
+        assert len(after.windows) == 40 + more // 5
+
+    assert (len(before.windows), len(before.issued)) == (40, 41)
+
+
+def test_what_is_pending_is_issued_once(tiny, gold):
+    """An origin is forecast before its outcome comes, kept, and judged when it has come."""
+    file = tiny(("stride = 5", "stride = 1"))
+    grid, store, _, _ = night(file, gold, ENDS)
+    cell = grid.cells[0]
+    last = str(gold.series.dates[ENDS - 1])
+    issued = answered(store, cell, cell.fits[-1])[last]
+    assert len(grid.splits["GOLD"].issued) == len(grid.splits["GOLD"].windows) + 5
+
+    grid, store, summary, _ = night(file, gold, ENDS + 5)
+    cell = grid.cells[0]
+
+    assert summary.origins == 5 * len(grid.cells)
+    again = answered(store, cell, cell.fits[-1])[last]
+    assert (again.digest, again.issued_at) == (issued.digest, issued.issued_at)
+    assert last in map(str, read_cell(store, cell).last_date)
+
+
+def test_a_verdict_counts_only_recorded_origins(tiny, gold):
+    """Where the data have grown and nothing was run, nothing is asked for that is not there."""
+    file = tiny(("stride = 5", "stride = 1"))
+    _, store, _, _ = night(file, gold, ENDS)
+    data = dataclasses.replace(gold, series=up_to(gold.series, ENDS + 3))
+
+    grid = declare(read_experiment(str(file)), {"GOLD": data}, store, grow=False)
+
+    assert all(has_cell(store, cell) for cell in grid.cells)
+    assert len(grid.splits["GOLD"].windows) == 43
+
+
+def test_another_refit_reuses_fits_at_equal_cutoffs(tiny, gold):
+    """Fits stand at anchor + i x refit, whatever the refit: those that coincide are made once."""
+    eight = tiny(("validation = 60", "validation = 60\nrefit = 8"))
+    sixteen = tiny(("validation = 60", "validation = 60\nrefit = 16"), name="sixteen.toml")
+
+    made = night(eight, gold, ENDS)[2].fits
+    again = night(sixteen, gold, ENDS)[2]
+
+    assert made == 5 * 6
+    assert again.fits == 0
+    assert again.origins > 0
