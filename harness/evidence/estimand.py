@@ -21,6 +21,7 @@ import numpy as np
 from harness.evidence.pairing import Pair, counted, filled, lost, worst_of
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.scores import Flags
+from harness.stats.bootstrap import RESAMPLES
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
@@ -660,6 +661,11 @@ class Question:
     bound_high: float
     alpha: float = 0.05
     power: float = 0.8
+
+    @property
+    def resamples(self) -> int:
+        """Bootstrap resamples: at least 40 beyond the level, as far as 20,000 go."""
+        return max(RESAMPLES, min(20_000, math.ceil(40 / self.alpha)))
 
     @property
     def bounds(self) -> tuple[float, ...]:

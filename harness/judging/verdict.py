@@ -19,7 +19,7 @@ from harness.evidence.diagnostics import Diagnostics
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Criterion
 from harness.experiments.waivers import WaiverState, states
-from harness.judging.declared import Cell, Given, PlanRecord, datasets_of
+from harness.judging.declared import Cell, Given, Look, PlanRecord, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import (
     Ask,
@@ -35,6 +35,7 @@ from harness.judging.findings import (
     outlooks_of,
     question_of,
 )
+from harness.judging.looks import read_at
 from harness.judging.safeguards import (
     Safeguards,
     of_waivers,
@@ -264,6 +265,8 @@ def next_action(case: Case, outcome: Outcome, given: Given) -> Fact:
         return case.fact(FactCode.KEEP)
     if outcome == Outcome.INVALID:
         return case.fact(FactCode.REPAIR)
+    if given.look is not None and given.look.last:
+        return case.fact(FactCode.PLAN_ENDED, origins=given.look.most)
     if not case.of(Outcome.HOLD) and case.gain:
         return case.fact(FactCode.SETTLE_FIRST).resting_on(case.safeguards.holds[0])
     unmeasured = [f for f in case.of(Outcome.HOLD) if f.unit == "ratio"]
@@ -372,6 +375,8 @@ class Verdict:
         What such a plan can tell of each finding.
     waivers
         What each waiver did.
+    look
+        Which reading of growing evidence it is; None where all of it is looked at once.
     judged_on
         ISO date the waivers were held against; None where there are none.
     diagnostics
@@ -394,6 +399,7 @@ class Verdict:
     multiplicity: Multiplicity | None = None
     power: tuple[Outlook, ...] = ()
     waivers: tuple[WaiverState, ...] = ()
+    look: Look | None = None
     judged_on: str | None = None
     diagnostics: Diagnostics | None = None
     kind: Literal["verdict"] = "verdict"
@@ -499,6 +505,7 @@ def conclude(
         multiplicity=found.multiplicity,
         power=outlooks_of(case.findings),
         waivers=case.waivers,
+        look=given.look,
         judged_on=given.today if policy.waivers else None,
         diagnostics=diagnostics,
     )
@@ -521,7 +528,10 @@ def _findings(
         legacy = [unit for unit in there if unit.arm == policy.baseline]
         for rule in policy.rules:
             if rule.scope.covers(dataset):
-                asked = question_of(rule, alpha=shared.alpha(rule.role), power=shared.power_each)
+                level = shared.alpha(rule.role)
+                if given.look is not None:
+                    level = given.look.alpha(dataset, rule.role)
+                asked = question_of(rule, alpha=level, power=shared.power_each)
                 found += judge_rule(
                     rule,
                     dataset,
@@ -532,7 +542,8 @@ def _findings(
                     ask=ask,
                 )
         found += _limits(policy, dataset, there, shared, bar, ask)
-    return (*found, *_costs(policy, given))
+    read = found if given.look is None else read_at(found, given.look)
+    return (*read, *_costs(policy, given))
 
 
 def _costs(policy: Policy, given: Given) -> list[Finding]:

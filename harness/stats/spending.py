@@ -63,9 +63,9 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
     place, mass = np.zeros(1), np.ones(1)  # paths that have not crossed: all start at 0
     for k, fraction in enumerate(fractions):
         tau = min(1.0, fraction)
-        share = spent(tau, alpha, spending) - used
-        if tau <= before or share <= 0:
+        if tau <= before:
             continue
+        share = spent(tau, alpha, spending) - used
         step, scale = np.sqrt(tau - before), np.sqrt(tau)
 
         def crossing(bound: float, place: Array = place, mass: Array = mass) -> float:
