@@ -227,7 +227,9 @@ class Looks:
 
     def share(self, attempt: int) -> float:
         """Part of the error rate of a PROMOTE that an attempt has, counted from 1; 0 is closed."""
-        shares = (0.6, 0.25, 0.15) if self.attempts is None else (1 / self.attempts,) * self.attempts
+        shares = (
+            (0.6, 0.25, 0.15) if self.attempts is None else (1 / self.attempts,) * self.attempts
+        )
         return shares[attempt - 1] if attempt <= len(shares) else 0.0
 
 

@@ -116,7 +116,7 @@ class FactCode(StrEnum):
     WAIT_FOR_ORIGINS = "wait_for_origins"  # more, dataset, held, until, settled
 
     # What is new, the first line of everything that is written.
-    FIRST_VERDICT = "first_verdict"  # outcome, origins
+    FIRST_VERDICT = "first_verdict"  # outcome
     NOTHING_NEW = "nothing_new"  # outcome, since
     STILL = "still"  # outcome, origins
     BECAME = "became"  # before, outcome, origins

@@ -191,10 +191,12 @@ def write_files(
     said, marks = _hold_as(judgement, hold_as), content.fingerprints
     others = [(PageInput(verdict=v, fingerprints=marks), folder) for v, folder in judgement.others]
     for page, folder in ((content, judgement.folder), *others):
+        new = judgement.news if page is content else None
+        head = marks.get(HEAD, "")
         files = {
             "verdict.json": to_json(page.verdict),
-            "junit.xml": render_junit(page.verdict, hold_as=said, head=marks.get(HEAD, "")),
-            "summary.md": render_markdown(page),
+            "junit.xml": render_junit(page.verdict, hold_as=said, head=head, news=new),
+            "summary.md": render_markdown(page, news=new),
         }
         places = [] if store.journal.read_only else [folder]
         places += [Path(records)] if records is not None and page is content else []
@@ -234,12 +236,14 @@ def result_of(
     from shutil import get_terminal_size
 
     from reports.forms.terminal import render_terminal
+    from reports.words.facts import say as in_words
 
     verdict = judgement.verdict
     table = render_terminal(content, width=get_terminal_size((120, 24)).columns)
     passed = verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
+    first = f"{in_words(judgement.news)}\n\n" if judgement.news else ""
     return Result(
-        text=f"{table}\n{last_line}",
+        text=f"{first}{table}\n{last_line}",
         exit_code=0 if passed else verdict.exit_code,
         verdict=verdict,
         others=tuple(other for other, _ in judgement.others),

@@ -14,7 +14,8 @@ from reports.words.facts import place_of, say
 from reports.words.numbers import in_sentence
 
 _OPEN = (FactCode.FEW_ORIGINS, FactCode.UNDECIDED, FactCode.DEPENDS_ON_FAILED)
-_COMPARED = (*_OPEN, FactCode.WITHIN, FactCode.BEYOND)
+_AT_LOOKS = (FactCode.NO_LOOK, FactCode.NOT_BEYOND_YET, FactCode.SHOWN_BEFORE)
+_COMPARED = (*_OPEN, *_AT_LOOKS, FactCode.WITHIN, FactCode.BEYOND)
 
 
 def sentence_of(finding: Finding) -> str:
@@ -46,6 +47,8 @@ def why_open(finding: Finding) -> str:
     if finding.found.code is FactCode.DEPENDS_ON_FAILED:
         arm = finding.found.values["arm"]
         return f"it depends on how the failed windows of {arm} are counted"
+    if finding.found.code in _AT_LOOKS:
+        return say(finding.found)
     return found.reason if found is not None else ""
 
 
@@ -176,6 +179,8 @@ def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
         have, asked = found.sample.independent_n, finding.found.values["asked"]
         few = f"there are {have} non-overlapping origins and the policy asks for {asked}"
         return f"not decided, {few}{_more(found)}"
+    if finding.found.code in _AT_LOOKS:
+        return say(finding.found)
     if finding.found.code in _OPEN:
         return f"not decided, {why_open(finding)}{_more(found)}"
     return _CONCLUDED.get(found.estimand.kind, _OF_LOSSES)[role, finding.found.code]

@@ -1,0 +1,108 @@
+"""A policy held against growing data: when a look takes place, and what stands in between."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from in_process import InThisProcess, Quiet
+
+from harness.data.dataset import load
+from harness.experiments.experiment import read_experiment
+from harness.gate.judge import judge_grid, stored_judgement
+from harness.gate.looks import LOOK, TRIED
+from harness.judging.fact import FactCode
+from harness.running.grid import declare
+from harness.running.run import fill
+from harness.running.store import open_store
+from harness.window import up_to
+
+ENDS = 9000
+"""Sessions of the first night."""
+GROWING = (
+    ('metric = "crps"', 'metric = "rmse"'),
+    ("margin = 0.05", "margin = 0.004\n\n[policy.looks]\nmax_origins = 19\nattempts = 1"),
+    ('mode = "replace"', 'mode = "replace"\nmin_origins = 10'),
+    ("stride = 5", "stride = 1"),
+    ("origins = 40", "origins = 76"),
+    ("seeds = [1, 2]", "seeds = [1]"),
+)
+
+
+@pytest.fixture(scope="module")
+def gold():
+    return load("GOLD")
+
+
+def night(file, gold, sessions, store="runs"):
+    """Forecast and judge on the first sessions of the data."""
+    data = dataclasses.replace(gold, series=up_to(gold.series, sessions))
+    opened = open_store(Path(store))
+    grid = declare(read_experiment(str(file)), {"GOLD": data}, opened)
+    fill(grid, opened, workers=1, progress=Quiet(), executor=InThisProcess())
+    return grid, opened, judge_grid(grid, opened, policy=grid.experiment.policy)
+
+
+def rows(store, kind):
+    return [record.key for record in store.journal.records(kind)]
+
+
+def test_a_look_takes_place_when_an_independent_origin_has_come(tiny, gold):
+    """At stride 1 and horizon 5, one session in five brings a look; the others change nothing."""
+    file = tiny(*GROWING)
+    first, between, second = (night(file, gold, ENDS + more)[2] for more in (0, 4, 5))
+
+    assert [each.verdict.look.number for each in (first, between, second)] == [1, 1, 2]
+    codes = [each.news.code for each in (first, between, second)]
+    assert codes == [FactCode.FIRST_VERDICT, FactCode.NOTHING_NEW, FactCode.STILL]
+    assert (between.folder, between.head) == (first.folder, first.head)
+    assert [len(unit) for unit in between.scores] == [len(unit) for unit in first.scores]
+
+
+def test_the_last_planned_origin_ends_it(tiny, gold):
+    """With all that was planned and nothing shown the HOLD is the last; later data change nothing."""
+    file = tiny(*GROWING)
+    nights = [night(file, gold, ENDS + more) for more in (0, 15, 20)]
+
+    verdicts = [each[2].verdict for each in nights]
+    assert [each.look.number for each in verdicts] == [1, 2, 2]
+    assert verdicts[1].look.last
+    assert verdicts[1].next_action.code is FactCode.PLAN_ENDED
+    assert stored_judgement(nights[2][0], nights[2][1]).verdict == verdicts[1]
+    assert rows(nights[2][1], LOOK) == [rows(nights[2][1], TRIED)[0]] * 2
+
+
+def test_what_was_shown_stays_shown(tiny, gold):
+    """A decision at a look stands, whatever comes later."""
+    file = tiny(*GROWING, ('metric = "rmse"', 'metric = "crps"'))
+    first, later = (night(file, gold, ENDS + more)[2] for more in (0, 10))
+
+    assert first.verdict.outcome == "PROMOTE"
+    assert later.verdict == first.verdict
+    assert later.news.code is FactCode.NOTHING_NEW
+
+
+def test_other_rules_on_the_same_origins_are_another_attempt(tiny, gold):
+    """A changed margin is attempt 2; with one attempt planned nothing is left for it."""
+    night(tiny(*GROWING), gold, ENDS)
+    file = tiny(*GROWING, ("margin = 0.004", "margin = 0.2"), name="other.toml")
+    _, store, found = night(file, gold, ENDS)
+
+    assert found.verdict.look.attempt == 2
+    assert found.verdict.look.share == 0
+    assert found.verdict.outcome == "HOLD"
+    codes = [each.because.code for each in found.verdict.reasons if each.because]
+    assert FactCode.ATTEMPTS_USED in codes
+    assert FactCode.TRIED_BEFORE in codes
+    assert len(set(rows(store, TRIED))) == 2
+
+
+def test_without_looks_a_further_attempt_is_a_caution(tiny, gold):
+    """A plain comparison after another one on the same sessions says which attempt it is."""
+    night(tiny(), gold, ENDS)
+    again = night(tiny(), gold, ENDS)[2].verdict
+    other = night(tiny(("margin = 0.05", "margin = 0.06")), gold, ENDS)[2].verdict
+
+    codes = [{each.because.code for each in v.reasons if each.because} for v in (again, other)]
+    assert FactCode.TRIED_BEFORE not in codes[0]
+    assert FactCode.TRIED_BEFORE in codes[1]
+    assert other.outcome == "PROMOTE"
