@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.window import Array, Dates
 from reports.page_input import FAN_LEVELS, ArmFacts, Fan, PageInput, PriceSpan
-from reports.svg import FONT, INKS, Ink, new_figure, shortened, to_svg
+from reports.svg import FONT, INKS, WIDTH, Ink, in_lines, new_figure, to_svg
 from reports.words.numbers import number
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 
+Day = np.datetime64
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -75,12 +76,12 @@ def months_axis(axes: Axes, first: np.datetime64, last: np.datetime64) -> None:
     axes.set_xticks(keep.astype("datetime64[D]").astype(float), labels)
 
 
-def word_above(axes: Axes, word: str, at: float) -> None:
+def word_above(axes: Axes, word: str, at: float, *, height: float = 3) -> None:
     """Write a word above the plot at a value."""
     axes.annotate(
         word,
         (at, 1),
-        xytext=(0, 3),
+        xytext=(0, height),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         ha="center",
@@ -316,7 +317,9 @@ def _direct_labels(axes: Axes, lines: Sequence[Line], *, top: float | None = Non
         return
     heights = [float(axes.transData.transform(end)[1]) for _, end in known]
     low, high = axes.transAxes.transform([(0, 0), (1, 1)])[:, 1]
-    placed = _apart(heights, gap=FONT + 2.0, low=float(low), high=float(high))
+    lines_each = 1 + max("\n" in in_lines(line.label) for line, _ in known)
+    gap = lines_each * FONT + 2.0
+    placed = _apart(heights, gap=gap, low=float(low), high=float(high))
     for (line, end), height in zip(known, placed, strict=True):
         _label(axes, line, end, height)
 
@@ -334,7 +337,7 @@ def _label(axes: Axes, line: Line, end: tuple[float, float], height: float) -> N
     right = axes.transAxes.transform((1, 0))[0]
     colour = INKS[line.stroke.ink]
     axes.annotate(
-        shortened(line.label),
+        in_lines(line.label),
         end,
         xytext=(right - at[0] + 16, height - at[1]),
         textcoords="offset points",
@@ -412,7 +415,10 @@ def _mark_best(axes: Axes, lines: Sequence[Line]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """A labelled value with its interval; an end that is None is open or unknown."""
+    """A labelled value with its interval; an end that is None is open or unknown.
+
+    Where intervals are expected, one without is `hollow`: no bar is not a short one.
+    """
 
     label: str
     value: float
@@ -420,6 +426,7 @@ class Dot:
     high: float | None = None
     ink: Ink = "candidate"
     others: tuple[float, ...] = ()
+    hollow: bool = False
 
 
 def dot_chart(
@@ -443,7 +450,9 @@ def dot_chart(
     left
         Room for the labels, in pixels.
     """
-    figure, axes = new_figure(height=58 + 17 * len(dots), left=left, right=14, top=18, bottom=40)
+    labels = [in_lines(dot.label) for dot in dots]
+    step = 26 if any("\n" in label for label in labels) else 17
+    figure, axes = new_figure(height=58 + step * len(dots), left=left, right=14, top=18, bottom=40)
     axes.grid(visible=False)
     axes.grid(axis="x")
     for place, dot in enumerate(dots):
@@ -451,7 +460,7 @@ def dot_chart(
             axes.plot([cut], [-place], color=INKS[dot.ink], marker=">", markersize=6, clip_on=False)
         else:
             _draw_dot(axes, dot, -place)
-    axes.set_yticks([-place for place in range(len(dots))], [shortened(d.label, 22) for d in dots])
+    axes.set_yticks([-place for place in range(len(dots))], labels)
     axes.set_ylim(0.6 - len(dots), 0.6)
     low, high = _dot_limits(dots, with_zero=bool(zero))
     axes.set_xlim(low, high if cut is None else min(high, cut))
@@ -470,7 +479,9 @@ def _draw_dot(axes: Axes, dot: Dot, height: float) -> None:
     if dot.others:
         heights = [height] * len(dot.others)
         axes.plot(dot.others, heights, color=colour, marker="|", markersize=9, linestyle="none")
-    axes.plot([dot.value], [height], color=colour, marker="o", markersize=5)
+    bare = dot.hollow and (dot.low is None or dot.high is None)
+    fill = INKS["paper"] if bare else colour
+    axes.plot([dot.value], [height], color=colour, marker="o", markersize=5, markerfacecolor=fill)
 
 
 def _dot_limits(dots: Sequence[Dot], *, with_zero: bool) -> tuple[float, float]:
@@ -530,4 +541,38 @@ def histogram(shares: Array, band: tuple[float, float], *, ink: Ink, name: str, 
     axes.set_xlabel("level at which the outcome lies", labelpad=2)
     axes.set_ylim(0, max(float(shares.max()), band[1]) * 1.08)
     value_axis(axes, "% of outcomes")
+    return to_svg(figure, name=name, alt=alt)
+
+
+def history_chart(
+    dates: Dates,
+    target: Array,
+    *,
+    judged: tuple[Day, Day],
+    marks: Mapping[str, Day],
+    unit: str,
+    name: str,
+    alt: str,
+) -> str:
+    """Draw a whole series in small, with the judged span shaded and some origins marked.
+
+    Parameters
+    ----------
+    dates, target : [N]
+        At most about one point per pixel is drawn.
+    judged
+        First and last judged session.
+    marks
+        Word and date of each origin to mark.
+    """
+    figure, axes = new_figure(height=160, left=58, right=12, top=44, bottom=22)
+    days = dates.astype("datetime64[D]").astype(float)
+    every = max(1, len(days) // WIDTH)
+    axes.axvspan(*(each.astype(float) for each in judged), color=INKS["line"], linewidth=0)
+    axes.plot(days[::every], target[::every], color=INKS["ink"], linewidth=1)
+    for place, (word, day) in enumerate(sorted(marks.items(), key=lambda mark: mark[1])):
+        axes.axvline(day.astype(float), color=INKS["candidate"], linewidth=1)
+        word_above(axes, word, float(day.astype(float)), height=3 + (FONT + 1) * (place % 3))
+    years_axis(axes, dates)
+    value_axis(axes, unit)
     return to_svg(figure, name=name, alt=alt)

@@ -17,6 +17,7 @@ from harness.checks.predicate import number_of
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
+from harness.experiments.experiment import MeasureSettings
 from harness.gate.history import Entry, before, change, experiments, history, read_verdict
 from harness.judging.verdict import Verdict, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure
@@ -37,10 +38,10 @@ from reports.page_input import (
     Claimed,
     DatasetFacts,
     PageInput,
-    Predicate,
-    Session,
+    PredicateResult,
+    SessionTimes,
     Since,
-    Trial,
+    Tried,
     UnitFacts,
     UnitKey,
 )
@@ -74,7 +75,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
         fingerprints={HEAD: judgement.head[:SHORT]},
         versions=dict(grid.cells[0].environment["libraries"]) if grid.cells else {},
-        beside=_beside(grid, store, judgement),
+        beside=_beside(grid, store, judgement, read),
     )
 
 
@@ -129,7 +130,9 @@ def drawn_from(page: PageInput) -> str:
     return digest([code, to_json(page.verdict), records, rest, dict(page.fingerprints)])
 
 
-def _beside(grid: Grid, store: Store, judgement: Judgement) -> Beside:
+def _beside(
+    grid: Grid, store: Store, judgement: Judgement, units: Mapping[UnitKey, StoredCell]
+) -> Beside:
     """Read what else the store holds on a verdict."""
     verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
     known = history(store, grid.experiment.name)
@@ -147,6 +150,7 @@ def _beside(grid: Grid, store: Store, judgement: Judgement) -> Beside:
         folder=judgement.folder.name,
         others=others,
         costs=costs,
+        measuring_s=_measuring_s(grid, verdict, units),
         sessions={legacy: _session(store, key) for legacy, key in sessions.items()},
         trials=tuple(
             _trial(each)
@@ -177,25 +181,35 @@ def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -
     )
 
 
-def _session(store: Store, key: str) -> Session:
+def _measuring_s(grid: Grid, verdict: Verdict, units: Mapping[UnitKey, StoredCell]) -> float | None:
+    """About what measuring a pair takes: its budget, and what one fit of each side took here."""
+    settings = grid.experiment.measure or MeasureSettings()
+    spent = {}
+    for key, unit in units.items():
+        if key[0] in (verdict.candidate, verdict.legacy):
+            spent[key[0]] = unit.record.seconds.get("fit", 0.0)
+    return settings.budget_s + settings.fits * sum(spent.values()) if len(spent) == 2 else None
+
+
+def _session(store: Store, key: str) -> SessionTimes:
     arms = read_measure(store, key).arms
     if len(arms) != 2:
-        return Session()
+        return SessionTimes()
     legacy, candidate = arms
     firsts = [arm.phases.get("first") for arm in (legacy, candidate)]
     first_s = [None if phase is None else phase.seconds for phase in firsts]
     tails = [arm.single_stream.seconds.p90 for arm in (legacy, candidate)]
-    return Session(first_s=(first_s[0], first_s[1]), p90_s=(tails[0], tails[1]))
+    return SessionTimes(first_s=(first_s[0], first_s[1]), p90_s=(tails[0], tails[1]))
 
 
-def _trial(record: CheckRecord) -> Trial:
-    return Trial(
+def _trial(record: CheckRecord) -> Tried:
+    return Tried(
         target=record.target,
         kind=record.kind,
         options=record.options,
         current=record.current,
         results=tuple(
-            Predicate(
+            PredicateResult(
                 code=each.code,
                 title=each.title,
                 outcome=each.outcome,
@@ -265,6 +279,7 @@ def _dataset_facts(name: str, split: Split) -> DatasetFacts:
         source=manifest.source,
         licence=manifest.licence,
         sha256=dataset.digest,
+        until=str(dataset.series.dates[-1]),
         first_origin=first,
         last_origin=last,
         origins=len(windows),

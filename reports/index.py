@@ -17,7 +17,7 @@ from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict, plain
 from reports.forms.html import environment
 from reports.section import Table, TableCell, columns, text
-from reports.sections.forest import bounds_of, limit_text
+from reports.sections.scorecard import bounds_of, limit_text
 from reports.words import numbers
 from reports.words.facts import say
 
@@ -230,7 +230,7 @@ def shown(finding: Finding) -> str:
     if finding.value is None:
         return numbers.NONE
     if finding.unit == "ratio":
-        return f"{finding.value:.3g} x"
+        return f"{numbers.ratio(finding.value)} x"
     if finding.unit == "count" or (finding.role == "limit" and finding.comparison is None):
         return f"{finding.value:,.0f}"
     return numbers.effect(finding.unit, finding.value)
@@ -459,7 +459,7 @@ def _figures(track: Track) -> Table:
         head = text(f"{run.entry.sequence}", run.until)
         rows.append((head, text(run.entry.outcome.value), *cells))
     return Table(
-        caption="Effect of each criterion by run, with its outcome",
+        caption="Effect of each rule by run, with its outcome",
         columns=columns("Run", "Verdict", *heads, words=("Verdict",)),
         rows=tuple(rows),
     )

@@ -87,7 +87,7 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class SessionTimes:
     """What a measuring session took without an interval, in seconds, legacy then candidate."""
 
     first_s: tuple[float | None, float | None] = (None, None)
@@ -95,7 +95,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predicate:
+class PredicateResult:
     """One result of the battery."""
 
     code: str
@@ -107,14 +107,14 @@ class Predicate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Tried:
     """What the battery said of one subject; results of other code say nothing about this one."""
 
     target: str
     kind: str
     options: Mapping[str, object]
     current: bool
-    results: tuple[Predicate, ...]
+    results: tuple[PredicateResult, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +153,8 @@ class Beside:
         Verdicts of the same candidate against the other legacy arms.
     costs
         Measured costs of the candidate by legacy arm; where nothing was measured they say why.
+    measuring_s
+        About how many seconds it takes to measure the costs of the pair; None where unknown.
     sessions
         What measuring sessions took beside the costs, by legacy arm.
     trials
@@ -170,8 +172,9 @@ class Beside:
     folder: str = "VERDICT"
     others: Sequence[Verdict] = ()
     costs: Mapping[str, Costs] = field(default_factory=dict)
-    sessions: Mapping[str, Session] = field(default_factory=dict)
-    trials: Sequence[Trial] = ()
+    measuring_s: float | None = None
+    sessions: Mapping[str, SessionTimes] = field(default_factory=dict)
+    trials: Sequence[Tried] = ()
     claims: Sequence[Claimed] = ()
     since: Since | None = None
     verdicts: int = 0
@@ -209,6 +212,8 @@ class DatasetFacts:
         From the manifest.
     warnings, quirks
         What loading warned of, and what the manifest knows.
+    until
+        ISO date of the last row of the file, judged or not; '' where it is not known.
     first_origin, last_origin
         ISO dates of the first session not seen, at the first and the last origin.
     origins, stride, horizon, gap, refit
@@ -238,6 +243,7 @@ class DatasetFacts:
     refit: int | None = None
     skip_repeats: bool = False
     repeats: float = 0.0
+    until: str = ""
     warnings: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
     ended: str = ""
@@ -279,9 +285,9 @@ HEAD = "head of the store's records"
 """Name of the fingerprint that stands for every record up to the verdict."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PageInput:
-    """All a page shows.
+    """All a page shows; one is only ever equal to itself, so that what is drawn may be kept by it.
 
     Attributes
     ----------
@@ -303,6 +309,8 @@ class PageInput:
         In the order of the experiment.
     environment, versions, fingerprints
         Name and text.
+    judged_at
+        ISO time at which the verdict was passed; '' where the store does not say.
     beside
         What else the store holds on this verdict.
     """
@@ -319,6 +327,7 @@ class PageInput:
     environment: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    judged_at: str = ""
     beside: Beside = field(default_factory=Beside)
 
     @property
@@ -357,6 +366,10 @@ class PageInput:
         wanted = (arm, dataset, metric)
         found = (row for row in self.summaries if (row.arm, row.dataset, row.metric) == wanted)
         return next(found, None)
+
+    def arm(self, name: str) -> ArmFacts | None:
+        """What is known of an arm."""
+        return next((each for each in self.arms if each.name == name), None)
 
     def unit_keys(self, arm: str, dataset: str) -> list[UnitKey]:
         """Stored units of an arm on a dataset, by seed."""

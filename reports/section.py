@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.judging.findings import Outcome
 from harness.judging.validity import Mark
@@ -160,6 +160,9 @@ class Facts(Block):
     style: str = ""
 
 
+MARKS: dict[Mark, str] = {"holds": "yes", "note": "note", "broken": "no"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
     """Something the verdict rests on: a word, a mark and what was found."""
@@ -167,6 +170,11 @@ class Basis:
     label: str
     mark: Mark
     text: str
+
+    @property
+    def state(self) -> str:
+        """The mark in a word."""
+        return MARKS[self.mark]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,14 +187,15 @@ class BasisList(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Banner(Block):
-    """The question and its answer in one look."""
+    """The question and its answer in one look: result and obstacle in a sentence, and the step."""
 
     outcome: Outcome
     meaning: str
     candidate: str
     legacy: str
     title: str
-    facts: tuple[Term, ...] = ()
+    said: str = ""
+    following: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +310,9 @@ def pairs(caption: str, found: Mapping[str, object], *, code: bool = False) -> T
     )
 
 
-def there(*blocks: Block | None) -> tuple[Block, ...]:
+_Some = TypeVar("_Some", bound=Block)
+
+
+def there(*blocks: _Some | None) -> tuple[_Some, ...]:
     """Those that are there."""
     return tuple(block for block in blocks if block is not None)

@@ -83,7 +83,12 @@ def chart_style() -> Iterator[None]:
 
 
 def new_figure(
-    *, height: int = HEIGHT, left: int = 52, right: int = 10, bottom: int = 40, top: int = 12
+    *,
+    height: int = HEIGHT,
+    left: int = 52,
+    right: int = 10,
+    bottom: int = 40,
+    top: int = 12,
 ) -> tuple[Figure, Axes]:
     """Make a figure with one plot; margins and sizes in CSS pixels."""
     from matplotlib.figure import Figure
@@ -103,9 +108,14 @@ def new_figure(
     return figure, axes
 
 
-def shortened(label: str, size: int = 17) -> str:
-    """Cut a label to the room a chart has for it; names often differ at their end, so it stays."""
-    return label if len(label) <= size else f"{label[: size - 6]}\u2026{label[-5:]}"
+def in_lines(label: str, size: int = 22) -> str:
+    """A name in full, in two lines where one has no room for it: between words if it can be."""
+    if len(label) <= size:
+        return label
+    breaks = [at for at in range(1, len(label)) if label[at - 1] in "-_ " or
+              (label[at].isupper() and label[at - 1].islower())]  # fmt: skip
+    middle = min(breaks, key=lambda at: abs(2 * at - len(label)), default=len(label) // 2)
+    return f"{label[:middle].rstrip()}\n{label[middle:].lstrip()}"
 
 
 def to_svg(figure: Figure, *, name: str, alt: str) -> str:

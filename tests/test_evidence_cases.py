@@ -23,7 +23,7 @@ from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, score
 from harness.window import RollingOrigin, up_to
 from reports.words import verdicts
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 
 TESTS = Path(__file__).resolve().parent
 ELSEWHERE = {

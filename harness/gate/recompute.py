@@ -147,6 +147,7 @@ def derived_scores(store: Store, inputs: Inputs) -> tuple[list[UnitScores], list
         The scores of all cells that had some and can be derived, and each that cannot, or is of
         other numbers now.
     """
+    store.parts()  # a damaged record is no fault of a cell's
     found: list[UnitScores] = []
     changed: list[Fact] = []
     truths: dict[str, Truth] = {}

@@ -239,7 +239,7 @@ def result_of(
     from reports.words.facts import say as in_words
 
     verdict = judgement.verdict
-    table = render_terminal(content, width=get_terminal_size((120, 24)).columns)
+    table = render_terminal(content, width=get_terminal_size((80, 24)).columns)
     passed = verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
     first = f"{in_words(judgement.news)}\n\n" if judgement.news else ""
     return Result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ from reports.svg import chart_style, compacted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+
+_SEAMS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[-_/:])(?=\w)")
+
+_MINUS = re.compile(r"(?<=[ (\u00b1])-(?=\d)")
 
 
 def render_html(page: PageInput) -> str:
@@ -45,6 +51,24 @@ def _shown(value: object) -> object:
     return type(value)(escaped(value))  # markup that is safe stays so
 
 
+def _typeset(text: object) -> object:
+    """A sentence with true minus signs, as the numbers of the page have them."""
+    return _MINUS.sub("\u2212", text) if isinstance(text, str) else text
+
+
+def _css(text: object) -> str:
+    """A text as a string of a style sheet."""
+    return '"' + re.sub(r"[^\w .,%/:-]", " ", str(text)) + '"'
+
+
+def _soft(text: object) -> object:
+    """A name that may be broken between its words, never within one."""
+    from markupsafe import Markup, escape
+
+    parts = _SEAMS.split(escaped(str(text)))
+    return Markup("<wbr>").join(escape(part) for part in parts)
+
+
 @cache
 def environment() -> Environment:
     """Open the templates of this package; a name a template does not know is an error."""
@@ -59,4 +83,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["draw"] = draw_block
+    made.filters |= {"soft": _soft, "typeset": _typeset, "css": _css}
     return made

@@ -17,7 +17,7 @@ from reports.forms.plain import plainly
 from reports.page import sections_of
 from reports.page_input import DatasetFacts, PageInput, UnitFacts, UnitKey
 from reports.section import Block, Section, Table, TableCell
-from reports.sections.forest import Forest
+from reports.sections.scorecard import Scorecard
 from reports.svg import chart_style
 
 SCHEMA = 1
@@ -98,7 +98,7 @@ _LOOKS = ("svg", "style", "level", "small", "brief", "open", "shown", "link")
 
 def _block(block: Block) -> dict[str, Any]:
     """A block with its kind; empty fields and how it looks are left out."""
-    if isinstance(block, Forest):
+    if isinstance(block, Scorecard):
         (block,) = plainly(block)
     if isinstance(block, Table):
         return {"kind": "table", **_table(block)}
@@ -120,7 +120,7 @@ def _inner(value: Any) -> Any:
 
 def _table(table: Table) -> dict[str, Any]:
     return {
-        "caption": table.caption,
+        "caption": " ".join(filter(None, (table.caption, table.caption_note))),
         "columns": [" ".join(filter(None, (each.title, each.note))) for each in table.columns],
         "rows": [[_cell(cell) for cell in row] for row in table.rows],
         "note": table.note,

@@ -11,7 +11,8 @@ from harness.judging.verdict import SelfTestPart, Verdict
 from reports.page_input import HEAD
 from reports.words import numbers, verdicts
 from reports.words.facts import say
-from reports.words.findings import sentence_of
+from reports.words.headline import headline
+from reports.words.sentences import sentence_of
 
 HoldAs = Literal["skip", "pass", "fail"]
 _BAD = (Outcome.REJECT, Outcome.INVALID)
@@ -60,7 +61,8 @@ def _whole(verdict: Verdict, hold_as: HoldAs) -> Tree.Element:
     case = Tree.Element("testcase", classname="verdict", name=numbers.printable(name))
     answer = verdicts.summary(verdict)
     led_to = [*verdicts.problems(verdict), *verdicts.reasons(verdict)]
-    lines = [answer, *led_to, verdicts.next_action(verdict)]
+    lines = [headline(verdict), answer, *led_to, *verdicts.failures(verdict)]
+    lines = list(dict.fromkeys([*lines, verdicts.next_action(verdict)]))
     _conclude(case, verdict.outcome, answer, lines, hold_as)
     properties = case.find("properties")
     assert properties is not None

@@ -23,7 +23,7 @@ from reports.section import (
     columns,
     text,
 )
-from reports.sections.forest import Forest
+from reports.sections.scorecard import Scorecard
 
 Plain = Text | Lines | Table | Command | Heading | Verbatim | Banner
 
@@ -41,7 +41,7 @@ def plainly(block: Block) -> Iterator[Plain]:
             yield block
         case Chart():
             yield block.table or Text(text=block.caption, lead=block.title)
-        case Forest():
+        case Scorecard():
             yield _criteria(block)
         case BasisList():
             yield Lines(lines=tuple(f"{i.label} ({i.mark}): {i.text}" for i in block.items))
@@ -67,18 +67,18 @@ def _all(blocks: tuple[Block, ...]) -> Iterator[Plain]:
         yield from plainly(block)
 
 
-def _criteria(forest: Forest) -> Table:
-    heads = ("Result", "Criterion", "Dataset", "Effect", "Bounds", "Limit")
+def _criteria(scorecard: Scorecard) -> Table:
+    heads = ("Result", "Rule", "Dataset", "Effect", "Bounds", "Limit")
     return Table(
         caption="",
-        columns=columns(*heads, words=("Criterion", "Dataset", "Limit")),
+        columns=columns(*heads, words=("Rule", "Dataset", "Limit")),
         rows=tuple(
             (
                 TableCell(text=row.word, outcome=row.outcome),
                 text(f"{row.label} ({row.note})"),
                 *map(text, (row.dataset, row.effect, row.interval, row.limit)),
             )
-            for _, rows in forest.groups
+            for _, rows in scorecard.groups
             for row in rows
         ),
     )

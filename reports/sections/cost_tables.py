@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.costs import Cost
-from reports.page_input import PageInput, Session, UnitFacts
+from reports.page_input import PageInput, SessionTimes, UnitFacts
 from reports.section import (
     Block,
     Column,
@@ -138,7 +139,7 @@ def cost_line(page: PageInput, legacy: str) -> list[Figure]:
     if costs is None or costs.reason:
         return []
     found = [_figure(costs[name]) for name in _FIRST_SCREEN]
-    session = page.beside.sessions.get(legacy, Session())
+    session = page.beside.sessions.get(legacy, SessionTimes())
     first = _plain_ratio("First forecast", session.first_s)
     tail = _plain_ratio("One forecast, p90", session.p90_s)
     return [*found[:2], *first, found[2], *tail, *found[3:]]
@@ -150,7 +151,9 @@ def not_measured(page: PageInput, legacy: str) -> str:
     detail = f" ({costs.unreadable})" if costs is not None and costs.unreadable else ""
     other = "" if legacy == page.verdict.legacy else f"--baseline-arm {legacy}"
     options = (other,) if other else ()
-    return f"not measured: {page.beside.command('measure', *options)}{detail}"
+    takes = page.beside.measuring_s
+    about = f" takes about {numbers.plural(math.ceil(takes / 60), 'minute')}" if takes else ""
+    return f"not measured: {page.beside.command('measure', *options)}{about}{detail}"
 
 
 def _figure(cost: Cost) -> Figure:
@@ -165,7 +168,7 @@ def _figure(cost: Cost) -> Figure:
         )
     interval = ""
     if cost.low is not None and cost.high is not None and not cost.exact:
-        interval = f"{cost.low:.3g}\u2013{cost.high:.3g}"
+        interval = f"{numbers.ratio(cost.low)}\u2013{numbers.ratio(cost.high)}"
     floor = "" if cost.noise_floor is None else f"noise {numbers.percent(cost.noise_floor)}"
     return Figure(
         title=_TITLES[cost.criterion],

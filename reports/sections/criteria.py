@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.evidence.comparison import Comparison
 from harness.evidence.estimates import Estimate
-from harness.judging.findings import Finding, Unit
+from harness.judging.findings import GRAVEST, Finding, Unit
 from reports.page_input import PageInput
 from reports.section import (
     Details,
@@ -20,9 +20,9 @@ from reports.section import (
     text,
     there,
 )
-from reports.sections.forest import limit_text
+from reports.sections.scorecard import limit_text
 from reports.words import numbers
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 
 _METHODS = {
     "hac": "HAC t",
@@ -31,7 +31,7 @@ _METHODS = {
 }
 
 _TEST_HEADS = (
-    *("Criterion", "candidate", "legacy", "DM statistic", "p (equal)", "origins"),
+    *("Rule", "candidate", "legacy", "DM statistic", "p (equal)", "origins"),
     *("not overlapping", "effective", "HAC lag", "block", "resamples", "range over seeds"),
     "failed",
 )
@@ -40,7 +40,7 @@ _TEST_HEADS = (
 def criteria(page: PageInput) -> Table:
     """Every number of every criterion, a row per method."""
     heads = (
-        "Criterion",
+        "Rule",
         "limit",
         "method",
         "n",
@@ -53,7 +53,7 @@ def criteria(page: PageInput) -> Table:
     )
     rows = [row for finding in page.verdict.findings for row in _estimate_rows(finding)]
     return Table(
-        caption="All criteria by every method",
+        caption="All numbers of every rule, by every method",
         columns=columns(*heads, words=("limit", "method", "concludes")),
         rows=tuple(rows),
         note="A small 'p within' shows that the candidate keeps its limit, a small 'p beyond' "
@@ -171,24 +171,23 @@ def standings(page: PageInput) -> Table | None:
 
 
 def all_numbers(page: PageInput) -> Iterator[Section]:
-    """Every number of every criterion, and each finding in a sentence."""
-    found = page.verdict.findings
-    table = criteria(page)
-    said = Lines(
-        lines=tuple(f"{each.outcome}: {sentence_of(each)}" for each in found),
-        codes=tuple(each.id for each in found),
-    )
+    """Each finding in a sentence, and every number of every rule behind a click."""
+    found = sorted(page.verdict.findings, key=lambda each: GRAVEST.index(each.outcome))
+    tables = there(criteria(page), tests(page), standings(page))
     yield Section(
         id="criteria",
-        title="All numbers of the criteria",
-        link="All numbers",
-        items=there(
-            table if table.rows else Text(text="None."),
-            tests(page),
-            standings(page),
-            Details(summary="Each finding in a sentence", blocks=(said,)) if found else None,
-        ),
+        title="Every rule in a sentence",
+        link="Rules",
+        items=(
+            Lines(
+                lines=tuple(f"{numbers.finding_word(each)}: {sentence_of(each)}" for each in found),
+                style="findings",
+            ),
+            *(Details(summary=table.caption, blocks=(table,)) for table in tables if table.rows),
+        )
+        if found
+        else (Text(text="None."),),
     )
 
 
-PARTS = (Part(order=500, page=all_numbers),)
+PARTS = (Part(order=250, page=all_numbers),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.charts import fan_chart, fan_limits, strokes
+from reports.charts import fan_chart, fan_limits, history_chart, strokes
 from reports.page_input import (
     DatasetFacts,
     Fan,
@@ -29,6 +29,30 @@ from reports.section import (
     text,
 )
 from reports.words import numbers
+
+
+def history_view(page: PageInput, facts: DatasetFacts, *, name: str) -> Chart | None:
+    """Draw the whole series in small: what was judged, and where the windows below lie."""
+    if len(facts.target) < 2:
+        return None
+    around = [(pick.word.lower(), span(facts, pick.origin)) for pick in picks(page, facts.id)]
+    marks = {word: each.dates[0] for word, each in around if each is not None}
+    since = facts.dates[facts.dates.astype(str) >= facts.first_origin]
+    judged = (since if len(since) else facts.dates)[0], facts.dates[-1]
+    return Chart(
+        title=f"{facts.title}, the whole history",
+        caption=f"Grey: the judged span, from {judged[0]} to {judged[1]}.",
+        svg=history_chart(
+            facts.dates,
+            facts.target,
+            judged=judged,
+            marks=marks,
+            unit=facts.unit,
+            name=name,
+            alt=f"{facts.title} from {facts.dates[0]} to {facts.dates[-1]}; judged from "
+            f"{judged[0]}.",
+        ),
+    )
 
 
 def window_views(
@@ -95,7 +119,7 @@ def _fan(
     low, high = (float(each[-1]) for each in (around.truth, _middle(shown)))
     alt = (
         f"{side} {shown.arm}: {form} for {around.dates[0]} to {around.dates[-1]}. It ends at "
-        f"{numbers.number(high)} where {numbers.number(low)} came."
+        f"{numbers.number(high)} where the actual was {numbers.number(low)}."
     )
     return Chart(
         level=5,
@@ -120,7 +144,7 @@ def _middle(shown: Fan) -> list[float]:
 
 
 def _fan_table(fans: Sequence[Fan], around: PriceSpan, facts: DatasetFacts) -> Table:
-    titles = ["Date", "came"]
+    titles = ["Date", "actual"]
     for each in fans:
         titles += [f"{each.arm} median", f"{each.arm} 80 %"]
     rows = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reports.page_input import PageInput
-from reports.section import Facts, Part, Section, Term, Text
+from reports.section import Details, Facts, Part, Section, Term, Text
 
 GLOSSARY = (
     Term(
@@ -61,7 +61,7 @@ GLOSSARY = (
     Term(
         name="HAC, block bootstrap",
         code="two intervals for the same effect",
-        text="Both allow for windows that overlap. A criterion is decided only where they agree.",
+        text="Both allow for windows that overlap. A rule is decided only where they agree.",
     ),
 )
 
@@ -73,11 +73,16 @@ def glossary(page: PageInput) -> Iterator[Section]:
         title="Glossary",
         link="Glossary",
         items=(
-            Text(
-                text="y is what came, f the point path; means run over windows and steps.",
-                style="note",
+            Details(
+                summary="Every measure with its formula",
+                blocks=(
+                    Text(
+                        text="y is the actual, f the point path; means run over windows and steps.",
+                        style="note",
+                    ),
+                    Facts(terms=GLOSSARY, style="glossary"),
+                ),
             ),
-            Facts(terms=GLOSSARY, style="glossary"),
         ),
     )
 

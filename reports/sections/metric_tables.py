@@ -15,42 +15,51 @@ _Pick = Callable[[MetricSummary], float | None]
 
 def accuracy(page: PageInput, dataset: str) -> Table:
     """Losses of every arm with their range over seeds, skill, n and failures."""
-    unit = _unit(page, dataset)
-    heads = [Column(title="Arm", note="role", numeric=False)]
-    heads += [Column(title=numbers.metric_name(name), note=_note(name, unit)) for name in _losses()]
-    heads += [
-        Column(title="Skill in CRPS", note="against the random walk"),
-        Column(title="n", note="forecast values"),
-        Column(title="Failed", note="windows"),
-        Column(title="Seeds"),
-    ]
+    heads = [Column(title="Arm", numeric=False)]
+    heads += [Column(title=numbers.metric_name(name)) for name in _losses()]
+    heads += [Column(title="Skill"), Column(title="n"), Column(title="Failed")]
     best = {name: _best(page, dataset, name) for name in _losses()}
     return Table(
-        caption=f"Accuracy on {dataset}, all origins",
+        caption=f"Accuracy on {dataset}",
+        caption_note=_units(page, dataset, _losses()),
         columns=tuple(heads),
         rows=tuple(_accuracy_row(page, dataset, arm, best) for arm in page.arms),
         note="Lower is better; bold is the lowest of a column; the second line is the range over "
-        "seeds. An arm that misses a single value has no mean.",
+        "seeds. An arm that misses a single value has no mean. Skill: of CRPS, against "
+        f"{page.reference or 'the random walk'}. n: forecast values. Failed: windows.",
     )
 
 
 def intervals(page: PageInput, dataset: str) -> Table:
     """Coverage and width of the central intervals."""
-    heads = [Column(title="Arm", note="role", numeric=False)]
-    heads += [Column(title=f"{at} %", note="covered") for at in CENTRAL]
-    unit = _unit(page, dataset)
-    heads += [Column(title=f"Width {at} %", note=unit) for at in CENTRAL]
+    heads = [Column(title="Arm", numeric=False)]
+    heads += [Column(title=f"{at} % covers") for at in CENTRAL]
+    heads += [Column(title=f"{at} % width") for at in CENTRAL]
     names = [f"{kind}_{at}" for kind in ("coverage", "width") for at in CENTRAL]
     rows = tuple(
         (arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
         for arm in page.arms
     )
+    unit = _unit(page, dataset)
     return Table(
         caption=f"Central intervals on {dataset}: share covered, and width",
+        caption_note=f"width in {unit}" if unit else "",
         columns=tuple(heads),
         rows=rows,
         note="A good interval covers what it promises and is narrow; width says nothing alone.",
     )
+
+
+def _units(page: PageInput, dataset: str, names: Sequence[str]) -> str:
+    """The unit of each column, once: those of the data together, the others by name."""
+    unit = _unit(page, dataset)
+    named = {name: AGGREGATES[name].unit for name in names if name in AGGREGATES}
+    target = numbers.listing(numbers.metric_name(n) for n, u in named.items() if u == "target")
+    said = [f"{target} in {unit}"] if unit and target else []
+    said += [
+        f"{numbers.metric_name(n)} in {u}" for n, u in named.items() if u not in ("target", "", "%")
+    ]
+    return "; ".join(said)
 
 
 _IN_SHORT = ("crps", "rmse", "coverage_80", "mae", "mape", "mase", "coverage_95")
@@ -88,10 +97,9 @@ def independent(page: PageInput, dataset: str) -> Table | None:
     count = independent_origins(page, dataset)
     if facts is None or count >= facts.origins:
         return None
-    unit = _unit(page, dataset)
     names = (*_losses(), *(f"coverage_{at}" for at in CENTRAL))
-    heads = [Column(title="Arm", note="role", numeric=False)]
-    heads += [Column(title=numbers.metric_name(name), note=_note(name, unit)) for name in names]
+    heads = [Column(title="Arm", numeric=False)]
+    heads += [Column(title=numbers.metric_name(name)) for name in names]
 
     def cells(arm: ArmFacts) -> Iterator[TableCell]:
         yield arm_cell(page, arm)
@@ -129,7 +137,12 @@ def others(page: PageInput, dataset: str) -> Table | None:
         (arm_cell(page, arm), *(_value(page.summary(arm.name, dataset, name)) for name in names))
         for arm in page.arms
     )
-    return Table(caption=f"Further metrics on {dataset}", columns=columns(*heads), rows=rows)
+    return Table(
+        caption=f"Further metrics on {dataset}",
+        caption_note=_units(page, dataset, names),
+        columns=columns(*heads),
+        rows=rows,
+    )
 
 
 _KINDS = ("coverage", "width")
@@ -137,12 +150,6 @@ _KINDS = ("coverage", "width")
 
 def _losses() -> tuple[str, ...]:
     return ("rmse", "mae", "mape", "crps", "mase")
-
-
-def _note(metric: str, unit: str) -> str:
-    """Unit of a metric for the head of its column, where the values do not carry it themselves."""
-    known = AGGREGATES[metric].unit
-    return {"target": unit, "%": ""}.get(known, known)
 
 
 def _unit(page: PageInput, dataset: str) -> str:
@@ -171,7 +178,6 @@ def _accuracy_row(
         text(_skill(page, arm, crps)),
         _count(known),
         text(f"{max((row.failures for row in known), default=0):,}" if known else numbers.NONE),
-        text(_seeds(known[0].seeds) if known else numbers.NONE),
     )
 
 
@@ -208,7 +214,3 @@ def arm_cell(page: PageInput, arm: ArmFacts) -> TableCell:
     judged = {page.verdict.candidate: "the candidate", page.verdict.legacy: "the legacy arm"}
     side = judged.get(arm.name, arm.role)
     return TableCell(text=arm.name, note=f"{side}, a repaired build" if arm.repaired else side)
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return ", ".join(str(seed) for seed in seeds)

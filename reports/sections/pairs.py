@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 from harness.judging.verdict import Verdict
@@ -21,11 +20,12 @@ from reports.section import (
     there,
 )
 from reports.sections.cost_tables import cost_table, not_measured
-from reports.sections.first_screen import open_rules, why
-from reports.sections.forest import build_forest
+from reports.sections.first_screen import open_rules
+from reports.sections.scorecard import build_scorecard
 from reports.sections.slices import worst_slice
 from reports.words import numbers, verdicts
 from reports.words.facts import say
+from reports.words.headline import headline
 
 _REASONS_SHOWN = 40
 
@@ -58,7 +58,7 @@ def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
         outcome=verdict.outcome,
         items=there(
             Text(text=warning, style="warning") if repaired else None,
-            Text(text=why(verdict)),
+            Text(text=headline(verdict)),
             *(_reasons(verdict) if decides else _in_short(page, verdict)),
         ),
     )
@@ -71,27 +71,26 @@ def _reasons(verdict: Verdict) -> Iterator[Block]:
 
 
 def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
-    """A pair that decides nothing: its weakest part, its criteria and its costs."""
-    found = worst_slice(dataclasses.replace(page, verdict=verdict), page.dataset_names)
+    """A pair that decides nothing: its weakest slice, its rules and its costs."""
+    found = worst_slice(page, verdict.legacy)
     worst = (
-        "No part can be compared."
+        "none can be compared"
         if found is None
         else f"{found.title} on {found.dataset}, CRPS {numbers.effect('share', found.effect)}"
     )
     still = len(open_rules(verdict))
     yield Text(
-        text=f"Worst part: {worst}. Undecided criteria: {still}. {_self_test(verdict)} "
+        text=f"Weakest slice: {worst}. Undecided rules: {still}. {_self_test(verdict)} "
         f"{verdicts.next_action(verdict)}",
         style="note",
     )
-    forest = build_forest(verdict)
-    if forest.groups:
-        yield forest
-    table = cost_table(page, verdict.legacy)
-    if table is None:
-        yield Text(text=f"Costs {not_measured(page, verdict.legacy)}", style="note")
-    else:
-        yield Details(summary="Costs", blocks=(table,))
+    scorecard = build_scorecard(verdict)
+    costs = cost_table(page, verdict.legacy)
+    unmeasured = Text(text=f"Costs {not_measured(page, verdict.legacy)}", style="note")
+    yield Details(
+        summary="Its rules and costs",
+        blocks=(*((scorecard,) if scorecard.groups else ()), costs or unmeasured),
+    )
 
 
 def _self_test(verdict: Verdict) -> str:

@@ -148,7 +148,8 @@ def arms(page: PageInput) -> Iterator[Section]:
         )
         for arm in page.arms
     )
-    yield _shown("arms", "Arms", "cards", cards, absent="None described.")
+    said = numbers.listing(page.label(arm.name) for arm in page.arms)
+    yield _folded("arms", "Arms", "cards", cards, said=said, absent="None described.")
 
 
 def data(page: PageInput) -> Iterator[Section]:
@@ -156,12 +157,18 @@ def data(page: PageInput) -> Iterator[Section]:
     cards = tuple(
         Facts(title=facts.id, terms=_terms(data_facts(facts))) for facts in page.datasets.values()
     )
-    yield _shown("data", "Data", "cards", cards, absent="None described.")
+    said = numbers.listing(
+        f"{facts.id} ({facts.title})" if facts.title != facts.id else facts.id
+        for facts in page.datasets.values()
+    )
+    yield _folded("data", "Data", "cards", cards, said=said, absent="None described.")
 
 
 def policy(page: PageInput) -> Iterator[Section]:
     """The policy as written, rule by rule."""
-    yield _shown("policy", "Policy", "tables", policy_tables(page), absent="None recorded.")
+    tables = policy_tables(page)
+    said = "Every setting, rule and waiver"
+    yield _folded("policy", "Policy", "tables", tables, said=said, absent="None recorded.")
 
 
 def environment(page: PageInput) -> Iterator[Section]:
@@ -177,21 +184,27 @@ def environment(page: PageInput) -> Iterator[Section]:
         pairs("Fingerprints", {**verdict.fingerprints, **page.fingerprints}, code=True),
         pairs("Digests of what was judged against", digests, code=True),
     )
-    file = Verbatim(text=page.experiment_text)
+    file, group = Verbatim(text=page.experiment_text), Group(blocks=tables, style="tables")
     yield Section(
         id="environment",
         title="Environment, versions, fingerprints",
         link="Environment",
         items=there(
-            Group(blocks=tables or (Text(text="None recorded."),), style="tables"),
+            Details(summary="Versions, machines, digests", blocks=(group,))
+            if tables
+            else Text(text="None recorded."),
             Details(summary="The experiment file", blocks=(file,)) if file.text else None,
         ),
     )
 
 
-def _shown(name: str, title: str, style: str, blocks: tuple[Block, ...], *, absent: str) -> Section:
-    group = Group(blocks=blocks or (Text(text=absent),), style=style)
-    return Section(id=name, title=title, link=title, items=(group,))
+def _folded(
+    name: str, title: str, style: str, blocks: tuple[Block, ...], *, said: str, absent: str
+) -> Section:
+    group = Details(summary=said, blocks=(Group(blocks=blocks, style=style),))
+    return Section(
+        id=name, title=title, link=title, items=(group if blocks else Text(text=absent),)
+    )
 
 
 def _terms(found: Mapping[str, str]) -> tuple[Term, ...]:

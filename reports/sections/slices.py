@@ -1,9 +1,10 @@
-"""Where it is worse even so: parts of what was judged, and windows, candidate against legacy."""
+"""Slices: parts of what was judged, candidate against legacy, and the weakest of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,18 +48,19 @@ class SliceEffect:
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
-def slice_effects(page: PageInput, dataset: str, legacy: str) -> list[SliceEffect]:
+@lru_cache(maxsize=32)
+def slice_effects(page: PageInput, dataset: str, legacy: str) -> tuple[SliceEffect, ...]:
     """All parts of a dataset; empty where the sides cannot be paired."""
     ours = [in_time_order(unit) for unit in page.scores_of(page.verdict.candidate, dataset)]
     theirs = [in_time_order(unit) for unit in page.scores_of(legacy, dataset)]
     if not ours or not theirs or any(METRIC not in unit.values for unit in (*ours, *theirs)):
-        return []
+        return ()
     whole = Slice(name="all", title="everything")
-    return [
+    return tuple(
         found
         for part in (whole, *slices_of(ours[0].truth))
         if (found := _effect(ours, theirs, part)) is not None
-    ]
+    )
 
 
 def _effect(
@@ -91,12 +93,12 @@ def _effect(
     )
 
 
-def worst_slice(page: PageInput, datasets: Sequence[str]) -> SliceEffect | None:
-    """The part on which the candidate does worst against the judged legacy arm."""
+def worst_slice(page: PageInput, legacy: str) -> SliceEffect | None:
+    """The part on which the candidate does worst against a legacy arm."""
     known = [
         each
-        for name in datasets
-        for each in slice_effects(page, name, page.verdict.legacy)
+        for name in page.dataset_names
+        for each in slice_effects(page, name, legacy)
         if each.effect is not None and each.name != "all"
     ]
     return max(known, key=lambda each: each.effect or 0.0, default=None)
@@ -110,15 +112,15 @@ def slice_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
         return None
     worst = max(drawn, key=lambda each: each.effect or 0.0)
     return Chart(
-        title=f"{page.verdict.candidate} against {page.verdict.legacy} by part",
+        title=f"{page.verdict.candidate} against {page.verdict.legacy} by slice",
         caption=f"{AGGREGATES[METRIC].title} divided by the legacy arm's, less 1: left of 0 the "
-        "candidate is better. Lines: 95 % each, not joined over the parts.",
+        "candidate is better. Lines: 95 % each, not joined over the slices; hollow: no interval.",
         svg=dot_chart(
             [_dot(each) for each in drawn],
             unit="%",
             zero="equal",
             name=name,
-            alt=f"Effect on {dataset} by part. The worst is {worst.title}: "
+            alt=f"Effect on {dataset} by slice. The worst is {worst.title}: "
             f"{numbers.effect('share', worst.effect)}.",
         ),
         table=_table(found, dataset),
@@ -132,13 +134,14 @@ def _dot(each: SliceEffect) -> Dot:
         value=100 * (each.effect or 0.0),
         low=ends[0],
         high=ends[1],
+        hollow=True,
     )
 
 
 def _table(found: Sequence[SliceEffect], dataset: str) -> Table:
     return Table(
-        caption=f"CRPS by part on {dataset}, candidate against legacy",
-        columns=columns("Part", "windows", "effect", "95 % interval"),
+        caption=f"CRPS by slice on {dataset}, candidate against legacy",
+        columns=columns("Slice", "windows", "effect", "95 % interval"),
         rows=tuple(
             (
                 text(each.title),
@@ -148,6 +151,6 @@ def _table(found: Sequence[SliceEffect], dataset: str) -> Table:
             )
             for each in found
         ),
-        note=f"A part of fewer than {LEAST} windows has no effect. Everything but the step is "
-        "known at the origin: no part is picked by what came.",
+        note=f"A slice of fewer than {LEAST} windows has no effect. Everything but the step is "
+        "known at the origin: no slice is picked by its outcome.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from reports.page_input import PageInput, Trial
+from reports.page_input import PageInput, Tried
 from reports.section import Command, Details, Part, Section, Table, TableCell, columns, text
 from reports.words import numbers
 
@@ -35,7 +35,7 @@ def battery(page: PageInput) -> Iterator[Section]:
     )
 
 
-def _subject_row(trial: Trial) -> tuple[TableCell, ...]:
+def _subject_row(trial: Tried) -> tuple[TableCell, ...]:
     counts = Counter(each.outcome for each in trial.results)
     options = ", ".join(f"{name}={numbers.plain(value)}" for name, value in trial.options.items())
     failing = ", ".join(each.code for each in trial.results if each.outcome in _MISSED)
@@ -49,11 +49,11 @@ def _subject_row(trial: Trial) -> tuple[TableCell, ...]:
     )
 
 
-def _predicates(trial: Trial) -> Details:
+def _predicates(trial: Tried) -> Details:
     table = Table(
         caption=f"{trial.target} as {trial.kind}, every predicate",
         columns=columns(
-            *("Predicate", "result", "value", "wanted", "what was measured"),
+            *("PredicateResult", "result", "value", "wanted", "what was measured"),
             words=("result", "wanted", "what was measured"),
         ),
         rows=tuple(

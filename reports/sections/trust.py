@@ -1,19 +1,129 @@
-"""What the verdict rests on: pairing, completeness, failures, the random-walk bar, origins."""
+"""What the verdict rests on, in short and at length, and what the gate says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 from harness.judging.fact import FactCode
+from harness.judging.findings import Outlook, chances_of_all
 from harness.judging.validity import Validity
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
-from reports.section import Basis, BasisList, Part, Section
-from reports.words import numbers
+from reports.section import (
+    Basis,
+    BasisList,
+    Block,
+    Command,
+    Details,
+    Part,
+    Section,
+    Table,
+    TableCell,
+    columns,
+    text,
+    there,
+)
+from reports.words import numbers, verdicts
+from reports.words.facts import say
 
 _ORIGIN_WORDS = ("checkpoint", "origin", "contamin", "pretrain", "trained on", "weights")
 
 
-def trust_strip(page: PageInput) -> list[Basis]:
+def strip(page: PageInput) -> list[Basis]:
+    """Say in a few words each what the verdict rests on."""
+    return [
+        _same_windows(page),
+        _complete(page),
+        _blind(page),
+        _uncontaminated(page),
+        _above_reference(page),
+        _gate(page),
+        _new_evidence(page),
+    ]
+
+
+def _same_windows(page: PageInput) -> Basis:
+    mark = page.verdict.validity.pairing
+    same = mark == "holds"
+    text = "one set of origins and actuals" if same else "not shown to be the same windows"
+    return Basis(label="Same windows", mark=mark, text=text)
+
+
+def _complete(page: PageInput) -> Basis:
+    seen = page.verdict.validity
+    failed = any(unit.failures for unit in seen.units)
+    noted = ("" if failed else ", no window failed") + completeness_noted(seen)
+    text = f"{seen.present} of {seen.declared} cells{noted}"
+    return Basis(label="Complete", mark=seen.completeness, text=text)
+
+
+def _blind(page: PageInput) -> Basis:
+    found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
+    text = "both sides were tried on changed futures"
+    if mark == "broken":
+        arms = numbers.listing(each.arm for each in found if each.state == "failed")
+        text = f"{arms} reads past its origin"
+    elif mark == "note":
+        untested = [each.arm for each in found if each.state == "not tested"]
+        text = f"{untested[0]} not tested" if len(untested) == 1 else "neither side tested"
+    return Basis(label="No look-ahead", mark=mark, text=text)
+
+
+def _uncontaminated(page: PageInput) -> Basis:
+    seen = page.verdict.validity
+    text = "none was pretrained on"
+    if seen.uncontaminated != "holds":
+        known = [each.share for each in seen.contamination if each.share is not None]
+        text = "unknown: the candidate names no data"
+        if known and len(known) == len(seen.contamination):
+            most = numbers.percent(max(known), digits=0)
+            text = f"up to {most} of origins may be in its pretraining data"
+    return Basis(label="Unseen data", mark=seen.uncontaminated, text=text)
+
+
+def _above_reference(page: PageInput) -> Basis:
+    seen = page.verdict.validity
+    parts, beaten, behind = [], [], []
+    for dataset, sides in seen.bars.items():
+        mine, theirs = (sides.get(arm) for arm in (page.verdict.candidate, page.verdict.legacy))
+        skill = None if mine is None else mine.skill
+        parts.append(f"{numbers.percent(skill, signed=True)} on {dataset}")
+        beaten.append(skill is not None and skill > 0)
+        if theirs is not None and not (theirs.skill is not None and theirs.skill > 0):
+            behind.append(dataset)
+    text = f"skill {', '.join(parts)}" if parts else "no reference arm"
+    if behind and all(beaten):  # or the mark would not fit the words
+        text += f"; legacy has none on {numbers.listing(behind)}"
+    return Basis(label="Beats random walk", mark=seen.above_reference(), text=text)
+
+
+def _gate(page: PageInput) -> Basis:
+    found = page.verdict.self_test
+    if found is None:
+        text = f"not run: {page.beside.command('gate')}"
+        return Basis(label="Gate self-test", mark="note", text=text)
+    count = f"{found.passed} of {len(found.parts)} parts passed"
+    bad = [part.code for part in found.parts if part.state == "failed"]
+    failed = f"; failed: {', '.join(bad)}" if bad else ""
+    return Basis(label="Gate self-test", mark=found.mark, text=f"{count}{failed}")
+
+
+def _new_evidence(page: PageInput) -> Basis:
+    label, change = "New evidence", page.beside.since
+    if change is None:
+        return Basis(label=label, mark="note", text="no history is stored")
+    look = f" (verdict {page.beside.verdicts} on this pair)" if page.beside.verdicts > 1 else ""
+    if change.before is None:
+        return Basis(label=label, mark="holds", text="the first look at this pair")
+    counts = [
+        f"{numbers.plural(count, 'new origin')} on {name}"
+        for name, count in change.new_origins.items()
+    ]
+    if not any(change.new_origins.values()):
+        return Basis(label=label, mark="note", text=f"none since the last look{look}")
+    return Basis(label=label, mark="holds", text=f"{numbers.listing(counts)}{look}")
+
+
+def at_length(page: PageInput) -> list[Basis]:
     """Say at length what the findings rest on, each as a word, a mark and a sentence."""
     return [
         _completeness(page),
@@ -36,7 +146,7 @@ def _completeness(page: PageInput) -> Basis:
         text += f"; missing: {numbers.listing(map(str, seen.missing[:4]))}"
         text += f" and {len(seen.missing) - 4} more" if len(seen.missing) > 4 else ""
     text += completeness_noted(seen)
-    return Basis(label="Completeness", mark=seen.completeness, text=f"{text}.")
+    return Basis(label="Complete", mark=seen.completeness, text=f"{text}.")
 
 
 def completeness_noted(seen: Validity) -> str:
@@ -56,7 +166,7 @@ def _pairing(page: PageInput) -> Basis:
         torn = [name for name, digest in seen.truth_digests.items() if not digest]
         where = f" on {numbers.listing(torn)}" if torn else ""
         text = f"It is not shown that all arms were judged on the same windows{where}."
-    return Basis(label="Pairing", mark=seen.pairing, text=text)
+    return Basis(label="Same windows", mark=seen.pairing, text=text)
 
 
 def _failures(page: PageInput) -> Basis:
@@ -81,9 +191,9 @@ def _blindness(page: PageInput) -> Basis:
     said = [f"{arm}: {state}" for arm, state in states.items() if state != "not tested"]
     said += [f"{arm}: not tested: {page.beside.check_command(arm)}" for arm in untested]
     return Basis(
-        label="Future-blindness",
+        label="No look-ahead",
         mark=page.verdict.validity.future_blindness,
-        text=f"Later sessions change no forecast (predicate T10). {'; '.join(said)}.",
+        text=f"Whether later sessions change a forecast. {'; '.join(said)}.",
     )
 
 
@@ -109,24 +219,11 @@ def _random_walk(page: PageInput) -> Iterator[Basis]:
         metric = numbers.metric_name(next(iter(sides.values())).metric)
         reference = next(iter(sides.values())).reference
         yield Basis(
-            label=f"Random-walk bar, {dataset}",
+            label=f"Beats random walk, {dataset}",
             mark=seen.above_reference(dataset),
             text=f"Skill in {metric} against {reference} (above 0 is better than it): "
             f"{numbers.listing(texts)}.",
         )
-
-
-def weak_legacy(page: PageInput) -> list[str]:
-    """Datasets on which the candidate beats the legacy arm and neither beats the random walk."""
-    found = []
-    for dataset, sides in page.verdict.validity.bars.items():
-        candidate, legacy = sides.get(page.verdict.candidate), sides.get(page.verdict.legacy)
-        if candidate is None or legacy is None or candidate.value is None or legacy.value is None:
-            continue
-        below = [side.skill is not None and side.skill <= 0 for side in (candidate, legacy)]
-        if candidate.value < legacy.value and all(below):
-            found.append(dataset)
-    return found
 
 
 def _crossings(page: PageInput) -> Iterator[Basis]:
@@ -201,9 +298,120 @@ def _repeats(page: PageInput) -> Iterator[Basis]:
 
 
 def basis(page: PageInput) -> Iterator[Section]:
-    """At length, below the first screen."""
-    items = tuple(trust_strip(page))
-    yield Section(id="basis", title="What it rests on", items=(BasisList(items=items),))
+    """At length: what must be known is shown, what holds is folded."""
+    items = at_length(page)
+    noted = tuple(each for each in items if each.mark != "holds")
+    held = tuple(each for each in items if each.mark == "holds")
+    passed = f"{numbers.plural(len(held), 'check')} passed"
+    yield Section(
+        id="basis",
+        title="What it rests on",
+        link="Trust",
+        items=there(
+            BasisList(items=noted) if noted else None,
+            Details(summary=passed, blocks=(BasisList(items=held),)) if held else None,
+        ),
+    )
 
 
-PARTS = (Part(order=200, page=basis),)
+def power(page: PageInput) -> Iterator[Section]:
+    """The chance of deciding each rule by the true effect, folded."""
+    rows = page.verdict.power
+    effects = next((row.chances for row in rows if row.chances), ())
+    heads = [f"if {numbers.percent(effect, digits=0, signed=True)}" for effect, _ in effects]
+    table = Table(
+        caption="Chance of a decision, by the true effect",
+        columns=columns(
+            *("Rule", "limit", *heads, "if as found", "shown today", "more origins"),
+            words=("more origins",),
+        ),
+        rows=(*(_chances(row, len(heads)) for row in rows), *_together(page)),
+        note=_shared(page),
+    )
+    decided = sum(row.decided for row in rows)
+    said = f"{decided} of {numbers.plural(len(rows), 'rule')} decided; the chances of the others"
+    yield Section(
+        id="power",
+        title="What could be decided",
+        items=(Details(summary=said, blocks=(table,)),) if effects else (),
+        absent=Command(said="Not recorded with this verdict", command=page.beside.command("gate")),
+    )
+
+
+def _chances(row: Outlook, count: int) -> tuple[TableCell, ...]:
+    chances = [text(numbers.percent(chance, digits=0)) for _, chance in row.chances]
+    needed = "decided" if row.decided else numbers.NONE
+    if not row.decided and row.more_origins is not None:
+        needed = f"{row.more_origins:,}" + (f", by {row.decided_by}" if row.decided_by else "")
+    elif not row.decided and row.seeds_needed is not None:
+        needed = f"{row.seeds_needed} seeds a side"
+    return (
+        text(row.finding),
+        text(numbers.effect(row.unit, row.bound)),
+        *(chances or [text(numbers.NONE)] * count),
+        TableCell(
+            text=numbers.percent(row.chance, digits=0),
+            note=say(row.silent) if row.silent else numbers.effect(row.unit, row.effect),
+        ),
+        text(numbers.effect(row.unit, row.settled_at)),
+        text(needed),
+    )
+
+
+def _together(page: PageInput) -> Iterator[tuple[TableCell, ...]]:
+    """The least and the most the chance of all guardrails together can be."""
+    found = chances_of_all(page.verdict.power)
+    if found:
+        both = [
+            text(numbers.between(*(numbers.percent(end, digits=0) for end in (low, high))))
+            for _, low, high in found
+        ]
+        empty = [text("") for _ in range(3)]
+        yield (text("all guardrails together"), text(""), *both, *empty)
+
+
+def _shared(page: PageInput) -> str:
+    """How error rate and power are shared over the findings."""
+    shared = page.verdict.multiplicity
+    if shared is None:
+        return ""
+    return (
+        f"Planned for a power of {numbers.percent(shared.power, digits=0)} that all "
+        f"{shared.guardrails} guardrails hold together: {numbers.percent(shared.power_each)} "
+        f"each. One-sided error rate of each guardrail {numbers.percent(shared.alpha_guardrail)}, "
+        f"of each of {shared.successes} gains {numbers.percent(shared.alpha_success)}."
+    )
+
+
+def self_test(page: PageInput) -> Iterator[Section]:
+    """What the gate found when it judged itself; folded where every part passed."""
+    found = page.verdict.self_test
+    items: tuple[Block, ...] = ()
+    if found is not None:
+        table = Table(
+            caption="What the gate found when it judged itself",
+            columns=columns("Part", "result", "what was found", words=("result", "what was found")),
+            rows=tuple(
+                (
+                    text(f"{part.code} {verdicts.self_test_title(part)}"),
+                    text(part.state),
+                    text(say(part.found)),
+                )
+                for part in found.parts
+            ),
+        )
+        count = f"{found.passed} of {len(found.parts)} parts passed"
+        items = (Details(summary=count, blocks=(table,), open=found.mark == "broken"),)
+    yield Section(
+        id="self-test",
+        title="The gate's self-test",
+        items=items,
+        absent=Command(said="Not run for this verdict", command=page.beside.command("gate")),
+    )
+
+
+PARTS = (
+    Part(order=200, page=basis),
+    Part(order=510, page=power),
+    Part(order=730, page=self_test),
+)

@@ -7,7 +7,7 @@ import math
 from harness.claims.claim import Measurement
 from harness.judging.findings import Finding
 from reports.words import verdicts
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 
 GROUPS = {
     "summary": "Claims of the migration summary",

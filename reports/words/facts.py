@@ -1,6 +1,6 @@
 """What each fact of judging and the gate is called in words: one phrase a code, no more.
 
-A finding that compares losses is worded from its comparison, see `reports.words.findings`.
+A finding that compares losses is worded from its comparison, see `reports.words.sentences`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
-from reports.words.numbers import in_sentence
+from reports.words.numbers import in_sentence, metric_name, ratio
 
 Values = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ def say(found: Fact) -> str:
 
 def place_of(dataset: str, metric: str, part: str) -> str:
     """What a rule was judged on."""
-    named = {"skill": "skill by CRPS"}.get(metric, metric)
+    named = "skill by CRPS" if metric == "skill" else metric_name(metric)
     return f"{dataset} {named}" + (f" ({part})" if part else "")
 
 
@@ -74,10 +74,10 @@ def _cost(v: Values, said: str) -> str:
     side = "at least" if name in HIGHER_IS_BETTER else "at most"
     figure = ""
     if v["ratio"] is not None:
-        figure = f"{v['ratio']:.3g} times legacy's"
+        figure = f"{ratio(v['ratio'])} times legacy's"
         if v["low"] is not None and v["high"] is not None:
-            noise = "" if v["noise"] is None else f", noise {100 * v['noise']:.2g} %"
-            figure += f" ({v['low']:.3g} to {v['high']:.3g}{noise})"
+            noise = "" if v["noise"] is None else f", noise {in_sentence(v['noise'])}"
+            figure += f" ({ratio(v['low'])} to {ratio(v['high'])}{noise})"
         figure += ", "
     asked = f"limit {side} {v['bound']:g} times legacy's"
     return f"{name.replace('_', ' ')}: {figure}{asked}: {said}."
@@ -99,7 +99,7 @@ def _worse(rows: Sequence[Sequence[Any]]) -> str:
         ends = ""
         if low is not None and high is not None:
             ends = f" ({in_sentence(-high, signed=True)} to {in_sentence(-low, signed=True)})"
-        said.append(f"on {dataset} by {metric} {in_sentence(-skill)}{ends}")
+        said.append(f"on {dataset} by {metric_name(metric)} {in_sentence(-skill)}{ends}")
     return ", ".join(said)
 
 

@@ -15,19 +15,19 @@ NONE = "n/a"
 MEANINGS: dict[Outcome, str] = {
     Outcome.PROMOTE: "the change is supported",
     Outcome.REJECT: "shown to be worse than allowed",
-    Outcome.HOLD: "valid, but not decided yet",
+    Outcome.HOLD: "not decided yet",
     Outcome.INVALID: "no conclusion may be drawn",
 }
 FINDING_WORDS: dict[Outcome, str] = {
     Outcome.PROMOTE: "shown",
-    Outcome.REJECT: "broken",
+    Outcome.REJECT: "worse",
     Outcome.HOLD: "undecided",
-    Outcome.INVALID: "invalid",
+    Outcome.INVALID: "not judged",
 }
 
 
 def finding_word(finding: Finding) -> str:
-    """Say in a word how a rule came out; a limit is kept or broken, never shown."""
+    """Say in a word how a rule came out; a limit is kept, never shown."""
     if finding.role == "limit" and finding.outcome is Outcome.PROMOTE:
         return "kept"
     return FINDING_WORDS[finding.outcome]
@@ -40,6 +40,8 @@ def metric_name(metric: str) -> str:
         return f"{metric_name(estimand.metric)}, against legacy's"
     if isinstance(estimand, Wins):
         return f"windows lost by {metric_name(estimand.metric)}"
+    if isinstance(estimand, Coverage):
+        return f"{estimand.level} % coverage"
     known = AGGREGATES.get(metric)
     return known.title if known else metric.replace("_", " ")
 
@@ -113,6 +115,11 @@ def figure(row: MetricSummary, value: float | None) -> str:
     if row.unit == "share":
         return percent(value)
     return f"{number(value)}\u202f%" if row.unit == "%" else number(value)
+
+
+def ratio(value: float) -> str:
+    """Write a ratio with three digits, and never as a power of ten."""
+    return f"{value:.3g}" if 1e-3 < abs(value) < 1000 or not value else f"{value:,.0f}"
 
 
 def seconds(value: float | None) -> str:

@@ -7,7 +7,7 @@ from harness.judging.declared import OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode
 from harness.judging.verdict import SelfTestPart, Verdict
 from reports.words.facts import SELF_TEST_TITLES, say
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 
 
 def summary(verdict: Verdict) -> str:
@@ -51,6 +51,38 @@ def waiver(state: WaiverState) -> str:
         names = ", ".join(state.waived)
         return f"Waived until {each.until}, so not binding: {names} ({by})."
     return f"A waiver of {each.finding} until {each.until} was not needed ({by})."
+
+
+def waiver_in_short(state: WaiverState) -> str:
+    """A waiver in a few words: what, until when, by whom, and what it did."""
+    each = state.waiver
+    what = "ended" if not state.active else "open" if state.waived else "not needed"
+    return f"{each.finding} until {each.until} by {each.owner}: {what}"
+
+
+def failures(verdict: Verdict) -> list[str]:
+    """Units whose windows failed, with the first reason, those of the judged pair first."""
+    failed = sorted((each for each in verdict.validity.units if each.failures),
+                    key=lambda each: not each.judged)  # fmt: skip
+    return [
+        f"{each.arm} on {each.dataset}, seed {each.seed}: {each.failures} of {each.windows} "
+        f"windows failed: {each.first_reason or 'no reason was stored'}"
+        for each in failed
+    ]
+
+
+def self_test_lines(verdict: Verdict) -> list[str]:
+    """One line where all parts passed, else a line per part that did not."""
+    if verdict.self_test is None:
+        return []
+    parts = verdict.self_test.parts
+    bad = [
+        f"{part.code}, {part.state}: {self_test_title(part)}: {say(part.found)}"
+        for part in parts
+        if part.state != "passed"
+    ]
+    count = f"{verdict.self_test.passed} of {len(parts)} parts passed"
+    return [count, *dict.fromkeys(bad)]
 
 
 def self_test_title(part: SelfTestPart) -> str:

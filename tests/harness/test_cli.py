@@ -457,7 +457,7 @@ def test_real_process_from_start_to_page(tiny):
     done = process("compare", "tiny.toml", ABHARNESS_STORE="by-environment", ABHARNESS_WORKERS="2")
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("PROMOTE: new may replace old")
+    assert done.stdout.startswith("PROMOTE: may new replace old?")
     assert "running 5 of 5 units on 2 workers" in done.stderr
     assert "internal" not in done.stderr
     page = Path(done.stdout.splitlines()[-1].removeprefix("page: "))

@@ -230,6 +230,7 @@ class Maker:
             environment={"workers": "2"},
             versions={"python": "3.11.9", "numpy": "2.1.0"},
             fingerprints={"meaning": "9f" * 32, "machine": "3c" * 32},
+            judged_at="2023-11-02T03:04:05",
         )
 
     def unit(
@@ -448,6 +449,7 @@ def facts(name: str, series: Series, plan: RollingOrigin) -> DatasetFacts:
         source="made for the tests",
         licence="none needed",
         sha256="ab" * 32,
+        until=str(series.dates[-1]),
         first_origin=first,
         last_origin=last,
         origins=len(windows),

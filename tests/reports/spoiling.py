@@ -26,7 +26,15 @@ from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
 from reports.index import IndexInput, Passed, Run, track_of
-from reports.page_input import Beside, Claimed, PageInput, Predicate, Session, Since, Trial
+from reports.page_input import (
+    Beside,
+    Claimed,
+    PageInput,
+    PredicateResult,
+    SessionTimes,
+    Since,
+    Tried,
+)
 
 Make = Callable[..., PageInput]
 EVIL = (
@@ -40,7 +48,7 @@ OUTCOMES: Mapping[str, Any] = {
     "T12": "not applicable",
     "T13": "error",
 }
-CHECKED = {"Waiver.until"}
+CHECKED = {"Waiver.until", "PageInput.judged_at", "DatasetFacts.until"}
 """Fields that hold nothing but what they were checked to be."""
 
 
@@ -116,7 +124,7 @@ def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
         folder="0123456789abcdef",
         others=others,
         costs={each.legacy: measured(each) for each in (verdict, *others)},
-        sessions={verdict.legacy: Session(first_s=(0.4, 0.2), p90_s=(0.2, 0.3))},
+        sessions={verdict.legacy: SessionTimes(first_s=(0.4, 0.2), p90_s=(0.2, 0.3))},
         trials=(tried(verdict.candidate), tried(verdict.legacy)),
         since=Since(
             before=Outcome.INVALID,
@@ -174,10 +182,10 @@ def measured(verdict: Verdict) -> Costs:
     )
 
 
-def tried(target: str) -> Trial:
+def tried(target: str) -> Tried:
     """A battery with a part passed, a part failed and a part left out."""
     results = tuple(
-        Predicate(
+        PredicateResult(
             code=code,
             title=f"predicate {code} asks something",
             outcome=outcome,
@@ -187,7 +195,7 @@ def tried(target: str) -> Trial:
         )
         for code, outcome in OUTCOMES.items()
     )
-    return Trial(target=target, kind="arm", options={"width": 3}, current=True, results=results)
+    return Tried(target=target, kind="arm", options={"width": 3}, current=True, results=results)
 
 
 def full_verdict(verdict: Verdict) -> Verdict:
@@ -207,8 +215,12 @@ def full_verdict(verdict: Verdict) -> Verdict:
     findings = tuple(
         dataclasses.replace(each, waived=place == 5) for place, each in enumerate(verdict.findings)
     )
+    share = fact(FactCode.CONTAMINATED, dataset="ALPHA", arm="an arm", share=0.5, said="a day")
+    seed = fact(FactCode.ONE_SEED, arm="an arm")
+    cautions = tuple(fact(FactCode.CAUTION).resting_on(each) for each in (share, seed))
     return dataclasses.replace(
         verdict,
+        reasons=(*verdict.reasons, *cautions),
         findings=findings,
         self_test=SelfTest(parts=parts),
         waivers=(WaiverState(waiver=waiver, active=True, waived=(verdict.findings[5].id,)),),

@@ -50,7 +50,7 @@ class Shape(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
+        self.tags[tag] += tag != "wbr"  # where a name may be broken: more of them in long names
         self.attributes |= {(tag, name) for name, _ in attrs}
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
 
@@ -87,7 +87,7 @@ def test_nearly_every_text_is_spoiled(make_page: Make) -> None:
         "UnitHealth.first_reason", "ArmFacts.name", "ArmFacts.use", "ArmFacts.card",
         "ArmFacts.options key", "DatasetFacts.id", "DatasetFacts.title", "DatasetFacts.source",
         "DatasetFacts.licence", "DatasetFacts.quirks", "DatasetFacts.warnings", "MetricSummary.arm",
-        "UnitScores.reason", "UnitFacts.machine", "Predicate.reason", "Claimed.text",
+        "UnitScores.reason", "UnitFacts.machine", "PredicateResult.reason", "Claimed.text",
         "Waiver.owner", "Waiver.reason",
         "Standing.arm",
     ]  # fmt: skip

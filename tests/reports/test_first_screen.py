@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -18,13 +19,14 @@ from harness.judging.verdict import SelfTest, SelfTestPart
 from reports.forms.html import render_html
 from reports.page_input import Beside, PageInput, Since
 from reports.sections.cost_tables import cost_line, not_measured
-from reports.sections.first_screen import changed, fallback, lost_windows, open_rules, strip, why
-from reports.sections.forest import bounds_of, build_forest
-from reports.sections.trust import trust_strip
+from reports.sections.first_screen import changed, fallback, lost_windows, open_rules
+from reports.sections.scorecard import bounds_of, build_scorecard
+from reports.sections.trust import at_length, strip
 from reports.words import verdicts
+from reports.words.headline import cautions, headline
 
 Make = Callable[..., PageInput]
-CELLS = "Completeness"
+CELLS = "Complete"
 
 
 def with_verdict(page: PageInput, **changes: Any) -> PageInput:
@@ -42,15 +44,63 @@ def marks(page: PageInput) -> dict[str, str]:
     return {item.label: item.mark for item in strip(page)}
 
 
-def test_why_has_the_figures_of_the_rule_that_weighs_most(make_page: Make) -> None:
-    """On HOLD it is the rule whose bound reaches furthest beyond its limit, with its numbers."""
-    verdict = make_page(outcome=Outcome.HOLD).verdict
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome.PROMOTE, "all 9 binding rules are met."),
+        (Outcome.HOLD, "still undecided: CRPS, RMSE, MAE and 80 % coverage on BETA."),
+        (Outcome.REJECT, "worse than allowed: CRPS on BETA."),
+    ],
+)  # fmt: skip
+def test_the_answer_is_one_sentence_of_result_and_obstacle(
+    make_page: Make, outcome: Outcome, said: str
+) -> None:
+    """How much lower or higher the leading loss is, then what stands in the way."""
+    findings = [
+        dataclasses.replace(each, outcome=outcome if at in open_ else Outcome.PROMOTE)
+        for at, each in enumerate(make_page().verdict.findings)
+        for open_ in [{5, 6, 7, 8} if outcome is Outcome.HOLD else {5}]
+    ]
 
-    said = why(verdict)
+    sentence = headline(make_page(outcome=outcome, findings=findings).verdict)
 
-    assert said.startswith(verdicts.summary(verdict).removesuffix("."))
-    assert "MAE on BETA +3.0\u202f%" in said
-    assert "limit ≤ +5.0\u202f%" in said
+    assert sentence.startswith("CRPS is 8.0\u202f% lower on ALPHA and 2.0\u202f% higher on BETA")
+    assert "(not told apart from equal on BETA) compared with autoformer" in sentence
+    assert sentence.endswith(said)
+
+
+def test_the_same_change_everywhere_is_said_once(make_page: Make) -> None:
+    """Both datasets are named together; a change that is told apart has no doubt beside it."""
+    verdict = make_page().verdict
+    first, *rest = verdict.findings
+    twice = (first, dataclasses.replace(first, dataset="BETA"), *rest[:1])
+
+    sentence = headline(dataclasses.replace(verdict, findings=twice, outcome=Outcome.PROMOTE))
+
+    assert sentence.startswith(
+        "CRPS is 8.0\u202f% lower on both datasets compared with autoformer;"
+    )
+
+
+def test_an_invalid_verdict_has_its_own_sentence(make_page: Make) -> None:
+    """No figure stands where no conclusion is allowed."""
+    verdict = make_page(outcome=Outcome.INVALID).verdict
+
+    assert headline(verdict) == verdicts.summary(verdict)
+
+
+def test_cautions_are_told_the_gravest_first(make_page: Make) -> None:
+    """What a reader must know with the answer, each a whole sentence, once."""
+    seed = fact(FactCode.CAUTION).resting_on(fact(FactCode.ONE_SEED, arm="old"))
+    share = fact(FactCode.CONTAMINATED, dataset="ALPHA", arm="new", share=0.5, said="2020-01-01")
+    weak = fact(FactCode.CAUTION).resting_on(share)
+    page = with_verdict(make_page(), reasons=(seed, weak))
+
+    found = cautions(page.verdict)
+
+    assert [code for code, _ in found] == [FactCode.CONTAMINATED, FactCode.ONE_SEED]
+    assert all(not said[0].islower() and said.endswith(".") for _, said in found)
+    assert all(said in html.unescape(render_html(page)) for _, said in found)
 
 
 def test_bounds_are_the_widest_of_all_methods_that_decide(make_page: Make) -> None:
@@ -79,12 +129,12 @@ def test_a_bound_that_is_open_in_one_method_is_open(make_page: Make) -> None:
 
 def test_rows_are_grouped_by_role_and_dataset(make_page: Make) -> None:
     """Guardrails of each dataset, then gains; counts that are kept are not drawn."""
-    forest = build_forest(make_page().verdict)
+    scorecard = build_scorecard(make_page().verdict)
 
-    titles = [title for title, _ in forest.by_role]
+    titles = [title for title, _ in scorecard.by_role]
 
-    assert titles == ["Guardrail, ALPHA", "Guardrail, BETA", "Gain asked for, ALPHA"]
-    assert [row.label for row in forest.silent] == ["failures", "failures"]
+    assert titles == ["Guardrails on ALPHA", "Guardrails on BETA", "Gains asked for on ALPHA"]
+    assert [row.label for row in scorecard.silent] == ["failures", "failures"]
 
 
 def test_a_broken_count_is_a_row(make_page: Make) -> None:
@@ -95,10 +145,10 @@ def test_a_broken_count_is_a_row(make_page: Make) -> None:
         for each in page.verdict.findings
     ]
 
-    forest = build_forest(dataclasses.replace(page.verdict, findings=tuple(findings)))
+    scorecard = build_scorecard(dataclasses.replace(page.verdict, findings=tuple(findings)))
 
-    assert forest.by_role[-1][0] == "Limits"
-    assert forest.silent == []
+    assert scorecard.by_role[-1][0] == "Limits"
+    assert scorecard.silent == []
 
 
 def test_open_rules_say_what_would_decide(make_page: Make) -> None:
@@ -127,8 +177,8 @@ def test_the_strip_has_seven_items_whatever_is_missing(make_page: Make) -> None:
     page = with_verdict(make_page(), self_test=None)
 
     assert list(marks(page)) == [
-        *("Pairing", "Completeness", "Future-blindness", "Contamination", "Random-walk bar"),
-        *("Self-test", "New evidence"),
+        *("Same windows", "Complete", "No look-ahead", "Unseen data", "Beats random walk"),
+        *("Gate self-test", "New evidence"),
     ]
     assert list(marks(dataclasses.replace(page, scores=[], datasets={}, arms=[]))) == list(
         marks(page)
@@ -161,7 +211,7 @@ def test_blindness_is_held_only_where_both_passed(
     """One side untested is a note, one failed is broken."""
     found = tuple(Blindness(arm=f"arm {at}", state=state) for at, state in enumerate(states))
 
-    assert marks(with_validity(make_page(), blindness=found))["Future-blindness"] == mark
+    assert marks(with_validity(make_page(), blindness=found))["No look-ahead"] == mark
 
 
 def test_a_side_that_was_not_tried_names_the_command(make_page: Make) -> None:
@@ -169,7 +219,7 @@ def test_a_side_that_was_not_tried_names_the_command(make_page: Make) -> None:
     found = (Blindness(arm="chronos-512", state="passed"),)
     page = with_validity(make_page(), blindness=found)
 
-    item = next(item for item in trust_strip(page) if item.label == "Future-blindness")
+    item = next(item for item in at_length(page) if item.label == "No look-ahead")
 
     assert item.mark == "note"
     assert "chronos-512: passed" in item.text
@@ -183,7 +233,7 @@ def test_contamination_is_held_only_where_none_is_possible(
     """An unknown share is no 0."""
     found = (Contamination(arm="chronos-512", dataset="ALPHA", share=share, said="so"),)
 
-    assert marks(with_validity(make_page(), contamination=found))["Contamination"] == mark
+    assert marks(with_validity(make_page(), contamination=found))["Unseen data"] == mark
 
 
 def test_a_failed_self_test_is_broken(make_page: Make) -> None:
@@ -192,7 +242,7 @@ def test_a_failed_self_test_is_broken(make_page: Make) -> None:
              for code, state in (("a", "passed"), ("b", "failed"))]  # fmt: skip
     page = with_verdict(make_page(), self_test=SelfTest(parts=tuple(parts)))
 
-    item = next(item for item in strip(page) if item.label == "Self-test")
+    item = next(item for item in strip(page) if item.label == "Gate self-test")
 
     assert (item.mark, item.text) == ("broken", "1 of 2 parts passed; failed: b")
 
@@ -218,7 +268,7 @@ def test_what_moved_is_said(make_page: Make) -> None:
     said = changed(page)
 
     assert said[0] == "HOLD before, PROMOTE now"
-    assert "moved: A:crps:guardrail HOLD \u2192 gone" in said
+    assert "A:crps:guardrail undecided \u2192 gone" in said
 
 
 def costs(**changes: Any) -> Costs:
@@ -304,8 +354,8 @@ def test_a_check_has_one_answer_wherever_it_stands(
     doubts = () if code is None else (fact(code, arm="old", ran=(1,), declared=(1, 2)),)
     page = with_validity(make_page(fail=fail), doubts=doubts)
 
-    below = {item.label: item.mark for item in trust_strip(page)}
+    below = {item.label: item.mark for item in at_length(page)}
 
     shared = {label: mark for label, mark in marks(page).items() if label in below}
-    assert set(shared) == {"Pairing", "Completeness", "Future-blindness"}
+    assert set(shared) == {"Same windows", "Complete", "No look-ahead"}
     assert shared == {label: below[label] for label in shared}

@@ -40,10 +40,11 @@ class Tables(HTMLParser):
         self.found: dict[str, list[list[str]]] = {}
         self._rows: list[list[str]] = []
         self._caption: str | None = None
-        self._inside = False
+        self._inside = self._joined = False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._joined = tag == "wbr"
         if tag == "table":
             self._rows, self._caption = [], None
         elif tag == "caption":
@@ -62,7 +63,8 @@ class Tables(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._inside:
-            self._rows[-1][-1] = f"{self._rows[-1][-1]} {' '.join(data.split())}".strip()
+            blank = "" if self._joined else " "
+            self._rows[-1][-1] = f"{self._rows[-1][-1]}{blank}{' '.join(data.split())}".strip()
         elif self._caption == "":
             self._caption = data.strip()
 
@@ -197,13 +199,13 @@ def test_a_trend_holds_every_run_with_its_effect_and_outcome(book: Book) -> None
     book.put(book.verdict(-0.031, Outcome.PROMOTE))
 
     tables = Tables(drawn(book)).found
-    figures = tables["Effect of each criterion by run, with its outcome"]
+    figures = tables["Effect of each rule by run, with its outcome"]
 
     assert [row[1:3] for row in figures] == [
         ["PROMOTE", "−3.1 % PROMOTE"],
         ["HOLD", "+1.0 % HOLD"],
     ]
-    assert tables["Each criterion over the runs"][0][-1] == "HOLD 1, then PROMOTE 1"
+    assert tables["Each rule over the runs"][0][-1] == "HOLD 1, then PROMOTE 1"
 
 
 def test_a_strip_puts_worse_above_the_limit_and_better_below(book: Book) -> None:

@@ -1,4 +1,4 @@
-"""A reader's test: ten questions, and the place the documentation names for each answer."""
+"""A reader's test: questions, and the place the documentation names for each answer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import pytest
 
 from reports.forms.html import render_html
 from reports.page_input import PageInput
+from reports.sections.first_screen import fallback
 from reports.words import numbers, verdicts
+from reports.words.headline import headline
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOC = ROOT / "docs" / "reading-a-report.md"
-VOID = {"meta", "br", "hr", "img", "input", "link"}
+VOID = {"meta", "br", "wbr", "hr", "img", "input", "link"}
 SECOND = 2
 
 pytestmark = pytest.mark.skipif(not DOC.is_file(), reason="needs the documentation")
@@ -31,10 +33,12 @@ class Words(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.inside: dict[str, list[str]] = {}
         self._open: list[tuple[str, str | None]] = []
+        self._joined = False
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._joined = tag == "wbr"
         if tag in VOID:
             return
         name = dict(attrs).get("id")
@@ -54,8 +58,11 @@ class Words(HTMLParser):
         if any(tag == "svg" for tag, _ in self._open):
             return
         for _, name in self._open:
-            if name:
+            if name and self._joined and self.inside[name]:
+                self.inside[name][-1] += data
+            elif name:
                 self.inside[name].append(data)
+        self._joined = False
 
     def at(self, name: str) -> str:
         """All words of an element, one blank apart."""
@@ -84,14 +91,67 @@ def words(page: PageInput) -> Words:
 
 def named_places() -> dict[str, list[str]]:
     """The questions of the documentation, with the places it names."""
-    part = DOC.read_text(encoding="utf-8").partition("## Ten questions")[2].partition("\n## ")[0]
+    part = DOC.read_text(encoding="utf-8").partition("## Twelve")[2].partition("\n## ")[0]
     rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("| ")]
-    return {row[0].strip(): re.findall(r"`#([\w-]+)`", row[1]) for row in rows[2:]}
+    asked = {row[0].strip(): re.findall(r"`#([\w-]+)`", row[1]) for row in rows}
+    return {question: places for question, places in asked.items() if question.endswith("?")}
 
 
 def migrate(page: PageInput) -> list[str]:
-    first = verdicts.summary(page.verdict).removesuffix(".")
-    return [page.verdict.outcome.value, first, f"Next: {verdicts.next_action(page.verdict)}"]
+    return [page.verdict.outcome.value, numbers.MEANINGS[page.verdict.outcome]]
+
+
+def which_model(page: PageInput) -> list[str]:
+    card = next(arm for arm in page.arms if arm.name == page.verdict.candidate).card
+    return [page.verdict.candidate, card["checkpoint"], card["origin"], card["pretraining data"]]
+
+
+def why_not(page: PageInput) -> list[str]:
+    return [headline(page.verdict).replace("\u202f", " ")]
+
+
+def run_next(page: PageInput) -> list[str]:
+    return [f"Next: {verdicts.next_action(page.verdict)}"]
+
+
+def how_much_better(page: PageInput) -> list[str]:
+    """Absolute scores of both sides, and the effect with its bounds."""
+    found = [
+        page.summary(arm, "BETA", "crps") for arm in (page.verdict.candidate, page.verdict.legacy)
+    ]
+    values = [numbers.figure(row, row.value) for row in found if row is not None]
+    finding = page.verdict.findings[5]
+    return ["In figures", *values, numbers.effect("share", finding.value).replace("\u202f", " ")]
+
+
+def old_model(page: PageInput) -> list[str]:
+    """The legacy arm's own score beside the reference's."""
+    arms = (page.verdict.legacy, page.reference or "")
+    found = [page.summary(arm, "BETA", "crps") for arm in arms]
+    return [*arms, *(numbers.figure(row, row.value) for row in found if row is not None)]
+
+
+def tried_before(page: PageInput) -> list[str]:
+    assert page.beside.since is not None
+    return [f"{page.beside.since.before} before", f"verdict {page.beside.verdicts} on this pair"]
+
+
+def how_old(page: PageInput) -> list[str]:
+    ends = [f"data end {facts.until}" for facts in page.datasets.values()]
+    day = np.datetime64(page.judged_at[:10])
+    ages = [
+        f"{int((day - np.datetime64(facts.until)).astype(int)):,} days old then"
+        for facts in page.datasets.values()
+    ]
+    return [*ends, *ages]
+
+
+def if_it_fails(page: PageInput) -> list[str]:
+    return ["If it fails", fallback(page)]
+
+
+def who_signs(page: PageInput) -> list[str]:
+    return ["Signed by", "nobody yet"]
 
 
 def worse_at_the_last_step(page: PageInput) -> list[str]:
@@ -105,8 +165,7 @@ def worse_at_the_last_step(page: PageInput) -> list[str]:
 def memory(page: PageInput) -> list[str]:
     cost = page.beside.costs[page.verdict.legacy]["peak_memory"]
     assert cost.ratio is not None
-    floor = numbers.percent(cost.noise_floor).replace("\u202f", " ")
-    return ["Peak memory", f"{cost.ratio:.2f}×", f"{cost.low:.3g}", f"{cost.high:.3g}", floor]
+    return ["Peak memory", f"{cost.ratio:.2f}×", f"{cost.low:.3g}", f"{cost.high:.3g}"]
 
 
 def decidable(page: PageInput) -> list[str]:
@@ -131,7 +190,7 @@ def worse_even_so(page: PageInput) -> list[str]:
         worst = int(np.argmax(lost))
         gaps.append((lost[worst], name, str(facts.dates[pair[0][0].origin[worst]])))
     _, name, day = max(gaps)
-    return ["Worst part", name, day]
+    return ["Weakest slice", name, day]
 
 
 def honest(page: PageInput) -> list[str]:
@@ -142,7 +201,7 @@ def honest(page: PageInput) -> list[str]:
 
 def seen(page: PageInput) -> list[str]:
     arm = next(arm for arm in page.arms if arm.name == page.verdict.candidate)
-    return ["Future-blindness", "Contamination", arm.card["origin"], arm.card["pretraining data"]]
+    return ["No look-ahead", "Unseen data", arm.card["origin"], arm.card["pretraining data"]]
 
 
 def doing_nothing(page: PageInput) -> list[str]:
@@ -151,39 +210,65 @@ def doing_nothing(page: PageInput) -> list[str]:
         for each in page.verdict.validity.standings
         if (each.arm, each.dataset) == (page.verdict.candidate, "BETA")
     )
-    return ["Random-walk bar", numbers.percent(skill, signed=True).replace("\u202f", " "), "Skill"]
+    return [
+        "Beats random walk",
+        numbers.percent(skill, signed=True).replace("\u202f", " "),
+        "Skill",
+    ]
 
 
 def failed(page: PageInput) -> list[str]:
     count = sum(unit.failures for unit in page.verdict.validity.units)
-    return ["Completeness", f"{count} of", "ValueError: too hot"]
+    return ["Complete", f"{count} of", "ValueError: too hot"]
 
 
 def changed(page: PageInput) -> list[str]:
-    assert page.beside.change is not None
-    return [f"{page.beside.change.before} before", "new origins", page.beside.replay_command]
+    assert page.beside.since is not None
+    return [f"{page.beside.since.before} before", "new origins", page.beside.replay_command]
 
 
 ANSWERS: Mapping[str, Callable[[PageInput], list[str]]] = {
-    "May we migrate, and why?": migrate,
+    "May I migrate?": migrate,
+    "To which model exactly?": which_model,
+    "Why not yet?": why_not,
+    "What do I run?": run_next,
+    "How much better is it, absolutely?": how_much_better,
+    "On which days is it worse?": worse_even_so,
+    "Is the old model any good?": old_model,
+    "How fast is it, and how big?": memory,
+    "What was tried before?": tried_before,
+    "How old are the data?": how_old,
+    "What happens if it fails?": if_it_fails,
+    "Who signs?": who_signs,
     "Is GOLD worse at 24 steps?": worse_at_the_last_step,
-    "How much memory does it save?": memory,
     "What would make it decidable?": decidable,
-    "Where is it worse even so?": worse_even_so,
     "Are its intervals honest?": honest,
     "Can it have seen the answers?": seen,
     "Is either better than doing nothing?": doing_nothing,
     "Did anything fail?": failed,
     "What changed since the last verdict, and can I check this one?": changed,
 }
+FIRST = 12
+"""So many are answered on the first screen or one click from it."""
 
 
-def test_the_documentation_asks_the_ten_questions() -> None:
-    """There are ten, each with a place, and each is tried here."""
+def test_the_documentation_asks_every_question() -> None:
+    """Each has a place, and each is tried here."""
     found = named_places()
 
     assert list(found) == list(ANSWERS)
     assert all(found.values())
+
+
+def test_the_first_twelve_are_answered_on_the_first_screen(page: PageInput, words: Words) -> None:
+    """Whoever signs needs no scrolling for them."""
+    first = words.at("first")
+
+    missing = {
+        question: [part for part in answer(page) if part not in first]
+        for question, answer in list(ANSWERS.items())[:FIRST]
+    }
+    assert {question: parts for question, parts in missing.items() if parts} == {}
 
 
 @pytest.mark.parametrize("question", ANSWERS)

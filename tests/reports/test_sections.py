@@ -39,7 +39,7 @@ from reports.section import (
     columns,
     text,
 )
-from reports.sections.forest import Forest, build_forest
+from reports.sections.scorecard import Scorecard, build_scorecard
 
 Make = Callable[..., PageInput]
 ADDED = """\
@@ -113,7 +113,7 @@ def blocks(page: PageInput) -> list[Block]:
         Group(blocks=(Text(text="moon"),)),
         Verbatim(text="moon\nsun"),
         Section(id="moon", title="moon", items=(), absent=Text(text="none")),
-        dataclasses.replace(build_forest(page.verdict), kept="moon"),
+        dataclasses.replace(build_scorecard(page.verdict), kept="moon"),
     ]
 
 
@@ -134,7 +134,7 @@ def test_every_form_writes_every_kind_of_block(
         monkeypatch.setattr("reports.forms.json.sections_of", lambda *_, s=section: [s])
         for form in ("markdown", "terminal"):
             monkeypatch.setattr(f"reports.forms.{form}.sections_of", lambda *_, s=section: [s])
-        said = CRITERION if isinstance(block, Forest) else "moon"
+        said = CRITERION if isinstance(block, Scorecard) else "moon"
 
         assert "moon" in draw_block(block)
         assert [type(each) for each in plainly(block)] != []

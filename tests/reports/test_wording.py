@@ -49,7 +49,7 @@ def test_metrics_have_readable_names() -> None:
     known = ("crps", "coverage_80", "smape", "winkler_80", "legacy_failures", "crps_wins")
 
     assert [numbers.metric_name(each) for each in known] == [
-        *("CRPS", "coverage 80 %", "sMAPE", "Winkler 80 %", "legacy failures"),
+        *("CRPS", "80 % coverage", "sMAPE", "Winkler 80 %", "legacy failures"),
         "windows lost by CRPS",
     ]
 

@@ -15,7 +15,7 @@ from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, gather, judge, to_json
 from harness.scoring.scores import UnitScores
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 
 Sized = Callable[[int, int], int]
 BATCHES = 4

@@ -16,7 +16,7 @@ from harness.judging.findings import Finding, Outcome, judge_rule, question_of
 from harness.judging.verdict import Verdict, judge
 from harness.scoring.scores import UnitScores
 from reports.words import verdicts
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 
 CRPS = Criterion(metric="crps", margin=0.05)
 POLICY = Policy(
@@ -217,7 +217,7 @@ def test_a_candidate_worse_than_the_reference_is_said_though_windows_failed() ->
 
     verdict = verdict_on(*units)
 
-    assert any("new is worse than walk, on X by crps" in r for r in verdicts.reasons(verdict))
+    assert any("new is worse than walk, on X by CRPS" in r for r in verdicts.reasons(verdict))
     assert any(
         "on X new is set against walk without the 3 windows that one of them failed" in reason
         for reason in verdicts.reasons(verdict)

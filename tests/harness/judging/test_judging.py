@@ -18,7 +18,7 @@ from harness.judging.findings import Outcome
 from harness.judging.validity import CUT_OFF, PRETRAINING
 from harness.judging.verdict import Verdict, from_json, judge, to_json
 from harness.scoring.scores import Truth, UnitScores
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 from reports.words.verdicts import next_action, reasons, summary
 
 POLICY = Policy(
@@ -138,7 +138,7 @@ def cost(ratio: float, *, spread: float = 0.02, valid: bool = True, noise: float
     ("found", "outcome", "words"),
     [
         (None, Outcome.HOLD, "it was not measured; `abharness measure x` measures it"),
-        (cost(1.1), Outcome.PROMOTE, "1.1 times legacy's (1.06 to 1.14, noise 1 %)"),
+        (cost(1.1), Outcome.PROMOTE, "1.1 times legacy's (1.06 to 1.14, noise 1.0 %)"),
         (cost(1.3), Outcome.REJECT, "limit at most 1.2 times legacy's: broken"),
         (cost(1.19), Outcome.HOLD, "interval and noise reach across the limit"),
         (cost(1.1, noise=0.2), Outcome.HOLD, "interval and noise reach across the limit"),
@@ -227,7 +227,7 @@ def test_rules_on_steps_and_slices_are_findings_of_their_own() -> None:
     high = found["GOLD:mae:guardrail@volatility:high"].comparison
     assert high is not None
     assert high.sample.n == 20
-    assert "GOLD crps (steps:3-4): new is" in sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
+    assert "GOLD CRPS (steps:3-4): new is" in sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
     assert verdict.multiplicity is not None
     assert verdict.multiplicity.guardrails == 4
 

@@ -23,7 +23,7 @@ from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import EXIT_CODES, Verdict, conclude, from_json, gather, judge, to_json
 from harness.scoring.scores import Truth, UnitScores
-from reports.words.findings import sentence_of
+from reports.words.sentences import sentence_of
 from reports.words.verdicts import next_action, problems, reasons, summary
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "verdict"
@@ -123,7 +123,7 @@ def test_better_candidate_is_promoted() -> None:
     assert verdict.outcome == Outcome.PROMOTE
     assert verdict.exit_code == 0
     assert summary(verdict) == "new may replace old: all 8 guardrails are shown to hold."
-    assert any("GOLD crps: new is" in text and "non-inferior" in text for text in reasons(verdict))
+    assert any("GOLD CRPS: new is" in text and "non-inferior" in text for text in reasons(verdict))
 
 
 def test_worse_candidate_is_rejected() -> None:

@@ -248,8 +248,7 @@ def beside_the_verdict(page: PageInput) -> Iterator[Section]:
     found = page.verdict.diagnostics
     command = page.beside.command("gate")
     tables: tuple[Block, ...] = tuple(
-        Details(summary=table.caption, blocks=(table,), open=place == 0)
-        for place, table in enumerate(diagnostics(page))
+        Details(summary=table.caption, blocks=(table,)) for table in diagnostics(page)
     )
     notes = found.notes if found is not None else ()
     yield Section(

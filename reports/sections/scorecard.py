@@ -1,6 +1,8 @@
-"""The interval plot: every criterion on one axis, 0 equal and 1 the limit.
+"""The scorecard: every rule with its interval and its own limit, on one axis in per cent.
 
-Positions are per cent of the axis, so that the browser stretches the lines and never the text.
+Losses stand as per cent of the legacy arm's, coverage as points off its nominal level, costs as per
+cent more or less. Positions are per cent of the axis, so that the browser stretches the lines and
+never the text.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ from harness.judging.verdict import Verdict
 from reports.section import Block
 from reports.words import numbers
 
-_REACH = 3.0
-_ROLES = {"guardrail": "Guardrail", "success": "Gain asked for", "limit": "Limits"}
-_FALLBACK = 0.05
+_REACH = 1.0
+"""The axis ends here at most: at twice the loss, or none at all."""
+_LEAST = 0.1
+_STEPS = (0.02, 0.05, 0.1, 0.2, 0.25, 0.5)
+_TICKS = 7
+_ROLES = {"guardrail": "Guardrails", "success": "Gains asked for", "limit": "Limits"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +37,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForestRow:
+class ScoreRow:
     """One criterion on the common axis.
 
     Attributes
@@ -82,11 +87,10 @@ class Tick:
 
     at: float
     label: str
-    word: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forest(Block):
+class Scorecard(Block):
     """All rows, by dataset, with their axis.
 
     Attributes
@@ -97,7 +101,7 @@ class Forest(Block):
         What to say of the rows that are not drawn.
     """
 
-    groups: tuple[tuple[str, tuple[ForestRow, ...]], ...]
+    groups: tuple[tuple[str, tuple[ScoreRow, ...]], ...]
     ticks: tuple[Tick, ...]
     zero: float
     kept: str = ""
@@ -108,19 +112,19 @@ class Forest(Block):
         return sum(len(rows) for _, rows in self.by_role)
 
     @property
-    def by_role(self) -> list[tuple[str, list[ForestRow]]]:
+    def by_role(self) -> list[tuple[str, list[ScoreRow]]]:
         """Rows under role and dataset, without the counts that are kept."""
-        found: dict[str, list[ForestRow]] = {}
+        found: dict[str, list[ScoreRow]] = {}
         for role, title in _ROLES.items():
             for name, rows in self.groups:
                 mine = [row for row in rows if row.role == role and not row.silent]
                 if mine:
-                    heading = title if role == "limit" else f"{title}, {name}"
+                    heading = title if role == "limit" else f"{title} on {name}"
                     found[heading] = [*found.get(heading, ()), *mine]
         return list(found.items())
 
     @property
-    def silent(self) -> list[ForestRow]:
+    def silent(self) -> list[ScoreRow]:
         """Counts that are kept: one line is enough for all of them."""
         return [row for _, rows in self.groups for row in rows if row.silent]
 
@@ -152,40 +156,33 @@ class _Axis:
 _WAIVED = {True: "waived", False: ""}
 
 
-def build_forest(verdict: Verdict) -> Forest:
+def build_scorecard(verdict: Verdict) -> Scorecard:
     """Put every finding on the common axis, grouped by dataset in the order judged."""
-    units = {finding.id: _unit(finding, verdict) for finding in verdict.findings}
-    axis = _axis(verdict, units)
-    groups: dict[str, list[ForestRow]] = {}
+    axis, step = _axis(verdict)
+    groups: dict[str, list[ScoreRow]] = {}
     for finding in verdict.findings:
-        row = _row(finding, units[finding.id], axis)
-        groups.setdefault(finding.dataset, []).append(row)
-    return Forest(
+        groups.setdefault(finding.dataset, []).append(_row(finding, axis))
+    count = round((axis.high - axis.low) / step)
+    values = [axis.low + step * place for place in range(count + 1)]
+    return Scorecard(
         groups=tuple((name, tuple(rows)) for name, rows in groups.items()),
-        ticks=tuple(_tick(value, axis) for value in range(round(axis.low), round(axis.high) + 1)),
+        ticks=tuple(_tick(value, axis) for value in values),
         zero=axis.at(0.0),
     )
 
 
-def _unit(finding: Finding, verdict: Verdict) -> float:
-    """What one step of the axis is worth: the limit, or that of the metric's other rule."""
-    if finding.bound:
-        return abs(finding.bound)
-    same = (other for other in verdict.findings if other.metric == finding.metric)
-    return next((abs(other.bound) for other in same if other.bound), _FALLBACK)
-
-
-def _axis(verdict: Verdict, units: dict[str, float]) -> _Axis:
-    ends = [-1.0, 1.0]
+def _axis(verdict: Verdict) -> tuple[_Axis, float]:
+    """An axis with room for effects, bounds and limits, up to a whole loss; and its step."""
+    ends = [-_LEAST / 2, _LEAST / 2]
     for finding in verdict.findings:
-        for estimate in _estimates(finding.comparison):
-            ends += [
-                end / units[finding.id]
-                for end in (estimate.lower, estimate.upper, estimate.effect)
-                if end is not None and math.isfinite(end)
-            ]
-    low, high = max(min(ends), -_REACH), min(max(ends), _REACH)
-    return _Axis(low=float(math.floor(low)), high=float(math.ceil(high)))
+        estimates = _estimates(finding.comparison)
+        ends += [end for each in estimates for end in (each.lower, each.upper) if end is not None]
+        ends += _limits(finding)
+        ends += [end for end in (_place(finding), *_cost_ends(finding)) if end is not None]
+    known = [min(max(end, -_REACH), _REACH) for end in ends if math.isfinite(end)]
+    low, high = min(known), max(known)
+    step = next((each for each in _STEPS if (high - low) / each <= _TICKS - 1), _STEPS[-1])
+    return _Axis(low=math.floor(low / step) * step, high=math.ceil(high / step) * step), step
 
 
 def _estimates(comparison: Comparison | None) -> list[Estimate]:
@@ -205,21 +202,52 @@ def bounds_of(comparison: Comparison | None) -> tuple[float | None, float | None
     )
 
 
-def _tick(value: int, axis: _Axis) -> Tick:
-    return Tick(
-        at=axis.at(float(value)),
-        label=str(value).replace("-", "\u2212"),
-        word={0: "equal", 1: "limit"}.get(value, ""),
-    )
+def _tick(value: float, axis: _Axis) -> Tick:
+    size = f"{100 * value:+.0f}".replace("-", "\u2212")
+    zero = abs(value) < 1e-9
+    return Tick(at=axis.at(value), label="equal" if zero else size)
 
 
-def _row(finding: Finding, unit: float, axis: _Axis) -> ForestRow:
+def _place(finding: Finding) -> float | None:
+    """Where the effect stands on the axis; a cost as what it is more or less than legacy's."""
+    if finding.unit == "ratio":
+        return _more(finding, finding.value)
+    value = None if finding.comparison is None else finding.comparison.effect.value
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _more(finding: Finding, ratio: float | None) -> float | None:
+    """A ratio as a share more or less, so that less is better."""
+    if not ratio or not math.isfinite(ratio):
+        return None
+    return 1 / ratio - 1 if finding.metric in HIGHER_IS_BETTER else ratio - 1
+
+
+def _cost_ends(finding: Finding) -> tuple[float | None, float | None]:
+    """Ends of a measured ratio on the axis, in order."""
+    if finding.unit != "ratio":
+        return None, None
+    ends = [_more(finding, end) for end in (finding.low, finding.high)]
+    low, high = sorted(end for end in ends if end is not None) if None not in ends else ends
+    return low, high
+
+
+def _limits(finding: Finding) -> list[float]:
+    if finding.unit == "ratio":
+        bound = _more(finding, finding.bound)
+        return [] if bound is None else [bound]
+    return [] if finding.comparison is None else sorted(finding.comparison.question.bounds)
+
+
+def _row(finding: Finding, axis: _Axis) -> ScoreRow:
     compared = finding.comparison
     hac = compared.estimate("hac") if compared else None
     low, high = bounds_of(compared)
-    value = None if compared is None else compared.effect.value
-    ratio = value / unit if value is not None and math.isfinite(value) else None
-    return ForestRow(
+    value, cost = _place(finding), _cost_ends(finding)
+    every = axis.bar(*cost)
+    if compared and compared.estimates:
+        every = axis.bar(*(_finite(end) for end in (low, high)))
+    return ScoreRow(
         dataset=finding.dataset,
         label=numbers.metric_name(finding.metric),
         role=finding.role,
@@ -229,31 +257,21 @@ def _row(finding: Finding, unit: float, axis: _Axis) -> ForestRow:
         limit=limit_text(finding),
         outcome=finding.outcome,
         word=numbers.finding_word(finding),
-        dot=None if ratio is None or not axis.low <= ratio <= axis.high else axis.at(ratio),
-        hac=_bar(hac.lower, hac.upper, unit, axis) if hac else None,
-        every=_bar(low, high, unit, axis) if compared and compared.estimates else None,
-        limits=_limits(finding, unit, axis),
+        dot=None if value is None or not axis.low <= value <= axis.high else axis.at(value),
+        hac=axis.bar(_finite(hac.lower), _finite(hac.upper)) if hac else axis.bar(*cost),
+        every=every,
+        limits=tuple(axis.at(end) for end in _limits(finding)),
     )
 
 
-def _bar(lower: float | None, upper: float | None, unit: float, axis: _Axis) -> Bar | None:
-    low, high = (
-        None if end is None or not math.isfinite(end) else end / unit for end in (lower, upper)
-    )
-    return axis.bar(low, high)
-
-
-def _limits(finding: Finding, unit: float, axis: _Axis) -> tuple[float, ...]:
-    compared = finding.comparison
-    if compared is None:
-        return ()
-    return tuple(axis.at(end / unit) for end in sorted(compared.question.bounds))
+def _finite(end: float | None) -> float | None:
+    return None if end is None or not math.isfinite(end) else end
 
 
 def effect_text(finding: Finding) -> str:
     """Write what was found, in the unit of the rule."""
     if finding.unit == "ratio":
-        return numbers.NONE if finding.value is None else f"{finding.value:.3g} x"
+        return numbers.NONE if finding.value is None else f"{numbers.ratio(finding.value)} x"
     if is_count(finding):
         return "" if finding.value is None else f"{finding.value:,.0f}"
     return numbers.effect(finding.unit, finding.value)
@@ -261,7 +279,7 @@ def effect_text(finding: Finding) -> str:
 
 def _interval(finding: Finding, low: float | None, high: float | None) -> str:
     if finding.unit == "ratio" and finding.low is not None and finding.high is not None:
-        return f"{finding.low:.3g} to {finding.high:.3g} x"
+        return f"{numbers.ratio(finding.low)} to {numbers.ratio(finding.high)} x"
     if low is None and high is None:
         return "no bounds" if finding.comparison and finding.comparison.estimates else ""
     return numbers.effects(finding.unit, low, high)

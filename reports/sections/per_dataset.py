@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from reports.page_input import DatasetFacts, PageInput
 from reports.section import Block, Chart, Details, Group, Heading, Lines, Part, Section, Text, there
 from reports.sections import metric_tables
-from reports.sections.by_time import step_views, time_view
-from reports.sections.calibration import coverage_view, parts_view, pit_views, width_view
-from reports.sections.forecasts import lost_most, window_views
-from reports.sections.seeds import seed_view
+from reports.sections.curves import seed_view, step_views, time_view, training_views
+from reports.sections.forecasts import history_view, lost_most, window_views
+from reports.sections.intervals import coverage_view, parts_view, pit_views, width_view
 from reports.sections.slices import slice_view
-from reports.sections.training import training_views
 from reports.words import numbers
 
 
@@ -37,57 +35,64 @@ def _blocks(page: PageInput, dataset: str, place: int) -> Iterator[Block]:
     if facts is not None:
         yield Text(text=_plan(facts), style="plan")
     yield Group(id=f"{anchor}-metrics", blocks=_metrics(page, dataset))
-    yield Heading(text="Over steps and time")
-    yield Group(
-        style="charts",
-        blocks=(
-            _pass(
-                f"{anchor}-steps",
-                *step_views(page, dataset, name=name),
-                absent="No arm has values by step.",
-            ),
-            _pass(
-                f"{anchor}-time",
-                time_view(page, dataset, name=f"{name}-time"),
-                absent="No difference over time: the two sides share no whole set of losses.",
-            ),
-        ),
-    )
-    yield Heading(text="By part, calibration, seeds")
-    yield Group(
-        style="charts",
-        blocks=(
-            _pass(
-                f"{anchor}-slices",
-                slice_view(page, dataset, name=f"{name}-slices"),
-                absent="No part can be compared.",
-            ),
-            _pass(
-                f"{anchor}-coverage",
-                coverage_view(page, dataset, name=f"{name}-coverage"),
-                absent="No arm has intervals.",
-            ),
-            _pass(
-                f"{anchor}-width",
-                width_view(page, dataset, name=f"{name}-width"),
-                absent="No arm has whole intervals.",
-            ),
-            _pass(
-                f"{anchor}-pit",
-                *pit_views(page, dataset, name=f"{name}-pit"),
-                absent="No transforms: the sides have no distribution.",
-            ),
-            _pass(
-                f"{anchor}-seeds",
-                seed_view(page, dataset, name=f"{name}-seeds"),
-                absent="No arm has a CRPS by seed.",
-            ),
-        ),
-    )
-    split = "No score can be split: no arm has a whole distribution stored."
-    yield Group(id=f"{anchor}-parts", blocks=(parts_view(page, dataset) or Text(text=split),))
     yield Group(id=f"{anchor}-windows", blocks=tuple(_windows(page, dataset, facts, name)))
-    yield Group(id=f"{anchor}-training", blocks=tuple(_training(page, dataset, name)))
+    split = "No score can be split: no arm has a whole distribution stored."
+    yield _charts(
+        "Over steps and time",
+        _pass(
+            f"{anchor}-steps",
+            *step_views(page, dataset, name=name),
+            absent="No arm has values by step.",
+        ),
+        _pass(
+            f"{anchor}-time",
+            time_view(page, dataset, name=f"{name}-time"),
+            absent="No difference over time: the two sides share no whole set of losses.",
+        ),
+    )
+    yield _charts(
+        "By slice and by seed",
+        _pass(
+            f"{anchor}-slices",
+            slice_view(page, dataset, name=f"{name}-slices"),
+            absent="No slice can be compared.",
+        ),
+        _pass(
+            f"{anchor}-seeds",
+            seed_view(page, dataset, name=f"{name}-seeds"),
+            absent="No arm has a CRPS by seed.",
+        ),
+    )
+    yield _charts(
+        "Calibration: coverage, width, PIT, parts of the score",
+        _pass(
+            f"{anchor}-coverage",
+            coverage_view(page, dataset, name=f"{name}-coverage"),
+            absent="No arm has intervals.",
+        ),
+        _pass(
+            f"{anchor}-width",
+            width_view(page, dataset, name=f"{name}-width"),
+            absent="No arm has whole intervals.",
+        ),
+        _pass(
+            f"{anchor}-pit",
+            *pit_views(page, dataset, name=f"{name}-pit"),
+            absent="No transforms: the sides have no distribution.",
+        ),
+        below=Group(id=f"{anchor}-parts", blocks=(parts_view(page, dataset) or Text(text=split),)),
+    )
+    charts, untrained = training_views(page, dataset, name=name)
+    lines = (Lines(lines=untrained, style="plain"),) if untrained else ()
+    yield Details(
+        summary="Training",
+        blocks=(*((Group(style="charts", blocks=charts),) if charts else ()), *lines),
+    )
+
+
+def _charts(title: str, *groups: Group, below: Block | None = None) -> Details:
+    """Charts behind a click."""
+    return Details(summary=title, blocks=there(Group(style="charts", blocks=groups), below))
 
 
 def _plan(facts: DatasetFacts) -> str:
@@ -110,12 +115,14 @@ def _ended(facts: DatasetFacts) -> str:
 
 
 def _metrics(page: PageInput, dataset: str) -> tuple[Block, ...]:
-    further = metric_tables.others(page, dataset)
-    return there(
-        metric_tables.accuracy(page, dataset),
+    folded = there(
         metric_tables.intervals(page, dataset),
         metric_tables.independent(page, dataset),
-        None if further is None else Details(summary=further.caption, blocks=(further,)),
+        metric_tables.others(page, dataset),
+    )
+    return (
+        metric_tables.accuracy(page, dataset),
+        *(Details(summary=table.caption, blocks=(table,)) for table in folded),
     )
 
 
@@ -126,7 +133,7 @@ def _pass(name: str, *charts: Chart | None, absent: str) -> Group:
 def _windows(
     page: PageInput, dataset: str, facts: DatasetFacts | None, name: str
 ) -> Iterator[Block]:
-    yield Heading(text="Forecasts of the candidate's worst, median and best window")
+    yield Heading(text="The candidate's worst, median and best window")
     if facts is None:
         yield Text(text=f"No series of {dataset} was given, so no forecast can be drawn.")
         return
@@ -134,22 +141,16 @@ def _windows(
     for note in notes:
         yield Text(text=note)
     if views:
-        yield Text(
-            text="Thin line: what was seen before the origin (dashed upright). Line with dots: "
-            "what came. Coloured line: the median; bands: its 50, 80 and 95 % intervals.",
+        legend = Text(
+            text="Below, thin line: what was seen before the origin (dashed upright). Line with "
+            "dots: the actuals. Coloured line: the median; bands: its 50, 80 and 95 % intervals. "
+            "Both sides of a window share one axis.",
             style="note",
         )
+        history = history_view(page, facts, name=f"{name}-history")
+        yield Group(style="window history", blocks=there(history, legend))
     yield from views
     yield from there(lost_most(page, facts))
-
-
-def _training(page: PageInput, dataset: str, name: str) -> Iterator[Block]:
-    yield Heading(text="Training")
-    charts, untrained = training_views(page, dataset, name=name)
-    if charts:
-        yield Group(style="charts", blocks=charts)
-    if untrained:
-        yield Lines(lines=untrained, style="plain")
 
 
 def summary(page: PageInput) -> Iterator[Section]:
@@ -163,9 +164,7 @@ def summary(page: PageInput) -> Iterator[Section]:
 def terminal(page: PageInput) -> Iterator[Section]:
     """A table of metrics for each dataset."""
     for name in dict.fromkeys(row.dataset for row in page.summaries):
-        facts = page.datasets.get(name)
-        ended = Text(text=_ended(facts).strip()) if facts and facts.ended else None
-        yield Section(id=name, title=name, items=there(metric_tables.in_short(page, name), ended))
+        yield Section(id=name, title=name, items=(metric_tables.in_short(page, name),))
 
 
 PARTS = (Part(order=400, page=datasets, summary=summary, terminal=terminal),)
