@@ -249,5 +249,6 @@ def result_of(
         others=tuple(other for other, _ in judgement.others),
         folder=judgement.folder,
         page=page,
+        news=judgement.news,
         content=None if content.alone else content,
     )

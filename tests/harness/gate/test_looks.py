@@ -10,6 +10,7 @@ from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import judge_grid, stored_judgement
 from harness.gate.looks import LOOK, TRIED
+from harness.gate.rehearse import rehearse
 from harness.judging.fact import FactCode
 from harness.running.grid import declare
 from harness.running.run import fill
@@ -59,7 +60,7 @@ def test_a_look_takes_place_when_an_independent_origin_has_come(tiny, gold):
 
 
 def test_the_last_planned_origin_ends_it(tiny, gold):
-    """With all that was planned and nothing shown the HOLD is the last; later data change nothing."""
+    """With all that was planned and nothing shown the HOLD is the last, whatever comes later."""
     file = tiny(*GROWING)
     nights = [night(file, gold, ENDS + more) for more in (0, 15, 20)]
 
@@ -106,3 +107,23 @@ def test_without_looks_a_further_attempt_is_a_caution(tiny, gold):
     assert FactCode.TRIED_BEFORE not in codes[0]
     assert FactCode.TRIED_BEFORE in codes[1]
     assert other.outcome == "PROMOTE"
+
+
+def test_a_rehearsal_says_what_the_nights_said(tiny, gold):
+    """From stored forecasts it takes the looks that the nights took, with the same outcomes."""
+    file = tiny(*GROWING)
+    nights = [night(file, gold, ENDS + more) for more in (0, 5, 10, 15)]
+    grid, store, _ = nights[-1]
+    head = store.journal.head
+
+    found, exchanged, at_margin = rehearse(
+        grid, store, policy=grid.experiment.policy, since=nights[0][2].verdict.look.until
+    )
+
+    assert [look.origins for look, _ in found.looks] == [{"GOLD": n} for n in (16, 17, 18, 19)]
+    for (look, verdict), (*_, passed) in zip(found.looks, nights, strict=True):
+        assert look == passed.verdict.look
+        assert verdict.outcome == passed.verdict.outcome
+    assert exchanged.truth == "arms exchanged"
+    assert at_margin.outcome != "PROMOTE"
+    assert store.journal.head == head
