@@ -131,6 +131,11 @@ class LegacyForecaster:
         """Options it is tried with to be this arm's."""
         return dict(self.options)
 
+    def fetch(self) -> None:
+        """See that the device is there."""
+        if self.device not in ("cpu", "auto"):
+            torch_device(self.device)
+
     def fit(self, context: Context, *, seed: int) -> Training:
         """Train from scratch; the scaler sees the training span only."""
         import torch

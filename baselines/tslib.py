@@ -187,6 +187,14 @@ class TSLibModel:
         own = (self._checkpoint_file(), self._scaler_file())
         return [*self._checkout.sources.deciding(), *filter(None, own)]
 
+    def fetch(self) -> None:
+        """See that device and checkpoint can be used, before anything runs."""
+        if self.device not in ("cpu", "auto"):
+            torch_device(self.device)
+        checkpoint = self._checkpoint_file()
+        if checkpoint:
+            read_weights(checkpoint)
+
     def load(self) -> None:
         """Import the class and read the checkpoint.
 

@@ -21,6 +21,7 @@ from candidates.replacement.loading import (
     family_of,
     fetch,
     load_pipeline,
+    torch_device,
 )
 from harness.arm import Training, check_device
 from harness.errors import ArmError, ForecastError
@@ -185,8 +186,10 @@ class HFBayesianAutoformer:
         Raises
         ------
         ArmError
-            When it is not there and cannot be had, or is none.
+            When it is not there and cannot be had, or is none; or when its device is not there.
         """
+        if self.device not in ("cpu", "auto"):
+            torch_device(self.device)
         fetch(self.source)
 
     def seed(self, value: int) -> None:

@@ -1,6 +1,7 @@
 """May we replace our legacy forecaster? `compare`, `run`, `gate`, `report` and `check` answer.
 
-They are what the verbs of the command line call, and each returns a `Result`::
+They are what the verbs of the command line call, and each returns a `Result`; so does `judge`, on
+forecasts that lie in a frame::
 
     import harness
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from harness.verbs.check import check as check
     from harness.verbs.compare import compare as compare
     from harness.verbs.gate import gate as gate
+    from harness.verbs.judge import judge as judge
     from harness.verbs.report import report as report
     from harness.verbs.result import Result as Result
     from harness.verbs.run import run as run
@@ -29,13 +31,14 @@ _PUBLIC = {
     "check": "harness.verbs.check",
     "compare": "harness.verbs.compare",
     "gate": "harness.verbs.gate",
+    "judge": "harness.verbs.judge",
     "report": "harness.verbs.report",
     "run": "harness.verbs.run",
 }
 """Where each public name lies. They are looked up when asked for: importing a noun of an arm costs
 nothing else, and what an arm is made of does not depend on the verbs."""
 
-__all__ = ["Result", "check", "compare", "gate", "report", "run"]
+__all__ = ["Result", "check", "compare", "gate", "judge", "report", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -53,6 +53,33 @@ def check_device(name: str) -> None:
         raise ValueError(f"device = '{name}': expected cpu, cuda, cuda:1 or auto")
 
 
+def expect_device(name: str, torch: Any) -> None:
+    """Refuse a device that this torch, or this machine, does not have.
+
+    Parameters
+    ----------
+    torch
+        The module; nothing is imported here.
+
+    Raises
+    ------
+    ArmError
+        Names the option.
+    """
+    kind, _, number = name.partition(":")
+    said = ""
+    if kind == "cuda" and not torch.backends.cuda.is_built():
+        said = "this torch has no CUDA"
+    elif kind == "cuda" and torch.cuda.device_count() <= int(number or 0):
+        said = f"this machine has {torch.cuda.device_count()} GPUs that torch can use"
+    elif kind == "mps" and not torch.backends.mps.is_available():
+        said = "this torch has no Metal"
+    elif kind == "xpu" and not torch.xpu.is_available():
+        said = "this torch has no XPU"
+    if said:
+        raise ArmError(f"device = '{name}': {said}; use cpu or auto")
+
+
 @contextmanager
 def staying(*kinds: Any) -> Iterator[None]:
     """Let `.cuda()` of some classes do nothing for a while: early models call it on any device.
@@ -503,7 +530,7 @@ class ArmRef:
 
     def _module(self, name: str) -> ModuleType:
         if self.folder is not None:
-            _look_beside(self.folder)
+            look_beside(self.folder)
         try:
             with user_code():
                 return importlib.import_module(name)
@@ -527,7 +554,8 @@ class _Beside:
         return spec if spec is not None and spec.loader is not None else None
 
 
-def _look_beside(folder: Path) -> None:
+def look_beside(folder: Path) -> None:
+    """Let modules that are nowhere else be found in a folder."""
     known = {each.folder for each in sys.meta_path if isinstance(each, _Beside)}
     if str(folder) not in known:
         sys.meta_path.append(_Beside(folder))

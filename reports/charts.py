@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.window import Array, Dates
 from reports.page_input import FAN_LEVELS, ArmFacts, Fan, PageInput, PriceSpan
-from reports.svg import FONT, INKS, WIDTH, Ink, in_lines, new_figure, to_svg
+from reports.svg import FONT, HEIGHT, INKS, WIDTH, Ink, in_lines, new_figure, to_svg
 from reports.words.numbers import number
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def word_above(axes: Axes, word: str, at: float, *, height: float = 3) -> None:
 _BANDS = ((0, 6, 0.14), (1, 5, 0.2), (2, 4, 0.3))
 _DASHES = ((0, (1, 0)), (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _LABEL_ROOM = 134
+_LABEL = 18
 _JUDGED = ("candidate", "legacy", "reference")
 _LEADER = {"arrowstyle": "-", "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 3}
 
@@ -212,7 +213,7 @@ def line_chart(
     level: float | None = None,
 ) -> str:
     """Draw labelled lines; `level` draws a line to compare with. NaN leaves a gap."""
-    figure, axes = new_figure(right=_LABEL_ROOM, top=20)
+    figure, axes = new_figure(height=_height(lines), right=_LABEL_ROOM, top=20)
     axes.margins(x=0.02, y=0.06)
     if level is not None:
         axes.axhline(level, color=INKS["muted"], linewidth=0.8)
@@ -278,7 +279,7 @@ def coverage_chart(
     bands
         Nominal level (a share) to the range of chance, in points above nominal.
     """
-    figure, axes = new_figure(right=_LABEL_ROOM, top=20)
+    figure, axes = new_figure(height=_height(lines), right=_LABEL_ROOM, top=20)
     for place, (low, high) in enumerate(bands.values()):
         axes.fill_between([place - 0.3, place + 0.3], low, high, color=INKS["line"], linewidth=0)
     axes.axhline(0, color=INKS["ink"], linewidth=0.8)
@@ -317,11 +318,20 @@ def _direct_labels(axes: Axes, lines: Sequence[Line], *, top: float | None = Non
         return
     heights = [float(axes.transData.transform(end)[1]) for _, end in known]
     low, high = axes.transAxes.transform([(0, 0), (1, 1)])[:, 1]
-    lines_each = 1 + max("\n" in in_lines(line.label) for line, _ in known)
-    gap = lines_each * FONT + 2.0
-    placed = _apart(heights, gap=gap, low=float(low), high=float(high))
+    placed = _apart(heights, gap=_gap(lines), low=float(low), high=float(high))
     for (line, end), height in zip(known, placed, strict=True):
         _label(axes, line, end, height)
+
+
+def _gap(lines: Sequence[Line]) -> float:
+    """Room from one name to the next: some have two lines."""
+    two = any("\n" in in_lines(line.label, _LABEL) for line in lines)
+    return (2 if two else 1) * FONT + 2.0
+
+
+def _height(lines: Sequence[Line]) -> int:
+    """As high as every chart, or higher where its names need the room."""
+    return max(HEIGHT, 70 + round(_gap(lines) * len(lines)))
 
 
 def _named_end(line: Line, top: float | None) -> tuple[Line, tuple[float, float] | None]:
@@ -337,7 +347,7 @@ def _label(axes: Axes, line: Line, end: tuple[float, float], height: float) -> N
     right = axes.transAxes.transform((1, 0))[0]
     colour = INKS[line.stroke.ink]
     axes.annotate(
-        in_lines(line.label),
+        in_lines(line.label, _LABEL),
         end,
         xytext=(right - at[0] + 16, height - at[1]),
         textcoords="offset points",

@@ -10,6 +10,7 @@ from baselines.networks.config import Repairs
 from harness.cli import run_cli
 from harness.experiments.experiment import builtin_names, parse_experiment
 from harness.running.run import prepare
+from harness.verbs.common import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -90,6 +91,13 @@ def test_every_pin_satisfies_the_ranges():
     names = {re.split(r"[<>=\[; ]", text)[0].lower() for text in wanted}
 
     assert names <= pinned
+
+
+def test_the_page_of_commands_names_every_verb():
+    """A command line of every verb stands there."""
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+
+    assert [verb for verb in VERBS if not re.search(rf"abharness {verb}\b", page)] == []
 
 
 def test_readme_names_the_builtin_experiments():

@@ -194,7 +194,7 @@ def test_relative_coverage_keeps_its_error_rate(old: float) -> None:
     """At the tolerance itself at most 8 % of samples pass, legacy on nominal or on either side."""
     draw, passed, count = np.random.default_rng(3), 0, 300
     question = Question(
-        estimand=RelativeCoverage(level=80), bound_high=0.05, alpha=0.05 * 0.5, power=0.8
+        estimand=RelativeCoverage(level=80), bound_high=0.05, alpha=0.05 / 3, power=0.8
     )
     far = 0.8 - abs(old - 0.8) - 0.05
     mould = pair(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.arm import Arm, Learns, Loads, Samples, training_of
+from harness.arm import Arm, Learns, Loads, ReadsColumns, Samples, training_of
 from harness.checks.predicate import NotApplicableError
 from harness.forecast import LEVELS, Forecast
 from harness.window import (
@@ -91,16 +91,24 @@ class ArmSubject:
         )
 
     def series(self, arm: Arm, *, seed: int = 0) -> Series:
-        """A geometric random walk around 100 on weekdays, with one covariate of noise around 0."""
+        """A geometric random walk around 100 on weekdays, with a covariate of noise around 0.
+
+        Covariates have the names of those the arm reads, and sessions begin two years before the
+        last that its weights have seen.
+        """
         rng = np.random.default_rng(seed)
+        named = tuple(arm.reads_columns) if isinstance(arm, ReadsColumns) else ()
+        names = named or ("noise",)
         sessions = self.first_origin(arm) + max(AFTER, 2 * self.horizon)
         first = np.datetime64("2015-01-05")
+        if getattr(arm, "trained_until", ""):
+            first = min(first, np.datetime64(arm.trained_until) - 730)  # type: ignore[attr-defined]  # just seen
         days = np.busday_offset(first, np.arange(sessions), "forward").astype("datetime64[D]")
         whole = Series(
             dates=days,
             target=100.0 * np.exp(np.cumsum(0.01 * rng.standard_normal(sessions))),
-            past=rng.standard_normal((sessions, 1)),
-            past_names=("noise",),
+            past=rng.standard_normal((sessions, len(names))),
+            past_names=names,
             weekmask="1111100",
             season=5,
         )

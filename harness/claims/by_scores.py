@@ -157,7 +157,9 @@ def covers() -> Requirement:
 
     def ask(found: ClaimEvidence) -> Answer:
         if found.verdict is None:
-            return Answer.missing("there is no verdict on this grid", found.command("compare"))
+            return Answer.missing(
+                "no verdict on this grid is by this policy", found.command("compare")
+            )
         rows = [
             Measurement(
                 what=f"{each.metric.replace('_', ' ')} % less nominal",
@@ -297,7 +299,9 @@ def judged(*outcomes: Outcome, against: Sequence[Outcome] = ()) -> Requirement:
 
     def ask(found: ClaimEvidence) -> Answer:
         if found.verdict is None:
-            return Answer.missing("there is no verdict on this grid", found.command("compare"))
+            return Answer.missing(
+                "no verdict on this grid is by this policy", found.command("compare")
+            )
         outcome = found.verdict.outcome
         row = Measurement(
             what=f"verdict {outcome.value}",

@@ -136,7 +136,7 @@ SUMMARY = (
         "validated",
         "Scripts validate that both sides are compatible and how they perform.",
         "scripts whose legacy side returns constants",
-        judged(Outcome.PROMOTE, Outcome.REJECT, Outcome.HOLD, against=(Outcome.INVALID,)),
+        judged(Outcome.PROMOTE, Outcome.REJECT, against=(Outcome.INVALID,)),
     ),
     _summary(
         12,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.arm import ArmRef
 from harness.checks.stored_checks import CheckRecord, files_digest, read_checks
@@ -25,6 +26,7 @@ from harness.errors import ArmError
 from harness.gate.history import read_verdict, standing
 from harness.gate.judge import stored_judgement
 from harness.gate.stored_scores import score_grid
+from harness.judging.verdict import plain
 from harness.measure.code_lines import (
     CodeSize,
     arm_size,
@@ -53,7 +55,8 @@ def gather(
 ) -> ClaimEvidence:
     """Read all records of an experiment.
 
-    The judged pair is that of the last verdict on this grid, else the policy's.
+    The judged pair is that of the last verdict on this grid by the experiment's policy, else the
+    policy's own.
 
     Parameters
     ----------
@@ -74,15 +77,17 @@ def gather(
     ConfigError
         When `legacy_root` holds no models.
     """
+    policy = grid.experiment.policy
     verdict, name, scores = None, "", list[UnitScores]()
     if store is not None:
         name = standing(store, grid.experiment.name)
         if name and read_verdict(store, name).fingerprints.get("grid") == grid.digest:
             judged = stored_judgement(grid, store)
-            verdict, scores = judged.verdict, list(judged.scores)
+            scores = list(judged.scores)
+            if _rules(judged.verdict.policy) == _rules(plain(policy)):
+                verdict = judged.verdict
         else:
-            name, scores = "", list(score_grid(grid, store))
-    policy = grid.experiment.policy
+            scores = list(score_grid(grid, store))
     baseline = verdict.legacy if verdict else policy.baseline
     candidate = verdict.candidate if verdict else policy.candidate
     arms = {}
@@ -103,7 +108,7 @@ def gather(
         alpha=policy.alpha,
         coverage_levels=tuple(dict.fromkeys(rule.level for rule in policy.coverage)),
         verdict=verdict,
-        verdict_id=name,
+        verdict_id=name if verdict else "",
         scores=tuple(scores),
         runs=tuple(_run(store, c) for c in grid.cells if has_cell(store, c)) if store else (),
         declared=len(grid.cells),
@@ -115,6 +120,12 @@ def gather(
         checkout_root="" if legacy_root is None else str(legacy_root),
         sizes=_sizes(arms, legacy_root),
     )
+
+
+def _rules(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """A policy as plain data, whatever pair it was put to."""
+    pair = ("baseline", "candidate", "reference")
+    return {key: value for key, value in policy.items() if key not in pair}
 
 
 def _as_today(checks: Sequence[CheckRecord], arms: Sequence[ArmRef]) -> tuple[CheckRecord, ...]:

@@ -50,11 +50,15 @@ class Sides:
         Losses of candidate and legacy; what is covered, or lost, and ones for a share.
     overlap
         Consecutive origins that share a session.
+    others
+        Further sides whose effect, without its sign, is at least as large: where any of them is
+        shown to be small, so is this one.
     """
 
     above: Array
     below: Array
     overlap: int
+    others: tuple[Sides, ...] = ()
 
     @property
     def means(self) -> tuple[Array, Array]:
@@ -83,7 +87,10 @@ class Sides:
 
     def at(self, rows: Rows) -> Sides:
         """The same sides at some of the origins."""
-        return dataclasses.replace(self, above=self.above[:, rows], below=self.below[:, rows])
+        others = tuple(each.at(rows) for each in self.others)
+        return dataclasses.replace(
+            self, above=self.above[:, rows], below=self.below[:, rows], others=others
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -469,11 +476,12 @@ class RelativeCoverage(_Share):
     """How much further the candidate's coverage lies from nominal than legacy's, in points.
 
     The effect 0.03 is three points further. On each origin both distances are counted towards the
-    side of nominal on which the mean lies, so the effect is a mean of paired differences. The side
-    of legacy's is read from the same origins: whichever it is, the distance is no less than the
-    one counted, and testing at half of alpha pays for the choice. Failed windows of the candidate
-    are counted as missed, as covered, and left out with their origins; legacy's are left out, and
-    a REJECT must also hold where they are counted as missed.
+    side of nominal on which the mean lies, so the effect is a mean of paired differences. It is no
+    larger than the distance between both coverages, nor than the candidate's own from nominal: a
+    candidate within the tolerance of either keeps the rule, and as any of the three is enough each
+    is tested at a third of alpha. Failed windows of the candidate are counted as missed, as
+    covered, and left out with their origins; legacy's are left out, and a REJECT must also hold
+    where they are counted as missed.
 
     Attributes
     ----------
@@ -483,7 +491,7 @@ class RelativeCoverage(_Share):
 
     level: int
     kind: Literal["relative_coverage"] = "relative_coverage"
-    alpha_share: ClassVar[float] = 0.5
+    alpha_share: ClassVar[float] = 1 / 3
     ways: ClassVar[tuple[FailedAs, ...]] = ("missed", "covered", "out")
     worst: ClassVar[FailedAs] = "missed"
 
@@ -518,14 +526,16 @@ class RelativeCoverage(_Share):
     def sides(self, whole: Pair) -> Sides:
         """1 and the difference of distances over ones, which legacy's seeds move as in `Wins`."""
         ours, theirs = whole.candidate - self.promised, whole.legacy - self.promised
-        ours = ours * (1.0 if ours.mean() >= 0 else -1.0)
-        theirs = theirs * (1.0 if theirs.mean() >= 0 else -1.0)
-        above = 1 + ours - theirs.mean(axis=0)
-        return Sides(
-            above=above,
-            below=1 + (theirs - theirs.mean(axis=0)) / float(above.mean()),
-            overlap=whole.overlap,
-        )
+
+        def over_ones(first: Array, second: Array) -> Sides:
+            above = 1 + first - second.mean(axis=0)
+            below = 1 + (second - second.mean(axis=0)) / float(above.mean())
+            return Sides(above=above, below=below, overlap=whole.overlap)
+
+        apart, alone = over_ones(ours, theirs), over_ones(ours, np.zeros_like(theirs))
+        signs = [1.0 if each.mean() >= 0 else -1.0 for each in (ours, theirs)]
+        main = over_ones(signs[0] * ours, signs[1] * theirs)
+        return dataclasses.replace(main, others=tuple(e for e in (apart, alone) if e.varies))
 
     def ratio_of(
         self, above: Array, below: Array, overlap: int, *, lag: int | None = None
@@ -638,8 +648,15 @@ def _all() -> tuple[Estimand, ...]:
     )
 
 
-ESTIMANDS: Mapping[str, Estimand] = {each.name: each for each in _all()}
+_ESTIMANDS = {each.name: each for each in _all()}
+ESTIMANDS: Mapping[str, Estimand] = _ESTIMANDS
 """Every estimand by the name that findings and rules call it."""
+
+
+def name_loss(metric: str) -> None:
+    """Let findings and rules name a loss that was not there when this module was imported."""
+    for each in (loss_of(metric), Wins(metric=metric)):
+        _ESTIMANDS[each.name] = each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,14 +129,41 @@ def deciding(
     sides: Sides, question: Question, *, lag: int | None = None, block: int | None = None
 ) -> tuple[Estimate, ...]:
     """Answer by every method the conclusion rests on; lag and block by their rules or given."""
+    made = _by_every_method(sides, question, lag=lag, block=block, seeded=sides.seeded)
+    for other in sides.others:
+        low = dataclasses.replace(question, bound_low=-question.bound_high)
+        again = _by_every_method(other, low, lag=lag, block=block, seeded=sides.seeded)
+        made = [_nearer(one, two, question) for one, two in zip(made, again, strict=True)]
+    return tuple(made)
+
+
+def _by_every_method(
+    sides: Sides, question: Question, *, lag: int | None, block: int | None, seeded: bool
+) -> list[Estimate]:
     above, below = sides.means
     found = question.estimand.ratio_of(above, below, sides.overlap, lag=lag)
     length = block_of(sides, found.law.lag) if block is None else block
     made = [by_test("hac", found, question), by_bootstrap(sides, length, question)]
-    if sides.seeded:
+    if seeded:
         made.append(by_test("seeds", with_seeds(found, sides.above, sides.below), question))
         made.append(by_two_levels(sides, length, question))
-    return tuple(made)
+    return made
+
+
+def _nearer(one: Estimate, other: Estimate, question: Question) -> Estimate:
+    """The first, with upper bounds of another effect that is as large without its sign."""
+    if None in (one.upper, one.high, other.low, other.high, other.lower, other.upper):
+        return one
+    upper = min(one.upper, max(other.upper, -other.lower))  # type: ignore[type-var, operator]  # none is None
+    high = min(one.high, max(other.high, -other.low))  # type: ignore[type-var, operator]
+    chances = [each for each in (one.p_within, other.p_within) if each is not None]
+    return dataclasses.replace(
+        one,
+        upper=upper,
+        high=high,
+        p_within=min(chances, default=None),
+        conclusion=_conclusion(one.lower, upper, question),
+    )
 
 
 def block_of(sides: Sides, lag: int) -> int:

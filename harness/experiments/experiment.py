@@ -16,7 +16,13 @@ from typing import Any, get_args
 
 from harness.arm import ArmRef, Role
 from harness.errors import ConfigError
-from harness.experiments.policy import Policy, parse_policy, read_policy, refuse_unjudged
+from harness.experiments.policy import (
+    Policy,
+    load_losses,
+    parse_policy,
+    read_policy,
+    refuse_unjudged,
+)
 from harness.parsing import parse_toml, read_toml, table
 from harness.window import RollingOrigin
 
@@ -352,7 +358,9 @@ def _policy(
         label = found
         policy = read_policy((folder or Path()) / found, arms=names)
     else:
-        policy = parse_policy(_mapping(found, where, "policy"), arms=names, where=label)
+        table = _mapping(found, where, "policy")
+        load_losses(table, folder)
+        policy = parse_policy(table, arms=names, where=label)
     _refuse_unfit(policy, arms, plans, where=label)
     return policy
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from harness.errors import ConfigError
+from harness.experiments.losses import load_loss
 from harness.experiments.rules import (
     CoverageRule,
     Criterion,
@@ -26,6 +27,7 @@ from harness.experiments.rules import (
 )
 from harness.experiments.waivers import Waiver, idle
 from harness.parsing import read_toml, table
+from harness.scoring.metrics import forget_losses
 from harness.scoring.parts import Scope
 
 Mode = Literal["replace", "improve"]
@@ -249,9 +251,28 @@ def read_policy(path: Path, *, arms: Sequence[str]) -> Policy:
     """
     found = read_toml(path)
     inner = found.get("policy")
+    load_losses(inner if isinstance(inner, Mapping) else found, path.parent)
     if isinstance(inner, Mapping) and len(found) == 1:
         return parse_policy(inner, arms=arms, where=f"{path}: [policy]")
     return parse_policy(found, arms=arms, where=str(path))
+
+
+def load_losses(found: Mapping[str, Any], folder: Path | None) -> None:
+    """Import the losses that the criteria of a policy's table name as `module:function`.
+
+    Those that another policy named are no longer scored.
+
+    Raises
+    ------
+    ConfigError
+        When one is not there, or is no loss.
+    """
+    forget_losses()
+    criteria = found.get("criteria", ())
+    for each in criteria if isinstance(criteria, list | tuple) else ():
+        name = each.get("metric") if isinstance(each, Mapping) else None
+        if isinstance(name, str) and ":" in name:
+            load_loss(name, folder)
 
 
 def parse_policy(

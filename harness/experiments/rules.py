@@ -9,6 +9,7 @@ from typing import Literal
 from harness.costs import CRITERIA
 from harness.errors import ConfigError
 from harness.evidence.estimand import Coverage, MeanLoss, RelativeCoverage, RootLoss, Wins, loss_of
+from harness.experiments.losses import load_loss
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.parts import Scope
 from harness.stats.spending import Spending
@@ -23,7 +24,8 @@ class Criterion:
     Attributes
     ----------
     metric
-        Name of an aggregate that can be compared, such as ``crps``.
+        Name of an aggregate that can be compared, such as ``crps``, or a loss of your own, such as
+        ``mine:pnl_loss``.
     role
         ``guardrail`` must hold everywhere; ``success`` is a gain to be shown.
     margin
@@ -45,6 +47,8 @@ class Criterion:
     slices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if ":" in self.metric and self.metric not in AGGREGATES:
+            load_loss(self.metric)
         known = comparable_metrics()
         if Coverage.meant_by(self.metric):
             raise ConfigError(

@@ -197,35 +197,26 @@ def _truth(store: Store, inputs: Inputs, wanted: str, last: str) -> Truth:
 
 def line_of(dataset: str, fit: Mapping[str, Any]) -> str:
     """Digest of what all nights of a cell have in common, from the identity of one of its fits."""
-    own = {key: value for key, value in fit.items() if key not in ("cutoff", "rows")}
+    own = {key: value for key, value in fit.items() if key not in ("cutoff", "rows", "results")}
     return digest([dataset, own])
 
 
 def _derived(store: Store, cell: CellInput, truth: Truth, refit: int | None) -> UnitScores:
-    """Score the sealed forecasts of a cell again, found by its line and the plan's refits."""
-    days = truth.origin_date.astype(str).tolist()
-    by_cutoff: dict[str, list[str]] = {}
+    """Score the sealed forecasts of a cell again, found by its line and the plan's refits.
+
+    A line may have begun anew; the results it was judged from are those with its digest.
+    """
+    lines: dict[Any, dict[str, list[str]]] = {}  # results -> cutoff -> keys of fits
     for key, fit in store.fits().items():
         if line_of(cell.dataset, fit.identity) == cell.line:
+            by_cutoff = lines.setdefault(fit.identity.get("results"), {})
             by_cutoff.setdefault(fit.cutoff, []).append(key)
-    plan = (len(truth.step), int(truth.step[0]) - 1)
-    found: list[tuple[str, Seal, int]] = []
-    for number, day in enumerate(days):
-        fitted = days[number // refit * refit if refit else 0]
-        keys = by_cutoff.get(max((c for c in by_cutoff if c < fitted), default=""), [])
-        there = {
-            cutoff: (key, seal, place)
-            for fit_key in keys
-            for key, seal in store.seals(fit_key).items()  # the newest comes last, and counts
-            if (seal.horizon, seal.gap) == plan
-            for place, cutoff in enumerate(seal.cutoffs)
-        }
-        at = max((cutoff for cutoff in there if cutoff < day), default="")
-        if not at:
-            raise StoreError(f"no forecast at the origin {day} is in the store")
-        found.append(there[at])
-    if digest([seal.digests[place] for _, seal, place in found]) != cell.forecasts:
-        raise StoreError("the store holds other forecasts by now than it was judged from")
+    for by_cutoff in reversed(lines.values()):
+        found = _answers(store, by_cutoff, truth, refit)
+        if digest([seal.digests[place] for _, seal, place in found]) == cell.forecasts:
+            break
+    else:
+        raise StoreError("the store holds other forecasts by now than it was judged from, or none")
     files = {key: store.read_sealed(key, seal) for key, seal, _ in found}
     part = together([files[key].at(np.array([place])) for key, _, place in found])
     return score(
@@ -237,6 +228,28 @@ def _derived(store: Store, cell: CellInput, truth: Truth, refit: int | None) -> 
         reasons=part.reason,
         residual_distribution=part.residual_distribution,
     )
+
+
+def _answers(
+    store: Store, by_cutoff: Mapping[str, list[str]], truth: Truth, refit: int | None
+) -> list[tuple[str, Seal, int]]:
+    """Where the forecast of each origin lies, as far as there is one: key, seal and place."""
+    days = truth.origin_date.astype(str).tolist()
+    plan = (len(truth.step), int(truth.step[0]) - 1)
+    found = []
+    for number, day in enumerate(days):
+        fitted = days[number // refit * refit if refit else 0]
+        keys = by_cutoff.get(max((c for c in by_cutoff if c < fitted), default=""), [])
+        there = {
+            cutoff: (key, seal, place)
+            for fit_key in keys
+            for key, seal in store.seals(fit_key).items()  # the newest comes last, and counts
+            if (seal.horizon, seal.gap) == plan
+            for place, cutoff in enumerate(seal.cutoffs)
+        }
+        at = max((cutoff for cutoff in there if cutoff < day), default="")
+        found += [there[at]] if at else []
+    return found
 
 
 def _policy(name: str, verdict: Verdict) -> Policy:

@@ -21,9 +21,10 @@ from harness.arm import Role
 from harness.errors import StoreError
 from harness.running.cells import cell_digest, has_cell, read_cell
 from harness.running.parquet import TornTableError, column, read_table, write_table
-from harness.running.sources import digest, harness_digest
+from harness.running.sources import CodeReader, digest, harness_digest
 from harness.running.split import anchor_of
 from harness.running.store import Store, bytes_digest
+from harness.scoring.metrics import METRICS
 from harness.scoring.scores import Truth, UnitScores, score
 
 if TYPE_CHECKING:
@@ -249,5 +250,11 @@ def _scores(rows: pa.Table, *, arm: str, role: Role, dataset: str, seed: int) ->
 
 
 def scoring_digest() -> str:
-    """Digest of the code that decides a score: this module and all of ours that it imports."""
-    return harness_digest(__name__)
+    """Digest of the code that decides a score: this module and all of ours that it imports.
+
+    Losses of users, and what their modules import, belong to it.
+    """
+    ours = harness_digest(__name__)
+    own = sorted(name for name in METRICS if ":" in name)
+    modules = sorted({name.partition(":")[0] for name in own})
+    return digest([ours, own, CodeReader().arm_digest(modules, data=False)]) if own else ours

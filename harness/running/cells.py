@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from harness.running.split import Split
 from harness.running.store import Limit, Seal, Store
 from harness.running.work import CURVE
 from harness.window import Array, Dates, Rows
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,7 @@ def answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answere
         plan = (fit.windows.horizon, fit.windows.gap)
         if (seal.horizon, seal.gap) != plan or not counts(seal.limit, cell):
             continue
-        same = _same_rows(cell.split, seal)
+        same = same_rows(cell.split, seal)
         for place, cutoff in enumerate(seal.cutoffs):
             origin = wanted.get(cutoff)
             if origin is None or cutoff in found:
@@ -153,7 +155,7 @@ def counts(limit: Limit | None, cell: GridCell) -> bool:
     return limit is None or cell.limits.get(limit.name, 0.0) <= limit.value
 
 
-def _same_rows(split: Split, seal: Seal) -> bool:
+def same_rows(split: Split, seal: Seal) -> bool:
     """Whether the rows a part was made from are those of today."""
     dates, last = split.dataset.series.dates, np.datetime64(seal.cutoffs[-1])
     row = int(np.searchsorted(dates, last))
@@ -189,12 +191,16 @@ def cell_digest(store: Store, cell: GridCell) -> str:
     StoreError
         When one is not there, or its file is not what was sealed.
     """
-    there = _whole(store, cell)
-    for key, seal in {each.key: each.seal for each in there}.items():
-        damage = store.part_damage(key, seal)
-        if damage:
-            raise StoreError(damage)
-    return digest([each.digest for each in there])
+
+    def sealed() -> str:
+        there = _whole(store, cell)
+        for key, seal in {each.key: each.seal for each in there}.items():
+            damage = store.part_damage(key, seal)
+            if damage:
+                raise StoreError(damage)
+        return digest([each.digest for each in there])
+
+    return _settled(store, sealed)
 
 
 def _whole(store: Store, cell: GridCell) -> list[Answered]:
@@ -260,6 +266,21 @@ def read_cell(store: Store, cell: GridCell) -> StoredCell:
     StoreError
         When an origin is not there, or a file is not what was sealed.
     """
+    return _settled(store, lambda: _read(store, cell))
+
+
+def _settled(store: Store, read: Callable[[], _Found]) -> _Found:
+    """Read again where another process has written meanwhile: it may have merged what was read."""
+    while True:
+        head = store.journal.head
+        try:
+            return read()
+        except StoreError:
+            if store.journal.head == head:
+                raise
+
+
+def _read(store: Store, cell: GridCell) -> StoredCell:
     there = _whole(store, cell)
     files: dict[str, Part] = {}
     for each in there:

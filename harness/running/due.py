@@ -197,18 +197,17 @@ def _task(grid: Grid, store: Store, group: Sequence[Due]) -> Task:
             ]
         ),
         jobs=jobs,
-        kept=tuple(_kept(store, due) for due in group),
+        kept=tuple(None if due.state else kept_fit(store, due.cell, due.fit) for due in group),
         time_limit_s=settings.time_limit_s,
         memory_limit_mib=settings.memory_limit_mib,
     )
 
 
-def _kept(store: Store, due: Due) -> Path | None:
+def kept_fit(store: Store, cell: GridCell, fit: PlannedFit) -> Path | None:
     """Where the fit lies that a night goes on from; None where it is made."""
-    known: PlannedFit = due.fit
-    saved = store.fit(known.key)
-    if due.state or saved is None or saved.problem or not keeps(store, known):
+    known = store.fit(fit.key)
+    if known is None or known.problem or not keeps(store, fit):
         return None
-    if due.cell.learns and not saved.saved:
+    if cell.learns and not known.saved:
         return None
-    return store.fit_folder(known.key)
+    return store.fit_folder(fit.key)

@@ -27,6 +27,8 @@ from harness.running.work import carry_out_all
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _NOT_FOR_ARMS = ("ABHARNESS_STORE", "ABHARNESS_DATA_DIR")
 _POLL_S = 0.2
+_ROOM = 70
+"""Bytes of the temporary folder's path that leave room for the name of a server's socket."""
 _BACKSTOP_S = 30.0
 """A supervisor that has not reported so long after the time limit is stopped itself."""
 LOG = "log.txt"
@@ -124,10 +126,10 @@ class LocalProcesses:
             os.environ[name] = str(threads)  # read when a child loads its numerical libraries
         os.environ["PYTHONSAFEPATH"] = "1"  # or the server takes ./datasets for Hugging Face's
         methods = multiprocessing.get_all_start_methods()
-        self._context = multiprocessing.get_context(
-            "forkserver" if "forkserver" in methods else "spawn"
-        )
-        self._context.set_forkserver_preload(["harness.running.executor", *preload])
+        served = "forkserver" in methods and len(os.fsencode(tempfile.gettempdir())) < _ROOM
+        self._context = multiprocessing.get_context("forkserver" if served else "spawn")
+        if served:
+            self._context.set_forkserver_preload(["harness.running.executor", *preload])
         _sweep_scratch()
 
     def submit(self, task: Task) -> None:

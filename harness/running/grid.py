@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class GridCell:
     line
         Digest of what all its nights have in common.
     identity
-        The content of `line`.
+        What all its fits have in common.
     environment
         What lies between data and forecast on this installation.
     fits
@@ -175,7 +176,28 @@ def declare(
                     _cell(experiment, ref, arm, known, environment, part, name, seed)
                     for seed in seeds_of(arm, experiment.run.seeds)
                 )
-    return Grid(experiment=experiment, splits=splits, cells=tuple(cells))
+    grid = Grid(experiment=experiment, splits=splits, cells=tuple(cells))
+    return grid if store is None else begun_anew(grid, store)
+
+
+def begun_anew(grid: Grid, store: Store) -> Grid:
+    """The same grid, with the results of each line that began anew under keys of their own."""
+    found = []
+    for cell in grid.cells:
+        identity = {name: value for name, value in cell.identity.items() if name != "results"}
+        results = store.results(cell.line)
+        identity |= {"results": results} if results else {}
+        found.append(
+            dataclasses.replace(
+                cell,
+                identity=identity,
+                key=_cell_key(identity, cell.split),
+                fits=_planned(identity, cell.split),
+            )
+            if identity != cell.identity
+            else cell
+        )
+    return dataclasses.replace(grid, cells=tuple(found))
 
 
 def _cell(

@@ -92,7 +92,11 @@ class Part:
         fallback = self.forecast.fallback or ("",) * len(self)
         found = []
         for row, cutoff in enumerate(self.cutoff.astype("datetime64[D]")):
-            said = [SCHEMA, self.form, str(cutoff), self.reason[row], fallback[row]]
+            if self.reason[row]:  # the same beside whatever else
+                said = [SCHEMA, str(cutoff), self.reason[row]]
+                found.append(hashlib.sha256(json.dumps(said).encode()).hexdigest())
+                continue
+            said = [SCHEMA, str(cutoff), self.form, fallback[row]]
             content = hashlib.sha256(json.dumps(said).encode())
             content.update(self.forecast.levels.astype("<f8").tobytes())
             for numbers in (self.forecast.point, values):
@@ -100,6 +104,11 @@ class Part:
                     content.update(np.ascontiguousarray(numbers[row], dtype="<f8").data)
             found.append(content.hexdigest())
         return found
+
+    def numbers(self) -> list[Array]:
+        """Point paths, and the distribution where there is one."""
+        values = _values(self.forecast)
+        return [self.forecast.point, *([] if values is None else [values])]
 
     def at(self, rows: Rows) -> Part:
         """Some of the origins."""

@@ -6,7 +6,7 @@ import logging
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +19,11 @@ from harness.experiments.experiment import Experiment
 from harness.running.cells import CellRecord, cell_record, has_cell
 from harness.running.due import Work, works
 from harness.running.executor import Executor, Finished, LocalProcesses
-from harness.running.grid import Grid, GridCell, declare, select
+from harness.running.grid import Grid, GridCell, begun_anew, declare, select
 from harness.running.identity import allowed_cores
 from harness.running.lease import lease
+from harness.running.maintenance import Event, begin_anew, difference, events, record_event
+from harness.running.merging import merge_parts
 from harness.running.sealing import Sealed, seal_finished, seal_unfit
 from harness.running.split import anchor_of
 from harness.running.store import Store
@@ -43,6 +45,9 @@ class Doing(Protocol):
     def kind(self) -> str:
         """What takes about as long as others of its kind."""
         ...
+
+
+_Work = Work | Event
 
 
 class Progress(Protocol):
@@ -79,6 +84,8 @@ class RunSummary:
 
     Attributes
     ----------
+    grid
+        As it is now: where results began anew, its cells have other keys.
     total
         Cells asked for.
     computed
@@ -92,8 +99,11 @@ class RunSummary:
         is damaged.
     lost
         Arms whose every window failed, in all of their cells that were asked for.
+    events
+        What came of forecasts that were made in another environment than this, a line each.
     """
 
+    grid: Grid
     total: int
     computed: int
     origins: int
@@ -101,6 +111,7 @@ class RunSummary:
     failed: Mapping[str, str]
     unanswered: Mapping[str, str]
     lost: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
 
 
 def load_datasets(experiment: Experiment, folders: Sequence[Path]) -> dict[str, Dataset]:
@@ -149,6 +160,7 @@ def fill(
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    recompute: bool = False,
     executor: Executor | None = None,
 ) -> RunSummary:
     """Forecast every issued origin that is not in the store yet.
@@ -164,6 +176,8 @@ def fill(
         See `grid.select`.
     retry_failed
         Ask again for windows that failed.
+    recompute
+        Begin the results of these cells anew.
     executor
         Where arms run; left out, in processes on this machine.
 
@@ -180,13 +194,20 @@ def fill(
     """
     for split in grid.splits.values():
         store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
-    store.journal.append_new("grid", grid.experiment.name, grid.record())
     store.sweep()
+    grid = begun_anew(grid, store)
+    run = _Run(grid=grid, store=store, workers=workers, progress=progress, executor=executor)
     asked = select(grid.cells, only=only, shard=shard)
-    run = _Run(grid=grid, store=store, workers=workers, progress=progress)
-    found = works(grid, store, asked, retry_failed=retry_failed)
-    for ref in {work.arm.name: work.arm for work in found.works}.values():
-        ref.fetch()  # what is not there ends the call before anything runs
+    if recompute:
+        run.grid = begin_anew(grid, store, asked)
+        asked = select(run.grid.cells, only=only, shard=shard)
+    if held := events(run.grid, store, asked):
+        run.carry_out(held, run.compare, done=0)
+        run.grid = begun_anew(run.grid, store)
+    store.journal.append_new("grid", grid.experiment.name, run.grid.record())
+    asked = select(run.grid.cells, only=only, shard=shard)
+    todo = [cell for cell in asked if str(cell) not in run.unanswered]
+    found = works(run.grid, store, todo, retry_failed=retry_failed)
     for line in found.damage:
         _LOG.warning("%s", line)
     for due, reason in found.unfit:
@@ -194,20 +215,12 @@ def fill(
     run.unanswered |= found.given_up
     if found.works:
         busy = {str(cell) for work in found.works for cell in work.cells}
-        progress.begin(found.works, done=sum(str(cell) not in busy for cell in asked))
-        executor = executor or LocalProcesses(
-            threads=grid.experiment.run.threads, preload=_preload(found.works)
-        )
-        try:
-            with _beside_others(grid), _interrupts_at_safe_points() as check:
-                run.drive(executor, found.works, check=check)
-        finally:
-            executor.cancel()
-            progress.end()
-            store.sweep()  # a process of a killed run may have ended since
+        run.carry_out(found.works, run.seal, done=sum(str(cell) not in busy for cell in asked))
+    merge_parts(store, asked)
     whole = [cell for cell in asked if str(cell) not in run.unanswered and has_cell(store, cell)]
     records = {str(cell): cell_record(store, cell) for cell in whole}
     return RunSummary(
+        grid=run.grid,
         total=len(whole),
         computed=len(run.computed),
         origins=run.origins,
@@ -215,6 +228,7 @@ def fill(
         failed={name: found.first_reason for name, found in records.items() if found.failed},
         unanswered=run.unanswered,
         lost=_lost(whole, records),
+        events=tuple(run.events),
     )
 
 
@@ -241,10 +255,12 @@ class _Run:
     store: Store
     workers: int
     progress: Progress
+    executor: Executor | None
     origins: int = 0
     fits: int = 0
     computed: set[str] = field(default_factory=set)
     unanswered: dict[str, str] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
 
     def note(self, cell: GridCell, sealed: Sealed) -> None:
         """Count what was sealed."""
@@ -255,15 +271,45 @@ class _Run:
         self.fits += sealed.made
         self.computed.add(str(cell))
 
-    def drive(
-        self, executor: Executor, works: Sequence[Work], *, check: Callable[[], None]
+    def carry_out(
+        self, works: Sequence[_Work], take: Callable[[_Work, Finished], str], *, done: int
+    ) -> None:
+        """Carry out tasks, whatever ends them; `take` gets what each left.
+
+        Parameters
+        ----------
+        take
+            Gives why the system gave no answer, '' where it gave one.
+        """
+        arms = {work.arm.name: work.arm for work in works}
+        for ref in arms.values():
+            ref.fetch()  # what is not there ends the call before anything runs
+        self.progress.begin(works, done=done)
+        executor = self.executor or LocalProcesses(
+            threads=self.grid.experiment.run.threads, preload=_preload(arms.values())
+        )
+        try:
+            with _beside_others(self.grid), _interrupts_at_safe_points() as check:
+                self._drive(executor, works, take, check=check)
+        finally:
+            executor.cancel()
+            self.progress.end()
+            self.store.sweep()  # a process of a killed run may have ended since
+
+    def _drive(
+        self,
+        executor: Executor,
+        works: Sequence[_Work],
+        take: Callable[[_Work, Finished], str],
+        *,
+        check: Callable[[], None],
     ) -> None:
         """Keep `workers` processes running until all is done; `check` raises when to stop.
 
         What the system kept from an answer is tried once more, after all others.
         """
         waiting, again = list(works), set[str]()
-        running: dict[str, Work] = {}
+        running: dict[str, _Work] = {}
         while waiting or running:
             while waiting and len(running) < self.workers:
                 work = waiting.pop(0)
@@ -273,7 +319,7 @@ class _Run:
             for finished in executor.poll():
                 work = running.pop(finished.task.key)
                 try:
-                    no_answer = self._take(work, finished)
+                    no_answer = take(work, finished)
                 finally:
                     if finished.left is not None:
                         shutil.rmtree(finished.left, ignore_errors=True)
@@ -286,8 +332,9 @@ class _Run:
             self.progress.tick(executor.shares())
             check()
 
-    def _take(self, work: Work, finished: Finished) -> str:
+    def seal(self, work: _Work, finished: Finished) -> str:
         """Seal what a task left; why the system gave no answer, where it gave none."""
+        assert isinstance(work, Work)
         failed, reasons = 0, []
         for number, (due, job) in enumerate(zip(work.due, work.task.jobs, strict=True)):
             sealed = seal_finished(self.store, due, job, number, finished)
@@ -300,13 +347,29 @@ class _Run:
         self.progress.ended(work, finished.seconds, failed=failed, reason=reason)
         return ""
 
-    def _give_up(self, work: Work, reason: str) -> None:
+    def compare(self, event: _Work, finished: Finished) -> str:
+        """Hold forecasts made again in another environment against those sealed."""
+        assert isinstance(event, Event)
+        if finished.ending.kind == "no answer":
+            return finished.ending.reason
+        apart = difference(self.store, event, finished)
+        record_event(self.store, event, apart)
+        self.progress.ended(event, finished.seconds, failed=0, reason="")
+        said = f"{event.cell}: another environment ({event.changed()}): "
+        if apart:
+            self.events.append(f"{said}its results begin anew, since {apart}")
+        else:
+            self.events.append(f"{said}{event.origins} forecasts made again are equal, it goes on")
+        return ""
+
+    def _give_up(self, work: _Work, reason: str) -> None:
         """Say that this call has no answer, and record the day."""
         self.progress.unanswered(work, reason, again=False)
         with self.store.journal.writing():
-            for due in work.due:
+            for due in work.due if isinstance(work, Work) else ():
                 self.store.journal.append("no answer", due.fit.key, {"reason": reason})
-        self.unanswered |= {str(cell): reason for cell in work.cells}
+        said = f"{reason}; the same command runs it again"
+        self.unanswered |= {str(cell): said for cell in work.cells}
 
 
 @contextmanager
@@ -341,11 +404,10 @@ def _interrupts_at_safe_points() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _preload(works: Sequence[Work]) -> list[str]:
+def _preload(arms: Iterable[ArmRef]) -> list[str]:
     """Heavy modules the arms to be run say they need."""
-    arms: dict[str, ArmRef] = {work.arm.name: work.arm for work in works}
     wanted: Mapping[str, None] = {
-        name: None for arm in arms.values() for name in getattr(arm.find(), "heavy_modules", ())
+        name: None for arm in arms for name in getattr(arm.find(), "heavy_modules", ())
     }
     return list(wanted)
 

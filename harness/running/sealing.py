@@ -159,7 +159,7 @@ def seal_part(
     windows, split = due.fit.windows, due.cell.split
     rows = split.rows_digest(int(windows.origin[-1]))
     key = part_key(due, known, cutoffs)
-    whole = content or _written(part)
+    whole = content or as_file(part)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fallback = part.forecast.fallback or ("",) * len(part)
     failures = [why or said for why, said in zip(part.reason, fallback, strict=True)]
@@ -218,7 +218,8 @@ def _issued(store: Store, due: Due, cutoffs: tuple[str, ...], now: str) -> tuple
     return tuple(known[day] if day in due.expected else now for day in cutoffs)
 
 
-def _written(part: Part) -> bytes:
+def as_file(part: Part) -> bytes:
+    """The content of a part's file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "part.parquet"
         write_part(file, part)

@@ -166,6 +166,7 @@ class _Index:
     head: str = ""
     fits: dict[str, StoredFit] = field(default_factory=dict)
     parts: dict[str, dict[str, Seal]] = field(default_factory=dict)  # fit -> key -> seal
+    sound: dict[str, tuple[str, int, int, int]] = field(default_factory=dict)  # as last hashed
 
     def take_in(self, record: Record, body: Mapping[str, Any]) -> None:
         where = str(record)
@@ -249,11 +250,26 @@ class Store:
 
     def part_damage(self, key: str, seal: Seal) -> str:
         """Why a part's file is not what was sealed; empty where it is."""
+        try:
+            self._sound(key, seal)
+        except StoreError as problem:
+            return str(problem)
+        return ""
+
+    def _sound(self, key: str, seal: Seal, content: bytes | None = None) -> None:
+        """Raise unless a part's file is what was sealed; one that has not moved is hashed once."""
         file = self.part_file(key)
         try:
-            return "" if file_digest(file) == seal.file else f"{file}: is not what was sealed"
+            status = file.stat()
+            mark = (seal.file, status.st_ino, status.st_size, status.st_mtime_ns)
+            if self._index.sound.get(key) == mark:
+                return
+            found = file_digest(file) if content is None else bytes_digest(content)
         except OSError as problem:
-            return f"{file}: cannot be read: {problem.strerror}"
+            raise StoreError(f"{file}: cannot be read: {problem.strerror}") from None
+        if found != seal.file:
+            raise StoreError(f"{file}: is not what was sealed")
+        self._index.sound[key] = mark
 
     def read_sealed(self, key: str, seal: Seal) -> Part:
         """Read a part, held against its seal.
@@ -268,8 +284,7 @@ class Store:
             content = file.read_bytes()
         except OSError as problem:
             raise StoreError(f"{file}: cannot be read: {problem.strerror}") from None
-        if bytes_digest(content) != seal.file:
-            raise StoreError(f"{file}: is not what was sealed")
+        self._sound(key, seal, content)
         part = read_part(file, content)
         if tuple(map(str, part.cutoff)) != seal.cutoffs:
             raise StoreError(f"{file}: holds other origins than its seal says")
@@ -325,6 +340,11 @@ class Store:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def results(self, line: str) -> str:
+        """What the results of a line began with, where they began anew; '' where they did not."""
+        known = self.journal.latest("maintenance", line)
+        return str(known["results"]) if known else ""
 
     # -- origins -----------------------------------------------------------------------------
 

@@ -13,12 +13,14 @@ there, and how many are missing stands beside it. `docs/metrics.md` has the whol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
 
+from harness.errors import ConfigError, one_line
 from harness.forecast import (
     LEVELS,
     WEIGHTS,
@@ -353,7 +355,8 @@ class Aggregate:
     @property
     def lower_is_better(self) -> bool | None:
         """As the metric says; None where neither end is better."""
-        return METRICS[self.of].lower_is_better
+        known = METRICS.get(self.of)  # a loss of a user is not scored for other policies
+        return known.lower_is_better if known else True
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -404,8 +407,85 @@ def _of_interval(what: str, at: int, *, unit: str, factor: float) -> Aggregate:
     return Aggregate(name=name, of=name, title=f"{what} {at} %", unit=unit, factor=factor)
 
 
-AGGREGATES: Mapping[str, Aggregate] = {each.name: each for each in _aggregates()}
+_AGGREGATES = {each.name: each for each in _aggregates()}
+AGGREGATES: Mapping[str, Aggregate] = _AGGREGATES
 """Every aggregate by name: what tables show and policies name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLoss:
+    """What a user says of a loss by `loss`."""
+
+    title: str
+    unit: str
+    needs: tuple[Part, ...]
+
+
+def loss(
+    title: str, *, unit: str = "target", needs: tuple[Part, ...] = ()
+) -> Callable[[_Function], _Function]:
+    """Make a function of your own a loss that a policy can name, as ``metric = "mine:pnl_loss"``.
+
+    It is given a `Judged` and gives one number per window and step [W, H], lower is better; NaN
+    where it has no value. Its mean over origins is compared.
+
+    Parameters
+    ----------
+    unit
+        ``target`` is the unit of the data: it is then divided by the last value seen before arms
+        are compared.
+    needs
+        ``quantiles`` where a path is not enough.
+    """
+
+    def declared(function: _Function) -> _Function:
+        made = OwnLoss(title=title, unit=unit, needs=needs)
+        function.own_loss = made  # type: ignore[attr-defined]  # how it is known again
+        return function
+
+    return declared
+
+
+def forget_losses() -> None:
+    """Score by ours alone from here on; the titles of those of users stay."""
+    for name in [each for each in _METRICS if ":" in each]:
+        del _METRICS[name]
+
+
+def use_loss(name: str, function: Callable[[Judged], Array]) -> None:
+    """Let a loss of a user count beside ours, under a name with a colon.
+
+    Raises
+    ------
+    ConfigError
+        When it was not declared by `loss`; later, when it raises or gives another shape.
+    """
+    said = getattr(function, "own_loss", None)
+    if not isinstance(said, OwnLoss):
+        raise ConfigError(
+            f"metric = '{name}': expected a function decorated by harness.scoring.metrics.loss"
+        )
+
+    def counted(judged: Judged) -> Array:
+        try:  # of a copy: what is judged is shared by all metrics
+            found = np.asarray(function(deepcopy(judged)), dtype=np.float64)
+        except Exception as problem:  # a user's code may fail in any way
+            told = f"{type(problem).__name__}: {one_line(str(problem))}"
+            raise ConfigError(f"metric = '{name}': {told}") from problem
+        if found.shape != judged.truth.shape:
+            raise ConfigError(
+                f"metric = '{name}': it gives shape {found.shape}, expected [W, H] = "
+                f"{judged.truth.shape}"
+            )
+        return found
+
+    _METRICS[name] = Metric(
+        name=name, unit=said.unit, lower_is_better=True, needs=said.needs, function=counted
+    )
+    scaled = said.unit == "target"
+    _AGGREGATES[name] = Aggregate(
+        name=name, of=name, title=said.title, unit=said.unit, comparable=True, scaled=scaled
+    )
 
 
 def aggregate(name: str, cells: Array, over: Array | None = None) -> Aggregated:

@@ -100,6 +100,10 @@ ShardOption = Annotated[
 RetryOption = Annotated[
     bool, typer.Option("--retry-failed", help="Run units with failed windows again.")
 ]
+RecomputeOption = Annotated[
+    bool,
+    typer.Option("--recompute", help="Begin these results anew; those before stay in the store."),
+]
 HoldAsOption = Annotated[
     HoldAs,
     typer.Option(help="Exit code of HOLD: fail is 4, pass is 0; left out, as the policy says."),

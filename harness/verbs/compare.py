@@ -20,6 +20,7 @@ from harness.verbs.common import (
     HoldAsOption,
     OnlyOption,
     PolicyOption,
+    RecomputeOption,
     RecordsOption,
     RetryOption,
     SeedsOption,
@@ -56,6 +57,7 @@ def compare(
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    recompute: bool = False,
     baseline_arm: str | None = None,
     candidate_arm: str | None = None,
     hold_as: HoldAs = None,
@@ -69,7 +71,7 @@ def compare(
     Parameters
     ----------
     experiment, store, data_dir, workers, seeds, changes, without, only, shard, retry_failed, \
-    strict_data
+    recompute, strict_data
         As for `harness.run`. With `only` or `shard`, nothing is judged while other cells are
         missing.
     baseline_arm, candidate_arm, hold_as, policy, date, records
@@ -88,7 +90,18 @@ def compare(
     )
     chosen_pair(grid, baseline_arm, candidate_arm)  # a wrong name ends here, before anything runs
     say_freshness(grid, strict=strict_data)
-    units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
+    units = filled(
+        grid,
+        kept,
+        workers=workers,
+        only=only,
+        shard=shard,
+        retry_failed=retry_failed,
+        recompute=recompute,
+    )
+    grid = units.grid
+    for event in units.events:
+        say(f"note: {event}", err=True)
     measure_as_asked(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     try_blindness(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     rest = not_run(grid, kept) if only or shard else []
@@ -128,6 +141,7 @@ def compare_command(
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
+    recompute: RecomputeOption = False,
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
     hold_as: HoldAsOption = None,
@@ -148,6 +162,7 @@ def compare_command(
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,
+        recompute=recompute,
         baseline_arm=baseline,
         candidate_arm=candidate,
         hold_as=hold_as,

@@ -15,6 +15,7 @@ from harness.verbs.common import (
     ExperimentArg,
     FilePath,
     OnlyOption,
+    RecomputeOption,
     RetryOption,
     SeedsOption,
     SetOption,
@@ -51,6 +52,7 @@ def run(
     only: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    recompute: bool = False,
     strict: bool = False,
     strict_data: bool = False,
 ) -> Result:
@@ -76,6 +78,8 @@ def run(
         (i, n): the i-th of n parts of the grid, i from 1.
     retry_failed
         Run units with failed windows again.
+    recompute
+        Begin these results anew; those before stay in the store.
     strict
         Exit code 5 where every window of an arm failed.
     strict_data
@@ -89,20 +93,27 @@ def run(
     """
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, changes=changes, without=without)
     say_freshness(grid, strict=strict_data)
-    units = filled(grid, kept, workers=workers, only=only, shard=shard, retry_failed=retry_failed)
+    units = filled(
+        grid,
+        kept,
+        workers=workers,
+        only=only,
+        shard=shard,
+        retry_failed=retry_failed,
+        recompute=recompute,
+    )
+    grid = units.grid
     measure_as_asked(grid, kept)
     try_blindness(grid, kept)
     count = f"{units.total} units of {len(grid.cells)} in {store}, {units.computed} computed now"
     if units.computed:
         count += f" ({units.origins} origins, {units.fits} fits)"
     failed = [f"failed windows: {cell}: {reason}" for cell, reason in units.failed.items()]
-    failed += [
-        f"no answer: {cell}: {reason}; the same command runs it again"
-        for cell, reason in units.unanswered.items()
-    ]
+    failed += [f"no answer: {cell}: {reason}" for cell, reason in units.unanswered.items()]
     lost = [f"every window failed: {name}" for name in units.lost]
     code = 5 if strict and lost else 0
-    return Result(text="\n".join([count, *failed, *lost]), exit_code=code, units=units)
+    text = "\n".join([count, *units.events, *failed, *lost])
+    return Result(text=text, exit_code=code, units=units)
 
 
 @verb("abharness run nightly --workers 2 --shard 1/3")
@@ -117,6 +128,7 @@ def run_command(
     only: OnlyOption = [],  # noqa: B006
     shard: ShardOption = None,
     retry_failed: RetryOption = False,
+    recompute: RecomputeOption = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with 5 where every window of an arm failed.")
     ] = False,
@@ -134,6 +146,7 @@ def run_command(
         only=only,
         shard=shard_of(shard),
         retry_failed=retry_failed,
+        recompute=recompute,
         strict=strict,
         strict_data=strict_data,
     )
@@ -149,6 +162,7 @@ def filled(
     only: Sequence[str],
     shard: tuple[int, int] | None,
     retry_failed: bool,
+    recompute: bool = False,
 ) -> RunSummary:
     """Run what is missing, with progress on standard error.
 
@@ -179,4 +193,5 @@ def filled(
         only=only,
         shard=shard,
         retry_failed=retry_failed,
+        recompute=recompute,
     )

@@ -108,8 +108,8 @@ def weakest(found: SliceEffect | None, page: PageInput) -> str:
     )
 
 
-def lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str]]:
-    """The three windows of all datasets lost by most: dates, dataset, what each side lost there."""
+def lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str, str]]:
+    """The three windows of all datasets lost by most: dates, dataset, by how much, each loss."""
     found = [(name, pick) for name in page.dataset_names for pick in largest_losses(page, name)]
     found.sort(key=lambda each: (each[1].legacy_loss or 0.0) - each[1].candidate_loss)
     for dataset, pick in found[:_WINDOWS_SHOWN]:
@@ -118,6 +118,7 @@ def lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str]]:
         yield (
             f"from {around.dates[0]}" if around else f"row {pick.origin}",
             dataset,
+            numbers.percent(pick.candidate_loss - (pick.legacy_loss or 0.0), digits=2),
             numbers.percent(pick.candidate_loss, digits=2),
             numbers.percent(pick.legacy_loss, digits=2),
         )
@@ -378,15 +379,16 @@ def _weakness(page: PageInput) -> tuple[Block, ...]:
         small=True,
         caption="Windows lost by most",
         caption_note="CRPS, % of the last value",
-        columns=columns("Window", "Dataset", "Candidate", "Legacy", words=("Dataset",)),
+        columns=columns("Window", "Dataset", "Lost by", "Candidate", "Legacy", words=("Dataset",)),
         rows=tuple(
             (
                 text(dates),
                 text(dataset),
+                text(by),
                 text(candidate),
                 TableCell(text=f"legacy {legacy}", quiet=True),
             )
-            for dates, dataset, candidate, legacy in lost
+            for dates, dataset, by, candidate, legacy in lost
         ),
     )
     return (

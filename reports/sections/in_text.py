@@ -80,8 +80,8 @@ def lists(page: PageInput) -> Iterator[Section]:
     if page.alone:
         return
     windows = (
-        f"{dates} on {dataset}: CRPS {candidate} of the last value, legacy {legacy}"
-        for dates, dataset, candidate, legacy in lost_windows(page)
+        f"{dates} on {dataset}: CRPS {candidate} of the last value, legacy {legacy}: lost by {by}"
+        for dates, dataset, by, candidate, legacy in lost_windows(page)
     )
     costs = (
         f"{each.title}: "

@@ -274,7 +274,12 @@ def effect_text(finding: Finding) -> str:
         return numbers.NONE if finding.value is None else f"{numbers.ratio(finding.value)} x"
     if is_count(finding):
         return "" if finding.value is None else f"{finding.value:,.0f}"
-    return numbers.effect(finding.unit, finding.value)
+    counted = finding.comparison is not None and finding.comparison.failed.candidate_as not in (
+        "",
+        "out",
+    )
+    said = numbers.effect(finding.unit, finding.value)
+    return f"{said}, failures counted" if counted else said
 
 
 def _interval(finding: Finding, low: float | None, high: float | None) -> str:

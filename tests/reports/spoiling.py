@@ -239,7 +239,8 @@ def an_index(verdict: Verdict) -> IndexInput:
     entries = [
         Entry(
             sequence=place,
-            folder=f"folder {place}",
+            name=f"name {place}",
+            head="head",
             candidate=verdict.candidate,
             legacy=verdict.legacy,
             outcome=verdict.outcome,
@@ -265,7 +266,6 @@ def an_index(verdict: Verdict) -> IndexInput:
             change=change,
             machine="a machine",
             page="a/page.html",
-            problem="a problem of reading",
         )
         for entry in entries
     ]

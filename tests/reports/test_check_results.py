@@ -96,7 +96,9 @@ def test_junit_says_what_was_measured_where_it_passed():
 
 def test_table_of_stored_trials_names_what_fails():
     """One row a subject with its options, its failing predicates and those that do not apply."""
-    written = dataclasses.replace(read_check(GOLDEN), current=True)
+    written = dataclasses.replace(
+        read_check(json.loads(GOLDEN.read_text("utf-8")), where="golden"), current=True
+    )
     old = dataclasses.replace(written, current=False)
 
     lines = summary_table([written, old]).splitlines()

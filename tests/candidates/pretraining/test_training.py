@@ -61,9 +61,9 @@ def test_training_lowers_the_loss(tmp_path, resized):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory, resized):
-    """A run of 120 steps that nothing disturbed."""
+    """A run of 100 steps that nothing disturbed."""
     return train(
-        resized(steps=120), tmp_path_factory.mktemp("whole"), options=AT_ONCE, watch=Quiet()
+        resized(steps=100), tmp_path_factory.mktemp("whole"), options=AT_ONCE, watch=Quiet()
     )
 
 
@@ -98,7 +98,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining):
     small, settings = recipe.network, recipe.training
     file.write_text(
         f"[network]\nd_model = {small.d_model}\nlayers = 1\ncontext = 64\nsteps = 24\n"
-        f"levels = {list(small.levels)}\n[training]\nsteps = 120\nbatch = 8\npool = 32\n"
+        f"levels = {list(small.levels)}\n[training]\nsteps = 100\nbatch = 8\npool = 32\n"
         f"warmup = 5\nleast = 16\nlearning_rate = {settings.learning_rate}\n"
     )
     options = ["--out", str(tmp_path / "killed"), "--device", "cpu", "--save-every", "0"]
@@ -111,7 +111,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining):
             time.sleep(0.01)
         os.kill(first.pid, signal.SIGKILL)
     assert first.returncode == -signal.SIGKILL
-    assert load_state(tmp_path / "killed", recipe, device="cpu").step < 120
+    assert load_state(tmp_path / "killed", recipe, device="cpu").step < 100
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr

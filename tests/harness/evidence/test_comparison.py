@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from scores_for_tests import table_of, with_truth
 
-from harness.evidence.comparison import Comparison, Planning, compare, spread_of
+from harness.evidence.comparison import Comparison, Planning, answer, compare, spread_of
 from harness.evidence.estimand import ESTIMANDS, Coverage, Question
 from harness.evidence.pairing import PairingError, pair
 from harness.judging.fact import FactCode, fact
@@ -51,6 +51,11 @@ def ask(metric: str = "crps", margin: float = 0.02, **options: float) -> Questio
 def compared(new: np.ndarray, old: np.ndarray, question: Question | None = None) -> Comparison:
     """Compare losses [W, 4] by CRPS."""
     return compare(pair([unit_of(new)], [unit_of(old, arm="old")], "crps"), question or ask())
+
+
+def concluded(new: np.ndarray, old: np.ndarray) -> Comparison:
+    """The same without what decides nothing: variations and planning."""
+    return answer(pair([unit_of(new)], [unit_of(old, arm="old")], "crps"), ask())
 
 
 @given(st.integers(0, 200))
@@ -354,11 +359,15 @@ def test_detectable_effect_matches_the_known_example() -> None:
 
 
 def test_open_questions_say_how_many_origins_would_decide_and_when() -> None:
-    """More origins and a date are given when open; none when decided or out of reach."""
+    """More origins when open, and a date where it is near; none when decided or out of reach."""
     base = losses_of(1, count=60)
     near = compared(base * 0.99 + 0.02 * losses_of(2, count=60), base)
-    open_ = compared(losses_of(3, count=60, mean=0.95), losses_of(4, count=60))
+    open_, far = (
+        compared(losses_of(3, count=60, mean=m), losses_of(4, count=60)) for m in (0.87, 0.95)
+    )
 
+    assert (far.planning.more_origins or 0) > 1000
+    assert far.planning.decided_by is None
     assert near.planning.more_origins is None
     assert open_.conclusion == "undecided"
     assert open_.planning.more_origins is not None
@@ -496,7 +505,7 @@ def test_effective_origins_are_those_of_the_variance(rho: float, overlap: int) -
         sums = np.cumsum(np.concatenate([[0.0], noise]))
         moving = (sums[overlap:] - sums[:-overlap]) / overlap
         old = np.ones((500, 4))
-        found.append(compared(old + 0.1 * moving[:, None], old).variances.effective_n)
+        found.append(concluded(old + 0.1 * moving[:, None], old).variances.effective_n)
 
     wanted = 500 * (1 - rho) / (1 + rho) / overlap
     assert np.median(found) == pytest.approx(min(500, wanted), rel=0.2)
@@ -505,7 +514,7 @@ def test_effective_origins_are_those_of_the_variance(rho: float, overlap: int) -
 def test_disagreeing_methods_are_undecided() -> None:
     """Where only one method reaches a conclusion the comparison has none, and says so."""
     for seed in range(400):
-        found = compared(losses_of(seed, count=40, mean=0.87), losses_of(seed + 1000, count=40))
+        found = concluded(losses_of(seed, count=40, mean=0.87), losses_of(seed + 1000, count=40))
         said = {each.conclusion for each in found.estimates[:2]}
         if len(said) > 1:
             assert found.conclusion == "undecided"
@@ -529,8 +538,8 @@ def test_size_and_power_of_a_whole_comparison() -> None:
     for _ in range(trials):
         old = draw.gamma(4, 0.25, size=(60, 4))
         noise = draw.normal(scale=0.15, size=(60, 4))
-        let += compared(1.02 * old + noise, old).conclusion == "within"
-        found_gain += compared(0.92 * old + noise, old).conclusion == "within"
+        let += concluded(1.02 * old + noise, old).conclusion == "within"
+        found_gain += concluded(0.92 * old + noise, old).conclusion == "within"
 
     assert let / trials <= 0.10
     assert found_gain / trials >= 0.75

@@ -20,6 +20,7 @@ from harness.measure.replies import LoadedReply, Phases
 from harness.measure.session import TurnError, Turns
 from harness.running import lease
 from harness.running.meter import why_no_peaks
+from harness.running.store import open_store
 from harness.running.unit import Job
 from harness.window import RollingOrigin, up_to
 
@@ -85,8 +86,9 @@ def pair(old, new):
 
 def record_in(store):
     """The one record of a store."""
-    (file,) = (store / "measures").glob(f"*/{64 * '[0-9a-f]'}.json")
-    return read_measure(file)
+    opened = open_store(store, create=False)
+    (key,) = opened.journal.newest("measurement")
+    return read_measure(opened, key)
 
 
 def cost(record, name):

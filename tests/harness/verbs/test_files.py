@@ -3,12 +3,6 @@
 import pytest
 
 
-@pytest.fixture
-def judged(tiny, in_process, call):
-    """A store with a verdict."""
-    call("compare", "tiny.toml")
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -21,8 +15,11 @@ def judged(tiny, in_process, call):
     ],
 )
 @pytest.mark.parametrize("place", ["a_folder", "a_file/below"])
-def test_file_that_cannot_be_written_is_one_line(judged, call, tmp_path, arguments, place):
-    """A folder, or a place below a file, is refused in one line with the system's reason."""
+def test_file_that_cannot_be_written_is_one_line(finished, call, tmp_path, arguments, place):
+    """A folder, or a place below a file, is refused in one line with the system's reason.
+
+    What stands in the way stays as it is.
+    """
     (tmp_path / "a_folder").mkdir()
     (tmp_path / "a_file").write_text("in the way")
     where = place if arguments[-1] != "--records" else "a_file"
@@ -33,3 +30,4 @@ def test_file_that_cannot_be_written_is_one_line(judged, call, tmp_path, argumen
     assert code == 2
     assert "cannot be written: " in last
     assert "internal error" not in err
+    assert (tmp_path / "a_file").read_text() == "in the way"

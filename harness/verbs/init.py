@@ -1,0 +1,454 @@
+"""The verbs that begin: `init` writes an experiment for data and arms, `demo` shows a verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from harness.errors import ConfigError, DataError
+from harness.verbs.common import DataDirOption, say, verb
+
+if TYPE_CHECKING:
+    from harness.arm import ArmRef, Role
+    from harness.data.dataset import Dataset
+
+_DATES = ("date", "ds", "datetime", "timestamp", "time", "day", "session")
+_TARGETS = ("close", "adj close", "adj_close", "price", "last", "value", "y", "settle")
+Ci = Literal["github", "gitlab", "none"]
+
+_EXPERIMENT = """\
+# {command}
+schema = 1
+title = {title}
+datasets = {datasets}
+policy = "policy.toml"
+
+[plan]
+horizon = {horizon}        # sessions judged at each origin
+stride = {horizon}         # origins do not overlap
+origins = {origins}       # counted back from the end of the data, once
+validation = {validation}    # last sessions before a fit: early stopping and residuals
+
+[run]
+seeds = [1, 2]      # of every arm that learns or draws
+
+[[arms]]
+name = "random-walk"
+use = "baselines.random_walk:VolatilityRandomWalk"
+role = "reference"
+{arms}"""
+_POLICY = """\
+# What must hold before {baseline} is replaced by {candidate}: docs/policies.md
+baseline = {baseline}
+candidate = {candidate}
+reference = "random-walk"
+mode = "replace"    # no worse is enough; "improve" asks for a shown gain as well
+alpha = 0.05
+min_origins = 30
+
+[[criteria]]
+metric = "crps"
+margin = 0.02
+
+[[criteria]]
+metric = "mae"
+margin = 0.05
+
+[[coverage]]
+level = 80
+tolerance = 0.10
+"""
+_GITHUB = """\
+# A gate on pull requests.
+name: abharness gate
+on: pull_request
+
+permissions:
+  contents: read
+
+jobs:
+  gate:
+    runs-on: ubuntu-latest
+    timeout-minutes: 60
+    env:
+      ABHARNESS_STORE: runs
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: "3.11"
+      - uses: actions/cache@v4
+        with:
+          path: runs
+          key: abharness-${{{{ github.ref }}}}-${{{{ github.run_id }}}}
+          restore-keys: |
+            abharness-${{{{ github.ref }}}}-
+            abharness-refs/heads/main-
+      - run: pip install abharness          # from where you have it
+      - name: Compare                       # REJECT ends with 3, INVALID with 5; HOLD passes here
+        run: {command} --hold-as pass --records verdict
+      - name: Show the verdict on the job's page
+        if: always()
+        run: cat verdict/summary.md >> "$GITHUB_STEP_SUMMARY"
+"""
+_GITLAB = """\
+# A gate on merge requests.
+abharness gate:
+  image: python:3.11
+  rules:
+    - if: $CI_PIPELINE_SOURCE == "merge_request_event"
+  variables:
+    ABHARNESS_STORE: runs
+  cache:
+    key: abharness
+    paths: [runs]
+  script:
+    - pip install abharness                 # from where you have it
+    - {command} --records verdict
+  allow_failure:
+    exit_codes: 4                           # HOLD is a warning
+  artifacts:
+    when: always
+    paths: [verdict]
+    reports:
+      junit: verdict/junit.xml
+"""
+
+
+_PIPELINES = {
+    "github": (".github/workflows/abharness-gate.yml", _GITHUB),
+    "gitlab": (".gitlab-ci.yml", _GITLAB),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """An arm as the command line names it."""
+
+    name: str
+    use: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: str, role: Role, folder: Path) -> _Side:
+        """Read ``module:Class``, a file of forecasts or a checkout, with options after commas."""
+        what, *pairs = text.split(",")
+        options = {}
+        for pair in pairs:
+            key, sign, value = pair.partition("=")
+            if not sign or not key:
+                raise ConfigError(f"--{role} '{text}': after a comma expected KEY=VALUE")
+            options[key] = _value(value)
+        name = str(options.pop("name", ""))
+        place = folder / what
+        if (place / "models").is_dir():
+            given = {"root": what, "model": _only_model(place, text)} | options
+            found = cls(name=str(given["model"]), use="baselines.tslib:TSLibModel", options=given)
+        elif place.is_file() and place.suffix in (".csv", ".parquet", ".pq"):
+            found = cls(
+                name=str(options.get("model", place.stem)),
+                use="harness.recorded:Recorded",
+                options={"file": what} | options,
+            )
+        elif re.fullmatch(r"[\w.]+:\w+", what):
+            found = cls(name=what.partition(":")[2], use=what, options=options)
+        else:
+            raise ConfigError(
+                f"--{role} '{what}': expected module:Class, a file of recorded forecasts or the "
+                f"folder of a checkout, seen from {folder}"
+            )
+        return cls(name=name or found.name, use=found.use, options=found.options)
+
+    def table(self, role: Role) -> str:
+        """Its table in the experiment."""
+        lines = [f"{key} = {as_toml(value)}" for key, value in self.options.items()]
+        head = [
+            "", "[[arms]]", f"name = {as_toml(self.name)}", f"use = {as_toml(self.use)}",
+            f'role = "{role}"',
+        ]  # fmt: skip
+        return "\n".join([*head, *lines, ""])
+
+
+def _only_model(checkout: Path, text: str) -> str:
+    """The model of a checkout that has one; another has to be named."""
+    there = sorted(file.stem for file in (checkout / "models").glob("[!_]*.py"))
+    if len(there) == 1 or ",model=" in text:
+        return there[0] if len(there) == 1 else ""
+    raise ConfigError(
+        f"'{text}' has {len(there)} models: say {text},model={(there or ['NAME'])[0]}"
+    )
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def as_toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{k} = {as_toml(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+@verb("abharness init prices.csv --legacy my_arm:Old --candidate my_arm:New")
+def init(
+    data: Annotated[
+        list[str],
+        typer.Argument(metavar="DATA...", help="Files of prices, or ids of datasets."),
+    ],
+    legacy: Annotated[
+        str,
+        typer.Option(
+            metavar="ARM",
+            help="What is in use: module:Class, a file of recorded forecasts, or a checkout, with "
+            "options after commas: my_arm:Old,window=20.",
+        ),
+    ],
+    candidate: Annotated[str, typer.Option(metavar="ARM", help="What may replace it, likewise.")],
+    target: Annotated[str, typer.Option(help="Column to forecast, if it cannot be seen.")] = "",
+    date: Annotated[str, typer.Option(help="Column of dates, if it cannot be seen.")] = "",
+    past: Annotated[list[str], typer.Option(help="Covariate columns.")] = [],  # noqa: B006
+    horizon: Annotated[
+        int, typer.Option(min=0, help="Steps to judge; 0: the shortest season of the data.")
+    ] = 0,
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write.")] = Path(),
+    ci: Annotated[Ci, typer.Option(help="Which CI file to write.")] = "github",
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over files that are there.")
+    ] = False,
+) -> None:
+    """Write experiment, policy and CI file for your data and arms; asks nothing it can see."""
+    sides: dict[Role, _Side] = {
+        "legacy": _Side.read(legacy, "legacy", to),
+        "candidate": _Side.read(candidate, "candidate", to),
+    }
+    if sides["legacy"].name == sides["candidate"].name:
+        sides = {role: replace(side, name=f"{side.name} ({role})") for role, side in sides.items()}
+    paths = [to / "experiment.toml", to / "policy.toml"]
+    paths += [to / _PIPELINES[ci][0]] if ci != "none" else []
+    for path in paths:
+        if path.exists() and not force:
+            raise ConfigError(
+                f"{path} is there already; --force writes over it, --to goes elsewhere"
+            )
+    for role, side in sides.items():
+        _ref(side, role, to).build()  # what is wrong with an arm ends here, with nothing written
+    folders = list(data_dir)
+    sets = [_dataset(each, to, folders, target=target, date=date, past=past) for each in data]
+    flags = "".join(f" --data-dir {shlex.quote(_seen_from(each, to))}" for each in folders)
+    command = f"abharness compare experiment.toml{flags}"
+    texts = dict(zip(paths, _texts(sets, sides, horizon, command, ci), strict=True))
+    _expect_whole(texts[paths[0]], texts[paths[1]], to, folders)
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        say(f"wrote {path}")
+    say(f"next: {'' if to == Path() else f'cd {shlex.quote(str(to))} && '}{command}")
+
+
+def _ref(side: _Side, role: Role, folder: Path) -> ArmRef:
+    from harness.arm import ArmRef
+
+    return ArmRef(
+        name=side.name, use=side.use, role=role, options=side.options, folder=folder.resolve()
+    )
+
+
+def _seen_from(folder: Path, to: Path) -> str:
+    """A folder as a command in another names it."""
+    return os.path.relpath(folder, to)
+
+
+def _dataset(
+    text: str, to: Path, folders: list[Path], *, target: str, date: str, past: Sequence[str]
+) -> Dataset:
+    """A dataset by its id, or made of a file; its folder joins `folders`."""
+    from harness.data.dataset import load
+    from harness.data.importer import import_file
+
+    file = Path(text)
+    if not file.is_file():
+        return load(text, folders)
+    made = to / "data"
+    name = re.sub(r"[^\w.-]+", "_", file.stem).lstrip(".") or "data"
+    if not (made / f"{name}.toml").is_file():
+        date, target = _seen_columns(file, date=date, target=target)
+        found = import_file(file, dataset_id=name, target=target, date=date, past=past, folder=made)
+        say("\n".join(f"{title:<12} {said}" for each in found for title, said in each.lines()))
+    if made not in folders:
+        folders.append(made)
+    return load(name, folders)
+
+
+def _seen_columns(file: Path, *, date: str, target: str) -> tuple[str, str]:
+    """The columns of dates and of prices: as told, or the one whose name says so.
+
+    Raises
+    ------
+    ConfigError
+        When none or several do.
+    """
+    names = _header(file)
+    low = {name.strip().lower(): name for name in names}
+    dates = [low[name] for name in _DATES if name in low]
+    targets = [low[name] for name in _TARGETS if name in low]
+    rest = [name for name in names if name not in dates and name.strip()]
+    targets = targets or (rest if len(rest) == 1 else [])
+    asked = [] if date or dates else ["--date"]
+    asked += [] if target or targets else ["--target"]
+    if asked:
+        there = f": it has {', '.join(names)}" if names else ""
+        raise ConfigError(f"{file}: say which column is meant by {' and '.join(asked)}{there}")
+    return date or dates[0], target or targets[0]
+
+
+def _header(file: Path) -> list[str]:
+    """Column names of Parquet, or in the first line of a text that has the name of a date."""
+    if file.suffix in (".parquet", ".pq"):
+        from pyarrow import ArrowException
+        from pyarrow.parquet import read_schema
+
+        try:
+            return list(map(str, read_schema(file).names))
+        except (OSError, ArrowException) as problem:
+            raise DataError(f"{file} cannot be read: {problem}") from None
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
+        lines = [line.strip() for line, _ in zip(stream, range(40), strict=False)]
+    for line in lines:
+        cells = [cell.strip().strip('"') for cell in re.split(r"[,;\t|]", line)]
+        if any(cell.lower() in _DATES for cell in cells):
+            return cells
+    return []
+
+
+def _texts(
+    sets: Sequence[Dataset], sides: Mapping[Role, _Side], horizon: int, command: str, ci: Ci
+) -> list[str]:
+    """Experiment, policy and, where one is asked for, the CI file."""
+    steps = horizon or max(each.series.season for each in sets)
+    shortest = min(map(len, sets))
+    validation = min(250, max(steps + 25, shortest // 6))
+    room = (shortest - validation - 2 - 10 * steps) // steps
+    origins = max(2, min(100, room * 2 // 3))
+    ids = [each.id for each in sets]
+    baseline, candidate = as_toml(sides["legacy"].name), as_toml(sides["candidate"].name)
+    experiment = _EXPERIMENT.format(
+        command=command,
+        title=as_toml(f"{sides['legacy'].name} against {sides['candidate'].name}"),
+        datasets=as_toml(ids),
+        horizon=steps,
+        origins=origins,
+        validation=validation,
+        arms="".join(side.table(role) for role, side in sides.items()),
+    )
+    policy = _POLICY.format(baseline=baseline, candidate=candidate)
+    pipeline = [_PIPELINES[ci][1].format(command=command)] if ci != "none" else []
+    return [experiment, policy, *pipeline]
+
+
+def _expect_whole(experiment: str, policy: str, to: Path, folders: Sequence[Path]) -> None:
+    """Declare the grid of what will be written, so that what is wrong with it ends here."""
+    from harness.experiments.experiment import parse_experiment
+    from harness.running.run import prepare
+
+    inside = "\n".join(
+        line if not line.startswith("[[") else f"[[policy.{line[2:]}"
+        for line in policy.splitlines()
+    )
+    text = experiment.replace('policy = "policy.toml"\n', "") + f"\n[policy]\n{inside}\n"
+    prepare(
+        parse_experiment(text, source=str(to / "experiment.toml"), folder=to.resolve()), folders
+    )
+
+
+_PLANTED = '''"""A candidate with a planted fault: it forgets to undo its own scaling."""
+
+import numpy as np
+
+from harness.forecast import Forecast
+
+
+class ForgotToRescale:
+    """A sound rule on scaled prices, whose answer stays scaled."""
+
+    context_length = 250
+
+    def forecast(self, contexts):
+        mean = contexts.target.mean(axis=1, keepdims=True)
+        scale = contexts.target.std(axis=1, keepdims=True)
+        scaled = (contexts.target - mean) / scale
+        path = np.repeat(scaled[:, -1:], contexts.horizon, axis=1)
+        daily = np.diff(scaled, axis=1).std(axis=1, keepdims=True)
+        return Forecast.of_gaussian(path, daily * np.sqrt(np.arange(1, contexts.horizon + 1)))
+'''
+_DEMO = """\
+schema = 1
+title = "A planted fault: the candidate forgets to undo its scaling"
+datasets = ["GOLD"]
+
+[plan]
+horizon = 5
+stride = 5
+origins = 60
+validation = 100
+
+[[arms]]
+name = "random-walk"
+use = "baselines.random_walk:VolatilityRandomWalk"
+role = "reference"
+
+[[arms]]
+name = "in use"
+use = "baselines.random_walk:RandomWalk"
+role = "legacy"
+
+[[arms]]
+name = "planted"
+use = "planted:ForgotToRescale"
+role = "candidate"
+
+[policy]
+baseline = "in use"
+candidate = "planted"
+
+[[policy.criteria]]
+metric = "crps"
+margin = 0.02
+"""
+
+
+@verb("abharness demo")
+def demo(
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it.")] = Path(
+        "abharness-demo"
+    ),
+) -> None:
+    """Judge a candidate with a planted fault: the verdict must be REJECT, else the exit code is 1.
+
+    Writes the arm, the experiment and the store, to be read and changed.
+    """
+    from harness.verbs.compare import compare
+
+    to.mkdir(parents=True, exist_ok=True)
+    (to / "planted.py").write_text(_PLANTED, encoding="utf-8")
+    (to / "demo.toml").write_text(_DEMO, encoding="utf-8")
+    done = compare(to / "demo.toml", store=to / "runs")
+    say(done.text)
+    if done.exit_code != 3:
+        say("the planted fault was NOT found: the verdict should be REJECT", err=True)
+        raise typer.Exit(1)
+    say(f"\nREJECT, as it must be: the fault is in {to / 'planted.py'}")

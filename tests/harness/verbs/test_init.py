@@ -1,0 +1,133 @@
+"""The verbs that begin: `init` writes what can be run, `demo` rejects a planted fault."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from harness.experiments.experiment import read_experiment
+
+ARMS = """
+class Old:
+    context_length = 5
+    def __init__(self, *, window=3):
+        self.window = window
+    def forecast(self, contexts):
+        raise NotImplementedError
+
+
+class New(Old):
+    pass
+"""
+CHECKOUT = """
+class Model:
+    def __init__(self, configs):
+        self.pred_len = configs.pred_len
+"""
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch):
+    """A folder with a table of prices, two arms, a log of forecasts and a checkout."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    days = np.busday_offset("2019-01-07", np.arange(600), "forward")
+    close = 100 * np.exp(np.cumsum(0.01 * rng.standard_normal(600)))
+    table = pd.DataFrame({"Date": days, "Open": close + 1, "Close": close, "Volume": 9.0})
+    table.to_csv("our prices.csv", index=False)
+    (tmp_path / "mine.py").write_text(ARMS)
+    pd.DataFrame(
+        {"ds": days[1:], "cutoff": days[:-1], "Old": close[:-1], "New": close[:-1]}
+    ).to_parquet("log.parquet")
+    (tmp_path / "checkout" / "models").mkdir(parents=True)
+    (tmp_path / "checkout" / "models" / "Mini.py").write_text(CHECKOUT)
+    return tmp_path
+
+
+def test_init_writes_what_can_be_run(begun, call):
+    """Data are imported, arms built and the grid declared; nothing that can be seen is asked."""
+    code, out, err = call(
+        "init", "our prices.csv", "--legacy", "mine:Old,window=7", "--candidate", "mine:New"
+    )
+
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "next: abharness compare experiment.toml --data-dir data"
+    made = read_experiment("experiment.toml")
+    assert made.datasets == ("our_prices",)
+    assert made.arm("Old").options == {"window": 7}
+    assert (made.policy.baseline, made.policy.candidate) == ("Old", "New")
+    assert made.policy.reference == "random-walk"
+    assert (made.plans["our_prices"].horizon, made.plans["our_prices"].stride) == (5, 5)
+    assert made.plans["our_prices"].origins > 30
+    assert call("config", "experiment.toml", "--data-dir", "data")[0] == 0
+    steps = yaml.safe_load((begun / ".github/workflows/abharness-gate.yml").read_text())
+    runs = [step.get("run", "") for step in steps["jobs"]["gate"]["steps"]]
+    assert any(
+        each.startswith("abharness compare experiment.toml --data-dir data") for each in runs
+    )
+
+
+def test_init_knows_logs_checkouts_and_datasets(begun, call):
+    """A file of forecasts, the folder of a checkout and an id are understood as what they are."""
+    code, _, err = call(
+        "init", "GOLD", "--legacy", "checkout", "--candidate", "log.parquet,model=New", "--ci",
+        "gitlab", "--horizon", "3",
+    )  # fmt: skip
+
+    assert (code, err) == (0, "")
+    made = read_experiment("experiment.toml")
+    assert made.arm("Mini").options == {"root": "checkout", "model": "Mini"}
+    assert made.arm("New").use == "harness.recorded:Recorded"
+    assert made.arm("New").options == {"file": "log.parquet", "model": "New"}
+    assert made.plans["GOLD"].horizon == 3
+    job = yaml.safe_load((begun / ".gitlab-ci.yml").read_text())["abharness gate"]
+    assert job["script"][-1] == "abharness compare experiment.toml --records verdict"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["our prices.csv", "--legacy", "mine:Older"], "has no class 'Older'; it has New, Old"),
+        (["our prices.csv", "--legacy", "mine"], "expected module:Class, a file of recorded"),
+        (["our prices.csv", "--legacy", "mine:Old,window"], "after a comma expected KEY=VALUE"),
+        (["nothing.csv", "--legacy", "mine:Old"], "nothing.csv"),
+        (["SILVER", "--legacy", "mine:Old"], "no dataset 'SILVER'"),
+        (["log.parquet", "--legacy", "mine:Old"], "say which column is meant by --target"),
+        (["our prices.csv", "--legacy", "log.parquet"], "holds several models: Old, New"),
+    ],
+)
+def test_init_writes_nothing_when_something_is_wrong(begun, call, words, said):
+    """What is wrong with data or arms is one line, and no file is written."""
+    code, _, err = call("init", *words, "--candidate", "mine:New")
+
+    assert code == 2
+    assert said in err
+    assert not (begun / "experiment.toml").exists()
+
+
+def test_init_overwrites_when_told(begun, call):
+    """A file that is there stays, unless --force says otherwise."""
+    (begun / "policy.toml").write_text("mine")
+    words = ("init", "GOLD", "--legacy", "mine:Old", "--candidate", "mine:New", "--ci", "none")
+
+    code, _, err = call(*words)
+    kept = (begun / "policy.toml").read_text()
+
+    assert (code, kept) == (2, "mine")
+    assert "policy.toml is there already; --force writes over it" in err
+    assert call(*words, "--force")[0] == 0
+    assert (begun / "policy.toml").read_text() != "mine"
+
+
+@pytest.mark.slow
+def test_demo_rejects_its_planted_fault(tmp_path, monkeypatch, call):
+    """The candidate that forgets to undo its scaling is rejected, and demo says so with 0."""
+    monkeypatch.chdir(tmp_path)
+
+    code, out, _ = call("demo")
+
+    assert code == 0
+    assert re.match("REJECT: ", out)
+    assert out.rstrip().endswith("planted.py")
