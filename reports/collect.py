@@ -18,7 +18,15 @@ from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
 from harness.experiments.experiment import MeasureSettings
-from harness.gate.history import Entry, before, change, experiments, history, read_verdict
+from harness.gate.history import (
+    Entry,
+    before,
+    change,
+    experiments,
+    history,
+    read_verdict,
+)
+from harness.gate.registration import KIND
 from harness.judging.verdict import Verdict, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.records.journal import SCHEMA, SHORT
@@ -39,6 +47,7 @@ from reports.page_input import (
     DatasetFacts,
     PageInput,
     PredicateResult,
+    Registration,
     SessionTimes,
     Since,
     Tried,
@@ -157,6 +166,7 @@ def _beside(
             for each in read_checks(store)
             if each.use in {arm.use for arm in arms} or each.target in names
         ),
+        registered=_registered(grid, store),
         since=_since(known, entry, judgement.scores) if entry else None,
         verdicts=sum(
             (each.candidate, each.legacy) == pair
@@ -164,6 +174,16 @@ def _beside(
             if entry is None or each.sequence <= entry.sequence
         ),
     )
+
+
+def _registered(grid: Grid, store: Store) -> Registration | None:
+    """When the rules of the experiment were recorded, and whether results were there already."""
+    rows = [
+        Registration(day=row.at[:10], before_results=not body["results"])
+        for row, body in store.journal.all(KIND)
+        if row.key == grid.experiment.name
+    ]
+    return rows[-1] if rows else None
 
 
 def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -> Since:

@@ -87,6 +87,14 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """When the rules were recorded, an ISO day, and whether no result of the pair was there yet."""
+
+    day: str
+    before_results: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTimes:
     """What a measuring session took without an interval, in seconds, legacy then candidate."""
 
@@ -163,6 +171,8 @@ class Beside:
         What was claimed beside what was measured.
     since
         What changed since the last verdict on the pair; None where no history is stored.
+    registered
+        When the rules were recorded; None where they never were.
     verdicts
         How many verdicts on this pair the history holds, this one included.
     """
@@ -177,6 +187,7 @@ class Beside:
     trials: Sequence[Tried] = ()
     claims: Sequence[Claimed] = ()
     since: Since | None = None
+    registered: Registration | None = None
     verdicts: int = 0
 
     def command(self, verb: str, *options: str) -> str:

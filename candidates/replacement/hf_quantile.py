@@ -97,7 +97,7 @@ class HFQuantileAutoformer(nn.Module):
         Raises
         ------
         ReplacementConfigError
-            When one of the two is no level of this network.
+            When one of the two is not a level of this network.
         """
         found = self.predict_quantiles(inputs)
         if not {"lower_bound", "upper_bound"} <= found.keys():

@@ -1,4 +1,4 @@
-"""Measure a pair of arms and store what came of it."""
+"""Measure a pair of arms and store the result."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _AT = {round(level * 1000): index for index, level in enumerate(LEVELS.tolist())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A forecast beside what came, laid out for scoring.
+    """A forecast beside the actuals, laid out for scoring.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ def metric(
 
 @metric("absolute_error", unit="target", lower_is_better=True, needs=())
 def absolute_error(judged: Judged) -> Array:
-    """Distance of the point path from what came: ``|y - p|``; its mean is the MAE.
+    """Distance of the point path from the actual: ``|y - p|``; its mean is the MAE.
 
     The point path is the median unless the arm gives another; the median is what minimises it.
     Source: Hyndman and Koehler (2006), section 2.1.
@@ -158,7 +158,7 @@ def absolute_error(judged: Judged) -> Array:
 
 @metric("squared_error", unit="target^2", lower_is_better=True, needs=())
 def squared_error(judged: Judged) -> Array:
-    """Squared distance of the point path from what came: ``(y - p)^2``; not yet rooted.
+    """Squared distance of the point path from the actual: ``(y - p)^2``; not yet rooted.
 
     The root of its mean is the RMSE. Source: Hyndman and Koehler (2006), section 2.1.
     """
@@ -167,7 +167,7 @@ def squared_error(judged: Judged) -> Array:
 
 @metric("percentage_error", unit="share", lower_is_better=True, needs=())
 def percentage_error(judged: Judged) -> Array:
-    """Distance relative to what came: ``|y - p| / |y|``, as a share; its mean is the MAPE.
+    """Distance relative to the actual: ``|y - p| / |y|``, as a share; its mean is the MAPE.
 
     NaN where the actual is 0: it has no value there. It prefers low forecasts, so no gate rests
     on it alone. Source: Hyndman and Koehler (2006), section 2.2.
@@ -198,7 +198,7 @@ def error(judged: Judged) -> Array:
 
 @metric("actual_size", unit="target", lower_is_better=None, needs=())
 def actual_size(judged: Judged) -> Array:
-    """Size of what came, ``|y|``: what the WQL is divided by. The same for every arm."""
+    """Size of the actual, ``|y|``: what the WQL is divided by. The same for every arm."""
     return np.abs(judged.truth)
 
 
@@ -231,7 +231,7 @@ def scaled_square(judged: Judged) -> Array:
 
 @metric("crps", unit="target", lower_is_better=True)
 def crps(judged: Judged) -> Array:
-    """Continuous ranked probability score: the distance of a distribution from what came.
+    """Continuous ranked probability score: the distance of a distribution from the actual.
 
     From quantiles: ``integral over u of 2 (1[y < q_u] - u) (q_u - y)``, the trapezoid rule over
     the common grid with the integrand 0 at u = 0 and u = 1 (the factor 2 makes it the CRPS and
@@ -274,7 +274,7 @@ def pinball_at(judged: Judged, *, level: int) -> Array:
 
 @metric("coverage", unit="share", lower_is_better=None, levels=CENTRAL)
 def coverage(judged: Judged, *, level: int) -> Array:
-    """1 where what came lies in the closed central interval of `level` per cent, else 0.
+    """1 where the actual lies in the closed central interval of `level` per cent, else 0.
 
     Source: Christoffersen (1998).
     """
@@ -308,7 +308,7 @@ def winkler(judged: Judged, *, level: int) -> Array:
 
 @metric("pit", unit="level", lower_is_better=None)
 def pit(judged: Judged) -> Array:
-    """Probability integral transform: the level at which what came lies, in 0 .. 1.
+    """Probability integral transform: the level at which the actual lies, in 0 .. 1.
 
     Exact for a normal distribution; from quantiles (samples are read as quantiles first) by
     `kernels.level_of`. A certain forecast that is right has 0.5. Source: Dawid (1984).

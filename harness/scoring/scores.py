@@ -1,4 +1,4 @@
-"""Scores: what each forecast was worth against what came, per origin and step.
+"""Scores: what each forecast was worth against the actuals, per origin and step.
 
 Shapes: W windows, H steps, Q levels, S seeds.
 """
@@ -81,7 +81,7 @@ class Truth:
 
     @classmethod
     def of(cls, dataset: str, series: Series, windows: Windows) -> Truth:
-        """Read what came off the whole series."""
+        """Read the actuals off the whole series."""
         change = np.diff(series.target)
         seen = windows.origin - 1  # the last row that is seen
         last = series.target[seen]

@@ -139,7 +139,7 @@ def seed_numbers(text: str | None) -> list[int] | None:
     Raises
     ------
     ConfigError
-        When it is no list of whole numbers.
+        When it is not a list of whole numbers.
     """
     if text is None:
         return None
@@ -263,7 +263,7 @@ def day_of(text: str | None) -> str:
     Raises
     ------
     ConfigError
-        When it is no date.
+        When it is not a date.
     """
     from datetime import UTC, datetime
 

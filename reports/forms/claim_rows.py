@@ -30,14 +30,14 @@ def _counts_text(rows: Sequence[ClaimRow]) -> str:
 
 def terminal_lines(rows: Sequence[ClaimRow], *, width: int = WIDTH) -> list[str]:
     """Lines no wider than `width`: each claim with its status, rule and numbers."""
-    lines: list[str] = []
+    lines = [*_wrapped(_counts_text(rows), width), ""]
     for group, title in GROUPS.items():
         mine = [row for row in rows if row.claim.group == group]
         if mine:
             lines += [*_wrapped(title, width), ""]
             lines += [line for row in mine for line in _claim_lines(row, width)]
             lines.append("")
-    return [*lines, *_wrapped(_counts_text(rows), width)]
+    return lines[:-1]
 
 
 def _claim_lines(row: ClaimRow, width: int) -> list[str]:

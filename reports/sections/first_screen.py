@@ -299,6 +299,7 @@ def _compared(page: PageInput) -> Facts:
                             page.title,
                             f"seeds {numbers.listing(map(str, sorted(seeds)))}" if seeds else "",
                             f"policy {policy['mode']}{sure}" if policy.get("mode") else "",
+                            _registered(page),
                             f"judged {page.judged_at[:10]}" if page.judged_at else "",
                             " ".join(
                                 filter(None, ("abharness", page.environment.get("abharness", "")))
@@ -309,6 +310,14 @@ def _compared(page: PageInput) -> Facts:
             ),
         ),
     )
+
+
+def _registered(page: PageInput) -> str:
+    found = page.beside.registered
+    if found is None:
+        return ""
+    order = "before" if found.before_results else "after"
+    return f"rules recorded {found.day}, {order} the first result"
 
 
 def _effects(verdict: Verdict) -> tuple[Block, ...]:

@@ -151,7 +151,7 @@ _KINDS = ("coverage", "width")
 
 
 def _losses() -> tuple[str, ...]:
-    return ("rmse", "mae", "mape", "crps", "mase")
+    return ("crps", "rmse", "mae", "mape", "mase")
 
 
 def _unit(page: PageInput, dataset: str) -> str:

@@ -143,9 +143,12 @@ def listing(items: Iterable[str]) -> str:
 
 
 def printable(text: object) -> str:
-    """Outside text on one line: control characters (escape codes of a terminal too) are shown."""
+    r"""Outside text on one line; what steers a terminal or is unseen is written as ``\x1b``."""
     flat = " ".join(str(text).split())
-    return "".join(char if char.isprintable() else "\ufffd" for char in flat)
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in flat
+    )
 
 
 def plain(value: object) -> str:

@@ -31,6 +31,7 @@ from reports.page_input import (
     Claimed,
     PageInput,
     PredicateResult,
+    Registration,
     SessionTimes,
     Since,
     Tried,
@@ -131,6 +132,7 @@ def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
             findings={each.id: ("HOLD", each.outcome.value) for each in verdict.findings[:4]},
             new_origins={verdict.findings[0].dataset: 3},
         ),
+        registered=Registration(day="2023-10-01", before_results=True),
         claims=(claimed(),),
         verdicts=2,
     )

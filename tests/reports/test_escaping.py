@@ -83,7 +83,7 @@ def test_nearly_every_text_is_spoiled(make_page: Make) -> None:
     wanted = [
         "PageInput.title", "PageInput.experiment_text", "PageInput.environment",
         "Verdict.candidate", "Verdict.legacy", "Fact.values", "Verdict.fingerprints",
-        "Finding.id", "Finding.dataset", "Cell.arm", "Validity.reference",
+        "Finding.id", "Finding.dataset", "Cell.arm",
         "UnitHealth.first_reason", "ArmFacts.name", "ArmFacts.use", "ArmFacts.card",
         "ArmFacts.options key", "DatasetFacts.id", "DatasetFacts.title", "DatasetFacts.source",
         "DatasetFacts.licence", "DatasetFacts.quirks", "DatasetFacts.warnings", "MetricSummary.arm",

@@ -84,4 +84,4 @@ def test_text_that_xml_forbids_is_replaced(make_page: Make) -> None:
     message = suite(render_junit(evil)).find("testcase/failure")
 
     assert message is not None
-    assert message.attrib["message"].startswith('<b>&\ufffd\ufffd[31m"')
+    assert message.attrib["message"].startswith(r'<b>&\x00\x1b[31m"')

@@ -65,4 +65,4 @@ def test_plain_data_reads_as_a_sentence() -> None:
 
 def test_control_characters_are_made_visible() -> None:
     """Outside text becomes one printable line."""
-    assert numbers.printable("a\n b\x1b[0m\u202e") == "a b\ufffd[0m\ufffd"
+    assert numbers.printable("a\n b\x1b[0m\u202e") == r"a b\x1b[0m\u202e"

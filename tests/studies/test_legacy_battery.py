@@ -70,6 +70,7 @@ def test_measured_values_are_those_of_the_dossier():
     assert found["T13"].measured["value"] < 0.01
 
 
+@pytest.mark.study
 def test_repaired_decomposition_no_longer_jumps():
     """What is left of the jump after the repair is the choice of lags, not the decomposition."""
     before, after = (

@@ -177,6 +177,7 @@ def test_seeds_are_averaged_per_origin_and_their_range_is_shown() -> None:
     )
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 79), min_size=1, max_size=60, unique=True))
 @settings(max_examples=30)
 def test_case_4_nan_on_hard_windows_is_never_an_improvement(hard: list[int]) -> None:

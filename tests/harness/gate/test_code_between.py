@@ -79,6 +79,7 @@ def test_code_that_scores_decides(filled, edited_module):
     assert noticed(used, scoring_digest, edited_module) == used
 
 
+@pytest.mark.slow
 def test_code_that_judges_decides(filled, edited_module):
     """Each module that a process loads to judge a store is in the verdict's fingerprints."""
     grid, store = filled

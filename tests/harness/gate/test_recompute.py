@@ -171,6 +171,7 @@ def test_only_origins_that_came_to_pass_are_new_evidence():
     assert back.same_meaning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "outcome"), [("", "PROMOTE"), ("raise", "INVALID")])
 def test_every_legacy_arm_gets_a_verdict_and_one_decides(tiny, call, in_process, fault, outcome):
     """The policy's pair decides the code; the other legacy arm is on record, whatever it says.

@@ -352,6 +352,7 @@ def test_the_modules_of_parts_decide(tmp_path):
     assert "harness.parsing" in CodeReader().reached(roots).ours
 
 
+@pytest.mark.slow
 def test_weights_decide(experiment, tmp_path):
     """One changed byte of a weight file changes the identity; its folder does not."""
     folders = [tmp_path / name for name in ("a", "b")]

@@ -158,6 +158,7 @@ class Model(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_the_file_in_the_checkout_is_what_claims_are_about(tiny, call, tmp_path):
     """One that raises on its first forward refutes what was open until it was tried."""
     use = 'use = "candidates.hf_bayesian_autoformer:HFBayesianAutoformer"\nrole = "candidate"'
