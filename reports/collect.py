@@ -18,14 +18,7 @@ from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
 from harness.experiments.experiment import MeasureSettings
-from harness.gate.history import (
-    Entry,
-    before,
-    change,
-    experiments,
-    history,
-    read_verdict,
-)
+from harness.gate.history import Entry, before, change, experiments, history, read_verdict
 from harness.gate.registration import KIND
 from harness.judging.verdict import Verdict, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure

@@ -45,6 +45,7 @@ from harness.gate.looks import (
     up_to,
 )
 from harness.gate.registration import changed_since
+from harness.gate.seen_in_training import after_training
 from harness.gate.stored_scores import (
     CellScores,
     score_cell,
@@ -392,7 +393,7 @@ def judge_grid(
     ]
     return Judgement(
         verdict=first[0],
-        scores=found.scores,
+        scores=after_training(found.scores, policy, passed[0][1].given.cards)[0],
         folder=first[1],
         head=head_of(store, names[0]),
         news=news,
@@ -582,6 +583,12 @@ def verdict_from(
         Of the same scores, where another pair had it made already.
     """
     declared = [each.cell for each in inputs.cells]
+    scores, facts, unjudged = after_training(scores, policy, given.cards)
+    if facts or unjudged:
+        calibration = None
+        given = dataclasses.replace(
+            given, doubts=(*given.doubts, *facts), problems=(*given.problems, *unjudged)
+        )
     ask = ComparesOnce()
     evidence = gather(policy, declared, scores, given, ask=ask)
     diagnostics = diagnose(
@@ -629,18 +636,22 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
             f"{folder}: the last verdict of '{experiment}' is on another grid than the "
             "experiment declares now; run `abharness gate` first"
         )
-    others = changed(read_inputs(store, name).cells, found.cells)
+    inputs = read_inputs(store, name)
+    others = changed(inputs.cells, found.cells)
     if others:
         raise StoreError(
             f"{folder}: the store holds other scores by now than the last verdict of "
             f"'{experiment}' was judged from: {'; '.join(map(str, others))}; run "
             "`abharness gate` first"
         )
+    policy = dataclasses.replace(
+        grid.experiment.policy, baseline=verdict.legacy, candidate=verdict.candidate
+    )
     family = store.journal.latest("family", name) or {"verdicts": []}
     names = [str(row["name"]) for row in family["verdicts"][1:]]
     return Judgement(
         verdict=verdict,
-        scores=found.scores,
+        scores=after_training(found.scores, policy, inputs.given.cards)[0],
         folder=folder,
         head=head_of(store, name),
         others=tuple((read_verdict(store, each), folder.parent / each) for each in names),

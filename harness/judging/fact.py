@@ -63,6 +63,8 @@ class FactCode(StrEnum):
     CONTAMINATED = "contaminated"  # dataset, arm, share, said
     PARTLY_COMPARED = "partly_compared"  # dataset, arm, reference, windows
     ONE_SEED = "one_seed"  # arm
+    SEEN_IN_TRAINING = "seen_in_training"  # dataset, arm, until, origins, of, metric, effect
+    ALL_SEEN_IN_TRAINING = "all_seen_in_training"  # dataset, arm, until, of
     HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
     PART_GIVEN_UP = "part_given_up"  # arm, dataset, seed, why
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)

@@ -255,6 +255,21 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.PART_GIVEN_UP: lambda v: (
         f"{_cell(v)}: a damaged part of its forecasts was given up and forecast again: {v['why']}"
     ),
+    FactCode.SEEN_IN_TRAINING: lambda v: (
+        f"{v['origins']} of {v['of']} origins on {v['dataset']} begin on or before {v['until']}, "
+        f"the last session that the weights of {v['arm']} have seen: they decide nothing and are "
+        f"in no table."
+        + (
+            f" On them the candidate's {metric_name(v['metric'])} differs by "
+            f"{in_sentence(v['effect'], signed=True)}."
+            if v["effect"] is not None
+            else ""
+        )
+    ),
+    FactCode.ALL_SEEN_IN_TRAINING: lambda v: (
+        f"all {v['of']} origins on {v['dataset']} begin on or before {v['until']}, the last "
+        f"session that the weights of {v['arm']} have seen: let the plan begin later"
+    ),
     FactCode.HAND_PICKED_SEEDS: lambda v: (
         f"run with {_seeds(v['ran'])}; the experiment declares {_seeds(v['declared'])}: a verdict "
         "on hand-picked seeds is not the declared one."
