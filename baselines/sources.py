@@ -139,9 +139,10 @@ class Sources:
         """What the checkout's `run.py` gives a field that is left out: parsed, not run.
 
         Where there is no `run.py`, the first script beside it that has arguments
-        (``run_longExp.py``). Defaults that are no plain values are left out.
+        (``run_longExp.py``, ``main_informer.py``). Defaults that are no plain values are left out.
         """
-        scripts = [self.root / "run.py", *sorted(self.root.glob("run*.py"))]
+        others = (self.root.glob(f"{start}*.py") for start in ("run", "main", "train"))
+        scripts = [self.root / "run.py", *(file for found in others for file in sorted(found))]
         for script in filter(Path.is_file, scripts):
             found: dict[str, Any] = {}
             for node in ast.walk(_tree(script)):

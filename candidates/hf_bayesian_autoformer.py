@@ -105,6 +105,7 @@ class HFBayesianAutoformer:
     _seed: int = field(default=0, init=False, repr=False)
 
     heavy_modules = ("torch", "chronos")
+    paths = ("model",)  # a folder beside the experiment file; a hub id is none
     batches_draws = True  # every window is drawn with the same numbers, whatever else is asked
     network = "HFBayesianAutoformer"
 

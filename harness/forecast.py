@@ -279,6 +279,7 @@ class Forecast:
             raise ForecastError("levels and quantiles go together: one was given without the other")
         windows, steps = self.point.shape
         if self.quantiles is not None:
+            _refuse_swapped(self.quantiles, len(self.levels))
             _expect_shape("quantiles", self.quantiles, (windows, steps, len(self.levels)))
         if self.samples is not None:
             _expect_shape("samples", self.samples, (windows, max(2, self.samples.shape[1]), steps))
@@ -305,8 +306,6 @@ class Forecast:
             When shapes do not fit, or the last two axes are in the wrong order.
         """
         values, own = numbers_in("quantiles", quantiles), levels_in(levels)
-        if values.ndim != 3:
-            raise ForecastError(f"quantiles have shape {values.shape}, expected [W, H, q]")
         _refuse_swapped(values, len(own))
         if point is None:
             point = quantiles_at(values, own, np.array([0.5]))[..., 0]
@@ -440,6 +439,8 @@ def levels_in(levels: Any) -> Array:
 
 def _refuse_swapped(values: Array, count: int) -> None:
     """Refuse quantiles [W, H, q] whose axes are in another order, by their shape or their rise."""
+    if values.ndim != 3:
+        raise ForecastError(f"quantiles have shape {values.shape}, expected [W, H, q]")
     first, second, third = values.shape
     if third != count and count in (first, second):
         swapped = second == count

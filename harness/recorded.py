@@ -41,6 +41,7 @@ _INTERVAL = re.compile(r"(.*?)[-_ ](lo|hi|lower|upper)[-_ ](\d+(?:\.\d+)?)%?")
 _LEVEL = re.compile(
     r"(?:(.*?)[-_ ])?(?:(?:quantile|ql|q|p)[-_ ]?(\d{2,3}%?|\d*\.\d+%?)|(0?\.\d+|\d+(?:\.\d+)?%))"
 )
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 _PATHS = ("mean", "median", "forecast", "prediction", "yhat", "point", "mu")
 _DAY = np.timedelta64(1, "D")
 
@@ -461,20 +462,36 @@ def _one_series(table: Any, column: str | None, series: str, label: str) -> Any:
 
 
 def _times(values: Any, name: str, label: str) -> Any:
+    """Points in time in UTC; without an offset they are taken for UTC."""
     import pandas as pd
 
+    _expect_iso(values, name, label)
     try:
-        found = pd.to_datetime(values, utc=True)
+        found = pd.to_datetime(values.map(str), utc=True, format="ISO8601")
     except (ValueError, TypeError, OverflowError) as problem:
         raise ArmError(f"{label}: column '{name}': {one_line(str(problem))[:120]}") from None
-    if found.isna().any():
-        raise ArmError(f"{label}: column '{name}' has no date in {int(found.isna().sum())} rows")
     return found.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
 
 
 def _days(values: Any, name: str, label: str) -> Dates:
-    found: Dates = _times(values, name, label).astype("datetime64[D]")
-    return found
+    """Days as they are written, wherever that was."""
+    texts = _expect_iso(values, name, label)
+    try:
+        return np.array([text[:10] for text in texts], dtype="datetime64[D]")
+    except ValueError as problem:
+        raise ArmError(f"{label}: column '{name}': {one_line(str(problem))[:120]}") from None
+
+
+def _expect_iso(values: Any, name: str, label: str) -> list[str]:
+    """Refuse dates that can be read in two ways, and rows without one."""
+    texts = list(map(str, values))
+    odd = [text for text in texts if not _ISO.match(text)]
+    if odd:
+        raise ArmError(
+            f"{label}: column '{name}': {len(odd)} of {len(texts)} rows hold no ISO date, such as "
+            f"'{odd[0][:40]}'; expected 2024-01-31"
+        )
+    return texts
 
 
 def _numbers(values: Any, name: str, label: str) -> Array:

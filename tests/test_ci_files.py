@@ -95,3 +95,11 @@ def test_every_file_is_explained():
         for when in ("nightly", "pull-request")
     }
     assert all(f"({path.name})" in page for path in FILES)
+
+
+def test_known_ways_to_lose_an_exit_code_are_named():
+    """Beside `|| true`, the guide names a pipe into tee and make, with what to write instead."""
+    text = (ROOT / "docs" / "ci" / "README.md").read_text(encoding="utf-8")
+
+    for words in ("|| true", "| tee log", "set -o pipefail", "`make` turns every failure into 2"):
+        assert words in text

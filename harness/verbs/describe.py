@@ -101,7 +101,15 @@ def _source_of(context: typer.Context, name: str) -> str:
     return known.get(source.name if source else "", "default")
 
 
-_EXTRAS = ("arch", "fracast", "ray", "statsmodels")
+_EXTRAS = {
+    "codecarbon": "energy of a measuring session (extra `energy`)",
+    "fracast": "an arm of that library (extra `fracast`)",
+    "openpyxl": "data from Excel files (extra `xlsx`)",
+    "ray": "not needed here; some original checkouts import it",
+    "arch": "references of the tests (extra `test`)",
+    "statsmodels": "references of the tests (extra `test`)",
+}
+"""Packages that nothing needs by default, and what each is for."""
 
 
 def setting_lines(grid: Grid, flags: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
@@ -241,7 +249,8 @@ def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:
 
 
 def machine_lines() -> Iterator[str]:
-    """What this machine has: hardware, libraries, optional packages."""
+    """What this machine has: hardware, libraries, models, what is optional, and its load."""
+    from harness.measure.load import sample_load
     from harness.running.identity import library_versions, machine
     from harness.running.run import default_workers
 
@@ -250,9 +259,29 @@ def machine_lines() -> Iterator[str]:
     yield f"{'workers':<20} {default_workers(1)} at one thread each"
     for title, text in library_versions().items():
         yield f"{title:<20} {text}"
-    for name in _EXTRAS:
-        found = "installed" if importlib.util.find_spec(name) else "not installed (optional)"
-        yield f"{name:<20} {found}"
+    for name, purpose in _EXTRAS.items():
+        found = "installed" if importlib.util.find_spec(name) else "not installed"
+        yield f"{name:<20} {found}; optional: {purpose}"
+    yield f"{'hub models':<20} {_hub_models()}"
+    busy = sample_load().problem("just now")
+    yield f"{'quiet':<20} {busy or 'yes: quiet enough to measure'}"
+
+
+def _hub_models() -> str:
+    """The models of the hub that are in the local cache, each with its commits."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:
+        repos = frozenset()
+    found = sorted(
+        f"{repo.repo_id} at {', '.join(sorted(r.commit_hash[:12] for r in repo.revisions))}"
+        for repo in repos
+        if repo.repo_type == "model"
+    )
+    return "; ".join(found) or "none in the local cache; the bundled checkpoint needs none"
 
 
 def _setting(name: str, value: object, source: str) -> str:

@@ -8,7 +8,7 @@ from reports.forms.html import environment
 from reports.page_input import PageInput
 from reports.sections.first_screen import first_screen
 
-HEIGHT = 640
+HEIGHT = 800
 """Of the frame, in pixels; what does not fit scrolls."""
 
 

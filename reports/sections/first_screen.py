@@ -388,14 +388,13 @@ def _weakness(page: PageInput) -> tuple[Block, ...]:
         small=True,
         caption="Windows lost by most",
         caption_note="CRPS, % of the last value",
-        columns=columns("Window", "Dataset", "Lost by", "Candidate", "Legacy", words=("Dataset",)),
+        columns=columns("Window", "Dataset", "Lost by", "Candidate, legacy", words=("Dataset",)),
         rows=tuple(
             (
                 text(dates),
                 text(dataset),
-                text(by),
-                text(candidate),
-                TableCell(text=f"legacy {legacy}", quiet=True),
+                text(f"by {by}"),
+                TableCell(text=f"{candidate} against {legacy}", quiet=True),
             )
             for dates, dataset, by, candidate, legacy in lost
         ),

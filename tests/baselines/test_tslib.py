@@ -946,7 +946,7 @@ RUN_PY = """
 """
 
 
-@pytest.mark.parametrize("script", ["run.py", "run_longExp.py"])
+@pytest.mark.parametrize("script", ["run.py", "run_longExp.py", "main_informer.py"])
 def test_fields_have_the_defaults_of_run_py(tmp_path, series, script):
     """Fields that are not given are those of the checkout's script, parsed and not run."""
     answer = "c = self.configs; return path + 0 * len([c.hidden, c.top_k, c.expand, c.batch_size])"

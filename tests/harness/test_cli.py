@@ -336,12 +336,13 @@ def test_arms_are_listed_with_options(call):
 
 @pytest.mark.smoke
 def test_doctor(call):
-    """`doctor` shows the machine, the libraries and what is optional."""
+    """`doctor` shows the machine, libraries, what is optional and for what, models, and quiet."""
     code, out, _ = call("doctor")
 
     titles = {line.split()[0] for line in out.splitlines()}
     assert code == 0
-    assert titles >= {"processor", "cores", "workers", "python", "numpy", "torch"}
+    assert titles >= {"processor", "cores", "workers", "python", "numpy", "torch", "hub", "quiet"}
+    assert "optional: data from Excel files (extra `xlsx`)" in out
 
 
 @pytest.mark.smoke

@@ -229,6 +229,11 @@ def test_weekends_of_a_record_are_no_steps(tmp_path, series):
         (lambda t: t[["ds", "cutoff"]], {}, "no column of forecasts"),
         (lambda t: t.assign(New="much"), {"model": "New"}, "column 'New': "),
         (lambda t: t[:0], {"model": "New"}, "holds no row"),
+        (
+            lambda t: t.assign(ds=t["ds"].dt.strftime("%d/%m/%Y")),
+            {"model": "New"},
+            "column 'ds': 1",
+        ),
         (lambda t: t, {"columns": {"dya": "ds"}}, "columns: unknown key dya"),
         (lambda t: t, {"columns": {"day": "dy"}}, "columns.day = 'dy': it has "),
     ],
@@ -245,3 +250,17 @@ def test_tables_of_two_readings_are_refused(tmp_path, series, change, options, s
 
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_days_are_those_that_are_written(series):
+    """A day with an offset is the day where it was written, summer time or not."""
+    table = aligned(series)
+    told = table.assign(
+        ds=[f"{d:%Y-%m-%d}T00:00:00+{8 + (d.month > 6):02}:00" for d in table["ds"]],
+        cutoff=[f"{d:%Y-%m-%d} 00:00:00+09:00" for d in table["cutoff"]],
+    )
+
+    one, other = records_in(table, model="New"), records_in(told, model="New")
+
+    assert np.array_equal(one.cutoffs, other.cutoffs)
+    assert np.array_equal(one.records[0].days, other.records[0].days)

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -195,3 +197,25 @@ def test_the_file_in_the_checkout_is_what_claims_are_about(tiny, call, tmp_path)
     assert before["status"] == "undecided"
     assert f"check {target} --role candidate" in before["commands"][0]
     assert after["status"] == "refuted"
+
+
+def test_run_does_what_rows_are_missing(tiny, call, monkeypatch):
+    """Each command that a row without data names is carried out once, with the flags given."""
+    ran = []
+
+    def carried_out(words, **_):
+        ran.append(words[4:])
+        return SimpleNamespace(returncode=2, stderr="abharness: no such thing")
+
+    monkeypatch.setattr("harness.verbs.claims.subprocess.run", carried_out)
+    code, out, err = call("claims", "tiny.toml", "--json", "-", "--run", "--set", "plan.stride=6")
+
+    named = {each for row in json.loads(out)["claims"] for each in row["commands"]}
+    done = [shlex.join(["abharness", *words[:-2]]) for words in ran]
+    assert code == 0
+    assert len(done) == len(set(done)) > 0
+    assert {each.partition("abharness ")[2] for each in named} == {
+        each.partition("abharness ")[2] for each in done
+    }
+    assert all(words[-2:] == ["--set", "plan.stride=6"] for words in ran)
+    assert "note: it ended with 2: abharness: no such thing" in err
