@@ -361,7 +361,7 @@ def judge_grid(
     name = grid.experiment.name
     reading = _reading(grid, store, policy, found)
     if reading is not None and reading.standing is not None:
-        return _as_it_stands(grid, store, reading, found)
+        return _as_it_stands(grid, store, reading, deciding_scores(grid, store, policy, found))
     fits = {cell.key: [fit.key for fit in cell.fits] for cell in grid.cells}
     conflicting = conflicts(store, found.cells, scoring=scoring_digest(), fits=fits)
     asked = _Asked(
@@ -376,7 +376,8 @@ def judge_grid(
         _judged(grid, store, each, found, asked if place else mine)
         for place, each in enumerate(_family(grid, policy))
     ]
-    news = _news(store, name, reading, passed[0][0], found) if reading else None
+    kept = deciding_scores(grid, store, policy, found)
+    news = _news(store, name, reading, passed[0][0], kept) if reading else None
     with store.journal.writing() if not store.journal.read_only else nullcontext():
         names = record_verdicts(
             store,
@@ -411,25 +412,40 @@ def _reading(grid: Grid, store: Store, policy: Policy, found: Scored) -> Reading
     """How the scores are to be read; None where some of the pair's are missing."""
     pair = (policy.candidate, policy.baseline)
     whole = all(each.scores for each in found.cells if each.arm in pair)
-    return read_now(grid, store, policy, found.scores) if whole and not found.problems else None
+    if not whole or found.problems:
+        return None
+    return read_now(grid, store, policy, deciding_scores(grid, store, policy, found))
 
 
-def _news(store: Store, experiment: str, reading: Reading, verdict: Verdict, found: Scored) -> Fact:
+def deciding_scores(grid: Grid, store: Store, policy: Policy, found: Scored) -> list[UnitScores]:
+    """The scores that decide: of origins that no side's weights have seen."""
+    return after_training(found.scores, policy, _cards(grid, store, policy))[0]
+
+
+def _news(
+    store: Store,
+    experiment: str,
+    reading: Reading,
+    verdict: Verdict,
+    scores: Sequence[UnitScores],
+) -> Fact:
     """What is new since the verdict before on the pair."""
-    now = independent_of(found.scores)
+    now = independent_of(scores)
     if reading.look is not None:
         last = reading.before
         then, outcome = (last.look.origins, last.outcome) if last else ({}, None)
     else:
         known = store.journal.latest("passed", pair_key(experiment, verdict)) or {}
         spans = {name: (s["first"], s["last"], "") for name, s in known.get("spans", {}).items()}
-        then = independent_of(up_to(found.scores, spans))
+        then = independent_of(up_to(scores, spans))
         outcome = Outcome(known["outcome"]) if known else None
     new = max((count - then.get(name, 0) for name, count in now.items()), default=0)
     return news_of(reading, verdict, None if outcome is None else (outcome, new))
 
 
-def _as_it_stands(grid: Grid, store: Store, reading: Reading, found: Scored) -> Judgement:
+def _as_it_stands(
+    grid: Grid, store: Store, reading: Reading, scores: Sequence[UnitScores]
+) -> Judgement:
     """The verdict of the last look, on the scores it was passed on."""
     taken = reading.standing
     assert taken is not None
@@ -445,7 +461,7 @@ def _as_it_stands(grid: Grid, store: Store, reading: Reading, found: Scored) -> 
         store.journal.append_new("stands", grid.experiment.name, {"verdict": name})
     return Judgement(
         verdict=verdict,
-        scores=up_to(found.scores, spans),
+        scores=up_to(scores, spans),
         folder=folder / name,
         head=head_of(store, name),
         news=fact(FactCode.NOTHING_NEW, outcome=verdict.outcome.value, since=taken.look.until),
@@ -621,16 +637,12 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     verdict = read_verdict(store, name)
     found = scored(grid, store)
     if verdict.look is not None:
-        reading = _reading(
-            grid,
-            store,
-            with_pair(
-                grid.experiment.policy, grid, baseline=verdict.legacy, candidate=verdict.candidate
-            ),
-            found,
+        policy = with_pair(
+            grid.experiment.policy, grid, baseline=verdict.legacy, candidate=verdict.candidate
         )
+        reading = _reading(grid, store, policy, found)
         if reading is not None and reading.standing and reading.standing.verdict == name:
-            return _as_it_stands(grid, store, reading, found)
+            return _as_it_stands(grid, store, reading, deciding_scores(grid, store, policy, found))
     if verdict.fingerprints.get("grid") != grid.digest:
         raise StoreError(
             f"{folder}: the last verdict of '{experiment}' is on another grid than the "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from harness.evidence.estimand import loss_of
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Looks
-from harness.gate.judge import scored
+from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import independent_of
 from harness.judging.declared import Cell, Given, Look
 from harness.judging.findings import Outcome
@@ -28,7 +28,7 @@ from harness.judging.verdict import Verdict, conclude, gather
 from harness.running.grid import Grid
 from harness.running.store import Store
 from harness.scoring.metrics import AGGREGATES
-from harness.scoring.scores import UnitScores, in_time_order
+from harness.scoring.scores import UnitScores, in_time_order, reach_of
 from harness.window import Dates
 
 MORE = 1.1
@@ -85,12 +85,10 @@ def rehearse(
             f"{store.root}: forecasts of {lacking[0] if lacking else 'some cells'} are missing; "
             "`abharness run` makes them"
         )
-    scores = [in_time_order(unit) for unit in found.scores]
+    scores = [in_time_order(unit) for unit in deciding_scores(grid, store, policy, found)]
     declared = [each.cell for each in found.cells]
-    ends = {
-        name: split.dataset.series.dates[np.sort(split.windows.judged.max(axis=1))]
-        for name, split in grid.splits.items()
-    }
+    dates = {name: split.dataset.series.dates for name, split in grid.splits.items()}
+    ends = [dates[unit.dataset][unit.origin - 1 + reach_of(unit)] for unit in scores]
     most = max(independent_of(scores).values())
     planned = policy.looks or Looks(max_origins=max(2, most), attempts=1)
     policy = dataclasses.replace(policy, looks=planned)
@@ -110,10 +108,10 @@ def rehearse(
 
 
 def _nights(
-    scores: Sequence[UnitScores], ends: Mapping[str, Dates], since: str, every: int, *, first: int
+    scores: Sequence[UnitScores], ends: Sequence[Dates], since: str, every: int, *, first: int
 ) -> list[str]:
     """Dates on which something was judged, from the first night on."""
-    days = sorted({str(day) for dates in ends.values() for day in dates})
+    days = sorted({str(day) for each in ends for day in each})
     if since:
         days = [day for day in days if day >= since]
     else:
@@ -123,9 +121,10 @@ def _nights(
     return days[::every]
 
 
-def _until(scores: Sequence[UnitScores], ends: Mapping[str, Dates], day: str) -> list[UnitScores]:
+def _until(scores: Sequence[UnitScores], ends: Sequence[Dates], day: str) -> list[UnitScores]:
     """The scores of the origins whose last session had come by a day."""
-    return [unit.at(ends[unit.dataset] <= np.datetime64(day)) for unit in scores]
+    came = np.datetime64(day)
+    return [unit.at(each <= came) for unit, each in zip(scores, ends, strict=True)]
 
 
 def _stream(
@@ -133,7 +132,7 @@ def _stream(
     scores: Sequence[UnitScores],
     declared: Sequence[Cell],
     policy: Policy,
-    ends: Mapping[str, Dates],
+    ends: Sequence[Dates],
     nights: Sequence[str],
 ) -> Rehearsal:
     """Take every look that the nights bring."""
