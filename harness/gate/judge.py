@@ -632,7 +632,7 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     folder = store.verdict_folder(experiment) / name
     if not name:
         raise StoreError(
-            f"{store.root}: no verdict on '{experiment}' yet; `abharness gate` makes one"
+            f"{store.root}: no verdict yet on '{experiment}'; `abharness gate` makes one"
         )
     verdict = read_verdict(store, name)
     found = scored(grid, store)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.arm import ArmRef
     from harness.experiments.experiment import Experiment
     from harness.running.grid import Grid
+    from harness.running.store import Store
 
 
 @verb("abharness config my-experiment.toml")
@@ -75,7 +76,7 @@ def config(
         store=there,
         grow=True,
     )
-    for line in (*setting_lines(grid, flags), "", *grid_lines(grid)):
+    for line in (*setting_lines(grid, flags), "", *grid_lines(grid, there)):
         say(line)
 
 
@@ -200,14 +201,25 @@ def _told_by(at: str, experiment: Experiment, *, there: bool) -> str:
     return "file" if there else "default"
 
 
-def grid_lines(grid: Grid) -> Iterator[str]:
-    """The declared grid, and every origin with its dates."""
+def grid_lines(grid: Grid, store: Store | None = None) -> Iterator[str]:
+    """The declared grid, and every origin with its dates.
+
+    Parameters
+    ----------
+    store
+        Where fits may have been timed.
+    """
     yield f"grid of {len(grid.cells)} units, {grid.digest[:12]}"
     for cell in grid.cells:
         yield f"  {cell.key[:12]}  {cell.arm.role:<10} {cell}"
+    yield from _not_kept(grid, store)
     for name, split in grid.splits.items():
+        pending = len(split.issued) - len(split.windows)
         yield ""
-        yield f"{name}: {len(split.windows)} origins, data {split.data[:12]}"
+        yield (
+            f"{name}: {len(split.windows)} origins, {pending} more whose outcome has not come, "
+            f"data {split.data[:12]}"
+        )
         yield "  origin row  last session seen  first judged  last judged  fitted at row"
         dates = split.dataset.series.dates
         for window in split.windows:
@@ -216,6 +228,22 @@ def grid_lines(grid: Grid) -> Iterator[str]:
                 f"{dates[window.first]!s:>12}  {dates[window.stop - 1]!s:>11}  "
                 f"{window.fitted_at:>13}"
             )
+
+
+def _not_kept(grid: Grid, store: Store | None) -> Iterator[str]:
+    """Which arms a night fits again, and what that takes."""
+    from harness.running.cells import cell_record, has_cell
+
+    again = {cell.arm.name: cell for cell in grid.cells if cell.learns and not cell.saves}
+    for name, cell in again.items():
+        count = sum(each.arm.name == name for each in grid.cells)
+        said = f"{name} learns and cannot keep a fit (no `save` and `restore`): "
+        said += f"each night fits it {count} times again"
+        if store is not None and has_cell(store, cell):
+            record = cell_record(store, cell)
+            each = record.seconds.get("fit", 0.0) / max(len(record.fits), 1)
+            said += f", {count * each:.0f} s of a core"
+        yield said
 
 
 def arm_lines(experiment: Experiment) -> Iterator[str]:

@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from harness.errors import ConfigError
 from harness.verbs.common import FilePath
 from harness.verbs.init import as_toml
 from harness.verbs.result import Result
-from harness.window import Dates, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from harness.window import Dates, Rows
 
 _CRPS = ({"metric": "crps", "margin": 0.02},)
 
@@ -48,6 +47,8 @@ def judge(
     InputError
         When the frame or the policy cannot be used.
     """
+    import numpy as np
+
     from harness.data.importer import import_file
     from harness.parsing import read_toml
     from harness.recorded import LEAST_RECORDS, records_in
@@ -110,6 +111,8 @@ def _origins(cutoffs: Dates, days: Dates, horizon: int, needed: int) -> Rows:
     ConfigError
         When fewer than two are left, or they are not evenly spaced.
     """
+    import numpy as np
+
     rows = np.searchsorted(days, cutoffs, side="right")
     rows = rows[(rows >= 2) & (rows + horizon <= len(days))][needed:]
     if len(rows) < 2:

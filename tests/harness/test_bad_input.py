@@ -209,7 +209,6 @@ LONG = "a" * 300
     [
         ("data", "show", LONG),
         ("data", "import", "prices.csv", "--id", LONG, "--target", "price", "--date", "date"),
-        ("run", f"{'e' * 250}.toml"),
         ("run", f"{LONG}.toml"),
         ("run", "tiny.toml", "--data-dir", LONG),
         ("run", "tiny.toml", "--store", LONG),
@@ -222,7 +221,6 @@ LONG = "a" * 300
 def test_names_the_system_refuses(tiny, refused, arguments):
     """A name that is too long for a file is one line, wherever it is given."""
     Path("prices.csv").write_text(HEAD + ROWS, encoding="utf-8")
-    tiny(name=f"{'e' * 250}.toml")
 
     assert "File name too long" in refused(*arguments)
 

@@ -12,6 +12,7 @@ from in_process import InThisProcess, Quiet
 
 from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
+from harness.running import merging
 from harness.running.cells import answered, has_cell, read_cell
 from harness.running.grid import declare
 from harness.running.run import fill
@@ -178,3 +179,24 @@ def test_another_refit_reuses_fits_at_equal_cutoffs(tiny, gold):
     assert made == 5 * 6
     assert again.fits == 0
     assert again.origins > 0
+
+
+def test_many_parts_become_one(tiny, gold, monkeypatch):
+    """After some nights a fit's parts are merged: fewer files, every origin's digest as it was."""
+    monkeypatch.setattr(merging, "MOST", 4)
+    file = tiny(first_day(gold, 30), ("stride = 5", "stride = 1"))
+    known: dict[str, tuple[str, str]] = {}
+    counts = []
+    for sessions in range(ENDS, ENDS + 9):
+        grid, store, _, _ = night(file, gold, sessions)
+        for cell in grid.cells:
+            for each in answered(store, cell, cell.fits[0]).values():
+                place = f"{cell} {each.cutoff}"
+                said = (each.digest, each.issued_at)
+                assert known.setdefault(place, said) == said
+        counts.append(len(list(Path("runs/parts").iterdir())))
+
+    assert max(counts) == 3 * len(grid.cells)
+    assert len(known) == 39 * len(grid.cells)
+    assert all(read_cell(store, cell).reason == ("",) * 34 for cell in grid.cells)
+    assert night(file, gold, ENDS + 8)[2].computed == 0

@@ -1,6 +1,5 @@
 """Filling the grid: what is there stays, what is missing is run, what breaks becomes rows."""
 
-import json
 import os
 import re
 import signal
@@ -85,7 +84,7 @@ def test_grid_is_declared_whole(tiny, call, in_process):
     """Every cell is written down before anything runs, also where only a part is asked for."""
     computed(call, "tiny.toml", "--only", "old")
 
-    record = json.loads(Path("runs/grids/tiny.json").read_text(encoding="utf-8"))
+    record = open_store(Path("runs")).journal.latest("grid", "tiny")
 
     assert [f"{c['arm']}/{c['dataset']}/{c['seed']}" for c in record["cells"]] == [
         "old/GOLD/1",
