@@ -31,7 +31,7 @@ Features = Literal["M", "MS", "S"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
+class ChannelColumns:
     """Which dataset columns are the channels, and which channel of an answer is the target.
 
     Attributes
@@ -205,7 +205,7 @@ def read_scaler(file: Path, names: Sequence[str]) -> Scale:
 
 def columns_of(
     given: Mapping[str, Any], config: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> Columns | None:
+) -> ChannelColumns | None:
     """The channels that the options of an arm name; None for the seven made of prices.
 
     Parameters
@@ -255,7 +255,9 @@ def columns_of(
         return None
     if features not in ("M", "MS", "S"):
         raise ArmError(f"config.features = {features!r}: expected M, MS or S")
-    return Columns(names=tuple(columns), target=target, features=features, output=given["output"])
+    return ChannelColumns(
+        names=tuple(columns), target=target, features=features, output=given["output"]
+    )
 
 
 def _unsaid(given: Mapping[str, Any], width: int | None, *, layout: bool) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from baselines.columns import Columns
+from baselines.columns import ChannelColumns
 from baselines.features import CHANNELS, daily_marks
 from harness.answers import (
     ANSWERS,
@@ -61,7 +61,7 @@ _FINER = {"b": 0, "d": 0, "h": 1, "t": 2, "s": 3}
 Bands = dict[float, Array]
 
 
-def check_config(config: Mapping[str, Any], columns: Columns | None = None) -> None:
+def check_config(config: Mapping[str, Any], columns: ChannelColumns | None = None) -> None:
     """Refuse what this program cannot feed, whatever the model makes of it.
 
     Parameters
@@ -104,7 +104,7 @@ def check_config(config: Mapping[str, Any], columns: Columns | None = None) -> N
 
 
 def full_config(
-    config: Mapping[str, Any], horizon: int, columns: Columns | None = None
+    config: Mapping[str, Any], horizon: int, columns: ChannelColumns | None = None
 ) -> dict[str, Any]:
     """Add the fields that are not given: defaults, and what data and plan decide.
 
@@ -155,10 +155,10 @@ class Contract:
     targets: int
     embed: str
     freq: str
-    columns: Columns | None = None
+    columns: ChannelColumns | None = None
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], columns: Columns | None = None) -> Contract:
+    def of(cls, config: Mapping[str, Any], columns: ChannelColumns | None = None) -> Contract:
         """Read a full config."""
         levels = sorted(config.get("quantile_levels") or [])
         return cls(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines.checkout import Checkout, reproducible
-from baselines.columns import NONE, TRAINING, UNTIL, Columns, columns_of, scale_of
+from baselines.columns import NONE, TRAINING, UNTIL, ChannelColumns, columns_of, scale_of
 from baselines.contract import (
     DEFAULTS,
     KNOWN,
@@ -121,7 +121,7 @@ class TSLibModel:
     train_stride: int = 1
     device: str = "cpu"
     _checkout: Checkout = field(init=False, repr=False)
-    _columns: Columns | None = field(init=False, repr=False)
+    _columns: ChannelColumns | None = field(init=False, repr=False)
     _fields: dict[str, Any] = field(init=False, repr=False)
     _class: Any = field(default=None, init=False, repr=False)
     _weights: Any = field(default=None, init=False, repr=False)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.verbs.check import check as check
     from harness.verbs.compare import compare as compare
     from harness.verbs.gate import gate as gate
-    from harness.verbs.judge import judge as judge
+    from harness.verbs.judge_frame import judge as judge
     from harness.verbs.report import report as report
     from harness.verbs.result import Result as Result
     from harness.verbs.run import run as run
@@ -31,7 +31,7 @@ _PUBLIC = {
     "check": "harness.verbs.check",
     "compare": "harness.verbs.compare",
     "gate": "harness.verbs.gate",
-    "judge": "harness.verbs.judge",
+    "judge": "harness.verbs.judge_frame",
     "report": "harness.verbs.report",
     "run": "harness.verbs.run",
 }

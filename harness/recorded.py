@@ -47,7 +47,7 @@ _DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class IssuedForecast:
     """One issued forecast.
 
     Attributes
@@ -85,13 +85,13 @@ class Records:
 
     model: str
     cutoffs: Dates
-    records: tuple[Record, ...]
+    records: tuple[IssuedForecast, ...]
     levels: Array
     timed: bool
     replaced: int = 0
     actuals: Mapping[np.datetime64, float] = field(default_factory=dict)
 
-    def at(self, last: np.datetime64, following: np.datetime64) -> Record | None:
+    def at(self, last: np.datetime64, following: np.datetime64) -> IssuedForecast | None:
         """The record whose cutoff is a session, or a day between it and the one that follows."""
         place = int(np.searchsorted(self.cutoffs, following)) - 1
         if place < 0 or self.cutoffs[place] < last:
@@ -257,7 +257,7 @@ class Recorded:
         return said
 
 
-def _fault(record: Record | None, last: Any, horizon: int, weekmask: str) -> str:
+def _fault(record: IssuedForecast | None, last: Any, horizon: int, weekmask: str) -> str:
     """Why a window cannot be answered, its kind before a colon; '' where it can."""
     if record is None:
         return f"no record: none has the cutoff {last}"
@@ -326,7 +326,7 @@ def records_in(
     times = _times(table[names["issued"]], names["issued"], label) if "issued" in names else None
     cutoff = _cutoffs(table, names, days, times, label)
     numbers = {name: _numbers(table[name], name, label) for name in chosen.columns}
-    found: dict[Any, Record] = {}
+    found: dict[Any, IssuedForecast] = {}
     replaced = 0
     order = np.lexsort((days, cutoff) if times is None else (days, times, cutoff))
     key = cutoff[order] if times is None else np.rec.fromarrays([cutoff[order], times[order]])
@@ -337,7 +337,7 @@ def records_in(
                 f"{label}: two forecasts of one day with the cutoff {cutoff[rows[0]]}; expected "
                 "one, or a column issued_at that tells them apart"
             )
-        record = Record(
+        record = IssuedForecast(
             days=days[rows],
             point=chosen.path(numbers, rows),
             quantiles=np.stack([numbers[n][rows] for n in chosen.levels.values()], axis=-1)

@@ -11,7 +11,7 @@ from harness.evidence.comparison import answer
 from harness.evidence.estimand import Question, RelativeCoverage
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
-from harness.experiments.rules import CoverageRule, Criterion
+from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded
 from harness.experiments.waivers import Waiver
 from harness.judging.declared import Cell, Given
 from harness.judging.fact import FactCode
@@ -154,6 +154,22 @@ def test_a_candidate_within_the_margin_of_the_reference_is_not_held_back() -> No
 
     assert verdict.outcome == "PROMOTE"
     assert verdict.safeguards.holds == ()
+
+
+@pytest.mark.parametrize(("action", "outcome"), [("caution", "PROMOTE"), ("invalid", "INVALID")])
+def test_what_was_not_tested_is_said(action: str, outcome: str) -> None:
+    """A side that was not shown to be blind to the future is a caution, or INVALID by policy."""
+    policy = Policy(
+        baseline="old",
+        candidate="new",
+        criteria=GUARDS,
+        evidence=EvidenceNeeded(untested=action),  # type: ignore[arg-type]  # closed set
+    )
+
+    verdict = judged(units_of("GOLD", **FINE), policy)
+
+    assert verdict.outcome == outcome
+    assert any("new was not shown to be blind to the future" in each for each in reasons(verdict))
 
 
 def test_coverage_alone_is_no_policy() -> None:

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.arm import ArmRef
+from harness.checks.asked_again import NEEDED, asked_fits, is_exempt
 from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError, ForecastError, StoreError
@@ -52,7 +53,7 @@ from harness.gate.stored_scores import (
     scoring_digest,
     truths_of,
 )
-from harness.judging.declared import Given, OriginPlan, PlanRecord
+from harness.judging.declared import FutureTests, Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
@@ -98,7 +99,7 @@ def given_of(
         larger=_larger(grid, policy),
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
         cards=_cards(grid, store, policy),
-        blind=_blind(grid, store),
+        futures=futures(grid, store, policy),
         doubts=(
             *_picked_seeds(grid, policy),
             *_single_seeds(grid, policy),
@@ -139,10 +140,64 @@ def tried_for_future(grid: Grid, store: Store) -> dict[str, CheckResult]:
     return found
 
 
-def _blind(grid: Grid, store: Store) -> dict[str, bool]:
-    """Whether arms passed; one the battery could not answer for is as good as not tried."""
-    tried = tried_for_future(grid, store).items()
-    return {arm: said.outcome == "pass" for arm, said in tried if said.outcome in ("pass", "fail")}
+def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
+    """What was tested of both sides, whether they can have used the future.
+
+    The battery's predicate, one its subject gives no answer to is as good as not tried; and every
+    fit that was asked again. Records played back are exempt where they say when they were issued.
+    """
+    tried = tried_for_future(grid, store)
+    found = {}
+    for arm in (policy.baseline, policy.candidate):
+        cells = [cell for cell in grid.cells if cell.arm.name == arm and has_cell(store, cell)]
+        if cells and all(is_exempt(cell, store) for cell in cells):
+            found[arm] = FutureTests(passed=("records issued in time",))
+            continue
+        said = {FUTURE: tried[arm].outcome} if arm in tried else {}
+        failed = [fact(FactCode.FAILED_T10, arm=arm)] if said.get(FUTURE) == "fail" else []
+        states: dict[str, set[str]] = {way: set() for way in NEEDED}
+        known = asked_fits(store, cells)
+        for cell in cells:
+            for fit in cell.fits:
+                asked = known.get(fit.key)
+                there = {each.way: each for each in asked.found} if asked else {}
+                for way in NEEDED:
+                    states[way].add(there[way].state if way in there else "not tested")
+                failed += [
+                    fact(
+                        FactCode.ASKED_OTHERWISE,
+                        arm=arm,
+                        way=each.way,
+                        dataset=cell.dataset,
+                        seed=cell.seed,
+                        at=each.at,
+                        apart=each.apart,
+                    )
+                    for each in there.values()
+                    if each.state == "failed"
+                ]
+        doubts = [
+            fact(
+                FactCode.PLACEBO_DOUBTS,
+                arm=arm,
+                dataset=held.dataset,
+                reference=held.reference,
+                skill=held.skill,
+                placebo=held.placebo,
+            )
+            for held in (each.placebo for each in known.values())
+            if held is not None and held.doubted
+        ]
+        passed = [way for way, seen in states.items() if seen == {"passed"}]
+        passed += [FUTURE] if said.get(FUTURE) == "pass" else []
+        missing = [way for way in (FUTURE, *NEEDED) if way not in passed]
+        found[arm] = FutureTests(
+            passed=tuple(passed),
+            missing=tuple(missing),
+            failed=tuple(failed),
+            doubts=tuple(doubts),
+        )
+    return found
 
 
 def _single_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:

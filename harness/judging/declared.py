@@ -113,6 +113,26 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FutureTests:
+    """What was tested of an arm, whether it can have used the future.
+
+    Attributes
+    ----------
+    passed, missing
+        Names of tests.
+    failed
+        What each that failed found.
+    doubts
+        What must be known though it forbids nothing.
+    """
+
+    passed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    failed: tuple[Fact, ...] = ()
+    doubts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """The caller's part of a verdict.
 
@@ -128,9 +148,9 @@ class Given:
         Measured ratios candidate / legacy by criterion; empty where nothing was measured.
     cards
         What each arm says of itself: title and text.
-    blind
-        Whether an arm passed the check that later sessions change no forecast; an arm that was
-        not checked is not in it.
+    futures
+        What was tested of each side, whether it can have used the future; nothing of an arm that
+        is not in it.
     changed
         That something was asked otherwise before the first result; said first.
     doubts
@@ -153,7 +173,7 @@ class Given:
     larger: tuple[str, int] | None = None
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    blind: Mapping[str, bool] = field(default_factory=dict)
+    futures: Mapping[str, FutureTests] = field(default_factory=dict)
     changed: Fact | None = None
     doubts: tuple[Fact, ...] = ()
     problems: tuple[Fact, ...] = ()

@@ -53,7 +53,9 @@ class FactCode(StrEnum):
     FEWER_ORIGINS = "fewer_origins"  # dataset, asked, found
     OTHER_ACTUALS = "other_actuals"  # dataset
     OFF_STRIDE = "off_stride"  # arm, dataset, seed, stride
-    READS_AHEAD = "reads_ahead"  # arm
+    READS_AHEAD = "reads_ahead"  # arm; because: the test that showed it
+    FAILED_T10 = "failed_t10"  # arm
+    ASKED_OTHERWISE = "asked_otherwise"  # arm, way, dataset, seed, at, apart
     UNIT_UNREADABLE = "unit_unreadable"  # arm, dataset, seed, problem
     SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, verdicts
     SELF_TEST_FAILED = "self_test_failed"  # part; because: what it found
@@ -74,6 +76,7 @@ class FactCode(StrEnum):
     WORSE_BESIDE = "worse_beside"  # arm, legacy, rows: by losses that no rule names
     COVERS_OTHERWISE = "covers_otherwise"  # arm; rows with the share covered, not a skill
     UNJUDGED = "unjudged"  # datasets
+    PLACEBO_DOUBTS = "placebo_doubts"  # arm, dataset, reference, skill, placebo
     NOT_TESTED = "not_tested"  # arm, tests
     WIDE_MARGINS = "wide_margins"  # rules (name, margin), most
     LAX_ALPHA = "lax_alpha"  # alpha, most

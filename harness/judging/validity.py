@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from harness.experiments.policy import Policy
-from harness.judging.declared import Cell, Given, datasets_of
+from harness.judging.declared import Cell, FutureTests, Given, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.reference import Standing, reference_arm, standings_of, straw_man
 from harness.scoring.scores import UnitScores
@@ -231,7 +231,18 @@ def examine(
         standings=standings,
         blindness=tuple(_blindness(arm, given) for arm in (policy.baseline, policy.candidate)),
         contamination=contamination,
-        doubts=(*given.doubts, *_tainted(contamination), *(() if refused else gains), *partly),
+        doubts=(
+            *given.doubts,
+            *_tainted(contamination),
+            *(() if refused else gains),
+            *partly,
+            *(() if policy.evidence.untested == "invalid" else _untested(policy, given)),
+            *(
+                doubt
+                for arm in (policy.baseline, policy.candidate)
+                for doubt in given.futures.get(arm, NOTHING).doubts
+            ),
+        ),
         reference=bar,
     )
 
@@ -293,17 +304,32 @@ def _evidence_problems(
 
 
 def _peeking(policy: Policy, given: Given) -> list[Fact]:
+    """Each side that failed a test; and, where the policy says so, each that was not tested."""
+    problems = []
+    for arm in (policy.baseline, policy.candidate):
+        tests = given.futures.get(arm, NOTHING)
+        if tests.failed:
+            problems.append(fact(FactCode.READS_AHEAD, arm=arm).resting_on(tests.failed[0]))
+    return problems + (_untested(policy, given) if policy.evidence.untested == "invalid" else [])
+
+
+def _untested(policy: Policy, given: Given) -> list[Fact]:
     return [
-        fact(FactCode.READS_AHEAD, arm=arm)
-        for arm in (policy.baseline, policy.candidate)
-        if given.blind.get(arm) is False
+        fact(FactCode.NOT_TESTED, arm=each.arm, tests=given.futures.get(each.arm, NOTHING).missing)
+        for each in (_blindness(arm, given) for arm in (policy.baseline, policy.candidate))
+        if each.state == "not tested"
     ]
 
 
+NOTHING = FutureTests()
+
+
 def _blindness(arm: str, given: Given) -> Blindness:
-    passed = given.blind.get(arm)
-    state: Literal["passed", "failed"] = "passed" if passed else "failed"
-    return Blindness(arm=arm, state="not tested" if passed is None else state)
+    tests = given.futures.get(arm, NOTHING)
+    if tests.failed:
+        return Blindness(arm=arm, state="failed")
+    fine = bool(tests.passed) and not tests.missing
+    return Blindness(arm=arm, state="passed" if fine else "not tested")
 
 
 def _contamination(

@@ -66,6 +66,9 @@ class Job:
         Windows per call of the arm.
     restored
         Folder of a kept fit to go on with; None makes the fit. Only for windows of one fit.
+    days_moved
+        Days by which the dates of `series` are later than the real ones: draws are those of the
+        real dates.
     """
 
     ref: ArmRef
@@ -76,6 +79,7 @@ class Job:
     threads: int
     batch: int
     restored: Path | None = None
+    days_moved: int = 0
 
     @property
     def cutoffs(self) -> Dates:
@@ -362,7 +366,8 @@ class _Answer:
     def start_draws(self, origins: Rows) -> None:
         """Start the arm's generator as on any night: from the seed and the cutoff alone."""
         if isinstance(self.arm, Samples) and self.arm.draws:
-            cutoff = str(self.job.series.dates[origins[0] - 1].astype("datetime64[D]"))
+            day = self.job.series.dates[origins[0] - 1] - np.timedelta64(self.job.days_moved, "D")
+            cutoff = str(day.astype("datetime64[D]"))
             self.arm.seed(draw_seed(self.job.seed, cutoff) if self.alone else self.job.seed)
 
     def distribution(self) -> ResidualDistribution:

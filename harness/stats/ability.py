@@ -124,7 +124,7 @@ def conditional_ability(difference: Array, *, overlap: int, names: Names) -> Con
     later, known = difference[overlap:], difference[:-overlap]
     if not np.isfinite(difference).all():
         return _no_ability(names, len(later), "there are losses without a number")
-    if len(later) < 10 or float(np.ptp(difference)) == 0.0:
+    if len(later) < 10 or float(np.ptp(known)) == 0.0:
         return _no_ability(names, len(later))
     instruments = np.stack([np.ones(len(known)), known])  # [q, n]
     moments = instruments * later

@@ -245,7 +245,7 @@ LIMIT_S = 600.0
 def try_blindness(
     grid: Grid, store: Store, *, baseline: str | None = None, candidate: str | None = None
 ) -> None:
-    """Try both arms of the pair that have units and were not tried yet.
+    """Try whether both arms of the pair can have used the future, as far as that was not tried.
 
     A failure to try is said, not raised.
 
@@ -254,9 +254,11 @@ def try_blindness(
     baseline, candidate
         Arms in place of the policy's.
     """
+    from harness.checks.asked_again import ask_again
     from harness.gate.judge import FUTURE, tried_for_future
     from harness.running.cells import has_cell
     from harness.running.lease import lease
+    from harness.running.run import default_workers
 
     policy = grid.experiment.policy
     pair = (baseline or policy.baseline, candidate or policy.candidate)
@@ -273,6 +275,10 @@ def try_blindness(
             _tell(f"note: {arm} could not be tried: {problem or 'it ended without a result'}")
         elif found.outcome not in ("pass", "fail"):
             _tell(f"note: {arm} stays untested: {found.reason}")
+    workers = default_workers(grid.experiment.run.threads)
+    bar = policy.reference_among({arm.name: arm.role for arm in grid.experiment.arms})
+    with lease("shared", f"abharness check {' '.join(pair)}", wait_s=WAIT_S, tell=_tell):
+        ask_again(grid, store, pair, workers=workers, reference=bar, tell=_tell)
 
 
 def _tell(text: str) -> None:

@@ -130,7 +130,7 @@ _PIPELINES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
+class _NamedArm:
     """An arm as the command line names it."""
 
     name: str
@@ -138,7 +138,7 @@ class _Side:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, text: str, role: Role, folder: Path) -> _Side:
+    def read(cls, text: str, role: Role, folder: Path) -> _NamedArm:
         """Read ``module:Class``, a file of forecasts or a checkout, with options after commas."""
         what, *pairs = text.split(",")
         options = {}
@@ -232,9 +232,9 @@ def init(
     ] = False,
 ) -> None:
     """Write experiment, policy and CI file for your data and arms; asks nothing it can see."""
-    sides: dict[Role, _Side] = {
-        "legacy": _Side.read(legacy, "legacy", to),
-        "candidate": _Side.read(candidate, "candidate", to),
+    sides: dict[Role, _NamedArm] = {
+        "legacy": _NamedArm.read(legacy, "legacy", to),
+        "candidate": _NamedArm.read(candidate, "candidate", to),
     }
     if sides["legacy"].name == sides["candidate"].name:
         sides = {role: replace(side, name=f"{side.name} ({role})") for role, side in sides.items()}
@@ -260,7 +260,7 @@ def init(
     say(f"next: {'' if to == Path() else f'cd {shlex.quote(str(to))} && '}{command}")
 
 
-def _ref(side: _Side, role: Role, folder: Path) -> ArmRef:
+def _ref(side: _NamedArm, role: Role, folder: Path) -> ArmRef:
     from harness.arm import ArmRef
 
     return ArmRef(
@@ -336,7 +336,7 @@ def _header(file: Path) -> list[str]:
 
 
 def _texts(
-    sets: Sequence[Dataset], sides: Mapping[Role, _Side], horizon: int, command: str, ci: Ci
+    sets: Sequence[Dataset], sides: Mapping[Role, _NamedArm], horizon: int, command: str, ci: Ci
 ) -> list[str]:
     """Experiment, policy and, where one is asked for, the CI file."""
     steps = horizon or max(each.series.season for each in sets)

@@ -34,7 +34,7 @@ from reports.sections.slices import SliceEffect, worst_slice
 from reports.sections.trust import strip
 from reports.words import numbers, verdicts
 from reports.words.facts import say
-from reports.words.headline import cautions, headline, rule_name
+from reports.words.headline import cautions, headline, next_step, rule_name
 from reports.words.sentences import sentence_of, why_open
 
 _OPEN_SHOWN = 3
@@ -244,7 +244,7 @@ def banner(page: PageInput) -> Banner:
         legacy=page.label(verdict.legacy),
         title=page.title,
         said=headline(verdict),
-        following=verdicts.next_action(verdict),
+        following=next_step(verdict),
     )
 
 

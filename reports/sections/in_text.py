@@ -34,6 +34,9 @@ from reports.sections.trust import strip
 from reports.words import verdicts
 from reports.words.headline import headline
 
+_PLAIN = ("guardrail", "limit")
+"""Roles that a label tells by itself."""
+
 
 def warnings(page: PageInput) -> list[str]:
     """What must be read before the numbers: cautions, and that nothing is new."""
@@ -123,7 +126,7 @@ def answer(page: PageInput) -> Iterator[Section]:
             rows=tuple(
                 (
                     text(row.word),
-                    text(f"{row.label} ({row.note})"),
+                    text(row.label + ("" if row.note in _PLAIN else f" ({row.note})")),
                     text(row.effect),
                     text(row.interval),
                     text(row.limit),

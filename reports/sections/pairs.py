@@ -65,7 +65,9 @@ def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
 
 
 def _reasons(verdict: Verdict) -> Iterator[Block]:
-    said = dict.fromkeys([*verdicts.problems(verdict), *verdicts.reasons(verdict)])
+    said = dict.fromkeys(
+        [*verdicts.problems(verdict), *verdicts.reasons(verdict), verdicts.next_action(verdict)]
+    )
     lines = Lines(lines=tuple(said), shown=_REASONS_SHOWN)
     yield Details(summary="All reasons", blocks=(lines,))
 

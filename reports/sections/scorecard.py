@@ -22,7 +22,7 @@ _REACH = 1.0
 """The axis ends here at most: at twice the loss, or none at all."""
 _LEAST = 0.1
 _STEPS = (0.02, 0.05, 0.1, 0.2, 0.25, 0.5)
-_TICKS = 7
+_TICKS = 5
 _ROLES = {"guardrail": "Guardrails", "success": "Gains asked for", "limit": "Limits"}
 
 

@@ -103,6 +103,29 @@ def _worse(rows: Sequence[Sequence[Any]]) -> str:
     return ", ".join(said)
 
 
+def _asked_otherwise(v: Values) -> str:
+    """What a fit answered when it was asked again, and what that shows."""
+    apart = (
+        "no forecast" if v["apart"] is None else f"one {in_sentence(v['apart'])} of the price away"
+    )
+    how, shows = {
+        "in order": (
+            "alone, on the rows up to its origin and no more",
+            "what is stored used later sessions",
+        ),
+        "under other dates": (
+            "on the same rows with all dates moved by 28 years",
+            "it looks something up by date",
+        ),
+        "at other prices": (
+            "on the same rows in another unit",
+            "it looks something up by price",
+        ),
+    }[v["way"]]
+    place = _cell(v)
+    return f"asked again {how}, {place} gives {apart} (last session seen {v['at']}): {shows}."
+
+
 def _changes(v: Values) -> str:
     """Rules that were dropped, and those that are others now."""
     said = [f"{name} was dropped" for name in v["dropped"]]
@@ -225,10 +248,10 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.OFF_STRIDE: lambda v: (
         f"{_cell(v)}: origins are not every {v['stride']} sessions, as the plan says."
     ),
-    FactCode.READS_AHEAD: lambda v: (
-        f"{v['arm']} failed the check that later sessions change no forecast: it reads past its "
-        "origin."
+    FactCode.FAILED_T10: lambda v: (
+        "later sessions it has seen change its forecasts of a made-up series (T10)."
     ),
+    FactCode.ASKED_OTHERWISE: _asked_otherwise,
     FactCode.UNIT_UNREADABLE: lambda v: (
         f"{_cell(v)}: a stored unit cannot be read: {v['problem']}."
     ),
@@ -300,8 +323,14 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.UNJUDGED: lambda v: (
         f"no guardrail judges the losses on {' and '.join(v['datasets'])} as a whole."
     ),
+    FactCode.PLACEBO_DOUBTS: lambda v: (
+        f"on {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']}, "
+        f"and {in_sentence(v['placebo'], signed=True)} on a made-up continuation that stands on no "
+        "disk: it may know the data, or be good at what blocks of returns do not keep."
+    ),
     FactCode.NOT_TESTED: lambda v: (
-        f"{v['arm']} was not shown to be blind to the future; not tested: {', '.join(v['tests'])}."
+        f"{v['arm']} was not shown to be blind to the future; not tested: "
+        f"{', '.join(v['tests']) or 'anything'}."
     ),
     FactCode.WIDE_MARGINS: lambda v: (
         f"the policy allows more than {in_sentence(v['most'])}: "
@@ -474,6 +503,7 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
 }
 
 _RESTING: Mapping[FactCode, Callable[[Values, str], str]] = {
+    FactCode.READS_AHEAD: lambda v, why: f"{v['arm']} knows what it cannot know: {why}",
     FactCode.HELD_BACK: lambda v, why: (
         f"Every rule is shown to hold, and whether {v['candidate']} may replace {v['legacy']} is "
         f"not decided: {why}"

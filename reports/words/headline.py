@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from harness.judging.fact import FactCode
+from harness.judging.fact import Fact, FactCode
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict
 from reports.words import numbers, verdicts
@@ -144,8 +145,26 @@ def cautions(verdict: Verdict) -> list[tuple[FactCode, str]]:
     ]
     grave = {code: place for place, code in enumerate(_GRAVE)}
     told.sort(key=lambda each: grave.get(each.code, len(grave)))
-    found = {_sentence(say(each)): each.code for each in (*beside.first, *beside.holds, *told)}
+    found = {
+        _sentence(say(_brief(each))): each.code for each in (*beside.first, *beside.holds, *told)
+    }
     return [(code, said) for said, code in found.items()]
+
+
+def _brief(found: Fact) -> Fact:
+    """With the first loss of each dataset; the others stand among the reasons."""
+    rows = found.values.get("rows")
+    if not isinstance(rows, tuple):
+        return found
+    first = {row[0]: row for row in reversed(rows) if isinstance(row, tuple)}
+    kept = tuple(row for row in rows if isinstance(row, tuple) and first[row[0]] is row)
+    return replace(found, values={**found.values, "rows": kept})
+
+
+def next_step(verdict: Verdict) -> str:
+    """What to do now, in short: the limits that would be decided today stand below."""
+    found = verdict.next_action
+    return say(replace(found, values={**found.values, "settled": ()}))
 
 
 _GRAVE = (

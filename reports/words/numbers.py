@@ -37,7 +37,7 @@ def metric_name(metric: str) -> str:
     """Title of a metric as it declares it; of what is no metric, such as a count, its name."""
     estimand = ESTIMANDS.get(metric)
     if isinstance(estimand, RelativeCoverage):
-        return f"{metric_name(estimand.metric)}, against legacy's"
+        return f"{metric_name(estimand.metric)} vs legacy"
     if isinstance(estimand, Wins):
         return f"windows lost by {metric_name(estimand.metric)}"
     if isinstance(estimand, Coverage):

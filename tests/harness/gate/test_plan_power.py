@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 WALKS = """
 [[arms]]
 name = "walk"
@@ -63,7 +65,8 @@ def test_a_larger_gain_is_decided_more_surely(tiny, call):
     assert [effect for effect, _ in outlook["chances"]] == [0.0, -0.05, -0.1, -0.3]
     assert chances == sorted(chances)
     assert chances[0] < 0.8 < chances[-1]
-    assert found["whole"] == [[effect, chance, chance] for effect, chance in outlook["chances"]]
+    for (effect, low, high), (true, chance) in zip(found["whole"], outlook["chances"], strict=True):
+        assert (effect, low, high) == pytest.approx((true, chance, chance))
     assert (outlook["effect"], outlook["chance"], outlook["decided"]) == (None, None, False)
 
 

@@ -26,7 +26,7 @@ margin = 0.01
 def said_first(out: str) -> str:
     """The cautions that follow the answer, before any table, on one line."""
     _, _, rest = out.partition("\n\n")
-    return " ".join(rest.partition("\n\n")[0].split())
+    return " ".join(rest.partition("\n\n")[0].split()).lower()
 
 
 @pytest.mark.usefixtures("in_process")
@@ -40,7 +40,7 @@ def test_a_policy_changed_after_results_is_said_first(tiny, call) -> None:
     _, after, _ = call("gate", "tiny.toml", "--policy", "lax.toml")
 
     assert "changed after the first results" not in said_first(before)
-    assert "Caution: Policy changed after the first results" in said_first(after)
+    assert "caution: policy changed after the first results" in said_first(after)
     assert "mae mean guardrail was dropped" in said_first(after)
     assert "crps mean guardrail is 0.2 (was 0.05)" in said_first(after)
 
@@ -53,7 +53,7 @@ def test_another_name_hides_nothing(tiny, call) -> None:
 
     _, out, _ = call("compare", "again.toml")
 
-    assert "Caution: Policy changed after the first results" in said_first(out)
+    assert "caution: policy changed after the first results" in said_first(out)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -63,7 +63,7 @@ def test_another_pair_is_named(tiny, call) -> None:
 
     _, out, _ = call("gate", "tiny.toml", "--candidate-arm", "draws")
 
-    assert "Caution: Arms changed after the first results" in said_first(out)
+    assert "caution: arms changed after the first results" in said_first(out)
 
 
 @pytest.mark.usefixtures("in_process")

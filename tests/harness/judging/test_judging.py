@@ -12,7 +12,7 @@ from harness.errors import ConfigError
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
 from harness.experiments.waivers import Waiver
-from harness.judging.declared import Cell, Given
+from harness.judging.declared import Cell, FutureTests, Given
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import CUT_OFF, PRETRAINING
@@ -321,12 +321,14 @@ def test_implausible_gains_are_doubted(action: str, outcome: str) -> None:
 def test_an_arm_that_reads_past_its_origin_is_invalid() -> None:
     """A failed check of blindness forbids any conclusion; one not made is said to be so."""
     untested = judged(grid_of()).validity.blindness
-    seen = judged(grid_of(), blind={"old": True, "new": False})
+    ahead = fact(FactCode.FAILED_T10, arm="new")
+    tests = {"old": FutureTests(passed=("T10",)), "new": FutureTests(failed=(ahead,))}
+    seen = judged(grid_of(), futures=tests)
 
     assert [each.state for each in untested] == ["not tested", "not tested"]
     assert [each.state for each in seen.validity.blindness] == ["passed", "failed"]
     assert seen.outcome == Outcome.INVALID
-    assert "reads past its origin" in summary(seen)
+    assert "new knows what it cannot know: later sessions it has seen" in summary(seen)
 
 
 @pytest.mark.parametrize(

@@ -112,3 +112,13 @@ def test_too_little_says_why() -> None:
         assert ability.reason
         assert spell.largest is None
         assert spell.reason
+
+
+def test_differences_that_were_never_known_predict_nothing():
+    """Equal forecasts of which one window fails at the end have no statistic, and no crash."""
+    difference = np.zeros(40)
+    difference[-1] = 2.0
+
+    found = conditional_ability(difference, overlap=1, names=("X", "crps", "new", "old"))
+
+    assert found.p_value is None
