@@ -350,7 +350,7 @@ def news_of(reading: Reading, verdict: Verdict, earlier: tuple[Outcome, int] | N
     if before is not verdict.outcome and new:
         return fact(FactCode.BECAME, before=before.value, outcome=outcome, origins=new)
     if before is not verdict.outcome:
-        return fact(FactCode.ASKED_OTHERWISE, before=before.value, outcome=outcome)
+        return fact(FactCode.BECAME_OTHERWISE, before=before.value, outcome=outcome)
     if new:
         return fact(FactCode.STILL, outcome=outcome, origins=new)
     return fact(FactCode.NOTHING_NEW, outcome=outcome, since=reading.tried.until)

@@ -125,7 +125,7 @@ class FactCode(StrEnum):
     NOTHING_NEW = "nothing_new"  # outcome, since
     STILL = "still"  # outcome, origins
     BECAME = "became"  # before, outcome, origins
-    ASKED_OTHERWISE = "asked_otherwise"  # before, outcome
+    BECAME_OTHERWISE = "became_otherwise"  # before, outcome
 
     # What the gate found when it judged itself; `findings` are ids.
     NOTHING_TO_TEST = "nothing_to_test"

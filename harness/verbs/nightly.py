@@ -162,5 +162,5 @@ def alarm(news: Fact | None, code: int) -> int:
         and news.code is FactCode.FIRST_VERDICT
         and code != EXIT_CODES[Outcome.HOLD]
     )
-    changed = news is not None and news.code in (FactCode.BECAME, FactCode.ASKED_OTHERWISE)
+    changed = news is not None and news.code in (FactCode.BECAME, FactCode.BECAME_OTHERWISE)
     return CHANGED if first or changed else 0

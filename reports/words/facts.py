@@ -411,7 +411,7 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.NOTHING_NEW: lambda v: f"nothing new since {v['since']}: {v['outcome']}",
     FactCode.STILL: lambda v: f"{_new_origins(v)}: still {v['outcome']}",
     FactCode.BECAME: lambda v: f"{v['before']} became {v['outcome']}: {_new_origins(v)}",
-    FactCode.ASKED_OTHERWISE: lambda v: (
+    FactCode.BECAME_OTHERWISE: lambda v: (
         f"{v['before']} became {v['outcome']}: no new origin, asked or computed otherwise"
     ),
     FactCode.TRIED_BEFORE: lambda v: (

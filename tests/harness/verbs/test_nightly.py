@@ -91,7 +91,7 @@ def test_nights_say_what_is_new(growing):
         (FactCode.STILL, 3, 0),
         (FactCode.NOTHING_NEW, 4, 0),
         (FactCode.BECAME, 0, 10),
-        (FactCode.ASKED_OTHERWISE, 4, 10),
+        (FactCode.BECAME_OTHERWISE, 4, 10),
         (FactCode.STILL, 5, 5),
     ],
 )
