@@ -622,6 +622,7 @@ def expect_answer(forecast: Any, contexts: Contexts) -> None:
             f"the arm returned point paths of shape {forecast.point.shape} for "
             f"{shape[0]} windows of {shape[1]} steps"
         )
+    forecast.expect_members()
 
 
 def exception_line(problem: BaseException) -> str:

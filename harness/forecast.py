@@ -5,7 +5,6 @@ Shapes: W windows, H steps, q levels of the arm, Q levels of the common grid, M 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -16,144 +15,10 @@ import numpy.typing as npt
 from harness.errors import ForecastError
 from harness.window import Array
 
-Ranks = npt.NDArray[np.intp]
-_CELLS = 16384
-"""Cells of a piece: three rows of them fit into a second-level cache."""
 _ROWS = 512
-"""Rows of samples of a piece."""
-
-
-def pinball_sum(
-    truth: Array, quantiles: Sequence[Array] | Array, levels: Array, weights: Array
-) -> Array:
-    """Weighted sum over levels of twice the pinball loss.
-
-    ``sum over u of w_u 2 max(u d, (u - 1) d)`` with d = y - q_u. The factor 2 makes it the
-    absolute error at the median, and the CRPS when integrated over u.
-
-    Parameters
-    ----------
-    truth : [...]
-    quantiles : [Q, ...]
-    levels, weights : [Q]
-
-    Returns
-    -------
-    [...]
-        NaN where the truth or a quantile is NaN.
-    """
-    actual = np.ascontiguousarray(truth).reshape(-1)
-    rows = [np.ascontiguousarray(row).reshape(-1) for row in quantiles]
-    total = np.zeros(len(actual))
-    above, below = np.empty(_CELLS), np.empty(_CELLS)
-    factors = list(zip(rows, (2 * weights * levels).tolist(), (2 * weights).tolist(), strict=True))
-    for piece in _pieces(len(actual), _CELLS):
-        y, out = actual[piece], total[piece]
-        up, down = above[: len(y)], below[: len(y)]
-        for row, over, whole in factors:
-            np.subtract(y, row[piece], out=down)
-            np.multiply(down, over, out=up)
-            np.multiply(down, over - whole, out=down)
-            np.maximum(up, down, out=up)
-            np.add(out, up, out=out)
-    return total.reshape(truth.shape)
-
-
-def fair_crps(truth: Array, samples: Array, *, increasing: bool = False) -> Array:
-    """Fair CRPS of samples.
-
-    ``mean |x_i - y| - 1 / (M (M - 1)) sum over i of (2 i - M - 1) x_(i)``, i from 1: the second
-    term is half the mean distance of two different samples. Without bias at any M of 2 or more.
-    Source: Zamo and Naveau (2018), section 3 (the PWM form).
-
-    Parameters
-    ----------
-    truth : [...]
-    samples : [..., M]
-    increasing
-        The samples are in order already, so they need not be sorted.
-
-    Returns
-    -------
-    [...]
-        NaN where the truth or a sample is NaN.
-    """
-    count = samples.shape[-1]
-    actual = np.ascontiguousarray(truth).reshape(-1)
-    rows = samples.reshape(-1, count)
-    rank = (2 * np.arange(count) - (count - 1)) / (count * (count - 1))
-    found = np.empty(len(actual))
-    buffer = np.empty((_ROWS, count))
-    for piece in _pieces(len(actual), _ROWS):
-        drawn = buffer[: piece.stop - piece.start]
-        np.subtract(rows[piece], actual[piece, None], out=drawn)  # the spread is the same
-        if not increasing:
-            drawn.sort(axis=1)
-        spread = np.einsum("nm,m->n", drawn, rank)
-        np.abs(drawn, out=drawn)
-        found[piece] = np.einsum("nm->n", drawn) / count - spread
-    return found.reshape(truth.shape)
-
-
-def gaussian_crps(truth: Array, mean: Array, deviation: Array) -> Array:
-    """CRPS of a normal distribution in closed form, by properscoring.
-
-    ``s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi))`` with z = (y - m) / s; the distance from the
-    mean where s is 0. Source: Gneiting, Raftery, Westveld and Goldman (2005).
-
-    Parameters
-    ----------
-    truth, mean, deviation : [...]
-
-    Returns
-    -------
-    [...]
-        NaN where one of them is NaN.
-    """
-    from properscoring import crps_gaussian
-
-    certain = deviation == 0
-    exact = crps_gaussian(truth, mean, np.where(certain, 1.0, deviation))
-    found: Array = np.where(certain, np.abs(truth - mean), exact)
-    return found
-
-
-def normal_level(truth: Array, mean: Array, deviation: Array) -> Array:
-    """Level of a normal distribution at which each actual lies; a certain hit is at 0.5."""
-    from scipy.special import ndtr
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        level: Array = ndtr((truth - mean) / deviation)
-    return np.where((deviation == 0) & (truth == mean), 0.5, level)
-
-
-def level_of(truth: Array, quantiles: Array, levels: Array) -> Array:
-    """Level at which each actual lies among quantiles: the inverse of `forecast.quantiles_at`.
-
-    Between two quantiles by a straight line on the scale of standard normal scores, beyond the
-    outermost by that line going on. Quantiles that coincide at the actual give the middle of
-    their levels.
-
-    Parameters
-    ----------
-    truth : [...]
-    quantiles : [Q, ...]
-        Not decreasing along the first axis.
-    levels : [Q]
-    """
-    from scipy.special import ndtr, ndtri
-
-    below, touching = _rank(truth, quantiles)
-    left = np.clip(below - 1, 0, len(levels) - 2)
-    place = left * left.size + np.arange(left.size).reshape(left.shape)  # in the flat [Q, ...]
-    low = quantiles.take(place)
-    score = ndtri(levels)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (truth - low) / (quantiles.take(place + left.size) - low)
-        level: Array = ndtr(score[left] + share * np.diff(score)[left])
-    first, last = below[touching > 0], (below + touching - 1)[touching > 0]
-    level[touching > 0] = (levels[first] + levels[last]) / 2
-    return level
+"""Rows of samples that are read at a time."""
+LEAST_MEMBERS = 10
+"""Fewer samples than this say too little of a distribution."""
 
 
 def quantiles_of_samples(samples: Array, levels: Array) -> tuple[Array, int]:
@@ -179,26 +44,11 @@ def quantiles_of_samples(samples: Array, levels: Array) -> tuple[Array, int]:
     share = inside - left
     rows = samples.reshape(-1, count)
     found = np.empty((len(levels), len(rows)))
-    for piece in _pieces(len(rows), _ROWS):
-        drawn = rows[piece]
+    for start in range(0, len(rows), _ROWS):
+        drawn = rows[start : start + _ROWS]
         low, high = drawn[:, left], drawn[:, left + 1]  # [n, Q]
-        found[:, piece] = (low * (1 - share) + high * share).T
+        found[:, start : start + _ROWS] = (low * (1 - share) + high * share).T
     return found.reshape(len(levels), *samples.shape[:-1]), int(np.sum(rank != inside))
-
-
-def _rank(truth: Array, quantiles: Array) -> tuple[Ranks, Ranks]:
-    """How many quantiles lie below what came, and how many coincide with it: [...] each."""
-    below = np.zeros(truth.shape, dtype=np.int8)
-    reached = np.zeros(truth.shape, dtype=np.int8)
-    for quantile in quantiles:
-        below += (quantile < truth).view(np.int8)
-        reached += (quantile <= truth).view(np.int8)
-    return below.astype(np.intp), (reached - below).astype(np.intp)
-
-
-def _pieces(count: int, size: int) -> Iterator[slice]:
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))
 
 
 _LOWER = (0.01, 0.025, 0.05, 0.1, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
@@ -206,10 +56,6 @@ _UPPER = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.84, 0.9, 0.95, 0.975, 0.99)
 LEVELS: Array = np.array([*_LOWER, 0.5, *_UPPER])
 """The common grid: every forecast is scored on these levels, whatever it was given on."""
 LEVELS.flags.writeable = False
-_STEPS = np.diff([0.0, *LEVELS, 1.0])
-WEIGHTS: Array = (_STEPS[1:] + _STEPS[:-1]) / 2
-"""Weights of the common grid: the trapezoid rule over 0 .. 1 for what is 0 at both ends."""
-WEIGHTS.flags.writeable = False
 ANSWERED = "the fallback answered: "
 """Starts the reason of a window that the arm's fallback answered."""
 
@@ -349,6 +195,19 @@ class Forecast:
         if self.deviation is not None:
             fine &= ((self.deviation >= 0) & (self.deviation <= LARGEST)).all(axis=1)
         return fine
+
+    def expect_members(self) -> None:
+        """Refuse fewer samples than `LEAST_MEMBERS`.
+
+        Raises
+        ------
+        ForecastError
+        """
+        if self.samples is not None and self.samples.shape[1] < LEAST_MEMBERS:
+            raise ForecastError(
+                f"{self.samples.shape[1]} samples a window say too little of a distribution: "
+                f"expected {LEAST_MEMBERS} or more, or quantiles with their levels"
+            )
 
     def steps(self, start: int) -> Forecast:
         """Leave out the steps before `start`, counted from 0."""

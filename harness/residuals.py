@@ -2,7 +2,7 @@
 
 This is the harness's doing, not the model's, and the report says so: for each step ahead, the
 errors the arm made on its validation span, in units of the last value seen, are taken as the
-errors it will make.
+errors it will make, less their median: it never repairs the path.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class ResidualDistribution:
     Attributes
     ----------
     relative : [H, Q]
-        Quantiles of (value - point) / last value seen, on the common levels, per step.
+        Quantiles of (value - point) / last value seen, on the common levels, per step, less their
+        median: the path stays in the middle, and what is wrong with it stays to be seen.
     """
 
     relative: Array
@@ -90,4 +91,5 @@ def measure_residuals(
     origins, point = origins[fine], point[fine]
     actual = series.target[origins[:, None] + np.arange(reach)]
     relative = (actual - point) / series.target[origins - 1][:, None]
-    return ResidualDistribution(relative=np.quantile(relative, LEVELS, axis=0).T)
+    around = relative - np.median(relative, axis=0)
+    return ResidualDistribution(relative=np.quantile(around, LEVELS, axis=0).T)

@@ -76,6 +76,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         arms=[_arm_facts(grid, name, read) for name in _names(grid)],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
         fingerprints={HEAD: judgement.head[:SHORT]},
+        judged_at=judgement.at,
         versions=dict(grid.cells[0].environment["libraries"]) if grid.cells else {},
         beside=_beside(grid, store, judgement, read),
     )
@@ -86,6 +87,7 @@ def verdict_alone(judgement: Judgement) -> PageInput:
     return PageInput(
         verdict=judgement.verdict,
         fingerprints={HEAD: judgement.head[:SHORT]},
+        judged_at=judgement.at,
         summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         beside=Beside(others=tuple(verdict for verdict, _ in judgement.others)),
     )

@@ -16,6 +16,7 @@ from harness.evidence.comparison import compare
 from harness.evidence.estimand import Coverage, Question, loss_of
 from harness.evidence.pairing import Pair, PairingError, overlap_of, pair
 from harness.judging.findings import Outcome
+from harness.reasons import ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES, PINBALL
 from harness.scoring.scores import in_time_order, non_overlapping, reach_of
 from harness.stats.bootstrap import RESAMPLES, block_law, stretched
@@ -65,7 +66,7 @@ def better(metric: str, than: Bar) -> Requirement:
     def measure(found: ClaimEvidence, dataset: str) -> list[Measurement]:
         other = found.baseline if than == "baseline" else found.reference
         if other is None:
-            raise PairingError("the experiment has no reference arm")
+            raise PairingError(reason(ReasonCode.NO_REFERENCE_ARM))
         sides = found.scores_of(found.candidate, dataset), found.scores_of(other, dataset)
         question = Question(estimand=loss_of(metric), bound_high=0.0, alpha=found.alpha)
         said = compare(pair(*sides, metric), question)
@@ -80,7 +81,7 @@ def better(metric: str, than: Bar) -> Requirement:
             dataset=dataset,
             source=_units(found, dataset, found.candidate, other),
             holds={"within": True, "beyond": False, "undecided": None}[said.conclusion],
-            said=said.reason if said.conclusion == "undecided" else "",
+            said=str(said.reason or "") if said.conclusion == "undecided" else "",
         )
         return [row]
 
@@ -204,7 +205,7 @@ def _pinball(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
 
     ours, theirs = mean(found.candidate), mean(found.baseline)
     if ours is None:
-        raise PairingError(f"{found.candidate} has no quantiles on {dataset}")
+        raise PairingError(reason(ReasonCode.NO_QUANTILES, arm=found.candidate, dataset=dataset))
     known, title = bool(np.isfinite(ours)), AGGREGATES[name].title
     beside = "none" if theirs is None else "not finite" if np.isnan(theirs) else f"{theirs:.3g}"
     return Measurement(
@@ -226,7 +227,9 @@ def spread_follows_error(level: int = 80) -> Requirement:
     def measure(found: ClaimEvidence, dataset: str) -> list[Measurement]:
         units = [in_time_order(each) for each in found.scores_of(found.candidate, dataset)]
         if not units or any(wide not in unit.values for unit in units):
-            raise PairingError(f"{found.candidate} has no intervals on {dataset}")
+            raise PairingError(
+                reason(ReasonCode.NO_QUANTILES, arm=found.candidate, dataset=dataset)
+            )
         columns = [
             np.mean(
                 [(unit.values[name] / unit.last[:, None]).mean(axis=1) for unit in units], axis=0

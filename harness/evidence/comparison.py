@@ -21,24 +21,27 @@ from harness.evidence.estimates import (
     seed_variance,
 )
 from harness.evidence.pairing import Pair
+from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
+    centred,
     first_order,
+    local_whittle,
     shares_of,
     true_share,
 )
 from harness.stats.statistical_power import (
+    LEAST_INDEPENDENT,
     Plan,
     Spread,
     chance_of_deciding,
     detectable,
     origins_needed,
     seeds_needed,
-    too_few,
 )
-from harness.window import Rows
+from harness.window import Dates, Rows
 
 REACHABLE = 100
 """More than this many times the origins or seeds there are is called out of reach."""
@@ -67,6 +70,8 @@ def date_of_more(both: Pair, more: int) -> str | None:
     return str(both.origin_date[-1].astype("datetime64[D]") + ahead)
 
 
+LONG_MEMORY = 0.15
+"""Above this order of integration, intervals are too narrow by more than a little."""
 INFLUENTIAL = 0.05
 """Share of the windows that is left out: those that pull hardest, either way."""
 
@@ -229,6 +234,9 @@ class Variances:
     origins, candidate_seeds, legacy_seeds
         Variance of the effect by source: long-run variance over n, and the variance between the
         seeds of a side over their number.
+    memory, memory_error
+        Order of fractional integration of the differences, with its standard error: above 0 the
+        autocorrelation falls so slowly that every interval is too narrow. None for too few origins.
     level, level_covariance
         Variance of legacy's mean loss, as a share of it, and its covariance with the effect, both
         over origins: what a bound far from the effect adds to the error of a ratio. None where
@@ -243,6 +251,15 @@ class Variances:
     legacy_seeds: float
     level: float | None
     level_covariance: float | None
+    memory: float | None = None
+    memory_error: float | None = None
+
+    @property
+    def long_memory(self) -> bool:
+        """Whether more than `LONG_MEMORY` is shown, at one-sided 5 %."""
+        if self.memory is None or self.memory_error is None:
+            return False
+        return self.memory - 1.645 * self.memory_error > LONG_MEMORY
 
     @property
     def seed_share(self) -> float:
@@ -259,6 +276,29 @@ class Lengths:
     lag: int = 0
     block: int = 0
     resamples: int = 0
+
+
+RECENT_SHARE = 0.3
+"""Share of the origins that is looked at by itself, the last ones."""
+RECENT_LEAST = 12
+"""Non-overlapping origins that it holds at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """The effect over the last origins: a break is averaged away in that over all of them.
+
+    Attributes
+    ----------
+    n, since
+        Origins, and the ISO date of the first of them.
+    effect
+        None where it has no number.
+    """
+
+    n: int
+    since: str
+    effect: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,16 +353,18 @@ class Comparison:
         `hac` and `bootstrap`; `seeds` and `two_level` where a side has several seeds;
         `independent` when origins overlap.
     equality
-        Diebold-Mariano test of equal losses (Harvey-Leybourne-Newbold), two-sided. None when the
-        losses are identical or the estimand is no loss.
+        Diebold-Mariano test of equal losses, two-sided, at the lag and in the law of the t test
+        that decides. None when the losses are identical or the estimand is no loss.
     conclusion
         What all estimates but `independent` agree on; ``undecided`` otherwise.
     reason
-        Why there is no conclusion, in words; '' when there is one.
+        Why there is no conclusion; None when there is one.
     sensitivity
         Whether the conclusion stands without the most influential windows and at other lags.
     planning
         What such a plan can tell.
+    recent
+        The last origins alone; None where that is all of them.
     """
 
     question: Question
@@ -337,9 +379,10 @@ class Comparison:
     estimates: tuple[Estimate, ...] = ()
     equality: DieboldMariano | None = None
     conclusion: Conclusion = "undecided"
-    reason: str = ""
+    reason: Reason | None = None
     sensitivity: Sensitivity | None = None
     planning: Planning = Planning()
+    recent: Recent | None = None
 
     @property
     def estimand(self) -> Estimand:
@@ -347,14 +390,14 @@ class Comparison:
         return self.question.estimand
 
     @property
-    def silent(self) -> str:
-        """Why such a plan has no prediction, in words; '' where there may be one."""
-        return too_few(self.sample.independent_n)
+    def silent(self) -> bool:
+        """Whether so few non-overlapping origins allow no prediction."""
+        return self.sample.independent_n < LEAST_INDEPENDENT
 
     @property
     def settled_at(self) -> float | None:
         """The smallest bound that would be shown to be kept today; None where there is none."""
-        deciding_ = [each for each in self.estimates if each.method != "independent"]
+        deciding_ = [e for e in self.estimates if e.method not in ("independent", "long")]
         uppers = [each.upper for each in deciding_]
         lowers = [each.lower for each in deciding_] if self.question.bound_low is not None else []
         ends = [*uppers, *(None if each is None else -each for each in lowers)]
@@ -460,18 +503,17 @@ def answer(both: Pair, question: Question) -> Comparison:
             candidate=int((~both.candidate_ok).sum()), legacy=int((~both.legacy_ok).sum())
         ),
     )
-    if reason := _why_nothing(whole):
-        return dataclasses.replace(blank, reason=reason)
+    if nothing := _why_nothing(whole):
+        return dataclasses.replace(blank, reason=nothing)
     sides = estimand.sides(whole)
     if not estimand.uncertain(sides):
-        reason = "the losses are the same on every origin: no uncertainty"
-        return dataclasses.replace(blank, reason=reason)
-    found = estimand.ratio_of(*sides.means, both.overlap)
+        return dataclasses.replace(blank, reason=reason(ReasonCode.CONSTANT))
+    found = estimand.ratio_of(sides)
     effect, variances = _found(whole, sides, found, estimand)
     estimates = deciding(sides, question)
-    conclusion, reason = agreed(estimates)
+    conclusion, open_because = agreed(estimates)
     if 2 <= len(apart) < len(both.origin):  # the non-overlapping origins alone, for the reader
-        alone = estimand.ratio_of(*sides.at(apart).means, 1)
+        alone = estimand.ratio_of(dataclasses.replace(sides.at(apart), overlap=1))
         estimates = (*estimates, by_test("independent", alone, question))
     lag = found.law.lag
     return dataclasses.replace(
@@ -480,9 +522,30 @@ def answer(both: Pair, question: Question) -> Comparison:
         variances=variances,
         lengths=Lengths(lag=lag, block=block_of(sides, lag), resamples=question.resamples),
         estimates=estimates,
-        equality=estimand.equality(whole, lag),
+        equality=estimand.equality(whole, found.law),
         conclusion=conclusion,
-        reason=reason,
+        reason=open_because,
+        recent=recent_of(sides, both.origin_date, estimand),
+    )
+
+
+def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> Recent | None:
+    """Look at the last origins alone; None where that is all of them.
+
+    Parameters
+    ----------
+    dates : [n]
+        Of the origins of both sides.
+    """
+    count = len(dates)
+    last = max(RECENT_LEAST * sides.overlap, math.ceil(RECENT_SHARE * count))
+    if last >= count:
+        return None
+    excess, _ = centred(*sides.at(np.arange(count - last, count)).means)
+    return Recent(
+        n=last,
+        since=str(dates[count - last].astype("datetime64[D]")),
+        effect=estimand.effect(excess) if math.isfinite(excess) else None,
     )
 
 
@@ -544,15 +607,15 @@ def _chance(found: Comparison, true: float) -> float:
     )
 
 
-def _why_nothing(filled: Pair) -> str:
+def _why_nothing(filled: Pair) -> Reason | None:
     if len(filled.origin) < 2:
-        return f"{len(filled.origin)} origin allows no statement about uncertainty"
+        return reason(ReasonCode.ONE_ORIGIN, origins=len(filled.origin))
     sides = (filled.candidate, filled.legacy)
     for name, losses in zip(filled.names[:2], sides, strict=True):
         count = int((~np.isfinite(losses)).sum())
         if count:
-            return f"{count} of {losses.size} losses of {name} have no number"
-    return ""
+            return reason(ReasonCode.NO_NUMBER, arm=name, missing=count, losses=losses.size)
+    return None
 
 
 def _found(
@@ -579,6 +642,7 @@ def _found(
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
+    memory = local_whittle(difference, sides.overlap) or (None, None)
     return effect, Variances(
         rho=rho,
         lean=lean_in(sides),
@@ -588,4 +652,6 @@ def _found(
         legacy_seeds=unit * ratio**2 * seed_variance(sides.below) if sides.seeded else 0.0,
         level=level[0],
         level_covariance=level[1],
+        memory=memory[0],
+        memory_error=memory[1],
     )

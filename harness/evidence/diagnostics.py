@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.evidence.estimand import loss_of
 from harness.evidence.pairing import Pair, PairingError, filled, overlap_of, pair
+from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order
 from harness.stats.ability import (
@@ -53,7 +54,7 @@ class SecondaryClaim:
     claim
         ``better``, ``worse`` or ``open`` at the adjusted level.
     reason
-        Why there is no p-value; ''.
+        Why there is no p-value.
     """
 
     dataset: str
@@ -65,7 +66,7 @@ class SecondaryClaim:
     p_value: float | None
     adjusted: float | None
     claim: Claim
-    reason: str
+    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ class Diagnostics:
     intervals, uniformity
         Calibration per dataset, arm, step (first and last) and, for intervals, level.
     notes
-        What was left out and why, in words.
+        What was left out and why.
     """
 
     alpha: float
@@ -93,7 +94,7 @@ class Diagnostics:
     fluctuations: tuple[Fluctuation, ...]
     intervals: tuple[IntervalCalibration, ...]
     uniformity: tuple[Uniformity, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,17 +170,17 @@ def _groups(scores: Sequence[UnitScores]) -> Groups:
 
 def _pairs(
     groups: Groups, candidate: str, judged: Sequence[str]
-) -> tuple[dict[Key, Pair], tuple[str, ...]]:
+) -> tuple[dict[Key, Pair], tuple[Reason, ...]]:
     """Pair the candidate with every other arm by the losses both have; why where that fails.
 
     With legacy arms by every loss, with the others by those that are judged.
     """
     found: dict[Key, Pair] = {}
-    notes: dict[str, None] = {}
+    notes: list[Reason] = []
     for (dataset, arm), units in groups.items():
         ours = groups.get((dataset, candidate))
         if ours is None:
-            notes[f"{dataset}: {candidate} has no scores, so nothing is set against it."] = None
+            notes.append(reason(ReasonCode.NO_SCORES_OF, arm=candidate, dataset=dataset))
         elif arm != candidate:
             every = _shared(ours, units)
             wanted = every if units[0].role == "legacy" else [m for m in every if m in judged]
@@ -187,8 +188,8 @@ def _pairs(
                 try:
                     found[dataset, arm, metric] = pair(ours, units, metric)
                 except PairingError as problem:
-                    notes[f"{dataset}: {problem}."] = None
-    return found, tuple(notes)
+                    notes.append(problem.why)
+    return found, tuple(each for at, each in enumerate(notes) if each not in notes[:at])
 
 
 def _shared(ours: Sequence[UnitScores], theirs: Sequence[UnitScores]) -> list[str]:
@@ -239,12 +240,14 @@ def _claim(metric: str, both: Pair) -> SecondaryClaim:
     effect = p_value = None
     above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
     holes = int((~np.isfinite(above)).sum() + (~np.isfinite(below)).sum())
-    reason = f"{holes} losses have no number" if holes else ""
     if not holes and len(above) > 1:
-        found = estimand.ratio_of(above, below, both.overlap)
+        found = estimand.ratio_of(estimand.sides(whole))
         effect = estimand.effect(found.excess) if math.isfinite(found.excess) else None
         chance = 0.5 if tied(above, below) else found.law.chance_below(-abs(found.statistic(0.0)))
         p_value = min(1.0, 2 * chance)
+    why = None if p_value is not None else reason(ReasonCode.FEW_ORIGINS)
+    if holes:
+        why = reason(ReasonCode.LOSSES_MISSING)
     return SecondaryClaim(
         dataset=both.names[2],
         metric=metric,
@@ -255,7 +258,7 @@ def _claim(metric: str, both: Pair) -> SecondaryClaim:
         p_value=p_value,
         adjusted=None,
         claim="open",
-        reason=reason or ("" if p_value is not None else "fewer than two origins"),
+        reason=why,
     )
 
 

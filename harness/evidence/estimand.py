@@ -18,12 +18,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from harness.evidence.pairing import Pair, counted, filled, lost, worst_of
+from harness.evidence.pairing import ALONE, Pair, capped, counted, filled, lost, worst_of
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.scores import Flags
 from harness.stats.bootstrap import RESAMPLES
 from harness.stats.longrun import (
     DieboldMariano,
+    Law,
     MeanRatio,
     Shares,
     centred,
@@ -50,6 +51,8 @@ class Sides:
         Losses of candidate and legacy; what is covered, or lost, and ones for a share.
     overlap
         Consecutive origins that share a session.
+    part
+        The origins were picked out of those that were judged.
     others
         Further sides whose effect, without its sign, is at least as large: where any of them is
         shown to be small, so is this one.
@@ -58,6 +61,7 @@ class Sides:
     above: Array
     below: Array
     overlap: int
+    part: bool = False
     others: tuple[Sides, ...] = ()
 
     @property
@@ -101,17 +105,22 @@ class FailedWindows:
     ----------
     candidate_as, legacy_as
         '' where a side failed on none, or where they were filled against the candidate.
+    candidate_capped, legacy_capped
+        Windows of absurd losses that were counted as twice the largest that both sides had
+        together.
     """
 
     candidate: int = 0
     legacy: int = 0
     candidate_as: FailedAs = ""
     legacy_as: FailedAs = ""
+    candidate_capped: int = 0
+    legacy_capped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A pair whose failed windows are counted in one way."""
+    """A pair whose failed windows, and absurd losses, are counted in one way."""
 
     pair: Pair
     failed: FailedWindows
@@ -187,7 +196,7 @@ class _Loss(_Kind):
 
     Failed windows: the candidate's count as twice the largest loss seen, or are left out with
     their origins; legacy's are left out, and a REJECT must also hold where they count as twice
-    the largest loss.
+    the largest loss. Losses one side had alone are counted as they are, and capped.
 
     Attributes
     ----------
@@ -204,6 +213,27 @@ class _Loss(_Kind):
     def name(self) -> str:
         """What findings and rules call it."""
         return self.metric
+
+    def readings(self, both: Pair, *, legacy: FailedAs = "out") -> list[Reading]:
+        """Count failed windows in every way, and in each also cap losses one side had alone.
+
+        One absurd forecast makes any interval too wide to conclude from: it neither hides that the
+        candidate is worse elsewhere nor makes legacy a straw man.
+        """
+        plain = _Kind.readings(self, both, legacy=legacy)
+        cut, ours, theirs = capped(both, beyond=self.cell_factor(ALONE))
+        if not ours and not theirs:
+            return plain
+        found = _Kind.readings(self, cut, legacy=legacy)
+        return plain + [
+            Reading(
+                pair=each.pair,
+                failed=dataclasses.replace(
+                    each.failed, candidate_capped=ours, legacy_capped=theirs
+                ),
+            )
+            for each in found
+        ]
 
     def bounds(self, margin: float) -> tuple[float | None, float]:
         """Where the effect must be shown to lie for a margin: nothing bounds it from below."""
@@ -238,17 +268,17 @@ class _Loss(_Kind):
 
     def sides(self, whole: Pair) -> Sides:
         """The losses themselves."""
-        return Sides(above=whole.candidate, below=whole.legacy, overlap=whole.overlap)
+        return Sides(
+            above=whole.candidate, below=whole.legacy, overlap=whole.overlap, part=whole.part
+        )
 
-    def ratio_of(
-        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
-    ) -> MeanRatio:
-        """Estimate the ratio of means of both sides [n].
+    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
+        """Estimate the ratio of the means of both sides.
 
         How legacy's level varies leaves a tie alone: no ratio times it is in the difference.
         """
-        found = mean_ratio(above, below, overlap, lag=lag)
-        if tied(above, below):
+        found = _ratio_of(sides, lag)
+        if sides.tied:
             own = np.diag([float(found.covariance[0, 0]), 0.0])
             return dataclasses.replace(found, below=found.below or 1.0, covariance=own)
         return found
@@ -279,10 +309,10 @@ class _Loss(_Kind):
         effects = [self.effect((a - b) / b) for a in ours.tolist() for b in theirs.tolist()]
         return min(effects), max(effects)
 
-    def equality(self, whole: Pair, lag: int) -> DieboldMariano | None:
-        """Diebold-Mariano test of equal mean losses."""
-        difference = whole.candidate.mean(axis=0) - whole.legacy.mean(axis=0)
-        return diebold_mariano(difference, lag=lag, horizon=whole.overlap)
+    def equality(self, whole: Pair, law: Law) -> DieboldMariano | None:
+        """Diebold-Mariano test of equal mean losses, read in the law that decides; not of a tie."""
+        above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
+        return None if tied(above, below) else diebold_mariano(above - below, law)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,17 +396,15 @@ class _Share(_Kind, ABC):
         """What a side's mean is shown as."""
         return mean
 
-    def ratio_of(
-        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
-    ) -> MeanRatio:
-        """Estimate a share and its uncertainty from sides [n].
+    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
+        """Estimate a share and its uncertainty.
 
         The variance of a share r is proportional to ``r (1 - r)``, at the value that is tested and
         not at the one found: Wilson's interval (1927), with the long-run variance in the place of
         the binomial one. A share that never varies gets the variance it would have if all steps of
         a window were hit or missed together.
         """
-        found = mean_ratio(above, below, overlap, lag=lag)
+        found = _ratio_of(sides, lag)
         return dataclasses.replace(found, covariance=_wilson(found))
 
     def uncertain(self, sides: Sides) -> bool:
@@ -397,9 +425,13 @@ class _Share(_Kind, ABC):
         """None: what stands below is known."""
         return None
 
-    def equality(self, whole: Pair, lag: int) -> DieboldMariano | None:
+    def equality(self, whole: Pair, law: Law) -> DieboldMariano | None:
         """None: there is no test of equal losses."""
         return None
+
+
+def _ratio_of(sides: Sides, lag: int | None) -> MeanRatio:
+    return mean_ratio(*sides.means, sides.overlap, lag=lag, part=sides.part)
 
 
 def _wilson(found: MeanRatio) -> Array:
@@ -463,7 +495,7 @@ class Coverage(_Share):
     def sides(self, whole: Pair) -> Sides:
         """The candidate's coverage over ones."""
         ones = np.ones((1, len(whole.origin)))
-        return Sides(above=whole.candidate, below=ones, overlap=whole.overlap)
+        return Sides(above=whole.candidate, below=ones, overlap=whole.overlap, part=whole.part)
 
     def over_seeds(self, whole: Pair) -> Range | None:
         """Range of the effect over the candidate's seeds."""
@@ -530,18 +562,16 @@ class RelativeCoverage(_Share):
         def over_ones(first: Array, second: Array) -> Sides:
             above = 1 + first - second.mean(axis=0)
             below = 1 + (second - second.mean(axis=0)) / float(above.mean())
-            return Sides(above=above, below=below, overlap=whole.overlap)
+            return Sides(above=above, below=below, overlap=whole.overlap, part=whole.part)
 
         apart, alone = over_ones(ours, theirs), over_ones(ours, np.zeros_like(theirs))
         signs = [1.0 if each.mean() >= 0 else -1.0 for each in (ours, theirs)]
         main = over_ones(signs[0] * ours, signs[1] * theirs)
         return dataclasses.replace(main, others=tuple(e for e in (apart, alone) if e.varies))
 
-    def ratio_of(
-        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
-    ) -> MeanRatio:
+    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the mean difference: it is no share, and its variance is the one found."""
-        return mean_ratio(above, below, overlap, lag=lag)
+        return _ratio_of(sides, lag)
 
     def uncertain(self, sides: Sides) -> bool:
         """Whether the difference varies; arms that cover the same everywhere are a tie."""
@@ -610,14 +640,12 @@ class Wins(_Share):
         level = float(whole.candidate.mean())
         if level > 0:
             below = 1 + (whole.legacy - whole.legacy.mean(axis=0)) / level
-        return Sides(above=whole.candidate, below=below, overlap=whole.overlap)
+        return Sides(above=whole.candidate, below=below, overlap=whole.overlap, part=whole.part)
 
-    def ratio_of(
-        self, above: Array, below: Array, overlap: int, *, lag: int | None = None
-    ) -> MeanRatio:
+    def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the share lost as any share; arms that tie on every origin have no variance."""
-        found = mean_ratio(above, below, overlap, lag=lag)
-        tied = bool(np.all(above == 0.5))
+        found = _ratio_of(sides, lag)
+        tied = bool(np.all(sides.means[0] == 0.5))
         return dataclasses.replace(found, covariance=np.zeros((2, 2)) if tied else _wilson(found))
 
     def over_seeds(self, whole: Pair) -> Range | None:
@@ -671,6 +699,8 @@ class Question:
         The effect must be shown to lie between these; `bound_low` None is no lower bound.
     alpha, power
         Error rate of each bound; chance with which the detectable effect is found.
+    resamples
+        Of a bootstrap.
     """
 
     estimand: Estimand
@@ -678,11 +708,7 @@ class Question:
     bound_high: float
     alpha: float = 0.05
     power: float = 0.8
-
-    @property
-    def resamples(self) -> int:
-        """Bootstrap resamples: at least 40 beyond the level, as far as 20,000 go."""
-        return max(RESAMPLES, min(20_000, math.ceil(40 / self.alpha)))
+    resamples: int = RESAMPLES
 
     @property
     def bounds(self) -> tuple[float, ...]:

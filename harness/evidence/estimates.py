@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.evidence.estimand import Question, Sides
+from harness.reasons import Reason, ReasonCode, reason
 from harness.stats.bootstrap import block_law, lean_of, stretched
 from harness.stats.longrun import (
+    FEW,
     TIE,
     Law,
     MeanRatio,
@@ -85,7 +87,7 @@ def resampled_means(
 
 
 Conclusion = Literal["within", "beyond", "undecided"]
-Method = Literal["hac", "bootstrap", "seeds", "two_level", "independent"]
+Method = Literal["hac", "bootstrap", "seeds", "two_level", "long", "independent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +98,9 @@ class Estimate:
     ----------
     method
         ``hac`` (autocorrelation-robust t), ``bootstrap`` (circular blocks), ``seeds`` (hac with
-        the variance between seeds added), ``two_level`` (seeds and blocks resampled together)
-        or ``independent`` (hac on the non-overlapping origins alone).
+        the variance between seeds added), ``two_level`` (seeds and blocks resampled together),
+        ``long`` (hac with a lag of a third of the sample) or ``independent`` (hac on the
+        non-overlapping origins alone).
     n
         Origins used.
     effect
@@ -140,13 +143,16 @@ def deciding(
 def _by_every_method(
     sides: Sides, question: Question, *, lag: int | None, block: int | None, seeded: bool
 ) -> list[Estimate]:
-    above, below = sides.means
-    found = question.estimand.ratio_of(above, below, sides.overlap, lag=lag)
+    found = question.estimand.ratio_of(sides, lag=lag)
     length = block_of(sides, found.law.lag) if block is None else block
     made = [by_test("hac", found, question), by_bootstrap(sides, length, question)]
     if seeded:
         made.append(by_test("seeds", with_seeds(found, sides.above, sides.below), question))
         made.append(by_two_levels(sides, length, question))
+    if question.estimand.two_sided and lag is None and 0 < found.above < 1:
+        count = sides.above.shape[1]
+        far = question.estimand.ratio_of(sides, lag=max(found.law.lag, count // 3))
+        made.append(by_test("long", far, question))
     return made
 
 
@@ -162,7 +168,7 @@ def _nearer(one: Estimate, other: Estimate, question: Question) -> Estimate:
         upper=upper,
         high=high,
         p_within=min(chances, default=None),
-        conclusion=_conclusion(one.lower, upper, question),
+        conclusion=_conclusion((one.low, one.lower, upper, high), question),
     )
 
 
@@ -173,7 +179,9 @@ def block_of(sides: Sides, lag: int) -> int:
     keeps its level needs longer blocks. At most half of the origins.
     """
     difference = sides.difference
-    wanted = max(math.ceil(optimal_block(difference)), lag + 1)
+    wanted = lag + 1
+    if not (sides.part and len(difference) < FEW):
+        wanted = max(math.ceil(optimal_block(difference)), wanted)
     return max(1, min(len(difference) // 2, wanted))
 
 
@@ -259,7 +267,7 @@ def _p_values(question: Question, chance: Callable[[float], float]) -> tuple[flo
     if question.bound_low is not None:  # both must be kept, either can be broken
         low = question.bound_low
         within = max(within, 1 - chance(excess(low + TIE)))
-        beyond = min(beyond, chance(excess(low - TIE)))
+        beyond = min(1.0, 2 * min(beyond, chance(excess(low - TIE))))
     return within, beyond
 
 
@@ -287,45 +295,44 @@ def _estimate(
         upper=upper,
         p_within=p[0],
         p_beyond=p[1],
-        conclusion=_conclusion(lower, upper, question),
+        conclusion=_conclusion((low, lower, upper, high), question),
     )
 
 
-def _conclusion(lower: float | None, upper: float | None, question: Question) -> Conclusion:
-    if lower is None or upper is None:
+def _conclusion(
+    ends: tuple[float | None, float | None, float | None, float | None], question: Question
+) -> Conclusion:
+    """Conclude from low, lower, upper and high.
+
+    Of two bounds both must be kept, each at the whole error rate; either can be broken, at half.
+    """
+    low, lower, upper, high = ends
+    if low is None or lower is None or upper is None or high is None:
         return "undecided"
+    two = question.bound_low is not None
     floor = -math.inf if question.bound_low is None else question.bound_low
     if floor + TIE < lower and upper < question.bound_high - TIE:
         return "within"
-    broken = lower > question.bound_high + TIE or upper < floor - TIE
+    broken = (low if two else lower) > question.bound_high + TIE or high < floor - TIE
     return "beyond" if broken else "undecided"
 
 
-def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, str]:
+def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, Reason | None]:
     """The conclusion all methods share, or why there is none.
 
     The t test and the block bootstrap come first. The tests over seeds and origins may only take
     a conclusion away: what does not survive them holds for the models that were trained, not for
-    the next ones.
+    the next ones. So may the long lag, where a bound is broken: hits of an interval cluster with
+    the volatility for longer than a sample shows.
     """
-    if any(each.lower is None for each in estimates):
-        return (
-            "undecided",
-            "legacy's loss cannot be told apart from 0, so a ratio has no bounds",
-        )
-    said = [each.conclusion for each in estimates]
+    if any(each.lower is None for each in estimates if each.method != "long"):
+        return "undecided", reason(ReasonCode.NO_BOUNDS)
+    said = [each.conclusion for each in estimates if each.method != "long"]
+    long = next((each for each in estimates if each.method == "long"), None)
+    if set(said) == {"beyond"} and long is not None and long.conclusion != "beyond":
+        return "undecided", reason(ReasonCode.MAY_CLUSTER)
     if len(set(said)) == 1:
-        crosses = "the interval reaches across the bound"
-        return said[0], crosses if said[0] == "undecided" else ""
+        return said[0], reason(ReasonCode.CROSSES) if said[0] == "undecided" else None
     if said[0] != said[1]:
-        return "undecided", (
-            f"the methods disagree: the t test says {_SAID[said[0]]}, "
-            f"the block bootstrap says {_SAID[said[1]]}"
-        )
-    return "undecided", (
-        f"the seeds that were run say {_SAID[said[0]]}, but they differ so much among themselves "
-        "that other seeds may not"
-    )
-
-
-_SAID = {"within": "the bound kept", "beyond": "the bound broken", "undecided": "undecided"}
+        return "undecided", reason(ReasonCode.METHODS_DISAGREE, test=said[0], bootstrap=said[1])
+    return "undecided", reason(ReasonCode.SEEDS_DISAGREE, said=said[0])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import AbharnessError
+from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Flags, UnitScores, in_time_order, reach_of
 from harness.window import Array, Dates, Rows
@@ -21,12 +22,18 @@ WORST = 2.0
 LARGEST = 1e60
 """Share of the last value beyond which a loss counts as a failed window: sums of it overflow."""
 
+ALONE = 10.0
+"""A loss of one side beyond so many times the largest that both had together is absurd."""
 SMALLEST = 1e-60
 """Share of the last value below which a loss is 0: squares of it underflow."""
 
 
 class PairingError(AbharnessError):
-    """Two sides were not judged on the same thing, so they cannot be compared."""
+    """Two sides were not judged on the same thing, so they cannot be compared; `why` says how."""
+
+    def __init__(self, why: Reason) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +51,8 @@ class Pair:
         Candidate, legacy, dataset.
     candidate_ok, legacy_ok : [S, W]
         False where the arm failed, or where its loss is beyond `LARGEST`.
+    part
+        The origins were picked out of those that were judged.
     """
 
     candidate: Array
@@ -54,6 +63,7 @@ class Pair:
     names: tuple[str, str, str]
     candidate_ok: Flags
     legacy_ok: Flags
+    part: bool = False
 
     @property
     def overlap(self) -> int:
@@ -66,8 +76,19 @@ def overlap_of(origin: Rows, reach: int) -> int:
     return -(-reach // max(1, int(np.diff(origin).min()))) if len(origin) > 1 else 1
 
 
-def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: str) -> Pair:
+def pair(
+    candidate: Sequence[UnitScores],
+    legacy: Sequence[UnitScores],
+    metric: str,
+    *,
+    part: bool = False,
+) -> Pair:
     """Pair two arms by key: dataset, origin row and date, step.
+
+    Parameters
+    ----------
+    part
+        The units hold some of the judged origins, picked out by a slice.
 
     Raises
     ------
@@ -76,7 +97,7 @@ def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: 
         different data, origins or steps.
     """
     if not candidate or not legacy:
-        raise PairingError("one side has no scores: nothing to compare")
+        raise PairingError(reason(ReasonCode.NO_SCORES))
     sides = (*sorted(candidate, key=_seed), *sorted(legacy, key=_seed))
     units = [in_time_order(unit) for unit in sides]
     first = units[0]
@@ -96,6 +117,7 @@ def pair(candidate: Sequence[UnitScores], legacy: Sequence[UnitScores], metric: 
         names=(first.arm, units[-1].arm, first.dataset),
         candidate_ok=fine[:split],
         legacy_ok=fine[split:],
+        part=part,
     )
 
 
@@ -144,6 +166,29 @@ def counted(
     return dataclasses.replace(both, **changes)  # type: ignore[arg-type]  # by name
 
 
+def capped(both: Pair, *, beyond: float) -> tuple[Pair, int, int]:
+    """Count absurd losses as twice the largest that both sides had together; how many of each side.
+
+    A loss both sides have at the same origin is the data's: a burst, a crash. One that a side has
+    alone is its own. The candidate's are cut at twice that largest loss, which never makes it look
+    worse; legacy's only where they are beyond `beyond` times it.
+    """
+    sides = (np.fmax.reduce(losses, axis=0) for losses in (both.candidate, both.legacy))
+    together = np.minimum(*sides)
+    together = together[np.isfinite(together)]
+    largest = float(together.max(initial=0.0))
+    if largest <= 0:
+        return both, 0, 0
+    most = WORST * largest
+    ours, theirs = both.candidate > most, both.legacy > beyond * largest
+    cut = dataclasses.replace(
+        both,
+        candidate=np.where(ours, most, both.candidate),
+        legacy=np.where(theirs, most, both.legacy),
+    )
+    return cut, int(ours.sum()), int(theirs.sum())
+
+
 def worst_of(both: Pair) -> float | None:
     """What a failed window counts as: twice the largest loss seen; None where none was seen."""
     seen = _seen(both)
@@ -178,20 +223,23 @@ def _seed(unit: UnitScores) -> int:
 
 def _same_plan(first: UnitScores, other: UnitScores) -> None:
     """Refuse units that differ in anything but the forecasts."""
-    sides = f"{first.arm} (seed {first.seed}) and {other.arm} (seed {other.seed})"
+    sides = tuple(f"{each.arm} (seed {each.seed})" for each in (first, other))
     if first.dataset != other.dataset:
-        raise PairingError(f"{sides} were scored on {first.dataset} and {other.dataset}")
-    where = f"on {first.dataset}: {sides}"
+        both = first.dataset, other.dataset
+        raise PairingError(reason(ReasonCode.OTHER_DATASETS, sides=sides, datasets=both))
+    found: ReasonCode | None = None
     if len(np.unique(other.origin)) < len(other.origin):
-        raise PairingError(f"{where}: {other.arm} holds the same origin twice")
-    if not np.array_equal(first.origin, other.origin):
-        raise PairingError(f"{where} were judged at different origins")
-    if not np.array_equal(first.origin_date, other.origin_date):
-        raise PairingError(f"{where} have different dates at the same origins")
-    if not np.array_equal(first.step, other.step):
-        raise PairingError(f"{where} were judged at different steps")
-    if first.truth_digest != other.truth_digest:
-        raise PairingError(f"{where} were judged against different actuals")
+        found = ReasonCode.ORIGIN_TWICE
+    elif not np.array_equal(first.origin, other.origin):
+        found = ReasonCode.OTHER_ORIGINS
+    elif not np.array_equal(first.origin_date, other.origin_date):
+        found = ReasonCode.OTHER_DATES
+    elif not np.array_equal(first.step, other.step):
+        found = ReasonCode.OTHER_STEPS
+    elif first.truth_digest != other.truth_digest:
+        found = ReasonCode.OTHER_ACTUALS
+    if found is not None:
+        raise PairingError(reason(found, sides=sides, dataset=first.dataset, arm=other.arm))
 
 
 def _losses(unit: UnitScores, metric: str) -> Array:
@@ -200,9 +248,10 @@ def _losses(unit: UnitScores, metric: str) -> Array:
     if what.of not in unit.values and not unit.ok.any():  # nobody knows what it would have given
         return np.full(len(unit), np.nan)
     if what.of not in unit.values:
-        raise PairingError(
-            f"{unit.arm} on {unit.dataset}, seed {unit.seed}, has no scores for {metric}"
+        why = reason(
+            ReasonCode.NO_METRIC, arm=unit.arm, dataset=unit.dataset, seed=unit.seed, loss=metric
         )
+        raise PairingError(why)
     cells = unit.values[what.of]
     if what.scaled:
         last = np.where(unit.last != 0, np.abs(unit.last), np.nan)

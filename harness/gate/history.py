@@ -370,13 +370,16 @@ def last_on_pair(store: Store, experiment: str, pair: Verdict | Policy) -> str:
     return str(known["name"]) if known else ""
 
 
-def head_of(store: Store, name: str) -> str:
-    """The journal's head when a verdict was passed last; its head now where it is not recorded."""
+def passing(store: Store, name: str) -> tuple[str, str]:
+    """The journal's head and the time (UTC, ISO) when a verdict was passed last.
+
+    Where that is not recorded, the head there is now and ''.
+    """
     journal = store.journal
     for record in reversed(journal.records("passed")):
         if journal.body(record)["name"] == name:
-            return record.head
-    return journal.head
+            return record.head, record.at
+    return journal.head, ""
 
 
 def experiments(store: Store) -> list[str]:

@@ -28,9 +28,9 @@ from harness.gate.history import (
     Inputs,
     changed,
     conflicts,
-    head_of,
     last_on_pair,
     pair_key,
+    passing,
     read_inputs,
     read_verdict,
     record_verdicts,
@@ -345,8 +345,8 @@ class Judgement:
         One per cell that is in the store and can be read.
     folder
         For what is drawn from it; named after the verdict.
-    head
-        The journal's head when it was passed.
+    head, at
+        The journal's head when it was passed, and the time (UTC, ISO); '' where not recorded.
     news
         What is new since the verdict before; None where nobody asked.
     others
@@ -359,6 +359,7 @@ class Judgement:
     scores: list[UnitScores]
     folder: Path
     head: str
+    at: str = ""
     news: Fact | None = None
     others: tuple[tuple[Verdict, Path], ...] = ()
     former: tuple[Path, ...] = ()
@@ -443,6 +444,7 @@ def judge_grid(
         )
         if reading is not None:
             record_reading(store, reading, passed[0][0], names[0])
+    head, at = passing(store, names[0])
     first, *others = [
         (verdict, store.verdict_folder(name) / each)
         for each, (verdict, _) in zip(names, passed, strict=True)
@@ -451,7 +453,8 @@ def judge_grid(
         verdict=first[0],
         scores=after_training(found.scores, policy, passed[0][1].given.cards)[0],
         folder=first[1],
-        head=head_of(store, names[0]),
+        head=head,
+        at=at,
         news=news,
         others=tuple(others),
         former=tuple(
@@ -514,11 +517,13 @@ def _as_it_stands(
     names = [str(row["name"]) for row in family["verdicts"][1:]]
     if not store.journal.read_only:
         store.journal.append_new("stands", grid.experiment.name, {"verdict": name})
+    head, at = passing(store, name)
     return Judgement(
         verdict=verdict,
         scores=up_to(scores, spans),
         folder=folder / name,
-        head=head_of(store, name),
+        head=head,
+        at=at,
         news=fact(FactCode.NOTHING_NEW, outcome=verdict.outcome.value, since=taken.look.until),
         others=tuple((read_verdict(store, each), folder / each) for each in names),
     )
@@ -716,10 +721,12 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     )
     family = store.journal.latest("family", name) or {"verdicts": []}
     names = [str(row["name"]) for row in family["verdicts"][1:]]
+    head, at = passing(store, name)
     return Judgement(
         verdict=verdict,
         scores=after_training(found.scores, policy, inputs.given.cards)[0],
         folder=folder,
-        head=head_of(store, name),
+        head=head,
+        at=at,
         others=tuple((read_verdict(store, each), folder.parent / each) for each in names),
     )

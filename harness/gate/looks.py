@@ -153,7 +153,7 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
         Of every cell of the grid.
     """
     now = tried_now(grid, policy, scores)
-    known = _all_tried(store)
+    known = all_tried(store)
     mine = next((each.name for each in reversed(known) if _same(each, now, scores)), now.name)
     now = dataclasses.replace(now, name=mine)
     names = list(dict.fromkeys(each.name for each in known))
@@ -161,9 +161,9 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
     met = {each.name: each for each in known if each.name in earlier and _meets(each, now)}
     others = [met[name] for name in earlier if name in met]
     attempt = len(others) + 1
-    facts = (_before(others, now),) if others else ()
     if policy.looks is None:
-        return Reading(tried=now, attempt=attempt, facts=facts)
+        return Reading(tried=now, attempt=attempt)
+    facts = (_before(others, now),) if others else ()
     if not policy.looks.share(attempt):
         facts = (*facts, fact(FactCode.ATTEMPTS_USED, attempt=attempt))
     taken = looks_taken(store, now.name)
@@ -270,7 +270,8 @@ def _before(others: Sequence[Tried], now: Tried) -> Fact:
     return fact(FactCode.TRIED_BEFORE, attempt=len(others) + 1, since=others[0].at, what=named)
 
 
-def _all_tried(store: Store) -> list[Tried]:
+def all_tried(store: Store) -> list[Tried]:
+    """What was judged in a store, in order."""
     return [
         parse_record(Tried, {**body, "at": row.at[:10]}, where=f"{TRIED} {row.key}")
         for row, body in store.journal.all(TRIED)

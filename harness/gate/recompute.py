@@ -21,7 +21,7 @@ from harness.experiments.policy import Policy
 from harness.gate.history import (
     CellInput,
     Inputs,
-    head_of,
+    passing,
     read_inputs,
     read_verdict,
     scores_digest,
@@ -107,7 +107,7 @@ def replay(asked: str, store: Store | None = None) -> Replay:
     other = verdict.fingerprints.get("code") != judging_digest()
     return Replay(
         verdict=verdict,
-        head=head_of(store, name),
+        head=passing(store, name)[0],
         differences=tuple(differences),
         notes=(fact(FactCode.OTHER_CODE),) if other else (),
     )

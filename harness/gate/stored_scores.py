@@ -171,6 +171,9 @@ def write_scores(file: Path, scores: UnitScores, *, made_of: str = "") -> None:
         "crossings": scores.crossings,
         "extrapolated": scores.extrapolated,
         "residual_distribution": scores.residual_distribution,
+        "members": scores.members,
+        "drawn": scores.drawn,
+        "reading_gap": scores.reading_gap,
         "windows": count,
     }
     write_table(file, columns, facts={"abharness": json.dumps(facts, sort_keys=True)})

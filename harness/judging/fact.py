@@ -25,10 +25,12 @@ class FactCode(StrEnum):
     UNDECIDED = "undecided"
     FEW_ORIGINS = "few_origins"  # asked
     DEPENDS_ON_FAILED = "depends_on_failed"  # arm
+    BEYOND_ALONE = "beyond_alone"  # adjusted, rules
+    RECENTLY_BEYOND = "recently_beyond"
     NO_LOOK = "no_look"
     NOT_BEYOND_YET = "not_beyond_yet"  # level
     SHOWN_BEFORE = "shown_before"  # since
-    NOT_COMPARED = "not_compared"  # dataset, metric, part, problem
+    NOT_COMPARED = "not_compared"  # dataset, metric, part; code (problem) and values of a reason
     ALL_WINDOWS_FAILED = "all_windows_failed"  # dataset, metric, part, arm
     NO_LOSS_TO_SHARE = "no_loss_to_share"  # dataset, metric, part, arm, most
     NO_REFERENCE = "no_reference"  # dataset, metric, part
@@ -70,6 +72,10 @@ class FactCode(StrEnum):
     HAND_PICKED_SEEDS = "hand_picked_seeds"  # ran, declared
     PART_GIVEN_UP = "part_given_up"  # arm, dataset, seed, why
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
+    FAR_FROM_PRICES = "far_from_prices"  # dataset, arm, seed, middle, last
+    LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error
+    MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
+    FEW_ORIGINS_ASKED = "few_origins_asked"  # asked, sound
     NO_REFERENCE_ARM = "no_reference_arm"  # candidate, legacy
     CHANGED_SINCE = "changed_since"  # at, what, dropped, others (rule, before, now)
     STRAW_MAN = "straw_man"  # candidate, legacy, reference, rows

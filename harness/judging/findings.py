@@ -16,8 +16,12 @@ from harness.evidence.pairing import Pair, PairingError, pair
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging.fact import Fact, FactCode, Value, fact
+from harness.judging.oddities import far_from_prices
+from harness.reasons import Reason
 from harness.scoring.parts import ScopeError, cut
 from harness.scoring.scores import UnitScores
+from harness.stats.ability import holm
+from harness.stats.longrun import TIE
 from harness.stats.statistical_power import LEAST_INDEPENDENT
 
 FindingRole = Literal["guardrail", "success", "limit"]
@@ -130,9 +134,10 @@ def judge_rule(
         )
         try:
             sides = [cut(units, rule.scope, name) for units in (candidate, legacy)]
-            both = pair(sides[0], sides[1], question.estimand.metric)
+            picked = bool(sides[0]) and len(sides[0][0]) < len(candidate[0])
+            both = pair(sides[0], sides[1], question.estimand.metric, part=picked)
         except (PairingError, ScopeError) as problem:
-            found.append(made.invalid(FactCode.NOT_COMPARED, problem=str(problem)))
+            found.append(made.not_compared(problem.why))
             continue
         found.append(made.judged(both))
     return found
@@ -165,6 +170,11 @@ class _Making:
         """Nothing could be compared."""
         place = {"dataset": self.dataset, "metric": self.question.estimand.name, "part": self.part}
         return self._finding(Outcome.INVALID, None, fact(code, **place, **values))
+
+    def not_compared(self, why: Reason) -> Finding:
+        """The sides cannot be paired, or the part is not there."""
+        rest = {name: value for name, value in why.values.items() if name != "dataset"}
+        return self.invalid(FactCode.NOT_COMPARED, problem=why.code.value, **rest)
 
     def judged(self, both: Pair) -> Finding:
         """Compare a pair and conclude: failed windows never help the arm that failed them."""
@@ -203,6 +213,8 @@ class _Making:
         if found.sample.independent_n < self.policy.min_origins:
             outcome = Outcome.HOLD
             shown = fact(FactCode.FEW_ORIGINS, asked=self.policy.min_origins)
+        elif outcome is Outcome.PROMOTE and recently_beyond(found, self.rule.role):
+            outcome, shown = Outcome.HOLD, fact(FactCode.RECENTLY_BEYOND)
         return self._finding(outcome, found, shown)
 
     def _finding(self, outcome: Outcome, found: Comparison | None, shown: Fact) -> Finding:
@@ -220,6 +232,49 @@ class _Making:
             unit=self.question.estimand.unit,
             part=self.part,
         )
+
+
+def recently_beyond(found: Comparison, role: FindingRole) -> bool:
+    """Whether the last origins alone lie beyond the bound, or show no gain where one is asked.
+
+    It vetoes a PROMOTE, and rejects nothing: a break in the difference is averaged away over all
+    origins, and the last ones are too few for a test. The hits of so few swing more than the
+    differences of paired losses do, so a coverage may be twice its tolerance away.
+    """
+    effect = found.recent.effect if found.recent is not None else None
+    if effect is None:
+        return False
+    question = found.question
+    if question.bound_low is not None:
+        return not 2 * question.bound_low <= effect <= 2 * question.bound_high
+    return effect > (0.0 if role == "success" else question.bound_high) + TIE
+
+
+def rejected_together(findings: Sequence[Finding], *, alpha: float) -> list[Finding]:
+    """Leave open what is shown broken alone, and not among all rules that could be.
+
+    Every rule that compares is one chance of a wrong REJECT. By Holm over all of them the chance of
+    any is at most `alpha`, however they depend on each other.
+    """
+    tests = [f for f in findings if f.comparison is not None and f.role != "success"]
+    adjusted = dict(zip((f.id for f in tests), holm(list(map(p_of_reject, tests))), strict=True))
+
+    def judged(each: Finding) -> Finding:
+        p_value = adjusted.get(each.id, 0.0)
+        if each.outcome is not Outcome.REJECT or p_value <= alpha:
+            return each
+        alone = fact(FactCode.BEYOND_ALONE, adjusted=p_value, rules=len(tests))
+        return dataclasses.replace(each, outcome=Outcome.HOLD, found=alone)
+
+    return list(map(judged, findings))
+
+
+def p_of_reject(finding: Finding) -> float:
+    """P-value of "the bound is kept" by the t tests that decide; 1 where there is none."""
+    found = finding.comparison
+    tests = [found.estimate("hac"), found.estimate("seeds")] if found else []
+    values = [each.p_beyond for each in tests if each is not None]
+    return max((1.0 if value is None else value for value in values), default=1.0)
 
 
 _CONCLUDED: dict[Conclusion, FactCode] = {
@@ -269,6 +324,7 @@ class Multiplicity:
     """How error rate and power are shared.
 
     All guardrails must hold, so each keeps alpha: a chance to pass wrongly is at most that of one.
+    One that is broken is enough for a REJECT, so there they share alpha (`rejected_together`).
     Their powers multiply, so each is planned with more: 1 - (1 - power) / guardrails finds all of
     them together with at least the power asked for (Bonferroni). One success is enough, so the
     successes share alpha.
@@ -279,6 +335,8 @@ class Multiplicity:
         Findings of each role.
     alpha_guardrail, alpha_success
         One-sided error rate of each finding.
+    alpha_reject
+        Chance that any rule is wrongly shown broken.
     power, power_each
         As asked for all guardrails together, and what each is planned with.
     """
@@ -287,6 +345,7 @@ class Multiplicity:
     successes: int
     alpha_guardrail: float
     alpha_success: float
+    alpha_reject: float
     power: float
     power_each: float
 
@@ -405,6 +464,7 @@ def multiplicity_of(policy: Policy, datasets: Sequence[str]) -> Multiplicity:
         successes=successes,
         alpha_guardrail=policy.alpha,
         alpha_success=policy.alpha / max(1, successes),
+        alpha_reject=policy.alpha,
         power=policy.power,
         power_each=1 - (1 - policy.power) / max(1, guardrails),
     )
@@ -449,6 +509,30 @@ def judge_failures(
         ),
         unit="count",
     )
+
+
+def judge_path(dataset: str, units: Sequence[UnitScores]) -> list[Finding]:
+    """Refuse a candidate whose point path is nowhere near the prices, whatever the rules name."""
+    far = next(filter(None, map(far_from_prices, units)), None)
+    if far is None:
+        return []
+    middle, last = far.values["middle"], far.values["last"]
+    assert isinstance(middle, float)
+    assert isinstance(last, float)
+    return [
+        Finding(
+            id=finding_id(dataset, "point_path:limit"),
+            metric="point_path",
+            dataset=dataset,
+            role="limit",
+            outcome=Outcome.REJECT,
+            bound=2.0,
+            value=middle / last,
+            comparison=None,
+            found=far,
+            unit="ratio",
+        )
+    ]
 
 
 def judge_skill(

@@ -12,10 +12,12 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+from harness.evidence.estimand import Question
 from harness.experiments.policy import Policy
 from harness.judging.declared import Level, Look
 from harness.judging.fact import FactCode, fact
-from harness.judging.findings import Finding, Outcome
+from harness.judging.findings import Finding, Outcome, p_of_reject
+from harness.stats.bootstrap import RESAMPLES
 from harness.stats.spending import levels, spent
 
 
@@ -86,6 +88,13 @@ def grown(origins: Mapping[str, int], before: Look) -> int:
     return max((count - before.origins.get(name, 0) for name, count in origins.items()), default=0)
 
 
+def at_look(asked: Question, alpha: float) -> Question:
+    """Ask at the level of a look, with at least 40 resamples beyond it as far as 20,000 go."""
+    level = alpha * asked.estimand.alpha_share
+    resamples = max(RESAMPLES, min(20_000, math.ceil(40 / level)))
+    return dataclasses.replace(asked, alpha=level, resamples=resamples)
+
+
 def read_at(findings: Sequence[Finding], look: Look) -> list[Finding]:
     """Leave open what the level of a look does not show, and keep what an earlier one showed."""
     return [_read(each, look) for each in findings]
@@ -108,14 +117,6 @@ def _read(each: Finding, look: Look) -> Finding:
             each, outcome=Outcome.PROMOTE, found=fact(FactCode.SHOWN_BEFORE, since=since)
         )
     return each
-
-
-def p_of_reject(finding: Finding) -> float:
-    """P-value of "the bound is kept" by the t tests that decide; 1 where there is none."""
-    found = finding.comparison
-    tests = [found.estimate("hac"), found.estimate("seeds")] if found else []
-    values = [each.p_beyond for each in tests if each is not None]
-    return max((1.0 if value is None else value for value in values), default=1.0)
 
 
 def latches(findings: Sequence[Finding], look: Look) -> dict[str, str]:

@@ -118,7 +118,7 @@ def shown_by(
     )
     if len(above) < 2 or not estimand.uncertain(sides):
         return known
-    ratio = estimand.ratio_of(above, below, sides.overlap)
+    ratio = estimand.ratio_of(sides)
     if sides.seeded:
         ratio = with_seeds(ratio, sides.above, sides.below)
     test = by_test("hac", ratio, Question(estimand=estimand, bound_high=0.0, alpha=alpha))

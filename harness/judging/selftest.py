@@ -26,7 +26,14 @@ from harness.evidence.pairing import pair
 from harness.experiments.rules import Criterion
 from harness.judging.declared import Cell, datasets_of
 from harness.judging.fact import Fact, FactCode, fact
-from harness.judging.findings import Ask, Finding, Outcome, judge_rule, question_of
+from harness.judging.findings import (
+    Ask,
+    Finding,
+    Outcome,
+    judge_rule,
+    question_of,
+    rejected_together,
+)
 from harness.judging.safeguards import Safeguards
 from harness.judging.validity import examine
 from harness.judging.verdict import (
@@ -214,7 +221,8 @@ def _alarms(sides: Sides, question: Question) -> int:
     for flips in generator.integers(2, size=(FLIPS, blocks)).astype(bool):
         swap = np.repeat(flips, block)[: len(above)]
         one, other = np.where(swap, below, above), np.where(swap, above, below)
-        found = question.estimand.ratio_of(one, other, sides.overlap)
+        exchanged = dataclasses.replace(sides, above=one[None], below=other[None])
+        found = question.estimand.ratio_of(exchanged)
         count += by_test("hac", found, question).conclusion == "beyond"
     return count
 
@@ -230,11 +238,13 @@ def _worse(ground: _Ground) -> _Found:
         return "failed", fact(FactCode.WORSE_PROMOTED, findings=_ids(passed))
     able = _judgeable(much)
     missed = [each for each in able if each.outcome is not Outcome.REJECT]
+    much = rejected_together(much, alpha=ground.evidence.policy.alpha)
     if missed:
         return "failed", fact(FactCode.MUCH_WORSE_NOT_REJECTED, findings=_ids(missed))
     if not able:
         return "passed", fact(FactCode.NONE_ABLE_TO_REJECT)
-    if ground.outcome(much) is not Outcome.REJECT:
+    shown = any(each.outcome is Outcome.REJECT for each in much)
+    if shown and ground.outcome(much) is not Outcome.REJECT:
         return "failed", fact(FactCode.MUCH_WORSE_NO_REJECT)
     return "passed", fact(FactCode.WORSE_HELD_BACK, guardrails=len(bars), able=len(able))
 
@@ -290,10 +300,9 @@ def _swapped(ground: _Ground) -> _Found:
     for rule, dataset in ground.criteria():
         question = dataclasses.replace(ground.question(rule), bound_high=0.0)
         for sides in _sides(ground, rule, dataset):
-            back = Sides(above=sides.below, below=sides.above, overlap=sides.overlap)
+            back = dataclasses.replace(sides, above=sides.below, below=sides.above)
             there, again = (
-                by_test("hac", rule.estimand.ratio_of(*each.means, each.overlap), question)
-                for each in (sides, back)
+                by_test("hac", rule.estimand.ratio_of(each), question) for each in (sides, back)
             )
             if there.upper is None or again.upper is None:
                 continue  # a side that is not told apart from 0 has no bounds to mirror
@@ -398,10 +407,9 @@ def _sound(sides: Sides) -> bool:
 def _sides(ground: _Ground, rule: Criterion, dataset: str) -> Iterator[Sides]:
     """The real losses of both arms on each part of a criterion."""
     policy = ground.evidence.policy
+    whole = [ground.side(arm, dataset) for arm in (policy.candidate, policy.baseline)]
     for name in rule.scope.slices or ("",):
-        ours, theirs = (
-            cut(ground.side(arm, dataset), rule.scope, name)
-            for arm in (policy.candidate, policy.baseline)
-        )
-        both = pair(ours, theirs, rule.metric)
-        yield Sides(above=both.candidate, below=both.legacy, overlap=both.overlap)
+        ours, theirs = (cut(side, rule.scope, name) for side in whole)
+        part = len(ours[0]) < len(whole[0][0])
+        both = pair(ours, theirs, rule.metric, part=part)
+        yield loss_of(rule.metric).sides(both)

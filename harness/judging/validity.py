@@ -11,6 +11,7 @@ import numpy as np
 from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, FutureTests, Given, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
+from harness.judging.oddities import oddities
 from harness.judging.reference import Standing, reference_arm, standings_of, straw_man
 from harness.scoring.scores import UnitScores
 
@@ -233,6 +234,7 @@ def examine(
         contamination=contamination,
         doubts=(
             *given.doubts,
+            *oddities(policy, scores),
             *_tainted(contamination),
             *(() if refused else gains),
             *partly,

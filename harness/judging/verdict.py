@@ -29,13 +29,15 @@ from harness.judging.findings import (
     Outlook,
     judge_cost,
     judge_failures,
+    judge_path,
     judge_rule,
     judge_skill,
     multiplicity_of,
     outlooks_of,
     question_of,
+    rejected_together,
 )
-from harness.judging.looks import read_at
+from harness.judging.looks import at_look, read_at
 from harness.judging.safeguards import (
     Safeguards,
     of_waivers,
@@ -240,7 +242,7 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
     beside = case.safeguards
     first = [_caution(each) for each in beside.first if each not in problems]
     holds = [each for each in beside.holds if each not in (*beside.first, *problems)]
-    rest = [*beside.notes, *case.validity.doubts]
+    rest = [*beside.notes, *case.validity.doubts, *_long_memory(case)]
     if outcome is not Outcome.HOLD:
         rest, holds = [*holds, *rest], []
     known = (*beside.first, *holds, *problems)
@@ -248,6 +250,25 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
     if outcome is Outcome.INVALID:
         return (*problems, *shown, *empty, *first, *waivers, *cautions)
     return (*first, *holds, *shown, *empty, *waivers, *cautions)
+
+
+def _long_memory(case: Case) -> list[Fact]:
+    """Where differences remember so long that the interval is too narrow."""
+    found = []
+    for finding in case.findings:
+        known = finding.comparison.variances if finding.comparison else None
+        if known is not None and known.long_memory and finding.role != "limit":
+            found.append(
+                fact(
+                    FactCode.LONG_MEMORY,
+                    dataset=finding.dataset,
+                    metric=finding.metric,
+                    part=finding.part,
+                    memory=known.memory,
+                    error=known.memory_error,
+                )
+            )
+    return found
 
 
 _NOTHING = fact(FactCode.NOTHING_COMPARED)
@@ -528,10 +549,9 @@ def _findings(
         legacy = [unit for unit in there if unit.arm == policy.baseline]
         for rule in policy.rules:
             if rule.scope.covers(dataset):
-                level = shared.alpha(rule.role)
+                asked = question_of(rule, alpha=shared.alpha(rule.role), power=shared.power_each)
                 if given.look is not None:
-                    level = given.look.alpha(dataset, rule.role)
-                asked = question_of(rule, alpha=level, power=shared.power_each)
+                    asked = at_look(asked, given.look.alpha(dataset, rule.role))
                 found += judge_rule(
                     rule,
                     dataset,
@@ -542,8 +562,11 @@ def _findings(
                     ask=ask,
                 )
         found += _limits(policy, dataset, there, shared, bar, ask)
-    read = found if given.look is None else read_at(found, given.look)
-    return (*read, *_costs(policy, given))
+    if given.look is None:
+        found = rejected_together(found, alpha=policy.alpha)
+    else:
+        found = read_at(found, given.look)
+    return (*found, *_costs(policy, given))
 
 
 def _costs(policy: Policy, given: Given) -> list[Finding]:
@@ -569,6 +592,7 @@ def _limits(
             "candidate", dataset, arm=arms["candidate"], limit=most, units=sides["candidate"]
         ),
         judge_failures("legacy", dataset, arm=arms["legacy"], limit=most, units=sides["legacy"]),
+        *judge_path(dataset, sides["candidate"]),
     ]
     if policy.limits.min_skill is not None:
         rule = Criterion(metric="crps")

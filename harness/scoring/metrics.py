@@ -21,8 +21,8 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from harness.errors import ConfigError, one_line
-from harness.forecast import (
-    LEVELS,
+from harness.forecast import LEVELS
+from harness.scoring.kernels import (
     WEIGHTS,
     fair_crps,
     gaussian_crps,
@@ -50,7 +50,8 @@ class Judged:
     quantiles : [Q, W, H], optional
         On `LEVELS`, not decreasing along the first axis.
     samples : [W, H, M], optional
-        Increasing along the last axis; CRPS is taken from them when they are there.
+        Independent draws, increasing along the last axis; CRPS is taken from them when they are
+        there.
     deviation : [W, H], optional
         Of a normal distribution around the point path; CRPS and PIT are exact when it is there.
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import AbharnessError, ConfigError
+from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import EVERY, Chosen, Flags, Truth, UnitScores
 from harness.window import Array
@@ -259,7 +260,11 @@ LEAST = 8
 
 
 class ScopeError(AbharnessError):
-    """A rule asks for a part that is not there or is too small."""
+    """A rule asks for a part that is not there or is too small; `why` says which."""
+
+    def __init__(self, why: Reason) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 def cut(units: Sequence[UnitScores], scope: Scope, name: str) -> list[UnitScores]:
@@ -289,14 +294,17 @@ def _cut(unit: UnitScores, scope: Scope, name: str) -> UnitScores:
     if name:
         try:
             part = slice_named(unit.truth, name)
-        except ConfigError as problem:
-            raise ScopeError(str(problem)) from None
-        if part.windows is not None and int(part.windows.sum()) < LEAST:
-            count = int(part.windows.sum())
-            raise ScopeError(f"the slice {name} selects {count} windows, too few to judge")
+        except ConfigError:
+            known = tuple(each.name for each in slices_of(unit.truth))
+            ends = {"first": int(unit.step.min()), "last": int(unit.step.max())}
+            why = reason(ReasonCode.NO_SLICE, slice=name, known=known, **ends)
+            raise ScopeError(why) from None
+        count = len(unit) if part.windows is None else int(part.windows.sum())
+        if part.windows is not None and count < LEAST:
+            raise ScopeError(reason(ReasonCode.SMALL_SLICE, slice=name, windows=count))
     steps = np.ones(len(unit.step), dtype=bool) if part.steps is None else part.steps
     if scope.steps:
         steps = steps & np.isin(unit.step, scope.steps)
     if not steps.any() or not set(scope.steps) <= set(unit.step.tolist()):
-        raise ScopeError(f"not all of steps {list(scope.steps)} of '{name or 'all'}' were judged")
+        raise ScopeError(reason(ReasonCode.NO_STEPS, steps=scope.steps, slice=name))
     return unit.at(part.rows, steps)

@@ -26,7 +26,8 @@ from itertools import pairwise
 import numpy as np
 
 from harness.errors import ForecastError
-from harness.forecast import LEVELS, WEIGHTS, Forecast, pinball_sum
+from harness.forecast import LEVELS, Forecast
+from harness.scoring.kernels import WEIGHTS, pinball_sum
 from harness.scoring.scores import Flags, Truth
 from harness.window import Array
 

@@ -25,6 +25,7 @@ from harness.forecast import (
     quantiles_at,
     quantiles_of_samples,
 )
+from harness.scoring.kernels import WEIGHTS, fair_crps, look_drawn, pinball_sum
 from harness.scoring.metrics import METRICS, Judged
 from harness.window import Array, Dates, Rows, Series, Windows
 
@@ -191,6 +192,13 @@ class UnitScores:
         Levels of the common grid beyond the arm's own levels.
     residual_distribution
         The harness added the predictive distribution; the arm gave a point path only.
+    members
+        Samples of a window; 0 for an arm that gave none.
+    drawn
+        The samples are spread as independent draws are, and scored as such. Others are scored
+        through the common grid, as the quantiles they are.
+    reading_gap
+        CRPS read through the common grid over that of independent draws, less 1; 0 without samples.
     """
 
     arm: str
@@ -206,6 +214,9 @@ class UnitScores:
     crossings: float = 0.0
     extrapolated: int = 0
     residual_distribution: bool = False
+    members: int = 0
+    drawn: bool = True
+    reading_gap: float = 0.0
 
     def __len__(self) -> int:
         return len(self.ok)
@@ -292,19 +303,22 @@ def score(
     Raises
     ------
     ForecastError
-        When the forecast has other windows or steps than the truth.
+        When the forecast has other windows or steps than the truth, or too few samples.
     """
     if forecast.point.shape != truth.values.shape:
         raise ForecastError(
             f"arm '{arm}' on {truth.dataset}: forecasts have shape {forecast.point.shape}, "
             f"what came has {truth.values.shape} (windows, steps)"
         )
+    forecast.expect_members()
     unserved = _reasons(forecast, reasons)
     fallback = _fallback(forecast, unserved)
     reason = _credited(unserved, fallback)
     ok = np.array([not text for text in reason], dtype=bool)
+    drawn = forecast.samples is None or look_drawn(_some(forecast.samples))
     with np.errstate(over="ignore", invalid="ignore"):  # such windows failed, and are blanked below
-        cells, crossed, beyond = _cells(truth, forecast)
+        cells, crossed, beyond = _cells(truth, forecast, drawn=drawn)
+        gap = _reading_gap(truth, forecast) if forecast.samples is not None else 0.0
     lost = np.array([bool(text) for text in unserved])
     served = {name: _blank(found.copy(), lost) for name, found in cells.items() if fallback}
     return UnitScores(
@@ -321,7 +335,31 @@ def score(
         crossings=float(crossed[ok].mean()) if ok.any() else 0.0,
         extrapolated=beyond,
         residual_distribution=residual_distribution,
+        members=0 if forecast.samples is None else forecast.samples.shape[1],
+        drawn=drawn,
+        reading_gap=gap,
     )
+
+
+def _some(samples: Array) -> Array:
+    """Samples [W, M, H] of at most 200 windows, laid out [w, H, M] in order along the last axis."""
+    rows = samples[:: max(1, len(samples) // 200)]
+    return np.sort(np.moveaxis(rows, 1, -1), axis=-1)
+
+
+def _reading_gap(truth: Truth, forecast: Forecast) -> float:
+    """CRPS of samples as quantiles over that of independent draws, less 1, on the same windows."""
+    assert forecast.samples is not None
+    every = max(1, len(forecast) // 200)
+    ordered = _some(forecast.samples)
+    actual = truth.values[::every]
+    fine = np.isfinite(ordered).all(axis=(1, 2))
+    if not fine.any():
+        return 0.0
+    draws = float(fair_crps(actual[fine], ordered[fine], increasing=True).mean())
+    rows, _ = quantiles_of_samples(ordered[fine], LEVELS)
+    grid = float(pinball_sum(actual[fine], rows, LEVELS, WEIGHTS).mean())
+    return grid / draws - 1 if draws > 0 and np.isfinite(grid / draws) else 0.0
 
 
 def _reasons(forecast: Forecast, reasons: Sequence[str] | None) -> tuple[str, ...]:
@@ -354,7 +392,7 @@ def _blank(cells: Array, failed: Flags) -> Array:
     return cells
 
 
-def _cells(truth: Truth, forecast: Forecast) -> tuple[dict[str, Array], Flags, int]:
+def _cells(truth: Truth, forecast: Forecast, *, drawn: bool) -> tuple[dict[str, Array], Flags, int]:
     """Every metric [W, H], which cells crossed [W, H], and how many levels lie beyond the arm's.
 
     Windows are scored alone, so they can be taken in pieces that stay in the processor's cache.
@@ -364,6 +402,8 @@ def _cells(truth: Truth, forecast: Forecast) -> tuple[dict[str, Array], Flags, i
     beyond = 0
     for part in _pieces(forecast):
         judged, crossed[part], beyond = _judged(truth, forecast, part)
+        if not drawn:
+            judged = dataclasses.replace(judged, samples=None)
         for name, each in METRICS.items():
             if each.scores(judged):
                 whole = found.setdefault(name, np.empty(truth.values.shape))

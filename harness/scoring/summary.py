@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.arm import Role
 from harness.scoring.metrics import AGGREGATES, Aggregate, Aggregated, aggregate, by_step
-from harness.scoring.scores import UnitScores, non_overlapping, reach_of
+from harness.scoring.scores import EVERY, UnitScores, non_overlapping, reach_of
 from harness.window import Array, Rows
 
 
@@ -25,7 +25,7 @@ class MetricSummary:
     arm, role, dataset, metric, unit
         What is shown, and in what unit.
     value
-        Mean over seeds; None unless every window of every seed has a value.
+        Over all seeds, a root taken last; None unless every window of every seed has a value.
     low, high
         Range over seeds; None as `value`.
     seeds
@@ -37,9 +37,9 @@ class MetricSummary:
     skill
         1 - value / the reference arm's; None without one, or where the ratio means nothing.
     by_step : [H]
-        The metric at each step, mean over seeds; NaN at a step that is incomplete.
+        The metric at each step, over all seeds; NaN at a step that is incomplete.
     independent, independent_n
-        The metric (mean over seeds) on the non-overlapping subset of origins, and how many
+        The metric, over all seeds, on the non-overlapping subset of origins, and how many
         origins that has.
     """
 
@@ -83,7 +83,7 @@ def summarise(units: Sequence[UnitScores], *, reference: str | None = None) -> l
     for group in groups.values():
         group.sort(key=lambda unit: unit.seed)
     bars = {
-        (dataset, name): _value(group, each)
+        (dataset, name): _value(_aggregated(group, each))
         for (dataset, arm), group in groups.items()
         if arm == reference
         for name, each in _known(group).items()
@@ -109,26 +109,23 @@ def _known(group: Sequence[UnitScores]) -> dict[str, Aggregate]:
     }
 
 
-def _cells(unit: UnitScores, each: Aggregate, rows: Rows | None = None) -> list[Array]:
-    """Cells of an aggregate's metrics, of all windows or of some."""
-    found = [unit.values[metric] for metric in each.metrics]
-    return found if rows is None else [cells[rows] for cells in found]
-
-
 def _aggregated(
     group: Sequence[UnitScores], each: Aggregate, rows: Rows | None = None
-) -> list[Aggregated]:
-    return [aggregate(each.name, *_cells(unit, each, rows)) for unit in group]
+) -> Aggregated:
+    """An aggregate over all windows, or some, of all seeds: a root is taken last."""
+    return aggregate(each.name, *_cells(group, each, rows))
 
 
-def _mean(found: Sequence[Aggregated]) -> float | None:
-    """Mean over seeds; None unless each has a value."""
-    mean = np.mean([one.value for one in found])
-    return float(mean) if np.isfinite(mean) else None
+def _cells(group: Sequence[UnitScores], each: Aggregate, rows: Rows | None) -> list[Array]:
+    """Cells [S * W, H] of an aggregate's metrics, of all windows or of some."""
+    chosen = EVERY if rows is None else rows
+    return [
+        np.concatenate([unit.values[metric][chosen] for unit in group]) for metric in each.metrics
+    ]
 
 
-def _value(group: Sequence[UnitScores], each: Aggregate) -> float | None:
-    return _mean(_aggregated(group, each))
+def _value(found: Aggregated) -> float | None:
+    return found.value if np.isfinite(found.value) else None
 
 
 def _apart(group: Sequence[UnitScores]) -> Rows | None:
@@ -141,9 +138,9 @@ def _summary(
     group: Sequence[UnitScores], each: Aggregate, *, apart: Rows | None, bar: float | None
 ) -> MetricSummary:
     first = group[0]
-    per_seed = _aggregated(group, each)
-    values = [found.value for found in per_seed]
-    value = _mean(per_seed)
+    found = _aggregated(group, each)
+    value = _value(found)
+    values = [_aggregated([unit], each).value for unit in group]
     return MetricSummary(
         arm=first.arm,
         role=first.role,
@@ -154,11 +151,11 @@ def _summary(
         low=None if value is None else min(values),
         high=None if value is None else max(values),
         seeds=tuple(unit.seed for unit in group),
-        n=sum(found.n for found in per_seed),
-        missing=sum(found.missing for found in per_seed),
+        n=found.n,
+        missing=found.missing,
         failures=sum(unit.failures for unit in group),
         skill=skill_of(value, bar) if each.lower_is_better else None,
-        by_step=np.mean([by_step(each.name, *_cells(unit, each)) for unit in group], axis=0),
-        independent=value if apart is None else _mean(_aggregated(group, each, apart)),
+        by_step=by_step(each.name, *_cells(group, each, None)),
+        independent=value if apart is None else _value(_aggregated(group, each, apart)),
         independent_n=len(first) if apart is None else len(apart),
     )

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from harness.reasons import Reason, ReasonCode, reason
 from harness.stats.longrun import (
     Law,
     choose_lag,
@@ -50,7 +51,7 @@ class ConditionalAbility:
     losing_share
         Share of origins at which the candidate was to be expected to lose.
     reason
-        Why there is no statistic; ''.
+        Why there is no statistic.
     """
 
     dataset: str
@@ -63,7 +64,7 @@ class ConditionalAbility:
     p_value: float | None
     persistence: float | None
     losing_share: float | None
-    reason: str
+    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class Fluctuation:
     spans
         Where they are beyond the critical value.
     reason
-        Why there is no statistic; ''.
+        Why there is no statistic.
     """
 
     dataset: str
@@ -107,7 +108,7 @@ class Fluctuation:
     largest: float | None
     smallest: float | None
     spans: tuple[LosingSpan, ...]
-    reason: str
+    reason: Reason | None
 
 
 Names = tuple[str, str, str, str]
@@ -123,7 +124,7 @@ def conditional_ability(difference: Array, *, overlap: int, names: Names) -> Con
     """
     later, known = difference[overlap:], difference[:-overlap]
     if not np.isfinite(difference).all():
-        return _no_ability(names, len(later), "there are losses without a number")
+        return _no_ability(names, len(later), reason(ReasonCode.LOSSES_MISSING))
     if len(later) < 10 or float(np.ptp(known)) == 0.0:
         return _no_ability(names, len(later))
     instruments = np.stack([np.ones(len(known)), known])  # [q, n]
@@ -139,7 +140,7 @@ def conditional_ability(difference: Array, *, overlap: int, names: Names) -> Con
         p_value=p_value,
         persistence=slope,
         losing_share=float(np.mean(level + slope * known > 0)),
-        reason="" if p_value is not None else "too few origins for the overlap",
+        reason=None if p_value is not None else reason(ReasonCode.FEW_FOR_OVERLAP),
     )
 
 
@@ -159,8 +160,7 @@ def fluctuation(
     lag = choose_lag(difference, overlap) if known else 0
     spread = float(long_run_covariance(difference[None], lag)[0, 0]) if known else 0.0
     found: dict[str, Any] = {"largest": None, "smallest": None, "critical": None, "spans": ()}
-    few = "fewer than 20 origins or no variance"
-    found["reason"] = few if whole else "there are losses without a number"
+    found["reason"] = reason(ReasonCode.FEW_ORIGINS if whole else ReasonCode.LOSSES_MISSING)
     if count >= 20 and spread > 0:
         path = _path(difference, window, spread, fixed_smoothing(count, lag, overlap))
         critical = CRITICAL[level][round(WINDOW_SHARE * 10) - 1]
@@ -169,7 +169,7 @@ def fluctuation(
             "smallest": float(path.min()),
             "critical": critical,
             "spans": _spans(path, critical, window, dates),
-            "reason": "",
+            "reason": None,
         }
     return Fluctuation(**_named(names), n=count, window=window, lag=lag, level=level, **found)
 
@@ -200,10 +200,10 @@ def _iso(day: np.datetime64) -> str:
     return str(day.astype("datetime64[D]"))
 
 
-_FEW = "fewer than 10 origins with a known loss before them, or no variance"
+_FEW = reason(ReasonCode.FEW_KNOWN, least=10)
 
 
-def _no_ability(names: Names, count: int, reason: str = _FEW) -> ConditionalAbility:
+def _no_ability(names: Names, count: int, why: Reason = _FEW) -> ConditionalAbility:
     return ConditionalAbility(
         **_named(names),
         n=count,
@@ -212,7 +212,7 @@ def _no_ability(names: Names, count: int, reason: str = _FEW) -> ConditionalAbil
         p_value=None,
         persistence=None,
         losing_share=None,
-        reason=reason,
+        reason=why,
     )
 
 

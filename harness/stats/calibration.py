@@ -16,6 +16,7 @@ from functools import cache
 
 import numpy as np
 
+from harness.reasons import Reason, ReasonCode, reason
 from harness.stats.ability import holm
 from harness.stats.longrun import choose_lag, overlap_law, wald
 from harness.window import Array
@@ -47,7 +48,7 @@ class IntervalCalibration:
     dynamic_quantile
         P-value of Engle and Manganelli (2004) with four earlier hits.
     reason
-        Why there are no p-values; ''.
+        Why there are no p-values.
     """
 
     dataset: str
@@ -61,7 +62,7 @@ class IntervalCalibration:
     independence: float | None
     joint: float | None
     dynamic_quantile: float | None
-    reason: str
+    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class Uniformity:
     lag, statistic, p_value
         HAC lag, F statistic and p-value of "both moments are as promised".
     reason
-        Why there is no p-value; ''.
+        Why there is no p-value.
     """
 
     dataset: str
@@ -88,7 +89,7 @@ class Uniformity:
     lag: int
     statistic: float | None
     p_value: float | None
-    reason: str
+    reason: Reason | None
 
 
 def kupiec(hits: Array, share: float) -> Array:
@@ -197,9 +198,9 @@ def interval_calibration(
     seeds, count = hits.shape
     parts = [hits[:, start::overlap] for start in range(min(overlap, count))]
     shortest = min((part.shape[1] for part in parts), default=0)
-    reason = _why_not(hits, shortest)
+    why = _why_not(hits, shortest)
     found: dict[str, float | None] = dict.fromkeys(_statistics(0.5))
-    if not reason:
+    if why is None:
         each = [p_values(part, level) for part in parts]
         for name in found:
             found[name] = min(holm([p for part in each for p in part[name].tolist()]))
@@ -210,12 +211,12 @@ def interval_calibration(
         level=level,
         n=count,
         sequences=seeds * len(parts),
-        coverage=None if reason.endswith("no number") else float(hits.mean()),
+        coverage=None if _missing(why) else float(hits.mean()),
         unconditional=found["unconditional"],
         independence=found["independence"],
         joint=found["joint"],
         dynamic_quantile=found["dynamic_quantile"],
-        reason=reason,
+        reason=why,
     )
 
 
@@ -226,15 +227,15 @@ def uniformity(pit: Array, *, step: int, overlap: int, names: tuple[str, str]) -
     covariance: overlap changes no moment, only their covariance. Source: Knueppel (2015).
     """
     count = pit.shape[1]
-    reason = _why_not(pit, count)
+    why = _why_not(pit, count)
     centred = np.sqrt(12) * (pit - 0.5)
     moments = np.stack([centred.mean(axis=0), np.square(centred).mean(axis=0) - 1])
     lag, statistic, p_value = 0, None, None
-    if not reason:
+    if why is None:
         lag = max(choose_lag(each, overlap) for each in moments)
         statistic, p_value = wald(moments, overlap_law(count, lag, overlap))
-        reason = "" if p_value is not None else "too few origins for the overlap, or no variance"
-    missing = reason.endswith("no number")
+        why = None if p_value is not None else reason(ReasonCode.FEW_FOR_OVERLAP)
+    missing = _missing(why)
     return Uniformity(
         dataset=names[0],
         arm=names[1],
@@ -245,12 +246,17 @@ def uniformity(pit: Array, *, step: int, overlap: int, names: tuple[str, str]) -
         lag=lag,
         statistic=statistic,
         p_value=p_value,
-        reason=reason,
+        reason=why,
     )
 
 
-def _why_not(numbers: Array, shortest: int) -> str:
+def _why_not(numbers: Array, shortest: int) -> Reason | None:
     holes = int((~np.isfinite(numbers)).sum())
     if holes or not numbers.size:
-        return f"{holes} of {numbers.size} windows have no number"
-    return "" if shortest >= 2 * LAGS + 2 else f"only {shortest} origins that share no session"
+        return reason(ReasonCode.WINDOWS_MISSING, windows=holes, of=numbers.size)
+    enough = shortest >= 2 * LAGS + 2
+    return None if enough else reason(ReasonCode.FEW_APART, origins=shortest)
+
+
+def _missing(why: Reason | None) -> bool:
+    return why is not None and why.code is ReasonCode.WINDOWS_MISSING

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +21,17 @@ from harness.stats.longrun import (
     circular_means,
     fixed_smoothing,
     generator_of,
+    long_run_covariance,
+    tied,
 )
 from harness.window import Array
 
 RESAMPLES = 1000
 """Resamples of every confidence set."""
+HOPELESS = 2.0
+"""An arm shown to lose with this many times the best one's loss is left out before the others."""
+Standing = Literal["judged", "ties", "no_number", "hopeless"]
+"""Judged by itself; the same losses as another arm; losses missing; left out beforehand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +46,21 @@ class Member:
         Smallest alpha at which the arm is left out; None for an arm that was not judged.
     kept
         In the set.
-    reason
-        Why the arm was not judged, or with which arm it ties; '' otherwise.
+    standing
+        How it was judged.
+    beside
+        The arm it ties with, or whose loss a hopeless one has many times; '' otherwise.
+    number
+        How many losses are missing, or how many times the best one's loss it has; 0 otherwise.
     """
 
     arm: str
     value: float | None
     p_value: float | None
     kept: bool
-    reason: str
+    standing: Standing = "judged"
+    beside: str = ""
+    number: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,31 +106,61 @@ def confidence_set(
     Notes
     -----
     Range statistic over all pairs, worst arm out first (Hansen, Lunde and Nason 2011, section
-    3.1.2). Circular blocks are as long as the HAC lag of the same differences asks for (the
-    bootstrap variance then is the Bartlett one), and statistics are read in the same
-    fixed-smoothing law as those of a comparison before they meet the resampled ones.
+    3.1.2). Each pair has the lag of its own differences, and its statistic is read in its own
+    fixed-smoothing law before it meets the resampled ones. Resamples are drawn for all arms
+    together, in circular blocks as long as the middle pair asks for and at most half of the sample.
+    Arms that are shown to lose with `HOPELESS` times the best one's loss leave first, on their own
+    pair with the best one: how they vary says nothing of the others.
     """
     whole = {arm: each for arm, each in losses.items() if bool(np.isfinite(each).all())}
+    count = len(next(iter(losses.values()))) if losses else 0
     leaders = _leaders(whole)
     unlike = [arm for arm, leader in leaders.items() if arm == leader]
-    series = np.stack([whole[arm] for arm in unlike]) if unlike else np.zeros((0, 0))
-    count = len(next(iter(losses.values()))) if losses else 0
-    judged = count > 1 and len(unlike) > 1
-    law = _law(series, overlap) if judged else None
-    p_values = _p_values(series, law) if law else np.ones(len(unlike))
-    chance = dict(zip(unlike, p_values.tolist(), strict=True))
-    found = [
-        _member(arm, each, leaders, chance[leaders[arm]] if arm in leaders else None, alpha)
-        for arm, each in losses.items()
-    ]
+    best = min(unlike, key=lambda arm: float(whole[arm].mean()), default="") if count > 1 else ""
+    chance = dict.fromkeys(unlike, 1.0)
+    hopeless: dict[str, float] = {}
+    for arm in unlike if best else ():
+        times = float(whole[arm].mean()) / (float(whole[best].mean()) or math.nan)
+        if times >= HOPELESS:
+            law, statistic = _of_pair(whole[arm] - whole[best], overlap)
+            lost = 1 - law.chance_below(statistic)
+            if lost <= alpha / (2 * len(unlike)):
+                hopeless[arm], chance[arm] = times, lost
+    left = [arm for arm in unlike if arm not in hopeless]
+    block = 0
+    if count > 1 and len(left) > 1:
+        p_values, block = _p_values(np.stack([whole[arm] for arm in left]), overlap)
+        chance |= dict(zip(left, p_values.tolist(), strict=True))
+
+    def member(arm: str, found: Array) -> Member:
+        if arm not in leaders:
+            holes = float((~np.isfinite(found)).sum())
+            return Member(
+                arm=arm, value=None, p_value=None, kept=False, standing="no_number", number=holes
+            )
+        leader = leaders[arm]
+        standing: Standing = "ties" if arm != leader else "judged"
+        if leader in hopeless:
+            standing = "hopeless"
+        return Member(
+            arm=arm,
+            value=float(found.mean()) if len(found) else None,
+            p_value=chance[leader],
+            kept=chance[leader] > alpha,
+            standing=standing,
+            beside={"ties": leader, "hopeless": best}.get(standing, ""),
+            number=hopeless.get(leader, 0.0),
+        )
+
+    members = [member(arm, each) for arm, each in losses.items()]
     return ConfidenceSet(
         dataset=dataset,
         metric=metric,
         alpha=alpha,
         n=count,
-        block=law.lag + 1 if law else 0,
-        resamples=RESAMPLES if law else 0,
-        members=tuple(sorted(found, key=_rank)),
+        block=block,
+        resamples=RESAMPLES if block else 0,
+        members=tuple(sorted(members, key=_rank)),
     )
 
 
@@ -165,44 +209,41 @@ def standardised(series: Array, block: int, starts: npt.NDArray[np.int64]) -> tu
 
 def _leaders(whole: Mapping[str, Array]) -> dict[str, str]:
     """Each arm to the first arm with the same losses, itself as a rule."""
-    first: dict[bytes, str] = {}
-    return {arm: first.setdefault(each.tobytes(), arm) for arm, each in whole.items()}
+    found: dict[str, str] = {}
+    for arm, each in whole.items():
+        same = (first for first in found if found[first] == first and tied(each, whole[first]))
+        found[arm] = next(same, arm)
+    return found
 
 
-def _law(series: Array, overlap: int) -> Law:
-    """The law of the pair of arms that needs the longest lag."""
-    centre = series.mean(axis=0)
-    lag = max(choose_lag(each - centre, overlap) for each in series)
-    return fixed_smoothing(series.shape[1], lag, overlap)
+def _of_pair(difference: Array, overlap: int) -> tuple[Law, float]:
+    """The law of a pair's own lag, and the t statistic of its mean difference."""
+    lag = choose_lag(difference, overlap)
+    law = fixed_smoothing(len(difference), lag, overlap)
+    error = math.sqrt(float(long_run_covariance(difference[None], lag)[0, 0]) / len(difference))
+    mean = float(difference.mean())
+    if error <= 1e-13 * abs(mean):
+        return law, 0.0 if mean == 0 else math.copysign(math.inf, mean)
+    return law, mean / error
 
 
-def _p_values(series: Array, law: Law) -> Array:
-    block = law.lag + 1
-    starts = block_starts(law.n, block, RESAMPLES, generator_of(*series))
-    difference, drawn = standardised(series, block, starts)
-    return eliminate(law.deviate(difference), drawn)
-
-
-def _member(
-    arm: str, losses: Array, leaders: Mapping[str, str], p_value: float | None, alpha: float
-) -> Member:
-    if p_value is None:
-        holes = int((~np.isfinite(losses)).sum())
-        reason = f"{holes} of {len(losses)} losses have no number"
-        return Member(arm=arm, value=None, p_value=None, kept=False, reason=reason)
-    leader = leaders[arm]
-    return Member(
-        arm=arm,
-        value=float(losses.mean()) if len(losses) else None,
-        p_value=p_value,
-        kept=p_value > alpha,
-        reason="" if arm == leader else f"ties with {leader}",
-    )
+def _p_values(series: Array, overlap: int) -> tuple[Array, int]:
+    """P-values of arms [K] with series [K, n], and the block they were resampled in."""
+    count, n = series.shape
+    difference, lags = np.zeros((count, count)), []
+    for i, j in combinations(range(count), 2):
+        law, statistic = _of_pair(series[i] - series[j], overlap)
+        deviate = float(law.deviate(np.array(statistic)))
+        difference[i, j], difference[j, i] = deviate, -deviate
+        lags.append(law.lag)
+    block = max(1, min(n // 2, int(np.median(lags)) + 1))
+    starts = block_starts(n, block, RESAMPLES, generator_of(*series))
+    return eliminate(difference, standardised(series, block, starts)[1]), block
 
 
 def _rank(member: Member) -> tuple[float, float, str]:
     return (
-        1.0 if member.p_value is None else -member.p_value,
+        {"no_number": 2.0, "hopeless": 1.0}.get(member.standing, -(member.p_value or 0.0)),
         math.inf if member.value is None else member.value,
         member.arm,
     )

@@ -391,16 +391,6 @@ LEAST_INDEPENDENT = 10
 """Below so many non-overlapping origins a prediction has no worth: a bound may not even exist."""
 
 
-def too_few(independent_n: int) -> str:
-    """Why so few non-overlapping origins allow no prediction, in words; '' where they do."""
-    if independent_n >= LEAST_INDEPENDENT:
-        return ""
-    return (
-        f"no prediction: {independent_n} non-overlapping origins, "
-        f"fewer than the {LEAST_INDEPENDENT} it takes"
-    )
-
-
 def predicted_power(
     spread: Spread, plan: Plan, *, effect: float, bound: float, alpha: float
 ) -> float:

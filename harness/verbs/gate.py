@@ -162,12 +162,19 @@ def judged(
     day: str,
     *,
     reuse: bool = False,
+    nightly: bool = False,
 ) -> Judgement:
-    """Judge a pair by the experiment's policy, and store the verdicts."""
+    """Judge a pair by the experiment's policy, and store the verdicts.
+
+    What is new is told of a nightly, and where the policy plans looks.
+    """
+    from dataclasses import replace
+
     from harness.gate.judge import judge_grid
 
     policy = chosen_pair(grid, baseline, candidate)
-    return judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
+    found = judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
+    return found if nightly or policy.looks is not None else replace(found, news=None)
 
 
 def write_files(

@@ -24,7 +24,7 @@ from harness.verbs.common import (
     seed_numbers,
     verb,
 )
-from harness.verbs.compare import compare
+from harness.verbs.compare import compared
 from harness.verbs.report import report
 from harness.verbs.result import Result
 
@@ -67,7 +67,7 @@ def nightly(
         When experiment, data, arms or store cannot be used.
     """
     _update(experiment, [Path(each) for each in data_dir], changes, without, trust=trust)
-    done = compare(
+    done = compared(
         experiment,
         store=store,
         data_dir=data_dir,
@@ -77,6 +77,7 @@ def nightly(
         without=without,
         records=records,
         strict_data=strict_data,
+        nightly=True,
     )
     index = report(experiment, store=store, index=True)
     code = done.exit_code if alert_on == "outcome" else alarm(done.news, done.exit_code)

@@ -36,7 +36,8 @@ class Result:
     page
         The page, or the file a report was written to.
     news
-        What is new since the verdict before; None where nothing was judged, or nothing sound.
+        What is new since the verdict before, of a nightly and where the policy plans looks; None
+        where nothing was judged, or nothing sound.
     units
         What was run, for `compare` and `run`.
     """

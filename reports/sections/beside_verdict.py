@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.stats.confidence_set import ConfidenceSet, Member
 from reports.page_input import PageInput
 from reports.section import Command, Details, Lines, Part, Section, Table, TableCell, columns, text
 from reports.sections.criteria import p_text
 from reports.words import numbers
+from reports.words.reasons import why
 
 
 def beside_the_verdict(page: PageInput) -> Iterator[Section]:
@@ -23,7 +25,7 @@ def beside_the_verdict(page: PageInput) -> Iterator[Section]:
         note="beside the verdict, they decide nothing",
         items=(
             *(Details(summary=table.caption, blocks=(table,)) for table in tables),
-            *((Lines(lines=tuple(notes)),) if notes else ()),
+            *((Lines(lines=tuple(f"{why(each)}." for each in notes)),) if notes else ()),
         ),
         absent=Command(said="Not run for this verdict", command=command),
     )
@@ -46,7 +48,7 @@ def _best_arms(page: PageInput) -> Table | None:
                 text(numbers.listing(map(page.label, each.kept)) or "none"),
                 text(
                     ", ".join(
-                        f"{page.label(member.arm)} {member.reason or p_text(member.p_value)}"
+                        f"{page.label(member.arm)} {_standing(page, each, member)}"
                         for member in each.members
                         if not member.kept
                     )
@@ -58,6 +60,17 @@ def _best_arms(page: PageInput) -> Table | None:
         note=f"Each set holds the best arm with probability "
         f"{numbers.percent(1 - found.alpha, digits=0)} or more.",
     )
+
+
+def _standing(page: PageInput, among: ConfidenceSet, member: Member) -> str:
+    """Why an arm is not in the set."""
+    if member.standing == "no_number":
+        return f"{member.number:.0f} of {among.n} losses have no number"
+    if member.standing == "hopeless":
+        return f"left out first: {member.number:.1f} times the loss of {page.label(member.beside)}"
+    if member.standing == "ties":
+        return f"ties with {page.label(member.beside)}"
+    return p_text(member.p_value)
 
 
 def _secondary(page: PageInput) -> Table | None:
@@ -78,7 +91,7 @@ def _secondary(page: PageInput) -> Table | None:
                 text(numbers.percent(each.effect, signed=True)),
                 text(p_text(each.p_value)),
                 text(p_text(each.adjusted)),
-                TableCell(text=each.claim, note=each.reason),
+                TableCell(text=each.claim, note=why(each.reason)),
             )
             for each in found.secondary
         ),
@@ -105,7 +118,7 @@ def _conditional(page: PageInput) -> Table | None:
                 text(p_text(each.p_value)),
                 text(numbers.number(each.persistence)),
                 text(numbers.percent(each.losing_share)),
-                text(each.reason),
+                text(why(each.reason)),
             )
             for each in found.conditional
         ),
@@ -135,7 +148,7 @@ def _over_time(page: PageInput) -> Table | None:
                 text(numbers.number(each.critical)),
                 text(
                     "; ".join(f"{s.first} to {s.last}: {s.loser} loses" for s in each.spans)
-                    or each.reason
+                    or why(each.reason)
                     or "at no time"
                 ),
             )
@@ -166,7 +179,7 @@ def _intervals(page: PageInput) -> Table | None:
                 text(p_text(each.independence)),
                 text(p_text(each.joint)),
                 text(p_text(each.dynamic_quantile)),
-                text(each.reason),
+                text(why(each.reason)),
             )
             for each in found.intervals
         ),
@@ -193,7 +206,7 @@ def _uniformity(page: PageInput) -> Table | None:
                 text(numbers.number(each.centre)),
                 text(numbers.number(each.spread)),
                 text(p_text(each.p_value)),
-                text(each.reason),
+                text(why(each.reason)),
             )
             for each in found.uniformity
         ),

@@ -26,6 +26,7 @@ from reports.words.sentences import sentence_of
 
 _METHODS = {
     "hac": "HAC t",
+    "long": "HAC t, long lag",
     "bootstrap": "block bootstrap",
     "independent": "independent",
 }
@@ -33,7 +34,7 @@ _METHODS = {
 _TEST_HEADS = (
     *("Rule", "candidate", "legacy", "DM statistic", "p (equal)", "origins"),
     *("not overlapping", "effective", "HAC lag", "block", "resamples", "range over seeds"),
-    "failed",
+    *("last origins alone", "failed"),
 )
 
 
@@ -115,9 +116,10 @@ def tests(page: PageInput) -> Table | None:
         rows=tuple(
             _test_row(finding, finding.comparison) for finding in compared if finding.comparison
         ),
-        note="DM: Diebold-Mariano test of equal losses, Harvey-Leybourne-Newbold correction, "
-        "two-sided. Losses are scaled by the last value seen. Failed: windows of the candidate "
-        "and of the legacy arm, filled in against the candidate.",
+        note="DM: Diebold-Mariano test of equal losses, two-sided, at the lag and in the "
+        "fixed-smoothing law of the t test that decides. Losses are scaled by the last value seen. "
+        "PROMOTE is HOLD while the last origins alone lie beyond the limit. "
+        "Failed: windows of the candidate and of the legacy arm, filled in against the candidate.",
     )
 
 
@@ -139,6 +141,12 @@ def _test_row(finding: Finding, found: Comparison) -> tuple[TableCell, ...]:
         text(f"{found.lengths.block:,}"),
         text(f"{found.lengths.resamples:,}"),
         text(numbers.effects(finding.unit, effect.seed_low, effect.seed_high)),
+        text(
+            numbers.NONE
+            if found.recent is None
+            else f"{numbers.effect(finding.unit, found.recent.effect)} "
+            f"({found.recent.n:,} since {found.recent.since})"
+        ),
         text(f"{found.failed.candidate:,} / {found.failed.legacy:,}"),
     )
 

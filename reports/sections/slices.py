@@ -13,7 +13,8 @@ from harness.evidence.estimates import by_test
 from harness.evidence.pairing import PairingError, filled, pair
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.parts import LEAST, Slice, slices_of
-from harness.scoring.scores import UnitScores, in_time_order
+from harness.scoring.scores import UnitScores, in_time_order, non_overlapping
+from harness.stats.longrun import FEW
 from reports.charts import Dot, dot_chart
 from reports.page_input import PageInput
 from reports.section import Chart, Table, columns, text
@@ -30,7 +31,8 @@ class SliceEffect:
     ----------
     effect, low, high
         With its two-sided interval by the autocorrelation-robust t test, which is not joined
-        over the parts: a description, no test. None where there are too few windows.
+        over the parts: a description, no test. None where there are too few non-overlapping
+        windows.
     """
 
     dataset: str
@@ -68,15 +70,17 @@ def _effect(
 ) -> SliceEffect | None:
     try:
         cut = [[unit.at(part.rows, part.columns) for unit in side] for side in (ours, theirs)]
-        both = filled(pair(cut[0], cut[1], METRIC))
+        picked = len(cut[0][0]) < len(ours[0])
+        both = filled(pair(cut[0], cut[1], METRIC, part=picked))
     except PairingError:
         return None
     count = len(both.origin)
+    apart = len(non_overlapping(both.origin, both.reach))
     effect = low = high = None
-    above, below = both.candidate.mean(axis=0), both.legacy.mean(axis=0)
-    if count >= LEAST and bool(np.isfinite(above).all() and np.isfinite(below).all()):
+    known = np.isfinite(both.candidate).all() and np.isfinite(both.legacy).all()
+    if apart >= LEAST and bool(known):
         loss = MeanLoss(metric=METRIC)
-        found = loss.ratio_of(above, below, both.overlap)
+        found = loss.ratio_of(loss.sides(both))
         estimate = by_test("hac", found, Question(estimand=loss, bound_high=0.0))
         effect = loss.effect(found.excess) if np.isfinite(found.excess) else None
         low, high = estimate.low, estimate.high
@@ -146,11 +150,12 @@ def _table(found: Sequence[SliceEffect], dataset: str) -> Table:
             (
                 text(each.title),
                 text(f"{each.windows:,}"),
-                text(numbers.effect("share", each.effect)),
+                text("too few" if each.effect is None else numbers.effect("share", each.effect)),
                 text(numbers.effects("share", each.low, each.high)),
             )
             for each in found
         ),
-        note=f"A slice of fewer than {LEAST} windows has no effect. Everything but the step is "
-        "known at the origin: no slice is picked by its outcome.",
+        note=f"Fewer than {LEAST} non-overlapping windows are too few. A slice of fewer than {FEW} "
+        "windows has Student's t at the lag of their overlap. Everything but the step is known at "
+        "the origin: no slice is picked by its outcome.",
     )

@@ -378,8 +378,10 @@ def _shared(page: PageInput) -> str:
     return (
         f"Planned for a power of {numbers.percent(shared.power, digits=0)} that all "
         f"{shared.guardrails} guardrails hold together: {numbers.percent(shared.power_each)} "
-        f"each. One-sided error rate of each guardrail {numbers.percent(shared.alpha_guardrail)}, "
-        f"of each of {shared.successes} gains {numbers.percent(shared.alpha_success)}."
+        f"each. One-sided error rates: a wrong PROMOTE {numbers.percent(shared.alpha_guardrail)} "
+        f"(of each guardrail), of each of {shared.successes} gains "
+        f"{numbers.percent(shared.alpha_success)}; a wrong REJECT "
+        f"{numbers.percent(shared.alpha_reject)} over all rules together (Holm)."
     )
 
 

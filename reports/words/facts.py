@@ -11,6 +11,7 @@ from typing import Any
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from reports.words.numbers import in_sentence, metric_name, ratio
+from reports.words.reasons import phrase
 
 Values = Mapping[str, Any]
 
@@ -154,6 +155,12 @@ def _all_hold(v: Values) -> str:
     return f"{v['candidate']} may replace {v['legacy']}: {held}."
 
 
+def _gap(v: Values) -> str:
+    """What the other reading of samples would change."""
+    other = v["gap"] if v["drawn"] else 1 / (1 + v["gap"]) - 1
+    return f"{in_sentence(abs(other))} {'higher' if other > 0 else 'lower'}"
+
+
 def _more(v: Values) -> str:
     return f"Keep {v['legacy']} for now and compare again with {v['more']} more independent origins"
 
@@ -202,7 +209,9 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         "look"
     ),
     FactCode.SHOWN_BEFORE: lambda v: f"shown to hold at the look of {v['since']}",
-    FactCode.NOT_COMPARED: lambda v: f"{_where(v)}: {v['problem']}: no conclusion allowed.",
+    FactCode.NOT_COMPARED: lambda v: (
+        f"{_where(v)}: {phrase(v['problem'], v)}: no conclusion allowed."
+    ),
     FactCode.ALL_WINDOWS_FAILED: lambda v: (
         f"{_where(v)}: {v['arm']} failed every window, nothing was compared: no conclusion allowed."
     ),
@@ -296,6 +305,28 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.HAND_PICKED_SEEDS: lambda v: (
         f"run with {_seeds(v['ran'])}; the experiment declares {_seeds(v['declared'])}: a verdict "
         "on hand-picked seeds is not the declared one."
+    ),
+    FactCode.FAR_FROM_PRICES: lambda v: (
+        f"on {v['dataset']} the point path of {v['arm']} (seed {v['seed']}) is nowhere near the "
+        f"prices: its middle is {v['middle']:.4g}, that of the last prices {v['last']:.4g}. It is "
+        "broken, or its scaling was never undone."
+    ),
+    FactCode.LONG_MEMORY: lambda v: (
+        f"the differences of {_where(v)} remember for long (order {v['memory']:.2f}, standard "
+        f"error {v['error']:.2f}): its interval is too narrow."
+    ),
+    FactCode.MEMBERS_READ: lambda v: (
+        f"the {v['members']} samples of {v['arm']} on {v['dataset']} are scored "
+        + (
+            "as independent draws; read as quantiles"
+            if v["drawn"]
+            else "as quantiles, for they lie too evenly to be independent draws; read as draws"
+        )
+        + f", their CRPS would be {_gap(v)}."
+    ),
+    FactCode.FEW_ORIGINS_ASKED: lambda v: (
+        f"the policy asks for {v['asked']} non-overlapping origins only; with fewer than "
+        f"{v['sound']} no bound keeps its error rate."
     ),
     FactCode.BELOW_REFERENCE: lambda v: (
         f"{v['arm']} is worse than {v['reference']}, {_worse(v['rows'])}."

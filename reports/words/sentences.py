@@ -9,11 +9,18 @@ from harness.evidence.estimand import Coverage, FailedAs, RelativeCoverage
 from harness.evidence.estimates import Estimate
 from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
-from harness.judging.findings import Finding
+from harness.judging.findings import Finding, no_prediction
 from reports.words.facts import place_of, say
 from reports.words.numbers import in_sentence
+from reports.words.reasons import why
 
-_OPEN = (FactCode.FEW_ORIGINS, FactCode.UNDECIDED, FactCode.DEPENDS_ON_FAILED)
+_OPEN = (
+    FactCode.FEW_ORIGINS,
+    FactCode.UNDECIDED,
+    FactCode.DEPENDS_ON_FAILED,
+    FactCode.BEYOND_ALONE,
+    FactCode.RECENTLY_BEYOND,
+)
 _AT_LOOKS = (FactCode.NO_LOOK, FactCode.NOT_BEYOND_YET, FactCode.SHOWN_BEFORE)
 _COMPARED = (*_OPEN, *_AT_LOOKS, FactCode.WITHIN, FactCode.BEYOND)
 
@@ -32,6 +39,15 @@ def sentence_of(finding: Finding) -> str:
     failed = found.failed
     parts += _failed(found.candidate, failed.candidate, failed.candidate_as, "its worst")
     parts += _failed(found.legacy, failed.legacy, failed.legacy_as, "its best")
+    for arm, count in (
+        (found.candidate, failed.candidate_capped),
+        (found.legacy, failed.legacy_capped),
+    ):
+        if count:
+            windows = f"{count} absurd {'loss' if count == 1 else 'losses'} of {arm}"
+            parts.append(
+                f"{windows} counted as twice the largest loss that both arms had together."
+            )
     return " ".join(parts)
 
 
@@ -49,7 +65,21 @@ def why_open(finding: Finding) -> str:
         return f"it depends on how the failed windows of {arm} are counted"
     if finding.found.code in _AT_LOOKS:
         return say(finding.found)
-    return found.reason if found is not None else ""
+    if finding.found.code is FactCode.BEYOND_ALONE:
+        values = finding.found.values
+        return (
+            f"the bound is shown broken by itself, but not among {values['rules']} rules together "
+            f"(Holm's p {values['adjusted']:.2g})"
+        )
+    if finding.found.code is FactCode.RECENTLY_BEYOND and found is not None:
+        assert found.recent is not None
+        assert found.recent.effect is not None
+        lately = in_sentence(found.recent.effect, signed=True)
+        return (
+            f"the bound is kept over all origins, but not over the last {found.recent.n}, since "
+            f"{found.recent.since}: {lately} there"
+        )
+    return why(found.reason) if found is not None else ""
 
 
 def _failed(arm: str, count: int, way: FailedAs, before: str) -> list[str]:
@@ -185,6 +215,8 @@ def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
         return f"not decided, {few}{_more(found)}"
     if finding.found.code in _AT_LOOKS:
         return say(finding.found)
+    if finding.found.code in (FactCode.BEYOND_ALONE, FactCode.RECENTLY_BEYOND):
+        return f"not decided, {why_open(finding)}"
     if finding.found.code in _OPEN:
         return f"not decided, {why_open(finding)}{_more(found)}"
     return _CONCLUDED.get(found.estimand.kind, _OF_LOSSES)[role, finding.found.code]
@@ -211,7 +243,7 @@ _CONCLUDED: Mapping[str, Mapping[tuple[RuleRole, FactCode], str]] = {
 def _more(found: Comparison) -> str:
     planned = found.planning
     if found.silent and planned.more_origins is None:
-        return f"; {found.silent}"
+        return f"; {say(no_prediction(found.sample.independent_n))}"
     if planned.more_origins is None and planned.seeds_needed is not None:
         return (
             "; no feasible number of origins would decide if the effect stays, but about "

@@ -14,10 +14,11 @@ from scores_for_tests import truth_of as plain_truth
 
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
-from harness.forecast import LEVELS, Forecast, fair_crps, pinball_sum
+from harness.forecast import LEVELS, Forecast
 from harness.gate.stored_scores import write_scores
 from harness.judging.declared import Cell
 from harness.judging.verdict import judge
+from harness.scoring.kernels import fair_crps, pinball_sum
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Truth, UnitScores, score
 from harness.scoring.summary import summarise

@@ -11,7 +11,8 @@ from scipy.stats import norm
 
 from harness.arm import expect_answer
 from harness.errors import ForecastError
-from harness.forecast import LEVELS, WEIGHTS, Forecast, extrapolated, quantiles_at
+from harness.forecast import LEVELS, Forecast, extrapolated, quantiles_at
+from harness.scoring.kernels import WEIGHTS
 from harness.window import RollingOrigin, contexts_at
 
 

@@ -27,6 +27,7 @@ from harness.judging.findings import Finding, Outcome
 from harness.judging.reference import Standing
 from harness.judging.validity import UnitHealth, Validity
 from harness.judging.verdict import Verdict
+from harness.reasons import ReasonCode, reason
 from harness.scoring.scores import Truth, UnitScores, score
 from harness.scoring.summary import summarise
 from harness.stats.longrun import DieboldMariano
@@ -177,7 +178,7 @@ def make_comparison(
         estimates=made,
         equality=DieboldMariano(statistic=-1.4, p_value=0.17),
         planning=Planning(detectable=0.08, more_origins=31, decided_by="2026-05-04"),
-        reason="" if effect is not None else "one side has no losses",
+        reason=None if effect is not None else reason(ReasonCode.NO_SCORES),
     )
 
 

@@ -381,7 +381,8 @@ def test_a_loss_that_is_not_finite_breaks_no_chart(make_page: Make) -> None:
 
 def evil_problem() -> Fact:
     """A problem whose every text has markup in it."""
-    return fact(FactCode.NOT_COMPARED, dataset=EVIL, metric=EVIL, part=EVIL, problem=EVIL)
+    place = {"dataset": EVIL, "metric": EVIL, "part": EVIL}
+    return fact(FactCode.NOT_COMPARED, **place, problem="no_metric", arm=EVIL, seed=1, loss=EVIL)
 
 
 def evil_page(page: PageInput) -> PageInput:

@@ -20,7 +20,7 @@ import time
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -29,11 +29,25 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
+from harness.evidence.comparison import LONG_MEMORY, recent_of
 from harness.evidence.estimand import Coverage, MeanLoss, Question, Sides
 from harness.evidence.estimates import block_of, by_bootstrap, by_test, deciding
+from harness.stats.longrun import local_whittle
 from harness.stats.statistical_power import Plan, Spread, predicted_power
 
-Process = Literal["normal", "garch", "heavy", "skewed", "coverage"]
+Process = Literal[
+    "normal", "garch", "heavy", "skewed", "coverage",
+    "regimes", "t3", "memory", "seasons", "bursts", "breaks", "clustered",
+]  # fmt: skip
+HARD: tuple[Process, ...] = (
+    *("regimes", "t3", "memory", "seasons", "bursts", "breaks", "clustered"),
+)
+"""What market data do and a first-order autoregression does not."""
+COVERED: tuple[Process, ...] = ("coverage", "clustered")
+EARLY, LATE, BREAK = -0.12, 0.10, 0.7
+"""Effects before and after a break, and where it comes."""
+MARGIN = 0.02
+"""What a PROMOTE is held against after a break."""
 ALPHA = 0.05
 LEVEL, NOISE = 0.3, 0.3
 """Standard deviations of legacy's loss and of the difference, over legacy's mean loss."""
@@ -70,6 +84,9 @@ class Result:
     `promote` and `reject` are wrong conclusions at the bound by the whole rule, `_t` by the t
     test and `_bootstrap` by the bootstrap alone. `reached` are the distances from the bound at
     which the whole rule concluded in the shares `POWERS` of the draws; None where it never did.
+    `promote_vetoed` are the wrong conclusions that the veto of the last origins leaves,
+    `power_vetoed` is what it leaves of the 80 %, `remembered` the share of draws with the caution
+    of long memory.
     """
 
     cell: dict[str, Any]
@@ -82,6 +99,9 @@ class Result:
     promote_bootstrap: float
     reject_bootstrap: float
     reached: list[float | None]
+    promote_vetoed: float = math.nan
+    power_vetoed: float = math.nan
+    remembered: float = math.nan
 
 
 def cells() -> list[Cell]:
@@ -109,18 +129,78 @@ def cells() -> list[Cell]:
         for seeds in (2, 3, 5)
         for share in (0.1, 0.5, 0.9)
     ]
-    return normal + other + seeded
+    return normal + other + seeded + hard_cells()
+
+
+def hard_cells() -> list[Cell]:
+    """The processes that market data are like, with 30 or more independent origins."""
+    plans = ((48, 1), (97, 1), (250, 1), (250, 5), (1000, 5))
+    return [
+        Cell(process=process, rho=0.0, overlap=overlap, n=n)
+        for process in HARD
+        for n, overlap in plans
+    ]
 
 
 def drawn(cell: Cell, count: int, generator: np.random.Generator) -> np.ndarray:
     """Series [R, n] of mean 0 and variance 1: a filtered noise, summed over the overlap."""
+    if cell.process in HARD:
+        levels = _hard(cell.process, (count, cell.n + cell.overlap - 1), generator)
+        sums = np.cumsum(np.pad(levels, ((0, 0), (1, 0))), axis=1)
+        moving = sums[:, cell.overlap :] - sums[:, : -cell.overlap]
+        found: np.ndarray = moving / moving.std()
+        return found
     shocks = _shocks(cell.process, (count, cell.n + cell.overlap - 1 + BURN), generator)
     levels = lfilter([math.sqrt(1 - cell.rho**2)], [1.0, -cell.rho], shocks, axis=1)[:, BURN:]
-    if cell.process == "coverage":
+    if cell.process in COVERED:
         levels = (levels < ndtri(0.8)) - 0.8
     sums = np.cumsum(np.pad(levels, ((0, 0), (1, 0))), axis=1)
     moving = sums[:, cell.overlap :] - sums[:, : -cell.overlap]
     return moving / math.sqrt(_variance(cell))
+
+
+def _hard(process: Process, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """Series [R, T] of mean 0; hits of an interval less 0.8 for `clustered`."""
+    noise = generator.standard_normal(shape)
+    time = np.arange(shape[1])
+    phase = 2 * math.pi * generator.uniform(size=(shape[0], 1))
+    if process == "regimes":  # calm and stormy, changed every twentieth session
+        turns = generator.uniform(size=shape) < 0.05
+        return noise * np.where((np.cumsum(turns, axis=1) + (phase > math.pi)) % 2, 2.0, 0.5)
+    if process == "t3":
+        return generator.standard_t(3, size=shape)
+    if process == "memory":  # fractionally integrated, order 0.3
+        lags = np.arange(1, shape[1] + 1000)
+        weights = np.concatenate([[1.0], np.cumprod((lags - 0.7) / lags)])
+        size = 2 * (shape[1] + 1000)
+        long = generator.standard_normal((shape[0], shape[1] + 1000))
+        spectrum = np.fft.rfft(long, size) * np.fft.rfft(weights, size)
+        return np.fft.irfft(spectrum, size)[:, 1000 : shape[1] + 1000]
+    if process == "seasons":  # a year of 50: the variance swings, and so does the mean
+        swing = np.sin(2 * math.pi * time / 50 + phase)
+        return noise * (1 + 0.8 * swing) + 0.5 * np.sin(2 * math.pi * time / 50 + 2 * phase)
+    if process == "bursts":  # once in fifty sessions, ten times the size
+        return noise * np.where(generator.uniform(size=shape) < 0.02, 10.0, 1.0)
+    if process == "clustered":  # intervals of constant width under persistent volatility
+        level = lfilter(
+            [math.sqrt(1 - 0.9**2)],
+            [1.0, -0.9],
+            generator.standard_normal((shape[0], shape[1] + BURN)),
+            axis=1,
+        )[:, BURN:]
+        return (np.abs(noise * np.exp(0.4 * level)) < _width()) - 0.8
+    return noise
+
+
+@cache
+def _width() -> float:
+    """Half width that covers 80 % of a normal whose log deviation is normal with 0.4."""
+    draw = np.random.default_rng(0)
+    return float(
+        np.quantile(
+            np.abs(draw.normal(size=4_000_000) * np.exp(0.4 * draw.normal(size=4_000_000))), 0.8
+        )
+    )
 
 
 def _shocks(process: Process, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
@@ -178,21 +258,28 @@ def spread_of(cell: Cell) -> Spread:
         long_run=size * long_run,
         rho=_variance(cell, 1) / _variance(cell),
         skewness={"skewed": 2.0, "coverage": hits}.get(cell.process, 0.0),
-        share=0.8 if cell.process == "coverage" else None,
-        level=0.0 if cell.process == "coverage" else LEVEL**2 * long_run,
+        share=0.8 if cell.process in COVERED else None,
+        level=0.0 if cell.process in COVERED else LEVEL**2 * long_run,
         candidate_seeds=between,
         legacy_seeds=between,
     )
 
 
 def _size(cell: Cell) -> float:
-    return math.sqrt(_variance(cell)) / cell.overlap if cell.process == "coverage" else NOISE
+    return math.sqrt(_variance(cell)) / cell.overlap if cell.process in COVERED else NOISE
 
 
 def sides_of(cell: Cell, count: int, generator: np.random.Generator) -> list[Sides]:
-    """Draw pairs of losses whose true ratio is 1."""
-    difference = _size(cell) * drawn(cell, count, generator)  # [R, n]
-    if cell.process == "coverage":
+    """Draw pairs of losses whose true ratio is 1, but for a break."""
+    if cell.process == "clustered":
+        hits = _hard(cell.process, (count, cell.n + cell.overlap - 1), generator)
+        sums = np.cumsum(np.pad(hits, ((0, 0), (1, 0))), axis=1)
+        difference = (sums[:, cell.overlap :] - sums[:, : -cell.overlap]) / cell.overlap
+    else:
+        difference = _size(cell) * drawn(cell, count, generator)  # [R, n]
+    if cell.process == "breaks":
+        difference += np.where(np.arange(cell.n) < BREAK * cell.n, EARLY, LATE)
+    if cell.process in COVERED:
         ones = np.ones((1, cell.n))
         return [
             Sides(above=0.8 + each[None], below=ones, overlap=cell.overlap) for each in difference
@@ -211,46 +298,75 @@ def sides_of(cell: Cell, count: int, generator: np.random.Generator) -> list[Sid
     ]
 
 
-def bounds_of(sides: Sides, question: Question, *, whole: bool) -> tuple[list[float], list[float]]:
+def bounds_of(
+    sides: Sides, question: Question, *, whole: bool
+) -> tuple[list[float], list[float], float]:
     """One-sided bounds of the effect by each method: the t test, then the bootstrap.
 
-    Without `whole` the bootstrap is spared where the t test alone leaves the bound 0 open.
+    Then the effect over the last origins alone. Without `whole` the bootstrap is spared where the t
+    test alone leaves the bound open.
     """
     if sides.seeded:
         made = deciding(sides, question)
     else:
-        found = question.estimand.ratio_of(*sides.means, sides.overlap)
+        found = question.estimand.ratio_of(sides)
         made = (by_test("hac", found, question),)
         if whole or made[0].conclusion != "undecided":
             made += (by_bootstrap(sides, block_of(sides, found.law.lag), question),)
-    lowest = [-math.inf if each.lower is None else each.lower for each in made]
-    highest = [math.inf if each.upper is None else each.upper for each in made]
-    return lowest, highest
+        if question.estimand.two_sided:
+            lag = max(found.law.lag, sides.above.shape[1] // 3)
+            made += (by_test("long", question.estimand.ratio_of(sides, lag=lag), question),)
+    two = question.estimand.two_sided  # which can be broken on either side, at half the rate
+    below = [each.low if two else each.lower for each in made]
+    lowest = [-math.inf if each is None else each for each in below]
+    highest = [
+        math.inf if each.upper is None else each.upper for each in made if each.method != "long"
+    ]
+    dates = np.arange(sides.above.shape[1]).astype("datetime64[D]")
+    recent = recent_of(sides, dates, question.estimand)
+    late = recent.effect if recent is not None else None
+    return lowest, highest, -math.inf if late is None else late
 
 
 def simulate(cell: Cell, *, replications: int, powered: int) -> Result:
     """Run one cell: `replications` at the bound, the first `powered` for power as well."""
     generator = np.random.default_rng(cell.seed)
-    question = COVERAGE if cell.process == "coverage" else LOSS
-    seen: list[tuple[list[float], list[float]]] = []
+    question = COVERAGE if cell.process in COVERED else LOSS
+    bound = MARGIN if cell.process == "breaks" else 0.0
+    question = replace(question, bound_high=bound)
+    seen: list[tuple[list[float], list[float], float]] = []
+    remembered = 0
     for start in range(0, replications, CHUNK):
         many = sides_of(cell, min(CHUNK, replications - start), generator)
         seen += [
             bounds_of(each, question, whole=index < powered)
             for index, each in enumerate(many, start)
         ]
+        remembered += sum(map(_remembers, many)) if cell.process in HARD else 0
+    reached = _reached([max(highest) for _, highest, _ in seen[:powered]])
+    far = reached[POWERS.index(0.8)]
     return Result(
         cell=asdict(cell),
         replications=replications,
         powered=powered,
-        promote=_share(max(highest) < 0 for _, highest in seen),
-        reject=_share(min(lowest) > 0 for lowest, _ in seen),
-        promote_t=_share(highest[0] < 0 for _, highest in seen),
-        reject_t=_share(lowest[0] > 0 for lowest, _ in seen),
-        promote_bootstrap=_share(highest[1] < 0 for _, highest in seen[:powered]),
-        reject_bootstrap=_share(lowest[1] > 0 for lowest, _ in seen[:powered]),
-        reached=_reached([max(highest) for _, highest in seen[:powered]]),
+        promote=_share(max(highest) < bound for _, highest, _ in seen),
+        reject=_share(min(lowest) > bound for lowest, _, _ in seen),
+        promote_t=_share(highest[0] < bound for _, highest, _ in seen),
+        reject_t=_share(lowest[0] > bound for lowest, _, _ in seen),
+        promote_bootstrap=_share(highest[1] < bound for _, highest, _ in seen[:powered]),
+        reject_bootstrap=_share(lowest[1] > bound for lowest, _, _ in seen[:powered]),
+        reached=reached,
+        promote_vetoed=_share(max(highest) < bound and late <= bound for _, highest, late in seen),
+        power_vetoed=math.nan
+        if far is None
+        else _share(max(highest) < far and late <= far for _, highest, late in seen[:powered]),
+        remembered=remembered / replications,
     )
+
+
+def _remembers(sides: Sides) -> bool:
+    found = local_whittle(sides.difference, sides.overlap)
+    return found is not None and found[0] - 1.645 * found[1] > LONG_MEMORY
 
 
 def _share(found: Iterable[bool]) -> float:
@@ -282,7 +398,8 @@ def run(settings: argparse.Namespace) -> list[dict[str, Any]]:
     path: Path = settings.out
     known = json.loads(path.read_text()) if path.is_file() else []
     done = {json.dumps(each["cell"], sort_keys=True) for each in known}
-    wanted = [c for c in cells() if json.dumps(asdict(c), sort_keys=True) not in done]
+    asked = hard_cells() if settings.hard else cells()
+    wanted = [c for c in asked if json.dumps(asdict(c), sort_keys=True) not in done]
     started = time.perf_counter()
     with ProcessPoolExecutor(settings.workers) as pool:
         for found in pool.map(
@@ -304,6 +421,8 @@ def simulate_with(task: tuple[Cell, int, int]) -> Result:
 
 def tables(results: list[dict[str, Any]]) -> str:
     """Write the results as Markdown."""
+    hard = [each for each in results if each["cell"]["process"] in HARD]
+    results = [each for each in results if each["cell"]["process"] not in HARD]
     single = [each for each in results if each["cell"]["seeds"] == 1]
     parts = [_summary(single)]
     parts += [
@@ -313,7 +432,25 @@ def tables(results: list[dict[str, Any]]) -> str:
     seeded = [each for each in results if each["cell"]["seeds"] > 1]
     if seeded:
         parts.append("### seeds\n\n" + _seeded(seeded))
+    if hard:
+        parts.append("### what market data do\n\n" + _hard_rates(hard))
     return "\n\n".join(parts) + "\n"
+
+
+def _hard_rates(results: list[dict[str, Any]]) -> str:
+    heads = ("process", "overlap", "n", "wrong PROMOTE", "with the veto", "wrong REJECT")
+    heads += ("80 % power with the veto", "caution of long memory")
+    rows = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * 7]
+    for r in results:
+        cell = r["cell"]
+        power = r["power_vetoed"]
+        rows.append(
+            f"| {cell['process']} | {cell['overlap']} | {cell['n']} | {_percent(r['promote'])} "
+            f"| {_percent(r['promote_vetoed'])} | {_percent(r['reject'])} "
+            f"| {'never' if power is None or math.isnan(power) else _percent(power)} "
+            f"| {_percent(r['remembered'])} |"
+        )
+    return "\n".join(rows)
 
 
 def _summary(results: list[dict[str, Any]]) -> str:
@@ -391,6 +528,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replications", type=int, default=4000)
     parser.add_argument("--powered", type=int, default=1000)
+    parser.add_argument("--hard", action="store_true", help="what market data do, and no more")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("simulation-study.json"))
     parser.add_argument("--table", type=Path, help="write the tables of this file and run nothing")

@@ -174,7 +174,7 @@ class Spread(Sound):
             values = point[..., None] + width[..., None] * np.linspace(-1, 1, 3)
             return Forecast.of_quantiles(values, np.array([0.1, 0.5, 0.9]), point)
         return Forecast.of_samples(
-            point[:, None] + width[:, None] * np.array([[-1], [0], [1]]), point
+            point[:, None] + width[:, None] * np.linspace(-1, 1, 11)[:, None], point
         )
 
 

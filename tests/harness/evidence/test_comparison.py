@@ -12,12 +12,13 @@ from scipy.stats import norm
 from scores_for_tests import table_of, with_truth
 
 from harness.evidence.comparison import Comparison, Planning, answer, compare, spread_of
-from harness.evidence.estimand import ESTIMANDS, Coverage, Question
+from harness.evidence.estimand import ESTIMANDS, Coverage, Question, Sides
 from harness.evidence.pairing import PairingError, pair
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
 from harness.scoring.scores import UnitScores
 from harness.stats.statistical_power import Plan, detectable
+from reports.words.reasons import why
 from reports.words.sentences import sentence_of
 
 METRICS = {"crps": "crps", "rmse": "squared_error", "mae": "absolute_error"}
@@ -221,7 +222,7 @@ def test_nothing_but_failures_is_undecided_with_a_reason() -> None:
 
     assert found.effect.value is None
     assert found.conclusion == "undecided"
-    assert "80 of 80 losses of new have no number" in found.reason
+    assert "80 of 80 losses of new have no number" in why(found.reason)
 
 
 def test_values_missing_for_another_cause_are_undecided() -> None:
@@ -232,7 +233,7 @@ def test_values_missing_for_another_cause_are_undecided() -> None:
     found = compared(new, losses_of(2))
 
     assert found.conclusion == "undecided"
-    assert "1 of 80 losses of new have no number" in found.reason
+    assert "1 of 80 losses of new have no number" in why(found.reason)
 
 
 def test_a_perfect_legacy_gives_no_bounds_and_no_nan() -> None:
@@ -241,7 +242,7 @@ def test_a_perfect_legacy_gives_no_bounds_and_no_nan() -> None:
 
     assert found.conclusion == "undecided"
     assert found.effect.value is None
-    assert "cannot be told apart from 0" in found.reason
+    assert "cannot be told apart from 0" in why(found.reason)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -273,13 +274,15 @@ def test_sides_judged_on_other_things_are_refused(field: str, value: object, mes
     else:
         old = with_truth(old, **{field: value})
 
-    with pytest.raises(PairingError, match=message):
+    with pytest.raises(PairingError) as refused:
         pair([unit_of(losses_of())], [old], "crps")
+
+    assert message in why(refused.value.why)
 
 
 def test_one_empty_side_is_refused() -> None:
     """Nothing on one side is an error, never an empty comparison."""
-    with pytest.raises(PairingError, match="nothing to compare"):
+    with pytest.raises(PairingError, match="no scores"):
         pair([], [unit_of(losses_of(), arm="old")], "crps")
 
 
@@ -327,7 +330,8 @@ def test_coverage_bounds_are_wilsons() -> None:
     hits = np.zeros(200)
     hits[:171] = 1.0
     question = Question(estimand=Coverage(level=80), bound_low=-0.05, bound_high=0.05)
-    found = question.estimand.ratio_of(hits, np.ones(200), 1, lag=0)
+    sides = Sides(above=hits[None], below=np.ones((1, 200)), overlap=1)
+    found = question.estimand.ratio_of(sides, lag=0)
 
     bounds = found.bounds(0.025)
 
@@ -399,7 +403,7 @@ def test_below_ten_origins_nothing_is_predicted(count: int, told: bool) -> None:
 
     assert found.conclusion == "undecided"
     assert (found.planning.detectable is not None) is told
-    assert (found.silent == "") is told
+    assert found.silent is not told
     if not told:
         assert found.planning == Planning()
         assert sentence_of(finding_on(found)).endswith(
@@ -417,7 +421,7 @@ def test_many_seeds_that_differ_ask_for_seeds() -> None:
     found = compare(both, ask())
 
     assert found.conclusion == "undecided"
-    assert "other seeds may not" in found.reason
+    assert "other seeds may not" in why(found.reason)
     assert found.variances.seed_share == pytest.approx(1, abs=0.01)
     assert (found.sample.candidate_seeds, found.sample.legacy_seeds) == (3, 1)
     assert found.planning.more_origins is None
@@ -519,7 +523,7 @@ def test_disagreeing_methods_are_undecided() -> None:
         said = {each.conclusion for each in found.estimates[:2]}
         if len(said) > 1:
             assert found.conclusion == "undecided"
-            assert "methods disagree" in found.reason
+            assert "methods disagree" in why(found.reason)
             return
     pytest.fail("no disagreement in 400 draws")
 

@@ -12,6 +12,7 @@ from scores_for_tests import table_of
 from harness.evidence.diagnostics import Diagnostics, diagnose
 from harness.forecast import LEVELS
 from harness.scoring.scores import UnitScores
+from reports.words.reasons import why
 
 WINDOWS, STEPS = 60, 4
 
@@ -132,7 +133,7 @@ def test_failed_windows_are_named_never_dropped() -> None:
     found = found_in(units)
 
     walk = next(each for each in found.confidence_sets[0].members if each.arm == "walk")
-    assert (walk.kept, walk.reason) == (False, "1 of 60 losses have no number")
+    assert (walk.kept, walk.standing, walk.number) == (False, "no_number", 1)
     assert all(each.reason for each in found.intervals if each.arm == "walk")
 
 
@@ -144,6 +145,6 @@ def test_what_cannot_be_compared_is_a_note() -> None:
 
     found = found_in(units)
 
-    assert any("different actuals" in note for note in found.notes)
-    assert any("Y: new has no scores" in note for note in found.notes)
+    assert any("different actuals" in why(note) for note in found.notes)
+    assert any("Y: new has no scores" in why(note) for note in found.notes)
     assert found_in([]).confidence_sets == ()

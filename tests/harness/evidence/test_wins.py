@@ -12,6 +12,7 @@ from harness.evidence.comparison import answer, compare, spread_of
 from harness.evidence.estimand import MeanLoss, Question, Wins
 from harness.evidence.pairing import Pair, lost
 from harness.stats.statistical_power import Plan, Spread, detectable
+from reports.words.reasons import why
 
 ASK = Question(estimand=Wins(metric="crps"), bound_high=0.05)
 
@@ -89,7 +90,7 @@ def test_nothing_but_failures_has_no_share() -> None:
     found = compare(pair_of(none, none), ASK)
 
     assert found.conclusion == "undecided"
-    assert found.reason.endswith("have no number")
+    assert why(found.reason).endswith("have no number")
 
 
 def test_swapping_the_arms_mirrors_the_share() -> None:

@@ -24,6 +24,7 @@ from harness.judging.findings import Outcome
 from harness.judging.verdict import from_json
 from harness.running.store import open_store
 from reports.words import facts as words
+from reports.words import reasons
 
 GOLDEN = Path(__file__).parents[2] / "golden/verdict"
 THIRD = """
@@ -101,6 +102,8 @@ def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     folder = folder_of("tiny")
     for code in words._PHRASES:
         monkeypatch.setitem(words._PHRASES, code, lambda values: "Otherwise said.")
+    for code in reasons._PHRASES:
+        monkeypatch.setitem(reasons._PHRASES, code, lambda values: "for another reason")
     monkeypatch.setattr("reports.words.numbers.in_sentence", lambda share, **_: "some")
 
     code, out, _ = call("replay", folder)
@@ -234,7 +237,7 @@ def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_proces
         "GOLD:crps:guardrail",
     ]
     assert verdict.self_test.failures == ()
-    assert "crps_wins" in " ".join(out.split())
+    assert "windows lost by CRPS" in " ".join(out.split())
     assert "has the lower loss on" in (folder / "report.html").read_text(encoding="utf-8")
     assert replay(str(folder)).same
     assert call("power", "tiny.toml", "--format", "json")[0] == 0

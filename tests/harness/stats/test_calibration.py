@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from harness.reasons import ReasonCode, reason
 from harness.stats.calibration import (
     LAGS,
     dynamic_quantile,
@@ -152,9 +153,9 @@ def test_holes_and_short_sequences_say_why() -> None:
     short = interval_calibration(hits_of(30)[None], level=80, step=24, overlap=24, names=NAMES)
 
     assert (hole.unconditional, hole.coverage) == (None, None)
-    assert hole.reason == "1 of 50 windows have no number"
+    assert hole.reason == reason(ReasonCode.WINDOWS_MISSING, windows=1, of=50)
     assert short.unconditional is None
-    assert short.reason == "only 1 origins that share no session"
+    assert short.reason == reason(ReasonCode.FEW_APART, origins=1)
 
 
 def test_uniform_transforms_pass_and_others_do_not() -> None:

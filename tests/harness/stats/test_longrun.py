@@ -15,6 +15,7 @@ from harness.stats.longrun import (
     diebold_mariano,
     fixed_smoothing,
     generator_of,
+    harvey_leybourne_newbold,
     lag_for,
     least_lag,
     long_run_covariance,
@@ -46,7 +47,8 @@ def test_diebold_mariano_is_that_of_statsmodels(n: int, horizon: int) -> None:
     for lag in (None, 0, horizon + 3):
         theirs = diebold_mariano_test(truth, a, b, lags=lag, harvey_adj=True, horizon=horizon)
         ours = diebold_mariano(
-            difference, lag=least_lag(n, horizon) if lag is None else lag, horizon=horizon
+            difference,
+            harvey_leybourne_newbold(n, least_lag(n, horizon) if lag is None else lag, horizon),
         )
         assert ours is not None
         assert ours.statistic == pytest.approx(theirs.statistic, rel=1e-10)
@@ -55,8 +57,8 @@ def test_diebold_mariano_is_that_of_statsmodels(n: int, horizon: int) -> None:
 
 def test_diebold_mariano_without_variance_has_no_value() -> None:
     """Identical losses, and a horizon as long as the sample, give None rather than NaN."""
-    assert diebold_mariano(np.zeros(20), lag=3, horizon=1) is None
-    assert diebold_mariano(np.arange(20.0), lag=3, horizon=20) is None
+    assert diebold_mariano(np.zeros(20), harvey_leybourne_newbold(20, 3, 1)) is None
+    assert diebold_mariano(np.arange(20.0), harvey_leybourne_newbold(20, 3, 20)) is None
 
 
 def test_long_run_covariance_agrees_with_a_plain_loop() -> None:

@@ -1,5 +1,6 @@
 """The job of every night, from the update of the data to the first line of what it writes."""
 
+import shutil
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -8,13 +9,14 @@ import pytest
 
 from harness.data.importer import import_file
 from harness.judging.fact import FactCode, fact
+from harness.verbs import compare
 from harness.verbs.nightly import alarm
 
 SCRIPT = """
 from pathlib import Path
 night = int(Path("night").read_text()) if Path("night").exists() else 0
 Path("night").write_text(str(night + 1))
-print("".join(Path("all.csv").read_text().splitlines(keepends=True)[: {rows} + 1 + {step} * night]))
+print("".join(Path("all.csv").read_text().splitlines(keepends=True)[: 601 + 3 * night]))
 """
 EXPERIMENT = (
     ('datasets = ["GOLD"]', 'datasets = ["X"]'),
@@ -28,53 +30,56 @@ EXPERIMENT = (
 
 
 @pytest.fixture
-def growing(tiny, in_process, call):
-    """Write an experiment on data that grow, and give the command of its nights."""
+def night(tiny, in_process, call, made_once, monkeypatch):
+    """Give the command of a night on data that grow by 3 sessions each; the first one is over."""
 
-    def make(*, step: int) -> object:
-        folder = Path("data")
+    def written_page(_, __, judgement, ___):
+        page = judgement.folder / "report.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text("drawn elsewhere", encoding="utf-8")
+        return page
+
+    def night(folder=Path()):
+        found = call(
+            "nightly", "tiny.toml", "--store", "runs", "--data-dir", "data", "--records", "kept"
+        )
+        (folder / "said").write_text(found[1], encoding="utf-8")
+        return found
+
+    def make(folder):
         rows = Path(__file__).parents[3] / "datasets" / "GOLD.csv"
         lines = rows.read_text(encoding="utf-8").splitlines()
-        columns = lines[0].split(",")
-        text = "\n".join(lines[:601]) + "\n"
-        told = {"dataset_id": "X", "target": columns[1], "date": columns[0], "folder": folder}
+        columns, text = lines[0].split(","), "\n".join(lines[:601]) + "\n"
+        told = {"dataset_id": "X", "target": columns[1], "date": columns[0], "folder": Path("data")}
         import_file(Path("in.csv"), raw=text.encode(), **told)
-        (folder / "all.csv").write_text("\n".join(lines[:700]) + "\n", encoding="utf-8")
-        (folder / "prices.py").write_text(SCRIPT.format(rows=600, step=step), encoding="utf-8")
-        with (folder / "X.toml").open("a") as manifest:
+        Path("data/all.csv").write_text("\n".join(lines[:700]) + "\n", encoding="utf-8")
+        Path("data/prices.py").write_text(SCRIPT, encoding="utf-8")
+        with Path("data/X.toml").open("a") as manifest:
             manifest.write(f'\n[update]\ncommand = ["{sys.executable}", "prices.py"]\n')
-        tiny(*EXPERIMENT)
-        return lambda *more: call(
-            "nightly",
-            "tiny.toml",
-            "--store",
-            "runs",
-            "--data-dir",
-            "data",
-            "--records",
-            "kept",
-            *more,
-        )
+        assert night()[0] == 4
+        for each in ("runs", "data", "kept"):
+            shutil.move(each, folder / each)
+        shutil.move("said", folder / "said")
 
-    return make
+    monkeypatch.setattr(compare, "written_page", written_page)
+    tiny(*EXPERIMENT)
+    shutil.copytree(made_once("first_night", make), ".", dirs_exist_ok=True)
+    return night
 
 
 def first_line(text: str) -> str:
     return text.splitlines()[0]
 
 
-def test_nights_say_what_is_new(growing):
+def test_nights_say_what_is_new(night):
     """Terminal, Markdown and JUnit begin with the same words; the code is that of the decision."""
-    night = growing(step=3)
-
     said = []
-    for _ in range(3):
-        code, out, _ = night()
-        assert code == 4
-        said.append(first_line(out))
-        assert (
-            first_line(Path("kept/summary.md").read_text()).replace("\\", "") == f"**{said[-1]}**"
-        )
+    for place in range(3):
+        if place:
+            assert night()[0] == 4
+        said.append(first_line(Path("said").read_text(encoding="utf-8")))
+        summary = Path("kept/summary.md").read_text(encoding="utf-8")
+        assert first_line(summary).replace("\\", "") == f"**{said[-1]}**"
         news = ElementTree.parse("kept/junit.xml").find("testsuite/properties/property")
         assert news.attrib == {"name": "news", "value": said[-1]}
 
@@ -100,10 +105,8 @@ def test_only_a_change_is_an_alarm_where_that_is_asked(code, outcome, ends):
     assert alarm(fact(code), outcome) == ends
 
 
-def test_a_night_without_data_keeps_what_stands(growing):
+def test_a_night_without_data_keeps_what_stands(night):
     """Where the update fails the standing decision is said with its code, and why."""
-    night = growing(step=5)
-    night()
     Path("data/prices.py").write_text("raise SystemExit(1)")
 
     code, out, err = night()

@@ -1,0 +1,198 @@
+"""The formulas of scores: plain arrays in, plain arrays out.
+
+Shapes: Q levels, M samples; all else is of any shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.forecast import LEVELS
+from harness.window import Array
+
+Ranks = npt.NDArray[np.intp]
+_CELLS = 16384
+"""Cells of a piece: three rows of them fit into a second-level cache."""
+_ROWS = 512
+"""Rows of samples of a piece."""
+EVEN = 0.06
+"""Samples whose neighbours lie more evenly than this are not independent draws."""
+_STEPS = np.diff([0.0, *LEVELS, 1.0])
+WEIGHTS: Array = (_STEPS[1:] + _STEPS[:-1]) / 2
+"""Weights of the common grid: the trapezoid rule over 0 .. 1 for what is 0 at both ends."""
+WEIGHTS.flags.writeable = False
+
+
+def pinball_sum(
+    truth: Array, quantiles: Sequence[Array] | Array, levels: Array, weights: Array
+) -> Array:
+    """Weighted sum over levels of twice the pinball loss.
+
+    ``sum over u of w_u 2 max(u d, (u - 1) d)`` with d = y - q_u. The factor 2 makes it the
+    absolute error at the median, and the CRPS when integrated over u.
+
+    Parameters
+    ----------
+    truth : [...]
+    quantiles : [Q, ...]
+    levels, weights : [Q]
+
+    Returns
+    -------
+    [...]
+        NaN where the truth or a quantile is NaN.
+    """
+    actual = np.ascontiguousarray(truth).reshape(-1)
+    rows = [np.ascontiguousarray(row).reshape(-1) for row in quantiles]
+    total = np.zeros(len(actual))
+    above, below = np.empty(_CELLS), np.empty(_CELLS)
+    factors = list(zip(rows, (2 * weights * levels).tolist(), (2 * weights).tolist(), strict=True))
+    for start in range(0, len(actual), _CELLS):
+        piece = slice(start, start + _CELLS)
+        y, out = actual[piece], total[piece]
+        up, down = above[: len(y)], below[: len(y)]
+        for row, over, whole in factors:
+            np.subtract(y, row[piece], out=down)
+            np.multiply(down, over, out=up)
+            np.multiply(down, over - whole, out=down)
+            np.maximum(up, down, out=up)
+            np.add(out, up, out=out)
+    return total.reshape(truth.shape)
+
+
+def fair_crps(truth: Array, samples: Array, *, increasing: bool = False) -> Array:
+    """Fair CRPS of samples.
+
+    ``mean |x_i - y| - 1 / (M (M - 1)) sum over i of (2 i - M - 1) x_(i)``, i from 1: the second
+    term is half the mean distance of two different samples. Without bias at any M of 2 or more.
+    Source: Zamo and Naveau (2018), section 3 (the PWM form).
+
+    Parameters
+    ----------
+    truth : [...]
+    samples : [..., M]
+    increasing
+        The samples are in order already, so they need not be sorted.
+
+    Returns
+    -------
+    [...]
+        NaN where the truth or a sample is NaN.
+    """
+    count = samples.shape[-1]
+    actual = np.ascontiguousarray(truth).reshape(-1)
+    rows = samples.reshape(-1, count)
+    rank = (2 * np.arange(count) - (count - 1)) / (count * (count - 1))
+    found = np.empty(len(actual))
+    buffer = np.empty((_ROWS, count))
+    for start in range(0, len(actual), _ROWS):
+        piece = slice(start, start + _ROWS)
+        drawn = buffer[: len(actual[piece])]
+        np.subtract(rows[piece], actual[piece, None], out=drawn)  # the spread is the same
+        if not increasing:
+            drawn.sort(axis=1)
+        spread = np.einsum("nm,m->n", drawn, rank)
+        np.abs(drawn, out=drawn)
+        found[piece] = np.einsum("nm->n", drawn) / count - spread
+    return found.reshape(truth.shape)
+
+
+def gaussian_crps(truth: Array, mean: Array, deviation: Array) -> Array:
+    """CRPS of a normal distribution in closed form, by properscoring.
+
+    ``s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi))`` with z = (y - m) / s; the distance from the
+    mean where s is 0. Source: Gneiting, Raftery, Westveld and Goldman (2005).
+
+    Parameters
+    ----------
+    truth, mean, deviation : [...]
+
+    Returns
+    -------
+    [...]
+        NaN where one of them is NaN.
+    """
+    from properscoring import crps_gaussian
+
+    certain = deviation == 0
+    exact = crps_gaussian(truth, mean, np.where(certain, 1.0, deviation))
+    found: Array = np.where(certain, np.abs(truth - mean), exact)
+    return found
+
+
+def look_drawn(samples: Array) -> bool:
+    """Whether samples [..., M], in order along the last axis, are spread as independent draws are.
+
+    The distance of a draw to the next lower one, over that to both neighbours, is uniform wherever
+    draws are dense, whatever they are drawn from: its mean square distance from one half is 1 / 12
+    (Pyke 1965), of quantiles about 0.003 and of stratified draws 0.04. Sets that mirror themselves
+    around their middle, and those that hold each number equally often, are not draws either.
+    What `fair_crps` takes for draws and is none scores too well, by about 1 / M.
+    """
+    rows = samples.reshape(-1, samples.shape[-1])
+    rows = rows[np.isfinite(rows).all(axis=1) & (np.ptp(rows, axis=1) > 0)]
+    if not len(rows):
+        return True
+    gaps = np.diff(rows, axis=1)
+    both = gaps[:, :-1] + gaps[:, 1:]
+    share = gaps[:, :-1][both > 0] / both[both > 0]
+    middle = rows + rows[:, ::-1]
+    mirrored = np.ptp(middle, axis=1) <= 1e-6 * np.ptp(rows, axis=1)
+    times = [k for k in range(2, rows.shape[1] // 2 + 1) if rows.shape[1] % k == 0]
+    repeated = np.zeros(len(rows), dtype=bool)
+    for k in times:
+        groups = rows.reshape(len(rows), -1, k)
+        repeated |= (np.ptp(groups, axis=2) == 0).all(axis=1)
+    odd = float(np.mean(mirrored | repeated)) > 0.5
+    return not odd and float(np.mean((share - 0.5) ** 2)) >= EVEN
+
+
+def normal_level(truth: Array, mean: Array, deviation: Array) -> Array:
+    """Level of a normal distribution at which each actual lies; a certain hit is at 0.5."""
+    from scipy.special import ndtr
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level: Array = ndtr((truth - mean) / deviation)
+    return np.where((deviation == 0) & (truth == mean), 0.5, level)
+
+
+def level_of(truth: Array, quantiles: Array, levels: Array) -> Array:
+    """Level at which each actual lies among quantiles: the inverse of `forecast.quantiles_at`.
+
+    Between two quantiles by a straight line on the scale of standard normal scores, beyond the
+    outermost by that line going on. Quantiles that coincide at the actual give the middle of
+    their levels.
+
+    Parameters
+    ----------
+    truth : [...]
+    quantiles : [Q, ...]
+        Not decreasing along the first axis.
+    levels : [Q]
+    """
+    from scipy.special import ndtr, ndtri
+
+    below, touching = _rank(truth, quantiles)
+    left = np.clip(below - 1, 0, len(levels) - 2)
+    place = left * left.size + np.arange(left.size).reshape(left.shape)  # in the flat [Q, ...]
+    low = quantiles.take(place)
+    score = ndtri(levels)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (truth - low) / (quantiles.take(place + left.size) - low)
+        level: Array = ndtr(score[left] + share * np.diff(score)[left])
+    first, last = below[touching > 0], (below + touching - 1)[touching > 0]
+    level[touching > 0] = (levels[first] + levels[last]) / 2
+    return level
+
+
+def _rank(truth: Array, quantiles: Array) -> tuple[Ranks, Ranks]:
+    """How many quantiles lie below what came, and how many coincide with it: [...] each."""
+    below = np.zeros(truth.shape, dtype=np.int8)
+    reached = np.zeros(truth.shape, dtype=np.int8)
+    for quantile in quantiles:
+        below += (quantile < truth).view(np.int8)
+        reached += (quantile <= truth).view(np.int8)
+    return below.astype(np.intp), (reached - below).astype(np.intp)
