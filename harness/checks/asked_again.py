@@ -50,7 +50,8 @@ FACTOR = 4.0
 """A power of 2, so that sums round alike."""
 RECORDED = ("harness.recorded:Recorded", "issued", "each record says when it was issued")
 """Arm of ours that plays records back, and what its card says where each is timed: it did not
-forecast here, and what was issued late counts as failed."""
+forecast here, and what was issued late counts as failed. A log cannot be asked again: where records
+are not timed, nothing is tested."""
 
 Way = Literal["in order", "under other dates", "at other prices"]
 NEEDED: tuple[Way, ...] = ("in order", "under other dates")
@@ -137,7 +138,7 @@ def ask_again(
         (cell, fit)
         for cell in cells
         for fit in cell.fits
-        if fit.key not in known and len(_judged(cell, fit)) and not is_exempt(cell, store)
+        if fit.key not in known and len(_judged(cell, fit)) and cell.arm.use != RECORDED[0]
     ]
     if not todo:
         return

@@ -375,15 +375,15 @@ def _expect_whole(experiment: str, policy: str, to: Path, folders: Sequence[Path
     )
 
 
-_PLANTED = '''"""A candidate with a planted fault: it forgets to undo its own scaling."""
+_PLANTED = '''"""A candidate with a planted fault: it undoes one half of its own scaling."""
 
 import numpy as np
 
 from harness.forecast import Forecast
 
 
-class ForgotToRescale:
-    """A sound rule on scaled prices, whose answer stays scaled."""
+class ForgotTheMean:
+    """A sound rule on scaled prices, whose answer stays off by their mean."""
 
     context_length = 250
 
@@ -393,11 +393,12 @@ class ForgotToRescale:
         scaled = (contexts.target - mean) / scale
         path = np.repeat(scaled[:, -1:], contexts.horizon, axis=1)
         daily = np.diff(scaled, axis=1).std(axis=1, keepdims=True)
-        return Forecast.of_gaussian(path, daily * np.sqrt(np.arange(1, contexts.horizon + 1)))
+        spread = daily * np.sqrt(np.arange(1, contexts.horizon + 1))
+        return Forecast.of_gaussian(scale * path, scale * spread)  # and where is the mean?
 '''
 _DEMO = """\
 schema = 1
-title = "A planted fault: the candidate forgets to undo its scaling"
+title = "A planted fault: the candidate undoes one half of its scaling"
 datasets = ["GOLD"]
 
 [plan]
@@ -418,7 +419,7 @@ role = "legacy"
 
 [[arms]]
 name = "planted"
-use = "planted:ForgotToRescale"
+use = "planted:ForgotTheMean"
 role = "candidate"
 
 [policy]

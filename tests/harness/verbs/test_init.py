@@ -1,6 +1,7 @@
 """The verbs that begin: `init` writes what can be run, `demo` rejects a planted fault."""
 
 import re
+import sys
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ class Model:
 def begun(tmp_path, monkeypatch):
     """A folder with a table of prices, two arms, a log of forecasts and a checkout."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # that of another test
     rng = np.random.default_rng(1)
     days = np.busday_offset("2019-01-07", np.arange(600), "forward")
     close = 100 * np.exp(np.cumsum(0.01 * rng.standard_normal(600)))
@@ -43,7 +45,8 @@ def begun(tmp_path, monkeypatch):
     ).to_parquet("log.parquet")
     (tmp_path / "checkout" / "models").mkdir(parents=True)
     (tmp_path / "checkout" / "models" / "Mini.py").write_text(CHECKOUT)
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("mine", None)
 
 
 def test_init_writes_what_can_be_run(begun, call):
@@ -123,7 +126,7 @@ def test_init_overwrites_when_told(begun, call):
 
 @pytest.mark.slow
 def test_demo_rejects_its_planted_fault(tmp_path, monkeypatch, call):
-    """The candidate that forgets to undo its scaling is rejected, and demo says so with 0."""
+    """The candidate that undoes one half of its scaling is rejected, and demo says so with 0."""
     monkeypatch.chdir(tmp_path)
 
     code, out, _ = call("demo")
