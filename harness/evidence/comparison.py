@@ -23,7 +23,6 @@ from harness.evidence.estimates import (
 from harness.evidence.pairing import Pair
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
-from harness.stats.bootstrap import RESAMPLES
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
@@ -521,7 +520,7 @@ def answer(both: Pair, question: Question) -> Comparison:
         blank,
         effect=effect,
         variances=variances,
-        lengths=Lengths(lag=lag, block=block_of(sides, lag), resamples=RESAMPLES),
+        lengths=Lengths(lag=lag, block=block_of(sides, lag), resamples=question.resamples),
         estimates=estimates,
         equality=estimand.equality(whole, found.law),
         conclusion=conclusion,

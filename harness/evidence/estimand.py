@@ -21,6 +21,7 @@ import numpy as np
 from harness.evidence.pairing import ALONE, Pair, capped, counted, filled, lost, worst_of
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.scores import Flags
+from harness.stats.bootstrap import RESAMPLES
 from harness.stats.longrun import (
     DieboldMariano,
     Law,
@@ -698,6 +699,8 @@ class Question:
         The effect must be shown to lie between these; `bound_low` None is no lower bound.
     alpha, power
         Error rate of each bound; chance with which the detectable effect is found.
+    resamples
+        Of a bootstrap.
     """
 
     estimand: Estimand
@@ -705,6 +708,7 @@ class Question:
     bound_high: float
     alpha: float = 0.05
     power: float = 0.8
+    resamples: int = RESAMPLES
 
     @property
     def bounds(self) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from harness.evidence.estimand import Question, Sides
 from harness.reasons import Reason, ReasonCode, reason
-from harness.stats.bootstrap import RESAMPLES, block_law, lean_of, stretched
+from harness.stats.bootstrap import block_law, lean_of, stretched
 from harness.stats.longrun import (
     FEW,
     TIE,
@@ -210,7 +210,7 @@ def by_bootstrap(sides: Sides, block: int, question: Question) -> Estimate:
     """Percentile interval of circular block resamples; the seed is a digest of the losses."""
     above, below = sides.means
     excess, around = centred(above, below)
-    starts = block_starts(len(around), block, RESAMPLES, generator_of(above, below))
+    starts = block_starts(len(around), block, question.resamples, generator_of(above, below))
     drawn = circular_means(np.stack([around, below]), starts, block)
     law = block_law(len(around), block)
     return _by_draws("bootstrap", sides, (excess, drawn[0], drawn[1]), law, question)
@@ -220,7 +220,7 @@ def by_two_levels(sides: Sides, block: int, question: Question) -> Estimate:
     """Percentile interval of resampled seeds of both sides and blocks of origins together."""
     generator = generator_of(sides.above, sides.below)
     excess, _ = centred(*sides.means)
-    starts = block_starts(sides.above.shape[1], block, RESAMPLES, generator)
+    starts = block_starts(sides.above.shape[1], block, question.resamples, generator)
     above = resampled_means(sides.above, starts, block, generator)
     below = resampled_means(sides.below, starts, block, generator)
     law = block_law(sides.above.shape[1], block)
@@ -251,7 +251,7 @@ def _by_draws(
     low, lower, upper, high = (excess + each for each in ends)
 
     def chance(bound: float) -> float:
-        return (0.5 + int(np.sum(apart >= bound - excess))) / (RESAMPLES + 1)
+        return (0.5 + int(np.sum(apart >= bound - excess))) / (len(apart) + 1)
 
     excesses = (low, lower, excess, upper, high)
     return _estimate(method, count, question, excesses=excesses, p=_p_values(question, chance))

@@ -21,6 +21,7 @@ from harness.experiments.rules import (
     Criterion,
     EvidenceNeeded,
     Limits,
+    Looks,
     RuleRole,
     between,
 )
@@ -64,6 +65,8 @@ class Policy:
     broken_baseline
         What follows where the baseline is shown worse than the reference: a ``caution`` that is
         said first, or ``hold`` or ``invalid``.
+    looks
+        How it is held against evidence that goes on growing; None is one look at all of it.
     unjudged
         ``hold``: no PROMOTE while the candidate is shown worse on a dataset whose losses no
         guardrail judges as a whole; ``allow``: a caution.
@@ -84,6 +87,7 @@ class Policy:
     reference: str | None = None
     broken_baseline: Literal["caution", "hold", "invalid"] = "caution"
     unjudged: Literal["hold", "allow"] = "hold"
+    looks: Looks | None = None
 
     def __post_init__(self) -> None:
         if self.baseline == self.candidate:
@@ -302,6 +306,8 @@ def parse_policy(
             EvidenceNeeded, _inner(found, "evidence", where), where=f"{where}: evidence"
         ),
     }
+    if "looks" in found:
+        given["looks"] = table(Looks, _inner(found, "looks", where), where=f"{where}: looks")
     policy = table(Policy, plain, where=where, given=given)
     for key in ("baseline", "candidate", "reference"):
         name = getattr(policy, key)
@@ -310,7 +316,7 @@ def parse_policy(
     return policy
 
 
-_TABLES = ("criteria", "coverage", "limits", "evidence", "waivers")
+_TABLES = ("criteria", "coverage", "limits", "evidence", "looks", "waivers")
 
 
 def _inner(found: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from harness.evidence.estimand import Coverage, MeanLoss, RelativeCoverage, Root
 from harness.experiments.losses import load_loss
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.parts import Scope
+from harness.stats.spending import Spending
 
 RuleRole = Literal["guardrail", "success"]
 
@@ -194,6 +195,46 @@ class Limits:
         """The ratios that are limited, with their bounds."""
         found = {name: getattr(self, name) for name in CRITERIA}
         return {name: bound for name, bound in found.items() if bound is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """How a policy is held against evidence that goes on growing, at one stated error rate.
+
+    Attributes
+    ----------
+    max_origins
+        Non-overlapping origins of a dataset with which the question ends: decided, or a last HOLD.
+    spending
+        How much of the error rate a look may spend: ``late`` keeps nearly all of it for the end
+        (like O'Brien and Fleming's bounds), ``today`` gives it out in proportion to the origins.
+    attempts
+        How often, in all, something may be tried on the same origins, each with an equal part of
+        the error rate; left out, the first three have 60, 25 and 15 % of it.
+    """
+
+    max_origins: int
+    spending: Spending = "late"
+    attempts: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_origins < 2:
+            raise ConfigError(
+                f"[policy.looks] max_origins = {self.max_origins}: expected 2 or more"
+            )
+        if self.spending not in ("late", "today"):
+            raise ConfigError(
+                f"[policy.looks] spending = '{self.spending}': expected late or today"
+            )
+        if self.attempts is not None and not 1 <= self.attempts <= 3:
+            raise ConfigError(f"[policy.looks] attempts = {self.attempts}: expected 1, 2 or 3")
+
+    def share(self, attempt: int) -> float:
+        """Part of the error rate of a PROMOTE that an attempt has, counted from 1; 0 is closed."""
+        shares = (
+            (0.6, 0.25, 0.15) if self.attempts is None else (1 / self.attempts,) * self.attempts
+        )
+        return shares[attempt - 1] if attempt <= len(shares) else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

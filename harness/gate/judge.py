@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -36,6 +37,14 @@ from harness.gate.history import (
     scores_digest,
     standing,
 )
+from harness.gate.looks import (
+    Reading,
+    independent_of,
+    news_of,
+    read_now,
+    record_reading,
+    up_to,
+)
 from harness.gate.registration import changed_since
 from harness.gate.seen_in_training import after_training
 from harness.gate.stored_scores import (
@@ -46,6 +55,7 @@ from harness.gate.stored_scores import (
 )
 from harness.judging.declared import FutureTests, Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
+from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
 from harness.measure.record import read_costs
@@ -337,6 +347,8 @@ class Judgement:
         For what is drawn from it; named after the verdict.
     head, at
         The journal's head when it was passed, and the time (UTC, ISO); '' where not recorded.
+    news
+        What is new since the verdict before; None where nobody asked.
     others
         Verdicts of the same candidate against the other legacy arms, with their folders.
     former
@@ -348,6 +360,7 @@ class Judgement:
     folder: Path
     head: str
     at: str = ""
+    news: Fact | None = None
     others: tuple[tuple[Verdict, Path], ...] = ()
     former: tuple[Path, ...] = ()
 
@@ -402,6 +415,9 @@ def judge_grid(
     """
     found = scored(grid, store)
     name = grid.experiment.name
+    reading = _reading(grid, store, policy, found)
+    if reading is not None and reading.standing is not None:
+        return _as_it_stands(grid, store, reading, deciding_scores(grid, store, policy, found))
     fits = {cell.key: [fit.key for fit in cell.fits] for cell in grid.cells}
     conflicting = conflicts(store, found.cells, scoring=scoring_digest(), fits=fits)
     asked = _Asked(
@@ -411,14 +427,23 @@ def judge_grid(
         reuse=reuse,
         calibration=cache(lambda: calibrate(found.scores)),
     )
-    passed = [_judged(grid, store, each, found, asked) for each in _family(grid, policy)]
-    names = record_verdicts(
-        store,
-        name,
-        passed,
-        scores=found.scores,
-        conflicting=conflicting,
-    )
+    mine = dataclasses.replace(asked, reading=reading)
+    passed = [
+        _judged(grid, store, each, found, asked if place else mine)
+        for place, each in enumerate(_family(grid, policy))
+    ]
+    kept = deciding_scores(grid, store, policy, found)
+    news = _news(store, name, reading, passed[0][0], kept) if reading else None
+    with store.journal.writing() if not store.journal.read_only else nullcontext():
+        names = record_verdicts(
+            store,
+            name,
+            passed,
+            scores=found.scores,
+            conflicting=conflicting,
+        )
+        if reading is not None:
+            record_reading(store, reading, passed[0][0], names[0])
     head, at = passing(store, names[0])
     first, *others = [
         (verdict, store.verdict_folder(name) / each)
@@ -430,6 +455,7 @@ def judge_grid(
         folder=first[1],
         head=head,
         at=at,
+        news=news,
         others=tuple(others),
         former=tuple(
             store.verdict_folder(name) / before
@@ -437,6 +463,69 @@ def judge_grid(
             for before in _former(store, name, verdict)
             if before not in names
         ),
+    )
+
+
+def _reading(grid: Grid, store: Store, policy: Policy, found: Scored) -> Reading | None:
+    """How the scores are to be read; None where some of the pair's are missing."""
+    pair = (policy.candidate, policy.baseline)
+    whole = all(each.scores for each in found.cells if each.arm in pair)
+    if not whole or found.problems:
+        return None
+    return read_now(grid, store, policy, deciding_scores(grid, store, policy, found))
+
+
+def deciding_scores(grid: Grid, store: Store, policy: Policy, found: Scored) -> list[UnitScores]:
+    """The scores that decide: of origins that no side's weights have seen."""
+    return after_training(found.scores, policy, _cards(grid, store, policy))[0]
+
+
+def _news(
+    store: Store,
+    experiment: str,
+    reading: Reading,
+    verdict: Verdict,
+    scores: Sequence[UnitScores],
+) -> Fact:
+    """What is new since the verdict before on the pair."""
+    now = independent_of(scores)
+    if reading.look is not None:
+        last = reading.before
+        then, outcome = (last.look.origins, last.outcome) if last else ({}, None)
+    else:
+        known = store.journal.latest("passed", pair_key(experiment, verdict)) or {}
+        spans = {name: (s["first"], s["last"], "") for name, s in known.get("spans", {}).items()}
+        then = independent_of(up_to(scores, spans))
+        outcome = Outcome(known["outcome"]) if known else None
+    new = max((count - then.get(name, 0) for name, count in now.items()), default=0)
+    return news_of(reading, verdict, None if outcome is None else (outcome, new))
+
+
+def _as_it_stands(
+    grid: Grid, store: Store, reading: Reading, scores: Sequence[UnitScores]
+) -> Judgement:
+    """The verdict of the last look, on the scores it was passed on."""
+    taken = reading.standing
+    assert taken is not None
+    name, verdict = taken.verdict, read_verdict(store, taken.verdict)
+    folder = store.verdict_folder(grid.experiment.name)
+    spans = {
+        each.dataset: (each.first, each.last, "")
+        for each in (verdict.plan.datasets if verdict.plan else ())
+    }
+    family = store.journal.latest("family", name) or {"verdicts": []}
+    names = [str(row["name"]) for row in family["verdicts"][1:]]
+    if not store.journal.read_only:
+        store.journal.append_new("stands", grid.experiment.name, {"verdict": name})
+    head, at = passing(store, name)
+    return Judgement(
+        verdict=verdict,
+        scores=up_to(scores, spans),
+        folder=folder / name,
+        head=head,
+        at=at,
+        news=fact(FactCode.NOTHING_NEW, outcome=verdict.outcome.value, since=taken.look.until),
+        others=tuple((read_verdict(store, each), folder / each) for each in names),
     )
 
 
@@ -503,6 +592,7 @@ class _Asked:
     today: str | None
     reuse: bool
     calibration: Callable[[], Calibration]
+    reading: Reading | None = None
 
 
 def _family(grid: Grid, policy: Policy) -> list[Policy]:
@@ -528,6 +618,9 @@ def _judged(
     given = given_of(
         grid, store, policy, problems=asked.problems, today=asked.today, changed=asked.changed
     )
+    if asked.reading is not None:
+        doubts = (*given.doubts, *asked.reading.facts)
+        given = dataclasses.replace(given, doubts=doubts, look=asked.reading.look)
     inputs = Inputs(cells=found.cells, given=given, scoring=scoring_digest())
     given = dataclasses.replace(
         given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
@@ -602,12 +695,19 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
             f"{store.root}: no verdict yet on '{experiment}'; `abharness gate` makes one"
         )
     verdict = read_verdict(store, name)
+    found = scored(grid, store)
+    if verdict.look is not None:
+        policy = with_pair(
+            grid.experiment.policy, grid, baseline=verdict.legacy, candidate=verdict.candidate
+        )
+        reading = _reading(grid, store, policy, found)
+        if reading is not None and reading.standing and reading.standing.verdict == name:
+            return _as_it_stands(grid, store, reading, deciding_scores(grid, store, policy, found))
     if verdict.fingerprints.get("grid") != grid.digest:
         raise StoreError(
             f"{folder}: the last verdict of '{experiment}' is on another grid than the "
             "experiment declares now; run `abharness gate` first"
         )
-    found = scored(grid, store)
     inputs = read_inputs(store, name)
     others = changed(inputs.cells, found.cells)
     if others:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from harness.arm import Role
 from harness.costs import Cost
 from harness.judging.fact import Fact
+from harness.stats.spending import LEAST_LEVEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,72 @@ class PlanRecord:
     experiment: str
     seeds: tuple[int, ...]
     datasets: tuple[OriginPlan, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One-sided nominal levels at a look, by what is to be shown; None where nothing can be.
+
+    Attributes
+    ----------
+    guardrail, success
+        Of a bound kept, and of a gain.
+    reject
+        Of a bound broken.
+    """
+
+    guardrail: float | None
+    success: float | None
+    reject: float | None
+
+    def of(self, role: str) -> float | None:
+        """Level at which a finding of a role is shown to hold."""
+        return self.success if role == "success" else self.guardrail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One reading of evidence that goes on growing.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    until
+        ISO date of the last session judged.
+    attempt, share
+        Which try on these origins it belongs to, from 1, and that try's part of the error rate.
+    most
+        Non-overlapping origins of a dataset with which the question ends.
+    origins
+        Non-overlapping origins by dataset.
+    levels
+        By dataset.
+    spent
+        Error rate of a PROMOTE that is spent up to here.
+    latched
+        Findings shown to hold at an earlier look, with its date.
+    """
+
+    number: int
+    until: str
+    attempt: int
+    share: float
+    most: int
+    origins: Mapping[str, int]
+    levels: Mapping[str, Level]
+    spent: float
+    latched: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def last(self) -> bool:
+        """Whether every dataset has all the origins that were planned."""
+        return min(self.origins.values(), default=0) >= self.most
+
+    def alpha(self, dataset: str, role: str) -> float:
+        """Level of the interval that is shown: never narrower than what a look has spent."""
+        level = self.levels.get(dataset)
+        return (level.of(role) if level else None) or LEAST_LEVEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +158,8 @@ class Given:
     problems
         What the caller found that allows no conclusion: units that cannot be read, the same
         meaning with other scores.
+    look
+        Which reading of growing evidence it is; None where all of it is looked at once.
     today
         ISO date on which the verdict is passed; only waivers depend on it.
     measure
@@ -108,6 +177,7 @@ class Given:
     changed: Fact | None = None
     doubts: tuple[Fact, ...] = ()
     problems: tuple[Fact, ...] = ()
+    look: Look | None = None
     today: str | None = None
     measure: str = "abharness measure"
     plan: PlanRecord | None = None

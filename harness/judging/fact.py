@@ -27,6 +27,9 @@ class FactCode(StrEnum):
     DEPENDS_ON_FAILED = "depends_on_failed"  # arm
     BEYOND_ALONE = "beyond_alone"  # adjusted, rules
     RECENTLY_BEYOND = "recently_beyond"
+    NO_LOOK = "no_look"
+    NOT_BEYOND_YET = "not_beyond_yet"  # level
+    SHOWN_BEFORE = "shown_before"  # since
     NOT_COMPARED = "not_compared"  # dataset, metric, part; code (problem) and values of a reason
     ALL_WINDOWS_FAILED = "all_windows_failed"  # dataset, metric, part, arm
     NO_LOSS_TO_SHARE = "no_loss_to_share"  # dataset, metric, part, arm, most
@@ -87,6 +90,8 @@ class FactCode(StrEnum):
     BROAD_WAIVER = "broad_waiver"  # finding, waived
     LONG_WAIVER = "long_waiver"  # finding, until, days, most
     DATE_PAST = "date_past"  # date
+    TRIED_BEFORE = "tried_before"  # attempt, since, what
+    ATTEMPTS_USED = "attempts_used"  # attempt
 
     # What keeps a PROMOTE at HOLD though every rule holds. Rows are of dataset, metric, and skill
     # with its interval.
@@ -118,7 +123,15 @@ class FactCode(StrEnum):
     LARGER_PLAN = "larger_plan"  # experiment, origins, now, enough, settled
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
     RAISE_ORIGINS = "raise_origins"  # more, settled
+    PLAN_ENDED = "plan_ended"  # origins
     WAIT_FOR_ORIGINS = "wait_for_origins"  # more, dataset, held, until, settled
+
+    # What is new, the first line of everything that is written.
+    FIRST_VERDICT = "first_verdict"  # outcome
+    NOTHING_NEW = "nothing_new"  # outcome, since
+    STILL = "still"  # outcome, origins
+    BECAME = "became"  # before, outcome, origins
+    BECAME_OTHERWISE = "became_otherwise"  # before, outcome
 
     # What the gate found when it judged itself; `findings` are ids.
     NOTHING_TO_TEST = "nothing_to_test"

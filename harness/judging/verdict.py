@@ -19,7 +19,7 @@ from harness.evidence.diagnostics import Diagnostics
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Criterion
 from harness.experiments.waivers import WaiverState, states
-from harness.judging.declared import Cell, Given, PlanRecord, datasets_of
+from harness.judging.declared import Cell, Given, Look, PlanRecord, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import (
     Ask,
@@ -37,6 +37,7 @@ from harness.judging.findings import (
     question_of,
     rejected_together,
 )
+from harness.judging.looks import at_look, read_at
 from harness.judging.safeguards import (
     Safeguards,
     of_waivers,
@@ -285,6 +286,8 @@ def next_action(case: Case, outcome: Outcome, given: Given) -> Fact:
         return case.fact(FactCode.KEEP)
     if outcome == Outcome.INVALID:
         return case.fact(FactCode.REPAIR)
+    if given.look is not None and given.look.last:
+        return case.fact(FactCode.PLAN_ENDED, origins=given.look.most)
     if not case.of(Outcome.HOLD) and case.gain:
         return case.fact(FactCode.SETTLE_FIRST).resting_on(case.safeguards.holds[0])
     unmeasured = [f for f in case.of(Outcome.HOLD) if f.unit == "ratio"]
@@ -393,6 +396,8 @@ class Verdict:
         What such a plan can tell of each finding.
     waivers
         What each waiver did.
+    look
+        Which reading of growing evidence it is; None where all of it is looked at once.
     judged_on
         ISO date the waivers were held against; None where there are none.
     diagnostics
@@ -415,6 +420,7 @@ class Verdict:
     multiplicity: Multiplicity | None = None
     power: tuple[Outlook, ...] = ()
     waivers: tuple[WaiverState, ...] = ()
+    look: Look | None = None
     judged_on: str | None = None
     diagnostics: Diagnostics | None = None
     kind: Literal["verdict"] = "verdict"
@@ -520,6 +526,7 @@ def conclude(
         multiplicity=found.multiplicity,
         power=outlooks_of(case.findings),
         waivers=case.waivers,
+        look=given.look,
         judged_on=given.today if policy.waivers else None,
         diagnostics=diagnostics,
     )
@@ -543,6 +550,8 @@ def _findings(
         for rule in policy.rules:
             if rule.scope.covers(dataset):
                 asked = question_of(rule, alpha=shared.alpha(rule.role), power=shared.power_each)
+                if given.look is not None:
+                    asked = at_look(asked, given.look.alpha(dataset, rule.role))
                 found += judge_rule(
                     rule,
                     dataset,
@@ -553,7 +562,11 @@ def _findings(
                     ask=ask,
                 )
         found += _limits(policy, dataset, there, shared, bar, ask)
-    return (*rejected_together(found, alpha=policy.alpha), *_costs(policy, given))
+    if given.look is None:
+        found = rejected_together(found, alpha=policy.alpha)
+    else:
+        found = read_at(found, given.look)
+    return (*found, *_costs(policy, given))
 
 
 def _costs(policy: Policy, given: Given) -> list[Finding]:

@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 from harness.window import Array
 
@@ -41,6 +39,8 @@ def spent(fraction: float, alpha: float, spending: Spending) -> float:
         ``late`` is like O'Brien and Fleming's bounds, 2 (1 - Phi(z_{alpha/2} / sqrt(tau))): little
         at first, nearly all at the end. ``today`` is alpha tau.
     """
+    from scipy.stats import norm
+
     tau = min(1.0, fraction)
     if spending == "today":
         return alpha * tau
@@ -58,14 +58,17 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
     fractions
         K fractions of the planned information, increasing, those of looks to come last.
     """
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
     found = np.full(len(fractions), np.nan)
     before, used = 0.0, 0.0
     place, mass = np.zeros(1), np.ones(1)  # paths that have not crossed: all start at 0
     for k, fraction in enumerate(fractions):
         tau = min(1.0, fraction)
-        share = spent(tau, alpha, spending) - used
-        if tau <= before or share <= 0:
+        if tau <= before:
             continue
+        share = spent(tau, alpha, spending) - used
         step, scale = np.sqrt(tau - before), np.sqrt(tau)
 
         def crossing(bound: float, place: Array = place, mass: Array = mass) -> float:

@@ -82,6 +82,51 @@ def compare(
     InputError
         When experiment, data, arms or store cannot be used.
     """
+    return compared(
+        experiment,
+        store=store,
+        data_dir=data_dir,
+        workers=workers,
+        seeds=seeds,
+        changes=changes,
+        without=without,
+        only=only,
+        shard=shard,
+        retry_failed=retry_failed,
+        recompute=recompute,
+        baseline_arm=baseline_arm,
+        candidate_arm=candidate_arm,
+        hold_as=hold_as,
+        policy=policy,
+        date=date,
+        records=records,
+        strict_data=strict_data,
+    )
+
+
+def compared(
+    experiment: FilePath,
+    *,
+    store: FilePath,
+    data_dir: Sequence[FilePath],
+    workers: int = 0,
+    seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
+    only: Sequence[str] = (),
+    shard: tuple[int, int] | None = None,
+    retry_failed: bool = False,
+    recompute: bool = False,
+    baseline_arm: str | None = None,
+    candidate_arm: str | None = None,
+    hold_as: HoldAs = None,
+    policy: FilePath | None = None,
+    date: str | None = None,
+    records: FilePath | None = None,
+    strict_data: bool = False,
+    nightly: bool = False,
+) -> Result:
+    """Compare by hand, or as the job of every night, which begins with what is new."""
     from harness.running.run import not_run
 
     day = day_of(date)
@@ -109,7 +154,7 @@ def compare(
         told = f"{units.total} units here, {len(rest)} of {len(grid.cells)} are missing"
         hint = "without --only and --shard the rest is run and judged"
         return Result(text=f"{told}, such as {rest[0]}: not judged; {hint}", units=units)
-    judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True)
+    judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True, nightly=nightly)
     content = page_content(grid, kept, judgement)
     page = None if content.alone else written_page(grid, kept, judgement, content)
     write_files(kept, judgement, content, hold_as, records)

@@ -162,12 +162,19 @@ def judged(
     day: str,
     *,
     reuse: bool = False,
+    nightly: bool = False,
 ) -> Judgement:
-    """Judge a pair by the experiment's policy, and store the verdicts."""
+    """Judge a pair by the experiment's policy, and store the verdicts.
+
+    What is new is told of a nightly, and where the policy plans looks.
+    """
+    from dataclasses import replace
+
     from harness.gate.judge import judge_grid
 
     policy = chosen_pair(grid, baseline, candidate)
-    return judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
+    found = judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
+    return found if nightly or policy.looks is not None else replace(found, news=None)
 
 
 def write_files(
@@ -191,10 +198,12 @@ def write_files(
     said, marks = _hold_as(judgement, hold_as), content.fingerprints
     others = [(PageInput(verdict=v, fingerprints=marks), folder) for v, folder in judgement.others]
     for page, folder in ((content, judgement.folder), *others):
+        new = judgement.news if page is content else None
+        head = marks.get(HEAD, "")
         files = {
             "verdict.json": to_json(page.verdict),
-            "junit.xml": render_junit(page.verdict, hold_as=said, head=marks.get(HEAD, "")),
-            "summary.md": render_markdown(page),
+            "junit.xml": render_junit(page.verdict, hold_as=said, head=head, news=new),
+            "summary.md": render_markdown(page, news=new),
         }
         places = [] if store.journal.read_only else [folder]
         places += [Path(records)] if records is not None and page is content else []
@@ -234,16 +243,19 @@ def result_of(
     from shutil import get_terminal_size
 
     from reports.forms.terminal import render_terminal
+    from reports.words.facts import say as in_words
 
     verdict = judgement.verdict
     table = render_terminal(content, width=get_terminal_size((80, 24)).columns)
     passed = verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
+    first = f"{in_words(judgement.news)}\n\n" if judgement.news else ""
     return Result(
-        text=f"{table}\n{last_line}",
+        text=f"{first}{table}\n{last_line}",
         exit_code=0 if passed else verdict.exit_code,
         verdict=verdict,
         others=tuple(other for other, _ in judgement.others),
         folder=judgement.folder,
         page=page,
+        news=judgement.news,
         content=None if content.alone else content,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.judging.fact import Fact
     from harness.judging.verdict import Verdict
     from harness.running.run import RunSummary
     from reports.page_input import PageInput
@@ -34,6 +35,9 @@ class Result:
         Where the verdict's records lie.
     page
         The page, or the file a report was written to.
+    news
+        What is new since the verdict before, of a nightly and where the policy plans looks; None
+        where nothing was judged, or nothing sound.
     units
         What was run, for `compare` and `run`.
     """
@@ -44,6 +48,7 @@ class Result:
     others: tuple[Verdict, ...] = ()
     folder: Path | None = None
     page: Path | None = None
+    news: Fact | None = None
     units: RunSummary | None = None
     content: PageInput | None = field(default=None, repr=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
+from harness.judging.fact import Fact
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import SelfTestPart, Verdict
 from reports.page_input import HEAD
@@ -17,7 +18,9 @@ HoldAs = Literal["skip", "pass", "fail"]
 _BAD = (Outcome.REJECT, Outcome.INVALID)
 
 
-def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip", head: str = "") -> str:
+def render_junit(
+    verdict: Verdict, *, hold_as: HoldAs = "skip", head: str = "", news: Fact | None = None
+) -> str:
     """Write one case per finding, one for the verdict as a whole, one per part of the self-test.
 
     Parameters
@@ -30,6 +33,8 @@ def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip", head: str = "") 
         or ``fail``. The outcome stands among the case's properties in any way.
     head
         Of the store's records when the verdict was passed: a property of the suite.
+    news
+        What is new since the verdict before: the first property of the suite.
     """
     cases = [_whole(verdict, hold_as)]
     cases += [_case(finding, hold_as) for finding in verdict.findings]
@@ -37,9 +42,12 @@ def render_junit(verdict: Verdict, *, hold_as: HoldAs = "skip", head: str = "") 
     suite = Tree.Element("testsuite", name="abharness", tests=str(len(cases)), errors="0")
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
-    if head:
+    told = {"news": numbers.printable(say(news)) if news else "", HEAD: head}
+    if any(told.values()):
         properties = Tree.SubElement(suite, "properties")
-        Tree.SubElement(properties, "property", name=HEAD, value=head)
+        for name, value in told.items():
+            if value:
+                Tree.SubElement(properties, "property", name=name, value=value)
     suite.extend(cases)
     suites = Tree.Element("testsuites")
     suites.append(suite)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
+from harness.judging.fact import Fact
 from harness.judging.findings import Outcome
 from reports.forms.plain import Plain, plainly
 from reports.index import IndexInput, verdict_row
@@ -23,6 +24,7 @@ from reports.section import (
     Verbatim,
 )
 from reports.words import numbers
+from reports.words.facts import say
 
 LIMIT = 60_000
 _SIGNS = {
@@ -35,15 +37,18 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~>$-])")
 _LONGEST = 2_000
 
 
-def render_markdown(page: PageInput, *, limit: int = LIMIT) -> str:
+def render_markdown(page: PageInput, *, news: Fact | None = None, limit: int = LIMIT) -> str:
     """Write the sections of the summary: the answer, its criteria, and what else is known.
 
     Parameters
     ----------
+    news
+        What is new since the verdict before: the first line.
     limit
         Sections that would make it longer than so many characters are left out, and that is said.
     """
-    parts = [_section(each) for each in sections_of(page, "summary")]
+    parts = [f"**{_safe(say(news))}**\n"] if news else []
+    parts += [_section(each) for each in sections_of(page, "summary")]
     if HEAD in page.fingerprints:
         parts.append(f"{HEAD.capitalize()}: `{page.fingerprints[HEAD]}`\n")
     return _within([part for part in parts if part], limit)

@@ -165,6 +165,11 @@ def _more(v: Values) -> str:
     return f"Keep {v['legacy']} for now and compare again with {v['more']} more independent origins"
 
 
+def _new_origins(v: Values) -> str:
+    noun = "origin" if v["origins"] == 1 else "origins"
+    return f"{v['origins']} new independent {noun}"
+
+
 def _wait(v: Values) -> str:
     rest = f"; the rest will be there by {v['until']}" if v["until"] else ""
     return f"{_more(v)}: the history of {v['dataset']} holds {v['held']}{rest}.{_settled(v)}"
@@ -196,6 +201,14 @@ def _settled(v: Values) -> str:
 
 
 _PHRASES: dict[FactCode, Callable[[Values], str]] = {
+    FactCode.NO_LOOK: lambda v: (
+        "not decided, too little of the error rate may be spent by now for a look at it"
+    ),
+    FactCode.NOT_BEYOND_YET: lambda v: (
+        "not decided, it lies beyond its bound, and not so clearly as a REJECT asks for at this "
+        "look"
+    ),
+    FactCode.SHOWN_BEFORE: lambda v: f"shown to hold at the look of {v['since']}",
     FactCode.NOT_COMPARED: lambda v: (
         f"{_where(v)}: {phrase(v['problem'], v)}: no conclusion allowed."
     ),
@@ -420,7 +433,27 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.RAISE_ORIGINS: lambda v: (
         f"{_more(v)}: the history holds them, so raise `origins` in the plan.{_settled(v)}"
     ),
+    FactCode.PLAN_ENDED: lambda v: (
+        f"Keep {v['legacy']}: it is not shown with the {v['origins']} non-overlapping origins that "
+        "were planned. To go on asking needs another registration."
+    ),
     FactCode.WAIT_FOR_ORIGINS: _wait,
+    FactCode.FIRST_VERDICT: lambda v: f"the first verdict: {v['outcome']}",
+    FactCode.NOTHING_NEW: lambda v: f"nothing new since {v['since']}: {v['outcome']}",
+    FactCode.STILL: lambda v: f"{_new_origins(v)}: still {v['outcome']}",
+    FactCode.BECAME: lambda v: f"{v['before']} became {v['outcome']}: {_new_origins(v)}",
+    FactCode.BECAME_OTHERWISE: lambda v: (
+        f"{v['before']} became {v['outcome']}: no new origin, asked or computed otherwise"
+    ),
+    FactCode.TRIED_BEFORE: lambda v: (
+        f"this is attempt {v['attempt']} on origins judged before, the first of them on "
+        f"{v['since']}; other than in the last are: {', '.join(v['what'])}. Trying again until "
+        "something passes makes a wrong PROMOTE likely."
+    ),
+    FactCode.ATTEMPTS_USED: lambda v: (
+        f"the error rate of these origins was used up by the attempts before this one, number "
+        f"{v['attempt']}: nothing more can be promoted on them."
+    ),
     FactCode.NOTHING_TO_TEST: lambda v: "nothing was compared",
     FactCode.NO_LOSS_TO_PLANT: lambda v: "there is no criterion on a mean loss to plant in",
     FactCode.ITSELF_REJECTED: lambda v: (

@@ -21,7 +21,8 @@ _OPEN = (
     FactCode.BEYOND_ALONE,
     FactCode.RECENTLY_BEYOND,
 )
-_COMPARED = (*_OPEN, FactCode.WITHIN, FactCode.BEYOND)
+_AT_LOOKS = (FactCode.NO_LOOK, FactCode.NOT_BEYOND_YET, FactCode.SHOWN_BEFORE)
+_COMPARED = (*_OPEN, *_AT_LOOKS, FactCode.WITHIN, FactCode.BEYOND)
 
 
 def sentence_of(finding: Finding) -> str:
@@ -62,6 +63,8 @@ def why_open(finding: Finding) -> str:
     if finding.found.code is FactCode.DEPENDS_ON_FAILED:
         arm = finding.found.values["arm"]
         return f"it depends on how the failed windows of {arm} are counted"
+    if finding.found.code in _AT_LOOKS:
+        return say(finding.found)
     if finding.found.code is FactCode.BEYOND_ALONE:
         values = finding.found.values
         return (
@@ -210,6 +213,8 @@ def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
         have, asked = found.sample.independent_n, finding.found.values["asked"]
         few = f"there are {have} non-overlapping origins and the policy asks for {asked}"
         return f"not decided, {few}{_more(found)}"
+    if finding.found.code in _AT_LOOKS:
+        return say(finding.found)
     if finding.found.code in (FactCode.BEYOND_ALONE, FactCode.RECENTLY_BEYOND):
         return f"not decided, {why_open(finding)}"
     if finding.found.code in _OPEN:

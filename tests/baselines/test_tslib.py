@@ -861,9 +861,9 @@ def test_code_and_weights_decide_the_identity(tmp_path):
             role="legacy",
             options={"root": str(root), "checkpoint": str(root / "x.pth")} | OWN,
         )
-        plan = {"plan": PLAN, "data": "x", "seed": 1, "threads": 1, "batch": 1}
         mine = identity.arm_identity(ref, ref.build())
-        return identity.unit_identity(mine, **plan)["weights"]
+        line = identity.line_identity(mine, plan=PLAN, seed=1, threads=1, device="")
+        return line["weights"]
 
     before = found()
     deciding = [

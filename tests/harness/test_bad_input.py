@@ -68,7 +68,7 @@ def test_missing_experiment_file(tiny, refused, verb):
         ('metric = "crps"', 'metric = "coverage_80"', ["coverage_80", "[[policy.coverage]]"]),
         ("margin = 0.05", "margin = 2.0", ["margin = 2.0", "less than 1"]),
         ('mode = "replace"', 'mode = "guess"', ["mode = 'guess'", "'replace' or 'improve'"]),
-        ("origins = 40", "origins = 4000", ["first origin", "GOLD"]),
+        ("origins = 40", "origins = 4000", ["[plan]", "GOLD", "4000 origins", "fewer"]),
         ("horizon = 5", "horizon = 50000", ["horizon 50000", "GOLD", "sessions"]),
         ("horizon = 5", 'horizon = 5\nfirst = "2012-12-30"', ["GOLD", "row"]),
         ('["GOLD"]', '["SILVER"]', ["no dataset 'SILVER'", "DOW_JONES, GOLD"]),

@@ -174,7 +174,9 @@ STORED = {
 """Faults put in after a sound run: how, the exit code of `gate`, words of the reason."""
 
 RUN = {
-    "constant forecast": ((NEW, 'name = "new"\nuse = "constant:Constant"'), 3, "shown broken"),
+    "constant forecast": (
+        (NEW, 'name = "new"\nuse = "constant:Constant"'), 3, "worse than allowed: CRPS on GOLD"
+    ),
     "NaN on windows": (
         (NEW, FLAT_NEW + f'\nfault = "nan at"\nat = {HARD}'), 3, "new failed 1 of 40 windows"
     ),

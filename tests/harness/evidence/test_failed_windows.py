@@ -170,7 +170,8 @@ def test_an_arm_that_raised_everywhere_reads_the_same() -> None:
 
     assert verdict.outcome is Outcome.INVALID
     assert {finding.outcome for finding in verdict.findings} == {Outcome.INVALID, Outcome.PROMOTE}
-    said = [each for each in verdicts.reasons(verdict) if "no reference arm" not in each]
+    apart = ("no reference arm", "not shown to be blind to the future")  # nothing was tested here
+    said = [each for each in verdicts.reasons(verdict) if not any(words in each for words in apart)]
     assert said
     assert all("failed" in reason for reason in said)
 

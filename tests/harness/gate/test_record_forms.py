@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.gate.history import history, read_inputs
+from harness.gate.looks import all_tried, looks_taken
 from harness.judging.verdict import plain
 from harness.running.store import open_store
 
@@ -22,7 +23,7 @@ def as_json(value):
     return json.loads(json.dumps(value))
 
 
-@pytest.mark.parametrize("kind", ["inputs", "passed", "fit", "part"])
+@pytest.mark.parametrize("kind", ["inputs", "passed", "fit", "part", "look", "tried"])
 def test_the_golden_record_is_read_and_written_as_it_was(tmp_path, kind):
     """A record becomes one of its class, and the same content again."""
     store, body = open_store(tmp_path), golden(kind)
@@ -34,6 +35,11 @@ def test_the_golden_record_is_read_and_written_as_it_was(tmp_path, kind):
     elif kind == "passed":
         (entry,) = history(store, "quick")
         again = {k: v for k, v in plain(entry).items() if k not in ("sequence", "head")}
+    elif kind == "look":
+        again = as_json(plain(looks_taken(store, "k")[0]))
+    elif kind == "tried":
+        (found,) = all_tried(store)
+        again = {k: v for k, v in as_json(plain(found)).items() if k != "at"}
     elif kind == "fit":
         again = as_json(dataclasses.asdict(store.fit("k")))
     else:
@@ -49,7 +55,7 @@ def test_records_of_a_run_have_the_golden_forms(finished):
     def keys(body):
         return {name: set(body[name]) if name in NESTED else None for name in body}
 
-    for kind in ("verdict", "inputs", "family", "passed", "fit", "part"):
+    for kind in ("verdict", "inputs", "family", "passed", "fit", "part", "tried"):
         body = journal.body(journal.records(kind)[0])
 
         assert keys(body) == keys(golden(kind)), kind

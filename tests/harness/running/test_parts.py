@@ -33,7 +33,7 @@ class Any:
         if self.form == "gaussian":
             return Forecast.of_gaussian(values, draw.uniform(1, 2, size=shape))
         if self.form == "samples":
-            return Forecast.of_samples(draw.normal(size=(len(values), 7, contexts.horizon)))
+            return Forecast.of_samples(draw.normal(size=(len(values), 10, contexts.horizon)))
         return Forecast.of_quantiles(values[..., None] + [0.0, 1.0], np.array([0.25, 0.75]))
 """
 

@@ -1,10 +1,10 @@
 """Both arms of a pair are tried for future-blindness before a verdict, once."""
 
-import json
 from pathlib import Path
 
 import pytest
 
+from harness.checks.stored_checks import read_checks
 from harness.experiments.experiment import read_experiment
 from harness.running.run import prepare
 from harness.running.store import open_store
@@ -29,8 +29,7 @@ class Peeking(Flat):
 
 def tried(folder: Path):
     """The outcome of T10 by arm, of every stored check."""
-    records = [json.loads(file.read_text()) for file in (folder / "checks").glob("*.json")]
-    return {each["target"]: each["results"][0]["outcome"] for each in records}
+    return {each.target: each.results[0].outcome for each in read_checks(open_store(folder))}
 
 
 def grid_and_store(tmp_path):

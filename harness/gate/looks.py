@@ -1,0 +1,357 @@
+"""Registrations, looks and attempts of a store: what was asked before its evidence, and how often.
+
+Records: ``registration`` (what is asked, before the first fit), ``look`` (one reading, under its
+registration) and ``tried`` (what was judged on which origins). A *meaning* is a pair with its
+options, its plans and the rules; another meaning on origins that share a session with these, or the
+same one with other numbers, is another attempt, whoever made it and by whatever verb.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.errors import StoreError
+from harness.experiments.policy import Policy
+from harness.judging.declared import Look
+from harness.judging.fact import Fact, FactCode, fact
+from harness.judging.findings import Outcome
+from harness.judging.looks import grown, latches, look_at
+from harness.judging.verdict import Verdict, plain
+from harness.parsing import parse_record
+from harness.running.grid import Grid
+from harness.running.sources import digest
+from harness.running.store import Store
+from harness.scoring.scores import UnitScores, in_time_order, non_overlapping, reach_of
+
+REGISTRATION, LOOK, TRIED = "registration", "look", "tried"
+CLOSE = 1e-6
+"""Means that differ by less, as a share, are the same numbers: sums round with the machine."""
+Means = dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What was judged on some origins.
+
+    Attributes
+    ----------
+    name
+        Of the attempt.
+    meaning
+        Digest of what was asked.
+    what
+        Digests of its parts by name: pair, options, plans, rules.
+    seeds
+        Of both sides.
+    spans
+        Dataset to the ISO dates of the first and the last origin, and of the last session judged.
+    means
+        Cell of the pair to its mean scores on these origins.
+    at
+        ISO date.
+    """
+
+    name: str
+    meaning: str
+    what: Mapping[str, str]
+    seeds: tuple[int, ...]
+    spans: Mapping[str, tuple[str, str, str]]
+    means: Mapping[str, Mapping[str, float | None]]
+    at: str = field(default="", compare=False)
+
+    @property
+    def until(self) -> str:
+        """The last session judged, of any dataset."""
+        return max((span[2] for span in self.spans.values()), default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A look that was taken.
+
+    Attributes
+    ----------
+    outcome, verdict
+        What it said, and the name of its verdict.
+    outcomes
+        Finding id to outcome.
+    latched
+        Findings shown to hold up to and at this look, with the date of theirs.
+    """
+
+    look: Look
+    outcome: Outcome
+    verdict: str
+    outcomes: Mapping[str, str]
+    latched: Mapping[str, str]
+
+    @property
+    def ended(self) -> bool:
+        """Whether no look comes after it: decided, or all that was planned has come."""
+        return self.outcome in (Outcome.PROMOTE, Outcome.REJECT) or self.look.last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How evidence is to be read now.
+
+    Attributes
+    ----------
+    tried
+        The attempt it belongs to.
+    attempt
+        Its number on these origins, from 1.
+    facts
+        What must be said of it.
+    look
+        The look to take; None where all is looked at once.
+    standing
+        The look that stands, where nothing has come since or nothing comes any more.
+    before
+        The look before.
+    """
+
+    tried: Tried
+    attempt: int
+    facts: tuple[Fact, ...] = ()
+    look: Look | None = None
+    standing: Taken | None = None
+    before: Taken | None = None
+
+
+def independent_of(scores: Sequence[UnitScores]) -> dict[str, int]:
+    """Non-overlapping origins by dataset, of scores that share a plan."""
+    first = {unit.dataset: unit for unit in reversed(scores)}
+    return {
+        name: len(non_overlapping(unit.origin, reach_of(unit)))
+        for name, unit in sorted(first.items())
+    }
+
+
+def up_to(
+    scores: Sequence[UnitScores], spans: Mapping[str, tuple[str, str, str]]
+) -> list[UnitScores]:
+    """The scores of the origins of some spans."""
+    found = []
+    for unit in map(in_time_order, scores):
+        first, last, _ = spans.get(unit.dataset, ("9999-12-31", "", ""))
+        days = np.datetime_as_string(unit.origin_date.astype("datetime64[D]"), "D")
+        found.append(unit.at((days >= first) & (days <= last)))
+    return found
+
+
+def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScores]) -> Reading:
+    """Say how the scores of a grid are to be read: at which look, as which attempt.
+
+    Parameters
+    ----------
+    scores
+        Of every cell of the grid.
+    """
+    now = tried_now(grid, policy, scores)
+    known = all_tried(store)
+    mine = next((each.name for each in reversed(known) if _same(each, now, scores)), now.name)
+    now = dataclasses.replace(now, name=mine)
+    names = list(dict.fromkeys(each.name for each in known))
+    earlier = names[: names.index(mine)] if mine in names else names
+    met = {each.name: each for each in known if each.name in earlier and _meets(each, now)}
+    others = [met[name] for name in earlier if name in met]
+    attempt = len(others) + 1
+    if policy.looks is None:
+        return Reading(tried=now, attempt=attempt)
+    facts = (_before(others, now),) if others else ()
+    if not policy.looks.share(attempt):
+        facts = (*facts, fact(FactCode.ATTEMPTS_USED, attempt=attempt))
+    taken = looks_taken(store, now.name)
+    last = taken[-1] if taken else None
+    origins = independent_of(scores)
+    if last is not None and (last.ended or not grown(origins, last.look)):
+        return Reading(tried=now, attempt=attempt, facts=facts, standing=last, before=last)
+    look = look_at(
+        policy,
+        origins,
+        until=now.until,
+        earlier=[each.look for each in taken],
+        latched=last.latched if last else None,
+        attempt=attempt,
+    )
+    return Reading(tried=now, attempt=attempt, facts=facts, look=look, before=last)
+
+
+def tried_now(grid: Grid, policy: Policy, scores: Sequence[UnitScores]) -> Tried:
+    """What a policy asks of a grid, and the numbers it is asked of."""
+    pair = (policy.candidate, policy.baseline)
+    rules = {
+        k: v for k, v in plain(policy).items() if k not in (*_NOT_RULES, "baseline", "candidate")
+    }
+    refs = [grid.experiment.arm(name) for name in pair]
+    plans = {name: plain(split.plan) for name, split in grid.splits.items()}
+    for plan in plans.values():
+        plan.pop("origins", None)
+    what = {
+        "pair": digest([ref.use for ref in refs]),
+        "options": digest([dict(ref.options) for ref in refs]),
+        "plans": digest(plans),
+        "rules": digest(rules),
+    }
+    spans = {}
+    for name, split in grid.splits.items():
+        dates, windows = split.dataset.series.dates, split.windows
+        first, last = (str(dates[int(windows.origin[place])]) for place in (0, -1))
+        spans[name] = (first, last, str(dates[int(windows.judged.max())]))
+    means = means_of(policy, scores)
+    meaning = digest(what)
+    return Tried(
+        name=digest([meaning, means])[:16],
+        meaning=meaning,
+        what=what,
+        seeds=tuple(sorted({unit.seed for unit in scores if unit.arm in pair})),
+        spans=spans,
+        means=means,
+    )
+
+
+_NOT_RULES = ("waivers", "hold_as", "looks", "power")
+"""Settings of a policy that change nothing of what is shown."""
+
+
+def means_of(policy: Policy, scores: Sequence[UnitScores]) -> Means:
+    """Mean of every score of each cell of a pair; None where it has none."""
+    return {
+        f"{unit.arm}/{unit.dataset}/{unit.seed}": {
+            name: float(fine.mean()) if (fine := cells[np.isfinite(cells)]).size else None
+            for name, cells in sorted(unit.values.items())
+        }
+        for unit in scores
+        if unit.arm in (policy.candidate, policy.baseline)
+    }
+
+
+def _same(then: Tried, now: Tried, scores: Sequence[UnitScores]) -> bool:
+    """Whether the same was asked of the same numbers; origins and seeds may have been added."""
+    if then.meaning != now.meaning or not set(then.seeds) <= set(now.seeds):
+        return False
+    if any(
+        then.spans[name][0] != span[0] for name, span in now.spans.items() if name in then.spans
+    ):
+        return False
+    again = {f"{unit.arm}/{unit.dataset}/{unit.seed}": unit for unit in up_to(scores, then.spans)}
+    return all(cell in again and _close(known, again[cell]) for cell, known in then.means.items())
+
+
+def _close(known: Mapping[str, float | None], unit: UnitScores) -> bool:
+    for name, mean in known.items():
+        cells = unit.values.get(name)
+        fine = None if cells is None else cells[np.isfinite(cells)]
+        if fine is None or (mean is None) != (not fine.size):
+            return False
+        if mean is not None and not np.isclose(float(fine.mean()), mean, rtol=CLOSE, atol=CLOSE**2):
+            return False
+    return True
+
+
+def _meets(then: Tried, now: Tried) -> bool:
+    """Whether two were judged on a dataset's same sessions."""
+    return any(
+        name in then.spans and then.spans[name][0] <= span[2] and span[0] <= then.spans[name][2]
+        for name, span in now.spans.items()
+    )
+
+
+def _before(others: Sequence[Tried], now: Tried) -> Fact:
+    last = others[-1]
+    changed = [name for name, value in now.what.items() if last.what.get(name) != value]
+    changed += ["seeds"] if last.seeds != now.seeds else []
+    named = tuple(changed or ["numbers"])
+    return fact(FactCode.TRIED_BEFORE, attempt=len(others) + 1, since=others[0].at, what=named)
+
+
+def all_tried(store: Store) -> list[Tried]:
+    """What was judged in a store, in order."""
+    return [
+        parse_record(Tried, {**body, "at": row.at[:10]}, where=f"{TRIED} {row.key}")
+        for row, body in store.journal.all(TRIED)
+    ]
+
+
+def looks_taken(store: Store, name: str) -> list[Taken]:
+    """Every look of an attempt, in order."""
+    return [
+        parse_record(Taken, store.journal.body(row), where=f"{LOOK} {name}")
+        for row in store.journal.records(LOOK)
+        if row.key == name
+    ]
+
+
+def record_reading(store: Store, reading: Reading, verdict: Verdict, name: str) -> None:
+    """Write that something was judged, and the look that was taken; an INVALID one is none."""
+    if store.journal.read_only or verdict.outcome is Outcome.INVALID:
+        return
+    body = {key: value for key, value in plain(reading.tried).items() if key != "at"}
+    with store.journal.writing():
+        store.journal.append_new(TRIED, reading.tried.name, body)
+        if reading.look is None:
+            return
+        if len(looks_taken(store, reading.tried.name)) != reading.look.number - 1:
+            raise StoreError(
+                f"{store.root}: another job took look {reading.look.number} meanwhile; the same "
+                "command again says what stands"
+            )
+        taken = Taken(
+            look=reading.look,
+            outcome=verdict.outcome,
+            verdict=name,
+            outcomes={each.id: each.outcome.value for each in verdict.findings},
+            latched=latches(verdict.findings, reading.look),
+        )
+        store.journal.append(LOOK, reading.tried.name, plain(taken))
+
+
+def register_looks(grid: Grid, store: Store) -> None:
+    """Record what is asked before anything is fitted: pair, policy, plans with anchors, seeds."""
+    if store.journal.read_only:
+        return
+    policy = grid.experiment.policy
+    pair = (policy.candidate, policy.baseline)
+    body = {
+        "policy": plain(policy),
+        "looks": "once" if policy.looks is None else plain(policy.looks),
+        "arms": {
+            name: {"use": ref.use, "options": plain(dict(ref.options))}
+            for name in pair
+            for ref in (grid.experiment.arm(name),)
+        },
+        "plans": {name: plain(split.plan) for name, split in grid.splits.items()},
+        "anchors": {
+            name: str(split.dataset.series.dates[int(split.issued.origin[0])])
+            for name, split in grid.splits.items()
+        },
+        "seeds": list(grid.experiment.run.seeds),
+    }
+    store.journal.append_new(REGISTRATION, grid.experiment.name, body)
+
+
+def news_of(reading: Reading, verdict: Verdict, earlier: tuple[Outcome, int] | None) -> Fact:
+    """What is new, in one fact.
+
+    Parameters
+    ----------
+    earlier
+        Outcome of the verdict before on the pair, and the non-overlapping origins that came since,
+        of the dataset with most of them; None for the first.
+    """
+    outcome = verdict.outcome.value
+    if earlier is None:
+        return fact(FactCode.FIRST_VERDICT, outcome=outcome)
+    before, new = earlier
+    if before is not verdict.outcome and new:
+        return fact(FactCode.BECAME, before=before.value, outcome=outcome, origins=new)
+    if before is not verdict.outcome:
+        return fact(FactCode.BECAME_OTHERWISE, before=before.value, outcome=outcome)
+    if new:
+        return fact(FactCode.STILL, outcome=outcome, origins=new)
+    return fact(FactCode.NOTHING_NEW, outcome=outcome, since=reading.tried.until)

@@ -1,0 +1,129 @@
+"""A policy held against evidence that goes on growing: what each look may spend, and what it finds.
+
+A look takes place when a dataset has more non-overlapping origins than at the look before. Each
+finding is then judged by the rule that always judges it, at the level its share of the error rate
+allows (`harness.stats.spending`). What was shown to hold at a look stays shown: each finding may
+cross at a look of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+from harness.evidence.estimand import Question
+from harness.experiments.policy import Policy
+from harness.judging.declared import Level, Look
+from harness.judging.fact import FactCode, fact
+from harness.judging.findings import Finding, Outcome, p_of_reject
+from harness.stats.bootstrap import RESAMPLES
+from harness.stats.spending import levels, spent
+
+
+def look_at(
+    policy: Policy,
+    origins: Mapping[str, int],
+    *,
+    until: str,
+    earlier: Sequence[Look] = (),
+    latched: Mapping[str, str] | None = None,
+    attempt: int = 1,
+) -> Look:
+    """Plan the look that so many origins allow.
+
+    Parameters
+    ----------
+    policy
+        With a table of looks.
+    origins
+        Non-overlapping origins by dataset, all of whose steps have come.
+    until
+        ISO date of the last session judged.
+    earlier
+        The looks before it, in order.
+    latched
+        Findings that were shown to hold, with the date of their look.
+    attempt
+        Which try on these origins it belongs to, from 1.
+    """
+    asked = policy.looks
+    assert asked is not None
+    share = asked.share(attempt)
+    rejects = policy.guardrails_on(list(origins))
+    rejects += len(origins) if policy.limits.min_skill is not None else 0
+    successes = max(1, policy.successes_on(list(origins)))
+
+    def at(dataset: str, alpha: float) -> float | None:
+        counts = [look.origins[dataset] for look in earlier if dataset in look.origins]
+        if alpha <= 0 or not origins[dataset]:
+            return None
+        fractions = [count / asked.max_origins for count in (*counts, origins[dataset]) if count]
+        level = float(levels(fractions, alpha, asked.spending)[-1])
+        return None if math.isnan(level) else level
+
+    most = max(origins.values(), default=0) / asked.max_origins
+    return Look(
+        number=len(earlier) + 1,
+        until=until,
+        attempt=attempt,
+        share=share,
+        most=asked.max_origins,
+        origins=dict(origins),
+        levels={
+            name: Level(
+                guardrail=at(name, policy.alpha * share),
+                success=at(name, policy.alpha * share / successes),
+                reject=at(name, policy.alpha / max(1, rejects)),
+            )
+            for name in origins
+        },
+        spent=spent(most, policy.alpha * share, asked.spending) if share and most else 0.0,
+        latched=dict(latched or {}),
+    )
+
+
+def grown(origins: Mapping[str, int], before: Look) -> int:
+    """Non-overlapping origins that came since a look, of the dataset with most of them."""
+    return max((count - before.origins.get(name, 0) for name, count in origins.items()), default=0)
+
+
+def at_look(asked: Question, alpha: float) -> Question:
+    """Ask at the level of a look, with at least 40 resamples beyond it as far as 20,000 go."""
+    level = alpha * asked.estimand.alpha_share
+    resamples = max(RESAMPLES, min(20_000, math.ceil(40 / level)))
+    return dataclasses.replace(asked, alpha=level, resamples=resamples)
+
+
+def read_at(findings: Sequence[Finding], look: Look) -> list[Finding]:
+    """Leave open what the level of a look does not show, and keep what an earlier one showed."""
+    return [_read(each, look) for each in findings]
+
+
+def _read(each: Finding, look: Look) -> Finding:
+    level = look.levels.get(each.dataset)
+    if each.comparison is None or level is None:
+        return each
+    if each.outcome is Outcome.PROMOTE and level.of(each.role) is None:
+        each = dataclasses.replace(each, outcome=Outcome.HOLD, found=fact(FactCode.NO_LOOK))
+    if each.outcome is Outcome.REJECT:
+        known = level.reject is not None and p_of_reject(each) <= level.reject
+        later = fact(FactCode.NOT_BEYOND_YET, level=level.reject)
+        each = each if known else dataclasses.replace(each, outcome=Outcome.HOLD, found=later)
+    since = look.latched.get(each.id)
+    waits = each.found.code in (FactCode.UNDECIDED, FactCode.NO_LOOK)
+    if since is not None and each.outcome is Outcome.HOLD and waits:
+        return dataclasses.replace(
+            each, outcome=Outcome.PROMOTE, found=fact(FactCode.SHOWN_BEFORE, since=since)
+        )
+    return each
+
+
+def latches(findings: Sequence[Finding], look: Look) -> dict[str, str]:
+    """Findings shown to hold up to now, with the date of their look."""
+    now = {
+        each.id: look.until
+        for each in findings
+        if each.comparison is not None and each.outcome is Outcome.PROMOTE
+    }
+    return {**now, **look.latched}

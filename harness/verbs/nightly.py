@@ -1,0 +1,167 @@
+"""The verb `nightly`: new data, what is new forecast, a look where one is due, the pages."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.verbs.common import (
+    DataDirOption,
+    ExperimentArg,
+    FilePath,
+    RecordsOption,
+    SeedsOption,
+    SetOption,
+    StoreOption,
+    StrictDataOption,
+    WithoutOption,
+    WorkersOption,
+    say,
+    seed_numbers,
+    verb,
+)
+from harness.verbs.compare import compared
+from harness.verbs.report import report
+from harness.verbs.result import Result
+
+if TYPE_CHECKING:
+    from harness.judging.fact import Fact
+
+CHANGED = 10
+"""What it ends with where only a change is an alarm, and the decision is another one now."""
+
+
+def nightly(
+    experiment: FilePath = "nightly",
+    *,
+    store: FilePath = "runs",
+    data_dir: Sequence[FilePath] = (),
+    workers: int = 0,
+    seeds: Sequence[int] | None = None,
+    changes: Sequence[str] = (),
+    without: Sequence[str] = (),
+    records: FilePath | None = None,
+    trust: bool = False,
+    strict_data: bool = False,
+    alert_on: Literal["outcome", "change"] = "outcome",
+) -> Result:
+    """Update the data, forecast what is new, judge where a look is due, and write the pages.
+
+    Parameters
+    ----------
+    experiment, store, data_dir, workers, seeds, changes, without, records, strict_data
+        As for `harness.compare`.
+    trust
+        Run the update commands of manifests that are not the user's own.
+    alert_on
+        ``outcome``: the exit code is that of the decision that stands. ``change``: it is 0 unless
+        the decision is another one than the night before (10) or there is none (5, INVALID).
+
+    Raises
+    ------
+    InputError
+        When experiment, data, arms or store cannot be used.
+    """
+    _update(experiment, [Path(each) for each in data_dir], changes, without, trust=trust)
+    done = compared(
+        experiment,
+        store=store,
+        data_dir=data_dir,
+        workers=workers,
+        seeds=seeds,
+        changes=changes,
+        without=without,
+        records=records,
+        strict_data=strict_data,
+        nightly=True,
+    )
+    index = report(experiment, store=store, index=True)
+    code = done.exit_code if alert_on == "outcome" else alarm(done.news, done.exit_code)
+    return dataclasses.replace(done, text=f"{done.text}\nhistory: {index.page}", exit_code=code)
+
+
+@verb("abharness nightly my-experiment.toml --store runs --alert-on change")
+def nightly_command(
+    experiment: ExperimentArg = "nightly",
+    store: StoreOption = Path("runs"),
+    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
+    workers: WorkersOption = 0,
+    seeds: SeedsOption = None,
+    changes: SetOption = [],  # noqa: B006
+    without: WithoutOption = [],  # noqa: B006
+    records: RecordsOption = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run update commands of manifests that are not yours.")
+    ] = False,
+    strict_data: StrictDataOption = False,
+    alert_on: Annotated[
+        Literal["outcome", "change"],
+        typer.Option(
+            "--alert-on",
+            help="outcome: end as the decision does. change: end with 10 only when it changed.",
+        ),
+    ] = "outcome",
+) -> None:
+    """Update the data, forecast what is new, judge where a look is due; the job of every night.
+
+    The exit code is that of the decision that stands, whether or not there was anything new.
+    """
+    done = nightly(
+        experiment,
+        store=store,
+        data_dir=data_dir,
+        workers=workers,
+        seeds=seed_numbers(seeds),
+        changes=changes,
+        without=without,
+        records=records,
+        trust=trust,
+        strict_data=strict_data,
+        alert_on=alert_on,
+    )
+    say(done.text)
+    raise typer.Exit(done.exit_code)
+
+
+def _update(
+    experiment: FilePath,
+    folders: list[Path],
+    changes: Sequence[str],
+    without: Sequence[str],
+    *,
+    trust: bool,
+) -> None:
+    """Get new sessions of every dataset that has a command; what fails is said, and no more."""
+    from harness.data.dataset import find
+    from harness.data.manifest import read_manifest
+    from harness.data.refresh import refresh
+    from harness.experiments.experiment import Edits, read_experiment
+
+    def tell(text: str) -> None:
+        say(text, err=True)
+
+    edits = Edits(settings=tuple(changes), without=tuple(without))
+    for name in read_experiment(str(experiment), edits).datasets:
+        if read_manifest(find(name, folders)).update is not None:
+            tell(refresh(name, folders=folders, trust=trust, tell=tell).line)
+
+
+def alarm(news: Fact | None, code: int) -> int:
+    """The exit code where only a change is an alarm."""
+    from harness.judging.fact import FactCode
+    from harness.judging.findings import Outcome
+    from harness.judging.verdict import EXIT_CODES
+
+    if code == EXIT_CODES[Outcome.INVALID]:
+        return code
+    first = (
+        news is not None
+        and news.code is FactCode.FIRST_VERDICT
+        and code != EXIT_CODES[Outcome.HOLD]
+    )
+    changed = news is not None and news.code in (FactCode.BECAME, FactCode.BECAME_OTHERWISE)
+    return CHANGED if first or changed else 0
