@@ -136,12 +136,13 @@ def test_two_hundred_and_fifty_nights(plan, sized, tmp_path, monkeypatch):
 
     assert sum(origins for origins, _, _ in taken) == once[0]
     assert sum(fits for _, fits, _ in taken) == once[1]
-    if settings["stride"] == 1 and "gap" not in plan:
-        assert {origins for origins, _, _ in taken[1:]} == {3}
+    if "gap" not in plan:  # one origin of three arms, or a night on which none is due
+        due = {3} if settings["stride"] == 1 else {0, 3}
+        assert {origins for origins, _, _ in taken[1:]} <= due
     assert len([*Path("runs").rglob("*")]) - files <= 300
     quiet = [seconds for origins, fits, seconds in taken[1:] if origins and not fits]
-    early, late = quiet[: max(1, len(quiet) // 10)], quiet[-max(1, len(quiet) // 10) :]
-    assert np.median(late) <= 1.5 * np.median(early)
+    if len(quiet) >= 20:  # else there are too few to say
+        assert np.median(quiet[-10:]) <= 1.5 * np.median(quiet[:10])
     found, wanted = cells("runs"), cells("once")
     for name, cell in found.items():
         assert cell.reason == wanted[name].reason

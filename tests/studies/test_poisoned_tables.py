@@ -9,7 +9,7 @@ from scores_for_tests import table_of, with_truth
 
 from harness.evidence.diagnostics import diagnose
 from harness.experiments.policy import Policy
-from harness.experiments.rules import CoverageRule, Criterion, Limits
+from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded, Limits
 from harness.judging.declared import Cell, Given
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
@@ -94,7 +94,7 @@ def tables_of(draw: np.random.Generator) -> list[UnitScores]:
 
 
 def policy_of(draw: np.random.Generator) -> Policy:
-    """Few origins are enough, and failures are mostly allowed: the statistics are on their own."""
+    """Few origins are enough, failures mostly and gains all allowed: the statistics are alone."""
     return Policy(
         baseline="old",
         candidate="new",
@@ -104,6 +104,7 @@ def policy_of(draw: np.random.Generator) -> Policy:
             Criterion(**SECOND[int(draw.integers(2))]),
         ),
         coverage=(CoverageRule(level=80, tolerance=0.3),),
+        evidence=EvidenceNeeded(implausible_skill=0.99),
         limits=Limits(
             failures=int(draw.choice([0, 100])),
             min_skill=None if draw.random() < 0.5 else -0.5,
