@@ -205,7 +205,8 @@ def full_verdict(verdict: Verdict) -> Verdict:
     waiver = Waiver(
         finding=verdict.findings[5].id, owner="the owner", reason="a good one", until="2030-01-01"
     )
-    problem = fact(FactCode.READS_AHEAD, arm="an arm")
+    failed = fact(FactCode.FAILED_T10, arm="an arm")
+    problem = fact(FactCode.READS_AHEAD, arm="an arm").resting_on(failed)
     parts = (
         SelfTestPart(
             code="b", state="failed", found=fact(FactCode.WORSE_PROMOTED, findings=("a rule",))

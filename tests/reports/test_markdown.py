@@ -45,7 +45,7 @@ def test_tables_have_as_many_cells_as_heads(make_page: Make) -> None:
 
 def said(text: str) -> Fact:
     """A fact with a text of the user's in it."""
-    return fact(FactCode.READS_AHEAD, arm=text)
+    return fact(FactCode.READS_AHEAD, arm=text).resting_on(fact(FactCode.FAILED_T10, arm=text))
 
 
 def test_long_records_are_cut_and_said_to_be(make_page: Make) -> None:

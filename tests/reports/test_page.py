@@ -19,10 +19,12 @@ from harness.evidence.comparison import Effect, Planning
 from harness.judging.declared import Cell, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
+from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.words import verdicts
 from reports.words.headline import headline
+from reports.words.reasons import why
 
 Make = Callable[..., PageInput]
 VOID = {"meta", "br", "wbr", "hr", "img", "input", "link", "path", "line", "circle", "use"}
@@ -353,14 +355,14 @@ def test_a_finding_without_numbers_is_shown(make_page: Make) -> None:
             estimates=(),
             equality=None,
             planning=Planning(),
-            reason="one side has no losses",
+            reason=reason(ReasonCode.NO_SCORES),
         ),
     )
 
     html = render_html(make_page(outcome=Outcome.INVALID, findings=[bare], datasets=["ALPHA"]))
 
     assert "no interval" in html
-    assert "one side has no losses" in html
+    assert why(reason(ReasonCode.NO_SCORES)) in html
 
 
 def test_a_loss_that_is_not_finite_breaks_no_chart(make_page: Make) -> None:
@@ -422,7 +424,9 @@ def evil_page(page: PageInput) -> PageInput:
             metric=bad(each.metric) if place == 0 else each.metric,
             comparison=each.comparison
             and dataclasses.replace(
-                each.comparison, reason=EVIL, planning=Planning(decided_by=EVIL)
+                each.comparison,
+                reason=reason(ReasonCode.NO_SCORES_OF, arm=EVIL, dataset=EVIL),
+                planning=Planning(decided_by=EVIL),
             ),
         )
         for place, each in enumerate(findings)

@@ -209,7 +209,8 @@ def passed(verdict: Verdict, sequence: int, machine: str) -> Passed:
     """A verdict of that number in the history."""
     entry = Entry(
         sequence=sequence,
-        folder=f"{sequence:016x}",
+        name=f"{sequence:016x}",
+        head="",
         candidate=verdict.candidate,
         legacy=verdict.legacy,
         outcome=verdict.outcome,
@@ -225,5 +226,5 @@ def passed(verdict: Verdict, sequence: int, machine: str) -> Passed:
         until=f"2023-10-{sequence:02}",
         change=None,
         machine=machine,
-        page=f"nightly/{entry.folder}/report.html",
+        page=f"nightly/{entry.name}/report.html",
     )
