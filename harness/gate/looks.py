@@ -1,9 +1,9 @@
-"""Registrations, looks and attempts of a store: what was asked before its evidence, and how often.
+"""Looks and attempts of a store: how often the same evidence was read, and how often asked anew.
 
-Records: ``registration`` (what is asked, before the first fit), ``look`` (one reading, under its
-registration) and ``tried`` (what was judged on which origins). A *meaning* is a pair with its
-options, its plans and the rules; another meaning on origins that share a session with these, or the
-same one with other numbers, is another attempt, whoever made it and by whatever verb.
+Records: ``look`` (one reading of an attempt) and ``tried`` (what was judged on which origins); what
+was asked before the first fit is recorded by `harness.gate.registration`. A *meaning* is a pair
+with its options, its plans and the rules; another meaning on origins that share a session with
+these, or the same one with other numbers, is another attempt, whoever made it and by whatever verb.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.running.sources import digest
 from harness.running.store import Store
 from harness.scoring.scores import UnitScores, in_time_order, non_overlapping, reach_of
 
-REGISTRATION, LOOK, TRIED = "registration", "look", "tried"
+LOOK, TRIED = "look", "tried"
 CLOSE = 1e-6
 """Means that differ by less, as a share, are the same numbers: sums round with the machine."""
 Means = dict[str, dict[str, float | None]]
@@ -309,30 +309,6 @@ def record_reading(store: Store, reading: Reading, verdict: Verdict, name: str) 
             latched=latches(verdict.findings, reading.look),
         )
         store.journal.append(LOOK, reading.tried.name, plain(taken))
-
-
-def register_looks(grid: Grid, store: Store) -> None:
-    """Record what is asked before anything is fitted: pair, policy, plans with anchors, seeds."""
-    if store.journal.read_only:
-        return
-    policy = grid.experiment.policy
-    pair = (policy.candidate, policy.baseline)
-    body = {
-        "policy": plain(policy),
-        "looks": "once" if policy.looks is None else plain(policy.looks),
-        "arms": {
-            name: {"use": ref.use, "options": plain(dict(ref.options))}
-            for name in pair
-            for ref in (grid.experiment.arm(name),)
-        },
-        "plans": {name: plain(split.plan) for name, split in grid.splits.items()},
-        "anchors": {
-            name: str(split.dataset.series.dates[int(split.issued.origin[0])])
-            for name, split in grid.splits.items()
-        },
-        "seeds": list(grid.experiment.run.seeds),
-    }
-    store.journal.append_new(REGISTRATION, grid.experiment.name, body)
 
 
 def news_of(reading: Reading, verdict: Verdict, earlier: tuple[Outcome, int] | None) -> Fact:

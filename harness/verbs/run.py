@@ -172,7 +172,6 @@ def filled(
         When there is no such shard or number of workers.
     """
     from harness.gate.judge import judging_digest
-    from harness.gate.looks import register_looks
     from harness.gate.registration import register
     from harness.running.run import default_workers, fill
     from harness.verbs.progress import LineProgress
@@ -183,7 +182,6 @@ def filled(
         part = f"{shard[0]}/{shard[1]}"
         raise ConfigError(f"--shard '{part}': expected i/n with 1 <= i <= n, such as 2/4")
     register(grid, store, code=judging_digest())
-    register_looks(grid, store)
     count = workers or default_workers(grid.experiment.run.threads)
     return fill(
         grid,
