@@ -128,7 +128,7 @@ def changed(page: PageInput) -> list[str]:
     """What changed since the last verdict on this pair."""
     change, now = page.beside.since, page.verdict.outcome
     if change is None:
-        return ["No history is stored with this page."]
+        return ["No verdict before to compare with."]
     if change.before is None:
         return ["First verdict on this pair."]
     said = [f"{change.before} before, {now} now" if change.before != now else f"{now} as before"]
@@ -431,7 +431,9 @@ def _record(page: PageInput) -> Facts:
     return Facts(
         style="cells",
         terms=(
-            Term(name="Since the last look", text="; ".join(changed(page))),
+            Term(
+                name="Since the last look", text="; ".join(changed(page)) or "not kept in a store"
+            ),
             Term(name="Waivers", text=waivers or "none"),
             Term(name="If it fails", text=fallback(page)),
             Term(name="Judge the same records again", code=page.beside.replay_command),
