@@ -33,7 +33,7 @@ from harness.running.cells import StoredCell, answered, cell_record, has_cell, r
 from harness.running.executor import Executor, Finished, LocalProcesses, Task
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.sources import digest, harness_digest
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.running.work import read_left
 from harness.scoring.scores import Truth, score
 from harness.window import Rows, Series, up_to

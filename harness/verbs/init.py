@@ -363,7 +363,7 @@ def _texts(
 def _expect_whole(experiment: str, policy: str, to: Path, folders: Sequence[Path]) -> None:
     """Declare the grid of what will be written, so that what is wrong with it ends here."""
     from harness.experiments.experiment import parse_experiment
-    from harness.running.run import prepare
+    from harness.running.fill import prepare
 
     inside = "\n".join(
         line if not line.startswith("[[") else f"[[policy.{line[2:]}"

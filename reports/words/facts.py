@@ -11,7 +11,7 @@ from typing import Any
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from reports.words.numbers import in_sentence, metric_name, ratio
-from reports.words.reasons import phrase
+from reports.words.reason_words import phrase
 
 Values = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ import pytest
 from in_process import InThisProcess
 
 from harness.checks.asked_again import NEEDED, ask_again, asked_fits
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.verbs.common import grid_of
 
 GOLD = Path(__file__).parents[3] / "datasets" / "GOLD.csv"
