@@ -527,7 +527,7 @@ def judge_path(dataset: str, units: Sequence[UnitScores]) -> list[Finding]:
             role="limit",
             outcome=Outcome.REJECT,
             bound=2.0,
-            value=middle / last,
+            value=max(middle / last, last / middle) if middle / last > 0 else None,
             comparison=None,
             found=far,
             unit="ratio",

@@ -120,7 +120,7 @@ def _asked_otherwise(v: Values) -> str:
         ),
         "at other prices": (
             "on the same rows in another unit",
-            "it looks something up by price",
+            "it looks something up by price, or its unit is fixed",
         ),
     }[v["way"]]
     place = _cell(v)
