@@ -63,7 +63,7 @@ from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell, seeded
 from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
 from harness.window import Dates, RollingOrigin
 

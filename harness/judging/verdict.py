@@ -37,13 +37,13 @@ from harness.judging.findings import (
     question_of,
     rejected_together,
 )
-from harness.judging.looks import at_look, read_at
 from harness.judging.safeguards import (
     Safeguards,
     of_waivers,
     safeguards_of,
     waived_away,
 )
+from harness.judging.sequential import at_look, read_at
 from harness.judging.validity import Mark, Validity, examine
 from harness.scoring.scores import UnitScores, in_time_order
 

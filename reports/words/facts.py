@@ -11,7 +11,7 @@ from typing import Any
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from reports.words.numbers import in_sentence, metric_name, ratio
-from reports.words.reasons import phrase
+from reports.words.reason_words import phrase
 
 Values = Mapping[str, Any]
 
@@ -120,7 +120,7 @@ def _asked_otherwise(v: Values) -> str:
         ),
         "at other prices": (
             "on the same rows in another unit",
-            "it looks something up by price",
+            "it looks something up by price, or its unit is fixed",
         ),
     }[v["way"]]
     place = _cell(v)

@@ -14,8 +14,8 @@ import pytest
 from harness.errors import NoAnswerError, refused_by_system
 from harness.experiments.experiment import read_experiment
 from harness.running.cells import has_cell, read_cell
-from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.fill import prepare
+from harness.running.store_folder import open_store
 from harness.running.supervisor import LOG_BYTES
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks")
