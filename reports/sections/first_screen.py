@@ -19,7 +19,7 @@ from reports.section import (
     Group,
     Heading,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -431,9 +431,7 @@ def _record(page: PageInput) -> Facts:
     return Facts(
         style="cells",
         terms=(
-            Term(
-                name="Since the last look", text="; ".join(changed(page)) or "not kept in a store"
-            ),
+            Term(name="Since the last look", text="; ".join(changed(page))),
             Term(name="Waivers", text=waivers or "none"),
             Term(name="If it fails", text=fallback(page)),
             Term(name="Judge the same records again", code=page.beside.replay_command),
@@ -448,4 +446,4 @@ def _signature(outcome: Outcome) -> str:
     return "nobody yet: nothing to sign before PROMOTE"
 
 
-PARTS = (Part(order=100, page=first_screen),)
+PLACEMENTS = (Placement(order=100, page=first_screen),)

@@ -12,7 +12,7 @@ from harness.data.importer import import_file
 from harness.data.update import update_file
 from harness.gate.nights import nights
 from harness.judging.fact import FactCode, fact
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.verbs import compare
 from harness.verbs.nightly import alarm
 from reports.words.facts import first_line as first_line_of
