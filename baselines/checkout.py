@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from baselines.sources import Sources
+from baselines.checkout_sources import Sources
 from baselines.weights import some
 from harness.arm import exception_line, staying
 from harness.errors import AbharnessError, ArmError

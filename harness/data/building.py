@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.data.dates import DateColumn, DateStyle, read_dates
 from harness.data.manifest import Columns, calendar_of, season_of
-from harness.data.numbers import Decimal, NumberColumn, looks_like_a_number, read_numbers
+from harness.data.number_forms import Decimal, NumberColumn, looks_like_a_number, read_numbers
 from harness.data.oddities import count_text, oddities
 from harness.data.reading import read_table
 from harness.data.rows import FileLayout, Wanted

@@ -63,9 +63,9 @@ from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell, seeded
 from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
-from harness.window import RollingOrigin
+from harness.window import Dates, RollingOrigin
 
 FUTURE = "T10"
 """The predicate of the battery that says whether an arm sees past its origin."""
@@ -96,6 +96,7 @@ def given_of(
     return Given(
         stride={name: split.plan.stride for name, split in grid.splits.items()},
         room={name: room_of(split) for name, split in grid.splits.items()},
+        ended=tuple(n for n, split in grid.splits.items() if split.dataset.manifest.ended),
         larger=_larger(grid, policy),
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
         cards=_cards(grid, store, policy),
@@ -308,21 +309,26 @@ def _larger(grid: Grid, policy: Policy) -> tuple[str, int] | None:
     asked = grid.experiment
     if asked.source not in builtin_names():
         return None
-    now = min(_independent(plan) for plan in asked.plans.values())
+    dates = {name: split.dataset.series.dates for name, split in grid.splits.items()}
+    now = min(_independent(plan, dates[name]) for name, plan in asked.plans.items())
     found = []
     for name in builtin_names():
         other = read_experiment(name)
         pair = (other.policy.baseline, other.policy.candidate)
         if pair == (policy.baseline, policy.candidate) and set(asked.plans) <= set(other.plans):
-            found.append((min(_independent(other.plans[each]) for each in asked.plans), name))
+            counts = [_independent(other.plans[each], dates[each]) for each in asked.plans]
+            found.append((min(counts), name))
     origins, name = max(found, default=(0, ""))
     return (name, origins) if origins > now else None
 
 
-def _independent(plan: RollingOrigin) -> int:
-    """Non-overlapping origins of a plan that says how many there are."""
-    reach = plan.gap + plan.horizon
-    return (plan.origins or 0) * plan.stride // max(plan.stride, reach)
+def _independent(plan: RollingOrigin, dates: Dates) -> int:
+    """Non-overlapping origins of a plan on a series; 0 where it does not fit."""
+    try:
+        origins = len(plan.over(dates).origin)
+    except ConfigError:
+        return 0
+    return origins * plan.stride // max(plan.stride, plan.gap + plan.horizon)
 
 
 def room_of(split: Split) -> int:

@@ -11,7 +11,7 @@ from harness.running.grid import GridCell, PlannedFit
 from harness.running.parts import together
 from harness.running.sealing import as_file
 from harness.running.sources import digest
-from harness.running.store import Seal, Spent, Store, bytes_digest
+from harness.running.store_folder import Seal, Spent, Store, bytes_digest
 
 MOST = 16
 """Parts of a fit that lie side by side before they are merged."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harness.experiments.policy import Policy
     from harness.gate.judge import Judgement
     from harness.running.grid import Grid
-    from harness.running.store import Store
+    from harness.running.store_folder import Store
     from reports.page_input import PageInput
 
 
@@ -190,7 +190,7 @@ def write_files(
     unless it has a page.
     """
     from harness.judging.verdict import to_json
-    from harness.running.store import write_text
+    from harness.running.store_folder import write_text
     from reports.forms.junit import render_junit
     from reports.forms.markdown import render_markdown
     from reports.page_input import HEAD, PageInput

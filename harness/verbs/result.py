@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from harness.judging.fact import Fact
     from harness.judging.verdict import Verdict
-    from harness.running.run import RunSummary
+    from harness.running.fill import RunSummary
     from reports.page_input import PageInput
 
 

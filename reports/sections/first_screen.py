@@ -19,7 +19,7 @@ from reports.section import (
     Group,
     Heading,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -446,4 +446,4 @@ def _signature(outcome: Outcome) -> str:
     return "nobody yet: nothing to sign before PROMOTE"
 
 
-PARTS = (Part(order=100, page=first_screen),)
+PLACEMENTS = (Placement(order=100, page=first_screen),)

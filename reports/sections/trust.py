@@ -14,7 +14,7 @@ from reports.section import (
     Block,
     Command,
     Details,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -412,8 +412,8 @@ def self_test(page: PageInput) -> Iterator[Section]:
     )
 
 
-PARTS = (
-    Part(order=200, page=basis),
-    Part(order=510, page=power),
-    Part(order=730, page=self_test),
+PLACEMENTS = (
+    Placement(order=200, page=basis),
+    Placement(order=510, page=power),
+    Placement(order=730, page=self_test),
 )

@@ -11,7 +11,7 @@ from typing import Any
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from reports.words.numbers import in_sentence, metric_name, ratio
-from reports.words.reasons import phrase
+from reports.words.reason_words import phrase
 
 Values = Mapping[str, Any]
 
@@ -120,7 +120,7 @@ def _asked_otherwise(v: Values) -> str:
         ),
         "at other prices": (
             "on the same rows in another unit",
-            "it looks something up by price",
+            "it looks something up by price, or its unit is fixed",
         ),
     }[v["way"]]
     place = _cell(v)
@@ -162,7 +162,9 @@ def _gap(v: Values) -> str:
 
 
 def _more(v: Values) -> str:
-    return f"Keep {v['legacy']} for now and compare again with {v['more']} more independent origins"
+    return (
+        f"Keep {v['legacy']} for now and compare again with {v['more']:,} more independent origins"
+    )
 
 
 def _new_origins(v: Values) -> str:
@@ -171,8 +173,10 @@ def _new_origins(v: Values) -> str:
 
 
 def _wait(v: Values) -> str:
-    rest = f"; the rest will be there by {v['until']}" if v["until"] else ""
-    return f"{_more(v)}: the history of {v['dataset']} holds {v['held']}{rest}.{_settled(v)}"
+    return (
+        f"{_more(v)}: the history of {v['dataset']} holds {v['held']:,}; the rest will be there by "
+        f"{v['until']}.{_settled(v)}"
+    )
 
 
 def _larger(v: Values) -> str:
@@ -426,8 +430,8 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         "how many would decide: compare again with more."
     ),
     FactCode.SETTLE_MARGIN: lambda v: (
-        f"Keep {v['legacy']} for now; some effects lie so close to their bound that more origins "
-        f"will not decide them.{_settled(v)}"
+        f"Keep {v['legacy']} for now: origins to be had within a year will not decide what is "
+        f"open.{_settled(v)}"
     ),
     FactCode.LARGER_PLAN: _larger,
     FactCode.RAISE_ORIGINS: lambda v: (

@@ -16,8 +16,8 @@ import pytest
 from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.running.cells import read_cell
-from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.fill import prepare
+from harness.running.store_folder import open_store
 
 ARMS = Path(__file__).parents[1] / "harness" / "arms_for_tests.py"
 HISTORY = 60

@@ -11,11 +11,11 @@ from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import judge_grid, stored_judgement
 from harness.gate.looks import LOOK, TRIED
-from harness.gate.rehearse import rehearse
+from harness.gate.rehearsal import rehearse
 from harness.judging.fact import FactCode
+from harness.running.fill import fill
 from harness.running.grid import declare
-from harness.running.run import fill
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.window import up_to
 
 ENDS = 9000

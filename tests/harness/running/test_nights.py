@@ -14,9 +14,9 @@ from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.running import merging
 from harness.running.cells import answered, has_cell, read_cell
+from harness.running.fill import fill
 from harness.running.grid import declare
-from harness.running.run import fill
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.window import up_to
 
 ENDS = 9000

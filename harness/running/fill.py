@@ -26,7 +26,7 @@ from harness.running.maintenance import Event, begin_anew, difference, events, r
 from harness.running.merging import merge_parts
 from harness.running.sealing import Sealed, seal_finished, seal_unfit
 from harness.running.split import anchor_of
-from harness.running.store import Store
+from harness.running.store_folder import Store
 
 _LOG = logging.getLogger(__name__)
 _LEASE_WAIT_S = 3600.0
