@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import numpy as np
 
@@ -17,8 +14,13 @@ from harness.checks.predicate import number_of
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
+from harness.evidence.estimand import Skill
+from harness.evidence.pairing import PairingError, pair
 from harness.experiments.experiment import MeasureSettings
-from harness.gate.history import Entry, before, change, experiments, history, read_verdict
+from harness.gate.history import Entry, before, change, history, read_verdict, standing
+from harness.gate.judge import deciding_scores, scored
+from harness.gate.looks import looks_of, sessions_to_next
+from harness.gate.nights import nights
 from harness.gate.registration import KIND
 from harness.judging.verdict import Verdict, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure
@@ -31,7 +33,7 @@ from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to
-from reports.index import IndexInput, Passed, Run, Track, newest, track_of
+from reports.history import CostSeries, Freshness, HistoryInput, Losses
 from reports.page_input import (
     HEAD,
     ArmFacts,
@@ -310,110 +312,167 @@ def _dataset_facts(name: str, split: Split) -> DatasetFacts:
     )
 
 
-_FACTS = {"processor": "{}", "cores": "{} cores", "memory_gib": "{} GiB", "gpu": "GPU {}"}
+_MACHINE = {"processor": "{}", "cores": "{} cores", "memory_gib": "{} GiB", "gpu": "GPU {}"}
 
 
-def collect_index(store: Store, *, linked: bool = True) -> IndexInput:
-    """Read every verdict of a store; what cannot be read is named and the rest goes on.
+def collect_history(grid: Grid, store: Store, *, page: str = "") -> HistoryInput:
+    """Read what the store holds on an experiment's nights.
 
     Parameters
     ----------
-    linked
-        Link the pages that were drawn: for an index that lies beside the verdicts.
+    page
+        File of the report, relative to the page.
+
+    Raises
+    ------
+    StoreError
+        When there is no verdict yet, or a record or a score cannot be read.
     """
-    reader = _Reader(store=store, linked=linked)
-    found = [each for name in reader.names() for each in reader.passed(name)]
-    return IndexInput(
-        passed=sorted(found, key=_age, reverse=True),
-        tracks=reader.tracks(found),
-        problems=tuple(dict.fromkeys(reader.problems)),
+    experiment = grid.experiment.name
+    name = standing(store, experiment)
+    if not name:
+        raise StoreError(
+            f"{store.root}: no verdict yet on '{experiment}'; `abharness nightly` passes one"
+        )
+    verdict = read_verdict(store, name)
+    pair_ = (verdict.candidate, verdict.legacy)
+    entries = [e for e in history(store, experiment) if (e.candidate, e.legacy) == pair_]
+    policy = dataclasses.replace(
+        grid.experiment.policy, candidate=verdict.candidate, baseline=verdict.legacy
+    )
+    found = scored(grid, store)
+    scores = deciding_scores(grid, store, policy, found)
+    taken = looks_of(store, name)
+    wait = sessions_to_next(grid, scores) if verdict.look is not None else None
+    return HistoryInput(
+        title=grid.experiment.title,
+        verdict=verdict,
+        since=_stands_since(entries, verdict),
+        nights=[n for n in nights(store, experiment) if (n.candidate, n.legacy) == pair_],
+        entries=entries,
+        looked=[(each.look, read_verdict(store, each.verdict).findings) for each in taken],
+        following=(_day_after(grid, wait), wait),
+        losses=list(_losses(verdict, scores)),
+        prospective={
+            each.dataset: sum(read_cell(store, each).prospective)
+            for each in grid.cells
+            if each.arm.name == verdict.candidate and has_cell(store, each)
+        },
+        costs=list(_cost_series(grid, store, pair_)),
+        events=_acknowledged(grid, store, verdict),
+        freshness=[
+            Freshness(
+                dataset=dataset,
+                until=str(split.dataset.series.dates[-1]),
+                last_origin=str(split.dataset.series.dates[int(split.windows.origin[-1])]),
+                ended=str(split.dataset.manifest.last) if split.dataset.manifest.ended else "",
+                pending=len(split.issued) - len(split.windows),
+            )
+            for dataset, split in grid.splits.items()
+        ],
+        page=page,
     )
 
 
-def _age(each: Passed) -> tuple[str, int, str]:
-    """Later evidence is newer; within an experiment the order in which verdicts were passed."""
-    return (each.until, each.entry.sequence, each.experiment)
+def _stands_since(entries: Sequence[Entry], verdict: Verdict) -> str:
+    """ISO day of the first of the verdicts in a row that had the outcome which stands."""
+    since = ""
+    for each in reversed(entries):
+        if each.outcome is not verdict.outcome:
+            break
+        since = each.at[:10]
+    return since
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reader:
-    """Reads records of a store, each once."""
-
-    store: Store
-    linked: bool
-    problems: list[str] = field(default_factory=list)
-    _verdicts: dict[str, Verdict | None] = field(default_factory=dict)
-
-    def names(self) -> list[str]:
-        """Experiments with verdicts."""
-        return experiments(self.store)
-
-    def passed(self, name: str) -> Iterator[Passed]:
-        """Every verdict on an experiment, the oldest first."""
-        try:
-            entries = history(self.store, name)
-        except StoreError as problem:
-            self.problems.append(self._said(problem))
-            return
-        dates = accumulate((_last_origin(entry) for entry in entries), max)
-        for entry, until in zip(entries, dates, strict=True):
-            yield self._one(name, entry, entries, until)
-
-    def _one(self, name: str, entry: Entry, entries: Sequence[Entry], until: str) -> Passed:
-        earlier = before(entries, entry)
-        folder = self.store.verdict_folder(name) / entry.name
-        known = [f"{_words(facts)} ({machine_class(facts)})" for facts in entry.machines]
-        return Passed(
-            experiment=name,
-            entry=entry,
-            until=until,
-            change=change(earlier, entry) if earlier else None,
-            machine="; ".join(sorted(set(known))) or "not recorded",
-            page=self._page(folder),
+def _day_after(grid: Grid, wait: int | None) -> str:
+    """The earliest day on which so many sessions will have come, by the calendars of the data."""
+    if wait is None:
+        return ""
+    days = [
+        np.busday_offset(
+            split.dataset.series.dates[-1].astype("datetime64[D]"),
+            wait,
+            roll="forward",
+            weekmask=split.dataset.manifest.calendar,
         )
-
-    def _page(self, folder: Path) -> str:
-        there = self.linked and (folder / "report.html").is_file()
-        return quote(f"{folder.parent.name}/{folder.name}/report.html") if there else ""
-
-    def tracks(self, passed: Sequence[Passed]) -> list[Track]:
-        """The runs of each pair on each class of machine; the pair that decides comes first."""
-        groups: dict[tuple[str, str, str, str], list[Passed]] = {}
-        for each in passed:
-            pair = (each.entry.candidate, each.entry.legacy)
-            groups.setdefault((each.experiment, *pair, each.machine), []).append(each)
-        found = [track for runs in groups.values() for track in self._track(runs)]
-        return sorted(found, key=lambda track: (track.experiment, not track.decides))
-
-    def _track(self, passed: Sequence[Passed]) -> Iterator[Track]:
-        last, left_out = newest(passed)
-        runs = [
-            Run(passed=each, verdict=verdict)
-            for each in last
-            if (verdict := self._verdict(each)) is not None
-        ]
-        if runs:
-            yield track_of(runs, left_out=left_out)
-
-    def _verdict(self, each: Passed) -> Verdict | None:
-        name = each.entry.name
-        if name not in self._verdicts:
-            self._verdicts[name] = None
-            try:
-                self._verdicts[name] = read_verdict(self.store, name)
-            except StoreError as problem:
-                self.problems.append(self._said(problem))
-        return self._verdicts[name]
-
-    def _said(self, problem: Exception) -> str:
-        """A problem without the path of the store, which is no one else's business."""
-        return str(problem).replace(f"{self.store.root}/", "")
+        for split in grid.splits.values()
+        if not split.dataset.manifest.ended
+    ]
+    return str(min(days, default=""))
 
 
-def _last_origin(entry: Entry) -> str:
-    return max((span.last for span in entry.spans.values()), default="")
+def _losses(verdict: Verdict, scores: Sequence[UnitScores]) -> Iterator[Losses]:
+    """What each rule on all of a dataset compares, but for gains, which compare the same."""
+    seen = set()
+    for each in verdict.findings:
+        if each.comparison is None or each.estimand is None or each.part:
+            continue
+        key = (each.dataset, each.estimand)
+        ours, theirs = (
+            [unit for unit in scores if (unit.arm, unit.dataset) == (arm, each.dataset)]
+            for arm in (verdict.candidate, verdict.legacy)
+        )
+        if key in seen or isinstance(each.estimand, Skill):
+            continue
+        seen.add(key)
+        metric = each.estimand.metric
+        try:
+            both = pair(ours, theirs, metric)
+        except PairingError:
+            continue
+        made = each.estimand.sides(each.estimand.whole(both))
+        above, below = made.means
+        yield Losses(finding=each, above=above, below=below, dates=both.origin_date)
 
 
-def _words(facts: Mapping[str, str]) -> str:
-    said = [text.format(facts[name]) for name, text in _FACTS.items() if facts.get(name)]
-    return numbers.printable(", ".join(said))
+def _cost_series(grid: Grid, store: Store, pair_: tuple[str, str]) -> Iterator[CostSeries]:
+    """Seconds of an origin by arm and class of machine, one figure a night."""
+    arms = {f.key: c.arm.name for c in grid.cells if c.arm.name in pair_ for f in c.fits}
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row, body in store.journal.all("part"):
+        arm, spent = arms.get(body["fit"]), body["spent"]
+        seconds = sum(v for k, v in spent["seconds"].items() if k not in ("fit", "total"))
+        if arm is None or body["replaces"] or not spent["machine"] or not seconds:
+            continue
+        of = found.setdefault((arm, _machine_words(spent["machine"])), {})
+        of.setdefault(row.at[:10], []).append(seconds / len(body["cutoffs"]))
+    for (arm, machine), days in sorted(found.items()):
+        medians = tuple(float(np.median(values)) for values in days.values())
+        yield CostSeries(arm=arm, machine=machine, days=tuple(days), seconds=medians)
+
+
+def _acknowledged(grid: Grid, store: Store, verdict: Verdict) -> list[tuple[str, str, str]]:
+    """Waivers with owner and end, parts given up, and other installations, the newest first."""
+    fits = {fit.key: str(cell) for cell in grid.cells for fit in cell.fits}
+    lines = {cell.line for cell in grid.cells}
+    found = [
+        (
+            verdict.judged_on or "",
+            f"waiver of {each.waiver.finding}: {each.waiver.reason}"
+            + ("" if each.active else " (has ended)"),
+            f"{each.waiver.owner}, until {each.waiver.until}",
+        )
+        for each in verdict.waivers
+    ]
+    dated = [
+        (row.at[:10], f"a part of {fits[body['fit']]} was given up: {body['why']}", "")
+        for row, body in store.journal.all("drop")
+        if body.get("fit") in fits and not body.get("pruned")
+    ]
+    changes = {
+        (
+            row.at[:10],
+            f"another installation: {body['changed']}; "
+            + ("the same forecasts" if body["equal"] else "other forecasts, results begin anew"),
+            "",
+        ): None
+        for row, body in store.journal.all("maintenance")
+        if row.key in lines
+    }
+    return [*found, *sorted([*dated, *changes], reverse=True)]
+
+
+def _machine_words(facts: Mapping[str, str]) -> str:
+    """A class of machine in words, with its digest."""
+    said = [text.format(facts[name]) for name, text in _MACHINE.items() if facts.get(name)]
+    return f"{numbers.printable(', '.join(said))} ({machine_class(facts)})"

@@ -287,6 +287,15 @@ def looks_taken(store: Store, name: str) -> list[PastLook]:
     ]
 
 
+def looks_of(store: Store, verdict: str) -> list[PastLook]:
+    """Every look of the attempt that a verdict belongs to, up to that one; empty for none."""
+    for row in store.journal.records(LOOK):
+        if store.journal.body(row)["verdict"] == verdict:
+            taken = looks_taken(store, row.key)
+            return taken[: [each.verdict for each in taken].index(verdict) + 1]
+    return []
+
+
 def record_reading(store: Store, reading: Reading, verdict: Verdict, name: str) -> None:
     """Write that something was judged, and the look that was taken; an INVALID one is none."""
     if store.journal.read_only or verdict.outcome is Outcome.INVALID:

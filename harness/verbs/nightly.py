@@ -25,7 +25,6 @@ from harness.verbs.common import (
     verb,
 )
 from harness.verbs.compare import compared
-from harness.verbs.report import report
 from harness.verbs.result import Result
 
 if TYPE_CHECKING:
@@ -79,9 +78,8 @@ def nightly(
         strict_data=strict_data,
         nightly=True,
     )
-    index = report(experiment, store=store, index=True)
     code = done.exit_code if alert_on == "outcome" else alarm(done.news, done.exit_code)
-    return dataclasses.replace(done, text=f"{done.text}\nhistory: {index.page}", exit_code=code)
+    return dataclasses.replace(done, exit_code=code)
 
 
 @verb("abharness nightly my-experiment.toml --store runs --alert-on change")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -32,9 +33,14 @@ def render_html(page: PageInput) -> str:
     """
     with chart_style():
         sections = sections_of(page, "page")
+    asked = f"May {page.verdict.candidate} replace {page.verdict.legacy}?"
+    return html_of(sections, head=f"{page.verdict.outcome}: {asked} {page.title}", title=page.title)
+
+
+def html_of(sections: Sequence[Section], *, head: str, title: str) -> str:
+    """Draw sections as a whole document; the first holds the banner, `head` names its tab."""
     template = environment().get_template("page.html")
-    drawn = template.render(verdict=page.verdict, title=page.title, sections=sections)
-    return compacted(drawn + "\n")
+    return compacted(template.render(head=head, title=title, sections=sections) + "\n")
 
 
 def draw_block(block: Block, level: int = 3) -> str:
