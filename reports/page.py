@@ -9,17 +9,17 @@ from typing import Literal
 
 from reports import sections
 from reports.page_input import PageInput
-from reports.section import Part, Section
+from reports.section import Placement, Section
 
 Form = Literal["page", "summary", "terminal"]
 
 
 @cache
-def parts() -> tuple[Part, ...]:
-    """Every part that a file of `reports/sections` declares as its `PARTS`, by order."""
+def parts() -> tuple[Placement, ...]:
+    """Every part that a file of `reports/sections` declares as its `PLACEMENTS`, by order."""
     names = (found.name for found in pkgutil.iter_modules(sections.__path__))
     modules = (importlib.import_module(f"{sections.__name__}.{name}") for name in names)
-    found = (part for module in modules for part in getattr(module, "PARTS", ()))
+    found = (part for module in modules for part in getattr(module, "PLACEMENTS", ()))
     return tuple(sorted(found, key=lambda part: part.order))
 
 

@@ -262,7 +262,7 @@ Maker = Callable[["PageInput"], Iterable[Section]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Placement:
     """What a file of `reports/sections` adds to a report: a maker of sections for each form.
 
     Attributes

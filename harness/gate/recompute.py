@@ -35,7 +35,7 @@ from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.running.identity import line_of
 from harness.running.parts import together
 from harness.running.sources import digest
-from harness.running.store import Seal, Store, is_store, open_store
+from harness.running.store_folder import Seal, Store, is_store, open_store
 from harness.scoring.scores import Truth, UnitScores, score
 
 _MEANT = ("grid", "policy", "scoring", "code")

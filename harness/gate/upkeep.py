@@ -19,7 +19,7 @@ from harness.running.parts import Part, read_part
 from harness.running.sealing import Due, part_key, seal_part
 from harness.running.sources import file_digest
 from harness.running.split import anchor_of
-from harness.running.store import Store, StoredFit, bytes_digest
+from harness.running.store_folder import Store, StoredFit, bytes_digest
 from harness.running.unit import STATE
 from harness.running.work import TRACEBACK
 

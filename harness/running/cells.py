@@ -16,7 +16,7 @@ from harness.running.parquet import column, read_table
 from harness.running.parts import Part, together
 from harness.running.sources import digest
 from harness.running.split import Split
-from harness.running.store import Limit, Seal, Store
+from harness.running.store_folder import Limit, Seal, Store
 from harness.running.work import CURVE
 from harness.window import Array, Dates, Rows
 

@@ -28,7 +28,7 @@ from harness.running.unit import Job
 from harness.window import Windows
 
 if TYPE_CHECKING:
-    from harness.running.store import Store
+    from harness.running.store_folder import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from harness.running.executor import Finished, Task
 from harness.running.grid import Grid, GridCell, PlannedFit, as_stored
 from harness.running.parts import Part
 from harness.running.sources import digest
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.running.work import read_left
 
 ORIGINS = 5

@@ -21,7 +21,7 @@ from harness.running.grid import GridCell, PlannedFit
 from harness.running.identity import machine
 from harness.running.parts import Part, together, write_part
 from harness.running.sources import digest
-from harness.running.store import (
+from harness.running.store_folder import (
     Limit,
     Seal,
     Spent,

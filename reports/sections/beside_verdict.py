@@ -6,10 +6,20 @@ from collections.abc import Iterator
 
 from harness.stats.confidence_set import ConfidenceSet, Member
 from reports.page_input import PageInput
-from reports.section import Command, Details, Lines, Part, Section, Table, TableCell, columns, text
+from reports.section import (
+    Command,
+    Details,
+    Lines,
+    Placement,
+    Section,
+    Table,
+    TableCell,
+    columns,
+    text,
+)
 from reports.sections.criteria import p_text
 from reports.words import numbers
-from reports.words.reasons import why
+from reports.words.reason_words import why
 
 
 def beside_the_verdict(page: PageInput) -> Iterator[Section]:
@@ -215,4 +225,4 @@ def _uniformity(page: PageInput) -> Table | None:
     )
 
 
-PARTS = (Part(order=520, page=beside_the_verdict),)
+PLACEMENTS = (Placement(order=520, page=beside_the_verdict),)

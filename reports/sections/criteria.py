@@ -11,7 +11,7 @@ from reports.page_input import PageInput
 from reports.section import (
     Details,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -198,4 +198,4 @@ def all_numbers(page: PageInput) -> Iterator[Section]:
     )
 
 
-PARTS = (Part(order=250, page=all_numbers),)
+PLACEMENTS = (Placement(order=250, page=all_numbers),)

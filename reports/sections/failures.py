@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from harness.scoring.scores import UnitScores
 from reports.page_input import PageInput, UnitKey
-from reports.section import Lines, Part, Section, Table, TableCell, Text, columns, text, there
+from reports.section import Lines, Placement, Section, Table, TableCell, Text, columns, text, there
 from reports.words import numbers
 
 
@@ -106,4 +106,4 @@ def failed(page: PageInput) -> Iterator[Section]:
     )
 
 
-PARTS = (Part(order=900, page=failed),)
+PLACEMENTS = (Placement(order=900, page=failed),)

@@ -19,7 +19,7 @@ from reports.section import (
     Group,
     Heading,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -128,7 +128,7 @@ def changed(page: PageInput) -> list[str]:
     """What changed since the last verdict on this pair."""
     change, now = page.beside.since, page.verdict.outcome
     if change is None:
-        return ["No history is stored with this page."]
+        return ["No verdict before to compare with."]
     if change.before is None:
         return ["First verdict on this pair."]
     said = [f"{change.before} before, {now} now" if change.before != now else f"{now} as before"]
@@ -446,4 +446,4 @@ def _signature(outcome: Outcome) -> str:
     return "nobody yet: nothing to sign before PROMOTE"
 
 
-PARTS = (Part(order=100, page=first_screen),)
+PLACEMENTS = (Placement(order=100, page=first_screen),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reports.page_input import PageInput
-from reports.section import Details, Facts, Part, Section, Term, Text
+from reports.section import Details, Facts, Placement, Section, Term, Text
 
 GLOSSARY = (
     Term(
@@ -87,4 +87,4 @@ def glossary(page: PageInput) -> Iterator[Section]:
     )
 
 
-PARTS = (Part(order=1000, page=glossary),)
+PLACEMENTS = (Placement(order=1000, page=glossary),)

@@ -10,7 +10,7 @@ from reports.section import (
     BasisList,
     Command,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     Text,
@@ -167,9 +167,9 @@ def ending(page: PageInput) -> Iterator[Section]:
     yield Section(id="next", title="", items=(following,))
 
 
-PARTS = (
-    Part(order=105, summary=summary, terminal=answer),
-    Part(order=130, summary=lists),
-    Part(order=500, terminal=reasons),
-    Part(order=900, terminal=ending),
+PLACEMENTS = (
+    Placement(order=105, summary=summary, terminal=answer),
+    Placement(order=130, summary=lists),
+    Placement(order=500, terminal=reasons),
+    Placement(order=900, terminal=ending),
 )

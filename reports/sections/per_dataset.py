@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reports.page_input import DatasetFacts, PageInput
-from reports.section import Block, Chart, Details, Group, Heading, Lines, Part, Section, Text, there
+from reports.section import (
+    Block,
+    Chart,
+    Details,
+    Group,
+    Heading,
+    Lines,
+    Placement,
+    Section,
+    Text,
+    there,
+)
 from reports.sections import metric_tables
 from reports.sections.curves import seed_view, step_views, time_view, training_views
 from reports.sections.forecasts import history_view, lost_most, window_views
@@ -167,4 +178,4 @@ def terminal(page: PageInput) -> Iterator[Section]:
         yield Section(id=name, title=name, items=(metric_tables.in_short(page, name),))
 
 
-PARTS = (Part(order=400, page=datasets, summary=summary, terminal=terminal),)
+PLACEMENTS = (Placement(order=400, page=datasets, summary=summary, terminal=terminal),)

@@ -11,7 +11,7 @@ from reports.section import (
     Details,
     Facts,
     Group,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -211,9 +211,9 @@ def _terms(found: Mapping[str, str]) -> tuple[Term, ...]:
     return tuple(Term(name=name, text=said) for name, said in found.items())
 
 
-PARTS = (
-    Part(order=910, page=arms),
-    Part(order=920, page=data),
-    Part(order=930, page=policy),
-    Part(order=940, page=environment),
+PLACEMENTS = (
+    Placement(order=910, page=arms),
+    Placement(order=920, page=data),
+    Placement(order=930, page=policy),
+    Placement(order=940, page=environment),
 )

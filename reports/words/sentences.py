@@ -12,7 +12,7 @@ from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, no_prediction
 from reports.words.facts import place_of, say
 from reports.words.numbers import in_sentence
-from reports.words.reasons import why
+from reports.words.reason_words import why
 
 _OPEN = (
     FactCode.FEW_ORIGINS,
@@ -256,4 +256,4 @@ def _more(found: Comparison) -> str:
             else ""
         )
     by = f", there by {planned.decided_by}" if planned.decided_by else ""
-    return f"; about {planned.more_origins} more independent origins would decide{by}"
+    return f"; about {planned.more_origins:,} more independent origins would decide{by}"

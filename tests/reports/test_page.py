@@ -24,7 +24,7 @@ from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.words import verdicts
 from reports.words.headline import headline
-from reports.words.reasons import why
+from reports.words.reason_words import why
 
 Make = Callable[..., PageInput]
 VOID = {"meta", "br", "wbr", "hr", "img", "input", "link", "path", "line", "circle", "use"}

@@ -43,13 +43,13 @@ from reports.sections.scorecard import Scorecard, build_scorecard
 
 Make = Callable[..., PageInput]
 ADDED = """\
-from reports.section import Part, Section, Text
+from reports.section import Placement, Section, Text
 
 def moon(page):
     said = f"{page.verdict.candidate} was tried at full moon"
     yield Section(id="moon", title="The moon", items=(Text(text=said),), link="Moon")
 
-PARTS = (Part(order=650, page=moon, summary=moon, terminal=moon),)
+PLACEMENTS = (Placement(order=650, page=moon, summary=moon, terminal=moon),)
 """
 
 

@@ -19,10 +19,10 @@ from in_process import InThisProcess
 from harness import cli
 from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
-from harness.running import run as running_run
+from harness.running import fill as filling
 from harness.running.cells import read_cell
-from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.fill import prepare
+from harness.running.store_folder import open_store
 from harness.verbs import run as run_verb
 
 ARMS = Path(__file__).parents[1] / "harness" / "arms_for_tests.py"
@@ -125,7 +125,7 @@ def forked(*words):
             os.dup2(out, 1)
             os.dup2(out, 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            running_run.LocalProcesses = InThisProcess  # type: ignore[misc]
+            filling.LocalProcesses = InThisProcess  # type: ignore[misc]
             run_verb.try_blindness = lambda *_, **__: None
             code = cli.run_cli([str(word) for word in words])
             sys.stdout.flush()

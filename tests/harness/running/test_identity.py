@@ -15,9 +15,9 @@ from harness.arm import ArmRef
 from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.running import identity
+from harness.running.fill import prepare
 from harness.running.grid import declare
 from harness.running.identity import arm_identity, device_of, library_versions, machine
-from harness.running.run import prepare
 from harness.running.sources import CodeReader, digest, file_digest
 
 
@@ -196,7 +196,7 @@ def test_name_of_the_dataset_decides_nothing(experiment, gold):
 PRINT_KEYS = """\
 import sys
 from harness.experiments.experiment import read_experiment
-from harness.running.run import prepare
+from harness.running.fill import prepare
 print([cell.key for cell in prepare(read_experiment(sys.argv[1]), []).cells])
 """
 

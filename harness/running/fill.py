@@ -25,7 +25,7 @@ from harness.running.lease import lease
 from harness.running.maintenance import Event, begin_anew, difference, events, record_event
 from harness.running.sealing import Sealed, merge_parts, seal_finished, seal_unfit
 from harness.running.split import anchor_of
-from harness.running.store import Store
+from harness.running.store_folder import Store
 
 _LOG = logging.getLogger(__name__)
 _LEASE_WAIT_S = 3600.0
