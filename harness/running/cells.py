@@ -79,6 +79,8 @@ class CellRecord:
         By phase: added up, and the highest.
     machine
         Where the last part was made.
+    devices
+        What the arm computed on, where it says.
     digest
         Of every origin's forecast.
     """
@@ -95,6 +97,7 @@ class CellRecord:
     seconds: Mapping[str, float]
     peak_bytes: Mapping[str, int]
     machine: Mapping[str, str]
+    devices: tuple[str, ...]
     digest: str
 
 
@@ -257,6 +260,7 @@ def cell_record(store: Store, cell: GridCell) -> CellRecord:
         seconds=seconds,
         peak_bytes=peaks,
         machine=next((s.spent.machine for s in reversed(seals) if s.spent.machine), {}),
+        devices=tuple(sorted({seal.device for seal in seals if seal.device})),
         digest=digest([each.digest for each in there]),
     )
 
