@@ -46,6 +46,7 @@ from harness.rollout.stream import (
     Pair,
     datasets_of,
     first_origins,
+    last_widths,
     read_pairs,
     revision_of,
     serving_fits,
@@ -60,6 +61,8 @@ from harness.window import Array
 
 SERVING, REQUEST = "serving", "request"
 """Kinds of records: the fits that serve, and requests the arm of their stage did not answer."""
+MADE_OF = ("use", "options", "source", "weights")
+"""What of an arm's identity a router holds the arm it builds against."""
 HARM = 0.3
 """A candidate that is so much worse is what the night of detection is printed for."""
 
@@ -101,6 +104,11 @@ class Fault:
     series: str
     what: str
     served: bool
+
+    @property
+    def detail(self) -> dict[str, str]:
+        """As a move records it."""
+        return {"day": self.day, "series": self.series, "what": self.what}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,8 +290,7 @@ def _place_of(
     stage = settings.stages[state.place]
     faults = [each for each in seen.faults if each.served]
     if stage.exposed and faults:
-        last = faults[-1]
-        return 0, "fault", {"day": last.day, "series": last.series, "what": last.what}
+        return 0, "fault", faults[-1].detail
     if stage.exposed and seen.spent > settings.budget:
         spent = seen.spent if math.isfinite(seen.spent) else -1.0  # JSON has no infinity
         return 0, "budget", {"spent": spent, "budget": settings.budget}
@@ -361,6 +368,27 @@ class Night:
                     )
                 )
         return found
+
+    def back_from_requests(self) -> State:
+        """Roll back at once where a router met a fault of the candidate at a series it served."""
+        state = self.state
+        faults = [each for each in self.requests(state) if each.served]
+        last = state.since
+        if not faults or last is None or not self.settings.stages[state.place].exposed:
+            return state
+        move = moved(
+            self.settings,
+            state,
+            0,
+            event="rollback",
+            cause="fault",
+            detail=faults[-1].detail,
+            verdict=last.verdict,
+            origins=last.origins,
+            revision=last.revision,
+            until=last.until,
+        )
+        return record_move(self.store.journal, self.settings.name, state, move)
 
     def advance(self, owner: str = "") -> State:
         """Enter the next stage.
@@ -480,11 +508,15 @@ class Night:
         )
 
     def _record_serving(self, grid: Grid) -> None:
-        """Write which fits serve, and how their arms are built."""
-        arms = {each.name: each for each in grid.experiment.arms}
+        """Write which fits serve, what their arms are made of, and how wide the legacy was last."""
+        arms: dict[str, dict[str, Any]] = {}
+        for cell in grid.cells:
+            made_of = {name: cell.identity[name] for name in MADE_OF}
+            arms[cell.arm.name] = {"folder": str(cell.arm.folder or ""), **made_of}
         body = {
             "fits": serving_fits(grid, self.store),
-            "arms": {name: {"use": a.use, "options": dict(a.options)} for name, a in arms.items()},
+            "arms": arms,
             "seed": grid.cells[0].seed,
+            "widths": last_widths(self.settings, grid, self.store),
         }
         self.store.journal.append_new(SERVING, self.settings.name, body)

@@ -33,7 +33,7 @@ OBSERVED = "observed"
 """Kind of the records of values that a caller reported, by series."""
 _WARM = 60
 """Origins before the stretch, from which the legacy's usual loss is known."""
-_WIDTHS, _INNER = 10, (0.1, 0.9)
+WIDTHS, _INNER = 10, (0.1, 0.9)
 """A point path further off than so many legacy widths, between these levels, is a fault."""
 
 
@@ -270,8 +270,33 @@ def wild(candidate: Forecast, legacy: Forecast) -> npt.NDArray[np.bool_]:
     ends = legacy.at(np.array(_INNER))
     width = ends[..., 1] - ends[..., 0]
     with np.errstate(invalid="ignore"):
-        beyond = np.abs(candidate.point - legacy.point) > _WIDTHS * width
+        beyond = np.abs(candidate.point - legacy.point) > WIDTHS * width
     return np.asarray(beyond.any(axis=1))
+
+
+def last_widths(settings: Settings, grid: Grid, store: Store) -> dict[str, dict[str, list[float]]]:
+    """The legacy's newest forecast of each series: path less the last value, and width, by step.
+
+    A router holds a path of the candidate against them before it serves it. Nothing of a series of
+    which the legacy has no forecast with a distribution.
+    """
+    found = {}
+    for cell in grid.cells:
+        if cell.arm.name != settings.legacy:
+            continue
+        whole = dataclasses.replace(cell.split, windows=cell.split.issued)
+        stored = read_cell(store, dataclasses.replace(cell, split=whole))
+        forecast = stored.forecast
+        good = np.flatnonzero([not why for why in stored.reason])
+        if not len(good) or not forecast.has_distribution:
+            continue
+        ends = forecast.at(np.array(_INNER))[good[-1]]
+        last = cell.split.dataset.series.target[stored.origin[good[-1]] - 1]
+        found[cell.dataset] = {
+            "path": (forecast.point[good[-1]] - last).tolist(),
+            "width": (ends[:, 1] - ends[:, 0]).tolist(),
+        }
+    return found
 
 
 def _with_observed(store: Store, name: str, series: Series, which: str) -> Series:
