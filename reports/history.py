@@ -254,6 +254,7 @@ def _dots(each: Losses, before: Look | None) -> Chart:
     name = numbers.metric_name(finding.metric)
     told = f"{int(new.sum())} new since the look before" if new.any() else "none marked as new"
     return Chart(
+        level=3,
         title=f"{finding.dataset}: {name}, origin by origin",
         caption=f"Candidate less legacy at each origin; {told}.",
         svg=to_svg(
@@ -304,6 +305,7 @@ def _moved(each: Losses, found: HistoryInput) -> Chart:
     now = numbers.effect(finding.unit, finding.value)
     held = "Bars: the interval at each look, at the level of that look; together they hold."
     return Chart(
+        level=3,
         title=f"{finding.dataset}: {name} over all origins so far",
         caption=held if rows else "No look was planned, so no interval holds at every night.",
         svg=to_svg(
@@ -399,6 +401,7 @@ def _strip(found: HistoryInput) -> Section:
     items = (
         Text(text=said),
         Chart(
+            level=3,
             title=f"The last {numbers.plural(len(nights), 'night')}",
             caption="Filled: another verdict than the night before; a stroke below: something that "
             "decides numbers was changed.",
@@ -507,6 +510,7 @@ def _blocks(found: HistoryInput) -> Section:
         what = f"{each.finding.dataset}: {rule_name(each.finding)}"
         items.append(
             Chart(
+                level=3,
                 title=what,
                 caption=f"Effect by block; dashed: the limit, {limit_text(each.finding)}.",
                 svg=_block_svg(each, names, rows_of),
