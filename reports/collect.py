@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import accumulate
@@ -93,12 +93,13 @@ def verdict_alone(judgement: Judgement) -> PageInput:
     )
 
 
-def with_claims(page: PageInput, grid: Grid, store: Store) -> PageInput:
+def with_claims(page: PageInput, grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     """Add what was measured of each claim: the slowest part, wanted only where a page is drawn."""
     from harness.claims import collect_claims, gather
     from reports.words.claimed import GROUPS, measured_text
 
-    evidence = gather(grid, store, named=Path(grid.experiment.source).name)
+    named = Path(grid.experiment.source).name
+    evidence = gather(grid, store, named=named, judgement=judgement)
     rows = collect_claims(dataclasses.replace(evidence, store=store.root.resolve().name))
     found = []
     for row in rows:
@@ -121,17 +122,20 @@ def with_claims(page: PageInput, grid: Grid, store: Store) -> PageInput:
 def drawn_from(page: PageInput) -> str:
     """Digest of all records a page is drawn from and of the code that draws it.
 
-    Claims are measured on these records and on the source of both sides.
+    Claims are measured on these records and on the source of both sides; scores, summaries and
+    curves are those of the units.
     """
-    beside = page.beside
     code = [package_digest(name) for name in ("reports", "harness", "baselines", "candidates")]
-    rest = {
-        each.name: plain(getattr(beside, each.name))
-        for each in dataclasses.fields(beside)
-        if each.name != "claims"
-    }
-    records = [unit.digest for unit in page.units.values()]
-    return digest([code, to_json(page.verdict), records, rest, dict(page.fingerprints)])
+    units = [unit.digest for unit in page.units.values()]
+    records = [_told(each, but=("dates", "target")) for each in page.datasets.values()]
+    records += [_told(page.beside, but=("claims",))]
+    derived = ("verdict", "summaries", "scores", "units", "curves", "datasets", "beside")
+    return digest([code, to_json(page.verdict), units, records, _told(page, but=derived)])
+
+
+def _told(record: DatasetFacts | Beside | PageInput, *, but: Collection[str]) -> dict[str, object]:
+    fields = (each.name for each in dataclasses.fields(record) if each.name not in but)
+    return {name: plain(getattr(record, name)) for name in fields}
 
 
 def _beside(
