@@ -1,6 +1,6 @@
 """Reasons: why there is no number, no pair or no conclusion, as a code and plain values.
 
-Below judging nobody makes sentences either: `reports.words.reasons` says a reason in words, and no
+Below judging nobody makes sentences either: `reports.words.facts` says a reason in words, and no
 record holds a phrase.
 """
 

@@ -96,7 +96,7 @@ def verdict_alone(judgement: Judgement) -> PageInput:
 def with_claims(page: PageInput, grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     """Add what was measured of each claim: the slowest part, wanted only where a page is drawn."""
     from harness.claims import collect_claims, gather
-    from reports.words.claimed import GROUPS, measured_text
+    from reports.forms.claim_rows import GROUPS, measured_text
 
     named = Path(grid.experiment.source).name
     evidence = gather(grid, store, named=named, judgement=judgement)

@@ -147,7 +147,7 @@ def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result
 def _index(root: Path, form: Format, output: Path | None) -> Result:
     from harness.running.store import open_store
     from reports.collect import collect_index
-    from reports.forms.formats import render_store
+    from reports.forms import render_store
 
     store = open_store(root, create=False)
     beside = store.root / "verdicts" / "index.html"
@@ -202,6 +202,6 @@ def rendered(
 ) -> str:
     """Draw a page with its claims."""
     from reports.collect import with_claims
-    from reports.forms.formats import render_page
+    from reports.forms import render_page
 
     return render_page(with_claims(content, grid, store, judgement), form)

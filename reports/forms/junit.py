@@ -11,8 +11,8 @@ from harness.judging.verdict import SelfTestPart, Verdict
 from reports.page_input import HEAD
 from reports.words import numbers, verdicts
 from reports.words.facts import say
-from reports.words.headline import headline
 from reports.words.sentences import sentence_of
+from reports.words.verdicts import headline
 
 HoldAs = Literal["skip", "pass", "fail"]
 _BAD = (Outcome.REJECT, Outcome.INVALID)

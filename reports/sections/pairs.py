@@ -20,12 +20,12 @@ from reports.section import (
     there,
 )
 from reports.sections.cost_tables import cost_table, not_measured
+from reports.sections.curves import worst_slice
 from reports.sections.first_screen import open_rules
 from reports.sections.scorecard import build_scorecard
-from reports.sections.slices import worst_slice
 from reports.words import numbers, verdicts
 from reports.words.facts import say
-from reports.words.headline import headline
+from reports.words.verdicts import headline
 
 _REASONS_SHOWN = 40
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.cli import run_cli
-from reports.forms.formats import render_page
+from reports.forms import render_page
 from reports.forms.markdown import LIMIT
 from reports.page_input import PageInput
 from reports.words import verdicts

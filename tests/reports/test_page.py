@@ -23,8 +23,8 @@ from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.words import verdicts
-from reports.words.headline import headline
-from reports.words.reasons import why
+from reports.words.facts import why
+from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]
 VOID = {"meta", "br", "wbr", "hr", "img", "input", "link", "path", "line", "circle", "use"}
@@ -544,7 +544,7 @@ def test_importing_reports_costs_nothing() -> None:
         "scipy",
     ]
     code = (
-        "import sys, reports.page, reports.forms.markdown, reports.forms.junit; "
+        "import sys, reports.section, reports.forms.markdown, reports.forms.junit; "
         "import reports.forms.terminal; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )

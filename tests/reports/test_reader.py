@@ -16,7 +16,7 @@ from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.sections.first_screen import fallback
 from reports.words import numbers, verdicts
-from reports.words.headline import headline
+from reports.words.verdicts import headline
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOC = ROOT / "docs" / "reading-a-report.md"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness.judging.findings import Outcome
-from reports import page as report
+from reports import section as report
 from reports import sections
-from reports.forms.formats import render_page
-from reports.forms.html import draw_block
+from reports.forms import render_page
+from reports.forms.html import draw_block, without_skips
 from reports.forms.plain import plainly
 from reports.forms.terminal import render_terminal
 from reports.page_input import PageInput
@@ -92,6 +92,15 @@ def test_sections_have_names_of_their_own_and_an_order(make_page: Make) -> None:
     assert [name for name, count in Counter(ids).items() if count > 1] == []
     assert all(re.fullmatch("[a-z0-9-]+", name) for name in ids)
     assert [place for place, count in places.items() if count > 1] == []
+
+
+def test_a_heading_skips_no_level() -> None:
+    """A chart that stands right under the heading of its section is one level below it."""
+    asked = "<h1>a</h1><h2>b</h2><h4>c</h4><h4>d</h4><h3>e</h3><h4>f</h4><h2>g</h2>"
+
+    shown = without_skips(asked)
+
+    assert shown == "<h1>a</h1><h2>b</h2><h3>c</h3><h3>d</h3><h3>e</h3><h4>f</h4><h2>g</h2>"
 
 
 def blocks(page: PageInput) -> list[Block]:
