@@ -27,7 +27,7 @@ from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
 from harness.running.grid import Grid
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to

@@ -6,12 +6,9 @@ every kind of block in its own way.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.judging.findings import Outcome
 from harness.judging.validity import Mark
@@ -265,7 +262,7 @@ Maker = Callable[["PageInput"], Iterable[Section]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Placement:
     """What a file of `reports/sections` adds to a report: a maker of sections for each form.
 
     Attributes
@@ -319,23 +316,3 @@ _Some = TypeVar("_Some", bound=Block)
 def there(*blocks: _Some | None) -> tuple[_Some, ...]:
     """Those that are there."""
     return tuple(block for block in blocks if block is not None)
-
-
-Form = Literal["page", "summary", "terminal"]
-
-
-@cache
-def parts() -> tuple[Part, ...]:
-    """Every part that a file of `reports/sections` declares as its `PARTS`, by order."""
-    from reports import sections
-
-    names = (found.name for found in pkgutil.iter_modules(sections.__path__))
-    modules = (importlib.import_module(f"{sections.__name__}.{name}") for name in names)
-    found = (part for module in modules for part in getattr(module, "PARTS", ()))
-    return tuple(sorted(found, key=lambda part: part.order))
-
-
-def sections_of(page: PageInput, form: Form) -> list[Section]:
-    """Make the sections of a form."""
-    makers = (getattr(part, form) for part in parts())
-    return [section for make in makers if make is not None for section in make(page)]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from harness import cli
-from harness.running import run
+from harness.running import fill
 from harness.verbs import compare
 from harness.verbs import run as run_verb
 
@@ -52,7 +52,7 @@ def test_commands_run_as_written(path, tmp_path, monkeypatch, capsys):
     (tmp_path / "small.toml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ABHARNESS_STORE", "runs")
-    monkeypatch.setattr(run, "LocalProcesses", small.InThisProcess)
+    monkeypatch.setattr(fill, "LocalProcesses", small.InThisProcess)
     for verb in (compare, run_verb):
         monkeypatch.setattr(verb, "try_blindness", lambda *_, **__: None)  # processes of its own
     monkeypatch.setattr("sys.excepthook", None)

@@ -9,7 +9,7 @@ import pytest
 from baselines.networks.config import Repairs
 from harness.cli import run_cli
 from harness.experiments.experiment import builtin_names, parse_experiment
-from harness.running.run import prepare
+from harness.running.fill import prepare
 from harness.verbs.common import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -276,7 +276,7 @@ sys.path.insert(0, sys.argv[1])
 import harness, reports
 from harness.data.dataset import builtin_folder, catalogue, load
 from harness.experiments.experiment import builtin_names, read_experiment
-from harness.running.run import prepare
+from harness.running.fill import prepare
 here = pathlib.Path(sys.argv[1]).resolve()
 assert here in pathlib.Path(harness.__file__).resolve().parents, harness.__file__
 assert builtin_folder() == here / "abharness-data", builtin_folder()

@@ -50,8 +50,8 @@ class Reads:
 RUN = """\
 from pathlib import Path
 from harness.experiments.experiment import read_experiment
-from harness.running.run import fill, prepare
-from harness.running.store import open_store
+from harness.running.fill import fill, prepare
+from harness.running.store_folder import open_store
 from harness.verbs.progress import LineProgress
 grid = prepare(read_experiment("small.toml"), [])
 done = fill(grid, open_store(Path("runs")), workers=2, progress=LineProgress(workers=2))

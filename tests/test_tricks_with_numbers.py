@@ -21,6 +21,7 @@ from harness.experiments.rules import CoverageRule, Criterion
 from harness.forecast import LEVELS, Forecast
 from harness.judging.declared import Cell, Given
 from harness.judging.findings import Outcome, judge_rule, question_of, rejected_together
+from harness.judging.oddities import on_another_scale
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, gather
 from harness.residuals import measure_residuals
@@ -214,6 +215,17 @@ def test_a_path_far_from_the_prices_is_refused(scale: float, shift: float, metri
         "Caution: on GOLD the point path of old" in text for text in verdicts.reasons(cautioned)
     )
     assert not any("point path" in text for text in verdicts.reasons(judged(*sound, **rules)))
+
+
+@pytest.mark.parametrize(("below", "told"), [(0, True), (3, True), (30, False)])
+def test_a_few_prices_below_zero_hide_no_scale(below: int, told: bool) -> None:
+    """As of oil in 2020: the other windows tell; where half are below 0 there is no scale."""
+    last = np.full(60, 50.0)
+    last[:below] = -20.0
+    actual = np.repeat(last[:, None], 4, axis=1) + 1.0
+
+    assert on_another_scale(np.full((60, 4), 0.3), actual, last) == told
+    assert not on_another_scale(actual - 1.0, actual, last)
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.02, -0.02, 1.0])

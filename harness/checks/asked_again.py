@@ -8,6 +8,8 @@ held against what the same fit answers
 * *under other dates*: the same rows with all dates 28 years back, where the calendar is the same,
   so that weekdays and months are too. An arm that looks something up by date finds another day;
 * *at other prices*: for arms that learn nothing and read no weights, the same rows in another unit.
+  A path that is on no scale of the prices anyway has no unit, and cannot be asked so: what it is
+  worth is judged by its path.
 
 The processes are those of a run, with its limits, environment and names: an arm cannot tell.
 """
@@ -25,12 +27,13 @@ import numpy as np
 from harness.checks.placebo import Placebo, confirmed, continued
 from harness.errors import StoreError
 from harness.forecast import Forecast
+from harness.judging.oddities import on_another_scale
 from harness.parsing import parse_record
 from harness.running.cells import StoredCell, answered, cell_record, has_cell, read_cell
 from harness.running.executor import Executor, Finished, LocalProcesses, Task
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.sources import digest, harness_digest
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.running.work import read_left
 from harness.scoring.scores import Truth, score
 from harness.window import Rows, Series, up_to
@@ -296,9 +299,7 @@ class _Asking:
         asked = np.sort(least)
         found.append(self.once(processes, "under other dates", _redated, asked, limit=SAME))
         if not self.cell.learns and not self.cell.identity.get("weights"):
-            found.append(
-                self.once(processes, "at other prices", _rescaled, asked, limit=SAME_SCALED)
-            )
+            found.append(self.rescaled(processes, asked))
         said = FitAsked(
             arm=self.cell.arm.name,
             dataset=self.cell.dataset,
@@ -390,6 +391,23 @@ class _Asking:
         answers, _ = _answers(processes, [self.task(way, origins, changed)], workers=1)
         factor = FACTOR if way == "at other prices" else 1.0
         return self.compared(way, answers, limit=limit, factor=factor)
+
+    def rescaled(self, processes: Executor, origins: Rows) -> AskedAgain:
+        """Ask on prices in another unit, unless nothing that is stored is on their scale at all."""
+        stored, windows = self.stored.forecast, self.cell.split.windows
+        judged = stored.finite & np.isin(self.stored.origin, windows.origin)
+        at = np.searchsorted(windows.origin, self.stored.origin[judged])
+        target = self.cell.split.dataset.series.target
+        actual, last = target[windows.judged[at]], target[windows.origin[at] - 1]
+        paths = [stored.point]
+        if stored.quantiles is not None:
+            paths.append(stored.quantiles[..., len(stored.levels) // 2])
+        if stored.samples is not None:
+            paths.append(np.median(stored.samples, axis=1))
+        if all(on_another_scale(path[judged], actual, last) for path in paths):
+            why = "its path is nowhere near the prices"
+            return AskedAgain(way="at other prices", state="not tested", why=why)
+        return self.once(processes, "at other prices", _rescaled, origins, limit=SAME_SCALED)
 
     def compared(
         self,

@@ -44,7 +44,7 @@ from harness.checks.subject import (
     plain_options,
 )
 from harness.errors import ConfigError, InputError
-from harness.running.store import Store
+from harness.running.store_folder import Store
 
 GROUPS = (construction, input_data, uncertainty, inside, arms)
 
@@ -121,7 +121,7 @@ def expect_input(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _DrawAnswer:
     """What a predicate said on one draw of weights."""
 
     outcome: CheckOutcome
@@ -146,7 +146,7 @@ def _tried(predicate: Predicate, subject: Subject | ArmSubject) -> CheckResult:
     outcome = next(each for each in _GRAVEST if each in outcomes)
     sign = 1 if predicate.limit == "at most" else -1
 
-    def badness(answer: _Answer) -> float:
+    def badness(answer: _DrawAnswer) -> float:
         value = math.nan if answer.found is None else sign * answer.found.value
         return math.inf if math.isnan(value) else value
 
@@ -162,15 +162,15 @@ def _tried(predicate: Predicate, subject: Subject | ArmSubject) -> CheckResult:
 _GRAVEST: tuple[CheckOutcome, ...] = ("error", "fail", "not applicable", "pass")
 
 
-def _asked(predicate: Predicate, subject: Subject | ArmSubject) -> _Answer:
+def _asked(predicate: Predicate, subject: Subject | ArmSubject) -> _DrawAnswer:
     try:
         with _at_work(subject):
             found, reason = attempt(lambda: predicate.function(subject))
     except NotApplicableError as reason_given:
-        return _Answer(outcome="not applicable", reason=str(reason_given))
+        return _DrawAnswer(outcome="not applicable", reason=str(reason_given))
     if found is None:
-        return _Answer(outcome="error", reason=reason)
-    return _Answer(outcome=predicate.judge(found.value), reason=found.said, found=found)
+        return _DrawAnswer(outcome="error", reason=reason)
+    return _DrawAnswer(outcome=predicate.judge(found.value), reason=found.said, found=found)
 
 
 def _has_other_weights(subject: Subject, other: Subject) -> bool:

@@ -25,7 +25,7 @@ from harness.running.identity import (
     weights_digest,
 )
 from harness.running.sources import CodeReader, digest
-from harness.running.store import Store
+from harness.running.store_folder import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ from harness.measure.code_lines import (
 from harness.measure.record import read_costs
 from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
 
 _DOCUMENT = {"baseline": "BayesianEnhancedAutoformer", "candidate": "HFBayesianAutoformer"}

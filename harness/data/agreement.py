@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.data.numbers import step_of
+from harness.data.number_forms import step_of
 from harness.data.oddities import count_text
 from harness.window import Array, Series
 

@@ -150,7 +150,7 @@ class _Stamp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
+class _DateReading:
     """A column as one way of writing gives it; None where a cell does not fit."""
 
     name: str
@@ -257,7 +257,7 @@ def _reading(
     stamps: Sequence[_Stamp],
     style: DateStyle,
     faults: Faults,
-) -> _Reading | None:
+) -> _DateReading | None:
     """The one reading of the column; None after adding why there is none to `faults`."""
     cells = [plain(table.column(name)[row]) for row in filled]
     if style.form:
@@ -268,7 +268,7 @@ def _reading(
         readings += _in_other_languages(stamps, style)
     fitting = [reading for reading in readings if reading.fits]
     if not fitting:
-        none = _Reading(name="", values=[None] * len(stamps))
+        none = _DateReading(name="", values=[None] * len(stamps))
         best = max([none, *readings], key=lambda reading: reading.hits)
         _add_misfits(table, name, filled, best, style, faults)
         return None
@@ -296,7 +296,7 @@ def _english() -> Mapping[str, int]:
 
 def _shaped(
     stamps: Sequence[_Stamp], months: Mapping[str, int], style: DateStyle, *, language: str = ""
-) -> Iterator[_Reading]:
+) -> Iterator[_DateReading]:
     suffix = f" with month names in '{language}'" if language else ""
     for name, pattern in _PATTERNS.items():
         if language and "name" not in name:
@@ -304,7 +304,7 @@ def _shaped(
         matches = [pattern.fullmatch(stamp.day) for stamp in stamps]
         if any(matches):
             values = [_date(match, months, style.today) if match else None for match in matches]
-            yield _Reading(name=name + suffix, values=values)
+            yield _DateReading(name=name + suffix, values=values)
 
 
 def _date(match: re.Match[str], months: Mapping[str, int], today: Date) -> Date | None:
@@ -330,7 +330,7 @@ def _day(year: int, month: int, day: int) -> Date | None:
         return None
 
 
-def _numeric(stamps: Sequence[_Stamp]) -> Iterator[_Reading]:
+def _numeric(stamps: Sequence[_Stamp]) -> Iterator[_DateReading]:
     cells = [stamp.day for stamp in stamps]
     if all(_SERIAL.fullmatch(cell) for cell in cells):
         usual = _excel(cells, "excel")
@@ -344,17 +344,17 @@ def _numeric(stamps: Sequence[_Stamp]) -> Iterator[_Reading]:
             yield reading
 
 
-def _excel(cells: Sequence[str], form: str) -> _Reading:
+def _excel(cells: Sequence[str], form: str) -> _DateReading:
     start = Date(1904, 1, 1) if form == "excel1904" else Date(1899, 12, 30)
     days: list[Date | None] = []
     for cell in cells:
         fits = re.fullmatch(r"([0-9]{1,5})(?:[.,][0-9]+)?", cell)
         days.append(start + timedelta(days=int(fits[1])) if fits else None)
     since = "1904" if form == "excel1904" else "1900"
-    return _Reading(name=f"serial numbers of Excel (days since {since})", values=days)
+    return _DateReading(name=f"serial numbers of Excel (days since {since})", values=days)
 
 
-def _epoch(cells: Sequence[str]) -> _Reading:
+def _epoch(cells: Sequence[str]) -> _DateReading:
     """Days of Unix times; the largest number settles their unit."""
     numbers = [float(cell) if _EPOCH.fullmatch(cell) else None for cell in cells]
     most = max((abs(number) for number in numbers if number is not None), default=0.0)
@@ -366,10 +366,10 @@ def _epoch(cells: Sequence[str]) -> _Reading:
         whole = int((number or 0.0) // scale)
         values.append(Date(1970, 1, 1) + timedelta(days=whole // 86400) if fits else None)
         seconds.append(whole % 86400)
-    return _Reading(name=f"Unix {unit}", values=values, seconds=seconds)
+    return _DateReading(name=f"Unix {unit}", values=values, seconds=seconds)
 
 
-def _as_told(cells: Sequence[str], stamps: Sequence[_Stamp], style: DateStyle) -> _Reading:
+def _as_told(cells: Sequence[str], stamps: Sequence[_Stamp], style: DateStyle) -> _DateReading:
     form = style.form or ""
     if form in ("excel", "excel1904"):
         return _excel([stamp.day for stamp in stamps], form)
@@ -381,7 +381,7 @@ def _as_told(cells: Sequence[str], stamps: Sequence[_Stamp], style: DateStyle) -
         if value is not None and "%y" in form:
             value = _of_short_year(value.year % 100, value.month, value.day, style.today)
         values.append(value)
-    return _Reading(name=f"'{form}'", values=values)
+    return _DateReading(name=f"'{form}'", values=values)
 
 
 def _with_pattern(cell: str, form: str) -> Date | None:
@@ -391,7 +391,7 @@ def _with_pattern(cell: str, form: str) -> Date | None:
         return None
 
 
-def _in_other_languages(stamps: Sequence[_Stamp], style: DateStyle) -> Iterator[_Reading]:
+def _in_other_languages(stamps: Sequence[_Stamp], style: DateStyle) -> Iterator[_DateReading]:
     """Readings by month names of other languages, each distinct one once."""
     found = (pattern.fullmatch(stamp.day) for stamp in stamps for pattern in _PATTERNS.values())
     words = {fold(match["b"]) for match in found if match and "b" in match.groupdict()}
@@ -459,7 +459,7 @@ def _add_misfits(
     table: TextTable,
     name: str,
     filled: Sequence[int],
-    best: _Reading,
+    best: _DateReading,
     style: DateStyle,
     faults: Faults,
 ) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.data.dates import is_dated, looks_like_a_date
-from harness.data.numbers import looks_like_a_number
+from harness.data.number_forms import looks_like_a_number
 from harness.data.oddities import count_text
 from harness.data.tables import MOST_SKIPPED, Declared, Faults, TextTable, plain_name, shown
 from harness.data.text import is_missing

@@ -119,7 +119,7 @@ class FailedWindows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class CountedPair:
     """A pair whose failed windows, and absurd losses, are counted in one way."""
 
     pair: Pair
@@ -157,7 +157,7 @@ class _Kind:
     ways: ClassVar[tuple[FailedAs, ...]]
     worst: ClassVar[FailedAs] = "worst"
 
-    def readings(self, both: Pair, *, legacy: FailedAs = "out") -> list[Reading]:
+    def readings(self, both: Pair, *, legacy: FailedAs = "out") -> list[CountedPair]:
         """Count failed windows in every way that is asked for, the first one first among equals.
 
         Parameters
@@ -173,13 +173,13 @@ class _Kind:
         return [_reading(both, ours, theirs) for ours in ways]
 
 
-def _reading(both: Pair, ours: FailedAs, theirs: FailedAs) -> Reading:
+def _reading(both: Pair, ours: FailedAs, theirs: FailedAs) -> CountedPair:
     values: dict[FailedAs, float | None] = {"worst": worst_of(both), "missed": 0.0, "covered": 1.0}
     left: Flags = np.zeros(len(both.origin), dtype=bool)
     for way, fine in ((ours, both.candidate_ok), (theirs, both.legacy_ok)):
         if way == "out":
             left |= ~fine.all(axis=0)
-    return Reading(
+    return CountedPair(
         pair=counted(both, candidate=values.get(ours), legacy=values.get(theirs), out=left),
         failed=FailedWindows(
             candidate=int((~both.candidate_ok).sum()),
@@ -214,7 +214,7 @@ class _Loss(_Kind):
         """What findings and rules call it."""
         return self.metric
 
-    def readings(self, both: Pair, *, legacy: FailedAs = "out") -> list[Reading]:
+    def readings(self, both: Pair, *, legacy: FailedAs = "out") -> list[CountedPair]:
         """Count failed windows in every way, and in each also cap losses one side had alone.
 
         One absurd forecast makes any interval too wide to conclude from: it neither hides that the
@@ -226,7 +226,7 @@ class _Loss(_Kind):
             return plain
         found = _Kind.readings(self, cut, legacy=legacy)
         return plain + [
-            Reading(
+            CountedPair(
                 pair=each.pair,
                 failed=dataclasses.replace(
                     each.failed, candidate_capped=ours, legacy_capped=theirs

@@ -28,7 +28,7 @@ from harness.experiments.rules import (
 from harness.experiments.waivers import Waiver, idle
 from harness.parsing import read_toml, table
 from harness.scoring.metrics import forget_losses
-from harness.scoring.parts import Scope
+from harness.scoring.subsets import Scope
 
 Mode = Literal["replace", "improve"]
 HoldAs = Literal["fail", "pass"]

@@ -11,7 +11,7 @@ from harness.errors import ConfigError
 from harness.evidence.estimand import Coverage, MeanLoss, RelativeCoverage, RootLoss, Wins, loss_of
 from harness.experiments.losses import load_loss
 from harness.scoring.metrics import AGGREGATES, CENTRAL
-from harness.scoring.parts import Scope
+from harness.scoring.subsets import Scope
 from harness.stats.spending import Spending
 
 RuleRole = Literal["guardrail", "success"]

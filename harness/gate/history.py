@@ -27,7 +27,7 @@ from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.records.journal import Journal
 from harness.running.sources import digest
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores, in_time_order
 
 INPUTS_SCHEMA = 1

@@ -19,12 +19,12 @@ from harness.experiments.policy import Policy
 from harness.judging.declared import Look
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.looks import grown, latches, look_at
+from harness.judging.sequential import grown, latches, look_at
 from harness.judging.verdict import Verdict, plain
 from harness.parsing import parse_record
 from harness.running.grid import Grid
 from harness.running.sources import digest
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores, in_time_order, non_overlapping, reach_of
 
 LOOK, TRIED = "look", "tried"
@@ -34,7 +34,7 @@ Means = dict[str, dict[str, float | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Attempt:
     """What was judged on some origins.
 
     Attributes
@@ -70,7 +70,7 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class PastLook:
     """A look that was taken.
 
     Attributes
@@ -115,12 +115,12 @@ class Reading:
         The look before.
     """
 
-    tried: Tried
+    tried: Attempt
     attempt: int
     facts: tuple[Fact, ...] = ()
     look: Look | None = None
-    standing: Taken | None = None
-    before: Taken | None = None
+    standing: PastLook | None = None
+    before: PastLook | None = None
 
 
 def independent_of(scores: Sequence[UnitScores]) -> dict[str, int]:
@@ -182,7 +182,7 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
     return Reading(tried=now, attempt=attempt, facts=facts, look=look, before=last)
 
 
-def tried_now(grid: Grid, policy: Policy, scores: Sequence[UnitScores]) -> Tried:
+def tried_now(grid: Grid, policy: Policy, scores: Sequence[UnitScores]) -> Attempt:
     """What a policy asks of a grid, and the numbers it is asked of."""
     pair = (policy.candidate, policy.baseline)
     rules = {
@@ -205,7 +205,7 @@ def tried_now(grid: Grid, policy: Policy, scores: Sequence[UnitScores]) -> Tried
         spans[name] = (first, last, str(dates[int(windows.judged.max())]))
     means = means_of(policy, scores)
     meaning = digest(what)
-    return Tried(
+    return Attempt(
         name=digest([meaning, means])[:16],
         meaning=meaning,
         what=what,
@@ -231,7 +231,7 @@ def means_of(policy: Policy, scores: Sequence[UnitScores]) -> Means:
     }
 
 
-def _same(then: Tried, now: Tried, scores: Sequence[UnitScores]) -> bool:
+def _same(then: Attempt, now: Attempt, scores: Sequence[UnitScores]) -> bool:
     """Whether the same was asked of the same numbers; origins and seeds may have been added."""
     if then.meaning != now.meaning or not set(then.seeds) <= set(now.seeds):
         return False
@@ -254,7 +254,7 @@ def _close(known: Mapping[str, float | None], unit: UnitScores) -> bool:
     return True
 
 
-def _meets(then: Tried, now: Tried) -> bool:
+def _meets(then: Attempt, now: Attempt) -> bool:
     """Whether two were judged on a dataset's same sessions."""
     return any(
         name in then.spans and then.spans[name][0] <= span[2] and span[0] <= then.spans[name][2]
@@ -262,7 +262,7 @@ def _meets(then: Tried, now: Tried) -> bool:
     )
 
 
-def _before(others: Sequence[Tried], now: Tried) -> Fact:
+def _before(others: Sequence[Attempt], now: Attempt) -> Fact:
     last = others[-1]
     changed = [name for name, value in now.what.items() if last.what.get(name) != value]
     changed += ["seeds"] if last.seeds != now.seeds else []
@@ -270,18 +270,18 @@ def _before(others: Sequence[Tried], now: Tried) -> Fact:
     return fact(FactCode.TRIED_BEFORE, attempt=len(others) + 1, since=others[0].at, what=named)
 
 
-def all_tried(store: Store) -> list[Tried]:
+def all_tried(store: Store) -> list[Attempt]:
     """What was judged in a store, in order."""
     return [
-        parse_record(Tried, {**body, "at": row.at[:10]}, where=f"{TRIED} {row.key}")
+        parse_record(Attempt, {**body, "at": row.at[:10]}, where=f"{TRIED} {row.key}")
         for row, body in store.journal.all(TRIED)
     ]
 
 
-def looks_taken(store: Store, name: str) -> list[Taken]:
+def looks_taken(store: Store, name: str) -> list[PastLook]:
     """Every look of an attempt, in order."""
     return [
-        parse_record(Taken, store.journal.body(row), where=f"{LOOK} {name}")
+        parse_record(PastLook, store.journal.body(row), where=f"{LOOK} {name}")
         for row in store.journal.records(LOOK)
         if row.key == name
     ]
@@ -301,7 +301,7 @@ def record_reading(store: Store, reading: Reading, verdict: Verdict, name: str) 
                 f"{store.root}: another job took look {reading.look.number} meanwhile; the same "
                 "command again says what stands"
             )
-        taken = Taken(
+        taken = PastLook(
             look=reading.look,
             outcome=verdict.outcome,
             verdict=name,
@@ -311,7 +311,30 @@ def record_reading(store: Store, reading: Reading, verdict: Verdict, name: str) 
         store.journal.append(LOOK, reading.tried.name, plain(taken))
 
 
-def news_of(reading: Reading, verdict: Verdict, earlier: tuple[Outcome, int] | None) -> Fact:
+def sessions_to_next(grid: Grid, scores: Sequence[UnitScores]) -> int | None:
+    """Sessions until the next non-overlapping origin can be judged, on the dataset it is first on.
+
+    None where no plan grows, or the data have ended.
+    """
+    waits = []
+    for unit in {unit.dataset: unit for unit in scores if len(unit)}.values():
+        split = grid.splits[unit.dataset]
+        if split.dataset.manifest.ended or not split.plan.grows:
+            continue
+        reach, stride = reach_of(unit), split.plan.stride
+        last = int(unit.origin[non_overlapping(unit.origin, reach)[-1]])
+        following = last + -(-reach // stride) * stride
+        waits.append(max(1, following + reach - len(split.dataset)))
+    return min(waits, default=None)
+
+
+def news_of(
+    reading: Reading,
+    verdict: Verdict,
+    earlier: tuple[Outcome, int] | None,
+    *,
+    wait: int | None,
+) -> Fact:
     """What is new, in one fact.
 
     Parameters
@@ -319,6 +342,8 @@ def news_of(reading: Reading, verdict: Verdict, earlier: tuple[Outcome, int] | N
     earlier
         Outcome of the verdict before on the pair, and the non-overlapping origins that came since,
         of the dataset with most of them; None for the first.
+    wait
+        Sessions until the next of them.
     """
     outcome = verdict.outcome.value
     if earlier is None:
@@ -330,4 +355,4 @@ def news_of(reading: Reading, verdict: Verdict, earlier: tuple[Outcome, int] | N
         return fact(FactCode.BECAME_OTHERWISE, before=before.value, outcome=outcome)
     if new:
         return fact(FactCode.STILL, outcome=outcome, origins=new)
-    return fact(FactCode.NOTHING_NEW, outcome=outcome, since=reading.tried.until)
+    return fact(FactCode.NOTHING_NEW, outcome=outcome, since=reading.tried.until, wait=wait)

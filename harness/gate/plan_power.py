@@ -22,7 +22,7 @@ from harness.judging.findings import Outlook, chances_of_all, outlooks_of
 from harness.judging.verdict import gather
 from harness.running.cells import has_cell
 from harness.running.grid import Grid, GridCell
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.running.unit import carry_out
 from harness.scoring.scores import Truth, UnitScores, score
 

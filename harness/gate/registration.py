@@ -17,7 +17,7 @@ from harness.judging.verdict import plain
 from harness.parsing import parse_record
 from harness.running.grid import Grid
 from harness.running.sources import digest
-from harness.running.store import Store
+from harness.running.store_folder import Store
 
 KIND = "policy"
 

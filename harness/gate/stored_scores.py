@@ -23,7 +23,7 @@ from harness.running.cells import cell_digest, has_cell, read_cell
 from harness.running.parquet import TornTableError, column, read_table, write_table
 from harness.running.sources import CodeReader, digest, harness_digest
 from harness.running.split import anchor_of
-from harness.running.store import Store, bytes_digest
+from harness.running.store_folder import Store, bytes_digest
 from harness.scoring.metrics import METRICS
 from harness.scoring.scores import Truth, UnitScores, score
 

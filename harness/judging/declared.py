@@ -142,6 +142,8 @@ class Given:
         Sessions between origins per dataset, held against the origins scored.
     room
         Independent origins per dataset that the data hold beyond those of the plan.
+    ended
+        Datasets that no session will be added to.
     larger
         A larger experiment on the same pair, by name, and its independent origins.
     costs
@@ -170,6 +172,7 @@ class Given:
 
     stride: Mapping[str, int] = field(default_factory=dict)
     room: Mapping[str, int] = field(default_factory=dict)
+    ended: tuple[str, ...] = ()
     larger: tuple[str, int] | None = None
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

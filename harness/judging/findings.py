@@ -10,7 +10,7 @@ from typing import Literal
 
 from harness.costs import Cost
 from harness.evidence.comparison import Comparison, compare, date_of_more
-from harness.evidence.estimand import Estimand, Question, Reading, Skill
+from harness.evidence.estimand import CountedPair, Estimand, Question, Skill
 from harness.evidence.estimates import Conclusion
 from harness.evidence.pairing import Pair, PairingError, pair
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
@@ -18,8 +18,8 @@ from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.oddities import far_from_prices
 from harness.reasons import Reason
-from harness.scoring.parts import ScopeError, cut
 from harness.scoring.scores import UnitScores
+from harness.scoring.subsets import ScopeError, cut
 from harness.stats.ability import holm
 from harness.stats.longrun import TIE
 from harness.stats.statistical_power import LEAST_INDEPENDENT
@@ -193,10 +193,10 @@ class _Making:
             return self._concluded(open_, why)
         return found if other.outcome is Outcome.REJECT else other
 
-    def _gravest(self, ways: Sequence[Reading]) -> Finding:
+    def _gravest(self, ways: Sequence[CountedPair]) -> Finding:
         return min(map(self._read, ways), key=lambda found: GRAVEST.index(found.outcome))
 
-    def _read(self, reading: Reading) -> Finding:
+    def _read(self, reading: CountedPair) -> Finding:
         """Compare a pair whose failed windows are counted in one way."""
         least = self.policy.min_origins
         found = dataclasses.replace(self.ask(reading.pair, self.question), failed=reading.failed)
@@ -527,7 +527,7 @@ def judge_path(dataset: str, units: Sequence[UnitScores]) -> list[Finding]:
             role="limit",
             outcome=Outcome.REJECT,
             bound=2.0,
-            value=middle / last,
+            value=max(middle / last, last / middle) if middle / last > 0 else None,
             comparison=None,
             found=far,
             unit="ratio",

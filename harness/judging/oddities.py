@@ -10,6 +10,7 @@ import numpy as np
 from harness.experiments.policy import Policy
 from harness.judging.fact import Fact, FactCode, fact
 from harness.scoring.scores import UnitScores
+from harness.window import Array
 
 FAR = math.log(2)
 """A path whose middle lies further than this from the last price, in logs, is on another scale."""
@@ -49,22 +50,39 @@ def oddities(policy: Policy, scores: Sequence[UnitScores]) -> list[Fact]:
     return [*found, *([few] if policy.min_origins < SOUND_ORIGINS else [])]
 
 
-def far_from_prices(unit: UnitScores) -> Fact | None:
-    """State that a unit's point path is nowhere near the prices; None where it is near.
+MOST = 0.9
+"""Share of the last prices that must be above 0, for a scale to be one."""
 
-    As of a network that answers in the units it was trained in. Prices at or below 0 have no such
-    scale.
+
+def on_another_scale(point: Array, actual: Array, last: Array) -> bool:
+    """Whether a point path is nowhere near the prices, as of a network that forgot its scaling.
+
+    Only windows whose last price is above 0 can tell; where too few are, prices have no such scale.
+
+    Parameters
+    ----------
+    point, actual : [W, H]
+    last : [W]
     """
-    cells, last = unit.values.get("error"), unit.last[unit.ok, None]
-    if cells is None or not unit.ok.any() or bool((last <= 0).any()):
+    above = last > 0
+    if not len(last) or above.mean() < MOST:
+        return False
+    seen = last[above, None]
+    away, moved = (
+        float(np.median(np.abs(np.log(np.maximum(path[above], 1e-300) / seen))))
+        for path in (point, actual)
+    )
+    return away > max(FAR, UNLIKE * moved)
+
+
+def far_from_prices(unit: UnitScores) -> Fact | None:
+    """State that a unit's point path is nowhere near the prices; None where it is near."""
+    cells, last = unit.values.get("error"), unit.last[unit.ok]
+    if cells is None:
         return None
     actual = unit.truth.values[unit.ok]
     point = actual + cells[unit.ok]
-    away, moved = (
-        float(np.median(np.abs(np.log(np.maximum(path, 1e-300) / last))))
-        for path in (point, actual)
-    )
-    if away <= max(FAR, UNLIKE * moved):
+    if not on_another_scale(point, actual, last):
         return None
     return fact(
         FactCode.FAR_FROM_PRICES,

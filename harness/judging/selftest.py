@@ -48,8 +48,8 @@ from harness.judging.verdict import (
     to_json,
 )
 from harness.scoring.metrics import AGGREGATES
-from harness.scoring.parts import LEAST, cut
 from harness.scoring.scores import UnitScores, in_time_order
+from harness.scoring.subsets import LEAST, cut
 from harness.stats.longrun import centred, generator_of
 
 FLIPS = 100

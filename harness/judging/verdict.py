@@ -37,13 +37,13 @@ from harness.judging.findings import (
     question_of,
     rejected_together,
 )
-from harness.judging.looks import at_look, read_at
 from harness.judging.safeguards import (
     Safeguards,
     of_waivers,
     safeguards_of,
     waived_away,
 )
+from harness.judging.sequential import at_look, read_at
 from harness.judging.validity import Mark, Validity, examine
 from harness.scoring.scores import UnitScores, in_time_order
 
@@ -335,14 +335,15 @@ def _what_decides(case: Case, given: Given) -> Fact:
     most = max(lacking, key=lambda name: lacking[name])
     if lacking[most] <= 0:
         return case.fact(FactCode.RAISE_ORIGINS, more=max(known), settled=settled)
-    held = given.room.get(most, 0)
     dates = [found.planning.decided_by for _, found in compared]
     until = None if None in dates else max(filter(None, dates), default=None)
+    if until is None or most in given.ended:
+        return case.fact(FactCode.SETTLE_MARGIN, settled=settled)
     return case.fact(
         FactCode.WAIT_FOR_ORIGINS,
         more=max(known),
         dataset=most,
-        held=held,
+        held=given.room.get(most, 0),
         until=until,
         settled=settled,
     )

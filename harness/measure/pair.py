@@ -27,7 +27,7 @@ from harness.running.cells import read_cell
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine
 from harness.running.lease import lease
-from harness.running.store import Store
+from harness.running.store_folder import Store
 
 _KINDS = {"operators": "txt", "memory": "json"}
 

@@ -19,7 +19,7 @@ from harness.parsing import parse_record
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine
 from harness.running.sources import digest
-from harness.running.store import Store
+from harness.running.store_folder import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ class Energy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class ProcessorTime:
     """Processor seconds of the launcher and of the processes that have ended."""
 
     seconds: float

@@ -33,8 +33,8 @@ from harness.measure.replies import (
     LoadedReply,
     Pass,
     Phases,
+    ProcessorTime,
     RepeatsReply,
-    Spent,
 )
 from harness.measure.worker import batch_sizes
 from harness.parsing import parse_record
@@ -131,7 +131,7 @@ class Turns:
 
     def spent(self) -> float:
         """Processor seconds of the launcher and of the processes that have ended."""
-        return self._ask({"do": "spent"}, Spent).seconds
+        return self._ask({"do": "spent"}, ProcessorTime).seconds
 
     def _ask(self, command: Mapping[str, Any], kind: type[_Reply]) -> _Reply:
         assert self._process.stdin is not None

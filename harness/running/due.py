@@ -16,7 +16,7 @@ from harness.running.executor import Task
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.sealing import Due, keeps
 from harness.running.sources import digest
-from harness.running.store import Store
+from harness.running.store_folder import Store
 
 _DAYS = 3
 """No answer on so many days makes a cell missing."""

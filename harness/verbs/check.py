@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from harness.arm import ArmRef, Role
     from harness.running.grid import Grid
-    from harness.running.store import Store
+    from harness.running.store_folder import Store
 
 
 _REQUIREMENT_FAILED = 3
@@ -82,7 +82,7 @@ def check(
     from harness.checks import make_resolver
     from harness.checks.subject import NETWORKS, network_of
     from harness.experiments.experiment import Edits, read_experiment
-    from harness.running.store import open_store
+    from harness.running.store_folder import open_store
     from reports.forms.check_results import table_lines, to_json, to_junit
 
     edits = Edits(settings=tuple(changes), without=tuple(without))
@@ -257,8 +257,8 @@ def try_blindness(
     from harness.checks.asked_again import ask_again
     from harness.gate.judge import FUTURE, tried_for_future
     from harness.running.cells import has_cell
+    from harness.running.fill import default_workers
     from harness.running.lease import lease
-    from harness.running.run import default_workers
 
     policy = grid.experiment.policy
     pair = (baseline or policy.baseline, candidate or policy.candidate)

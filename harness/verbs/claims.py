@@ -61,7 +61,7 @@ def claims(
     from shutil import get_terminal_size
 
     from harness.claims import collect_claims, gather
-    from harness.running.store import is_store, open_store, write_text
+    from harness.running.store_folder import is_store, open_store, write_text
     from harness.verbs.common import grid_of
     from reports.forms.claim_rows import terminal_lines, to_json, to_markdown
 

@@ -13,7 +13,7 @@ from harness.errors import ConfigError, escaped
 
 if TYPE_CHECKING:
     from harness.running.grid import Grid
-    from harness.running.store import Store
+    from harness.running.store_folder import Store
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -177,7 +177,7 @@ def grid_of(
         Add origins that the data have reached since.
     """
     from harness.experiments.experiment import Edits, read_experiment
-    from harness.running.run import prepare
+    from harness.running.fill import prepare
 
     edits = Edits(settings=tuple(changes), without=tuple(without))
     found = read_experiment(str(experiment), edits)
@@ -206,7 +206,7 @@ def opened(
     create
         Make the store where there is none, and add origins that the data have reached since.
     """
-    from harness.running.store import is_store, open_store
+    from harness.running.store_folder import is_store, open_store
 
     there = open_store(Path(store), create=create) if is_store(Path(store)) else None
     grid = grid_of(

@@ -127,7 +127,7 @@ def compared(
     nightly: bool = False,
 ) -> Result:
     """Compare by hand, or as the job of every night, which begins with what is new."""
-    from harness.running.run import not_run
+    from harness.running.fill import not_run
 
     day = day_of(date)
     grid, kept = opened(
@@ -159,7 +159,7 @@ def compared(
     page = None if content.alone else written_page(grid, kept, judgement, content)
     write_files(kept, judgement, content, hold_as, records)
     if records is not None and page is not None:
-        from harness.running.store import write_text
+        from harness.running.store_folder import write_text
 
         write_text(Path(records) / page.name, page.read_text(encoding="utf-8"))
     found = result_of(

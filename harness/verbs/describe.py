@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.arm import ArmRef
     from harness.experiments.experiment import Experiment
     from harness.running.grid import Grid
-    from harness.running.store import Store
+    from harness.running.store_folder import Store
 
 
 @verb("abharness config my-experiment.toml")
@@ -56,7 +56,7 @@ def config(
     if schema is not None:
         typer.echo(schema_text(schema), nl=False)
         return
-    from harness.running.store import is_store, open_store
+    from harness.running.store_folder import is_store, open_store
     from harness.verbs.common import grid_of
 
     flags = {
@@ -279,8 +279,8 @@ def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:
 def machine_lines() -> Iterator[str]:
     """What this machine has: hardware, libraries, models, what is optional, and its load."""
     from harness.measure.load import sample_load
+    from harness.running.fill import default_workers
     from harness.running.identity import library_versions, machine
-    from harness.running.run import default_workers
 
     for title, text in machine().items():
         yield f"{title:<20} {text}"
@@ -319,7 +319,7 @@ def _setting(name: str, value: object, source: str) -> str:
 
 def _shown(name: str, value: Any, experiment: Experiment) -> Any:
     if name == "workers" and value == 0:
-        from harness.running.run import default_workers
+        from harness.running.fill import default_workers
 
         return f"{default_workers(experiment.run.threads)} (as cores allow)"
     if name == "data_dir":

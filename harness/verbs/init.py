@@ -363,7 +363,7 @@ def _texts(
 def _expect_whole(experiment: str, policy: str, to: Path, folders: Sequence[Path]) -> None:
     """Declare the grid of what will be written, so that what is wrong with it ends here."""
     from harness.experiments.experiment import parse_experiment
-    from harness.running.run import prepare
+    from harness.running.fill import prepare
 
     inside = "\n".join(
         line if not line.startswith("[[") else f"[[policy.{line[2:]}"
@@ -375,15 +375,15 @@ def _expect_whole(experiment: str, policy: str, to: Path, folders: Sequence[Path
     )
 
 
-_PLANTED = '''"""A candidate with a planted fault: it undoes one half of its own scaling."""
+_PLANTED = '''"""A candidate with a planted fault: it forgets to undo its own scaling."""
 
 import numpy as np
 
 from harness.forecast import Forecast
 
 
-class ForgotTheMean:
-    """A sound rule on scaled prices, whose answer stays off by their mean."""
+class ForgotItsScaling:
+    """A sound rule on scaled prices, and the answer stays scaled: 0.6 where the price is 900."""
 
     context_length = 250
 
@@ -392,13 +392,11 @@ class ForgotTheMean:
         scale = contexts.target.std(axis=1, keepdims=True)
         scaled = (contexts.target - mean) / scale
         path = np.repeat(scaled[:, -1:], contexts.horizon, axis=1)
-        daily = np.diff(scaled, axis=1).std(axis=1, keepdims=True)
-        spread = daily * np.sqrt(np.arange(1, contexts.horizon + 1))
-        return Forecast.of_gaussian(scale * path, scale * spread)  # and where is the mean?
+        return Forecast.of_point(path)  # and where are scale and mean?
 '''
 _DEMO = """\
 schema = 1
-title = "A planted fault: the candidate undoes one half of its scaling"
+title = "A planted fault: the candidate forgets to undo its scaling"
 datasets = ["GOLD"]
 
 [plan]
@@ -419,7 +417,7 @@ role = "legacy"
 
 [[arms]]
 name = "planted"
-use = "planted:ForgotTheMean"
+use = "planted:ForgotItsScaling"
 role = "candidate"
 
 [policy]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.costs import Cost, Costs
     from harness.measure.pair import Ask
     from harness.running.grid import Grid
-    from harness.running.store import Store
+    from harness.running.store_folder import Store
 
 _UNITS = {"s": (1e3, "ms"), "bytes": (2**-20, "MiB")}
 
@@ -52,7 +52,7 @@ def measure(
     """
     from harness.experiments.experiment import MeasureSettings
     from harness.measure.pair import Ask, measure_pair
-    from harness.running.store import open_store
+    from harness.running.store_folder import open_store
 
     opened = open_store(store)
     grid = grid_of(experiment, data_dir, seeds=None, changes=changes, without=without, store=opened)
@@ -137,7 +137,7 @@ def _absolute(value: float | None, unit: str) -> str:
 def _fill_units(grid: Grid, store: Store, ask: Ask) -> None:
     """Run the units that timed forecasts are compared with, where they are missing."""
     from harness.measure.record import pair_of
-    from harness.running.run import default_workers, fill
+    from harness.running.fill import default_workers, fill
     from harness.verbs.progress import LineProgress
 
     cells = pair_of(

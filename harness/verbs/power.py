@@ -50,7 +50,7 @@ def power(
     """
     from harness.gate.judge import with_pair
     from harness.gate.plan_power import plan_power
-    from harness.running.store import is_store, open_store
+    from harness.running.store_folder import is_store, open_store
     from harness.verbs.common import grid_of
 
     opened = open_store(store, create=False) if is_store(store) else None

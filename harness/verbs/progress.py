@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from harness.errors import escaped
 
 if TYPE_CHECKING:
-    from harness.running.run import Doing
+    from harness.running.fill import Doing
 
 _QUIET_S = 30.0
 """In a log, say something at least this often."""

@@ -25,7 +25,7 @@ from harness.verbs.common import (
 )
 
 if TYPE_CHECKING:
-    from harness.gate.rehearse import Rehearsal
+    from harness.gate.rehearsal import Rehearsal
 
 
 @verb("abharness rehearse nightly --from 2019-01-01")
@@ -51,7 +51,7 @@ def rehearse(
     """
     from harness.experiments.waivers import as_date
     from harness.gate.judge import with_pair
-    from harness.gate.rehearse import rehearse as rehearsed
+    from harness.gate.rehearsal import rehearse as rehearsed
 
     grid, kept = opened(
         experiment,

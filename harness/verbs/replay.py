@@ -35,7 +35,7 @@ def replay(
     """
     from harness.gate.recompute import replay as judge_again
     from harness.records.journal import SHORT
-    from harness.running.store import open_store
+    from harness.running.store_folder import open_store
     from reports.words.facts import say as in_words
 
     opened = None if store is None else open_store(store, create=False)

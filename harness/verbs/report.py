@@ -28,7 +28,7 @@ from harness.verbs.result import Result
 if TYPE_CHECKING:
     from harness.gate.judge import Judgement
     from harness.running.grid import Grid
-    from harness.running.store import Store
+    from harness.running.store_folder import Store
     from reports.page_input import PageInput
 
 Format = Literal["html", "md", "json"]
@@ -115,7 +115,7 @@ def report_command(
 
 def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result:
     from harness.gate.judge import stored_judgement
-    from harness.running.store import write_text
+    from harness.running.store_folder import write_text
 
     judgement = stored_judgement(grid, store)
     content = page_content(grid, store, judgement)
@@ -145,7 +145,7 @@ def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result
 
 
 def _index(root: Path, form: Format, output: Path | None) -> Result:
-    from harness.running.store import open_store
+    from harness.running.store_folder import open_store
     from reports.collect import collect_index
     from reports.forms import render_store
 
@@ -158,7 +158,7 @@ def _index(root: Path, form: Format, output: Path | None) -> Result:
 
 def _given(text: str, file: Path | None) -> Result:
     """A text as the result, or written to a file, and where."""
-    from harness.running.store import write_text
+    from harness.running.store_folder import write_text
 
     if file is None:
         return Result(text=text)
@@ -184,7 +184,7 @@ def page_content(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
 def written_page(grid: Grid, store: Store, judgement: Judgement, content: PageInput) -> Path:
     """Write the page beside the verdict's files, unless it is there as these records draw it."""
     from harness.running.sources import file_digest
-    from harness.running.store import write_text
+    from harness.running.store_folder import write_text
     from reports.collect import drawn_from
 
     page = judgement.folder / "report.html"

@@ -35,9 +35,9 @@ from harness.verbs.measure import measure_as_asked
 from harness.verbs.result import Result
 
 if TYPE_CHECKING:
+    from harness.running.fill import RunSummary
     from harness.running.grid import Grid
-    from harness.running.run import RunSummary
-    from harness.running.store import Store
+    from harness.running.store_folder import Store
 
 
 def run(
@@ -173,7 +173,7 @@ def filled(
     """
     from harness.gate.judge import judging_digest
     from harness.gate.registration import register
-    from harness.running.run import default_workers, fill
+    from harness.running.fill import default_workers, fill
     from harness.verbs.progress import LineProgress
 
     if workers < 0:

@@ -45,7 +45,7 @@ def store(
         _adopt(what, store, data_dir, why)
         return
     from harness.gate import upkeep
-    from harness.running.store import open_store
+    from harness.running.store_folder import open_store
 
     opened = open_store(store, create=False)
     if ask == "check":
@@ -84,7 +84,7 @@ def _check(found: StoreCheck, head: str) -> None:
 
 def _adopt(experiment: str, root: Path, data_dir: list[Path], why: str) -> None:
     from harness.gate.upkeep import adopt
-    from harness.running.store import open_store
+    from harness.running.store_folder import open_store
     from harness.verbs.common import grid_of
 
     opened = open_store(root, without_records=True)

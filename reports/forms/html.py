@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from harness.errors import escaped
 from reports.page_input import PageInput
-from reports.section import Block, Section, sections_of
+from reports.section import Block, Section
+from reports.sections import sections_of
 from reports.sections.first_screen import first_screen
 from reports.svg import chart_style, compacted
 

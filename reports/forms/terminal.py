@@ -17,8 +17,8 @@ from reports.section import (
     Table,
     Text,
     Verbatim,
-    sections_of,
 )
+from reports.sections import sections_of
 from reports.words import numbers
 
 _LEAST = 40

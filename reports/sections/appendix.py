@@ -11,7 +11,7 @@ from reports.section import (
     Details,
     Facts,
     Group,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -274,10 +274,10 @@ def glossary(page: PageInput) -> Iterator[Section]:
     )
 
 
-PARTS = (
-    Part(order=910, page=arms),
-    Part(order=920, page=data),
-    Part(order=930, page=policy),
-    Part(order=940, page=environment),
-    Part(order=1000, page=glossary),
+PLACEMENTS = (
+    Placement(order=910, page=arms),
+    Placement(order=920, page=data),
+    Placement(order=930, page=policy),
+    Placement(order=940, page=environment),
+    Placement(order=1000, page=glossary),
 )

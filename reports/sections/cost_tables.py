@@ -13,7 +13,7 @@ from reports.section import (
     Column,
     Details,
     Group,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -286,4 +286,4 @@ def _of_units(page: PageInput) -> Iterator[Block]:
             yield Group(blocks=tables, style="tables")
 
 
-PARTS = (Part(order=700, page=costs),)
+PLACEMENTS = (Placement(order=700, page=costs),)

@@ -13,7 +13,7 @@ from reports.section import (
     Command,
     Details,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -351,4 +351,4 @@ def _of_distributions(page: PageInput, found: Diagnostics) -> tuple[Table, Table
     )
 
 
-PARTS = (Part(order=250, page=all_numbers), Part(order=520, page=beside_the_verdict))
+PLACEMENTS = (Placement(order=250, page=all_numbers), Placement(order=520, page=beside_the_verdict))

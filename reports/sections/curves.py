@@ -12,8 +12,8 @@ from harness.evidence.estimand import MeanLoss, Question
 from harness.evidence.estimates import by_test
 from harness.evidence.pairing import Pair, PairingError, filled, pair
 from harness.scoring.metrics import AGGREGATES, aggregate
-from harness.scoring.parts import LEAST, Slice, slices_of
 from harness.scoring.scores import UnitScores, in_time_order, non_overlapping
+from harness.scoring.subsets import LEAST, Slice, slices_of
 from harness.stats.longrun import FEW, choose_lag, long_run_covariance
 from harness.window import Array
 from reports.charts import (

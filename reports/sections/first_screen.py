@@ -20,7 +20,7 @@ from reports.section import (
     Group,
     Heading,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -121,7 +121,7 @@ def changed(page: PageInput) -> list[str]:
     """What changed since the last verdict on this pair."""
     change, now = page.beside.since, page.verdict.outcome
     if change is None:
-        return ["No history is stored with this page."]
+        return ["No verdict before to compare with."]
     if change.before is None:
         return ["First verdict on this pair."]
     said = [f"{change.before} before, {now} now" if change.before != now else f"{now} as before"]
@@ -529,10 +529,10 @@ def ending(page: PageInput) -> Iterator[Section]:
     yield Section(id="next", title="", items=(following,))
 
 
-PARTS = (
-    Part(order=100, page=first_screen),
-    Part(order=105, summary=summary, terminal=answer),
-    Part(order=130, summary=lists),
-    Part(order=500, terminal=reasons),
-    Part(order=900, terminal=ending),
+PLACEMENTS = (
+    Placement(order=100, page=first_screen),
+    Placement(order=105, summary=summary, terminal=answer),
+    Placement(order=130, summary=lists),
+    Placement(order=500, terminal=reasons),
+    Placement(order=900, terminal=ending),
 )

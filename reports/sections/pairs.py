@@ -10,7 +10,7 @@ from reports.section import (
     Block,
     Details,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -144,8 +144,8 @@ def against(page: PageInput) -> Iterator[Section]:
         yield Section(id="pairs", title="", items=(Lines(lines=lines, style="plain"),))
 
 
-PARTS = (
-    Part(order=300, page=pairs),
-    Part(order=120, summary=family),
-    Part(order=600, terminal=against),
+PLACEMENTS = (
+    Placement(order=300, page=pairs),
+    Placement(order=120, summary=family),
+    Placement(order=600, terminal=against),
 )

@@ -23,7 +23,7 @@ from reports.section import (
     Group,
     Heading,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     Text,
@@ -335,4 +335,4 @@ def lost_most(page: PageInput, facts: DatasetFacts) -> Table | None:
     )
 
 
-PARTS = (Part(order=400, page=datasets, summary=summary, terminal=terminal),)
+PLACEMENTS = (Placement(order=400, page=datasets, summary=summary, terminal=terminal),)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from reports.page_input import PageInput, Tried
-from reports.section import Command, Details, Part, Section, Table, TableCell, columns, text
+from reports.section import Command, Details, Placement, Section, Table, TableCell, columns, text
 from reports.words import numbers
 
 _SIGNS = {"pass": "\u2713 pass", "fail": "\u2717 fail", "not applicable": "n/a", "error": "! error"}
@@ -104,4 +104,4 @@ def claims(page: PageInput) -> Iterator[Section]:
     )
 
 
-PARTS = (Part(order=710, page=battery), Part(order=720, page=claims))
+PLACEMENTS = (Placement(order=710, page=battery), Placement(order=720, page=claims))

@@ -16,7 +16,7 @@ from reports.section import (
     Command,
     Details,
     Lines,
-    Part,
+    Placement,
     Section,
     Table,
     TableCell,
@@ -113,7 +113,7 @@ def _gate(page: PageInput) -> Basis:
 def _new_evidence(page: PageInput) -> Basis:
     label, change = "New evidence", page.beside.since
     if change is None:
-        return Basis(label=label, mark="note", text="no history is stored")
+        return Basis(label=label, mark="note", text="no verdict before to compare with")
     look = f" (verdict {page.beside.verdicts} on this pair)" if page.beside.verdicts > 1 else ""
     if change.before is None:
         return Basis(label=label, mark="holds", text="the first look at this pair")
@@ -480,9 +480,9 @@ def failed(page: PageInput) -> Iterator[Section]:
     )
 
 
-PARTS = (
-    Part(order=200, page=basis),
-    Part(order=510, page=power),
-    Part(order=730, page=self_test),
-    Part(order=900, page=failed),
+PLACEMENTS = (
+    Placement(order=200, page=basis),
+    Placement(order=510, page=power),
+    Placement(order=730, page=self_test),
+    Placement(order=900, page=failed),
 )

@@ -11,8 +11,8 @@ from harness.checks import read_checks
 from harness.claims import gather
 from harness.cli import run_cli
 from harness.experiments.experiment import read_experiment
-from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.fill import prepare
+from harness.running.store_folder import open_store
 
 MODEL = """
     import torch

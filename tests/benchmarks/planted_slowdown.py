@@ -19,9 +19,9 @@ from harness.costs import Cost
 from harness.experiments.experiment import MeasureSettings, parse_experiment
 from harness.measure.pair import Ask, measure_pair
 from harness.measure.record import read_measure
+from harness.running.fill import fill, prepare
 from harness.running.grid import Grid
-from harness.running.run import fill, prepare
-from harness.running.store import Store, open_store
+from harness.running.store_folder import Store, open_store
 
 WORK = 200
 EXPERIMENT = """\

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.running.executor import Finished, Task, with_fits
-from harness.running.run import Doing
+from harness.running.fill import Doing
 from harness.running.supervisor import Ending
 from harness.running.work import carry_out_all
 

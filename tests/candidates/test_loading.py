@@ -15,7 +15,7 @@ from candidates.replacement import loading
 from candidates.replacement.loading import CHECKPOINT, Source, commit_of, fetch, load_pipeline
 from harness.errors import ArmError
 from harness.experiments.experiment import read_experiment
-from harness.running.run import prepare
+from harness.running.fill import prepare
 
 HUB = """
 import os, sys

@@ -15,7 +15,7 @@ import pytest
 from in_process import InThisProcess
 
 from harness import cli
-from harness.running import run, sources
+from harness.running import fill, sources
 from harness.verbs import compare
 from harness.verbs import run as run_verb
 
@@ -74,7 +74,7 @@ def _clean_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run units in the test's own process and try no arm: all of the loop, none of the start-up."""
-    monkeypatch.setattr(run, "LocalProcesses", InThisProcess)
+    monkeypatch.setattr(fill, "LocalProcesses", InThisProcess)
     for verb in (compare, run_verb):  # its processes are its own
         monkeypatch.setattr(verb, "try_blindness", lambda *_, **__: None)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.data.dataset import builtin_folder
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 
 HEAD = "date,price\n"
 ROWS = "2020-01-02,10\n2020-01-03,11\n2020-01-06,12\n"

@@ -208,7 +208,7 @@ def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
     first = call("compare", "tiny.toml")
     page = next(Path("runs").rglob("report.html"))
     before = page.stat().st_mtime_ns
-    monkeypatch.setattr("harness.running.run.LocalProcesses", None)
+    monkeypatch.setattr("harness.running.fill.LocalProcesses", None)
     monkeypatch.setattr("harness.gate.stored_scores.score", None)
     monkeypatch.setattr("harness.gate.judge.verdict_from", None)
 
@@ -422,10 +422,10 @@ def test_own_fault_is_one_line(ran, monkeypatch, capsys):
 CRASH = """\
 import sys
 from harness import cli
-from harness.running import run
+from harness.running import fill
 def broken(*_, **__):
     raise RuntimeError("the roof is leaking")
-run.prepare = broken
+fill.prepare = broken
 sys.exit(cli.run_cli(sys.argv[1:]))
 """
 

@@ -18,12 +18,12 @@ from harness.experiments.experiment import read_experiment
 from harness.fallback import CROSSED, WithFallback
 from harness.forecast import LEVELS
 from harness.gate.stored_scores import read_scores, score_grid, write_scores
+from harness.running.fill import prepare
 from harness.running.grid import seeds_of
 from harness.running.identity import arm_identity
 from harness.running.parts import Part, read_part, write_part
-from harness.running.run import prepare
 from harness.running.sources import digest
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.running.unit import Job, carry_out
 from harness.scoring.scores import Truth, as_served, score
 from harness.window import RollingOrigin, contexts_at, up_to

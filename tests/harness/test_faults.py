@@ -19,11 +19,11 @@ from harness.experiments.experiment import read_experiment
 from harness.gate.judge import scored
 from harness.judging.declared import Cell
 from harness.judging.verdict import judge
+from harness.running.fill import prepare
 from harness.running.grid import Grid
 from harness.running.parts import read_part
-from harness.running.run import prepare
 from harness.running.sources import file_digest
-from harness.running.store import Seal, Store, open_store
+from harness.running.store_folder import Seal, Store, open_store
 from reports.words import verdicts
 
 CONSTANT = """

@@ -14,8 +14,8 @@ from in_process import InThisProcess, Quiet
 
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import judge_grid
-from harness.running.run import fill, prepare
-from harness.running.store import open_store
+from harness.running.fill import fill, prepare
+from harness.running.store_folder import open_store
 
 EXPERIMENT = """\
 schema = 1

@@ -18,7 +18,7 @@ from harness.gate.history import CellInput, Inputs, record_verdicts
 from harness.judging.declared import Given
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict
-from harness.running.store import Store, open_store, write_text
+from harness.running.store_folder import Store, open_store, write_text
 from reports.collect import collect_index
 from reports.forms.markdown import index_markdown
 from reports.index import RUNS, render_index

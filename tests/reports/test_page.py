@@ -544,7 +544,7 @@ def test_importing_reports_costs_nothing() -> None:
         "scipy",
     ]
     code = (
-        "import sys, reports.section, reports.forms.markdown, reports.forms.junit; "
+        "import sys, reports.sections, reports.forms.markdown, reports.forms.junit; "
         "import reports.forms.terminal; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from harness.judging.findings import Outcome
-from reports import section as report
 from reports import sections
 from reports.forms import render_page
 from reports.forms.html import draw_block, without_skips
@@ -43,13 +42,13 @@ from reports.sections.scorecard import Scorecard, build_scorecard
 
 Make = Callable[..., PageInput]
 ADDED = """\
-from reports.section import Part, Section, Text
+from reports.section import Placement, Section, Text
 
 def moon(page):
     said = f"{page.verdict.candidate} was tried at full moon"
     yield Section(id="moon", title="The moon", items=(Text(text=said),), link="Moon")
 
-PARTS = (Part(order=650, page=moon, summary=moon, terminal=moon),)
+PLACEMENTS = (Placement(order=650, page=moon, summary=moon, terminal=moon),)
 """
 
 
@@ -58,9 +57,9 @@ def with_moon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """A file more in the folder of sections."""
     (tmp_path / "moon.py").write_text(ADDED, encoding="utf-8")
     monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
-    report.parts.cache_clear()
+    sections.placements.cache_clear()
     yield
-    report.parts.cache_clear()
+    sections.placements.cache_clear()
 
 
 @pytest.mark.usefixtures("with_moon")
@@ -81,10 +80,10 @@ def test_a_section_is_one_file(make_page: Make) -> None:
 
 def test_sections_have_names_of_their_own_and_an_order(make_page: Make) -> None:
     """No id stands twice on the page, and no two parts of a form claim the same place."""
-    ids = [each.id for each in report.sections_of(make_page(), "page")]
+    ids = [each.id for each in sections.sections_of(make_page(), "page")]
     places = Counter(
         (form, part.order)
-        for part in report.parts()
+        for part in sections.placements()
         for form in ("page", "summary", "terminal")
         if getattr(part, form) is not None
     )

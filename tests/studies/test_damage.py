@@ -11,7 +11,7 @@ from damage import damaged
 
 from harness.cli import run_cli
 from harness.gate.history import standing
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 
 ARMS = Path(__file__).parents[1] / "harness" / "arms_for_tests.py"
 TINY = """\

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 
 COMMAND = [sys.executable, "-P", "-m", "harness", "compare", "storm.toml", "--workers", "2"]
 ARMS = Path(__file__).parents[1] / "harness" / "arms_for_tests.py"

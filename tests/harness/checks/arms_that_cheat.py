@@ -142,3 +142,21 @@ class HonestWhenChecked(Honest):
     def forecast(self, contexts):
         kind = Honest if "check" in sys.argv else ReadsTheFile
         return kind.forecast(self, contexts)
+
+
+@dataclass(slots=True)
+class ForgotItsScaling(Honest):
+    """An honest rule on scaled values that are never scaled back: it has no unit."""
+
+    def forecast(self, contexts):
+        mean, scale = contexts.target.mean(axis=1), contexts.target.std(axis=1)
+        return Forecast.of_point(((flat(contexts).T - mean) / scale).T)
+
+
+@dataclass(slots=True)
+class HidesBehindItsPoint(MatchesValues):
+    """Looks the last values up in the file, and gives a point on another scale."""
+
+    def forecast(self, contexts):
+        found = MatchesValues.forecast(self, contexts)
+        return Forecast.of_quantiles(found.quantiles, found.levels, 1e-4 * found.point)

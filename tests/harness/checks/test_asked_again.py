@@ -7,7 +7,7 @@ import pytest
 from in_process import InThisProcess
 
 from harness.checks.asked_again import NEEDED, ask_again, asked_fits
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.verbs.common import grid_of
 
 GOLD = Path(__file__).parents[3] / "datasets" / "GOLD.csv"
@@ -20,6 +20,8 @@ CHEATS = {
     "LeavesNotes": ("passed", "failed", "failed"),
     "HonestWhenChecked": ("passed", "failed", "failed"),
     "Honest": ("passed", "passed", "passed"),
+    "ForgotItsScaling": ("passed", "passed", "not tested"),
+    "HidesBehindItsPoint": ("passed", "passed", "failed"),
 }
 """What each does in order, under other dates and at other prices."""
 EXPERIMENT = """\
@@ -66,7 +68,7 @@ def found_on(file, store, names) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.usefixtures("in_process")
 def test_every_way_to_know_the_future_is_caught(tmp_path, call) -> None:
-    """By file, date, price, batch, silence or notes; only the honest arm passes all."""
+    """By file, date, price, batch, silence or notes; an honest arm and one without a unit pass."""
     file = written(CHEATS, tmp_path)
     call("run", file, "--store", tmp_path / "runs")
     grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")

@@ -9,7 +9,7 @@ from harness.arm import ArmRef
 from harness.checks import read_checks
 from harness.checks.subject import NetworkRef, network_of
 from harness.errors import ArmError
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 
 MODULE = """\
 import contextlib

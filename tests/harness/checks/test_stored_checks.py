@@ -18,7 +18,7 @@ from harness.checks import (
     write_check,
 )
 from harness.errors import StoreError
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 
 
 class Constant(nn.Module):

@@ -11,15 +11,15 @@ import pytest
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import fingerprints, judging_digest
 from harness.gate.stored_scores import scoring_digest
-from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.fill import prepare
+from harness.running.store_folder import open_store
 from harness.scoring.scores import Truth
 
 SCORED = """\
 import pickle, sys
 from pathlib import Path
 from harness.gate.stored_scores import score_cell
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 cell, truth = pickle.loads(sys.stdin.buffer.read())
 score_cell(cell, open_store(Path("runs")), truth)
 """
@@ -30,7 +30,7 @@ from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import judge_grid
 from harness.running.grid import declare
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 experiment = read_experiment("tiny.toml")
 grid = declare(experiment, {"GOLD": load("GOLD")})
 judge_grid(grid, open_store(Path("runs")), policy=experiment.policy)

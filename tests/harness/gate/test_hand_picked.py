@@ -11,7 +11,7 @@ from harness.experiments.experiment import read_experiment
 from harness.experiments.policy import Policy
 from harness.gate import judge as gate
 from harness.gate.history import standing
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 
 SAID = "run with seed 1; the experiment declares seeds 1 and 2: a verdict on hand-picked seeds"
 WAIVER = '[[policy.waivers]]\nfinding = "GOLD:*"\nowner = "ada"\nreason = "12"\n'

@@ -22,9 +22,8 @@ from harness.judging.declared import Given
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import from_json
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from reports.words import facts as words
-from reports.words import reasons
 
 GOLDEN = Path(__file__).parents[2] / "golden/verdict"
 THIRD = """
@@ -102,8 +101,8 @@ def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     folder = folder_of("tiny")
     for code in words._PHRASES:
         monkeypatch.setitem(words._PHRASES, code, lambda values: "Otherwise said.")
-    for code in reasons._PHRASES:
-        monkeypatch.setitem(reasons._PHRASES, code, lambda values: "for another reason")
+    for code in words._REASONS:
+        monkeypatch.setitem(words._REASONS, code, lambda values: "for another reason")
     monkeypatch.setattr("reports.words.numbers.in_sentence", lambda share, **_: "some")
 
     code, out, _ = call("replay", folder)

@@ -9,7 +9,7 @@ import pytest
 from harness.gate.history import history, read_inputs
 from harness.gate.looks import all_tried, looks_taken
 from harness.judging.verdict import plain
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 
 NESTED = ("given", "spent", "environment")
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -18,9 +18,9 @@ from harness.gate.stored_scores import (
     score_grid,
     write_scores,
 )
-from harness.running.run import prepare
+from harness.running.fill import prepare
 from harness.running.split import split
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.scoring.scores import Truth
 
 

@@ -14,7 +14,7 @@ from damage import damaged
 from harness.errors import StoreError
 from harness.gate import upkeep
 from harness.gate.history import standing
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from reports.words import facts as words
 
 

@@ -31,10 +31,10 @@ from harness.measure.record import (
 from harness.measure.worker import Feed
 from harness.parsing import parse_record
 from harness.running import meter as meter_module
+from harness.running.fill import load_datasets
 from harness.running.grid import declare
 from harness.running.meter import Meter
-from harness.running.run import load_datasets
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.running.unit import Job
 from harness.window import RollingOrigin, up_to
 

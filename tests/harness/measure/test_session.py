@@ -20,7 +20,7 @@ from harness.measure.replies import LoadedReply, Phases
 from harness.measure.session import TurnError, Turns
 from harness.running import lease
 from harness.running.meter import why_no_peaks
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.running.unit import Job
 from harness.window import RollingOrigin, up_to
 

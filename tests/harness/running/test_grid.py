@@ -7,8 +7,8 @@ import pytest
 from harness.data.dataset import load
 from harness.errors import ConfigError
 from harness.experiments.experiment import read_experiment
+from harness.running.fill import prepare
 from harness.running.grid import declare, seeds_of, select
-from harness.running.run import prepare
 from harness.running.split import split
 from harness.window import RollingOrigin
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 
 COMMAND = [sys.executable, "-P", "-m", "harness", "compare", "tiny.toml", "--workers", "2"]
 

@@ -11,9 +11,9 @@ from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.running import identity
 from harness.running.cells import read_cell
+from harness.running.fill import fill
 from harness.running.grid import declare
-from harness.running.run import fill
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 from harness.window import up_to
 
 DRIFTING = """

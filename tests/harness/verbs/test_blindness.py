@@ -6,8 +6,8 @@ import pytest
 
 from harness.checks.stored_checks import read_checks
 from harness.experiments.experiment import read_experiment
-from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.fill import prepare
+from harness.running.store_folder import open_store
 from harness.verbs.check import try_blindness
 
 PEEKING = '''\

@@ -10,7 +10,7 @@ import pytest
 from harness.checks import network_subject, read_checks
 from harness.cli import run_cli
 from harness.errors import ArmError
-from harness.running.store import open_store
+from harness.running.store_folder import open_store
 
 SMALL = ["--option", "config.d_model=16", "--option", "config.n_heads=2"]
 NETWORKS = """\

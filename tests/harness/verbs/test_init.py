@@ -126,7 +126,7 @@ def test_init_overwrites_when_told(begun, call):
 
 @pytest.mark.slow
 def test_demo_rejects_its_planted_fault(tmp_path, monkeypatch, call):
-    """The candidate that undoes one half of its scaling is rejected, and demo says so with 0."""
+    """The candidate that forgets to undo its scaling is rejected, and demo says so with 0."""
     monkeypatch.chdir(tmp_path)
 
     code, out, _ = call("demo")

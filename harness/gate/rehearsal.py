@@ -23,10 +23,10 @@ from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import independent_of
 from harness.judging.declared import Cell, Given, Look
 from harness.judging.findings import Outcome
-from harness.judging.looks import latches, look_at
+from harness.judging.sequential import latches, look_at
 from harness.judging.verdict import Verdict, conclude, gather
 from harness.running.grid import Grid
-from harness.running.store import Store
+from harness.running.store_folder import Store
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order, reach_of
 from harness.window import Dates

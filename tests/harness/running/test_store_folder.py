@@ -8,8 +8,8 @@ import pytest
 
 from harness.errors import StoreError
 from harness.running.parts import Part
-from harness.running.store import Seal, StoredFit, bytes_digest, open_store
-from harness.running.store import _owner as store_owner
+from harness.running.store_folder import Seal, StoredFit, bytes_digest, open_store
+from harness.running.store_folder import _owner as store_owner
 
 FIT = "f" * 64
 

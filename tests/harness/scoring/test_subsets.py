@@ -10,8 +10,8 @@ from scores_for_tests import truth_of as plain_truth
 from harness.errors import ConfigError
 from harness.forecast import Forecast
 from harness.gate.stored_scores import read_scores, write_scores
-from harness.scoring.parts import Slice, slice_losses, slice_named, slices_of, worst_windows
 from harness.scoring.scores import Truth, UnitScores, score
+from harness.scoring.subsets import Slice, slice_losses, slice_named, slices_of, worst_windows
 
 W, H = 12, 6
 DRAWDOWN = np.array([0.0, 0.3, 0.0, 0.05, 0.2, 0.4, 0.25, 0.1, 0.0, 0.3, 0.1, 0.0])

@@ -15,9 +15,9 @@ from harness.experiments.experiment import read_experiment
 from harness.gate.stored_scores import score_grid
 from harness.running.cells import read_cell
 from harness.running.executor import LocalProcesses
+from harness.running.fill import default_workers, prepare
 from harness.running.grid import select
-from harness.running.run import default_workers, prepare
-from harness.running.store import _owner, open_store
+from harness.running.store_folder import _owner, open_store
 
 
 def grid_of(file="tiny.toml", folders=()):
@@ -326,7 +326,7 @@ def rows_in(store):
 @pytest.mark.slow
 def test_worker_count_changes_no_forecast(ran, call, monkeypatch):
     """Fresh processes of two workers, and this one alone, write the same rows."""
-    monkeypatch.setattr("harness.running.run.LocalProcesses", LocalProcesses)
+    monkeypatch.setattr("harness.running.fill.LocalProcesses", LocalProcesses)
 
     assert call("run", "tiny.toml", "--store", "by-two", "--workers", 2)[0] == 0
 

@@ -80,7 +80,7 @@ class _Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
+class _NumberReading:
     """A column under one decimal mark; None where a cell does not fit."""
 
     mark: Decimal
@@ -97,7 +97,7 @@ class _Column:
 
     rows: Sequence[int]
     cells: Sequence[_Cell]
-    fitting: Sequence[_Reading]
+    fitting: Sequence[_NumberReading]
     notes: tuple[str, ...]
 
     @property
@@ -246,7 +246,7 @@ def _same_unit(
     return list(cells), tuple(notes), None
 
 
-def _read(cells: Sequence[_Cell], group: str, mark: Decimal, whole: str) -> _Reading:
+def _read(cells: Sequence[_Cell], group: str, mark: Decimal, whole: str) -> _NumberReading:
     part = whole.format(group=re.escape(group)) if group else whole
     point = re.escape(mark)
     number = rf"[+-]?(?:(?:{part})(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -263,7 +263,7 @@ def _read(cells: Sequence[_Cell], group: str, mark: Decimal, whole: str) -> _Rea
         plain_figures = figures.replace(group, "") if group else figures
         exact = Exact(plain_figures.replace(mark, "."))
         values.append(exact.scaleb(cell.power) if cell.power else exact)
-    return _Reading(mark=mark, values=values)
+    return _NumberReading(mark=mark, values=values)
 
 
 def _only_reading(
