@@ -120,14 +120,14 @@ def tests(page: PageInput) -> Table | None:
             f"{found.lengths.block:,}",
             f"{found.lengths.resamples:,}",
             numbers.effects(finding.unit, effect.seed_low, effect.seed_high),
-            numbers.NONE
-            if recent is None
-            else f"{numbers.effect(finding.unit, recent.effect)} ({recent.n:,} since "
-            f"{recent.since})",
-            f"{found.failed.candidate:,} / {found.failed.legacy:,}",
         )
         name = f"{numbers.metric_name(finding.metric)} on {finding.dataset}"
-        rows.append((TableCell(text=name, note=finding.role), *map(text, told)))
+        lately = text(
+            numbers.NONE if recent is None else numbers.effect(finding.unit, recent.effect),
+            "" if recent is None else f"{recent.n:,} since {recent.since}",
+        )
+        failed = text(f"{found.failed.candidate:,} / {found.failed.legacy:,}")
+        rows.append((TableCell(text=name, note=finding.role), *map(text, told), lately, failed))
     if not rows:
         return None
     return Table(

@@ -42,6 +42,7 @@ _OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
 _SCORES = ("crps", "coverage_80", "rmse")
 _SCORE_ROWS = 4
+_YEAR = 365
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,11 +176,15 @@ def span_text(page: PageInput, facts: DatasetFacts) -> str:
     age = ""
     if page.judged_at and facts.until:
         days = int((np.datetime64(page.judged_at[:10]) - np.datetime64(facts.until)).astype(int))
-        age = f", {numbers.plural(days, 'day')} old then" if days >= 0 else ""
-    ends = f"; data end {facts.until}{age}" if facts.until else ""
+        told = numbers.plural(days, "day") if days < 2 * _YEAR else f"{days // _YEAR} years"
+        age = f", {told} before the verdict" if days >= 0 else ""
+    ended = "ended" if facts.ended else "last row"
+    ends = f"; {ended} {facts.until}{age}" if facts.until else ""
+    known = page.prospective(facts.id)
+    prospective = f", {known:,} of them prospective" if known else ""
     return (
-        f"{numbers.plural(facts.origins, 'origin')}, {facts.first_origin} to {facts.last_origin}, "
-        f"{facts.horizon} sessions ahead{ends}"
+        f"{numbers.plural(facts.origins, 'origin')}{prospective}, {facts.first_origin} to "
+        f"{facts.last_origin}, {facts.horizon} sessions ahead{ends}"
     )
 
 
@@ -442,7 +447,7 @@ def lists(page: PageInput) -> Iterator[Section]:
         for rule in open_rules(verdict)
     )
     yield from _listed("Why no conclusion is allowed", verdicts.problems(verdict))
-    yield from _listed("Failures", verdicts.failures(verdict))
+    yield from _listed("Failures", verdicts.failures(verdict, page.beside.logs))
     yield from _listed("Reasons", verdicts.reasons(verdict))
     yield from _listed("Undecided", doubts)
     yield from _listed("Waivers", map(verdicts.waiver, verdict.waivers))
@@ -512,7 +517,7 @@ def reasons(page: PageInput) -> Iterator[Section]:
         for each in verdicts.reasons(page.verdict)
         if each.removeprefix("Caution: ").rstrip(".").casefold() not in above
     ]
-    lines += verdicts.failures(page.verdict)
+    lines += verdicts.failures(page.verdict, page.beside.logs)
     yield Section(id="reasons", title="", items=(Lines(lines=tuple(lines)),) if lines else ())
 
 

@@ -45,11 +45,12 @@ def pairs(page: PageInput) -> Iterator[Section]:
 
 def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
     decides = verdict is page.verdict
-    repaired = verdict.legacy in page.repaired
     warning = (
         "A repaired build: no version of the original ever ran, so this is no comparison "
         "with anything that was ever in use."
     )
+    said = [*verdicts.problems(verdict), *verdicts.reasons(verdict), verdicts.next_action(verdict)]
+    lines = Lines(lines=tuple(dict.fromkeys(said)), shown=_REASONS_SHOWN)
     return Section(
         id=name,
         style="pair",
@@ -57,19 +58,15 @@ def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
         note="decides" if decides else "for the record, decides nothing",
         outcome=verdict.outcome,
         items=there(
-            Text(text=warning, style="warning") if repaired else None,
+            Text(text=warning, style="warning") if verdict.legacy in page.repaired else None,
             Text(text=headline(verdict)),
-            *(_reasons(verdict) if decides else _in_short(page, verdict)),
+            *(
+                (Details(summary="All reasons", blocks=(lines,)),)
+                if decides
+                else _in_short(page, verdict)
+            ),
         ),
     )
-
-
-def _reasons(verdict: Verdict) -> Iterator[Block]:
-    said = dict.fromkeys(
-        [*verdicts.problems(verdict), *verdicts.reasons(verdict), verdicts.next_action(verdict)]
-    )
-    lines = Lines(lines=tuple(said), shown=_REASONS_SHOWN)
-    yield Details(summary="All reasons", blocks=(lines,))
 
 
 def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:

@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from harness.judging.fact import FactCode
 from harness.judging.findings import Outlook, chances_of_all
-from harness.judging.validity import Validity
+from harness.judging.validity import Mark, Validity
 from reports.page_input import PageInput
 from reports.section import (
     Basis,
@@ -73,13 +73,13 @@ def _blind(page: PageInput) -> Basis:
 
 def _uncontaminated(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    text = "by its card: none was pretrained on"
+    text = "pretrained on none of these data, by its card"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate names no data"
         if known and len(known) == len(seen.contamination):
             most = numbers.percent(max(known), digits=0)
-            text = f"by its card: up to {most} of origins may be in its pretraining data"
+            text = f"up to {most} of origins may be in its pretraining data, by its card"
     return Basis(label="Unseen data", mark=seen.uncontaminated, text=text)
 
 
@@ -139,6 +139,7 @@ def at_length(page: PageInput) -> list[Basis]:
         *_origins(page),
         *_refits(page),
         *_repeats(page),
+        *_maintenance(page),
     ]
 
 
@@ -291,6 +292,14 @@ def _repeats(page: PageInput) -> Iterator[Basis]:
     )
 
 
+def _maintenance(page: PageInput) -> Iterator[Basis]:
+    """That other installations went on with stored forecasts, and whether theirs are equal."""
+    plan = page.verdict.plan
+    for event in plan.maintenance if plan else ():
+        mark: Mark = "holds" if event.values["equal"] else "note"
+        yield Basis(label="Installation", mark=mark, text=say(event))
+
+
 def basis(page: PageInput) -> Iterator[Section]:
     """At length: what must be known is shown, what holds is folded."""
     items = at_length(page)
@@ -427,8 +436,10 @@ def failures(page: PageInput) -> Table | None:
         return None
     rows = []
     for (arm, dataset, seed, reason), days in list(groups.items())[:_SHOWN]:
-        cells = (arm, dataset, str(seed), f"{len(days):,}", min(days), numbers.printable(reason))
-        rows.append(tuple(map(text, cells)))
+        counted = (str(seed), f"{len(days):,}", min(days))
+        log = page.beside.logs.get((arm, dataset, seed), "")
+        said = TableCell(text=numbers.printable(reason), note=f"log: {log}" if log else "")
+        rows.append((*map(text, (arm, dataset, *counted)), said))
     left = numbers.plural(len(groups) - len(rows), "further reason")
     words = ("Dataset", "First origin", "Reason")
     return Table(

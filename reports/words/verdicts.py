@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.experiments.waivers import WaiverState
@@ -65,15 +65,19 @@ def waiver_in_short(state: WaiverState) -> str:
     return f"{each.finding} until {each.until} by {each.owner}: {what}"
 
 
-def failures(verdict: Verdict) -> list[str]:
-    """Units whose windows failed, with the first reason, those of the judged pair first."""
+def failures(verdict: Verdict, logs: Mapping[tuple[str, str, int], str]) -> list[str]:
+    """Units whose windows failed: why the first did and where its log is; the judged pair first."""
     failed = sorted((each for each in verdict.validity.units if each.failures),
                     key=lambda each: not each.judged)  # fmt: skip
-    return [
-        f"{each.arm} on {each.dataset}, seed {each.seed}: {each.failures} of {each.windows} "
-        f"windows failed: {each.first_reason or 'no reason was stored'}"
-        for each in failed
-    ]
+    found = []
+    for each in failed:
+        log = logs.get((each.arm, each.dataset, each.seed), "")
+        found.append(
+            f"{each.arm} on {each.dataset}, seed {each.seed}: {each.failures} of {each.windows} "
+            f"windows failed: {each.first_reason or 'no reason was stored'}"
+            + (f" (log: {log})" if log else "")
+        )
+    return found
 
 
 def self_test_lines(verdict: Verdict) -> list[str]:
@@ -114,8 +118,9 @@ def plan(record: PlanRecord | None) -> dict[str, str]:
 
 def _origins(each: OriginPlan) -> str:
     gap = f" after a gap of {each.gap}" if each.gap else ""
+    known = f" ({each.prospective} prospective)" if each.prospective else ""
     return (
-        f"{each.origins} from {each.first} to {each.last}, every {each.stride} sessions, "
+        f"{each.origins}{known} from {each.first} to {each.last}, every {each.stride} sessions, "
         f"{each.horizon} steps each{gap}"
     )
 
