@@ -70,14 +70,15 @@ def _whole(verdict: Verdict, hold_as: HoldAs, logs: Mapping[UnitKey, str]) -> Tr
     case = Tree.Element("testcase", classname="verdict", name=numbers.printable(name))
     answer = verdicts.summary(verdict)
     led_to = [*verdicts.problems(verdict), *verdicts.reasons(verdict)]
-    lines = [headline(verdict), answer, *led_to, *verdicts.failures(verdict, logs)]
-    lines = list(dict.fromkeys([*lines, verdicts.next_action(verdict)]))
-    _conclude(case, verdict.outcome, answer, lines, hold_as)
+    failed = verdicts.failures(verdict, logs)
+    lines = [headline(verdict), answer, *led_to, *failed, verdicts.next_action(verdict)]
+    _conclude(case, verdict.outcome, answer, list(dict.fromkeys(lines)), hold_as)
     properties = case.find("properties")
     assert properties is not None
-    for each in verdict.safeguards.first:  # nothing else is written of a PROMOTE
-        caution = numbers.printable(say(each))
-        Tree.SubElement(properties, "property", name="caution", value=caution)
+    told = [("caution", say(each)) for each in verdict.safeguards.first]
+    for kind, said in [*told, *(("failed windows", each) for each in failed)]:
+        # nothing else is written of a PROMOTE, and no more than a message of a HOLD
+        Tree.SubElement(properties, "property", name=kind, value=numbers.printable(said))
     return case
 
 

@@ -229,6 +229,32 @@ def test_overlapping_origins_have_the_others_beside(make_page: Make) -> None:
     assert "The same on the 10 origins of ALPHA that do not overlap" in html
 
 
+def test_prospective_origins_and_installations_stand_on_the_page(make_page: Make) -> None:
+    """How many origins were forecast before their outcome, and what other installations did."""
+    page = make_page(datasets=["ALPHA"])
+    plan = page.verdict.plan
+    assert plan is not None
+    event: dict[str, Any] = {"arm": "chronos-512", "dataset": "ALPHA", "seed": 1, "origins": 5}
+    event |= {"day": "2026-01-02", "changed": "torch 2.5 -> 2.6", "apart": "a forecast differs"}
+    events = [fact(FactCode.MAINTENANCE, **event, equal=equal) for equal in (True, False)]
+    for each in (
+        dataclasses.replace(plan, maintenance=(events[0],)),
+        dataclasses.replace(
+            plan,
+            maintenance=(events[1],),
+            datasets=(dataclasses.replace(plan.datasets[0], prospective=3),),
+        ),
+    ):
+        verdict = dataclasses.replace(page.verdict, plan=each)
+        text = Outline(render_html(dataclasses.replace(page, verdict=verdict))).text
+        equal, some = not each.datasets[0].prospective, "3 of them prospective"
+
+        assert f"Installation {'yes' if equal else 'note'}" in text
+        assert "torch 2.5 -> 2.6" in text
+        assert ("forecasts of its fits are equal" in text) == equal
+        assert (some in text) != equal
+
+
 def test_an_arm_that_fails_everywhere_is_shown_as_such(make_page: Make) -> None:
     """No window of the candidate: no forecast to draw, failures listed with their reason."""
     text = Outline(render_html(make_page(fail={"chronos-512": 20}, datasets=["ALPHA"]))).text
