@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.arm import ArmRef
 from harness.checks.predicate import number_of
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
@@ -26,6 +27,7 @@ from harness.judging.verdict import Verdict, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.records.journal import SCHEMA, SHORT
 from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
+from harness.running.executor import LOG
 from harness.running.grid import Grid
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
@@ -72,10 +74,23 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         experiment_text=grid.experiment.text,
         summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         scores=judgement.scores,
-        units={key: _unit_facts(unit) for key, unit in read.items()},
+        units={
+            key: UnitFacts(
+                digest=digest(plain(unit.record)),
+                origin=unit.origin,
+                last_date=unit.last_date,
+                reason=unit.reason,
+                forecast=unit.forecast,
+                seconds=unit.record.seconds,
+                peak_bytes=unit.record.peak_bytes,
+                fits=len(unit.record.fits),
+                machine=unit.record.machine,
+            )
+            for key, unit in read.items()
+        },
         curves={key: read_curve(store, cell) for key, cell in stored.items()},
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
-        arms=[_arm_facts(grid, name, read) for name in _names(grid)],
+        arms=[_arm_facts(arm, read) for arm in grid.experiment.arms],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
         fingerprints={HEAD: judgement.head[:SHORT]},
         judged_at=judgement.at,
@@ -95,12 +110,13 @@ def verdict_alone(judgement: Judgement) -> PageInput:
     )
 
 
-def with_claims(page: PageInput, grid: Grid, store: Store) -> PageInput:
+def with_claims(page: PageInput, grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     """Add what was measured of each claim: the slowest part, wanted only where a page is drawn."""
     from harness.claims import collect_claims, gather
-    from reports.words.claimed import GROUPS, measured_text
+    from reports.forms.claim_rows import GROUPS, measured_text
 
-    evidence = gather(grid, store, named=Path(grid.experiment.source).name)
+    named = Path(grid.experiment.source).name
+    evidence = gather(grid, store, named=named, judgement=judgement)
     rows = collect_claims(dataclasses.replace(evidence, store=store.root.resolve().name))
     found = []
     for row in rows:
@@ -123,17 +139,20 @@ def with_claims(page: PageInput, grid: Grid, store: Store) -> PageInput:
 def drawn_from(page: PageInput) -> str:
     """Digest of all records a page is drawn from and of the code that draws it.
 
-    Claims are measured on these records and on the source of both sides.
+    Claims are measured on these records and on the source of both sides; scores, summaries and
+    curves are those of the units.
     """
-    beside = page.beside
     code = [package_digest(name) for name in ("reports", "harness", "baselines", "candidates")]
-    rest = {
-        each.name: plain(getattr(beside, each.name))
-        for each in dataclasses.fields(beside)
-        if each.name != "claims"
-    }
-    records = [unit.digest for unit in page.units.values()]
-    return digest([code, to_json(page.verdict), records, rest, dict(page.fingerprints)])
+    units = [unit.digest for unit in page.units.values()]
+    records = [_told(each, but=("dates", "target")) for each in page.datasets.values()]
+    records += [_told(page.beside, but=("claims",))]
+    derived = ("verdict", "summaries", "scores", "units", "curves", "datasets", "beside")
+    return digest([code, to_json(page.verdict), units, records, _told(page, but=derived)])
+
+
+def _told(record: DatasetFacts | Beside | PageInput, *, but: Collection[str]) -> dict[str, object]:
+    fields = (each.name for each in dataclasses.fields(record) if each.name not in but)
+    return {name: plain(getattr(record, name)) for name in fields}
 
 
 def _beside(
@@ -142,14 +161,17 @@ def _beside(
     """Read what else the store holds on a verdict."""
     verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
     known = history(store, grid.experiment.name)
-    mine = [each for each in known if each.name == judgement.folder.name]
-    entry = mine[-1] if mine else None
+    entry = next((each for each in known[::-1] if each.name == judgement.folder.name), None)
     sides = [each.legacy for each in (verdict, *others)]
     costs = {legacy: _costs(grid, store, legacy, verdict.candidate) for legacy in sides}
-    sessions = {legacy: each.record for legacy, each in costs.items() if each.record}
-    arms = [grid.experiment.arm(name) for name in _names(grid)]
+    arms = grid.experiment.arms
     names = {arm.name for arm in arms} | {str(arm.options.get("model")) for arm in arms}
     pair = (verdict.candidate, verdict.legacy)
+    registered = [
+        Registration(day=row.at[:10], before_results=not body["results"])
+        for row, body in store.journal.all(KIND)
+        if row.key == grid.experiment.name
+    ]
     return Beside(
         experiment=Path(grid.experiment.source).name,
         store=store.root.resolve().name,
@@ -157,13 +179,16 @@ def _beside(
         others=others,
         costs=costs,
         measuring_s=_measuring_s(grid, verdict, units),
-        sessions={legacy: _session(store, key) for legacy, key in sessions.items()},
+        sessions={
+            legacy: _session(store, each.record) for legacy, each in costs.items() if each.record
+        },
+        logs=_logs(grid, store, units),
         trials=tuple(
             _trial(each)
             for each in read_checks(store)
             if each.use in {arm.use for arm in arms} or each.target in names
         ),
-        registered=_registered(grid, store),
+        registered=registered[-1] if registered else None,
         since=_since(known, entry, judgement.scores) if entry else None,
         verdicts=sum(
             (each.candidate, each.legacy) == pair
@@ -173,14 +198,20 @@ def _beside(
     )
 
 
-def _registered(grid: Grid, store: Store) -> Registration | None:
-    """When the rules of the experiment were recorded, and whether results were there already."""
-    rows = [
-        Registration(day=row.at[:10], before_results=not body["results"])
-        for row, body in store.journal.all(KIND)
-        if row.key == grid.experiment.name
-    ]
-    return rows[-1] if rows else None
+def _logs(grid: Grid, store: Store, units: Mapping[UnitKey, StoredCell]) -> dict[UnitKey, str]:
+    """The log of the fit that the first failed window of each unit was asked of."""
+    found = {}
+    for cell in grid.cells:
+        unit = units.get((cell.arm.name, cell.dataset, cell.seed))
+        if unit is None or not any(unit.reason):
+            continue
+        failed = unit.origin[next(place for place, why in enumerate(unit.reason) if why)]
+        for fit in cell.fits:
+            log = store.fit_folder(fit.key) / LOG
+            if failed in fit.windows.origin and log.is_file():
+                parts = (store.root.resolve().name, *log.relative_to(store.root).parts)
+                found[cell.arm.name, cell.dataset, cell.seed] = "/".join(parts)
+    return found
 
 
 def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -> Since:
@@ -239,21 +270,6 @@ def _trial(record: CheckRecord) -> Tried:
     )
 
 
-def _unit_facts(unit: StoredCell) -> UnitFacts:
-    record = unit.record
-    return UnitFacts(
-        digest=digest(plain(record)),
-        origin=unit.origin,
-        last_date=unit.last_date,
-        reason=unit.reason,
-        forecast=unit.forecast,
-        seconds=record.seconds,
-        peak_bytes=record.peak_bytes,
-        fits=len(record.fits),
-        machine=record.machine,
-    )
-
-
 def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
     try:
         return read_costs(store, grid, baseline=legacy, candidate=candidate)
@@ -263,18 +279,13 @@ def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
         return Costs.missing(legacy, candidate, dataset, said, unreadable=said)
 
 
-def _names(grid: Grid) -> list[str]:
-    return [arm.name for arm in grid.experiment.arms]
-
-
-def _arm_facts(grid: Grid, name: str, units: Mapping[UnitKey, StoredCell]) -> ArmFacts:
-    ref = grid.experiment.arm(name)
-    records = [unit.record for key, unit in units.items() if key[0] == name]
+def _arm_facts(arm: ArmRef, units: Mapping[UnitKey, StoredCell]) -> ArmFacts:
+    records = [unit.record for key, unit in units.items() if key[0] == arm.name]
     return ArmFacts(
-        name=name,
-        role=ref.role,
-        use=ref.use,
-        options=ref.options,
+        name=arm.name,
+        role=arm.role,
+        use=arm.use,
+        options=arm.options,
         card=records[0].card if records else {},
         residual_distribution=any(record.residual_distribution for record in records),
     )

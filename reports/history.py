@@ -41,7 +41,7 @@ from reports.sections.scorecard import limit_text
 from reports.svg import INKS, Ink, new_figure, to_svg
 from reports.words import numbers
 from reports.words.facts import first_line
-from reports.words.headline import next_step, rule_name
+from reports.words.verdicts import next_step, rule_name
 
 STRIP = 250
 """Nights that are drawn, and listed in full."""

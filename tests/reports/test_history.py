@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.judging.findings import Outcome
-from reports.forms.formats import render_history
+from reports.forms import render_history
 from reports.history import sections_of_history
 from reports.svg import chart_style
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from reports.forms.formats import render_history
+from reports.forms import render_history
 from reports.forms.html import render_html
 from reports.page_input import PageInput
 
