@@ -161,7 +161,7 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
     met = {each.name: each for each in known if each.name in earlier and _meets(each, now)}
     others = [met[name] for name in earlier if name in met]
     attempt = len(others) + 1
-    facts = (_before(others, now),) if others else ()
+    facts: tuple[Fact, ...] = (_before(others, now),) if others else ()
     facts += tuple(
         fact(FactCode.RECORDS_LOST, at=row.at[:10], why=str(body["why"]))
         for row, body in store.journal.all("adopt")
