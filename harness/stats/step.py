@@ -14,7 +14,7 @@ from harness.window import Array
 
 LEAST = 5
 """Values on either side of a step."""
-LEVEL = 0.001
+LEVEL = 0.005
 SMALLEST = 1.2
 """Ratio of medians, either way, below which a step is not worth a word."""
 
