@@ -23,12 +23,12 @@ from harness.evidence.estimates import (
 from harness.evidence.pairing import Pair
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
+from harness.stats.long_memory import Memory, memory_of, memory_stretch
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
     centred,
     first_order,
-    local_whittle,
     shares_of,
     true_share,
 )
@@ -70,8 +70,6 @@ def date_of_more(both: Pair, more: int) -> str | None:
     return str(both.origin_date[-1].astype("datetime64[D]") + ahead)
 
 
-LONG_MEMORY = 0.15
-"""Above this order of integration, intervals are too narrow by more than a little."""
 INFLUENTIAL = 0.05
 """Share of the windows that is left out: those that pull hardest, either way."""
 
@@ -234,9 +232,11 @@ class Variances:
     origins, candidate_seeds, legacy_seeds
         Variance of the effect by source: long-run variance over n, and the variance between the
         seeds of a side over their number.
-    memory, memory_error
-        Order of fractional integration of the differences, with its standard error: above 0 the
-        autocorrelation falls so slowly that every interval is too narrow. None for too few origins.
+    memory
+        How the differences remember; None for too few origins.
+    memory_stretch
+        How many times as wide an interval would have to be if they remember as they seem to. It is
+        so wide where that is shown, of losses.
     level, level_covariance
         Variance of legacy's mean loss, as a share of it, and its covariance with the effect, both
         over origins: what a bound far from the effect adds to the error of a ratio. None where
@@ -251,15 +251,8 @@ class Variances:
     legacy_seeds: float
     level: float | None
     level_covariance: float | None
-    memory: float | None = None
-    memory_error: float | None = None
-
-    @property
-    def long_memory(self) -> bool:
-        """Whether more than `LONG_MEMORY` is shown, at one-sided 5 %."""
-        if self.memory is None or self.memory_error is None:
-            return False
-        return self.memory - 1.645 * self.memory_error > LONG_MEMORY
+    memory: Memory | None = None
+    memory_stretch: float = 1.0
 
     @property
     def seed_share(self) -> float:
@@ -642,16 +635,19 @@ def _found(
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
-    memory = local_whittle(difference, sides.overlap) or (None, None)
+    memory, wider = memory_of(difference, sides.overlap), 1.0
+    if memory is not None and memory.suspected:
+        wider = memory_stretch(count, found.law.lag, sides.overlap, memory.order)
+    longer = estimand.stretch(sides, found.law.lag)
     return effect, Variances(
         rho=rho,
         lean=lean_in(sides),
         effective_n=min(float(count), max(1.0, worth)),
-        origins=over_origins * shares.true / shares.found,
+        origins=over_origins * shares.true / shares.found * longer**2,
         candidate_seeds=unit * seed_variance(sides.above) if sides.seeded else 0.0,
         legacy_seeds=unit * ratio**2 * seed_variance(sides.below) if sides.seeded else 0.0,
         level=level[0],
         level_covariance=level[1],
-        memory=memory[0],
-        memory_error=memory[1],
+        memory=memory,
+        memory_stretch=wider,
     )

@@ -22,6 +22,7 @@ from harness.evidence.pairing import ALONE, Pair, capped, counted, filled, lost,
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.scoring.scores import Flags
 from harness.stats.bootstrap import RESAMPLES
+from harness.stats.long_memory import memory_of, memory_stretch
 from harness.stats.longrun import (
     DieboldMariano,
     Law,
@@ -275,13 +276,23 @@ class _Loss(_Kind):
     def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the ratio of the means of both sides.
 
-        How legacy's level varies leaves a tie alone: no ratio times it is in the difference.
+        How legacy's level varies leaves a tie alone: no ratio times it is in the difference. Where
+        the difference is shown to remember for long, the error is taken to be as much longer.
         """
         found = _ratio_of(sides, lag)
+        stretch = self.stretch(sides, found.law.lag)
+        found = dataclasses.replace(found, law=found.law.stretched(stretch))
         if sides.tied:
             own = np.diag([float(found.covariance[0, 0]), 0.0])
             return dataclasses.replace(found, below=found.below or 1.0, covariance=own)
         return found
+
+    def stretch(self, sides: Sides, lag: int) -> float:
+        """How many times as long the error is taken to be, for shown memory; 1 without."""
+        memory = memory_of(sides.difference, sides.overlap)
+        if memory is None or not memory.shown:
+            return 1.0
+        return memory_stretch(sides.above.shape[1], lag, sides.overlap, memory.order)
 
     def uncertain(self, sides: Sides) -> bool:
         """Whether there is an uncertainty to estimate, or a tie that needs none."""
@@ -406,6 +417,10 @@ class _Share(_Kind, ABC):
         """
         found = _ratio_of(sides, lag)
         return dataclasses.replace(found, covariance=_wilson(found))
+
+    def stretch(self, sides: Sides, lag: int) -> float:
+        """1: hits of an interval cluster, and have a long lag of their own."""
+        return 1.0
 
     def uncertain(self, sides: Sides) -> bool:
         """There always is an uncertainty: `ratio_of` gives one to a share that never varies."""

@@ -212,7 +212,7 @@ def by_bootstrap(sides: Sides, block: int, question: Question) -> Estimate:
     excess, around = centred(above, below)
     starts = block_starts(len(around), block, question.resamples, generator_of(above, below))
     drawn = circular_means(np.stack([around, below]), starts, block)
-    law = block_law(len(around), block)
+    law = block_law(len(around), block).stretched(question.estimand.stretch(sides, block - 1))
     return _by_draws("bootstrap", sides, (excess, drawn[0], drawn[1]), law, question)
 
 
@@ -224,6 +224,7 @@ def by_two_levels(sides: Sides, block: int, question: Question) -> Estimate:
     above = resampled_means(sides.above, starts, block, generator)
     below = resampled_means(sides.below, starts, block, generator)
     law = block_law(sides.above.shape[1], block)
+    law = law.stretched(question.estimand.stretch(sides, block - 1))
     around = (above - below) - excess * below
     return _by_draws("two_level", sides, (excess, around, below), law, question)
 

@@ -29,10 +29,10 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from harness.evidence.comparison import LONG_MEMORY, recent_of
+from harness.evidence.comparison import recent_of
 from harness.evidence.estimand import Coverage, MeanLoss, Question, Sides
 from harness.evidence.estimates import block_of, by_bootstrap, by_test, deciding
-from harness.stats.longrun import local_whittle
+from harness.stats.long_memory import memory_of
 from harness.stats.statistical_power import Plan, Spread, predicted_power
 
 Process = Literal[
@@ -365,8 +365,8 @@ def simulate(cell: Cell, *, replications: int, powered: int) -> Result:
 
 
 def _remembers(sides: Sides) -> bool:
-    found = local_whittle(sides.difference, sides.overlap)
-    return found is not None and found[0] - 1.645 * found[1] > LONG_MEMORY
+    found = memory_of(sides.difference, sides.overlap)
+    return found is not None and found.suspected
 
 
 def _share(found: Iterable[bool]) -> float:
