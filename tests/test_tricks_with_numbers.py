@@ -120,6 +120,7 @@ def members_of(how: str, count: int, *, windows: int = 200) -> UnitScores:
     half = draw.normal(size=(*shape[:2], count // 2))
     deviates = {
         "draws": draw.normal(size=shape),
+        "not declared": draw.normal(size=shape),
         "quantiles": np.broadcast_to(even, shape),
         "quantiles out of order": np.broadcast_to(draw.permutation(even), shape),
         "stratified": ndtri((np.arange(count) + draw.uniform(size=shape)) / count),
@@ -128,7 +129,9 @@ def members_of(how: str, count: int, *, windows: int = 200) -> UnitScores:
         "two far apart": np.where(np.arange(count) % 2, 1e3, -1e3) * (1 + np.arange(count)) + 0.0,
     }[how]
     paths = truth.last[:, None, None] + error * np.broadcast_to(deviates, shape)
-    forecast = Forecast.of_samples(np.moveaxis(paths, -1, 1), truth.values)
+    forecast = Forecast.of_samples(
+        np.moveaxis(paths, -1, 1), truth.values, exchangeable=how != "not declared"
+    )
     return score(truth, forecast, arm="new", role="candidate", seed=1)
 
 
@@ -136,6 +139,7 @@ def members_of(how: str, count: int, *, windows: int = 200) -> UnitScores:
     ("how", "drawn"),
     [
         ("draws", True),
+        ("not declared", False),
         ("quantiles", False),
         ("quantiles out of order", False),
         ("stratified", False),
@@ -155,7 +159,11 @@ def test_members_that_are_not_draws_gain_nothing(how: str, drawn: bool, count: i
     gain = 1 - float(found.values["crps"].mean()) / wanted
     assert gain < 0.012
     assert abs(gain) < 0.02 or how in ("mirrored", "two far apart")
-    assert (abs(found.reading_gap) > 0.02) == (count < 50) or how not in ("draws", "quantiles")
+    assert (abs(found.reading_gap) > 0.02) == (count < 50) or how not in (
+        "draws",
+        "not declared",
+        "quantiles",
+    )
 
 
 def test_a_gap_between_readings_is_a_caution() -> None:

@@ -195,8 +195,8 @@ class UnitScores:
     members
         Samples of a window; 0 for an arm that gave none.
     drawn
-        The samples are spread as independent draws are, and scored as such. Others are scored
-        through the common grid, as the quantiles they are.
+        The samples were declared to be independent draws, are spread as such, and scored as such.
+        Others are scored through the common grid, as quantiles.
     reading_gap
         CRPS read through the common grid over that of independent draws, less 1; 0 without samples.
     """
@@ -315,7 +315,9 @@ def score(
     fallback = _fallback(forecast, unserved)
     reason = _credited(unserved, fallback)
     ok = np.array([not text for text in reason], dtype=bool)
-    drawn = forecast.samples is None or look_drawn(_some(forecast.samples))
+    drawn = forecast.samples is None or (
+        forecast.exchangeable and look_drawn(_some(forecast.samples))
+    )
     with np.errstate(over="ignore", invalid="ignore"):  # such windows failed, and are blanked below
         cells, crossed, beyond = _cells(truth, forecast, drawn=drawn)
         gap = _reading_gap(truth, forecast) if forecast.samples is not None else 0.0

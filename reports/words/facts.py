@@ -327,7 +327,8 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         + (
             "as independent draws; read as quantiles"
             if v["drawn"]
-            else "as quantiles, for they lie too evenly to be independent draws; read as draws"
+            else "as quantiles, for they were not declared independent draws or lie too evenly to "
+            "be any; read as draws"
         )
         + f", their CRPS would be {_gap(v)}."
     ),
