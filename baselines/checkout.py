@@ -83,10 +83,7 @@ class Checkout:
         faults = self.sources.faults()
         if not faults and not self.sources.may_have(self._wanted):
             faults = [self._no_class(self.sources.classes())]
-        wanted = dict.fromkeys(self.sources.config_reads(self._wanted))
-        missing = [name for name in wanted if name not in config]
-        if missing:
-            faults.append(self._wants(missing))
+        faults += self._lacking(config)
         if faults:
             raise ArmError("; ".join(faults))
 
@@ -198,17 +195,30 @@ class Checkout:
     def _needs(self, package: str) -> str:
         return f"{self.label} needs package '{package}', which is not installed"
 
-    def _wants(self, names: Sequence[str]) -> str:
-        told = ", ".join(f"'{name}'" for name in names)
+    def _lacking(self, config: Mapping[str, Any], *, met: Sequence[str] = ()) -> list[str]:
+        """What the code reads of its config and is not given, in one phrase; none if all is there.
+
+        Parameters
+        ----------
+        met
+            A field that was met with when the code ran.
+        """
+        sure, maybe = self.sources.config_reads(self._wanted)
+        names = [name for name in dict.fromkeys((*met, *sure)) if name not in config]
+        if not names:
+            return []
+        told = ", ".join(map(repr, names))
         many = f"fields {told}, which are" if len(names) > 1 else f"field {told}, which is"
-        return f"{self.label} needs config {many} not given, nor has run.py a default"
+        more = [name for name in maybe if name not in (*config, *names)]
+        also = f"; under some conditions it reads {', '.join(map(repr, more))}, too" if more else ""
+        return [f"{self.label} needs config {many} not given, nor has run.py a default{also}"]
 
     def _explained(self, problem: ImportError | AttributeError) -> ArmError | None:
         """The error in one line of ours, where it is one of those we can name."""
         if isinstance(problem, AttributeError):
             if not isinstance(problem.obj, Namespace):
                 return None
-            return ArmError(self._wants([str(problem.name)]))
+            return ArmError(*self._lacking(vars(problem.obj), met=[str(problem.name)]))
         if not isinstance(problem, ModuleNotFoundError) or not problem.name:
             return ArmError(f"{self.label} cannot be imported: {problem}")
         name, top = problem.name, problem.name.partition(".")[0]

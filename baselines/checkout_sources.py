@@ -6,17 +6,20 @@ import ast
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 _SKIPPED = frozenset({"venv", "env", "site-packages", "node_modules", "__pycache__"})
 _MAYBE = (
-    *(ast.For, ast.While, ast.Try, ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.BoolOp),
-    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.With, ast.Match),
+    *(ast.While, ast.Try, ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.BoolOp),
+    *(ast.SetComp, ast.DictComp, ast.With, ast.Match),
 )
 """Parts of a function that may run never, or in which a failure may be caught."""
+
+_Place = tuple[Path, ast.FunctionDef]
+"""A function or method, and the file it stands in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +129,19 @@ class Sources:
                 bound.add("*")
         return "*" in bound or not bound.isdisjoint(wanted)
 
-    def config_reads(self, wanted: list[str]) -> list[str]:
-        """Fields the constructor of a class reads from its config in any case, in order."""
-        classes = {n.name: n for n in _tree(self.file).body if isinstance(n, ast.ClassDef)}
+    def config_reads(self, wanted: list[str]) -> tuple[list[str], list[str]]:
+        """Fields that a class, and all that it hands its config to, read of it, in order.
+
+        Returns
+        -------
+        Those read whenever it is built, and those read only where its code goes that way.
+        """
+        found = _ConfigReads(sources=self)
         for name in wanted:
-            for node in classes[name].body if name in classes else ():
-                if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                    return _reads(node)
-        return []
+            if _defined(self.file, name):
+                found.follow_class(self.file, name, 0, sure=True)
+                break
+        return list(found.sure), [name for name in found.maybe if name not in found.sure]
 
     def run_defaults(self) -> dict[str, Any]:
         """What the checkout's `run.py` gives a field that is left out: parsed, not run.
@@ -167,6 +175,29 @@ class Sources:
             for depth in range(1, len(parts) + 1):
                 yield self.root.joinpath(*parts[:depth]).with_suffix(".py")
                 yield self.root.joinpath(*parts[:depth], "__init__.py")
+
+    def resolved(self, file: Path, name: str) -> tuple[Path, ast.ClassDef | ast.FunctionDef] | None:
+        """Where a class or function that a file names is defined in the checkout."""
+        for _ in range(8):  # imports may go in a circle
+            if found := _defined(file, name):
+                return file, found
+            head, _, rest = name.partition(".")
+            parts: tuple[str, ...] = ()
+            for node in ast.walk(_tree(file)):
+                aliases = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+                for alias, whole in zip(aliases, self._names_of(node, file), strict=False):
+                    if alias.asname is None and isinstance(node, ast.Import):
+                        parts = tuple(name.split(".")) if whole[0] == head else parts
+                    elif (alias.asname or alias.name) == head:
+                        parts = (*whole, *filter(None, rest.split(".")))
+            depths = range(len(parts) - 1, 0, -1)
+            module, depth = next(
+                ((at, depth) for depth in depths if (at := self._module(parts[:depth]))), (None, 0)
+            )
+            if module is None:
+                return None
+            file, name = module, ".".join(parts[depth:])
+        return None
 
     def _names_of(self, node: ast.AST, file: Path) -> list[tuple[str, ...]]:
         """Dotted names an import statement may mean, as parts."""
@@ -227,37 +258,151 @@ def _is_installed(top: str) -> bool:
         return True
 
 
-def _reads(function: ast.FunctionDef) -> list[str]:
-    """Attributes of the first argument after `self` that are read in any case."""
-    names = [argument.arg for argument in function.args.args[1:2]]
-    stored = {
-        node.attr if isinstance(node, ast.Attribute) else node.id
-        for node in ast.walk(function)
-        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    if not names or names[0] in stored:
-        return []
-    return [
-        node.attr
-        for node in _certain(function.body)
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == names[0]
-        and node.attr not in stored | {"__dict__"}
-    ]
+@dataclass(slots=True, kw_only=True)
+class _ConfigReads:
+    """Collects the fields that are read of a config, through every call it is handed to.
+
+    Attributes
+    ----------
+    sure, maybe
+        Fields read in any case, and under some condition; the keys in order.
+    """
+
+    sources: Sources
+    sure: dict[str, None] = field(default_factory=dict)
+    maybe: dict[str, None] = field(default_factory=dict)
+    _seen: set[tuple[Path, int, frozenset[str], bool]] = field(default_factory=set)
+
+    def follow_class(self, file: Path, name: str, place: int | str, *, sure: bool) -> None:
+        """Follow a config handed to a class as an argument: to its constructor and methods."""
+        methods = list(self._methods(file, name))
+        maker = next((each for each in methods if each[1].name == "__init__"), None)
+        if maker is None or not (parameter := _parameter(maker[1], place, skip=1)):
+            return
+        kept = self._follow(*maker, {parameter}, methods, sure=sure)
+        for at, method in methods:
+            if kept and method.name != "__init__":
+                self._follow(at, method, kept, methods, sure=False)
+
+    def _methods(self, file: Path, name: str) -> Iterator[_Place]:
+        """Methods of a class, then those of what it is made from."""
+        found = self.sources.resolved(file, name)
+        if found and isinstance(found[1], ast.ClassDef):
+            yield from (
+                (found[0], each) for each in found[1].body if isinstance(each, ast.FunctionDef)
+            )
+            for base in found[1].bases:
+                if _dotted(base) not in ("", name):
+                    yield from self._methods(found[0], _dotted(base))
+
+    def _follow(
+        self,
+        file: Path,
+        function: ast.FunctionDef,
+        names: set[str],
+        methods: Sequence[_Place],
+        *,
+        sure: bool,
+    ) -> set[str]:
+        """Follow a config that has some names in a function; the names that `self` keeps it by."""
+        if (key := (file, function.lineno, frozenset(names), sure)) in self._seen:
+            return set()
+        self._seen.add(key)
+        nodes = [node for part in function.body for node in ast.walk(part)]
+        stored = {
+            _dotted(node)
+            for node in nodes
+            if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        if not names.isdisjoint(stored):  # another object from then on
+            return set()
+        names = names | {
+            _dotted(target)
+            for node in nodes
+            if isinstance(node, ast.Assign) and _dotted(node.value) in names
+            for target in node.targets
+        }
+        own = {name.rpartition(".")[2] for name in stored if name.rpartition(".")[0] in names}
+        own |= {"__dict__", *(str(node.value) for node in nodes if isinstance(node, ast.Constant))}
+        certain = list(_certain(function.body)) if sure else []
+        caught = {
+            id(each) for node in nodes if isinstance(node, ast.Try) for each in ast.walk(node)
+        }
+        known = {id(node) for node in certain}
+        for node in (*certain, *(node for node in nodes if id(node) not in known | caught)):
+            if isinstance(node, ast.Attribute) and _dotted(node.value) in names - {""}:
+                if node.attr not in own:
+                    (self.sure if id(node) in known else self.maybe)[node.attr] = None
+            elif isinstance(node, ast.Call):
+                self._follow_call((file, function), node, names, methods, sure=id(node) in known)
+        return {name for name in names if name.startswith("self.")}
+
+    def _follow_call(
+        self,
+        at: _Place,
+        call: ast.Call,
+        names: set[str],
+        methods: Sequence[_Place],
+        *,
+        sure: bool,
+    ) -> None:
+        """Follow a config into whatever of the checkout is called with it."""
+        handed: list[int | str] = [p for p, each in enumerate(call.args) if _dotted(each) in names]
+        handed += [word.arg for word in call.keywords if word.arg and _dotted(word.value) in names]
+        called, callee, skip = _dotted(call.func), None, 1
+        if called.startswith("self."):
+            callee = next((each for each in methods if f"self.{each[1].name}" == called), None)
+        elif isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Call):
+            above = methods[methods.index(at) + 1 :] if at in methods else ()  # super().__init__
+            callee = next((each for each in above if each[1].name == call.func.attr), None)
+        for place in handed:
+            if callee is None and (found := self.sources.resolved(at[0], called)):
+                if isinstance(found[1], ast.ClassDef):
+                    self.follow_class(found[0], found[1].name, place, sure=sure)
+                    continue
+                callee, methods, skip = (found[0], found[1]), (), 0
+            if callee and (parameter := _parameter(callee[1], place, skip=skip)):
+                self._follow(*callee, {parameter}, methods, sure=sure)
 
 
-def _certain(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """Parts that run in any case."""
+def _defined(file: Path, name: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """The class or function that a file defines under a name."""
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    return next((n for n in _tree(file).body if isinstance(n, kinds) and n.name == name), None)
+
+
+def _parameter(function: ast.FunctionDef, place: int | str, *, skip: int) -> str:
+    """The parameter that an argument fills; '' where it has none of its own."""
+    several = [*function.args.posonlyargs, *function.args.args][skip:]
+    if isinstance(place, int):
+        return several[place].arg if place < len(several) else ""
+    return place if place in {each.arg for each in (*several, *function.args.kwonlyargs)} else ""
+
+
+def _dotted(node: ast.expr) -> str:
+    """A name with its attributes, such as ``self.configs``; '' for any other expression."""
+    if isinstance(node, ast.Attribute):
+        start = _dotted(node.value)
+        return f"{start}.{node.attr}" if start else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _certain(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
+    """Parts that run in any case; what is done for each of a range is taken to be."""
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop(0)
         if isinstance(node, ast.Return | ast.Raise):
-            return
-        if isinstance(node, ast.If | ast.IfExp):
+            waiting = [node.value] if isinstance(node, ast.Return) and node.value else []
+        elif isinstance(node, ast.If | ast.IfExp):
             waiting.insert(0, node.test)
             if any(isinstance(each, ast.Return | ast.Raise) for each in ast.walk(node)):
                 waiting[1:] = []
+        elif isinstance(node, ast.For | ast.ListComp | ast.GeneratorExp):
+            turns = node if isinstance(node, ast.For) else node.generators[0]
+            waiting.insert(0, turns.iter)
+            if isinstance(turns.iter, ast.Call) and _dotted(turns.iter.func) == "range":
+                waiting[1:1] = node.body if isinstance(node, ast.For) else [node.elt]
         elif not isinstance(node, _MAYBE):
             yield node
             waiting[:0] = ast.iter_child_nodes(node)

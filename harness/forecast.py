@@ -363,7 +363,8 @@ def _refuse_swapped(values: Array, count: int) -> None:
         )
     if second == third == count and count > 2:
         falls = float(np.mean(np.diff(values, axis=2) < 0))
-        if falls > _FALLS and not np.any(np.diff(values, axis=1) < 0):
+        upside_down = bool(np.mean(values[:, 0, -1] < values[:, 0, 0]) > 0.5)
+        if (falls > _FALLS or upside_down) and not np.any(np.diff(values, axis=1) < 0):
             raise ForecastError(
                 f"quantiles fall from one level to the next in {falls:.0%} of places, and never "
                 "from one step to the next: expected [W, H, q], the last two axes look swapped"

@@ -26,7 +26,31 @@ from harness.data.text import is_missing, plain
 from harness.errors import DataError
 from harness.window import Array, Dates, Rows, Series
 
-_IDS = ("unique_id", "item_id", "ticker", "symbol", "series_id", "series", "asset", "instrument")
+_IDS = (
+    *(
+        "unique_id",
+        "item_id",
+        "series_id",
+        "sec_id",
+        "id",
+        "code",
+        "ticker",
+        "symbol",
+        "name",
+        "ric",
+    ),
+    *(
+        "series",
+        "asset",
+        "instrument",
+        "security",
+        "stock",
+        "isin",
+        "contract",
+        "currency",
+        "permno",
+    ),
+)
 """Names of columns that tell series apart, in lower case."""
 
 _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -167,6 +191,10 @@ def build_series(
         today=today,
     )
     ids = (options.id_column,) if options.id_column else ()
+    if options.id_column in columns.names:
+        raise DataError(
+            f"--id-column {shown(options.id_column or '')}: that column has another role"
+        )
     wanted = Wanted(date=columns.date, others=(*columns.names[1:], *ids))
     read = read_table(path, raw, wanted, options.layout, faults)
     table = _with_user_texts(read.table, columns, options)
@@ -486,6 +514,7 @@ def _series_one_after_another(table: TextTable, wanted: Wanted) -> tuple[str, li
     """Name a column of ids that holds several; or two blanks."""
     for name, cells in zip(table.names, table.cells, strict=True):
         values = list(dict.fromkeys(cells))
-        if name.casefold() in _IDS and name not in wanted.names and len(values) > 1:
+        several = 1 < len(values) <= len(table) / 2
+        if name.casefold() in _IDS and name not in wanted.names and several:
             return name, values
     return "", []

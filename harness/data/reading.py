@@ -309,29 +309,25 @@ def _of_arrow(path: Path, raw: bytes, wanted: Wanted) -> Read:
     table = tables.read_arrow_table(path, raw)
     asked = set(wanted.names)
     parts = [(name,) if name in asked else _levels(name) for name in table.names]
-    notes: tuple[str, ...] = ()
+    notes = []
+    index = [column for column, part in enumerate(parts) if " ".join(part) in NAMELESS]
+    dated = len(index) == 1 and all(map(is_dated, table.cells[index[0]][:20]))
+    if dated and not any(wanted.date in part for part in parts):
+        parts[index[0]] = (wanted.date,)
+        notes.append(f"The index has no name and holds dates: taken as '{wanted.date}'.")
     try:
         names = named(parts, wanted)
     except DataError as problem:
         raise DataError(f"{path}: {problem}") from None
     if names is None:
-        names = [
-            name if len(part) == 1 else " ".join(part)
-            for name, part in zip(table.names, parts, strict=True)
-        ]
-        index = [column for column, name in enumerate(names) if name in NAMELESS]
-        if len(index) == 1 and all(map(is_dated, table.cells[index[0]][:20])):
-            names[index[0]] = wanted.date
-            note = f"The index has no name and holds dates: taken as '{wanted.date}'."
-            notes = (note,)
-        missing = next((name for name in wanted.names if name not in names), None)
-        if missing is not None:
-            raise DataError(f"{path}: no column '{missing}'; columns are {', '.join(names[:20])}")
-    elif whole := full_name(parts, names, wanted):
-        notes = (f"Columns have several levels{whole}.",)
+        known = [" ".join(part) for part in parts]
+        missing = next((name for name in wanted.names if name not in known), wanted.date)
+        raise DataError(f"{path}: no column '{missing}'; columns are {', '.join(known[:20])}")
+    if whole := full_name(parts, names, wanted):
+        notes.append(f"Columns have several levels{whole}.")
     typed = {new for new, old in zip(names, table.names, strict=True) if old in table.typed}
     found = replace(table, names=tuple(names), typed=frozenset(typed))
-    return Read(table=found, notes=notes)
+    return Read(table=found, notes=tuple(notes))
 
 
 def _levels(name: str) -> tuple[str, ...]:

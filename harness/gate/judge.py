@@ -43,6 +43,7 @@ from harness.gate.looks import (
     news_of,
     read_now,
     record_reading,
+    sessions_to_next,
     up_to,
 )
 from harness.gate.registration import changed_since
@@ -59,13 +60,13 @@ from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
 from harness.measure.record import read_costs
-from harness.running.cells import cell_record, has_cell
+from harness.running.cells import cell_record, has_cell, issued_in_time
 from harness.running.grid import Grid, GridCell, seeded
 from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
 from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
-from harness.window import RollingOrigin
+from harness.window import Dates, RollingOrigin
 
 FUTURE = "T10"
 """The predicate of the battery that says whether an arm sees past its origin."""
@@ -96,6 +97,7 @@ def given_of(
     return Given(
         stride={name: split.plan.stride for name, split in grid.splits.items()},
         room={name: room_of(split) for name, split in grid.splits.items()},
+        ended=tuple(n for n, split in grid.splits.items() if split.dataset.manifest.ended),
         larger=_larger(grid, policy),
         costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
         cards=_cards(grid, store, policy),
@@ -110,7 +112,7 @@ def given_of(
         problems=tuple(problems),
         today=today if policy.waivers else None,
         measure=f"abharness measure {Path(grid.experiment.source).name}",
-        plan=_plan(grid),
+        plan=_plan(grid, store, policy),
     )
 
 
@@ -278,15 +280,40 @@ def _machine(cell: GridCell, store: Store) -> str:
     return digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
 
 
-def _plan(grid: Grid) -> PlanRecord:
+def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:
+    pair = (policy.baseline, policy.candidate)
+    mine = [cell for cell in grid.cells if cell.arm.name in pair and has_cell(store, cell)]
+    in_time = {
+        name: [set(issued_in_time(store, [cell])) for cell in mine if cell.dataset == name]
+        for name in grid.splits
+    }
     return PlanRecord(
         experiment=grid.experiment.name,
         seeds=tuple(grid.experiment.run.seeds),
-        datasets=tuple(_origins(name, split) for name, split in grid.splits.items()),
+        datasets=tuple(
+            _origins(name, split, len(set.intersection(*in_time[name])) if in_time[name] else 0)
+            for name, split in grid.splits.items()
+        ),
+        maintenance=tuple(
+            fact(
+                FactCode.MAINTENANCE,
+                arm=cell.arm.name,
+                dataset=cell.dataset,
+                seed=cell.seed,
+                day=record.at[:10],
+                changed=str(body["changed"]),
+                origins=int(body["origins"]),
+                equal=bool(body["equal"]),
+                apart=str(body["difference"]),
+            )
+            for cell in mine
+            for record in store.journal.records("maintenance", cell.line)
+            for body in [store.journal.body(record)]
+        ),
     )
 
 
-def _origins(name: str, split: Split) -> OriginPlan:
+def _origins(name: str, split: Split, prospective: int) -> OriginPlan:
     dates = split.dataset.series.dates[split.windows.origin]
     plan = split.plan
     return OriginPlan(
@@ -300,6 +327,7 @@ def _origins(name: str, split: Split) -> OriginPlan:
         fits=len(list(split.windows.segments())),
         refit=plan.refit,
         skipped=split.dataset.skipped if plan.skip_repeats else None,
+        prospective=prospective,
     )
 
 
@@ -308,21 +336,26 @@ def _larger(grid: Grid, policy: Policy) -> tuple[str, int] | None:
     asked = grid.experiment
     if asked.source not in builtin_names():
         return None
-    now = min(_independent(plan) for plan in asked.plans.values())
+    dates = {name: split.dataset.series.dates for name, split in grid.splits.items()}
+    now = min(_independent(plan, dates[name]) for name, plan in asked.plans.items())
     found = []
     for name in builtin_names():
         other = read_experiment(name)
         pair = (other.policy.baseline, other.policy.candidate)
         if pair == (policy.baseline, policy.candidate) and set(asked.plans) <= set(other.plans):
-            found.append((min(_independent(other.plans[each]) for each in asked.plans), name))
+            counts = [_independent(other.plans[each], dates[each]) for each in asked.plans]
+            found.append((min(counts), name))
     origins, name = max(found, default=(0, ""))
     return (name, origins) if origins > now else None
 
 
-def _independent(plan: RollingOrigin) -> int:
-    """Non-overlapping origins of a plan that says how many there are."""
-    reach = plan.gap + plan.horizon
-    return (plan.origins or 0) * plan.stride // max(plan.stride, reach)
+def _independent(plan: RollingOrigin, dates: Dates) -> int:
+    """Non-overlapping origins of a plan on a series; 0 where it does not fit."""
+    try:
+        origins = len(plan.over(dates).origin)
+    except ConfigError:
+        return 0
+    return origins * plan.stride // max(plan.stride, plan.gap + plan.horizon)
 
 
 def room_of(split: Split) -> int:
@@ -348,7 +381,7 @@ class Judgement:
     head, at
         The journal's head when it was passed, and the time (UTC, ISO); '' where not recorded.
     news
-        What is new since the verdict before; None where nobody asked.
+        What is new since the verdict before; empty where nobody asked.
     others
         Verdicts of the same candidate against the other legacy arms, with their folders.
     former
@@ -360,7 +393,7 @@ class Judgement:
     folder: Path
     head: str
     at: str = ""
-    news: Fact | None = None
+    news: tuple[Fact, ...] = ()
     others: tuple[tuple[Verdict, Path], ...] = ()
     former: tuple[Path, ...] = ()
 
@@ -433,7 +466,7 @@ def judge_grid(
         for place, each in enumerate(_family(grid, policy))
     ]
     kept = deciding_scores(grid, store, policy, found)
-    news = _news(store, name, reading, passed[0][0], kept) if reading else None
+    news = _news(grid, store, reading, passed[0][0], kept)
     with store.journal.writing() if not store.journal.read_only else nullcontext():
         names = record_verdicts(
             store,
@@ -455,7 +488,7 @@ def judge_grid(
         folder=first[1],
         head=head,
         at=at,
-        news=news,
+        news=(news,),
         others=tuple(others),
         former=tuple(
             store.verdict_folder(name) / before
@@ -481,24 +514,29 @@ def deciding_scores(grid: Grid, store: Store, policy: Policy, found: Scored) -> 
 
 
 def _news(
+    grid: Grid,
     store: Store,
-    experiment: str,
-    reading: Reading,
+    reading: Reading | None,
     verdict: Verdict,
     scores: Sequence[UnitScores],
 ) -> Fact:
     """What is new since the verdict before on the pair."""
     now = independent_of(scores)
+    if reading is None:
+        former = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
+        told = {"outcome": verdict.outcome.value, "before": former.get("outcome")}
+        return fact(FactCode.NO_VERDICT, **told)
     if reading.look is not None:
         last = reading.before
         then, outcome = (last.look.origins, last.outcome) if last else ({}, None)
     else:
-        known = store.journal.latest("passed", pair_key(experiment, verdict)) or {}
+        known = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
         spans = {name: (s["first"], s["last"], "") for name, s in known.get("spans", {}).items()}
         then = independent_of(up_to(scores, spans))
         outcome = Outcome(known["outcome"]) if known else None
     new = max((count - then.get(name, 0) for name, count in now.items()), default=0)
-    return news_of(reading, verdict, None if outcome is None else (outcome, new))
+    earlier = None if outcome is None else (outcome, new)
+    return news_of(reading, verdict, earlier, wait=sessions_to_next(grid, scores))
 
 
 def _as_it_stands(
@@ -524,7 +562,14 @@ def _as_it_stands(
         folder=folder / name,
         head=head,
         at=at,
-        news=fact(FactCode.NOTHING_NEW, outcome=verdict.outcome.value, since=taken.look.until),
+        news=(
+            fact(
+                FactCode.NOTHING_NEW,
+                outcome=verdict.outcome.value,
+                since=taken.look.until,
+                wait=None if taken.ended else sessions_to_next(grid, scores),
+            ),
+        ),
         others=tuple((read_verdict(store, each), folder / each) for each in names),
     )
 
@@ -537,7 +582,7 @@ def _former(store: Store, experiment: str, verdict: Verdict) -> list[str]:
 
 def scored(grid: Grid, store: Store) -> Scored:
     """Score what is stored; a cell that cannot be read is named, and the others go on."""
-    truths = truths_of(grid)
+    truths = truths_of(grid, store)
     scores: list[UnitScores] = []
     cells: list[CellInput] = []
     problems: list[Fact] = []

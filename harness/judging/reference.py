@@ -31,7 +31,8 @@ class Standing:
     value, reference_value
         Losses scaled as in a finding, on the windows that neither failed with any seed.
     skill, low, high
-        With its two-sided interval of level 1 - alpha; None where there is none.
+        With the one-sided bounds, each of level 1 - alpha, that decide `shown`; None where there
+        are none.
     shown
         What a one-sided test of level alpha shows; '' where it shows neither.
     left_out
@@ -124,8 +125,8 @@ def shown_by(
     test = by_test("hac", ratio, Question(estimand=estimand, bound_high=0.0, alpha=alpha))
     return dataclasses.replace(
         known,
-        low=None if test.high is None else -test.high,
-        high=None if test.low is None else -test.low,
+        low=None if test.upper is None else -test.upper,
+        high=None if test.lower is None else -test.lower,
         shown=_SHOWN[test.conclusion],
     )
 

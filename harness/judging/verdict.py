@@ -340,14 +340,15 @@ def _what_decides(case: Case, given: Given) -> Fact:
     most = max(lacking, key=lambda name: lacking[name])
     if lacking[most] <= 0:
         return case.fact(FactCode.RAISE_ORIGINS, more=max(known), settled=settled)
-    held = given.room.get(most, 0)
     dates = [found.planning.decided_by for _, found in compared]
     until = None if None in dates else max(filter(None, dates), default=None)
+    if until is None or most in given.ended:
+        return case.fact(FactCode.SETTLE_MARGIN, settled=settled)
     return case.fact(
         FactCode.WAIT_FOR_ORIGINS,
         more=max(known),
         dataset=most,
-        held=held,
+        held=given.room.get(most, 0),
         until=until,
         settled=settled,
     )

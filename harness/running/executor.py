@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,6 +129,7 @@ class LocalProcesses:
         methods = multiprocessing.get_all_start_methods()
         served = "forkserver" in methods and len(os.fsencode(tempfile.gettempdir())) < _ROOM
         self._context = multiprocessing.get_context("forkserver" if served else "spawn")
+        _quiet_about_semaphores()
         if served:
             self._context.set_forkserver_preload(["harness.running.executor", *preload])
         _sweep_scratch()
@@ -285,6 +287,19 @@ def _work(jobs: tuple[Job, ...], scratch: Path, share: Any) -> None:
     if torch is not None:  # imported by the server, maybe under another setting
         torch.set_num_threads(jobs[0].threads)
     carry_out_all(jobs, scratch, tell=tell)
+
+
+def _quiet_about_semaphores() -> None:
+    """Have Python's resource tracker clean up what killed processes left, and say nothing of it.
+
+    Processes of arms end at once, and progress bars and pools leave a semaphore each. The tracker
+    is a process of its own, so it has to be told when it starts.
+    """
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
 
 
 def _scratch_prefix() -> str:

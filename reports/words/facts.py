@@ -33,6 +33,11 @@ def say(found: Fact) -> str:
     return _PHRASES[found.code](found.values)
 
 
+def first_line(news: Sequence[Fact]) -> str:
+    """What is new and what must be known of the data, in the line that everything begins with."""
+    return "; ".join(map(say, news))
+
+
 def place_of(dataset: str, metric: str, part: str) -> str:
     """What a rule was judged on."""
     named = "skill by CRPS" if metric == "skill" else metric_name(metric)
@@ -162,7 +167,13 @@ def _gap(v: Values) -> str:
 
 
 def _more(v: Values) -> str:
-    return f"Keep {v['legacy']} for now and compare again with {v['more']} more independent origins"
+    return (
+        f"Keep {v['legacy']} for now and compare again with {v['more']:,} more independent origins"
+    )
+
+
+def _sessions(count: int) -> str:
+    return f"{count} session" if count == 1 else f"{count} sessions"
 
 
 def _new_origins(v: Values) -> str:
@@ -171,8 +182,10 @@ def _new_origins(v: Values) -> str:
 
 
 def _wait(v: Values) -> str:
-    rest = f"; the rest will be there by {v['until']}" if v["until"] else ""
-    return f"{_more(v)}: the history of {v['dataset']} holds {v['held']}{rest}.{_settled(v)}"
+    return (
+        f"{_more(v)}: the history of {v['dataset']} holds {v['held']:,}; the rest will be there by "
+        f"{v['until']}.{_settled(v)}"
+    )
 
 
 def _larger(v: Values) -> str:
@@ -286,6 +299,14 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     ),
     FactCode.PART_GIVEN_UP: lambda v: (
         f"{_cell(v)}: a damaged part of its forecasts was given up and forecast again: {v['why']}"
+    ),
+    FactCode.MAINTENANCE: lambda v: (
+        f"{_cell(v)}: another installation since {v['day']} ({v['changed']}): "
+        + (
+            f"made again, the last {v['origins']} forecasts of its fits are equal."
+            if v["equal"]
+            else f"its results began anew, since {v['apart']}."
+        )
     ),
     FactCode.SEEN_IN_TRAINING: lambda v: (
         f"{v['origins']} of {v['of']} origins on {v['dataset']} begin on or before {v['until']}, "
@@ -434,8 +455,8 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         "how many would decide: compare again with more."
     ),
     FactCode.SETTLE_MARGIN: lambda v: (
-        f"Keep {v['legacy']} for now; some effects lie so close to their bound that more origins "
-        f"will not decide them.{_settled(v)}"
+        f"Keep {v['legacy']} for now: origins to be had within a year will not decide what is "
+        f"open.{_settled(v)}"
     ),
     FactCode.LARGER_PLAN: _larger,
     FactCode.RAISE_ORIGINS: lambda v: (
@@ -447,11 +468,22 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     ),
     FactCode.WAIT_FOR_ORIGINS: _wait,
     FactCode.FIRST_VERDICT: lambda v: f"the first verdict: {v['outcome']}",
-    FactCode.NOTHING_NEW: lambda v: f"nothing new since {v['since']}: {v['outcome']}",
+    FactCode.NOTHING_NEW: lambda v: (
+        f"nothing new since {v['since']}: {v['outcome']}"
+        + ("" if v["wait"] is None else f", next independent origin in {_sessions(v['wait'])}")
+    ),
     FactCode.STILL: lambda v: f"{_new_origins(v)}: still {v['outcome']}",
     FactCode.BECAME: lambda v: f"{v['before']} became {v['outcome']}: {_new_origins(v)}",
     FactCode.BECAME_OTHERWISE: lambda v: (
         f"{v['before']} became {v['outcome']}: no new origin, asked or computed otherwise"
+    ),
+    FactCode.NO_VERDICT: lambda v: (
+        f"no conclusion: {v['outcome']}" + (f", {v['before']} before" if v["before"] else "")
+    ),
+    FactCode.NOT_UPDATED: lambda v: f"data not updated: {v['dataset']}: {v['why']}",
+    FactCode.DATA_OLD: lambda v: (
+        f"caution: {v['dataset']} ends on {v['last']}, {_sessions(v['lacking'])} ago by its "
+        "calendar"
     ),
     FactCode.TRIED_BEFORE: lambda v: (
         f"this is attempt {v['attempt']} on origins judged before, the first of them on "

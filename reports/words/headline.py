@@ -74,9 +74,9 @@ def change_text(value: float) -> str:
 
 
 def _told_apart(finding: Finding) -> bool:
-    """Whether every two-sided interval that decides leaves 0 out."""
+    """Whether the bounds of every method that decides leave 0 out."""
     found = finding.comparison.estimates if finding.comparison else ()
-    ends = [(each.low, each.high) for each in found if each.method != "independent"]
+    ends = [(each.lower, each.upper) for each in found if each.method != "independent"]
     return bool(ends) and all(
         low is not None and high is not None and not low <= 0 <= high for low, high in ends
     )

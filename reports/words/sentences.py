@@ -256,4 +256,4 @@ def _more(found: Comparison) -> str:
             else ""
         )
     by = f", there by {planned.decided_by}" if planned.decided_by else ""
-    return f"; about {planned.more_origins} more independent origins would decide{by}"
+    return f"; about {planned.more_origins:,} more independent origins would decide{by}"

@@ -555,6 +555,54 @@ def test_what_the_source_says_is_refused_when_built(tmp_path, text, said):
     assert "\n" not in str(caught.value)
 
 
+LAYERS = {
+    "models/Mine.py": """
+        import layers.deep
+        from layers.outer import Outer as Whole
+        class Model:
+            def __init__(self, configs):
+                self.configs = configs
+                self.whole = Whole(1, cfg=self.configs)
+                self.size = layers.deep.size(configs)
+            def forward(self, x):
+                return x * self.configs.gain
+    """,
+    "layers/outer.py": """
+        from .deep import Inner
+        class Base:
+            def __init__(self, args):
+                self.width = args.base_width
+        class Outer(Base):
+            def __init__(self, n, cfg):
+                super().__init__(cfg)
+                self.parts = [Inner(cfg) for _ in range(cfg.e_layers)]
+                self.own(cfg)
+            def own(self, c):
+                self.kind = c.kind if c.use_kind else None
+    """,
+    "layers/deep.py": """
+        class Inner:
+            def __init__(self, c):
+                self.k = c.inner_k + getattr(c, "optional", 0)
+        def size(c):
+            return c.size
+    """,
+}
+
+
+def test_fields_that_layers_read_are_named_at_once(tmp_path):
+    """Whatever a config is handed to, bases and functions too, its fields stand in one answer."""
+    root = checkout(tmp_path, LAYERS)
+
+    with pytest.raises(ArmError) as caught:
+        TSLibModel(**mine(root))
+
+    assert str(caught.value) == (
+        "models/Mine.py needs config fields 'base_width', 'inner_k', 'use_kind', 'size', which are "
+        "not given, nor has run.py a default; under some conditions it reads 'kind', 'gain', too"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -862,7 +910,7 @@ def test_code_and_weights_decide_the_identity(tmp_path):
             options={"root": str(root), "checkpoint": str(root / "x.pth")} | OWN,
         )
         mine = identity.arm_identity(ref, ref.build())
-        line = identity.line_identity(mine, plan=PLAN, seed=1, threads=1, device="")
+        line = identity.line_identity(mine, plan=PLAN, seed=1, threads=1)
         return line["weights"]
 
     before = found()

@@ -242,12 +242,16 @@ def fan(steps, levels):
     return 100 + np.repeat(spread[None], 3, axis=0)
 
 
+DRIFT = 0.3 * np.arange(9)[:, None]
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
         (lambda q: fan(5, q).swapaxes(1, 2), "expected [W, H, q] = (3, 5, 9): the last two axes"),
         (lambda q: np.moveaxis(fan(5, q), 2, 0), "expected [W, H, q] = (3, 5, 9): the axis of lev"),
         (lambda q: fan(9, q).swapaxes(1, 2), "fall from one level to the next in 44% of places"),
+        (lambda q: (fan(9, q) + DRIFT).swapaxes(1, 2), "the last two axes look swapped"),
     ],
 )
 def test_quantiles_with_swapped_axes_are_named(values, said):

@@ -614,6 +614,7 @@ def test_a_long_file_makes_a_dataset_of_each_series(
     ("told", "message"),
     [
         ({}, r"holds 2 series \(column 'unique_id': \^X, A/B\): --id-column unique_id"),
+        ({"id_column": "Close"}, "--id-column 'Close': that column has another role"),
         ({"id_column": "ticker"}, "no column 'ticker'; columns are unique_id, Date, Close"),
         ({"id_column": "unique_id", "series": ("Z",)}, "no series 'Z' in column 'unique_id'; it"),
     ],
@@ -626,16 +627,17 @@ def test_a_long_file_is_never_taken_for_one_series(
         take(LONG, **told)
 
 
-def test_series_one_after_another_are_warned_of(take: Take) -> None:
+@pytest.mark.parametrize("column", ["Ticker", "Name", "isin"])
+def test_series_one_after_another_are_warned_of(take: Take, column: str) -> None:
     """Two series without a common date look like one: the column of ids is named."""
     rows = "".join(
         f"{'AB'[row > 20]},{day},{price}\n"
         for row, (day, price) in enumerate(zip(DAYS, CLOSES, strict=True))
     )
 
-    made = take("Ticker,Date,Close\n" + rows)
+    made = take(f"{column},Date,Close\n{rows}")
 
-    assert made.built.warnings[0].startswith("column 'Ticker' holds 2 values (A, B)")
+    assert made.built.warnings[0].startswith(f"column '{column}' holds 2 values (A, B)")
 
 
 def test_series_of_one_name_are_refused(take: Take) -> None:
@@ -673,6 +675,7 @@ def stamps(*, hours: int, zone: str | None) -> pa.Array:
         arrow().rename_columns(["Date", "('Close', '^X')"]),
         arrow().rename_columns(["('Date', '')", "('Close', '^X')"]),
         arrow().rename_columns(["__index_level_0__", "Close"]),
+        arrow().rename_columns(["__index_level_0__", "('^X', 'Close')"]),
         arrow(Close=pa.array(CLOSES).cast(pa.decimal128(12, 2), safe=False)),
     ],
     ids=lambda data: str(data.schema).replace("\n", " ")[:60],

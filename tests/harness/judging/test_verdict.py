@@ -19,6 +19,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.experiments.waivers import Waiver
 from harness.judging.declared import Cell, Given, OriginPlan, PlanRecord
+from harness.judging.fact import FactCode
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import EXIT_CODES, Verdict, conclude, from_json, gather, judge, to_json
@@ -513,3 +514,12 @@ def test_next_action_points_to_origins_the_data_already_hold() -> None:
 
     assert "raise `origins`" in next_action(actions[0])
     assert f"holds {needed - 1}; the rest will be there by 2010-" in next_action(actions[1])
+
+
+def test_nobody_is_told_to_wait_for_data_that_have_ended() -> None:
+    """Where no session will come and the history is too short, the limit is what can be settled."""
+    scores = grid_of(new=0.0, old=5.0, windows=12)
+
+    verdict = judge(POLICY, declared(scores), scores, Given(ended=("GOLD", "DOW_JONES")))
+
+    assert verdict.next_action.code is FactCode.SETTLE_MARGIN

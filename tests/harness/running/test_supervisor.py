@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -221,3 +223,25 @@ def test_what_the_system_refuses_is_known_behind_any_error():
     assert refused_by_system(OSError(errno.ENOENT, "No such file", "a.bin")) == ""
     assert refused_by_system(looped) == ""
     assert refused_by_system(MemoryError()) == ""
+
+
+def test_semaphores_of_killed_processes_are_cleaned_up_in_silence(tmp_path):
+    """Python's resource tracker does not print a warning at the end of a user's command."""
+    script = tmp_path / "leak.py"
+    script.write_text(
+        "import multiprocessing, os\n"
+        "from harness.running.executor import LocalProcesses\n"
+        "def leak():\n"
+        "    lock = multiprocessing.RLock()\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "if __name__ == '__main__':\n"
+        "    context = LocalProcesses(threads=1)._context\n"
+        "    process = context.Process(target=leak)\n"
+        "    process.start()\n"
+        "    process.join()\n",
+        encoding="utf-8",
+    )
+
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,17 @@
+"""The next step of a verdict that is not decided."""
+
+from harness.experiments.experiment import read_experiment
+from harness.gate.judge import given_of
+from harness.running.fill import prepare
+from harness.running.store_folder import open_store
+
+
+def test_the_larger_built_in_experiment_is_known_by_its_origins(tmp_path):
+    """`nightly` names a first date and no count: its origins are counted on the data."""
+    grid = prepare(read_experiment("quick"), [])
+    store = open_store(tmp_path / "runs", create=True)
+
+    given = given_of(grid, store, grid.experiment.policy, problems=(), today=None, changed=None)
+
+    assert given.larger == ("nightly", 125)
+    assert given.ended == ("DOW_JONES", "GOLD")
