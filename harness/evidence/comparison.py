@@ -36,6 +36,7 @@ from harness.stats.statistical_power import (
     LEAST_INDEPENDENT,
     Plan,
     Spread,
+    Veto,
     chance_of_deciding,
     detectable,
     origins_needed,
@@ -589,6 +590,7 @@ def _chance(found: Comparison, true: float) -> float:
         share = min(0.999, max(0.001, spread.share + true - effect))
         by = share * (1 - share) / (spread.share * (1 - spread.share))
         spread = dataclasses.replace(spread, share=share, long_run=spread.long_run * by)
+    low, high = asked.recent_bounds
     return chance_of_deciding(
         spread,
         plan_of(found),
@@ -596,6 +598,8 @@ def _chance(found: Comparison, true: float) -> float:
         bound_high=asked.bound_high,
         bound_low=asked.bound_low,
         alpha=asked.alpha,
+        alpha_beyond=asked.alpha_beyond,
+        veto=None if found.recent is None else Veto(n=found.recent.n, low=low, high=high),
         either_way=asked.bound_high >= 0,
     )
 

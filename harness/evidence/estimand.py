@@ -714,6 +714,8 @@ class Question:
         The effect must be shown to lie between these; `bound_low` None is no lower bound.
     alpha, power
         Error rate of each bound; chance with which the detectable effect is found.
+    alpha_beyond
+        Error rate at which a bound is shown broken beside other rules that could be; for planning.
     resamples
         Of a bootstrap.
     """
@@ -723,9 +725,21 @@ class Question:
     bound_high: float
     alpha: float = 0.05
     power: float = 0.8
+    alpha_beyond: float | None = None
     resamples: int = RESAMPLES
 
     @property
     def bounds(self) -> tuple[float, ...]:
         """The upper bound, and the lower one where there is one."""
         return (self.bound_high,) if self.bound_low is None else (self.bound_high, self.bound_low)
+
+    @property
+    def recent_bounds(self) -> tuple[float | None, float]:
+        """Where the effect over the last origins must lie too, or what is shown is vetoed.
+
+        Where a gain is asked for, there must be one. The hits of so few swing more than the
+        differences of paired losses do, so a coverage may be twice its tolerance away.
+        """
+        if self.bound_low is not None:
+            return 2 * self.bound_low, 2 * self.bound_high
+        return None, max(0.0, self.bound_high)

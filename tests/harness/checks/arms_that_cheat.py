@@ -160,3 +160,13 @@ class HidesBehindItsPoint(MatchesValues):
     def forecast(self, contexts):
         found = MatchesValues.forecast(self, contexts)
         return Forecast.of_quantiles(found.quantiles, found.levels, 1e-4 * found.point)
+
+
+@dataclass(slots=True)
+class OwnHead(Honest):
+    """A head of five steps, as of a checkpoint: it can answer no other number."""
+
+    def forecast(self, contexts):
+        if contexts.horizon != 5:
+            raise ValueError(f"this head has 5 steps, not {contexts.horizon}")
+        return Honest.forecast(self, contexts)
