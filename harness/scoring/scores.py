@@ -28,6 +28,7 @@ from harness.forecast import (
 )
 from harness.scoring.kernels import WEIGHTS, fair_crps, look_drawn, pinball_sum
 from harness.scoring.metrics import METRICS, Judged
+from harness.stats.longrun import generator_of
 from harness.window import Array, Dates, Rows, Series, Windows
 
 Flags = npt.NDArray[np.bool_]
@@ -325,12 +326,15 @@ def score(
     fallback = _fallback(forecast, unserved)
     reason = _credited(unserved, fallback)
     ok = np.array([not text for text in reason], dtype=bool)
-    drawn = forecast.samples is None or (
-        forecast.exchangeable and look_drawn(_some(forecast.samples))
-    )
+    gap, drawn = 0.0, True
+    if forecast.samples is not None:
+        rows = _some_rows(forecast.samples)
+        ordered = np.sort(np.moveaxis(forecast.samples[rows], 1, -1), axis=-1)  # [w, H, M]
+        gap = _reading_gap(truth.values[rows], ordered)
+        drawn = forecast.exchangeable and gap <= MOST_GAP / ordered.shape[-1]
+        drawn = drawn and look_drawn(ordered)
     with np.errstate(over="ignore", invalid="ignore"):  # such windows failed, and are blanked below
         cells, crossed, beyond = _cells(truth, forecast, drawn=drawn)
-        gap = _reading_gap(truth, forecast) if forecast.samples is not None else 0.0
     lost = np.array([bool(text) for text in unserved])
     served = {name: _blank(found.copy(), lost) for name, found in cells.items() if fallback}
     return UnitScores(
@@ -353,18 +357,19 @@ def score(
     )
 
 
-def _some(samples: Array) -> Array:
-    """Samples [W, M, H] of at most 200 windows, laid out [w, H, M] in order along the last axis."""
-    rows = samples[:: max(1, len(samples) // 200)]
-    return np.sort(np.moveaxis(rows, 1, -1), axis=-1)
+MOST_GAP = 4.0
+"""Over the number of members: independent draws that are spread ten times too far have a gap of 2.4
+between both readings, and what has more is none."""
 
 
-def _reading_gap(truth: Truth, forecast: Forecast) -> float:
-    """CRPS of samples as quantiles over that of independent draws, less 1, on the same windows."""
-    assert forecast.samples is not None
-    every = max(1, len(forecast) // 200)
-    ordered = _some(forecast.samples)
-    actual = truth.values[::every]
+def _some_rows(samples: Array) -> Rows:
+    """Places of 200 windows at most; which is drawn from the samples: no arm knows it."""
+    count = min(200, len(samples))
+    return np.sort(generator_of(samples).choice(len(samples), size=count, replace=False))
+
+
+def _reading_gap(actual: Array, ordered: Array) -> float:
+    """CRPS of samples [w, H, M] as quantiles over that of independent draws, less 1."""
     fine = np.isfinite(ordered).all(axis=(1, 2))
     if not fine.any():
         return 0.0
