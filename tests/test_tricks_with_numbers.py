@@ -416,7 +416,7 @@ def broken_off(early: float, late: float, *, seed: int = 0, windows: int = 250) 
 
 def test_a_break_is_not_averaged_away() -> None:
     """PROMOTE is HOLD while the last origins alone are beyond the margin, and says since when."""
-    found = broken_off(-0.12, 0.10)
+    found = broken_off(-0.12, 0.06)
 
     compared = found.findings[0].comparison
     assert compared is not None

@@ -241,7 +241,11 @@ def _first_of(grid: Grid, store: Store, arm: str | None, dataset: str) -> GridCe
 def _placebo(
     processes: Executor, grid: Grid, store: Store, cell: GridCell, bar: GridCell
 ) -> Placebo | None:
-    """Ask the first fit of an arm and of the reference about a made-up continuation."""
+    """Ask the first fit of an arm and of the reference about a made-up continuation.
+
+    Window by window, as all that is asked again: who looked at the later windows of its batch and
+    kept its answers for the second time never saw these.
+    """
     series, plan = cell.split.dataset.series, cell.split.plan
     fit = cell.fits[0]
     fit_at = int(fit.windows.fitted_at[0])
@@ -259,7 +263,6 @@ def _placebo(
             task.jobs[0],
             series=up_to(fake, int(windows.origin[-1])),
             windows=windows,
-            batch=grid.experiment.run.batch,
         )
         (answer,), _ = _answers(processes, [dataclasses.replace(task, jobs=(job,))], workers=1)
         if isinstance(answer, str):

@@ -95,6 +95,34 @@ def test_a_cheat_ends_in_invalid_through_the_command_line(tmp_path, call) -> Non
     assert found_on(file, tmp_path / "runs", names)["Honest"] == ("passed",) * (len(NEEDED) + 1)
 
 
+UNSEEN = (
+    "UndoesDates",
+    "MatchesReturns",
+    "ClaimsToLearn",
+    "ClaimsWeights",
+    "Replays",
+)
+"""What answers the same however it is asked: only a continuation that nobody knows tells."""
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_no_question_shows_the_placebo_doubts(tmp_path, call) -> None:
+    """By undone dates, returns, pretended learning or weights, or kept answers."""
+    file = written(["Honest", *UNSEEN], tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace('"ReadsTheFile"', f'"{UNSEEN[0]}"'))
+    call("run", file, "--store", tmp_path / "runs")
+    grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
+
+    ask_again(grid, store, UNSEEN, workers=1, reference="Honest", executor=InThisProcess())
+
+    known = asked_fits(store, list(grid.cells)).values()
+    assert {each.arm for each in known} == set(UNSEEN)
+    for each in known:
+        assert {way.state for way in each.found} == {"passed"}, each.arm
+        assert each.placebo is not None
+        assert each.placebo.doubted, each.placebo
+
+
 def log_of(path: Path, *, timed: bool) -> Path:
     """A log of the last value, one record for each of the last thousand sessions."""
     table = pd.read_csv(path)
