@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -328,7 +328,9 @@ def score(
     ok = np.array([not text for text in reason], dtype=bool)
     gap, drawn = 0.0, True
     if forecast.samples is not None:
-        rows = _some_rows(forecast.samples)
+        count = min(200, len(forecast))  # which ones is drawn from them: no arm knows it
+        drawing = generator_of(forecast.samples)
+        rows = np.sort(drawing.choice(len(forecast), size=count, replace=False))
         ordered = np.sort(np.moveaxis(forecast.samples[rows], 1, -1), axis=-1)  # [w, H, M]
         gap = _reading_gap(truth.values[rows], ordered)
         drawn = forecast.exchangeable and gap <= MOST_GAP / ordered.shape[-1]
@@ -360,12 +362,6 @@ def score(
 MOST_GAP = 4.0
 """Over the number of members: independent draws that are spread ten times too far have a gap of 2.4
 between both readings, and what has more is none."""
-
-
-def _some_rows(samples: Array) -> Rows:
-    """Places of 200 windows at most; which is drawn from the samples: no arm knows it."""
-    count = min(200, len(samples))
-    return np.sort(generator_of(samples).choice(len(samples), size=count, replace=False))
 
 
 def _reading_gap(actual: Array, ordered: Array) -> float:
@@ -417,7 +413,10 @@ def _cells(truth: Truth, forecast: Forecast, *, drawn: bool) -> tuple[dict[str, 
     found: dict[str, Array] = {}
     crossed = np.zeros(truth.values.shape, dtype=bool)
     beyond = 0
-    for part in _pieces(forecast):
+    depth = len(LEVELS) if forecast.samples is None else forecast.samples.shape[1]
+    size = max(16, _POINTS // max(1, depth * forecast.point.shape[1]))
+    for start in range(0, len(forecast), size):
+        part = slice(start, start + size)
         judged, crossed[part], beyond = _judged(truth, forecast, part)
         if not drawn:
             judged = dataclasses.replace(judged, samples=None)
@@ -426,13 +425,6 @@ def _cells(truth: Truth, forecast: Forecast, *, drawn: bool) -> tuple[dict[str, 
                 whole = found.setdefault(name, np.empty(truth.values.shape))
                 whole[part] = each.function(judged)
     return found, crossed, beyond
-
-
-def _pieces(forecast: Forecast) -> Iterator[slice]:
-    depth = len(LEVELS) if forecast.samples is None else forecast.samples.shape[1]
-    size = max(16, _POINTS // max(1, depth * forecast.point.shape[1]))
-    for start in range(0, len(forecast), size):
-        yield slice(start, start + size)
 
 
 def _judged(truth: Truth, forecast: Forecast, part: slice) -> tuple[Judged, Flags, int]:
