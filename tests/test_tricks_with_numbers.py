@@ -13,9 +13,9 @@ from scores_for_tests import law_of, table_of, truth_of, walk_of
 
 from harness.errors import ForecastError
 from harness.evidence.comparison import answer, compare
-from harness.evidence.estimand import MeanLoss, Question, RootLoss, Sides
+from harness.evidence.estimand import MeanLoss, Question, RootLoss
 from harness.evidence.estimates import deciding
-from harness.evidence.pairing import pair
+from harness.evidence.pairing import Sides, pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.forecast import LEVELS, Forecast

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.evidence.estimand import Estimand, FailedWindows, Question, Sides
+from harness.evidence.estimand import Estimand, Question
 from harness.evidence.estimates import (
     Conclusion,
     Estimate,
+    Lengths,
     Method,
+    Sensitivity,
     agreed,
     block_of,
     by_test,
     deciding,
     lean_in,
     seed_variance,
+    vary,
 )
-from harness.evidence.pairing import Pair
+from harness.evidence.pairing import FailedWindows, Pair, Sides
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
 from harness.stats.long_memory import Memory, memory_of, memory_stretch
@@ -42,7 +45,7 @@ from harness.stats.statistical_power import (
     origins_needed,
     seeds_needed,
 )
-from harness.window import Dates, Rows
+from harness.window import Dates
 
 REACHABLE = 100
 """More than this many times the origins or seeds there are is called out of reach."""
@@ -69,112 +72,6 @@ def date_of_more(both: Pair, more: int) -> str | None:
         return None
     ahead = np.timedelta64(wait, "D")
     return str(both.origin_date[-1].astype("datetime64[D]") + ahead)
-
-
-INFLUENTIAL = 0.05
-"""Share of the windows that is left out: those that pull hardest, either way."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variation:
-    """The same question answered another way.
-
-    Attributes
-    ----------
-    name
-        ``without_influential``, ``half_lengths`` or ``double_lengths`` (of lag and block).
-    n
-        Origins used.
-    effect, lower, upper
-        As in the first estimate; None where it has none.
-    conclusion
-        What the methods agree on.
-    """
-
-    name: str
-    n: int
-    effect: float | None
-    lower: float | None
-    upper: float | None
-    conclusion: Conclusion
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sensitivity:
-    """How a conclusion fares under variations; it is shown and decides nothing.
-
-    Attributes
-    ----------
-    variations
-        Each answer.
-    changed
-        Names of those whose conclusion is another one.
-    """
-
-    variations: tuple[Variation, ...]
-    changed: tuple[str, ...]
-
-
-def vary(
-    sides: Sides, question: Question, *, lengths: Lengths, conclusion: Conclusion
-) -> Sensitivity:
-    """Answer again without the most influential windows, and with other lags and blocks.
-
-    Parameters
-    ----------
-    lengths, conclusion
-        Of the answer itself.
-    """
-    lag, block = lengths.lag, lengths.block
-    count = sides.above.shape[1]
-    kept = sides.at(least_influential(sides))
-    made = (
-        _variation("without_influential", kept, question),
-        _variation("half_lengths", sides, question, lag=lag // 2, block=max(1, block // 2)),
-        _variation(
-            "double_lengths",
-            sides,
-            question,
-            lag=min(count - 1, 2 * lag),
-            block=max(1, min(count // 2, 2 * block)),
-        ),
-    )
-    return Sensitivity(
-        variations=made,
-        changed=tuple(each.name for each in made if each.conclusion != conclusion),
-    )
-
-
-def least_influential(sides: Sides) -> Rows:
-    """Rows of all windows but the `INFLUENTIAL` share that pull the effect hardest.
-
-    The pull of a window is the size of ``candidate - ratio * legacy`` there, to which the change
-    of the ratio without it is proportional. At least two windows stay.
-    """
-    pull = np.abs(sides.difference)
-    out = min(math.ceil(INFLUENTIAL * len(pull)), len(pull) - 2)
-    kept: Rows = np.sort(np.argsort(-pull, kind="stable")[max(0, out) :])
-    return kept
-
-
-def _variation(
-    name: str,
-    sides: Sides,
-    question: Question,
-    *,
-    lag: int | None = None,
-    block: int | None = None,
-) -> Variation:
-    estimates = deciding(sides, question, lag=lag, block=block)
-    first = estimates[0]
-    return Variation(
-        name=name,
-        n=first.n,
-        effect=first.effect,
-        lower=first.lower,
-        upper=first.upper,
-        conclusion=agreed(estimates)[0],
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,15 +158,6 @@ class Variances:
         seeds = self.candidate_seeds + self.legacy_seeds
         total = self.origins + seeds
         return seeds / total if total > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
-    """Lag of the t test and block of the bootstrap, in origins, and the number of resamples."""
-
-    lag: int = 0
-    block: int = 0
-    resamples: int = 0
 
 
 RECENT_SHARE = 0.3
@@ -369,7 +257,7 @@ class Comparison:
     failed: FailedWindows
     effect: Effect = Effect()
     variances: Variances | None = None
-    lengths: Lengths = Lengths()
+    lengths: Lengths = field(default_factory=Lengths)
     estimates: tuple[Estimate, ...] = ()
     equality: DieboldMariano | None = None
     conclusion: Conclusion = "undecided"

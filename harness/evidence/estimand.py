@@ -18,9 +18,18 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from harness.evidence.pairing import ALONE, Pair, capped, counted, filled, lost, worst_of
+from harness.evidence.pairing import (
+    ALONE,
+    CountedPair,
+    FailedAs,
+    Pair,
+    Sides,
+    capped,
+    count_failed,
+    filled,
+    lost,
+)
 from harness.scoring.metrics import AGGREGATES, CENTRAL
-from harness.scoring.scores import Flags
 from harness.stats.bootstrap import RESAMPLES
 from harness.stats.long_memory import memory_of, memory_stretch
 from harness.stats.longrun import (
@@ -28,103 +37,15 @@ from harness.stats.longrun import (
     Law,
     MeanRatio,
     Shares,
-    centred,
     diebold_mariano,
     mean_ratio,
     tied,
 )
-from harness.window import Array, Rows
+from harness.window import Array
 
 EffectUnit = Literal["share", "points"]
 """What an effect is: a share of legacy's loss, or a difference of two shares."""
-FailedAs = Literal["", "worst", "missed", "covered", "lost", "out"]
-"""What failed windows count as: twice the largest loss seen, missed, covered, lost, left out."""
 Range = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sides:
-    """Both sides of a ratio, every seed by itself, on the same origins in time order.
-
-    Attributes
-    ----------
-    above, below : [S, n]
-        Losses of candidate and legacy; what is covered, or lost, and ones for a share.
-    overlap
-        Consecutive origins that share a session.
-    part
-        The origins were picked out of those that were judged.
-    others
-        Further sides whose effect, without its sign, is at least as large: where any of them is
-        shown to be small, so is this one.
-    """
-
-    above: Array
-    below: Array
-    overlap: int
-    part: bool = False
-    others: tuple[Sides, ...] = ()
-
-    @property
-    def means(self) -> tuple[Array, Array]:
-        """Means over the seeds of each side, [n] each."""
-        return self.above.mean(axis=0), self.below.mean(axis=0)
-
-    @property
-    def difference(self) -> Array:
-        """Candidate less the estimated ratio times legacy, [n]: what the ratio's error is of."""
-        return centred(*self.means)[1]
-
-    @property
-    def tied(self) -> bool:
-        """Both sides are the same but for roundings."""
-        return tied(*self.means)
-
-    @property
-    def varies(self) -> bool:
-        """A side is not the same on every origin, so that there is an uncertainty to estimate."""
-        return any(float(np.ptp(side)) > 1e-12 * float(np.abs(side).max()) for side in self.means)
-
-    @property
-    def seeded(self) -> bool:
-        """There is a side with more than one seed, so that seeds can be seen to vary."""
-        return max(len(self.above), len(self.below)) > 1 and not self.tied
-
-    def at(self, rows: Rows) -> Sides:
-        """The same sides at some of the origins."""
-        others = tuple(each.at(rows) for each in self.others)
-        return dataclasses.replace(
-            self, above=self.above[:, rows], below=self.below[:, rows], others=others
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedWindows:
-    """How many windows each side failed on, over its seeds, and what they were counted as.
-
-    Attributes
-    ----------
-    candidate_as, legacy_as
-        '' where a side failed on none, or where they were filled against the candidate.
-    candidate_capped, legacy_capped
-        Windows of absurd losses that were counted as twice the largest that both sides had
-        together.
-    """
-
-    candidate: int = 0
-    legacy: int = 0
-    candidate_as: FailedAs = ""
-    legacy_as: FailedAs = ""
-    candidate_capped: int = 0
-    legacy_capped: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountedPair:
-    """A pair whose failed windows, and absurd losses, are counted in one way."""
-
-    pair: Pair
-    failed: FailedWindows
 
 
 class _Kind:
@@ -171,24 +92,7 @@ class _Kind:
         counted_as = self.worst if legacy == "worst" else legacy
         theirs = counted_as if not both.legacy_ok.all() and not self.candidate_alone else ""
         ways = self.ways if not both.candidate_ok.all() else ("",)
-        return [_reading(both, ours, theirs) for ours in ways]
-
-
-def _reading(both: Pair, ours: FailedAs, theirs: FailedAs) -> CountedPair:
-    values: dict[FailedAs, float | None] = {"worst": worst_of(both), "missed": 0.0, "covered": 1.0}
-    left: Flags = np.zeros(len(both.origin), dtype=bool)
-    for way, fine in ((ours, both.candidate_ok), (theirs, both.legacy_ok)):
-        if way == "out":
-            left |= ~fine.all(axis=0)
-    return CountedPair(
-        pair=counted(both, candidate=values.get(ours), legacy=values.get(theirs), out=left),
-        failed=FailedWindows(
-            candidate=int((~both.candidate_ok).sum()),
-            legacy=int((~both.legacy_ok).sum()),
-            candidate_as=ours,
-            legacy_as=theirs,
-        ),
-    )
+        return [count_failed(both, ours, theirs) for ours in ways]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

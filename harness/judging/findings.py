@@ -10,9 +10,9 @@ from typing import Literal
 
 from harness.costs import Cost
 from harness.evidence.comparison import Comparison, compare, date_of_more
-from harness.evidence.estimand import CountedPair, Estimand, Question, Skill
+from harness.evidence.estimand import Estimand, Question, Skill
 from harness.evidence.estimates import Conclusion
-from harness.evidence.pairing import Pair, PairingError, pair
+from harness.evidence.pairing import CountedPair, Pair, PairingError, pair
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging.fact import Fact, FactCode, Value, fact

@@ -30,8 +30,9 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from harness.evidence.comparison import recent_of
-from harness.evidence.estimand import Coverage, MeanLoss, Question, Sides
+from harness.evidence.estimand import Coverage, MeanLoss, Question
 from harness.evidence.estimates import block_of, by_bootstrap, by_test, deciding
+from harness.evidence.pairing import Sides
 from harness.stats.long_memory import memory_of
 from harness.stats.statistical_power import Plan, Spread, predicted_power
 

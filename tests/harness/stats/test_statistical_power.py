@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from harness.evidence.estimand import MeanLoss, Question, Sides
+from harness.evidence.estimand import MeanLoss, Question
 from harness.evidence.estimates import agreed, deciding
+from harness.evidence.pairing import Sides
 from harness.stats.longrun import correlation_found, first_order, overlap_law, shares_of
 from harness.stats.statistical_power import (
     Plan,
