@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.arm import Arm, ArmRef, Learns, Samples, Saves, Wraps, expect_columns
+from harness.arm import Arm, ArmRef, Learns, PlaysBack, Samples, Saves, Wraps, expect_columns
 from harness.data.dataset import Dataset
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
@@ -62,6 +62,8 @@ class GridCell:
         In order of time.
     limits
         What its processes may use, by name.
+    records
+        Of an arm that plays a log back: digest of what it holds for each issued origin, by cutoff.
     learns, saves
         Whether the arm is fitted, and keeps its fits.
     """
@@ -76,6 +78,7 @@ class GridCell:
     fits: tuple[PlannedFit, ...]
     split: Split
     limits: Mapping[str, float]
+    records: Mapping[str, str]
     learns: bool
     saves: bool
 
@@ -191,7 +194,7 @@ def begun_anew(grid: Grid, store: Store) -> Grid:
             dataclasses.replace(
                 cell,
                 identity=identity,
-                key=_cell_key(identity, cell.split),
+                key=_cell_key(identity, cell.split, cell.records),
                 fits=_planned(identity, cell.split),
             )
             if identity != cell.identity
@@ -218,16 +221,21 @@ def _cell(
         threads=run.threads,
         device=device_of(ref.options),
     )
+    records: Mapping[str, str] = {}
+    if isinstance(arm, PlaysBack):
+        found = arm.record_digests(part.dataset.series, part.issued)
+        records = dict(zip(map(str, part.cutoffs), found, strict=True))
     return GridCell(
         arm=ref,
         dataset=dataset,
         seed=seed,
-        key=_cell_key(identity, part),
+        key=_cell_key(identity, part, records),
         line=digest([dataset, identity]),
         identity=identity,
         environment=environment,
         fits=_planned(identity, part),
         split=part,
+        records=records,
         limits={"time_s": run.time_limit_s, "memory_mib": float(run.memory_limit_mib)},
         learns=isinstance(arm, Learns),
         saves=isinstance(arm, Saves),
@@ -255,14 +263,16 @@ def _planned(identity: Mapping[str, Any], part: Split) -> tuple[PlannedFit, ...]
     return tuple(found)
 
 
-def _cell_key(identity: Mapping[str, Any], part: Split) -> str:
+def _cell_key(identity: Mapping[str, Any], part: Split, records: Mapping[str, str]) -> str:
     """Digest of all that decides a cell's judged forecasts and what they are held against."""
     dates, windows = part.dataset.series.dates, part.windows
+    origins = [str(day) for day in dates[windows.origin - 1]]
     return digest(
         {
             **identity,
+            **({"records": [records[day] for day in origins]} if records else {}),
             "gap": windows.gap,
-            "origins": [str(day) for day in dates[windows.origin - 1]],
+            "origins": origins,
             "fits": [str(day) for day in dates[np.unique(windows.fitted_at) - 1]],
             "data": part.data,
         }

@@ -42,6 +42,7 @@ def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
     whole = together(list(parts.values()))
     sealed = dict(zip(_all(seals, "cutoffs"), _all(seals, "digests"), strict=True))
     issued = dict(zip(_all(seals, "cutoffs"), _all(seals, "issued_at"), strict=True))
+    records = dict(zip(_all(seals, "cutoffs"), _all(seals, "records"), strict=False))
     cutoffs = tuple(map(str, whole.cutoff))
     if dict(zip(cutoffs, whole.digests(), strict=True)) != sealed:
         return 0
@@ -53,6 +54,7 @@ def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
         cutoffs=cutoffs,
         digests=tuple(sealed[day] for day in cutoffs),
         issued_at=tuple(issued[day] for day in cutoffs),
+        records=tuple(records[day] for day in cutoffs) if records else (),
         form=whole.form,
         levels=tuple(whole.forecast.levels.tolist()),
         residual_distribution=whole.residual_distribution,

@@ -184,6 +184,7 @@ def seal_part(
         limit=limit,
         spent=spent or Spent(),
         replaces=tuple(name for name in due.replaces if name != key),
+        records=tuple(due.cell.records[day] for day in cutoffs) if due.cell.records else (),
     )
     store.put_part(key, whole)
     store.seal(due.fit.key, fit, key, seal)
@@ -205,6 +206,7 @@ def part_key(due: Due, fit: StoredFit | None, cutoffs: tuple[str, ...]) -> str:
             "cutoffs": cutoffs,
             "horizon": windows.horizon,
             "gap": windows.gap,
+            "records": [due.cell.records.get(day, "") for day in cutoffs],
             "rows": due.cell.split.rows_digest(int(windows.origin[-1])),
         }
     )
