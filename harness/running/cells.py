@@ -111,6 +111,8 @@ class StoredCell:
         W texts, empty where the window has a forecast.
     forecast
         NaN in failed windows; its `fallback` says which windows the arm's fallback answered.
+    issued_at
+        W times (UTC, ISO): when each was made.
     prospective
         W flags: issued before the first judged session.
     """
@@ -120,6 +122,7 @@ class StoredCell:
     last_date: Dates
     reason: tuple[str, ...]
     forecast: Forecast
+    issued_at: tuple[str, ...] = ()
     prospective: tuple[bool, ...] = ()
 
 
@@ -302,6 +305,7 @@ def _read(store: Store, cell: GridCell) -> StoredCell:
         last_date=whole.cutoff,
         reason=whole.reason,
         forecast=whole.forecast,
+        issued_at=tuple(each.issued_at for each in there),
         prospective=tuple(
             is_prospective(cell.split, row, each.issued_at)
             for row, each in zip(origin.tolist(), there, strict=True)
