@@ -2,7 +2,7 @@
 
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import given_of
-from harness.running.run import prepare
+from harness.running.fill import prepare
 from harness.running.store import open_store
 
 
