@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.arm import ArmRef
-from harness.data.oddities import count_text
+from harness.data.tables import count_text
 from harness.errors import escaped
 from harness.running.cells import Answered, answered, counts
 from harness.running.executor import Task
