@@ -33,12 +33,12 @@ OBSERVED = "observed"
 """Kind of the records of values that a caller reported, by series."""
 _WARM = 60
 """Origins before the stretch, from which the legacy's usual loss is known."""
-_WIDTHS, _INNER = 10, (0.1, 0.9)
+WIDTHS, _INNER = 10, (0.1, 0.9)
 """A point path further off than so many legacy widths, between these levels, is a fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class SideLosses:
     """One side of a series, at W origins.
 
     Attributes
@@ -62,7 +62,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class PairedStream:
     """Both sides of a series on the same origins, the oldest first.
 
     Attributes
@@ -79,8 +79,8 @@ class Pair:
 
     series: str
     day: Dates
-    candidate: Side
-    legacy: Side
+    candidate: SideLosses
+    legacy: SideLosses
     early_came: npt.NDArray[np.bool_]
     whole_came: npt.NDArray[np.bool_]
     wild: npt.NDArray[np.bool_]
@@ -89,6 +89,11 @@ class Pair:
 
     def __len__(self) -> int:
         return len(self.day)
+
+    def until(self, day: str) -> PairedStream:
+        """The same as it was when the first steps of the origin of a day had come."""
+        came = self.early_came & (self.day.astype(str) <= day)
+        return dataclasses.replace(self, early_came=came)
 
     def fault(self, place: int) -> str:
         """What was wrong with the candidate at an origin; '' where nothing was."""
@@ -159,7 +164,7 @@ def revision_of(grid: Grid, settings: Settings) -> str:
     return digest(lines)[:16]
 
 
-def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[Pair]:
+def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[PairedStream]:
     """Read both sides of every series.
 
     Raises
@@ -170,7 +175,7 @@ def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[Pair]:
     return [_pair(settings, grid, store, name) for name in settings.series]
 
 
-def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> Pair:
+def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> PairedStream:
     cells = {cell.arm.name: cell for cell in grid.cells if cell.dataset == name}
     split = cells[settings.legacy].split
     series = _with_observed(store, name, split.dataset.series, settings.truth)
@@ -187,14 +192,14 @@ def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> Pair:
             for steps in (min(STEPS, split.issued.horizon), split.issued.horizon)
         )
         flags = stored.forecast.fallback or ("",) * count
-        sides[arm] = Side(
+        sides[arm] = SideLosses(
             early=early,
             whole=late,
             reason=tuple(a or b for a, b in zip(stored.reason, flags, strict=True)),
             issued_at=stored.issued_at,
             in_time=np.array(stored.prospective, dtype=bool),
         )
-    return Pair(
+    return PairedStream(
         series=name,
         day=split.dataset.series.dates[split.issued.origin - 1],
         candidate=sides[settings.candidate],
@@ -270,8 +275,33 @@ def wild(candidate: Forecast, legacy: Forecast) -> npt.NDArray[np.bool_]:
     ends = legacy.at(np.array(_INNER))
     width = ends[..., 1] - ends[..., 0]
     with np.errstate(invalid="ignore"):
-        beyond = np.abs(candidate.point - legacy.point) > _WIDTHS * width
+        beyond = np.abs(candidate.point - legacy.point) > WIDTHS * width
     return np.asarray(beyond.any(axis=1))
+
+
+def last_widths(settings: Settings, grid: Grid, store: Store) -> dict[str, dict[str, list[float]]]:
+    """The legacy's newest forecast of each series: path less the last value, and width, by step.
+
+    A router holds a path of the candidate against them before it serves it. Nothing of a series of
+    which the legacy has no forecast with a distribution.
+    """
+    found = {}
+    for cell in grid.cells:
+        if cell.arm.name != settings.legacy:
+            continue
+        whole = dataclasses.replace(cell.split, windows=cell.split.issued)
+        stored = read_cell(store, dataclasses.replace(cell, split=whole))
+        forecast = stored.forecast
+        good = np.flatnonzero([not why for why in stored.reason])
+        if not len(good) or not forecast.has_distribution:
+            continue
+        ends = forecast.at(np.array(_INNER))[good[-1]]
+        last = cell.split.dataset.series.target[stored.origin[good[-1]] - 1]
+        found[cell.dataset] = {
+            "path": (forecast.point[good[-1]] - last).tolist(),
+            "width": (ends[:, 1] - ends[:, 0]).tolist(),
+        }
+    return found
 
 
 def _with_observed(store: Store, name: str, series: Series, which: str) -> Series:
