@@ -30,7 +30,7 @@ LEAST = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class LongMemory:
     """How differences remember.
 
     Attributes
@@ -56,7 +56,7 @@ class Memory:
         return self.suspected and self.evidence > FAR_MORE_LIKELY
 
 
-def memory_of(series: Array, overlap: int) -> Memory | None:
+def memory_of(series: Array, overlap: int) -> LongMemory | None:
     """Hold a fractional noise and an autoregression, both summed over the overlap, against [n].
 
     By Whittle's likelihood over the frequencies below the first that the sums hide. The evidence is
@@ -65,7 +65,7 @@ def memory_of(series: Array, overlap: int) -> Memory | None:
 
     Returns
     -------
-    Memory or None
+    LongMemory or None
         None without variance, or with fewer than `LEAST` frequencies.
     """
     count = len(series)
@@ -91,7 +91,7 @@ def memory_of(series: Array, overlap: int) -> Memory | None:
         float(likelihoods(fractional, out).max() - likelihoods(regressive, out).max())
         for out in (None, largest)
     )
-    return Memory(
+    return LongMemory(
         order=float(ORDERS[best]), error=math.sqrt(3 / number) / math.pi, evidence=evidence
     )
 
