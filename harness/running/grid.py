@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,10 +18,19 @@ from harness.running.identity import arm_identity, device_of, environment_of, li
 from harness.running.sources import CodeReader, digest
 from harness.running.split import Split, anchor_of, split
 from harness.running.unit import Job
-from harness.window import Windows
+from harness.window import Dates, Windows
 
-if TYPE_CHECKING:
-    from harness.running.store_folder import Store
+
+class Recorded(Protocol):
+    """What a grid asks a store for, or who knows what is in it."""
+
+    def cutoffs(self, anchor: Mapping[str, object]) -> Dates:
+        """Cutoffs recorded for a plan on a dataset, in order."""
+        ...
+
+    def results(self, line: str) -> str:
+        """What the results of a line began with, where they began anew."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +139,7 @@ class Grid:
 def declare(
     experiment: Experiment,
     datasets: Mapping[str, Dataset],
-    store: Store | None = None,
+    store: Recorded | None = None,
     *,
     grow: bool = True,
 ) -> Grid:
@@ -180,7 +189,7 @@ def declare(
     return grid if store is None else begun_anew(grid, store)
 
 
-def begun_anew(grid: Grid, store: Store) -> Grid:
+def begun_anew(grid: Grid, store: Recorded) -> Grid:
     """The same grid, with the results of each line that began anew under keys of their own."""
     found = []
     for cell in grid.cells:

@@ -83,12 +83,49 @@ def line_identity(
     }
 
 
+def unlike(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """What of an identity or an environment another machine has otherwise, a few words each."""
+    words = {"harness": "code of the harness", "source": "code of the arm", "rows": "data"}
+    found = []
+    for name in sorted(here.keys() | there.keys()):
+        one, other = here.get(name), there.get(name)
+        if one == other:
+            continue
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += unlike(one, other)
+        else:
+            said = f"{name} ({str(other)[:40]} there, {str(one)[:40]} here)"
+            found.append(words.get(name, said))
+    return found
+
+
 def device_of(options: Mapping[str, Any]) -> str:
     """What an option ``device = "auto"`` comes to on this machine; '' where none is open."""
     if options.get("device") != "auto":
         inner = [value for value in options.values() if isinstance(value, Mapping)]
         return next(filter(None, map(device_of, inner)), "")
-    return "cpu" if _gpu() == "none" else "cuda"
+    return "cuda" if visible_gpus() else "cpu"
+
+
+def gpu_of(options: Mapping[str, Any]) -> str:
+    """The GPU that an arm's options, or those of an arm in it, ask for, such as ``cuda:1``.
+
+    '' where they ask for none; ``auto`` asks for one where this machine has any.
+    """
+    inner = (gpu_of(value) for value in options.values() if isinstance(value, Mapping))
+    mine = options.get("device")
+    mine = device_of({"device": "auto"}) if mine == "auto" else mine
+    return (
+        mine if isinstance(mine, str) and mine.startswith("cuda") else next(filter(None, inner), "")
+    )
+
+
+def visible_gpus() -> list[str]:
+    """Numbers or names of the GPUs that CUDA shows to this process."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is not None:
+        return [each.strip() for each in shown.split(",") if each.strip() not in ("", "-1")]
+    return [str(number) for number in range(len(_gpu_files()))]
 
 
 @lru_cache(maxsize=1)
@@ -131,8 +168,12 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def _gpu_files() -> list[Path]:
+    return sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+
+
 def _gpu() -> str:
-    found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    found = _gpu_files()
     models = [
         line.partition(":")[2].strip()
         for file in found
