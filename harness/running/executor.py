@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from harness.arm import ArmRef
 from harness.running.grid import GridCell, PlannedFit
-from harness.running.identity import gpu_of, visible_gpus
+from harness.running.identity import device_name, visible_gpus
 from harness.running.supervisor import Ending, UnitLimits, supervise
 from harness.running.unit import RESIDUALS, STATE, Job
 from harness.running.work import carry_out_all
@@ -148,7 +148,7 @@ class LocalProcesses:
 
     def submit(self, task: Task) -> bool:
         """Start a task in a process of its own; False while the GPU it needs is taken."""
-        gpu = self._free_gpu(task)
+        gpu, shown = self._free_gpu(task)
         if gpu is None:
             return False
         self._gpus -= {gpu}
@@ -158,7 +158,7 @@ class LocalProcesses:
         share = self._context.Value("d", 0.0, lock=False)
         process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
             target=_supervised,
-            args=(jobs, _limits(task), scratch, gpu, share, theirs),
+            args=(jobs, _limits(task), scratch, shown, share, theirs),
             name=f"task {task.key[:12]}",
         )
         start = time.monotonic()
@@ -187,20 +187,20 @@ class LocalProcesses:
             theirs.close()
         return True
 
-    def _free_gpu(self, task: Task) -> str | None:
-        """The GPU for a task, as CUDA numbers it; '' where it needs none, None where it must wait.
+    def _free_gpu(self, task: Task) -> tuple[str | None, str]:
+        """The GPU for a task, as CUDA numbers it, and which alone its process is to see.
 
-        Where there is no GPU, a task that needs one fails by itself.
+        '' where it needs none or is to see all, None where it must wait. Where there is none that
+        it could have, a task fails by itself.
         """
-        wanted = next(filter(None, (gpu_of(job.ref.options) for job in task.jobs)), "")
         known = visible_gpus()
-        if not wanted or not known:
-            return ""
-        number = wanted.partition(":")[2]
-        choice = known if not number else known[int(number) : int(number) + 1]
-        if not choice:
-            return ""
-        return next((gpu for gpu in choice if gpu in self._gpus), None)
+        device = device_name(task.jobs[0].ref.build()) if known else ""  # all jobs are of one arm
+        kind, _, number = device.partition(":")
+        choice = known[int(number) : int(number) + 1] if number else known
+        if kind != "cuda" or not choice:
+            return "", ""
+        gpu = next((each for each in choice if each in self._gpus), None)
+        return gpu, "" if number or gpu is None else gpu  # a number counts among all
 
     def poll(self) -> list[Finished]:
         """Wait up to a fifth of a second and return what ended."""
@@ -314,8 +314,8 @@ def _supervised(
     """Watch over one task; runs in a process of its own."""
     for name in _NOT_FOR_ARMS:
         os.environ.pop(name, None)
-    if gpu and not any(":" in gpu_of(job.ref.options) for job in jobs):
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # where one is named, all keep their numbers
+    if gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     supervise(
         partial(_work, jobs, scratch, share),
         log=scratch / LOG,

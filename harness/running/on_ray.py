@@ -33,10 +33,10 @@ from harness.experiments.experiment import Edits, parse_experiment
 from harness.parsing import parse_json, parse_record
 from harness.running.executor import Finished, LocalProcesses, Task, heavy_modules
 from harness.running.grid import Grid, GridCell, PlannedFit, declare
-from harness.running.identity import gpu_of, unlike
+from harness.running.identity import unlike
 from harness.running.incoming import deliver, read_delivery
 from harness.running.lease import lease
-from harness.running.store_folder import INCOMING
+from harness.running.store_folder import INCOMING, StoredFit
 from harness.running.supervisor import Ending
 from harness.window import Dates
 
@@ -61,6 +61,8 @@ class OrderedJob:
         The cell.
     fit, identity
         Key of the fit, and what that is a digest of.
+    device
+        What the arm is to compute on; its fit may have been made on another.
     cutoffs
         Last session seen at each origin.
     kept
@@ -72,6 +74,7 @@ class OrderedJob:
     seed: int
     fit: str
     identity: Mapping[str, Any]
+    device: str
     cutoffs: tuple[str, ...]
     kept: str
 
@@ -182,7 +185,7 @@ class OnRay:
 
     def submit(self, task: Task) -> bool:
         """Send a task to the cluster, where it may wait for a node."""
-        gpu = any(gpu_of(job.ref.options) for job in task.jobs)
+        gpu = any(cell.device == "cuda" for cell, _ in task.fits)
         remote = self._ray.remote(_by_program()).options(
             num_cpus=self._grid.experiment.run.threads,
             num_gpus=int(gpu),
@@ -270,6 +273,7 @@ class OnRay:
                     seed=each.seed,
                     fit=fit.key,
                     identity=fit.identity,
+                    device=each.device,
                     cutoffs=_days(job.cutoffs),
                     kept="" if kept is None else str(kept.resolve()),
                 )
@@ -290,7 +294,7 @@ class OnRay:
                 f"--on ray: [run] threads = {threads}, and no node of the cluster has more than "
                 f"{cores:g} cores"
             )
-        wanting = sorted({each.name for each in self._grid.experiment.arms if gpu_of(each.options)})
+        wanting = sorted({cell.arm.name for cell in self._grid.cells if cell.device == "cuda"})
         if wanting and not any(node.get("GPU", 0.0) >= 1 for node in nodes):
             raise ConfigError(
                 f"--on ray: no node of the cluster has a GPU, which {', '.join(wanting)} needs; "
@@ -393,6 +397,11 @@ class _Told:
         """What the results of a line began with."""
         return self.order.results.get(line, "")
 
+    def fit(self, key: str) -> StoredFit | None:
+        """A fit that is ordered is one that the store has, or is to have."""
+        known = any(job.fit == key for job in self.order.jobs)
+        return StoredFit(cutoff="", identity={}, environment={}) if known else None
+
 
 def task_of(order: Order) -> tuple[Task, Grid]:
     """Make an ordered task from what this machine has.
@@ -441,8 +450,13 @@ def _fit_of(cell: GridCell, job: OrderedJob, environment: Mapping[str, Any]) -> 
     mine = next((fit for fit in cell.fits if fit.cutoff == cutoff), None)
     if mine is None:
         raise ConfigError(f"{cell} has no fit at {cutoff} here")
-    if mine.key != job.fit or cell.environment != environment:
-        others = unlike(job.identity, mine.identity) + unlike(environment, cell.environment)
+    pairs = (
+        (job.identity, mine.identity),
+        (environment, cell.environment),
+        ({"device": job.device}, {"device": cell.device}),
+    )
+    others = [text for ordered, found in pairs for text in unlike(ordered, found)]
+    if others or mine.key != job.fit:
         raise ConfigError(f"{cell} would be computed with other {', '.join(others)}")
     days = _days(cell.split.dataset.series.dates[mine.windows.origin - 1])
     rows = [days.index(day) for day in job.cutoffs]
