@@ -205,7 +205,7 @@ def _apart(grid: Grid, cells: Mapping[str, GridCell], delivery: Delivery) -> str
         if mine is not None:
             others = unlike(mine.environment, delivery.environment)
             if others:
-                return f"{job.cell} was computed with {', '.join(others)}"
+                return f"{job.cell} was computed with other {', '.join(others)}"
         for cell in grid.cells if mine is None else ():
             for fit in cell.fits:
                 if (str(cell), fit.cutoff) == (job.cell, job.identity.get("cutoff")):

@@ -17,18 +17,19 @@ import dataclasses
 import json
 import os
 import platform
-import select
+import shutil
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from harness.data.dataset import load
-from harness.errors import AbharnessError, ConfigError, NoAnswerError, one_line
+from harness.errors import AbharnessError, ConfigError, one_line
 from harness.experiments.experiment import Edits, parse_experiment
 from harness.parsing import parse_json, parse_record
 from harness.running.executor import Finished, LocalProcesses, Task, heavy_modules
@@ -466,8 +467,8 @@ def _fit_of(cell: GridCell, job: OrderedJob, environment: Mapping[str, Any]) -> 
     return dataclasses.replace(mine, windows=windows)
 
 
-def carry_out_order(order: Order, life_line: TextIO) -> Answer:
-    """Carry out an ordered task on this machine, as long as the life line is open."""
+def carry_out_order(order: Order) -> Answer:
+    """Carry out an ordered task on this machine, and deliver what it leaves."""
     node = platform.node()
     place = Path(order.store) / INCOMING
     if not place.is_dir():
@@ -477,22 +478,29 @@ def carry_out_order(order: Order, life_line: TextIO) -> Answer:
         task, grid = task_of(order)
     except AbharnessError as problem:
         return Answer(node=node, refused=one_line(str(problem)))
-    with lease("shared", f"abharness run {grid.experiment.name}", wait_s=_LEASE_WAIT_S):
-        executor = LocalProcesses(
-            threads=grid.experiment.run.threads, preload=heavy_modules(grid.experiment.arms)
-        )
-        try:
+    executor = LocalProcesses(
+        threads=grid.experiment.run.threads, preload=heavy_modules(grid.experiment.arms)
+    )
+    try:
+        with lease("shared", f"abharness run {grid.experiment.name}", wait_s=_LEASE_WAIT_S):
             executor.submit(task)
             ended: list[Finished] = []
             while not ended:
                 ended = executor.poll()
-                if select.select([life_line], [], [], 0)[0]:
-                    return Answer(node=node, lost="nobody waits for it any more")
+        try:
             return Answer(node=node, left=deliver(Path(order.store), ended[0]).name)
-        except (NoAnswerError, OSError) as problem:
-            return Answer(node=node, lost=one_line(str(problem)))
         finally:
-            executor.cancel()
+            shutil.rmtree(ended[0].left or "", ignore_errors=True)
+    except (AbharnessError, OSError) as problem:
+        return Answer(node=node, lost=one_line(str(problem)))
+    finally:
+        executor.cancel()
+
+
+def _end_with_standard_input() -> None:
+    """End this program, and with it all that it started, once nobody waits for its answer."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 def main() -> None:
@@ -500,8 +508,11 @@ def main() -> None:
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)  # what arms print while they are built is no answer
         content = parse_json(sys.stdin.readline(), where="the order")
-        answer = carry_out_order(parse_record(Order, content, where="the order"), sys.stdin)
+        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+        answer = carry_out_order(parse_record(Order, content, where="the order"))
         out.write(json.dumps(dataclasses.asdict(answer)))
+        out.flush()
+        os._exit(0)  # the thread still reads
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.running.executor import Finished
 from harness.running.fill import fill, load_datasets
 from harness.running.grid import declare
 from harness.running.incoming import NOTE, deliver, read_delivery
+from harness.running.sources import digest
 from harness.running.store_folder import open_store
 
 
@@ -89,17 +91,19 @@ def test_another_environment_is_named_and_left(delivered, caplog):
     assert folder.is_dir()
 
 
-def test_other_code_is_named_and_left(delivered, caplog, edited_module):
+def test_other_code_is_named_and_left(delivered, caplog):
     """A delivery of an arm whose code is another here is not sealed under today's key."""
-    arms = Path("arms_for_tests.py")
-    arms.write_text(arms.read_text() + "\nMORE = 1\n")
+    folder = next(Path("runs/incoming").iterdir())
+    (job,) = json.loads((folder / NOTE).read_text())["jobs"]
+    identity = {**job["identity"], "source": "0" * 64}
+    change(folder, jobs=[{**job, "identity": identity, "fit": digest(identity)}])
 
     with caplog.at_level(logging.WARNING):
-        summary, tasks = filled(delivered)
+        _, tasks = filled(delivered)
 
-    assert len(tasks) == 5
-    assert summary.computed == 5
-    assert caplog.text.count("code of the arm") == 5
+    assert len(tasks) == 1
+    assert "was computed with other code of the arm" in caplog.text
+    assert folder.is_dir()
 
 
 @pytest.mark.parametrize("spoil", ["torn note", "no note", "torn part", "link"])
@@ -135,7 +139,7 @@ def test_only_plain_files_are_delivered(tiny):
     secret = Path("secret")
     secret.write_text("secret")
     (finished.left / "0" / "more.txt").symlink_to(secret.resolve())
-    __import__("os").mkfifo(finished.left / "0" / "pipe")
+    os.mkfifo(finished.left / "0" / "pipe")
 
     folder = deliver(store.root, finished)
 
