@@ -31,14 +31,14 @@ from harness.window import Array, Dates, Series, Windows
 
 OBSERVED = "observed"
 """Kind of the records of values that a caller reported, by series."""
-_WARM = 60
-"""Origins before the stretch, from which the legacy's usual loss is known."""
+BEFORE = WHOLE_STRETCH + 60
+"""Origins of a stream before its start: the stretch, and some from which usual losses are known."""
 WIDTHS, _INNER = 10, (0.1, 0.9)
 """A point path further off than so many legacy widths, between these levels, is a fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class SideLosses:
     """One side of a series, at W origins.
 
     Attributes
@@ -62,7 +62,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class PairedStream:
     """Both sides of a series on the same origins, the oldest first.
 
     Attributes
@@ -79,16 +79,46 @@ class Pair:
 
     series: str
     day: Dates
-    candidate: Side
-    legacy: Side
+    candidate: SideLosses
+    legacy: SideLosses
     early_came: npt.NDArray[np.bool_]
     whole_came: npt.NDArray[np.bool_]
     wild: npt.NDArray[np.bool_]
     gap: int
+    horizon: int
     last: str
 
     def __len__(self) -> int:
         return len(self.day)
+
+    def until(self, day: str) -> PairedStream:
+        """The same as it was when the first steps of the origin of a day had come."""
+        came = self.early_came & (self.day.astype(str) <= day)
+        return dataclasses.replace(self, early_came=came)
+
+    def as_of(self, count: int) -> PairedStream:
+        """The same as it was when so many origins had been issued."""
+
+        def side(found: SideLosses) -> SideLosses:
+            return SideLosses(
+                early=found.early[:count],
+                whole=found.whole[:count],
+                reason=found.reason[:count],
+                issued_at=found.issued_at[:count],
+                in_time=found.in_time[:count],
+            )
+
+        sessions = np.arange(count, 0, -1) - 1 - self.gap  # that had come of each origin's steps
+        return dataclasses.replace(
+            self,
+            day=self.day[:count],
+            candidate=side(self.candidate),
+            legacy=side(self.legacy),
+            early_came=self.early_came[:count] & (sessions >= min(STEPS, self.horizon)),
+            whole_came=self.whole_came[:count] & (sessions >= self.horizon),
+            wild=self.wild[:count],
+            last=str(self.day[count - 1]),
+        )
 
     def fault(self, place: int) -> str:
         """What was wrong with the candidate at an origin; '' where nothing was."""
@@ -109,7 +139,7 @@ def first_origins(settings: Settings, datasets: Mapping[str, Dataset]) -> dict[s
         dataset = datasets[name].without_repeats() if plan.skip_repeats else datasets[name]
         dates = dataset.series.dates
         reach = plan.gap + plan.horizon
-        row = len(dates) - reach - WHOLE_STRETCH - _WARM
+        row = len(dates) - reach - BEFORE
         row = min(max(row, plan.validation + 2), len(dates) - reach)
         found[name] = str(dates[max(0, row)])
     return found
@@ -134,7 +164,7 @@ def stream_grid(
             stride=1,
             first=first[name],
             origins=None,
-            refit=max(plan.refit * plan.stride, WHOLE_STRETCH + _WARM) if plan.refit else None,
+            refit=max(plan.refit * plan.stride, BEFORE) if plan.refit else None,
         )
         for name, plan in asked.plans.items()
     }
@@ -159,7 +189,7 @@ def revision_of(grid: Grid, settings: Settings) -> str:
     return digest(lines)[:16]
 
 
-def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[Pair]:
+def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[PairedStream]:
     """Read both sides of every series.
 
     Raises
@@ -170,7 +200,7 @@ def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[Pair]:
     return [_pair(settings, grid, store, name) for name in settings.series]
 
 
-def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> Pair:
+def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> PairedStream:
     cells = {cell.arm.name: cell for cell in grid.cells if cell.dataset == name}
     split = cells[settings.legacy].split
     series = _with_observed(store, name, split.dataset.series, settings.truth)
@@ -187,14 +217,14 @@ def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> Pair:
             for steps in (min(STEPS, split.issued.horizon), split.issued.horizon)
         )
         flags = stored.forecast.fallback or ("",) * count
-        sides[arm] = Side(
+        sides[arm] = SideLosses(
             early=early,
             whole=late,
             reason=tuple(a or b for a, b in zip(stored.reason, flags, strict=True)),
             issued_at=stored.issued_at,
             in_time=np.array(stored.prospective, dtype=bool),
         )
-    return Pair(
+    return PairedStream(
         series=name,
         day=split.dataset.series.dates[split.issued.origin - 1],
         candidate=sides[settings.candidate],
@@ -203,6 +233,7 @@ def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> Pair:
         whole_came=_came(split.issued, series, split.issued.horizon),
         wild=wild(forecasts[settings.candidate], forecasts[settings.legacy]),
         gap=gap,
+        horizon=split.issued.horizon,
         last=str(series.dates[-1]),
     )
 

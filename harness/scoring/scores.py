@@ -120,6 +120,15 @@ class Truth:
             drawdown=drawdown,
         )
 
+    def where(self, rows: Flags, other: Truth) -> Truth:
+        """The same with some windows [W] as another knows them."""
+        chosen: dict[str, Any] = {}
+        for name in ("values", "last", "naive_scale", "naive_square", "volatility", "drawdown"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None:
+                chosen[name] = np.where(rows[:, None] if mine.ndim == 2 else rows, theirs, mine)
+        return dataclasses.replace(self, **chosen)
+
     @property
     def digest(self) -> str:
         """Hash of everything a score depends on besides the forecast; not of name or row order."""
