@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.running.store_folder import StoredFit
 
 
-class Recorded(Protocol):
+class KnownResults(Protocol):
     """What a grid asks a store for, or who knows what is in it."""
 
     def cutoffs(self, anchor: Mapping[str, object]) -> Dates:
@@ -156,7 +156,7 @@ class Grid:
 def declare(
     experiment: Experiment,
     datasets: Mapping[str, Dataset],
-    store: Recorded | None = None,
+    store: KnownResults | None = None,
     *,
     grow: bool = True,
 ) -> Grid:
@@ -206,7 +206,7 @@ def declare(
     return grid if store is None else as_stored(grid, store)
 
 
-def as_stored(grid: Grid, store: Recorded) -> Grid:
+def as_stored(grid: Grid, store: KnownResults) -> Grid:
     """The same grid under the keys that its results have in a store.
 
     Results of a line that began anew have keys of their own. A fit that was made on another device
@@ -260,7 +260,7 @@ def _cell(
 
 
 def _planned(
-    identity: Mapping[str, Any], part: Split, device: str, store: Recorded | None = None
+    identity: Mapping[str, Any], part: Split, device: str, store: KnownResults | None = None
 ) -> tuple[PlannedFit, ...]:
     """The fits of a line, each at its cutoff on the rows visible there."""
     dates = part.dataset.series.dates

@@ -84,7 +84,21 @@ def deliver(root: Path, finished: Finished) -> Path:
     OSError
         When the store's folder is not there or cannot be written.
     """
-    name = f"{finished.task.key[:32]}-{uuid4().hex[:8]}"
+    task = finished.task
+    note = Delivery(
+        jobs=tuple(
+            DeliveredJob(
+                cell=str(cell), fit=fit.key, identity=fit.identity, cutoffs=_days(task, number)
+            )
+            for number, (cell, fit) in enumerate(task.fits)
+        ),
+        environment=task.fits[0][0].environment,
+        limits=task.fits[0][0].limits,
+        ending=finished.ending,
+        seconds=finished.seconds,
+        machine=machine(),
+    )
+    name = f"{task.key[:32]}-{uuid4().hex[:8]}"
     draft, whole = root / INCOMING / f".{name}", root / INCOMING / name
     draft.mkdir()
     try:
@@ -92,32 +106,12 @@ def deliver(root: Path, finished: Finished) -> Path:
             target = draft / file.relative_to(finished.left or file)
             target.parent.mkdir(parents=True, exist_ok=True)
             _write(target, read_plain(file))
-        note = json.dumps(dataclasses.asdict(_delivery(finished)), sort_keys=True)
-        _write(draft / NOTE, note.encode())
+        _write(draft / NOTE, json.dumps(dataclasses.asdict(note), sort_keys=True).encode())
         draft.rename(whole)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return whole
-
-
-def _delivery(finished: Finished) -> Delivery:
-    task = finished.task
-    pairs = zip(task.fits, task.jobs, strict=True)
-    cells = [cell for cell, _ in task.fits]
-    return Delivery(
-        jobs=tuple(
-            DeliveredJob(
-                cell=str(cell), fit=fit.key, identity=fit.identity, cutoffs=_days(task, number)
-            )
-            for number, ((cell, fit), _) in enumerate(pairs)
-        ),
-        environment=cells[0].environment,
-        limits=cells[0].limits,
-        ending=finished.ending,
-        seconds=finished.seconds,
-        machine=machine(),
-    )
 
 
 def _days(task: Task, number: int) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class NodeAnswer:
     """What a node says of an order: the folder that it left, or why it did not begin."""
 
     node: str
@@ -227,7 +227,7 @@ class OnRay:
             said = one_line(str(problem).strip().rpartition("\n")[2])[:200]
             ending = Ending(kind="no answer", reason=f"{type(problem).__name__}: {said}")
             return Finished(task=task, seconds=0.0, ending=ending)
-        answer = parse_record(Answer, parse_json(text, where="a node's answer"), where="a node")
+        answer = parse_record(NodeAnswer, parse_json(text, where="a node's answer"), where="a node")
         if answer.refused:
             raise ConfigError(f"--on ray: node {answer.node}: {answer.refused}")
         if answer.lost:
@@ -467,17 +467,17 @@ def _fit_of(cell: GridCell, job: OrderedJob, environment: Mapping[str, Any]) -> 
     return dataclasses.replace(mine, windows=windows)
 
 
-def carry_out_order(order: Order) -> Answer:
+def carry_out_order(order: Order) -> NodeAnswer:
     """Carry out an ordered task on this machine, and deliver what it leaves."""
     node = platform.node()
     place = Path(order.store) / INCOMING
     if not place.is_dir():
         said = f"{place} is not there: --store must be a folder that all nodes share"
-        return Answer(node=node, refused=said)
+        return NodeAnswer(node=node, refused=said)
     try:
         task, grid = task_of(order)
     except AbharnessError as problem:
-        return Answer(node=node, refused=one_line(str(problem)))
+        return NodeAnswer(node=node, refused=one_line(str(problem)))
     executor = LocalProcesses(
         threads=grid.experiment.run.threads, preload=heavy_modules(grid.experiment.arms)
     )
@@ -488,11 +488,11 @@ def carry_out_order(order: Order) -> Answer:
             while not ended:
                 ended = executor.poll()
         try:
-            return Answer(node=node, left=deliver(Path(order.store), ended[0]).name)
+            return NodeAnswer(node=node, left=deliver(Path(order.store), ended[0]).name)
         finally:
             shutil.rmtree(ended[0].left or "", ignore_errors=True)
     except (AbharnessError, OSError) as problem:
-        return Answer(node=node, lost=one_line(str(problem)))
+        return NodeAnswer(node=node, lost=one_line(str(problem)))
     finally:
         executor.cancel()
 
