@@ -62,14 +62,16 @@ def task(tmp_path, made_series):
     return made
 
 
-def ended(executor):
-    """Wait for the next task that ends; gives its key and the GPU it saw."""
-    while True:
+def ended(executor, count):
+    """Wait until so many tasks have ended; gives the GPU that each saw by its key."""
+    seen = {}
+    while len(seen) < count:
         for finished in executor.poll():
             assert finished.ending.kind == "done"
             part = read_part(finished.left / "0" / "part.parquet")
             shutil.rmtree(finished.left)
-            return finished.task.key, part.forecast.point[0, 0]
+            seen[finished.task.key] = part.forecast.point[0, 0]
+    return seen
 
 
 @pytest.fixture
@@ -86,11 +88,11 @@ def test_two_fits_never_have_one_gpu(executor, task):
     assert [executor.submit(task("cuda", key)) for key in ("a", "b", "c")] == [True, True, False]
     assert executor.submit(task("cpu", "d"))
 
-    seen = dict(ended(executor) for _ in range(3))
+    seen = ended(executor, 3)
 
     assert {seen["a"], seen["b"]} == {4.0, 7.0}
     assert executor.submit(task("auto", "c"))
-    assert ended(executor)[1] in (4.0, 7.0)
+    assert ended(executor, 1)["c"] in (4.0, 7.0)
 
 
 def test_a_named_gpu_keeps_its_number(executor, task):
@@ -99,7 +101,7 @@ def test_a_named_gpu_keeps_its_number(executor, task):
     assert not executor.submit(task("cuda:1", "b"))
     assert executor.submit(task("cuda", "c"))
 
-    assert dict(ended(executor) for _ in range(2)) == {"a": -1.0, "c": 4.0}
+    assert ended(executor, 2) == {"a": -1.0, "c": 4.0}
 
 
 def test_a_cancelled_fit_gives_its_gpu_back(executor, task):
