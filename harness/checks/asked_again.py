@@ -31,7 +31,7 @@ from harness.forecast import Forecast
 from harness.judging.oddities import on_another_scale
 from harness.parsing import parse_record
 from harness.running.cells import StoredCell, answered, cell_record, has_cell, read_cell
-from harness.running.executor import Executor, Finished, LocalProcesses, Task
+from harness.running.executor import Executor, Finished, LocalProcesses, Task, heavy_modules
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.sources import digest, harness_digest
 from harness.running.store_folder import Store
@@ -150,11 +150,9 @@ def ask_again(
         return
     names = sorted({cell.arm.name for cell, _ in todo})
     tell(f"asking {len(todo)} fits of {' and '.join(names)} again, in order and under other dates")
-    heavy = {
-        name: None for cell, _ in todo for name in getattr(cell.arm.find(), "heavy_modules", ())
-    }
     processes: Executor = executor or LocalProcesses(
-        threads=grid.experiment.run.threads, preload=list(heavy)
+        threads=grid.experiment.run.threads,
+        preload=heavy_modules(cell.arm for cell, _ in todo),
     )
     spare = CHEAP * sum(
         sum(cell_record(store, cell).seconds.values())
@@ -483,8 +481,8 @@ def _answers(
     found: dict[str, tuple[Rows, Forecast] | str] = {}
     seconds = 0.0
     while waiting or running:
-        while waiting and running < workers:
-            processes.submit(waiting.pop(0))
+        while waiting and running < workers and processes.submit(waiting[0]):
+            waiting.pop(0)
             running += 1
         for finished in processes.poll():
             running -= 1

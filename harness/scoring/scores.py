@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from harness.arm import Role
 from harness.errors import ForecastError
@@ -151,18 +152,27 @@ def _trailing_mean(changes: Array, seen: Rows) -> Array:
     return mean
 
 
+def _trailing(values: Array, stop: Rows, size: int, of: Callable[..., Any]) -> Array:
+    """A statistic of the last values before each row, of fewer where there are no more, [W]."""
+    found = np.empty(len(stop))
+    early = stop < size
+    found[early] = [of(values[:row]) for row in stop[early]]
+    if not early.all():
+        whole = sliding_window_view(values, size)
+        found[~early] = of(whole[stop[~early] - size], axis=1)
+    return found
+
+
 def _volatility(change: Array, seen: Rows, last: Array) -> Array:
     """Root mean square of the last changes up to each row seen, over the value there, [W]."""
-    size = np.array(
-        [np.sqrt(np.mean(change[max(0, row - VOLATILITY_SESSIONS) : row] ** 2)) for row in seen]
-    )
+    size = np.sqrt(_trailing(change**2, seen, VOLATILITY_SESSIONS, np.mean))
     relative: Array = size / np.where(last != 0, np.abs(last), np.nan)
     return relative
 
 
 def _drawdown(target: Array, seen: Rows) -> Array:
     """Share by which each row seen lies below the highest value of the last sessions, [W]."""
-    high = np.array([target[max(0, row + 1 - DRAWDOWN_SESSIONS) : row + 1].max() for row in seen])
+    high = _trailing(target, seen + 1, DRAWDOWN_SESSIONS, np.max)
     share: Array = 1 - target[seen] / np.where(high > 0, high, np.nan)
     return share
 
