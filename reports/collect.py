@@ -20,7 +20,7 @@ from harness.errors import ConfigError, StoreError
 from harness.experiments.experiment import MeasureSettings
 from harness.gate.history import Entry, before, change, experiments, history, read_verdict
 from harness.gate.registration import KIND
-from harness.judging.verdict import Verdict, plain, to_json
+from harness.judging.verdict import Verdict, plain
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.records.journal import SCHEMA, SHORT
 from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
@@ -131,7 +131,7 @@ def drawn_from(page: PageInput) -> str:
         if each.name != "claims"
     }
     records = [unit.digest for unit in page.units.values()]
-    return digest([code, to_json(page.verdict), records, rest, dict(page.fingerprints)])
+    return digest([code, plain(page.verdict), records, rest, dict(page.fingerprints)])
 
 
 def _beside(

@@ -450,7 +450,14 @@ def compare(both: Pair, question: Question) -> Comparison:
         return made
     sides = question.estimand.sides(question.estimand.whole(both))
     varied = vary(sides, question, lengths=made.lengths, conclusion=made.conclusion)
-    return dataclasses.replace(made, sensitivity=varied, planning=_planning(made, both))
+    variances = made.variances
+    memory = local_whittle(sides.difference, sides.overlap) if variances else None
+    if variances and memory:
+        order, error = memory
+        variances = dataclasses.replace(variances, memory=order, memory_error=error)
+    return dataclasses.replace(
+        made, variances=variances, sensitivity=varied, planning=_planning(made, both)
+    )
 
 
 class ComparesOnce:
@@ -642,7 +649,6 @@ def _found(
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
-    memory = local_whittle(difference, sides.overlap) or (None, None)
     return effect, Variances(
         rho=rho,
         lean=lean_in(sides),
@@ -652,6 +658,4 @@ def _found(
         legacy_seeds=unit * ratio**2 * seed_variance(sides.below) if sides.seeded else 0.0,
         level=level[0],
         level_covariance=level[1],
-        memory=memory[0],
-        memory_error=memory[1],
     )

@@ -57,7 +57,7 @@ from harness.judging.declared import FutureTests, Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
-from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
+from harness.judging.verdict import Verdict, conclude, gather, plain, verdict_of
 from harness.measure.record import read_costs
 from harness.running.cells import cell_record, has_cell
 from harness.running.grid import Grid, GridCell, seeded
@@ -636,7 +636,7 @@ def _judged(
         return known, inputs
     calibration = asked.calibration()
     made = verdict_from(policy, inputs, found.scores, given=given, calibration=calibration)
-    return from_json(to_json(made)), inputs  # as the record gives it, order of keys included
+    return verdict_of(plain(made), where="verdict"), inputs  # as the record gives it
 
 
 def _known(store: Store, experiment: str, policy: Policy, given: Given) -> Verdict | None:

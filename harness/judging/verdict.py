@@ -11,6 +11,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
 from typing import Any, Literal
 
 from harness.errors import StoreError
@@ -45,6 +47,7 @@ from harness.judging.safeguards import (
 )
 from harness.judging.sequential import at_look, read_at
 from harness.judging.validity import Mark, Validity, examine
+from harness.parsing import adapter
 from harness.scoring.scores import UnitScores, in_time_order
 
 State = Literal["passed", "failed", "not run"]
@@ -629,12 +632,17 @@ def from_json(text: str, *, where: str = "verdict.json") -> Verdict:
     StoreError
         When it is not a verdict, is torn, or was made by another version.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     try:
         content = json.loads(text)
     except json.JSONDecodeError as problem:
         raise StoreError(f"{where}: not a verdict: {problem}") from None
+    return verdict_of(content, where=where)
+
+
+def verdict_of(content: Any, *, where: str) -> Verdict:
+    """Make a verdict of a record as JSON has it; errors as of `from_json`."""
+    from pydantic import ValidationError
+
     schema = content.get("schema") if isinstance(content, dict) else None
     if not isinstance(schema, int):
         raise StoreError(f"{where}: not a verdict: it has no schema number")
@@ -645,23 +653,32 @@ def from_json(text: str, *, where: str = "verdict.json") -> Verdict:
             f"{where}: was written by a newer abharness: schema {schema}, this one reads {SCHEMA}"
         )
     try:
-        return TypeAdapter(Verdict).validate_python(content)
+        verdict: Verdict = adapter(Verdict).validate_python(content)
     except ValidationError as problem:
         first = problem.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise StoreError(f"{where}: not a whole verdict: {place}: {first['msg']}") from None
+    return verdict
 
 
 def plain(value: Any) -> Any:
-    """Turn nouns into what JSON holds; a number that is not finite becomes None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    """Turn nouns into what JSON holds, keys in order; a number that is not finite becomes None."""
+    kind: Any = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if (names := _fields_of(kind)) is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, Outcome):
-        return value.value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return value.value if isinstance(value, Enum) else value
+
+
+@cache
+def _fields_of(kind: type) -> tuple[str, ...] | None:
+    """Names of a dataclass's fields; None of another class."""
+    known = dataclasses.is_dataclass(kind)
+    return tuple(each.name for each in dataclasses.fields(kind)) if known else None
