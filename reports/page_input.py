@@ -170,7 +170,7 @@ class Beside:
     claims
         What was claimed beside what was measured.
     since
-        What changed since the last verdict on the pair; None where no history is stored.
+        What changed since the last verdict on the pair; None for a verdict that is in none.
     registered
         When the rules were recorded; None where they never were.
     verdicts

@@ -43,6 +43,7 @@ from harness.gate.looks import (
     news_of,
     read_now,
     record_reading,
+    sessions_to_next,
     up_to,
 )
 from harness.gate.registration import changed_since
@@ -354,7 +355,7 @@ class Judgement:
     head, at
         The journal's head when it was passed, and the time (UTC, ISO); '' where not recorded.
     news
-        What is new since the verdict before; None where nobody asked.
+        What is new since the verdict before; empty where nobody asked.
     others
         Verdicts of the same candidate against the other legacy arms, with their folders.
     former
@@ -366,7 +367,7 @@ class Judgement:
     folder: Path
     head: str
     at: str = ""
-    news: Fact | None = None
+    news: tuple[Fact, ...] = ()
     others: tuple[tuple[Verdict, Path], ...] = ()
     former: tuple[Path, ...] = ()
 
@@ -439,7 +440,7 @@ def judge_grid(
         for place, each in enumerate(_family(grid, policy))
     ]
     kept = deciding_scores(grid, store, policy, found)
-    news = _news(store, name, reading, passed[0][0], kept) if reading else None
+    news = _news(grid, store, reading, passed[0][0], kept)
     with store.journal.writing() if not store.journal.read_only else nullcontext():
         names = record_verdicts(
             store,
@@ -461,7 +462,7 @@ def judge_grid(
         folder=first[1],
         head=head,
         at=at,
-        news=news,
+        news=(news,),
         others=tuple(others),
         former=tuple(
             store.verdict_folder(name) / before
@@ -487,24 +488,29 @@ def deciding_scores(grid: Grid, store: Store, policy: Policy, found: Scored) -> 
 
 
 def _news(
+    grid: Grid,
     store: Store,
-    experiment: str,
-    reading: Reading,
+    reading: Reading | None,
     verdict: Verdict,
     scores: Sequence[UnitScores],
 ) -> Fact:
     """What is new since the verdict before on the pair."""
     now = independent_of(scores)
+    if reading is None:
+        former = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
+        told = {"outcome": verdict.outcome.value, "before": former.get("outcome")}
+        return fact(FactCode.NO_VERDICT, **told)
     if reading.look is not None:
         last = reading.before
         then, outcome = (last.look.origins, last.outcome) if last else ({}, None)
     else:
-        known = store.journal.latest("passed", pair_key(experiment, verdict)) or {}
+        known = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
         spans = {name: (s["first"], s["last"], "") for name, s in known.get("spans", {}).items()}
         then = independent_of(up_to(scores, spans))
         outcome = Outcome(known["outcome"]) if known else None
     new = max((count - then.get(name, 0) for name, count in now.items()), default=0)
-    return news_of(reading, verdict, None if outcome is None else (outcome, new))
+    earlier = None if outcome is None else (outcome, new)
+    return news_of(reading, verdict, earlier, wait=sessions_to_next(grid, scores))
 
 
 def _as_it_stands(
@@ -530,7 +536,14 @@ def _as_it_stands(
         folder=folder / name,
         head=head,
         at=at,
-        news=fact(FactCode.NOTHING_NEW, outcome=verdict.outcome.value, since=taken.look.until),
+        news=(
+            fact(
+                FactCode.NOTHING_NEW,
+                outcome=verdict.outcome.value,
+                since=taken.look.until,
+                wait=None if taken.ended else sessions_to_next(grid, scores),
+            ),
+        ),
         others=tuple((read_verdict(store, each), folder / each) for each in names),
     )
 

@@ -311,7 +311,30 @@ def record_reading(store: Store, reading: Reading, verdict: Verdict, name: str) 
         store.journal.append(LOOK, reading.tried.name, plain(taken))
 
 
-def news_of(reading: Reading, verdict: Verdict, earlier: tuple[Outcome, int] | None) -> Fact:
+def sessions_to_next(grid: Grid, scores: Sequence[UnitScores]) -> int | None:
+    """Sessions until the next non-overlapping origin can be judged, on the dataset it is first on.
+
+    None where no plan grows, or the data have ended.
+    """
+    waits = []
+    for unit in {unit.dataset: unit for unit in scores if len(unit)}.values():
+        split = grid.splits[unit.dataset]
+        if split.dataset.manifest.ended or not split.plan.grows:
+            continue
+        reach, stride = reach_of(unit), split.plan.stride
+        last = int(unit.origin[non_overlapping(unit.origin, reach)[-1]])
+        following = last + -(-reach // stride) * stride
+        waits.append(max(1, following + reach - len(split.dataset)))
+    return min(waits, default=None)
+
+
+def news_of(
+    reading: Reading,
+    verdict: Verdict,
+    earlier: tuple[Outcome, int] | None,
+    *,
+    wait: int | None,
+) -> Fact:
     """What is new, in one fact.
 
     Parameters
@@ -319,6 +342,8 @@ def news_of(reading: Reading, verdict: Verdict, earlier: tuple[Outcome, int] | N
     earlier
         Outcome of the verdict before on the pair, and the non-overlapping origins that came since,
         of the dataset with most of them; None for the first.
+    wait
+        Sessions until the next of them.
     """
     outcome = verdict.outcome.value
     if earlier is None:
@@ -330,4 +355,4 @@ def news_of(reading: Reading, verdict: Verdict, earlier: tuple[Outcome, int] | N
         return fact(FactCode.BECAME_OTHERWISE, before=before.value, outcome=outcome)
     if new:
         return fact(FactCode.STILL, outcome=outcome, origins=new)
-    return fact(FactCode.NOTHING_NEW, outcome=outcome, since=reading.tried.until)
+    return fact(FactCode.NOTHING_NEW, outcome=outcome, since=reading.tried.until, wait=wait)

@@ -33,6 +33,7 @@ from harness.gate.stored_scores import read_slot
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.parsing import adapter
+from harness.running.identity import line_of
 from harness.running.parts import together
 from harness.running.sources import digest
 from harness.running.store_folder import Seal, Store, is_store, open_store
@@ -194,12 +195,6 @@ def _truth(store: Store, inputs: Inputs, wanted: str, last: str) -> Truth:
         f"{store.root / 'scores'}: no file holds what came to pass; `abharness gate` with the "
         "experiment writes them again"
     )
-
-
-def line_of(dataset: str, fit: Mapping[str, Any]) -> str:
-    """Digest of what all nights of a cell have in common, from the identity of one of its fits."""
-    own = {key: value for key, value in fit.items() if key not in ("cutoff", "rows", "results")}
-    return digest([dataset, own])
 
 
 def _derived(store: Store, cell: CellInput, truth: Truth, refit: int | None) -> UnitScores:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from harness.errors import StoreError
 from harness.gate.history import experiments, read_inputs, standing
-from harness.gate.recompute import line_of, replay
+from harness.gate.recompute import replay
 from harness.judging.fact import Fact
 from harness.running.executor import LOG
 from harness.running.grid import Grid, GridCell, PlannedFit
+from harness.running.identity import line_of
 from harness.running.parts import Part, read_part
 from harness.running.sealing import Due, part_key, seal_part
 from harness.running.sources import file_digest
@@ -283,7 +284,8 @@ def _belongs(
         )
         due = Due(cell=cell, fit=dataclasses.replace(fit, windows=windows))
         stored = store.fit(fit.key) or _stored_fit(store, cell, fit)
-        if part_key(due, stored, cutoffs) == key:
+        rows_seen = cell.split.rows_digest(int(windows.origin[-1]))
+        if part_key(fit, stored, cutoffs=cutoffs, rows=rows_seen) == key:
             return due, stored
     return None, None
 

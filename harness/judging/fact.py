@@ -128,10 +128,13 @@ class FactCode(StrEnum):
 
     # What is new, the first line of everything that is written.
     FIRST_VERDICT = "first_verdict"  # outcome
-    NOTHING_NEW = "nothing_new"  # outcome, since
+    NOTHING_NEW = "nothing_new"  # outcome, since, wait (sessions; None: no origin will come)
     STILL = "still"  # outcome, origins
     BECAME = "became"  # before, outcome, origins
     BECAME_OTHERWISE = "became_otherwise"  # before, outcome
+    NO_VERDICT = "no_verdict"  # outcome, before
+    NOT_UPDATED = "not_updated"  # dataset, why
+    DATA_OLD = "data_old"  # dataset, last, lacking
 
     # What the gate found when it judged itself; `findings` are ids.
     NOTHING_TO_TEST = "nothing_to_test"

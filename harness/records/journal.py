@@ -497,7 +497,8 @@ def _connected(path: Path, *, read_only: bool) -> sqlite3.Connection:
 def _closed(connection: sqlite3.Connection, owner: int) -> None:
     """Close a connection in the process that opened it: one forked since has no part in it."""
     if os.getpid() == owner:
-        connection.close()
+        with suppress(sqlite3.ProgrammingError):  # collected in another thread than it was used in
+            connection.close()
 
 
 @contextmanager

@@ -79,6 +79,8 @@ class CellRecord:
         By phase: added up, and the highest.
     machine
         Where the last part was made.
+    devices
+        What the arm computed on, where it says.
     digest
         Of every origin's forecast.
     """
@@ -95,6 +97,7 @@ class CellRecord:
     seconds: Mapping[str, float]
     peak_bytes: Mapping[str, int]
     machine: Mapping[str, str]
+    devices: tuple[str, ...]
     digest: str
 
 
@@ -111,6 +114,8 @@ class StoredCell:
         W texts, empty where the window has a forecast.
     forecast
         NaN in failed windows; its `fallback` says which windows the arm's fallback answered.
+    issued_at
+        W times (UTC, ISO): when each was made.
     prospective
         W flags: issued before the first judged session.
     """
@@ -120,6 +125,7 @@ class StoredCell:
     last_date: Dates
     reason: tuple[str, ...]
     forecast: Forecast
+    issued_at: tuple[str, ...] = ()
     prospective: tuple[bool, ...] = ()
 
 
@@ -254,6 +260,7 @@ def cell_record(store: Store, cell: GridCell) -> CellRecord:
         seconds=seconds,
         peak_bytes=peaks,
         machine=next((s.spent.machine for s in reversed(seals) if s.spent.machine), {}),
+        devices=tuple(sorted({seal.device for seal in seals if seal.device})),
         digest=digest([each.digest for each in there]),
     )
 
@@ -301,6 +308,7 @@ def _read(store: Store, cell: GridCell) -> StoredCell:
         last_date=whole.cutoff,
         reason=whole.reason,
         forecast=whole.forecast,
+        issued_at=tuple(each.issued_at for each in there),
         prospective=tuple(
             is_prospective(cell.split, row, each.issued_at)
             for row, each in zip(origin.tolist(), there, strict=True)

@@ -19,12 +19,11 @@ from harness.experiments.experiment import Experiment
 from harness.running.cells import CellRecord, cell_record, has_cell
 from harness.running.due import Work, works
 from harness.running.executor import Executor, Finished, LocalProcesses
-from harness.running.grid import Grid, GridCell, begun_anew, declare, select
+from harness.running.grid import Grid, GridCell, as_stored, declare, select
 from harness.running.identity import allowed_cores
 from harness.running.lease import lease
 from harness.running.maintenance import Event, begin_anew, difference, events, record_event
-from harness.running.merging import merge_parts
-from harness.running.sealing import Sealed, seal_finished, seal_unfit
+from harness.running.sealing import Sealed, merge_parts, seal_finished, seal_unfit
 from harness.running.split import anchor_of
 from harness.running.store_folder import Store
 
@@ -195,7 +194,7 @@ def fill(
     for split in grid.splits.values():
         store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
     store.sweep()
-    grid = begun_anew(grid, store)
+    grid = as_stored(grid, store)
     run = _Run(grid=grid, store=store, workers=workers, progress=progress, executor=executor)
     asked = select(grid.cells, only=only, shard=shard)
     if recompute:
@@ -203,7 +202,7 @@ def fill(
         asked = select(run.grid.cells, only=only, shard=shard)
     if held := events(run.grid, store, asked):
         run.carry_out(held, run.compare, done=0)
-        run.grid = begun_anew(run.grid, store)
+        run.grid = as_stored(run.grid, store)
     store.journal.append_new("grid", grid.experiment.name, run.grid.record())
     asked = select(run.grid.cells, only=only, shard=shard)
     todo = [cell for cell in asked if str(cell) not in run.unanswered]

@@ -14,7 +14,14 @@ from harness.arm import Arm, ArmRef, Learns, Samples, Saves, Wraps, expect_colum
 from harness.data.dataset import Dataset
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
-from harness.running.identity import arm_identity, device_of, environment_of, line_identity
+from harness.running.identity import (
+    DEVICES,
+    arm_identity,
+    device_of,
+    environment_of,
+    line_identity,
+    line_of,
+)
 from harness.running.sources import CodeReader, digest
 from harness.running.split import Split, anchor_of, split
 from harness.running.unit import Job
@@ -58,6 +65,8 @@ class GridCell:
         What all its fits have in common.
     environment
         What lies between data and forecast on this installation.
+    device
+        What the arm computes on here; '' where it does not say.
     fits
         In order of time.
     limits
@@ -73,6 +82,7 @@ class GridCell:
     line: str
     identity: Mapping[str, Any]
     environment: Mapping[str, Any]
+    device: str
     fits: tuple[PlannedFit, ...]
     split: Split
     limits: Mapping[str, float]
@@ -177,26 +187,23 @@ def declare(
                     for seed in seeds_of(arm, experiment.run.seeds)
                 )
     grid = Grid(experiment=experiment, splits=splits, cells=tuple(cells))
-    return grid if store is None else begun_anew(grid, store)
+    return grid if store is None else as_stored(grid, store)
 
 
-def begun_anew(grid: Grid, store: Store) -> Grid:
-    """The same grid, with the results of each line that began anew under keys of their own."""
+def as_stored(grid: Grid, store: Store) -> Grid:
+    """The same grid under the keys that its results have in a store.
+
+    Results of a line that began anew have keys of their own. A fit that was made on another device
+    than today's serves as well, where there is none of today's.
+    """
     found = []
     for cell in grid.cells:
         identity = {name: value for name, value in cell.identity.items() if name != "results"}
         results = store.results(cell.line)
         identity |= {"results": results} if results else {}
-        found.append(
-            dataclasses.replace(
-                cell,
-                identity=identity,
-                key=_cell_key(identity, cell.split),
-                fits=_planned(identity, cell.split),
-            )
-            if identity != cell.identity
-            else cell
-        )
+        fits = _planned(identity, cell.split, cell.device, store)
+        key = _cell_key(identity, cell.split, fits)
+        found.append(dataclasses.replace(cell, identity=identity, key=key, fits=fits))
     return dataclasses.replace(grid, cells=tuple(found))
 
 
@@ -216,17 +223,19 @@ def _cell(
         plan=part.plan,
         seed=seed if seeded(arm) else None,
         threads=run.threads,
-        device=device_of(ref.options),
     )
+    device = device_of(arm)
+    fits = _planned(identity, part, device)
     return GridCell(
         arm=ref,
         dataset=dataset,
         seed=seed,
-        key=_cell_key(identity, part),
-        line=digest([dataset, identity]),
+        key=_cell_key(identity, part, fits),
+        line=line_of(dataset, identity),
         identity=identity,
         environment=environment,
-        fits=_planned(identity, part),
+        device=device,
+        fits=fits,
         split=part,
         limits={"time_s": run.time_limit_s, "memory_mib": float(run.memory_limit_mib)},
         learns=isinstance(arm, Learns),
@@ -234,36 +243,37 @@ def _cell(
     )
 
 
-def _planned(identity: Mapping[str, Any], part: Split) -> tuple[PlannedFit, ...]:
+def _planned(
+    identity: Mapping[str, Any], part: Split, device: str, store: Store | None = None
+) -> tuple[PlannedFit, ...]:
     """The fits of a line, each at its cutoff on the rows visible there."""
     dates = part.dataset.series.dates
+    devices = dict.fromkeys([device, *DEVICES]) if device and store else [device]
     found = []
     for origin, rows in part.issued.segments():
-        own = {
-            **identity,
-            "cutoff": str(dates[origin - 1]),
-            "rows": part.rows_digest(origin),
-        }
-        found.append(
-            PlannedFit(
-                key=digest(own),
-                identity=own,
-                cutoff=own["cutoff"],
-                windows=part.issued.part(rows),
-            )
-        )
+        cutoff, seen = str(dates[origin - 1]), part.rows_digest(origin)
+        choice = []
+        for each in devices:
+            own = {**identity, "device": each, "cutoff": cutoff, "rows": seen}
+            windows = part.issued.part(rows)
+            choice.append(PlannedFit(key=digest(own), identity=own, cutoff=cutoff, windows=windows))
+        made = [
+            fit for fit in choice if (known := store and store.fit(fit.key)) and not known.problem
+        ]
+        found.append(made[0] if made else choice[0])
     return tuple(found)
 
 
-def _cell_key(identity: Mapping[str, Any], part: Split) -> str:
+def _cell_key(identity: Mapping[str, Any], part: Split, fits: Sequence[PlannedFit]) -> str:
     """Digest of all that decides a cell's judged forecasts and what they are held against."""
     dates, windows = part.dataset.series.dates, part.windows
+    fitted = [str(day) for day in dates[np.unique(windows.fitted_at) - 1]]
     return digest(
         {
             **identity,
             "gap": windows.gap,
             "origins": [str(day) for day in dates[windows.origin - 1]],
-            "fits": [str(day) for day in dates[np.unique(windows.fitted_at) - 1]],
+            "fits": [[fit.cutoff, fit.identity["device"]] for fit in fits if fit.cutoff in fitted],
             "data": part.data,
         }
     )

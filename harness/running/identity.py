@@ -2,7 +2,8 @@
 
 A fit's key covers everything the arm's owner decides that can change its forecasts (rows visible at
 its cutoff, history, validation, steps, options, weights, seed, threads, device, source of the arm)
-and nothing that cannot (names, folders, workers, stride, count, refit). What a newer installation
+and nothing that cannot (names, folders, workers, stride, count, refit). The device belongs to a fit
+and not to its line: what was fitted on one serves a night on another. What a newer installation
 changes (libraries, and the harness's own path from data to forecast) is recorded beside the key,
 as the fit's environment.
 """
@@ -25,6 +26,12 @@ from harness.window import RollingOrigin
 LIBRARIES = ("numpy", "scipy", "torch", "transformers", "chronos-forecasting")
 """Libraries whose version can change a forecast."""
 
+DEVICES = ("cpu", "cuda")
+"""Kinds of device that a fit may have been made on."""
+
+OF_ONE_FIT = ("cutoff", "rows", "device", "results")
+"""What of a fit's identity is not its line's."""
+
 FORECASTING = ("harness.running.split", "harness.running.work")
 """What an arm's process is handed, and what carries it out: from here on imports are followed, so
 that all of the harness between data and forecast is part of every environment."""
@@ -42,7 +49,7 @@ def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[
     """
     return {
         "use": ref.use,
-        "options": dict(ref.options),
+        "options": _without_device(ref.options),
         "source": _arm_source(arm, code or CodeReader(), use=ref.use),
         "weights": weights_digest(arm),
     }
@@ -58,7 +65,7 @@ def environment_of(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dic
 
 
 def line_identity(
-    arm: Mapping[str, Any], *, plan: RollingOrigin, seed: int | None, threads: int, device: str
+    arm: Mapping[str, Any], *, plan: RollingOrigin, seed: int | None, threads: int
 ) -> dict[str, Any]:
     """What an arm's fits at all origins have in common.
 
@@ -68,8 +75,6 @@ def line_identity(
         Its `arm_identity`.
     seed
         None for an arm that neither draws nor learns by chance.
-    device
-        What it computes on here, where the arm leaves that open; '' where it does not.
     """
     return {
         **arm,
@@ -79,16 +84,32 @@ def line_identity(
         "skip_repeats": plan.skip_repeats,
         "seed": seed,
         "threads": threads,
-        "device": device,
     }
 
 
-def device_of(options: Mapping[str, Any]) -> str:
-    """What an option ``device = "auto"`` comes to on this machine; '' where none is open."""
-    if options.get("device") != "auto":
-        inner = [value for value in options.values() if isinstance(value, Mapping)]
-        return next(filter(None, map(device_of, inner)), "")
-    return "cpu" if _gpu() == "none" else "cuda"
+def line_of(dataset: str, identity: Mapping[str, Any]) -> str:
+    """Digest of what all nights of a cell have in common, from its identity or a fit's."""
+    own = {name: value for name, value in identity.items() if name not in OF_ONE_FIT}
+    return digest([dataset, own])
+
+
+def device_of(arm: Arm) -> str:
+    """Kind of device an arm computes on here, ``cpu`` or ``cuda``; '' where it has no `device`."""
+    if isinstance(arm, Wraps):
+        return next(filter(None, map(device_of, arm.parts())), "")
+    said = getattr(arm, "device", "")
+    if said == "auto":
+        return "cpu" if _gpu() == "none" else "cuda"
+    return said.partition(":")[0] if isinstance(said, str) else ""
+
+
+def _without_device(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an arm, and of those it is made of, but for the device."""
+    return {
+        name: _without_device(value) if isinstance(value, Mapping) else value
+        for name, value in options.items()
+        if name != "device"
+    }
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ from harness.errors import StoreError
 from harness.running.cells import Answered, answered
 from harness.running.due import kept_fit
 from harness.running.executor import Finished, Task
-from harness.running.grid import Grid, GridCell, PlannedFit, begun_anew
+from harness.running.grid import Grid, GridCell, PlannedFit, as_stored
 from harness.running.parts import Part
 from harness.running.sources import digest
 from harness.running.store_folder import Store
@@ -238,4 +238,4 @@ def begin_anew(grid: Grid, store: Store, cells: Sequence[GridCell]) -> Grid:
             "results": digest([line, datetime.now(UTC).isoformat()]),
         }
         store.journal.append("maintenance", line, body)
-    return begun_anew(grid, store)
+    return as_stored(grid, store)

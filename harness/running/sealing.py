@@ -1,9 +1,13 @@
-"""What an arm's process left becomes fits and parts of the store, checked and sealed."""
+"""What an arm's process left becomes fits and parts of the store, checked and sealed.
+
+Many small parts of a fit become one: file names change, no digest of an origin does.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
+from harness.running.cells import answered, same_rows
 from harness.running.executor import LOG, Finished
 from harness.running.grid import GridCell, PlannedFit
 from harness.running.identity import machine
-from harness.running.parts import Part, write_part
+from harness.running.parts import Part, together, write_part
 from harness.running.sources import digest
 from harness.running.store_folder import (
     Limit,
@@ -28,6 +33,9 @@ from harness.running.store_folder import (
 from harness.running.supervisor import Ending
 from harness.running.unit import RESIDUALS, STATE, Job
 from harness.running.work import TRACEBACK, FitReport, Left, read_left, read_plain
+
+MOST = 16
+"""Parts of a fit that lie side by side before they are merged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +166,7 @@ def seal_part(
     known = fit or store.fit(due.fit.key)
     windows, split = due.fit.windows, due.cell.split
     rows = split.rows_digest(int(windows.origin[-1]))
-    key = part_key(due, known, cutoffs)
+    key = part_key(due.fit, known, cutoffs=cutoffs, rows=rows)
     whole = content or as_file(part)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fallback = part.forecast.fallback or ("",) * len(part)
@@ -181,6 +189,7 @@ def seal_part(
         by_fallback=tuple(day for day, said in zip(cutoffs, fallback, strict=True) if said),
         first_reason=reason,
         environment=due.cell.environment,
+        device=due.cell.device,
         limit=limit,
         spent=spent or Spent(),
         replaces=tuple(name for name in due.replaces if name != key),
@@ -195,17 +204,26 @@ def seal_part(
     )
 
 
-def part_key(due: Due, fit: StoredFit | None, cutoffs: tuple[str, ...]) -> str:
-    """Digest of all that a part's forecasts depend on."""
-    windows = due.fit.windows
+def part_key(
+    fit: PlannedFit, stored: StoredFit | None, *, cutoffs: Sequence[str], rows: str
+) -> str:
+    """Digest of all that a part's forecasts depend on.
+
+    Parameters
+    ----------
+    stored
+        The record of the fit; None where there is none.
+    rows
+        Digest of the rows visible at the last cutoff.
+    """
     return digest(
         {
-            "fit": due.fit.key,
-            "state": fit.state(due.fit.key) if fit else due.fit.key,
+            "fit": fit.key,
+            "state": stored.state(fit.key) if stored else fit.key,
             "cutoffs": cutoffs,
-            "horizon": windows.horizon,
-            "gap": windows.gap,
-            "rows": due.cell.split.rows_digest(int(windows.origin[-1])),
+            "horizon": fit.windows.horizon,
+            "gap": fit.windows.gap,
+            "rows": rows,
         }
     )
 
@@ -281,3 +299,90 @@ def keeps(store: Store, fit: PlannedFit) -> bool:
     return known is not None and any(
         name == RESIDUALS or name.startswith(f"{STATE}/") for name in known.files
     )
+
+
+def merge_parts(store: Store, cells: Sequence[GridCell]) -> int:
+    """Merge parts of fits that have many; gives how many files are fewer.
+
+    What is damaged, or was made from other rows than those of today, stays as it is.
+
+    Raises
+    ------
+    StoreError
+        When the store cannot be written.
+    """
+    fits = {fit.key: (cell, fit) for cell in cells for fit in cell.fits}
+    return sum(_merge(store, cell, fit) for cell, fit in fits.values())
+
+
+def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
+    seals = _alike(store, cell, fit)
+    if len(seals) < MOST:
+        return 0
+    try:
+        parts = {key: store.read_sealed(key, seal) for key, seal in seals.items()}
+    except StoreError:
+        return 0  # named and made good when it is due
+    whole = together(list(parts.values()))
+    sealed = dict(zip(_all(seals, "cutoffs"), _all(seals, "digests"), strict=True))
+    issued = dict(zip(_all(seals, "cutoffs"), _all(seals, "issued_at"), strict=True))
+    cutoffs = tuple(map(str, whole.cutoff))
+    if dict(zip(cutoffs, whole.digests(), strict=True)) != sealed:
+        return 0
+    content = as_file(whole)
+    newest = max(seals.values(), key=lambda seal: seal.cutoffs[-1])
+    merged = dataclasses.replace(
+        newest,
+        file=bytes_digest(content),
+        cutoffs=cutoffs,
+        digests=tuple(sealed[day] for day in cutoffs),
+        issued_at=tuple(issued[day] for day in cutoffs),
+        form=whole.form,
+        levels=tuple(whole.forecast.levels.tolist()),
+        residual_distribution=whole.residual_distribution,
+        failed=tuple(_all(seals, "failed")),
+        by_fallback=tuple(_all(seals, "by_fallback")),
+        first_reason=next((s.first_reason for s in seals.values() if s.first_reason), ""),
+        spent=_spent(list(seals.values())),
+        replaces=tuple(seals),
+    )
+    key = part_key(fit, store.fit(fit.key), cutoffs=cutoffs, rows=newest.rows)
+    store.put_part(key, content)
+    store.seal(fit.key, None, key, merged)
+    for old in seals:
+        store.part_file(old).unlink(missing_ok=True)
+    return len(seals) - 1
+
+
+def _alike(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Seal]:
+    """Parts that can be one, in order: whole, of today's rows, of one environment and device."""
+    there = answered(store, cell, fit)
+    used: dict[str, int] = {}
+    for each in there.values():
+        used[each.key] = used.get(each.key, 0) + 1
+    seals = {each.key: each.seal for each in there.values()}
+    good = {
+        key: seal
+        for key, seal in seals.items()
+        if used[key] == len(seal.cutoffs) and seal.limit is None and same_rows(cell.split, seal)
+    }
+    by_environment: dict[str, dict[str, Seal]] = {}
+    for key, seal in sorted(good.items(), key=lambda item: item[1].cutoffs[0]):
+        by_environment.setdefault(digest([seal.environment, seal.device]), {})[key] = seal
+    return max(by_environment.values(), key=len, default={})
+
+
+def _all(seals: Mapping[str, Seal], name: str) -> list[str]:
+    return [value for seal in seals.values() for value in getattr(seal, name)]
+
+
+def _spent(seals: Sequence[Seal]) -> Spent:
+    """Seconds added up, peaks the highest, the machine of the last."""
+    seconds: dict[str, float] = {}
+    peaks: dict[str, int] = {}
+    for spent in (seal.spent for seal in seals):
+        for phase, value in spent.seconds.items():
+            seconds[phase] = seconds.get(phase, 0.0) + value
+        for phase, peak in spent.peak_bytes.items():
+            peaks[phase] = max(peaks.get(phase, 0), peak)
+    return Spent(seconds=seconds, peak_bytes=peaks, machine=seals[-1].spent.machine)

@@ -132,6 +132,9 @@ class Seal:
         Cutoffs of origins the arm itself has no forecast for, and of those its fallback answered.
     first_reason
         Why the arm has none for the first of them.
+    device
+        What the arm computed on, which need not be what its fit was made on; '' where it does not
+        say.
     limit
         The limit of ours that ended it, if one did.
     replaces
@@ -153,6 +156,7 @@ class Seal:
     by_fallback: tuple[str, ...]
     first_reason: str
     environment: Mapping[str, Any]
+    device: str = ""
     limit: Limit | None = None
     spent: Spent = field(default_factory=Spent)
     replaces: tuple[str, ...] = ()

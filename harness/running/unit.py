@@ -7,6 +7,7 @@ that every night forecasts alike.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shutil
 import sys
@@ -260,6 +261,22 @@ def carry_out(
         if keep is not None and answer.residuals is not None:
             answer.residuals.write(keep / RESIDUALS)
     return outcome
+
+
+def restored(job: Job) -> Callable[[Series], Forecast]:
+    """Make an arm ready once, from its kept fit; what comes forecasts after the end of a series.
+
+    It forecasts as in a night: the same rows give the same numbers. Neither this nor what it gives
+    guards against what an arm raises.
+    """
+    fitted_at = int(job.windows.fitted_at[-1])
+    answer = _ready(fitted_at, job, None, UnitResult.blank(job.windows))
+
+    def after(series: Series) -> Forecast:
+        answer.job = dataclasses.replace(job, series=series)
+        return answer(np.array([len(series)]))
+
+    return after
 
 
 def _ready(fitted_at: int, job: Job, keep: Path | None, outcome: UnitResult) -> _Answer:

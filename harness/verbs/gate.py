@@ -166,15 +166,20 @@ def judged(
 ) -> Judgement:
     """Judge a pair by the experiment's policy, and store the verdicts.
 
-    What is new is told of a nightly, and where the policy plans looks.
+    What is new is told of a nightly, which is recorded, and where the policy plans looks.
     """
     from dataclasses import replace
 
     from harness.gate.judge import judge_grid
+    from harness.gate.nights import data_facts, record_night
 
     policy = chosen_pair(grid, baseline, candidate)
     found = judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
-    return found if nightly or policy.looks is not None else replace(found, news=None)
+    told = nightly or policy.looks is not None
+    found = replace(found, news=(*found.news, *data_facts(grid)) if told else ())
+    if nightly:
+        record_night(grid, store, policy, found)
+    return found
 
 
 def write_files(
@@ -198,7 +203,7 @@ def write_files(
     said, marks = _hold_as(judgement, hold_as), content.fingerprints
     others = [(PageInput(verdict=v, fingerprints=marks), folder) for v, folder in judgement.others]
     for page, folder in ((content, judgement.folder), *others):
-        new = judgement.news if page is content else None
+        new = judgement.news if page is content else ()
         head = marks.get(HEAD, "")
         files = {
             "verdict.json": to_json(page.verdict),
@@ -243,12 +248,12 @@ def result_of(
     from shutil import get_terminal_size
 
     from reports.forms.terminal import render_terminal
-    from reports.words.facts import say as in_words
+    from reports.words.facts import first_line
 
     verdict = judgement.verdict
     table = render_terminal(content, width=get_terminal_size((80, 24)).columns)
     passed = verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
-    first = f"{in_words(judgement.news)}\n\n" if judgement.news else ""
+    first = f"{first_line(judgement.news)}\n\n" if judgement.news else ""
     return Result(
         text=f"{first}{table}\n{last_line}",
         exit_code=0 if passed else verdict.exit_code,

@@ -150,7 +150,7 @@ def _update(
             tell(refresh(name, folders=folders, trust=trust, tell=tell).line)
 
 
-def alarm(news: Fact | None, code: int) -> int:
+def alarm(news: Sequence[Fact], code: int) -> int:
     """The exit code where only a change is an alarm."""
     from harness.judging.fact import FactCode
     from harness.judging.findings import Outcome
@@ -158,10 +158,6 @@ def alarm(news: Fact | None, code: int) -> int:
 
     if code == EXIT_CODES[Outcome.INVALID]:
         return code
-    first = (
-        news is not None
-        and news.code is FactCode.FIRST_VERDICT
-        and code != EXIT_CODES[Outcome.HOLD]
-    )
-    changed = news is not None and news.code in (FactCode.BECAME, FactCode.BECAME_OTHERWISE)
-    return CHANGED if first or changed else 0
+    codes = {each.code for each in news}
+    first = FactCode.FIRST_VERDICT in codes and code != EXIT_CODES[Outcome.HOLD]
+    return CHANGED if first or codes & {FactCode.BECAME, FactCode.BECAME_OTHERWISE} else 0

@@ -36,8 +36,8 @@ class Result:
     page
         The page, or the file a report was written to.
     news
-        What is new since the verdict before, of a nightly and where the policy plans looks; None
-        where nothing was judged, or nothing sound.
+        What is new since the verdict before, then what must be known of the data; of a nightly and
+        where the policy plans looks.
     units
         What was run, for `compare` and `run`.
     """
@@ -48,7 +48,7 @@ class Result:
     others: tuple[Verdict, ...] = ()
     folder: Path | None = None
     page: Path | None = None
-    news: Fact | None = None
+    news: tuple[Fact, ...] = ()
     units: RunSummary | None = None
     content: PageInput | None = field(default=None, repr=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
@@ -10,7 +11,7 @@ from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import SelfTestPart, Verdict
 from reports.page_input import HEAD
 from reports.words import numbers, verdicts
-from reports.words.facts import say
+from reports.words.facts import first_line, say
 from reports.words.headline import headline
 from reports.words.sentences import sentence_of
 
@@ -19,7 +20,7 @@ _BAD = (Outcome.REJECT, Outcome.INVALID)
 
 
 def render_junit(
-    verdict: Verdict, *, hold_as: HoldAs = "skip", head: str = "", news: Fact | None = None
+    verdict: Verdict, *, hold_as: HoldAs = "skip", head: str = "", news: Sequence[Fact] = ()
 ) -> str:
     """Write one case per finding, one for the verdict as a whole, one per part of the self-test.
 
@@ -34,7 +35,7 @@ def render_junit(
     head
         Of the store's records when the verdict was passed: a property of the suite.
     news
-        What is new since the verdict before: the first property of the suite.
+        What is new since the verdict before, and of the data: the first property of the suite.
     """
     cases = [_whole(verdict, hold_as)]
     cases += [_case(finding, hold_as) for finding in verdict.findings]
@@ -42,7 +43,7 @@ def render_junit(
     suite = Tree.Element("testsuite", name="abharness", tests=str(len(cases)), errors="0")
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
-    told = {"news": numbers.printable(say(news)) if news else "", HEAD: head}
+    told = {"news": numbers.printable(first_line(news)), HEAD: head}
     if any(told.values()):
         properties = Tree.SubElement(suite, "properties")
         for name, value in told.items():

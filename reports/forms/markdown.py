@@ -24,7 +24,7 @@ from reports.section import (
     Verbatim,
 )
 from reports.words import numbers
-from reports.words.facts import say
+from reports.words.facts import first_line
 
 LIMIT = 60_000
 _SIGNS = {
@@ -37,17 +37,17 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~>$-])")
 _LONGEST = 2_000
 
 
-def render_markdown(page: PageInput, *, news: Fact | None = None, limit: int = LIMIT) -> str:
+def render_markdown(page: PageInput, *, news: Sequence[Fact] = (), limit: int = LIMIT) -> str:
     """Write the sections of the summary: the answer, its criteria, and what else is known.
 
     Parameters
     ----------
     news
-        What is new since the verdict before: the first line.
+        What is new since the verdict before, and of the data: the first line.
     limit
         Sections that would make it longer than so many characters are left out, and that is said.
     """
-    parts = [f"**{_safe(say(news))}**\n"] if news else []
+    parts = [f"**{_safe(first_line(news))}**\n"] if news else []
     parts += [_section(each) for each in sections_of(page, "summary")]
     if HEAD in page.fingerprints:
         parts.append(f"{HEAD.capitalize()}: `{page.fingerprints[HEAD]}`\n")

@@ -128,7 +128,7 @@ def changed(page: PageInput) -> list[str]:
     """What changed since the last verdict on this pair."""
     change, now = page.beside.since, page.verdict.outcome
     if change is None:
-        return ["No history is stored with this page."]
+        return ["No verdict before to compare with."]
     if change.before is None:
         return ["First verdict on this pair."]
     said = [f"{change.before} before, {now} now" if change.before != now else f"{now} as before"]

@@ -110,7 +110,7 @@ def _gate(page: PageInput) -> Basis:
 def _new_evidence(page: PageInput) -> Basis:
     label, change = "New evidence", page.beside.since
     if change is None:
-        return Basis(label=label, mark="note", text="no history is stored")
+        return Basis(label=label, mark="note", text="no verdict before to compare with")
     look = f" (verdict {page.beside.verdicts} on this pair)" if page.beside.verdicts > 1 else ""
     if change.before is None:
         return Basis(label=label, mark="holds", text="the first look at this pair")

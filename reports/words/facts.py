@@ -33,6 +33,11 @@ def say(found: Fact) -> str:
     return _PHRASES[found.code](found.values)
 
 
+def first_line(news: Sequence[Fact]) -> str:
+    """What is new and what must be known of the data, in the line that everything begins with."""
+    return "; ".join(map(say, news))
+
+
 def place_of(dataset: str, metric: str, part: str) -> str:
     """What a rule was judged on."""
     named = "skill by CRPS" if metric == "skill" else metric_name(metric)
@@ -165,6 +170,10 @@ def _more(v: Values) -> str:
     return (
         f"Keep {v['legacy']} for now and compare again with {v['more']:,} more independent origins"
     )
+
+
+def _sessions(count: int) -> str:
+    return f"{count} session" if count == 1 else f"{count} sessions"
 
 
 def _new_origins(v: Values) -> str:
@@ -443,11 +452,22 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     ),
     FactCode.WAIT_FOR_ORIGINS: _wait,
     FactCode.FIRST_VERDICT: lambda v: f"the first verdict: {v['outcome']}",
-    FactCode.NOTHING_NEW: lambda v: f"nothing new since {v['since']}: {v['outcome']}",
+    FactCode.NOTHING_NEW: lambda v: (
+        f"nothing new since {v['since']}: {v['outcome']}"
+        + ("" if v["wait"] is None else f", next independent origin in {_sessions(v['wait'])}")
+    ),
     FactCode.STILL: lambda v: f"{_new_origins(v)}: still {v['outcome']}",
     FactCode.BECAME: lambda v: f"{v['before']} became {v['outcome']}: {_new_origins(v)}",
     FactCode.BECAME_OTHERWISE: lambda v: (
         f"{v['before']} became {v['outcome']}: no new origin, asked or computed otherwise"
+    ),
+    FactCode.NO_VERDICT: lambda v: (
+        f"no conclusion: {v['outcome']}" + (f", {v['before']} before" if v["before"] else "")
+    ),
+    FactCode.NOT_UPDATED: lambda v: f"data not updated: {v['dataset']}: {v['why']}",
+    FactCode.DATA_OLD: lambda v: (
+        f"caution: {v['dataset']} ends on {v['last']}, {_sessions(v['lacking'])} ago by its "
+        "calendar"
     ),
     FactCode.TRIED_BEFORE: lambda v: (
         f"this is attempt {v['attempt']} on origins judged before, the first of them on "

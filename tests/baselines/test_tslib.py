@@ -910,7 +910,7 @@ def test_code_and_weights_decide_the_identity(tmp_path):
             options={"root": str(root), "checkpoint": str(root / "x.pth")} | OWN,
         )
         mine = identity.arm_identity(ref, ref.build())
-        line = identity.line_identity(mine, plan=PLAN, seed=1, threads=1, device="")
+        line = identity.line_identity(mine, plan=PLAN, seed=1, threads=1)
         return line["weights"]
 
     before = found()

@@ -3,8 +3,10 @@
 The sample of twelve nights in one process: `tests/harness/running/test_nights.py`.
 """
 
+import importlib
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -12,12 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import InThisProcess
 
+from harness import cli
 from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
+from harness.running import fill as filling
 from harness.running.cells import read_cell
 from harness.running.fill import prepare
 from harness.running.store_folder import open_store
+from harness.verbs import run as run_verb
 
 ARMS = Path(__file__).parents[1] / "harness" / "arms_for_tests.py"
 HISTORY = 60
@@ -91,7 +97,7 @@ def write_data(series, sessions):
 
 
 def abharness(*words):
-    """Run the command; gives what it printed and the seconds it took."""
+    """Run the command in a process of its own, as a job does; gives what it printed and seconds."""
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-P", "-m", "harness", *map(str, words)],
@@ -104,9 +110,38 @@ def abharness(*words):
     return done.stdout, time.monotonic() - start
 
 
-def night(store):
+def forked(*words):
+    """Run the command in a fork of this process, arms included: a night without any start-up.
+
+    Gives what it printed, and the seconds of a processor that it took.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = Path("said.txt").resolve()
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            filling.LocalProcesses = InThisProcess  # type: ignore[misc]
+            run_verb.try_blindness = lambda *_, **__: None
+            code = cli.run_cli([str(word) for word in words])
+            sys.stdout.flush()
+        finally:
+            os._exit(code)
+    status = os.waitpid(child, 0)[1]
+    text = said.read_text(encoding="utf-8")
+    assert status == 0, text
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = [each.ru_utime + each.ru_stime for each in (before, after)]
+    return text, spent[1] - spent[0]
+
+
+def night(store, command=abharness):
     """Run once; gives origins and fits made now, and the seconds."""
-    out, seconds = abharness("run", "nights.toml", "--store", store, "--data-dir", "data")
+    out, seconds = command("run", "nights.toml", "--store", store, "--data-dir", "data")
     found = re.search(r"\((\d+) origins, (\d+) fits\)", out)
     return (*map(int, found.groups() if found else (0, 0)), seconds)
 
@@ -114,10 +149,14 @@ def night(store):
 @pytest.mark.slow
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("plan", PLANS)
-def test_two_hundred_and_fifty_nights(plan, sized, tmp_path, monkeypatch):
-    """Each night costs a night, the last as much as the second; all equal one run over them."""
-    nights = sized(3, 250)
+def test_two_hundred_and_fifty_nights(plan, sized, tmp_path, monkeypatch, capsys):
+    """Each night costs a night, the last as much as the second; all equal one run over them.
+
+    Nights are forks of this process, but for the first and the last few, which are commands.
+    """
+    nights, real = sized(3, 250), sized(1, 5)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "arms_for_tests.py").write_text(ARMS.read_text(encoding="utf-8"), encoding="utf-8")
     series, begun = load("GOLD").series, 8000
     settings = PLANS[plan] | {"first": str(series.dates[begun - HISTORY])}
@@ -126,29 +165,49 @@ def test_two_hundred_and_fifty_nights(plan, sized, tmp_path, monkeypatch):
     abharness(*("data", "import", "rows.csv", "--id", "MINE", "--target", "price"),
               *("--date", "date", "--to", "data"))  # fmt: skip
 
-    taken = [night("runs")]
+    taken, whole, spent = [night("runs")], [], []
+    load_frameworks()
     files = len([*Path("runs").rglob("*")])
     for more in range(1, nights + 1):
         write_data(series, begun + more)
-        abharness("data", "update", "MINE", "rows.csv", "--to", "data")
-        taken.append(night("runs"))
+        forked("data", "update", "MINE", "rows.csv", "--to", "data")
+        as_a_job = not real < more <= nights - real
+        taken.append(night("runs", abharness if as_a_job else forked))
+        origins, fits, seconds = taken[-1]
+        if origins and not fits:
+            (whole if as_a_job else spent).append(seconds)
     once = night("once")
+    start_up = abharness("config", "nights.toml", "--data-dir", "data")[1]
 
     assert sum(origins for origins, _, _ in taken) == once[0]
     assert sum(fits for _, fits, _ in taken) == once[1]
     if "gap" not in plan:  # one origin of three arms, or a night on which none is due
         due = {3} if settings["stride"] == 1 else {0, 3}
         assert {origins for origins, _, _ in taken[1:]} <= due
-    assert len([*Path("runs").rglob("*")]) - files <= 300
-    quiet = [seconds for origins, fits, seconds in taken[1:] if origins and not fits]
-    if len(quiet) >= 20:  # else there are too few to say
-        assert np.median(quiet[-10:]) <= 1.5 * np.median(quiet[:10])
+    more_files = len([*Path("runs").rglob("*")]) - files
+    assert more_files <= 300
+    if len(spent) >= 20:  # else there are too few to say
+        assert np.median(spent[-10:]) <= 1.5 * np.median(spent[:10])
     found, wanted = cells("runs"), cells("once")
     for name, cell in found.items():
         assert cell.reason == wanted[name].reason
         assert np.array_equal(cell.origin, wanted[name].origin)
         one, other = cell.forecast.point, wanted[name].forecast.point
         assert np.allclose(one, other, rtol=1e-6, atol=0, equal_nan=True)
+    job = np.median(whole or [0])
+    first, last = np.median(spent[:10] or [0]), np.median(spent[-10:] or [0])
+    with capsys.disabled():
+        print(f"\n{plan}: {more_files} more files; a job without a fit {job:.1f} s, of which "
+              f"start-up {start_up:.1f}; processor seconds of a forked night: {first:.2f} in the "
+              f"first ten, {last:.2f} in the last ten")  # fmt: skip
+
+
+def load_frameworks():
+    """Import what the arms and their records need, so that no fork does."""
+    for ref in prepare(read_experiment("nights.toml"), [Path("data")]).experiment.arms:
+        for name in getattr(ref.find(), "heavy_modules", ()):
+            importlib.import_module(name)
+    cells("runs")
 
 
 def cells(store):

@@ -2,8 +2,8 @@
 
 from harness.experiments.experiment import read_experiment
 from harness.gate.judge import given_of
-from harness.running.run import prepare
-from harness.running.store import open_store
+from harness.running.fill import prepare
+from harness.running.store_folder import open_store
 
 
 def test_the_larger_built_in_experiment_is_known_by_its_origins(tmp_path):

@@ -54,7 +54,7 @@ def test_a_look_takes_place_when_an_independent_origin_has_come(tiny, gold):
     first, between, second = (night(file, gold, ENDS + more)[2] for more in (0, 4, 5))
 
     assert [each.verdict.look.number for each in (first, between, second)] == [1, 1, 2]
-    codes = [each.news.code for each in (first, between, second)]
+    codes = [each.news[0].code for each in (first, between, second)]
     assert codes == [FactCode.FIRST_VERDICT, FactCode.NOTHING_NEW, FactCode.STILL]
     assert (between.folder, between.head) == (first.folder, first.head)
     assert [len(unit) for unit in between.scores] == [len(unit) for unit in first.scores]
@@ -84,7 +84,7 @@ def test_what_was_shown_stays_shown(tiny, gold):
 
     assert first.verdict.outcome == "PROMOTE"
     assert later.verdict == first.verdict
-    assert later.news.code is FactCode.NOTHING_NEW
+    assert later.news[0].code is FactCode.NOTHING_NEW
 
 
 def test_other_rules_on_the_same_origins_are_another_attempt(tiny, gold):

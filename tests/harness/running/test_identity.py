@@ -110,16 +110,25 @@ def test_a_fit_is_shared_by_plans(tiny, gold, old, new):
     assert set(fits(one, gold)) <= set(fits(other, gold))
 
 
+class _On:
+    """As much of an arm as is asked for its device."""
+
+    def __init__(self, device, *parts):
+        self.device = device
+        if parts:
+            self.parts = lambda: parts
+
+
 def test_an_open_device_is_what_the_machine_has(monkeypatch):
     """`device = "auto"`, of an arm or of one it is made of, stands for what is there."""
-    inner = {"primary": {"use": "a:B", "device": "auto"}}
+    pair = _On(None, _On(None), _On("auto"))
     monkeypatch.setattr(identity, "_gpu", lambda: "none")
-    assert [device_of(each) for each in ({}, {"device": "cpu"}, {"device": "auto"}, inner)] == [
-        "", "", "cpu", "cpu"
+    assert [device_of(arm) for arm in (_On(None), _On("cuda:1"), _On("auto"), pair)] == [
+        "", "cuda", "cpu", "cpu"
     ]  # fmt: skip
     monkeypatch.setattr(identity, "_gpu", lambda: "H200")
 
-    assert device_of(inner) == "cuda"
+    assert device_of(pair) == "cuda"
 
 
 def test_option_and_class_decide_their_arm(tiny, experiment, gold):

@@ -12,8 +12,9 @@ from in_process import InThisProcess, Quiet
 
 from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
-from harness.running import merging
-from harness.running.cells import answered, has_cell, read_cell
+from harness.gate.upkeep import adopt
+from harness.running import identity, sealing
+from harness.running.cells import answered, cell_digest, has_cell, read_cell
 from harness.running.fill import fill
 from harness.running.grid import declare
 from harness.running.store_folder import open_store
@@ -181,9 +182,36 @@ def test_another_refit_reuses_fits_at_equal_cutoffs(tiny, gold):
     assert again.origins > 0
 
 
+def test_a_fit_made_on_a_gpu_serves_a_night_without_one(tiny, gold, tmp_path, monkeypatch):
+    """Another device fits nothing again: the kept fit forecasts, and each part says on what."""
+    source = "from arms_for_tests import Keeper\n\n\nclass Open(Keeper):\n    device = 'auto'\n"
+    (tmp_path / "open_arm.py").write_text(source, encoding="utf-8")
+    file = tiny(
+        first_day(gold, 30),
+        ("stride = 5", "stride = 1"),
+        ("arms_for_tests:Learner", "open_arm:Open"),
+        ("validation = 60", "validation = 60\nrefit = 32"),
+    )
+    monkeypatch.setattr(identity, "_gpu", lambda: "H200")
+    first = night(file, gold, ENDS)[0]
+    monkeypatch.setattr(identity, "_gpu", lambda: "none")
+
+    grid, store, summary, _ = night(file, gold, ENDS + 1)
+    late, _, last, _ = night(file, gold, ENDS + 3)
+
+    assert (summary.fits, last.fits) == (0, len(grid.cells))
+    new = grid.cells[1]
+    assert str(new) == "new/GOLD/1"
+    assert (new.line, new.fits[0].key) == (first.cells[1].line, first.cells[1].fits[0].key)
+    devices = [seal.device for seal in store.seals(new.fits[0].key).values()]
+    assert devices == ["cuda", "cpu"]
+    made_on = [fit.identity["device"] for fit in late.cells[1].fits]
+    assert made_on == ["cuda", "cpu"]
+
+
 def test_many_parts_become_one(tiny, gold, monkeypatch):
     """After some nights a fit's parts are merged: fewer files, every origin's digest as it was."""
-    monkeypatch.setattr(merging, "MOST", 4)
+    monkeypatch.setattr(sealing, "MOST", 4)
     file = tiny(first_day(gold, 30), ("stride = 5", "stride = 1"))
     known: dict[str, tuple[str, str]] = {}
     counts = []
@@ -200,3 +228,23 @@ def test_many_parts_become_one(tiny, gold, monkeypatch):
     assert len(known) == 39 * len(grid.cells)
     assert all(read_cell(store, cell).reason == ("",) * 34 for cell in grid.cells)
     assert night(file, gold, ENDS + 8)[2].computed == 0
+
+
+def test_merged_parts_are_adopted(tiny, gold, monkeypatch):
+    """Where the records are lost, merged parts are taken in as well: nothing is forecast anew."""
+    monkeypatch.setattr(sealing, "MOST", 3)
+    file = tiny(first_day(gold, 30), ("stride = 5", "stride = 1"))
+    for sessions in range(ENDS, ENDS + 5):
+        grid, store, _, _ = night(file, gold, sessions)
+    before = {str(cell): cell_digest(store, cell) for cell in grid.cells}
+    store.journal.close()
+    store.journal.path.unlink()
+    data = dataclasses.replace(gold, series=up_to(gold.series, ENDS + 4))
+    store = open_store(Path("runs"), without_records=True)
+    grid = declare(read_experiment(str(file)), {"GOLD": data}, store)
+
+    found = adopt(store, grid, why="the disk broke")
+
+    assert found.left == ()
+    assert {str(cell): cell_digest(store, cell) for cell in grid.cells} == before
+    assert night(file, gold, ENDS + 4)[2].computed == 0

@@ -1,5 +1,6 @@
 """The job of every night, from the update of the data to the first line of what it writes."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -8,9 +9,13 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.data.importer import import_file
+from harness.data.update import update_file
+from harness.gate.nights import nights
 from harness.judging.fact import FactCode, fact
+from harness.running.store_folder import open_store
 from harness.verbs import compare
 from harness.verbs.nightly import alarm
+from reports.words.facts import first_line as first_line_of
 
 SCRIPT = """
 from pathlib import Path
@@ -83,9 +88,15 @@ def test_nights_say_what_is_new(night):
         news = ElementTree.parse("kept/junit.xml").find("testsuite/properties/property")
         assert news.attrib == {"name": "news", "value": said[-1]}
 
-    assert said[0] == "the first verdict: HOLD"
-    assert said[1].startswith("nothing new since ")
-    assert said[2] == "1 new independent origin: still HOLD"
+    new, old = zip(*(line.split("; ") for line in said), strict=True)
+    assert new[0] == "the first verdict: HOLD"
+    assert new[1].startswith("nothing new since ")
+    assert new[1].endswith(": HOLD, next independent origin in 2 sessions")
+    assert new[2] == "1 new independent origin: still HOLD"
+    assert all(re.fullmatch(r"caution: X ends on 1980.* ago by its calendar", s) for s in old)
+    found = nights(open_store(Path("runs")), "tiny")
+    assert [first_line_of(each.news) for each in found] == said
+    assert [each.marks for each in found] == [(), (), ()]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +113,7 @@ def test_nights_say_what_is_new(night):
 )
 def test_only_a_change_is_an_alarm_where_that_is_asked(code, outcome, ends):
     """A HOLD or a REJECT that goes on ends with 0, a change with 10, and INVALID never passes."""
-    assert alarm(fact(code), outcome) == ends
+    assert alarm([fact(code)], outcome) == ends
 
 
 def test_a_night_without_data_keeps_what_stands(night):
@@ -113,4 +124,24 @@ def test_a_night_without_data_keeps_what_stands(night):
 
     assert code == 4
     assert first_line(out).startswith("nothing new since ")
+    assert "; data not updated: X: 'python" in first_line(out).replace(sys.executable, "python")
     assert "data not updated: X: " in err
+
+
+def test_a_night_names_what_is_other_than_the_night_before(night, tiny):
+    """Another rule and a revised session are marks of the night, whatever comes of them."""
+    tiny(*EXPERIMENT, ("margin = 0.004", "margin = 0.005"))
+    night()
+    tiny(*EXPERIMENT)
+    rows = next(Path("data").glob("*X*.csv")).read_text(encoding="utf-8").splitlines()
+    price = rows[300].rpartition(",")[2]
+    revised = [row.replace(price, f"{float(price) + 0.01}") if at == 300 else row
+               for at, row in enumerate(rows)]  # fmt: skip
+    text = "\n".join(revised) + "\n"
+    update_file("X", Path("rows.csv"), folders=[Path("data")], raw=text.encode(), revise=True)
+    Path("data/prices.py").write_text("raise SystemExit(1)")
+    night()
+
+    marks = [each.marks for each in nights(open_store(Path("runs")), "tiny")]
+
+    assert marks == [(), ("policy",), ("data revised", "policy")]

@@ -1,0 +1,267 @@
+"""What a rollout file asks: whose migration it is, its stages, and what rolls it back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import ConfigError
+from harness.experiments.experiment import Experiment, builtin_names, read_experiment
+from harness.experiments.rules import comparable_metrics
+from harness.parsing import parse_record, read_toml
+from harness.scoring.metrics import AGGREGATES
+
+SCHEMA = 1
+Kind = Literal["legacy", "shadow", "series", "all", "retired"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Who is served by which side.
+
+    Attributes
+    ----------
+    kind
+        ``legacy``: before the first stage and after a roll-back to it. ``shadow``: the legacy
+        serves, the candidate answers as well. ``series``: the candidate serves some. ``all``: it
+        serves all, the legacy answers as well. ``retired``: the legacy no longer does.
+    series
+        Those the candidate serves, of kind ``series``.
+    margin
+        A share that is enough to enter it, in place of each guardrail's own margin; None where
+        nothing but PROMOTE is.
+    after
+        Sessions that the stage before must have lasted, of kind ``retired``.
+    """
+
+    kind: Kind
+    series: tuple[str, ...] = ()
+    margin: float | None = None
+    after: int = 0
+
+    def exposes(self, series: str) -> bool:
+        """Whether the candidate serves a series."""
+        return self.kind in ("all", "retired") or series in self.series
+
+    @property
+    def exposed(self) -> bool:
+        """Whether the candidate serves any."""
+        return self.kind in ("all", "retired", "series")
+
+    def __str__(self) -> str:
+        return ", ".join(self.series) if self.kind == "series" else self.kind
+
+
+LEGACY = Stage(kind="legacy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A rollout file.
+
+    Attributes
+    ----------
+    name
+        Of the file, without its suffix: what its records are kept under.
+    source, experiment
+        The file, and the experiment it names.
+    stages
+        In order; the first of all is `LEGACY`.
+    metric
+        Loss that budget and sentinel are counted in; mean over the steps.
+    limit
+        Share by which the candidate's loss may exceed the legacy's before it is harm.
+    budget
+        Legacy losses that may be lost to serving the candidate, in all.
+    latency_s, memory_limit_mib
+        What the candidate may take for an answer, and hold.
+    calm
+        Sessions without a fault of the candidate that an exposing stage asks for.
+    truth
+        Which value counts of one that was restated: the ``first`` that was known or the ``latest``.
+    feedback
+        What is forecast depends on which forecast was served. Then no evidence is paired and no
+        stage may be moved by it.
+    compatibility
+        What must go on working, by names of modules; see `harness.rollout.compatibility`.
+    """
+
+    name: str
+    source: str
+    experiment: Experiment
+    stages: tuple[Stage, ...]
+    metric: str
+    limit: float
+    budget: float = 5.0
+    latency_s: float = 5.0
+    memory_limit_mib: int = 4096
+    calm: int = 20
+    truth: Literal["first", "latest"] = "first"
+    feedback: bool = False
+    compatibility: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def candidate(self) -> str:
+        """Name of the new side."""
+        return self.experiment.policy.candidate
+
+    @property
+    def legacy(self) -> str:
+        """Name of the old side."""
+        return self.experiment.policy.baseline
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Datasets of the experiment."""
+        return self.experiment.datasets
+
+    def arm_of(self, stage: Stage, series: str) -> str:
+        """Name of the side that serves a series at a stage."""
+        return self.candidate if stage.exposes(series) else self.legacy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keys:
+    """The file as it is written."""
+
+    experiment: str
+    stages: tuple[Any, ...]
+    schema: int = SCHEMA
+    metric: str = ""
+    limit: float = 0.05
+    budget: float = 5.0
+    latency_s: float = 5.0
+    memory_limit_mib: int = 4096
+    calm: int = 20
+    truth: Literal["first", "latest"] = "first"
+    feedback: bool = False
+    compatibility: tuple[dict[str, Any], ...] = ()
+
+
+def read_rollout(path: Path) -> Settings:
+    """Read a rollout file with the experiment it names, which lies beside it or is built in.
+
+    Raises
+    ------
+    ConfigError
+        When one of them cannot be read; names every fault of the file in one line.
+    """
+    found = json.loads(json.dumps(read_toml(path), default=str))  # a date is not a key's value
+    schema = found.pop("schema", SCHEMA)
+    keys = parse_record(_Keys, found, where=str(path), error=ConfigError)
+    beside = path.parent / keys.experiment
+    builtin = keys.experiment in builtin_names()
+    experiment = read_experiment(keys.experiment if builtin else str(beside))
+    stages = [_stage(each) for each in keys.stages]
+    metric = keys.metric or _first_metric(experiment)
+    faults = [each for each in stages if isinstance(each, str)]
+    made = (LEGACY, *(each for each in stages if isinstance(each, Stage)))
+    if schema != SCHEMA:
+        faults.append(f"schema = {schema!r}: this version reads {SCHEMA}")
+    faults += _order_faults(made, experiment.datasets)
+    if metric not in loss_metrics():
+        faults.append(f"metric = '{metric}': expected one of {', '.join(loss_metrics())}")
+    for name, least in (("limit", 0), ("budget", 0), ("latency_s", 0), ("memory_limit_mib", 1)):
+        value = getattr(keys, name)
+        if not least <= value < math.inf or (name in ("budget", "latency_s") and not value):
+            faults.append(f"{name} = {value}: expected a finite number above 0")
+    if keys.calm < 0:
+        faults.append(f"calm = {keys.calm}: expected 0 or more sessions")
+    if keys.feedback and [str(each) for each in made[1:]] not in (["shadow"], ["all"]):
+        faults.append(
+            "feedback = true: where the outcome depends on which forecast was served, no stage can "
+            'be moved by evidence: expected stages = ["shadow"] or ["all"]'
+        )
+    faults += [fault for each in keys.compatibility if (fault := _check_fault(each))]
+    if faults:
+        raise ConfigError(f"{path}: {'; '.join(faults)}")
+    taken = {
+        each.name: getattr(keys, each.name)
+        for each in dataclasses.fields(keys)
+        if each.name not in ("experiment", "stages", "schema", "metric")
+    }
+    return Settings(
+        name=path.stem,
+        source=str(path),
+        experiment=experiment,
+        stages=made,
+        metric=metric,
+        **taken,
+    )
+
+
+def loss_metrics() -> list[str]:
+    """Losses whose mean over the steps of an origin can be watched."""
+    means = [AGGREGATES[name] for name in comparable_metrics()]
+    return [each.name for each in means if not each.rooted and not each.over]
+
+
+def _first_metric(experiment: Experiment) -> str:
+    named = [rule.metric for rule in experiment.policy.criteria]
+    return next((name for name in named if name in loss_metrics()), "mae")
+
+
+def _stage(found: Any) -> Stage | str:
+    """A stage, or what is wrong with it."""
+    said = (
+        f'stages: {found!r}: expected "shadow", "all", {{series = [...], margin = ...}} or '
+        "{retire_after = SESSIONS}"
+    )
+    if found in ("shadow", "all"):
+        return Stage(kind=found)
+    if not isinstance(found, dict):
+        return said
+    margin, after = found.get("margin"), found.get("retire_after")
+    names = found.get("series", [])
+    numbers = [each for each in (margin, after) if each is not None]
+    fine = all(isinstance(each, int | float) and 0 <= each < math.inf for each in numbers)
+    if found.keys() == {"retire_after"} and isinstance(after, int) and fine:
+        return Stage(kind="retired", after=after)
+    whole = {"stage": "all"} if found.get("stage") == "all" else {}
+    if whole and found.keys() <= {"stage", "margin"} and fine:
+        return Stage(kind="all", margin=margin)
+    listed = isinstance(names, list) and names and all(isinstance(each, str) for each in names)
+    if found.keys() <= {"series", "margin"} and listed and fine:
+        return Stage(kind="series", series=tuple(names), margin=margin)
+    return said
+
+
+def _order_faults(stages: Sequence[Stage], series: Sequence[str]) -> list[str]:
+    """What is wrong with a list of stages: each must expose more than the one before."""
+    faults = [] if len(stages) > 1 else ["stages: empty; expected at least one"]
+    for before, stage in pairwise(stages):
+        unknown = [name for name in stage.series if name not in series]
+        if unknown:
+            faults.append(f"stages: no series '{unknown[0]}'; there are {', '.join(series)}")
+        served = [{name for name in series if each.exposes(name)} for each in (before, stage)]
+        grows = served[0] < served[1] or (before.kind, stage.kind) in (
+            ("legacy", "shadow"),
+            ("all", "retired"),
+        )
+        if not grows and not unknown:
+            faults.append(f"stages: '{stage}' after '{before}' serves the candidate to no more")
+        if stage.kind == "retired" and before.kind != "all":
+            faults.append('stages: retire_after stands only after "all"')
+    return faults
+
+
+def _check_fault(found: Mapping[str, Any]) -> str:
+    """What is wrong with a table of `compatibility`."""
+    title = found.get("title")
+    if not isinstance(title, str) or not title:
+        return "[[compatibility]]: missing key 'title' (a text)"
+    unknown = found.keys() - {"title", "use", "command", "arguments", "time_limit_s"}
+    if unknown:
+        return f"[[compatibility]] '{title}': unknown key '{min(unknown)}'"
+    if ("use" in found) == ("command" in found):
+        return (
+            f"[[compatibility]] '{title}': expected use = \"module:function\" or "
+            'command = ["...", ...]'
+        )
+    return ""

@@ -1,0 +1,303 @@
+"""Nights of a migration: what moves it, what does not, and what every refusal is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from in_process import InThisProcess, Quiet
+
+from harness.errors import ConfigError, StoreError
+from harness.rollout.settings import read_rollout
+from harness.rollout.stages import (
+    MovedMeanwhileError,
+    RefusedError,
+    moved,
+    record_move,
+    state_of,
+)
+from harness.running import fill
+
+FROM = 'fault = "{}"\nfault_from = "2033-05-25"'
+"""Ten sessions or so after the first night."""
+
+
+def codes(problem: RefusedError) -> set[str]:
+    """The refusals by their codes."""
+    return {each.code for each in problem.refusals}
+
+
+def refused(migration) -> set[str]:
+    """Why it does not advance."""
+    with pytest.raises(RefusedError) as found:
+        migration.open().advance()
+    return codes(found.value)
+
+
+def fill_only(found):
+    """What `abharness run` does: forecasts, and no look."""
+    night = found.open()
+    grid = fill.prepare(night.settings.experiment, night.folders, night.store)
+    fill.fill(grid, night.store, workers=1, progress=Quiet(), executor=InThisProcess())
+
+
+def test_a_candidate_as_good_reaches_all(migration):
+    """Shadow needs no verdict, all needs PROMOTE and an origin that is new since the shadow."""
+    found = migration()
+    found.open().advance()
+    found.night()
+
+    assert refused(found) == {"no verdict", "no new origin"}
+    assert found.judge() == "PROMOTE"
+    assert refused(found) == {"no new origin"}
+    found.night(5)
+    found.judge()
+    state = found.open().advance("me")
+    assert (state.place, state.moves[-1].served) == (2, {"A": "new", "B": "new"})
+
+
+def test_harm_after_the_start_goes_one_step_back(migration):
+    """A candidate that becomes 50 % worse is found by the sentinel, and the watch begins anew."""
+    found = migration(options='noise = 0.03\nsince = "2033-05-25"', keys="budget = 1000.0")
+    found.judge()
+    found.open().advance()
+    found.night()
+    found.night(5)
+    assert found.judge() == "PROMOTE"
+    found.open().advance()
+    moves = [found.night(5)[1] for _ in range(8)]
+
+    back = next(each for each in moves if each is not None)
+    assert (back.cause, back.before, back.after) == ("sentinel", 2, 1)
+    assert found.open().state.served_by == {"A": "old", "B": "old"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("raise", "told to raise"), ("nan", "not finite"), ("wild", "beyond ten legacy widths")],
+)
+def test_a_fault_where_it_serves_rolls_back_at_once(migration, fault, said):
+    """A failure, NaN or a path beyond ten legacy widths leads to the legacy in the same night."""
+    found = migration(stages='["all"]', options=FROM.format(fault))
+    found.judge()
+    found.open().advance()
+    assert found.night(3)[1] is None
+    state, back = found.night(5)
+
+    assert (back.cause, state.place) == ("fault", 0)
+    assert said in back.detail["what"]
+
+
+def test_a_fault_in_shadow_waits(migration):
+    """In shadow nobody is served by the candidate: a fault is counted, and forbids to advance."""
+    found = migration(options=FROM.format("raise") + '\nfault_to = "2033-05-25"', keys="calm = 8")
+    found.judge()
+    found.open().advance()
+    found.night(3)
+    state, back = found.night(5)
+    found.judge()
+
+    assert (back, state.place) == (None, 1)
+    assert "fault" in refused(found)
+    found.night(7)
+    found.judge()
+    assert found.open().advance().place == 2
+
+
+def test_the_budget_is_what_serving_may_cost(migration):
+    """Once the losses of serving exceed the budget, the legacy serves, and it stays spent."""
+    found = migration(
+        stages='["all"]', options='noise = 0.03\nsince = "2033-05-25"', keys="budget = 0.5"
+    )
+    found.judge()
+    found.open().advance()
+    moves = [found.night(1)[1] for _ in range(20)]
+
+    back = next(each for each in moves if each is not None)
+    assert (back.cause, back.after) == ("budget", 0)
+    found.judge()
+    assert "budget spent" in refused(found)
+
+
+def test_no_data_never_advances(migration):
+    """Nights without a session change nothing and allow nothing."""
+    found = migration()
+    found.judge()
+    found.open().advance()
+    found.night()
+    before = [found.night(0)[1] for _ in range(3)]
+
+    assert before == [None] * 3
+    assert refused(found) == {"no new origin"}
+
+
+def test_a_stale_verdict_pauses(migration):
+    """Once an open question has origins that no look has judged, the verdict before is stale."""
+    found = migration(options="noise = 0.001")
+    file = Path("move.toml")
+    file.write_text(file.read_text().replace("margin = 0.05", "margin = 0.001"))
+    assert found.judge() == "HOLD"
+    found.open().advance()
+    found.night(5)
+    fill_only(found)
+
+    assert "stale" in refused(found)
+
+
+def test_an_invalid_verdict_pauses(migration):
+    """INVALID allows no stage, shadow included, and rolls nothing back."""
+    found = migration(options='fault = "raise"\nfault_from = "2032-01-01"')
+    assert found.judge() == "INVALID"
+
+    assert refused(found) == {"invalid"}
+    assert found.open().state.place == 0
+
+
+def test_a_changed_policy_pauses(migration):
+    """Stages are entered under one policy; another one refuses the next."""
+    found = migration()
+    found.judge()
+    found.open().advance()
+    found.night(5)
+    file = Path("move.toml")
+    file.write_text(file.read_text().replace("margin = 0.05", "margin = 0.5"))
+
+    assert "policy changed" in refused(found)
+
+
+def test_a_new_revision_restarts_at_shadow(migration):
+    """Other options of the candidate are another candidate, whose stream begins anew."""
+    found = migration()
+    found.judge()
+    found.open().advance()
+    found.night(5)
+    found.judge()
+    found.open().advance()
+    file = Path("move.toml")
+    file.write_text(
+        file.read_text().replace('role = "candidate"', 'role = "candidate"\nnoise = 0.001')
+    )
+    state, move = found.night(1)
+
+    assert (move.event, move.cause, state.place) == ("restart", "revision", 1)
+    assert state.served_by == {"A": "old", "B": "old"}
+    assert state.stream.until["A"] == str(found.days()[found.sessions - 1])
+
+
+def test_reject_leads_to_the_legacy(migration):
+    """A look that rejects the candidate ends its shadow."""
+    found = migration()
+    found.judge()
+    found.open().advance()
+    found.night(5)
+    file = Path("move.toml")
+    file.write_text(
+        file.read_text().replace('role = "candidate"', 'role = "candidate"\nnoise = 0.2')
+    )
+    assert found.judge() == "REJECT"
+    moves = [found.night(0)[1] for _ in range(2)]
+
+    assert found.open().state.place == 0
+    assert "reject" in [each.cause for each in moves if each]
+
+
+def test_a_hold_lasts_until_it_is_released(migration):
+    """A hold refuses every stage with its reason, whoever asks, until it is released."""
+    found = migration()
+    found.open().hold("audit", "Ada")
+
+    with pytest.raises(RefusedError) as problem:
+        found.open().advance()
+    assert problem.value.refusals[0].values["owner"] == "Ada"
+    found.open().hold("done", "Ada", release=True)
+    assert found.open().advance().place == 1
+
+
+def test_the_legacy_stays_for_a_while_and_then_retires(migration):
+    """`retire_after` counts sessions since all; after it no night runs the legacy."""
+    found = migration(stages='["all", {retire_after = 10}]')
+    found.judge()
+    found.open().advance()
+    found.night(5)
+    found.judge()
+    assert "too soon" in refused(found)
+    found.night(5)
+    found.judge()
+    found.open().advance()
+
+    assert found.open().state.moves[-1].stage == "retired"
+    assert found.night(1) == (found.open().state, None)
+
+
+def test_a_wider_margin_is_enough_for_a_part(migration):
+    """A stage with a margin of its own is entered on HOLD where that margin is shown."""
+    found = migration(stages='["shadow", {series = ["A"], margin = 0.4}, "all"]')
+    file = Path("move.toml")
+    file.write_text(
+        file.read_text()
+        .replace("margin = 0.05", "margin = 0.001")
+        .replace('role = "candidate"', 'role = "candidate"\nnoise = 0.001')
+    )
+    assert found.judge() == "HOLD"
+    found.open().advance()
+    found.night(5)
+    found.judge()
+
+    state = found.open().advance()
+    assert state.served_by == {"A": "new", "B": "old"}
+    found.night(5)
+    found.judge()
+    assert "not shown" in refused(found)
+
+
+def test_two_processes_never_make_two_moves_of_one_state(migration):
+    """A move from a state that is no more is refused, and nothing is written."""
+    night = migration().open()
+    before = night.state
+    move = moved(night.settings, before, 1, event="advance")
+    record_move(night.store.journal, "rollout", before, move)
+
+    with pytest.raises(MovedMeanwhileError):
+        record_move(night.store.journal, "rollout", before, move)
+    assert len(night.state.moves) == 1
+
+
+def test_records_that_do_not_follow_are_named(migration):
+    """A move that starts where the one before did not end is damage."""
+    night = migration().open()
+    night.store.journal.append("rollout", "x", {"event": "advance", "before": 1, "after": 2})
+
+    with pytest.raises(StoreError, match="starts at stage 1"):
+        state_of(night.store.journal, "x")
+
+
+def test_every_fault_of_a_file_is_named_at_once(migration):
+    """One line names each wrong key, stage and number, with what is expected."""
+    migration(
+        stages='["all", "shadow", {series = ["X"]}, 3]', keys="budget = -1.0\nmetric = 'rmse'"
+    )
+
+    with pytest.raises(ConfigError) as problem:
+        read_rollout(Path("rollout.toml"))
+    said = str(problem.value)
+    for part in ("'shadow' after 'all'", "no series 'X'", "3:", "budget = -1.0", "metric = 'rmse'"):
+        assert part in said
+    assert "\n" not in said
+
+
+def test_an_unknown_key_of_a_file_is_named(migration):
+    """What no rollout has is refused, with the others."""
+    migration(keys="burget = 1.0\nlimit = 'x'")
+
+    with pytest.raises(ConfigError) as problem:
+        read_rollout(Path("rollout.toml"))
+    assert "burget" in str(problem.value)
+    assert "limit" in str(problem.value)
+
+
+def test_feedback_allows_no_stage_that_evidence_moves(migration):
+    """Where the outcome depends on who served, only one stage can be asked for."""
+    migration(stages='["shadow", "all"]', keys="feedback = true")
+
+    with pytest.raises(ConfigError, match="feedback"):
+        read_rollout(Path("rollout.toml"))
