@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -147,6 +147,10 @@ class RollingOrigin:
         Last sessions before a fit that training must not use: early stopping and residuals.
     skip_repeats
         Drop sessions that repeat the price before them (holidays filled in by the source).
+    truth
+        What origins that were issued before their outcome are held against where a vendor revised
+        it since: ``first``, what was known when they were issued and the outcome as it first came,
+        or ``latest``. All other origins are held against the latest values.
     """
 
     horizon: int
@@ -158,6 +162,7 @@ class RollingOrigin:
     refit: int | None = None
     validation: int = 250
     skip_repeats: bool = False
+    truth: Literal["first", "latest"] = "first"
 
     def __post_init__(self) -> None:
         for name in ("horizon", "stride"):

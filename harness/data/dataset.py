@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date as Date
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,7 +83,12 @@ class Dataset:
     @property
     def first_known(self) -> Series:
         """The same sessions with the values that were known first, before any revision."""
-        return first_known(self.series, self.manifest.columns.names[1:], self.revisions)
+        return self.known_on(Date.min)
+
+    def known_on(self, day: Date) -> Series:
+        """The same sessions with the values known on a day; later ones as they were known first."""
+        since = [each for each in self.revisions if each.revised > day]
+        return first_known(self.series, self.manifest.columns.names[1:], since)
 
     def without_repeats(self) -> Dataset:
         """Drop sessions that repeat the target of the session before, covariates included."""

@@ -60,7 +60,7 @@ from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, gather, plain, verdict_of
 from harness.measure.record import read_costs
-from harness.running.cells import cell_record, has_cell
+from harness.running.cells import cell_record, has_cell, issued_in_time
 from harness.running.grid import Grid, GridCell, seeded
 from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
@@ -112,7 +112,7 @@ def given_of(
         problems=tuple(problems),
         today=today if policy.waivers else None,
         measure=f"abharness measure {Path(grid.experiment.source).name}",
-        plan=_plan(grid),
+        plan=_plan(grid, store, policy),
     )
 
 
@@ -280,15 +280,40 @@ def _machine(cell: GridCell, store: Store) -> str:
     return digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
 
 
-def _plan(grid: Grid) -> PlanRecord:
+def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:
+    pair = (policy.baseline, policy.candidate)
+    mine = [cell for cell in grid.cells if cell.arm.name in pair and has_cell(store, cell)]
+    in_time = {
+        name: [set(issued_in_time(store, [cell])) for cell in mine if cell.dataset == name]
+        for name in grid.splits
+    }
     return PlanRecord(
         experiment=grid.experiment.name,
         seeds=tuple(grid.experiment.run.seeds),
-        datasets=tuple(_origins(name, split) for name, split in grid.splits.items()),
+        datasets=tuple(
+            _origins(name, split, len(set.intersection(*in_time[name])) if in_time[name] else 0)
+            for name, split in grid.splits.items()
+        ),
+        maintenance=tuple(
+            fact(
+                FactCode.MAINTENANCE,
+                arm=cell.arm.name,
+                dataset=cell.dataset,
+                seed=cell.seed,
+                day=record.at[:10],
+                changed=str(body["changed"]),
+                origins=int(body["origins"]),
+                equal=bool(body["equal"]),
+                apart=str(body["difference"]),
+            )
+            for cell in mine
+            for record in store.journal.records("maintenance", cell.line)
+            for body in [store.journal.body(record)]
+        ),
     )
 
 
-def _origins(name: str, split: Split) -> OriginPlan:
+def _origins(name: str, split: Split, prospective: int) -> OriginPlan:
     dates = split.dataset.series.dates[split.windows.origin]
     plan = split.plan
     return OriginPlan(
@@ -302,6 +327,7 @@ def _origins(name: str, split: Split) -> OriginPlan:
         fits=len(list(split.windows.segments())),
         refit=plan.refit,
         skipped=split.dataset.skipped if plan.skip_repeats else None,
+        prospective=prospective,
     )
 
 
@@ -556,7 +582,7 @@ def _former(store: Store, experiment: str, verdict: Verdict) -> list[str]:
 
 def scored(grid: Grid, store: Store) -> Scored:
     """Score what is stored; a cell that cannot be read is named, and the others go on."""
-    truths = truths_of(grid)
+    truths = truths_of(grid, store)
     scores: list[UnitScores] = []
     cells: list[CellInput] = []
     problems: list[Fact] = []

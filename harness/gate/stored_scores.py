@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from harness.arm import Role
 from harness.errors import StoreError
-from harness.running.cells import cell_digest, has_cell, read_cell
+from harness.running.cells import cell_digest, has_cell, issued_in_time, read_cell
 from harness.running.parquet import TornTableError, column, read_table, write_table
 from harness.running.sources import CodeReader, digest, harness_digest
 from harness.running.split import anchor_of
@@ -63,7 +64,7 @@ class CellScores:
 
 def score_grid(grid: Grid, store: Store) -> list[UnitScores]:
     """Score every cell that is in the store, in declared order; the others are left out."""
-    truths = truths_of(grid)
+    truths = truths_of(grid, store)
     return [
         score_cell(cell, store, truths[cell.dataset]).scores
         for cell in grid.cells
@@ -71,12 +72,25 @@ def score_grid(grid: Grid, store: Store) -> list[UnitScores]:
     ]
 
 
-def truths_of(grid: Grid) -> dict[str, Truth]:
-    """What came, by dataset."""
-    return {
-        name: Truth.of(name, split.dataset.series, split.windows)
-        for name, split in grid.splits.items()
-    }
+def truths_of(grid: Grid, store: Store) -> dict[str, Truth]:
+    """What came, by dataset; the same for every arm.
+
+    Where values were revised, an origin that any arm was issued for in time is held against what
+    was known that day and what came first, unless the plan asks for the latest.
+    """
+    found = {}
+    for name, split in grid.splits.items():
+        data, windows = split.dataset, split.windows
+        truth = Truth.of(name, data.series, windows)
+        if data.revisions and split.plan.truth == "first":
+            cells = [cell for cell in grid.cells if cell.dataset == name]
+            issued = issued_in_time(store, cells)
+            days = np.array([issued.get(origin, "") for origin in windows.origin.tolist()])
+            for day in sorted({*issued.values()}):
+                known = data.known_on(date.fromisoformat(day))
+                truth = truth.where(days == day, Truth.of(name, known, windows))
+        found[name] = truth
+    return found
 
 
 def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False) -> CellScores:

@@ -23,6 +23,8 @@ class OriginPlan:
         How many fits an arm that learns gets, and after how many origins; None is one fit.
     skipped
         Repeated sessions that were left out; None where repeats are kept.
+    prospective
+        Origins that every unit of both sides was issued for before their outcome.
     """
 
     dataset: str
@@ -35,15 +37,23 @@ class OriginPlan:
     fits: int
     refit: int | None
     skipped: int | None = None
+    prospective: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRecord:
-    """What was asked: the experiment by name, its seeds, and the plan of each dataset."""
+    """What was asked: the experiment by name, its seeds, and the plan of each dataset.
+
+    Attributes
+    ----------
+    maintenance
+        What came of the pair's forecasts each time that another installation went on with them.
+    """
 
     experiment: str
     seeds: tuple[int, ...]
     datasets: tuple[OriginPlan, ...]
+    maintenance: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

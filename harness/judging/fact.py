@@ -93,6 +93,9 @@ class FactCode(StrEnum):
     TRIED_BEFORE = "tried_before"  # attempt, since, what
     ATTEMPTS_USED = "attempts_used"  # attempt
 
+    # What happened on the way.
+    MAINTENANCE = "maintenance"  # arm, dataset, seed, day, changed, origins, equal, apart
+
     # What keeps a PROMOTE at HOLD though every rule holds. Rows are of dataset, metric, and skill
     # with its interval.
     BEHIND_REFERENCE = "behind_reference"  # arm, reference, rules (dataset, metric, part)

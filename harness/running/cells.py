@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -172,6 +172,23 @@ def is_prospective(split: Split, origin: int, issued_at: str) -> bool:
     """Whether a forecast was issued before its first judged session."""
     dates, first = split.dataset.series.dates, origin + split.plan.gap
     return first >= len(dates) or issued_at[:10] < str(dates[first])
+
+
+def issued_in_time(store: Store, cells: Sequence[GridCell]) -> dict[int, str]:
+    """Judged origins of some cells that one was issued for before its outcome: the first such day.
+
+    Parameters
+    ----------
+    cells
+        Of one dataset.
+    """
+    found: dict[int, str] = {}
+    for cell in cells:
+        origins = cell.split.windows.origin.tolist()
+        for origin, (_, each) in zip(origins, _judged(store, cell), strict=True):
+            if each is not None and is_prospective(cell.split, origin, each.issued_at):
+                found[origin] = min(each.issued_at[:10], found.get(origin, "9"))
+    return found
 
 
 def _judged(store: Store, cell: GridCell) -> Iterator[tuple[PlannedFit, Answered | None]]:

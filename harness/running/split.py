@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.arm import ArmRef
     from harness.data.dataset import Dataset
 
-_NOT_IN_ANCHOR = ("refit", "history", "validation")
+_NOT_IN_ANCHOR = ("refit", "history", "validation", "truth")
 """Fields of a plan that move no origin."""
 
 

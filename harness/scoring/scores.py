@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +118,15 @@ class Truth:
             volatility=volatility,
             drawdown=drawdown,
         )
+
+    def where(self, rows: Flags, other: Truth) -> Truth:
+        """The same with some windows [W] as another knows them."""
+        chosen: dict[str, Any] = {}
+        for name in ("values", "last", "naive_scale", "naive_square", "volatility", "drawdown"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None:
+                chosen[name] = np.where(rows[:, None] if mine.ndim == 2 else rows, theirs, mine)
+        return dataclasses.replace(self, **chosen)
 
     @property
     def digest(self) -> str:

@@ -300,6 +300,14 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.PART_GIVEN_UP: lambda v: (
         f"{_cell(v)}: a damaged part of its forecasts was given up and forecast again: {v['why']}"
     ),
+    FactCode.MAINTENANCE: lambda v: (
+        f"{_cell(v)}: another installation since {v['day']} ({v['changed']}): "
+        + (
+            f"made again, the last {v['origins']} forecasts of its fits are equal."
+            if v["equal"]
+            else f"its results began anew, since {v['apart']}."
+        )
+    ),
     FactCode.SEEN_IN_TRAINING: lambda v: (
         f"{v['origins']} of {v['of']} origins on {v['dataset']} begin on or before {v['until']}, "
         f"the last session that the weights of {v['arm']} have seen: they decide nothing and are "

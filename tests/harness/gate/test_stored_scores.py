@@ -1,13 +1,17 @@
 """From stored forecasts to stored scores: read back as written, and never stale."""
 
 import dataclasses
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from in_process import InThisProcess, Quiet
 
+from harness.data.dataset import load
+from harness.data.revisions import Revision
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.gate import stored_scores
@@ -16,12 +20,16 @@ from harness.gate.stored_scores import (
     read_slot,
     score_cell,
     score_grid,
+    truths_of,
     write_scores,
 )
-from harness.running.fill import prepare
+from harness.running.cells import issued_in_time
+from harness.running.fill import fill, prepare
+from harness.running.grid import declare
 from harness.running.split import split
 from harness.running.store_folder import open_store
 from harness.scoring.scores import Truth
+from harness.window import up_to
 
 
 @pytest.fixture
@@ -70,6 +78,50 @@ def test_scores_survive_the_round_trip(filled):
         (cell.arm.name, cell.seed) for cell in grid.cells
     ]
     assert all(same(one, two) for one, two in zip(computed, stored, strict=True))
+
+
+@pytest.mark.parametrize("plan", ["first", "latest"])
+def test_what_was_issued_in_time_is_held_against_what_came_first(tiny, plan):
+    """A later revision moves the actuals of other origins; with truth = "latest", of all."""
+    gold = load("GOLD")
+    today = np.datetime64(datetime.now(UTC).date(), "D")
+    moved = gold.series.dates[:9010] + (today - gold.series.dates[9000])
+    series = dataclasses.replace(up_to(gold.series, 9010), dates=moved)
+    file = tiny(("stride = 5", f'stride = 1\ntruth = "{plan}"'))
+
+    def told(sessions, data):
+        data = dataclasses.replace(data, series=up_to(data.series, sessions))
+        store = open_store(Path("runs"))
+        grid = declare(read_experiment(str(file)), {"GOLD": data}, store)
+        fill(grid, store, workers=1, progress=Quiet(), executor=InThisProcess())
+        return truths_of(grid, store)["GOLD"], issued_in_time(store, grid.cells)
+
+    data = dataclasses.replace(gold, series=series)
+    told(9000, data)
+    before, in_time = told(9010, data)
+    rows = {9002: 1.5, 8000: 2.0}  # the first was issued for in time
+    target = series.target.copy()
+    for row, factor in rows.items():
+        target[row] *= factor
+    revisions = tuple(
+        Revision(
+            revised=(today + 20).astype(date),
+            session=moved[row].astype(date),
+            column="gold",
+            before=float(series.target[row]),
+            after=float(target[row]),
+        )
+        for row in rows
+    )
+    new = dataclasses.replace(series, target=target)
+    after, _ = told(9010, dataclasses.replace(data, series=new, revisions=revisions))
+
+    assert sorted(in_time) == [9001, 9002, 9003, 9004, 9005]
+    held = before.origin >= 9001
+    same = np.isclose(before.values, after.values).all(axis=1)
+    assert same[held].all() == (plan == "first")
+    assert np.array_equal(before.naive_scale[held], after.naive_scale[held]) == (plan == "first")
+    assert not np.array_equal(before.naive_scale[~held], after.naive_scale[~held])
 
 
 def test_failed_windows_survive_too(tmp_path, filled):
