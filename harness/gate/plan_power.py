@@ -17,7 +17,8 @@ from harness.errors import ConfigError
 from harness.evidence.comparison import EFFECTS, Comparison, plan_of, spread_at, spread_of
 from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded, Limits
-from harness.gate.judge import room_of, scored
+from harness.gate.given_facts import room_of
+from harness.gate.judge import scored
 from harness.judging.declared import Cell, Given
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Finding, Outlook, chances_of_all, outlooks_of

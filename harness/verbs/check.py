@@ -243,7 +243,7 @@ def try_blindness(
         Arms in place of the policy's.
     """
     from harness.checks.asked_again import ask_again
-    from harness.gate.judge import FUTURE, tried_for_future
+    from harness.gate.given_facts import FUTURE, tried_for_future
     from harness.running.cells import has_cell
     from harness.running.fill import default_workers
     from harness.running.lease import lease
