@@ -27,6 +27,7 @@ from harness.evidence.estimand import Question, Sides, loss_of
 from harness.evidence.estimates import Conclusion, Estimate, by_test
 from harness.evidence.pairing import pair
 from harness.experiments.rules import Criterion
+from harness.judging.conclusion import SelfTest, SelfTestPart, State, case_of, outcome_of
 from harness.judging.declared import Cell, datasets_of
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import (
@@ -39,17 +40,7 @@ from harness.judging.findings import (
 )
 from harness.judging.safeguards import Safeguards
 from harness.judging.validity import examine
-from harness.judging.verdict import (
-    Evidence,
-    SelfTest,
-    SelfTestPart,
-    State,
-    case_of,
-    conclude,
-    gather,
-    outcome_of,
-    plain,
-)
+from harness.judging.verdict import Evidence, conclude, gather, plain
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order
 from harness.scoring.subsets import LEAST, cut

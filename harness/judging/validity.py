@@ -11,7 +11,7 @@ import numpy as np
 from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, FutureTests, Given, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
-from harness.judging.oddities import oddities
+from harness.judging.price_scale import far_from_prices
 from harness.judging.reference import Standing, reference_arm, standings_of, straw_man
 from harness.scoring.scores import UnitScores
 
@@ -19,6 +19,10 @@ Mark = Literal["holds", "note", "broken"]
 """How a check came out: it holds, something must be known with it, or it does not hold."""
 
 
+READING_GAP = 0.02
+"""Readings of samples that differ by more are worth a word."""
+SOUND_ORIGINS = 20
+"""With fewer non-overlapping origins than this, no bound keeps its error rate."""
 CUT_OFF = "pretraining cut-off"
 """Title of the card fact that tells up to which ISO date an arm's pretraining data reach."""
 PRETRAINING = "pretraining data"
@@ -234,7 +238,7 @@ def examine(
         contamination=contamination,
         doubts=(
             *given.doubts,
-            *oddities(policy, scores),
+            *_oddities(policy, scores),
             *_tainted(contamination),
             *(() if refused else gains),
             *partly,
@@ -446,3 +450,33 @@ def _health(unit: UnitScores, policy: Policy) -> UnitHealth:
         first_reason=next((text for text in unit.reason if text), ""),
         judged=unit.arm in (policy.baseline, policy.candidate),
     )
+
+
+def _oddities(policy: Policy, scores: Sequence[UnitScores]) -> list[Fact]:
+    """What is odd about the sides, and about how little evidence the policy asks for.
+
+    A candidate's path on another scale is a broken limit and stands among the findings.
+    """
+    found: list[Fact] = []
+    read: set[tuple[str, str]] = set()
+    for unit in scores:
+        if unit.arm == policy.baseline and (far := far_from_prices(unit)) is not None:
+            found.append(far)
+        cell = unit.arm, unit.dataset
+        judged = unit.arm in (policy.baseline, policy.candidate)
+        if (
+            judged and abs(unit.reading_gap) > READING_GAP and cell not in read
+        ):  # once for all its seeds
+            read.add(cell)
+            found.append(
+                fact(
+                    FactCode.MEMBERS_READ,
+                    dataset=unit.dataset,
+                    arm=unit.arm,
+                    members=unit.members,
+                    drawn=unit.drawn,
+                    gap=unit.reading_gap,
+                )
+            )
+    few = fact(FactCode.FEW_ORIGINS_ASKED, asked=policy.min_origins, sound=SOUND_ORIGINS)
+    return [*found, *([few] if policy.min_origins < SOUND_ORIGINS else [])]

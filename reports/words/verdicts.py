@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from harness.experiments.waivers import WaiverState
+from harness.judging.conclusion import SelfTestPart
 from harness.judging.declared import OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode
-from harness.judging.verdict import SelfTestPart, Verdict
+from harness.judging.verdict import Verdict
 from reports.words.facts import SELF_TEST_TITLES, say
 from reports.words.sentences import sentence_of
 
