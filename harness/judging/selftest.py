@@ -24,7 +24,7 @@ import numpy as np
 
 from harness.evidence.comparison import answer, compare
 from harness.evidence.estimand import Question, Sides, loss_of
-from harness.evidence.estimates import Conclusion, Estimate, by_test
+from harness.evidence.estimates import Conclusion, by_test
 from harness.evidence.pairing import pair
 from harness.experiments.rules import Criterion
 from harness.judging.conclusion import SelfTest, SelfTestPart, State, case_of, outcome_of
@@ -234,7 +234,13 @@ def _worse(ground: _Ground) -> _Found:
     passed = [each for each in bars if each.outcome is Outcome.PROMOTE]
     if passed or ground.outcome(little) is Outcome.PROMOTE:
         return "failed", fact(FactCode.WORSE_PROMOTED, findings=_ids(passed))
-    able = _judgeable(much)
+    able = [
+        each
+        for each in much
+        if each.role == "guardrail"
+        and _decidable(each, "beyond")
+        and each.found.code is not FactCode.FEW_ORIGINS
+    ]
     missed = [each for each in able if each.outcome is not Outcome.REJECT]
     much = rejected_together(much, alpha=ground.evidence.policy.alpha)
     if missed:
@@ -296,7 +302,15 @@ def _swapped(ground: _Ground) -> _Found:
             )
             if there.upper is None or again.upper is None:
                 continue  # a side that is not told apart from 0 has no bounds to mirror
-            if mirrored[there.conclusion] != again.conclusion or not _reciprocal(there, again):
+            pairs = [
+                (there.effect, again.effect), (there.lower, again.upper), (there.upper, again.lower)
+            ]  # fmt: skip
+            reciprocal = all(
+                math.isclose((1 + here) * (1 + other), 1.0, rel_tol=1e-6)
+                for here, other in pairs
+                if here is not None and other is not None
+            )
+            if mirrored[there.conclusion] != again.conclusion or not reciprocal:
                 return "failed", fact(
                     FactCode.NOT_MIRRORED,
                     dataset=dataset,
@@ -310,18 +324,6 @@ def _swapped(ground: _Ground) -> _Found:
     return "passed", fact(FactCode.MIRRORED, findings=count)
 
 
-def _reciprocal(there: Estimate, again: Estimate) -> bool:
-    """Whether effects and bounds of both directions are those of reciprocal ratios."""
-    pairs = [
-        (there.effect, again.effect), (there.lower, again.upper), (there.upper, again.lower)
-    ]  # fmt: skip
-    return all(
-        math.isclose((1 + here) * (1 + back), 1.0, rel_tol=1e-6)
-        for here, back in pairs
-        if here is not None and back is not None
-    )
-
-
 def _reordered(ground: _Ground) -> _Found:
     back = [unit.at(slice(None, None, -1)) for unit in reversed(ground.units)]
     evidence = ground.evidence
@@ -330,17 +332,6 @@ def _reordered(ground: _Ground) -> _Found:
     if len(texts) == 1:
         return "passed", fact(FactCode.SAME_BYTES)
     return "failed", fact(FactCode.OTHER_BYTES)
-
-
-def _judgeable(findings: Sequence[Finding]) -> list[Finding]:
-    """Guardrails that have the evidence to be decided."""
-    return [
-        f
-        for f in findings
-        if f.role == "guardrail"
-        and _decidable(f, "beyond")
-        and f.found.code is not FactCode.FEW_ORIGINS
-    ]
 
 
 def _decidable(finding: Finding, wanted: Conclusion) -> bool:

@@ -222,7 +222,7 @@ def examine(
         *_grid_problems(policy, declared),
         *_cell_problems(declared, present, missing),
         *_evidence_problems(policy, declared, scores),
-        *_pairing_problems(digests),
+        *(fact(FactCode.OTHER_ACTUALS, dataset=name) for name, same in digests.items() if not same),
         *_stride_problems(scores, given.stride),
         *_peeking(policy, given),
     ]
@@ -251,12 +251,6 @@ def examine(
         ),
         reference=bar,
     )
-
-
-def _pairing_problems(digests: Mapping[str, str]) -> list[Fact]:
-    return [
-        fact(FactCode.OTHER_ACTUALS, dataset=name) for name, digest in digests.items() if not digest
-    ]
 
 
 def _grid_problems(policy: Policy, declared: Sequence[Cell]) -> list[Fact]:
@@ -344,13 +338,22 @@ def _contamination(
     """Origins of the candidate before its pretraining cut-off, per dataset."""
     card = given.cards.get(policy.candidate, {})
     cut_off, said = card.get(CUT_OFF), card.get(PRETRAINING, "")
+    try:
+        day = np.datetime64(cut_off or "", "D")
+    except ValueError:
+        day = np.datetime64("NaT", "D")
+    before = None if np.isnat(day) else day
     clean = cut_off is None and said.startswith(NO_MARKET_DATA)
     firsts = {unit.dataset: unit for unit in scores if unit.arm == policy.candidate}
     return tuple(
         Contamination(
             arm=policy.candidate,
             dataset=dataset,
-            share=0.0 if clean else _share_before(cut_off, unit),
+            share=0.0
+            if clean
+            else None
+            if before is None
+            else float(np.mean(unit.origin_date <= before)),
             said=cut_off or said,
         )
         for dataset, unit in firsts.items()
@@ -370,14 +373,6 @@ def _tainted(found: Sequence[Contamination]) -> list[Fact]:
         for each in found
         if each.share
     ]
-
-
-def _share_before(cut_off: str | None, unit: UnitScores) -> float | None:
-    try:
-        day = np.datetime64(cut_off or "", "D")
-    except ValueError:
-        return None
-    return None if np.isnat(day) else float(np.mean(unit.origin_date <= day))
 
 
 def _implausible(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
