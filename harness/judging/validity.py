@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -338,11 +339,9 @@ def _contamination(
     """Origins of the candidate before its pretraining cut-off, per dataset."""
     card = given.cards.get(policy.candidate, {})
     cut_off, said = card.get(CUT_OFF), card.get(PRETRAINING, "")
-    try:
-        day = np.datetime64(cut_off or "", "D")
-    except ValueError:
-        day = np.datetime64("NaT", "D")
-    before = None if np.isnat(day) else day
+    day: np.datetime64 = np.datetime64("NaT")
+    with suppress(ValueError):  # a date that is none says nothing
+        day = np.datetime64(cut_off or "NaT", "D")
     clean = cut_off is None and said.startswith(NO_MARKET_DATA)
     firsts = {unit.dataset: unit for unit in scores if unit.arm == policy.candidate}
     return tuple(
@@ -351,9 +350,7 @@ def _contamination(
             dataset=dataset,
             share=0.0
             if clean
-            else None
-            if before is None
-            else float(np.mean(unit.origin_date <= before)),
+            else (None if np.isnat(day) else float(np.mean(unit.origin_date <= day))),
             said=cut_off or said,
         )
         for dataset, unit in firsts.items()
