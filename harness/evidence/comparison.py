@@ -450,7 +450,14 @@ def compare(both: Pair, question: Question) -> Comparison:
         return made
     sides = question.estimand.sides(question.estimand.whole(both))
     varied = vary(sides, question, lengths=made.lengths, conclusion=made.conclusion)
-    return dataclasses.replace(made, sensitivity=varied, planning=_planning(made, both))
+    variances = made.variances
+    memory = local_whittle(sides.difference, sides.overlap) if variances else None
+    if variances and memory:
+        order, error = memory
+        variances = dataclasses.replace(variances, memory=order, memory_error=error)
+    return dataclasses.replace(
+        made, variances=variances, sensitivity=varied, planning=_planning(made, both)
+    )
 
 
 class ComparesOnce:
@@ -573,31 +580,37 @@ def _planning(made: Comparison, both: Pair) -> Planning:
     return dataclasses.replace(found, more_origins=more, decided_by=date_of_more(both, more))
 
 
-def _chance(found: Comparison, true: float) -> float:
-    """Chance of deciding if the true effect were another one.
+def spread_at(found: Comparison, true: float) -> Spread:
+    """How differences would vary if the true effect were another one.
 
     Then the candidate's losses would be so many times as large, and a difference varies as much
     more; a share varies as a share of that size does.
     """
-    spread, effect, asked = spread_of(found), found.effect.value, found.question
+    spread, effect = spread_of(found), found.effect.value
     assert spread is not None
     assert effect is not None
     estimand = found.estimand
     if estimand.relative and effect > -1:
         by = (1 + true) / (1 + effect)
-        spread = dataclasses.replace(
+        return dataclasses.replace(
             spread,
             long_run=spread.long_run * by**2,
             along=spread.along * by,
             candidate_seeds=spread.candidate_seeds * by**2,
             legacy_seeds=spread.legacy_seeds * by**2,
         )
-    elif spread.share is not None:
+    if spread.share is not None:
         share = min(0.999, max(0.001, spread.share + true - effect))
         by = share * (1 - share) / (spread.share * (1 - spread.share))
-        spread = dataclasses.replace(spread, share=share, long_run=spread.long_run * by)
+        return dataclasses.replace(spread, share=share, long_run=spread.long_run * by)
+    return spread
+
+
+def _chance(found: Comparison, true: float) -> float:
+    """Chance of deciding if the true effect were another one."""
+    asked = found.question
     return chance_of_deciding(
-        spread,
+        spread_at(found, true),
         plan_of(found),
         effect=true,
         bound_high=asked.bound_high,
@@ -642,7 +655,6 @@ def _found(
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
-    memory = local_whittle(difference, sides.overlap) or (None, None)
     return effect, Variances(
         rho=rho,
         lean=lean_in(sides),
@@ -652,6 +664,4 @@ def _found(
         legacy_seeds=unit * ratio**2 * seed_variance(sides.below) if sides.seeded else 0.0,
         level=level[0],
         level_covariance=level[1],
-        memory=memory[0],
-        memory_error=memory[1],
     )

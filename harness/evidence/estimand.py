@@ -14,6 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -41,7 +42,7 @@ FailedAs = Literal["", "worst", "missed", "covered", "lost", "out"]
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what is derived is worked out once
 class Sides:
     """Both sides of a ratio, every seed by itself, on the same origins in time order.
 
@@ -64,17 +65,17 @@ class Sides:
     part: bool = False
     others: tuple[Sides, ...] = ()
 
-    @property
+    @cached_property
     def means(self) -> tuple[Array, Array]:
         """Means over the seeds of each side, [n] each."""
         return self.above.mean(axis=0), self.below.mean(axis=0)
 
-    @property
+    @cached_property
     def difference(self) -> Array:
         """Candidate less the estimated ratio times legacy, [n]: what the ratio's error is of."""
         return centred(*self.means)[1]
 
-    @property
+    @cached_property
     def tied(self) -> bool:
         """Both sides are the same but for roundings."""
         return tied(*self.means)

@@ -93,6 +93,7 @@ class Hurdles:
         return np.stack(made)
 
 
+@lru_cache(maxsize=64)
 def hurdles_of(
     n: int, overlap: int, rho: float, *, lean: float, seeds: tuple[int, int], alpha: float
 ) -> Hurdles:
@@ -110,14 +111,7 @@ def hurdles_of(
     """
     from scipy.special import gammaincinv
 
-    mean, deviation = correlation_found(n, overlap, rho)
-    lags = [
-        lag_for(n, overlap, min(1.0, max(-1.0, mean + node * deviation))) for node, _ in HERMITE
-    ]
-    found = [
-        _of_lag(shares_of(n, lag, overlap, rho), n=n, lag=lag, overlap=overlap, deviate=node)
-        for lag, (node, _) in zip(lags, HERMITE, strict=True)
-    ]
+    found = _by_lags(n, overlap, rho)
     size, blocks = np.concatenate([sizes for _, sizes in found], axis=1)
     half = np.array([max(1, count - 1) / 2 for count in seeds])[:, None]
     return Hurdles(
@@ -132,6 +126,19 @@ def hurdles_of(
         seed_freedom=(float(2 * half[0, 0]), float(2 * half[1, 0])),
         alpha=alpha,
     )
+
+
+@lru_cache(maxsize=64)
+def _by_lags(n: int, overlap: int, rho: float) -> list[tuple[Law, Array]]:
+    """`_of_lag` of the lag that each node of the autocorrelation found leads to."""
+    mean, deviation = correlation_found(n, overlap, rho)
+    lags = [
+        lag_for(n, overlap, min(1.0, max(-1.0, mean + node * deviation))) for node, _ in HERMITE
+    ]
+    return [
+        _of_lag(shares_of(n, lag, overlap, rho), n=n, lag=lag, overlap=overlap, deviate=node)
+        for lag, (node, _) in zip(lags, HERMITE, strict=True)
+    ]
 
 
 def _of_lag(shares: Shares, *, n: int, lag: int, overlap: int, deviate: float) -> tuple[Law, Array]:
@@ -425,6 +432,35 @@ def chance_of_deciding(
         within = max(0.0, within + down.power(effect - bound_low) - 1)
         beyond += up.power(bound_low - effect)
     return min(1.0, within + (beyond if either_way else 0.0))
+
+
+def chance_by_looks(chances: Sequence[float], fractions: Sequence[float]) -> float:
+    """Chance that one look at least shows it, from what each would show if it were the only one.
+
+    The statistic of evidence that grows is taken for a Brownian motion over its standard deviation,
+    as `harness.stats.spending` takes it: what one look missed, the next may miss as well.
+
+    Parameters
+    ----------
+    chances
+        K chances.
+    fractions
+        Of the planned information that has come by each look, increasing.
+    """
+    from scipy.special import ndtri
+
+    nodes, weights = legendre()
+    before = 0.0
+    place, mass = np.zeros(1), np.ones(1)  # paths that nothing was shown of: all start at 0
+    for chance, tau in zip(chances, fractions, strict=True):
+        far = 8.0 * math.sqrt(tau)
+        bound = min(far, max(-far, -float(ndtri(chance)) * math.sqrt(tau)))
+        there = (bound + far) / 2 * nodes + (bound - far) / 2
+        edges = (there[:, None] - place) / math.sqrt(tau - before)
+        density = np.exp(-(edges**2) / 2) @ mass / math.sqrt(2 * math.pi * (tau - before))
+        place, mass = there, density * weights * (bound + far) / 2
+        before = tau
+    return min(1.0, max(0.0, 1 - float(mass.sum())))
 
 
 def detectable(spread: Spread, plan: Plan, *, alpha: float, power: float) -> float | None:
