@@ -68,7 +68,10 @@ class Sides:
     @cached_property
     def means(self) -> tuple[Array, Array]:
         """Means over the seeds of each side, [n] each."""
-        return self.above.mean(axis=0), self.below.mean(axis=0)
+        above, below = (
+            side[0] if len(side) == 1 else side.mean(axis=0) for side in (self.above, self.below)
+        )
+        return above, below
 
     @cached_property
     def difference(self) -> Array:

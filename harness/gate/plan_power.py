@@ -28,8 +28,8 @@ from harness.running.grid import Grid, GridCell
 from harness.running.store_folder import Store
 from harness.running.unit import carry_out
 from harness.scoring.scores import Truth, UnitScores, score
-from harness.stats.spending import levels
-from harness.stats.statistical_power import chance_by_looks, chance_of_deciding
+from harness.stats.spending import chance_by_looks, levels
+from harness.stats.statistical_power import chance_of_deciding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

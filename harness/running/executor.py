@@ -12,13 +12,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from harness.running.supervisor import Ending, UnitLimits, supervise
@@ -147,7 +148,8 @@ class LocalProcesses:
         )
         start = time.monotonic()
         try:
-            process.start()
+            with _main_left_alone():
+                process.start()
         except (EOFError, ConnectionError) as problem:  # the server was killed; a new one follows
             ours.close()
             shutil.rmtree(scratch, ignore_errors=True)
@@ -260,6 +262,21 @@ def end_family(leader: int, *, alive: bool) -> None:
     for child in started:
         with suppress(psutil.Error):
             child.kill()
+
+
+@contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Keep a process that is started from running the user's script a second time.
+
+    Multiprocessing imports the main module in each new process, which a script without
+    ``if __name__ == "__main__"`` would not survive; nothing of ours is defined there.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _supervised(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.arm import Arm, ArmRef, Learns, Samples, Saves, Wraps, expect_columns
+from harness.arm import Arm, ArmRef, Learns, PlaysBack, Samples, Saves, Wraps, expect_columns
 from harness.data.dataset import Dataset
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
@@ -71,6 +71,8 @@ class GridCell:
         In order of time.
     limits
         What its processes may use, by name.
+    records
+        Of an arm that plays a log back: digest of what it holds for each issued origin, by cutoff.
     learns, saves
         Whether the arm is fitted, and keeps its fits.
     """
@@ -86,6 +88,7 @@ class GridCell:
     fits: tuple[PlannedFit, ...]
     split: Split
     limits: Mapping[str, float]
+    records: Mapping[str, str]
     learns: bool
     saves: bool
 
@@ -202,7 +205,7 @@ def as_stored(grid: Grid, store: Store) -> Grid:
         results = store.results(cell.line)
         identity |= {"results": results} if results else {}
         fits = _planned(identity, cell.split, cell.device, store)
-        key = _cell_key(identity, cell.split, fits)
+        key = _cell_key(identity, cell.split, fits, cell.records)
         found.append(dataclasses.replace(cell, identity=identity, key=key, fits=fits))
     return dataclasses.replace(grid, cells=tuple(found))
 
@@ -224,19 +227,24 @@ def _cell(
         seed=seed if seeded(arm) else None,
         threads=run.threads,
     )
+    records: Mapping[str, str] = {}
+    if isinstance(arm, PlaysBack):
+        found = arm.record_digests(part.dataset.series, part.issued)
+        records = dict(zip(map(str, part.cutoffs), found, strict=True))
     device = device_of(arm)
     fits = _planned(identity, part, device)
     return GridCell(
         arm=ref,
         dataset=dataset,
         seed=seed,
-        key=_cell_key(identity, part, fits),
+        key=_cell_key(identity, part, fits, records),
         line=line_of(dataset, identity),
         identity=identity,
         environment=environment,
         device=device,
         fits=fits,
         split=part,
+        records=records,
         limits={"time_s": run.time_limit_s, "memory_mib": float(run.memory_limit_mib)},
         learns=isinstance(arm, Learns),
         saves=isinstance(arm, Saves),
@@ -264,15 +272,22 @@ def _planned(
     return tuple(found)
 
 
-def _cell_key(identity: Mapping[str, Any], part: Split, fits: Sequence[PlannedFit]) -> str:
+def _cell_key(
+    identity: Mapping[str, Any],
+    part: Split,
+    fits: Sequence[PlannedFit],
+    records: Mapping[str, str],
+) -> str:
     """Digest of all that decides a cell's judged forecasts and what they are held against."""
     dates, windows = part.dataset.series.dates, part.windows
     fitted = [str(day) for day in dates[np.unique(windows.fitted_at) - 1]]
+    origins = [str(day) for day in dates[windows.origin - 1]]
     return digest(
         {
             **identity,
+            **({"records": [records[day] for day in origins]} if records else {}),
             "gap": windows.gap,
-            "origins": [str(day) for day in dates[windows.origin - 1]],
+            "origins": origins,
             "fits": [[fit.cutoff, fit.identity["device"]] for fit in fits if fit.cutoff in fitted],
             "data": part.data,
         }

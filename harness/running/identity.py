@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.arm import Arm, ArmRef, HasWeights, Wraps
+from harness.arm import Arm, ArmRef, HasWeights, PlaysBack, Wraps
 from harness.errors import ArmError
 from harness.running.sources import CodeReader, digest, file_digest
 from harness.window import RollingOrigin
@@ -40,6 +40,8 @@ that all of the harness between data and forecast is part of every environment."
 def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[str, Any]:
     """What of an arm can change its forecasts: options, weights, its code and what that imports.
 
+    A log that is played back counts origin by origin instead: see `GridCell.records`.
+
     Parameters
     ----------
     ref, arm
@@ -51,7 +53,7 @@ def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[
         "use": ref.use,
         "options": _without_device(ref.options),
         "source": _arm_source(arm, code or CodeReader(), use=ref.use),
-        "weights": weights_digest(arm),
+        "weights": {} if isinstance(arm, PlaysBack) else weights_digest(arm),
     }
 
 

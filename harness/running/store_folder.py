@@ -124,6 +124,8 @@ class Seal:
         Digest of the file.
     cutoffs, digests, issued_at
         By origin: last session seen, digest of the forecast, UTC time it was made.
+    records
+        By origin: digest of what a log that is played back held; empty for any other arm.
     horizon, gap
         Of the plan it was made for.
     rows
@@ -160,6 +162,7 @@ class Seal:
     limit: Limit | None = None
     spent: Spent = field(default_factory=Spent)
     replaces: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ Shapes: K looks in order, P nodes of integration.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -21,7 +22,6 @@ from harness.window import Array
 Spending = Literal["late", "today"]
 LEAST_LEVEL = 0.002
 """Below this a bootstrap of at most 20,000 resamples says nothing; there is no look then."""
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
 _FAR = 8.0
 """Standard deviations below which a Brownian motion is taken never to lie."""
 
@@ -47,6 +47,13 @@ def spent(fraction: float, alpha: float, spending: Spending) -> float:
     return float(2 * norm.sf(norm.isf(alpha / 2) / np.sqrt(tau)))
 
 
+@cache
+def _quadrature() -> tuple[Array, Array]:
+    """Nodes and weights on [-1, 1]; made when first asked for, since that takes a while."""
+    points, weights = np.polynomial.legendre.leggauss(400)
+    return points, weights
+
+
 def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Array:
     """Nominal one-sided level of each look, [K]; NaN where there is none.
 
@@ -59,6 +66,7 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
         K fractions of the planned information, increasing, those of looks to come last.
     """
     from scipy.optimize import brentq
+    from scipy.special import ndtr
     from scipy.stats import norm
 
     found = np.full(len(fractions), np.nan)
@@ -72,11 +80,13 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
         step, scale = np.sqrt(tau - before), np.sqrt(tau)
 
         def crossing(bound: float, place: Array = place, mass: Array = mass) -> float:
-            return float(mass @ norm.sf((bound * scale - place) / step)) - share  # noqa: B023
+            return float(mass @ ndtr((place - bound * scale) / step)) - share  # noqa: B023
 
         if crossing(-_FAR) <= 0:  # fewer paths are left than may cross
             found[k] = 1.0
             break
+        if crossing(_FAR) >= 0:  # so little may be spent that no bound is high enough
+            continue
         bound = brentq(crossing, -_FAR, _FAR, xtol=1e-10)
         level = float(norm.sf(bound))
         if level < LEAST_LEVEL:
@@ -84,8 +94,38 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
         found[k] = level
         used += share
         low, high = -_FAR * scale, bound * scale
-        nodes = (high - low) / 2 * _NODES + (high + low) / 2
+        points, weights = _quadrature()
+        nodes = (high - low) / 2 * points + (high + low) / 2
         density = norm.pdf((nodes[:, None] - place) / step) @ mass / step
-        place, mass = nodes, density * _WEIGHTS * (high - low) / 2
+        place, mass = nodes, density * weights * (high - low) / 2
         before = tau
     return found
+
+
+def chance_by_looks(chances: Sequence[float], fractions: Sequence[float]) -> float:
+    """Chance that one look at least shows it, from what each would show if it were the only one.
+
+    The statistic of evidence that grows is taken for a Brownian motion over its standard deviation,
+    as `levels` takes it: what one look missed, the next may miss as well.
+
+    Parameters
+    ----------
+    chances
+        K chances.
+    fractions
+        Of the planned information that has come by each look, increasing.
+    """
+    from scipy.special import ndtri
+
+    nodes, weights = _quadrature()
+    before = 0.0
+    place, mass = np.zeros(1), np.ones(1)  # paths that nothing was shown of: all start at 0
+    for chance, tau in zip(chances, fractions, strict=True):
+        far = _FAR * np.sqrt(tau)
+        bound = min(far, max(-far, -float(ndtri(chance)) * np.sqrt(tau)))
+        there = (bound + far) / 2 * nodes + (bound - far) / 2
+        edges = (there[:, None] - place) / np.sqrt(tau - before)
+        density = np.exp(-(edges**2) / 2) @ mass / np.sqrt(2 * np.pi * (tau - before))
+        place, mass = there, density * weights * (bound + far) / 2
+        before = tau
+    return min(1.0, max(0.0, 1 - float(mass.sum())))

@@ -434,35 +434,6 @@ def chance_of_deciding(
     return min(1.0, within + (beyond if either_way else 0.0))
 
 
-def chance_by_looks(chances: Sequence[float], fractions: Sequence[float]) -> float:
-    """Chance that one look at least shows it, from what each would show if it were the only one.
-
-    The statistic of evidence that grows is taken for a Brownian motion over its standard deviation,
-    as `harness.stats.spending` takes it: what one look missed, the next may miss as well.
-
-    Parameters
-    ----------
-    chances
-        K chances.
-    fractions
-        Of the planned information that has come by each look, increasing.
-    """
-    from scipy.special import ndtri
-
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-    before = 0.0
-    place, mass = np.zeros(1), np.ones(1)  # paths that nothing was shown of: all start at 0
-    for chance, tau in zip(chances, fractions, strict=True):
-        far = 8.0 * math.sqrt(tau)
-        bound = min(far, max(-far, -float(ndtri(chance)) * math.sqrt(tau)))
-        there = (bound + far) / 2 * nodes + (bound - far) / 2
-        edges = (there[:, None] - place) / math.sqrt(tau - before)
-        density = np.exp(-(edges**2) / 2) @ mass / math.sqrt(2 * math.pi * (tau - before))
-        place, mass = there, density * weights * (bound + far) / 2
-        before = tau
-    return min(1.0, max(0.0, 1 - float(mass.sum())))
-
-
 def detectable(spread: Spread, plan: Plan, *, alpha: float, power: float) -> float | None:
     """Smallest distance of the true effect from the bound a plan shows with `power`, if any."""
     return precision_of(spread, plan, alpha).detectable(power)

@@ -164,7 +164,9 @@ def write_files(
         head = marks.get(HEAD, "")
         files = {
             "verdict.json": to_json(page.verdict),
-            "junit.xml": render_junit(page.verdict, hold_as=said, head=head, news=new),
+            "junit.xml": render_junit(
+                page.verdict, hold_as=said, head=head, news=new, logs=content.beside.logs
+            ),
             "summary.md": render_markdown(page, news=new),
         }
         places = [] if store.journal.read_only else [folder]

@@ -18,7 +18,7 @@ from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
 from harness.scoring.scores import UnitScores
 from harness.stats.statistical_power import Plan, detectable
-from reports.words.reason_words import why
+from reports.words.facts import why
 from reports.words.sentences import sentence_of
 
 METRICS = {"crps": "crps", "rmse": "squared_error", "mae": "absolute_error"}
