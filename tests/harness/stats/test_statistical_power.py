@@ -10,11 +10,10 @@ from scipy.stats import norm
 from harness.evidence.estimand import MeanLoss, Question, Sides
 from harness.evidence.estimates import agreed, deciding
 from harness.stats.longrun import correlation_found, first_order, overlap_law, shares_of
-from harness.stats.spending import levels
+from harness.stats.spending import chance_by_looks, levels
 from harness.stats.statistical_power import (
     Plan,
     Spread,
-    chance_by_looks,
     detectable,
     freedom_of,
     origins_needed,
