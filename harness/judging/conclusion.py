@@ -224,19 +224,24 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
 
 
 def _long_memory(case: Case) -> list[Fact]:
-    """Where differences remember so long that the interval is too narrow."""
+    """Where differences may remember so long that the interval is too narrow."""
     found = []
     for finding in case.findings:
-        known = finding.comparison.variances if finding.comparison else None
-        if known is not None and known.long_memory and finding.role != "limit":
+        compared = finding.comparison if finding.role != "limit" else None
+        known = compared.variances if compared is not None else None
+        if compared is None or known is None or known.memory is None:
+            continue
+        if known.memory.suspected:
             found.append(
                 fact(
                     FactCode.LONG_MEMORY,
                     dataset=finding.dataset,
                     metric=finding.metric,
                     part=finding.part,
-                    memory=known.memory,
-                    error=known.memory_error,
+                    memory=known.memory.order,
+                    error=known.memory.error,
+                    wider=known.memory_stretch,
+                    done=known.memory.shown and compared.estimand.relative,
                 )
             )
     return found

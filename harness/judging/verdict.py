@@ -250,7 +250,12 @@ def _findings(
         legacy = [unit for unit in there if unit.arm == policy.baseline]
         for rule in policy.rules:
             if rule.scope.covers(dataset):
-                asked = question_of(rule, alpha=shared.alpha(rule.role), power=shared.power_each)
+                asked = question_of(
+                    rule,
+                    alpha=shared.alpha(rule.role),
+                    power=shared.power_each,
+                    rivals=shared.guardrails,
+                )
                 if given.look is not None:
                     asked = at_look(asked, given.look.alpha(dataset, rule.role))
                 found += judge_rule(

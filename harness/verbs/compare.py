@@ -17,6 +17,7 @@ from harness.verbs.common import (
     Experiment,
     HoldAsOption,
     LeftOut,
+    OnOption,
     Patterns,
     PolicyFile,
     RecomputeOption,
@@ -65,13 +66,14 @@ def compare(
     nightly: Annotated[
         bool, typer.Option("--as-nightly", help="Record it as a night; say first what is new.")
     ] = False,
+    on: OnOption = None,
 ) -> Result:
     """Run what is missing, judge, and write the page. The main job.
 
     Parameters
     ----------
     experiment, store, data_dir, workers, seeds, changes, without, only, shard, retry_failed, \
-    recompute, strict_data
+    recompute, strict_data, on
         As for `harness.run`. With `only` or `shard`, nothing is judged while other cells are
         missing.
     baseline_arm, candidate_arm, hold_as, policy, date, records
@@ -100,6 +102,8 @@ def compare(
         shard=shard,
         retry_failed=retry_failed,
         recompute=recompute,
+        on=on,
+        data_dir=data_dir,
     )
     grid = units.grid
     for event in units.events:

@@ -83,6 +83,8 @@ def gate(
     InputError
         When experiment, data, arms or store cannot be used.
     """
+    from harness.running.incoming import seal_incoming
+
     day = day_of(date)
     grid, kept = opened(
         experiment,
@@ -95,6 +97,8 @@ def gate(
         create=False,
     )
     say_freshness(grid, strict=strict_data)
+    if not kept.journal.read_only:
+        seal_incoming(grid, kept)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day)
     content = page_content(grid, kept, judgement)
     write_files(kept, judgement, content, hold_as, records)

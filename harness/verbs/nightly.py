@@ -14,6 +14,7 @@ from harness.verbs.common import (
     Experiment,
     FilePath,
     LeftOut,
+    OnOption,
     RecordsFolder,
     Seeds,
     Settings,
@@ -57,6 +58,7 @@ def nightly(
             help="outcome: end as the decision does. change: end with 10 only when it changed.",
         ),
     ] = "outcome",
+    on: OnOption = None,
 ) -> Result:
     """Update the data, forecast what is new, judge where a look is due, and write the pages.
 
@@ -65,7 +67,7 @@ def nightly(
 
     Parameters
     ----------
-    experiment, store, data_dir, workers, seeds, changes, without, records, strict_data
+    experiment, store, data_dir, workers, seeds, changes, without, records, strict_data, on
         As for `harness.compare`.
     trust
         Run the update commands of manifests that are not the user's own.
@@ -90,6 +92,7 @@ def nightly(
         without=without,
         records=records,
         strict_data=strict_data,
+        on=on,
         nightly=True,
     )
     index = report(experiment, store=store, index=True)
