@@ -28,7 +28,7 @@ from harness.arm import ArmRef
 from harness.checks.placebo import Placebo, confirmed, continued
 from harness.errors import StoreError
 from harness.forecast import Forecast
-from harness.judging.oddities import on_another_scale
+from harness.judging.price_scale import on_another_scale
 from harness.parsing import parse_record
 from harness.running.cells import StoredCell, answered, cell_record, has_cell, read_cell
 from harness.running.executor import Executor, Finished, LocalProcesses, Task, heavy_modules
