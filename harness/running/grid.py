@@ -6,11 +6,11 @@ import dataclasses
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from harness.arm import Arm, ArmRef, Learns, Samples, Saves, Wraps, expect_columns
+from harness.arm import Arm, ArmRef, Learns, PlaysBack, Samples, Saves, Wraps, expect_columns
 from harness.data.dataset import Dataset
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
@@ -25,10 +25,26 @@ from harness.running.identity import (
 from harness.running.sources import CodeReader, digest
 from harness.running.split import Split, anchor_of, split
 from harness.running.unit import Job
-from harness.window import Windows
+from harness.window import Dates, Windows
 
 if TYPE_CHECKING:
-    from harness.running.store_folder import Store
+    from harness.running.store_folder import StoredFit
+
+
+class KnownResults(Protocol):
+    """What a grid asks a store for, or who knows what is in it."""
+
+    def cutoffs(self, anchor: Mapping[str, object]) -> Dates:
+        """Cutoffs recorded for a plan on a dataset, in order."""
+        ...
+
+    def results(self, line: str) -> str:
+        """What the results of a line began with, where they began anew."""
+        ...
+
+    def fit(self, key: str) -> StoredFit | None:
+        """The record of a fit."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +87,8 @@ class GridCell:
         In order of time.
     limits
         What its processes may use, by name.
+    records
+        Of an arm that plays a log back: digest of what it holds for each issued origin, by cutoff.
     learns, saves
         Whether the arm is fitted, and keeps its fits.
     """
@@ -86,6 +104,7 @@ class GridCell:
     fits: tuple[PlannedFit, ...]
     split: Split
     limits: Mapping[str, float]
+    records: Mapping[str, str]
     learns: bool
     saves: bool
 
@@ -140,7 +159,7 @@ class Grid:
 def declare(
     experiment: Experiment,
     datasets: Mapping[str, Dataset],
-    store: Store | None = None,
+    store: KnownResults | None = None,
     *,
     grow: bool = True,
 ) -> Grid:
@@ -190,7 +209,7 @@ def declare(
     return grid if store is None else as_stored(grid, store)
 
 
-def as_stored(grid: Grid, store: Store) -> Grid:
+def as_stored(grid: Grid, store: KnownResults) -> Grid:
     """The same grid under the keys that its results have in a store.
 
     Results of a line that began anew have keys of their own. A fit that was made on another device
@@ -202,7 +221,7 @@ def as_stored(grid: Grid, store: Store) -> Grid:
         results = store.results(cell.line)
         identity |= {"results": results} if results else {}
         fits = _planned(identity, cell.split, cell.device, store)
-        key = _cell_key(identity, cell.split, fits)
+        key = _cell_key(identity, cell.split, fits, cell.records)
         found.append(dataclasses.replace(cell, identity=identity, key=key, fits=fits))
     return dataclasses.replace(grid, cells=tuple(found))
 
@@ -224,19 +243,24 @@ def _cell(
         seed=seed if seeded(arm) else None,
         threads=run.threads,
     )
+    records: Mapping[str, str] = {}
+    if isinstance(arm, PlaysBack):
+        found = arm.record_digests(part.dataset.series, part.issued)
+        records = dict(zip(map(str, part.cutoffs), found, strict=True))
     device = device_of(arm)
     fits = _planned(identity, part, device)
     return GridCell(
         arm=ref,
         dataset=dataset,
         seed=seed,
-        key=_cell_key(identity, part, fits),
+        key=_cell_key(identity, part, fits, records),
         line=line_of(dataset, identity),
         identity=identity,
         environment=environment,
         device=device,
         fits=fits,
         split=part,
+        records=records,
         limits={"time_s": run.time_limit_s, "memory_mib": float(run.memory_limit_mib)},
         learns=isinstance(arm, Learns),
         saves=isinstance(arm, Saves),
@@ -244,7 +268,7 @@ def _cell(
 
 
 def _planned(
-    identity: Mapping[str, Any], part: Split, device: str, store: Store | None = None
+    identity: Mapping[str, Any], part: Split, device: str, store: KnownResults | None = None
 ) -> tuple[PlannedFit, ...]:
     """The fits of a line, each at its cutoff on the rows visible there."""
     dates = part.dataset.series.dates
@@ -264,15 +288,22 @@ def _planned(
     return tuple(found)
 
 
-def _cell_key(identity: Mapping[str, Any], part: Split, fits: Sequence[PlannedFit]) -> str:
+def _cell_key(
+    identity: Mapping[str, Any],
+    part: Split,
+    fits: Sequence[PlannedFit],
+    records: Mapping[str, str],
+) -> str:
     """Digest of all that decides a cell's judged forecasts and what they are held against."""
     dates, windows = part.dataset.series.dates, part.windows
     fitted = [str(day) for day in dates[np.unique(windows.fitted_at) - 1]]
+    origins = [str(day) for day in dates[windows.origin - 1]]
     return digest(
         {
             **identity,
+            **({"records": [records[day] for day in origins]} if records else {}),
             "gap": windows.gap,
-            "origins": [str(day) for day in dates[windows.origin - 1]],
+            "origins": origins,
             "fits": [[fit.cutoff, fit.identity["device"]] for fit in fits if fit.cutoff in fitted],
             "data": part.data,
         }

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from harness.verbs.common import (
-    DataDirOption,
-    ExperimentArg,
+    DataFolders,
+    Experiment,
     FilePath,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    WithoutOption,
+    LeftOut,
+    Seeds,
+    Settings,
+    StoreFolder,
     opened,
-    say,
-    seed_numbers,
     verb,
 )
 from harness.verbs.result import Result
 
-TableForm = Literal["csv", "parquet"]
 
-
+@verb("abharness export quick --format parquet --to exported")
 def export(
-    experiment: FilePath = "quick",
+    experiment: Experiment = "quick",
     *,
-    store: FilePath = "runs",
-    data_dir: Sequence[FilePath] = (),
-    seeds: Sequence[int] | None = None,
-    changes: Sequence[str] = (),
-    without: Sequence[str] = (),
-    form: TableForm = "csv",
-    to: FilePath = "exported",
+    store: StoreFolder = "runs",
+    data_dir: DataFolders = (),
+    seeds: Seeds = None,
+    changes: Settings = (),
+    without: LeftOut = (),
+    form: Annotated[
+        Literal["csv", "parquet"], typer.Option("--format", help="csv or parquet.")
+    ] = "csv",
+    to: Annotated[
+        FilePath, Annotated[Path, typer.Option("--to", help="Folder of the two tables.")]
+    ] = "exported",
 ) -> Result:
-    """Write stored forecasts and scores as two tables.
+    """Write stored forecasts and scores as tables, in the columns forecasting libraries share.
 
     Parameters
     ----------
@@ -73,28 +73,3 @@ def export(
     except OSError as problem:
         raise InputError(f"--to {folder}: cannot be written: {problem.strerror}") from None
     return Result(text="\n".join(lines), folder=folder)
-
-
-@verb("abharness export quick --format parquet --to exported")
-def export_command(
-    experiment: ExperimentArg = "quick",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    form: Annotated[TableForm, typer.Option("--format", help="csv or parquet.")] = "csv",
-    to: Annotated[Path, typer.Option("--to", help="Folder of the two tables.")] = Path("exported"),
-) -> None:
-    """Write stored forecasts and scores as tables, in the columns forecasting libraries share."""
-    done = export(
-        experiment,
-        store=store,
-        data_dir=data_dir,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        form=form,
-        to=to,
-    )
-    say(done.text)

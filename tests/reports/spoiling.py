@@ -24,10 +24,11 @@ from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Entry, OriginSpan
 from harness.gate.nights import Night
+from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.declared import Cell, Level, Look
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
+from harness.judging.verdict import Verdict
 from reports.history import CostSeries, Freshness, HistoryInput, Losses
 from reports.page_input import (
     Beside,
