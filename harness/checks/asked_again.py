@@ -18,19 +18,20 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from harness.arm import ArmRef
 from harness.checks.placebo import Placebo, confirmed, continued
 from harness.errors import StoreError
 from harness.forecast import Forecast
-from harness.judging.oddities import on_another_scale
+from harness.judging.price_scale import on_another_scale
 from harness.parsing import parse_record
 from harness.running.cells import StoredCell, answered, cell_record, has_cell, read_cell
-from harness.running.executor import Executor, Finished, LocalProcesses, Task
+from harness.running.executor import Executor, Finished, LocalProcesses, Task, heavy_modules
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.sources import digest, harness_digest
 from harness.running.store_folder import Store
@@ -55,6 +56,8 @@ RECORDED = ("harness.recorded:Recorded", "issued", "each record says when it was
 """Arm of ours that plays records back, and what its card says where each is timed: it did not
 forecast here, and what was issued late counts as failed. A log cannot be asked again: where records
 are not timed, nothing is tested."""
+PAIRED = "harness.fallback:WithFallback"
+"""Arm of ours that answers by its primary; what the fallback answers never earns it anything."""
 
 Way = Literal["in order", "under other dates", "at other prices"]
 NEEDED: tuple[Way, ...] = ("in order", "under other dates")
@@ -141,17 +144,15 @@ def ask_again(
         (cell, fit)
         for cell in cells
         for fit in cell.fits
-        if fit.key not in known and len(_judged(cell, fit)) and cell.arm.use != RECORDED[0]
+        if fit.key not in known and len(_judged(cell, fit)) and _played_back(cell.arm) is None
     ]
     if not todo:
         return
     names = sorted({cell.arm.name for cell, _ in todo})
     tell(f"asking {len(todo)} fits of {' and '.join(names)} again, in order and under other dates")
-    heavy = {
-        name: None for cell, _ in todo for name in getattr(cell.arm.find(), "heavy_modules", ())
-    }
     processes: Executor = executor or LocalProcesses(
-        threads=grid.experiment.run.threads, preload=list(heavy)
+        threads=grid.experiment.run.threads,
+        preload=heavy_modules(cell.arm for cell, _ in todo),
     )
     spare = CHEAP * sum(
         sum(cell_record(store, cell).seconds.values())
@@ -177,8 +178,18 @@ def ask_again(
 
 def is_exempt(cell: GridCell, store: Store) -> bool:
     """Whether an arm plays back records that say when they were issued."""
-    use, title, said = RECORDED
-    return cell.arm.use == use and cell_record(store, cell).card.get(title) == said
+    title = _played_back(cell.arm)
+    return title is not None and cell_record(store, cell).card.get(title) == RECORDED[2]
+
+
+def _played_back(arm: ArmRef) -> str | None:
+    """Title on the card of an arm whose forecasts are records, also as a primary; else None."""
+    use, before = arm.use, ""
+    inside: object = arm.options.get("primary")
+    while use == PAIRED and isinstance(inside, Mapping):
+        use, before = str(inside.get("use")), f"{before}primary: "
+        inside = inside.get("primary")
+    return f"{before}{RECORDED[1]}" if use == RECORDED[0] else None
 
 
 def asked_fits(store: Store, cells: Sequence[GridCell]) -> dict[str, FitAsked]:
@@ -228,7 +239,11 @@ def _first_of(grid: Grid, store: Store, arm: str | None, dataset: str) -> GridCe
 def _placebo(
     processes: Executor, grid: Grid, store: Store, cell: GridCell, bar: GridCell
 ) -> Placebo | None:
-    """Ask the first fit of an arm and of the reference about a made-up continuation."""
+    """Ask the first fit of an arm and of the reference about a made-up continuation.
+
+    Window by window, as all that is asked again: who looked at the later windows of its batch and
+    kept its answers for the second time never saw these.
+    """
     series, plan = cell.split.dataset.series, cell.split.plan
     fit = cell.fits[0]
     fit_at = int(fit.windows.fitted_at[0])
@@ -246,7 +261,6 @@ def _placebo(
             task.jobs[0],
             series=up_to(fake, int(windows.origin[-1])),
             windows=windows,
-            batch=grid.experiment.run.batch,
         )
         (answer,), _ = _answers(processes, [dataclasses.replace(task, jobs=(job,))], workers=1)
         if isinstance(answer, str):
@@ -283,7 +297,9 @@ class _Asking:
         found = []
         least, rest = origins[:LEAST], origins[LEAST:]
         in_order, spent = self.in_order(processes, np.sort(least), workers=workers)
-        if in_order.state == "passed" and len(rest) and spent * len(rest) / len(least) < spare:
+        if in_order.state == "passed" and spent > 0:  # as many more as there is time for
+            rest = rest[: max(0, int(spare * len(least) / spent))]
+        if in_order.state == "passed" and len(rest):
             more, again = self.in_order(processes, np.sort(rest), workers=workers)
             spare -= again
             in_order = (
@@ -315,7 +331,7 @@ class _Asking:
     def chosen(self) -> Rows:
         """Origins with a forecast, spread over the fit, the least ones first.
 
-        Which ones is drawn from the fit's key: nobody who writes an arm knows it.
+        Which ones, in which order, is drawn from the fit's key: no author of an arm knows it.
         """
         fine = np.array([not text for text in self.stored.reason])
         judged = _judged(self.cell, self.fit)
@@ -325,7 +341,7 @@ class _Asking:
         for share in (LEAST, 2 * LEAST):
             left = np.setdiff1d(there, picked)
             parts = np.array_split(left, min(share, len(left))) if len(left) else []
-            picked += [int(rng.choice(part)) for part in parts]
+            picked += rng.permutation([int(rng.choice(part)) for part in parts]).tolist()
         return np.array(picked, dtype=np.int64)
 
     def days(self, origins: Rows) -> list[str]:
@@ -467,8 +483,8 @@ def _answers(
     found: dict[str, tuple[Rows, Forecast] | str] = {}
     seconds = 0.0
     while waiting or running:
-        while waiting and running < workers:
-            processes.submit(waiting.pop(0))
+        while waiting and running < workers and processes.submit(waiting[0]):
+            waiting.pop(0)
             running += 1
         for finished in processes.poll():
             running -= 1

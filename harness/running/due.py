@@ -217,6 +217,7 @@ def _task(grid: Grid, store: Store, group: Sequence[Due]) -> Task:
         kept=tuple(None if due.state else kept_fit(store, due.cell, due.fit) for due in group),
         time_limit_s=settings.time_limit_s,
         memory_limit_mib=settings.memory_limit_mib,
+        fits=tuple((due.cell, due.fit) for due in group),
     )
 
 

@@ -6,21 +6,21 @@ import logging
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from harness.arm import ArmRef
 from harness.data.dataset import Dataset, load
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
 from harness.running.cells import CellRecord, cell_record, has_cell
 from harness.running.due import Work, works
-from harness.running.executor import Executor, Finished, LocalProcesses
+from harness.running.executor import Executor, Finished, LocalProcesses, heavy_modules
 from harness.running.grid import Grid, GridCell, as_stored, declare, select
 from harness.running.identity import allowed_cores
+from harness.running.incoming import seal_incoming
 from harness.running.lease import lease
 from harness.running.maintenance import Event, begin_anew, difference, events, record_event
 from harness.running.sealing import Sealed, merge_parts, seal_finished, seal_unfit
@@ -178,7 +178,8 @@ def fill(
     recompute
         Begin the results of these cells anew.
     executor
-        Where arms run; left out, in processes on this machine.
+        Where arms run, which looks for their weights there and shares the host with what is timed;
+        left out, in processes on this machine.
 
     Raises
     ------
@@ -205,6 +206,8 @@ def fill(
         run.grid = as_stored(run.grid, store)
     store.journal.append_new("grid", grid.experiment.name, run.grid.record())
     asked = select(run.grid.cells, only=only, shard=shard)
+    for cell, sealed in seal_incoming(run.grid, store):
+        run.note(cell, sealed)
     todo = [cell for cell in asked if str(cell) not in run.unanswered]
     found = works(run.grid, store, todo, retry_failed=retry_failed)
     for line in found.damage:
@@ -282,13 +285,15 @@ class _Run:
         """
         arms = {work.arm.name: work.arm for work in works}
         for ref in arms.values():
-            ref.fetch()  # what is not there ends the call before anything runs
+            if self.executor is None:  # else it is asked for where it will be needed
+                ref.fetch()  # what is not there ends the call before anything runs
         self.progress.begin(works, done=done)
         executor = self.executor or LocalProcesses(
-            threads=self.grid.experiment.run.threads, preload=_preload(arms.values())
+            threads=self.grid.experiment.run.threads, preload=heavy_modules(arms.values())
         )
         try:
-            with _beside_others(self.grid), _interrupts_at_safe_points() as check:
+            beside = nullcontext() if self.executor else _beside_others(self.grid)
+            with beside, _interrupts_at_safe_points() as check:
                 self._drive(executor, works, take, check=check)
         finally:
             executor.cancel()
@@ -310,11 +315,14 @@ class _Run:
         waiting, again = list(works), set[str]()
         running: dict[str, _Work] = {}
         while waiting or running:
-            while waiting and len(running) < self.workers:
-                work = waiting.pop(0)
-                executor.submit(work.task)
-                running[work.key] = work
-                self.progress.started(work)
+            place = 0
+            while place < len(waiting) and len(running) < self.workers:
+                if executor.submit(waiting[place].task):
+                    work = waiting.pop(place)
+                    running[work.key] = work
+                    self.progress.started(work)
+                else:
+                    place += 1
             for finished in executor.poll():
                 work = running.pop(finished.task.key)
                 try:
@@ -401,14 +409,6 @@ def _interrupts_at_safe_points() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _preload(arms: Iterable[ArmRef]) -> list[str]:
-    """Heavy modules the arms to be run say they need."""
-    wanted: Mapping[str, None] = {
-        name: None for arm in arms for name in getattr(arm.find(), "heavy_modules", ())
-    }
-    return list(wanted)
 
 
 def default_workers(threads: int) -> int:

@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -25,10 +25,26 @@ from harness.running.identity import (
 from harness.running.sources import CodeReader, digest
 from harness.running.split import Split, anchor_of, split
 from harness.running.unit import Job
-from harness.window import Windows
+from harness.window import Dates, Windows
 
 if TYPE_CHECKING:
-    from harness.running.store_folder import Store
+    from harness.running.store_folder import StoredFit
+
+
+class KnownResults(Protocol):
+    """What a grid asks a store for, or who knows what is in it."""
+
+    def cutoffs(self, anchor: Mapping[str, object]) -> Dates:
+        """Cutoffs recorded for a plan on a dataset, in order."""
+        ...
+
+    def results(self, line: str) -> str:
+        """What the results of a line began with, where they began anew."""
+        ...
+
+    def fit(self, key: str) -> StoredFit | None:
+        """The record of a fit."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +159,7 @@ class Grid:
 def declare(
     experiment: Experiment,
     datasets: Mapping[str, Dataset],
-    store: Store | None = None,
+    store: KnownResults | None = None,
     *,
     grow: bool = True,
 ) -> Grid:
@@ -193,7 +209,7 @@ def declare(
     return grid if store is None else as_stored(grid, store)
 
 
-def as_stored(grid: Grid, store: Store) -> Grid:
+def as_stored(grid: Grid, store: KnownResults) -> Grid:
     """The same grid under the keys that its results have in a store.
 
     Results of a line that began anew have keys of their own. A fit that was made on another device
@@ -252,7 +268,7 @@ def _cell(
 
 
 def _planned(
-    identity: Mapping[str, Any], part: Split, device: str, store: Store | None = None
+    identity: Mapping[str, Any], part: Split, device: str, store: KnownResults | None = None
 ) -> tuple[PlannedFit, ...]:
     """The fits of a line, each at its cutoff on the rows visible there."""
     dates = part.dataset.series.dates

@@ -153,6 +153,7 @@ def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object
         kept=tuple(None if each.made_anew else kept_fit(store, cell, each.fit) for each in repeats),
         time_limit_s=run.time_limit_s,
         memory_limit_mib=run.memory_limit_mib,
+        fits=tuple((cell, each.fit) for each in repeats),
     )
     return Event(cell=cell, before=before, repeats=tuple(repeats), task=task)
 

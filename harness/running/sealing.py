@@ -122,7 +122,7 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
     spent = Spent(
         seconds=left.report.seconds if left.report else {"total": finished.seconds},
         peak_bytes=left.report.peak_bytes if left.report else {},
-        machine=machine(),
+        machine=finished.machine or machine(),
     )
     if fit is not None:
         store.put_fit(due.fit.key, files | logs)

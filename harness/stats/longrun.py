@@ -9,6 +9,7 @@ does not reject (Fieller), in closed form because that variance is a quadratic i
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ class Law:
     lag: int
     factor: float
     freedom: float
+
+    def stretched(self, by: float) -> Law:
+        """The same where the error is so many times as long as it is taken to be."""
+        return self if by == 1.0 else dataclasses.replace(self, factor=self.factor / by)
 
     def critical(self, tail: float) -> float:
         """Find the size of the unmultiplied statistic that is exceeded with chance `tail`."""
@@ -135,14 +140,18 @@ def long_run_covariance(series: Array, lag: int) -> Array:
 
     ``G_0 + sum over j of (1 - j / (lag + 1)) (G_j + G_j')``, autocovariances with divisor n and
     the sample means taken out; never negative definite. Source: Newey and West (1987).
+
+    That is the mean square of all sums of ``lag + 1`` neighbours, with nothing before the first
+    and after the last, over ``lag + 1``.
     """
-    count = series.shape[1]
-    centred = series - series.mean(axis=1, keepdims=True)
-    total = centred @ centred.T
-    for j in range(1, min(lag, count - 1) + 1):
-        both = centred[:, j:] @ centred[:, :-j].T
-        total += (1 - j / (lag + 1)) * (both + both.T)
-    covariance: Array = total / count
+    size, count = series.shape
+    width = lag + 1
+    centred = series - series.sum(axis=1, keepdims=True) / count
+    sums = np.zeros((size, count + 2 * width - 1))
+    np.cumsum(centred, axis=1, out=sums[:, width : width + count])
+    sums[:, width + count :] = sums[:, width + count - 1, None]
+    windows = sums[:, width:] - sums[:, : count + width - 1]
+    covariance: Array = windows @ windows.T / (width * count)
     return covariance
 
 
@@ -179,45 +188,12 @@ def lag_for(n: int, overlap: int, rho: float) -> int:
 def first_order(difference: Array) -> float:
     """First-order autocorrelation of [n] less Kendall's bias; 0 without variance."""
     count = len(difference)
-    centred = difference - difference.mean()
+    centred = difference - difference.sum() / count
     size = float(centred @ centred)
     if size == 0.0:
         return 0.0
     found = float(centred[1:] @ centred[:-1]) / size
     return min(1.0, max(-1.0, found + (1 + 3 * found) / count))
-
-
-def local_whittle(series: Array, overlap: int) -> tuple[float, float] | None:
-    """Estimate the order of fractional integration d of [n], with its standard error.
-
-    From the lowest ``n^0.6`` frequencies of means over the overlap, which is not memory. With d
-    above 0 the variance of a mean falls as ``n^(2 d - 1)``, slower than any long-run variance
-    says. Source: Robinson (1995), Gaussian semiparametric estimation.
-
-    Returns
-    -------
-    tuple or None
-        None without variance, or with fewer than four frequencies.
-    """
-    from scipy.optimize import minimize_scalar
-
-    count = len(series) // overlap
-    means = series[len(series) - count * overlap :].reshape(count, overlap).mean(axis=1)
-    number = int(count**0.6)
-    if number < 4 or float(np.ptp(means)) <= 1e-13 * float(np.abs(series).max()):
-        return None
-    scale = np.log(2 * math.pi * np.arange(1, number + 1) / count)
-    ordinates = np.abs(np.fft.fft(means - means.mean())[1 : number + 1]) ** 2
-    if not ordinates.any():
-        return None
-    ordinates /= ordinates.mean()
-
-    def objective(order: float) -> float:
-        level = float(np.mean(np.exp(2 * order * scale) * ordinates))
-        return math.log(level) - 2 * order * float(scale.mean())
-
-    found = minimize_scalar(objective, bounds=(-0.5, 1.0), method="bounded")
-    return float(found.x), 1 / (2 * math.sqrt(number))
 
 
 def _plug_in(n: int, rho: float) -> float:
@@ -318,11 +294,11 @@ def centred(above: Array, below: Array) -> tuple[float, Array]:
     Both come from the differences, which lose no digit however close the sides are. The ratio is 1
     and the excess NaN where the denominator's mean is 0, unless the sides are the same.
     """
-    level = float(below.mean())
+    level = float(below.sum()) / len(below)
     apart = above - below
     if not level:
         return math.nan if apart.any() else 0.0, apart
-    excess = float(apart.mean()) / level
+    excess = float(apart.sum()) / len(apart) / level
     around: Array = apart - excess * below
     return excess, around
 
@@ -330,7 +306,7 @@ def centred(above: Array, below: Array) -> tuple[float, Array]:
 def tied(above: Array, below: Array) -> bool:
     """Whether two series [n] are nowhere further apart than `TIE` of the second one's mean."""
     largest = float(np.abs(above - below).max(initial=0.0))
-    return largest == 0.0 or largest <= TIE * float(np.abs(below).mean())
+    return largest == 0.0 or largest * len(below) <= TIE * float(np.abs(below).sum())
 
 
 FEW = 60
@@ -360,8 +336,8 @@ def mean_ratio(
         lag = choose_lag(around, overlap)
     law = overlap_law(count, lag, overlap) if few else fixed_smoothing(count, lag, overlap)
     return MeanRatio(
-        above=float(above.mean()),
-        below=float(below.mean()),
+        above=float(above.sum()) / count,
+        below=float(below.sum()) / count,
         excess=excess,
         covariance=long_run_covariance(np.stack([around, below]), lag),
         law=law,
@@ -482,25 +458,41 @@ def shares_of(n: int, lag: int, overlap: int, rho: float) -> Shares:
     solved for. Expectations are exact, mean taken out.
     """
     covariances = _sums(n, overlap, _levels(overlap, rho))
+    true, found = bartlett_expected(covariances, lag)
+    freedom, circular, follows = _ordinates(bartlett_weights(n, lag), covariances)
+    return Shares(
+        true=true,
+        found=max(1e-3, found),
+        freedom=freedom,
+        circular=max(1e-3, circular),
+        follows=follows,
+    )
+
+
+def bartlett_weights(n: int, lag: int) -> Array:
+    """Weights of autocovariances 0 .. n - 1."""
+    weights = np.zeros(n)
+    weights[: lag + 1] = 1 - np.arange(lag + 1) / (lag + 1)
+    return weights
+
+
+def bartlett_expected(covariances: Array, lag: int) -> tuple[float, float]:
+    """Variance of the mean of n, times n, and what its Bartlett estimate finds on average.
+
+    `covariances` are the true ones at lags 0 .. n - 1. Expectations are exact, mean taken out.
+    """
+    n = len(covariances)
     beside = np.concatenate([[0.0], np.cumsum(covariances)])  # sums of the first j lags
     rows = np.arange(n)
     with_mean = (beside[rows + 1] + beside[n - rows] - covariances[0]) / n
-    weights = np.zeros(n)
-    weights[: lag + 1] = 1 - np.arange(lag + 1) / (lag + 1)
+    weights = bartlett_weights(n, lag)
     reached = np.concatenate([[0.0], np.cumsum(weights)])
     weight = reached[rows + 1] + reached[n - rows] - 1.0  # row sums of the kernel
     pairs = weights * (n - rows) * covariances
     plain = (2 * float(pairs.sum()) - float(pairs[0])) / n
     true = float(with_mean.mean())
     found = plain - 2 * float(weight @ with_mean) / n + true * float(weight.mean())
-    freedom, circular, follows = _ordinates(weights, covariances)
-    return Shares(
-        true=n * true,
-        found=max(1e-3, found),
-        freedom=freedom,
-        circular=max(1e-3, circular),
-        follows=follows,
-    )
+    return n * true, found
 
 
 def _ordinates(weights: Array, covariances: Array) -> tuple[float, float, float]:
@@ -525,12 +517,18 @@ def _ordinates(weights: Array, covariances: Array) -> tuple[float, float, float]
     return max(1.0, total**2 / size), total / len(rows), follows
 
 
+def summed(levels: Array, n: int, overlap: int) -> Array:
+    """Autocovariances 0 .. n - 1 of sums over the overlap, from those [n + overlap] of levels."""
+    weights = overlap - np.abs(np.arange(1 - overlap, overlap))
+    reach = np.abs(np.arange(1 - overlap, n + overlap - 1))
+    found: Array = np.convolve(levels[reach], weights, mode="valid")
+    return found
+
+
 @lru_cache(maxsize=64)
 def _sums(n: int, overlap: int, rho: float) -> Array:
     """Autocovariances 0 .. n - 1 of sums over the overlap, their long-run variance being 1."""
-    reach = np.abs(np.arange(1 - overlap, n + overlap - 1))
-    weights = overlap - np.abs(np.arange(1 - overlap, overlap))
-    found: Array = np.convolve(rho**reach, weights, mode="valid")
+    found = summed(rho ** np.arange(float(n + overlap)), n, overlap)
     found *= (1 - rho) / ((1 + rho) * overlap**2)
     found.setflags(write=False)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,24 +12,22 @@ import typer
 from harness.errors import ConfigError
 from harness.verbs.check import try_blindness
 from harness.verbs.common import (
-    DataDirOption,
-    ExperimentArg,
+    DataFolders,
+    Experiment,
     FilePath,
-    OnlyOption,
+    LeftOut,
+    OnOption,
+    Patterns,
     RecomputeOption,
     RetryOption,
-    SeedsOption,
-    SetOption,
-    ShardOption,
-    StoreOption,
+    Seeds,
+    Settings,
+    Shard,
+    StoreFolder,
     StrictDataOption,
-    WithoutOption,
     WorkersOption,
     opened,
-    say,
     say_freshness,
-    seed_numbers,
-    shard_of,
     verb,
 )
 from harness.verbs.measure import measure_as_asked
@@ -40,23 +39,27 @@ if TYPE_CHECKING:
     from harness.running.store_folder import Store
 
 
+@verb("abharness run nightly --workers 2 --shard 1/3")
 def run(
-    experiment: FilePath = "quick",
+    experiment: Experiment = "quick",
     *,
-    store: FilePath = "runs",
-    data_dir: Sequence[FilePath] = (),
-    workers: int = 0,
-    seeds: Sequence[int] | None = None,
-    changes: Sequence[str] = (),
-    without: Sequence[str] = (),
-    only: Sequence[str] = (),
-    shard: tuple[int, int] | None = None,
-    retry_failed: bool = False,
-    recompute: bool = False,
-    strict: bool = False,
-    strict_data: bool = False,
+    store: StoreFolder = "runs",
+    data_dir: DataFolders = (),
+    workers: WorkersOption = 0,
+    seeds: Seeds = None,
+    changes: Settings = (),
+    without: LeftOut = (),
+    only: Patterns = (),
+    shard: Shard = None,
+    retry_failed: RetryOption = False,
+    recompute: RecomputeOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with 5 where every window of an arm failed.")
+    ] = False,
+    strict_data: StrictDataOption = False,
+    on: OnOption = None,
 ) -> Result:
-    """Fill the grid; the same call again resumes.
+    """Fill the grid with what is missing; the same again resumes.
 
     Parameters
     ----------
@@ -85,6 +88,9 @@ def run(
     strict_data
         Refuse to run where the last update of a dataset failed, or it lacks more than five
         sessions.
+    on
+        Where arms run: None is this machine, ``ray`` or ``ray:ADDRESS`` a cluster. Store, data and
+        experiment must then lie on a file system that all its nodes share.
 
     Raises
     ------
@@ -101,6 +107,8 @@ def run(
         shard=shard,
         retry_failed=retry_failed,
         recompute=recompute,
+        on=on,
+        data_dir=data_dir,
     )
     grid = units.grid
     measure_as_asked(grid, kept)
@@ -116,44 +124,6 @@ def run(
     return Result(text=text, exit_code=code, units=units)
 
 
-@verb("abharness run nightly --workers 2 --shard 1/3")
-def run_command(
-    experiment: ExperimentArg = "quick",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    workers: WorkersOption = 0,
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    only: OnlyOption = [],  # noqa: B006
-    shard: ShardOption = None,
-    retry_failed: RetryOption = False,
-    recompute: RecomputeOption = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="End with 5 where every window of an arm failed.")
-    ] = False,
-    strict_data: StrictDataOption = False,
-) -> None:
-    """Fill the grid; running the same command again resumes."""
-    done = run(
-        experiment,
-        store=store,
-        data_dir=data_dir,
-        workers=workers,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        only=only,
-        shard=shard_of(shard),
-        retry_failed=retry_failed,
-        recompute=recompute,
-        strict=strict,
-        strict_data=strict_data,
-    )
-    say(done.text)
-    raise typer.Exit(done.exit_code)
-
-
 def filled(
     grid: Grid,
     store: Store,
@@ -163,13 +133,15 @@ def filled(
     shard: tuple[int, int] | None,
     retry_failed: bool,
     recompute: bool = False,
+    on: str | None = None,
+    data_dir: Sequence[FilePath] = (),
 ) -> RunSummary:
     """Run what is missing, with progress on standard error.
 
     Raises
     ------
     ConfigError
-        When there is no such shard or number of workers.
+        When there is no such shard or number of workers, or the cluster cannot be used.
     """
     from harness.gate.judge import judging_digest
     from harness.gate.registration import register
@@ -182,14 +154,26 @@ def filled(
         part = f"{shard[0]}/{shard[1]}"
         raise ConfigError(f"--shard '{part}': expected i/n with 1 <= i <= n, such as 2/4")
     register(grid, store, code=judging_digest())
-    count = workers or default_workers(grid.experiment.run.threads)
-    return fill(
-        grid,
-        store,
-        workers=count,
-        progress=LineProgress(workers=count),
-        only=only,
-        shard=shard,
-        retry_failed=retry_failed,
-        recompute=recompute,
-    )
+    with ExitStack() as stack:
+        cluster = None
+        if on is not None:
+            from harness.running.on_ray import OnRay
+
+            kind, _, address = on.partition(":")
+            if kind != "ray":
+                raise ConfigError(f"--on '{on}': expected ray or ray:ADDRESS, such as ray:auto")
+            folders = list(map(Path, data_dir))
+            cluster = stack.enter_context(OnRay(grid, store.root, folders, address=address))
+        most = cluster.workers if cluster else default_workers(grid.experiment.run.threads)
+        count = workers or most
+        return fill(
+            grid,
+            store,
+            workers=count,
+            progress=LineProgress(workers=count),
+            only=only,
+            shard=shard,
+            retry_failed=retry_failed,
+            recompute=recompute,
+            executor=cluster,
+        )

@@ -69,8 +69,18 @@ def _shown(value: object) -> object:
 
 
 def _typeset(text: object) -> object:
-    """A sentence with true minus signs, as the numbers of the page have them."""
-    return _MINUS.sub("\u2212", text) if isinstance(text, str) else text
+    """A sentence with true minus signs, as the numbers of the page have them; commands as code."""
+    from markupsafe import Markup, escape
+
+    if not isinstance(text, str):
+        return text
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a backtick without a second
+        parts = [text]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(_MINUS.sub("\u2212", part))
+        for place, part in enumerate(parts)
+    )
 
 
 def _css(text: object) -> str:

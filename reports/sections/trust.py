@@ -61,7 +61,7 @@ def _complete(page: PageInput) -> Basis:
 
 def _blind(page: PageInput) -> Basis:
     found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
-    text = "both sides were tried on changed futures"
+    text = "both sides passed"
     if mark == "broken":
         arms = numbers.listing(each.arm for each in found if each.state == "failed")
         text = f"{arms} reads past its origin"
@@ -73,7 +73,7 @@ def _blind(page: PageInput) -> Basis:
 
 def _uncontaminated(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    text = "pretrained on none of these data, by its card"
+    text = "not in its pretraining data"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate names no data"

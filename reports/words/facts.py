@@ -350,15 +350,24 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         "broken, or its scaling was never undone."
     ),
     FactCode.LONG_MEMORY: lambda v: (
-        f"the differences of {_where(v)} remember for long (order {v['memory']:.2f}, standard "
-        f"error {v['error']:.2f}): its interval is too narrow."
+        f"the differences of {_where(v)} "
+        + (f"(and {v['others']} more there) " if v["others"] else "")
+        + (
+            f"remember for long (order {v['memory']:.2f}, standard error {v['error']:.2f}): its "
+            f"interval was made {v['wider']:.1f} times as wide, which may not be enough."
+            if v["done"]
+            else f"may remember for long (order {v['memory']:.2f}, standard error "
+            f"{v['error']:.2f}; an autoregression explains them no better): if they do, its "
+            f"interval would have to be {v['wider']:.1f} times as wide."
+        )
     ),
     FactCode.MEMBERS_READ: lambda v: (
         f"the {v['members']} samples of {v['arm']} on {v['dataset']} are scored "
         + (
             "as independent draws; read as quantiles"
             if v["drawn"]
-            else "as quantiles, for they lie too evenly to be independent draws; read as draws"
+            else "as quantiles, for they were not declared independent draws or lie too evenly to "
+            "be any; read as draws"
         )
         + f", their CRPS would be {_gap(v)}."
     ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.evidence.comparison import Comparison
-from harness.evidence.estimand import Coverage, FailedAs, RelativeCoverage
+from harness.evidence.estimand import Coverage, RelativeCoverage
 from harness.evidence.estimates import Estimate
+from harness.evidence.pairing import FailedAs
 from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, no_prediction

@@ -17,7 +17,13 @@ from harness.experiments.experiment import read_experiment
 from harness.running import identity
 from harness.running.fill import prepare
 from harness.running.grid import declare
-from harness.running.identity import arm_identity, device_of, library_versions, machine
+from harness.running.identity import (
+    arm_identity,
+    device_of,
+    library_versions,
+    machine,
+    visible_gpus,
+)
 from harness.running.sources import CodeReader, digest, file_digest
 
 
@@ -122,13 +128,20 @@ class _On:
 def test_an_open_device_is_what_the_machine_has(monkeypatch):
     """`device = "auto"`, of an arm or of one it is made of, stands for what is there."""
     pair = _On(None, _On(None), _On("auto"))
-    monkeypatch.setattr(identity, "_gpu", lambda: "none")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(identity, "_gpu_files", list)
     assert [device_of(arm) for arm in (_On(None), _On("cuda:1"), _On("auto"), pair)] == [
         "", "cuda", "cpu", "cpu"
     ]  # fmt: skip
-    monkeypatch.setattr(identity, "_gpu", lambda: "H200")
+    monkeypatch.setattr(identity, "_gpu_files", lambda: [Path("0"), Path("1")])
 
     assert device_of(pair) == "cuda"
+    assert device_of(_On(None, _On("cpu"), _On("cuda"))) == "cuda"
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert device_of(pair) == "cpu"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-a")
+    assert visible_gpus() == ["3", "GPU-a"]
 
 
 def test_option_and_class_decide_their_arm(tiny, experiment, gold):
