@@ -77,7 +77,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
         fingerprints={HEAD: judgement.head[:SHORT]},
         judged_at=judgement.at,
-        versions=dict(grid.cells[0].environment["libraries"]) if grid.cells else {},
+        versions=dict(grid.cells[0].known.environment["libraries"]) if grid.cells else {},
         beside=_beside(grid, store, judgement, read),
     )
 

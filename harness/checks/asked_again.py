@@ -31,7 +31,7 @@ from harness.judging.oddities import on_another_scale
 from harness.parsing import parse_record
 from harness.running.cells import StoredCell, answered, cell_record, has_cell, read_cell
 from harness.running.executor import Executor, Finished, LocalProcesses, Task
-from harness.running.grid import Grid, GridCell, PlannedFit
+from harness.running.grid import Grid, GridCell, PlannedFit, preload_for
 from harness.running.sources import digest, harness_digest
 from harness.running.store_folder import Store
 from harness.running.work import read_left
@@ -147,11 +147,8 @@ def ask_again(
         return
     names = sorted({cell.arm.name for cell, _ in todo})
     tell(f"asking {len(todo)} fits of {' and '.join(names)} again, in order and under other dates")
-    heavy = {
-        name: None for cell, _ in todo for name in getattr(cell.arm.find(), "heavy_modules", ())
-    }
     processes: Executor = executor or LocalProcesses(
-        threads=grid.experiment.run.threads, preload=list(heavy)
+        threads=grid.experiment.run.threads, preload=preload_for(cell for cell, _ in todo)
     )
     spare = CHEAP * sum(
         sum(cell_record(store, cell).seconds.values())
@@ -298,7 +295,7 @@ class _Asking:
         found.append(in_order)
         asked = np.sort(least)
         found.append(self.once(processes, "under other dates", _redated, asked, limit=SAME))
-        if not self.cell.learns and not self.cell.identity.get("weights"):
+        if not self.cell.known.learns and not self.cell.identity.get("weights"):
             found.append(self.rescaled(processes, asked))
         said = FitAsked(
             arm=self.cell.arm.name,
@@ -347,7 +344,7 @@ class _Asking:
         )
         settings = self.grid.experiment.run
         known = self.store.fit(self.fit.key)
-        kept = known is not None and (known.saved or not self.cell.learns)
+        kept = known is not None and (known.saved or not self.cell.known.learns)
         return Task(
             key=digest([name, self.fit.key, origins.tolist()]),
             jobs=(job,),
@@ -365,7 +362,7 @@ class _Asking:
         series = self.cell.split.dataset.series
         whole = self.task("in order", origins, series)
         tasks = [whole]
-        if whole.kept[0] is not None or not self.cell.learns:
+        if whole.kept[0] is not None or not self.cell.known.learns:
             tasks = [
                 self.task("in order", origins[at : at + 1], series) for at in range(len(origins))
             ]

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from harness.arm import ArmRef
 from harness.checks.asked_again import NEEDED, asked_fits, is_exempt
 from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
@@ -61,7 +60,7 @@ from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, from_json, gather, plain, to_json
 from harness.measure.record import read_costs
 from harness.running.cells import cell_record, has_cell, issued_in_time
-from harness.running.grid import Grid, GridCell, seeded
+from harness.running.grid import Grid, GridCell
 from harness.running.sources import digest, harness_digest
 from harness.running.split import Split
 from harness.running.store_folder import Store
@@ -206,12 +205,14 @@ def _single_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
     """Each arm of the pair that another seed would change, where one was declared."""
     if len(grid.experiment.run.seeds) > 1:
         return ()
+    return tuple(fact(FactCode.ONE_SEED, arm=name) for name in _seeded(grid, policy))
+
+
+def _seeded(grid: Grid, policy: Policy) -> list[str]:
+    """Arms of the pair that a seed matters to, in the order of the experiment."""
     pair = (policy.baseline, policy.candidate)
-    return tuple(
-        fact(FactCode.ONE_SEED, arm=ref.name)
-        for ref in grid.experiment.arms
-        if ref.name in pair and _seeded(ref)
-    )
+    mine = [cell for cell in grid.cells if cell.arm.name in pair and cell.known.seeded]
+    return list(dict.fromkeys(cell.arm.name for cell in mine))
 
 
 def _past(policy: Policy, today: str | None) -> tuple[Fact, ...]:
@@ -224,10 +225,7 @@ def _past(policy: Policy, today: str | None) -> tuple[Fact, ...]:
 def _picked_seeds(grid: Grid, policy: Policy) -> tuple[Fact, ...]:
     """That other seeds were run than the experiment declares, if a seed matters."""
     ran, declared = grid.experiment.run.seeds, grid.experiment.declared_seeds
-    pair = (policy.baseline, policy.candidate)
-    if set(ran) == set(declared) or not any(
-        ref.name in pair and _seeded(ref) for ref in grid.experiment.arms
-    ):
+    if set(ran) == set(declared) or not _seeded(grid, policy):
         return ()
     both = {"ran": tuple(sorted(ran)), "declared": tuple(sorted(declared))}
     return (fact(FactCode.HAND_PICKED_SEEDS, **both),)
@@ -247,12 +245,6 @@ def _given_up(grid: Grid, store: Store) -> Iterator[Fact]:
                     seed=cell.seed,
                     why=str(body["why"]),
                 )
-
-
-def _seeded(ref: ArmRef) -> bool:
-    arm = ref.build()
-    with ref.asking():
-        return seeded(arm)
 
 
 def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:
@@ -277,7 +269,7 @@ def judging_digest() -> str:
 
 
 def _machine(cell: GridCell, store: Store) -> str:
-    return digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
+    return digest([dict(cell_record(store, cell).machine), cell.known.environment["libraries"]])
 
 
 def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:

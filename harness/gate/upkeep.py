@@ -301,7 +301,7 @@ def _stored_fit(store: Store, cell: GridCell, fit: PlannedFit) -> StoredFit:
     return StoredFit(
         cutoff=fit.cutoff,
         identity=fit.identity,
-        environment=cell.environment,
+        environment=cell.known.environment,
         saved=any(name.startswith(f"{STATE}/") for name in files),
         files=files,
     )

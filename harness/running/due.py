@@ -52,7 +52,7 @@ class Work:
     @property
     def kind(self) -> str:
         """The arm, and whether it is fitted or goes on from a kept fit."""
-        made = self.due[0].cell.learns and any(kept is None for kept in self.task.kept)
+        made = self.due[0].cell.known.learns and any(kept is None for kept in self.task.kept)
         return f"{self.arm.name} {'fit' if made else 'forecast'}"
 
     def __str__(self) -> str:
@@ -107,7 +107,7 @@ def works(
             else:
                 waiting[due.fit.key] = [cell]
                 mine.append(due)
-        grouped += [[due] for due in mine] if cell.learns else [mine] if mine else []
+        grouped += [[due] for due in mine] if cell.known.learns else [mine] if mine else []
     per_cell = [str(group[0].cell) for group in grouped]
     for group in grouped:
         cells = {str(cell): cell for due in group for cell in waiting[due.fit.key]}
@@ -208,6 +208,6 @@ def kept_fit(store: Store, cell: GridCell, fit: PlannedFit) -> Path | None:
     known = store.fit(fit.key)
     if known is None or known.problem or not keeps(store, fit):
         return None
-    if cell.learns and not known.saved:
+    if cell.known.learns and not known.saved:
         return None
     return store.fit_folder(fit.key)

@@ -6,21 +6,29 @@ import logging
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.arm import ArmRef
 from harness.data.dataset import Dataset, load
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
 from harness.running.cells import CellRecord, cell_record, has_cell
 from harness.running.due import Work, works
 from harness.running.executor import Executor, Finished, LocalProcesses
-from harness.running.grid import Grid, GridCell, as_stored, declare, select
+from harness.running.grid import (
+    Grid,
+    GridCell,
+    as_stored,
+    declare,
+    limits_of,
+    preload_for,
+    select,
+)
 from harness.running.identity import allowed_cores
+from harness.running.isolation import in_isolation
 from harness.running.lease import lease
 from harness.running.maintenance import Event, begin_anew, difference, events, record_event
 from harness.running.sealing import Sealed, merge_parts, seal_finished, seal_unfit
@@ -145,8 +153,6 @@ def prepare(
         raise ConfigError(
             f"{experiment.source}: the name of the file is not UTF-8, so no record can hold it"
         ) from None
-    arms = tuple(ref.pinned() for ref in experiment.arms)
-    experiment = replace(experiment, arms=arms)
     return declare(experiment, load_datasets(experiment, folders), store, grow=grow)
 
 
@@ -280,12 +286,18 @@ class _Run:
         take
             Gives why the system gave no answer, '' where it gave one.
         """
-        arms = {work.arm.name: work.arm for work in works}
-        for ref in arms.values():
-            ref.fetch()  # what is not there ends the call before anything runs
+        arms = {cell.arm.name: cell for work in works for cell in work.cells}
+        missing = [cell.arm for cell in arms.values() if cell.known.fetches]
+        if missing:  # what is not there ends the call before anything runs
+
+            def fetch() -> None:
+                for ref in missing:
+                    ref.fetch()
+
+            in_isolation(fetch, limits=limits_of(self.grid.experiment))
         self.progress.begin(works, done=done)
         executor = self.executor or LocalProcesses(
-            threads=self.grid.experiment.run.threads, preload=_preload(arms.values())
+            threads=self.grid.experiment.run.threads, preload=preload_for(arms.values())
         )
         try:
             with _beside_others(self.grid), _interrupts_at_safe_points() as check:
@@ -401,14 +413,6 @@ def _interrupts_at_safe_points() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _preload(arms: Iterable[ArmRef]) -> list[str]:
-    """Heavy modules the arms to be run say they need."""
-    wanted: Mapping[str, None] = {
-        name: None for arm in arms for name in getattr(arm.find(), "heavy_modules", ())
-    }
-    return list(wanted)
 
 
 def default_workers(threads: int) -> int:

@@ -40,7 +40,7 @@ def fits(experiment, gold):
 
 
 def environments(experiment, gold):
-    return [digest(cell.environment) for cell in declare(experiment, {"GOLD": gold}).cells]
+    return [digest(cell.known.environment) for cell in declare(experiment, {"GOLD": gold}).cells]
 
 
 def with_values(gold, **arrays):
