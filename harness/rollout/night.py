@@ -32,10 +32,12 @@ from harness.rollout.stages import (
     Cause,
     Event,
     Move,
+    Refusal,
     RefusedError,
-    Standing,
-    State,
-    Watch,
+    RolloutState,
+    StandingVerdict,
+    WatchFacts,
+    asked_digest,
     moved,
     record_move,
     refusals,
@@ -43,7 +45,7 @@ from harness.rollout.stages import (
     state_of,
 )
 from harness.rollout.stream import (
-    Pair,
+    PairedStream,
     datasets_of,
     first_origins,
     last_widths,
@@ -68,7 +70,7 @@ HARM = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class SentinelLine:
     """The sentinel of a series, and what it saw.
 
     Attributes
@@ -127,8 +129,8 @@ class Seen:
         Origins issued after their outcome since the stream began, by series: served, no evidence.
     """
 
-    pairs: tuple[Pair, ...]
-    lines: tuple[Line, ...]
+    pairs: tuple[PairedStream, ...]
+    lines: tuple[SentinelLine, ...]
     budget: tuple[tuple[str, float], ...]
     faults: tuple[Fault, ...]
     late: Mapping[str, int]
@@ -138,7 +140,7 @@ class Seen:
         """Of the budget, until now."""
         return self.budget[-1][1] if self.budget else 0.0
 
-    def watch(self, state: State) -> Watch:
+    def watch(self, state: RolloutState) -> WatchFacts:
         """What the rules ask of it."""
         since = state.since
         calm, sessions = [], []
@@ -148,7 +150,7 @@ class Seen:
             last = max((f.day for f in self.faults if f.series == pair.series), default=began)
             calm.append(int((days > last).sum()))
             sessions.append(int((days > began).sum()))
-        return Watch(
+        return WatchFacts(
             spent=self.spent,
             faults=tuple(f"{each.series} {each.day}: {each.what}" for each in self.faults),
             calm=min(calm),
@@ -158,7 +160,10 @@ class Seen:
 
 
 def seen_of(
-    settings: Settings, state: State, pairs: Sequence[Pair], requests: Sequence[Fault] = ()
+    settings: Settings,
+    state: RolloutState,
+    pairs: Sequence[PairedStream],
+    requests: Sequence[Fault] = (),
 ) -> Seen:
     """Read a stream by the rules.
 
@@ -202,7 +207,7 @@ def seen_of(
     )
 
 
-def relative(pair: Pair, place: int) -> float:
+def relative(pair: PairedStream, place: int) -> float:
     """Loss of the candidate over the legacy's, less 1, over the whole horizon.
 
     Infinite where the candidate has none: NaN never helps. 0 where the legacy has none, of which
@@ -216,7 +221,7 @@ def relative(pair: Pair, place: int) -> float:
     return (new - old) / old if old > 0 else math.inf
 
 
-def line_of(settings: Settings, pair: Pair, start: str) -> Line:
+def line_of(settings: Settings, pair: PairedStream, start: str) -> SentinelLine:
     """Watch a series from a day on.
 
     The watch begins anew every `NIGHTS` nights, with the nights before as its stretch.
@@ -236,7 +241,7 @@ def line_of(settings: Settings, pair: Pair, start: str) -> Line:
     enough = np.flatnonzero(known >= LEAST_STRETCH)
     lacking = LEAST_STRETCH - (int(known[-1]) if came else 0)
     if not len(enough) or came == 0:
-        return Line(series=pair.series, lacking=max(1, lacking))
+        return SentinelLine(series=pair.series, lacking=max(1, lacking))
     ahead = pair.gap + STEPS  # origins whose first steps had come when one was issued
     begun = max(begun, int(enough[0]) + ahead)
     begun += max(0, (came - 1 - begun) // NIGHTS) * NIGHTS
@@ -250,7 +255,7 @@ def line_of(settings: Settings, pair: Pair, start: str) -> Line:
     )
     sums: Array = found.sums(evidence)
     at = found.crossed(evidence)
-    return Line(
+    return SentinelLine(
         series=pair.series,
         day=tuple(days[begun:came].tolist()),
         sums=tuple(sums.tolist()),
@@ -260,7 +265,7 @@ def line_of(settings: Settings, pair: Pair, start: str) -> Line:
     )
 
 
-def standing_of(settings: Settings, folders: Sequence[Path], store: Store) -> Standing:
+def standing_of(settings: Settings, folders: Sequence[Path], store: Store) -> StandingVerdict:
     """What the registration's one stream of evidence says now."""
     grid = prepare(settings.experiment, folders, store, grow=False)
     origins = {
@@ -269,22 +274,22 @@ def standing_of(settings: Settings, folders: Sequence[Path], store: Store) -> St
     }
     name = standing_verdict(store, settings.experiment.name)
     if not name:
-        return Standing(origins=origins)
+        return StandingVerdict(origins=origins)
     policy = grid.experiment.policy
     try:
         verdict = stored_judgement(grid, store).verdict
     except StoreError as problem:
-        return Standing(name=name, stale=str(problem), origins=origins)
+        return StandingVerdict(name=name, stale=str(problem), origins=origins)
     stale = ""
     if (verdict.candidate, verdict.legacy) != (policy.candidate, policy.baseline):
         stale = f"it is on {verdict.candidate} against {verdict.legacy}"
     elif verdict.fingerprints.get("policy") != digest(plain(policy)):
         stale = "the policy is another by now"
-    return Standing(verdict=verdict, name=name, stale=stale, origins=origins)
+    return StandingVerdict(verdict=verdict, name=name, stale=stale, origins=origins)
 
 
 def _place_of(
-    settings: Settings, state: State, seen: Seen, outcome: Outcome | None
+    settings: Settings, state: RolloutState, seen: Seen, outcome: Outcome | None
 ) -> tuple[int, Cause, dict[str, Any]] | None:
     """Where harm rolls a rollout back to, and what it was; None where it stays."""
     stage = settings.stages[state.place]
@@ -308,7 +313,32 @@ def _place_of(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Night:
+class Status:
+    """All that is shown of a rollout.
+
+    Attributes
+    ----------
+    seen
+        None where no night has been.
+    refusals
+        All that forbids the next stage.
+    requests
+        Every request that the arm of its stage did not answer, and every failure in shadow.
+    head
+        Of the records, as people are shown it.
+    """
+
+    settings: Settings
+    state: RolloutState
+    standing: StandingVerdict
+    seen: Seen | None
+    refusals: tuple[Refusal, ...]
+    requests: tuple[Mapping[str, Any], ...]
+    head: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRollout:
     """A rollout opened for a night or a question: its file, its store and its data.
 
     Attributes
@@ -322,11 +352,11 @@ class Night:
     folders: Sequence[Path] = ()
 
     @property
-    def state(self) -> State:
+    def state(self) -> RolloutState:
         """Where it stands."""
         return state_of(self.store.journal, self.settings.name)
 
-    def grid(self, state: State) -> Grid:
+    def grid(self, state: RolloutState) -> Grid:
         """The stream's grid, from where it began; where none did, as it would begin now."""
         begun = state.stream
         first = (
@@ -336,7 +366,7 @@ class Night:
         )
         return stream_grid(self.settings, self.folders, self.store, first=first)
 
-    def seen(self, state: State, grid: Grid) -> Seen | None:
+    def seen(self, state: RolloutState, grid: Grid) -> Seen | None:
         """What both sides did; None where no stream has begun, or nothing of it is there yet."""
         if state.stream is None:
             return None
@@ -348,7 +378,7 @@ class Night:
             raise
         return seen_of(self.settings, state, pairs, self.requests(state))
 
-    def requests(self, state: State) -> list[Fault]:
+    def requests(self, state: RolloutState) -> list[Fault]:
         """Faults that a router met since the stage began."""
         since = state.since
         found = []
@@ -369,7 +399,75 @@ class Night:
                 )
         return found
 
-    def back_from_requests(self) -> State:
+    def status(self) -> Status:
+        """Everything that is known of it now."""
+        state = self.state
+        grid = self.grid(state)
+        standing = standing_of(self.settings, self.folders, self.store)
+        seen = self.seen(state, grid)
+        watch = seen.watch(state) if seen else None
+        return Status(
+            settings=self.settings,
+            state=state,
+            standing=standing,
+            seen=seen,
+            refusals=tuple(
+                refusals(self.settings, state, standing, watch, revision_of(grid, self.settings))
+            ),
+            requests=tuple(
+                self.store.journal.body(record)
+                for record in self.store.journal.records(REQUEST, self.settings.name)
+            ),
+            head=self.store.journal.short,
+        )
+
+    def replay(self) -> list[str]:
+        """Derive every automatic move again from the stream; names what comes out otherwise.
+
+        The records themselves are folded, so moves that do not follow each other are an error.
+
+        Raises
+        ------
+        StoreError
+            When records or forecasts are not what was written.
+        """
+        state, found = self.state, list[str]()
+        for count, move in enumerate(state.moves):
+            before = RolloutState(place=move.before, moves=state.moves[:count])
+            again = (
+                {
+                    name: self.settings.arm_of(self.settings.stages[move.after], name)
+                    for name in self.settings.series
+                }
+                if move.after < len(self.settings.stages)
+                else {}
+            )
+            if move.asked == asked_digest(self.settings) and move.served != again:
+                found.append(f"move {count + 1}: recorded to serve {move.served}, derived {again}")
+            if move.cause not in ("sentinel", "budget"):
+                continue
+            if before.stream is None or before.stream is not state.stream:
+                continue  # an earlier stream, of another revision
+            seen = self.seen(before, self.grid(before))
+            assert seen is not None
+            if move.cause == "sentinel":
+                name, day = move.detail["series"], str(move.detail["day"])
+                pair = next(each for each in seen.pairs if each.series == name)
+                watched = before.watched_from
+                assert watched is not None
+                line = line_of(self.settings, pair.until(day), watched.until[pair.series])
+                if line.crossed != day:
+                    found.append(
+                        f"move {count + 1}: the sentinel of {name} went off on {day}, derived "
+                        f"{line.crossed or 'never'}"
+                    )
+            else:
+                most = max((spent for _, spent in seen.budget), default=0.0)
+                if most <= self.settings.budget:
+                    found.append(f"move {count + 1}: the budget was spent, derived {most:.3f}")
+        return found
+
+    def back_from_requests(self) -> RolloutState:
         """Roll back at once where a router met a fault of the candidate at a series it served."""
         state = self.state
         faults = [each for each in self.requests(state) if each.served]
@@ -390,7 +488,7 @@ class Night:
         )
         return record_move(self.store.journal, self.settings.name, state, move)
 
-    def advance(self, owner: str = "") -> State:
+    def advance(self, owner: str = "") -> RolloutState:
         """Enter the next stage.
 
         Raises
@@ -410,7 +508,7 @@ class Night:
         move = self._moved(state, grid, standing, state.place + 1, event="advance", owner=owner)
         return record_move(self.store.journal, self.settings.name, state, move)
 
-    def hold(self, why: str, owner: str, *, release: bool = False) -> State:
+    def hold(self, why: str, owner: str, *, release: bool = False) -> RolloutState:
         """Let no stage be entered until the hold is released."""
         state = self.state
         move = moved(
@@ -423,7 +521,7 @@ class Night:
         )
         return record_move(self.store.journal, self.settings.name, state, move)
 
-    def rollback(self, why: str, owner: str = "") -> State:
+    def rollback(self, why: str, owner: str = "") -> RolloutState:
         """Go back to the legacy alone."""
         state = self.state
         standing = standing_of(self.settings, self.folders, self.store)
@@ -432,7 +530,7 @@ class Night:
         )
         return record_move(self.store.journal, self.settings.name, state, move)
 
-    def run(self, *, workers: int, progress: Progress) -> tuple[State, Move | None]:
+    def run(self, *, workers: int, progress: Progress) -> tuple[RolloutState, Move | None]:
         """Forecast what is new by both sides, and roll back where that must be.
 
         Returns
@@ -467,7 +565,7 @@ class Night:
         )
         return record_move(self.store.journal, self.settings.name, state, made), made
 
-    def _restart(self, state: State, grid: Grid) -> tuple[State, Move]:
+    def _restart(self, state: RolloutState, grid: Grid) -> tuple[RolloutState, Move]:
         """Begin a new stream with another revision, at the first stage if that exposes nothing."""
         first = next((p for p, each in enumerate(self.settings.stages) if each.kind == "shadow"), 0)
         standing = standing_of(self.settings, self.folders, self.store)
@@ -483,9 +581,9 @@ class Night:
 
     def _moved(
         self,
-        state: State,
+        state: RolloutState,
         grid: Grid,
-        standing: Standing,
+        standing: StandingVerdict,
         after: int,
         *,
         event: Event,

@@ -34,11 +34,11 @@ from harness.data.manifest import read_manifest
 from harness.errors import ForecastError, InputError, StoreError, one_line
 from harness.forecast import Forecast
 from harness.records.journal import FILE
-from harness.rollout.night import REQUEST, SERVING, Night
+from harness.rollout.night import REQUEST, SERVING, OpenRollout
+from harness.rollout.served_arm import Reply, Served
 from harness.rollout.settings import LEGACY, Settings, read_rollout
-from harness.rollout.stages import MovedMeanwhileError, State
+from harness.rollout.stages import MovedMeanwhileError, RolloutState
 from harness.rollout.stream import OBSERVED, WIDTHS
-from harness.rollout.worker import Reply, Served
 from harness.running.store_folder import open_store
 from harness.window import Array, Dates, Series
 
@@ -52,7 +52,7 @@ _Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ServedForecast:
     """What a caller gets for a series.
 
     Attributes
@@ -90,13 +90,13 @@ class _Now:
     """What requests are answered by, as read from the records at a `mark` of the file."""
 
     mark: bytes
-    state: State
+    state: RolloutState
     stage: str
     served_by: Mapping[str, str]
     serving: Mapping[str, Any]
 
 
-class _Side:
+class ArmProcess:
     """One arm in a process of its own; asked by one thread at a time."""
 
     def __init__(self, served: Served, *, limit_s: float, memory_mib: int) -> None:
@@ -115,7 +115,7 @@ class _Side:
         variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         threads = {name: str(self._served.threads) for name in variables}
         process = subprocess.Popen(  # noqa: S603  # our own module, no shell
-            [sys.executable, "-m", "harness.rollout.worker", str(theirs.fileno())],
+            [sys.executable, "-m", "harness.rollout.served_arm", str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
             env={**os.environ, **threads, "PYTHONSAFEPATH": "1"},
             stdin=subprocess.DEVNULL,
@@ -224,13 +224,13 @@ class Rollout:
         self._settings, self._root, self._folders = settings, root, folders
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollout stage")
         self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollout records")
-        self._sides: dict[str, _Side] = {}
-        self._shadows: dict[str, _Side] = {}
+        self._sides: dict[str, ArmProcess] = {}
+        self._shadows: dict[str, ArmProcess] = {}
         self._waiting: deque[tuple[str, str, Series]] = deque(maxlen=_KEPT)
         self._guard = threading.Lock()
         self._now: _Now | None = None
-        self._seen: Night | None = None
-        self._night: Night | None = None
+        self._seen: OpenRollout | None = None
+        self._night: OpenRollout | None = None
         self._notes = _Notes(root, settings.name)
         self._shape: dict[str, dict[str, Any]] = {}
 
@@ -282,19 +282,19 @@ class Rollout:
         if len(problems) == len(self._sides):
             raise InputError(f"{self._settings.source}: no side can be loaded: {problems}")
 
-    def _opened(self) -> Night:
-        return Night(
+    def _opened(self) -> OpenRollout:
+        return OpenRollout(
             settings=self._settings,
             store=open_store(self._root, create=False),
             folders=self._folders,
         )
 
     @property
-    def _records(self) -> Night:
+    def _records(self) -> OpenRollout:
         assert self._night is not None
         return self._night
 
-    def _made(self, now: _Now) -> dict[str, _Side]:
+    def _made(self, now: _Now) -> dict[str, ArmProcess]:
         settings, serving = self._settings, now.serving
         found = {}
         for name, kept in serving["arms"].items():
@@ -316,14 +316,16 @@ class Rollout:
                 seed=serving["seed"],
                 threads=settings.experiment.run.threads,
             )
-            found[name] = _Side(
+            found[name] = ArmProcess(
                 served, limit_s=settings.latency_s, memory_mib=settings.memory_limit_mib
             )
         return found
 
     # -- requests ----------------------------------------------------------------------------
 
-    def forecast(self, series: str, history: Any, *, dates: Any, past: Any = None) -> Answer:
+    def forecast(
+        self, series: str, history: Any, *, dates: Any, past: Any = None
+    ) -> ServedForecast:
         """Forecast the steps after the last session of a history.
 
         Parameters
@@ -346,7 +348,7 @@ class Rollout:
         """
         return self.forecast_all({series: (history, dates, past)})[series]
 
-    def forecast_all(self, asked: Mapping[str, tuple[Any, ...]]) -> dict[str, Answer]:
+    def forecast_all(self, asked: Mapping[str, tuple[Any, ...]]) -> dict[str, ServedForecast]:
         """Forecast many series in one batch.
 
         Parameters
@@ -360,7 +362,7 @@ class Rollout:
         by_arm: dict[str, list[str]] = {}
         for name in parsed:
             by_arm.setdefault(now.served_by.get(name, legacy), []).append(name)
-        found: dict[str, Answer] = {}
+        found: dict[str, ServedForecast] = {}
         for arm, names in by_arm.items():
             first = self._answers(now, arm, {name: parsed[name] for name in names})
             missed = {name: parsed[name] for name, (made, _) in first.items() if made is None}
@@ -376,11 +378,11 @@ class Rollout:
                         raise ForecastError(
                             f"{name}: neither side answers: {said}; {other}: {again}"
                         )
-                    found[name] = Answer(
+                    found[name] = ServedForecast(
                         forecast=made, served_by=other, stage=now.stage, reason=said
                     )
                 else:
-                    found[name] = Answer(
+                    found[name] = ServedForecast(
                         forecast=made, served_by=arm, stage=now.stage, reason=unread
                     )
                 self._waiting.append((self._other(found[name].served_by), name, parsed[name]))
@@ -590,19 +592,19 @@ class Rollout:
 
     # -- moves -------------------------------------------------------------------------------
 
-    def status(self) -> State:
+    def status(self) -> RolloutState:
         """Where the migration stands."""
         return self._reading.submit(self._refreshed).result().state
 
-    def advance(self, owner: str = "") -> State:
-        """Enter the next stage; see `harness.rollout.night.Night.advance`."""
+    def advance(self, owner: str = "") -> RolloutState:
+        """Enter the next stage; see `harness.rollout.night.OpenRollout.advance`."""
         return self._by_writer(lambda: self._records.advance(owner))
 
-    def hold(self, why: str, owner: str, *, release: bool = False) -> State:
+    def hold(self, why: str, owner: str, *, release: bool = False) -> RolloutState:
         """Let no stage be entered until the hold is released."""
         return self._by_writer(lambda: self._records.hold(why, owner, release=release))
 
-    def rollback(self, why: str, owner: str = "") -> State:
+    def rollback(self, why: str, owner: str = "") -> RolloutState:
         """Let the legacy serve everything, from the next request on."""
         return self._by_writer(lambda: self._records.rollback(why, owner))
 

@@ -77,7 +77,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class RolloutState:
     """Where a rollout stands.
 
     Attributes
@@ -127,7 +127,7 @@ class MovedMeanwhileError(StoreError):
     """Another process moved the rollout between reading and writing."""
 
 
-def state_of(journal: Journal, name: str) -> State:
+def state_of(journal: Journal, name: str) -> RolloutState:
     """Fold the records of a rollout.
 
     Raises
@@ -147,10 +147,10 @@ def state_of(journal: Journal, name: str) -> State:
             )
         moves.append(move)
         place = move.after
-    return State(place=place, moves=tuple(moves))
+    return RolloutState(place=place, moves=tuple(moves))
 
 
-def record_move(journal: Journal, name: str, before: State, move: Move) -> State:
+def record_move(journal: Journal, name: str, before: RolloutState, move: Move) -> RolloutState:
     """Write a move from a state.
 
     Raises
@@ -170,7 +170,7 @@ def record_move(journal: Journal, name: str, before: State, move: Move) -> State
     return state_of(journal, name)
 
 
-def stage_at(settings: Settings, state: State, at: str) -> Stage:
+def stage_at(settings: Settings, state: RolloutState, at: str) -> Stage:
     """The stage that stood at a time (UTC, ISO); in the second of a move the more exposing one."""
     before = [m for m in state.moves if m.at < at]
     same = [m for m in state.moves if m.at == at]
@@ -221,7 +221,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StandingVerdict:
     """What the evidence of the registration says now.
 
     Attributes
@@ -241,7 +241,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class WatchFacts:
     """What was seen of both sides since the stream began; made by `harness.rollout.night`.
 
     Attributes
@@ -267,7 +267,11 @@ class Watch:
 
 
 def refusals(
-    settings: Settings, state: State, standing: Standing, watch: Watch | None, revision: str
+    settings: Settings,
+    state: RolloutState,
+    standing: StandingVerdict,
+    watch: WatchFacts | None,
+    revision: str,
 ) -> list[Refusal]:
     """All that forbids the next stage; empty where it may be entered.
 
@@ -298,7 +302,7 @@ def refusals(
     return found
 
 
-def _refusals_of_state(settings: Settings, state: State, revision: str) -> Iterable[Refusal]:
+def _refusals_of_state(settings: Settings, state: RolloutState, revision: str) -> Iterable[Refusal]:
     held, last = state.held, state.since
     if held is not None:
         yield Refusal(
@@ -310,7 +314,7 @@ def _refusals_of_state(settings: Settings, state: State, revision: str) -> Itera
         yield Refusal(code="revision changed", values={"since": last.at[:10]})
 
 
-def _refusals_of_verdict(standing: Standing, following: Stage) -> Iterable[Refusal]:
+def _refusals_of_verdict(standing: StandingVerdict, following: Stage) -> Iterable[Refusal]:
     verdict = standing.verdict
     if standing.stale:
         yield Refusal(code="stale", values={"why": standing.stale})
@@ -339,7 +343,7 @@ def _refusals_of_verdict(standing: Standing, following: Stage) -> Iterable[Refus
             yield Refusal(code="not shown", values=values)
 
 
-def _refusals_of_watch(settings: Settings, watch: Watch | None) -> Iterable[Refusal]:
+def _refusals_of_watch(settings: Settings, watch: WatchFacts | None) -> Iterable[Refusal]:
     if watch is None:
         yield Refusal(code="no stream")
         return
@@ -356,7 +360,7 @@ def _refusals_of_watch(settings: Settings, watch: Watch | None) -> Iterable[Refu
 
 def moved(
     settings: Settings,
-    state: State,
+    state: RolloutState,
     after: int,
     *,
     event: Event,
@@ -380,7 +384,7 @@ class RefusedError(InputError):
     Attributes
     ----------
     refusals
-        Each with its code and values; `reports.words.rollout` says them.
+        Each with its code and values; `reports.words.rollout_words` says them.
     """
 
     def __init__(self, refusals_: Sequence[Refusal]) -> None:

@@ -38,7 +38,7 @@ WIDTHS, _INNER = 10, (0.1, 0.9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class SideLosses:
     """One side of a series, at W origins.
 
     Attributes
@@ -62,7 +62,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class PairedStream:
     """Both sides of a series on the same origins, the oldest first.
 
     Attributes
@@ -79,8 +79,8 @@ class Pair:
 
     series: str
     day: Dates
-    candidate: Side
-    legacy: Side
+    candidate: SideLosses
+    legacy: SideLosses
     early_came: npt.NDArray[np.bool_]
     whole_came: npt.NDArray[np.bool_]
     wild: npt.NDArray[np.bool_]
@@ -89,6 +89,11 @@ class Pair:
 
     def __len__(self) -> int:
         return len(self.day)
+
+    def until(self, day: str) -> PairedStream:
+        """The same as it was when the first steps of the origin of a day had come."""
+        came = self.early_came & (self.day.astype(str) <= day)
+        return dataclasses.replace(self, early_came=came)
 
     def fault(self, place: int) -> str:
         """What was wrong with the candidate at an origin; '' where nothing was."""
@@ -159,7 +164,7 @@ def revision_of(grid: Grid, settings: Settings) -> str:
     return digest(lines)[:16]
 
 
-def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[Pair]:
+def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[PairedStream]:
     """Read both sides of every series.
 
     Raises
@@ -170,7 +175,7 @@ def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[Pair]:
     return [_pair(settings, grid, store, name) for name in settings.series]
 
 
-def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> Pair:
+def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> PairedStream:
     cells = {cell.arm.name: cell for cell in grid.cells if cell.dataset == name}
     split = cells[settings.legacy].split
     series = _with_observed(store, name, split.dataset.series, settings.truth)
@@ -187,14 +192,14 @@ def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> Pair:
             for steps in (min(STEPS, split.issued.horizon), split.issued.horizon)
         )
         flags = stored.forecast.fallback or ("",) * count
-        sides[arm] = Side(
+        sides[arm] = SideLosses(
             early=early,
             whole=late,
             reason=tuple(a or b for a, b in zip(stored.reason, flags, strict=True)),
             issued_at=stored.issued_at,
             in_time=np.array(stored.prospective, dtype=bool),
         )
-    return Pair(
+    return PairedStream(
         series=name,
         day=split.dataset.series.dates[split.issued.origin - 1],
         candidate=sides[settings.candidate],

@@ -15,9 +15,9 @@ from in_process import InThisProcess, Quiet
 from harness.data.importer import import_file
 from harness.gate.judge import judge_grid, judging_digest
 from harness.gate.registration import register
-from harness.rollout.night import Night
+from harness.rollout.night import OpenRollout
 from harness.rollout.settings import read_rollout
-from harness.rollout.stages import Move, State
+from harness.rollout.stages import Move, RolloutState
 from harness.running import fill
 from harness.running.store_folder import open_store
 
@@ -162,9 +162,9 @@ class Migration:
                 today=dt.date(2040, 1, 1),
             )
 
-    def open(self) -> Night:
+    def open(self) -> OpenRollout:
         """The rollout as another process would open it."""
-        return Night(
+        return OpenRollout(
             settings=read_rollout(Path("rollout.toml")),
             store=open_store(Path("runs")),
             folders=[Path("data")],
@@ -181,7 +181,7 @@ class Migration:
         policy = night.settings.experiment.policy
         return judge_grid(grid, night.store, policy=policy).verdict.outcome.value
 
-    def night(self, sessions: int = 1) -> tuple[State, Move | None]:
+    def night(self, sessions: int = 1) -> tuple[RolloutState, Move | None]:
         """Let sessions come, and the job of the night run."""
         self.grow(sessions)
         return self.open().run(workers=1, progress=Quiet())

@@ -1,6 +1,6 @@
 """One side of a migration in a process of its own: restored once, asked over a pipe.
 
-    python -m harness.rollout.worker DESCRIPTOR
+    python -m harness.rollout.served_arm DESCRIPTOR
 
 The first message over the descriptor says what to serve; each later one holds series to forecast.
 It ends with its parent, also while an arm is busy.

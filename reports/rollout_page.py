@@ -1,0 +1,348 @@
+"""The page of a migration: exposure, losses of both sides, budget, sentinel, what comes next."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.rollout.compatibility import Compatible
+from harness.rollout.night import SentinelLine, Status
+from harness.rollout.stream import PairedStream
+from reports.charts import number_axis, value_axis, years_axis
+from reports.forms.html import environment
+from reports.section import (
+    Block,
+    Chart,
+    Command,
+    Lines,
+    Section,
+    Table,
+    TableCell,
+    Text,
+    columns,
+    text,
+)
+from reports.svg import INKS, chart_style, compacted, new_figure, to_svg
+from reports.words import rollout_words as words
+
+SCHEMA = 1
+_SHOWN = 20
+_SMOOTH = 20
+"""Origins whose mean loss is drawn."""
+
+
+def rollout_sections(status: Status, checks: Sequence[Compatible] = ()) -> list[Section]:
+    """Make all sections; call it inside `chart_style` where pictures are wanted."""
+    return [
+        _first(status),
+        _exposure(status),
+        *([] if status.seen is None else _evidence(status)),
+        _requests(status),
+        *([_checks(checks)] if checks else []),
+    ]
+
+
+def render_rollout(status: Status, checks: Sequence[Compatible] = ()) -> str:
+    """Draw the page: one HTML file that needs nothing else."""
+    with chart_style():
+        sections = rollout_sections(status, checks)
+    template = environment().get_template("rollout.html")
+    drawn = template.render(title=words.headline(status), sections=sections, head=status.head)
+    return compacted(drawn + "\n")
+
+
+def rollout_text(status: Status, checks: Sequence[Compatible] = ()) -> str:
+    """The same in a few lines, for a terminal."""
+    lines = [words.headline(status)]
+    if status.seen is not None:
+        lines.append(
+            f"budget: {_number(status.seen.spent)} of {status.settings.budget:g} legacy losses"
+        )
+        lines += [_sentinel(each) for each in status.seen.lines]
+        late = {name: count for name, count in status.seen.late.items() if count}
+        lines += [f"{name}: {count} origins came late: no evidence" for name, count in late.items()]
+        lines += [
+            f"fault: {each.series} {each.day}: {each.what}" for each in status.seen.faults[-5:]
+        ]
+    lines += [
+        f"{'ok  ' if not each.reason else 'FAIL'} {each.title}"
+        + (f": {each.reason}" if each.reason else "")
+        for each in checks
+    ]
+    if status.refusals:
+        lines += ["not yet:", *(f"  {words.refusal(each)}" for each in status.refusals)]
+    else:
+        lines.append("may advance")
+    lines.append(f"next: {words.next_command(status)}")
+    return "\n".join(lines)
+
+
+def rollout_json(status: Status, checks: Sequence[Compatible] = ()) -> str:
+    """The same as plain data."""
+    state, seen = status.state, status.seen
+    known: dict[str, Any] = {
+        "schema": SCHEMA,
+        "rollout": status.settings.name,
+        "stage": str(status.settings.stages[min(state.place, len(status.settings.stages) - 1)]),
+        "place": state.place,
+        "since": state.since.at if state.since else None,
+        "served_by": dict(state.served_by)
+        or dict.fromkeys(status.settings.series, status.settings.legacy),
+        "held": words.move(state.held) if state.held else None,
+        "moves": [{"at": each.at, "what": words.move(each)} for each in state.moves],
+        "may_advance": not status.refusals,
+        "refusals": [
+            {"code": each.code, "why": words.refusal(each), **dict(each.values)}
+            for each in status.refusals
+        ],
+        "budget": {"of": status.settings.budget, "spent": _finite(seen.spent) if seen else 0.0},
+        "sentinels": [
+            {
+                "series": each.series,
+                "sum": each.sums[-1] if each.sums else 0.0,
+                "boundary": each.boundary,
+                "crossed": each.crossed or None,
+                "found_by": each.found_by,
+                "lacking": each.lacking,
+            }
+            for each in (seen.lines if seen else ())
+        ],
+        "faults": [each.detail for each in (seen.faults if seen else ())],
+        "requests": list(status.requests),
+        "compatibility": [{"what": each.title, "why_not": each.reason or None} for each in checks],
+        "next": words.next_command(status),
+        "head": status.head,
+    }
+    return json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "no end"
+
+
+def _sentinel(line: SentinelLine) -> str:
+    if line.boundary is None:
+        return f"{line.series}: no sentinel yet, {line.lacking} more nights are needed"
+    now = line.sums[-1] if line.sums else 0.0
+    off = f", went off on {line.crossed}" if line.crossed else ""
+    found = f"within {line.found_by} nights" if line.found_by else "not within 250 nights"
+    return (
+        f"{line.series}: sentinel at {now:.2f} of {line.boundary:.2f} after {len(line.sums)} "
+        f"nights{off}; 30 % harm is found in 8 of 10 {found}"
+    )
+
+
+def _first(status: Status) -> Section:
+    items: list[Block] = [Text(text=words.headline(status), lead="Now.")]
+    if status.refusals:
+        said = tuple(words.refusal(each) for each in status.refusals)
+        items += [Text(text="The next stage waits for:"), Lines(lines=said)]
+    else:
+        items.append(Text(text="The next stage may be entered."))
+    items.append(Command(said="Next", command=words.next_command(status)))
+    return Section(id="first", title="The migration", items=tuple(items))
+
+
+def _exposure(status: Status) -> Section:
+    names = status.settings.series
+    rows = tuple(
+        (
+            text(each.at.replace("T", " ")[:19]),
+            text(words.move(each)),
+            *(text(each.served.get(name, "")) for name in names),
+            TableCell(text=each.verdict[:12] or "none", code=True),
+        )
+        for each in status.state.moves
+    )
+    table = Table(
+        caption="Exposure over time: every move, and who served each series from then on",
+        columns=columns("Time (UTC)", "Move", *names, "Verdict", words=("Move", *names, "Verdict")),
+        rows=rows,
+    )
+    nothing = Text(text=f"No move yet: {status.settings.legacy} serves everything.")
+    return Section(
+        id="exposure",
+        title="Exposure",
+        items=(table,) if rows else (),
+        absent=nothing,
+        link="Exposure",
+    )
+
+
+def _evidence(status: Status) -> Iterator[Section]:
+    seen = status.seen
+    assert seen is not None
+    budget = [
+        Text(
+            text=f"{_number(seen.spent)} of {status.settings.budget:g} legacy losses are spent on "
+            f"{len(seen.budget)} origins that {status.settings.candidate} served."
+        ),
+        *_budget_chart(status),
+    ]
+    yield Section(id="budget", title="Loss budget", items=tuple(budget), link="Budget")
+    for pair, line in zip(seen.pairs, seen.lines, strict=True):
+        items: list[Block] = [Text(text=_sentinel(line) + ".")]
+        items += _sum_chart(line)
+        items += _loss_chart(status, pair)
+        if seen.late.get(pair.series):
+            items.append(
+                Text(text=f"{seen.late[pair.series]} origins came late: served, and no evidence.")
+            )
+        faults = [each for each in seen.faults if each.series == pair.series]
+        if faults:
+            lines = tuple(f"{each.day}: {each.what}" for each in reversed(faults))
+            items += [Text(text="Faults since the stage began:"), Lines(lines=lines, shown=_SHOWN)]
+        yield Section(
+            id=f"series-{_identifier(pair.series)}",
+            title=pair.series,
+            items=(*items, Text(text=words.NOT_PROMISED, style="note")),
+            link=pair.series,
+        )
+
+
+def _identifier(name: str) -> str:
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in name)
+
+
+def _budget_chart(status: Status) -> list[Block]:
+    seen = status.seen
+    assert seen is not None
+    known = [(day, spent) for day, spent in seen.budget if math.isfinite(spent)]
+    if len(known) < 2:
+        return []
+    days = np.array([day for day, _ in known], dtype="datetime64[D]")
+    spent = np.array([each for _, each in known])
+    return [
+        _chart(
+            "Budget spent",
+            "Sum of (candidate - legacy) / legacy over the origins the candidate served.",
+            "budget",
+            days,
+            {"spent": (spent, "candidate")},
+            level=status.settings.budget,
+        )
+    ]
+
+
+def _sum_chart(line: SentinelLine) -> list[Block]:
+    if line.boundary is None or len(line.sums) < 2:
+        return []
+    days = np.array(line.day, dtype="datetime64[D]")
+    return [
+        _chart(
+            "Sentinel",
+            "Cumulative harm beyond the limit, night by night; it goes off above the line.",
+            f"sentinel-{_identifier(line.series)}",
+            days,
+            {"sum": (np.array(line.sums), "candidate")},
+            level=line.boundary,
+        )
+    ]
+
+
+def _loss_chart(status: Status, pair: PairedStream) -> list[Block]:
+    came = pair.early_came
+    if came.sum() < 2 * _SMOOTH:
+        return []
+    sides = {
+        status.settings.legacy: (pair.legacy.early[came], "legacy"),
+        status.settings.candidate: (pair.candidate.early[came], "candidate"),
+    }
+    smooth = {
+        name: (np.convolve(losses, np.full(_SMOOTH, 1 / _SMOOTH), "valid"), ink)
+        for name, (losses, ink) in sides.items()
+    }
+    return [
+        _chart(
+            "Losses of both sides",
+            f"Mean {status.settings.metric} over steps 1 to 5, of {_SMOOTH} origins each, on "
+            "served and shadow origins alike.",
+            f"losses-{_identifier(pair.series)}",
+            pair.day[came][_SMOOTH - 1 :],
+            smooth,
+        )
+    ]
+
+
+def _chart(
+    title: str,
+    caption: str,
+    name: str,
+    days: np.ndarray[Any, np.dtype[np.datetime64]],
+    lines: dict[str, tuple[Any, str]],
+    *,
+    level: float | None = None,
+) -> Chart:
+    figure, axes = new_figure(height=180, left=58, right=12, top=28, bottom=24)
+    at = days.astype("datetime64[D]").astype(float)
+    if level is not None:
+        axes.axhline(level, color=INKS["muted"], linewidth=1, linestyle="--")
+    for values, ink in lines.values():
+        axes.plot(at, values, color=INKS[ink], linewidth=1.4)  # type: ignore[index]  # an Ink
+    years_axis(axes, days)
+    number_axis(axes.yaxis, axes.get_ylim())
+    value_axis(axes, "")
+    head = ("Until", *lines)
+    every = max(1, len(days) // _SHOWN)
+    rows = tuple(
+        (text(str(days[k])), *(text(f"{values[k]:.4g}") for values, _ in lines.values()))
+        for k in range(len(days) - 1, -1, -every)
+    )
+    said = f"{title}: " + "; ".join(
+        f"{label} from {values[0]:.3g} to {values[-1]:.3g}" for label, (values, _) in lines.items()
+    )
+    return Chart(
+        title=title,
+        caption=caption,
+        svg=to_svg(figure, name=name, alt=said),
+        table=Table(caption=title, columns=columns(*head), rows=rows),
+    )
+
+
+def _requests(status: Status) -> Section:
+    rows = tuple(
+        (
+            text(str(each["at"]).replace("T", " ")[:19]),
+            text(str(each["series"])),
+            text(str(each["cutoff"])),
+            text(str(each["stage"])),
+            text("served" if each["exposed"] else "not served"),
+            text(str(each["reason"])),
+        )
+        for each in reversed(status.requests)
+    )
+    heads = ("Time (UTC)", "Series", "After", "Stage", "Candidate", "Why")
+    table = Table(
+        caption="Requests that the arm of their stage did not answer, and failures in shadow",
+        columns=columns(*heads, words=heads),
+        rows=rows,
+    )
+    nothing = Text(text="Every request was answered by the arm of its stage.")
+    return Section(
+        id="requests",
+        title="Requests answered otherwise",
+        items=(table,) if rows else (),
+        absent=nothing,
+        link="Requests",
+    )
+
+
+def _checks(checks: Sequence[Compatible]) -> Section:
+    rows = tuple(
+        (text(each.title), text("yes" if not each.reason else "no"), text(each.reason))
+        for each in checks
+    )
+    table = Table(
+        caption="What must go on working",
+        columns=columns("What", "Works", "Why not", words=("Works", "Why not")),
+        rows=rows,
+    )
+    return Section(id="compatibility", title="Compatibility", items=(table,), link="Compatibility")

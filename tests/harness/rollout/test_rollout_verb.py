@@ -1,0 +1,154 @@
+"""The verb `rollout` and its page: what is printed, what it ends with, what is drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reports.rollout_page import render_rollout
+
+PLACES = ("--store", "runs", "--data-dir", "data")
+
+
+def begun(migration, **given):
+    """A migration in shadow with some nights."""
+    found = migration(**given)
+    found.judge()
+    found.open().advance()
+    found.night(30)
+    return found
+
+
+def test_the_way_of_a_good_candidate(migration, call):
+    """Advance enters each stage with 0, or ends with 4 and says what is missing."""
+    found = migration()
+    found.judge()
+
+    first = call("rollout", "advance", "rollout.toml", *PLACES, "--owner", "Ada")
+    again = call("rollout", "advance", "rollout.toml", *PLACES)
+    found.night(5)
+    found.judge()
+    second = call("rollout", "advance", "rollout.toml", *PLACES)
+
+    assert (first[0], again[0], second[0]) == (0, 4, 0)
+    assert "old serves everything, new answers beside it" in first[1]
+    assert "no independent origin has come" in again[2]
+    assert "new serves everything, old answers beside it" in second[1]
+
+
+def test_status_names_the_next_command(migration, call):
+    """The last line is a command that can be copied."""
+    begun(migration)
+
+    code, out, _ = call("rollout", "status", "rollout.toml", *PLACES, "--no-check")
+
+    assert code == 0
+    assert out.splitlines()[-1] == "next: abharness rollout advance rollout.toml --owner NAME"
+    assert "sentinel at 0.00 of" in out
+
+
+def test_status_as_json_holds_numbers(migration, call):
+    """A monitor reads stage, budget, sentinels and reasons without words."""
+    begun(migration)
+
+    _, out, _ = call("rollout", "status", "rollout.toml", *PLACES, "--format", "json", "--no-check")
+    found = json.loads(out)
+
+    assert (found["stage"], found["served_by"]) == ("shadow", {"A": "old", "B": "old"})
+    assert [each["series"] for each in found["sentinels"]] == ["A", "B"]
+    assert "stale" not in [each["code"] for each in found["refusals"]]
+
+
+def test_alert_on_change_tells_each_move_once(migration, call):
+    """10 after a move, 0 when it was told."""
+    found = migration()
+    found.judge()
+    found.open().advance()
+    ask = ("rollout", "status", "rollout.toml", *PLACES, "--no-check", "--alert-on", "change")
+
+    assert [call(*ask)[0] for _ in range(2)] == [10, 0]
+    found.open().rollback("drill")
+    assert call(*ask)[0] == 10
+
+
+def test_hold_and_rollback_want_a_reason(migration, call):
+    """Without --why each is refused in a line, with 2."""
+    migration().judge()
+
+    for what in ("hold", "rollback"):
+        code, _, err = call("rollout", what, "rollout.toml", *PLACES)
+        assert code == 2
+        assert "needs --why" in err
+
+
+def test_what_must_go_on_working_is_a_line_each(migration, call):
+    """Both sides build and forecast as sealed; a function and a command of the file are tried."""
+    keys = """
+[[compatibility]]
+title = "the old script"
+command = ["sh", "-c", "echo broken >&2; exit 3"]
+
+[[compatibility]]
+title = "the old call"
+use = "sides:Side"
+arguments = { noise = 0.5 }
+"""
+    Path("old_calls.py").write_text("def good(x):\n    return ''\n", encoding="utf-8")
+    keys = keys.replace("sides:Side", "old_calls:good").replace("noise = 0.5", "x = 1")
+    begun(migration, keys=keys)
+
+    _, out, _ = call("rollout", "status", "rollout.toml", *PLACES)
+
+    for each in ("old on A", "old on B", "new on A", "new on B"):
+        assert f"ok   {each}: the restored fit forecasts as sealed, bit by bit" in out
+    assert "FAIL the old script: ended with 3: broken" in out
+    assert "ok   the old call" in out
+
+
+@pytest.mark.parametrize("fault", ["raise", "wild"])
+def test_the_page_shows_the_whole_migration(migration, fault):
+    """Moves, budget, sentinels, faults and the next command stand on it, and the same each time."""
+    found = begun(
+        migration, stages='["all"]', options=f'fault = "{fault}"\nfault_from = "2033-07-01"'
+    )
+    found.night(5)
+    status = found.open().status()
+    page = render_rollout(status)
+
+    assert page == render_rollout(found.open().status())
+    for each in ("rolled back to", "Loss budget", "sentinel at", "Losses of both sides"):
+        assert each in page
+    assert "fault at " in page
+
+
+def test_replay_derives_the_moves_again(migration, call):
+    """The recorded sentinel night comes out of the stream again; another one is named with 5."""
+    found = begun(
+        migration,
+        options='noise = 0.03\nsince = "2033-05-25"',
+        keys="budget = 1000.0",
+    )
+    for _ in range(6):
+        found.night(5)
+    assert found.open().state.moves[-1].cause == "sentinel"
+    told = call("rollout", "replay", "rollout.toml", *PLACES)
+    night = found.open()
+    last = night.state.moves[-1]
+    night.store.journal.append(
+        "rollout",
+        "rollout",
+        {
+            "event": "rollback",
+            "before": last.after,
+            "after": last.after,
+            "cause": "sentinel",
+            "detail": {"series": "A", "day": "2033-06-01", "boundary": 1.0},
+        },
+    )
+    forged = call("rollout", "replay", "rollout.toml", *PLACES)
+
+    assert told[0] == 0
+    assert forged[0] == 5
+    assert "derived" in forged[1]
