@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from harness.rollout.sentinel import (
     LEAST_STRETCH,
     NIGHTS,
     STEPS,
+    Sentinel,
     calibrated,
     harm_beyond,
 )
@@ -248,11 +250,8 @@ def line_of(settings: Settings, pair: PairedStream, start: str) -> SentinelLine:
     evidence = harm[begun:].copy()
     evidence[~pair.legacy.in_time[begun:came]] = np.nan
     name = digest([settings.name, pair.series, str(days[min(begun, len(days) - 1)])])
-    found = calibrated(
-        harm[: begun - ahead + 1],
-        streams=len(settings.series),
-        generator=np.random.default_rng(int(name[:16], 16)),
-    )
+    stretch = harm[: begun - ahead + 1].tobytes()
+    found, found_by = _sentinel(stretch, len(settings.series), name, settings.limit)
     sums: Array = found.sums(evidence)
     at = found.crossed(evidence)
     return SentinelLine(
@@ -261,8 +260,19 @@ def line_of(settings: Settings, pair: PairedStream, start: str) -> SentinelLine:
         sums=tuple(sums.tolist()),
         boundary=found.boundary,
         crossed="" if at is None else str(days[begun + at]),
-        found_by=found.found_by(HARM - settings.limit),
+        found_by=found_by,
     )
+
+
+@lru_cache(maxsize=64)
+def _sentinel(stretch: bytes, streams: int, name: str, limit: float) -> tuple[Sentinel, int | None]:
+    """A watch and when it finds harm; of the same stretch the same, which a rehearsal asks for."""
+    found = calibrated(
+        np.frombuffer(stretch),
+        streams=streams,
+        generator=np.random.default_rng(int(name[:16], 16)),
+    )
+    return found, found.found_by(HARM - limit)
 
 
 def standing_of(settings: Settings, folders: Sequence[Path], store: Store) -> StandingVerdict:
@@ -288,7 +298,7 @@ def standing_of(settings: Settings, folders: Sequence[Path], store: Store) -> St
     return StandingVerdict(verdict=verdict, name=name, stale=stale, origins=origins)
 
 
-def _place_of(
+def place_after(
     settings: Settings, state: RolloutState, seen: Seen, outcome: Outcome | None
 ) -> tuple[int, Cause, dict[str, Any]] | None:
     """Where harm rolls a rollout back to, and what it was; None where it stays."""
@@ -556,7 +566,7 @@ class OpenRollout:
             return state, made
         verdict = standing_of(self.settings, self.folders, self.store)
         outcome = verdict.verdict.outcome if verdict.verdict and not verdict.stale else None
-        back = _place_of(self.settings, state, seen, outcome)
+        back = place_after(self.settings, state, seen, outcome)
         if back is None:
             return state, made
         place, cause, detail = back

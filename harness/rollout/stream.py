@@ -31,8 +31,8 @@ from harness.window import Array, Dates, Series, Windows
 
 OBSERVED = "observed"
 """Kind of the records of values that a caller reported, by series."""
-_WARM = 60
-"""Origins before the stretch, from which the legacy's usual loss is known."""
+BEFORE = WHOLE_STRETCH + 60
+"""Origins of a stream before its start: the stretch, and some from which usual losses are known."""
 WIDTHS, _INNER = 10, (0.1, 0.9)
 """A point path further off than so many legacy widths, between these levels, is a fault."""
 
@@ -85,6 +85,7 @@ class PairedStream:
     whole_came: npt.NDArray[np.bool_]
     wild: npt.NDArray[np.bool_]
     gap: int
+    horizon: int
     last: str
 
     def __len__(self) -> int:
@@ -94,6 +95,30 @@ class PairedStream:
         """The same as it was when the first steps of the origin of a day had come."""
         came = self.early_came & (self.day.astype(str) <= day)
         return dataclasses.replace(self, early_came=came)
+
+    def as_of(self, count: int) -> PairedStream:
+        """The same as it was when so many origins had been issued."""
+
+        def side(found: SideLosses) -> SideLosses:
+            return SideLosses(
+                early=found.early[:count],
+                whole=found.whole[:count],
+                reason=found.reason[:count],
+                issued_at=found.issued_at[:count],
+                in_time=found.in_time[:count],
+            )
+
+        sessions = np.arange(count, 0, -1) - 1 - self.gap  # that had come of each origin's steps
+        return dataclasses.replace(
+            self,
+            day=self.day[:count],
+            candidate=side(self.candidate),
+            legacy=side(self.legacy),
+            early_came=self.early_came[:count] & (sessions >= min(STEPS, self.horizon)),
+            whole_came=self.whole_came[:count] & (sessions >= self.horizon),
+            wild=self.wild[:count],
+            last=str(self.day[count - 1]),
+        )
 
     def fault(self, place: int) -> str:
         """What was wrong with the candidate at an origin; '' where nothing was."""
@@ -114,7 +139,7 @@ def first_origins(settings: Settings, datasets: Mapping[str, Dataset]) -> dict[s
         dataset = datasets[name].without_repeats() if plan.skip_repeats else datasets[name]
         dates = dataset.series.dates
         reach = plan.gap + plan.horizon
-        row = len(dates) - reach - WHOLE_STRETCH - _WARM
+        row = len(dates) - reach - BEFORE
         row = min(max(row, plan.validation + 2), len(dates) - reach)
         found[name] = str(dates[max(0, row)])
     return found
@@ -139,7 +164,7 @@ def stream_grid(
             stride=1,
             first=first[name],
             origins=None,
-            refit=max(plan.refit * plan.stride, WHOLE_STRETCH + _WARM) if plan.refit else None,
+            refit=max(plan.refit * plan.stride, BEFORE) if plan.refit else None,
         )
         for name, plan in asked.plans.items()
     }
@@ -208,6 +233,7 @@ def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> PairedStre
         whole_came=_came(split.issued, series, split.issued.horizon),
         wild=wild(forecasts[settings.candidate], forecasts[settings.legacy]),
         gap=gap,
+        horizon=split.issued.horizon,
         last=str(series.dates[-1]),
     )
 

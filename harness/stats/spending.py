@@ -59,6 +59,7 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
         K fractions of the planned information, increasing, those of looks to come last.
     """
     from scipy.optimize import brentq
+    from scipy.special import ndtr
     from scipy.stats import norm
 
     found = np.full(len(fractions), np.nan)
@@ -72,11 +73,13 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
         step, scale = np.sqrt(tau - before), np.sqrt(tau)
 
         def crossing(bound: float, place: Array = place, mass: Array = mass) -> float:
-            return float(mass @ norm.sf((bound * scale - place) / step)) - share  # noqa: B023
+            return float(mass @ ndtr((place - bound * scale) / step)) - share  # noqa: B023
 
         if crossing(-_FAR) <= 0:  # fewer paths are left than may cross
             found[k] = 1.0
             break
+        if crossing(_FAR) >= 0:  # so little may be spent that no bound is high enough
+            continue
         bound = brentq(crossing, -_FAR, _FAR, xtol=1e-10)
         level = float(norm.sf(bound))
         if level < LEAST_LEVEL:

@@ -27,6 +27,7 @@ from harness.verbs.common import (
 from harness.verbs.compare import compared
 from harness.verbs.report import report
 from harness.verbs.result import Result
+from harness.verbs.rollout import rollout_night, rollouts_beside
 
 if TYPE_CHECKING:
     from harness.judging.fact import Fact
@@ -51,6 +52,8 @@ def nightly(
 ) -> Result:
     """Update the data, forecast what is new, judge where a look is due, and write the pages.
 
+    A rollout file beside the experiment that names it has its night as well.
+
     Parameters
     ----------
     experiment, store, data_dir, workers, seeds, changes, without, records, strict_data
@@ -59,7 +62,8 @@ def nightly(
         Run the update commands of manifests that are not the user's own.
     alert_on
         ``outcome``: the exit code is that of the decision that stands. ``change``: it is 0 unless
-        the decision is another one than the night before (10) or there is none (5, INVALID).
+        the decision is another one than the night before (10) or there is none (5, INVALID). A
+        stage of a rollout that moved is a change.
 
     Raises
     ------
@@ -80,8 +84,15 @@ def nightly(
         nightly=True,
     )
     index = report(experiment, store=store, index=True)
+    nights = [
+        rollout_night(file, store=store, data_dir=data_dir, workers=workers)
+        for file in rollouts_beside(experiment)
+    ]
     code = done.exit_code if alert_on == "outcome" else alarm(done.news, done.exit_code)
-    return dataclasses.replace(done, text=f"{done.text}\nhistory: {index.page}", exit_code=code)
+    if alert_on == "change" and code == 0 and any(moved for _, moved in nights):
+        code = CHANGED
+    text = "\n".join([done.text, f"history: {index.page}", *(said for said, _ in nights)])
+    return dataclasses.replace(done, text=text, exit_code=code)
 
 
 @verb("abharness nightly my-experiment.toml --store runs --alert-on change")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.errors import ConfigError
-from harness.verbs.common import DataDirOption, StoreOption, say, verb
+from harness.verbs.common import DataDirOption, StoreOption, WorkersOption, say, verb
 
 if TYPE_CHECKING:
     from harness.rollout.night import OpenRollout
 
-_Ask = Literal["status", "advance", "hold", "rollback", "replay"]
+_Ask = Literal["status", "advance", "hold", "rollback", "replay", "rehearse"]
 CHANGED = 10
 """What `status` ends with where a change is an alarm and there was one since it was asked last."""
 DIFFERS = 5
@@ -23,7 +24,8 @@ _TOLD = "rollout told"
 @verb("abharness rollout status rollout.toml --store runs")
 def rollout(
     ask: Annotated[
-        _Ask, typer.Argument(metavar="status|advance|hold|rollback|replay", help="What to do.")
+        _Ask,
+        typer.Argument(metavar="status|advance|hold|rollback|replay|rehearse", help="What to do."),
     ],
     file: Annotated[Path, typer.Argument(help="The rollout file.")] = Path("rollout.toml"),
     store: StoreOption = Path("runs"),
@@ -39,6 +41,10 @@ def rollout(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Of status: try what must go on working.")
     ] = True,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="The first night of a rehearsal.")
+    ] = None,
+    workers: WorkersOption = 0,
     alert_on: Annotated[
         Literal["never", "change"],
         typer.Option("--alert-on", help="change: status ends with 10 where the stage moved."),
@@ -48,8 +54,9 @@ def rollout(
 
     `advance` enters the next stage, or ends with 3 (REJECT), 5 (INVALID) or 4 and every reason that
     forbids it. `hold` refuses every further stage until `hold --release`. `rollback` lets the
-    legacy serve everything. `replay` derives the moves again from the records. `abharness nightly`
-    forecasts by both sides and rolls back on harm.
+    legacy serve everything. `replay` derives the moves again from the records. `rehearse` goes
+    through stored nights with planted truths; the rollout's own stream is forecast for it once.
+    `abharness nightly` forecasts by both sides and rolls back on harm.
     """
     from harness.rollout.night import OpenRollout
     from harness.rollout.settings import read_rollout
@@ -60,7 +67,7 @@ def rollout(
     settings = read_rollout(file)
     opened = OpenRollout(
         settings=settings,
-        store=open_store(store, create=ask == "advance"),
+        store=open_store(store, create=ask in ("advance", "rehearse")),
         folders=list(data_dir),
     )
     if ask == "advance":
@@ -75,6 +82,9 @@ def rollout(
             say(line)
         say(f"{len(opened.state.moves)} moves, {len(found)} come out otherwise")
         raise typer.Exit(DIFFERS if found else 0)
+    elif ask == "rehearse":
+        _rehearse(opened, since, workers)
+        return
     _say_status(opened, form, output, check=check and ask == "status")
     if ask == "status" and alert_on == "change" and _moved(opened):
         raise typer.Exit(CHANGED)
@@ -95,6 +105,19 @@ def _advance(opened: OpenRollout, owner: str) -> None:
         outcome = Outcome.REJECT if "reject" in codes else Outcome.HOLD
         outcome = Outcome.INVALID if "invalid" in codes else outcome
         raise typer.Exit(EXIT_CODES[outcome]) from None
+
+
+def _rehearse(opened: OpenRollout, since: str | None, workers: int) -> None:
+    from harness.experiments.waivers import as_date
+    from harness.rollout.planted import rehearse
+    from harness.running.fill import default_workers
+    from harness.verbs.progress import LineProgress
+    from reports.words import rollout_words
+
+    day = None if since is None else as_date(since, "--from")
+    count = workers or default_workers(opened.settings.experiment.run.threads)
+    for path in rehearse(opened, day, workers=count, progress=LineProgress(workers=count)):
+        say("\n".join(rollout_words.path(path)) + "\n")
 
 
 def _say_status(
@@ -132,3 +155,47 @@ def _moved(opened: OpenRollout) -> bool:
     count = len(opened.state.moves)
     journal.append_new(_TOLD, name, {"moves": count})
     return bool(count > told)
+
+
+def rollouts_beside(experiment: str | Path) -> list[Path]:
+    """Rollout files in the folder of an experiment that name it; of a built-in one, in this one."""
+    import tomllib
+    from contextlib import suppress
+
+    named, found = Path(experiment), []
+    for file in sorted(named.parent.glob("*.toml")):
+        with suppress(OSError, ValueError):
+            read = tomllib.loads(file.read_text(encoding="utf-8"))
+            asked = read.get("experiment") if "stages" in read else None
+            if asked in (str(experiment), named.name):
+                found.append(file)
+    return found
+
+
+def rollout_night(
+    file: Path, *, store: str | Path, data_dir: Sequence[str | Path], workers: int
+) -> tuple[str, bool]:
+    """Do a rollout's part of a night, and draw its page; what to say, and whether it moved."""
+    from harness.rollout.night import OpenRollout
+    from harness.rollout.settings import read_rollout
+    from harness.running.fill import default_workers
+    from harness.running.store_folder import open_store, write_text
+    from harness.verbs.progress import LineProgress
+    from reports.rollout_page import render_rollout
+    from reports.words import rollout_words
+
+    opened = OpenRollout(
+        settings=read_rollout(file),
+        store=open_store(Path(store)),
+        folders=[Path(each) for each in data_dir],
+    )
+    count = workers or default_workers(opened.settings.experiment.run.threads)
+    state, move = opened.run(workers=count, progress=LineProgress(workers=count))
+    if not state.begun:
+        return f"rollout {file}: not begun; `abharness rollout advance {file}` begins it", False
+    status = opened.status()
+    page = opened.store.root / "rollouts" / f"{opened.settings.name}.html"
+    write_text(page, render_rollout(status))
+    said = f"rollout: {rollout_words.headline(status)}"
+    said += f"; tonight it {rollout_words.move(move)}" if move else ""
+    return f"{said}\nrollout page: {page}", move is not None

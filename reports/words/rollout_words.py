@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from harness.rollout.night import Status
+from harness.rollout.planted import StagePath
 from harness.rollout.settings import Settings, Stage
 from harness.rollout.stages import Move, Refusal
 
@@ -88,6 +89,14 @@ def move(found: Move) -> str:
     }[found.event]
     by = f" by {found.owner}" if found.owner else ""
     return f"{done} '{found.stage}'{by}" + (f": {because}" if because else "")
+
+
+def path(found: StagePath) -> Iterator[str]:
+    """A rehearsed migration, a line a move."""
+    yield f"{found.truth}: {found.nights} nights, {found.looks} looks"
+    for each in found.moves:
+        yield f"  {each.at[:10]}  {move(each)}"
+    yield f"  in the end: {found.stage}, {found.spent:.2f} legacy losses spent"
 
 
 def next_command(status: Status) -> str:

@@ -50,3 +50,11 @@ def test_as_many_paths_cross_as_were_to(spending: str) -> None:
     p_values = norm.sf(walks / np.sqrt(taus))
     share = float((p_values < np.nan_to_num(bounds, nan=0.0)).any(axis=1).mean())
     assert share == pytest.approx(0.05, abs=0.002)
+
+
+def test_a_look_at_next_to_nothing_is_none() -> None:
+    """Where less may be spent than the farthest bound leaves, there is no look and no error."""
+    found = levels([1 / 60, 1.0], 0.05, "late")
+
+    assert np.isnan(found[0])
+    assert found[1] == pytest.approx(0.05)
