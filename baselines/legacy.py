@@ -272,7 +272,8 @@ class LegacyForecaster:
     def _drawn(self, report: Mapping[str, Any]) -> Forecast:
         """Sample paths of an uncertainty call, [n, B, P, 1] in scaled log prices."""
         draws = report["predictions_samples"][..., 0].double().cpu().numpy()
-        return Forecast.of_samples(self._scale.prices(draws.transpose(1, 0, 2)))
+        paths = self._scale.prices(draws.transpose(1, 0, 2))
+        return Forecast.of_samples(paths, exchangeable=True)
 
     def _check_quantiles(self) -> None:
         inside = all(isinstance(level, float) and 0 < level < 1 for level in self.quantiles)

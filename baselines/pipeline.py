@@ -117,9 +117,10 @@ def schedule_of(recipe: Recipe, precision: Precision = "float32") -> Schedule:
 
 def recipe_text(recipe: Recipe) -> str:
     """The recipe in words, for the report."""
+    stride = "session" if recipe.train_stride == 1 else f"{recipe.train_stride} sessions"
     return (
         f"Adam at {recipe.learning_rate:g}, up to {recipe.epochs} epochs of batches of "
-        f"{recipe.batch_size}, a window every {recipe.train_stride} session(s), early stopping "
+        f"{recipe.batch_size}, a window every {stride}, early stopping "
         f"after {recipe.patience} epochs without improvement on the validation span"
     )
 

@@ -412,4 +412,4 @@ class Answering:
         backbone = T5(self.pipeline, samples=self.samples, seed=self.seed)
         paths = backbone.paths(single(contexts.target), contexts.horizon, self.samples)
         values = paths.cpu().numpy().astype(np.float64)  # [W, M, H]
-        return Forecast.of_samples(values, np.median(values, axis=1))
+        return Forecast.of_samples(values, np.median(values, axis=1), exchangeable=True)

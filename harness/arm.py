@@ -36,7 +36,7 @@ from harness.errors import (
     refused_by_system,
 )
 from harness.forecast import Forecast
-from harness.window import Context, Contexts
+from harness.window import Context, Contexts, Series, Windows
 
 _NAMES = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
 
@@ -323,6 +323,15 @@ class HasWeights(Protocol):
 
     def weight_files(self) -> Sequence[Path]:
         """Files whose content decides the forecasts."""
+        ...
+
+
+@runtime_checkable
+class PlaysBack(Protocol):
+    """An arm whose answers lie in a log that grows: an origin's depends on what it holds for it."""
+
+    def record_digests(self, series: Series, windows: Windows) -> Sequence[str]:
+        """Digest of all that each origin's answer comes from; '' where the log has nothing yet."""
         ...
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,10 @@ LARGEST = 1e30
 """A forecast beyond this is as good as infinite: squares and sums of it overflow."""
 
 
+Form = Literal["quantiles", "samples", "draws", "gaussian", "none"]
+"""How a distribution is given; draws are samples that were declared exchangeable."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """A point path and, where the arm has one, a predictive distribution.
@@ -93,6 +97,8 @@ class Forecast:
     fallback
         W texts: why another arm answered a window, '' where the arm itself did. Empty when no
         other arm ever answers for it.
+    exchangeable
+        The samples are declared to be independent draws.
 
     Raises
     ------
@@ -107,6 +113,7 @@ class Forecast:
     samples: Array | None = None
     deviation: Array | None = None
     fallback: tuple[str, ...] = ()
+    exchangeable: bool = False
 
     def __post_init__(self) -> None:
         for name in ("point", "quantiles", "samples", "deviation"):
@@ -158,13 +165,22 @@ class Forecast:
         return cls(point=numbers_in("point", point), levels=own, quantiles=values)
 
     @classmethod
-    def of_samples(cls, samples: Numbers, point: Numbers | None = None) -> Forecast:
-        """Build from samples [W, M, H]; the point path is their mean unless given."""
+    def of_samples(
+        cls, samples: Numbers, point: Numbers | None = None, *, exchangeable: bool = False
+    ) -> Forecast:
+        """Build from samples [W, M, H]; the point path is their mean unless given.
+
+        Parameters
+        ----------
+        exchangeable
+            They are independent draws. It is tested where they are scored; samples that are not
+            declared so, or do not look it, are read as quantiles.
+        """
         values = numbers_in("samples", samples)
         if values.ndim != 3:
             raise ForecastError(f"samples have shape {values.shape}, expected [W, M, H]")
         path = values.mean(axis=1) if point is None else numbers_in("point", point)
-        return cls(point=path, levels=np.empty(0), samples=values)
+        return cls(point=path, levels=np.empty(0), samples=values, exchangeable=exchangeable)
 
     @classmethod
     def of_gaussian(cls, mean: Numbers, deviation: Numbers) -> Forecast:
@@ -179,6 +195,42 @@ class Forecast:
 
     def __len__(self) -> int:
         return len(self.point)
+
+    @classmethod
+    def of_form(
+        cls,
+        form: Form,
+        *,
+        point: Array,
+        levels: Array,
+        values: Array | None,
+        fallback: tuple[str, ...],
+    ) -> Forecast:
+        """Build from what `form` and `distribution` gave of another one."""
+        return cls(
+            point=point,
+            levels=levels,
+            quantiles=values if form == "quantiles" else None,
+            samples=values if form in ("samples", "draws") else None,
+            deviation=values if form == "gaussian" else None,
+            fallback=fallback,
+            exchangeable=form == "draws",
+        )
+
+    @property
+    def form(self) -> Form:
+        """How the distribution is given."""
+        if self.samples is not None:
+            return "draws" if self.exchangeable else "samples"
+        if self.quantiles is not None:
+            return "quantiles"
+        return "none" if self.deviation is None else "gaussian"
+
+    @property
+    def distribution(self) -> Array | None:
+        """Quantiles [W, H, q], samples [W, M, H] or deviations [W, H]; None for a path alone."""
+        given = (self.quantiles, self.samples, self.deviation)
+        return next((values for values in given if values is not None), None)
 
     @property
     def has_distribution(self) -> bool:
@@ -218,6 +270,7 @@ class Forecast:
             samples=None if self.samples is None else self.samples[:, :, start:],
             deviation=None if self.deviation is None else self.deviation[:, start:],
             fallback=self.fallback,
+            exchangeable=self.exchangeable,
         )
 
     def at(self, wanted: Array) -> Array:

@@ -1,7 +1,7 @@
 """Reasons: why there is no number, no pair or no conclusion, as a code and plain values.
 
-Below judging nobody makes sentences either: `reports.words.reason_words` says a reason in words,
-and no record holds a phrase.
+Below judging nobody makes sentences either: `reports.words.facts` says a reason in words, and no
+record holds a phrase.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ Shapes: W windows, H steps, R records, q levels.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,12 +92,15 @@ class Records:
     replaced: int = 0
     actuals: Mapping[np.datetime64, float] = field(default_factory=dict)
 
-    def at(self, last: np.datetime64, following: np.datetime64) -> IssuedForecast | None:
-        """The record whose cutoff is a session, or a day between it and the one that follows."""
+    def place(self, last: Any, following: Any) -> int | None:
+        """Where the record is whose cutoff is a session, or a day up to the one that follows."""
         place = int(np.searchsorted(self.cutoffs, following)) - 1
-        if place < 0 or self.cutoffs[place] < last:
-            return None
-        return self.records[place]
+        return None if place < 0 or self.cutoffs[place] < last else place
+
+    def at(self, last: Any, following: Any) -> IssuedForecast | None:
+        """The record of that place; None where there is none."""
+        place = self.place(last, following)
+        return None if place is None else self.records[place]
 
 
 @dataclass(kw_only=True)  # without slots: it is asked for `context_length` before it is read
@@ -145,6 +149,27 @@ class Recorded:
     def weight_files(self) -> Sequence[Path]:
         """The file."""
         return [Path(self.file).absolute()]
+
+    def record_digests(self, series: Series, windows: Windows) -> Sequence[str]:
+        """Digest of the record of each origin; of all earlier ones, too, where it is a path alone.
+
+        So a log that grows leaves what was read of it as it is, and one that is changed does not.
+        """
+        found, chain = self._records, hashlib.sha256()
+        before = []
+        for cutoff, each in zip(found.cutoffs, found.records, strict=True):
+            own = hashlib.sha256(f"{cutoff} {each.late} {found.levels.tolist()}".encode())
+            for values in (each.days.astype("<M8[D]"), each.point, each.quantiles):
+                own.update(np.ascontiguousarray(values).tobytes())
+            chain.update(own.digest())
+            before.append(own.hexdigest() if len(found.levels) else chain.hexdigest())
+        digests = []
+        for origin in windows.origin.tolist():
+            last = series.dates[origin - 1]
+            following = np.busday_offset(last, 1, "backward", weekmask=series.weekmask)
+            place = found.place(last, following)
+            digests.append("" if place is None else before[place])
+        return digests
 
     def forecast(self, contexts: Contexts) -> Forecast:
         """Look each window up; one that has no record in time is NaN, with the reason."""
@@ -214,7 +239,6 @@ class Recorded:
         )
         return {
             "model": f"{found.model}, recorded in {Path(self.file).name}",
-            "records": f"{len(found.cutoffs)}, {found.cutoffs[0]} to {found.cutoffs[-1]}",
             "issued": timed,
             "distribution": kind,
         }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.window import Array, Dates
-from reports.page_input import FAN_LEVELS, ArmFacts, Fan, PageInput, PriceSpan
+from reports.page_input import FAN_LEVELS, Fan, PageInput, PriceSpan
 from reports.svg import FONT, HEIGHT, INKS, WIDTH, Ink, in_lines, new_figure, to_svg
 from reports.words.numbers import number
 
@@ -119,10 +119,13 @@ class Line:
 
 def strokes(page: PageInput) -> dict[str, Stroke]:
     """Give each arm its look; the two that are judged are solid and wide."""
+    others: dict[str, Ink] = {"candidate": "other-candidate", "legacy": "other-legacy"}
     found: dict[str, Stroke] = {}
     seen: dict[str, int] = {}
     for arm in page.arms:
-        ink = _ink(page, arm)
+        ink = others.get(arm.role, "reference")
+        ink = "candidate" if arm.name == page.verdict.candidate else ink
+        ink = "legacy" if arm.name == page.verdict.legacy else ink
         judged = ink in ("candidate", "legacy")
         place = seen.get(arm.role, 0)
         seen[arm.role] = place + (not judged)
@@ -133,15 +136,6 @@ def strokes(page: PageInput) -> dict[str, Stroke]:
             width=2.0 if judged else 1.3,
         )
     return found
-
-
-def _ink(page: PageInput, arm: ArmFacts) -> Ink:
-    if arm.name == page.verdict.candidate:
-        return "candidate"
-    if arm.name == page.verdict.legacy:
-        return "legacy"
-    others: dict[str, Ink] = {"candidate": "other-candidate", "legacy": "other-legacy"}
-    return others.get(arm.role, "reference")
 
 
 def fan_chart(
@@ -157,8 +151,12 @@ def fan_chart(
     """Draw one arm's forecast of one window over real dates, with what was seen and what came."""
     figure, axes = new_figure(left=58, right=8, top=20)
     dates = span.dates.astype(float)
-    _bands(axes, fan, dates, ink)
-    middle = fan.point if fan.quantiles is None else fan.quantiles[:, 3]
+    middle = fan.point
+    if fan.quantiles is not None:
+        middle = fan.quantiles[:, 3]
+        for low, high, alpha in _BANDS:
+            ends = fan.quantiles[:, low], fan.quantiles[:, high]
+            axes.fill_between(dates, *ends, color=INKS[ink], alpha=alpha, linewidth=0)
     axes.plot(dates, middle, color=INKS[ink], linewidth=2)
     axes.plot(span.seen_dates.astype(float), span.seen, color=INKS["muted"], linewidth=1.2)
     axes.plot(dates, span.truth, color=INKS["ink"], linewidth=1.2, marker="o", markersize=2.6)
@@ -169,17 +167,10 @@ def fan_chart(
         linestyle=(0, (2, 2)),
     )
     axes.set_ylim(*limits)
-    _date_axis(axes, span)
+    axes.set_xlim(span.seen_dates[0].astype(float), span.dates[-1].astype(float) + 1)
+    months_axis(axes, span.seen_dates[0], span.dates[-1])
     value_axis(axes, unit)
     return to_svg(figure, name=name, alt=alt)
-
-
-def _bands(axes: Axes, fan: Fan, dates: Array, ink: Ink) -> None:
-    if fan.quantiles is None:
-        return
-    for low, high, alpha in _BANDS:
-        ends = fan.quantiles[:, low], fan.quantiles[:, high]
-        axes.fill_between(dates, *ends, color=INKS[ink], alpha=alpha, linewidth=0)
 
 
 def fan_limits(fans: Sequence[Fan], span: PriceSpan) -> tuple[float, float]:
@@ -194,13 +185,6 @@ def fan_limits(fans: Sequence[Fan], span: PriceSpan) -> tuple[float, float]:
     low, high = float(every.min()), float(every.max())
     room = 0.04 * (high - low) or 1.0
     return low - room, high + room
-
-
-def _date_axis(axes: Axes, span: PriceSpan) -> None:
-    """Mark month starts, the year under the first and each January."""
-    first, last = span.seen_dates[0], span.dates[-1]
-    axes.set_xlim(first.astype(float), last.astype(float) + 1)
-    months_axis(axes, first, last)
 
 
 def line_chart(
@@ -227,7 +211,8 @@ def line_chart(
         )
     top = _cut(lines)
     if top is not None:
-        axes.set_ylim(min(_lows(lines)) - 0.04 * top, top)
+        lows = [np.nanmin(line.y) for line in lines if np.isfinite(line.y).any()]
+        axes.set_ylim(float(min(lows)) - 0.04 * top, top)
     _integer_axis(axes, x_label)
     value_axis(axes, unit)
     _direct_labels(axes, lines, top=top)
@@ -254,10 +239,6 @@ def cut_note(lines: Sequence[Line]) -> str:
 
 def _top(line: Line) -> float:
     return float(np.nanmax(line.y)) if np.isfinite(line.y).any() else -math.inf
-
-
-def _lows(lines: Sequence[Line]) -> list[float]:
-    return [float(np.nanmin(line.y)) for line in lines if np.isfinite(line.y).any()]
 
 
 def _integer_axis(axes: Axes, label: str) -> None:
@@ -310,16 +291,21 @@ def _direct_labels(axes: Axes, lines: Sequence[Line], *, top: float | None = Non
 
     A line that ends above `top` is named there, with an arrow.
     """
-    ends = [_named_end(line, top) for line in lines]
-    known = sorted(
-        ((line, end) for line, end in ends if end is not None), key=lambda pair: pair[1][1]
-    )
-    if not known:
+    ends = []
+    for line in lines:
+        fine = np.flatnonzero(np.isfinite(line.y))
+        if len(fine):
+            x, y = float(line.x[fine[-1]]), float(line.y[fine[-1]])
+            above = top is not None and y > top
+            shown = replace(line, label=f"\u2191 {line.label}") if above else line
+            ends.append((shown, (x, top if above and top is not None else y)))
+    if not ends:
         return
-    heights = [float(axes.transData.transform(end)[1]) for _, end in known]
+    ends.sort(key=lambda each: each[1][1])
+    heights = [float(axes.transData.transform(end)[1]) for _, end in ends]
     low, high = axes.transAxes.transform([(0, 0), (1, 1)])[:, 1]
     placed = _apart(heights, gap=_gap(lines), low=float(low), high=float(high))
-    for (line, end), height in zip(known, placed, strict=True):
+    for (line, end), height in zip(ends, placed, strict=True):
         _label(axes, line, end, height)
 
 
@@ -332,13 +318,6 @@ def _gap(lines: Sequence[Line]) -> float:
 def _height(lines: Sequence[Line]) -> int:
     """As high as every chart, or higher where its names need the room."""
     return max(HEIGHT, 70 + round(_gap(lines) * len(lines)))
-
-
-def _named_end(line: Line, top: float | None) -> tuple[Line, tuple[float, float] | None]:
-    end = _last(line)
-    if end is None or top is None or end[1] <= top:
-        return line, end
-    return replace(line, label=f"\u2191 {line.label}"), (end[0], top)
 
 
 def _label(axes: Axes, line: Line, end: tuple[float, float], height: float) -> None:
@@ -357,11 +336,6 @@ def _label(axes: Axes, line: Line, end: tuple[float, float], height: float) -> N
         annotation_clip=False,
         arrowprops={**_LEADER, "color": colour},
     )
-
-
-def _last(line: Line) -> tuple[float, float] | None:
-    fine = np.flatnonzero(np.isfinite(line.y))
-    return None if len(fine) == 0 else (float(line.x[fine[-1]]), float(line.y[fine[-1]]))
 
 
 def _apart(heights: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
@@ -403,7 +377,10 @@ def training_chart(
     training = _joined([curve["train_loss"] for curve in curves])
     axes.plot(epochs, training, color=ink, linewidth=1, linestyle=_DASHES[2])
     axes.plot(epochs, _joined([line.y for line in lines]), color=ink, linewidth=1.4)
-    _mark_best(axes, lines)
+    known = [line for line in lines if np.isfinite(line.y).any()]
+    best = [(line.x[at], line.y[at]) for line in known for at in (int(np.nanargmin(line.y)),)]
+    if best:
+        axes.plot(*zip(*best, strict=True), ink, ls="", marker="o", ms=5)
     _integer_axis(axes, "epoch")
     value_axis(axes, "loss")
     _direct_labels(axes, [line for line in lines if line.label])
@@ -414,13 +391,6 @@ def _joined(parts: Sequence[Array]) -> Array:
     """Several curves as one that breaks between them: a picture of one path is much smaller."""
     gap = np.array([np.nan])
     return np.concatenate([piece for part in parts for piece in (part.astype(float), gap)])
-
-
-def _mark_best(axes: Axes, lines: Sequence[Line]) -> None:
-    known = [line for line in lines if np.isfinite(line.y).any()]
-    best = [(line.x[at], line.y[at]) for line in known for at in (int(np.nanargmin(line.y)),)]
-    if best:
-        axes.plot(*zip(*best, strict=True), INKS[known[0].stroke.ink], ls="", marker="o", ms=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from harness.arm import ArmRef
 from harness.checks.predicate import number_of
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
@@ -24,6 +24,7 @@ from harness.judging.verdict import Verdict, plain, to_json
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.records.journal import SCHEMA, SHORT
 from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
+from harness.running.executor import LOG
 from harness.running.grid import Grid
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
@@ -31,7 +32,7 @@ from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to
-from reports.index import IndexInput, Passed, Run, Track, newest, track_of
+from reports.index import IndexInput, Passed, Run, newest, track_of
 from reports.page_input import (
     HEAD,
     ArmFacts,
@@ -70,14 +71,27 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         experiment_text=grid.experiment.text,
         summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
         scores=judgement.scores,
-        units={key: _unit_facts(unit) for key, unit in read.items()},
+        units={
+            key: UnitFacts(
+                digest=digest(plain(unit.record)),
+                origin=unit.origin,
+                last_date=unit.last_date,
+                reason=unit.reason,
+                forecast=unit.forecast,
+                seconds=unit.record.seconds,
+                peak_bytes=unit.record.peak_bytes,
+                fits=len(unit.record.fits),
+                machine=unit.record.machine,
+            )
+            for key, unit in read.items()
+        },
         curves={key: read_curve(store, cell) for key, cell in stored.items()},
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
-        arms=[_arm_facts(grid, name, read) for name in _names(grid)],
+        arms=[_arm_facts(arm, read) for arm in grid.experiment.arms],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
         fingerprints={HEAD: judgement.head[:SHORT]},
         judged_at=judgement.at,
-        versions=dict(grid.cells[0].known.environment["libraries"]) if grid.cells else {},
+        versions=dict(grid.cells[0].environment["libraries"]) if grid.cells else {},
         beside=_beside(grid, store, judgement, read),
     )
 
@@ -93,12 +107,13 @@ def verdict_alone(judgement: Judgement) -> PageInput:
     )
 
 
-def with_claims(page: PageInput, grid: Grid, store: Store) -> PageInput:
+def with_claims(page: PageInput, grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     """Add what was measured of each claim: the slowest part, wanted only where a page is drawn."""
     from harness.claims import collect_claims, gather
-    from reports.words.claimed import GROUPS, measured_text
+    from reports.forms.claim_rows import GROUPS, measured_text
 
-    evidence = gather(grid, store, named=Path(grid.experiment.source).name)
+    named = Path(grid.experiment.source).name
+    evidence = gather(grid, store, named=named, judgement=judgement)
     rows = collect_claims(dataclasses.replace(evidence, store=store.root.resolve().name))
     found = []
     for row in rows:
@@ -121,17 +136,20 @@ def with_claims(page: PageInput, grid: Grid, store: Store) -> PageInput:
 def drawn_from(page: PageInput) -> str:
     """Digest of all records a page is drawn from and of the code that draws it.
 
-    Claims are measured on these records and on the source of both sides.
+    Claims are measured on these records and on the source of both sides; scores, summaries and
+    curves are those of the units.
     """
-    beside = page.beside
     code = [package_digest(name) for name in ("reports", "harness", "baselines", "candidates")]
-    rest = {
-        each.name: plain(getattr(beside, each.name))
-        for each in dataclasses.fields(beside)
-        if each.name != "claims"
-    }
-    records = [unit.digest for unit in page.units.values()]
-    return digest([code, to_json(page.verdict), records, rest, dict(page.fingerprints)])
+    units = [unit.digest for unit in page.units.values()]
+    records = [_told(each, but=("dates", "target")) for each in page.datasets.values()]
+    records += [_told(page.beside, but=("claims",))]
+    derived = ("verdict", "summaries", "scores", "units", "curves", "datasets", "beside")
+    return digest([code, to_json(page.verdict), units, records, _told(page, but=derived)])
+
+
+def _told(record: DatasetFacts | Beside | PageInput, *, but: Collection[str]) -> dict[str, object]:
+    fields = (each.name for each in dataclasses.fields(record) if each.name not in but)
+    return {name: plain(getattr(record, name)) for name in fields}
 
 
 def _beside(
@@ -140,14 +158,17 @@ def _beside(
     """Read what else the store holds on a verdict."""
     verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
     known = history(store, grid.experiment.name)
-    mine = [each for each in known if each.name == judgement.folder.name]
-    entry = mine[-1] if mine else None
+    entry = next((each for each in known[::-1] if each.name == judgement.folder.name), None)
     sides = [each.legacy for each in (verdict, *others)]
     costs = {legacy: _costs(grid, store, legacy, verdict.candidate) for legacy in sides}
-    sessions = {legacy: each.record for legacy, each in costs.items() if each.record}
-    arms = [grid.experiment.arm(name) for name in _names(grid)]
+    arms = grid.experiment.arms
     names = {arm.name for arm in arms} | {str(arm.options.get("model")) for arm in arms}
     pair = (verdict.candidate, verdict.legacy)
+    registered = [
+        Registration(day=row.at[:10], before_results=not body["results"])
+        for row, body in store.journal.all(KIND)
+        if row.key == grid.experiment.name
+    ]
     return Beside(
         experiment=Path(grid.experiment.source).name,
         store=store.root.resolve().name,
@@ -155,13 +176,16 @@ def _beside(
         others=others,
         costs=costs,
         measuring_s=_measuring_s(grid, verdict, units),
-        sessions={legacy: _session(store, key) for legacy, key in sessions.items()},
+        sessions={
+            legacy: _session(store, each.record) for legacy, each in costs.items() if each.record
+        },
+        logs=_logs(grid, store, units),
         trials=tuple(
             _trial(each)
             for each in read_checks(store)
             if each.use in {arm.use for arm in arms} or each.target in names
         ),
-        registered=_registered(grid, store),
+        registered=registered[-1] if registered else None,
         since=_since(known, entry, judgement.scores) if entry else None,
         verdicts=sum(
             (each.candidate, each.legacy) == pair
@@ -171,14 +195,20 @@ def _beside(
     )
 
 
-def _registered(grid: Grid, store: Store) -> Registration | None:
-    """When the rules of the experiment were recorded, and whether results were there already."""
-    rows = [
-        Registration(day=row.at[:10], before_results=not body["results"])
-        for row, body in store.journal.all(KIND)
-        if row.key == grid.experiment.name
-    ]
-    return rows[-1] if rows else None
+def _logs(grid: Grid, store: Store, units: Mapping[UnitKey, StoredCell]) -> dict[UnitKey, str]:
+    """The log of the fit that the first failed window of each unit was asked of."""
+    found = {}
+    for cell in grid.cells:
+        unit = units.get((cell.arm.name, cell.dataset, cell.seed))
+        if unit is None or not any(unit.reason):
+            continue
+        failed = unit.origin[next(place for place, why in enumerate(unit.reason) if why)]
+        for fit in cell.fits:
+            log = store.fit_folder(fit.key) / LOG
+            if failed in fit.windows.origin and log.is_file():
+                parts = (store.root.resolve().name, *log.relative_to(store.root).parts)
+                found[cell.arm.name, cell.dataset, cell.seed] = "/".join(parts)
+    return found
 
 
 def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -> Since:
@@ -237,21 +267,6 @@ def _trial(record: CheckRecord) -> Tried:
     )
 
 
-def _unit_facts(unit: StoredCell) -> UnitFacts:
-    record = unit.record
-    return UnitFacts(
-        digest=digest(plain(record)),
-        origin=unit.origin,
-        last_date=unit.last_date,
-        reason=unit.reason,
-        forecast=unit.forecast,
-        seconds=record.seconds,
-        peak_bytes=record.peak_bytes,
-        fits=len(record.fits),
-        machine=record.machine,
-    )
-
-
 def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
     try:
         return read_costs(store, grid, baseline=legacy, candidate=candidate)
@@ -261,18 +276,13 @@ def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
         return Costs.missing(legacy, candidate, dataset, said, unreadable=said)
 
 
-def _names(grid: Grid) -> list[str]:
-    return [arm.name for arm in grid.experiment.arms]
-
-
-def _arm_facts(grid: Grid, name: str, units: Mapping[UnitKey, StoredCell]) -> ArmFacts:
-    ref = grid.experiment.arm(name)
-    records = [unit.record for key, unit in units.items() if key[0] == name]
+def _arm_facts(arm: ArmRef, units: Mapping[UnitKey, StoredCell]) -> ArmFacts:
+    records = [unit.record for key, unit in units.items() if key[0] == arm.name]
     return ArmFacts(
-        name=name,
-        role=ref.role,
-        use=ref.use,
-        options=ref.options,
+        name=arm.name,
+        role=arm.role,
+        use=arm.use,
+        options=arm.options,
         card=records[0].card if records else {},
         residual_distribution=any(record.residual_distribution for record in records),
     )
@@ -316,102 +326,65 @@ _FACTS = {"processor": "{}", "cores": "{} cores", "memory_gib": "{} GiB", "gpu":
 def collect_index(store: Store, *, linked: bool = True) -> IndexInput:
     """Read every verdict of a store; what cannot be read is named and the rest goes on.
 
+    Later evidence is newer, within an experiment the order in which verdicts were passed.
+
     Parameters
     ----------
     linked
         Link the pages that were drawn: for an index that lies beside the verdicts.
     """
-    reader = _Reader(store=store, linked=linked)
-    found = [each for name in reader.names() for each in reader.passed(name)]
-    return IndexInput(
-        passed=sorted(found, key=_age, reverse=True),
-        tracks=reader.tracks(found),
-        problems=tuple(dict.fromkeys(reader.problems)),
-    )
+    problems: list[str] = []
 
+    def note(problem: Exception) -> None:
+        """Note a problem without the path of the store, which is no one else's business."""
+        problems.append(str(problem).replace(f"{store.root}/", ""))
 
-def _age(each: Passed) -> tuple[str, int, str]:
-    """Later evidence is newer; within an experiment the order in which verdicts were passed."""
-    return (each.until, each.entry.sequence, each.experiment)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reader:
-    """Reads records of a store, each once."""
-
-    store: Store
-    linked: bool
-    problems: list[str] = field(default_factory=list)
-    _verdicts: dict[str, Verdict | None] = field(default_factory=dict)
-
-    def names(self) -> list[str]:
-        """Experiments with verdicts."""
-        return experiments(self.store)
-
-    def passed(self, name: str) -> Iterator[Passed]:
-        """Every verdict on an experiment, the oldest first."""
+    found: list[Passed] = []
+    for name in experiments(store):
         try:
-            entries = history(self.store, name)
+            entries = history(store, name)
         except StoreError as problem:
-            self.problems.append(self._said(problem))
-            return
-        dates = accumulate((_last_origin(entry) for entry in entries), max)
-        for entry, until in zip(entries, dates, strict=True):
-            yield self._one(name, entry, entries, until)
-
-    def _one(self, name: str, entry: Entry, entries: Sequence[Entry], until: str) -> Passed:
-        earlier = before(entries, entry)
-        folder = self.store.verdict_folder(name) / entry.name
-        known = [f"{_words(facts)} ({machine_class(facts)})" for facts in entry.machines]
-        return Passed(
-            experiment=name,
-            entry=entry,
-            until=until,
-            change=change(earlier, entry) if earlier else None,
-            machine="; ".join(sorted(set(known))) or "not recorded",
-            page=self._page(folder),
-        )
-
-    def _page(self, folder: Path) -> str:
-        there = self.linked and (folder / "report.html").is_file()
-        return quote(f"{folder.parent.name}/{folder.name}/report.html") if there else ""
-
-    def tracks(self, passed: Sequence[Passed]) -> list[Track]:
-        """The runs of each pair on each class of machine; the pair that decides comes first."""
-        groups: dict[tuple[str, str, str, str], list[Passed]] = {}
-        for each in passed:
-            pair = (each.entry.candidate, each.entry.legacy)
-            groups.setdefault((each.experiment, *pair, each.machine), []).append(each)
-        found = [track for runs in groups.values() for track in self._track(runs)]
-        return sorted(found, key=lambda track: (track.experiment, not track.decides))
-
-    def _track(self, passed: Sequence[Passed]) -> Iterator[Track]:
+            note(problem)
+            continue
+        lasts = (max((each.last for each in e.spans.values()), default="") for e in entries)
+        for entry, until in zip(entries, accumulate(lasts, max), strict=True):
+            earlier = before(entries, entry)
+            folder = store.verdict_folder(name) / entry.name
+            page = f"{folder.parent.name}/{folder.name}/report.html"
+            drawn = linked and (folder / "report.html").is_file()
+            known = {f"{_words(facts)} ({machine_class(facts)})" for facts in entry.machines}
+            found.append(
+                Passed(
+                    experiment=name,
+                    entry=entry,
+                    until=until,
+                    change=change(earlier, entry) if earlier else None,
+                    machine="; ".join(sorted(known)) or "not recorded",
+                    page=quote(page) if drawn else "",
+                )
+            )
+    groups: dict[tuple[str, str, str, str], list[Passed]] = {}
+    for each in found:
+        pair = (each.entry.candidate, each.entry.legacy)
+        groups.setdefault((each.experiment, *pair, each.machine), []).append(each)
+    tracks = []
+    for passed in groups.values():
         last, left_out = newest(passed)
-        runs = [
-            Run(passed=each, verdict=verdict)
-            for each in last
-            if (verdict := self._verdict(each)) is not None
-        ]
-        if runs:
-            yield track_of(runs, left_out=left_out)
-
-    def _verdict(self, each: Passed) -> Verdict | None:
-        name = each.entry.name
-        if name not in self._verdicts:
-            self._verdicts[name] = None
+        runs = []
+        for each in last:
             try:
-                self._verdicts[name] = read_verdict(self.store, name)
+                runs.append(Run(passed=each, verdict=read_verdict(store, each.entry.name)))
             except StoreError as problem:
-                self.problems.append(self._said(problem))
-        return self._verdicts[name]
-
-    def _said(self, problem: Exception) -> str:
-        """A problem without the path of the store, which is no one else's business."""
-        return str(problem).replace(f"{self.store.root}/", "")
-
-
-def _last_origin(entry: Entry) -> str:
-    return max((span.last for span in entry.spans.values()), default="")
+                note(problem)
+        if runs:
+            tracks.append(track_of(runs, left_out=left_out))
+    return IndexInput(
+        passed=sorted(
+            found, key=lambda each: (each.until, each.entry.sequence, each.experiment), reverse=True
+        ),
+        tracks=sorted(tracks, key=lambda track: (track.experiment, not track.decides)),
+        problems=tuple(dict.fromkeys(problems)),
+    )
 
 
 def _words(facts: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from harness.gate.history import Change, Entry
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict, plain
 from reports.forms.html import environment
-from reports.section import Table, TableCell, columns, text
+from reports.section import Table, columns, text
 from reports.sections.scorecard import bounds_of, limit_text
 from reports.words import numbers
 from reports.words.facts import say
@@ -180,26 +180,22 @@ def _trend(name: str, runs: Sequence[Run]) -> Trend:
     there = [(sequence, finding) for sequence, finding in found if finding is not None]
     last = there[-1][1]
     part = f", {last.part}" if last.part else ""
+    limits = (-1.0, 1.0) if last.unit == "points" else (-1.0,) if last.bound < 0 else (1.0,)
     return Trend(
         id=name,
         label=f"{numbers.metric_name(last.metric)} ({last.role}{part})",
         dataset=last.dataset,
         limit=limit_text(last),
-        limits=_limits(last),
+        limits=limits,
         has_zero=last.unit in ("share", "points"),
         word=numbers.finding_word(last),
         points=tuple(_point(sequence, finding) for sequence, finding in there),
     )
 
 
-def _limits(finding: Finding) -> tuple[float, ...]:
-    if finding.unit == "points":
-        return (-1.0, 1.0)
-    return (-1.0,) if finding.bound < 0 else (1.0,)
-
-
 def _point(sequence: int, finding: Finding) -> Point:
-    low, high = _bounds(finding)
+    compared = finding.comparison
+    low, high = (finding.low, finding.high) if compared is None else bounds_of(compared)
     return Point(
         sequence=sequence,
         outcome=finding.outcome,
@@ -208,12 +204,6 @@ def _point(sequence: int, finding: Finding) -> Point:
         high=_placed(finding, high),
         shown=shown(finding),
     )
-
-
-def _bounds(finding: Finding) -> tuple[float | None, float | None]:
-    if finding.comparison is None:
-        return (finding.low, finding.high)
-    return bounds_of(finding.comparison)
 
 
 def _placed(finding: Finding, value: float | None) -> float | None:
@@ -257,16 +247,15 @@ def what_changed(change: Change | None) -> str:
     said = [f"new origins: {numbers.listing(new)}" if new else "no new evidence"]
     if change.before != change.after:
         said.append(f"{change.before} became {change.after}")
-    moved = [f"{name}: {was or 'none'} to {now or 'none'}" for name, (was, now) in _moved(change)]
+    moved = [
+        f"{name}: {was or 'none'} to {now or 'none'}"
+        for name, (was, now) in list(change.findings.items())[:_MOVED]
+    ]
     more = len(change.findings) - len(moved)
     said += moved + ([f"{more} more findings differ"] if more else [])
     if not change.same_meaning:
         said.append("policy, data, arms or code changed")
     return "; ".join(said)
-
-
-def _moved(change: Change) -> list[tuple[str, tuple[str | None, str | None]]]:
-    return list(change.findings.items())[:_MOVED]
 
 
 def verdict_row(each: Passed) -> VerdictRow:
@@ -293,7 +282,23 @@ def render_index(index: IndexInput) -> str:
         "index": index,
         "machines": names,
         "verdicts": [verdict_row(each) for each in index.passed],
-        "tracks": [_track(place, track) for place, track in enumerate(index.tracks, 1)],
+        "tracks": [
+            TrackView(
+                track=track,
+                anchor=f"track-{place}",
+                rows=tuple(
+                    TrendRow(
+                        trend=trend,
+                        now=trend.points[-1],
+                        so_far=so_far(trend),
+                        strip=_strip(trend, track),
+                    )
+                    for trend in track.trends
+                ),
+                figures=_figures(track),
+            )
+            for place, track in enumerate(index.tracks, 1)
+        ],
         "newest": max((each.until for each in index.passed), default=""),
         "most": RUNS,
         "height": HEIGHT,
@@ -364,56 +369,40 @@ class TrackView:
     figures: Table
 
 
-def _track(place: int, track: Track) -> TrackView:
-    return TrackView(
-        track=track,
-        anchor=f"track-{place}",
-        rows=tuple(_row(trend, track) for trend in track.trends),
-        figures=_figures(track),
-    )
-
-
-def _row(trend: Trend, track: Track) -> TrendRow:
-    now = trend.points[-1]
-    return TrendRow(
-        trend=trend,
-        now=now,
-        so_far=so_far(trend),
-        strip=_strip(trend, track),
-    )
-
-
 def so_far(trend: Trend) -> str:
     """Name the outcomes in the order they came, with how many runs each lasted."""
-    runs = [(outcome, len(list(group))) for outcome, group in groupby(trend.points, _outcome)]
-    return ", then ".join(f"{outcome} {count}" for outcome, count in runs)
-
-
-def _outcome(point: Point) -> Outcome:
-    return point.outcome
+    runs = groupby(trend.points, lambda point: point.outcome)
+    return ", then ".join(f"{outcome} {len(list(group))}" for outcome, group in runs)
 
 
 def _strip(trend: Trend, track: Track) -> Strip | None:
+    """Draw a trend, its last run at the right edge; marked are changes and the last run."""
     if all(point.at is None for point in trend.points):
         return None
     runs = [run.entry.sequence for run in track.runs]
-    across = {sequence: _across(place, len(runs)) for place, sequence in enumerate(runs)}
-    placed = [(across[p.sequence], p) for p in trend.points]
-    known = [(x, _up(p.at), p) for x, p in placed if p.at is not None]
+    step = (WIDTH - 2 * _EDGE) / max(len(runs) - 1, 1)
+    across = {
+        sequence: round(WIDTH - _EDGE - (len(runs) - 1 - place) * step, 1)
+        for place, sequence in enumerate(runs)
+    }
+    known = [(across[p.sequence], _up(p.at), p) for p in trend.points if p.at is not None]
+    count, last = len(trend.points), known[-1][2]
+    before = [None, *(point.outcome for _, _, point in known)]
+    over = "1 run" if count == 1 else f"{count} runs, the last {min(count, _SPOKEN)}"
+    values = ", ".join(point.shown for point in trend.points[-_SPOKEN:])
     return Strip(
         line="M" + "L".join(f"{x:g} {y:g}" for x, y, _ in known),
         dots="".join(f"M{x:g} {y:g}h0" for x, y, _ in known),
         bars="".join(_bar(x, point) for x, _, point in known),
-        marks=_marks([(x, y, point.outcome) for x, y, point in known]),
+        marks=tuple(
+            Mark(x=x, y=y, outcome=point.outcome)
+            for place, (x, y, point) in enumerate(known)
+            if point is last or (place and point.outcome != before[place])
+        ),
         limits=tuple(_up(limit) for limit in trend.limits),
         zero=_up(0.0) if trend.has_zero else None,
-        alt=_spoken(trend),
+        alt=f"{trend.label} on {trend.dataset}, limit {trend.limit}, over {over}: {values}",
     )
-
-
-def _across(place: int, count: int) -> float:
-    """Where a run stands from the left; the last stands at the right edge."""
-    return round(WIDTH - _EDGE - (count - 1 - place) * (WIDTH - 2 * _EDGE) / max(count - 1, 1), 1)
 
 
 def _up(value: float) -> float:
@@ -431,31 +420,14 @@ def _bar(x: float, point: Point) -> str:
     return f"M{x:g} {_up(low):g}V{_up(high):g}"
 
 
-def _marks(placed: list[tuple[float, float, Outcome]]) -> tuple[Mark, ...]:
-    """Mark the runs whose outcome differs from the run before, and the last run."""
-    before = [None, *(outcome for _, _, outcome in placed)]
-    last = len(placed) - 1
-    return tuple(
-        Mark(x=x, y=y, outcome=outcome)
-        for place, (x, y, outcome) in enumerate(placed)
-        if place == last or (place and outcome != before[place])
-    )
-
-
-def _spoken(trend: Trend) -> str:
-    values = ", ".join(point.shown for point in trend.points[-_SPOKEN:])
-    count = len(trend.points)
-    over = "1 run" if count == 1 else f"{count} runs, the last {min(count, _SPOKEN)}"
-    return f"{trend.label} on {trend.dataset}, limit {trend.limit}, over {over}: {values}"
-
-
 def _figures(track: Track) -> Table:
     """Every number of a track: a row per run, newest first."""
-    found = {trend.id: {p.sequence: p for p in trend.points} for trend in track.trends}
+    found = [{point.sequence: point for point in trend.points} for trend in track.trends]
     heads = [f"{trend.dataset} {trend.label}" for trend in track.trends]
     rows = []
     for run in reversed(track.runs):
-        cells = [_value(points.get(run.entry.sequence)) for points in found.values()]
+        there = [points.get(run.entry.sequence) for points in found]
+        cells = (text("") if p is None else text(p.shown, p.outcome.value) for p in there)
         head = text(f"{run.entry.sequence}", run.until)
         rows.append((head, text(run.entry.outcome.value), *cells))
     return Table(
@@ -463,7 +435,3 @@ def _figures(track: Track) -> Table:
         columns=columns("Run", "Verdict", *heads, words=("Verdict",)),
         rows=tuple(rows),
     )
-
-
-def _value(point: Point | None) -> TableCell:
-    return text("") if point is None else text(point.shown, point.outcome.value)

@@ -165,6 +165,8 @@ class Beside:
         About how many seconds it takes to measure the costs of the pair; None where unknown.
     sessions
         What measuring sessions took beside the costs, by legacy arm.
+    logs
+        Where the log of each unit with failed windows lies, from the folder of the store.
     trials
         Results of the battery on the arms of the page.
     claims
@@ -184,6 +186,7 @@ class Beside:
     costs: Mapping[str, Costs] = field(default_factory=dict)
     measuring_s: float | None = None
     sessions: Mapping[str, SessionTimes] = field(default_factory=dict)
+    logs: Mapping[UnitKey, str] = field(default_factory=dict)
     trials: Sequence[Tried] = ()
     claims: Sequence[Claimed] = ()
     since: Since | None = None
@@ -367,6 +370,14 @@ class PageInput:
         named += [row.dataset for row in self.summaries]
         return list(dict.fromkeys([*self.datasets, *named]))
 
+    def prospective(self, dataset: str) -> int:
+        """Judged origins of a dataset that were forecast before their outcome."""
+        plan = self.verdict.plan
+        found = (
+            (each.prospective for each in plan.datasets if each.dataset == dataset) if plan else ()
+        )
+        return next(iter(found), 0)
+
     @property
     def alone(self) -> bool:
         """Whether nothing but the verdict is known, as of one that is only for the record."""
@@ -514,35 +525,18 @@ def span(facts: DatasetFacts, origin: int) -> PriceSpan | None:
 
 
 def fan(page: PageInput, arm: str, dataset: str, origin: int) -> Fan | None:
-    """Read an arm's forecast at an origin from its first seed that has one."""
+    """Read an arm's forecast at an origin, by key, from its first seed that has one there."""
     for key in page.unit_keys(arm, dataset):
         unit = page.units[key]
-        row = _row(unit, origin)
-        if row is not None:
-            return Fan(
-                arm=arm,
-                seed=key[2],
-                point=unit.forecast.point[row],
-                quantiles=_quantiles(unit.forecast, row),
-            )
+        found = np.flatnonzero(unit.origin == origin)
+        row = int(found[0]) if len(found) == 1 else -1
+        if row < 0 or unit.reason[row] or not np.isfinite(unit.forecast.point[row]).all():
+            continue
+        quantiles = None
+        if unit.forecast.has_distribution:
+            quantiles = window_of(unit.forecast, slice(row, row + 1)).at(FAN_LEVELS)[0]
+        return Fan(arm=arm, seed=key[2], point=unit.forecast.point[row], quantiles=quantiles)
     return None
-
-
-def _row(unit: UnitFacts, origin: int) -> int | None:
-    """Row of an origin, by key; None where it is not there or failed."""
-    found = np.flatnonzero(unit.origin == origin)
-    if len(found) != 1 or unit.reason[int(found[0])]:
-        return None
-    row = int(found[0])
-    return row if bool(np.isfinite(unit.forecast.point[row]).all()) else None
-
-
-def _quantiles(forecast: Forecast, row: int) -> Array | None:
-    """One window's quantiles at `FAN_LEVELS`, [H, 7], in order; None without a distribution."""
-    if not forecast.has_distribution:
-        return None
-    quantiles: Array = window_of(forecast, slice(row, row + 1)).at(FAN_LEVELS)[0]
-    return quantiles
 
 
 def window_of(forecast: Forecast, rows: slice | Rows) -> Forecast:

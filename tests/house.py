@@ -150,6 +150,8 @@ class House:
         for each in ast.walk(node):
             found = None
             if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load):
+                if each.id == "__path__":
+                    yield from self._within(module)
                 found = self.origin(module, each.id)
             elif isinstance(each, ast.Attribute):
                 known = isinstance(each.value, ast.Name) and self.origin(module, each.value.id)

@@ -87,11 +87,10 @@ def read_series(manifest: Path) -> tuple[str, Series]:
     if hashlib.sha256(raw).hexdigest() != known.sha256:
         raise DataError(f"{file}: is not the file that {manifest.name} describes (sha256 differs)")
     if tables.is_parquet(raw):
-        rows = tables.read_parquet_table(file, raw, columns.names)
+        rows = tables.read_arrow_table(file, raw, wanted=columns.names)
     else:
         rows = tables.read_text_table(file, tables.decode(file, raw))
-    target = tables.numbers(rows, columns.target)
-    tables.check_prices(rows, columns.target, target)
+    target = tables.numbers(rows, columns.target, prices=True)
     series = Series(
         dates=tables.iso_dates(rows, columns.date),
         target=target,

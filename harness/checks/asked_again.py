@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from harness.arm import ArmRef
 from harness.checks.placebo import Placebo, confirmed, continued
 from harness.errors import StoreError
 from harness.forecast import Forecast
@@ -55,6 +56,8 @@ RECORDED = ("harness.recorded:Recorded", "issued", "each record says when it was
 """Arm of ours that plays records back, and what its card says where each is timed: it did not
 forecast here, and what was issued late counts as failed. A log cannot be asked again: where records
 are not timed, nothing is tested."""
+PAIRED = "harness.fallback:WithFallback"
+"""Arm of ours that answers by its primary; what the fallback answers never earns it anything."""
 
 Way = Literal["in order", "under other dates", "at other prices"]
 NEEDED: tuple[Way, ...] = ("in order", "under other dates")
@@ -141,14 +144,15 @@ def ask_again(
         (cell, fit)
         for cell in cells
         for fit in cell.fits
-        if fit.key not in known and len(_judged(cell, fit)) and cell.arm.use != RECORDED[0]
+        if fit.key not in known and len(_judged(cell, fit)) and _played_back(cell.arm) is None
     ]
     if not todo:
         return
     names = sorted({cell.arm.name for cell, _ in todo})
     tell(f"asking {len(todo)} fits of {' and '.join(names)} again, in order and under other dates")
     processes: Executor = executor or LocalProcesses(
-        threads=grid.experiment.run.threads, preload=preload_for(cell for cell, _ in todo)
+        threads=grid.experiment.run.threads,
+        preload=preload_for(cell for cell, _ in todo),
     )
     spare = CHEAP * sum(
         sum(cell_record(store, cell).seconds.values())
@@ -174,8 +178,18 @@ def ask_again(
 
 def is_exempt(cell: GridCell, store: Store) -> bool:
     """Whether an arm plays back records that say when they were issued."""
-    use, title, said = RECORDED
-    return cell.arm.use == use and cell_record(store, cell).card.get(title) == said
+    title = _played_back(cell.arm)
+    return title is not None and cell_record(store, cell).card.get(title) == RECORDED[2]
+
+
+def _played_back(arm: ArmRef) -> str | None:
+    """Title on the card of an arm whose forecasts are records, also as a primary; else None."""
+    use, before = arm.use, ""
+    inside: object = arm.options.get("primary")
+    while use == PAIRED and isinstance(inside, Mapping):
+        use, before = str(inside.get("use")), f"{before}primary: "
+        inside = inside.get("primary")
+    return f"{before}{RECORDED[1]}" if use == RECORDED[0] else None
 
 
 def asked_fits(store: Store, cells: Sequence[GridCell]) -> dict[str, FitAsked]:
@@ -225,7 +239,11 @@ def _first_of(grid: Grid, store: Store, arm: str | None, dataset: str) -> GridCe
 def _placebo(
     processes: Executor, grid: Grid, store: Store, cell: GridCell, bar: GridCell
 ) -> Placebo | None:
-    """Ask the first fit of an arm and of the reference about a made-up continuation."""
+    """Ask the first fit of an arm and of the reference about a made-up continuation.
+
+    Window by window, as all that is asked again: who looked at the later windows of its batch and
+    kept its answers for the second time never saw these.
+    """
     series, plan = cell.split.dataset.series, cell.split.plan
     fit = cell.fits[0]
     fit_at = int(fit.windows.fitted_at[0])
@@ -243,7 +261,6 @@ def _placebo(
             task.jobs[0],
             series=up_to(fake, int(windows.origin[-1])),
             windows=windows,
-            batch=grid.experiment.run.batch,
         )
         (answer,), _ = _answers(processes, [dataclasses.replace(task, jobs=(job,))], workers=1)
         if isinstance(answer, str):
@@ -295,7 +312,7 @@ class _Asking:
         found.append(in_order)
         asked = np.sort(least)
         found.append(self.once(processes, "under other dates", _redated, asked, limit=SAME))
-        if not self.cell.known.learns and not self.cell.identity.get("weights"):
+        if not self.cell.learns and not self.cell.identity.get("weights"):
             found.append(self.rescaled(processes, asked))
         said = FitAsked(
             arm=self.cell.arm.name,
@@ -344,7 +361,7 @@ class _Asking:
         )
         settings = self.grid.experiment.run
         known = self.store.fit(self.fit.key)
-        kept = known is not None and (known.saved or not self.cell.known.learns)
+        kept = known is not None and (known.saved or not self.cell.learns)
         return Task(
             key=digest([name, self.fit.key, origins.tolist()]),
             jobs=(job,),
@@ -362,7 +379,7 @@ class _Asking:
         series = self.cell.split.dataset.series
         whole = self.task("in order", origins, series)
         tasks = [whole]
-        if whole.kept[0] is not None or not self.cell.known.learns:
+        if whole.kept[0] is not None or not self.cell.learns:
             tasks = [
                 self.task("in order", origins[at : at + 1], series) for at in range(len(origins))
             ]
@@ -464,8 +481,8 @@ def _answers(
     found: dict[str, tuple[Rows, Forecast] | str] = {}
     seconds = 0.0
     while waiting or running:
-        while waiting and running < workers:
-            processes.submit(waiting.pop(0))
+        while waiting and running < workers and processes.submit(waiting[0]):
+            waiting.pop(0)
             running += 1
         for finished in processes.poll():
             running -= 1

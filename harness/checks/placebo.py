@@ -1,7 +1,8 @@
 """A placebo: an arm is asked about a continuation that stands on no disk.
 
-The rows up to a fit go on with blocks of their own returns, drawn anew. Volatility, tails and
-drift are those of the data; what comes next is known to nobody. An arm that is better than the
+The rows up to a fit go on with blocks of their own returns, each day up or down by chance around
+the drift. Volatility, tails and drift are those of the data; what comes next is known to nobody,
+also to who finds the block in a file. An arm that is better than the
 reference on the data and not at all here may know the data. Or it is good at something that blocks
 do not keep, such as how volatility follows volatility over months: so this is only a caution.
 """
@@ -67,6 +68,8 @@ def continued(
     starts = rng.integers(start, fit_at - BLOCK + 1, size=math.ceil(count / BLOCK))
     rows = (starts[:, None] + np.arange(BLOCK)).reshape(-1)[:count]
     returns = np.log(target[rows] / target[rows - 1])
+    drift = float(np.log(target[fit_at - 1] / target[start - 1])) / (fit_at - start)
+    returns = drift + rng.choice([-1.0, 1.0], size=count) * (returns - drift)
     path = target[-1] * np.exp(np.cumsum(returns))
     past = series.past[rows].copy()
     for column in range(past.shape[1]):

@@ -24,7 +24,7 @@ from harness.claims.claim import (
 )
 from harness.errors import ArmError
 from harness.gate.history import read_verdict, standing
-from harness.gate.judge import stored_judgement
+from harness.gate.judge import Judgement, stored_judgement
 from harness.gate.stored_scores import score_grid
 from harness.judging.verdict import plain
 from harness.measure.code_lines import (
@@ -52,6 +52,7 @@ def gather(
     named: str,
     legacy_root: Path | None = None,
     at: Path = Path("runs"),
+    judgement: Judgement | None = None,
 ) -> ClaimEvidence:
     """Read all records of an experiment.
 
@@ -69,6 +70,8 @@ def gather(
         our rebuild's.
     at
         Where the commands in the rows are to make a store when there is none.
+    judgement
+        The last verdict on this grid where it was read already.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def gather(
     if store is not None:
         name = standing(store, grid.experiment.name)
         if name and read_verdict(store, name).fingerprints.get("grid") == grid.digest:
-            judged = stored_judgement(grid, store)
+            judged = judgement or stored_judgement(grid, store)
             scores = list(judged.scores)
             if _rules(judged.verdict.policy) == _rules(plain(policy)):
                 verdict = judged.verdict

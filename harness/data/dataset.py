@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data import tables
-from harness.data.agreement import agreement
 from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
-from harness.data.oddities import count_text, gap_text, gaps_of, oddities
-from harness.data.revisions import Revision, first_known, read_revisions
-from harness.data.tables import Repeats, TextTable, repeats_of
+from harness.data.oddities import Repeats, gap_text, gaps_of, oddities, repeats_of
+from harness.data.revisions import Revision, agreement, first_known, read_revisions
+from harness.data.tables import TextTable, count_text
 from harness.errors import ConfigError, DataError
 from harness.parsing import read_toml
 from harness.window import Array, Dates, Series
@@ -316,7 +315,7 @@ def _read_once(path: Path) -> Dataset:
     file = path.parent / manifest.file
     raw = tables.read_bytes(file)
     if tables.is_parquet(raw):
-        table = tables.read_parquet_table(file, raw, manifest.columns.names)
+        table = tables.read_arrow_table(file, raw, wanted=manifest.columns.names)
     else:
         table = tables.read_text_table(file, tables.decode(file, raw))
     series = _series(table, manifest)
@@ -422,8 +421,7 @@ def _twice(dataset_id: str, one: Path, other: Path) -> DataError:
 def _series(table: TextTable, manifest: Manifest) -> Series:
     columns = manifest.columns
     dates = tables.iso_dates(table, columns.date)
-    target = tables.numbers(table, columns.target)
-    tables.check_prices(table, columns.target, target)
+    target = tables.numbers(table, columns.target, prices=True)
     past: Array = np.empty((len(table), len(columns.past)))
     for index, name in enumerate(columns.past):
         past[:, index] = tables.numbers(table, name)

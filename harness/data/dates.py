@@ -7,9 +7,11 @@ the one that puts the rows in order is meant; if both do, the column is ambiguou
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from datetime import date as Date  # `date` is the name of a field elsewhere
 from decimal import Decimal as Exact
 from functools import cache
@@ -18,16 +20,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from harness.data.tables import Faults, TextTable, at_the_end, shown
-from harness.data.text import fold, is_missing, plain
+from harness.data.import_options import LANGUAGES, ImportOptions
+from harness.data.tables import Faults, TextTable, is_missing, plain, shown
 from harness.errors import DataError
 from harness.window import Dates
-
-LANGUAGES = (
-    *("de", "fr", "es", "it", "pt", "nl", "pl", "cs", "sk", "hu", "ro", "bg", "hr", "sl", "sr"),
-    *("tr", "ru", "uk", "el", "sv", "da", "nb", "fi", "et", "lv", "lt", "id", "ms", "ca"),
-)
-"""Languages, besides English, whose month names are read."""
 
 NO_TIMES = "no times of day in the file"
 
@@ -35,6 +31,12 @@ _ENGLISH = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )
+_ENGLISH_NAMES = {
+    month[:size].lower(): number
+    for number, month in enumerate(_ENGLISH, start=1)
+    for size in range(3, len(month) + 1)
+}
+_EXCHANGED = ("day-month-year", "month-day-year")
 _ALSO = {"de": {"mrz": 3, "maerz": 3}, "pt": {"marco": 3}}  # written so, though not in CLDR
 _YEAR, _SHORT = "(?P<y>(?:1[5-9]|2[01])[0-9]{2})", "'?(?P<c>[0-9]{2})"
 _DAY, _MONTH = "(?P<d>[0-9]{1,2})", "(?P<m>[0-9]{1,2})"
@@ -93,39 +95,6 @@ _MONTH_ONLY = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DateStyle:
-    """What the user said about dates.
-
-    Attributes
-    ----------
-    form
-        A `strptime` pattern, or ``excel``, ``excel1904`` or ``epoch``.
-    language
-        Language of month names that mean different months in two languages.
-    zone
-        Zone in which a stamp's date is the session's; stamps without one are taken as UTC.
-    today
-        No session may be later than the day after.
-    """
-
-    form: str | None = None
-    language: str | None = None
-    zone: str | None = None
-    today: Date
-
-    def __post_init__(self) -> None:
-        if self.language and self.language not in ("en", *LANGUAGES):
-            known = ", ".join(("en", *LANGUAGES))
-            raise DataError(f"--date-language {self.language}: expected one of {known}")
-        if self.zone:
-            try:
-                ZoneInfo(self.zone)
-            except (ValueError, OSError, KeyError):
-                wanted = "expected the name of a zone such as Europe/Berlin"
-                raise DataError(f"--timezone {shown(self.zone)}: {wanted}") from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DateColumn:
     """Dates as read, NaT where a cell is a missing value, and what is worth saying about them.
 
@@ -173,46 +142,82 @@ class _DateReading:
         return min(sum(step < 0 for step in steps), sum(step > 0 for step in steps))
 
 
-def read_dates(table: TextTable, name: str, style: DateStyle, faults: Faults) -> DateColumn:
-    """Read a column of dates; what does not fit is added to `faults`.
+def read_dates(
+    table: TextTable, name: str, options: ImportOptions, today: Date, faults: Faults
+) -> DateColumn:
+    """Read a column of dates, one a row in the order of the file; misfits are added to `faults`.
 
-    Returns
-    -------
-    DateColumn
-        One date a row, in the order of the file.
+    Parameters
+    ----------
+    today
+        No session may be later than the day after.
     """
-    cells = [plain(cell) for cell in table.column(name)]
+    column = [cell.strip() for cell in table.column(name)]
+    cells = [plain(cell) for cell in column]
     filled = [row for row, cell in enumerate(cells) if not is_missing(cell)]
     dates = np.full(len(cells), "NaT", dtype="datetime64[D]")
     if not filled:
         faults.add(f"column '{name}': no date in any row")
         return DateColumn(dates=dates, notes=())
     stamps = [_taken_apart(cells[row]) for row in filled]
-    reading = _reading(table, name, filled, stamps, style, faults)
+    reading = _only_reading(table, name, filled, stamps, options, today, faults)
     if reading is None:
         return DateColumn(dates=dates, notes=())
     seconds = reading.seconds or [stamp.seconds for stamp in stamps]
     zones = ["Z"] * len(stamps) if reading.seconds else [stamp.zone for stamp in stamps]
     days = [value for value in reading.values if value is not None]
     notes, zone = [], _zone_text(seconds, zones) if any(seconds) else NO_TIMES
-    if style.zone:
-        days = _moved(days, seconds, zones, style.zone)
-        zone = f"{style.zone} (--timezone)"
-        notes.append(f"Dates are those of {style.zone} (--timezone).")
+    if options.timezone:
+        days = _moved(days, seconds, zones, options.timezone)
+        zone = f"{options.timezone} (--timezone)"
+        notes.append(f"Dates are those of {options.timezone} (--timezone).")
     elif any(seconds):
         notes.append("Times of day were dropped.")
-    dates[filled] = np.array(days, dtype="datetime64[D]")
-    sample = shown(table.column(name)[filled[0]].strip())
     if reading.name not in ("year-month-day", "YYYYMMDD"):
-        text = f"Dates were read as {reading.name}: {sample} is {_long(days[0])}."
-        notes.insert(0, text + (_CENTURY if _short_years(reading.name) else ""))
-    ahead = style.today + timedelta(days=1)
-    if late := [(row, day) for row, day in zip(filled, days, strict=True) if day > ahead]:
-        row, day = late[0]
-        problem = f"{shown(table.column(name)[row].strip())} is {day}, which lies in the future"
-        hint = "check --date-format and --timezone" + at_the_end(table, [row for row, _ in late])
-        faults.cell(table, row, name, f"{problem}; {hint}", count=len(late))
+        text = f"Dates were read as {reading.name}: {shown(column[filled[0]])} is {_long(days[0])}."
+        short = re.search("yy|YY|%y", reading.name.replace("YYYY", ""))
+        notes.insert(0, text + (_CENTURY if short and min(days).year < 2000 else ""))
+    dates[filled] = np.array(days, dtype="datetime64[D]")
+    if late := [row for row in filled if dates[row].item() > today + timedelta(days=1)]:
+        problem = f"{shown(column[late[0]])} is {dates[late[0]]}, which lies in the future"
+        hint = f"check --date-format and --timezone{table.skip_hint(late)}"
+        faults.cell(table, late[0], name, f"{problem}; {hint}", count=len(late))
     return DateColumn(dates=dates, notes=tuple(notes), zone=zone)
+
+
+def _only_reading(
+    table: TextTable,
+    name: str,
+    filled: Sequence[int],
+    stamps: Sequence[_Stamp],
+    options: ImportOptions,
+    today: Date,
+    faults: Faults,
+) -> _DateReading | None:
+    """The one reading of the column; None after adding why there is none to `faults`."""
+    column = [cell.strip() for cell in table.column(name)]
+    found = _readings([plain(column[row]) for row in filled], stamps, options, today)
+    fitting = [reading for reading in found if reading.fits]
+    if not fitting:
+        best = max(found, key=lambda reading: reading.hits)
+        misfits = [row for row, value in zip(filled, best.values, strict=True) if value is None]
+        problem = f"{shown(column[misfits[0]])} {_misfit(plain(column[misfits[0]]), best, options)}"
+        if table.place == "row" and best.hits and best.name in _EXCHANGED:
+            problem += "; where Excel made dates of texts, day and month may be exchanged"
+        problem += table.skip_hint(misfits)
+        faults.cell(table, misfits[0], name, problem, count=len(misfits))
+        return None
+    least = min(reading.breaks for reading in fitting)
+    reading, *others = (each for each in fitting if each.breaks <= 3 * least)
+    for other in others:
+        for row, stamp, *both in zip(filled, stamps, reading.values, other.values, strict=True):
+            if both[0] != both[1]:
+                hint = _settled_by(stamp.day, reading.name, other.name)
+                could = f"could be {' or '.join(_long(day) for day in both if day)}"
+                problem = f"{shown(column[row])} {could}; settle it by {hint}"
+                faults.cell(table, row, name, problem)
+                return None
+    return reading
 
 
 def looks_like_a_date(cell: str, *, alone: bool = False) -> bool:
@@ -250,69 +255,68 @@ def _taken_apart(cell: str) -> _Stamp:
     return _Stamp(day=match["day"].rstrip(" ,"), seconds=seconds, zone=match["zone"])
 
 
-def _reading(
-    table: TextTable,
-    name: str,
-    filled: Sequence[int],
-    stamps: Sequence[_Stamp],
-    style: DateStyle,
-    faults: Faults,
-) -> _DateReading | None:
-    """The one reading of the column; None after adding why there is none to `faults`."""
-    cells = [plain(table.column(name)[row]) for row in filled]
-    if style.form:
-        readings = [_as_told(cells, stamps, style)]
-    else:
-        readings = [*_numeric(stamps), *_shaped(stamps, _english(), style)]
-    if not style.form and not any(reading.fits for reading in readings):
-        readings += _in_other_languages(stamps, style)
-    fitting = [reading for reading in readings if reading.fits]
-    if not fitting:
-        none = _DateReading(name="", values=[None] * len(stamps))
-        best = max([none, *readings], key=lambda reading: reading.hits)
-        _add_misfits(table, name, filled, best, style, faults)
-        return None
-    least = min(reading.breaks for reading in fitting)
-    first, *others = (reading for reading in fitting if reading.breaks <= 3 * least)
-    for other in others:
-        for place, (one, two) in enumerate(zip(first.values, other.values, strict=True)):
-            if one != two and one is not None and two is not None:
-                cell = shown(table.column(name)[filled[place]].strip())
-                hint = _settled_by(stamps[place].day, first.name, other.name)
-                problem = f"{cell} could be {_long(one)} or {_long(two)}; settle it by {hint}"
-                faults.cell(table, filled[place], name, problem)
-                return None
-    return first
+def _readings(
+    cells: Sequence[str], stamps: Sequence[_Stamp], options: ImportOptions, today: Date
+) -> list[_DateReading]:
+    """The column in every way of writing that some of it fits; in the one that was told."""
+    days, form = [stamp.day for stamp in stamps], options.date_format or ""
+    found = [_DateReading(name="", values=[None] * len(cells))]
+    if form in ("excel", "excel1904"):
+        return [_excel(days, form)]
+    if form == "epoch":
+        return [_epoch(days)]
+    if form:
+        return [_DateReading(name=f"'{form}'", values=_by_pattern(cells, days, form, today))]
+    if all(map(_SERIAL.fullmatch, days)):
+        found.append(usual := _excel(days, "excel"))
+        week = [day.weekday() for day in usual.values if day is not None]
+        if week.count(5) > 4 and not week.count(0):  # Tuesday to Saturday: one day late
+            found.append(_excel(days, "excel1904"))
+    if all(map(_EPOCH.fullmatch, days)) and (epochs := _epoch(days)).fits:
+        found.append(epochs)
+    found += _shaped(days, _ENGLISH_NAMES, today)
+    if any(reading.fits for reading in found):
+        return found
+    return found + list(_in_other_languages(days, options, today))
 
 
-def _english() -> Mapping[str, int]:
-    """Month by English name or its first letters."""
-    return {
-        month[:size].lower(): number
-        for number, month in enumerate(_ENGLISH, start=1)
-        for size in range(3, len(month) + 1)
-    }
+def _in_other_languages(
+    days: Sequence[str], options: ImportOptions, today: Date
+) -> Iterator[_DateReading]:
+    """Readings by month names of other languages, each distinct one once."""
+    matches = (pattern.fullmatch(day) for day in days for pattern in _PATTERNS.values())
+    words = {_fold(match["b"]) for match in matches if match and "b" in match.groupdict()}
+    seen = set[tuple[tuple[str, int], ...]]()
+    for language in (options.date_language,) if options.date_language else LANGUAGES:
+        if not words or language == "en":
+            return
+        months = {word: month for word in words if (month := _months(language).get(word))}
+        if months and (key := tuple(sorted(months.items()))) not in seen:
+            seen.add(key)
+            yield from _shaped(days, months, today, language=language)
 
 
 def _shaped(
-    stamps: Sequence[_Stamp], months: Mapping[str, int], style: DateStyle, *, language: str = ""
+    days: Sequence[str], months: Mapping[str, int], today: Date, *, language: str = ""
 ) -> Iterator[_DateReading]:
+    """Readings by the shapes of dates; with a language, only those that have names of months."""
     suffix = f" with month names in '{language}'" if language else ""
     for name, pattern in _PATTERNS.items():
-        if language and "name" not in name:
+        matches = [pattern.fullmatch(day) for day in days if "name" in name or not language]
+        if not any(matches):
             continue
-        matches = [pattern.fullmatch(stamp.day) for stamp in stamps]
-        if any(matches):
-            values = [_date(match, months, style.today) if match else None for match in matches]
-            yield _DateReading(name=name + suffix, values=values)
-
-
-def _date(match: re.Match[str], months: Mapping[str, int], today: Date) -> Date | None:
-    part = match.groupdict()
-    month = int(part["m"]) if part.get("m") else months.get(fold(part["b"]), 0)
-    if part.get("y"):
-        return _day(int(part["y"]), month, int(part["d"]))
-    return _of_short_year(int(part["c"]), month, int(part["d"]), today)
+        values: list[Date | None] = []
+        for match in matches:
+            if match is None:
+                values.append(None)
+                continue
+            part, day = match.groupdict(), int(match["d"])
+            month = int(part["m"]) if part.get("m") else months.get(_fold(part["b"]), 0)
+            if part.get("y"):
+                values.append(_day(int(part["y"]), month, day))
+            else:
+                values.append(_of_short_year(int(part["c"]), month, day, today))
+        yield _DateReading(name=name + suffix, values=values)
 
 
 def _of_short_year(short: int, month: int, day: int, today: Date) -> Date | None:
@@ -330,27 +334,10 @@ def _day(year: int, month: int, day: int) -> Date | None:
         return None
 
 
-def _numeric(stamps: Sequence[_Stamp]) -> Iterator[_DateReading]:
-    cells = [stamp.day for stamp in stamps]
-    if all(_SERIAL.fullmatch(cell) for cell in cells):
-        usual = _excel(cells, "excel")
-        yield usual
-        week = [day.weekday() for day in usual.values if day is not None]
-        if week.count(5) > 4 and not week.count(0):  # Tuesday to Saturday: one day late
-            yield _excel(cells, "excel1904")
-    if all(_EPOCH.fullmatch(cell) for cell in cells):
-        reading = _epoch(cells)
-        if reading.fits:
-            yield reading
-
-
 def _excel(cells: Sequence[str], form: str) -> _DateReading:
-    start = Date(1904, 1, 1) if form == "excel1904" else Date(1899, 12, 30)
-    days: list[Date | None] = []
-    for cell in cells:
-        fits = re.fullmatch(r"([0-9]{1,5})(?:[.,][0-9]+)?", cell)
-        days.append(start + timedelta(days=int(fits[1])) if fits else None)
-    since = "1904" if form == "excel1904" else "1900"
+    since, start = ("1904", Date(1904, 1, 1)) if "1904" in form else ("1900", Date(1899, 12, 30))
+    fits = [re.fullmatch(r"([0-9]{1,5})(?:[.,][0-9]+)?", cell) for cell in cells]
+    days = [start + timedelta(days=int(match[1])) if match else None for match in fits]
     return _DateReading(name=f"serial numbers of Excel (days since {since})", values=days)
 
 
@@ -369,40 +356,26 @@ def _epoch(cells: Sequence[str]) -> _DateReading:
     return _DateReading(name=f"Unix {unit}", values=values, seconds=seconds)
 
 
-def _as_told(cells: Sequence[str], stamps: Sequence[_Stamp], style: DateStyle) -> _DateReading:
-    form = style.form or ""
-    if form in ("excel", "excel1904"):
-        return _excel([stamp.day for stamp in stamps], form)
-    if form == "epoch":
-        return _epoch([stamp.day for stamp in stamps])
-    values = []
-    for cell, stamp in zip(cells, stamps, strict=True):
-        value = _with_pattern(cell, form) or _with_pattern(stamp.day, form)
+def _by_pattern(
+    cells: Sequence[str], days: Sequence[str], form: str, today: Date
+) -> list[Date | None]:
+    """Days by a `strptime` pattern of whole cells, or of them without the time of day."""
+    values: list[Date | None] = []
+    for texts in zip(cells, days, strict=True):
+        value = None
+        for text in texts:
+            with suppress(ValueError, re.error):  # '%d%d' is the latter
+                value = value or datetime.strptime(text, form).date()
         if value is not None and "%y" in form:
-            value = _of_short_year(value.year % 100, value.month, value.day, style.today)
+            value = _of_short_year(value.year % 100, value.month, value.day, today)
         values.append(value)
-    return _DateReading(name=f"'{form}'", values=values)
+    return values
 
 
-def _with_pattern(cell: str, form: str) -> Date | None:
-    try:
-        return datetime.strptime(cell, form).date()
-    except (ValueError, re.error):  # '%d%d' is the latter
-        return None
-
-
-def _in_other_languages(stamps: Sequence[_Stamp], style: DateStyle) -> Iterator[_DateReading]:
-    """Readings by month names of other languages, each distinct one once."""
-    found = (pattern.fullmatch(stamp.day) for stamp in stamps for pattern in _PATTERNS.values())
-    words = {fold(match["b"]) for match in found if match and "b" in match.groupdict()}
-    seen = set()
-    for language in (style.language,) if style.language else LANGUAGES:
-        if not words or language == "en":
-            return
-        months = {word: month for word in words if (month := _months(language).get(word))}
-        if months and (key := tuple(sorted(months.items()))) not in seen:
-            seen.add(key)
-            yield from _shaped(stamps, months, style, language=language)
+def _fold(word: str) -> str:
+    """A word without case, accents and a full stop at its end."""
+    letters = unicodedata.normalize("NFKD", word.casefold())
+    return "".join(sign for sign in letters if not unicodedata.combining(sign)).rstrip(".")
 
 
 @cache
@@ -415,7 +388,7 @@ def _months(language: str) -> Mapping[str, int]:
     for forms in Locale.parse(language).months.values():
         for width in ("wide", "abbreviated"):
             for number, written in forms[width].items():
-                word = fold(written.removeprefix("de ").removeprefix("d’"))
+                word = _fold(written.removeprefix("de ").removeprefix("d’"))
                 names[word] = number
                 for size in range(3, len(word)):
                     starts.setdefault(word[:size], set()).add(number)
@@ -429,20 +402,16 @@ def _moved(
     """Dates of the same moments in another zone."""
     there, moved = ZoneInfo(zone), []
     for day, second, own in zip(days, seconds, zones, strict=True):
-        here = datetime(day.year, day.month, day.day, tzinfo=_offset(own))
+        offset: tzinfo = UTC
+        if digits := re.search(r"([+-])([0-9]{2}):?([0-9]{2})?", own or ""):
+            minutes = 60 * int(digits[2]) + int(digits[3] or 0)
+            offset = timezone(timedelta(minutes=-minutes if digits[1] == "-" else minutes))
+        elif own not in (None, "Z", "UTC", "GMT"):
+            hint = "expected an offset such as -05:00, or leave --timezone out"
+            raise DataError(f"--timezone: the file's zone '{own}' has no fixed offset; {hint}")
+        here = datetime(day.year, day.month, day.day, tzinfo=offset)
         moved.append((here + timedelta(seconds=second)).astimezone(there).date())
     return moved
-
-
-def _offset(zone: str | None) -> timezone:
-    digits = re.search(r"([+-])([0-9]{2}):?([0-9]{2})?", zone or "")
-    if digits:
-        minutes = 60 * int(digits[2]) + int(digits[3] or 0)
-        return timezone(timedelta(minutes=-minutes if digits[1] == "-" else minutes))
-    if zone not in (None, "Z", "UTC", "GMT"):
-        hint = "expected an offset such as -05:00, or leave --timezone out"
-        raise DataError(f"--timezone: the file's zone '{zone}' has no fixed offset; {hint}")
-    return UTC
 
 
 def _zone_text(seconds: Sequence[int], zones: Sequence[str | None]) -> str:
@@ -455,66 +424,43 @@ def _zone_text(seconds: Sequence[int], zones: Sequence[str | None]) -> str:
     return f"stamps of {span} name {names}, dates as written there; --timezone takes others"
 
 
-def _add_misfits(
-    table: TextTable,
-    name: str,
-    filled: Sequence[int],
-    best: _DateReading,
-    style: DateStyle,
-    faults: Faults,
-) -> None:
-    misfits = [row for row, value in zip(filled, best.values, strict=True) if value is None]
-    row = misfits[0]
-    cell = table.column(name)[row].strip()
-    if style.form:
-        problem = f"{shown(cell)} does not match --date-format '{style.form}'"
-    elif best.hits:
-        problem = f"{shown(cell)} is not a date written {best.name} as the other rows are"
-        if table.place == "row" and best.name in ("day-month-year", "month-day-year"):
-            problem += "; where Excel made dates of texts, day and month may be exchanged"
-    else:
-        problem = f"{shown(cell)} {_not_a_day(plain(cell))}"
-    problem += at_the_end(table, misfits)
-    faults.cell(table, row, name, problem, count=len(misfits))
-
-
-def _not_a_day(cell: str) -> str:
-    """Why a cell names no day, and what would help."""
+def _misfit(cell: str, best: _DateReading, options: ImportOptions) -> str:
+    """Why a cell names no day as the column is read, and what would help."""
+    if options.date_format:
+        return f"does not match --date-format '{options.date_format}'"
+    if best.hits:
+        return f"is not a date written {best.name} as the other rows are"
     if re.fullmatch(r"[0-9.]+[Ee]\+[0-9]+", cell):
         return "is a number that lost its digits; export the column without exponents"
     for pattern, what in _MONTH_ONLY:
         if match := pattern.fullmatch(cell):
             if what == "month":
-                return (
-                    f"names a month, not a day; --date-format {_spelt(match)} takes its first day"
-                )
+                first = f"--date-format {_spelt(match)} takes its first day"
+                return f"names a month, not a day; {first}"
             return f"names a {what}, not a day; give each row the date of its session"
+    unknown = "is not a known form of date"
     if re.search(r"[^\W\d_]{3}", cell) and re.search("[0-9]", cell):
         known = f"English and {len(LANGUAGES)} other languages"
-        return (
-            f"is not a known form of date; month names are read in {known}: write months as numbers"
-        )
-    return "is not a known form of date; give --date-format, as %d.%m.%Y"
+        return f"{unknown}; month names are read in {known}: write months as numbers"
+    return f"{unknown}; give --date-format, as %d.%m.%Y"
 
 
 def _settled_by(cell: str, one: str, two: str) -> str:
     """The option that chooses between two readings of a cell."""
-    if "' " in f"{one} {two} " or "month names" in f"{one}{two}":
-        tongues = [found[1] for name in (one, two) if (found := re.search(r"'(\w+)'$", name))]
-        if len(tongues) == 2:
-            return f"--date-language {tongues[0]} or {tongues[1]}"
-    return "--date-format, " + " or ".join(_form(cell, name) for name in (one, two))
-
-
-def _form(cell: str, name: str) -> str:
-    """The `strptime` pattern of a cell under a reading."""
-    if name.startswith("serial"):
-        return "excel1904" if "1904" in name else "excel"
-    if name.startswith("Unix"):
-        return "epoch"
-    match = _PATTERNS[name.partition(" with ")[0]].fullmatch(cell)
-    assert match
-    return _spelt(match)
+    tongues = [found[1] for name in (one, two) if (found := re.search(r"'(\w+)'$", name))]
+    if len(tongues) == 2:
+        return f"--date-language {tongues[0]} or {tongues[1]}"
+    forms = []
+    for name in (one, two):
+        if name.startswith("serial"):
+            forms.append("excel1904" if "1904" in name else "excel")
+        elif name.startswith("Unix"):
+            forms.append("epoch")
+        else:
+            match = _PATTERNS[name.partition(" with ")[0]].fullmatch(cell)
+            assert match
+            forms.append(_spelt(match))
+    return f"--date-format, {' or '.join(forms)}"
 
 
 def _spelt(match: re.Match[str]) -> str:
@@ -527,10 +473,6 @@ def _spelt(match: re.Match[str]) -> str:
     for (start, stop), code in sorted(spans, reverse=True):
         text = text[:start] + code + text[stop:]
     return text
-
-
-def _short_years(name: str) -> bool:
-    return "yy" in name or "YY" in name.replace("YYYY", "") or "%y" in name
 
 
 def _long(day: Date) -> str:

@@ -10,16 +10,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal as Exact
-from typing import Literal
 
 import numpy as np
 
-from harness.data import tables
-from harness.data.tables import Declared, Faults, TextTable, shown
-from harness.data.text import is_missing, plain
+from harness.data.import_options import Decimal
+from harness.data.tables import (
+    NUMBER_WANTED,
+    Declared,
+    Faults,
+    TextTable,
+    is_missing,
+    plain,
+    shown,
+)
 from harness.window import Array
-
-Decimal = Literal[".", ","]
 
 _WESTERN = "[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|[0-9]{{1,3}}"
 _INDIAN = "[1-9][0-9]?(?:{group}[0-9]{{2}})*{group}[0-9]{{3}}|[0-9]{{1,3}}"
@@ -182,8 +186,8 @@ def _text_column(
         faults.add(f"column '{name}': no number in any row")
         return None
     cell = _shown(table, wrong[0], name)
-    hint = f"{tables.NUMBER_WANTED}; if it stands for a missing value, --missing-text {cell}"
-    problem = f"{cell} is not a number; {hint}{tables.at_the_end(table, wrong)}"
+    hint = f"{NUMBER_WANTED}; if it stands for a missing value, --missing-text {cell}"
+    problem = f"{cell} is not a number; {hint}{table.skip_hint(wrong)}"
     faults.cell(table, wrong[0], name, problem, count=len(wrong))
     return None
 
@@ -305,7 +309,7 @@ def _step(value: Exact) -> float:
 def _check_finite(table: TextTable, name: str, values: Array, faults: Faults) -> None:
     bad = np.flatnonzero(np.isinf(values))
     if bad.size:
-        problem = f"{_shown(table, int(bad[0]), name)} is not finite; {tables.NUMBER_WANTED}"
+        problem = f"{_shown(table, int(bad[0]), name)} is not finite; {NUMBER_WANTED}"
         faults.cell(table, int(bad[0]), name, problem, count=bad.size)
 
 

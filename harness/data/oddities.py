@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.data.tables import repeats_of
+from harness.data.tables import count_text
 from harness.window import Array, Dates, Rows, Series
 
 LONG_GAP = 10
@@ -42,6 +42,24 @@ class Gap:
     days: int
     before: str
     after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """Sessions on which the target is what it was the session before.
+
+    Attributes
+    ----------
+    count, share
+        How many, and of all sessions that have one before them.
+    longest, since
+        Most of them in a row, and the date of the first of that run; None without repeats.
+    """
+
+    count: int
+    share: float
+    longest: int
+    since: str | None
 
 
 def oddities(series: Series, at: At | None = None) -> list[str]:
@@ -80,9 +98,18 @@ def gap_text(gap: Gap) -> str:
     return f"{gap.days} days, {gap.before} to {gap.after}"
 
 
-def count_text(number: int, noun: str) -> str:
-    """A number and its noun."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def repeats_of(series: Series) -> Repeats:
+    """Count sessions that repeat the target of the session before."""
+    same = np.flatnonzero(np.diff(series.target) == 0) + 1  # rows that repeat
+    if not same.size:
+        return Repeats(count=0, share=0.0, longest=0, since=None)
+    longest = max(np.split(same, np.flatnonzero(np.diff(same) > 1) + 1), key=len)
+    return Repeats(
+        count=len(same),
+        share=len(same) / (len(series) - 1),
+        longest=len(longest),
+        since=str(series.dates[longest[0]]),
+    )
 
 
 def _long_gaps(series: Series) -> Iterator[str]:

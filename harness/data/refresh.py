@@ -26,7 +26,7 @@ import numpy as np
 
 from harness.data.dataset import Dataset, builtin_folder, catalogue, find
 from harness.data.manifest import UpdateCommand, read_manifest, write_whole
-from harness.data.oddities import count_text
+from harness.data.tables import count_text
 from harness.data.update import Updated, update_file
 from harness.errors import DataError, one_line
 

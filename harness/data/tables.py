@@ -1,4 +1,4 @@
-"""A data file as a table of text, and what every cell of it must be.
+"""A data file as columns of text, and what the cells of a dataset must be.
 
 Reading text first and numbers second costs little and lets each fault name its line, column and
 value. The header is line 1; rows of a Parquet file are counted from 1.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+import unicodedata
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from pathlib import Path
@@ -18,11 +20,8 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import DataError
-from harness.window import Array, Dates, Series
+from harness.window import Array, Dates
 
-_ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_ISO_DATE = re.compile(_ISO)
-_ISO_DATES = re.compile(rf"(?:{_ISO}\n)+")
 NUMBER_WANTED = "expected a number such as 1234.5"
 MOST_SKIPPED = 5
 """Rows at the end of a file that may be a footer."""
@@ -33,10 +32,9 @@ _LONGEST_ANSWER = 600
 _FOREIGN = {  # what a file starts with that is neither text nor Parquet
     b"PK\x03\x04": "an Excel or zip file; save it as CSV",
     b"\xd0\xcf\x11\xe0": "an old or protected Excel file; save it as CSV",
-    b"\x1f\x8b": "compressed; unpack it first",
-    b"BZh": "compressed; unpack it first",
-    b"\xfd7zXZ": "compressed; unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed; unpack it first",
+    **dict.fromkeys(
+        (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd"), "compressed; unpack it first"
+    ),
     b"ARROW1": "Feather or Arrow; save it as Parquet or CSV",
     b"FEA1": "Feather; save it as Parquet or CSV",
     b"ORC": "ORC; save it as Parquet or CSV",
@@ -44,9 +42,25 @@ _FOREIGN = {  # what a file starts with that is neither text nor Parquet
     b"\x89PNG": "a picture, not a table",
     b"%PDF": "a PDF; save the table as CSV",
     b"SQLite format 3": "a database; save the table as CSV",
-    b"\x80\x04\x95": "a pickle; save it as Parquet or CSV",
-    b"\x80\x05\x95": "a pickle; save it as Parquet or CSV",
+    **dict.fromkeys((b"\x80\x04\x95", b"\x80\x05\x95"), "a pickle; save it as Parquet or CSV"),
 }
+_SIGNS = {
+    **dict.fromkeys("\u2212\u2010\u2011", "-"),
+    **dict.fromkeys("\u2019\u02bc", "'"),
+    "\u066b": ".",
+    "\u066c": ",",  # Arabic decimal mark and thousands
+    **dict.fromkeys("\u200b\u200e\u200f\ufeff", ""),
+}
+_MISSING = frozenset(
+    {
+        *("", ".", "..", "...", "-", "--", "---", "\u2013", "\u2014", "*", "?", "/", "\\n"),
+        *("na", "n/a", "n.a.", "n.a", "nan", "-nan", "nd", "n/d"),
+        *("n.d.", "null", "none", "nil", "nat", "missing", "void", "empty"),
+        *("k.a.", "k. a.", "n.v."),
+        *("1.#qnan", "-1.#ind", "1.#ind", "-1.#qnan", "undefined"),
+        *("not available", "holiday", "closed", "no data", "nv", "n. a.", "s/d", "\u2026"),
+    }
+)
 
 
 class Declared(str):
@@ -67,12 +81,12 @@ class TextTable:
         All columns of the file, in its order.
     cells
         One sequence of text a column; empty for a column that was not asked for.
-    places
-        Where each row stands in the file.
-    place
-        What `places` counts.
+    places, place
+        Where each row stands in the file, and what that counts.
     typed
         Columns the file itself declares as numbers.
+    notes
+        What is worth saying about how it was found.
     """
 
     path: Path
@@ -81,18 +95,13 @@ class TextTable:
     places: Sequence[int]
     place: Literal["line", "row"]
     typed: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.places)
 
     def column(self, name: str) -> Sequence[str]:
-        """The cells of one column.
-
-        Raises
-        ------
-        DataError
-            When there is none, or more than one, of that name.
-        """
+        """The cells of one column; `DataError` when there is none, or more than one, so called."""
         where = f"{self.path}: line 1: " if self.place == "line" else f"{self.path}: "
         if name not in self.names:
             known = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
@@ -117,15 +126,17 @@ class TextTable:
         """Make the error for one cell."""
         return DataError(f"{self.path}: {self.at(row)}: column '{name}': {problem}")
 
+    def skip_hint(self, rows: Sequence[int]) -> str:
+        """How to leave out rows that are the last of the table; blank where they are not."""
+        first = len(self) - len(rows)
+        few = 0 < len(rows) <= min(MOST_SKIPPED, first)
+        if not few or list(rows) != list(range(first, len(self))):
+            return ""
+        return f"; --skip-last {len(rows)} leaves out the end of the file"
+
 
 class Faults:
-    """All that is wrong with one file, so that one answer names everything.
-
-    Parameters
-    ----------
-    path
-        The file, as the answer names it.
-    """
+    """All that is wrong with one file, so that one answer names everything."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -140,72 +151,60 @@ class Faults:
 
     def cell(self, table: TextTable, row: int, name: str, problem: str, *, count: int = 1) -> None:
         """Note a fault of one cell that `count` rows of its column share."""
-        more = f" (and {count - 1} more such {_rows(count - 1)})" if count > 1 else ""
+        more = f" (and {count - 1} more such row{'s' * (count > 2)})" if count > 1 else ""
         self.add(f"{table.at(row)}: column '{name}': {problem}{more}")
 
-    def error(self) -> DataError:
-        """Make one line of all faults, the first few in words."""
+    def raise_any(self) -> None:
+        """Stop here, with one line of all faults, if anything was found: the first few in words."""
+        if not self._found:
+            return
         told, *others = self._found
         while others and len(told) + len(others[0]) < _LONGEST_ANSWER:
             told += f"; also {others.pop(0)}"
         rest = f"; also {len(others)} more faults" if others else ""
-        return DataError(f"{self._path}: {told}{rest}")
-
-    def raise_any(self) -> None:
-        """Stop here if anything was found.
-
-        Raises
-        ------
-        DataError
-            One line of all faults.
-        """
-        if self._found:
-            raise self.error()
+        raise DataError(f"{self._path}: {told}{rest}")
 
 
-def at_the_end(table: TextTable, rows: Sequence[int]) -> str:
-    """How to leave out rows that are the last of a table; blank where they are not."""
-    first = len(table) - len(rows)
-    few = 0 < len(rows) <= min(MOST_SKIPPED, first)
-    if not few or list(rows) != list(range(first, len(table))):
-        return ""
-    return f"; --skip-last {len(rows)} leaves out the end of the file"
+# --- cells
 
 
-def _rows(count: int) -> str:
-    return "row" if count == 1 else "rows"
+def plain(cell: str) -> str:
+    """A cell in ASCII digits, spaces, dashes and apostrophes, without any around it."""
+    if not cell.isascii():
+        signs = unicodedata.normalize("NFKC", cell)
+        cell = "".join(
+            _SIGNS.get(s, str(unicodedata.decimal(s)) if s.isdecimal() else s) for s in signs
+        )
+    return " ".join(cell.split()).strip("'")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeats:
-    """Sessions on which the target is what it was the session before.
+def is_missing(cell: str) -> bool:
+    """Whether a plain cell stands for a missing value."""
+    word = cell.casefold()
+    error = word.startswith("#") and not re.search("[1-9]", word)  # of a spreadsheet: #WERT!
+    return error or word in _MISSING or word.strip("*[](){}<>$€£¥₹% ") in _MISSING
 
-    Attributes
-    ----------
-    count
-        How many.
-    share
-        Of all sessions that have one before them.
-    longest
-        Most of them in a row.
-    since
-        Date of the first of that run; None without repeats.
-    """
 
-    count: int
-    share: float
-    longest: int
-    since: str | None
+def plain_name(name: str) -> str:
+    """A column's name without spaces around it and on one line."""
+    return " ".join(name.split())
+
+
+def shown(cell: str) -> str:
+    """Quote a cell on one line, shortened where it is long."""
+    return repr(cell if len(cell) <= 40 else f"{cell[:37]}...")
+
+
+def count_text(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+# --- files
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a whole file.
-
-    Raises
-    ------
-    DataError
-        When it cannot be read or holds nothing.
-    """
+    """Read a whole file; `DataError` when it cannot be read or holds nothing."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -246,93 +245,44 @@ def decode(
         raise DataError(f"{path}: line {line}: {problem}") from None
 
 
-def read_text_table(path: Path, text: str, *, delimiter: str = ",") -> TextTable:
-    """Split delimited text into columns; empty lines are skipped.
+def read_text_table(path: Path, text: str) -> TextTable:
+    """Split a plain CSV into columns; empty lines are skipped.
 
     Raises
     ------
     DataError
         When a row is longer or shorter than the header, or there is no row.
     """
-    return _plain_table(path, text, delimiter) or _csv_table(path, text, delimiter)
-
-
-def _plain_table(path: Path, text: str, delimiter: str) -> TextTable | None:
-    """Split text that needs no CSV reader, several times as fast; None if it does."""
-    body = text.replace("\r\n", "\n").removesuffix("\n")
-    lines = body.split("\n")
-    commas = lines[0].count(delimiter)
-    odd = '"' in body or "\r" in body or "\0" in body or "" in lines or len(lines) == 1
-    if odd or any(line.count(delimiter) != commas for line in lines):
-        return None
-    cells = body.replace("\n", delimiter).split(delimiter)
-    width = commas + 1
-    return TextTable(
-        path=path,
-        names=tuple(map(plain_name, cells[:width])),
-        cells=tuple(cells[width + index :: width] for index in range(width)),
-        places=range(2, len(lines) + 1),
-        place="line",
-    )
-
-
-def _csv_table(path: Path, text: str, delimiter: str) -> TextTable:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows: list[list[str]] = []
-    places: list[int] = []
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                places.append(reader.line_num)
+        rows = [(row, reader.line_num) for row in reader if row]
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num + 1}: {error}") from None
     if not rows:
         raise DataError(f"{path}: empty file; expected a header and rows")
-    names = tuple(map(plain_name, rows[0]))
-    if len(rows) == 1:
+    names = tuple(map(plain_name, rows.pop(0)[0]))
+    if not rows:
         raise DataError(f"{path}: line 1: a header and no rows; columns are {', '.join(names)}")
-    for row, line in zip(rows, places, strict=True):
+    for row, line in rows:
         if len(row) != len(names):
-            found = f"{len(row)} values in {shown(delimiter.join(row))}"
+            found = f"{len(row)} values in {shown(','.join(row))}"
             raise DataError(f"{path}: line {line}: {found}; the header has {len(names)}")
-    cells = tuple(zip(*rows[1:], strict=True))
-    return TextTable(path=path, names=names, cells=cells, places=places[1:], place="line")
+    cells = tuple(zip(*(row for row, _ in rows), strict=True))
+    places = [line for _, line in rows]
+    return TextTable(path=path, names=names, cells=cells, places=places, place="line")
 
 
-def read_parquet_table(path: Path, raw: bytes, wanted: Collection[str]) -> TextTable:
-    """Turn the wanted columns of a Parquet file into text that loses nothing.
+def read_arrow_table(
+    path: Path, raw: bytes, *, wanted: Collection[str] | None = None, zoned: bool = False
+) -> TextTable:
+    """Turn columns of a Parquet or Feather file into text that loses nothing.
 
-    Raises
-    ------
-    DataError
-        When it is damaged or holds no rows.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(pa.BufferReader(raw))
-        names = tuple(file.schema_arrow.names)
-        data = file.read(columns=[name for name in names if name in wanted])
-        got = {name: _texts(data.column(name)) for name in data.column_names}
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a readable Parquet file: {reason}") from None
-    if not data.num_rows and got:
-        raise DataError(f"{path}: no rows; columns are {', '.join(names)}")
-    return TextTable(
-        path=path,
-        names=names,
-        cells=tuple(got.get(name, ()) for name in names),
-        places=range(1, data.num_rows + 1),
-        place="row",
-        typed=_declared(data.schema),
-    )
-
-
-def read_arrow_table(path: Path, raw: bytes) -> TextTable:
-    """Turn all columns of a Parquet or Feather file into text that loses nothing.
+    Parameters
+    ----------
+    wanted
+        Columns whose cells are read; left out, all.
+    zoned
+        Stamps that have a zone are written with it, else as local time.
 
     Raises
     ------
@@ -343,40 +293,33 @@ def read_arrow_table(path: Path, raw: bytes) -> TextTable:
     import pyarrow.feather as feather
     import pyarrow.parquet as pq
 
-    parquet = is_parquet(raw)
+    kind, source = "Parquet" if is_parquet(raw) else "Feather", pa.BufferReader(raw)
     try:
-        source = pa.BufferReader(raw)
-        data = pq.ParquetFile(source).read() if parquet else feather.read_table(source)
-        columns = tuple(_texts(column, zoned=True) for column in data.columns)
+        data = pq.ParquetFile(source).read() if kind == "Parquet" else feather.read_table(source)
+        got = {
+            name: _texts(data.column(place), zoned=zoned)
+            for place, name in enumerate(data.column_names)
+            if wanted is None or name in wanted
+        }
     except (pa.ArrowException, OSError, ValueError) as error:
-        kind = "Parquet" if parquet else "Feather"
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: not a readable {kind} file: {reason}") from None
     if not data.num_rows:
         raise DataError(f"{path}: no rows; columns are {', '.join(data.column_names[:20])}")
+    tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
+    typed = {field.name for field in data.schema if any(test(field.type) for test in tests)}
     return TextTable(
         path=path,
         names=tuple(data.column_names),
-        cells=columns,
+        cells=tuple(got.get(name, ()) for name in data.column_names),
         places=range(1, data.num_rows + 1),
         place="row",
-        typed=_declared(data.schema),
+        typed=frozenset(typed),
     )
 
 
-def _declared(schema: Any) -> frozenset[str]:
-    """Columns whose type is a number."""
-    import pyarrow as pa
-
-    tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
-    return frozenset(field.name for field in schema if any(test(field.type) for test in tests))
-
-
-def _texts(column: Any, *, zoned: bool = False) -> list[str]:
-    """Write each value of an Arrow column: ISO dates, shortest exact numbers, '' for null.
-
-    Stamps that have a zone are written with it where `zoned`, else as local time.
-    """
+def _texts(column: Any, *, zoned: bool) -> list[str]:
+    """Write each value of an Arrow column: ISO dates, shortest exact numbers, '' for null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -384,63 +327,37 @@ def _texts(column: Any, *, zoned: bool = False) -> list[str]:
         zone = column.type.tz
         local = column if zone is None or zoned else pc.local_timestamp(column)
         column = local.cast(pa.timestamp("us", zone if zoned else None), safe=False)
-    return [_text(value) for value in column.to_pylist()]
+    return [cell_text(value) for value in column.to_pylist()]
 
 
-def _text(value: object) -> str:
-    if value is None:
-        return ""
+def cell_text(value: object) -> str:
+    """What a typed cell says as text; '' for None, a date alone where its time is midnight."""
     if isinstance(value, datetime):
         midnight = value.time() == time() and value.tzinfo is None
         return value.date().isoformat() if midnight else value.isoformat(sep=" ")
-    return value.isoformat() if isinstance(value, date) else str(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return "" if value is None else str(value)
+
+
+# --- columns of a dataset
 
 
 def iso_dates(table: TextTable, name: str) -> Dates:
-    """Read a column of ISO dates in ascending order.
-
-    Raises
-    ------
-    DataError
-        At the first cell that is no date, or not after the one before it.
-    """
-    cells = table.column(name)
-    try:
-        if not _ISO_DATES.fullmatch("\n".join([*cells, ""])):
-            raise ValueError
-        dates = np.array(cells, dtype="datetime64[D]")
-    except ValueError:
-        raise _date_fault(table, name, cells) from None
-    check_order(table, name, dates)
-    return dates
-
-
-def _date_fault(table: TextTable, name: str, cells: Iterable[str]) -> DataError:
-    for row, cell in enumerate(cells):
+    """Read a column of ISO dates, each after the one before; `DataError` at the first fault."""
+    found: list[date] = []
+    for row, cell in enumerate(table.column(name)):
         try:
-            if _ISO_DATE.fullmatch(cell):
-                date.fromisoformat(cell)
-                continue
+            found.append(date.fromisoformat(cell if cell[4:5] + cell[7:8] == "--" else ""))
         except ValueError:
-            pass
-        return table.fault(row, name, f"{shown(cell)} is not a date such as 2020-01-31")
-    raise AssertionError(name)
-
-
-def check_order(table: TextTable, name: str, dates: Dates) -> None:
-    """Demand strictly increasing dates.
-
-    Raises
-    ------
-    DataError
-        At the first row that stands on a date already seen, or goes back in time.
-    """
+            problem = f"{shown(cell)} is not a date such as 2020-01-31"
+            raise table.fault(row, name, problem) from None
+    dates = np.array(found, dtype="datetime64[D]")
     bad = np.flatnonzero(np.diff(dates) <= np.timedelta64(0, "D"))
     if not bad.size:
-        return
+        return dates
     row = int(bad[0]) + 1
-    earlier = np.flatnonzero(dates[:row] == dates[row])
-    if earlier.size:
+    if (earlier := np.flatnonzero(dates[:row] == dates[row])).size:
         place = table.at(int(earlier[0]))
         raise table.fault(row, name, f"{dates[row]} is on {place} already; expected one row a date")
     hint = "; the file runs backwards, sort it by date" if bad.size == len(dates) - 1 else ""
@@ -448,92 +365,24 @@ def check_order(table: TextTable, name: str, dates: Dates) -> None:
     raise table.fault(row, name, f"{dates[row]} after {before}; expected ascending dates{hint}")
 
 
-def numbers(table: TextTable, name: str) -> Array:
-    """Read a column of plain numbers, all finite.
+def numbers(table: TextTable, name: str, *, prices: bool = False) -> Array:
+    """Read a column of finite numbers; `DataError` at the first cell that is none.
 
-    Raises
-    ------
-    DataError
-        At the first cell that is not a finite number.
+    Parameters
+    ----------
+    prices
+        All must be above 0: arms take logarithms of the target.
     """
     cells = table.column(name)
-    try:
-        values = np.array(list(map(float, cells)))
-    except ValueError:
-        bad = next(row for row, cell in enumerate(cells) if not _is_number(cell))
-        raise not_a_number(table, bad, name) from None
-    strange = next((row for row, cell in enumerate(cells) if "_" in cell), None)
-    if strange is not None:  # Python reads 1_000
-        raise not_a_number(table, strange, name)
-    check_finite(table, name, values)
+    values = np.empty(len(cells))
+    for row, cell in enumerate(cells):
+        try:
+            values[row] = value = float("" if "_" in cell else cell)  # Python reads 1_000
+        except ValueError:
+            found = f"{shown(cell)} is not a number" if cell.strip() else "empty"
+            raise table.fault(row, name, f"{found}; {NUMBER_WANTED}") from None
+        if not math.isfinite(value):
+            raise table.fault(row, name, f"{shown(cell)} is not finite; {NUMBER_WANTED}")
+        if prices and value <= 0:
+            raise table.fault(row, name, f"{cell.strip()} is not a price; expected above 0")
     return values
-
-
-def not_a_number(table: TextTable, row: int, name: str) -> DataError:
-    """Make the error for a cell that should have been a number."""
-    cell = table.column(name)[row]
-    found = f"{shown(cell)} is not a number" if cell.strip() else "empty"
-    return table.fault(row, name, f"{found}; {NUMBER_WANTED}")
-
-
-def check_finite(table: TextTable, name: str, values: Array) -> None:
-    """Demand finite numbers.
-
-    Raises
-    ------
-    DataError
-        At the first NaN or infinity.
-    """
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        row = int(bad[0])
-        cell = shown(table.column(name)[row])
-        raise table.fault(row, name, f"{cell} is not finite; {NUMBER_WANTED}")
-
-
-def check_prices(table: TextTable, name: str, values: Array) -> None:
-    """Demand positive numbers: the target is a price, and arms take its logarithm.
-
-    Raises
-    ------
-    DataError
-        At the first zero or negative number.
-    """
-    bad = np.flatnonzero(values <= 0)
-    if bad.size:
-        row = int(bad[0])
-        problem = f"{table.column(name)[row].strip()} is not a price; expected above 0"
-        raise table.fault(row, name, problem)
-
-
-def repeats_of(series: Series) -> Repeats:
-    """Count sessions that repeat the target of the session before."""
-    same = np.flatnonzero(np.diff(series.target) == 0) + 1  # rows that repeat
-    if not same.size:
-        return Repeats(count=0, share=0.0, longest=0, since=None)
-    runs = np.split(same, np.flatnonzero(np.diff(same) > 1) + 1)
-    longest = max(runs, key=len)
-    return Repeats(
-        count=len(same),
-        share=len(same) / (len(series) - 1),
-        longest=len(longest),
-        since=str(series.dates[longest[0]]),
-    )
-
-
-def plain_name(name: str) -> str:
-    """A column's name without spaces around it and on one line."""
-    return " ".join(name.split())
-
-
-def shown(cell: str) -> str:
-    """Quote a cell on one line, shortened where it is long."""
-    return repr(cell if len(cell) <= 40 else f"{cell[:37]}...")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

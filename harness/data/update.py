@@ -21,8 +21,6 @@ from pathlib import Path
 import numpy as np
 
 from harness.data import tables
-from harness.data.agreement import Agreement, agreement
-from harness.data.building import Built, ImportOptions, build_series
 from harness.data.dataset import (
     Dataset,
     builtin_folder,
@@ -31,7 +29,8 @@ from harness.data.dataset import (
     load,
     quirks_of,
 )
-from harness.data.importer import csv_bytes
+from harness.data.import_options import ImportOptions
+from harness.data.importer import Built, build_series, csv_bytes
 from harness.data.manifest import (
     Columns,
     Manifest,
@@ -39,8 +38,9 @@ from harness.data.manifest import (
     manifest_text,
     write_whole,
 )
-from harness.data.oddities import count_text, oddities
-from harness.data.revisions import Revision, revisions_bytes
+from harness.data.oddities import oddities
+from harness.data.revisions import Agreement, Revision, agreement, revisions_bytes
+from harness.data.tables import count_text
 from harness.errors import DataError
 from harness.window import Series
 

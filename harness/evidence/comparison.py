@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.evidence.estimand import Estimand, FailedWindows, Question, Sides
+from harness.evidence.estimand import Estimand, Question
 from harness.evidence.estimates import (
     Conclusion,
     Estimate,
+    Lengths,
     Method,
+    Sensitivity,
     agreed,
     block_of,
     by_test,
     deciding,
     lean_in,
     seed_variance,
+    vary,
 )
-from harness.evidence.pairing import Pair
+from harness.evidence.pairing import FailedWindows, Pair, Sides
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
+from harness.stats.long_memory import Memory, memory_of, memory_stretch
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
     centred,
     first_order,
-    local_whittle,
     shares_of,
     true_share,
 )
@@ -36,12 +39,13 @@ from harness.stats.statistical_power import (
     LEAST_INDEPENDENT,
     Plan,
     Spread,
+    Veto,
     chance_of_deciding,
     detectable,
     origins_needed,
     seeds_needed,
 )
-from harness.window import Dates, Rows
+from harness.window import Dates
 
 REACHABLE = 100
 """More than this many times the origins or seeds there are is called out of reach."""
@@ -68,114 +72,6 @@ def date_of_more(both: Pair, more: int) -> str | None:
         return None
     ahead = np.timedelta64(wait, "D")
     return str(both.origin_date[-1].astype("datetime64[D]") + ahead)
-
-
-LONG_MEMORY = 0.15
-"""Above this order of integration, intervals are too narrow by more than a little."""
-INFLUENTIAL = 0.05
-"""Share of the windows that is left out: those that pull hardest, either way."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variation:
-    """The same question answered another way.
-
-    Attributes
-    ----------
-    name
-        ``without_influential``, ``half_lengths`` or ``double_lengths`` (of lag and block).
-    n
-        Origins used.
-    effect, lower, upper
-        As in the first estimate; None where it has none.
-    conclusion
-        What the methods agree on.
-    """
-
-    name: str
-    n: int
-    effect: float | None
-    lower: float | None
-    upper: float | None
-    conclusion: Conclusion
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sensitivity:
-    """How a conclusion fares under variations; it is shown and decides nothing.
-
-    Attributes
-    ----------
-    variations
-        Each answer.
-    changed
-        Names of those whose conclusion is another one.
-    """
-
-    variations: tuple[Variation, ...]
-    changed: tuple[str, ...]
-
-
-def vary(
-    sides: Sides, question: Question, *, lengths: Lengths, conclusion: Conclusion
-) -> Sensitivity:
-    """Answer again without the most influential windows, and with other lags and blocks.
-
-    Parameters
-    ----------
-    lengths, conclusion
-        Of the answer itself.
-    """
-    lag, block = lengths.lag, lengths.block
-    count = sides.above.shape[1]
-    kept = sides.at(least_influential(sides))
-    made = (
-        _variation("without_influential", kept, question),
-        _variation("half_lengths", sides, question, lag=lag // 2, block=max(1, block // 2)),
-        _variation(
-            "double_lengths",
-            sides,
-            question,
-            lag=min(count - 1, 2 * lag),
-            block=max(1, min(count // 2, 2 * block)),
-        ),
-    )
-    return Sensitivity(
-        variations=made,
-        changed=tuple(each.name for each in made if each.conclusion != conclusion),
-    )
-
-
-def least_influential(sides: Sides) -> Rows:
-    """Rows of all windows but the `INFLUENTIAL` share that pull the effect hardest.
-
-    The pull of a window is the size of ``candidate - ratio * legacy`` there, to which the change
-    of the ratio without it is proportional. At least two windows stay.
-    """
-    pull = np.abs(sides.difference)
-    out = min(math.ceil(INFLUENTIAL * len(pull)), len(pull) - 2)
-    kept: Rows = np.sort(np.argsort(-pull, kind="stable")[max(0, out) :])
-    return kept
-
-
-def _variation(
-    name: str,
-    sides: Sides,
-    question: Question,
-    *,
-    lag: int | None = None,
-    block: int | None = None,
-) -> Variation:
-    estimates = deciding(sides, question, lag=lag, block=block)
-    first = estimates[0]
-    return Variation(
-        name=name,
-        n=first.n,
-        effect=first.effect,
-        lower=first.lower,
-        upper=first.upper,
-        conclusion=agreed(estimates)[0],
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,9 +130,11 @@ class Variances:
     origins, candidate_seeds, legacy_seeds
         Variance of the effect by source: long-run variance over n, and the variance between the
         seeds of a side over their number.
-    memory, memory_error
-        Order of fractional integration of the differences, with its standard error: above 0 the
-        autocorrelation falls so slowly that every interval is too narrow. None for too few origins.
+    memory
+        How the differences remember; None for too few origins.
+    memory_stretch
+        How many times as wide an interval would have to be if they remember as they seem to. It is
+        so wide where that is shown, of losses.
     level, level_covariance
         Variance of legacy's mean loss, as a share of it, and its covariance with the effect, both
         over origins: what a bound far from the effect adds to the error of a ratio. None where
@@ -251,15 +149,8 @@ class Variances:
     legacy_seeds: float
     level: float | None
     level_covariance: float | None
-    memory: float | None = None
-    memory_error: float | None = None
-
-    @property
-    def long_memory(self) -> bool:
-        """Whether more than `LONG_MEMORY` is shown, at one-sided 5 %."""
-        if self.memory is None or self.memory_error is None:
-            return False
-        return self.memory - 1.645 * self.memory_error > LONG_MEMORY
+    memory: Memory | None = None
+    memory_stretch: float = 1.0
 
     @property
     def seed_share(self) -> float:
@@ -267,15 +158,6 @@ class Variances:
         seeds = self.candidate_seeds + self.legacy_seeds
         total = self.origins + seeds
         return seeds / total if total > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
-    """Lag of the t test and block of the bootstrap, in origins, and the number of resamples."""
-
-    lag: int = 0
-    block: int = 0
-    resamples: int = 0
 
 
 RECENT_SHARE = 0.3
@@ -375,7 +257,7 @@ class Comparison:
     failed: FailedWindows
     effect: Effect = Effect()
     variances: Variances | None = None
-    lengths: Lengths = Lengths()
+    lengths: Lengths = field(default_factory=Lengths)
     estimates: tuple[Estimate, ...] = ()
     equality: DieboldMariano | None = None
     conclusion: Conclusion = "undecided"
@@ -596,6 +478,7 @@ def _chance(found: Comparison, true: float) -> float:
         share = min(0.999, max(0.001, spread.share + true - effect))
         by = share * (1 - share) / (spread.share * (1 - spread.share))
         spread = dataclasses.replace(spread, share=share, long_run=spread.long_run * by)
+    low, high = asked.recent_bounds
     return chance_of_deciding(
         spread,
         plan_of(found),
@@ -603,6 +486,8 @@ def _chance(found: Comparison, true: float) -> float:
         bound_high=asked.bound_high,
         bound_low=asked.bound_low,
         alpha=asked.alpha,
+        alpha_beyond=asked.alpha_beyond,
+        veto=None if found.recent is None else Veto(n=found.recent.n, low=low, high=high),
         either_way=asked.bound_high >= 0,
     )
 
@@ -642,16 +527,19 @@ def _found(
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
-    memory = local_whittle(difference, sides.overlap) or (None, None)
+    memory, wider = memory_of(difference, sides.overlap), 1.0
+    if memory is not None and memory.suspected:
+        wider = memory_stretch(count, found.law.lag, sides.overlap, memory.order)
+    longer = estimand.stretch(sides, found.law.lag)
     return effect, Variances(
         rho=rho,
         lean=lean_in(sides),
         effective_n=min(float(count), max(1.0, worth)),
-        origins=over_origins * shares.true / shares.found,
+        origins=over_origins * shares.true / shares.found * longer**2,
         candidate_seeds=unit * seed_variance(sides.above) if sides.seeded else 0.0,
         legacy_seeds=unit * ratio**2 * seed_variance(sides.below) if sides.seeded else 0.0,
         level=level[0],
         level_covariance=level[1],
-        memory=memory[0],
-        memory_error=memory[1],
+        memory=memory,
+        memory_stretch=wider,
     )

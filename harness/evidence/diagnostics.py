@@ -147,8 +147,20 @@ def diagnose(
         alpha=alpha,
         confidence_sets=tuple(_sets(pairs, judged, candidate, alpha)),
         secondary=_claims(pairs, groups, primary, alpha),
-        conditional=tuple(_ability(key[2], both) for key, both in primary.items()),
-        fluctuations=tuple(_fluctuation(key[2], both, alpha) for key, both in primary.items()),
+        conditional=tuple(
+            conditional_ability(_difference(both), overlap=both.overlap, names=_names(key[2], both))
+            for key, both in primary.items()
+        ),
+        fluctuations=tuple(
+            fluctuation(
+                _difference(both),
+                both.origin_date,
+                overlap=both.overlap,
+                alpha=alpha,
+                names=_names(key[2], both),
+            )
+            for key, both in primary.items()
+        ),
         intervals=tested.intervals,
         uniformity=tested.uniformity,
         notes=notes,
@@ -182,22 +194,16 @@ def _pairs(
         if ours is None:
             notes.append(reason(ReasonCode.NO_SCORES_OF, arm=candidate, dataset=dataset))
         elif arm != candidate:
-            every = _shared(ours, units)
-            wanted = every if units[0].role == "legacy" else [m for m in every if m in judged]
-            for metric in wanted:
+            legacy = units[0].role == "legacy"
+            for metric, each in AGGREGATES.items():
+                there = all(each.of in unit.values for unit in (*ours, *units))
+                if not each.comparable or not there or not (legacy or metric in judged):
+                    continue
                 try:
                     found[dataset, arm, metric] = pair(ours, units, metric)
                 except PairingError as problem:
                     notes.append(problem.why)
     return found, tuple(each for at, each in enumerate(notes) if each not in notes[:at])
-
-
-def _shared(ours: Sequence[UnitScores], theirs: Sequence[UnitScores]) -> list[str]:
-    return [
-        name
-        for name, each in AGGREGATES.items()
-        if each.comparable and all(each.of in unit.values for unit in (*ours, *theirs))
-    ]
 
 
 def _sets(
@@ -273,20 +279,6 @@ def _difference(both: Pair) -> Array:
 
 def _names(metric: str, both: Pair) -> tuple[str, str, str, str]:
     return both.names[2], metric, both.names[0], both.names[1]
-
-
-def _ability(metric: str, both: Pair) -> ConditionalAbility:
-    return conditional_ability(_difference(both), overlap=both.overlap, names=_names(metric, both))
-
-
-def _fluctuation(metric: str, both: Pair, alpha: float) -> Fluctuation:
-    return fluctuation(
-        _difference(both),
-        both.origin_date,
-        overlap=both.overlap,
-        alpha=alpha,
-        names=_names(metric, both),
-    )
 
 
 def _steps(group: Sequence[UnitScores]) -> Iterator[tuple[int, int, int]]:

@@ -18,112 +18,34 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from harness.evidence.pairing import ALONE, Pair, capped, counted, filled, lost, worst_of
+from harness.evidence.pairing import (
+    ALONE,
+    CountedPair,
+    FailedAs,
+    Pair,
+    Sides,
+    capped,
+    count_failed,
+    filled,
+    lost,
+)
 from harness.scoring.metrics import AGGREGATES, CENTRAL
-from harness.scoring.scores import Flags
 from harness.stats.bootstrap import RESAMPLES
+from harness.stats.long_memory import memory_of, memory_stretch
 from harness.stats.longrun import (
     DieboldMariano,
     Law,
     MeanRatio,
     Shares,
-    centred,
     diebold_mariano,
     mean_ratio,
     tied,
 )
-from harness.window import Array, Rows
+from harness.window import Array
 
 EffectUnit = Literal["share", "points"]
 """What an effect is: a share of legacy's loss, or a difference of two shares."""
-FailedAs = Literal["", "worst", "missed", "covered", "lost", "out"]
-"""What failed windows count as: twice the largest loss seen, missed, covered, lost, left out."""
 Range = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sides:
-    """Both sides of a ratio, every seed by itself, on the same origins in time order.
-
-    Attributes
-    ----------
-    above, below : [S, n]
-        Losses of candidate and legacy; what is covered, or lost, and ones for a share.
-    overlap
-        Consecutive origins that share a session.
-    part
-        The origins were picked out of those that were judged.
-    others
-        Further sides whose effect, without its sign, is at least as large: where any of them is
-        shown to be small, so is this one.
-    """
-
-    above: Array
-    below: Array
-    overlap: int
-    part: bool = False
-    others: tuple[Sides, ...] = ()
-
-    @property
-    def means(self) -> tuple[Array, Array]:
-        """Means over the seeds of each side, [n] each."""
-        return self.above.mean(axis=0), self.below.mean(axis=0)
-
-    @property
-    def difference(self) -> Array:
-        """Candidate less the estimated ratio times legacy, [n]: what the ratio's error is of."""
-        return centred(*self.means)[1]
-
-    @property
-    def tied(self) -> bool:
-        """Both sides are the same but for roundings."""
-        return tied(*self.means)
-
-    @property
-    def varies(self) -> bool:
-        """A side is not the same on every origin, so that there is an uncertainty to estimate."""
-        return any(float(np.ptp(side)) > 1e-12 * float(np.abs(side).max()) for side in self.means)
-
-    @property
-    def seeded(self) -> bool:
-        """There is a side with more than one seed, so that seeds can be seen to vary."""
-        return max(len(self.above), len(self.below)) > 1 and not self.tied
-
-    def at(self, rows: Rows) -> Sides:
-        """The same sides at some of the origins."""
-        others = tuple(each.at(rows) for each in self.others)
-        return dataclasses.replace(
-            self, above=self.above[:, rows], below=self.below[:, rows], others=others
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedWindows:
-    """How many windows each side failed on, over its seeds, and what they were counted as.
-
-    Attributes
-    ----------
-    candidate_as, legacy_as
-        '' where a side failed on none, or where they were filled against the candidate.
-    candidate_capped, legacy_capped
-        Windows of absurd losses that were counted as twice the largest that both sides had
-        together.
-    """
-
-    candidate: int = 0
-    legacy: int = 0
-    candidate_as: FailedAs = ""
-    legacy_as: FailedAs = ""
-    candidate_capped: int = 0
-    legacy_capped: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountedPair:
-    """A pair whose failed windows, and absurd losses, are counted in one way."""
-
-    pair: Pair
-    failed: FailedWindows
 
 
 class _Kind:
@@ -170,24 +92,7 @@ class _Kind:
         counted_as = self.worst if legacy == "worst" else legacy
         theirs = counted_as if not both.legacy_ok.all() and not self.candidate_alone else ""
         ways = self.ways if not both.candidate_ok.all() else ("",)
-        return [_reading(both, ours, theirs) for ours in ways]
-
-
-def _reading(both: Pair, ours: FailedAs, theirs: FailedAs) -> CountedPair:
-    values: dict[FailedAs, float | None] = {"worst": worst_of(both), "missed": 0.0, "covered": 1.0}
-    left: Flags = np.zeros(len(both.origin), dtype=bool)
-    for way, fine in ((ours, both.candidate_ok), (theirs, both.legacy_ok)):
-        if way == "out":
-            left |= ~fine.all(axis=0)
-    return CountedPair(
-        pair=counted(both, candidate=values.get(ours), legacy=values.get(theirs), out=left),
-        failed=FailedWindows(
-            candidate=int((~both.candidate_ok).sum()),
-            legacy=int((~both.legacy_ok).sum()),
-            candidate_as=ours,
-            legacy_as=theirs,
-        ),
-    )
+        return [count_failed(both, ours, theirs) for ours in ways]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,13 +180,23 @@ class _Loss(_Kind):
     def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the ratio of the means of both sides.
 
-        How legacy's level varies leaves a tie alone: no ratio times it is in the difference.
+        How legacy's level varies leaves a tie alone: no ratio times it is in the difference. Where
+        the difference is shown to remember for long, the error is taken to be as much longer.
         """
         found = _ratio_of(sides, lag)
+        stretch = self.stretch(sides, found.law.lag)
+        found = dataclasses.replace(found, law=found.law.stretched(stretch))
         if sides.tied:
             own = np.diag([float(found.covariance[0, 0]), 0.0])
             return dataclasses.replace(found, below=found.below or 1.0, covariance=own)
         return found
+
+    def stretch(self, sides: Sides, lag: int) -> float:
+        """How many times as long the error is taken to be, for shown memory; 1 without."""
+        memory = memory_of(sides.difference, sides.overlap)
+        if memory is None or not memory.shown:
+            return 1.0
+        return memory_stretch(sides.above.shape[1], lag, sides.overlap, memory.order)
 
     def uncertain(self, sides: Sides) -> bool:
         """Whether there is an uncertainty to estimate, or a tie that needs none."""
@@ -406,6 +321,10 @@ class _Share(_Kind, ABC):
         """
         found = _ratio_of(sides, lag)
         return dataclasses.replace(found, covariance=_wilson(found))
+
+    def stretch(self, sides: Sides, lag: int) -> float:
+        """1: hits of an interval cluster, and have a long lag of their own."""
+        return 1.0
 
     def uncertain(self, sides: Sides) -> bool:
         """There always is an uncertainty: `ratio_of` gives one to a share that never varies."""
@@ -699,6 +618,8 @@ class Question:
         The effect must be shown to lie between these; `bound_low` None is no lower bound.
     alpha, power
         Error rate of each bound; chance with which the detectable effect is found.
+    alpha_beyond
+        Error rate at which a bound is shown broken beside other rules that could be; for planning.
     resamples
         Of a bootstrap.
     """
@@ -708,9 +629,21 @@ class Question:
     bound_high: float
     alpha: float = 0.05
     power: float = 0.8
+    alpha_beyond: float | None = None
     resamples: int = RESAMPLES
 
     @property
     def bounds(self) -> tuple[float, ...]:
         """The upper bound, and the lower one where there is one."""
         return (self.bound_high,) if self.bound_low is None else (self.bound_high, self.bound_low)
+
+    @property
+    def recent_bounds(self) -> tuple[float | None, float]:
+        """Where the effect over the last origins must lie too, or what is shown is vetoed.
+
+        Where a gain is asked for, there must be one. The hits of so few swing more than the
+        differences of paired losses do, so a coverage may be twice its tolerance away.
+        """
+        if self.bound_low is not None:
+            return 2 * self.bound_low, 2 * self.bound_high
+        return None, max(0.0, self.bound_high)

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.evidence.estimand import Question, Sides
+from harness.evidence.estimand import Question
+from harness.evidence.pairing import Sides
 from harness.reasons import Reason, ReasonCode, reason
 from harness.stats.bootstrap import block_law, lean_of, stretched
 from harness.stats.longrun import (
@@ -29,7 +30,7 @@ from harness.stats.longrun import (
     optimal_block,
 )
 from harness.stats.statistical_power import freedom_of
-from harness.window import Array
+from harness.window import Array, Rows
 
 
 def seed_variance(losses: Array) -> float:
@@ -212,7 +213,7 @@ def by_bootstrap(sides: Sides, block: int, question: Question) -> Estimate:
     excess, around = centred(above, below)
     starts = block_starts(len(around), block, question.resamples, generator_of(above, below))
     drawn = circular_means(np.stack([around, below]), starts, block)
-    law = block_law(len(around), block)
+    law = block_law(len(around), block).stretched(question.estimand.stretch(sides, block - 1))
     return _by_draws("bootstrap", sides, (excess, drawn[0], drawn[1]), law, question)
 
 
@@ -224,6 +225,7 @@ def by_two_levels(sides: Sides, block: int, question: Question) -> Estimate:
     above = resampled_means(sides.above, starts, block, generator)
     below = resampled_means(sides.below, starts, block, generator)
     law = block_law(sides.above.shape[1], block)
+    law = law.stretched(question.estimand.stretch(sides, block - 1))
     around = (above - below) - excess * below
     return _by_draws("two_level", sides, (excess, around, below), law, question)
 
@@ -336,3 +338,118 @@ def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, Reason | None]:
     if said[0] != said[1]:
         return "undecided", reason(ReasonCode.METHODS_DISAGREE, test=said[0], bootstrap=said[1])
     return "undecided", reason(ReasonCode.SEEDS_DISAGREE, said=said[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """Lag of the t test and block of the bootstrap, in origins, and the number of resamples."""
+
+    lag: int = 0
+    block: int = 0
+    resamples: int = 0
+
+
+INFLUENTIAL = 0.05
+"""Share of the windows that is left out: those that pull hardest, either way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """The same question answered another way.
+
+    Attributes
+    ----------
+    name
+        ``without_influential``, ``half_lengths`` or ``double_lengths`` (of lag and block).
+    n
+        Origins used.
+    effect, lower, upper
+        As in the first estimate; None where it has none.
+    conclusion
+        What the methods agree on.
+    """
+
+    name: str
+    n: int
+    effect: float | None
+    lower: float | None
+    upper: float | None
+    conclusion: Conclusion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """How a conclusion fares under variations; it is shown and decides nothing.
+
+    Attributes
+    ----------
+    variations
+        Each answer.
+    changed
+        Names of those whose conclusion is another one.
+    """
+
+    variations: tuple[Variation, ...]
+    changed: tuple[str, ...]
+
+
+def vary(
+    sides: Sides, question: Question, *, lengths: Lengths, conclusion: Conclusion
+) -> Sensitivity:
+    """Answer again without the most influential windows, and with other lags and blocks.
+
+    Parameters
+    ----------
+    lengths, conclusion
+        Of the answer itself.
+    """
+    lag, block = lengths.lag, lengths.block
+    count = sides.above.shape[1]
+    kept = sides.at(least_influential(sides))
+    made = (
+        _variation("without_influential", kept, question),
+        _variation("half_lengths", sides, question, lag=lag // 2, block=max(1, block // 2)),
+        _variation(
+            "double_lengths",
+            sides,
+            question,
+            lag=min(count - 1, 2 * lag),
+            block=max(1, min(count // 2, 2 * block)),
+        ),
+    )
+    return Sensitivity(
+        variations=made,
+        changed=tuple(each.name for each in made if each.conclusion != conclusion),
+    )
+
+
+def least_influential(sides: Sides) -> Rows:
+    """Rows of all windows but the `INFLUENTIAL` share that pull the effect hardest.
+
+    The pull of a window is the size of ``candidate - ratio * legacy`` there, to which the change
+    of the ratio without it is proportional. At least two windows stay.
+    """
+    pull = np.abs(sides.difference)
+    out = min(math.ceil(INFLUENTIAL * len(pull)), len(pull) - 2)
+    kept: Rows = np.sort(np.argsort(-pull, kind="stable")[max(0, out) :])
+    return kept
+
+
+def _variation(
+    name: str,
+    sides: Sides,
+    question: Question,
+    *,
+    lag: int | None = None,
+    block: int | None = None,
+) -> Variation:
+    estimates = deciding(sides, question, lag=lag, block=block)
+    first = estimates[0]
+    return Variation(
+        name=name,
+        n=first.n,
+        effect=first.effect,
+        lower=first.lower,
+        upper=first.upper,
+        conclusion=agreed(estimates)[0],
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from harness.errors import AbharnessError
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Flags, UnitScores, in_time_order, reach_of
+from harness.stats.longrun import centred, tied
 from harness.window import Array, Dates, Rows
 
 WORST = 2.0
@@ -260,3 +262,110 @@ def _losses(unit: UnitScores, metric: str) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         losses: Array = cells.mean(axis=1)
     return losses
+
+
+FailedAs = Literal["", "worst", "missed", "covered", "lost", "out"]
+"""What failed windows count as: twice the largest loss seen, missed, covered, lost, left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """Both sides of a ratio, every seed by itself, on the same origins in time order.
+
+    Attributes
+    ----------
+    above, below : [S, n]
+        Losses of candidate and legacy; what is covered, or lost, and ones for a share.
+    overlap
+        Consecutive origins that share a session.
+    part
+        The origins were picked out of those that were judged.
+    others
+        Further sides whose effect, without its sign, is at least as large: where any of them is
+        shown to be small, so is this one.
+    """
+
+    above: Array
+    below: Array
+    overlap: int
+    part: bool = False
+    others: tuple[Sides, ...] = ()
+
+    @property
+    def means(self) -> tuple[Array, Array]:
+        """Means over the seeds of each side, [n] each."""
+        return self.above.mean(axis=0), self.below.mean(axis=0)
+
+    @property
+    def difference(self) -> Array:
+        """Candidate less the estimated ratio times legacy, [n]: what the ratio's error is of."""
+        return centred(*self.means)[1]
+
+    @property
+    def tied(self) -> bool:
+        """Both sides are the same but for roundings."""
+        return tied(*self.means)
+
+    @property
+    def varies(self) -> bool:
+        """A side is not the same on every origin, so that there is an uncertainty to estimate."""
+        return any(float(np.ptp(side)) > 1e-12 * float(np.abs(side).max()) for side in self.means)
+
+    @property
+    def seeded(self) -> bool:
+        """There is a side with more than one seed, so that seeds can be seen to vary."""
+        return max(len(self.above), len(self.below)) > 1 and not self.tied
+
+    def at(self, rows: Rows) -> Sides:
+        """The same sides at some of the origins."""
+        others = tuple(each.at(rows) for each in self.others)
+        return dataclasses.replace(
+            self, above=self.above[:, rows], below=self.below[:, rows], others=others
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedWindows:
+    """How many windows each side failed on, over its seeds, and what they were counted as.
+
+    Attributes
+    ----------
+    candidate_as, legacy_as
+        '' where a side failed on none, or where they were filled against the candidate.
+    candidate_capped, legacy_capped
+        Windows of absurd losses that were counted as twice the largest that both sides had
+        together.
+    """
+
+    candidate: int = 0
+    legacy: int = 0
+    candidate_as: FailedAs = ""
+    legacy_as: FailedAs = ""
+    candidate_capped: int = 0
+    legacy_capped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedPair:
+    """A pair whose failed windows, and absurd losses, are counted in one way."""
+
+    pair: Pair
+    failed: FailedWindows
+
+
+def count_failed(both: Pair, ours: FailedAs, theirs: FailedAs) -> CountedPair:
+    """Count failed windows of the candidate, and of legacy, in one way each."""
+    values: dict[FailedAs, float | None] = {"worst": worst_of(both), "missed": 0.0, "covered": 1.0}
+    left: Flags = np.zeros(len(both.origin), dtype=bool)
+    for way, fine in ((ours, both.candidate_ok), (theirs, both.legacy_ok)):
+        if way == "out":
+            left |= ~fine.all(axis=0)
+    return CountedPair(
+        pair=counted(both, candidate=values.get(ours), legacy=values.get(theirs), out=left),
+        failed=FailedWindows(
+            candidate=int((~both.candidate_ok).sum()),
+            legacy=int((~both.legacy_ok).sum()),
+            candidate_as=ours,
+            legacy_as=theirs,
+        ),
+    )

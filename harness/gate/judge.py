@@ -269,7 +269,7 @@ def judging_digest() -> str:
 
 
 def _machine(cell: GridCell, store: Store) -> str:
-    return digest([dict(cell_record(store, cell).machine), cell.known.environment["libraries"]])
+    return digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
 
 
 def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:

@@ -94,7 +94,7 @@ def record_night(grid: Grid, store: Store, policy: Policy, judgement: Judgement)
         "arms": digest([[cell.identity["source"], dict(cell.arm.options)] for cell in cells]),
         "weights": digest([cell.identity["weights"] for cell in cells]),
         "code": digest([judging_digest(), scoring_digest()]),
-        "libraries": digest([cell.known.environment for cell in cells]),
+        "libraries": digest([cell.environment for cell in cells]),
     }
     known = nights(store, name)
     before = known[-1] if known else None

@@ -285,7 +285,8 @@ def _belongs(
         due = Due(cell=cell, fit=dataclasses.replace(fit, windows=windows))
         stored = store.fit(fit.key) or _stored_fit(store, cell, fit)
         rows_seen = cell.split.rows_digest(int(windows.origin[-1]))
-        if part_key(fit, stored, cutoffs=cutoffs, rows=rows_seen) == key:
+        wanted = part_key(fit, stored, cutoffs=cutoffs, rows=rows_seen, records=cell.records)
+        if wanted == key:
             return due, stored
     return None, None
 
@@ -301,7 +302,7 @@ def _stored_fit(store: Store, cell: GridCell, fit: PlannedFit) -> StoredFit:
     return StoredFit(
         cutoff=fit.cutoff,
         identity=fit.identity,
-        environment=cell.known.environment,
+        environment=cell.environment,
         saved=any(name.startswith(f"{STATE}/") for name in files),
         files=files,
     )

@@ -10,9 +10,9 @@ from typing import Literal
 
 from harness.costs import Cost
 from harness.evidence.comparison import Comparison, compare, date_of_more
-from harness.evidence.estimand import CountedPair, Estimand, Question, Skill
+from harness.evidence.estimand import Estimand, Question, Skill
 from harness.evidence.estimates import Conclusion
-from harness.evidence.pairing import Pair, PairingError, pair
+from harness.evidence.pairing import CountedPair, Pair, PairingError, pair
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging.fact import Fact, FactCode, Value, fact
@@ -143,8 +143,16 @@ def judge_rule(
     return found
 
 
-def question_of(rule: Criterion | CoverageRule, *, alpha: float, power: float) -> Question:
-    """What a rule asks of a pair."""
+def question_of(
+    rule: Criterion | CoverageRule, *, alpha: float, power: float, rivals: int = 1
+) -> Question:
+    """What a rule asks of a pair.
+
+    Parameters
+    ----------
+    rivals
+        Rules that share the error rate of a REJECT, see `rejected_together`.
+    """
     low, high = rule.estimand.bounds(rule.bound)
     return Question(
         estimand=rule.estimand,
@@ -152,6 +160,7 @@ def question_of(rule: Criterion | CoverageRule, *, alpha: float, power: float) -
         bound_high=high,
         alpha=alpha * rule.estimand.alpha_share,
         power=power,
+        alpha_beyond=min(alpha * rule.estimand.alpha_share, alpha / max(1, rivals)),
     )
 
 
@@ -213,7 +222,7 @@ class _Making:
         if found.sample.independent_n < self.policy.min_origins:
             outcome = Outcome.HOLD
             shown = fact(FactCode.FEW_ORIGINS, asked=self.policy.min_origins)
-        elif outcome is Outcome.PROMOTE and recently_beyond(found, self.rule.role):
+        elif outcome is Outcome.PROMOTE and recently_beyond(found):
             outcome, shown = Outcome.HOLD, fact(FactCode.RECENTLY_BEYOND)
         return self._finding(outcome, found, shown)
 
@@ -234,20 +243,17 @@ class _Making:
         )
 
 
-def recently_beyond(found: Comparison, role: FindingRole) -> bool:
+def recently_beyond(found: Comparison) -> bool:
     """Whether the last origins alone lie beyond the bound, or show no gain where one is asked.
 
     It vetoes a PROMOTE, and rejects nothing: a break in the difference is averaged away over all
-    origins, and the last ones are too few for a test. The hits of so few swing more than the
-    differences of paired losses do, so a coverage may be twice its tolerance away.
+    origins, and the last ones are too few for a test.
     """
     effect = found.recent.effect if found.recent is not None else None
     if effect is None:
         return False
-    question = found.question
-    if question.bound_low is not None:
-        return not 2 * question.bound_low <= effect <= 2 * question.bound_high
-    return effect > (0.0 if role == "success" else question.bound_high) + TIE
+    low, high = found.question.recent_bounds
+    return effect > high + TIE or (low is not None and effect < low - TIE)
 
 
 def rejected_together(findings: Sequence[Finding], *, alpha: float) -> list[Finding]:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.evidence.comparison import answer, compare
-from harness.evidence.estimand import Question, Sides, loss_of
+from harness.evidence.estimand import Question, loss_of
 from harness.evidence.estimates import Conclusion, Estimate, by_test
-from harness.evidence.pairing import pair
+from harness.evidence.pairing import Sides, pair
 from harness.experiments.rules import Criterion
 from harness.judging.declared import Cell, datasets_of
 from harness.judging.fact import Fact, FactCode, fact

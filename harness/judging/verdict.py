@@ -253,19 +253,24 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
 
 
 def _long_memory(case: Case) -> list[Fact]:
-    """Where differences remember so long that the interval is too narrow."""
+    """Where differences may remember so long that the interval is too narrow."""
     found = []
     for finding in case.findings:
-        known = finding.comparison.variances if finding.comparison else None
-        if known is not None and known.long_memory and finding.role != "limit":
+        compared = finding.comparison if finding.role != "limit" else None
+        known = compared.variances if compared is not None else None
+        if compared is None or known is None or known.memory is None:
+            continue
+        if known.memory.suspected:
             found.append(
                 fact(
                     FactCode.LONG_MEMORY,
                     dataset=finding.dataset,
                     metric=finding.metric,
                     part=finding.part,
-                    memory=known.memory,
-                    error=known.memory_error,
+                    memory=known.memory.order,
+                    error=known.memory.error,
+                    wider=known.memory_stretch,
+                    done=known.memory.shown and compared.estimand.relative,
                 )
             )
     return found
@@ -550,7 +555,12 @@ def _findings(
         legacy = [unit for unit in there if unit.arm == policy.baseline]
         for rule in policy.rules:
             if rule.scope.covers(dataset):
-                asked = question_of(rule, alpha=shared.alpha(rule.role), power=shared.power_each)
+                asked = question_of(
+                    rule,
+                    alpha=shared.alpha(rule.role),
+                    power=shared.power_each,
+                    rivals=shared.guardrails,
+                )
                 if given.look is not None:
                     asked = at_look(asked, given.look.alpha(dataset, rule.role))
                 found += judge_rule(

@@ -144,7 +144,8 @@ def answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answere
         same = same_rows(cell.split, seal)
         for place, cutoff in enumerate(seal.cutoffs):
             origin = wanted.get(cutoff)
-            if origin is None or cutoff in found:
+            record = seal.records[place] if seal.records else ""
+            if origin is None or cutoff in found or record != cell.records.get(cutoff, ""):
                 continue
             if same or is_prospective(cell.split, origin, seal.issued_at[place]):
                 found[cutoff] = Answered(key=key, seal=seal, place=place)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from harness.arm import ArmRef
+from harness.data.tables import count_text
 from harness.errors import escaped
 from harness.running.cells import Answered, answered, counts
 from harness.running.executor import Task
@@ -52,7 +53,7 @@ class Work:
     @property
     def kind(self) -> str:
         """The arm, and whether it is fitted or goes on from a kept fit."""
-        made = self.due[0].cell.known.learns and any(kept is None for kept in self.task.kept)
+        made = self.due[0].cell.learns and any(kept is None for kept in self.task.kept)
         return f"{self.arm.name} {'fit' if made else 'forecast'}"
 
     def __str__(self) -> str:
@@ -107,7 +108,7 @@ def works(
             else:
                 waiting[due.fit.key] = [cell]
                 mine.append(due)
-        grouped += [[due] for due in mine] if cell.known.learns else [mine] if mine else []
+        grouped += [[due] for due in mine] if cell.learns else [mine] if mine else []
     per_cell = [str(group[0].cell) for group in grouped]
     for group in grouped:
         cells = {str(cell): cell for due in group for cell in waiting[due.fit.key]}
@@ -140,6 +141,11 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
                 expected[day] = each.digest
                 good = False
             missing.append(not good)
+        changed = _changed_records(store, cell, fit, set(days) - set(there))
+        if changed:
+            some = count_text(len(changed), "origin")
+            what = f"its log holds other records than before for {some}, first {changed[0]}"
+            found.damage.append(escaped(f"{cell} is read again: {what}"))
         if any(missing):
             windows = dataclasses.replace(
                 fit.windows,
@@ -158,6 +164,17 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
                 state=known.state(fit.key) if damage and known is not None else "",
                 again=known is not None and not counts(known.limit, cell),
             )
+
+
+def _changed_records(store: Store, cell: GridCell, fit: PlannedFit, due: Set[str]) -> list[str]:
+    """Cutoffs that are due because a log holds other records for them than when it was read."""
+    before = {
+        day
+        for seal in store.seals(fit.key).values()
+        for day, record in zip(seal.cutoffs, seal.records, strict=False)
+        if record and day in due and record != cell.records.get(day, "")
+    }
+    return sorted(before)
 
 
 def _broken(store: Store, there: Mapping[str, Answered]) -> dict[str, str]:
@@ -200,6 +217,7 @@ def _task(grid: Grid, store: Store, group: Sequence[Due]) -> Task:
         kept=tuple(None if due.state else kept_fit(store, due.cell, due.fit) for due in group),
         time_limit_s=settings.time_limit_s,
         memory_limit_mib=settings.memory_limit_mib,
+        fits=tuple((due.cell, due.fit) for due in group),
     )
 
 
@@ -208,6 +226,6 @@ def kept_fit(store: Store, cell: GridCell, fit: PlannedFit) -> Path | None:
     known = store.fit(fit.key)
     if known is None or known.problem or not keeps(store, fit):
         return None
-    if cell.known.learns and not known.saved:
+    if cell.learns and not known.saved:
         return None
     return store.fit_folder(fit.key)

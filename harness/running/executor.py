@@ -12,15 +12,18 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
+from harness.running.grid import GridCell, PlannedFit
+from harness.running.identity import device_name, visible_gpus
 from harness.running.supervisor import Ending, UnitLimits, supervise
 from harness.running.unit import RESIDUALS, STATE, Job
 from harness.running.work import carry_out_all
@@ -46,6 +49,9 @@ class Task:
         Each of one fit.
     kept
         For each job, where its kept fit lies, to be copied for the process; None makes it.
+    fits
+        For each job, the cell and the fit it is of, by which another machine makes the same job;
+        empty where only this one can.
     """
 
     key: str
@@ -53,6 +59,7 @@ class Task:
     kept: tuple[Path | None, ...]
     time_limit_s: float
     memory_limit_mib: int
+    fits: tuple[tuple[GridCell, PlannedFit], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +73,22 @@ class Finished:
     left
         Folder with what the process wrote, which is nothing to be trusted; whoever is told of the
         end removes it. None where the process never started.
+    machine
+        What it ran on; empty where that is this one.
     """
 
     task: Task
     seconds: float
     ending: Ending
     left: Path | None = None
+    machine: Mapping[str, str] = field(default_factory=dict)
 
 
 class Executor(Protocol):
     """Carries out tasks somewhere."""
 
-    def submit(self, task: Task) -> None:
-        """Start a task."""
+    def submit(self, task: Task) -> bool:
+        """Start a task; False where there is no room for it until another one has ended."""
         ...
 
     def poll(self) -> list[Finished]:
@@ -102,6 +112,7 @@ class _Running:
     supervisor: Connection
     share: Any  # of windows done; shared with the process
     start: float
+    gpu: str  # which it holds; '' for none
 
 
 class LocalProcesses:
@@ -110,7 +121,7 @@ class LocalProcesses:
     Supervisors are forked from a server that has imported the heavy packages and touched nothing
     else (importing chronos alone takes seconds); where there is no such server they are started
     anew. What a process reads and writes lies in a scratch folder of its own; it is never given the
-    path of a store.
+    path of a store. No two tasks have the same GPU at a time.
 
     Parameters
     ----------
@@ -123,6 +134,7 @@ class LocalProcesses:
     def __init__(self, *, threads: int, preload: Sequence[str] = ()) -> None:
         self._running: list[_Running] = []
         self._stillborn: list[Finished] = []
+        self._gpus = set(visible_gpus())  # those that no task holds
         for name in _THREAD_VARIABLES:
             os.environ[name] = str(threads)  # read when a child loads its numerical libraries
         os.environ["PYTHONSAFEPATH"] = "1"  # or the server takes ./datasets for Hugging Face's
@@ -134,22 +146,28 @@ class LocalProcesses:
             self._context.set_forkserver_preload(["harness.running.executor", *preload])
         _sweep_scratch()
 
-    def submit(self, task: Task) -> None:
-        """Start a task in a process of its own."""
+    def submit(self, task: Task) -> bool:
+        """Start a task in a process of its own; False while the GPU it needs is taken."""
+        gpu, shown = self._free_gpu(task)
+        if gpu is None:
+            return False
+        self._gpus -= {gpu}
         scratch = Path(tempfile.mkdtemp(prefix=f"{_scratch_prefix()}{os.getpid()}-"))
         jobs = with_fits(task, scratch)
         ours, theirs = self._context.Pipe()
         share = self._context.Value("d", 0.0, lock=False)
         process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
             target=_supervised,
-            args=(jobs, _limits(task), scratch, share, theirs),
+            args=(jobs, _limits(task), scratch, shown, share, theirs),
             name=f"task {task.key[:12]}",
         )
         start = time.monotonic()
         try:
-            process.start()
+            with _main_left_alone():
+                process.start()
         except (EOFError, ConnectionError) as problem:  # the server was killed; a new one follows
             ours.close()
+            self._gpus |= {gpu} - {""}
             shutil.rmtree(scratch, ignore_errors=True)
             text = f"its process could not be started: {type(problem).__name__}"
             ending = Ending(kind="no answer", reason=text)
@@ -163,10 +181,30 @@ class LocalProcesses:
                     supervisor=ours,
                     share=share,
                     start=start,
+                    gpu=gpu,
                 )
             )
         finally:
             theirs.close()
+        return True
+
+    def _free_gpu(self, task: Task) -> tuple[str | None, str]:
+        """The GPU for a task, as CUDA numbers it, and which alone its process is to see.
+
+        '' where it needs none or is to see all, None where it must wait. Where there is none that
+        it could have, a task fails by itself.
+        """
+        known = visible_gpus()
+        device = ""
+        if known:  # all jobs are of one arm
+            cells = [cell for cell, _ in task.fits]
+            device = cells[0].known.device_name if cells else device_name(task.jobs[0].ref.build())
+        kind, _, number = device.partition(":")
+        choice = known[int(number) : int(number) + 1] if number else known
+        if kind != "cuda" or not choice:
+            return "", ""
+        gpu = next((each for each in choice if each in self._gpus), None)
+        return gpu, "" if number or gpu is None else gpu  # a number counts among all
 
     def poll(self) -> list[Finished]:
         """Wait up to a fifth of a second and return what ended."""
@@ -190,10 +228,11 @@ class LocalProcesses:
             item.supervisor.close()  # which its supervisor sees
         for item in self._running:
             _gone(item)
-        self._running = []
+        self._running, self._gpus = [], set(visible_gpus())
 
     def _finished(self, item: _Running, ending: Ending) -> Finished:
         _gone(item, keep=True)
+        self._gpus |= {item.gpu} - {""}
         return Finished(
             task=item.task,
             seconds=time.monotonic() - item.start,
@@ -262,12 +301,34 @@ def end_family(leader: int, *, alive: bool) -> None:
             child.kill()
 
 
+@contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Keep a process that is started from running the user's script a second time.
+
+    Multiprocessing imports the main module in each new process, which a script without
+    ``if __name__ == "__main__"`` would not survive; nothing of ours is defined there.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _supervised(
-    jobs: tuple[Job, ...], limits: UnitLimits, scratch: Path, share: Any, executor: Connection
+    jobs: tuple[Job, ...],
+    limits: UnitLimits,
+    scratch: Path,
+    gpu: str,
+    share: Any,
+    executor: Connection,
 ) -> None:
     """Watch over one task; runs in a process of its own."""
     for name in _NOT_FOR_ARMS:
         os.environ.pop(name, None)
+    if gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     supervise(
         partial(_work, jobs, scratch, share),
         log=scratch / LOG,

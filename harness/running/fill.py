@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,7 @@ from harness.running.grid import (
     select,
 )
 from harness.running.identity import allowed_cores
+from harness.running.incoming import seal_incoming
 from harness.running.isolation import in_isolation
 from harness.running.lease import lease
 from harness.running.maintenance import Event, begin_anew, difference, events, record_event
@@ -184,7 +185,8 @@ def fill(
     recompute
         Begin the results of these cells anew.
     executor
-        Where arms run; left out, in processes on this machine.
+        Where arms run, which looks for their weights there and shares the host with what is timed;
+        left out, in processes on this machine.
 
     Raises
     ------
@@ -211,6 +213,8 @@ def fill(
         run.grid = as_stored(run.grid, store)
     store.journal.append_new("grid", grid.experiment.name, run.grid.record())
     asked = select(run.grid.cells, only=only, shard=shard)
+    for cell, sealed in seal_incoming(run.grid, store):
+        run.note(cell, sealed)
     todo = [cell for cell in asked if str(cell) not in run.unanswered]
     found = works(run.grid, store, todo, retry_failed=retry_failed)
     for line in found.damage:
@@ -288,11 +292,11 @@ class _Run:
         """
         arms = {cell.arm.name: cell for work in works for cell in work.cells}
         missing = [cell.arm for cell in arms.values() if cell.known.fetches]
-        if missing:  # what is not there ends the call before anything runs
+        if missing and self.executor is None:  # else it is asked for where it will be needed
 
             def fetch() -> None:
                 for ref in missing:
-                    ref.fetch()
+                    ref.fetch()  # what is not there ends the call before anything runs
 
             in_isolation(fetch, limits=limits_of(self.grid.experiment))
         self.progress.begin(works, done=done)
@@ -300,7 +304,8 @@ class _Run:
             threads=self.grid.experiment.run.threads, preload=preload_for(arms.values())
         )
         try:
-            with _beside_others(self.grid), _interrupts_at_safe_points() as check:
+            beside = nullcontext() if self.executor else _beside_others(self.grid)
+            with beside, _interrupts_at_safe_points() as check:
                 self._drive(executor, works, take, check=check)
         finally:
             executor.cancel()
@@ -322,11 +327,14 @@ class _Run:
         waiting, again = list(works), set[str]()
         running: dict[str, _Work] = {}
         while waiting or running:
-            while waiting and len(running) < self.workers:
-                work = waiting.pop(0)
-                executor.submit(work.task)
-                running[work.key] = work
-                self.progress.started(work)
+            place = 0
+            while place < len(waiting) and len(running) < self.workers:
+                if executor.submit(waiting[place].task):
+                    work = waiting.pop(place)
+                    running[work.key] = work
+                    self.progress.started(work)
+                else:
+                    place += 1
             for finished in executor.poll():
                 work = running.pop(finished.task.key)
                 try:

@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from harness.arm import (
     Fetches,
     Learns,
     Loads,
+    PlaysBack,
     Samples,
     Saves,
     Wraps,
@@ -28,7 +29,7 @@ from harness.parsing import parse_record
 from harness.running.identity import (
     DEVICES,
     arm_identity,
-    device_of,
+    device_name,
     environment_of,
     line_identity,
     line_of,
@@ -38,10 +39,26 @@ from harness.running.sources import OURS, CodeReader, digest
 from harness.running.split import Split, anchor_of, split
 from harness.running.supervisor import UnitLimits
 from harness.running.unit import Job
-from harness.window import Windows
+from harness.window import Dates, Windows
 
 if TYPE_CHECKING:
-    from harness.running.store_folder import Store
+    from harness.running.store_folder import StoredFit
+
+
+class KnownResults(Protocol):
+    """What a grid asks a store for, or who knows what is in it."""
+
+    def cutoffs(self, anchor: Mapping[str, object]) -> Dates:
+        """Cutoffs recorded for a plan on a dataset, in order."""
+        ...
+
+    def results(self, line: str) -> str:
+        """What the results of a line began with, where they began anew."""
+        ...
+
+    def fit(self, key: str) -> StoredFit | None:
+        """The record of a fit."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +71,10 @@ class KnownArm:
         Options that name its weights exactly, in place of those that were given.
     identity, environment
         See `arm_identity` and `environment_of`.
-    device
-        What it computes on here; '' where it does not say.
+    device_name
+        What it computes on here, such as ``cuda:1``; '' where it does not say.
+    records
+        By dataset: digests of what a log that is played back holds for each issued origin.
     learns, saves, loads, fetches
         What it can do.
     seeded
@@ -69,7 +88,8 @@ class KnownArm:
     pinned: Mapping[str, Any]
     identity: Mapping[str, Any]
     environment: Mapping[str, Any]
-    device: str
+    device_name: str
+    records: Mapping[str, tuple[str, ...]]
     learns: bool
     saves: bool
     loads: bool
@@ -115,6 +135,8 @@ class GridCell:
         In order of time.
     limits
         What its processes may use, by name.
+    records
+        Of an arm that plays a log back: digest of what it holds for each issued origin, by cutoff.
     """
 
     arm: ArmRef
@@ -127,6 +149,27 @@ class GridCell:
     fits: tuple[PlannedFit, ...]
     split: Split
     limits: Mapping[str, float]
+    records: Mapping[str, str]
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """What lies between data and forecast on this installation."""
+        return self.known.environment
+
+    @property
+    def device(self) -> str:
+        """Kind of device the arm computes on here, such as ``cuda``; '' where it does not say."""
+        return self.known.device_name.partition(":")[0]
+
+    @property
+    def learns(self) -> bool:
+        """Whether the arm is fitted."""
+        return self.known.learns
+
+    @property
+    def saves(self) -> bool:
+        """Whether the arm keeps its fits."""
+        return self.known.saves
 
     def __str__(self) -> str:
         return f"{self.arm.name}/{self.dataset}/{self.seed}"
@@ -179,7 +222,7 @@ class Grid:
 def declare(
     experiment: Experiment,
     datasets: Mapping[str, Dataset],
-    store: Store | None = None,
+    store: KnownResults | None = None,
     *,
     grow: bool = True,
 ) -> Grid:
@@ -258,6 +301,7 @@ def _known(ref: ArmRef, splits: Mapping[str, Split], code: CodeReader) -> KnownA
             columns = part.dataset.manifest.columns
             expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
         notes = getattr(arm, "notes_on", None)
+        log = arm if isinstance(arm, PlaysBack) else None
         told = [
             f"{ref.name}: {note}"
             for name, part in splits.items()
@@ -267,7 +311,12 @@ def _known(ref: ArmRef, splits: Mapping[str, Split], code: CodeReader) -> KnownA
             pinned={k: v for k, v in exact.options.items() if ref.options.get(k) != v},
             identity=arm_identity(exact, arm, code),
             environment=environment_of(exact, arm, code),
-            device=device_of(arm),
+            device_name=device_name(arm),
+            records={
+                name: tuple(log.record_digests(part.dataset.series, part.issued))
+                for name, part in splits.items()
+                if log is not None
+            },
             learns=isinstance(arm, Learns),
             saves=isinstance(arm, Saves),
             loads=isinstance(arm, Loads),
@@ -289,7 +338,7 @@ def limits_of(experiment: Experiment) -> UnitLimits:
     return UnitLimits(time_s=run.time_limit_s, memory_mib=run.memory_limit_mib)
 
 
-def as_stored(grid: Grid, store: Store) -> Grid:
+def as_stored(grid: Grid, store: KnownResults) -> Grid:
     """The same grid under the keys that its results have in a store.
 
     Results of a line that began anew have keys of their own. A fit that was made on another device
@@ -300,8 +349,8 @@ def as_stored(grid: Grid, store: Store) -> Grid:
         identity = {name: value for name, value in cell.identity.items() if name != "results"}
         results = store.results(cell.line)
         identity |= {"results": results} if results else {}
-        fits = _planned(identity, cell.split, cell.known.device, store)
-        key = _cell_key(identity, cell.split, fits)
+        fits = _planned(identity, cell.split, cell.device, store)
+        key = _cell_key(identity, cell.split, fits, cell.records)
         found.append(dataclasses.replace(cell, identity=identity, key=key, fits=fits))
     return dataclasses.replace(grid, cells=tuple(found))
 
@@ -316,23 +365,26 @@ def _cell(
         seed=seed if known.seeded else None,
         threads=run.threads,
     )
-    fits = _planned(identity, part, known.device)
+    digests = known.records.get(dataset)
+    records = dict(zip(map(str, part.cutoffs), digests, strict=True)) if digests else {}
+    fits = _planned(identity, part, known.device_name.partition(":")[0])
     return GridCell(
         arm=ref,
         known=known,
         dataset=dataset,
         seed=seed,
-        key=_cell_key(identity, part, fits),
+        key=_cell_key(identity, part, fits, records),
         line=line_of(dataset, identity),
         identity=identity,
         fits=fits,
         split=part,
+        records=records,
         limits={"time_s": run.time_limit_s, "memory_mib": float(run.memory_limit_mib)},
     )
 
 
 def _planned(
-    identity: Mapping[str, Any], part: Split, device: str, store: Store | None = None
+    identity: Mapping[str, Any], part: Split, device: str, store: KnownResults | None = None
 ) -> tuple[PlannedFit, ...]:
     """The fits of a line, each at its cutoff on the rows visible there."""
     dates = part.dataset.series.dates
@@ -352,15 +404,22 @@ def _planned(
     return tuple(found)
 
 
-def _cell_key(identity: Mapping[str, Any], part: Split, fits: Sequence[PlannedFit]) -> str:
+def _cell_key(
+    identity: Mapping[str, Any],
+    part: Split,
+    fits: Sequence[PlannedFit],
+    records: Mapping[str, str],
+) -> str:
     """Digest of all that decides a cell's judged forecasts and what they are held against."""
     dates, windows = part.dataset.series.dates, part.windows
     fitted = [str(day) for day in dates[np.unique(windows.fitted_at) - 1]]
+    origins = [str(day) for day in dates[windows.origin - 1]]
     return digest(
         {
             **identity,
+            **({"records": [records[day] for day in origins]} if records else {}),
             "gap": windows.gap,
-            "origins": [str(day) for day in dates[windows.origin - 1]],
+            "origins": origins,
             "fits": [[fit.cutoff, fit.identity["device"]] for fit in fits if fit.cutoff in fitted],
             "data": part.data,
         }

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.arm import Arm, ArmRef, HasWeights, Wraps
+from harness.arm import Arm, ArmRef, HasWeights, PlaysBack, Wraps
 from harness.errors import ArmError
 from harness.running.sources import CodeReader, digest, file_digest
 from harness.window import RollingOrigin
@@ -40,6 +40,8 @@ that all of the harness between data and forecast is part of every environment."
 def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[str, Any]:
     """What of an arm can change its forecasts: options, weights, its code and what that imports.
 
+    A log that is played back counts origin by origin instead: see `GridCell.records`.
+
     Parameters
     ----------
     ref, arm
@@ -51,7 +53,7 @@ def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[
         "use": ref.use,
         "options": _without_device(ref.options),
         "source": _arm_source(arm, code or CodeReader(), use=ref.use),
-        "weights": weights_digest(arm),
+        "weights": {} if isinstance(arm, PlaysBack) else weights_digest(arm),
     }
 
 
@@ -87,20 +89,37 @@ def line_identity(
     }
 
 
+def unlike(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """What of an identity or an environment another machine has otherwise, a few words each."""
+    words = {"harness": "code of the harness", "source": "code of the arm", "rows": "data"}
+    found = []
+    for name in sorted(here.keys() | there.keys()):
+        one, other = here.get(name), there.get(name)
+        if one == other:
+            continue
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += unlike(one, other)
+        else:
+            said = f"{name} ({str(other)[:40]} there, {str(one)[:40]} here)"
+            found.append(words.get(name, said))
+    return found
+
+
 def line_of(dataset: str, identity: Mapping[str, Any]) -> str:
     """Digest of what all nights of a cell have in common, from its identity or a fit's."""
     own = {name: value for name, value in identity.items() if name not in OF_ONE_FIT}
     return digest([dataset, own])
 
 
-def device_of(arm: Arm) -> str:
-    """Kind of device an arm computes on here, ``cpu`` or ``cuda``; '' where it has no `device`."""
+def device_name(arm: Arm) -> str:
+    """The device an arm computes on here, such as ``cuda:1``; a GPU where one of its parts does."""
     if isinstance(arm, Wraps):
-        return next(filter(None, map(device_of, arm.parts())), "")
+        names = [name for name in map(device_name, arm.parts()) if name]
+        return next((name for name in names if name.startswith("cuda")), "".join(names[:1]))
     said = getattr(arm, "device", "")
     if said == "auto":
-        return "cpu" if _gpu() == "none" else "cuda"
-    return said.partition(":")[0] if isinstance(said, str) else ""
+        return "cuda" if visible_gpus() else "cpu"
+    return said if isinstance(said, str) else ""
 
 
 def _without_device(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +129,14 @@ def _without_device(options: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in options.items()
         if name != "device"
     }
+
+
+def visible_gpus() -> list[str]:
+    """Numbers or names of the GPUs that CUDA shows to this process."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is not None:
+        return [each.strip() for each in shown.split(",") if each.strip() not in ("", "-1")]
+    return [str(number) for number in range(len(_gpu_files()))]
 
 
 @lru_cache(maxsize=1)
@@ -152,8 +179,12 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def _gpu_files() -> list[Path]:
+    return sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+
+
 def _gpu() -> str:
-    found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    found = _gpu_files()
     models = [
         line.partition(":")[2].strip()
         for file in found

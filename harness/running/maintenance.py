@@ -86,7 +86,7 @@ class Event:
 
     def changed(self) -> str:
         """What is another, in a few words."""
-        now, then = self.cell.known.environment, self.before
+        now, then = self.cell.environment, self.before
         before = then.get("libraries")
         known = before if isinstance(before, Mapping) else {}
         libraries = [
@@ -105,7 +105,7 @@ def events(grid: Grid, store: Store, asked: Sequence[GridCell]) -> list[Event]:
         if cell.line in found:
             continue
         before = _before(store, cell)
-        if before is None or before == cell.known.environment:
+        if before is None or before == cell.environment:
             continue
         event = _event(grid, store, cell, before)
         if event is not None:
@@ -144,15 +144,16 @@ def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object
         repeats.append(Repeat(fit=again, sealed=last, made_anew=False))
     if not repeats:
         return None
-    if cell.known.learns and kept_fit(store, cell, repeats[-1].fit) is not None:
+    if cell.learns and kept_fit(store, cell, repeats[-1].fit) is not None:
         repeats.append(dataclasses.replace(repeats[-1], made_anew=True))
     run = grid.experiment.run
     task = Task(
-        key=digest([cell.line, "maintenance", cell.known.environment]),
+        key=digest([cell.line, "maintenance", cell.environment]),
         jobs=tuple(grid.job(cell, each.fit.windows) for each in repeats),
         kept=tuple(None if each.made_anew else kept_fit(store, cell, each.fit) for each in repeats),
         time_limit_s=run.time_limit_s,
         memory_limit_mib=run.memory_limit_mib,
+        fits=tuple((cell, each.fit) for each in repeats),
     )
     return Event(cell=cell, before=before, repeats=tuple(repeats), task=task)
 
@@ -212,7 +213,7 @@ def record_event(store: Store, event: Event, difference: str) -> None:
     """Record what came of an event: the line goes on, or its results begin anew."""
     body = {
         "cell": str(event.cell),
-        "environment": event.cell.known.environment,
+        "environment": event.cell.environment,
         "changed": event.changed(),
         "equal": not difference,
         "difference": difference,
@@ -221,7 +222,7 @@ def record_event(store: Store, event: Event, difference: str) -> None:
     known = store.journal.latest("maintenance", event.cell.line) or {"results": ""}
     body["results"] = known["results"]
     if difference:
-        body["results"] = digest([event.cell.known.environment, datetime.now(UTC).isoformat()])
+        body["results"] = digest([event.cell.environment, datetime.now(UTC).isoformat()])
     store.journal.append("maintenance", event.cell.line, body)
 
 
@@ -230,7 +231,7 @@ def begin_anew(grid: Grid, store: Store, cells: Sequence[GridCell]) -> Grid:
     for line, cell in {cell.line: cell for cell in cells}.items():
         body = {
             "cell": str(cell),
-            "environment": cell.known.environment,
+            "environment": cell.environment,
             "changed": "asked for by --recompute",
             "equal": False,
             "difference": "not compared",

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.forecast import Forecast
+from harness.forecast import Forecast, Form
 from harness.running.parquet import TornTableError, column, read_table, write_table
-from harness.running.unit import Form, UnitResult
+from harness.running.unit import UnitResult
 from harness.window import Array, Dates, Rows
 
 if TYPE_CHECKING:
@@ -79,16 +79,11 @@ class Part:
     @property
     def form(self) -> Form:
         """How the distribution is given; none where no origin has one."""
-        forecast = self.forecast
-        if forecast.quantiles is not None:
-            return "quantiles"
-        if forecast.samples is not None:
-            return "samples"
-        return "none" if forecast.deviation is None else "gaussian"
+        return self.forecast.form
 
     def digests(self) -> list[str]:
         """A digest of each origin, whatever part it lies in."""
-        values = _values(self.forecast)
+        values = self.forecast.distribution
         fallback = self.forecast.fallback or ("",) * len(self)
         found = []
         for row, cutoff in enumerate(self.cutoff.astype("datetime64[D]")):
@@ -107,22 +102,21 @@ class Part:
 
     def numbers(self) -> list[Array]:
         """Point paths, and the distribution where there is one."""
-        values = _values(self.forecast)
+        values = self.forecast.distribution
         return [self.forecast.point, *([] if values is None else [values])]
 
     def at(self, rows: Rows) -> Part:
         """Some of the origins."""
-        forecast = self.forecast
+        forecast, values = self.forecast, self.forecast.distribution
         return dataclasses.replace(
             self,
             cutoff=self.cutoff[rows],
             reason=tuple(self.reason[row] for row in rows.tolist()),
-            forecast=Forecast(
+            forecast=Forecast.of_form(
+                forecast.form,
                 point=forecast.point[rows],
                 levels=forecast.levels,
-                quantiles=None if forecast.quantiles is None else forecast.quantiles[rows],
-                samples=None if forecast.samples is None else forecast.samples[rows],
-                deviation=None if forecast.deviation is None else forecast.deviation[rows],
+                values=None if values is None else values[rows],
                 fallback=tuple(forecast.fallback[row] for row in rows.tolist())
                 if forecast.fallback
                 else (),
@@ -146,21 +140,21 @@ def together(parts: Sequence[Part]) -> Part:
         odd = not fits and part.form != "none"
         reason += [text or (_OTHER_FORM if odd else "") for text in part.reason]
         fallback += list(part.forecast.fallback or ("",) * len(part))
-        given = _values(first.forecast)
+        given = first.forecast.distribution
         if given is not None:
-            own = _values(part.forecast)
+            own = part.forecast.distribution
             blank = np.full((len(part), *given.shape[1:]), np.nan)
             values.append(own if fits and own is not None else blank)
     order = np.argsort(np.concatenate([part.cutoff for part in parts]), kind="stable")
     whole = Part(
         cutoff=np.concatenate([part.cutoff for part in parts]),
         reason=tuple(reason),
-        forecast=_forecast(
+        forecast=Forecast.of_form(
             first.form,
-            first.forecast.levels,
-            np.concatenate(point),
-            np.concatenate(values) if values else None,
-            tuple(fallback) if any(part.forecast.fallback for part in parts) else (),
+            levels=first.forecast.levels,
+            point=np.concatenate(point),
+            values=np.concatenate(values) if values else None,
+            fallback=tuple(fallback) if any(part.forecast.fallback for part in parts) else (),
         ),
         residual_distribution=any(part.residual_distribution for part in parts),
     )
@@ -230,7 +224,7 @@ def _part(rows: pa.Table) -> Part:
     if names:
         values = np.stack([_floats(rows, name) for name in names], axis=1)
         values = values.reshape(count, horizon, len(names))
-        if facts["form"] == "samples":
+        if facts["form"] in ("samples", "draws"):
             values = np.ascontiguousarray(values.transpose(0, 2, 1))
         elif facts["form"] == "gaussian":
             values = values[..., 0]
@@ -239,12 +233,12 @@ def _part(rows: pa.Table) -> Part:
     part = Part(
         cutoff=cutoff[:, 0],
         reason=texts.get("reason", ("",) * count),
-        forecast=_forecast(
+        forecast=Forecast.of_form(
             facts["form"],
-            np.array(facts["levels"], dtype=np.float64),
-            _floats(rows, "point").reshape(count, horizon),
-            values,
-            texts.get("fallback", ()),
+            levels=np.array(facts["levels"], dtype=np.float64),
+            point=_floats(rows, "point").reshape(count, horizon),
+            values=values,
+            fallback=texts.get("fallback", ()),
         ),
         residual_distribution=bool(facts["residual_distribution"]),
     )
@@ -261,34 +255,15 @@ def _floats(rows: pa.Table, name: str) -> Array:
     return found
 
 
-def _forecast(
-    form: Form, levels: Array, point: Array, values: Array | None, fallback: tuple[str, ...]
-) -> Forecast:
-    return Forecast(
-        point=point,
-        levels=levels,
-        quantiles=values if form == "quantiles" else None,
-        samples=values if form == "samples" else None,
-        deviation=values if form == "gaussian" else None,
-        fallback=fallback,
-    )
-
-
-def _values(forecast: Forecast) -> Array | None:
-    """Quantiles [W, H, q], samples [W, M, H] or deviations [W, H]."""
-    given = (forecast.quantiles, forecast.samples, forecast.deviation)
-    return next((values for values in given if values is not None), None)
-
-
 def _shape(part: Part) -> tuple[Form, tuple[int, ...], tuple[float, ...]]:
-    values = _values(part.forecast)
+    values = part.forecast.distribution
     own = () if values is None else values.shape[1:]
     return part.form, own, tuple(part.forecast.levels.tolist())
 
 
 def _value_columns(forecast: Forecast) -> dict[str, Array]:
     """The distribution as columns of [W * H] numbers."""
-    values = _values(forecast)
+    values = forecast.distribution
     if values is None:
         return {}
     if forecast.quantiles is not None:

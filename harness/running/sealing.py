@@ -122,7 +122,7 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
     spent = Spent(
         seconds=left.report.seconds if left.report else {"total": finished.seconds},
         peak_bytes=left.report.peak_bytes if left.report else {},
-        machine=machine(),
+        machine=finished.machine or machine(),
     )
     if fit is not None:
         store.put_fit(due.fit.key, files | logs)
@@ -166,7 +166,7 @@ def seal_part(
     known = fit or store.fit(due.fit.key)
     windows, split = due.fit.windows, due.cell.split
     rows = split.rows_digest(int(windows.origin[-1]))
-    key = part_key(due.fit, known, cutoffs=cutoffs, rows=rows)
+    key = part_key(due.fit, known, cutoffs=cutoffs, rows=rows, records=due.cell.records)
     whole = content or as_file(part)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fallback = part.forecast.fallback or ("",) * len(part)
@@ -188,11 +188,12 @@ def seal_part(
         failed=failed,
         by_fallback=tuple(day for day, said in zip(cutoffs, fallback, strict=True) if said),
         first_reason=reason,
-        environment=due.cell.known.environment,
-        device=due.cell.known.device,
+        environment=due.cell.environment,
+        device=due.cell.device,
         limit=limit,
         spent=spent or Spent(),
         replaces=tuple(name for name in due.replaces if name != key),
+        records=tuple(due.cell.records[day] for day in cutoffs) if due.cell.records else (),
     )
     store.put_part(key, whole)
     store.seal(due.fit.key, fit, key, seal)
@@ -205,7 +206,12 @@ def seal_part(
 
 
 def part_key(
-    fit: PlannedFit, stored: StoredFit | None, *, cutoffs: Sequence[str], rows: str
+    fit: PlannedFit,
+    stored: StoredFit | None,
+    *,
+    cutoffs: Sequence[str],
+    rows: str,
+    records: Mapping[str, str],
 ) -> str:
     """Digest of all that a part's forecasts depend on.
 
@@ -215,6 +221,8 @@ def part_key(
         The record of the fit; None where there is none.
     rows
         Digest of the rows visible at the last cutoff.
+    records
+        As of the cell.
     """
     return digest(
         {
@@ -223,6 +231,7 @@ def part_key(
             "cutoffs": cutoffs,
             "horizon": fit.windows.horizon,
             "gap": fit.windows.gap,
+            **({"records": [records[day] for day in cutoffs]} if records else {}),
             "rows": rows,
         }
     )
@@ -266,7 +275,7 @@ def _fit(
     record = StoredFit(
         cutoff=due.fit.cutoff,
         identity=due.fit.identity,
-        environment=due.cell.known.environment,
+        environment=due.cell.environment,
         problem=problem,
         limit=limit if problem else None,
         saved=report.saved,
@@ -326,6 +335,7 @@ def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
     whole = together(list(parts.values()))
     sealed = dict(zip(_all(seals, "cutoffs"), _all(seals, "digests"), strict=True))
     issued = dict(zip(_all(seals, "cutoffs"), _all(seals, "issued_at"), strict=True))
+    records = dict(zip(_all(seals, "cutoffs"), _all(seals, "records"), strict=False))
     cutoffs = tuple(map(str, whole.cutoff))
     if dict(zip(cutoffs, whole.digests(), strict=True)) != sealed:
         return 0
@@ -337,6 +347,7 @@ def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
         cutoffs=cutoffs,
         digests=tuple(sealed[day] for day in cutoffs),
         issued_at=tuple(issued[day] for day in cutoffs),
+        records=tuple(records[day] for day in cutoffs) if records else (),
         form=whole.form,
         levels=tuple(whole.forecast.levels.tolist()),
         residual_distribution=whole.residual_distribution,
@@ -346,7 +357,8 @@ def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
         spent=_spent(list(seals.values())),
         replaces=tuple(seals),
     )
-    key = part_key(fit, store.fit(fit.key), cutoffs=cutoffs, rows=newest.rows)
+    known = store.fit(fit.key)
+    key = part_key(fit, known, cutoffs=cutoffs, rows=newest.rows, records=cell.records)
     store.put_part(key, content)
     store.seal(fit.key, None, key, merged)
     for old in seals:

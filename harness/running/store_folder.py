@@ -9,6 +9,7 @@
     verdicts/NAME/              drawn from the records for others to read
     measures/                   profiles of what was measured
     tmp/                        files being written; swept when no process owns them
+    incoming/                   what other machines computed, until it is checked and sealed here
 
 Records kept here: ``anchor`` (cutoffs of a plan on a dataset, only ever added to), ``fit``,
 ``part`` (the seal of a file of forecasts, with a digest of each origin), ``drop`` (a part given
@@ -47,6 +48,8 @@ from harness.window import Dates
 SCHEMA = 1
 RESULTS = ("fits", "parts")
 """Folders of what took a model to make."""
+INCOMING = "incoming"
+"""Folder of what other machines computed; see `harness.running.incoming`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,8 @@ class Seal:
         Digest of the file.
     cutoffs, digests, issued_at
         By origin: last session seen, digest of the forecast, UTC time it was made.
+    records
+        By origin: digest of what a log that is played back held; empty for any other arm.
     horizon, gap
         Of the plan it was made for.
     rows
@@ -160,6 +165,7 @@ class Seal:
     limit: Limit | None = None
     spent: Spent = field(default_factory=Spent)
     replaces: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -395,6 +401,9 @@ class Store:
         for draft in (self.root / "scores").glob(".*"):
             if draft.stat().st_mtime < time.time() - 86400:
                 draft.unlink(missing_ok=True)
+        for half in (self.root / INCOMING).glob(".*"):
+            if half.stat().st_mtime < time.time() - 86400:
+                shutil.rmtree(half, ignore_errors=True)
 
 
 def bytes_digest(content: bytes) -> str:
@@ -445,7 +454,7 @@ def open_store(root: Path, *, create: bool = True, without_records: bool = False
     journal = Journal.open(root, create=create)
     if not journal.read_only:
         try:
-            for name in (*RESULTS, "scores", "verdicts", "tmp"):
+            for name in (*RESULTS, "scores", "verdicts", "tmp", INCOMING):
                 (root / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root / "tmp"):
                 pass

@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -36,7 +35,7 @@ from harness.arm import (
     training_of,
 )
 from harness.errors import ForecastError
-from harness.forecast import ANSWERED, LEVELS, Forecast
+from harness.forecast import ANSWERED, LEVELS, Forecast, Form
 from harness.residuals import ResidualDistribution, measure_residuals
 from harness.running.meter import Meter
 from harness.window import (
@@ -50,9 +49,6 @@ from harness.window import (
     context_at,
     contexts_at,
 )
-
-Form = Literal["quantiles", "samples", "gaussian", "none"]
-"""How a unit's distribution is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,12 +143,11 @@ class UnitResult:
     @property
     def forecast(self) -> Forecast:
         """The answers as one forecast; NaN in failed windows."""
-        return Forecast(
+        return Forecast.of_form(
+            self.form,
             point=self.point,
             levels=self.levels,
-            quantiles=self.values if self.form == "quantiles" else None,
-            samples=self.values if self.form == "samples" else None,
-            deviation=self.values if self.form == "gaussian" else None,
+            values=self.values,
             fallback=tuple(self.fallback),
         )
 
@@ -180,7 +175,8 @@ class UnitResult:
         ForecastError
             When its form or levels differ from what the arm answered before.
         """
-        form, values = _form_of(forecast)
+        form, values = forecast.form, forecast.distribution
+        assert values is not None
         if self.values is None:
             self.form, self.levels = form, forecast.levels
             self.values = np.full((len(self.reason), *values.shape[1:]), np.nan)
@@ -203,15 +199,6 @@ class UnitResult:
             "" if ok else text or "forecast is not finite"
             for text, ok in zip(why, fine, strict=True)
         ]
-
-
-def _form_of(forecast: Forecast) -> tuple[Form, Array]:
-    if forecast.quantiles is not None:
-        return "quantiles", forecast.quantiles
-    if forecast.samples is not None:
-        return "samples", forecast.samples
-    assert forecast.deviation is not None
-    return "gaussian", forecast.deviation
 
 
 STATE = "state"

@@ -168,7 +168,10 @@ def read_left(folder: Path, job: Job) -> Left:
             files[name] = read_plain(folder / name)
     if not (folder / PART_FILE).exists():
         return Left(fit=fit, fit_files=files)
-    content = read_plain(folder / FORECASTS)
+    try:
+        content = read_plain(folder / FORECASTS)
+    except FileNotFoundError:
+        raise StoreError(f"{folder / FORECASTS}: is not there") from None
     part = read_part(folder / FORECASTS, content)
     if not np.array_equal(part.cutoff, job.cutoffs):
         raise StoreError(f"{folder}: forecasts of other origins than were asked for")

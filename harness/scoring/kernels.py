@@ -5,6 +5,7 @@ Shapes: Q levels, M samples; all else is of any shape.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,8 +19,8 @@ _CELLS = 16384
 """Cells of a piece: three rows of them fit into a second-level cache."""
 _ROWS = 512
 """Rows of samples of a piece."""
-EVEN = 0.06
-"""Samples whose neighbours lie more evenly than this are not independent draws."""
+EVEN = 0.6
+"""Samples that vary less than this share of what draws do, at any scale, are not independent."""
 _STEPS = np.diff([0.0, *LEVELS, 1.0])
 WEIGHTS: Array = (_STEPS[1:] + _STEPS[:-1]) / 2
 """Weights of the common grid: the trapezoid rule over 0 .. 1 for what is 0 at both ends."""
@@ -117,7 +118,7 @@ def gaussian_crps(truth: Array, mean: Array, deviation: Array) -> Array:
     """
     from properscoring import crps_gaussian
 
-    certain = deviation == 0
+    certain = deviation <= 1e-12 * np.abs(truth - mean)  # also where the quotient overflows
     exact = crps_gaussian(truth, mean, np.where(certain, 1.0, deviation))
     found: Array = np.where(certain, np.abs(truth - mean), exact)
     return found
@@ -126,35 +127,37 @@ def gaussian_crps(truth: Array, mean: Array, deviation: Array) -> Array:
 def look_drawn(samples: Array) -> bool:
     """Whether samples [..., M], in order along the last axis, are spread as independent draws are.
 
-    The distance of a draw to the next lower one, over that to both neighbours, is uniform wherever
-    draws are dense, whatever they are drawn from: its mean square distance from one half is 1 / 12
-    (Pyke 1965), of quantiles about 0.003 and of stratified draws 0.04. Sets that mirror themselves
-    around their middle, and those that hold each number equally often, are not draws either.
+    Where the middle one of three draws that lie m ranks apart each lies between the outer two
+    varies from set to set by ``1 / (4 (2 m + 1))``, if draws are dense and whatever they are drawn
+    from: they are uniform there (Pyke 1965). By normal, skewed and heavy-tailed sets it is 0.7 to 2
+    times as much at every m, by quantiles nothing, by stratified, mirrored and repeated sets, and
+    by quantiles that were jittered, less than half at some. Few sets must show it more clearly.
     What `fair_crps` takes for draws and is none scores too well, by about 1 / M.
     """
     rows = samples.reshape(-1, samples.shape[-1])
     rows = rows[np.isfinite(rows).all(axis=1) & (np.ptp(rows, axis=1) > 0)]
     if not len(rows):
         return True
-    gaps = np.diff(rows, axis=1)
-    both = gaps[:, :-1] + gaps[:, 1:]
-    share = gaps[:, :-1][both > 0] / both[both > 0]
-    middle = rows + rows[:, ::-1]
-    mirrored = np.ptp(middle, axis=1) <= 1e-6 * np.ptp(rows, axis=1)
-    times = [k for k in range(2, rows.shape[1] // 2 + 1) if rows.shape[1] % k == 0]
-    repeated = np.zeros(len(rows), dtype=bool)
-    for k in times:
-        groups = rows.reshape(len(rows), -1, k)
-        repeated |= (np.ptp(groups, axis=2) == 0).all(axis=1)
-    odd = float(np.mean(mirrored | repeated)) > 0.5
-    return not odd and float(np.mean((share - 0.5) ** 2)) >= EVEN
+    middles = rows + rows[:, ::-1]
+    if float(np.mean(np.ptp(middles, axis=1) <= 1e-6 * np.ptp(rows, axis=1))) > 0.5:
+        return False  # mirrored around their middle, however many they are
+    apart, least = 1, EVEN - 2 * math.sqrt(2 / len(rows))
+    while 2 * apart < rows.shape[1]:
+        low, middle, high = rows[:, : -2 * apart], rows[:, apart:-apart], rows[:, 2 * apart :]
+        with np.errstate(invalid="ignore"):
+            place = np.where(high > low, (middle - low) / (high - low), np.nan)
+        varies = np.nanvar(place[:, (high > low).any(axis=0)], axis=0)
+        if len(varies) and float(varies.mean()) * 4 * (2 * apart + 1) < least:
+            return False
+        apart *= 2
+    return True
 
 
 def normal_level(truth: Array, mean: Array, deviation: Array) -> Array:
     """Level of a normal distribution at which each actual lies; a certain hit is at 0.5."""
     from scipy.special import ndtr
 
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         level: Array = ndtr((truth - mean) / deviation)
     return np.where((deviation == 0) & (truth == mean), 0.5, level)
 

@@ -71,11 +71,27 @@ def decompose_quantile(truth: Array, quantile: Array, level: float) -> Decomposi
     ForecastError
         When there is no case, or a NaN among them.
     """
-    _expect_whole(truth, quantile)
+    if truth.shape != quantile.shape or truth.ndim != 1 or not len(truth):
+        raise ForecastError(
+            f"actuals of shape {truth.shape} and quantiles of shape {quantile.shape}: expected "
+            "one of each per case, and a case"
+        )
+    if not (np.isfinite(truth).all() and np.isfinite(quantile).all()):
+        raise ForecastError("a decomposition needs every case: some are not finite")
     recalibrated = isotonic_quantile(quantile, truth, level)
-    constant = np.full(truth.shape, _best_constant(truth, level))
-    scores = [_mean_loss(truth, each, level) for each in (quantile, recalibrated, constant)]
-    return _parts(scores, len(truth))
+    rank = max(0, int(np.ceil(level * len(truth) - _SLACK)) - 1)
+    constant = np.full(truth.shape, np.sort(truth)[rank])  # no other one has a smaller loss
+    score, best, uncertainty = (
+        float(pinball_sum(truth, [each], np.array([level]), np.ones(1)).mean())
+        for each in (quantile, recalibrated, constant)
+    )
+    return Decomposition(
+        score=score,
+        miscalibration=score - best,
+        discrimination=uncertainty - best,
+        uncertainty=uncertainty,
+        n=len(truth),
+    )
 
 
 def decompose_crps(
@@ -179,34 +195,3 @@ def _add(bends: list[tuple[float, float]], actuals: Sequence[float], level: floa
         excess -= change
         if excess <= _SLACK:
             return -bends[0][0] if bends else -place
-
-
-def _best_constant(truth: Array, level: float) -> float:
-    """The quantile of the actuals that minimises their mean pinball loss."""
-    rank = int(np.ceil(level * len(truth) - _SLACK)) - 1
-    return float(np.sort(truth)[max(rank, 0)])
-
-
-def _mean_loss(truth: Array, quantile: Array, level: float) -> float:
-    return float(pinball_sum(truth, [quantile], np.array([level]), np.ones(1)).mean())
-
-
-def _parts(scores: Sequence[float], n: int) -> Decomposition:
-    score, recalibrated, constant = scores
-    return Decomposition(
-        score=score,
-        miscalibration=score - recalibrated,
-        discrimination=constant - recalibrated,
-        uncertainty=constant,
-        n=n,
-    )
-
-
-def _expect_whole(truth: Array, quantile: Array) -> None:
-    if truth.shape != quantile.shape or truth.ndim != 1 or not len(truth):
-        raise ForecastError(
-            f"actuals of shape {truth.shape} and quantiles of shape {quantile.shape}: expected "
-            "one of each per case, and a case"
-        )
-    if not (np.isfinite(truth).all() and np.isfinite(quantile).all()):
-        raise ForecastError("a decomposition needs every case: some are not finite")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from harness.arm import Role
 from harness.errors import ForecastError
@@ -28,6 +29,7 @@ from harness.forecast import (
 )
 from harness.scoring.kernels import WEIGHTS, fair_crps, look_drawn, pinball_sum
 from harness.scoring.metrics import METRICS, Judged
+from harness.stats.longrun import generator_of
 from harness.window import Array, Dates, Rows, Series, Windows
 
 Flags = npt.NDArray[np.bool_]
@@ -150,18 +152,27 @@ def _trailing_mean(changes: Array, seen: Rows) -> Array:
     return mean
 
 
+def _trailing(values: Array, stop: Rows, size: int, of: Callable[..., Any]) -> Array:
+    """A statistic of the last values before each row, of fewer where there are no more, [W]."""
+    found = np.empty(len(stop))
+    early = stop < size
+    found[early] = [of(values[:row]) for row in stop[early]]
+    if not early.all():
+        whole = sliding_window_view(values, size)
+        found[~early] = of(whole[stop[~early] - size], axis=1)
+    return found
+
+
 def _volatility(change: Array, seen: Rows, last: Array) -> Array:
     """Root mean square of the last changes up to each row seen, over the value there, [W]."""
-    size = np.array(
-        [np.sqrt(np.mean(change[max(0, row - VOLATILITY_SESSIONS) : row] ** 2)) for row in seen]
-    )
+    size = np.sqrt(_trailing(change**2, seen, VOLATILITY_SESSIONS, np.mean))
     relative: Array = size / np.where(last != 0, np.abs(last), np.nan)
     return relative
 
 
 def _drawdown(target: Array, seen: Rows) -> Array:
     """Share by which each row seen lies below the highest value of the last sessions, [W]."""
-    high = np.array([target[max(0, row + 1 - DRAWDOWN_SESSIONS) : row + 1].max() for row in seen])
+    high = _trailing(target, seen + 1, DRAWDOWN_SESSIONS, np.max)
     share: Array = 1 - target[seen] / np.where(high > 0, high, np.nan)
     return share
 
@@ -205,8 +216,8 @@ class UnitScores:
     members
         Samples of a window; 0 for an arm that gave none.
     drawn
-        The samples are spread as independent draws are, and scored as such. Others are scored
-        through the common grid, as the quantiles they are.
+        The samples were declared to be independent draws, are spread as such, and scored as such.
+        Others are scored through the common grid, as quantiles.
     reading_gap
         CRPS read through the common grid over that of independent draws, less 1; 0 without samples.
     """
@@ -325,10 +336,17 @@ def score(
     fallback = _fallback(forecast, unserved)
     reason = _credited(unserved, fallback)
     ok = np.array([not text for text in reason], dtype=bool)
-    drawn = forecast.samples is None or look_drawn(_some(forecast.samples))
+    gap, drawn = 0.0, True
+    if forecast.samples is not None:
+        count = min(200, len(forecast))  # which ones is drawn from them: no arm knows it
+        drawing = generator_of(forecast.samples)
+        rows = np.sort(drawing.choice(len(forecast), size=count, replace=False))
+        ordered = np.sort(np.moveaxis(forecast.samples[rows], 1, -1), axis=-1)  # [w, H, M]
+        gap = _reading_gap(truth.values[rows], ordered)
+        drawn = forecast.exchangeable and gap <= MOST_GAP / ordered.shape[-1]
+        drawn = drawn and look_drawn(ordered)
     with np.errstate(over="ignore", invalid="ignore"):  # such windows failed, and are blanked below
         cells, crossed, beyond = _cells(truth, forecast, drawn=drawn)
-        gap = _reading_gap(truth, forecast) if forecast.samples is not None else 0.0
     lost = np.array([bool(text) for text in unserved])
     served = {name: _blank(found.copy(), lost) for name, found in cells.items() if fallback}
     return UnitScores(
@@ -351,18 +369,13 @@ def score(
     )
 
 
-def _some(samples: Array) -> Array:
-    """Samples [W, M, H] of at most 200 windows, laid out [w, H, M] in order along the last axis."""
-    rows = samples[:: max(1, len(samples) // 200)]
-    return np.sort(np.moveaxis(rows, 1, -1), axis=-1)
+MOST_GAP = 4.0
+"""Over the number of members: independent draws that are spread ten times too far have a gap of 2.4
+between both readings, and what has more is none."""
 
 
-def _reading_gap(truth: Truth, forecast: Forecast) -> float:
-    """CRPS of samples as quantiles over that of independent draws, less 1, on the same windows."""
-    assert forecast.samples is not None
-    every = max(1, len(forecast) // 200)
-    ordered = _some(forecast.samples)
-    actual = truth.values[::every]
+def _reading_gap(actual: Array, ordered: Array) -> float:
+    """CRPS of samples [w, H, M] as quantiles over that of independent draws, less 1."""
     fine = np.isfinite(ordered).all(axis=(1, 2))
     if not fine.any():
         return 0.0
@@ -410,7 +423,10 @@ def _cells(truth: Truth, forecast: Forecast, *, drawn: bool) -> tuple[dict[str, 
     found: dict[str, Array] = {}
     crossed = np.zeros(truth.values.shape, dtype=bool)
     beyond = 0
-    for part in _pieces(forecast):
+    depth = len(LEVELS) if forecast.samples is None else forecast.samples.shape[1]
+    size = max(16, _POINTS // max(1, depth * forecast.point.shape[1]))
+    for start in range(0, len(forecast), size):
+        part = slice(start, start + size)
         judged, crossed[part], beyond = _judged(truth, forecast, part)
         if not drawn:
             judged = dataclasses.replace(judged, samples=None)
@@ -419,13 +435,6 @@ def _cells(truth: Truth, forecast: Forecast, *, drawn: bool) -> tuple[dict[str, 
                 whole = found.setdefault(name, np.empty(truth.values.shape))
                 whole[part] = each.function(judged)
     return found, crossed, beyond
-
-
-def _pieces(forecast: Forecast) -> Iterator[slice]:
-    depth = len(LEVELS) if forecast.samples is None else forecast.samples.shape[1]
-    size = max(16, _POINTS // max(1, depth * forecast.point.shape[1]))
-    for start in range(0, len(forecast), size):
-        yield slice(start, start + size)
 
 
 def _judged(truth: Truth, forecast: Forecast, part: slice) -> tuple[Judged, Flags, int]:

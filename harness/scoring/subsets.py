@@ -142,7 +142,15 @@ def slices_of(found: Truth) -> tuple[Slice, ...]:
     Those by volatility and by drawdown are left out where they are not known, and one that no
     window falls into is left out.
     """
-    made = [*_by_steps(found), *_by_volatility(found), *_by_year(found), *_by_drawdown(found)]
+    parts = min(3, len(found.step))  # thirds of the horizon
+    thirds = np.array_split(np.sort(found.step), parts) if len(found.step) > 1 else []
+    by_steps = [_of_steps(found, int(third[0]), int(third[-1])) for third in thirds]
+    years = found.origin_date.astype("datetime64[Y]")
+    by_year = [
+        Slice(name=f"year:{year}", title=f"origins in {year}", windows=years == year)
+        for year in np.unique(years)
+    ]
+    made = [*by_steps, *_by_volatility(found), *by_year, *_by_drawdown(found)]
     return tuple(each for each in made if each.windows is None or each.windows.any())
 
 
@@ -200,14 +208,6 @@ def worst_windows(
     )
 
 
-def _by_steps(found: Truth) -> list[Slice]:
-    """Thirds of the horizon, or each step where there are fewer than three."""
-    if len(found.step) < 2:
-        return []
-    thirds = np.array_split(np.sort(found.step), min(3, len(found.step)))
-    return [_of_steps(found, int(third[0]), int(third[-1])) for third in thirds]
-
-
 def _of_steps(found: Truth, first: int, last: int) -> Slice:
     return Slice(
         name=f"steps:{first}-{last}",
@@ -226,14 +226,6 @@ def _by_volatility(found: Truth) -> list[Slice]:
     return [
         Slice(name=f"volatility:{name}", title=f"{name} volatility", windows=mask)
         for name, mask in zip(REGIMES, masks, strict=True)
-    ]
-
-
-def _by_year(found: Truth) -> list[Slice]:
-    years = found.origin_date.astype("datetime64[Y]")
-    return [
-        Slice(name=f"year:{year}", title=f"origins in {year}", windows=years == year)
-        for year in np.unique(years)
     ]
 
 

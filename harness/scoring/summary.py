@@ -88,12 +88,13 @@ def summarise(units: Sequence[UnitScores], *, reference: str | None = None) -> l
         if arm == reference
         for name, each in _known(group).items()
     }
-    return [
-        _summary(group, each, apart=apart, bar=bars.get((dataset, name)))
-        for (dataset, _), group in groups.items()
-        for apart in (_apart(group),)
-        for name, each in _known(group).items()
-    ]
+    found = []
+    for (dataset, _), group in groups.items():
+        apart = non_overlapping(group[0].origin, reach_of(group[0]))
+        alone = apart if len(apart) < len(group[0]) else None
+        for name, each in _known(group).items():
+            found.append(_summary(group, each, apart=alone, bar=bars.get((dataset, name))))
+    return found
 
 
 def skill_of(value: float | None, bar: float | None) -> float | None:
@@ -126,12 +127,6 @@ def _cells(group: Sequence[UnitScores], each: Aggregate, rows: Rows | None) -> l
 
 def _value(found: Aggregated) -> float | None:
     return found.value if np.isfinite(found.value) else None
-
-
-def _apart(group: Sequence[UnitScores]) -> Rows | None:
-    """The non-overlapping origins; None where that is all of them."""
-    found = non_overlapping(group[0].origin, reach_of(group[0]))
-    return found if len(found) < len(group[0]) else None
 
 
 def _summary(

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from harness.reasons import Reason, ReasonCode, reason
 from harness.stats.longrun import (
-    Law,
     choose_lag,
     fixed_smoothing,
     long_run_covariance,
@@ -162,7 +161,9 @@ def fluctuation(
     found: dict[str, Any] = {"largest": None, "smallest": None, "critical": None, "spans": ()}
     found["reason"] = reason(ReasonCode.FEW_ORIGINS if whole else ReasonCode.LOSSES_MISSING)
     if count >= 20 and spread > 0:
-        path = _path(difference, window, spread, fixed_smoothing(count, lag, overlap))
+        sums = np.concatenate([[0.0], np.cumsum(difference)])
+        path = (sums[window:] - sums[:-window]) / math.sqrt(window * spread)
+        path *= fixed_smoothing(count, lag, overlap).factor
         critical = CRITICAL[level][round(WINDOW_SHARE * 10) - 1]
         found = {
             "largest": float(path.max()),
@@ -172,13 +173,6 @@ def fluctuation(
             "reason": None,
         }
     return Fluctuation(**_named(names), n=count, window=window, lag=lag, level=level, **found)
-
-
-def _path(difference: Array, window: int, spread: float, law: Law) -> Array:
-    """Statistics [n - window + 1] of the windows."""
-    sums = np.concatenate([[0.0], np.cumsum(difference)])
-    path: Array = (sums[window:] - sums[:-window]) / math.sqrt(window * spread)
-    return law.factor * path
 
 
 def _spans(path: Array, critical: float, window: int, dates: Dates) -> tuple[LosingSpan, ...]:

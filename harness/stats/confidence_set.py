@@ -114,7 +114,10 @@ def confidence_set(
     """
     whole = {arm: each for arm, each in losses.items() if bool(np.isfinite(each).all())}
     count = len(next(iter(losses.values()))) if losses else 0
-    leaders = _leaders(whole)
+    leaders: dict[str, str] = {}  # each arm to the first with the same losses, as a rule itself
+    for arm, each in whole.items():
+        same = (first for first in leaders if leaders[first] == first and tied(each, whole[first]))
+        leaders[arm] = next(same, arm)
     unlike = [arm for arm, leader in leaders.items() if arm == leader]
     best = min(unlike, key=lambda arm: float(whole[arm].mean()), default="") if count > 1 else ""
     chance = dict.fromkeys(unlike, 1.0)
@@ -205,15 +208,6 @@ def standardised(series: Array, block: int, starts: npt.NDArray[np.int64]) -> tu
     safe = np.where(exact, 1.0, error)
     certain = np.where(difference == 0, 0.0, np.copysign(np.inf, difference))
     return np.where(exact, certain, difference / safe), np.where(exact, 0.0, drawn / safe)
-
-
-def _leaders(whole: Mapping[str, Array]) -> dict[str, str]:
-    """Each arm to the first arm with the same losses, itself as a rule."""
-    found: dict[str, str] = {}
-    for arm, each in whole.items():
-        same = (first for first in found if found[first] == first and tied(each, whole[first]))
-        found[arm] = next(same, arm)
-    return found
 
 
 def _of_pair(difference: Array, overlap: int) -> tuple[Law, float]:

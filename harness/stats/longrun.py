@@ -9,6 +9,7 @@ does not reject (Fieller), in closed form because that variance is a quadratic i
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ class Law:
     lag: int
     factor: float
     freedom: float
+
+    def stretched(self, by: float) -> Law:
+        """The same where the error is so many times as long as it is taken to be."""
+        return self if by == 1.0 else dataclasses.replace(self, factor=self.factor / by)
 
     def critical(self, tail: float) -> float:
         """Find the size of the unmultiplied statistic that is exceeded with chance `tail`."""
@@ -185,39 +190,6 @@ def first_order(difference: Array) -> float:
         return 0.0
     found = float(centred[1:] @ centred[:-1]) / size
     return min(1.0, max(-1.0, found + (1 + 3 * found) / count))
-
-
-def local_whittle(series: Array, overlap: int) -> tuple[float, float] | None:
-    """Estimate the order of fractional integration d of [n], with its standard error.
-
-    From the lowest ``n^0.6`` frequencies of means over the overlap, which is not memory. With d
-    above 0 the variance of a mean falls as ``n^(2 d - 1)``, slower than any long-run variance
-    says. Source: Robinson (1995), Gaussian semiparametric estimation.
-
-    Returns
-    -------
-    tuple or None
-        None without variance, or with fewer than four frequencies.
-    """
-    from scipy.optimize import minimize_scalar
-
-    count = len(series) // overlap
-    means = series[len(series) - count * overlap :].reshape(count, overlap).mean(axis=1)
-    number = int(count**0.6)
-    if number < 4 or float(np.ptp(means)) <= 1e-13 * float(np.abs(series).max()):
-        return None
-    scale = np.log(2 * math.pi * np.arange(1, number + 1) / count)
-    ordinates = np.abs(np.fft.fft(means - means.mean())[1 : number + 1]) ** 2
-    if not ordinates.any():
-        return None
-    ordinates /= ordinates.mean()
-
-    def objective(order: float) -> float:
-        level = float(np.mean(np.exp(2 * order * scale) * ordinates))
-        return math.log(level) - 2 * order * float(scale.mean())
-
-    found = minimize_scalar(objective, bounds=(-0.5, 1.0), method="bounded")
-    return float(found.x), 1 / (2 * math.sqrt(number))
 
 
 def _plug_in(n: int, rho: float) -> float:
@@ -482,25 +454,41 @@ def shares_of(n: int, lag: int, overlap: int, rho: float) -> Shares:
     solved for. Expectations are exact, mean taken out.
     """
     covariances = _sums(n, overlap, _levels(overlap, rho))
+    true, found = bartlett_expected(covariances, lag)
+    freedom, circular, follows = _ordinates(bartlett_weights(n, lag), covariances)
+    return Shares(
+        true=true,
+        found=max(1e-3, found),
+        freedom=freedom,
+        circular=max(1e-3, circular),
+        follows=follows,
+    )
+
+
+def bartlett_weights(n: int, lag: int) -> Array:
+    """Weights of autocovariances 0 .. n - 1."""
+    weights = np.zeros(n)
+    weights[: lag + 1] = 1 - np.arange(lag + 1) / (lag + 1)
+    return weights
+
+
+def bartlett_expected(covariances: Array, lag: int) -> tuple[float, float]:
+    """Variance of the mean of n, times n, and what its Bartlett estimate finds on average.
+
+    `covariances` are the true ones at lags 0 .. n - 1. Expectations are exact, mean taken out.
+    """
+    n = len(covariances)
     beside = np.concatenate([[0.0], np.cumsum(covariances)])  # sums of the first j lags
     rows = np.arange(n)
     with_mean = (beside[rows + 1] + beside[n - rows] - covariances[0]) / n
-    weights = np.zeros(n)
-    weights[: lag + 1] = 1 - np.arange(lag + 1) / (lag + 1)
+    weights = bartlett_weights(n, lag)
     reached = np.concatenate([[0.0], np.cumsum(weights)])
     weight = reached[rows + 1] + reached[n - rows] - 1.0  # row sums of the kernel
     pairs = weights * (n - rows) * covariances
     plain = (2 * float(pairs.sum()) - float(pairs[0])) / n
     true = float(with_mean.mean())
     found = plain - 2 * float(weight @ with_mean) / n + true * float(weight.mean())
-    freedom, circular, follows = _ordinates(weights, covariances)
-    return Shares(
-        true=n * true,
-        found=max(1e-3, found),
-        freedom=freedom,
-        circular=max(1e-3, circular),
-        follows=follows,
-    )
+    return n * true, found
 
 
 def _ordinates(weights: Array, covariances: Array) -> tuple[float, float, float]:
@@ -525,12 +513,18 @@ def _ordinates(weights: Array, covariances: Array) -> tuple[float, float, float]
     return max(1.0, total**2 / size), total / len(rows), follows
 
 
+def summed(levels: Array, n: int, overlap: int) -> Array:
+    """Autocovariances 0 .. n - 1 of sums over the overlap, from those [n + overlap] of levels."""
+    weights = overlap - np.abs(np.arange(1 - overlap, overlap))
+    reach = np.abs(np.arange(1 - overlap, n + overlap - 1))
+    found: Array = np.convolve(levels[reach], weights, mode="valid")
+    return found
+
+
 @lru_cache(maxsize=64)
 def _sums(n: int, overlap: int, rho: float) -> Array:
     """Autocovariances 0 .. n - 1 of sums over the overlap, their long-run variance being 1."""
-    reach = np.abs(np.arange(1 - overlap, n + overlap - 1))
-    weights = overlap - np.abs(np.arange(1 - overlap, overlap))
-    found: Array = np.convolve(rho**reach, weights, mode="valid")
+    found = summed(rho ** np.arange(float(n + overlap)), n, overlap)
     found *= (1 - rho) / ((1 + rho) * overlap**2)
     found.setflags(write=False)
     return found

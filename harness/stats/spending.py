@@ -12,6 +12,7 @@ Shapes: K looks in order, P nodes of integration.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -21,7 +22,6 @@ from harness.window import Array
 Spending = Literal["late", "today"]
 LEAST_LEVEL = 0.002
 """Below this a bootstrap of at most 20,000 resamples says nothing; there is no look then."""
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
 _FAR = 8.0
 """Standard deviations below which a Brownian motion is taken never to lie."""
 
@@ -45,6 +45,13 @@ def spent(fraction: float, alpha: float, spending: Spending) -> float:
     if spending == "today":
         return alpha * tau
     return float(2 * norm.sf(norm.isf(alpha / 2) / np.sqrt(tau)))
+
+
+@cache
+def _quadrature() -> tuple[Array, Array]:
+    """Nodes and weights on [-1, 1]; made when first asked for, since that takes a while."""
+    points, weights = np.polynomial.legendre.leggauss(400)
+    return points, weights
 
 
 def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Array:
@@ -87,8 +94,9 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
         found[k] = level
         used += share
         low, high = -_FAR * scale, bound * scale
-        nodes = (high - low) / 2 * _NODES + (high + low) / 2
+        points, weights = _quadrature()
+        nodes = (high - low) / 2 * points + (high + low) / 2
         density = norm.pdf((nodes[:, None] - place) / step) @ mass / step
-        place, mass = nodes, density * _WEIGHTS * (high - low) / 2
+        place, mass = nodes, density * weights * (high - low) / 2
         before = tau
     return found

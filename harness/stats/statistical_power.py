@@ -93,6 +93,7 @@ class Hurdles:
         return np.stack(made)
 
 
+@lru_cache(maxsize=64)
 def hurdles_of(
     n: int, overlap: int, rho: float, *, lean: float, seeds: tuple[int, int], alpha: float
 ) -> Hurdles:
@@ -398,6 +399,23 @@ def predicted_power(
     return precision_of(spread, plan, alpha).power(bound - effect)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Veto:
+    """What the last origins alone can take away from a plan.
+
+    Attributes
+    ----------
+    n
+        How many they are.
+    low, high
+        Their effect must lie between; `low` None is no lower bound.
+    """
+
+    n: int
+    low: float | None
+    high: float
+
+
 def chance_of_deciding(
     spread: Spread,
     plan: Plan,
@@ -406,6 +424,8 @@ def chance_of_deciding(
     bound_high: float,
     bound_low: float | None = None,
     alpha: float,
+    alpha_beyond: float | None = None,
+    veto: Veto | None = None,
     either_way: bool = True,
 ) -> float:
     """Chance that a plan shows a true effect to lie within its bounds, or beyond one of them.
@@ -414,17 +434,61 @@ def chance_of_deciding(
     ----------
     spread
         As differences vary at this effect.
+    alpha_beyond
+        Error rate at which a bound is shown broken, where it is another one. Either of two bounds
+        can be, at half of it.
+    veto
+        What is shown to lie within counts only where the last origins do as well.
     either_way
         Count what is shown to lie beyond as decided too.
     """
-    one = replace(plan, bounds=1)
+    one, level = replace(plan, bounds=1), alpha if alpha_beyond is None else alpha_beyond
+    sides = [spread] if bound_low is None else [spread, _turned(spread)]
     up, down = precision_of(spread, one, alpha), precision_of(_turned(spread), one, alpha)
-    within = up.power(bound_high - effect)
-    beyond = down.power(effect - bound_high)
+    tops = (
+        up.power(bound_high - effect),
+        1.0 if bound_low is None else down.power(effect - bound_low),
+    )
+    within = max(0.0, tops[0] + tops[1] - 1)
+    if veto is not None:
+        within *= _not_vetoed(up, plan, veto, effect=effect, tops=tops)
+    if not either_way:
+        return within
+    level /= len(sides)
+    beyond = precision_of(_turned(spread), one, level).power(effect - bound_high)
     if bound_low is not None:
-        within = max(0.0, within + down.power(effect - bound_low) - 1)
-        beyond += up.power(bound_low - effect)
-    return min(1.0, within + (beyond if either_way else 0.0))
+        beyond += precision_of(spread, one, level).power(bound_low - effect)
+    return min(1.0, within + beyond)
+
+
+def _not_vetoed(
+    whole: Precision, plan: Plan, veto: Veto, *, effect: float, tops: tuple[float, float]
+) -> float:
+    """Chance that the last origins lie within, in samples that show that all of them do.
+
+    `tops` are the chances with which a sample is below what the upper bound asks, and above what
+    the lower one does. The estimate over all origins is part of that over the last ones, so both
+    are taken to be jointly normal; seeds move both alike.
+    """
+    from scipy.special import ndtr, ndtri
+
+    seeds = whole.candidate_seeds + whole.legacy_seeds
+    error = math.sqrt(whole.origins + seeds)
+    late = math.sqrt(whole.origins * plan.n / veto.n + seeds)
+    if error == 0.0 or tops[0] + tops[1] <= 1:
+        inside = effect < veto.high and (veto.low is None or effect > veto.low)
+        return float(inside)
+    places = (np.arange(NODES) + 0.5) / NODES
+    deviates = ndtri(1 - tops[1] + places * (tops[0] + tops[1] - 1))
+    follows = error / late
+    rest = math.sqrt(max(1e-12, 1 - follows**2))
+
+    def below(bound: float) -> Array:
+        found: Array = ndtr(((bound - effect) / late - follows * deviates) / rest)
+        return found
+
+    kept = below(veto.high) - (0.0 if veto.low is None else below(veto.low))
+    return float(kept.mean())
 
 
 def detectable(spread: Spread, plan: Plan, *, alpha: float, power: float) -> float | None:

@@ -73,6 +73,15 @@ DataDirOption = Annotated[
 WorkersOption = Annotated[
     int, typer.Option(envvar="ABHARNESS_WORKERS", min=0, help="Units at a time; 0: as cores allow.")
 ]
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="ray[:ADDRESS]",
+        envvar="ABHARNESS_ON",
+        help="Run arms on a Ray cluster: HOST:PORT, auto, or left out RAY_ADDRESS or a new one.",
+    ),
+]
 OnlyOption = Annotated[
     list[str],
     typer.Option(

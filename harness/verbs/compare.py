@@ -19,6 +19,7 @@ from harness.verbs.common import (
     HoldAs,
     HoldAsOption,
     OnlyOption,
+    OnOption,
     PolicyOption,
     RecomputeOption,
     RecordsOption,
@@ -65,13 +66,14 @@ def compare(
     date: str | None = None,
     records: FilePath | None = None,
     strict_data: bool = False,
+    on: str | None = None,
 ) -> Result:
     """Run what is missing, judge, and write the page. The main job.
 
     Parameters
     ----------
     experiment, store, data_dir, workers, seeds, changes, without, only, shard, retry_failed, \
-    recompute, strict_data
+    recompute, strict_data, on
         As for `harness.run`. With `only` or `shard`, nothing is judged while other cells are
         missing.
     baseline_arm, candidate_arm, hold_as, policy, date, records
@@ -101,6 +103,7 @@ def compare(
         date=date,
         records=records,
         strict_data=strict_data,
+        on=on,
     )
 
 
@@ -124,6 +127,7 @@ def compared(
     date: str | None = None,
     records: FilePath | None = None,
     strict_data: bool = False,
+    on: str | None = None,
     nightly: bool = False,
 ) -> Result:
     """Compare by hand, or as the job of every night, which begins with what is new."""
@@ -143,6 +147,8 @@ def compared(
         shard=shard,
         retry_failed=retry_failed,
         recompute=recompute,
+        on=on,
+        data_dir=data_dir,
     )
     grid = units.grid
     for event in units.events:
@@ -194,6 +200,7 @@ def compare_command(
     date: DateOption = None,
     records: RecordsOption = None,
     strict_data: StrictDataOption = False,
+    on: OnOption = None,
 ) -> None:
     """Run what is missing, judge, and write the page. The main job."""
     done = compare(
@@ -215,6 +222,7 @@ def compare_command(
         date=date,
         records=records,
         strict_data=strict_data,
+        on=on,
     )
     say(done.text)
     raise typer.Exit(done.exit_code)

@@ -14,7 +14,7 @@ from harness.verbs.common import DataDirOption, say
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.data.building import ImportOptions
+    from harness.data.import_options import ImportOptions
 
 data_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Datasets: list, show, import, update."
@@ -268,17 +268,14 @@ def _refreshed(dataset_id: str, folders: list[Path], *, trust: bool) -> int:
 
 def _options(context: typer.Context) -> ImportOptions:
     """What import and update are told about a file, from the parameters of the same names."""
-    from harness.data.building import ImportOptions
-    from harness.data.rows import FileLayout
+    from harness.data.import_options import ImportOptions
 
     told = dict(context.params)
     told["drop_days"] = [day for day in told["drop_days"].split(",") if day]
     plain: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in told.items()
     }
-    layout = FileLayout(**{field.name: plain[field.name] for field in fields(FileLayout)})
-    names = [field.name for field in fields(ImportOptions) if field.name != "layout"]
-    return ImportOptions(layout=layout, **{name: plain[name] for name in names})
+    return ImportOptions(**{field.name: plain[field.name] for field in fields(ImportOptions)})
 
 
 def _source(file: Path) -> tuple[Path, bytes | None]:

@@ -234,9 +234,7 @@ def _not_kept(grid: Grid, store: Store | None) -> Iterator[str]:
     """Which arms a night fits again, and what that takes."""
     from harness.running.cells import cell_record, has_cell
 
-    again = {
-        cell.arm.name: cell for cell in grid.cells if cell.known.learns and not cell.known.saves
-    }
+    again = {cell.arm.name: cell for cell in grid.cells if cell.learns and not cell.saves}
     for name, cell in again.items():
         count = sum(each.arm.name == name for each in grid.cells)
         said = f"{name} learns and cannot keep a fit (no `save` and `restore`): "

@@ -87,6 +87,8 @@ def gate(
     InputError
         When experiment, data, arms or store cannot be used.
     """
+    from harness.running.incoming import seal_incoming
+
     day = day_of(date)
     grid, kept = opened(
         experiment,
@@ -99,6 +101,8 @@ def gate(
         create=False,
     )
     say_freshness(grid, strict=strict_data)
+    if not kept.journal.read_only:
+        seal_incoming(grid, kept)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day)
     content = page_content(grid, kept, judgement)
     write_files(kept, judgement, content, hold_as, records)
@@ -207,7 +211,9 @@ def write_files(
         head = marks.get(HEAD, "")
         files = {
             "verdict.json": to_json(page.verdict),
-            "junit.xml": render_junit(page.verdict, hold_as=said, head=head, news=new),
+            "junit.xml": render_junit(
+                page.verdict, hold_as=said, head=head, news=new, logs=content.beside.logs
+            ),
             "summary.md": render_markdown(page, news=new),
         }
         places = [] if store.journal.read_only else [folder]

@@ -13,6 +13,7 @@ from harness.verbs.common import (
     DataDirOption,
     ExperimentArg,
     FilePath,
+    OnOption,
     RecordsOption,
     SeedsOption,
     SetOption,
@@ -49,6 +50,7 @@ def nightly(
     trust: bool = False,
     strict_data: bool = False,
     alert_on: Literal["outcome", "change"] = "outcome",
+    on: str | None = None,
 ) -> Result:
     """Update the data, forecast what is new, judge where a look is due, and write the pages.
 
@@ -56,7 +58,7 @@ def nightly(
 
     Parameters
     ----------
-    experiment, store, data_dir, workers, seeds, changes, without, records, strict_data
+    experiment, store, data_dir, workers, seeds, changes, without, records, strict_data, on
         As for `harness.compare`.
     trust
         Run the update commands of manifests that are not the user's own.
@@ -81,6 +83,7 @@ def nightly(
         without=without,
         records=records,
         strict_data=strict_data,
+        on=on,
         nightly=True,
     )
     index = report(experiment, store=store, index=True)
@@ -116,6 +119,7 @@ def nightly_command(
             help="outcome: end as the decision does. change: end with 10 only when it changed.",
         ),
     ] = "outcome",
+    on: OnOption = None,
 ) -> None:
     """Update the data, forecast what is new, judge where a look is due; the job of every night.
 
@@ -133,6 +137,7 @@ def nightly_command(
         trust=trust,
         strict_data=strict_data,
         alert_on=alert_on,
+        on=on,
     )
     say(done.text)
     raise typer.Exit(done.exit_code)

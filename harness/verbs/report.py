@@ -123,26 +123,18 @@ def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result
         from reports.words import verdicts
 
         raise StoreError(f"{judgement.folder}: no page: {verdicts.summary(judgement.verdict)}")
-    if form == "html":
-        from reports.collect import with_claims
-        from reports.forms.html import render_html
-
-        page = judgement.folder / "report.html"
-        if output is None and store.journal.read_only:
-            raise StoreError(
-                f"{store.root}: store cannot be written: it is read-only; --output FILE writes the "
-                "page elsewhere"
-            )
-        text = render_html(with_claims(content, grid, store))
-        for place in (None if store.journal.read_only else page, output):
-            if place is not None:
-                write_text(place, text)
+    if form == "html" and not store.journal.read_only:
+        page = written_page(grid, store, judgement, content)
+        if output is not None:
+            write_text(output, page.read_text(encoding="utf-8"))
         found = Result(text=f"page: {output or page}", page=output or page)
+    elif form == "html" and output is None:
+        raise StoreError(
+            f"{store.root}: store cannot be written: it is read-only; --output FILE writes the "
+            "page elsewhere"
+        )
     else:
-        from reports.collect import with_claims
-        from reports.forms.formats import render_page
-
-        found = _given(render_page(with_claims(content, grid, store), form), output)
+        found = _given(rendered(grid, store, judgement, content, form), output)
     return dataclasses.replace(
         found,
         verdict=judgement.verdict,
@@ -155,7 +147,7 @@ def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result
 def _index(root: Path, form: Format, output: Path | None) -> Result:
     from harness.running.store_folder import open_store
     from reports.collect import collect_index
-    from reports.forms.formats import render_store
+    from reports.forms import render_store
 
     store = open_store(root, create=False)
     beside = store.root / "verdicts" / "index.html"
@@ -193,14 +185,23 @@ def written_page(grid: Grid, store: Store, judgement: Judgement, content: PageIn
     """Write the page beside the verdict's files, unless it is there as these records draw it."""
     from harness.running.sources import file_digest
     from harness.running.store_folder import write_text
-    from reports.collect import drawn_from, with_claims
-    from reports.forms.html import render_html
+    from reports.collect import drawn_from
 
     page = judgement.folder / "report.html"
     made_of = drawn_from(content)
     known = store.journal.latest("page", judgement.folder.name) or {}
     if known.get("made_of") != made_of or not page.is_file() or file_digest(page) != known["file"]:
-        write_text(page, render_html(with_claims(content, grid, store)))
+        write_text(page, rendered(grid, store, judgement, content, "html"))
         said = {"made_of": made_of, "file": file_digest(page)}
         store.journal.append_new("page", judgement.folder.name, said)
     return page
+
+
+def rendered(
+    grid: Grid, store: Store, judgement: Judgement, content: PageInput, form: Format
+) -> str:
+    """Draw a page with its claims."""
+    from reports.collect import with_claims
+    from reports.forms import render_page
+
+    return render_page(with_claims(content, grid, store, judgement), form)

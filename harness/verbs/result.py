@@ -89,6 +89,6 @@ class Result:
         """
         if self.content is None:
             return f"<pre>{html.escape(self.text)}</pre>"
-        from reports.forms.notebook import first_screen_frame
+        from reports.forms.html import first_screen_frame
 
         return first_screen_frame(self.content)

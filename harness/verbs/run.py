@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from harness.verbs.common import (
     ExperimentArg,
     FilePath,
     OnlyOption,
+    OnOption,
     RecomputeOption,
     RetryOption,
     SeedsOption,
@@ -55,6 +57,7 @@ def run(
     recompute: bool = False,
     strict: bool = False,
     strict_data: bool = False,
+    on: str | None = None,
 ) -> Result:
     """Fill the grid; the same call again resumes.
 
@@ -85,6 +88,9 @@ def run(
     strict_data
         Refuse to run where the last update of a dataset failed, or it lacks more than five
         sessions.
+    on
+        Where arms run: None is this machine, ``ray`` or ``ray:ADDRESS`` a cluster. Store, data and
+        experiment must then lie on a file system that all its nodes share.
 
     Raises
     ------
@@ -101,6 +107,8 @@ def run(
         shard=shard,
         retry_failed=retry_failed,
         recompute=recompute,
+        on=on,
+        data_dir=data_dir,
     )
     grid = units.grid
     measure_as_asked(grid, kept)
@@ -133,6 +141,7 @@ def run_command(
         bool, typer.Option("--strict", help="End with 5 where every window of an arm failed.")
     ] = False,
     strict_data: StrictDataOption = False,
+    on: OnOption = None,
 ) -> None:
     """Fill the grid; running the same command again resumes."""
     done = run(
@@ -149,6 +158,7 @@ def run_command(
         recompute=recompute,
         strict=strict,
         strict_data=strict_data,
+        on=on,
     )
     say(done.text)
     raise typer.Exit(done.exit_code)
@@ -163,13 +173,15 @@ def filled(
     shard: tuple[int, int] | None,
     retry_failed: bool,
     recompute: bool = False,
+    on: str | None = None,
+    data_dir: Sequence[FilePath] = (),
 ) -> RunSummary:
     """Run what is missing, with progress on standard error.
 
     Raises
     ------
     ConfigError
-        When there is no such shard or number of workers.
+        When there is no such shard or number of workers, or the cluster cannot be used.
     """
     from harness.gate.judge import judging_digest
     from harness.gate.registration import register
@@ -182,14 +194,26 @@ def filled(
         part = f"{shard[0]}/{shard[1]}"
         raise ConfigError(f"--shard '{part}': expected i/n with 1 <= i <= n, such as 2/4")
     register(grid, store, code=judging_digest())
-    count = workers or default_workers(grid.experiment.run.threads)
-    return fill(
-        grid,
-        store,
-        workers=count,
-        progress=LineProgress(workers=count),
-        only=only,
-        shard=shard,
-        retry_failed=retry_failed,
-        recompute=recompute,
-    )
+    with ExitStack() as stack:
+        cluster = None
+        if on is not None:
+            from harness.running.on_ray import OnRay
+
+            kind, _, address = on.partition(":")
+            if kind != "ray":
+                raise ConfigError(f"--on '{on}': expected ray or ray:ADDRESS, such as ray:auto")
+            folders = list(map(Path, data_dir))
+            cluster = stack.enter_context(OnRay(grid, store.root, folders, address=address))
+        most = cluster.workers if cluster else default_workers(grid.experiment.run.threads)
+        count = workers or most
+        return fill(
+            grid,
+            store,
+            workers=count,
+            progress=LineProgress(workers=count),
+            only=only,
+            shard=shard,
+            retry_failed=retry_failed,
+            recompute=recompute,
+            executor=cluster,
+        )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import re
 from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.errors import escaped
-from reports.page import sections_of
 from reports.page_input import PageInput
 from reports.section import Block, Section
+from reports.sections import sections_of
+from reports.sections.first_screen import first_screen
 from reports.svg import chart_style, compacted
 
 if TYPE_CHECKING:
@@ -34,7 +36,22 @@ def render_html(page: PageInput) -> str:
         sections = sections_of(page, "page")
     template = environment().get_template("page.html")
     drawn = template.render(verdict=page.verdict, title=page.title, sections=sections)
-    return compacted(drawn + "\n")
+    return compacted(without_skips(drawn) + "\n")
+
+
+def without_skips(document: str) -> str:
+    """Headings one level below the heading they stand under, whatever level they ask for."""
+    above: list[tuple[int, int]] = []  # levels asked for and shown, down to the last heading
+
+    def shown(tag: re.Match[str]) -> str:
+        if not tag[1]:
+            asked = int(tag[2])
+            while above and above[-1][0] >= asked:
+                above.pop()
+            above.append((asked, above[-1][1] + 1 if above else 1))
+        return f"<{tag[1]}h{above[-1][1]}"
+
+    return re.sub(r"<(/?)h([1-6])\b", shown, document)
 
 
 def draw_block(block: Block, level: int = 3) -> str:
@@ -52,8 +69,20 @@ def _shown(value: object) -> object:
 
 
 def _typeset(text: object) -> object:
-    """A sentence with true minus signs, as the numbers of the page have them."""
-    return _MINUS.sub("\u2212", text) if isinstance(text, str) else text
+    """A sentence with true minus signs, as the numbers of the page have them; commands as code."""
+    from markupsafe import Markup, escape
+
+    if not isinstance(text, str):
+        return text
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a backtick without a second
+        parts = [text]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part)
+        if place % 2
+        else escape(_MINUS.sub("\u2212", part))
+        for place, part in enumerate(parts)
+    )
 
 
 def _css(text: object) -> str:
@@ -85,3 +114,20 @@ def environment() -> Environment:
     made.globals["draw"] = draw_block
     made.filters |= {"soft": _soft, "typeset": _typeset, "css": _css}
     return made
+
+
+HEIGHT = 800
+"""Of the frame, in pixels; what does not fit scrolls."""
+
+
+def first_screen_frame(page: PageInput) -> str:
+    """Draw the first screen as a document in a frame, so that no style leaks either way.
+
+    All text that comes from outside is escaped, and the frame may run no script.
+    """
+    template = environment().get_template("notebook.html")
+    document = template.render(sections=list(first_screen(page)))
+    return (
+        f'<iframe sandbox title="The verdict" width="100%" height="{HEIGHT}" '
+        f'style="border:0" srcdoc="{html.escape(document)}"></iframe>'
+    )

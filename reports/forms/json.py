@@ -14,9 +14,9 @@ import numpy as np
 
 from harness.judging.verdict import plain
 from reports.forms.plain import plainly
-from reports.page import sections_of
 from reports.page_input import DatasetFacts, PageInput, UnitFacts, UnitKey
 from reports.section import Block, Section, Table, TableCell
+from reports.sections import sections_of
 from reports.sections.scorecard import Scorecard
 from reports.svg import chart_style
 

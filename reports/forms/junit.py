@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
 from harness.judging.fact import Fact
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import SelfTestPart, Verdict
-from reports.page_input import HEAD
+from reports.page_input import HEAD, UnitKey
 from reports.words import numbers, verdicts
 from reports.words.facts import first_line, say
-from reports.words.headline import headline
 from reports.words.sentences import sentence_of
+from reports.words.verdicts import headline
 
 HoldAs = Literal["skip", "pass", "fail"]
 _BAD = (Outcome.REJECT, Outcome.INVALID)
 
 
 def render_junit(
-    verdict: Verdict, *, hold_as: HoldAs = "skip", head: str = "", news: Sequence[Fact] = ()
+    verdict: Verdict,
+    *,
+    hold_as: HoldAs = "skip",
+    head: str = "",
+    news: Sequence[Fact] = (),
+    logs: Mapping[UnitKey, str] = MappingProxyType({}),
 ) -> str:
     """Write one case per finding, one for the verdict as a whole, one per part of the self-test.
 
@@ -36,8 +42,10 @@ def render_junit(
         Of the store's records when the verdict was passed: a property of the suite.
     news
         What is new since the verdict before, and of the data: the first property of the suite.
+    logs
+        Where the log of each unit with failed windows lies.
     """
-    cases = [_whole(verdict, hold_as)]
+    cases = [_whole(verdict, hold_as, logs)]
     cases += [_case(finding, hold_as) for finding in verdict.findings]
     cases += [_part(part) for part in verdict.self_test.parts] if verdict.self_test else []
     suite = Tree.Element("testsuite", name="abharness", tests=str(len(cases)), errors="0")
@@ -57,19 +65,20 @@ def render_junit(
     return head + Tree.tostring(suites, encoding="unicode") + "\n"
 
 
-def _whole(verdict: Verdict, hold_as: HoldAs) -> Tree.Element:
+def _whole(verdict: Verdict, hold_as: HoldAs, logs: Mapping[UnitKey, str]) -> Tree.Element:
     name = f"{verdict.candidate} may replace {verdict.legacy}"
     case = Tree.Element("testcase", classname="verdict", name=numbers.printable(name))
     answer = verdicts.summary(verdict)
     led_to = [*verdicts.problems(verdict), *verdicts.reasons(verdict)]
-    lines = [headline(verdict), answer, *led_to, *verdicts.failures(verdict)]
-    lines = list(dict.fromkeys([*lines, verdicts.next_action(verdict)]))
-    _conclude(case, verdict.outcome, answer, lines, hold_as)
+    failed = verdicts.failures(verdict, logs)
+    lines = [headline(verdict), answer, *led_to, *failed, verdicts.next_action(verdict)]
+    _conclude(case, verdict.outcome, answer, list(dict.fromkeys(lines)), hold_as)
     properties = case.find("properties")
     assert properties is not None
-    for each in verdict.safeguards.first:  # nothing else is written of a PROMOTE
-        caution = numbers.printable(say(each))
-        Tree.SubElement(properties, "property", name="caution", value=caution)
+    told = [("caution", say(each)) for each in verdict.safeguards.first]
+    for kind, said in [*told, *(("failed windows", each) for each in failed)]:
+        # nothing else is written of a PROMOTE, and no more than a message of a HOLD
+        Tree.SubElement(properties, "property", name=kind, value=numbers.printable(said))
     return case
 
 

@@ -10,7 +10,6 @@ from harness.judging.fact import Fact
 from harness.judging.findings import Outcome
 from reports.forms.plain import Plain, plainly
 from reports.index import IndexInput, verdict_row
-from reports.page import sections_of
 from reports.page_input import HEAD, PageInput
 from reports.section import (
     Banner,
@@ -23,6 +22,7 @@ from reports.section import (
     Text,
     Verbatim,
 )
+from reports.sections import sections_of
 from reports.words import numbers
 from reports.words.facts import first_line
 

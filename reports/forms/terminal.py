@@ -7,9 +7,18 @@ import textwrap
 from collections.abc import Sequence
 
 from reports.forms.plain import Plain, plainly
-from reports.page import sections_of
 from reports.page_input import PageInput
-from reports.section import Banner, Command, Heading, Lines, Section, Table, Text, Verbatim
+from reports.section import (
+    Banner,
+    Command,
+    Heading,
+    Lines,
+    Section,
+    Table,
+    Text,
+    Verbatim,
+)
+from reports.sections import sections_of
 from reports.words import numbers
 
 _LEAST = 40

@@ -1,14 +1,16 @@
-"""All numbers of the criteria: every method, the tests, both sides against the reference."""
+"""All numbers: of every rule by every method, and of the diagnostics beside the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.evidence.comparison import Comparison
-from harness.evidence.estimates import Estimate
-from harness.judging.findings import GRAVEST, Finding, Unit
+from harness.evidence.diagnostics import Diagnostics, SecondaryClaim
+from harness.judging.findings import GRAVEST, Finding
+from harness.stats.confidence_set import ConfidenceSet, Member
 from reports.page_input import PageInput
 from reports.section import (
+    Block,
+    Command,
     Details,
     Lines,
     Placement,
@@ -22,6 +24,7 @@ from reports.section import (
 )
 from reports.sections.scorecard import limit_text
 from reports.words import numbers
+from reports.words.facts import why
 from reports.words.sentences import sentence_of
 
 _METHODS = {
@@ -64,38 +67,28 @@ def criteria(page: PageInput) -> Table:
 
 
 def _estimate_rows(finding: Finding) -> Iterator[tuple[TableCell, ...]]:
+    unit, limit = finding.unit, text(limit_text(finding))
     name = TableCell(
         text=f"{numbers.metric_name(finding.metric)} on {finding.dataset}", note=finding.role
     )
-    limit = text(limit_text(finding))
     estimates = finding.comparison.estimates if finding.comparison else ()
     if not estimates:
         found = "" if finding.value is None else numbers.number(finding.value)
-        blank = tuple(text("") for _ in range(4))
-        yield (
-            name,
-            limit,
-            text("count" if finding.role == "limit" else "none"),
-            text(""),
-            text(found),
-            *blank,
-            text(numbers.finding_word(finding)),
+        kind = "count" if finding.role == "limit" else "none"
+        told = (kind, "", found, "", "", "", "", numbers.finding_word(finding))
+        yield (name, limit, *map(text, told))
+    for each in estimates:
+        told = (
+            _METHODS.get(each.method, each.method),
+            f"{each.n:,}",
+            numbers.effect(unit, each.effect),
+            numbers.effects(unit, each.lower, each.upper),
+            numbers.effects(unit, each.low, each.high),
+            p_text(each.p_within),
+            p_text(each.p_beyond),
+            each.conclusion,
         )
-    for estimate in estimates:
-        yield (name, limit, *_estimate_cells(finding.unit, estimate))
-
-
-def _estimate_cells(unit: Unit, estimate: Estimate) -> tuple[TableCell, ...]:
-    return (
-        text(_METHODS.get(estimate.method, estimate.method)),
-        text(f"{estimate.n:,}"),
-        text(numbers.effect(unit, estimate.effect)),
-        text(numbers.effects(unit, estimate.lower, estimate.upper)),
-        text(numbers.effects(unit, estimate.low, estimate.high)),
-        text(p_text(estimate.p_within)),
-        text(p_text(estimate.p_beyond)),
-        text(estimate.conclusion),
-    )
+        yield (name, limit, *map(text, told))
 
 
 def p_text(value: float | None) -> str:
@@ -107,47 +100,44 @@ def p_text(value: float | None) -> str:
 
 def tests(page: PageInput) -> Table | None:
     """The setting and the equality test of each comparison; None where nothing was compared."""
-    compared = [finding for finding in page.verdict.findings if finding.comparison]
-    if not compared:
+    rows = []
+    for finding in page.verdict.findings:
+        found = finding.comparison
+        if found is None:
+            continue
+        write = numbers.percent if finding.unit == "points" else numbers.number
+        sample, effect, equality, recent = found.sample, found.effect, found.equality, found.recent
+        worth = found.variances.effective_n if found.variances else None
+        told = (
+            write(effect.candidate),
+            write(effect.legacy),
+            numbers.number(equality.statistic if equality else None),
+            p_text(equality.p_value if equality else None),
+            f"{sample.n:,}",
+            f"{sample.independent_n:,}",
+            numbers.NONE if worth is None else f"{worth:,.0f}",
+            f"{found.lengths.lag:,}",
+            f"{found.lengths.block:,}",
+            f"{found.lengths.resamples:,}",
+            numbers.effects(finding.unit, effect.seed_low, effect.seed_high),
+        )
+        name = f"{numbers.metric_name(finding.metric)} on {finding.dataset}"
+        lately = text(
+            numbers.NONE if recent is None else numbers.effect(finding.unit, recent.effect),
+            "" if recent is None else f"{recent.n:,} since {recent.since}",
+        )
+        failed = text(f"{found.failed.candidate:,} / {found.failed.legacy:,}")
+        rows.append((TableCell(text=name, note=finding.role), *map(text, told), lately, failed))
+    if not rows:
         return None
     return Table(
         caption="What the comparisons are made of",
         columns=columns(*_TEST_HEADS),
-        rows=tuple(
-            _test_row(finding, finding.comparison) for finding in compared if finding.comparison
-        ),
+        rows=tuple(rows),
         note="DM: Diebold-Mariano test of equal losses, two-sided, at the lag and in the "
         "fixed-smoothing law of the t test that decides. Losses are scaled by the last value seen. "
         "PROMOTE is HOLD while the last origins alone lie beyond the limit. "
         "Failed: windows of the candidate and of the legacy arm, filled in against the candidate.",
-    )
-
-
-def _test_row(finding: Finding, found: Comparison) -> tuple[TableCell, ...]:
-    metric = finding.metric
-    write = numbers.percent if finding.unit == "points" else numbers.number
-    sample, effect, equality = found.sample, found.effect, found.equality
-    worth = found.variances.effective_n if found.variances else None
-    return (
-        TableCell(text=f"{numbers.metric_name(metric)} on {finding.dataset}", note=finding.role),
-        text(write(effect.candidate)),
-        text(write(effect.legacy)),
-        text(numbers.number(equality.statistic if equality else None)),
-        text(p_text(equality.p_value if equality else None)),
-        text(f"{sample.n:,}"),
-        text(f"{sample.independent_n:,}"),
-        text(numbers.NONE if worth is None else f"{worth:,.0f}"),
-        text(f"{found.lengths.lag:,}"),
-        text(f"{found.lengths.block:,}"),
-        text(f"{found.lengths.resamples:,}"),
-        text(numbers.effects(finding.unit, effect.seed_low, effect.seed_high)),
-        text(
-            numbers.NONE
-            if found.recent is None
-            else f"{numbers.effect(finding.unit, found.recent.effect)} "
-            f"({found.recent.n:,} since {found.recent.since})"
-        ),
-        text(f"{found.failed.candidate:,} / {found.failed.legacy:,}"),
     )
 
 
@@ -198,4 +188,167 @@ def all_numbers(page: PageInput) -> Iterator[Section]:
     )
 
 
-PLACEMENTS = (Placement(order=250, page=all_numbers),)
+def beside_the_verdict(page: PageInput) -> Iterator[Section]:
+    """A table behind a click for each diagnostic."""
+    found = page.verdict.diagnostics
+    items: tuple[Block, ...] = ()
+    if found is not None:
+        made = (
+            _best_arms(page, found),
+            _secondary(page, found),
+            *_by_loss(found),
+            *_of_distributions(page, found),
+        )
+        lines = Lines(lines=tuple(f"{why(each)}." for each in found.notes))
+        items = there(
+            *(Details(summary=each.caption, blocks=(each,)) for each in made if each.rows),
+            lines if lines.lines else None,
+        )
+    yield Section(
+        id="diagnostics",
+        title="Diagnostics",
+        note="beside the verdict, they decide nothing",
+        items=items,
+        absent=Command(said="Not run for this verdict", command=page.beside.command("gate")),
+    )
+
+
+def _best_arms(page: PageInput, found: Diagnostics) -> Table:
+    def standing(among: ConfidenceSet, member: Member) -> str:
+        """Why an arm is not in the set."""
+        if member.standing == "no_number":
+            return f"{member.number:.0f} of {among.n} losses have no number"
+        beside = page.label(member.beside)
+        if member.standing == "hopeless":
+            return f"left out first: {member.number:.1f} times the loss of {beside}"
+        return f"ties with {beside}" if member.standing == "ties" else p_text(member.p_value)
+
+    heads = ("metric", "in the set", "left out, p")
+    rows = []
+    for each in found.confidence_sets:
+        out = [f"{page.label(m.arm)} {standing(each, m)}" for m in each.members if not m.kept]
+        kept = numbers.listing(map(page.label, each.kept)) or "none"
+        told = (each.dataset, numbers.metric_name(each.metric), kept, ", ".join(out) or "none")
+        rows.append(tuple(map(text, told)))
+    return Table(
+        caption="Which arms may be the best (model confidence sets)",
+        columns=columns("Dataset", *heads, words=heads),
+        rows=tuple(rows),
+        note=f"Each set holds the best arm with probability "
+        f"{numbers.percent(1 - found.alpha, digits=0)} or more.",
+    )
+
+
+def _secondary(page: PageInput, found: Diagnostics) -> Table:
+    def row(each: SecondaryClaim) -> Iterator[TableCell]:
+        yield from map(text, (page.label(each.legacy), each.dataset))
+        yield text(numbers.metric_name(each.metric))
+        yield text(numbers.percent(each.effect, signed=True))
+        yield from map(text, map(p_text, (each.p_value, each.adjusted)))
+        yield TableCell(text=each.claim, note=why(each.reason))
+
+    return Table(
+        caption="Candidate against every legacy arm by every other loss",
+        columns=columns(
+            *("Against", "dataset", "metric", "effect", "p", "p (Holm)", "claim"),
+            words=("dataset", "metric", "claim"),
+        ),
+        rows=tuple(tuple(row(each)) for each in found.secondary),
+        note="Secondary: shown for the record, decides nothing. Two-sided tests of equal losses; "
+        f"Holm over all of them at {numbers.percent(found.alpha, digits=0)}.",
+    )
+
+
+def _by_loss(found: Diagnostics) -> tuple[Table, Table]:
+    """Two tests of each loss: whether past losses tell, and whether it differed all the time."""
+    tells, over_time = [], []
+    for each in found.conditional:
+        told = (
+            f"{each.n:,}",
+            p_text(each.p_value),
+            numbers.number(each.persistence),
+            numbers.percent(each.losing_share),
+            why(each.reason),
+        )
+        tells.append((*_place(each.dataset, each.metric), *map(text, told)))
+    for test in found.fluctuations:
+        spans = "; ".join(f"{s.first} to {s.last}: {s.loser} loses" for s in test.spans)
+        over_time.append(
+            (
+                *_place(test.dataset, test.metric),
+                *map(text, (f"{test.n:,}", f"{test.window:,}")),
+                *map(text, map(numbers.number, (test.largest, test.smallest, test.critical))),
+                text(spans or why(test.reason) or "at no time"),
+            )
+        )
+    return (
+        Table(
+            caption="When the candidate loses: do past losses tell? (Giacomini and White)",
+            columns=columns(
+                *("Dataset", "metric", "n", "p", "persistence", "expected to lose", "note"),
+                words=("metric", "note"),
+            ),
+            rows=tuple(tells),
+            note="A small p: when it lost last time is worth knowing for the next time.",
+        ),
+        Table(
+            caption="Was the difference there all the time? (fluctuation test)",
+            columns=columns(
+                *("Dataset", "metric", "n", "window", "largest", "smallest", "critical"),
+                "shown to differ",
+                words=("metric", "shown to differ"),
+            ),
+            rows=tuple(over_time),
+        ),
+    )
+
+
+def _place(first: str, metric: str) -> tuple[TableCell, TableCell]:
+    return text(first), text(numbers.metric_name(metric))
+
+
+def _of_distributions(page: PageInput, found: Diagnostics) -> tuple[Table, Table]:
+    """Tests of each arm's distribution: by its intervals, and as a whole."""
+    intervals, wholes = [], []
+    for each in found.intervals:
+        tests = (each.unconditional, each.independence, each.joint, each.dynamic_quantile)
+        told = (
+            *(page.label(each.arm), each.dataset, str(each.step), f"{each.level} %"),
+            numbers.percent(each.coverage),
+            *map(p_text, tests),
+            why(each.reason),
+        )
+        intervals.append(tuple(map(text, told)))
+    for whole in found.uniformity:
+        told = (
+            *(page.label(whole.arm), whole.dataset, str(whole.step), f"{whole.n:,}"),
+            *map(numbers.number, (whole.centre, whole.spread)),
+            p_text(whole.p_value),
+            why(whole.reason),
+        )
+        wholes.append(tuple(map(text, told)))
+    words = ("dataset", "note")
+    return (
+        Table(
+            caption="Do intervals cover what they promise, and do misses come one by one?",
+            columns=columns(
+                *("Arm", "dataset", "step", "level", "covered", "rate (Kupiec)"),
+                *("clusters (Christoffersen)", "both", "dynamic quantile", "note"),
+                words=words,
+            ),
+            rows=tuple(intervals),
+            note="P-values: a small one speaks against the arm's intervals.",
+        ),
+        Table(
+            caption="Are the distributions uniform in the PIT? (Kn\u00fcppel)",
+            columns=columns(
+                *("Arm", "dataset", "step", "n", "centre", "spread", "p", "note"), words=words
+            ),
+            rows=tuple(wholes),
+            note="An honest arm has centre 0 (above: outcomes lie high) and spread 1 (above: too "
+            "narrow).",
+        ),
+    )
+
+
+PLACEMENTS = (Placement(order=250, page=all_numbers), Placement(order=520, page=beside_the_verdict))

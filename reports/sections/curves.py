@@ -1,15 +1,20 @@
-"""Losses over steps, over time and by seed, and how the arms that learn were trained."""
+"""Losses over steps, time, seeds and slices, and how the arms that learn were trained."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
+from harness.evidence.estimand import MeanLoss, Question
+from harness.evidence.estimates import by_test
 from harness.evidence.pairing import Pair, PairingError, filled, pair
 from harness.scoring.metrics import AGGREGATES, aggregate
-from harness.stats.longrun import choose_lag, long_run_covariance
+from harness.scoring.scores import UnitScores, in_time_order, non_overlapping
+from harness.scoring.subsets import LEAST, Slice, slices_of
+from harness.stats.longrun import FEW, choose_lag, long_run_covariance
 from harness.window import Array
 from reports.charts import (
     Dot,
@@ -22,23 +27,38 @@ from reports.charts import (
     training_chart,
 )
 from reports.page_input import ArmFacts, PageInput, UnitKey
-from reports.section import Chart, Table, TableCell, columns, text
+from reports.section import Chart, Table, columns, text, there
 from reports.words import numbers
 
-_METRIC = "crps"
-_TABLE_ROWS = 60
+METRIC = "crps"
+_ROWS = 60
+"""More would make no table of figures but a listing: some are left out, or told by fit."""
 
 
 def time_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
-    """Draw the cumulative loss difference of a dataset; None where the sides cannot be paired."""
-    both = _pair(page, dataset)
-    if both is None or len(both.origin) < 2:
+    """Draw the cumulative loss difference of a dataset; None where the sides cannot be paired.
+
+    The band at each origin is 1.96 times the root of its number times the long-run variance.
+    """
+    sides = [page.scores_of(arm, dataset) for arm in (page.verdict.candidate, page.verdict.legacy)]
+    try:
+        both = filled(pair(sides[0], sides[1], METRIC))
+    except PairingError:
         return None
     difference = 100 * (both.candidate.mean(axis=0) - both.legacy.mean(axis=0))
-    if not np.isfinite(difference).all():
+    if len(difference) < 2 or not np.isfinite(difference).all():
         return None
-    path, band = np.cumsum(difference), _band(difference, both.overlap)
-    spans = _spans(page, dataset)
+    lag = choose_lag(difference, both.overlap)
+    spread = float(long_run_covariance(difference[None], lag)[0, 0])
+    band: Array = 1.96 * np.sqrt(np.arange(1, len(difference) + 1) * spread)
+    path = np.cumsum(difference)
+    found = page.verdict.diagnostics
+    spans = [
+        (span.first, span.last)
+        for test in (() if found is None else found.fluctuations)
+        if (test.dataset, test.metric) == (dataset, METRIC)
+        for span in test.spans
+    ]
     return Chart(
         title=f"{page.verdict.candidate} less {page.verdict.legacy}, added up",
         caption="CRPS as a share of the last value seen, candidate less legacy, added up over the "
@@ -59,33 +79,6 @@ def time_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
     )
 
 
-def _pair(page: PageInput, dataset: str) -> Pair | None:
-    sides = [page.scores_of(arm, dataset) for arm in (page.verdict.candidate, page.verdict.legacy)]
-    try:
-        return filled(pair(sides[0], sides[1], _METRIC))
-    except PairingError:
-        return None
-
-
-def _band(difference: Array, overlap: int) -> Array:
-    """Half-width at each origin: 1.96 times the root of its number times the long-run variance."""
-    lag = choose_lag(difference, overlap)
-    spread = float(long_run_covariance(difference[None], lag)[0, 0])
-    half: Array = 1.96 * np.sqrt(np.arange(1, len(difference) + 1) * spread)
-    return half
-
-
-def _spans(page: PageInput, dataset: str) -> list[tuple[str, str]]:
-    found = page.verdict.diagnostics
-    tests = [] if found is None else found.fluctuations
-    return [
-        (span.first, span.last)
-        for test in tests
-        if (test.dataset, test.metric) == (dataset, _METRIC)
-        for span in test.spans
-    ]
-
-
 def _points(value: float) -> str:
     return numbers.number(float(value))
 
@@ -93,7 +86,7 @@ def _points(value: float) -> str:
 def _time_table(both: Pair, difference: Array, path: Array, band: Array) -> Table:
     """Every origin, or evenly spread ones where there are many."""
     count = len(path)
-    step = -(-count // _TABLE_ROWS)
+    step = -(-count // _ROWS)
     rows = [place for place in range(count) if (count - 1 - place) % step == 0]
     return Table(
         caption="The difference over time, in points of the last value seen"
@@ -113,49 +106,34 @@ def _time_table(both: Pair, difference: Array, path: Array, band: Array) -> Tabl
 
 def step_views(page: PageInput, dataset: str, *, name: str) -> tuple[Chart, ...]:
     """Draw a dataset's losses over steps, where there are values."""
-    steps = _steps(page, dataset, "crps")
-    if not steps:
+    looks, facts = strokes(page), page.datasets.get(dataset)
+    first = 1 + (facts.gap if facts else 0)
+    lines = [
+        Line(
+            label=page.label(arm.name),
+            x=first + np.arange(len(row.by_step), dtype=float),
+            y=row.by_step,
+            stroke=looks[arm.name],
+        )
+        for arm in page.arms
+        if (row := page.summary(arm.name, dataset, METRIC)) is not None
+        and np.isfinite(row.by_step).any()
+    ]
+    if not lines:
         return ()
-    found = (
-        _by_step(page, dataset, steps, name=f"{name}-step"),
-        _against_reference(page, dataset, steps, name=f"{name}-ratio"),
-    )
-    return tuple(chart for chart in found if chart is not None)
-
-
-def _steps(page: PageInput, dataset: str, metric: str) -> list[Line]:
-    """One line per arm that has a value at some step."""
-    looks = strokes(page)
-    found = []
-    for arm in page.arms:
-        row = page.summary(arm.name, dataset, metric)
-        if row is not None and np.isfinite(row.by_step).any():
-            x = _first_step(page, dataset) + np.arange(len(row.by_step), dtype=float)
-            found.append(
-                Line(label=page.label(arm.name), x=x, y=row.by_step, stroke=looks[arm.name])
-            )
-    return found
-
-
-def _first_step(page: PageInput, dataset: str) -> int:
-    facts = page.datasets.get(dataset)
-    return 1 + (facts.gap if facts else 0)
-
-
-def _by_step(page: PageInput, dataset: str, lines: Sequence[Line], *, name: str) -> Chart:
-    facts = page.datasets.get(dataset)
-    return Chart(
+    by_step = Chart(
         title="CRPS by step",
         caption="Mean over windows and seeds. Lower is better." + cut_note(lines) + page.dagger,
         svg=line_chart(
             lines,
             x_label="sessions ahead",
             unit=facts.unit if facts else "",
-            name=name,
+            name=f"{name}-step",
             alt=f"CRPS on {dataset} by step. " + _ends(lines),
         ),
         table=_line_table(f"CRPS on {dataset} by step", "step", lines),
     )
+    return there(by_step, _against_reference(page, dataset, lines, name=f"{name}-ratio"))
 
 
 def _ends(lines: Sequence[Line]) -> str:
@@ -202,14 +180,36 @@ def _line_table(caption: str, first: str, lines: Sequence[Line]) -> Table:
 
 
 def seed_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
-    """Draw every arm's CRPS with each of its seeds; None where no arm has a value."""
-    found = {arm.name: _per_seed(page, arm, dataset) for arm in page.arms}
-    known = {arm: seeds for arm, seeds in found.items() if seeds}
+    """Draw every arm's CRPS with each of its seeds; None where no arm has a value.
+
+    The axis ends early where an arm that is not judged lies far beyond all that are.
+    """
+    measure = AGGREGATES[METRIC]
+    known: dict[str, dict[int, float]] = {}
+    for arm in page.arms:
+        units = [unit for unit in page.scores_of(arm.name, dataset) if measure.of in unit.values]
+        values = {u.seed: aggregate(METRIC, u.values[measure.of]).value for u in units}
+        seeds = {seed: value for seed, value in values.items() if numbers.is_number(value)}
+        known |= {arm.name: seeds} if seeds else {}
     if not known:
         return None
-    dots = [_dot(page, arm, seeds) for arm, seeds in known.items()]
-    cut = _cut(dots)
+    dots = [
+        Dot(
+            label=page.label(arm),
+            value=sum(seeds.values()) / len(seeds),
+            others=tuple(seeds.values()) if len(seeds) > 1 else (),
+            ink=strokes(page)[arm].ink,
+        )
+        for arm, seeds in known.items()
+    ]
+    judged = [dot.value for dot in dots if dot.ink in ("candidate", "legacy", "reference")]
+    far = max(dot.value for dot in dots)
+    cut = 1.35 * max(judged) if judged and far > 3 * max(judged) else None
     several = [arm for arm, seeds in known.items() if len(seeds) > 1]
+    ends = {
+        arm: [numbers.number(end) for end in (min(seeds.values()), max(seeds.values()))]
+        for arm, seeds in known.items()
+    }
     facts = page.datasets.get(dataset)
     return Chart(
         title="CRPS of every arm and seed",
@@ -222,60 +222,25 @@ def seed_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
             unit=facts.unit if facts else "",
             name=name,
             alt=f"CRPS on {dataset} by arm and seed. "
-            + "; ".join(_seed_range(arm, known[arm]) for arm in several or known),
+            + "; ".join(f"{arm} {numbers.between(*ends[arm])}" for arm in several or known),
         ),
-        table=_seed_table(known, dataset),
-    )
-
-
-def _dot(page: PageInput, arm: str, seeds: dict[int, float]) -> Dot:
-    return Dot(
-        label=page.label(arm),
-        value=sum(seeds.values()) / len(seeds),
-        others=tuple(seeds.values()) if len(seeds) > 1 else (),
-        ink=strokes(page)[arm].ink,
-    )
-
-
-def _cut(dots: Sequence[Dot]) -> float | None:
-    """Where to end the axis when an arm that is not judged lies far beyond all that are."""
-    judged = [dot.value for dot in dots if dot.ink in ("candidate", "legacy", "reference")]
-    far = max(dot.value for dot in dots)
-    return 1.35 * max(judged) if judged and far > 3 * max(judged) else None
-
-
-def _per_seed(page: PageInput, arm: ArmFacts, dataset: str) -> dict[int, float]:
-    each = AGGREGATES[_METRIC]
-    units = [unit for unit in page.scores_of(arm.name, dataset) if each.of in unit.values]
-    values = {unit.seed: aggregate(_METRIC, unit.values[each.of]).value for unit in units}
-    return {seed: value for seed, value in values.items() if numbers.is_number(value)}
-
-
-def _seed_range(arm: str, seeds: dict[int, float]) -> str:
-    low, high = (numbers.number(end) for end in (min(seeds.values()), max(seeds.values())))
-    return f"{arm} {numbers.between(low, high)}"
-
-
-def _seed_table(known: dict[str, dict[int, float]], dataset: str) -> Table:
-    rows = [
-        (
-            text(arm),
-            text(str(len(seeds))),
-            text(numbers.number(sum(seeds.values()) / len(seeds))),
-            text(numbers.number(min(seeds.values()))),
-            text(numbers.number(max(seeds.values()))),
-        )
-        for arm, seeds in known.items()
-    ]
-    return Table(
-        caption=f"CRPS by seed on {dataset}",
-        columns=columns("Arm", "seeds", "mean", "lowest", "highest"),
-        rows=tuple(rows),
+        table=Table(
+            caption=f"CRPS by seed on {dataset}",
+            columns=columns("Arm", "seeds", "mean", "lowest", "highest"),
+            rows=tuple(
+                (
+                    text(arm),
+                    text(str(len(seeds))),
+                    text(numbers.number(sum(seeds.values()) / len(seeds))),
+                    *map(text, ends[arm]),
+                )
+                for arm, seeds in known.items()
+            ),
+        ),
     )
 
 
 _Curves = Mapping[UnitKey, Mapping[str, Array]]
-_ROWS = 60
 
 
 def training_views(
@@ -309,9 +274,15 @@ def _why_none(page: PageInput, arm: ArmFacts, dataset: str) -> str:
 
 
 def _training_chart(page: PageInput, arm: ArmFacts, curves: _Curves, *, name: str) -> Chart:
-    fits = [(key[2], *fit) for key, curve in curves.items() for fit in _fits(curve)]
+    """Draw the fits of an arm: a unit's curve is cut by the origin each fit was made at."""
+    fits: list[tuple[int, int, Mapping[str, Array]]] = []
+    for key, curve in curves.items():
+        fitted_at = curve.get("fitted_at", np.zeros(len(curve["epoch"])))
+        for origin in dict.fromkeys(fitted_at.tolist()):
+            rows = fitted_at == origin
+            one = {name: column[rows] for name, column in curve.items()}
+            fits.append((key[2], int(origin), one))
     once = len(fits) == len(curves)
-    table = _training_table(arm, fits)
     return Chart(
         title=page.label(arm.name),
         caption="Solid: validation loss; dotted: training loss; dot: lowest validation loss. "
@@ -325,18 +296,8 @@ def _training_chart(page: PageInput, arm: ArmFacts, curves: _Curves, *, name: st
             alt=f"Training of {arm.name}, {numbers.plural(len(fits), 'fit')}. "
             + "; ".join(_best_epoch(*fit) for fit in fits[:8]),
         ),
-        table=table,
+        table=_training_table(arm, fits),
     )
-
-
-def _fits(curve: Mapping[str, Array]) -> list[tuple[int, Mapping[str, Array]]]:
-    """Cut a unit's curve into its fits, by the origin they were made at."""
-    fitted_at = curve.get("fitted_at", np.zeros(len(curve["epoch"])))
-    found: list[tuple[int, Mapping[str, Array]]] = []
-    for origin in dict.fromkeys(fitted_at.tolist()):
-        rows = fitted_at == origin
-        found.append((int(origin), {name: column[rows] for name, column in curve.items()}))
-    return found
 
 
 def _best_epoch(seed: int, _: int, curve: Mapping[str, Array]) -> str:
@@ -353,51 +314,169 @@ def _best_epoch(seed: int, _: int, curve: Mapping[str, Array]) -> str:
 def _training_table(arm: ArmFacts, fits: list[tuple[int, int, Mapping[str, Array]]]) -> Table:
     """Every epoch while that stays readable, else a row per fit."""
     caption = f"Training of {arm.name}"
-    if sum(len(curve["epoch"]) for _, _, curve in fits) > _ROWS:
+    if sum(len(curve["epoch"]) for _, _, curve in fits) <= _ROWS:
         return Table(
-            caption=f"{caption}, a row per fit",
-            columns=columns(
-                "Seed",
-                "fitted at row",
-                "epochs",
-                "best epoch",
-                "lowest validation",
-                "last validation",
+            caption=caption,
+            columns=columns("Seed", "epoch", "training loss", "validation loss"),
+            rows=tuple(
+                (text(str(seed)), text(f"{epoch:g}"), *map(text, map(numbers.number, losses)))
+                for seed, _, curve in fits
+                for epoch, *losses in zip(
+                    *(curve[name].tolist() for name in ("epoch", "train_loss", "validation_loss")),
+                    strict=True,
+                )
             ),
-            rows=tuple(_fit_row(*fit) for fit in fits),
         )
+    rows = []
+    for seed, origin, curve in fits:
+        losses = curve["validation_loss"]
+        best = int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
+        told = (
+            str(seed),
+            str(origin),
+            str(len(losses)),
+            "none" if best is None else f"{curve['epoch'][best]:g}",
+            numbers.NONE if best is None else numbers.number(float(losses[best])),
+            numbers.number(float(losses[-1])),
+        )
+        rows.append(tuple(map(text, told)))
+    heads = ("Seed", "fitted at row", "epochs", "best epoch", "lowest validation")
     return Table(
-        caption=caption,
-        columns=columns("Seed", "epoch", "training loss", "validation loss"),
-        rows=tuple(row for seed, _, curve in fits for row in _epoch_rows(seed, curve)),
+        caption=f"{caption}, a row per fit",
+        columns=columns(*heads, "last validation"),
+        rows=tuple(rows),
     )
 
 
-def _fit_row(seed: int, origin: int, curve: Mapping[str, Array]) -> tuple[TableCell, ...]:
-    losses = curve["validation_loss"]
-    best = int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
-    return (
-        text(str(seed)),
-        text(str(origin)),
-        text(str(len(losses))),
-        text("none" if best is None else f"{curve['epoch'][best]:g}"),
-        text(numbers.NONE if best is None else numbers.number(float(losses[best]))),
-        text(numbers.number(float(losses[-1]))),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEffect:
+    """CRPS of the candidate over that of a legacy arm, less 1, on one part.
+
+    Attributes
+    ----------
+    effect, low, high
+        With its two-sided interval by the autocorrelation-robust t test, which is not joined
+        over the parts: a description, no test. None where there are too few non-overlapping
+        windows.
+    """
+
+    dataset: str
+    legacy: str
+    name: str
+    title: str
+    windows: int
+    effect: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+
+@lru_cache(maxsize=32)
+def slice_effects(page: PageInput, dataset: str, legacy: str) -> tuple[SliceEffect, ...]:
+    """All parts of a dataset; empty where the sides cannot be paired."""
+    ours = [in_time_order(unit) for unit in page.scores_of(page.verdict.candidate, dataset)]
+    theirs = [in_time_order(unit) for unit in page.scores_of(legacy, dataset)]
+    if not ours or not theirs or any(METRIC not in unit.values for unit in (*ours, *theirs)):
+        return ()
+    whole = Slice(name="all", title="everything")
+    return tuple(
+        found
+        for part in (whole, *slices_of(ours[0].truth))
+        if (found := _effect(ours, theirs, part)) is not None
     )
 
 
-def _epoch_rows(seed: int, curve: Mapping[str, Array]) -> list[tuple[TableCell, ...]]:
-    return [
-        (
-            text(str(seed)),
-            text(f"{epoch:g}"),
-            text(numbers.number(train)),
-            text(numbers.number(validation)),
-        )
-        for epoch, train, validation in zip(
-            curve["epoch"].tolist(),
-            curve["train_loss"].tolist(),
-            curve["validation_loss"].tolist(),
-            strict=True,
-        )
+def _effect(
+    ours: Sequence[UnitScores], theirs: Sequence[UnitScores], part: Slice
+) -> SliceEffect | None:
+    try:
+        cut = [[unit.at(part.rows, part.columns) for unit in side] for side in (ours, theirs)]
+        picked = len(cut[0][0]) < len(ours[0])
+        both = filled(pair(cut[0], cut[1], METRIC, part=picked))
+    except PairingError:
+        return None
+    count = len(both.origin)
+    apart = len(non_overlapping(both.origin, both.reach))
+    effect = low = high = None
+    known = np.isfinite(both.candidate).all() and np.isfinite(both.legacy).all()
+    if apart >= LEAST and bool(known):
+        loss = MeanLoss(metric=METRIC)
+        found = loss.ratio_of(loss.sides(both))
+        estimate = by_test("hac", found, Question(estimand=loss, bound_high=0.0))
+        effect = loss.effect(found.excess) if np.isfinite(found.excess) else None
+        low, high = estimate.low, estimate.high
+        low = None if low is None else max(low, -1.0)  # no loss falls by more than all of it
+    return SliceEffect(
+        dataset=both.names[2],
+        legacy=both.names[1],
+        name=part.name,
+        title=part.title,
+        windows=count,
+        effect=effect,
+        low=low,
+        high=high,
+    )
+
+
+def worst_slice(page: PageInput, legacy: str) -> SliceEffect | None:
+    """The part on which the candidate does worst against a legacy arm."""
+    known = [
+        each
+        for name in page.dataset_names
+        for each in slice_effects(page, name, legacy)
+        if each.effect is not None and each.name != "all"
     ]
+    return max(known, key=lambda each: each.effect or 0.0, default=None)
+
+
+def slice_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
+    """Draw the effect on every part of a dataset; None where nothing can be paired."""
+    found = slice_effects(page, dataset, page.verdict.legacy)
+    drawn = [each for each in found if each.effect is not None]
+    if not drawn:
+        return None
+    worst = max(drawn, key=lambda each: each.effect or 0.0)
+    dots = [
+        Dot(
+            label=each.title.partition(" (")[0].replace("worst drawdown, ", "drawdown "),
+            value=100 * (each.effect or 0.0),
+            low=None if each.low is None else 100 * each.low,
+            high=None if each.high is None else 100 * each.high,
+            hollow=True,
+        )
+        for each in drawn
+    ]
+    table = Table(
+        caption=f"CRPS by slice on {dataset}, candidate against legacy",
+        columns=columns("Slice", "windows", "effect", "95 % interval"),
+        rows=tuple(
+            (
+                text(each.title),
+                text(f"{each.windows:,}"),
+                text("too few" if each.effect is None else numbers.effect("share", each.effect)),
+                text(numbers.effects("share", each.low, each.high)),
+            )
+            for each in found
+        ),
+        note=f"Fewer than {LEAST} non-overlapping windows are too few. A slice of fewer than {FEW} "
+        "windows has Student's t at the lag of their overlap. Everything but the step is known at "
+        "the origin: no slice is picked by its outcome.",
+    )
+    return Chart(
+        title=f"{page.verdict.candidate} against {page.verdict.legacy} by slice",
+        caption=f"{AGGREGATES[METRIC].title} divided by the legacy arm's, less 1: left of 0 the "
+        "candidate is better. Lines: 95 % each, not joined over the slices; hollow: no interval.",
+        svg=dot_chart(
+            dots,
+            unit="%",
+            zero="equal",
+            name=name,
+            alt=f"Effect on {dataset} by slice. The worst is {worst.title}: "
+            f"{numbers.effect('share', worst.effect)}.",
+        ),
+        table=table,
+    )

@@ -1,20 +1,21 @@
-"""The first screen: what a reader who signs needs before anything else, each in a few words."""
+"""The first screen: what a reader who signs needs before anything else; drawn, and as text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from harness.evidence.comparison import Planning
-from harness.judging.findings import Finding, Outcome, no_prediction
+from harness.judging.findings import Outcome, no_prediction
 from harness.judging.verdict import Verdict
 from reports.page_input import ArmFacts, DatasetFacts, PageInput, largest_losses, span
 from reports.section import (
     Banner,
     BasisList,
     Block,
+    Command,
     Facts,
     Group,
     Heading,
@@ -29,18 +30,19 @@ from reports.section import (
     text,
 )
 from reports.sections.cost_tables import cost_line, not_measured
-from reports.sections.scorecard import Scorecard, build_scorecard, limit_text
-from reports.sections.slices import SliceEffect, worst_slice
+from reports.sections.curves import SliceEffect, worst_slice
+from reports.sections.scorecard import build_scorecard, limit_text
 from reports.sections.trust import strip
 from reports.words import numbers, verdicts
 from reports.words.facts import say
-from reports.words.headline import cautions, headline, next_step, rule_name
 from reports.words.sentences import sentence_of, why_open
+from reports.words.verdicts import cautions, headline, next_step, rule_name
 
 _OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
 _SCORES = ("crps", "coverage_80", "rmse")
 _SCORE_ROWS = 4
+_YEAR = 365
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,38 +62,30 @@ class Open:
 def open_rules(verdict: Verdict) -> list[Open]:
     """Every rule without a decision, those that bind first."""
     unsure = (Outcome.HOLD, Outcome.INVALID)
-    found = [each for each in verdict.findings if each.outcome in unsure]
-    return [_open(each) for each in sorted(found, key=lambda each: not each.binding)]
-
-
-def _open(finding: Finding) -> Open:
-    compared = finding.comparison
-    planned = compared.planning if compared else Planning()
-    more, until, seeds = planned.more_origins, planned.decided_by, planned.seeds_needed
-    if more is not None:
-        needed = f"{more:,} more" + (f", by {until}" if until else "")
-    elif compared is None:
-        needed = "not compared"
-    elif compared.silent:
-        needed = say(no_prediction(compared.sample.independent_n))
-    else:
-        needed = "out of reach"
-    where = "" if finding.unit == "ratio" else f" on {finding.dataset}"
-    return Open(
-        name=f"{rule_name(finding)}{where}",
-        detectable=numbers.effect(finding.unit, planned.detectable).removeprefix("+"),
-        margin=limit_text(finding).removeprefix("≤ ").removeprefix("± "),
-        needed=f"{seeds} seeds a side" if seeds and more is None else needed,
-        why="" if more is not None else why_open(finding) or sentence_of(finding),
-    )
-
-
-def kept_limits(scorecard: Scorecard) -> str:
-    """One line for all counts that are kept."""
-    if not scorecard.silent:
-        return ""
-    labels = numbers.listing(dict.fromkeys(row.label for row in scorecard.silent))
-    return f"Kept: {labels}"
+    found = []
+    for finding in sorted(verdict.findings, key=lambda each: not each.binding):
+        if finding.outcome not in unsure:
+            continue
+        compared = finding.comparison
+        planned = compared.planning if compared else Planning()
+        more, until, seeds = planned.more_origins, planned.decided_by, planned.seeds_needed
+        needed = "not compared" if compared is None else "out of reach"
+        if more is not None:
+            needed = f"{more:,} more" + (f", by {until}" if until else "")
+        elif seeds:
+            needed = f"{seeds} seeds a side"
+        elif compared is not None and compared.silent:
+            needed = say(no_prediction(compared.sample.independent_n))
+        where = "" if finding.unit == "ratio" else f" on {finding.dataset}"
+        each = Open(
+            name=f"{rule_name(finding)}{where}",
+            detectable=numbers.effect(finding.unit, planned.detectable).removeprefix("+"),
+            margin=limit_text(finding).removeprefix("≤ ").removeprefix("± "),
+            needed=needed,
+            why="" if more is not None else why_open(finding) or sentence_of(finding),
+        )
+        found.append(each)
+    return found
 
 
 def weakest(found: SliceEffect | None, page: PageInput) -> str:
@@ -135,8 +129,10 @@ def changed(page: PageInput) -> list[str]:
     new = [f"{count:,} on {name}" for name, count in change.new_origins.items() if count]
     said.append(f"new origins: {numbers.listing(new)}" if new else "no new origin")
     names = {each.id: f"{rule_name(each)} on {each.dataset}" for each in page.verdict.findings}
+    words = numbers.FINDING_WORDS
     moved = [
-        f"{names.get(each, each)} {_word(old) or 'new'} \u2192 {_word(now) or 'gone'}"
+        f"{names.get(each, each)} {words[Outcome(old)] if old else 'new'} \u2192 "
+        f"{words[Outcome(now)] if now else 'gone'}"
         for each, (old, now) in change.findings.items()
     ]
     if moved:
@@ -145,10 +141,6 @@ def changed(page: PageInput) -> list[str]:
     if not change.same_meaning:
         said.append("other data, arms, policy or code")
     return said
-
-
-def _word(outcome: str | None) -> str:
-    return "" if outcome is None else numbers.FINDING_WORDS[Outcome(outcome)]
 
 
 def fallback(page: PageInput) -> str:
@@ -184,23 +176,29 @@ def span_text(page: PageInput, facts: DatasetFacts) -> str:
     age = ""
     if page.judged_at and facts.until:
         days = int((np.datetime64(page.judged_at[:10]) - np.datetime64(facts.until)).astype(int))
-        age = f", {numbers.plural(days, 'day')} old then" if days >= 0 else ""
-    ends = f"; data end {facts.until}{age}" if facts.until else ""
+        told = numbers.plural(days, "day") if days < 2 * _YEAR else f"{days // _YEAR} years"
+        age = f", {told} before the verdict" if days >= 0 else ""
+    ended = "ended" if facts.ended else "last row"
+    ends = f"; {ended} {facts.until}{age}" if facts.until else ""
+    known = page.prospective(facts.id)
+    prospective = f", {known:,} of them prospective" if known else ""
     return (
-        f"{numbers.plural(facts.origins, 'origin')}, {facts.first_origin} to {facts.last_origin}, "
-        f"{facts.horizon} sessions ahead{ends}"
+        f"{numbers.plural(facts.origins, 'origin')}{prospective}, {facts.first_origin} to "
+        f"{facts.last_origin}, {facts.horizon} sessions ahead{ends}"
     )
 
 
 def first_screen(page: PageInput) -> Iterator[Section]:
     """The answer, what it rests on, and what speaks against it."""
-    verdict = page.verdict
+    verdict, known = page.verdict, must_know(page)
+    caution = (Heading(text="Caution", level=2), Lines(lines=tuple(known)))
+    cautioned = (Group(id="cautions", style="warning", blocks=caution),) if known else ()
     yield Section(
         id="first",
         title="",
         items=(
             banner(page),
-            *_cautions(page),
+            *cautioned,
             Group(
                 style="middle",
                 blocks=(
@@ -257,79 +255,49 @@ def must_know(page: PageInput) -> list[str]:
     return found
 
 
-def _cautions(page: PageInput) -> Iterator[Block]:
-    found = must_know(page)
-    if found:
-        lines = Lines(lines=tuple(found))
-        yield Group(
-            id="cautions", style="warning", blocks=(Heading(text="Caution", level=2), lines)
-        )
-
-
 def _compared(page: PageInput) -> Facts:
-    verdict = page.verdict
+    verdict, policy, registered = page.verdict, page.verdict.policy, page.beside.registered
     seeds = {unit.seed for unit in page.scores if unit.arm in (verdict.candidate, verdict.legacy)}
-    policy = verdict.policy
     sure = ""
     if isinstance(policy.get("alpha"), float):
         sure = f"; {numbers.percent(1 - policy['alpha'], digits=0)} sure of each side"
+    recorded = ""
+    if registered is not None:
+        order = "before" if registered.before_results else "after"
+        recorded = f"rules recorded {registered.day}, {order} the first result"
+    run = (
+        page.title,
+        f"seeds {numbers.listing(map(str, sorted(seeds)))}" if seeds else "",
+        f"policy {policy['mode']}{sure}" if policy.get("mode") else "",
+        recorded,
+        f"judged {page.judged_at[:10]}" if page.judged_at else "",
+        " ".join(filter(None, ("abharness", page.environment.get("abharness", "")))),
+    )
+    sides = (("Candidate", verdict.candidate), ("Legacy", verdict.legacy))
     return Facts(
         style="compared",
         terms=(
-            Term(
-                name="Candidate",
-                strong=verdict.candidate,
-                note=what_it_is(page.arm(verdict.candidate)),
-            ),
-            Term(
-                name="Legacy",
-                strong=page.label(verdict.legacy),
-                note=what_it_is(page.arm(verdict.legacy)),
+            *(
+                Term(name=side, strong=page.label(arm), note=what_it_is(page.arm(arm)))
+                for side, arm in sides
             ),
             *(
                 Term(name="Data", strong=name, note=span_text(page, facts))
                 for name, facts in page.datasets.items()
             ),
-            Term(
-                name="Run",
-                text=", ".join(
-                    filter(
-                        None,
-                        (
-                            page.title,
-                            f"seeds {numbers.listing(map(str, sorted(seeds)))}" if seeds else "",
-                            f"policy {policy['mode']}{sure}" if policy.get("mode") else "",
-                            _registered(page),
-                            f"judged {page.judged_at[:10]}" if page.judged_at else "",
-                            " ".join(
-                                filter(None, ("abharness", page.environment.get("abharness", "")))
-                            ),
-                        ),
-                    )
-                ),
-            ),
+            Term(name="Run", text=", ".join(filter(None, run))),
         ),
     )
-
-
-def _registered(page: PageInput) -> str:
-    found = page.beside.registered
-    if found is None:
-        return ""
-    order = "before" if found.before_results else "after"
-    return f"rules recorded {found.day}, {order} the first result"
 
 
 def _effects(verdict: Verdict) -> tuple[Block, ...]:
     scorecard = build_scorecard(verdict)
-    return (
-        Heading(
-            text="Every rule", quiet="candidate against legacy, per cent: left is better", level=2
-        ),
-        replace(scorecard, kept=kept_limits(scorecard))
-        if scorecard.groups
-        else Text(text="No rule was judged."),
-    )
+    quiet = "candidate against legacy, per cent: left is better"
+    heading = Heading(text="Every rule", quiet=quiet, level=2)
+    if not scorecard.groups:
+        return heading, Text(text="No rule was judged.")
+    labels = numbers.listing(dict.fromkeys(row.label for row in scorecard.silent))
+    return heading, replace(scorecard, kept=f"Kept: {labels}" if labels else "")
 
 
 def _scores(page: PageInput) -> tuple[Block, ...]:
@@ -408,26 +376,24 @@ def _weakness(page: PageInput) -> tuple[Block, ...]:
 
 def _costs(page: PageInput) -> tuple[Block, ...]:
     found = cost_line(page, page.verdict.legacy)
-    terms = tuple(
-        Term(
-            name=each.title,
-            strong=each.ratio or "no ratio",
-            state=" ".join(filter(None, (each.interval and f"({each.interval})", each.word)))
-            if each.ratio
-            else "",
-            note=each.said,
-        )
-        for each in found
-    )
     if not found:
         return Heading(text="Costs", level=2), Text(text=not_measured(page, page.verdict.legacy))
+    terms = []
+    for each in found:
+        told = (each.interval and f"({each.interval})", each.word) if each.ratio else ()
+        state = " ".join(filter(None, told))
+        ratio = each.ratio or "no ratio"
+        terms.append(Term(name=each.title, strong=ratio, state=state, note=each.said))
     heading = Heading(text="Costs", quiet="candidate / legacy", level=2)
-    return heading, Facts(style="cells", terms=terms)
+    return heading, Facts(style="cells", terms=tuple(terms))
 
 
 def _record(page: PageInput) -> Facts:
     verdict = page.verdict
     waivers = "; ".join(map(verdicts.waiver_in_short, verdict.waivers))
+    signed = "nobody yet: nothing to sign before PROMOTE"
+    if verdict.outcome is Outcome.PROMOTE:
+        signed = "whoever owns the forecaster: this page advises. Name, date:"
     return Facts(
         style="cells",
         terms=(
@@ -435,15 +401,143 @@ def _record(page: PageInput) -> Facts:
             Term(name="Waivers", text=waivers or "none"),
             Term(name="If it fails", text=fallback(page)),
             Term(name="Judge the same records again", code=page.beside.replay_command),
-            Term(name="Signed by", text=_signature(verdict.outcome)),
+            Term(name="Signed by", text=signed),
         ),
     )
 
 
-def _signature(outcome: Outcome) -> str:
-    if outcome is Outcome.PROMOTE:
-        return "whoever owns the forecaster: this page advises. Name, date:"
-    return "nobody yet: nothing to sign before PROMOTE"
+_PLAIN = ("guardrail", "limit")
+"""Roles that a label tells by itself."""
 
 
-PLACEMENTS = (Placement(order=100, page=first_screen),)
+def warnings(page: PageInput) -> list[str]:
+    """What must be read before the numbers: cautions, and that nothing is new."""
+    found = must_know(page)
+    since = page.beside.since
+    if since is not None and since.before is not None and not any(since.new_origins.values()):
+        again = f"; this is verdict {page.beside.verdicts} on the pair" * (page.beside.verdicts > 1)
+        found.insert(0, f"Nothing new: no origin was added since the last look{again}.")
+    return found
+
+
+def summary(page: PageInput) -> Iterator[Section]:
+    """The answer, what must be known with it, and its rules."""
+    verdict = page.verdict
+    yield Section(
+        id="first",
+        title="",
+        items=(
+            replace(banner(page), said="", following=""),
+            Text(text=headline(verdict)),
+            Text(lead="Next:", text=verdicts.next_action(verdict)),
+        ),
+    )
+    yield from _listed("Caution", warnings(page))
+    scorecard = build_scorecard(verdict)
+    none = Text(text="No rule was judged.")
+    yield Section(id="effects", title="", items=(scorecard if scorecard.groups else none,))
+
+
+def lists(page: PageInput) -> Iterator[Section]:
+    """Everything else of the first screen, line by line."""
+    verdict = page.verdict
+    doubts = (
+        f"{rule.name}: independent origins needed: {rule.needed}; could detect {rule.detectable}, "
+        f"limit {rule.margin}"
+        for rule in open_rules(verdict)
+    )
+    yield from _listed("Why no conclusion is allowed", verdicts.problems(verdict))
+    yield from _listed("Failures", verdicts.failures(verdict, page.beside.logs))
+    yield from _listed("Reasons", verdicts.reasons(verdict))
+    yield from _listed("Undecided", doubts)
+    yield from _listed("Waivers", map(verdicts.waiver, verdict.waivers))
+    yield from _listed("The gate's self-test", verdicts.self_test_lines(verdict))
+    if page.alone:
+        return
+    windows = (
+        f"{dates} on {dataset}: CRPS {candidate} of the last value, legacy {legacy}: lost by {by}"
+        for dates, dataset, by, candidate, legacy in lost_windows(page)
+    )
+    costs = (
+        f"{each.title}: "
+        + ", ".join(filter(None, (each.ratio, each.interval, each.floor, each.word, each.said)))
+        for each in cost_line(page, verdict.legacy)
+    )
+    unmeasured = not_measured(page, verdict.legacy)
+    yield from _listed(
+        "Weakest slice", (weakest(worst_slice(page, verdict.legacy), page), *windows)
+    )
+    yield from _listed("Costs, candidate over legacy", tuple(costs) or (unmeasured,))
+    yield Section(
+        id="trust", title="What it rests on", items=(BasisList(items=tuple(strip(page))),)
+    )
+    yield from _listed("Since the last look", changed(page))
+    yield from _listed("If it fails", (fallback(page),))
+    replay = Command(said="", command=page.beside.replay_command)
+    yield Section(id="replay", title="Judge the same records again", items=(replay,))
+
+
+def _listed(title: str, lines: Iterable[str]) -> Iterator[Section]:
+    """A list under its title; nothing where it has no line."""
+    found = tuple(lines)
+    if found:
+        yield Section(id="", title=title, items=(Lines(lines=found),))
+
+
+def answer(page: PageInput) -> Iterator[Section]:
+    """The answer, what must be known with it, and a table of rules for each dataset."""
+    verdict = page.verdict
+    asked = f"may {verdict.candidate} replace {verdict.legacy}?"
+    said = Text(text=f"{verdict.outcome}: {asked} {headline(verdict)}")
+    yield Section(id="first", title="", items=(said,))
+    known = Lines(lines=tuple(f"Caution: {line}" for line in warnings(page)))
+    yield Section(id="cautions", title="", items=(known,) if known.lines else ())
+    for dataset, rows in build_scorecard(verdict).groups:
+        told = (
+            (
+                row.word,
+                row.label + ("" if row.note in _PLAIN else f" ({row.note})"),
+                *(row.effect, row.interval, row.limit),
+            )
+            for row in rows
+        )
+        table = Table(
+            caption="",
+            columns=columns(*("Result", "Rule", "Effect", "Bounds", "Limit"), words=("Rule",)),
+            rows=tuple(tuple(map(text, each)) for each in told),
+        )
+        yield Section(id="effects", title=dataset, items=(table,))
+
+
+def reasons(page: PageInput) -> Iterator[Section]:
+    """Why, a line each, but for the cautions, which stand above; and what failed."""
+    above = {said.rstrip(".").casefold() for said in warnings(page)}
+    lines = [
+        each
+        for each in verdicts.reasons(page.verdict)
+        if each.removeprefix("Caution: ").rstrip(".").casefold() not in above
+    ]
+    lines += verdicts.failures(page.verdict, page.beside.logs)
+    yield Section(id="reasons", title="", items=(Lines(lines=tuple(lines)),) if lines else ())
+
+
+def ending(page: PageInput) -> Iterator[Section]:
+    """How the gate judged itself, and what to do next."""
+    found = page.verdict.self_test
+    if found is not None:
+        rest = [f"{part.code} {part.state}" for part in found.parts if part.state != "passed"]
+        more = f" ({', '.join(rest)})" if rest else ""
+        count = f"{found.passed} of {len(found.parts)} parts passed"
+        said = Text(text=f"Self-test of the gate: {count}{more}.")
+        yield Section(id="self-test", title="", items=(said,))
+    following = Text(lead="Next:", text=verdicts.next_action(page.verdict))
+    yield Section(id="next", title="", items=(following,))
+
+
+PLACEMENTS = (
+    Placement(order=100, page=first_screen),
+    Placement(order=105, summary=summary, terminal=answer),
+    Placement(order=130, summary=lists),
+    Placement(order=500, terminal=reasons),
+    Placement(order=900, terminal=ending),
+)

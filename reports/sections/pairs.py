@@ -20,12 +20,12 @@ from reports.section import (
     there,
 )
 from reports.sections.cost_tables import cost_table, not_measured
+from reports.sections.curves import worst_slice
 from reports.sections.first_screen import open_rules
 from reports.sections.scorecard import build_scorecard
-from reports.sections.slices import worst_slice
 from reports.words import numbers, verdicts
 from reports.words.facts import say
-from reports.words.headline import headline
+from reports.words.verdicts import headline
 
 _REASONS_SHOWN = 40
 
@@ -45,11 +45,12 @@ def pairs(page: PageInput) -> Iterator[Section]:
 
 def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
     decides = verdict is page.verdict
-    repaired = verdict.legacy in page.repaired
     warning = (
         "A repaired build: no version of the original ever ran, so this is no comparison "
         "with anything that was ever in use."
     )
+    said = [*verdicts.problems(verdict), *verdicts.reasons(verdict), verdicts.next_action(verdict)]
+    lines = Lines(lines=tuple(dict.fromkeys(said)), shown=_REASONS_SHOWN)
     return Section(
         id=name,
         style="pair",
@@ -57,19 +58,15 @@ def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
         note="decides" if decides else "for the record, decides nothing",
         outcome=verdict.outcome,
         items=there(
-            Text(text=warning, style="warning") if repaired else None,
+            Text(text=warning, style="warning") if verdict.legacy in page.repaired else None,
             Text(text=headline(verdict)),
-            *(_reasons(verdict) if decides else _in_short(page, verdict)),
+            *(
+                (Details(summary="All reasons", blocks=(lines,)),)
+                if decides
+                else _in_short(page, verdict)
+            ),
         ),
     )
-
-
-def _reasons(verdict: Verdict) -> Iterator[Block]:
-    said = dict.fromkeys(
-        [*verdicts.problems(verdict), *verdicts.reasons(verdict), verdicts.next_action(verdict)]
-    )
-    lines = Lines(lines=tuple(said), shown=_REASONS_SHOWN)
-    yield Details(summary="All reasons", blocks=(lines,))
 
 
 def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from reports.page_input import DatasetFacts, PageInput
+from reports.charts import fan_chart, fan_limits, history_chart, strokes
+from reports.page_input import (
+    DatasetFacts,
+    Fan,
+    PageInput,
+    Pick,
+    PriceSpan,
+    fan,
+    largest_losses,
+    picks,
+    span,
+)
 from reports.section import (
     Block,
     Chart,
@@ -14,14 +25,15 @@ from reports.section import (
     Lines,
     Placement,
     Section,
+    Table,
     Text,
+    columns,
+    text,
     there,
 )
 from reports.sections import metric_tables
-from reports.sections.curves import seed_view, step_views, time_view, training_views
-from reports.sections.forecasts import history_view, lost_most, window_views
-from reports.sections.intervals import coverage_view, parts_view, pit_views, width_view
-from reports.sections.slices import slice_view
+from reports.sections.curves import seed_view, slice_view, step_views, time_view, training_views
+from reports.sections.metric_tables import coverage_view, parts_view, pit_views, width_view
 from reports.words import numbers
 
 
@@ -45,7 +57,18 @@ def _blocks(page: PageInput, dataset: str, place: int) -> Iterator[Block]:
     facts = page.datasets.get(dataset)
     if facts is not None:
         yield Text(text=_plan(facts), style="plan")
-    yield Group(id=f"{anchor}-metrics", blocks=_metrics(page, dataset))
+    folded = there(
+        metric_tables.intervals(page, dataset),
+        metric_tables.independent(page, dataset),
+        metric_tables.others(page, dataset),
+    )
+    yield Group(
+        id=f"{anchor}-metrics",
+        blocks=(
+            metric_tables.accuracy(page, dataset),
+            *(Details(summary=table.caption, blocks=(table,)) for table in folded),
+        ),
+    )
     yield Group(id=f"{anchor}-windows", blocks=tuple(_windows(page, dataset, facts, name)))
     split = "No score can be split: no arm has a whole distribution stored."
     yield _charts(
@@ -111,29 +134,11 @@ def _plan(facts: DatasetFacts) -> str:
     overlap = (
         f"; {facts.overlap} consecutive origins overlap" if facts.overlap > 1 else "; no overlap"
     )
+    ended = f" The data have ended, on {facts.ended}: no new origin will come."
     return (
         f"{numbers.plural(facts.origins, 'origin')} from {facts.first_origin} to "
         f"{facts.last_origin}, every {numbers.plural(facts.stride, 'session')}, "
-        f"{facts.horizon} sessions ahead{gap}{overlap}.{_ended(facts)}"
-    )
-
-
-def _ended(facts: DatasetFacts) -> str:
-    """That no session will come any more, where that is so."""
-    return (
-        f" The data have ended, on {facts.ended}: no new origin will come." if facts.ended else ""
-    )
-
-
-def _metrics(page: PageInput, dataset: str) -> tuple[Block, ...]:
-    folded = there(
-        metric_tables.intervals(page, dataset),
-        metric_tables.independent(page, dataset),
-        metric_tables.others(page, dataset),
-    )
-    return (
-        metric_tables.accuracy(page, dataset),
-        *(Details(summary=table.caption, blocks=(table,)) for table in folded),
+        f"{facts.horizon} sessions ahead{gap}{overlap}." + (ended if facts.ended else "")
     )
 
 
@@ -176,6 +181,158 @@ def terminal(page: PageInput) -> Iterator[Section]:
     """A table of metrics for each dataset."""
     for name in dict.fromkeys(row.dataset for row in page.summaries):
         yield Section(id=name, title=name, items=(metric_tables.in_short(page, name),))
+
+
+def history_view(page: PageInput, facts: DatasetFacts, *, name: str) -> Chart | None:
+    """Draw the whole series in small: what was judged, and where the windows below lie."""
+    if len(facts.target) < 2:
+        return None
+    around = [(pick.word.lower(), span(facts, pick.origin)) for pick in picks(page, facts.id)]
+    marks = {word: each.dates[0] for word, each in around if each is not None}
+    since = facts.dates[facts.dates.astype(str) >= facts.first_origin]
+    judged = (since if len(since) else facts.dates)[0], facts.dates[-1]
+    return Chart(
+        title=f"{facts.title}, the whole history",
+        caption=f"Grey: the judged span, from {judged[0]} to {judged[1]}.",
+        svg=history_chart(
+            facts.dates,
+            facts.target,
+            judged=judged,
+            marks=marks,
+            unit=facts.unit,
+            name=name,
+            alt=f"{facts.title} from {facts.dates[0]} to {facts.dates[-1]}; judged from "
+            f"{judged[0]}.",
+        ),
+    )
+
+
+def window_views(
+    page: PageInput, facts: DatasetFacts, *, name: str
+) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+    """Draw the chosen windows; the second answer says what could not be drawn."""
+    views, notes = [], []
+    for pick in picks(page, facts.id):
+        around = span(facts, pick.origin)
+        if around is None:
+            notes.append(f"The {pick.word.lower()} window lies outside the series given.")
+        else:
+            views.append(_window(page, facts, pick, around, name=f"{name}-{pick.word.lower()}"))
+    if not (views or notes):
+        notes = [
+            (
+                f"No window of {page.verdict.candidate} on {facts.id} has a score, so there is no "
+                "worst, median or best one to draw."
+            )
+        ]
+    return tuple(views), tuple(notes)
+
+
+def _window(
+    page: PageInput, facts: DatasetFacts, pick: Pick, around: PriceSpan, *, name: str
+) -> Group:
+    """One window: its heading, its facts, a fan chart per side, and their figures."""
+    sides = (page.verdict.legacy, page.verdict.candidate)
+    fans = [fan(page, arm, facts.id, pick.origin) for arm in sides]
+    drawn = [each for each in fans if each is not None]
+    charts = tuple(
+        _fan(page, facts, each, drawn, around, name=f"{name}-{place}")
+        for place, each in enumerate(fans)
+        if each is not None
+    )
+    absent = [arm for arm, each in zip(sides, fans, strict=True) if each is None]
+    missing = f" {numbers.listing(absent)} has no forecast here." if absent else ""
+    legacy = numbers.percent(pick.legacy_loss, digits=2)
+    said = (
+        f"{around.dates[0]} to {around.dates[-1]}. CRPS as a share of the last value "
+        f"seen: {page.verdict.candidate} "
+        f"{numbers.percent(pick.candidate_loss, digits=2)}, {page.verdict.legacy} {legacy}."
+        + missing
+    )
+    about: list[Block] = [Heading(text=f"{pick.word} window", level=4), Text(text=said)]
+    if drawn:
+        table = _fan_table(drawn, around, facts)
+        about.append(Details(summary="The figures of these charts", blocks=(table,)))
+    return Group(style="window", blocks=(Group(style="about", blocks=tuple(about)), *charts))
+
+
+def _fan(
+    page: PageInput,
+    facts: DatasetFacts,
+    shown: Fan,
+    fans: Sequence[Fan],
+    around: PriceSpan,
+    *,
+    name: str,
+) -> Chart:
+    side = "candidate" if shown.arm == page.verdict.candidate else "legacy"
+    form = "point path only" if shown.quantiles is None else "median with 50, 80 and 95 % bands"
+    middle = shown.point if shown.quantiles is None else shown.quantiles[:, 3]
+    actual, end = (numbers.number(float(each[-1])) for each in (around.truth, middle))
+    looks = strokes(page)
+    return Chart(
+        level=5,
+        title=page.label(shown.arm),
+        caption=f"{side}, seed {shown.seed}; {form}"
+        + (", a repaired build" if shown.arm in page.repaired else ""),
+        svg=fan_chart(
+            shown,
+            around,
+            ink=looks[shown.arm].ink if shown.arm in looks else "reference",
+            limits=fan_limits(fans, around),
+            unit=facts.unit,
+            name=name,
+            alt=f"{side} {shown.arm}: {form} for {around.dates[0]} to {around.dates[-1]}. It ends "
+            f"at {end} where the actual was {actual}.",
+        ),
+    )
+
+
+def _fan_table(fans: Sequence[Fan], around: PriceSpan, facts: DatasetFacts) -> Table:
+    titles = ["Date", "actual"]
+    for each in fans:
+        titles += [f"{each.arm} median", f"{each.arm} 80 %"]
+    rows = []
+    for step, (day, value) in enumerate(zip(around.dates, around.truth.tolist(), strict=True)):
+        cells = [str(day), numbers.number(value)]
+        for each in fans:
+            if each.quantiles is None:
+                cells += [numbers.number(float(each.point[step])), numbers.NONE]
+            else:
+                low, middle, high = (
+                    numbers.number(float(each.quantiles[step, place])) for place in (1, 3, 5)
+                )
+                cells += [middle, numbers.between(low, high)]
+        rows.append(tuple(map(text, cells)))
+    return Table(
+        caption=f"Forecasts on {facts.id} from {around.dates[0]}, {facts.unit}",
+        columns=columns(*titles),
+        rows=tuple(rows),
+    )
+
+
+def lost_most(page: PageInput, facts: DatasetFacts) -> Table | None:
+    """Where the candidate loses most against the legacy arm; None where it loses nowhere."""
+    rows = []
+    for pick in largest_losses(page, facts.id):
+        around = span(facts, pick.origin)
+        assert pick.legacy_loss is not None
+        told = (
+            f"{around.dates[0]} to {around.dates[-1]}" if around else f"row {pick.origin}",
+            numbers.percent(pick.candidate_loss, digits=2),
+            numbers.percent(pick.legacy_loss, digits=2),
+            numbers.points(pick.candidate_loss - pick.legacy_loss, digits=2),
+        )
+        rows.append(tuple(map(text, told)))
+    if not rows:
+        return None
+    return Table(
+        caption=f"Where {page.verdict.candidate} loses most against {page.verdict.legacy} "
+        f"on {facts.id}",
+        columns=columns("Window", page.verdict.candidate, page.verdict.legacy, "Difference"),
+        rows=tuple(rows),
+        note="CRPS as a share of the last value seen, mean over steps and seeds.",
+    )
 
 
 PLACEMENTS = (Placement(order=400, page=datasets, summary=summary, terminal=terminal),)

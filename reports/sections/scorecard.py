@@ -21,8 +21,11 @@ from reports.words import numbers
 _REACH = 1.0
 """The axis ends here at most: at twice the loss, or none at all."""
 _LEAST = 0.1
-_STEPS = (0.02, 0.05, 0.1, 0.2, 0.25, 0.5)
-_TICKS = 5
+_FINE = 0.05
+"""The ends of the axis are multiples of this."""
+_STEPS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+_TICKS = 3.5
+"""More steps than these on the axis, and their numbers would touch."""
 _ROLES = {"guardrail": "Guardrails", "success": "Gains asked for", "limit": "Limits"}
 
 
@@ -153,26 +156,26 @@ class _Axis:
         )
 
 
-_WAIVED = {True: "waived", False: ""}
-
-
 def build_scorecard(verdict: Verdict) -> Scorecard:
     """Put every finding on the common axis, grouped by dataset in the order judged."""
-    axis, step = _axis(verdict)
+    axis = _axis(verdict)
     groups: dict[str, list[ScoreRow]] = {}
     for finding in verdict.findings:
         groups.setdefault(finding.dataset, []).append(_row(finding, axis))
-    count = round((axis.high - axis.low) / step)
-    values = [axis.low + step * place for place in range(count + 1)]
+    step = next(each for each in _STEPS if (axis.high - axis.low) / each <= _TICKS)
+    ticks = []
+    for place in range(math.ceil(axis.low / step), math.floor(axis.high / step) + 1):
+        size = f"{100 * place * step:+.0f}".replace("-", "\u2212")
+        ticks.append(Tick(at=axis.at(place * step), label=size if place else "equal"))
     return Scorecard(
         groups=tuple((name, tuple(rows)) for name, rows in groups.items()),
-        ticks=tuple(_tick(value, axis) for value in values),
+        ticks=tuple(ticks),
         zero=axis.at(0.0),
     )
 
 
-def _axis(verdict: Verdict) -> tuple[_Axis, float]:
-    """An axis with room for effects, bounds and limits, up to a whole loss; and its step."""
+def _axis(verdict: Verdict) -> _Axis:
+    """An axis with room for effects, bounds and limits, up to a whole loss."""
     ends = [-_LEAST / 2, _LEAST / 2]
     for finding in verdict.findings:
         estimates = _estimates(finding.comparison)
@@ -180,9 +183,9 @@ def _axis(verdict: Verdict) -> tuple[_Axis, float]:
         ends += _limits(finding)
         ends += [end for end in (_place(finding), *_cost_ends(finding)) if end is not None]
     known = [min(max(end, -_REACH), _REACH) for end in ends if math.isfinite(end)]
-    low, high = min(known), max(known)
-    step = next((each for each in _STEPS if (high - low) / each <= _TICKS - 1), _STEPS[-1])
-    return _Axis(low=math.floor(low / step) * step, high=math.ceil(high / step) * step), step
+    return _Axis(
+        low=math.floor(min(known) / _FINE) * _FINE, high=math.ceil(max(known) / _FINE) * _FINE
+    )
 
 
 def _estimates(comparison: Comparison | None) -> list[Estimate]:
@@ -200,12 +203,6 @@ def bounds_of(comparison: Comparison | None) -> tuple[float | None, float | None
         None if not found or None in lower else min(end for end in lower if end is not None),
         None if not found or None in upper else max(end for end in upper if end is not None),
     )
-
-
-def _tick(value: float, axis: _Axis) -> Tick:
-    size = f"{100 * value:+.0f}".replace("-", "\u2212")
-    zero = abs(value) < 1e-9
-    return Tick(at=axis.at(value), label="equal" if zero else size)
 
 
 def _place(finding: Finding) -> float | None:
@@ -251,7 +248,7 @@ def _row(finding: Finding, axis: _Axis) -> ScoreRow:
         dataset=finding.dataset,
         label=numbers.metric_name(finding.metric),
         role=finding.role,
-        note=", ".join(filter(None, (finding.role, finding.part, _WAIVED[finding.waived]))),
+        note=", ".join(filter(None, (finding.role, finding.part, "waived" * finding.waived))),
         effect=effect_text(finding),
         interval=_interval(finding, low, high),
         limit=limit_text(finding),

@@ -53,7 +53,7 @@ def _predicates(trial: Tried) -> Details:
     table = Table(
         caption=f"{trial.target} as {trial.kind}, every predicate",
         columns=columns(
-            *("PredicateResult", "result", "value", "wanted", "what was measured"),
+            *("Predicate", "result", "value", "wanted", "what was measured"),
             words=("result", "wanted", "what was measured"),
         ),
         rows=tuple(

@@ -1,23 +1,26 @@
-"""What the verdict rests on, in short and at length, and what the gate says of itself."""
+"""What the verdict rests on, in short and at length: checks, power, self-test, failures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from operator import itemgetter
 
 from harness.judging.fact import FactCode
 from harness.judging.findings import Outlook, chances_of_all
-from harness.judging.validity import Validity
-from reports.page_input import ArmFacts, DatasetFacts, PageInput
+from harness.judging.validity import Mark, Validity
+from reports.page_input import PageInput
 from reports.section import (
     Basis,
     BasisList,
     Block,
     Command,
     Details,
+    Lines,
     Placement,
     Section,
     Table,
     TableCell,
+    Text,
     columns,
     text,
     there,
@@ -58,7 +61,7 @@ def _complete(page: PageInput) -> Basis:
 
 def _blind(page: PageInput) -> Basis:
     found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
-    text = "both sides were tried on changed futures"
+    text = "both sides passed"
     if mark == "broken":
         arms = numbers.listing(each.arm for each in found if each.state == "failed")
         text = f"{arms} reads past its origin"
@@ -70,13 +73,13 @@ def _blind(page: PageInput) -> Basis:
 
 def _uncontaminated(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    text = "by its card: none was pretrained on"
+    text = "not in its pretraining data"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate names no data"
         if known and len(known) == len(seen.contamination):
             most = numbers.percent(max(known), digits=0)
-            text = f"by its card: up to {most} of origins may be in its pretraining data"
+            text = f"up to {most} of origins may be in its pretraining data, by its card"
     return Basis(label="Unseen data", mark=seen.uncontaminated, text=text)
 
 
@@ -136,6 +139,7 @@ def at_length(page: PageInput) -> list[Basis]:
         *_origins(page),
         *_refits(page),
         *_repeats(page),
+        *_maintenance(page),
     ]
 
 
@@ -244,43 +248,34 @@ def _crossings(page: PageInput) -> Iterator[Basis]:
 
 def _origins(page: PageInput) -> Iterator[Basis]:
     """Where the candidate's weights come from, as its card says."""
-    facts = next((arm for arm in page.arms if arm.name == page.verdict.candidate), None)
+    facts = page.arm(page.verdict.candidate)
     if facts is None:
         return
-    told = _told(facts)
-    if told:
-        text = "; ".join(f"{title}: {said}" for title, said in told.items())
-        mark = page.verdict.validity.uncontaminated
-        yield Basis(label="Checkpoint", mark=mark, text=f"{text}.")
-    else:
-        yield Basis(
-            label="Checkpoint",
-            mark="note",
-            text=f"{facts.name} does not say where its weights come from, nor whether they were "
-            "trained on the judged span.",
-        )
-
-
-def _told(facts: ArmFacts) -> Mapping[str, str]:
-    return {
-        title: said
+    told = [
+        f"{title}: {said}"
         for title, said in facts.card.items()
         if any(word in title.lower() for word in _ORIGIN_WORDS)
-    }
+    ]
+    silent = (
+        f"{facts.name} does not say where its weights come from, nor whether they were trained on "
+        "the judged span"
+    )
+    yield Basis(
+        label="Checkpoint",
+        mark=page.verdict.validity.uncontaminated if told else "note",
+        text=f"{'; '.join(told) or silent}.",
+    )
 
 
 def _refits(page: PageInput) -> Iterator[Basis]:
-    texts = {_refit(facts): None for facts in page.datasets.values()}
+    said = {None: "once, before the first origin", 1: "at each origin"}
+    texts = dict.fromkeys(
+        said.get(facts.refit, f"again every {facts.refit} origins")
+        for facts in page.datasets.values()
+    )
     if texts:
-        yield Basis(
-            label="Refits", mark="holds", text=f"Arms that learn are fitted {'; '.join(texts)}."
-        )
-
-
-def _refit(facts: DatasetFacts) -> str:
-    if facts.refit is None:
-        return "once, before the first origin"
-    return "at each origin" if facts.refit == 1 else f"again every {facts.refit} origins"
+        text = f"Arms that learn are fitted {'; '.join(texts)}."
+        yield Basis(label="Refits", mark="holds", text=text)
 
 
 def _repeats(page: PageInput) -> Iterator[Basis]:
@@ -295,6 +290,14 @@ def _repeats(page: PageInput) -> Iterator[Basis]:
     yield Basis(
         label="Repeated prices", mark="note" if many else "holds", text=f"{'; '.join(texts)}."
     )
+
+
+def _maintenance(page: PageInput) -> Iterator[Basis]:
+    """That other installations went on with stored forecasts, and whether theirs are equal."""
+    plan = page.verdict.plan
+    for event in plan.maintenance if plan else ():
+        mark: Mark = "holds" if event.values["equal"] else "note"
+        yield Basis(label="Installation", mark=mark, text=say(event))
 
 
 def basis(page: PageInput) -> Iterator[Section]:
@@ -412,8 +415,85 @@ def self_test(page: PageInput) -> Iterator[Section]:
     )
 
 
+def failures(page: PageInput) -> Table | None:
+    """Failed windows with their reasons, of scores first, then of units without; None without."""
+    told = [
+        ((unit.arm, unit.dataset, unit.seed), zip(unit.reason, unit.origin_date, strict=True))
+        for unit in page.scores
+    ]
+    known = {key for key, _ in told}
+    told += [
+        (key, zip(unit.reason, unit.last_date, strict=True))
+        for key, unit in sorted(page.units.items(), key=itemgetter(0))
+        if key not in known
+    ]
+    groups: dict[tuple[str, str, int, str], list[str]] = {}
+    for key, windows in told:
+        for reason, day in windows:
+            if reason:
+                groups.setdefault((*key, reason), []).append(str(day))
+    if not groups:
+        return None
+    rows = []
+    for (arm, dataset, seed, reason), days in list(groups.items())[:_SHOWN]:
+        counted = (str(seed), f"{len(days):,}", min(days))
+        log = page.beside.logs.get((arm, dataset, seed), "")
+        said = TableCell(text=numbers.printable(reason), note=f"log: {log}" if log else "")
+        rows.append((*map(text, (arm, dataset, *counted)), said))
+    left = numbers.plural(len(groups) - len(rows), "further reason")
+    words = ("Dataset", "First origin", "Reason")
+    return Table(
+        caption="Failed windows, by reason",
+        columns=columns("Arm", "Dataset", "Seed", "Windows", "First origin", "Reason", words=words),
+        rows=tuple(rows),
+        note=f"{left} left out; the store holds all." if len(groups) > len(rows) else "",
+    )
+
+
+_SHOWN = 40
+
+
+def fallback_table(page: PageInput) -> Table | None:
+    """Windows that an arm's fallback answered, a row a reason; None where there are none."""
+    rows = []
+    for unit in page.scores:
+        days = [str(day) for day in unit.origin_date[unit.answered_by_fallback]]
+        reasons = [why for why in unit.fallback if why]
+        for why in dict.fromkeys(reasons):
+            mine = [day for day, each in zip(days, reasons, strict=True) if each == why]
+            more = f" and {len(mine) - 4} more" if len(mine) > 4 else ""
+            when, said = ", ".join(mine[:4]) + more, numbers.printable(why)
+            cells = (unit.arm, unit.dataset, str(unit.seed), f"{len(mine):,}", when, said)
+            rows.append(tuple(map(text, cells)))
+    if not rows:
+        return None
+    words = ("Dataset", "Origins", "Reason")
+    return Table(
+        caption="Windows a fallback answered",
+        columns=columns("Arm", "Dataset", "Seed", "Windows", "Origins", "Reason", words=words),
+        rows=tuple(rows),
+        note="None of them is credited to the arm: each counts as a failure of it.",
+    )
+
+
+def failed(page: PageInput) -> Iterator[Section]:
+    """What went wrong, by reason."""
+    missing = page.verdict.validity.missing
+    gone = (Text(text="Cells of the grid without scores:"), Lines(lines=tuple(map(str, missing))))
+    yield Section(
+        id="failures",
+        title="Failures",
+        link="Failures",
+        items=(
+            *there(fallback_table(page), failures(page) or Text(text="No window failed.")),
+            *(gone if missing else ()),
+        ),
+    )
+
+
 PLACEMENTS = (
     Placement(order=200, page=basis),
     Placement(order=510, page=power),
     Placement(order=730, page=self_test),
+    Placement(order=900, page=failed),
 )

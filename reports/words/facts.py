@@ -10,8 +10,8 @@ from typing import Any
 
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
-from reports.words.numbers import in_sentence, metric_name, ratio
-from reports.words.reason_words import phrase
+from harness.reasons import Reason, ReasonCode
+from reports.words.numbers import in_sentence, listing, metric_name, ratio
 
 Values = Mapping[str, Any]
 
@@ -36,6 +36,16 @@ def say(found: Fact) -> str:
 def first_line(news: Sequence[Fact]) -> str:
     """What is new and what must be known of the data, in the line that everything begins with."""
     return "; ".join(map(say, news))
+
+
+def why(found: Reason | None) -> str:
+    """Say a reason; '' where there is none."""
+    return "" if found is None else phrase(found.code.value, found.values)
+
+
+def phrase(code: str, values: Values) -> str:
+    """Say a reason by its code, as a fact of judging holds it."""
+    return _REASONS[ReasonCode(code)](values)
 
 
 def place_of(dataset: str, metric: str, part: str) -> str:
@@ -213,6 +223,13 @@ def _settled(v: Values) -> str:
     )
 
 
+def _paired(v: Values, said: str) -> str:
+    first, other = v["sides"]
+    return f"on {v['dataset']}: {first} and {other} {said}"
+
+
+_SAID = {"within": "the bound kept", "beyond": "the bound broken", "undecided": "undecided"}
+
 _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.NO_LOOK: lambda v: (
         "not decided, too little of the error rate may be spent by now for a look at it"
@@ -333,15 +350,23 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         "broken, or its scaling was never undone."
     ),
     FactCode.LONG_MEMORY: lambda v: (
-        f"the differences of {_where(v)} remember for long (order {v['memory']:.2f}, standard "
-        f"error {v['error']:.2f}): its interval is too narrow."
+        f"the differences of {_where(v)} "
+        + (
+            f"remember for long (order {v['memory']:.2f}, standard error {v['error']:.2f}): its "
+            f"interval was made {v['wider']:.1f} times as wide, which may not be enough."
+            if v["done"]
+            else f"may remember for long (order {v['memory']:.2f}, standard error "
+            f"{v['error']:.2f}; an autoregression explains them no better): if they do, its "
+            f"interval would have to be {v['wider']:.1f} times as wide."
+        )
     ),
     FactCode.MEMBERS_READ: lambda v: (
         f"the {v['members']} samples of {v['arm']} on {v['dataset']} are scored "
         + (
             "as independent draws; read as quantiles"
             if v["drawn"]
-            else "as quantiles, for they lie too evenly to be independent draws; read as draws"
+            else "as quantiles, for they were not declared independent draws or lie too evenly to "
+            "be any; read as draws"
         )
         + f", their CRPS would be {_gap(v)}."
     ),
@@ -583,4 +608,62 @@ _RESTING: Mapping[FactCode, Callable[[Values, str], str]] = {
     ),
     FactCode.EVIDENCE_UNSOUND: lambda v, why: f"the evidence allows no conclusion: {why}",
     FactCode.FINDING_UNSOUND: lambda v, why: f"a finding allows no conclusion: {why}",
+}
+
+_REASONS: dict[ReasonCode, Callable[[Values], str]] = {
+    ReasonCode.ONE_ORIGIN: lambda v: f"{v['origins']} origin allows no statement about uncertainty",
+    ReasonCode.NO_NUMBER: lambda v: (
+        f"{v['missing']} of {v['losses']} losses of {v['arm']} have no number"
+    ),
+    ReasonCode.CONSTANT: lambda v: "the losses are the same on every origin: no uncertainty",
+    ReasonCode.NO_BOUNDS: lambda v: (
+        "legacy's loss cannot be told apart from 0, so a ratio has no bounds"
+    ),
+    ReasonCode.CROSSES: lambda v: "the interval reaches across the bound",
+    ReasonCode.METHODS_DISAGREE: lambda v: (
+        f"the methods disagree: the t test says {_SAID[v['test']]}, the block bootstrap says "
+        f"{_SAID[v['bootstrap']]}"
+    ),
+    ReasonCode.SEEDS_DISAGREE: lambda v: (
+        f"the seeds that were run say {_SAID[v['said']]}, but they differ so much among "
+        "themselves that other seeds may not"
+    ),
+    ReasonCode.MAY_CLUSTER: lambda v: "hits may cluster for longer than the sample shows",
+    ReasonCode.NO_SCORES: lambda v: "one side has no scores: nothing to compare",
+    ReasonCode.NO_SCORES_OF: lambda v: (
+        f"{v['dataset']}: {v['arm']} has no scores, so nothing is set against it"
+    ),
+    ReasonCode.NO_METRIC: lambda v: (
+        f"{v['arm']} on {v['dataset']}, seed {v['seed']}, has no scores for {v['loss']}"
+    ),
+    ReasonCode.OTHER_DATASETS: lambda v: (
+        f"{' and '.join(v['sides'])} were scored on {' and '.join(v['datasets'])}"
+    ),
+    ReasonCode.ORIGIN_TWICE: lambda v: (
+        f"{_paired(v, 'cannot be paired')}: {v['arm']} holds the same origin twice"
+    ),
+    ReasonCode.OTHER_ORIGINS: lambda v: _paired(v, "were judged at different origins"),
+    ReasonCode.OTHER_DATES: lambda v: _paired(v, "have different dates at the same origins"),
+    ReasonCode.OTHER_STEPS: lambda v: _paired(v, "were judged at different steps"),
+    ReasonCode.OTHER_ACTUALS: lambda v: _paired(v, "were judged against different actuals"),
+    ReasonCode.NO_REFERENCE_ARM: lambda v: "the experiment has no reference arm",
+    ReasonCode.NO_QUANTILES: lambda v: f"{v['arm']} has no quantiles on {v['dataset']}",
+    ReasonCode.NO_SLICE: lambda v: (
+        f"no slice '{v['slice']}'; there are {listing(v['known'])} and any "
+        f"steps:FIRST-LAST within {v['first']}-{v['last']}"
+    ),
+    ReasonCode.SMALL_SLICE: lambda v: (
+        f"the slice {v['slice']} selects {v['windows']} windows, too few to judge"
+    ),
+    ReasonCode.NO_STEPS: lambda v: (
+        f"not all of steps {list(v['steps'])} of '{v['slice'] or 'all'}' were judged"
+    ),
+    ReasonCode.LOSSES_MISSING: lambda v: "there are losses without a number",
+    ReasonCode.WINDOWS_MISSING: lambda v: f"{v['windows']} of {v['of']} windows have no number",
+    ReasonCode.FEW_ORIGINS: lambda v: "too few origins, or no variance",
+    ReasonCode.FEW_KNOWN: lambda v: (
+        f"fewer than {v['least']} origins with a known loss before them, or no variance"
+    ),
+    ReasonCode.FEW_FOR_OVERLAP: lambda v: "too few origins for the overlap, or no variance",
+    ReasonCode.FEW_APART: lambda v: f"only {v['origins']} origins that share no session",
 }

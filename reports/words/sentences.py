@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.evidence.comparison import Comparison
-from harness.evidence.estimand import Coverage, FailedAs, RelativeCoverage
+from harness.evidence.estimand import Coverage, RelativeCoverage
 from harness.evidence.estimates import Estimate
+from harness.evidence.pairing import FailedAs
 from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, no_prediction
-from reports.words.facts import place_of, say
+from reports.words.facts import place_of, say, why
 from reports.words.numbers import in_sentence
-from reports.words.reason_words import why
 
 _OPEN = (
     FactCode.FEW_ORIGINS,

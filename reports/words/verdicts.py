@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
 from harness.experiments.waivers import WaiverState
 from harness.judging.declared import OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode
+from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import SelfTestPart, Verdict
+from reports.words import numbers
 from reports.words.facts import SELF_TEST_TITLES, say
 from reports.words.sentences import sentence_of
 
@@ -60,15 +65,19 @@ def waiver_in_short(state: WaiverState) -> str:
     return f"{each.finding} until {each.until} by {each.owner}: {what}"
 
 
-def failures(verdict: Verdict) -> list[str]:
-    """Units whose windows failed, with the first reason, those of the judged pair first."""
+def failures(verdict: Verdict, logs: Mapping[tuple[str, str, int], str]) -> list[str]:
+    """Units whose windows failed: why the first did and where its log is; the judged pair first."""
     failed = sorted((each for each in verdict.validity.units if each.failures),
                     key=lambda each: not each.judged)  # fmt: skip
-    return [
-        f"{each.arm} on {each.dataset}, seed {each.seed}: {each.failures} of {each.windows} "
-        f"windows failed: {each.first_reason or 'no reason was stored'}"
-        for each in failed
-    ]
+    found = []
+    for each in failed:
+        log = logs.get((each.arm, each.dataset, each.seed), "")
+        found.append(
+            f"{each.arm} on {each.dataset}, seed {each.seed}: {each.failures} of {each.windows} "
+            f"windows failed: {each.first_reason or 'no reason was stored'}"
+            + (f" (log: {log})" if log else "")
+        )
+    return found
 
 
 def self_test_lines(verdict: Verdict) -> list[str]:
@@ -109,7 +118,186 @@ def plan(record: PlanRecord | None) -> dict[str, str]:
 
 def _origins(each: OriginPlan) -> str:
     gap = f" after a gap of {each.gap}" if each.gap else ""
+    known = f" ({each.prospective} prospective)" if each.prospective else ""
     return (
-        f"{each.origins} from {each.first} to {each.last}, every {each.stride} sessions, "
+        f"{each.origins}{known} from {each.first} to {each.last}, every {each.stride} sessions, "
         f"{each.horizon} steps each{gap}"
     )
+
+
+_SMALL = 0.005
+_NAMED = 3
+
+
+def headline(verdict: Verdict) -> str:
+    """Result and obstacle in one sentence; the record's own where no loss was compared."""
+    if verdict.outcome is Outcome.INVALID:
+        return summary(verdict)
+    parts = [part for part in (result(verdict), obstacle(verdict)) if part]
+    said = "; ".join(parts)
+    return f"{said[0].upper()}{said[1:]}." if parts else summary(verdict)
+
+
+def main_losses(verdict: Verdict) -> list[Finding]:
+    """A finding for each dataset by the loss that leads: CRPS, or the first that is judged."""
+    rules = [
+        each
+        for each in verdict.findings
+        if not each.part
+        and each.value is not None
+        and each.unit == "share"
+        and each.comparison is not None
+    ]
+    lead = next((each.metric for each in rules if each.metric == "crps"), None)
+    metric = lead or next((each.metric for each in rules), None)
+    found: dict[str, Finding] = {}
+    for each in rules:
+        if each.metric == metric:
+            found.setdefault(each.dataset, each)
+    return list(found.values())
+
+
+def result(verdict: Verdict) -> str:
+    """How much lower or higher the leading loss is; '' where none was compared."""
+    found = main_losses(verdict)
+    if not found:
+        return ""
+    name, legacy = numbers.metric_name(found[0].metric), verdict.legacy
+    changes = {each.dataset: each.value or 0.0 for each in found}
+    said = {dataset: change_text(value) for dataset, value in changes.items()}
+    if len(set(said.values())) == 1:
+        told = f"{next(iter(said.values()))} {on_all(changes)}"
+    elif len(said) <= _NAMED:
+        told = numbers.listing(f"{text} on {dataset}" for dataset, text in said.items())
+    else:
+        ends = sorted(changes.values())
+        told = f"from {change_text(ends[0])} to {change_text(ends[-1])} on {len(said)} datasets"
+    unclear = [each.dataset for each in found if not _told_apart(each)]
+    doubt = ""
+    if unclear:
+        doubt = f" (not told apart from equal {on_all(unclear, of=len(found))})"
+    return f"{name} is {told}{doubt} compared with {legacy}"
+
+
+def change_text(value: float) -> str:
+    """A relative change in words: 35 % lower."""
+    if abs(value) < _SMALL:
+        return "about equal"
+    size = numbers.percent(abs(value), digits=0 if abs(value) >= 0.095 else 1)
+    return f"{size} {'lower' if value < 0 else 'higher'}"
+
+
+def _told_apart(finding: Finding) -> bool:
+    """Whether the bounds of every method that decides leave 0 out."""
+    found = finding.comparison.estimates if finding.comparison else ()
+    ends = [(each.lower, each.upper) for each in found if each.method != "independent"]
+    return bool(ends) and all(
+        low is not None and high is not None and not low <= 0 <= high for low, high in ends
+    )
+
+
+def obstacle(verdict: Verdict) -> str:
+    """What keeps the candidate from replacing the legacy arm, or that nothing does."""
+    binding = [each for each in verdict.findings if each.binding]
+    mine = [each for each in binding if each.outcome is verdict.outcome]
+    if verdict.outcome is Outcome.PROMOTE:
+        waived = sum(each.waived for each in verdict.findings)
+        but = f", but for {numbers.plural(waived, 'waived rule')}" if waived else ""
+        return f"all {numbers.plural(len(binding), 'binding rule')} are met{but}"
+    if verdict.summary.code is FactCode.HELD_BACK and verdict.summary.because is not None:
+        return f"every rule is met, but {_without_stop(say(verdict.summary.because))}"
+    if not mine:
+        return _without_stop(summary(verdict))
+    word = "worse than allowed" if verdict.outcome is Outcome.REJECT else "still undecided"
+    return f"{word}: {'; '.join(named(mine, verdict.findings))}"
+
+
+def named(findings: Iterable[Finding], among: Sequence[Finding]) -> list[str]:
+    """Rules in words, those on the same datasets together, such as RMSE and MAE on GOLD."""
+    places: dict[str, list[str]] = {}
+    for each in findings:
+        where = places.setdefault(rule_name(each), [])
+        if each.unit != "ratio" and each.dataset not in where:
+            where.append(each.dataset)
+    together: dict[tuple[str, ...], list[str]] = {}
+    for name, where in places.items():
+        together.setdefault(tuple(where), []).append(name)
+    count = len({each.dataset for each in among if each.unit != "ratio"})
+    return [
+        f"{numbers.listing(names)} {on_all(where, of=count)}".strip()
+        for where, names in together.items()
+    ]
+
+
+def rule_name(finding: Finding) -> str:
+    """What a rule is about, without its dataset."""
+    part = f" ({finding.part})" if finding.part else ""
+    gain = " (gain asked for)" if finding.role == "success" else ""
+    return f"{numbers.metric_name(finding.metric)}{part}{gain}"
+
+
+def on_all(datasets: Iterable[str], *, of: int | None = None) -> str:
+    """On which datasets; 'both' and 'all' where these are all of several."""
+    found = list(datasets)
+    every = len(found) if of is None else of
+    if not found:
+        return ""
+    if len(found) == every and every == 2:
+        return "on both datasets"
+    if len(found) == every and every > 2:
+        return f"on all {every} datasets"
+    return f"on {numbers.listing(found)}" if len(found) <= _NAMED else f"on {len(found)} datasets"
+
+
+def cautions(verdict: Verdict) -> list[tuple[FactCode, str]]:
+    """What must be known with the answer, what is said first at the top: codes and sentences."""
+    beside = verdict.safeguards
+    told = [
+        each.because
+        for each in verdict.reasons
+        if each.code is FactCode.CAUTION and each.because is not None
+    ]
+    grave = {code: place for place, code in enumerate(_GRAVE)}
+    told.sort(key=lambda each: grave.get(each.code, len(grave)))
+    found = {
+        _sentence(say(_brief(each))): each.code for each in (*beside.first, *beside.holds, *told)
+    }
+    return [(code, said) for said, code in found.items()]
+
+
+def _brief(found: Fact) -> Fact:
+    """With the first loss of each dataset; the others stand among the reasons."""
+    rows = found.values.get("rows")
+    if not isinstance(rows, tuple):
+        return found
+    first = {row[0]: row for row in reversed(rows) if isinstance(row, tuple)}
+    kept = tuple(row for row in rows if isinstance(row, tuple) and first[row[0]] is row)
+    return replace(found, values={**found.values, "rows": kept})
+
+
+def next_step(verdict: Verdict) -> str:
+    """What to do now, in short: the limits that would be decided today stand below."""
+    found = verdict.next_action
+    return say(replace(found, values={**found.values, "settled": ()}))
+
+
+_GRAVE = (
+    FactCode.STRAW_MAN,
+    FactCode.CHANGED_SINCE,
+    FactCode.NO_REFERENCE_ARM,
+    FactCode.IMPLAUSIBLE,
+    FactCode.CONTAMINATED,
+    FactCode.NOT_TESTED,
+    FactCode.BELOW_REFERENCE,
+    FactCode.UNJUDGED,
+    FactCode.WORSE_BESIDE,
+    FactCode.COVERS_OTHERWISE,
+)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _without_stop(text: str) -> str:
+    return text.removesuffix(".")

@@ -26,8 +26,9 @@ class InThisProcess:
         self.done: list[Task] = []
         self._waiting: list[Task] = []
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Task) -> bool:
         self._waiting.append(task)
+        return True
 
     def poll(self) -> list[Finished]:
         task, start = self._waiting.pop(0), time.monotonic()

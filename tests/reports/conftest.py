@@ -18,8 +18,9 @@ from harness.evidence.comparison import (
     Sample,
     Variances,
 )
-from harness.evidence.estimand import ESTIMANDS, FailedWindows, Question
+from harness.evidence.estimand import ESTIMANDS, Question
 from harness.evidence.estimates import Estimate
+from harness.evidence.pairing import FailedWindows
 from harness.forecast import LEVELS, Forecast
 from harness.judging.declared import Cell, OriginPlan, PlanRecord
 from harness.judging.fact import FactCode, fact

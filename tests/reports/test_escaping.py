@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reports.forms.formats import render_page, render_store
+from reports.forms import render_page, render_store
 from reports.forms.html import render_html
 from reports.forms.junit import render_junit
 from reports.page_input import PageInput

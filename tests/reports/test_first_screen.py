@@ -23,7 +23,7 @@ from reports.sections.first_screen import changed, fallback, lost_windows, open_
 from reports.sections.scorecard import bounds_of, build_scorecard
 from reports.sections.trust import at_length, strip
 from reports.words import verdicts
-from reports.words.headline import cautions, headline
+from reports.words.verdicts import cautions, headline
 
 Make = Callable[..., PageInput]
 CELLS = "Complete"

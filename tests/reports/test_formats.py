@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from harness.cli import run_cli
-from reports.forms.formats import render_page
+from reports.forms import render_page
+from reports.forms.junit import render_junit
 from reports.forms.markdown import LIMIT
+from reports.forms.terminal import render_terminal
 from reports.page_input import PageInput
 from reports.words import verdicts
 
@@ -45,6 +47,19 @@ def test_markdown_holds_what_the_first_screen_holds(make_page: Make) -> None:
     assert [head for head in wanted if head not in heads] == []
     assert f"`{page.beside.replay_command}`" in text
     assert verdicts.next_action(page.verdict).split()[0] in text
+
+
+def test_what_failed_names_its_log_in_every_form(make_page: Make) -> None:
+    """A unit with failed windows says where its log lies: page, JSON, Markdown, text, JUnit."""
+    page = make_page(fail={"chronos-512": 2}, datasets=["ALPHA"])
+    logs = {("chronos-512", "ALPHA", 1): "runs/fits/abc/log.txt"}
+    page = dataclasses.replace(page, beside=dataclasses.replace(page.beside, logs=logs))
+
+    forms = [render_page(page, form) for form in ("html", "json", "md")]
+    forms += [render_terminal(page), render_junit(page.verdict, logs=page.beside.logs)]
+
+    flat = [re.sub(r"[\\\s]+", " ", form) for form in forms]
+    assert [each.count("log: runs/fits/abc/log.txt") > 0 for each in flat] == [True] * 5
 
 
 def test_markdown_stays_short_whatever_the_grid(make_page: Make) -> None:

@@ -23,8 +23,8 @@ from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.words import verdicts
-from reports.words.headline import headline
-from reports.words.reason_words import why
+from reports.words.facts import why
+from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]
 VOID = {"meta", "br", "wbr", "hr", "img", "input", "link", "path", "line", "circle", "use"}
@@ -227,6 +227,32 @@ def test_overlapping_origins_have_the_others_beside(make_page: Make) -> None:
     html = render_html(make_page())
 
     assert "The same on the 10 origins of ALPHA that do not overlap" in html
+
+
+def test_prospective_origins_and_installations_stand_on_the_page(make_page: Make) -> None:
+    """How many origins were forecast before their outcome, and what other installations did."""
+    page = make_page(datasets=["ALPHA"])
+    plan = page.verdict.plan
+    assert plan is not None
+    event: dict[str, Any] = {"arm": "chronos-512", "dataset": "ALPHA", "seed": 1, "origins": 5}
+    event |= {"day": "2026-01-02", "changed": "torch 2.5 -> 2.6", "apart": "a forecast differs"}
+    events = [fact(FactCode.MAINTENANCE, **event, equal=equal) for equal in (True, False)]
+    for each in (
+        dataclasses.replace(plan, maintenance=(events[0],)),
+        dataclasses.replace(
+            plan,
+            maintenance=(events[1],),
+            datasets=(dataclasses.replace(plan.datasets[0], prospective=3),),
+        ),
+    ):
+        verdict = dataclasses.replace(page.verdict, plan=each)
+        text = Outline(render_html(dataclasses.replace(page, verdict=verdict))).text
+        equal, some = not each.datasets[0].prospective, "3 of them prospective"
+
+        assert f"Installation {'yes' if equal else 'note'}" in text
+        assert "torch 2.5 -> 2.6" in text
+        assert ("forecasts of its fits are equal" in text) == equal
+        assert (some in text) != equal
 
 
 def test_an_arm_that_fails_everywhere_is_shown_as_such(make_page: Make) -> None:
@@ -544,7 +570,7 @@ def test_importing_reports_costs_nothing() -> None:
         "scipy",
     ]
     code = (
-        "import sys, reports.page, reports.forms.markdown, reports.forms.junit; "
+        "import sys, reports.sections, reports.forms.markdown, reports.forms.junit; "
         "import reports.forms.terminal; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )

@@ -16,7 +16,7 @@ from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.sections.first_screen import fallback
 from reports.words import numbers, verdicts
-from reports.words.headline import headline
+from reports.words.verdicts import headline
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOC = ROOT / "docs" / "reading-a-report.md"
@@ -137,13 +137,12 @@ def tried_before(page: PageInput) -> list[str]:
 
 
 def how_old(page: PageInput) -> list[str]:
-    ends = [f"data end {facts.until}" for facts in page.datasets.values()]
-    day = np.datetime64(page.judged_at[:10])
-    ages = [
-        f"{int((day - np.datetime64(facts.until)).astype(int)):,} days old then"
-        for facts in page.datasets.values()
-    ]
-    return [*ends, *ages]
+    day, found = np.datetime64(page.judged_at[:10]), []
+    for facts in page.datasets.values():
+        days = int((day - np.datetime64(facts.until)).astype(int))
+        age = f"{days:,} days" if days < 730 else f"{days // 365} years"
+        found.append(f"last row {facts.until}, {age} before the verdict")
+    return found
 
 
 def if_it_fails(page: PageInput) -> list[str]:

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness.judging.findings import Outcome
-from reports import page as report
 from reports import sections
-from reports.forms.formats import render_page
-from reports.forms.html import draw_block
+from reports.forms import render_page
+from reports.forms.html import draw_block, without_skips
 from reports.forms.plain import plainly
 from reports.forms.terminal import render_terminal
 from reports.page_input import PageInput
@@ -58,9 +57,9 @@ def with_moon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """A file more in the folder of sections."""
     (tmp_path / "moon.py").write_text(ADDED, encoding="utf-8")
     monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
-    report.parts.cache_clear()
+    sections.placements.cache_clear()
     yield
-    report.parts.cache_clear()
+    sections.placements.cache_clear()
 
 
 @pytest.mark.usefixtures("with_moon")
@@ -81,10 +80,10 @@ def test_a_section_is_one_file(make_page: Make) -> None:
 
 def test_sections_have_names_of_their_own_and_an_order(make_page: Make) -> None:
     """No id stands twice on the page, and no two parts of a form claim the same place."""
-    ids = [each.id for each in report.sections_of(make_page(), "page")]
+    ids = [each.id for each in sections.sections_of(make_page(), "page")]
     places = Counter(
         (form, part.order)
-        for part in report.parts()
+        for part in sections.placements()
         for form in ("page", "summary", "terminal")
         if getattr(part, form) is not None
     )
@@ -92,6 +91,15 @@ def test_sections_have_names_of_their_own_and_an_order(make_page: Make) -> None:
     assert [name for name, count in Counter(ids).items() if count > 1] == []
     assert all(re.fullmatch("[a-z0-9-]+", name) for name in ids)
     assert [place for place, count in places.items() if count > 1] == []
+
+
+def test_a_heading_skips_no_level() -> None:
+    """A chart that stands right under the heading of its section is one level below it."""
+    asked = "<h1>a</h1><h2>b</h2><h4>c</h4><h4>d</h4><h3>e</h3><h4>f</h4><h2>g</h2>"
+
+    shown = without_skips(asked)
+
+    assert shown == "<h1>a</h1><h2>b</h2><h3>c</h3><h3>d</h3><h3>e</h3><h4>f</h4><h2>g</h2>"
 
 
 def blocks(page: PageInput) -> list[Block]:

@@ -12,9 +12,8 @@ import pytest
 from harness.forecast import Forecast
 from reports.forms.html import render_html
 from reports.page_input import FAN_LEVELS, PageInput, fan
-from reports.sections.curves import seed_view, time_view
-from reports.sections.intervals import parts_view, pit_views, width_view
-from reports.sections.slices import slice_effects, slice_view, worst_slice
+from reports.sections.curves import seed_view, slice_effects, slice_view, time_view, worst_slice
+from reports.sections.metric_tables import parts_view, pit_views, width_view
 from reports.svg import chart_style
 
 Make = Callable[..., PageInput]

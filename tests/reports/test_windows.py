@@ -10,7 +10,7 @@ import pytest
 
 from reports.charts import _apart
 from reports.page_input import PageInput, fan, largest_losses, picks, relative_loss, span
-from reports.sections.intervals import chance_range
+from reports.sections.metric_tables import chance_range
 
 Make = Callable[..., PageInput]
 

@@ -29,8 +29,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from simulate import ALPHA, LEVEL, LOSS, NOISE, Cell, drawn, sides_of
 
-from harness.evidence.estimand import Sides
 from harness.evidence.estimates import agreed, by_test, deciding
+from harness.evidence.pairing import Sides
 from harness.experiments.rules import Looks
 from harness.judging.looks import at_look
 from harness.stats.spending import levels

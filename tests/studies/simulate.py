@@ -29,10 +29,11 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from harness.evidence.comparison import LONG_MEMORY, recent_of
-from harness.evidence.estimand import Coverage, MeanLoss, Question, Sides
+from harness.evidence.comparison import recent_of
+from harness.evidence.estimand import Coverage, MeanLoss, Question
 from harness.evidence.estimates import block_of, by_bootstrap, by_test, deciding
-from harness.stats.longrun import local_whittle
+from harness.evidence.pairing import Sides
+from harness.stats.long_memory import memory_of
 from harness.stats.statistical_power import Plan, Spread, predicted_power
 
 Process = Literal[
@@ -86,7 +87,7 @@ class Result:
     which the whole rule concluded in the shares `POWERS` of the draws; None where it never did.
     `promote_vetoed` are the wrong conclusions that the veto of the last origins leaves,
     `power_vetoed` is what it leaves of the 80 %, `remembered` the share of draws with the caution
-    of long memory.
+    of long memory, `_unsaid` the wrong conclusions without it.
     """
 
     cell: dict[str, Any]
@@ -102,6 +103,8 @@ class Result:
     promote_vetoed: float = math.nan
     power_vetoed: float = math.nan
     remembered: float = math.nan
+    promote_unsaid: float = math.nan
+    reject_unsaid: float = math.nan
 
 
 def cells() -> list[Cell]:
@@ -335,14 +338,14 @@ def simulate(cell: Cell, *, replications: int, powered: int) -> Result:
     bound = MARGIN if cell.process == "breaks" else 0.0
     question = replace(question, bound_high=bound)
     seen: list[tuple[list[float], list[float], float]] = []
-    remembered = 0
+    remembered: list[bool] = []
     for start in range(0, replications, CHUNK):
         many = sides_of(cell, min(CHUNK, replications - start), generator)
         seen += [
             bounds_of(each, question, whole=index < powered)
             for index, each in enumerate(many, start)
         ]
-        remembered += sum(map(_remembers, many)) if cell.process in HARD else 0
+        remembered += [cell.process in HARD and _remembers(each) for each in many]
     reached = _reached([max(highest) for _, highest, _ in seen[:powered]])
     far = reached[POWERS.index(0.8)]
     return Result(
@@ -360,13 +363,21 @@ def simulate(cell: Cell, *, replications: int, powered: int) -> Result:
         power_vetoed=math.nan
         if far is None
         else _share(max(highest) < far and late <= far for _, highest, late in seen[:powered]),
-        remembered=remembered / replications,
+        remembered=_share(remembered),
+        promote_unsaid=_share(
+            max(high) < bound and not said
+            for (_, high, _), said in zip(seen, remembered, strict=True)
+        ),
+        reject_unsaid=_share(
+            min(low) > bound and not said
+            for (low, _, _), said in zip(seen, remembered, strict=True)
+        ),
     )
 
 
 def _remembers(sides: Sides) -> bool:
-    found = local_whittle(sides.difference, sides.overlap)
-    return found is not None and found[0] - 1.645 * found[1] > LONG_MEMORY
+    found = memory_of(sides.difference, sides.overlap)
+    return found is not None and found.suspected
 
 
 def _share(found: Iterable[bool]) -> float:
@@ -439,8 +450,8 @@ def tables(results: list[dict[str, Any]]) -> str:
 
 def _hard_rates(results: list[dict[str, Any]]) -> str:
     heads = ("process", "overlap", "n", "wrong PROMOTE", "with the veto", "wrong REJECT")
-    heads += ("80 % power with the veto", "caution of long memory")
-    rows = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * 7]
+    heads += ("80 % power with the veto", "caution of long memory", "wrong without it")
+    rows = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * 8]
     for r in results:
         cell = r["cell"]
         power = r["power_vetoed"]
@@ -448,7 +459,8 @@ def _hard_rates(results: list[dict[str, Any]]) -> str:
             f"| {cell['process']} | {cell['overlap']} | {cell['n']} | {_percent(r['promote'])} "
             f"| {_percent(r['promote_vetoed'])} | {_percent(r['reject'])} "
             f"| {'never' if power is None or math.isnan(power) else _percent(power)} "
-            f"| {_percent(r['remembered'])} |"
+            f"| {_percent(r['remembered'])} "
+            f"| {_percent(r['promote_unsaid'])} / {_percent(r['reject_unsaid'])} |"
         )
     return "\n".join(rows)
 

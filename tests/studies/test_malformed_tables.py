@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.building import ImportOptions
+from harness.data.import_options import ImportOptions
 from harness.data.importer import Imported, import_file
 from harness.errors import DataError
 

@@ -3,10 +3,12 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from in_process import InThisProcess
 
-from harness.checks.asked_again import NEEDED, ask_again, asked_fits
+from harness.checks.asked_again import NEEDED, ask_again, asked_fits, is_exempt
+from harness.running.cells import read_cell
 from harness.running.store_folder import open_store
 from harness.verbs.common import grid_of
 
@@ -91,3 +93,91 @@ def test_a_cheat_ends_in_invalid_through_the_command_line(tmp_path, call) -> Non
     assert "SilentWhenFew knows what it cannot know" in " ".join(out.split())
     assert "asking 2 fits" in err
     assert found_on(file, tmp_path / "runs", names)["Honest"] == ("passed",) * (len(NEEDED) + 1)
+
+
+UNSEEN = (
+    "UndoesDates",
+    "MatchesReturns",
+    "ClaimsToLearn",
+    "ClaimsWeights",
+    "Replays",
+)
+"""What answers the same however it is asked: only a continuation that nobody knows tells."""
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_no_question_shows_the_placebo_doubts(tmp_path, call) -> None:
+    """By undone dates, returns, pretended learning or weights, or kept answers."""
+    file = written(["Honest", *UNSEEN], tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace('"ReadsTheFile"', f'"{UNSEEN[0]}"'))
+    call("run", file, "--store", tmp_path / "runs")
+    grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
+
+    ask_again(grid, store, UNSEEN, workers=1, reference="Honest", executor=InThisProcess())
+
+    known = asked_fits(store, list(grid.cells)).values()
+    assert {each.arm for each in known} == set(UNSEEN)
+    for each in known:
+        assert {way.state for way in each.found} == {"passed"}, each.arm
+        assert each.placebo is not None
+        assert each.placebo.doubted, each.placebo
+
+
+def log_of(path: Path, *, timed: bool) -> Path:
+    """A log of the last value, one record for each of the last thousand sessions."""
+    table = pd.read_csv(path)
+    days, closes = table.iloc[:, 0].tolist(), table.iloc[:, 1].tolist()
+    rows = []
+    for last in range(len(days) - 1000, len(days) - 5):
+        for step in range(1, 6):
+            row = {"cutoff": days[last], "ds": days[last + step], "New": closes[last]}
+            row |= {"New-lo-80": 0.99 * closes[last], "New-hi-80": 1.01 * closes[last]}
+            rows.append(row | ({"issued_at": f"{days[last]} 23:00"} if timed else {}))
+    file = path.with_name(f"log-{timed}.csv")
+    pd.DataFrame(rows).to_csv(file, index=False)
+    return file
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.usefixtures("in_process")
+def test_records_are_not_asked_again(tmp_path, call, timed: bool, paired: bool) -> None:
+    """Nor as the primary of a pair; they are exempt where each says when it was issued."""
+    file = written(["Honest"], tmp_path)
+    record = (
+        f'use = "harness.recorded:Recorded", file = "{log_of(tmp_path / "GOLD.csv", timed=timed)}"'
+    )
+    walk = '{ use = "baselines.random_walk:RandomWalk" }'
+    options = (
+        f'use = "harness.fallback:WithFallback"\nprimary = {{ {record} }}\nfallback = {walk}'
+        if paired
+        else record.replace(", ", "\n")
+    )
+    text = file.read_text(encoding="utf-8").replace('"ReadsTheFile"', '"log"')
+    file.write_text(f'{text}\n[[arms]]\nname = "log"\nrole = "candidate"\n{options}\n')
+    call("run", file, "--store", tmp_path / "runs")
+    grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
+
+    ask_again(grid, store, ["log"], workers=1, executor=InThisProcess())
+
+    (cell,) = [each for each in grid.cells if each.arm.name == "log"]
+    assert read_cell(store, cell).reason[0] == ""
+    assert found_on(file, tmp_path / "runs", ["log"]) == {}
+    assert is_exempt(cell, store) == timed
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_head_of_its_own_horizon_is_tried(tmp_path, call) -> None:
+    """An arm that answers the five steps of its plan and no other number passes every test."""
+    file = written(["Honest", "OwnHead"], tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace("ReadsTheFile", "OwnHead"))
+    call("run", file, "--store", tmp_path / "runs")
+    grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
+
+    code, out, _ = call("check", "OwnHead", "--experiment", file, "--as", "arm", "--only", "T10")
+    ask_again(grid, store, ["OwnHead"], workers=1, executor=InThisProcess())
+
+    assert code == 0
+    assert "pass" in out
+    assert "n/a" not in out
+    assert found_on(file, tmp_path / "runs", ["OwnHead"])["OwnHead"] == ("passed",) * 3

@@ -31,7 +31,7 @@ from harness.data.dataset import (
     summaries,
 )
 from harness.data.manifest import Columns, Manifest, manifest_text, read_manifest
-from harness.data.tables import Repeats
+from harness.data.oddities import Repeats
 from harness.errors import ConfigError, DataError
 
 ROWS = """\

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.building import ImportOptions
 from harness.data.dataset import Dataset, builtin_folder, load, read_dataset
+from harness.data.import_options import ImportOptions
 from harness.data.importer import About, import_file
 from harness.errors import DataError
 

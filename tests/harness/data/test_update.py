@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.data.building import ImportOptions
 from harness.data.dataset import Dataset, load
+from harness.data.import_options import ImportOptions
 from harness.data.importer import import_file
 from harness.data.update import Updated, update_file
 from harness.errors import DataError

@@ -14,9 +14,8 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from harness.data.building import ImportOptions
+from harness.data.import_options import ImportOptions
 from harness.data.importer import Imported, import_file
-from harness.data.rows import FileLayout
 from harness.errors import DataError
 
 TODAY = date(2026, 11, 28)
@@ -32,9 +31,6 @@ def take_all(tmp_path: Path) -> Callable[..., tuple[Imported, ...]]:
     """Import a content without writing; options of any kind by name."""
 
     def take(content: str | bytes, **told: Any) -> tuple[Imported, ...]:
-        layout = {
-            field.name: told.pop(field.name) for field in fields(FileLayout) if field.name in told
-        }
         how = {
             field.name: told.pop(field.name)
             for field in fields(ImportOptions)
@@ -44,7 +40,7 @@ def take_all(tmp_path: Path) -> Callable[..., tuple[Imported, ...]]:
         return import_file(
             tmp_path / "in.csv",
             raw=content if isinstance(content, bytes) else content.encode(),
-            options=ImportOptions(layout=FileLayout(**layout), **how),
+            options=ImportOptions(**how),
             today=TODAY,
             dry_run=True,
             **(columns | told),

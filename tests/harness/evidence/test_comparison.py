@@ -12,13 +12,13 @@ from scipy.stats import norm
 from scores_for_tests import table_of, with_truth
 
 from harness.evidence.comparison import Comparison, Planning, answer, compare, spread_of
-from harness.evidence.estimand import ESTIMANDS, Coverage, Question, Sides
-from harness.evidence.pairing import PairingError, pair
+from harness.evidence.estimand import ESTIMANDS, Coverage, Question
+from harness.evidence.pairing import PairingError, Sides, pair
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
 from harness.scoring.scores import UnitScores
 from harness.stats.statistical_power import Plan, detectable
-from reports.words.reason_words import why
+from reports.words.facts import why
 from reports.words.sentences import sentence_of
 
 METRICS = {"crps": "crps", "rmse": "squared_error", "mae": "absolute_error"}

@@ -3,17 +3,20 @@
 import numpy as np
 import pytest
 
-from harness.evidence.comparison import Lengths, least_influential, vary
-from harness.evidence.estimand import MeanLoss, Question, Sides
+from harness.evidence.estimand import MeanLoss, Question
 from harness.evidence.estimates import (
+    Lengths,
     agreed,
     block_of,
     by_bootstrap,
     deciding,
+    least_influential,
     resampled_means,
     seed_variance,
+    vary,
     with_seeds,
 )
+from harness.evidence.pairing import Sides
 from harness.reasons import ReasonCode, reason
 from harness.stats.bootstrap import block_law, lean_of, stretched
 from harness.stats.longrun import block_starts, circular_means, mean_ratio

@@ -12,7 +12,7 @@ from harness.evidence.comparison import answer, compare, spread_of
 from harness.evidence.estimand import MeanLoss, Question, Wins
 from harness.evidence.pairing import Pair, lost
 from harness.stats.statistical_power import Plan, Spread, detectable
-from reports.words.reason_words import why
+from reports.words.facts import why
 
 ASK = Question(estimand=Wins(metric="crps"), bound_high=0.05)
 

@@ -24,7 +24,6 @@ from harness.judging.findings import Outcome
 from harness.judging.verdict import from_json
 from harness.running.store_folder import open_store
 from reports.words import facts as words
-from reports.words import reason_words
 
 GOLDEN = Path(__file__).parents[2] / "golden/verdict"
 THIRD = """
@@ -102,8 +101,8 @@ def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     folder = folder_of("tiny")
     for code in words._PHRASES:
         monkeypatch.setitem(words._PHRASES, code, lambda values: "Otherwise said.")
-    for code in reason_words._PHRASES:
-        monkeypatch.setitem(reason_words._PHRASES, code, lambda values: "for another reason")
+    for code in words._REASONS:
+        monkeypatch.setitem(words._REASONS, code, lambda values: "for another reason")
     monkeypatch.setattr("reports.words.numbers.in_sentence", lambda share, **_: "some")
 
     code, out, _ = call("replay", folder)

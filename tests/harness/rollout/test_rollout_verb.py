@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.rollout.settings import read_rollout
+from harness.verbs import nightly
+from harness.verbs.result import Result
 from reports.rollout_page import render_rollout
 
 PLACES = ("--store", "runs", "--data-dir", "data")
@@ -152,3 +155,34 @@ def test_replay_derives_the_moves_again(migration, call):
     assert told[0] == 0
     assert forged[0] == 5
     assert "derived" in forged[1]
+
+
+def test_the_nightly_job_does_the_rollout_beside_its_experiment(migration, call, monkeypatch):
+    """The night of a rollout follows the look, its page is drawn, and a move is a change."""
+    found = migration(stages='["all"]', options='fault = "raise"\nfault_from = "2033-05-18"')
+    found.judge()
+    found.open().advance()
+    found.grow(3)
+    monkeypatch.setattr(nightly, "compared", lambda *_, **__: Result(text="judged", exit_code=4))
+    monkeypatch.setattr(nightly, "report", lambda *_, **__: Result(text="", page=Path("index")))
+
+    code, out, _ = call("nightly", "move.toml", *PLACES, "--alert-on", "change")
+
+    assert code == 10
+    assert "tonight it rolled back to 'legacy': fault at" in out
+    assert Path("runs/rollouts/rollout.html").is_file()
+
+
+def test_the_three_options_are_rollout_files():
+    """Each file of the docs can be read, and is the list of stages that the docs say."""
+    folder = Path(__file__).parents[3] / "docs" / "rollout"
+    found = {
+        name: [str(each) for each in read_rollout(folder / f"{name}.toml").stages]
+        for name in ("immediate", "side-by-side", "gradual")
+    }
+
+    assert found == {
+        "immediate": ["legacy", "all", "retired"],
+        "side-by-side": ["legacy", "shadow"],
+        "gradual": ["legacy", "shadow", "GOLD", "all", "retired"],
+    }

@@ -12,7 +12,7 @@ import pytest
 
 from harness.data.dataset import load
 from harness.errors import ForecastError, InputError, StoreError
-from harness.rollout.router import Rollout
+from harness.rollout import Rollout
 from harness.running.cells import read_cell
 
 NOW = 'fault = "{}"\nfault_from = "2033-05-27"'

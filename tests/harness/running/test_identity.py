@@ -17,7 +17,13 @@ from harness.experiments.experiment import read_experiment
 from harness.running import identity
 from harness.running.fill import prepare
 from harness.running.grid import declare
-from harness.running.identity import arm_identity, device_of, library_versions, machine
+from harness.running.identity import (
+    arm_identity,
+    device_name,
+    library_versions,
+    machine,
+    visible_gpus,
+)
 from harness.running.sources import CodeReader, digest, file_digest
 
 
@@ -40,7 +46,7 @@ def fits(experiment, gold):
 
 
 def environments(experiment, gold):
-    return [digest(cell.known.environment) for cell in declare(experiment, {"GOLD": gold}).cells]
+    return [digest(cell.environment) for cell in declare(experiment, {"GOLD": gold}).cells]
 
 
 def with_values(gold, **arrays):
@@ -122,13 +128,20 @@ class _On:
 def test_an_open_device_is_what_the_machine_has(monkeypatch):
     """`device = "auto"`, of an arm or of one it is made of, stands for what is there."""
     pair = _On(None, _On(None), _On("auto"))
-    monkeypatch.setattr(identity, "_gpu", lambda: "none")
-    assert [device_of(arm) for arm in (_On(None), _On("cuda:1"), _On("auto"), pair)] == [
-        "", "cuda", "cpu", "cpu"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(identity, "_gpu_files", list)
+    assert [device_name(arm) for arm in (_On(None), _On("cuda:1"), _On("auto"), pair)] == [
+        "", "cuda:1", "cpu", "cpu"
     ]  # fmt: skip
-    monkeypatch.setattr(identity, "_gpu", lambda: "H200")
+    monkeypatch.setattr(identity, "_gpu_files", lambda: [Path("0"), Path("1")])
 
-    assert device_of(pair) == "cuda"
+    assert device_name(pair) == "cuda"
+    assert device_name(_On(None, _On("cpu"), _On("cuda"))) == "cuda"
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert device_name(pair) == "cpu"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-a")
+    assert visible_gpus() == ["3", "GPU-a"]
 
 
 def test_option_and_class_decide_their_arm(tiny, experiment, gold):

@@ -192,9 +192,10 @@ def test_a_fit_made_on_a_gpu_serves_a_night_without_one(tiny, gold, tmp_path, mo
         ("arms_for_tests:Learner", "open_arm:Open"),
         ("validation = 60", "validation = 60\nrefit = 32"),
     )
-    monkeypatch.setattr(identity, "_gpu", lambda: "H200")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(identity, "_gpu_files", lambda: [Path("0")])
     first = night(file, gold, ENDS)[0]
-    monkeypatch.setattr(identity, "_gpu", lambda: "none")
+    monkeypatch.setattr(identity, "_gpu_files", list)
 
     grid, store, summary, _ = night(file, gold, ENDS + 1)
     late, _, last, _ = night(file, gold, ENDS + 3)
@@ -228,6 +229,49 @@ def test_many_parts_become_one(tiny, gold, monkeypatch):
     assert len(known) == 39 * len(grid.cells)
     assert all(read_cell(store, cell).reason == ("",) * 34 for cell in grid.cells)
     assert night(file, gold, ENDS + 8)[2].computed == 0
+
+
+LOG = """
+[[arms]]
+name = "log"
+use = "harness.recorded:Recorded"
+role = "reference"
+file = "log.csv"
+
+[policy]
+"""
+
+
+def logged(gold, sessions, *, changed=-1, interval=True):
+    """A log up to a night's last session: a path, maybe an interval; one record changed."""
+    lines = ["cutoff,ds,Log,Log-lo-80,Log-hi-80" if interval else "cutoff,ds,Log"]
+    for origin in range(ENDS - 60, sessions + 1):
+        last = gold.series.dates[origin - 1]
+        price = float(gold.series.target[origin - 1]) + (origin == changed)
+        for step in range(1, 6):
+            day = np.busday_offset(last, step)
+            lines.append(f"{last},{day},{price}" + (f",{price - step},{price + step}" * interval))
+    Path("log.csv").write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize("interval", [True, False])
+def test_a_log_that_grows_is_read_on_and_one_that_changes_is_noticed(tiny, gold, interval):
+    """New records are one origin a night; a changed one is read again, with what rests on it."""
+    changes = [("stride = 5", "stride = 1"), ("\n[policy]\n", LOG)]
+    file = tiny(first_day(gold, 30), *changes)
+    logged(gold, ENDS, interval=interval)
+    night(file, gold, ENDS, only=("log",))
+    logged(gold, ENDS + 1, interval=interval)
+    first, store, grown, _ = night(file, gold, ENDS + 1, only=("log",))
+    logged(gold, ENDS + 1, interval=interval, changed=ENDS - 10)
+
+    second, store, changed, _ = night(file, gold, ENDS + 1, only=("log",))
+
+    kept, anew = [next(c for c in grid.cells if c.arm.name == "log") for grid in (first, second)]
+    assert (kept.line, kept.fits[0].key) == (anew.line, anew.fits[0].key)
+    assert kept.key != anew.key
+    assert (grown.origins, changed.origins) == (1, 1 if interval else 12)
+    assert has_cell(store, anew)
 
 
 def test_merged_parts_are_adopted(tiny, gold, monkeypatch):

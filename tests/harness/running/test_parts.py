@@ -32,8 +32,9 @@ class Any:
         values = contexts.last[:, None] + draw.normal(size=shape)
         if self.form == "gaussian":
             return Forecast.of_gaussian(values, draw.uniform(1, 2, size=shape))
-        if self.form == "samples":
-            return Forecast.of_samples(draw.normal(size=(len(values), 10, contexts.horizon)))
+        if self.form in ("samples", "draws"):
+            paths = draw.normal(size=(len(values), 10, contexts.horizon))
+            return Forecast.of_samples(paths, exchangeable=self.form == "draws")
         return Forecast.of_quantiles(values[..., None] + [0.0, 1.0], np.array([0.25, 0.75]))
 """
 
@@ -59,7 +60,7 @@ def part_of(job: Job, outcome: UnitResult) -> Part:
     return Part.of(job.cutoffs, outcome)
 
 
-@pytest.mark.parametrize("form", ["gaussian", "samples", "quantiles"])
+@pytest.mark.parametrize("form", ["gaussian", "samples", "draws", "quantiles"])
 @pytest.mark.smoke
 def test_every_form_survives_the_round_trip(series, tmp_path, form):
     """Point paths and distributions are read back bit for bit."""

@@ -78,7 +78,8 @@ def test_case_15_equal_forecasts_in_other_forms_score_alike(name: str) -> None:
     shape = SHAPES[name]
     draw = np.random.default_rng(5)
     truth = dataclasses.replace(truth_of(1500, 4), values=shape.rvs((1500, 4), random_state=draw))
-    samples = Forecast.of_samples(shape.rvs((1500, 500, 4), random_state=draw))
+    draws = shape.rvs((1500, 500, 4), random_state=draw)
+    samples = Forecast.of_samples(draws, exchangeable=True)
     quantiles = [of_shape(shape, truth, levels) for levels in (LEVELS, DECILES, TWENTY_ONE)]
 
     units = [scored(truth, form) for form in (samples, *quantiles)]
@@ -93,7 +94,7 @@ def test_case_15_normal_parameters_score_as_every_other_form() -> None:
     truth = truth_of(1500, 4)
     samples = 10 + np.random.default_rng(5).normal(size=(1500, 500, 4))
     forms = [normal(truth, levels) for levels in (LEVELS, DECILES, TWENTY_ONE)]
-    forms.append(Forecast.of_samples(samples, point=np.full(truth.values.shape, 10.0)))
+    forms.append(Forecast.of_samples(samples, np.full(truth.values.shape, 10.0), exchangeable=True))
     ones = np.ones(truth.values.shape)
     forms.append(Forecast.of_gaussian(10 * ones, ones))
 
@@ -117,7 +118,7 @@ def test_a_window_scores_the_same_alone_and_among_thousands(form: str) -> None:
         return {
             "quantiles": Forecast.of_quantiles(mean[..., None] + ndtri(LEVELS), LEVELS),
             "deciles": Forecast.of_quantiles(mean[..., None] + ndtri(DECILES), DECILES),
-            "samples": Forecast.of_samples(mean[:, None] + noise),
+            "samples": Forecast.of_samples(mean[:, None] + noise, exchangeable=True),
             "normal": Forecast.of_gaussian(mean, np.abs(mean)),
         }[form]
 

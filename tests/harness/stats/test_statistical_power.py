@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from harness.evidence.estimand import MeanLoss, Question, Sides
+from harness.evidence.estimand import MeanLoss, Question
 from harness.evidence.estimates import agreed, deciding
+from harness.evidence.pairing import Sides
 from harness.stats.longrun import correlation_found, first_order, overlap_law, shares_of
 from harness.stats.statistical_power import (
     Plan,
     Spread,
+    Veto,
+    chance_of_deciding,
     detectable,
     freedom_of,
     origins_needed,
@@ -55,6 +58,55 @@ def test_power_at_the_bound_is_the_error_rate() -> None:
     assert predicted_power(NINE, Plan(n=250), effect=0.02, bound=0.02, alpha=0.05) == pytest.approx(
         0.05, abs=0.01
     )
+
+
+@pytest.mark.parametrize(("n", "last"), [(97, 30), (250, 75)])
+def test_the_veto_of_the_last_origins_is_in_the_chance(n: int, last: int) -> None:
+    """As often as in draws of both means: it takes two to four points of 80 %."""
+    far = detectable(NINE, Plan(n=n), alpha=0.05, power=0.8)
+    asked = {"effect": -far, "bound_high": 0.0, "alpha": 0.05}
+    draw = np.random.default_rng(2)
+    late = draw.normal(size=400_000) * 0.3 / math.sqrt(last)
+    early = draw.normal(size=400_000) * 0.3 / math.sqrt(n - last)
+    whole = (last * late + (n - last) * early) / n
+
+    found = chance_of_deciding(NINE, Plan(n=n), **asked, veto=Veto(n=last, low=None, high=0.0))
+
+    assert chance_of_deciding(NINE, Plan(n=n), **asked) == pytest.approx(0.8, abs=0.002)
+    shown = whole < np.quantile(whole, 0.8)
+    assert found == pytest.approx(float((shown & (late < far)).mean()), abs=0.01)
+    assert 0.75 < found < 0.785
+
+
+def test_rules_that_share_an_error_rate_reject_less_often() -> None:
+    """A bound is shown broken among twelve at a twelfth of the rate: as the single test at that."""
+    asked = {"effect": 0.08, "bound_high": 0.02, "alpha": 0.05}
+
+    alone = chance_of_deciding(NINE, Plan(n=97), **asked)
+    among = chance_of_deciding(NINE, Plan(n=97), **asked, alpha_beyond=0.05 / 12)
+
+    assert 0.0 <= among < alone - 0.2
+    single = predicted_power(NINE, Plan(n=97), effect=-0.06, bound=0.0, alpha=0.05 / 12)
+    assert among == pytest.approx(single, abs=0.002)
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.05])
+def test_a_coverage_is_vetoed_at_twice_its_tolerance(effect: float) -> None:
+    """Of simulated means over all origins and over the last ones, both bounds and both vetoes."""
+    spread, n, last = Spread(long_run=0.16, share=0.8), 250, 75
+    draw = np.random.default_rng(2)
+    late = effect + draw.normal(size=400_000) * math.sqrt(0.16 / last)
+    early = effect + draw.normal(size=400_000) * math.sqrt(0.16 / (n - last))
+    whole = (last * late + (n - last) * early) / n
+    bounds = {"bound_high": 0.08, "bound_low": -0.08, "alpha": 0.05, "either_way": False}
+
+    without = chance_of_deciding(spread, Plan(n=n), effect=effect, **bounds)
+    found = chance_of_deciding(
+        spread, Plan(n=n), effect=effect, **bounds, veto=Veto(n=last, low=-0.16, high=0.16)
+    )
+
+    shown = np.abs(whole) < np.quantile(np.abs(whole), without)
+    assert found == pytest.approx(float((shown & (np.abs(late) < 0.16)).mean()), abs=0.01)
 
 
 def shown(sides: list[Sides], question: Question) -> float:

@@ -1,5 +1,8 @@
 """`harness.judge`: a verdict on a frame of cutoffs, without running a model."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,16 +37,26 @@ def frame(*, seed=1, intervals=True):
     return pd.DataFrame(rows)
 
 
+SCRIPT = """
+import harness, pandas
+policy = {"baseline": "Good", "candidate": "Bad"}
+done = harness.judge(pandas.read_parquet("frame.parquet"), policy, store="kept")
+print("ran once:", done.exit_code, done.verdict.candidate)
+"""
+
+
 @pytest.mark.slow
-def test_frame_is_judged_as_it_stands(tmp_path):
-    """A worse model in a frame is rejected by a policy, with all cutoffs as origins."""
-    policy = {"baseline": "Good", "candidate": "Bad"}
+def test_frame_is_judged_by_a_plain_script(tmp_path):
+    """A worse model in a frame is rejected, by a script of four lines without a main guard."""
+    frame().to_parquet(tmp_path / "frame.parquet")
+    (tmp_path / "mine.py").write_text(SCRIPT)
 
-    done = harness.judge(frame(), policy, store=tmp_path)
+    said = subprocess.run(
+        [sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
 
-    assert done.exit_code == 3
-    assert done.verdict.candidate == "Bad"
-    assert (tmp_path / "judged.toml").is_file()
+    assert said.stdout == "ran once: 3 Bad\n"
+    assert (tmp_path / "kept" / "judged.toml").is_file()
 
 
 @pytest.mark.parametrize(

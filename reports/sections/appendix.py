@@ -1,8 +1,8 @@
-"""What was compared on what and by which rules: arms, data, policy, and their environment."""
+"""The end of the page: arms, data, policy and environment at length, and a glossary."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reports.page_input import ArmFacts, DatasetFacts, PageInput
@@ -31,74 +31,57 @@ _LISTS = ("criteria", "coverage", "waivers")
 def policy_tables(page: PageInput) -> tuple[Block, ...]:
     """Settings, criteria, coverage rules, limits, evidence asked for and waivers."""
     policy = page.verdict.policy
-    plainly = {
+    flat = {
         name: value
         for name, value in policy.items()
         if name not in _LISTS and not isinstance(value, Mapping)
     }
+    limits, evidence = (policy.get(name) for name in ("limits", "evidence"))
     return there(
-        pairs("Settings", plainly),
+        pairs("Settings", flat),
         _rules("Criteria", policy.get("criteria")),
         _rules("Coverage rules", policy.get("coverage")),
-        _mapping("Limits", policy.get("limits")),
-        _mapping("Evidence asked for", policy.get("evidence")),
+        pairs("Limits", limits) if isinstance(limits, Mapping) else None,
+        pairs("Evidence asked for", evidence) if isinstance(evidence, Mapping) else None,
         _waivers(page),
     )
 
 
-def _mapping(caption: str, value: Any) -> Table | None:
-    return pairs(caption, value) if isinstance(value, Mapping) else None
-
-
 def _rules(caption: str, value: Any) -> Table | None:
-    rows = [row for row in _list(value) if isinstance(row, Mapping)]
+    """A row for each rule of a list; what is empty stands for all."""
+    listed = value if isinstance(value, list | tuple) else ()
+    rows = [row for row in listed if isinstance(row, Mapping)]
     if not rows:
         return None
+
+    def said(value: Any) -> str:
+        if isinstance(value, Mapping):
+            value = {name: each for name, each in value.items() if each}
+        return "all" if value in ([], (), {}) else numbers.plain(value)
+
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
     return Table(
         caption=caption,
         columns=columns("Rule", *names, words=names),
         rows=tuple(
-            (text(str(at)), *(text(_said(row.get(name))) for name in names))
+            (text(str(at)), *(text(said(row.get(name))) for name in names))
             for at, row in enumerate(rows, 1)
         ),
     )
 
 
-def _list(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, list | tuple) else ()
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, list | tuple) and not value:
-        return "all"
-    if isinstance(value, Mapping):
-        kept = {name: each for name, each in value.items() if each}
-        return numbers.plain(kept) if kept else "all"
-    return numbers.plain(value)
-
-
 def _waivers(page: PageInput) -> Table | None:
     """Every waiver with what it did."""
-    states = page.verdict.waivers
+    states, heads = page.verdict.waivers, ("until", "owner", "reason", "what it did")
     if not states:
         return None
     return Table(
         caption="Waivers",
-        columns=columns(
-            "Finding",
-            "until",
-            "owner",
-            "reason",
-            "what it did",
-            words=("until", "owner", "reason", "what it did"),
-        ),
+        columns=columns("Finding", *heads, words=heads),
         rows=tuple(
             (
                 TableCell(text=each.waiver.finding, code=True),
-                text(each.waiver.until),
-                text(each.waiver.owner),
-                text(each.waiver.reason),
+                *map(text, (each.waiver.until, each.waiver.owner, each.waiver.reason)),
                 text(verdicts.waiver(each)),
             )
             for each in states
@@ -211,9 +194,90 @@ def _terms(found: Mapping[str, str]) -> tuple[Term, ...]:
     return tuple(Term(name=name, text=said) for name, said in found.items())
 
 
+GLOSSARY = (
+    Term(
+        name="RMSE",
+        code="sqrt(mean((y − f)²))",
+        text="Root mean squared error of the point path, in the unit of the data; large misses "
+        "weigh most.",
+    ),
+    Term(
+        name="MAE",
+        code="mean(|y − f|)",
+        text="Mean absolute error of the point path, in the unit of the data.",
+    ),
+    Term(
+        name="MAPE",
+        code="100 · mean(|y − f| / |y|)",
+        text="In per cent. It prefers low forecasts, so it is shown and never judged alone.",
+    ),
+    Term(
+        name="CRPS",
+        code="2 · ∫ pinball(u) du over levels u",
+        text="Error of the whole predictive distribution, in the unit of the data; for a point "
+        "forecast it is the MAE. Every arm is scored on the same level grid.",
+    ),
+    Term(
+        name="MASE",
+        code="mean(|y − f|) / mean(|change from session to session, before the origin|)",
+        text="Absolute error in units of a typical one-session change: comparable over decades.",
+    ),
+    Term(
+        name="Coverage",
+        code="share of outcomes inside the central interval",
+        text="Should be near the nominal level: below it the interval is too narrow, above it "
+        "too wide.",
+    ),
+    Term(
+        name="Width",
+        code="upper − lower end of the central interval",
+        text="In the unit of the data. Of two arms with the right coverage the narrower is better.",
+    ),
+    Term(
+        name="Skill",
+        code="1 − loss / loss of the random walk",
+        text="Above 0 is better than the random walk, which forecasts the last price. On "
+        "prices this is the bar.",
+    ),
+    Term(
+        name="Effect",
+        code="loss of the candidate / loss of the legacy arm − 1",
+        text="On the same windows, with losses divided by the last value seen. Below 0 the "
+        "candidate is better. For coverage: distance from nominal, in points.",
+    ),
+    Term(
+        name="HAC, block bootstrap",
+        code="two intervals for the same effect",
+        text="Both allow for windows that overlap. A rule is decided only where they agree.",
+    ),
+)
+
+
+def glossary(page: PageInput) -> Iterator[Section]:
+    """Formulas and how to read them."""
+    yield Section(
+        id="glossary",
+        title="Glossary",
+        link="Glossary",
+        items=(
+            Details(
+                summary="Every measure with its formula",
+                blocks=(
+                    Text(
+                        text="y is the actual, f the point path; means run over windows and steps.",
+                        style="note",
+                    ),
+                    Facts(terms=GLOSSARY, style="glossary"),
+                ),
+            ),
+        ),
+    )
+
+
 PLACEMENTS = (
     Placement(order=910, page=arms),
     Placement(order=920, page=data),
     Placement(order=930, page=policy),
     Placement(order=940, page=environment),
+    Placement(order=1000, page=glossary),
 )
