@@ -193,7 +193,8 @@ def test_a_fit_made_on_a_gpu_serves_a_night_without_one(tiny, gold, tmp_path, mo
         ("validation = 60", "validation = 60\nrefit = 32"),
     )
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(identity, "_gpu_files", lambda: [Path("0")])
+    (tmp_path / "gpu").write_text("Model: H200\n", encoding="utf-8")
+    monkeypatch.setattr(identity, "_gpu_files", lambda: [tmp_path / "gpu"])
     first = night(file, gold, ENDS)[0]
     monkeypatch.setattr(identity, "_gpu_files", list)
 
