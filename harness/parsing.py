@@ -129,7 +129,7 @@ def parse_record(
     faults = [f"{key}: not a key of it" for key in content if key not in known]
     found: _Table | None = None
     try:
-        found = _adapter(hashable).validate_json(json.dumps(content), strict=True)
+        found = adapter(hashable).validate_json(json.dumps(content), strict=True)
     except ValidationError as problem:
         faults += [
             f"{'.'.join(map(str, each['loc'])) or kind.__name__}: {each['msg']}"
@@ -142,10 +142,17 @@ def parse_record(
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
+def adapter(kind: Any, *, strict: bool = False) -> TypeAdapter[Any]:
+    """What reads plain data as an object of a type; made once, since making it takes long.
 
-    return TypeAdapter(kind)
+    Parameters
+    ----------
+    strict
+        Take no text for a number; only for a type that has no configuration of its own.
+    """
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(kind, config=ConfigDict(strict=True)) if strict else TypeAdapter(kind)
 
 
 def check_fields(made: Any) -> None:
@@ -201,9 +208,9 @@ def _expected(kind: Any, value: Any) -> str:
 
 def _read_as(kind: Any, value: Any) -> tuple[str, Any]:
     """What a value should be, '' where it is, and the value in that type."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return "", TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+        return "", adapter(kind, strict=True).validate_python(value)
     except ValidationError as problem:
         return problem.errors()[0]["msg"].removeprefix("Input should be "), None

@@ -20,7 +20,7 @@ from harness.errors import ConfigError, StoreError
 from harness.experiments.experiment import MeasureSettings
 from harness.gate.history import Entry, before, change, experiments, history, read_verdict
 from harness.gate.registration import KIND
-from harness.judging.verdict import Verdict, plain, to_json
+from harness.judging.verdict import Verdict, plain
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.records.journal import SCHEMA, SHORT
 from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
@@ -144,7 +144,7 @@ def drawn_from(page: PageInput) -> str:
     records = [_told(each, but=("dates", "target")) for each in page.datasets.values()]
     records += [_told(page.beside, but=("claims",))]
     derived = ("verdict", "summaries", "scores", "units", "curves", "datasets", "beside")
-    return digest([code, to_json(page.verdict), units, records, _told(page, but=derived)])
+    return digest([code, plain(page.verdict), units, records, _told(page, but=derived)])
 
 
 def _told(record: DatasetFacts | Beside | PageInput, *, but: Collection[str]) -> dict[str, object]:

@@ -21,7 +21,7 @@ from harness.experiments.rules import CoverageRule, Criterion
 from harness.forecast import LEVELS, Forecast
 from harness.judging.declared import Cell, Given
 from harness.judging.findings import Outcome, judge_rule, question_of, rejected_together
-from harness.judging.oddities import on_another_scale
+from harness.judging.price_scale import on_another_scale
 from harness.judging.selftest import self_test
 from harness.judging.verdict import Verdict, conclude, gather
 from harness.residuals import measure_residuals

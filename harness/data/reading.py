@@ -15,7 +15,7 @@ import difflib
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -122,6 +122,35 @@ def read_table(
         whole = " ".join(" ".join(filled).split())  # what a server answers instead of a table
         raise DataError(f"{path}: no table; it says {shown(whole)}")
     return _of_text(path, text, wanted, options, faults)
+
+
+def first_cells(path: Path, raw: bytes, *, known: Collection[str]) -> dict[str, list[str]]:
+    """The first cells of each column of a file that nothing is known of; none without a header.
+
+    Parameters
+    ----------
+    known
+        Names, in lower case, that a row without a column of dates below it is a header by.
+    """
+    if tables.is_parquet(raw) or raw.startswith((b"ARROW1", b"FEA1")):
+        table = tables.read_arrow_table(path, raw)
+        every = zip(table.names, table.cells, strict=True)
+        return {" ".join(_levels(name)): list(cells[:20]) for name, cells in every}
+    if raw.startswith(b"PK\x03\x04"):
+        grids = list(_sheets(path, raw).values())
+    else:
+        lines = tables.decode(path, raw).splitlines()[:_HEAD]
+        grids = [_split(path, lines, 0, mark, head=True) for mark in _DELIMITERS]
+    for grid in grids:
+        for first, row in enumerate(grid.rows[:50]):
+            titles = [plain_name(cell) for cell in row]
+            below = [cells for cells in grid.rows[first + 1 :] if len(cells) == len(row)][:20]
+            columns = dict(zip(titles, map(list, zip(*below, strict=True)), strict=bool(below)))
+            named = any(title.lower() in known for title in titles)
+            dated = any(all(map(is_dated, cells)) for cells in columns.values())
+            if len(columns) > 1 and (named or dated) and not any(map(is_dated, row)):
+                return columns
+    return {}
 
 
 # --- text

@@ -26,7 +26,7 @@ from harness.evidence.estimates import (
 from harness.evidence.pairing import FailedWindows, Pair, Sides
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
-from harness.stats.long_memory import Memory, memory_of, memory_stretch
+from harness.stats.long_memory import LongMemory, memory_of, memory_stretch
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
@@ -149,7 +149,7 @@ class Variances:
     legacy_seeds: float
     level: float | None
     level_covariance: float | None
-    memory: Memory | None = None
+    memory: LongMemory | None = None
     memory_stretch: float = 1.0
 
     @property
@@ -455,32 +455,38 @@ def _planning(made: Comparison, both: Pair) -> Planning:
     return dataclasses.replace(found, more_origins=more, decided_by=date_of_more(both, more))
 
 
-def _chance(found: Comparison, true: float) -> float:
-    """Chance of deciding if the true effect were another one.
+def spread_at(found: Comparison, true: float) -> Spread:
+    """How differences would vary if the true effect were another one.
 
     Then the candidate's losses would be so many times as large, and a difference varies as much
     more; a share varies as a share of that size does.
     """
-    spread, effect, asked = spread_of(found), found.effect.value, found.question
+    spread, effect = spread_of(found), found.effect.value
     assert spread is not None
     assert effect is not None
     estimand = found.estimand
     if estimand.relative and effect > -1:
         by = (1 + true) / (1 + effect)
-        spread = dataclasses.replace(
+        return dataclasses.replace(
             spread,
             long_run=spread.long_run * by**2,
             along=spread.along * by,
             candidate_seeds=spread.candidate_seeds * by**2,
             legacy_seeds=spread.legacy_seeds * by**2,
         )
-    elif spread.share is not None:
+    if spread.share is not None:
         share = min(0.999, max(0.001, spread.share + true - effect))
         by = share * (1 - share) / (spread.share * (1 - spread.share))
-        spread = dataclasses.replace(spread, share=share, long_run=spread.long_run * by)
+        return dataclasses.replace(spread, share=share, long_run=spread.long_run * by)
+    return spread
+
+
+def _chance(found: Comparison, true: float) -> float:
+    """Chance of deciding if the true effect were another one."""
+    asked = found.question
     low, high = asked.recent_bounds
     return chance_of_deciding(
-        spread,
+        spread_at(found, true),
         plan_of(found),
         effect=true,
         bound_high=asked.bound_high,

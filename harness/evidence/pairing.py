@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -268,7 +269,7 @@ FailedAs = Literal["", "worst", "missed", "covered", "lost", "out"]
 """What failed windows count as: twice the largest loss seen, missed, covered, lost, left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what is derived is worked out once
 class Sides:
     """Both sides of a ratio, every seed by itself, on the same origins in time order.
 
@@ -291,17 +292,20 @@ class Sides:
     part: bool = False
     others: tuple[Sides, ...] = ()
 
-    @property
+    @cached_property
     def means(self) -> tuple[Array, Array]:
         """Means over the seeds of each side, [n] each."""
-        return self.above.mean(axis=0), self.below.mean(axis=0)
+        above, below = (
+            side[0] if len(side) == 1 else side.mean(axis=0) for side in (self.above, self.below)
+        )
+        return above, below
 
-    @property
+    @cached_property
     def difference(self) -> Array:
         """Candidate less the estimated ratio times legacy, [n]: what the ratio's error is of."""
         return centred(*self.means)[1]
 
-    @property
+    @cached_property
     def tied(self) -> bool:
         """Both sides are the same but for roundings."""
         return tied(*self.means)

@@ -24,7 +24,8 @@ from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, Given
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.verdict import Verdict, from_json, plain, to_json
+from harness.judging.verdict import Verdict, plain, verdict_of
+from harness.parsing import adapter
 from harness.records.journal import Journal
 from harness.running.sources import digest
 from harness.running.store_folder import Store
@@ -117,7 +118,7 @@ def read_verdict(store: Store, name: str) -> Verdict:
     content = store.journal.latest("verdict", name)
     if content is None:
         raise StoreError(f"{store.root}: no verdict of the name {name}; `abharness gate` makes one")
-    return from_json(json.dumps(content), where=f"{store.journal.path}: verdict {name}")
+    return verdict_of(content, where=f"{store.journal.path}: verdict {name}")
 
 
 def read_inputs(store: Store, name: str) -> Inputs:
@@ -128,18 +129,19 @@ def read_inputs(store: Store, name: str) -> Inputs:
     StoreError
         When there is none, or it is not what was written.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     where = f"{store.journal.path}: inputs of {name}"
     content = store.journal.latest("inputs", name)
     if content is None:
         raise StoreError(f"{where}: not there")
     try:
-        return TypeAdapter(Inputs).validate_python(content)
+        found: Inputs = adapter(Inputs).validate_python(content)
     except ValidationError as problem:
         first = problem.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise StoreError(f"{where}: not whole: {place}: {first['msg']}") from None
+    return found
 
 
 def conflicts(
@@ -271,7 +273,7 @@ class Change:
 
 def verdict_name(verdict: Verdict) -> str:
     """Name of a verdict: a digest of it, but for the day it was passed on."""
-    return digest(to_json(dataclasses.replace(verdict, judged_on=None)))[:16]
+    return digest(plain(dataclasses.replace(verdict, judged_on=None)))[:16]
 
 
 def spans_of(scores: Sequence[UnitScores]) -> dict[str, OriginSpan]:
@@ -295,8 +297,6 @@ def history(store: Store, experiment: str) -> list[Entry]:
     StoreError
         When a record is not what was written.
     """
-    from pydantic import TypeAdapter
-
     records = [
         record
         for key in store.journal.newest("passed")
@@ -309,9 +309,10 @@ def history(store: Store, experiment: str) -> list[Entry]:
         for number, record in enumerate(records, 1)
     ]
     try:
-        return TypeAdapter(list[Entry]).validate_python(rows)
+        entries: list[Entry] = adapter(list[Entry]).validate_python(rows)
     except ValueError as problem:
         raise StoreError(f"{store.journal.path}: verdicts on {experiment}: {problem}") from None
+    return entries
 
 
 def record_verdicts(
@@ -342,7 +343,7 @@ def record_verdicts(
     journal = store.journal
     with journal.writing():
         for name, (verdict, inputs) in zip(names, passed, strict=True):
-            journal.append_new("verdict", name, json.loads(to_json(verdict)))
+            journal.append_new("verdict", name, plain(verdict))
             journal.append_new("inputs", name, plain(inputs))
         _remember_scores(journal, names[0], passed[0][1], conflicting)
         rows = [_family_row(name, v) for name, (v, _) in zip(names, passed, strict=True)]

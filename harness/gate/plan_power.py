@@ -8,23 +8,28 @@ those of the verdict: the same function makes them from the same comparisons.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.arm import Learns
 from harness.errors import ConfigError
+from harness.evidence.comparison import EFFECTS, Comparison, plan_of, spread_at, spread_of
 from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded, Limits
-from harness.gate.judge import room_of, scored
+from harness.gate.given_facts import room_of
+from harness.gate.judge import scored
 from harness.judging.declared import Cell, Given
 from harness.judging.fact import Fact, FactCode, fact
-from harness.judging.findings import Outlook, chances_of_all, outlooks_of
+from harness.judging.findings import Finding, Outlook, chances_of_all, outlooks_of
 from harness.judging.verdict import gather
 from harness.running.cells import has_cell
 from harness.running.grid import Grid, GridCell
 from harness.running.store_folder import Store
 from harness.running.unit import carry_out
 from harness.scoring.scores import Truth, UnitScores, score
+from harness.stats.spending import chance_by_looks, levels
+from harness.stats.statistical_power import chance_of_deciding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,8 @@ class PowerReport:
         As the policy asks for all guardrails together, and what each is planned with.
     room
         Independent origins per dataset that the history holds beyond those of the plan.
+    looks
+        The same where a policy plans looks; empty where it plans none.
     """
 
     outlooks: tuple[Outlook, ...]
@@ -49,6 +56,26 @@ class PowerReport:
     power: float
     power_each: float
     room: Mapping[str, int]
+    looks: tuple[LookChances, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookChances:
+    """What the looks of a policy can show of one finding, as a first attempt.
+
+    Attributes
+    ----------
+    most
+        Non-overlapping origins with which the question ends.
+    chances
+        True effects, each with the chance that the bound is shown to be kept: at the first look,
+        today; by the last; and where all origins are looked at once in the end, at the whole error
+        rate.
+    """
+
+    finding: str
+    most: int
+    chances: tuple[tuple[float, float, float, float], ...]
 
 
 def plan_power(grid: Grid, store: Store | None, *, policy: Policy) -> PowerReport:
@@ -86,7 +113,49 @@ def plan_power(grid: Grid, store: Store | None, *, policy: Policy) -> PowerRepor
         power=shared.power,
         power_each=shared.power_each,
         room={name: room_of(split) for name, split in grid.splits.items()},
+        looks=_at_looks(policy, evidence.findings, shared.successes),
     )
+
+
+def _at_looks(
+    policy: Policy, findings: Sequence[Finding], successes: int
+) -> tuple[LookChances, ...]:
+    """Work out what a look at each further non-overlapping origin can show, up to the last."""
+    found: list[LookChances] = []
+    for each in findings if policy.looks else ():
+        compared, asked = each.comparison, policy.looks
+        if compared is None or asked is None or compared.silent or spread_of(compared) is None:
+            continue
+        now = compared.sample.independent_n
+        counts = range(now, max(now, asked.max_origins) + 1)
+        fractions = [min(1.0, count / asked.max_origins) for count in counts]
+        whole = policy.alpha / (max(1, successes) if each.role == "success" else 1)
+        given = levels(fractions, whole * asked.share(1), asked.spending)
+
+        def shown(effect: float, count: int, level: float, of: Comparison = compared) -> float:
+            plan = plan_of(of)
+            return chance_of_deciding(
+                spread_at(of, effect),
+                dataclasses.replace(
+                    plan, n=plan.n + (count - of.sample.independent_n) * of.sample.overlap
+                ),
+                effect=effect,
+                bound_high=of.question.bound_high,
+                bound_low=of.question.bound_low,
+                alpha=level * of.question.estimand.alpha_share,
+                either_way=False,
+            )
+
+        rows = []
+        for effect in EFFECTS:
+            single = [
+                0.0 if math.isnan(level) else shown(effect, count, level)
+                for count, level in zip(counts, given.tolist(), strict=True)
+            ]
+            once = shown(effect, counts[-1], whole)
+            rows.append((effect, single[0], chance_by_looks(single, fractions), once))
+        found.append(LookChances(finding=each.id, most=asked.max_origins, chances=tuple(rows)))
+    return tuple(found)
 
 
 def _pair_scores(grid: Grid, store: Store | None, policy: Policy) -> list[UnitScores]:

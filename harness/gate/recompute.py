@@ -32,6 +32,7 @@ from harness.gate.judge import judging_digest, verdict_from
 from harness.gate.stored_scores import read_slot
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.verdict import Verdict, from_json, plain, to_json
+from harness.parsing import adapter
 from harness.running.identity import line_of
 from harness.running.parts import together
 from harness.running.sources import digest
@@ -248,13 +249,14 @@ def _answers(
 
 
 def _policy(name: str, verdict: Verdict) -> Policy:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(Policy).validate_python(plain(verdict.policy))
+        policy: Policy = adapter(Policy).validate_python(plain(verdict.policy))
     except (ValidationError, ConfigError) as problem:
         reason = " ".join(str(problem).split())[:200]
         raise StoreError(f"verdict {name}: policy: cannot be applied: {reason}") from None
+    return policy
 
 
 def _edits(verdict: Verdict, inputs: Inputs) -> Iterator[Fact]:

@@ -13,17 +13,21 @@ Variations and predicted power, on which no conclusion rests, are not worked out
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from harness.evidence.comparison import answer, compare
 from harness.evidence.estimand import Question, loss_of
-from harness.evidence.estimates import Conclusion, Estimate, by_test
+from harness.evidence.estimates import Conclusion, by_test
 from harness.evidence.pairing import Sides, pair
 from harness.experiments.rules import Criterion
+from harness.judging.conclusion import SelfTest, SelfTestPart, State, case_of, outcome_of
 from harness.judging.declared import Cell, datasets_of
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import (
@@ -36,17 +40,7 @@ from harness.judging.findings import (
 )
 from harness.judging.safeguards import Safeguards
 from harness.judging.validity import examine
-from harness.judging.verdict import (
-    Evidence,
-    SelfTest,
-    SelfTestPart,
-    State,
-    case_of,
-    conclude,
-    gather,
-    outcome_of,
-    to_json,
-)
+from harness.judging.verdict import Evidence, conclude, gather, plain
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order
 from harness.scoring.subsets import LEAST, cut
@@ -57,7 +51,7 @@ FLIPS = 100
 _Found = tuple[State, Fact]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what is derived is worked out once
 class _Ground:
     """What the parts are tried on.
 
@@ -76,40 +70,45 @@ class _Ground:
     units: Sequence[UnitScores]
     ask: Ask
 
-    def side(self, arm: str, dataset: str) -> list[UnitScores]:
-        """Units of an arm on a dataset, without the windows either side failed on."""
-        policy = self.evidence.policy
-        pair_ = [
-            unit
-            for unit in self.units
-            if unit.dataset == dataset and unit.arm in (policy.baseline, policy.candidate)
-        ]
-        fine = np.logical_and.reduce([unit.ok for unit in pair_])
-        return [unit.at(fine) for unit in pair_ if unit.arm == arm]
+    @cached_property
+    def sides(self) -> dict[tuple[str, str], list[UnitScores]]:
+        """Units by arm and dataset, without the windows either side failed on."""
+        found = {}
+        arms = (self.evidence.policy.candidate, self.evidence.policy.baseline)
+        for dataset in datasets_of(self.declared):
+            both = [u for u in self.units if u.dataset == dataset and u.arm in arms]
+            fine = np.logical_and.reduce([unit.ok for unit in both])
+            for arm in arms:
+                found[arm, dataset] = [unit.at(fine) for unit in both if unit.arm == arm]
+        return found
 
-    def criteria(self) -> Iterator[tuple[Criterion, str]]:
+    @cached_property
+    def criteria(self) -> tuple[tuple[Criterion, str, tuple[Sides, ...]], ...]:
         """Each criterion on mean losses with each dataset it speaks of, where one can be planted.
 
-        That takes losses of both sides that are numbers, vary and are not all 0.
+        And the real losses of both arms on each of its parts. One can be planted in losses of both
+        sides that are numbers, vary and are not all 0.
         """
-        for dataset in datasets_of(self.declared):
-            for rule in self.evidence.policy.criteria:
-                spoken = rule.statistic == "mean" and rule.scope.covers(dataset)
-                if spoken and all(map(_sound, _sides(self, rule, dataset))):
-                    yield rule, dataset
+        spoken = [
+            (rule, dataset, tuple(self._losses(rule, dataset)))
+            for dataset in datasets_of(self.declared)
+            for rule in self.evidence.policy.criteria
+            if rule.statistic == "mean" and rule.scope.covers(dataset)
+        ]
+        return tuple(each for each in spoken if all(map(_sound, each[2])))
+
+    def _losses(self, rule: Criterion, dataset: str) -> Iterator[Sides]:
+        policy = self.evidence.policy
+        whole = [self.sides[arm, dataset] for arm in (policy.candidate, policy.baseline)]
+        for name in rule.scope.slices or ("",):
+            ours, theirs = (cut(side, rule.scope, name) for side in whole)
+            part = len(ours[0]) < len(whole[0][0])
+            yield loss_of(rule.metric).sides(pair(ours, theirs, rule.metric, part=part))
 
     def question(self, rule: Criterion) -> Question:
         """What the verdict asks of a criterion."""
         shared = self.evidence.multiplicity
         return question_of(rule, alpha=shared.alpha(rule.role), power=shared.power_each)
-
-    def effect(self, rule: Criterion, dataset: str) -> float:
-        """Effect found by a criterion on windows that nobody failed on: the least of its parts."""
-        found = []
-        for sides in _sides(self, rule, dataset):
-            above, below = sides.means
-            found.append(rule.estimand.effect(centred(above, below)[0]))
-        return min(found)
 
     def outcome(self, findings: Sequence[Finding]) -> Outcome:
         """Conclude from findings on planted losses as from real ones, on sound validity."""
@@ -162,15 +161,26 @@ def _unsound(evidence: Evidence) -> Fact | None:
 
 
 def _itself(ground: _Ground) -> _Found:
-    findings = _planted(ground, lambda rule, dataset: 1.0)
+    findings = _planted(ground, lambda rule, parts: 1.0)
     if not findings:
         return "not run", fact(FactCode.NO_LOSS_TO_PLANT)
     rejected = [each for each in findings if each.outcome is Outcome.REJECT]
     if rejected or ground.outcome(findings) is Outcome.REJECT:
         return "failed", fact(FactCode.ITSELF_REJECTED, findings=_ids(rejected))
-    alarms = _alarms_of(ground)
     alpha = ground.evidence.policy.alpha
-    most = _most_alarms(alpha)
+    level = 1.6 * alpha  # more alarms than `most` are raised once in a thousand times at this level
+    most = math.ceil(FLIPS * level + 3.1 * math.sqrt(FLIPS * level * (1 - level)))
+    alarms = {
+        (dataset, rule.metric): max(
+            (
+                _alarms(each, ground.question(rule))
+                for each in parts
+                if each.above.shape[1] >= LEAST
+            ),
+            default=0,  # where every part is too small to judge
+        )
+        for rule, dataset, parts in ground.criteria
+    }
     for (dataset, metric), count in alarms.items():
         if count > most:
             return "failed", fact(
@@ -194,22 +204,6 @@ def _ids(findings: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(each.id for each in findings)
 
 
-def _alarms_of(ground: _Ground) -> dict[tuple[str, str], int]:
-    """Most alarms of the parts of each criterion; none where a part is too small to judge."""
-    found = {}
-    for rule, dataset in ground.criteria():
-        parts = [each for each in _sides(ground, rule, dataset) if each.above.shape[1] >= LEAST]
-        asked = ground.question(rule)
-        found[dataset, rule.metric] = max((_alarms(each, asked) for each in parts), default=0)
-    return found
-
-
-def _most_alarms(alpha: float) -> int:
-    """Alarms that a test of at most 1.6 times its level exceeds once in a thousand times."""
-    level = 1.6 * alpha
-    return math.ceil(FLIPS * level + 3.1 * math.sqrt(FLIPS * level * (1 - level)))
-
-
 def _alarms(sides: Sides, question: Question) -> int:
     """How often arms exchanged at random, block by block, are shown worse than equal."""
     above, below = sides.means
@@ -228,15 +222,25 @@ def _alarms(sides: Sides, question: Question) -> int:
 
 
 def _worse(ground: _Ground) -> _Found:
-    little = _planted(ground, _a_little_worse(ground), of="candidate")
-    much = _planted(ground, lambda rule, dataset: 2 * (1 + rule.margin))
+    def a_little(rule: Criterion, parts: Sequence[Sides]) -> float:
+        least = min(rule.estimand.effect(centred(*sides.means)[0]) for sides in parts)
+        return (1 + rule.margin + max(0.1 * rule.margin, 0.001)) / (1 + least)
+
+    little = _planted(ground, a_little, of="candidate")
+    much = _planted(ground, lambda rule, parts: 2 * (1 + rule.margin))
     bars = [each for each in little if each.role == "guardrail"]
     if not bars:
         return "not run", fact(FactCode.NO_LOSS_TO_PLANT)
     passed = [each for each in bars if each.outcome is Outcome.PROMOTE]
     if passed or ground.outcome(little) is Outcome.PROMOTE:
         return "failed", fact(FactCode.WORSE_PROMOTED, findings=_ids(passed))
-    able = _judgeable(much)
+    able = [
+        each
+        for each in much
+        if each.role == "guardrail"
+        and _decidable(each, "beyond")
+        and each.found.code is not FactCode.FEW_ORIGINS
+    ]
     missed = [each for each in able if each.outcome is not Outcome.REJECT]
     much = rejected_together(much, alpha=ground.evidence.policy.alpha)
     if missed:
@@ -249,16 +253,8 @@ def _worse(ground: _Ground) -> _Found:
     return "passed", fact(FactCode.WORSE_HELD_BACK, guardrails=len(bars), able=len(able))
 
 
-def _a_little_worse(ground: _Ground) -> Callable[[Criterion, str], float]:
-    def factor(rule: Criterion, dataset: str) -> float:
-        aim = 1 + rule.margin + max(0.1 * rule.margin, 0.001)
-        return aim / (1 + ground.effect(rule, dataset))
-
-    return factor
-
-
 def _gain(ground: _Ground) -> _Found:
-    findings = _planted(ground, lambda rule, dataset: 0.5 * (1 - rule.margin))
+    findings = _planted(ground, lambda rule, parts: 0.5 * (1 - rule.margin))
     if not findings:
         return "not run", fact(FactCode.NO_LOSS_TO_PLANT)
     least = ground.evidence.policy.min_origins
@@ -297,16 +293,24 @@ def _dropped(ground: _Ground) -> _Found:
 def _swapped(ground: _Ground) -> _Found:
     mirrored = {"within": "beyond", "beyond": "within", "undecided": "undecided"}
     count = 0
-    for rule, dataset in ground.criteria():
+    for rule, dataset, parts in ground.criteria:
         question = dataclasses.replace(ground.question(rule), bound_high=0.0)
-        for sides in _sides(ground, rule, dataset):
+        for sides in parts:
             back = dataclasses.replace(sides, above=sides.below, below=sides.above)
             there, again = (
                 by_test("hac", rule.estimand.ratio_of(each), question) for each in (sides, back)
             )
             if there.upper is None or again.upper is None:
                 continue  # a side that is not told apart from 0 has no bounds to mirror
-            if mirrored[there.conclusion] != again.conclusion or not _reciprocal(there, again):
+            pairs = [
+                (there.effect, again.effect), (there.lower, again.upper), (there.upper, again.lower)
+            ]  # fmt: skip
+            reciprocal = all(
+                math.isclose((1 + here) * (1 + other), 1.0, rel_tol=1e-6)
+                for here, other in pairs
+                if here is not None and other is not None
+            )
+            if mirrored[there.conclusion] != again.conclusion or not reciprocal:
                 return "failed", fact(
                     FactCode.NOT_MIRRORED,
                     dataset=dataset,
@@ -320,37 +324,14 @@ def _swapped(ground: _Ground) -> _Found:
     return "passed", fact(FactCode.MIRRORED, findings=count)
 
 
-def _reciprocal(there: Estimate, again: Estimate) -> bool:
-    """Whether effects and bounds of both directions are those of reciprocal ratios."""
-    pairs = [
-        (there.effect, again.effect), (there.lower, again.upper), (there.upper, again.lower)
-    ]  # fmt: skip
-    return all(
-        math.isclose((1 + here) * (1 + back), 1.0, rel_tol=1e-6)
-        for here, back in pairs
-        if here is not None and back is not None
-    )
-
-
 def _reordered(ground: _Ground) -> _Found:
     back = [unit.at(slice(None, None, -1)) for unit in reversed(ground.units)]
     evidence = ground.evidence
     again = gather(evidence.policy, ground.declared, back, evidence.given, ask=ground.ask)
-    same = to_json(conclude(again)) == to_json(conclude(evidence))
-    if same:
+    texts = {json.dumps(plain(conclude(each)), sort_keys=True) for each in (evidence, again)}
+    if len(texts) == 1:
         return "passed", fact(FactCode.SAME_BYTES)
     return "failed", fact(FactCode.OTHER_BYTES)
-
-
-def _judgeable(findings: Sequence[Finding]) -> list[Finding]:
-    """Guardrails that have the evidence to be decided."""
-    return [
-        f
-        for f in findings
-        if f.role == "guardrail"
-        and _decidable(f, "beyond")
-        and f.found.code is not FactCode.FEW_ORIGINS
-    ]
 
 
 def _decidable(finding: Finding, wanted: Conclusion) -> bool:
@@ -369,32 +350,36 @@ def _decidable(finding: Finding, wanted: Conclusion) -> bool:
 
 
 def _planted(
-    ground: _Ground, factor: Callable[[Criterion, str], float], *, of: str = "legacy"
+    ground: _Ground,
+    factor: Callable[[Criterion, Sequence[Sides]], float],
+    *,
+    of: Literal["legacy", "candidate"] = "legacy",
 ) -> list[Finding]:
     """Judge all criteria on a candidate whose losses are those `of` a side, times a factor."""
     policy = ground.evidence.policy
     source = policy.baseline if of == "legacy" else policy.candidate
     found: list[Finding] = []
-    for rule, dataset in ground.criteria():
-        times = factor(rule, dataset)
+    for rule, dataset, parts in ground.criteria:
+        times = loss_of(rule.metric).cell_factor(factor(rule, parts))
+        name = AGGREGATES[rule.metric].of
         found += judge_rule(
             rule,
             dataset,
             policy=policy,
             question=ground.question(rule),
             candidate=[
-                _times(unit, rule, times, policy.candidate) for unit in ground.side(source, dataset)
+                dataclasses.replace(
+                    unit,
+                    arm=policy.candidate,
+                    role="candidate",
+                    values={**unit.values, name: unit.values[name] * times},
+                )
+                for unit in ground.sides[source, dataset]
             ],
-            legacy=ground.side(policy.baseline, dataset),
+            legacy=ground.sides[policy.baseline, dataset],
             ask=answer,
         )
     return found
-
-
-def _times(unit: UnitScores, rule: Criterion, factor: float, arm: str) -> UnitScores:
-    name = AGGREGATES[rule.metric].of
-    cells = unit.values[name] * loss_of(rule.metric).cell_factor(factor)
-    return dataclasses.replace(unit, arm=arm, role="candidate", values={**unit.values, name: cells})
 
 
 def _sound(sides: Sides) -> bool:
@@ -402,14 +387,3 @@ def _sound(sides: Sides) -> bool:
     means = sides.means
     whole = bool(np.isfinite(sides.above).all() and np.isfinite(sides.below).all())
     return len(means[0]) > 1 and whole and min(each.mean() for each in means) > 0 and sides.varies
-
-
-def _sides(ground: _Ground, rule: Criterion, dataset: str) -> Iterator[Sides]:
-    """The real losses of both arms on each part of a criterion."""
-    policy = ground.evidence.policy
-    whole = [ground.side(arm, dataset) for arm in (policy.candidate, policy.baseline)]
-    for name in rule.scope.slices or ("",):
-        ours, theirs = (cut(side, rule.scope, name) for side in whole)
-        part = len(ours[0]) < len(whole[0][0])
-        both = pair(ours, theirs, rule.metric, part=part)
-        yield loss_of(rule.metric).sides(both)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, FutureTests, Given, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
-from harness.judging.oddities import oddities
+from harness.judging.price_scale import far_from_prices
 from harness.judging.reference import Standing, reference_arm, standings_of, straw_man
 from harness.scoring.scores import UnitScores
 
@@ -19,6 +20,10 @@ Mark = Literal["holds", "note", "broken"]
 """How a check came out: it holds, something must be known with it, or it does not hold."""
 
 
+READING_GAP = 0.02
+"""Readings of samples that differ by more are worth a word."""
+SOUND_ORIGINS = 20
+"""With fewer non-overlapping origins than this, no bound keeps its error rate."""
 CUT_OFF = "pretraining cut-off"
 """Title of the card fact that tells up to which ISO date an arm's pretraining data reach."""
 PRETRAINING = "pretraining data"
@@ -218,7 +223,7 @@ def examine(
         *_grid_problems(policy, declared),
         *_cell_problems(declared, present, missing),
         *_evidence_problems(policy, declared, scores),
-        *_pairing_problems(digests),
+        *(fact(FactCode.OTHER_ACTUALS, dataset=name) for name, same in digests.items() if not same),
         *_stride_problems(scores, given.stride),
         *_peeking(policy, given),
     ]
@@ -234,7 +239,7 @@ def examine(
         contamination=contamination,
         doubts=(
             *given.doubts,
-            *oddities(policy, scores),
+            *_oddities(policy, scores),
             *_tainted(contamination),
             *(() if refused else gains),
             *partly,
@@ -247,12 +252,6 @@ def examine(
         ),
         reference=bar,
     )
-
-
-def _pairing_problems(digests: Mapping[str, str]) -> list[Fact]:
-    return [
-        fact(FactCode.OTHER_ACTUALS, dataset=name) for name, digest in digests.items() if not digest
-    ]
 
 
 def _grid_problems(policy: Policy, declared: Sequence[Cell]) -> list[Fact]:
@@ -340,13 +339,18 @@ def _contamination(
     """Origins of the candidate before its pretraining cut-off, per dataset."""
     card = given.cards.get(policy.candidate, {})
     cut_off, said = card.get(CUT_OFF), card.get(PRETRAINING, "")
+    day: np.datetime64 = np.datetime64("NaT")
+    with suppress(ValueError):  # a date that is none says nothing
+        day = np.datetime64(cut_off or "NaT", "D")
     clean = cut_off is None and said.startswith(NO_MARKET_DATA)
     firsts = {unit.dataset: unit for unit in scores if unit.arm == policy.candidate}
     return tuple(
         Contamination(
             arm=policy.candidate,
             dataset=dataset,
-            share=0.0 if clean else _share_before(cut_off, unit),
+            share=0.0
+            if clean
+            else (None if np.isnat(day) else float(np.mean(unit.origin_date <= day))),
             said=cut_off or said,
         )
         for dataset, unit in firsts.items()
@@ -366,14 +370,6 @@ def _tainted(found: Sequence[Contamination]) -> list[Fact]:
         for each in found
         if each.share
     ]
-
-
-def _share_before(cut_off: str | None, unit: UnitScores) -> float | None:
-    try:
-        day = np.datetime64(cut_off or "", "D")
-    except ValueError:
-        return None
-    return None if np.isnat(day) else float(np.mean(unit.origin_date <= day))
 
 
 def _implausible(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
@@ -446,3 +442,33 @@ def _health(unit: UnitScores, policy: Policy) -> UnitHealth:
         first_reason=next((text for text in unit.reason if text), ""),
         judged=unit.arm in (policy.baseline, policy.candidate),
     )
+
+
+def _oddities(policy: Policy, scores: Sequence[UnitScores]) -> list[Fact]:
+    """What is odd about the sides, and about how little evidence the policy asks for.
+
+    A candidate's path on another scale is a broken limit and stands among the findings.
+    """
+    found: list[Fact] = []
+    read: set[tuple[str, str]] = set()
+    for unit in scores:
+        if unit.arm == policy.baseline and (far := far_from_prices(unit)) is not None:
+            found.append(far)
+        cell = unit.arm, unit.dataset
+        judged = unit.arm in (policy.baseline, policy.candidate)
+        if (
+            judged and abs(unit.reading_gap) > READING_GAP and cell not in read
+        ):  # once for all its seeds
+            read.add(cell)
+            found.append(
+                fact(
+                    FactCode.MEMBERS_READ,
+                    dataset=unit.dataset,
+                    arm=unit.arm,
+                    members=unit.members,
+                    drawn=unit.drawn,
+                    gap=unit.reading_gap,
+                )
+            )
+    few = fact(FactCode.FEW_ORIGINS_ASKED, asked=policy.min_origins, sound=SOUND_ORIGINS)
+    return [*found, *([few] if policy.min_origins < SOUND_ORIGINS else [])]

@@ -160,6 +160,7 @@ class OnRay:
         self._data_folders = tuple(str(folder.resolve()) for folder in data_folders)
         self._running: dict[Any, Task] = {}  # by Ray's reference to the answer
         self._ray = _connected(address)
+        self._remote = self._ray.remote(_by_program())
         try:
             self._expect_room()
         except BaseException:
@@ -187,7 +188,7 @@ class OnRay:
     def submit(self, task: Task) -> bool:
         """Send a task to the cluster, where it may wait for a node."""
         gpu = any(cell.device == "cuda" for cell, _ in task.fits)
-        remote = self._ray.remote(_by_program()).options(
+        remote = self._remote.options(
             num_cpus=self._grid.experiment.run.threads,
             num_gpus=int(gpu),
             max_retries=_RETRIES,
@@ -331,7 +332,7 @@ def _connected(address: str) -> Any:
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as problem:
         said = one_line(str(problem))[:300]
-        raise ConfigError(f"--on ray:{address or 'auto'}: no cluster there: {said}") from None
+        raise ConfigError(f"--on ray:{address or 'auto'}: cannot be used: {said}") from None
     return ray
 
 
@@ -430,7 +431,9 @@ def task_of(order: Order) -> tuple[Task, Grid]:
     cells = {(cell.arm.name, cell.dataset, cell.seed): cell for cell in grid.cells}
     fits = []
     for job in order.jobs:
-        cell = cells[job.arm, job.dataset, job.seed]
+        cell = cells.get((job.arm, job.dataset, job.seed))
+        if cell is None:
+            raise ConfigError(f"{job.arm}/{job.dataset}/{job.seed} is no cell of the grid there")
         fits.append((cell, _fit_of(cell, job, order.environment)))
     return (
         Task(
@@ -450,7 +453,7 @@ def _fit_of(cell: GridCell, job: OrderedJob, environment: Mapping[str, Any]) -> 
     cutoff = job.identity["cutoff"]
     mine = next((fit for fit in cell.fits if fit.cutoff == cutoff), None)
     if mine is None:
-        raise ConfigError(f"{cell} has no fit at {cutoff} here")
+        raise ConfigError(f"{cell} has no fit at {cutoff} there")
     pairs = (
         (job.identity, mine.identity),
         (environment, cell.environment),

@@ -140,14 +140,18 @@ def long_run_covariance(series: Array, lag: int) -> Array:
 
     ``G_0 + sum over j of (1 - j / (lag + 1)) (G_j + G_j')``, autocovariances with divisor n and
     the sample means taken out; never negative definite. Source: Newey and West (1987).
+
+    That is the mean square of all sums of ``lag + 1`` neighbours, with nothing before the first
+    and after the last, over ``lag + 1``.
     """
-    count = series.shape[1]
-    centred = series - series.mean(axis=1, keepdims=True)
-    total = centred @ centred.T
-    for j in range(1, min(lag, count - 1) + 1):
-        both = centred[:, j:] @ centred[:, :-j].T
-        total += (1 - j / (lag + 1)) * (both + both.T)
-    covariance: Array = total / count
+    size, count = series.shape
+    width = lag + 1
+    centred = series - series.sum(axis=1, keepdims=True) / count
+    sums = np.zeros((size, count + 2 * width - 1))
+    np.cumsum(centred, axis=1, out=sums[:, width : width + count])
+    sums[:, width + count :] = sums[:, width + count - 1, None]
+    windows = sums[:, width:] - sums[:, : count + width - 1]
+    covariance: Array = windows @ windows.T / (width * count)
     return covariance
 
 
@@ -184,7 +188,7 @@ def lag_for(n: int, overlap: int, rho: float) -> int:
 def first_order(difference: Array) -> float:
     """First-order autocorrelation of [n] less Kendall's bias; 0 without variance."""
     count = len(difference)
-    centred = difference - difference.mean()
+    centred = difference - difference.sum() / count
     size = float(centred @ centred)
     if size == 0.0:
         return 0.0
@@ -290,11 +294,11 @@ def centred(above: Array, below: Array) -> tuple[float, Array]:
     Both come from the differences, which lose no digit however close the sides are. The ratio is 1
     and the excess NaN where the denominator's mean is 0, unless the sides are the same.
     """
-    level = float(below.mean())
+    level = float(below.sum()) / len(below)
     apart = above - below
     if not level:
         return math.nan if apart.any() else 0.0, apart
-    excess = float(apart.mean()) / level
+    excess = float(apart.sum()) / len(apart) / level
     around: Array = apart - excess * below
     return excess, around
 
@@ -302,7 +306,7 @@ def centred(above: Array, below: Array) -> tuple[float, Array]:
 def tied(above: Array, below: Array) -> bool:
     """Whether two series [n] are nowhere further apart than `TIE` of the second one's mean."""
     largest = float(np.abs(above - below).max(initial=0.0))
-    return largest == 0.0 or largest <= TIE * float(np.abs(below).mean())
+    return largest == 0.0 or largest * len(below) <= TIE * float(np.abs(below).sum())
 
 
 FEW = 60
@@ -332,8 +336,8 @@ def mean_ratio(
         lag = choose_lag(around, overlap)
     law = overlap_law(count, lag, overlap) if few else fixed_smoothing(count, lag, overlap)
     return MeanRatio(
-        above=float(above.mean()),
-        below=float(below.mean()),
+        above=float(above.sum()) / count,
+        below=float(below.sum()) / count,
         excess=excess,
         covariance=long_run_covariance(np.stack([around, below]), lag),
         law=law,

@@ -100,3 +100,32 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
         place, mass = nodes, density * weights * (high - low) / 2
         before = tau
     return found
+
+
+def chance_by_looks(chances: Sequence[float], fractions: Sequence[float]) -> float:
+    """Chance that one look at least shows it, from what each would show if it were the only one.
+
+    The statistic of evidence that grows is taken for a Brownian motion over its standard deviation,
+    as `levels` takes it: what one look missed, the next may miss as well.
+
+    Parameters
+    ----------
+    chances
+        K chances.
+    fractions
+        Of the planned information that has come by each look, increasing.
+    """
+    from scipy.special import ndtri
+
+    nodes, weights = _quadrature()
+    before = 0.0
+    place, mass = np.zeros(1), np.ones(1)  # paths that nothing was shown of: all start at 0
+    for chance, tau in zip(chances, fractions, strict=True):
+        far = _FAR * np.sqrt(tau)
+        bound = min(far, max(-far, -float(ndtri(chance)) * np.sqrt(tau)))
+        there = (bound + far) / 2 * nodes + (bound - far) / 2
+        edges = (there[:, None] - place) / np.sqrt(tau - before)
+        density = np.exp(-(edges**2) / 2) @ mass / np.sqrt(2 * np.pi * (tau - before))
+        place, mass = there, density * weights * (bound + far) / 2
+        before = tau
+    return min(1.0, max(0.0, 1 - float(mass.sum())))

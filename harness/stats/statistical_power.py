@@ -111,14 +111,7 @@ def hurdles_of(
     """
     from scipy.special import gammaincinv
 
-    mean, deviation = correlation_found(n, overlap, rho)
-    lags = [
-        lag_for(n, overlap, min(1.0, max(-1.0, mean + node * deviation))) for node, _ in HERMITE
-    ]
-    found = [
-        _of_lag(shares_of(n, lag, overlap, rho), n=n, lag=lag, overlap=overlap, deviate=node)
-        for lag, (node, _) in zip(lags, HERMITE, strict=True)
-    ]
+    found = _by_lags(n, overlap, rho)
     size, blocks = np.concatenate([sizes for _, sizes in found], axis=1)
     half = np.array([max(1, count - 1) / 2 for count in seeds])[:, None]
     return Hurdles(
@@ -133,6 +126,19 @@ def hurdles_of(
         seed_freedom=(float(2 * half[0, 0]), float(2 * half[1, 0])),
         alpha=alpha,
     )
+
+
+@lru_cache(maxsize=64)
+def _by_lags(n: int, overlap: int, rho: float) -> list[tuple[Law, Array]]:
+    """`_of_lag` of the lag that each node of the autocorrelation found leads to."""
+    mean, deviation = correlation_found(n, overlap, rho)
+    lags = [
+        lag_for(n, overlap, min(1.0, max(-1.0, mean + node * deviation))) for node, _ in HERMITE
+    ]
+    return [
+        _of_lag(shares_of(n, lag, overlap, rho), n=n, lag=lag, overlap=overlap, deviate=node)
+        for lag, (node, _) in zip(lags, HERMITE, strict=True)
+    ]
 
 
 def _of_lag(shares: Shares, *, n: int, lag: int, overlap: int, deviate: float) -> tuple[Law, Array]:

@@ -7,17 +7,18 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from harness.errors import ConfigError
-from harness.verbs.common import FilePath, SetOption, WithoutOption, say, verb
+from harness.verbs.common import FilePath, LeftOut, Settings, say, verb
 from harness.verbs.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
     from harness.arm import ArmRef, Role
     from harness.running.grid import Grid
@@ -31,21 +32,78 @@ _WORDS = {"True": True, "False": False, "None": None}
 _SIDES: dict[str, Role] = {"baselines": "legacy", "candidates": "candidate"}
 
 
+@verb(
+    "abharness check EnhancedAutoformer --option repaired=true",
+    show=lambda done: typer.echo(done.text, nl=False),
+)
 def check(
-    target: str,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARM",
+            help="A network by name, an arm of --experiment, or module:Class, installed or in the "
+            "current folder.",
+        ),
+    ],
     *,
-    experiment: FilePath = "nightly",
-    kind: Literal["network", "arm"] | None = None,
-    options: Mapping[str, Any] | None = None,
-    only: Sequence[str] = (),
-    require: Sequence[str] = (),
-    form: Literal["table", "json", "junit"] = "table",
-    store: FilePath | None = None,
-    role: Role | None = None,
-    changes: Sequence[str] = (),
-    without: Sequence[str] = (),
+    experiment: Annotated[
+        FilePath, Annotated[str, typer.Option(help="Where to look for arms by name.")]
+    ] = "nightly",
+    kind: Annotated[
+        Literal["network", "arm"] | None,
+        typer.Option(
+            "--as",
+            help="Which to try where a network and an arm share the name; network: the one that "
+            "stands for an arm, if its class offers one.",
+        ),
+    ] = None,
+    options: Annotated[
+        Mapping[str, Any] | None,
+        Annotated[
+            list[str],
+            typer.Option(
+                "--option",
+                metavar="KEY=VALUE",
+                help="Option of the arm or network, such as repaired=true or config.d_model=32.",
+            ),
+        ],
+        lambda texts: dict(map(_pair, texts)),
+    ] = None,
+    only: Annotated[
+        Sequence[str],
+        Annotated[
+            list[str], typer.Option(metavar="CODE", help="Only these predicates, such as T1.")
+        ],
+    ] = (),
+    require: Annotated[
+        Sequence[str],
+        Annotated[
+            list[str],
+            typer.Option(metavar="CODE", help="End with 3 unless these pass; 'all': if any fails."),
+        ],
+    ] = (),
+    form: Annotated[
+        Literal["table", "json", "junit"], typer.Option("--format", help="How to write results.")
+    ] = "table",
+    store: Annotated[
+        FilePath | None,
+        Annotated[
+            Path | None,
+            typer.Option(
+                envvar="ABHARNESS_STORE", help="Keep the results in this store, for `claims`."
+            ),
+        ],
+    ] = None,
+    role: Annotated[
+        Literal["legacy", "candidate", "reference"] | None,
+        typer.Option(help="Side of a module:Class; else its package tells, where it is ours."),
+    ] = None,
+    changes: Settings = (),
+    without: LeftOut = (),
 ) -> Result:
     """Try every predicate of the battery on one arm or network.
+
+    A failure is a result, not an error: the exit code is 0 unless `require` says otherwise.
 
     Parameters
     ----------
@@ -76,6 +134,7 @@ def check(
     InputError
         When target, option or code is unknown, or the target lacks something it reads.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as units run; more gains small networks nothing
     from shutil import get_terminal_size
 
     from harness.checks import check as try_target
@@ -119,77 +178,6 @@ def check(
         width = get_terminal_size((100, 24)).columns
         text = "\n".join([*table_lines(trial.results, title=trial.subject, width=width), ""])
     return Result(text=text, exit_code=0 if trial.met else _REQUIREMENT_FAILED)
-
-
-@verb("abharness check EnhancedAutoformer --option repaired=true")
-def check_command(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="ARM",
-            help="A network by name, an arm of --experiment, or module:Class, installed or in the "
-            "current folder.",
-        ),
-    ],
-    experiment: Annotated[str, typer.Option(help="Where to look for arms by name.")] = "nightly",
-    kind: Annotated[
-        Literal["network", "arm"] | None,
-        typer.Option(
-            "--as",
-            help="Which to try where a network and an arm share the name; network: the one that "
-            "stands for an arm, if its class offers one.",
-        ),
-    ] = None,
-    option: Annotated[
-        list[str],
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Option of the arm or network, such as repaired=true or config.d_model=32.",
-        ),
-    ] = [],  # noqa: B006  # typer copies defaults
-    only: Annotated[
-        list[str], typer.Option(metavar="CODE", help="Only these predicates, such as T1.")
-    ] = [],  # noqa: B006
-    require: Annotated[
-        list[str],
-        typer.Option(metavar="CODE", help="End with 3 unless these pass; 'all': if any fails."),
-    ] = [],  # noqa: B006
-    form: Annotated[
-        Literal["table", "json", "junit"], typer.Option("--format", help="How to write results.")
-    ] = "table",
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="ABHARNESS_STORE", help="Keep the results in this store, for `claims`."
-        ),
-    ] = None,
-    role: Annotated[
-        Literal["legacy", "candidate", "reference"] | None,
-        typer.Option(help="Side of a module:Class; else its package tells, where it is ours."),
-    ] = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-) -> None:
-    """Try every predicate of the battery on one arm or network.
-
-    A failure is a result, not an error: the exit code is 0 unless --require says otherwise.
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as units run; more gains small networks nothing
-    done = check(
-        target,
-        experiment=experiment,
-        kind=kind,
-        options=dict(map(_pair, option)),
-        only=only,
-        require=require,
-        form=form,
-        store=store,
-        role=role,
-        changes=changes,
-        without=without,
-    )
-    typer.echo(done.text, nl=False)
-    raise typer.Exit(done.exit_code)
 
 
 def _notes(
@@ -255,7 +243,7 @@ def try_blindness(
         Arms in place of the policy's.
     """
     from harness.checks.asked_again import ask_again
-    from harness.gate.judge import FUTURE, tried_for_future
+    from harness.gate.given_facts import FUTURE, tried_for_future
     from harness.running.cells import has_cell
     from harness.running.fill import default_workers
     from harness.running.lease import lease

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from inspect import Signature, getdoc, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 
 from harness.errors import ConfigError, escaped
+from harness.verbs.result import Result
 
 if TYPE_CHECKING:
     from harness.running.grid import Grid
     from harness.running.store_folder import Store
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 FilePath = str | Path
 """A file or folder, as the public functions take them."""
@@ -23,24 +33,53 @@ HoldAs = Literal["fail", "pass"] | None
 """What HOLD ends with; None is as the policy says."""
 
 VERBS: dict[str, tuple[Callable[..., Any], str]] = {}
-"""Each verb by name: its function and an example. Filled by `verb` as modules are imported."""
+"""Each verb by name: its command and an example. Filled by `verb` as modules are imported."""
 
 
-def verb(example: str) -> Callable[[_Command], _Command]:
-    """Make the decorated function a verb of the command line; its docstring is the help.
+def verb(
+    example: str, *, show: Callable[[Result], None] | None = None
+) -> Callable[[_Function], _Function]:
+    """Make the decorated function a verb of the command line as well.
 
-    The verb has the function's name, without what marks it as the command beside a public
-    function of that name: `compare_command` is the verb `compare`.
+    Its name is the verb's, its annotations are the options, its docstring up to the parameters is
+    the help. Where it gives a `Result`, that is printed, and the exit code is the result's.
+
+    An annotation is an option as typer has it, or ``Annotated[kind, option]`` where the function
+    takes more than a command line can give; a third entry makes its value of what was given.
 
     Parameters
     ----------
     example
         A whole command line, shown under the help.
+    show
+        Prints the result, where that takes more than its text in a line.
     """
 
-    def declared(command: _Command) -> _Command:
-        VERBS[command.__name__.removesuffix("_command")] = (command, f"Example:  {example}")
-        return command
+    def declared(function: _Function) -> _Function:
+        hints = get_type_hints(function, include_extras=True)
+        readers: dict[str, Callable[[Any], object]] = {}
+        asked = []
+        for name, parameter in signature(function).parameters.items():
+            option, *reader = getattr(hints[name], "__metadata__", (None,))
+            if get_origin(option) is Annotated:
+                hints[name] = option
+                readers |= {name: reader[0]} if reader else {}
+            listed = get_origin(getattr(hints[name], "__origin__", None)) is list
+            default = [] if listed and not parameter.default else parameter.default
+            asked.append(parameter.replace(annotation=hints[name], default=default))
+
+        def command(**values: Any) -> None:
+            read = {name: reader(values[name]) for name, reader in readers.items()}
+            done = function(**(values | read))
+            if isinstance(done, Result):
+                say(done.text) if show is None else show(done)
+                raise typer.Exit(done.exit_code)
+
+        command.__signature__ = Signature(asked)  # type: ignore[attr-defined]  # what typer reads
+        command.__annotations__ = {name: kind for name, kind in hints.items() if name != "return"}
+        command.__doc__ = (getdoc(function) or "").partition("\n\nParameters\n")[0]
+        VERBS[function.__name__] = (command, f"Example:  {example}")
+        return function
 
     return declared
 
@@ -156,6 +195,35 @@ def seed_numbers(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"--seeds '{text}': expected whole numbers such as 1,2,3") from None
+
+
+def shard_of(text: str | None) -> tuple[int, int] | None:
+    """Read the option `--shard`.
+
+    Raises
+    ------
+    ConfigError
+        When it is not i/n.
+    """
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text):
+        first, _, second = text.partition("/")
+        return int(first), int(second)
+    raise ConfigError(f"--shard '{text}': expected i/n with 1 <= i <= n, such as 2/4")
+
+
+Experiment = Annotated[FilePath, ExperimentArg]
+StoreFolder = Annotated[FilePath, StoreOption]
+DataFolders = Annotated[Sequence[FilePath], DataDirOption]
+Patterns = Annotated[Sequence[str], OnlyOption]
+Seeds = Annotated[Sequence[int] | None, SeedsOption, seed_numbers]
+Settings = Annotated[Sequence[str], SetOption]
+LeftOut = Annotated[Sequence[str], WithoutOption]
+Shard = Annotated[tuple[int, int] | None, ShardOption, shard_of]
+PolicyFile = Annotated[FilePath | None, PolicyOption]
+RecordsFolder = Annotated[FilePath | None, RecordsOption]
+"""The same as the public functions take them."""
 
 
 def say(text: object, *, err: bool = False) -> None:
@@ -275,19 +343,3 @@ def day_of(text: str | None) -> str:
     from harness.experiments.waivers import as_date
 
     return datetime.now(UTC).date().isoformat() if text is None else as_date(text, "--date")
-
-
-def shard_of(text: str | None) -> tuple[int, int] | None:
-    """Read the option `--shard`.
-
-    Raises
-    ------
-    ConfigError
-        When it is not i/n.
-    """
-    if text is None:
-        return None
-    if re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text):
-        first, _, second = text.partition("/")
-        return int(first), int(second)
-    raise ConfigError(f"--shard '{text}': expected i/n with 1 <= i <= n, such as 2/4")

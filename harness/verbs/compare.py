@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -12,31 +12,27 @@ from harness.verbs.check import try_blindness
 from harness.verbs.common import (
     BaselineOption,
     CandidateOption,
-    DataDirOption,
+    DataFolders,
     DateOption,
-    ExperimentArg,
-    FilePath,
-    HoldAs,
+    Experiment,
     HoldAsOption,
-    OnlyOption,
+    LeftOut,
     OnOption,
-    PolicyOption,
+    Patterns,
+    PolicyFile,
     RecomputeOption,
-    RecordsOption,
+    RecordsFolder,
     RetryOption,
-    SeedsOption,
-    SetOption,
-    ShardOption,
-    StoreOption,
+    Seeds,
+    Settings,
+    Shard,
+    StoreFolder,
     StrictDataOption,
-    WithoutOption,
     WorkersOption,
     day_of,
     opened,
     say,
     say_freshness,
-    seed_numbers,
-    shard_of,
     verb,
 )
 from harness.verbs.gate import chosen_pair, judged, last_line_of, result_of, write_files
@@ -46,27 +42,31 @@ from harness.verbs.result import Result
 from harness.verbs.run import filled
 
 
+@verb("abharness compare quick --store runs")
 def compare(
-    experiment: FilePath = "quick",
+    experiment: Experiment = "quick",
     *,
-    store: FilePath = "runs",
-    data_dir: Sequence[FilePath] = (),
-    workers: int = 0,
-    seeds: Sequence[int] | None = None,
-    changes: Sequence[str] = (),
-    without: Sequence[str] = (),
-    only: Sequence[str] = (),
-    shard: tuple[int, int] | None = None,
-    retry_failed: bool = False,
-    recompute: bool = False,
-    baseline_arm: str | None = None,
-    candidate_arm: str | None = None,
-    hold_as: HoldAs = None,
-    policy: FilePath | None = None,
-    date: str | None = None,
-    records: FilePath | None = None,
-    strict_data: bool = False,
-    on: str | None = None,
+    store: StoreFolder = "runs",
+    data_dir: DataFolders = (),
+    workers: WorkersOption = 0,
+    seeds: Seeds = None,
+    changes: Settings = (),
+    without: LeftOut = (),
+    only: Patterns = (),
+    shard: Shard = None,
+    retry_failed: RetryOption = False,
+    recompute: RecomputeOption = False,
+    baseline_arm: BaselineOption = None,
+    candidate_arm: CandidateOption = None,
+    hold_as: HoldAsOption = None,
+    policy: PolicyFile = None,
+    date: DateOption = None,
+    records: RecordsFolder = None,
+    strict_data: StrictDataOption = False,
+    nightly: Annotated[
+        bool, typer.Option("--as-nightly", help="Record it as a night; say first what is new.")
+    ] = False,
+    on: OnOption = None,
 ) -> Result:
     """Run what is missing, judge, and write the page. The main job.
 
@@ -78,59 +78,14 @@ def compare(
         missing.
     baseline_arm, candidate_arm, hold_as, policy, date, records
         As for `harness.gate`.
+    nightly
+        Record it as a night, and say first what is new since the verdict before.
 
     Raises
     ------
     InputError
         When experiment, data, arms or store cannot be used.
     """
-    return compared(
-        experiment,
-        store=store,
-        data_dir=data_dir,
-        workers=workers,
-        seeds=seeds,
-        changes=changes,
-        without=without,
-        only=only,
-        shard=shard,
-        retry_failed=retry_failed,
-        recompute=recompute,
-        baseline_arm=baseline_arm,
-        candidate_arm=candidate_arm,
-        hold_as=hold_as,
-        policy=policy,
-        date=date,
-        records=records,
-        strict_data=strict_data,
-        on=on,
-    )
-
-
-def compared(
-    experiment: FilePath,
-    *,
-    store: FilePath,
-    data_dir: Sequence[FilePath],
-    workers: int = 0,
-    seeds: Sequence[int] | None = None,
-    changes: Sequence[str] = (),
-    without: Sequence[str] = (),
-    only: Sequence[str] = (),
-    shard: tuple[int, int] | None = None,
-    retry_failed: bool = False,
-    recompute: bool = False,
-    baseline_arm: str | None = None,
-    candidate_arm: str | None = None,
-    hold_as: HoldAs = None,
-    policy: FilePath | None = None,
-    date: str | None = None,
-    records: FilePath | None = None,
-    strict_data: bool = False,
-    on: str | None = None,
-    nightly: bool = False,
-) -> Result:
-    """Compare by hand, or as the job of every night, which begins with what is new."""
     from harness.running.fill import not_run
 
     day = day_of(date)
@@ -178,51 +133,3 @@ def compared(
         ),
     )
     return dataclasses.replace(found, units=units)
-
-
-@verb("abharness compare quick --store runs")
-def compare_command(
-    experiment: ExperimentArg = "quick",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    workers: WorkersOption = 0,
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    only: OnlyOption = [],  # noqa: B006
-    shard: ShardOption = None,
-    retry_failed: RetryOption = False,
-    recompute: RecomputeOption = False,
-    baseline: BaselineOption = None,
-    candidate: CandidateOption = None,
-    hold_as: HoldAsOption = None,
-    policy: PolicyOption = None,
-    date: DateOption = None,
-    records: RecordsOption = None,
-    strict_data: StrictDataOption = False,
-    on: OnOption = None,
-) -> None:
-    """Run what is missing, judge, and write the page. The main job."""
-    done = compare(
-        experiment,
-        store=store,
-        data_dir=data_dir,
-        workers=workers,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        only=only,
-        shard=shard_of(shard),
-        retry_failed=retry_failed,
-        recompute=recompute,
-        baseline_arm=baseline,
-        candidate_arm=candidate,
-        hold_as=hold_as,
-        policy=policy,
-        date=date,
-        records=records,
-        strict_data=strict_data,
-        on=on,
-    )
-    say(done.text)
-    raise typer.Exit(done.exit_code)

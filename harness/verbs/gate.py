@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-import typer
 
 from harness.errors import ConfigError
 from harness.verbs.common import (
     BaselineOption,
     CandidateOption,
-    DataDirOption,
+    DataFolders,
     DateOption,
-    ExperimentArg,
+    Experiment,
     FilePath,
     HoldAs,
     HoldAsOption,
-    PolicyOption,
-    RecordsOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
+    LeftOut,
+    PolicyFile,
+    RecordsFolder,
+    Seeds,
+    Settings,
+    StoreFolder,
     StrictDataOption,
-    WithoutOption,
     day_of,
     opened,
-    say,
     say_freshness,
-    seed_numbers,
     verb,
 )
 from harness.verbs.report import page_content
@@ -44,23 +39,24 @@ if TYPE_CHECKING:
     from reports.page_input import PageInput
 
 
+@verb("abharness gate quick --candidate-arm HFBayesianAutoformer-96")
 def gate(
-    experiment: FilePath = "quick",
+    experiment: Experiment = "quick",
     *,
-    store: FilePath = "runs",
-    data_dir: Sequence[FilePath] = (),
-    seeds: Sequence[int] | None = None,
-    changes: Sequence[str] = (),
-    without: Sequence[str] = (),
-    baseline_arm: str | None = None,
-    candidate_arm: str | None = None,
-    hold_as: HoldAs = None,
-    policy: FilePath | None = None,
-    date: str | None = None,
-    records: FilePath | None = None,
-    strict_data: bool = False,
+    store: StoreFolder = "runs",
+    data_dir: DataFolders = (),
+    seeds: Seeds = None,
+    changes: Settings = (),
+    without: LeftOut = (),
+    baseline_arm: BaselineOption = None,
+    candidate_arm: CandidateOption = None,
+    hold_as: HoldAsOption = None,
+    policy: PolicyFile = None,
+    date: DateOption = None,
+    records: RecordsFolder = None,
+    strict_data: StrictDataOption = False,
 ) -> Result:
-    """Judge what is stored.
+    """Judge what is stored; the exit code is the decision.
 
     Records the verdict and one on every other legacy arm, and writes verdict.json, junit.xml and
     summary.md for others to read. A store that cannot be written is judged all the same.
@@ -108,45 +104,6 @@ def gate(
     write_files(kept, judgement, content, hold_as, records)
     last_line = last_line_of(kept, judgement, f"records: {judgement.folder}")
     return result_of(judgement, content, hold_as=hold_as, last_line=last_line)
-
-
-@verb("abharness gate quick --candidate-arm HFBayesianAutoformer-96")
-def gate_command(
-    experiment: ExperimentArg = "quick",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    baseline: BaselineOption = None,
-    candidate: CandidateOption = None,
-    hold_as: HoldAsOption = None,
-    policy: PolicyOption = None,
-    date: DateOption = None,
-    records: RecordsOption = None,
-    strict_data: StrictDataOption = False,
-) -> None:
-    """Judge what is stored; the exit code is the decision.
-
-    Writes verdict.json, junit.xml and summary.md, and a verdict on every other legacy arm.
-    """
-    done = gate(
-        experiment,
-        store=store,
-        data_dir=data_dir,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        baseline_arm=baseline,
-        candidate_arm=candidate,
-        hold_as=hold_as,
-        policy=policy,
-        date=date,
-        records=records,
-        strict_data=strict_data,
-    )
-    say(done.text)
-    raise typer.Exit(done.exit_code)
 
 
 def chosen_pair(grid: Grid, baseline: str | None, candidate: str | None) -> Policy:

@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.verbs.common import (
-    DataDirOption,
-    ExperimentArg,
+    DataFolders,
+    Experiment,
     FilePath,
+    LeftOut,
     OnOption,
-    RecordsOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
+    RecordsFolder,
+    Seeds,
+    Settings,
+    StoreFolder,
     StrictDataOption,
-    WithoutOption,
     WorkersOption,
     say,
-    seed_numbers,
     verb,
 )
-from harness.verbs.compare import compared
+from harness.verbs.compare import compare
 from harness.verbs.report import report
 from harness.verbs.result import Result
 from harness.verbs.rollout import rollout_night, rollouts_beside
@@ -37,24 +36,34 @@ CHANGED = 10
 """What it ends with where only a change is an alarm, and the decision is another one now."""
 
 
+@verb("abharness nightly my-experiment.toml --store runs --alert-on change")
 def nightly(
-    experiment: FilePath = "nightly",
+    experiment: Experiment = "nightly",
     *,
-    store: FilePath = "runs",
-    data_dir: Sequence[FilePath] = (),
-    workers: int = 0,
-    seeds: Sequence[int] | None = None,
-    changes: Sequence[str] = (),
-    without: Sequence[str] = (),
-    records: FilePath | None = None,
-    trust: bool = False,
-    strict_data: bool = False,
-    alert_on: Literal["outcome", "change"] = "outcome",
-    on: str | None = None,
+    store: StoreFolder = "runs",
+    data_dir: DataFolders = (),
+    workers: WorkersOption = 0,
+    seeds: Seeds = None,
+    changes: Settings = (),
+    without: LeftOut = (),
+    records: RecordsFolder = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run update commands of manifests that are not yours.")
+    ] = False,
+    strict_data: StrictDataOption = False,
+    alert_on: Annotated[
+        Literal["outcome", "change"],
+        typer.Option(
+            "--alert-on",
+            help="outcome: end as the decision does. change: end with 10 only when it changed.",
+        ),
+    ] = "outcome",
+    on: OnOption = None,
 ) -> Result:
     """Update the data, forecast what is new, judge where a look is due, and write the pages.
 
-    A rollout file beside the experiment that names it has its night as well.
+    The job of every night. The exit code is that of the decision that stands, whether or not there
+    was anything new. A rollout file beside the experiment that names it has its night as well.
 
     Parameters
     ----------
@@ -73,7 +82,7 @@ def nightly(
         When experiment, data, arms or store cannot be used.
     """
     _update(experiment, [Path(each) for each in data_dir], changes, without, trust=trust)
-    done = compared(
+    done = compare(
         experiment,
         store=store,
         data_dir=data_dir,
@@ -96,51 +105,6 @@ def nightly(
         code = CHANGED
     text = "\n".join([done.text, f"history: {index.page}", *(said for said, _ in nights)])
     return dataclasses.replace(done, text=text, exit_code=code)
-
-
-@verb("abharness nightly my-experiment.toml --store runs --alert-on change")
-def nightly_command(
-    experiment: ExperimentArg = "nightly",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    workers: WorkersOption = 0,
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    records: RecordsOption = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run update commands of manifests that are not yours.")
-    ] = False,
-    strict_data: StrictDataOption = False,
-    alert_on: Annotated[
-        Literal["outcome", "change"],
-        typer.Option(
-            "--alert-on",
-            help="outcome: end as the decision does. change: end with 10 only when it changed.",
-        ),
-    ] = "outcome",
-    on: OnOption = None,
-) -> None:
-    """Update the data, forecast what is new, judge where a look is due; the job of every night.
-
-    The exit code is that of the decision that stands, whether or not there was anything new.
-    """
-    done = nightly(
-        experiment,
-        store=store,
-        data_dir=data_dir,
-        workers=workers,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        records=records,
-        trust=trust,
-        strict_data=strict_data,
-        alert_on=alert_on,
-        on=on,
-    )
-    say(done.text)
-    raise typer.Exit(done.exit_code)
 
 
 def _update(

@@ -98,6 +98,20 @@ def _lines(found: PowerReport) -> Iterator[str]:
     widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    if found.looks:
+        yield (
+            "chance that it is shown to hold at the first look / by the last, with "
+            f"{found.looks[0].most} non-overlapping origins / all at once then"
+        )
+        rows = [("finding", *heads)]
+        for each in found.looks:
+            cells = [
+                " / ".join(f"{100 * chance:.0f}" for chance in row[1:]) for row in each.chances
+            ]
+            rows.append((each.finding, *(f"{cell} %" for cell in cells)))
+        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+        for row in rows:
+            yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
     for dataset, count in found.room.items():
         yield f"the history of {dataset} holds {count} more independent origins"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,16 +10,15 @@ import typer
 
 from harness.errors import StoreError
 from harness.verbs.common import (
-    DataDirOption,
-    ExperimentArg,
+    DataFolders,
+    Experiment,
     FilePath,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    WithoutOption,
+    LeftOut,
+    Seeds,
+    Settings,
+    StoreFolder,
     opened,
     say,
-    seed_numbers,
     verb,
 )
 from harness.verbs.result import Result
@@ -34,17 +32,30 @@ if TYPE_CHECKING:
 Format = Literal["html", "md", "json"]
 
 
+@verb(
+    "abharness report quick --output report.html",
+    show=lambda done: typer.echo(done.text, nl=False) if done.page is None else say(done.text),
+)
 def report(
-    experiment: FilePath = "quick",
+    experiment: Experiment = "quick",
     *,
-    store: FilePath = "runs",
-    data_dir: Sequence[FilePath] = (),
-    seeds: Sequence[int] | None = None,
-    changes: Sequence[str] = (),
-    without: Sequence[str] = (),
-    form: Format = "html",
-    index: bool = False,
-    output: FilePath | None = None,
+    store: StoreFolder = "runs",
+    data_dir: DataFolders = (),
+    seeds: Seeds = None,
+    changes: Settings = (),
+    without: LeftOut = (),
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format", help="html writes a file; md and json are printed without --output."
+        ),
+    ] = "html",
+    index: Annotated[
+        bool, typer.Option("--index", help="All verdicts of the store instead of one page.")
+    ] = False,
+    output: Annotated[
+        FilePath | None, Annotated[Path | None, typer.Option(help="Write it here.")]
+    ] = None,
 ) -> Result:
     """Render the page of the experiment's last verdict from the records, or the store's index.
 
@@ -74,43 +85,6 @@ def report(
         form,
         to,
     )
-
-
-@verb("abharness report quick --output report.html")
-def report_command(
-    experiment: ExperimentArg = "quick",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    form: Annotated[
-        Format,
-        typer.Option(
-            "--format", help="html writes a file; md and json are printed without --output."
-        ),
-    ] = "html",
-    index: Annotated[
-        bool, typer.Option("--index", help="All verdicts of the store instead of one page.")
-    ] = False,
-    output: Annotated[Path | None, typer.Option(help="Write it here.")] = None,
-) -> None:
-    """Render the page of the experiment's last verdict from the records, or the store's index."""
-    done = report(
-        experiment,
-        store=store,
-        data_dir=data_dir,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        form=form,
-        index=index,
-        output=output,
-    )
-    if done.page is None:
-        typer.echo(done.text, nl=False)
-    else:
-        say(done.text)
 
 
 def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result:

@@ -12,25 +12,22 @@ import typer
 from harness.errors import ConfigError
 from harness.verbs.check import try_blindness
 from harness.verbs.common import (
-    DataDirOption,
-    ExperimentArg,
+    DataFolders,
+    Experiment,
     FilePath,
-    OnlyOption,
+    LeftOut,
     OnOption,
+    Patterns,
     RecomputeOption,
     RetryOption,
-    SeedsOption,
-    SetOption,
-    ShardOption,
-    StoreOption,
+    Seeds,
+    Settings,
+    Shard,
+    StoreFolder,
     StrictDataOption,
-    WithoutOption,
     WorkersOption,
     opened,
-    say,
     say_freshness,
-    seed_numbers,
-    shard_of,
     verb,
 )
 from harness.verbs.measure import measure_as_asked
@@ -42,24 +39,27 @@ if TYPE_CHECKING:
     from harness.running.store_folder import Store
 
 
+@verb("abharness run nightly --workers 2 --shard 1/3")
 def run(
-    experiment: FilePath = "quick",
+    experiment: Experiment = "quick",
     *,
-    store: FilePath = "runs",
-    data_dir: Sequence[FilePath] = (),
-    workers: int = 0,
-    seeds: Sequence[int] | None = None,
-    changes: Sequence[str] = (),
-    without: Sequence[str] = (),
-    only: Sequence[str] = (),
-    shard: tuple[int, int] | None = None,
-    retry_failed: bool = False,
-    recompute: bool = False,
-    strict: bool = False,
-    strict_data: bool = False,
-    on: str | None = None,
+    store: StoreFolder = "runs",
+    data_dir: DataFolders = (),
+    workers: WorkersOption = 0,
+    seeds: Seeds = None,
+    changes: Settings = (),
+    without: LeftOut = (),
+    only: Patterns = (),
+    shard: Shard = None,
+    retry_failed: RetryOption = False,
+    recompute: RecomputeOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with 5 where every window of an arm failed.")
+    ] = False,
+    strict_data: StrictDataOption = False,
+    on: OnOption = None,
 ) -> Result:
-    """Fill the grid; the same call again resumes.
+    """Fill the grid with what is missing; the same again resumes.
 
     Parameters
     ----------
@@ -122,46 +122,6 @@ def run(
     code = 5 if strict and lost else 0
     text = "\n".join([count, *units.events, *failed, *lost])
     return Result(text=text, exit_code=code, units=units)
-
-
-@verb("abharness run nightly --workers 2 --shard 1/3")
-def run_command(
-    experiment: ExperimentArg = "quick",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    workers: WorkersOption = 0,
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    only: OnlyOption = [],  # noqa: B006
-    shard: ShardOption = None,
-    retry_failed: RetryOption = False,
-    recompute: RecomputeOption = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="End with 5 where every window of an arm failed.")
-    ] = False,
-    strict_data: StrictDataOption = False,
-    on: OnOption = None,
-) -> None:
-    """Fill the grid; running the same command again resumes."""
-    done = run(
-        experiment,
-        store=store,
-        data_dir=data_dir,
-        workers=workers,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        only=only,
-        shard=shard_of(shard),
-        retry_failed=retry_failed,
-        recompute=recompute,
-        strict=strict,
-        strict_data=strict_data,
-        on=on,
-    )
-    say(done.text)
-    raise typer.Exit(done.exit_code)
 
 
 def filled(

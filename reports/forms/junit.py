@@ -7,9 +7,10 @@ from types import MappingProxyType
 from typing import Literal
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
+from harness.judging.conclusion import SelfTestPart
 from harness.judging.fact import Fact
 from harness.judging.findings import Finding, Outcome
-from harness.judging.verdict import SelfTestPart, Verdict
+from harness.judging.verdict import Verdict
 from reports.page_input import HEAD, UnitKey
 from reports.words import numbers, verdicts
 from reports.words.facts import first_line, say

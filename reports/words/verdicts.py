@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.experiments.waivers import WaiverState
+from harness.judging.conclusion import SelfTestPart
 from harness.judging.declared import OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode
 from harness.judging.findings import Finding, Outcome
-from harness.judging.verdict import SelfTestPart, Verdict
+from harness.judging.verdict import Verdict
 from reports.words import numbers
 from reports.words.facts import SELF_TEST_TITLES, say
 from reports.words.sentences import sentence_of

@@ -21,10 +21,11 @@ from typing import Any
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Change, Entry, OriginSpan
+from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.declared import Cell
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.verdict import SelfTest, SelfTestPart, Verdict
+from harness.judging.verdict import Verdict
 from reports.index import IndexInput, Passed, Run, track_of
 from reports.page_input import (
     Beside,

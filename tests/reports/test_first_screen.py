@@ -12,10 +12,10 @@ import pytest
 
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
+from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Blindness, Contamination
-from harness.judging.verdict import SelfTest, SelfTestPart
 from reports.forms.html import render_html
 from reports.page_input import Beside, PageInput, Since
 from reports.sections.cost_tables import cost_line, not_measured

@@ -5,7 +5,7 @@
 
 A stream begins with a history and gains one non-overlapping origin a look, until all that were
 planned have come. Each look is asked as the gate asks it: `harness.stats.spending` gives its level,
-`harness.judging.looks.at_look` the question, `harness.evidence.estimates.deciding` the answer.
+`harness.judging.sequential.at_look` the question, `harness.evidence.estimates.deciding` the answer.
 Without looks every new origin is judged at the whole error rate, for comparison.
 
 With ``--attempts`` thirty candidates, none better than its margin, are tried on one history, one
@@ -32,7 +32,7 @@ from simulate import ALPHA, LEVEL, LOSS, NOISE, Cell, drawn, sides_of
 from harness.evidence.estimates import agreed, by_test, deciding
 from harness.evidence.pairing import Sides
 from harness.experiments.rules import Looks
-from harness.judging.looks import at_look
+from harness.judging.sequential import at_look
 from harness.stats.spending import levels
 
 TRIES = 30

@@ -1,7 +1,7 @@
 """The next step of a verdict that is not decided."""
 
 from harness.experiments.experiment import read_experiment
-from harness.gate.judge import given_of
+from harness.gate.given_facts import given_of
 from harness.running.fill import prepare
 from harness.running.store_folder import open_store
 

@@ -103,3 +103,19 @@ def test_below_ten_origins_there_is_no_figure(tiny, call):
     assert outlook["more_origins"] == 30 - 9  # what the policy asks for
     assert outlook["chances"] == []
     assert "no prediction: 9 non-overlapping origins, fewer than the 10 it takes" in table
+
+
+def test_looks_are_predicted_first_last_and_once(tiny, call):
+    """Where looks are planned: today less than by the end, which is less than all at once then."""
+    looks = "margin = 0.03\n\n[policy.looks]\nmax_origins = 44\nattempts = 1"
+    tiny(("\n[policy]", WALKS), ("margin = 0.05", looks))
+
+    found = report(call)["looks"]
+    _, table, _ = call("power", "tiny.toml")
+
+    assert [(each["finding"], each["most"]) for each in found] == [("GOLD:crps:guardrail", 44)]
+    for _, today, end, once in found[0]["chances"]:
+        assert 0 <= today <= end <= once + 0.01 <= 1.01
+    effect, *chances = found[0]["chances"][-1]
+    assert effect == -0.3
+    assert f"{' / '.join(f'{100 * chance:.0f}' for chance in chances)} %" in table

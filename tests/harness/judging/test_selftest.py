@@ -8,10 +8,11 @@ from scores_for_tests import law_of, walk_of
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
 from harness.judging import selftest
+from harness.judging.conclusion import SelfTest
 from harness.judging.declared import Cell, Given, PlanRecord
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
-from harness.judging.verdict import Evidence, SelfTest, conclude, gather
+from harness.judging.verdict import Evidence, conclude, gather
 from harness.scoring.scores import UnitScores
 from reports.words import verdicts
 from reports.words.facts import say

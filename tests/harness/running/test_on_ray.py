@@ -32,8 +32,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
-SLOW = ('role = "legacy"', 'role = "legacy"\nwait_s = 8.0')
-"""Makes the task of the arm `old` take a while."""
+SLOW = ('arms_for_tests:Sampler"', 'arms_for_tests:Flat"\nwait_s = 8.0')
+"""Makes the task of the arm `draws` take a while; no trial after the run asks it again."""
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +127,7 @@ def test_the_verdict_has_the_same_bytes(tiny, on, beside):
 def test_a_killed_worker_is_made_good(tiny, on, beside):
     """A program that is killed in the middle is started again, and nothing of it is stored."""
     tiny(SLOW)
-    process = beside("run", "tiny.toml", "--only", "old", *on)
+    process = beside("run", "tiny.toml", "--only", "draws", *on)
     until(lambda: until(programs)[0].children(recursive=True))
     programs()[0].kill()
 

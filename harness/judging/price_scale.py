@@ -1,13 +1,11 @@
-"""What is odd about the numbers of an arm, and must be known with a conclusion."""
+"""Whether an arm's point path is on the scale of the prices at all."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.policy import Policy
 from harness.judging.fact import Fact, FactCode, fact
 from harness.scoring.scores import UnitScores
 from harness.window import Array
@@ -16,38 +14,6 @@ FAR = math.log(2)
 """A path whose middle lies further than this from the last price, in logs, is on another scale."""
 UNLIKE = 5.0
 """It lies this many times further from it than the prices themselves went."""
-GAP = 0.02
-"""Readings of samples that differ by more are worth a word."""
-SOUND_ORIGINS = 20
-"""With fewer non-overlapping origins than this, no bound keeps its error rate."""
-
-
-def oddities(policy: Policy, scores: Sequence[UnitScores]) -> list[Fact]:
-    """What is odd about the sides, and about how little evidence the policy asks for.
-
-    A candidate's path on another scale is a broken limit and stands among the findings.
-    """
-    found: list[Fact] = []
-    read: set[tuple[str, str]] = set()
-    for unit in scores:
-        if unit.arm == policy.baseline and (far := far_from_prices(unit)) is not None:
-            found.append(far)
-        cell = unit.arm, unit.dataset
-        judged = unit.arm in (policy.baseline, policy.candidate)
-        if judged and abs(unit.reading_gap) > GAP and cell not in read:  # once for all its seeds
-            read.add(cell)
-            found.append(
-                fact(
-                    FactCode.MEMBERS_READ,
-                    dataset=unit.dataset,
-                    arm=unit.arm,
-                    members=unit.members,
-                    drawn=unit.drawn,
-                    gap=unit.reading_gap,
-                )
-            )
-    few = fact(FactCode.FEW_ORIGINS_ASKED, asked=policy.min_origins, sound=SOUND_ORIGINS)
-    return [*found, *([few] if policy.min_origins < SOUND_ORIGINS else [])]
 
 
 MOST = 0.9

@@ -1,0 +1,273 @@
+"""What a verdict on a pair is given besides its scores: costs, cards, tests, the plan, doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.checks.asked_again import NEEDED, asked_fits, is_exempt
+from harness.checks.predicate import CheckResult
+from harness.checks.stored_checks import read_checks
+from harness.errors import ConfigError
+from harness.experiments.experiment import builtin_names, read_experiment
+from harness.experiments.policy import Policy
+from harness.judging.declared import FutureTests, Given, OriginPlan, PlanRecord
+from harness.judging.fact import Fact, FactCode, fact
+from harness.measure.record import read_costs
+from harness.running.cells import cell_record, has_cell, issued_in_time
+from harness.running.grid import Grid
+from harness.running.sources import digest
+from harness.running.split import Split
+from harness.running.store_folder import Store
+from harness.window import Dates, RollingOrigin
+
+FUTURE = "T10"
+"""The predicate of the battery that says whether an arm sees past its origin."""
+
+
+def given_of(
+    grid: Grid,
+    store: Store,
+    policy: Policy,
+    *,
+    problems: Sequence[Fact],
+    today: str | None,
+    changed: Fact | None,
+) -> Given:
+    """Gather what a verdict on a pair rests on besides its scores, without fingerprints.
+
+    Parameters
+    ----------
+    problems
+        What allows no conclusion, found by the caller.
+    today
+        ISO date for the waivers.
+    changed
+        That something was asked otherwise before the first result.
+    """
+    costs = read_costs(store, grid, baseline=policy.baseline, candidate=policy.candidate)
+    wanted = policy.limits.costs
+    past = policy.waivers and today is not None and today < datetime.now(UTC).date().isoformat()
+    return Given(
+        stride={name: split.plan.stride for name, split in grid.splits.items()},
+        room={name: room_of(split) for name, split in grid.splits.items()},
+        ended=tuple(n for n, split in grid.splits.items() if split.dataset.manifest.ended),
+        larger=_larger(grid, policy),
+        costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
+        cards=cards_of(grid, store, policy),
+        futures=futures(grid, store, policy),
+        doubts=(
+            *_seed_doubts(grid, policy),
+            *_given_up(grid, store),
+            *([fact(FactCode.DATE_PAST, date=today)] if past else []),
+        ),
+        changed=changed,
+        problems=tuple(problems),
+        today=today if policy.waivers else None,
+        measure=f"abharness measure {Path(grid.experiment.source).name}",
+        plan=_plan(grid, store, policy),
+    )
+
+
+def cards_of(grid: Grid, store: Store, policy: Policy) -> dict[str, dict[str, str]]:
+    """What the pair says of itself, from the first stored unit of each."""
+    found: dict[str, dict[str, str]] = {}
+    for cell in grid.cells:
+        name = cell.arm.name
+        judged = name in (policy.baseline, policy.candidate) and name not in found
+        if judged and has_cell(store, cell):
+            found[name] = dict(cell_record(store, cell).card)
+    return found
+
+
+def tried_for_future(grid: Grid, store: Store) -> dict[str, CheckResult]:
+    """What the battery said of each arm it tried: that later sessions change no forecast."""
+    found: dict[str, CheckResult] = {}
+    files = {cell.arm.name: digest(cell.identity["weights"]) for cell in grid.cells}
+    for record in read_checks(store):
+        said = record.result(FUTURE)
+        for arm in grid.experiment.arms:
+            same = record.use == arm.use and dict(record.options) == dict(arm.options)
+            same = same and record.weights == files.get(arm.name)
+            if not same or record.kind != "arm" or not record.current or said is None:
+                continue
+            found[arm.name] = said
+    return found
+
+
+def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
+    """What was tested of both sides, whether they can have used the future.
+
+    The battery's predicate, one its subject gives no answer to is as good as not tried; and every
+    fit that was asked again. Records played back are exempt where they say when they were issued.
+    """
+    tried = tried_for_future(grid, store)
+    found = {}
+    for arm in (policy.baseline, policy.candidate):
+        cells = [cell for cell in grid.cells if cell.arm.name == arm and has_cell(store, cell)]
+        if cells and all(is_exempt(cell, store) for cell in cells):
+            found[arm] = FutureTests(passed=("records issued in time",))
+            continue
+        said = {FUTURE: tried[arm].outcome} if arm in tried else {}
+        failed = [fact(FactCode.FAILED_T10, arm=arm)] if said.get(FUTURE) == "fail" else []
+        states: dict[str, set[str]] = {way: set() for way in NEEDED}
+        known = asked_fits(store, cells)
+        for cell in cells:
+            for fit in cell.fits:
+                asked = known.get(fit.key)
+                there = {each.way: each for each in asked.found} if asked else {}
+                for way in NEEDED:
+                    states[way].add(there[way].state if way in there else "not tested")
+                failed += [
+                    fact(
+                        FactCode.ASKED_OTHERWISE,
+                        arm=arm,
+                        way=each.way,
+                        dataset=cell.dataset,
+                        seed=cell.seed,
+                        at=each.at,
+                        apart=each.apart,
+                    )
+                    for each in there.values()
+                    if each.state == "failed"
+                ]
+        doubts = [
+            fact(
+                FactCode.PLACEBO_DOUBTS,
+                arm=arm,
+                dataset=held.dataset,
+                reference=held.reference,
+                skill=held.skill,
+                placebo=held.placebo,
+            )
+            for held in (each.placebo for each in known.values())
+            if held is not None and held.doubted
+        ]
+        passed = [way for way, seen in states.items() if seen == {"passed"}]
+        passed += [FUTURE] if said.get(FUTURE) == "pass" else []
+        missing = [way for way in (FUTURE, *NEEDED) if way not in passed]
+        found[arm] = FutureTests(
+            passed=tuple(passed),
+            missing=tuple(missing),
+            failed=tuple(failed),
+            doubts=tuple(doubts),
+        )
+    return found
+
+
+def _seed_doubts(grid: Grid, policy: Policy) -> Iterator[Fact]:
+    """That a seed matters, and others were run than are declared, or only one was."""
+    ran, declared = grid.experiment.run.seeds, grid.experiment.declared_seeds
+    pair = (policy.baseline, policy.candidate)
+    mine = [cell.arm.name for cell in grid.cells if cell.known.seeded and cell.arm.name in pair]
+    drawing = list(dict.fromkeys(mine))
+    if drawing and set(ran) != set(declared):
+        both = {"ran": tuple(sorted(ran)), "declared": tuple(sorted(declared))}
+        yield fact(FactCode.HAND_PICKED_SEEDS, **both)
+    if len(ran) == 1:
+        yield from (fact(FactCode.ONE_SEED, arm=name) for name in drawing)
+
+
+def _given_up(grid: Grid, store: Store) -> Iterator[Fact]:
+    """Each cell of which a damaged part was given up."""
+    drops = [body for _, body in store.journal.all("drop") if not body.get("pruned")]
+    for cell in grid.cells if drops else ():
+        fits = {fit.key for fit in cell.fits}
+        for body in drops:
+            if body.get("fit") in fits:
+                yield fact(
+                    FactCode.PART_GIVEN_UP,
+                    arm=cell.arm.name,
+                    dataset=cell.dataset,
+                    seed=cell.seed,
+                    why=str(body["why"]),
+                )
+
+
+def _plan(grid: Grid, store: Store, policy: Policy) -> PlanRecord:
+    pair = (policy.baseline, policy.candidate)
+    mine = [cell for cell in grid.cells if cell.arm.name in pair and has_cell(store, cell)]
+    in_time = {
+        name: [set(issued_in_time(store, [cell])) for cell in mine if cell.dataset == name]
+        for name in grid.splits
+    }
+    return PlanRecord(
+        experiment=grid.experiment.name,
+        seeds=tuple(grid.experiment.run.seeds),
+        datasets=tuple(
+            _origins(name, split, len(set.intersection(*in_time[name])) if in_time[name] else 0)
+            for name, split in grid.splits.items()
+        ),
+        maintenance=tuple(
+            fact(
+                FactCode.MAINTENANCE,
+                arm=cell.arm.name,
+                dataset=cell.dataset,
+                seed=cell.seed,
+                day=record.at[:10],
+                changed=str(body["changed"]),
+                origins=int(body["origins"]),
+                equal=bool(body["equal"]),
+                apart=str(body["difference"]),
+            )
+            for cell in mine
+            for record in store.journal.records("maintenance", cell.line)
+            for body in [store.journal.body(record)]
+        ),
+    )
+
+
+def _origins(name: str, split: Split, prospective: int) -> OriginPlan:
+    dates = split.dataset.series.dates[split.windows.origin]
+    plan = split.plan
+    return OriginPlan(
+        dataset=name,
+        origins=len(split.windows),
+        first=str(dates[0]),
+        last=str(dates[-1]),
+        stride=plan.stride,
+        horizon=plan.horizon,
+        gap=plan.gap,
+        fits=len(list(split.windows.segments())),
+        refit=plan.refit,
+        skipped=split.dataset.skipped if plan.skip_repeats else None,
+        prospective=prospective,
+    )
+
+
+def _larger(grid: Grid, policy: Policy) -> tuple[str, int] | None:
+    """The built-in experiment on the same pair that has more independent origins, if any."""
+    asked = grid.experiment
+    if asked.source not in builtin_names():
+        return None
+    dates = {name: split.dataset.series.dates for name, split in grid.splits.items()}
+    now = min(_independent(plan, dates[name]) for name, plan in asked.plans.items())
+    found = []
+    for name in builtin_names():
+        other = read_experiment(name)
+        pair = (other.policy.baseline, other.policy.candidate)
+        if pair == (policy.baseline, policy.candidate) and set(asked.plans) <= set(other.plans):
+            counts = [_independent(other.plans[each], dates[each]) for each in asked.plans]
+            found.append((min(counts), name))
+    origins, name = max(found, default=(0, ""))
+    return (name, origins) if origins > now else None
+
+
+def _independent(plan: RollingOrigin, dates: Dates) -> int:
+    """Non-overlapping origins of a plan on a series; 0 where it does not fit."""
+    try:
+        origins = len(plan.over(dates).origin)
+    except ConfigError:
+        return 0
+    return origins * plan.stride // max(plan.stride, plan.gap + plan.horizon)
+
+
+def room_of(split: Split) -> int:
+    """Independent origins that raising the plan's `origins` could add."""
+    plan, origin = split.plan, split.windows.origin
+    if plan.first is None:  # counted back from the end: more origins start earlier
+        rows = int(origin[0]) - (plan.history or plan.validation + 2)
+    else:
+        rows = len(split.dataset) - plan.gap - plan.horizon - int(origin[-1])
+    return max(0, rows) // max(plan.stride, plan.gap + plan.horizon)
