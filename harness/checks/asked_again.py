@@ -31,8 +31,8 @@ from harness.forecast import Forecast
 from harness.judging.price_scale import on_another_scale
 from harness.parsing import parse_record
 from harness.running.cells import StoredCell, answered, cell_record, has_cell, read_cell
-from harness.running.executor import Executor, Finished, LocalProcesses, Task, heavy_modules
-from harness.running.grid import Grid, GridCell, PlannedFit
+from harness.running.executor import Executor, Finished, LocalProcesses, Task
+from harness.running.grid import Grid, GridCell, PlannedFit, preload_for
 from harness.running.sources import digest, harness_digest
 from harness.running.store_folder import Store
 from harness.running.work import read_left
@@ -152,7 +152,7 @@ def ask_again(
     tell(f"asking {len(todo)} fits of {' and '.join(names)} again, in order and under other dates")
     processes: Executor = executor or LocalProcesses(
         threads=grid.experiment.run.threads,
-        preload=heavy_modules(cell.arm for cell, _ in todo),
+        preload=preload_for(cell for cell, _ in todo),
     )
     spare = CHEAP * sum(
         sum(cell_record(store, cell).seconds.values())

@@ -210,17 +210,16 @@ def seen_of(
 
 
 def relative(pair: PairedStream, place: int) -> float:
-    """Loss of the candidate over the legacy's, less 1, over the whole horizon.
+    """Loss of what the caller got over the legacy's, less 1, over the whole horizon.
 
-    Infinite where the candidate has none: NaN never helps. 0 where the legacy has none, of which
-    no share can be taken.
+    0 where the candidate failed: the legacy answered then, and the failure is a fault. Infinite
+    where the candidate answered and has no loss though the legacy has one: NaN never helps. 0 where
+    the legacy has none, of which no share can be taken.
     """
     new, old = float(pair.candidate.whole[place]), float(pair.legacy.whole[place])
-    if not math.isfinite(new):
-        return math.inf
-    if not math.isfinite(old) or new == old:
+    if pair.candidate.reason[place] or not math.isfinite(old) or new == old:
         return 0.0
-    return (new - old) / old if old > 0 else math.inf
+    return (new - old) / old if math.isfinite(new) and old > 0 else math.inf
 
 
 def line_of(settings: Settings, pair: PairedStream, start: str) -> SentinelLine:
@@ -307,8 +306,8 @@ def place_after(
     if stage.exposed and faults:
         return 0, "fault", faults[-1].detail
     if stage.exposed and seen.spent > settings.budget:
-        spent = seen.spent if math.isfinite(seen.spent) else -1.0  # JSON has no infinity
-        return 0, "budget", {"spent": spent, "budget": settings.budget}
+        known = {"spent": seen.spent} if math.isfinite(seen.spent) else {}  # JSON has no infinity
+        return 0, "budget", {"budget": settings.budget, **known}
     if state.place and outcome is Outcome.REJECT:
         return 0, "reject", {}
     crossed = [each for each in seen.lines if each.crossed]
@@ -481,21 +480,22 @@ class OpenRollout:
         """Roll back at once where a router met a fault of the candidate at a series it served."""
         state = self.state
         faults = [each for each in self.requests(state) if each.served]
-        last = state.since
-        if not faults or last is None or not self.settings.stages[state.place].exposed:
+        if not faults or not self.settings.stages[state.place].exposed:
             return state
-        move = moved(
-            self.settings,
-            state,
-            0,
-            event="rollback",
-            cause="fault",
-            detail=faults[-1].detail,
-            verdict=last.verdict,
-            origins=last.origins,
-            revision=last.revision,
-            until=last.until,
-        )
+        return self._back_now(state, cause="fault", detail=faults[-1].detail)
+
+    def rollback(self, why: str, owner: str = "") -> RolloutState:
+        """Go back to the legacy alone; needs neither data nor arms."""
+        return self._back_now(self.state, cause="hand", why=why, owner=owner)
+
+    def _back_now(self, state: RolloutState, *, cause: Cause, **given: Any) -> RolloutState:
+        """Go back to the legacy by what the last stage knew of data and candidate."""
+        last = state.since
+        known: dict[str, Any] = {}
+        if last is not None:
+            names = ("verdict", "origins", "revision", "until")
+            known = {name: getattr(last, name) for name in names}
+        move = moved(self.settings, state, 0, event="rollback", cause=cause, **known, **given)
         return record_move(self.store.journal, self.settings.name, state, move)
 
     def advance(self, owner: str = "") -> RolloutState:
@@ -528,15 +528,6 @@ class OpenRollout:
             event="release" if release else "hold",
             why=why,
             owner=owner,
-        )
-        return record_move(self.store.journal, self.settings.name, state, move)
-
-    def rollback(self, why: str, owner: str = "") -> RolloutState:
-        """Go back to the legacy alone."""
-        state = self.state
-        standing = standing_of(self.settings, self.folders, self.store)
-        move = self._moved(
-            state, self.grid(state), standing, 0, event="rollback", why=why, owner=owner
         )
         return record_move(self.store.journal, self.settings.name, state, move)
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 HARNESS = __name__.partition(".")[0]
-_OURS = (HARNESS, "baselines", "candidates")
+OURS = (HARNESS, "baselines", "candidates")
 """Followed module by module, also where our distribution is installed as a library."""
 _NO_DATA = ("py.typed",)
 _COMPILED = (".py", ".pyc", ".pyo")
@@ -209,7 +209,7 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
         waiting += ast.iter_child_nodes(node)
     for node in attributes:
         first, _, rest = _chain(node).partition(".")
-        if bound.get(first, "").partition(".")[0] in _OURS:
+        if bound.get(first, "").partition(".")[0] in OURS:
             yield f"{bound[first]}.{rest}"
 
 
@@ -414,7 +414,7 @@ class CodeReader:
             place = self._place(top)
             if place is None:
                 continue
-            if top in _OURS:
+            if top in OURS:
                 for module, file in self._on_the_way(name):
                     if module not in ours:
                         ours[module] = file

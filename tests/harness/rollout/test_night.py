@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,9 @@ def test_a_fault_where_it_serves_rolls_back_at_once(migration, fault, said):
 
     assert (back.cause, state.place) == ("fault", 0)
     assert said in back.detail["what"]
+    if fault != "wild":  # what failed the legacy answered: it costs no budget
+        status = found.open().status()
+        assert status.seen.spent == 0
 
 
 def test_a_fault_in_shadow_waits(migration):
@@ -301,3 +305,16 @@ def test_feedback_allows_no_stage_that_evidence_moves(migration):
 
     with pytest.raises(ConfigError, match="feedback"):
         read_rollout(Path("rollout.toml"))
+
+
+def test_a_rollback_by_hand_needs_neither_data_nor_arms(migration):
+    """Whatever is broken beside the records, the legacy can be made to serve."""
+    found = migration(stages='["all"]')
+    found.judge()
+    found.open().advance()
+    shutil.rmtree("data")
+    Path("sides.py").unlink()
+    state = found.open().rollback("fire", "Ada")
+
+    assert state.served_by == {"A": "old", "B": "old"}
+    assert (state.moves[-1].why, state.moves[-1].owner) == ("fire", "Ada")
