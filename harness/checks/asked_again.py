@@ -31,8 +31,8 @@ from harness.forecast import Forecast
 from harness.judging.price_scale import on_another_scale
 from harness.parsing import parse_record
 from harness.running.cells import StoredCell, answered, cell_record, has_cell, read_cell
-from harness.running.executor import Executor, Finished, LocalProcesses, Task, heavy_modules
-from harness.running.grid import Grid, GridCell, PlannedFit
+from harness.running.executor import Executor, Finished, LocalProcesses, Task
+from harness.running.grid import Grid, GridCell, PlannedFit, preload_for
 from harness.running.sources import digest, harness_digest
 from harness.running.store_folder import Store
 from harness.running.work import read_left
@@ -152,7 +152,7 @@ def ask_again(
     tell(f"asking {len(todo)} fits of {' and '.join(names)} again, in order and under other dates")
     processes: Executor = executor or LocalProcesses(
         threads=grid.experiment.run.threads,
-        preload=heavy_modules(cell.arm for cell, _ in todo),
+        preload=preload_for(cell for cell, _ in todo),
     )
     spare = CHEAP * sum(
         sum(cell_record(store, cell).seconds.values())
@@ -297,7 +297,9 @@ class _Asking:
         found = []
         least, rest = origins[:LEAST], origins[LEAST:]
         in_order, spent = self.in_order(processes, np.sort(least), workers=workers)
-        if in_order.state == "passed" and len(rest) and spent * len(rest) / len(least) < spare:
+        if in_order.state == "passed" and spent > 0:  # as many more as there is time for
+            rest = rest[: max(0, int(spare * len(least) / spent))]
+        if in_order.state == "passed" and len(rest):
             more, again = self.in_order(processes, np.sort(rest), workers=workers)
             spare -= again
             in_order = (
@@ -329,7 +331,7 @@ class _Asking:
     def chosen(self) -> Rows:
         """Origins with a forecast, spread over the fit, the least ones first.
 
-        Which ones is drawn from the fit's key: nobody who writes an arm knows it.
+        Which ones, in which order, is drawn from the fit's key: no author of an arm knows it.
         """
         fine = np.array([not text for text in self.stored.reason])
         judged = _judged(self.cell, self.fit)
@@ -339,7 +341,7 @@ class _Asking:
         for share in (LEAST, 2 * LEAST):
             left = np.setdiff1d(there, picked)
             parts = np.array_split(left, min(share, len(left))) if len(left) else []
-            picked += [int(rng.choice(part)) for part in parts]
+            picked += rng.permutation([int(rng.choice(part)) for part in parts]).tolist()
         return np.array(picked, dtype=np.int64)
 
     def days(self, origins: Rows) -> list[str]:

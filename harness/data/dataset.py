@@ -6,6 +6,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date as Date
 from pathlib import Path
@@ -216,8 +217,11 @@ def catalogue(folders: Sequence[Path] = ()) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for place in search_folders(folders):
         for path in sorted(place.glob("*.toml")):
-            if not ID.fullmatch(path.stem) or not _looks_like_manifest(path):
+            if not ID.fullmatch(path.stem):
                 continue
+            with suppress(DataError):  # listed with its problem rather than left out in silence
+                if not is_manifest(read_toml(path, error=DataError)):
+                    continue
             if path.stem in found and found[path.stem].parent != builtin_folder():
                 raise _twice(path.stem, found[path.stem], path)
             found[path.stem] = path
@@ -356,7 +360,12 @@ def check_count(dataset_ids: Sequence[str]) -> None:
 
 def describe(dataset: Dataset) -> Mapping[str, str]:
     """What `data show` shows, in order; several sentences stand on lines of their own."""
-    manifest, series = dataset.manifest, dataset.series
+    manifest, series, changed = dataset.manifest, dataset.series, len(dataset.revisions)
+    come = f"by 'abharness data update {manifest.id} FILE'"
+    if manifest.update is not None:
+        come = f"by 'abharness data update {manifest.id}': {shlex.join(manifest.update.command)}"
+    if manifest.ended:
+        come = f"none: the data have ended, on {manifest.last}"
     return {
         "id": manifest.id,
         "title": manifest.title,
@@ -365,23 +374,12 @@ def describe(dataset: Dataset) -> Mapping[str, str]:
         "unit": manifest.unit,
         "target": manifest.columns.target,
         **facts_of(series),
-        "new sessions": _standing(dataset),
+        "new sessions": f"{come}; {count_text(changed, 'value')} revised" if changed else come,
         "source": manifest.source,
         "licence": manifest.licence,
         "quirks": "\n".join(manifest.quirks) or "none recorded",
         "warnings": "\n".join(dataset.warnings) or "none",
     }
-
-
-def _standing(dataset: Dataset) -> str:
-    """Where new sessions come from, and whether old ones were revised."""
-    manifest, changed = dataset.manifest, len(dataset.revisions)
-    come = f"by 'abharness data update {manifest.id} FILE'"
-    if manifest.update is not None:
-        come = f"by 'abharness data update {manifest.id}': {shlex.join(manifest.update.command)}"
-    if manifest.ended:
-        come = f"none: the data have ended, on {manifest.last}"
-    return f"{come}; {count_text(changed, 'value')} revised" if changed else come
 
 
 def facts_of(series: Series) -> Mapping[str, str]:
@@ -405,13 +403,6 @@ def quirks_of(series: Series) -> tuple[str, ...]:
     found += [f"{text[0].upper()}{text[1:]}." for text in oddities(series)]
     found.append(f"The largest move is {_largest_move(series)}.")
     return tuple(found)
-
-
-def _looks_like_manifest(path: Path) -> bool:
-    try:
-        return is_manifest(read_toml(path, error=DataError))
-    except DataError:  # listed with its problem rather than left out in silence
-        return True
 
 
 def _twice(dataset_id: str, one: Path, other: Path) -> DataError:

@@ -15,10 +15,9 @@ import difflib
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from harness.data import tables
 from harness.data.dates import is_dated, looks_like_a_date
@@ -28,6 +27,7 @@ from harness.data.tables import (
     MOST_SKIPPED,
     Declared,
     Faults,
+    TextGrid,
     TextTable,
     count_text,
     is_missing,
@@ -60,19 +60,6 @@ _OTHER_TEXT = {
     ("<?xml", "<!doctype", "<div", "<p>", "<table"): "XML or a web page, not a table",
     ("{", "[{", "[["): "JSON, not a table",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextGrid:
-    """Rows of a text file or a sheet, of any width, each with its place."""
-
-    rows: list[list[str]]
-    places: list[int]
-    place: Literal["line", "row"]
-
-    def at(self, row: int) -> str:
-        """Where a row stands, such as ``line 17``."""
-        return f"{self.place} {self.places[row]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +109,35 @@ def read_table(
         whole = " ".join(" ".join(filled).split())  # what a server answers instead of a table
         raise DataError(f"{path}: no table; it says {shown(whole)}")
     return _of_text(path, text, wanted, options, faults)
+
+
+def first_cells(path: Path, raw: bytes, *, known: Collection[str]) -> dict[str, list[str]]:
+    """The first cells of each column of a file that nothing is known of; none without a header.
+
+    Parameters
+    ----------
+    known
+        Names, in lower case, that a row without a column of dates below it is a header by.
+    """
+    if tables.is_parquet(raw) or raw.startswith((b"ARROW1", b"FEA1")):
+        table = tables.read_arrow_table(path, raw)
+        every = zip(table.names, table.cells, strict=True)
+        return {" ".join(_levels(name)): list(cells[:20]) for name, cells in every}
+    if raw.startswith(b"PK\x03\x04"):
+        grids = list(tables.read_sheets(path, raw).values())
+    else:
+        lines = tables.decode(path, raw).splitlines()[:_HEAD]
+        grids = [_split(path, lines, 0, mark, head=True) for mark in _DELIMITERS]
+    for grid in grids:
+        for first, row in enumerate(grid.rows[:50]):
+            titles = [plain_name(cell) for cell in row]
+            below = [cells for cells in grid.rows[first + 1 :] if len(cells) == len(row)][:20]
+            columns = dict(zip(titles, map(list, zip(*below, strict=True)), strict=bool(below)))
+            named = any(title.lower() in known for title in titles)
+            dated = any(all(map(is_dated, cells)) for cells in columns.values())
+            if len(columns) > 1 and (named or dated) and not any(map(is_dated, row)):
+                return columns
+    return {}
 
 
 # --- text
@@ -264,7 +280,7 @@ def _of_workbook(
         if "xl/workbook.bin" in inside or "content.xml" in inside:
             kind = "a workbook that is not .xlsx; save it as .xlsx or CSV"
         raise DataError(f"{path}: {kind}")
-    sheets = _sheets(path, raw)
+    sheets = tables.read_sheets(path, raw)
     if options.sheet is not None and options.sheet not in sheets:
         raise DataError(f"{path}: no sheet '{options.sheet}'; sheets are {', '.join(sheets)}")
     names = [options.sheet] if options.sheet else list(sheets)
@@ -277,33 +293,6 @@ def _of_workbook(
         raise DataError(f"{path}: sheet '{chosen}' is empty; expected a header and rows")
     table = _table_of(path, sheets[chosen], wanted, options, faults)
     return replace(table, notes=(f"Sheet '{chosen}'.", *table.notes))
-
-
-def _sheets(path: Path, raw: bytes) -> dict[str, TextGrid]:
-    try:
-        import openpyxl
-    except ImportError:
-        hint = "pip install 'abharness[xlsx]', or save it as CSV"
-        raise DataError(f"{path}: an Excel workbook needs openpyxl: {hint}") from None
-    try:
-        book = openpyxl.load_workbook(io.BytesIO(raw), data_only=True)
-    except Exception as error:  # noqa: BLE001 - a foreign library on a foreign file
-        raise DataError(f"{path}: not a readable workbook: {shown(str(error))}") from None
-    sheets = {}
-    for sheet in book.worksheets:
-        grid = TextGrid(rows=[], places=[], place="row")
-        for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
-            if any(value not in (None, "") for value in values):
-                grid.rows.append([_declared(value) for value in values])
-                grid.places.append(number)
-        width = max((c + 1 for row in grid.rows for c, cell in enumerate(row) if cell), default=0)
-        sheets[sheet.title] = replace(grid, rows=[row[:width] for row in grid.rows])
-    return sheets
-
-
-def _declared(value: object) -> str:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Declared(repr(value)) if number else tables.cell_text(value)
 
 
 def _of_arrow(path: Path, raw: bytes, wanted: Sequence[str]) -> TextTable:

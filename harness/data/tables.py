@@ -135,6 +135,19 @@ class TextTable:
         return f"; --skip-last {len(rows)} leaves out the end of the file"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextGrid:
+    """Rows of a text file or a sheet, of any width, each with its place."""
+
+    rows: list[list[str]]
+    places: list[int]
+    place: Literal["line", "row"]
+
+    def at(self, row: int) -> str:
+        """Where a row stands, such as ``line 17``."""
+        return f"{self.place} {self.places[row]}"
+
+
 class Faults:
     """All that is wrong with one file, so that one answer names everything."""
 
@@ -338,6 +351,40 @@ def cell_text(value: object) -> str:
     if isinstance(value, date | time):
         return value.isoformat()
     return "" if value is None else str(value)
+
+
+def read_sheets(path: Path, raw: bytes) -> dict[str, TextGrid]:
+    """Rows of each sheet of an Excel workbook, without empty rows and columns at their end.
+
+    Raises
+    ------
+    DataError
+        When it cannot be read.
+    """
+    try:
+        import openpyxl
+    except ImportError:
+        hint = "pip install 'abharness[xlsx]', or save it as CSV"
+        raise DataError(f"{path}: an Excel workbook needs openpyxl: {hint}") from None
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(raw), data_only=True)
+    except Exception as error:  # noqa: BLE001 - a foreign library on a foreign file
+        raise DataError(f"{path}: not a readable workbook: {shown(str(error))}") from None
+    sheets = {}
+    for sheet in book.worksheets:
+        grid = TextGrid(rows=[], places=[], place="row")
+        for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
+            if any(value not in (None, "") for value in values):
+                grid.rows.append([_declared(value) for value in values])
+                grid.places.append(number)
+        width = max((c + 1 for row in grid.rows for c, cell in enumerate(row) if cell), default=0)
+        sheets[sheet.title] = replace(grid, rows=[row[:width] for row in grid.rows])
+    return sheets
+
+
+def _declared(value: object) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Declared(repr(value)) if number else cell_text(value)
 
 
 # --- columns of a dataset

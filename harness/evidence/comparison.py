@@ -26,7 +26,7 @@ from harness.evidence.estimates import (
 from harness.evidence.pairing import FailedWindows, Pair, Sides
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
-from harness.stats.long_memory import Memory, memory_of, memory_stretch
+from harness.stats.long_memory import LongMemory, memory_of, memory_stretch
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
@@ -149,7 +149,7 @@ class Variances:
     legacy_seeds: float
     level: float | None
     level_covariance: float | None
-    memory: Memory | None = None
+    memory: LongMemory | None = None
     memory_stretch: float = 1.0
 
     @property

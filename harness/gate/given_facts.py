@@ -16,7 +16,7 @@ from harness.judging.declared import FutureTests, Given, OriginPlan, PlanRecord
 from harness.judging.fact import Fact, FactCode, fact
 from harness.measure.record import read_costs
 from harness.running.cells import cell_record, has_cell, issued_in_time
-from harness.running.grid import Grid, seeded
+from harness.running.grid import Grid
 from harness.running.sources import digest
 from harness.running.split import Split
 from harness.running.store_folder import Store
@@ -159,12 +159,9 @@ def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
 def _seed_doubts(grid: Grid, policy: Policy) -> Iterator[Fact]:
     """That a seed matters, and others were run than are declared, or only one was."""
     ran, declared = grid.experiment.run.seeds, grid.experiment.declared_seeds
-    drawing = []
-    for ref in grid.experiment.arms:
-        if ref.name in (policy.baseline, policy.candidate):
-            arm = ref.build()
-            with ref.asking():
-                drawing += [ref.name] if seeded(arm) else []
+    pair = (policy.baseline, policy.candidate)
+    mine = [cell.arm.name for cell in grid.cells if cell.known.seeded and cell.arm.name in pair]
+    drawing = list(dict.fromkeys(mine))
     if drawing and set(ran) != set(declared):
         both = {"ran": tuple(sorted(ran)), "declared": tuple(sorted(declared))}
         yield fact(FactCode.HAND_PICKED_SEEDS, **both)

@@ -170,9 +170,11 @@ def _pair_scores(grid: Grid, store: Store | None, policy: Policy) -> list[UnitSc
 
 def _stand_ins(grid: Grid, policy: Policy) -> tuple[list[UnitScores], Fact]:
     """Two light reference arms, run here and scored under the names of the pair."""
-    light = [
-        arm for arm in grid.experiment.arms if arm.role == "reference" and _is_light(grid, arm.name)
-    ]
+    light = []
+    for arm in grid.experiment.arms:
+        kind = arm.find() if arm.role == "reference" else Learns
+        if not getattr(kind, "heavy_modules", ()) and not issubclass(kind, Learns):
+            light.append(arm)
     if len(light) < 2:
         raise ConfigError(
             f"{grid.experiment.source}: power needs stored scores of {policy.candidate} and "
@@ -185,20 +187,18 @@ def _stand_ins(grid: Grid, policy: Policy) -> tuple[list[UnitScores], Fact]:
     for cell in grid.cells:
         if cell.arm.name in names:
             firsts.setdefault((cell.arm.name, cell.dataset), cell)
-    scores = [_run(grid, cell, names[cell.arm.name]) for cell in firsts.values()]
+    scores = []
+    for cell in firsts.values():
+        split, name = grid.splits[cell.dataset], names[cell.arm.name]
+        outcome = carry_out(grid.job(cell))
+        scores.append(
+            score(
+                Truth.of(cell.dataset, split.dataset.series, split.windows),
+                outcome.forecast,
+                arm=name,
+                role=grid.experiment.arm(name).role,
+                seed=cell.seed,
+                reasons=outcome.reason,
+            )
+        )
     return scores, fact(FactCode.STAND_INS, arms=(last.name, first.name))
-
-
-def _is_light(grid: Grid, name: str) -> bool:
-    kind = grid.experiment.arm(name).find()
-    return not getattr(kind, "heavy_modules", ()) and not issubclass(kind, Learns)
-
-
-def _run(grid: Grid, cell: GridCell, name: str) -> UnitScores:
-    split = grid.splits[cell.dataset]
-    outcome = carry_out(grid.job(cell))
-    truth = Truth.of(cell.dataset, split.dataset.series, split.windows)
-    role = grid.experiment.arm(name).role
-    return score(
-        truth, outcome.forecast, arm=name, role=role, seed=cell.seed, reasons=outcome.reason
-    )

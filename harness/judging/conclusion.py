@@ -224,27 +224,34 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
 
 
 def _long_memory(case: Case) -> list[Fact]:
-    """Where differences may remember so long that the interval is too narrow."""
-    found = []
+    """Where differences may remember so long that the interval is too narrow: the most a dataset.
+
+    What was widened already comes last.
+    """
+    found: dict[str, list[Fact]] = {}
     for finding in case.findings:
         compared = finding.comparison if finding.role != "limit" else None
         known = compared.variances if compared is not None else None
         if compared is None or known is None or known.memory is None:
             continue
         if known.memory.suspected:
-            found.append(
-                fact(
-                    FactCode.LONG_MEMORY,
-                    dataset=finding.dataset,
-                    metric=finding.metric,
-                    part=finding.part,
-                    memory=known.memory.order,
-                    error=known.memory.error,
-                    wider=known.memory_stretch,
-                    done=known.memory.shown and compared.estimand.relative,
-                )
+            said = fact(
+                FactCode.LONG_MEMORY,
+                dataset=finding.dataset,
+                metric=finding.metric,
+                part=finding.part,
+                memory=known.memory.order,
+                error=known.memory.error,
+                wider=known.memory_stretch,
+                done=known.memory.shown and compared.estimand.relative,
             )
-    return found
+            found.setdefault(finding.dataset, []).append(said)
+    for each in found.values():
+        each.sort(key=lambda said: (said.values["done"], -float(said.values["wider"])))  # type: ignore[arg-type]  # a number
+    return [
+        dataclasses.replace(each[0], values={**each[0].values, "others": len(each) - 1})
+        for each in found.values()
+    ]
 
 
 _NOTHING = fact(FactCode.NOTHING_COMPARED)

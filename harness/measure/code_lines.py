@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from harness.errors import ArmError, ConfigError
+from harness.running.sources import KeptByContent
 
 _REPLACEMENTS = ("HF", "HuggingFace")
 
@@ -147,17 +149,26 @@ def _measured(what: str, base: Path, modules: Sequence[str], *, only: str = "") 
 
 
 def count_lines(files: Sequence[Path]) -> int:
-    """Count the source lines of Python files by pygount."""
-    return sum(_lines_of(file, file.stat().st_mtime_ns) for file in files)
+    """Count the source lines of Python files by pygount; a content is counted once."""
+    kept, counter = _counted(), f"pygount {version('pygount')}"
+    total = 0
+    for file in files:
+        content = file.read_bytes()
+        lines = kept.get(content, about=counter)
+        if not isinstance(lines, int):
+            with _importable_without_git():
+                from pygount import SourceAnalysis
+            lines = SourceAnalysis.from_file(str(file), "", encoding="utf-8").source_count
+            kept.put(content, lines, about=counter)
+        total += lines
+    kept.keep()
+    return total
 
 
 @cache
-def _lines_of(file: Path, _changed_ns: int) -> int:
-    """Count a file once: the sides and their networks share many."""
-    with _importable_without_git():
-        from pygount import SourceAnalysis
-    lines: int = SourceAnalysis.from_file(str(file), "", encoding="utf-8").source_count
-    return lines
+def _counted() -> KeptByContent:
+    file = Path(importlib.util.cache_from_source(__file__)).with_suffix(".json")
+    return KeptByContent(file, maker=Path(__file__))
 
 
 @contextmanager

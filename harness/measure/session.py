@@ -21,7 +21,6 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from harness.arm import Learns, Loads
 from harness.errors import AbharnessError
 from harness.experiments.experiment import MeasureSettings
 from harness.measure import launcher
@@ -257,12 +256,12 @@ class Taken:
 
 def make_side(grid: Grid, cell: GridCell, folder: Path, name: str) -> Side:
     """Write down what a measured process of an arm is handed."""
-    arm = cell.arm.build()
     job, file = grid.job(cell), folder / f"{name}.job"
     file.write_bytes(pickle.dumps(job))
-    with cell.arm.asking():
-        learns, loads = isinstance(arm, Learns), isinstance(arm, Loads)
-    return Side(cell=cell, job=file, windows=len(job.windows), learns=learns, loads=loads)
+    known = cell.known
+    return Side(
+        cell=cell, job=file, windows=len(job.windows), learns=known.learns, loads=known.loads
+    )
 
 
 class Session:

@@ -481,21 +481,22 @@ class OpenRollout:
         """Roll back at once where a router met a fault of the candidate at a series it served."""
         state = self.state
         faults = [each for each in self.requests(state) if each.served]
-        last = state.since
-        if not faults or last is None or not self.settings.stages[state.place].exposed:
+        if not faults or not self.settings.stages[state.place].exposed:
             return state
-        move = moved(
-            self.settings,
-            state,
-            0,
-            event="rollback",
-            cause="fault",
-            detail=faults[-1].detail,
-            verdict=last.verdict,
-            origins=last.origins,
-            revision=last.revision,
-            until=last.until,
-        )
+        return self._back_now(state, cause="fault", detail=faults[-1].detail)
+
+    def rollback(self, why: str, owner: str = "") -> RolloutState:
+        """Go back to the legacy alone; needs neither data nor arms."""
+        return self._back_now(self.state, cause="hand", why=why, owner=owner)
+
+    def _back_now(self, state: RolloutState, *, cause: Cause, **given: Any) -> RolloutState:
+        """Go back to the legacy by what the last stage knew of data and candidate."""
+        last = state.since
+        known: dict[str, Any] = {}
+        if last is not None:
+            names = ("verdict", "origins", "revision", "until")
+            known = {name: getattr(last, name) for name in names}
+        move = moved(self.settings, state, 0, event="rollback", cause=cause, **known, **given)
         return record_move(self.store.journal, self.settings.name, state, move)
 
     def advance(self, owner: str = "") -> RolloutState:
@@ -528,15 +529,6 @@ class OpenRollout:
             event="release" if release else "hold",
             why=why,
             owner=owner,
-        )
-        return record_move(self.store.journal, self.settings.name, state, move)
-
-    def rollback(self, why: str, owner: str = "") -> RolloutState:
-        """Go back to the legacy alone."""
-        state = self.state
-        standing = standing_of(self.settings, self.folders, self.store)
-        move = self._moved(
-            state, self.grid(state), standing, 0, event="rollback", why=why, owner=owner
         )
         return record_move(self.store.journal, self.settings.name, state, move)
 

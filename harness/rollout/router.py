@@ -43,6 +43,8 @@ from harness.running.store_folder import open_store
 from harness.window import Array, Dates, Series
 
 _POLL_S = 0.05
+_LOOK_S = 5.0
+"""How often its memory is looked at where it answers at once."""
 _STAGE_S = 2.0
 """So long a request waits for the stage to be read before the legacy answers."""
 _START_S = 300.0
@@ -107,6 +109,7 @@ class ArmProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._problem = "it is being loaded"
+        self._looked = 0.0
         self._closed = False
 
     def start(self) -> str:
@@ -157,21 +160,26 @@ class ArmProcess:
     def _asked(self, asked: Sequence[tuple[str, Series]], until: float) -> list[Reply]:
         if self._pipe is None or self._process is None:
             return _none(asked, self._problem)
-        problem = f"no answer within {self._limit_s:g} s each"
+        problem = self._too_large() if time.monotonic() > self._looked + _LOOK_S else ""
         try:
-            self._pipe.send(list(asked))
-            while time.monotonic() < until:
+            if not problem:
+                self._pipe.send(list(asked))
+            while not problem and time.monotonic() < until:
                 if self._pipe.poll(min(_POLL_S, max(0.0, until - time.monotonic()))):
                     found: list[Reply] = self._pipe.recv()
                     return found
-                used = _memory_mib(self._process.pid)
-                if used > self._memory_mib:
-                    problem = f"{used:.0f} MiB, the limit is {self._memory_mib} MiB"
-                    break
+                problem = self._too_large()
+            problem = problem or f"no answer within {self._limit_s:g} s each"
         except (EOFError, OSError):
             problem = "its process ended"
         self._give_up(problem)
         return _none(asked, problem)
+
+    def _too_large(self) -> str:
+        """What it holds, where that is beyond the limit."""
+        assert self._process is not None
+        self._looked, used = time.monotonic(), _memory_mib(self._process.pid)
+        return f"{used:.0f} MiB, the limit is {self._memory_mib} MiB" * (used > self._memory_mib)
 
     def _give_up(self, problem: str) -> None:
         """End the process, and start another one beside the requests."""

@@ -287,6 +287,7 @@ def _upto(forecast: Forecast, windows: int, steps: int) -> Forecast:
         samples=cut(forecast.samples, 2),
         deviation=cut(forecast.deviation),
         fallback=forecast.fallback[:windows],
+        exchangeable=forecast.exchangeable,
     )
 
 

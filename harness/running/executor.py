@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from harness.arm import ArmRef
 from harness.running.grid import GridCell, PlannedFit
 from harness.running.identity import device_name, visible_gpus
 from harness.running.supervisor import Ending, UnitLimits, supervise
@@ -196,7 +195,10 @@ class LocalProcesses:
         it could have, a task fails by itself.
         """
         known = visible_gpus()
-        device = device_name(task.jobs[0].ref.build()) if known else ""  # all jobs are of one arm
+        device = ""
+        if known:  # all jobs are of one arm
+            cells = [cell for cell, _ in task.fits]
+            device = cells[0].known.device_name if cells else device_name(task.jobs[0].ref.build())
         kind, _, number = device.partition(":")
         choice = known[int(number) : int(number) + 1] if number else known
         if kind != "cuda" or not choice:
@@ -237,12 +239,6 @@ class LocalProcesses:
             ending=ending,
             left=item.scratch,
         )
-
-
-def heavy_modules(arms: Iterable[ArmRef]) -> list[str]:
-    """Modules that arms say they need and that are worth importing once, for all processes."""
-    wanted = {name: None for arm in arms for name in getattr(arm.find(), "heavy_modules", ())}
-    return list(wanted)
 
 
 def with_fits(task: Task, scratch: Path) -> tuple[Job, ...]:

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,10 +17,19 @@ from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
 from harness.running.cells import CellRecord, cell_record, has_cell
 from harness.running.due import Work, works
-from harness.running.executor import Executor, Finished, LocalProcesses, heavy_modules
-from harness.running.grid import Grid, GridCell, as_stored, declare, select
+from harness.running.executor import Executor, Finished, LocalProcesses
+from harness.running.grid import (
+    Grid,
+    GridCell,
+    as_stored,
+    declare,
+    limits_of,
+    preload_for,
+    select,
+)
 from harness.running.identity import allowed_cores
 from harness.running.incoming import seal_incoming
+from harness.running.isolation import in_isolation
 from harness.running.lease import lease
 from harness.running.maintenance import Event, begin_anew, difference, events, record_event
 from harness.running.sealing import Sealed, merge_parts, seal_finished, seal_unfit
@@ -145,8 +154,6 @@ def prepare(
         raise ConfigError(
             f"{experiment.source}: the name of the file is not UTF-8, so no record can hold it"
         ) from None
-    arms = tuple(ref.pinned() for ref in experiment.arms)
-    experiment = replace(experiment, arms=arms)
     return declare(experiment, load_datasets(experiment, folders), store, grow=grow)
 
 
@@ -283,13 +290,18 @@ class _Run:
         take
             Gives why the system gave no answer, '' where it gave one.
         """
-        arms = {work.arm.name: work.arm for work in works}
-        for ref in arms.values():
-            if self.executor is None:  # else it is asked for where it will be needed
-                ref.fetch()  # what is not there ends the call before anything runs
+        arms = {cell.arm.name: cell for work in works for cell in work.cells}
+        missing = [cell.arm for cell in arms.values() if cell.known.fetches]
+        if missing and self.executor is None:  # else it is asked for where it will be needed
+
+            def fetch() -> None:
+                for ref in missing:
+                    ref.fetch()  # what is not there ends the call before anything runs
+
+            in_isolation(fetch, limits=limits_of(self.grid.experiment))
         self.progress.begin(works, done=done)
         executor = self.executor or LocalProcesses(
-            threads=self.grid.experiment.run.threads, preload=heavy_modules(arms.values())
+            threads=self.grid.experiment.run.threads, preload=preload_for(arms.values())
         )
         try:
             beside = nullcontext() if self.executor else _beside_others(self.grid)

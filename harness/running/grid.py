@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from harness.arm import Arm, ArmRef, Learns, PlaysBack, Samples, Saves, Wraps, expect_columns
+from harness.arm import (
+    Arm,
+    ArmRef,
+    Fetches,
+    Learns,
+    Loads,
+    PlaysBack,
+    Samples,
+    Saves,
+    Wraps,
+    expect_columns,
+)
 from harness.data.dataset import Dataset
-from harness.errors import ConfigError
+from harness.errors import ArmError, ConfigError
 from harness.experiments.experiment import Experiment
+from harness.parsing import parse_record
 from harness.running.identity import (
     DEVICES,
     arm_identity,
-    device_of,
+    device_name,
     environment_of,
     line_identity,
     line_of,
 )
-from harness.running.sources import CodeReader, digest
+from harness.running.isolation import in_isolation
+from harness.running.sources import OURS, CodeReader, digest
 from harness.running.split import Split, anchor_of, split
+from harness.running.supervisor import UnitLimits
 from harness.running.unit import Job
 from harness.window import Dates, Windows
 
@@ -45,6 +59,44 @@ class KnownResults(Protocol):
     def fit(self, key: str) -> StoredFit | None:
         """The record of a fit."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownArm:
+    """What an arm said it is, asked in a process of its own.
+
+    Attributes
+    ----------
+    pinned
+        Options that name its weights exactly, in place of those that were given.
+    identity, environment
+        See `arm_identity` and `environment_of`.
+    device_name
+        What it computes on here, such as ``cuda:1``; '' where it does not say.
+    records
+        By dataset: digests of what a log that is played back holds for each issued origin.
+    learns, saves, loads, fetches
+        What it can do.
+    seeded
+        Its forecasts may depend on the seed.
+    heavy_modules
+        What its processes import first.
+    notes
+        What it has to say of the data it is asked on.
+    """
+
+    pinned: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    device_name: str
+    records: Mapping[str, tuple[str, ...]]
+    learns: bool
+    saves: bool
+    loads: bool
+    seeded: bool
+    fetches: bool
+    heavy_modules: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,34 +131,45 @@ class GridCell:
         Digest of what all its nights have in common.
     identity
         What all its fits have in common.
-    environment
-        What lies between data and forecast on this installation.
-    device
-        What the arm computes on here; '' where it does not say.
     fits
         In order of time.
     limits
         What its processes may use, by name.
     records
         Of an arm that plays a log back: digest of what it holds for each issued origin, by cutoff.
-    learns, saves
-        Whether the arm is fitted, and keeps its fits.
     """
 
     arm: ArmRef
+    known: KnownArm
     dataset: str
     seed: int
     key: str
     line: str
     identity: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    device: str
     fits: tuple[PlannedFit, ...]
     split: Split
     limits: Mapping[str, float]
     records: Mapping[str, str]
-    learns: bool
-    saves: bool
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """What lies between data and forecast on this installation."""
+        return self.known.environment
+
+    @property
+    def device(self) -> str:
+        """Kind of device the arm computes on here, such as ``cuda``; '' where it does not say."""
+        return self.known.device_name.partition(":")[0]
+
+    @property
+    def learns(self) -> bool:
+        """Whether the arm is fitted."""
+        return self.known.learns
+
+    @property
+    def saves(self) -> bool:
+        """Whether the arm keeps its fits."""
+        return self.known.saves
 
     def __str__(self) -> str:
         return f"{self.arm.name}/{self.dataset}/{self.seed}"
@@ -163,7 +226,7 @@ def declare(
     *,
     grow: bool = True,
 ) -> Grid:
-    """Build every arm once and name every cell.
+    """Ask every arm once what it is, and name every cell.
 
     Parameters
     ----------
@@ -191,22 +254,88 @@ def declare(
         }
     except ConfigError as problem:
         raise ConfigError(f"{experiment.source}: {problem}") from None
-    cells: list[GridCell] = []
-    code = CodeReader()
-    for ref in experiment.arms:
-        arm = ref.build()
-        with ref.asking():
-            known = arm_identity(ref, arm, code)
-            environment = environment_of(ref, arm, code)
-            for name, part in splits.items():
-                columns = part.dataset.manifest.columns
-                expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
-                cells.extend(
-                    _cell(experiment, ref, arm, known, environment, part, name, seed)
-                    for seed in seeds_of(arm, experiment.run.seeds)
-                )
+    known = _ask_arms(experiment, splits)
+    arms = tuple(
+        dataclasses.replace(ref, options={**ref.options, **known[ref.name].pinned})
+        for ref in experiment.arms
+    )
+    cells = [
+        _cell(experiment, ref, known[ref.name], part, name, seed)
+        for ref in arms
+        for name, part in splits.items()
+        for seed in experiment.run.seeds[: None if known[ref.name].seeded else 1]
+    ]
+    experiment = dataclasses.replace(experiment, arms=arms)
     grid = Grid(experiment=experiment, splits=splits, cells=tuple(cells))
     return grid if store is None else as_stored(grid, store)
+
+
+def _ask_arms(experiment: Experiment, splits: Mapping[str, Split]) -> dict[str, KnownArm]:
+    """Ask arms what they are, in a process for our own and one for each other module."""
+    groups: dict[str, list[ArmRef]] = {}
+    for ref in experiment.arms:
+        top = ref.use.partition(".")[0]
+        groups.setdefault("" if top in OURS else ref.use.partition(":")[0], []).append(ref)
+    found: dict[str, KnownArm] = {}
+    for group in groups.values():
+
+        def asked(group: Sequence[ArmRef] = group) -> list[dict[str, Any]]:
+            code = CodeReader()
+            return [dataclasses.asdict(_known(ref, splits, code)) for ref in group]
+
+        said = in_isolation(asked, limits=limits_of(experiment))
+        if not isinstance(said, list) or [type(each) for each in said] != [dict] * len(group):
+            names = ", ".join(ref.name for ref in group)
+            raise ArmError(f"asking {names} what they are: another answer than was asked for")
+        for ref, own in zip(group, said, strict=True):
+            found[ref.name] = parse_record(KnownArm, own, where=f"what arm '{ref.name}' says")
+    return found
+
+
+def _known(ref: ArmRef, splits: Mapping[str, Split], code: CodeReader) -> KnownArm:
+    """Build an arm and ask it what it is; in a process that does nothing else."""
+    exact = ref.pinned()
+    arm = exact.build()
+    with ref.asking():
+        for name, part in splits.items():
+            columns = part.dataset.manifest.columns
+            expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
+        notes = getattr(arm, "notes_on", None)
+        log = arm if isinstance(arm, PlaysBack) else None
+        told = [
+            f"{ref.name}: {note}"
+            for name, part in splits.items()
+            for note in (notes(name, part.dataset.series, part.windows) if notes else ())
+        ]
+        return KnownArm(
+            pinned={k: v for k, v in exact.options.items() if ref.options.get(k) != v},
+            identity=arm_identity(exact, arm, code),
+            environment=environment_of(exact, arm, code),
+            device_name=device_name(arm),
+            records={
+                name: tuple(log.record_digests(part.dataset.series, part.issued))
+                for name, part in splits.items()
+                if log is not None
+            },
+            learns=isinstance(arm, Learns),
+            saves=isinstance(arm, Saves),
+            loads=isinstance(arm, Loads),
+            seeded=seeded(arm),
+            fetches=isinstance(arm, Fetches),
+            heavy_modules=tuple(map(str, getattr(arm, "heavy_modules", ()))),
+            notes=tuple(map(str, told)),
+        )
+
+
+def preload_for(cells: Iterable[GridCell]) -> list[str]:
+    """Heavy modules that the processes of some cells say they need."""
+    return list(dict.fromkeys(name for cell in cells for name in cell.known.heavy_modules))
+
+
+def limits_of(experiment: Experiment) -> UnitLimits:
+    """What one process of an experiment may use."""
+    run = experiment.run
+    return UnitLimits(time_s=run.time_limit_s, memory_mib=run.memory_limit_mib)
 
 
 def as_stored(grid: Grid, store: KnownResults) -> Grid:
@@ -227,43 +356,30 @@ def as_stored(grid: Grid, store: KnownResults) -> Grid:
 
 
 def _cell(
-    experiment: Experiment,
-    ref: ArmRef,
-    arm: Arm,
-    known: Mapping[str, Any],
-    environment: Mapping[str, Any],
-    part: Split,
-    dataset: str,
-    seed: int,
+    experiment: Experiment, ref: ArmRef, known: KnownArm, part: Split, dataset: str, seed: int
 ) -> GridCell:
     run = experiment.run
     identity = line_identity(
-        known,
+        known.identity,
         plan=part.plan,
-        seed=seed if seeded(arm) else None,
+        seed=seed if known.seeded else None,
         threads=run.threads,
     )
-    records: Mapping[str, str] = {}
-    if isinstance(arm, PlaysBack):
-        found = arm.record_digests(part.dataset.series, part.issued)
-        records = dict(zip(map(str, part.cutoffs), found, strict=True))
-    device = device_of(arm)
-    fits = _planned(identity, part, device)
+    digests = known.records.get(dataset)
+    records = dict(zip(map(str, part.cutoffs), digests, strict=True)) if digests else {}
+    fits = _planned(identity, part, known.device_name.partition(":")[0])
     return GridCell(
         arm=ref,
+        known=known,
         dataset=dataset,
         seed=seed,
         key=_cell_key(identity, part, fits, records),
         line=line_of(dataset, identity),
         identity=identity,
-        environment=environment,
-        device=device,
         fits=fits,
         split=part,
         records=records,
         limits={"time_s": run.time_limit_s, "memory_mib": float(run.memory_limit_mib)},
-        learns=isinstance(arm, Learns),
-        saves=isinstance(arm, Saves),
     )
 
 
@@ -308,11 +424,6 @@ def _cell_key(
             "data": part.data,
         }
     )
-
-
-def seeds_of(arm: Arm, seeds: Sequence[int]) -> Sequence[int]:
-    """All seeds for an arm that learns or draws; the first for one that has no use for more."""
-    return seeds if seeded(arm) else seeds[:1]
 
 
 def seeded(arm: Arm) -> bool:

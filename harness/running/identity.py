@@ -111,11 +111,6 @@ def line_of(dataset: str, identity: Mapping[str, Any]) -> str:
     return digest([dataset, own])
 
 
-def device_of(arm: Arm) -> str:
-    """Kind of device an arm computes on here, ``cpu`` or ``cuda``; '' where it has no `device`."""
-    return device_name(arm).partition(":")[0]
-
-
 def device_name(arm: Arm) -> str:
     """The device an arm computes on here, such as ``cuda:1``; a GPU where one of its parts does."""
     if isinstance(arm, Wraps):

@@ -32,8 +32,8 @@ from harness.data.dataset import load
 from harness.errors import AbharnessError, ConfigError, one_line
 from harness.experiments.experiment import Edits, parse_experiment
 from harness.parsing import parse_json, parse_record
-from harness.running.executor import Finished, LocalProcesses, Task, heavy_modules
-from harness.running.grid import Grid, GridCell, PlannedFit, declare
+from harness.running.executor import Finished, LocalProcesses, Task
+from harness.running.grid import Grid, GridCell, PlannedFit, declare, preload_for
 from harness.running.identity import unlike
 from harness.running.incoming import deliver, read_delivery
 from harness.running.lease import lease
@@ -481,9 +481,7 @@ def carry_out_order(order: Order) -> NodeAnswer:
         task, grid = task_of(order)
     except AbharnessError as problem:
         return NodeAnswer(node=node, refused=one_line(str(problem)))
-    executor = LocalProcesses(
-        threads=grid.experiment.run.threads, preload=heavy_modules(grid.experiment.arms)
-    )
+    executor = LocalProcesses(threads=grid.experiment.run.threads, preload=preload_for(grid.cells))
     try:
         with lease("shared", f"abharness run {grid.experiment.name}", wait_s=_LEASE_WAIT_S):
             executor.submit(task)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 HARNESS = __name__.partition(".")[0]
-_OURS = (HARNESS, "baselines", "candidates")
+OURS = (HARNESS, "baselines", "candidates")
 """Followed module by module, also where our distribution is installed as a library."""
 _NO_DATA = ("py.typed",)
 _COMPILED = (".py", ".pyc", ".pyo")
@@ -64,21 +64,23 @@ class SourceFile:
     names: tuple[str, ...]
 
 
-class Memory:
-    """Sources that were read before, by their content: parsing all of them takes half a second.
+class KeptByContent:
+    """What was worked out from files before, by their content.
 
-    They lie where Python keeps its compiled files, and like those may be deleted at any time; where
+    It lies where Python keeps its compiled files, and like those may be deleted at any time; where
     nothing can be written, nothing is kept.
 
     Parameters
     ----------
     file
         JSON; whatever it holds that is not whole is passed over.
+    maker
+        The code that works it out: another one may find something else.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, maker: Path) -> None:
         self._file = file
-        self._reader = file_digest(Path(__file__))  # another way to read gives other digests
+        self._maker = file_digest(maker)
         self._new = False
         self._known: dict[str, Any] = {}
         with suppress(OSError, ValueError):
@@ -86,17 +88,14 @@ class Memory:
             if isinstance(found, dict) and len(found) < _MOST:
                 self._known = found
 
-    def read(self, content: bytes, *, package: str) -> SourceFile:
-        """As `read_source`."""
-        key = hashlib.sha256(f"{self._reader} {package}\n".encode() + content).hexdigest()
-        with suppress(KeyError, TypeError, ValueError):
-            kept, *names = self._known[key]
-            if all(isinstance(each, str) for each in (kept, *names)):
-                return SourceFile(digest=kept, names=tuple(names))
-        found = read_source(content, package=package)
-        self._known[key] = [found.digest, *found.names]
+    def get(self, content: bytes, *, about: str) -> Any:
+        """What was put there for a content, or None."""
+        return self._known.get(self._key(content, about))
+
+    def put(self, content: bytes, found: Any, *, about: str) -> None:
+        """Remember what JSON can hold."""
+        self._known[self._key(content, about)] = found
         self._new = True
-        return found
 
     def keep(self) -> None:
         """Write down what is new."""
@@ -109,14 +108,33 @@ class Memory:
             draft.write_text(json.dumps(self._known), encoding="utf-8")
             draft.replace(self._file)
 
+    def _key(self, content: bytes, about: str) -> str:
+        return hashlib.sha256(f"{self._maker} {about}\n".encode() + content).hexdigest()
+
+
+class SourceMemory(KeptByContent):
+    """Sources that were read before: parsing all of them takes half a second."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, maker=Path(__file__))
+
+    def read(self, content: bytes, *, package: str) -> SourceFile:
+        """As `read_source`."""
+        known = self.get(content, about=package)
+        if isinstance(known, list) and known and all(isinstance(each, str) for each in known):
+            return SourceFile(digest=known[0], names=tuple(known[1:]))
+        found = read_source(content, package=package)
+        self.put(content, [found.digest, *found.names], about=package)
+        return found
+
 
 _MOST = 4000
-"""Sources that are remembered; beyond it all are read again once."""
+"""Contents that are remembered; beyond it all are read again once."""
 
 
 @cache
-def _memory() -> Memory:
-    return Memory(Path(importlib.util.cache_from_source(__file__)).with_suffix(".json"))
+def _memory() -> SourceMemory:
+    return SourceMemory(Path(importlib.util.cache_from_source(__file__)).with_suffix(".json"))
 
 
 def read_source(content: bytes, *, package: str) -> SourceFile:
@@ -191,7 +209,7 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
         waiting += ast.iter_child_nodes(node)
     for node in attributes:
         first, _, rest = _chain(node).partition(".")
-        if bound.get(first, "").partition(".")[0] in _OURS:
+        if bound.get(first, "").partition(".")[0] in OURS:
             yield f"{bound[first]}.{rest}"
 
 
@@ -396,7 +414,7 @@ class CodeReader:
             place = self._place(top)
             if place is None:
                 continue
-            if top in _OURS:
+            if top in OURS:
                 for module, file in self._on_the_way(name):
                     if module not in ours:
                         ours[module] = file

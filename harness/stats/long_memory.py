@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from harness.stats.longrun import bartlett_expected, summed
-from harness.window import Array, Rows
+from harness.window import Array
 
 ORDERS: Array = np.arange(0.0, 0.4801, 0.02)
 """Orders of fractional integration that are tried."""
@@ -30,7 +30,7 @@ LEAST = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class LongMemory:
     """How differences remember.
 
     Attributes
@@ -56,7 +56,7 @@ class Memory:
         return self.suspected and self.evidence > FAR_MORE_LIKELY
 
 
-def memory_of(series: Array, overlap: int) -> Memory | None:
+def memory_of(series: Array, overlap: int) -> LongMemory | None:
     """Hold a fractional noise and an autoregression, both summed over the overlap, against [n].
 
     By Whittle's likelihood over the frequencies below the first that the sums hide. The evidence is
@@ -65,7 +65,7 @@ def memory_of(series: Array, overlap: int) -> Memory | None:
 
     Returns
     -------
-    Memory or None
+    LongMemory or None
         None without variance, or with fewer than `LEAST` frequencies.
     """
     count = len(series)
@@ -73,37 +73,41 @@ def memory_of(series: Array, overlap: int) -> Memory | None:
     spread = float(np.ptp(series)) if count else 0.0
     if number < LEAST or spread <= 1e-13 * float(np.abs(series).max()):
         return None
-    fractional, regressive = _log_spectra(count, overlap)
+    fractional, regressive = _spectra(count, overlap)
     ordinates = np.abs(np.fft.fft((series - series.mean()) / spread)[1 : number + 1]) ** 2
 
-    def likelihoods(spectra: Array, kept: Rows) -> Array:
-        level = np.exp(-spectra[:, kept]) @ ordinates[kept] / len(kept)
-        found: Array = -len(kept) * (np.log(level) + spectra[:, kept].mean(axis=1))
+    def likelihoods(models: tuple[Array, Array], left_out: int | None = None) -> Array:
+        logs, shares = models
+        total, sums, kept = shares @ ordinates, logs.sum(axis=1), number
+        if left_out is not None:
+            total = total - shares[:, left_out] * ordinates[left_out]
+            sums, kept = sums - logs[:, left_out], number - 1
+        found: Array = -kept * np.log(total / kept) - sums
         return found
 
-    every = np.arange(number)
-    of_orders = likelihoods(fractional, every)
-    best = int(of_orders.argmax())
-    rest = np.delete(every, int((ordinates * np.exp(-fractional[best])).argmax()))
+    best = int(likelihoods(fractional).argmax())
+    largest = int((ordinates * fractional[1][best]).argmax())
     evidence = min(
-        float(likelihoods(fractional, kept).max() - likelihoods(regressive, kept).max())
-        for kept in (every, rest)
+        float(likelihoods(fractional, out).max() - likelihoods(regressive, out).max())
+        for out in (None, largest)
     )
-    return Memory(
-        order=float(ORDERS[best]),
-        error=math.sqrt(3 / number) / math.pi,
-        evidence=evidence,
+    return LongMemory(
+        order=float(ORDERS[best]), error=math.sqrt(3 / number) / math.pi, evidence=evidence
     )
 
 
 @lru_cache(maxsize=64)
-def _log_spectra(n: int, overlap: int) -> tuple[Array, Array]:
-    """Logs of the spectra of all fractional noises and of all autoregressions that are tried."""
+def _spectra(n: int, overlap: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Logs of the spectra, and one over them, of all fractional noises and of all autoregressions.
+
+    [models, frequencies] each.
+    """
     at = 2 * math.pi * np.arange(1, (n // overlap - 1) // 2 + 1) / n
     sums = 2 * np.log(np.abs(np.sin(overlap * at / 2) / np.sin(at / 2)))
     fractional = -2 * ORDERS[:, None] * np.log(2 * np.sin(at / 2)) + sums
     rho = RHOS[:, None]
-    return fractional, sums - np.log(1 - 2 * rho * np.cos(at) + rho**2)
+    regressive = sums - np.log(1 - 2 * rho * np.cos(at) + rho**2)
+    return (fractional, np.exp(-fractional)), (regressive, np.exp(-regressive))
 
 
 @lru_cache(maxsize=256)

@@ -299,13 +299,9 @@ def opened(
     for split in grid.splits.values():
         for warning in split.dataset.warnings:
             say(f"note: {warning}", err=True)
-    for ref in grid.experiment.arms:
-        if hasattr(ref.find(), "notes_on"):
-            for name, split in grid.splits.items():
-                with ref.asking():
-                    notes = ref.build().notes_on(name, split.dataset.series, split.windows)  # type: ignore[attr-defined]  # asked above
-                for note in notes:
-                    say(f"note: {ref.name}: {note}", err=True)
+    arms = {cell.arm.name: cell.known for cell in grid.cells}
+    for note in (note for known in arms.values() for note in known.notes):
+        say(f"note: {note}", err=True)
     return grid, there or open_store(Path(store), create=create)
 
 

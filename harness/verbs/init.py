@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.errors import ConfigError, DataError
+from harness.errors import ConfigError
 from harness.verbs.common import DataDirOption, say, verb
 
 if TYPE_CHECKING:
@@ -295,44 +295,35 @@ def _dataset(
 
 
 def _seen_columns(file: Path, *, date: str, target: str) -> tuple[str, str]:
-    """The columns of dates and of prices: as told, or the one whose name says so.
+    """The columns of dates and of prices: as told, by their names, or the only one there can be.
 
     Raises
     ------
     ConfigError
         When none or several do.
     """
-    names = _header(file)
-    low = {name.strip().lower(): name for name in names}
-    dates = [low[name] for name in _DATES if name in low]
+    from harness.data.dates import is_dated
+    from harness.data.number_forms import looks_like_a_number
+    from harness.data.reading import first_cells
+    from harness.data.tables import read_bytes
+
+    columns = first_cells(file, read_bytes(file), known=_DATES)
+    low = {name.lower(): name for name in columns}
+    dated = [name for name, cells in columns.items() if all(map(is_dated, cells))]
+    dates = [low[name] for name in _DATES if name in low] or (dated if len(dated) == 1 else [])
     targets = [low[name] for name in _TARGETS if name in low]
-    rest = [name for name in names if name not in dates and name.strip()]
+    rest = [
+        name
+        for name, cells in columns.items()
+        if name and name not in (*dates, *dated) and any(map(looks_like_a_number, cells))
+    ]
     targets = targets or (rest if len(rest) == 1 else [])
     asked = [] if date or dates else ["--date"]
     asked += [] if target or targets else ["--target"]
     if asked:
-        there = f": it has {', '.join(names)}" if names else ""
+        there = f": it has {', '.join(columns)}" if columns else ""
         raise ConfigError(f"{file}: say which column is meant by {' and '.join(asked)}{there}")
     return date or dates[0], target or targets[0]
-
-
-def _header(file: Path) -> list[str]:
-    """Column names of Parquet, or in the first line of a text that has the name of a date."""
-    if file.suffix in (".parquet", ".pq"):
-        from pyarrow import ArrowException
-        from pyarrow.parquet import read_schema
-
-        try:
-            return list(map(str, read_schema(file).names))
-        except (OSError, ArrowException) as problem:
-            raise DataError(f"{file} cannot be read: {problem}") from None
-    with file.open(encoding="utf-8-sig", errors="replace") as stream:
-        lines = [line.strip() for line, _ in zip(stream, range(40), strict=False)]
-    for line in lines:
-        cells = [cell.strip().strip('"') for cell in re.split(r"[,;\t|]", line)]
-        if any(cell.lower() in _DATES for cell in cells):
-            return cells
-    return []
 
 
 def _texts(

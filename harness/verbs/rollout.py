@@ -76,6 +76,8 @@ def rollout(
         opened.hold(why, owner, release=release)
     elif ask == "rollback":
         opened.rollback(why, owner)
+        say(f"rolled back: {settings.legacy} serves everything")
+        return
     elif ask == "replay":
         found = opened.replay()
         for line in found:

@@ -78,9 +78,7 @@ def _typeset(text: object) -> object:
     if len(parts) % 2 == 0:  # a backtick without a second
         parts = [text]
     return Markup("").join(
-        Markup("<code>{}</code>").format(part)
-        if place % 2
-        else escape(_MINUS.sub("\u2212", part))
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(_MINUS.sub("\u2212", part))
         for place, part in enumerate(parts)
     )
 

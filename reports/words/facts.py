@@ -351,6 +351,7 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     ),
     FactCode.LONG_MEMORY: lambda v: (
         f"the differences of {_where(v)} "
+        + (f"(and {v['others']} more there) " if v["others"] else "")
         + (
             f"remember for long (order {v['memory']:.2f}, standard error {v['error']:.2f}): its "
             f"interval was made {v['wider']:.1f} times as wide, which may not be enough."

@@ -69,7 +69,8 @@ class Side:
         if self.fault == "die":
             os._exit(3)
         if self.fault == "eat":
-            self.kept = np.ones(200_000_000)
+            self.kept = np.ones(100_000_000)
+            time.sleep(600)
 '''.replace("    fault_to: str", "    kept: object = None\n    fault_to: str")
 
 EXPERIMENT = """

@@ -19,7 +19,7 @@ from harness.fallback import CROSSED, WithFallback
 from harness.forecast import LEVELS
 from harness.gate.stored_scores import read_scores, score_grid, write_scores
 from harness.running.fill import prepare
-from harness.running.grid import seeds_of
+from harness.running.grid import seeded
 from harness.running.identity import arm_identity
 from harness.running.parts import Part, read_part, write_part
 from harness.running.sources import digest
@@ -247,8 +247,8 @@ def test_abilities_are_passed_through(series, folder, tmp_path):
     assert arm.weight_files() == files
     assert arm.card()["primary"] == "odd_arms:Shaky"
     assert arm.card()["fallback: Kind"] == "odd"
-    assert seeds_of(arm, [1, 2]) == [1, 2]
-    assert seeds_of(ref_of(folder, odd(), WALK).build(), [1, 2]) == [1]
+    assert seeded(arm)
+    assert not seeded(ref_of(folder, odd(), WALK).build())
     outcome = carry_out(job_of(series, ref_of(folder, odd("Shaky"), WALK)))
     assert [fit.training.best_epoch for fit in outcome.fits] == [7]
 

@@ -460,9 +460,15 @@ def _hard_rates(results: list[dict[str, Any]]) -> str:
             f"| {_percent(r['promote_vetoed'])} | {_percent(r['reject'])} "
             f"| {'never' if power is None or math.isnan(power) else _percent(power)} "
             f"| {_percent(r['remembered'])} "
-            f"| {_percent(r['promote_unsaid'])} / {_percent(r['reject_unsaid'])} |"
+            f"| {_unsaid(r)} |"
         )
     return "\n".join(rows)
+
+
+def _unsaid(result: dict[str, Any]) -> str:
+    """Wrong conclusions without the caution; a dash for results from before they were counted."""
+    found = [result.get(f"{way}_unsaid") for way in ("promote", "reject")]
+    return " / ".join("-" if each is None else _percent(each) for each in found)
 
 
 def _summary(results: list[dict[str, Any]]) -> str:

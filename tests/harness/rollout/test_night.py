@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,16 @@ def test_feedback_allows_no_stage_that_evidence_moves(migration):
 
     with pytest.raises(ConfigError, match="feedback"):
         read_rollout(Path("rollout.toml"))
+
+
+def test_a_rollback_by_hand_needs_neither_data_nor_arms(migration):
+    """Whatever is broken beside the records, the legacy can be made to serve."""
+    found = migration(stages='["all"]')
+    found.judge()
+    found.open().advance()
+    shutil.rmtree("data")
+    Path("sides.py").unlink()
+    state = found.open().rollback("fire", "Ada")
+
+    assert state.served_by == {"A": "old", "B": "old"}
+    assert (state.moves[-1].why, state.moves[-1].owner) == ("fire", "Ada")

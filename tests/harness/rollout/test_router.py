@@ -99,7 +99,8 @@ def test_it_answers_as_the_night_does(migration):
 )
 def test_a_bad_candidate_costs_the_caller_the_flag(migration, fault, said):
     """Whatever it does, the legacy answers with the reason, and serves from then on."""
-    keys = "latency_s = 3.0\nmemory_limit_mib = 600"
+    limit = 60.0 if fault == "eat" else 3.0
+    keys = f"latency_s = {limit}\nmemory_limit_mib = 600"
     found = begun(migration, stages='["all"]', keys=keys, options=NOW.format(fault))
     with opened(found) as router:
         good = asked(router, found)

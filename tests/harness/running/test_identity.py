@@ -19,7 +19,7 @@ from harness.running.fill import prepare
 from harness.running.grid import declare
 from harness.running.identity import (
     arm_identity,
-    device_of,
+    device_name,
     library_versions,
     machine,
     visible_gpus,
@@ -130,16 +130,16 @@ def test_an_open_device_is_what_the_machine_has(monkeypatch):
     pair = _On(None, _On(None), _On("auto"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(identity, "_gpu_files", list)
-    assert [device_of(arm) for arm in (_On(None), _On("cuda:1"), _On("auto"), pair)] == [
-        "", "cuda", "cpu", "cpu"
+    assert [device_name(arm) for arm in (_On(None), _On("cuda:1"), _On("auto"), pair)] == [
+        "", "cuda:1", "cpu", "cpu"
     ]  # fmt: skip
     monkeypatch.setattr(identity, "_gpu_files", lambda: [Path("0"), Path("1")])
 
-    assert device_of(pair) == "cuda"
-    assert device_of(_On(None, _On("cpu"), _On("cuda"))) == "cuda"
+    assert device_name(pair) == "cuda"
+    assert device_name(_On(None, _On("cpu"), _On("cuda"))) == "cuda"
     assert visible_gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert device_of(pair) == "cpu"
+    assert device_name(pair) == "cpu"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-a")
     assert visible_gpus() == ["3", "GPU-a"]
 

@@ -192,9 +192,11 @@ def test_a_fit_made_on_a_gpu_serves_a_night_without_one(tiny, gold, tmp_path, mo
         ("arms_for_tests:Learner", "open_arm:Open"),
         ("validation = 60", "validation = 60\nrefit = 32"),
     )
-    monkeypatch.setattr(identity, "_gpu", lambda: "H200")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "gpu").write_text("Model: H200\n", encoding="utf-8")
+    monkeypatch.setattr(identity, "_gpu_files", lambda: [tmp_path / "gpu"])
     first = night(file, gold, ENDS)[0]
-    monkeypatch.setattr(identity, "_gpu", lambda: "none")
+    monkeypatch.setattr(identity, "_gpu_files", list)
 
     grid, store, summary, _ = night(file, gold, ENDS + 1)
     late, _, last, _ = night(file, gold, ENDS + 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.running.sources import CodeReader, Memory, place_of, read_source
+from harness.running.sources import CodeReader, SourceMemory, place_of, read_source
 
 FILES = {
     "{x}_arm.py": """
@@ -268,10 +268,10 @@ def test_what_was_read_is_remembered_by_its_content(tmp_path, monkeypatch, torn)
     """The same content is not parsed again, another is; what is torn is read anew."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = tmp_path / "kept" / "sources.json"
-    first = Memory(file)
+    first = SourceMemory(file)
     source = first.read(b"import os", package="a")
     first.keep()
-    second = Memory(file)
+    second = SourceMemory(file)
     other = second.read(b"import os.path", package="a")
     monkeypatch.setattr("harness.running.sources.read_source", None)
 
@@ -279,28 +279,28 @@ def test_what_was_read_is_remembered_by_its_content(tmp_path, monkeypatch, torn)
     assert other != source
     monkeypatch.undo()
     file.write_text(torn, encoding="utf-8")
-    assert Memory(file).read(b"import os", package="a") == source
+    assert SourceMemory(file).read(b"import os", package="a") == source
 
 
 def test_a_memory_with_other_content_under_a_key_is_passed_over(tmp_path, monkeypatch):
     """Entries that are no source are read again."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = tmp_path / "sources.json"
-    memory = Memory(file)
+    memory = SourceMemory(file)
     source = memory.read(b"import os", package="a")
     memory.keep()
     file.write_text(
         re.sub(r"\[.*?\]", "[1, 2]", file.read_text(encoding="utf-8")), encoding="utf-8"
     )
 
-    assert Memory(file).read(b"import os", package="a") == source
+    assert SourceMemory(file).read(b"import os", package="a") == source
 
 
 def test_nothing_is_kept_where_nothing_can_be_written(tmp_path, monkeypatch):
     """A place that cannot be written to costs time, and nothing else."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     (tmp_path / "in_the_way").write_text("")
-    memory = Memory(tmp_path / "in_the_way" / "sources.json")
+    memory = SourceMemory(tmp_path / "in_the_way" / "sources.json")
 
     assert memory.read(b"import os", package="a").names == ("os",)
     memory.keep()

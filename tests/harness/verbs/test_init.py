@@ -110,6 +110,24 @@ def test_init_writes_nothing_when_something_is_wrong(begun, call, words, said):
     assert not (begun / "experiment.toml").exists()
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_init_sees_the_only_columns_there_can_be(begun, call, mark):
+    """Names in another language are no question where one column has dates and one numbers."""
+    days = np.busday_offset("2015-01-05", np.arange(900), "forward").astype(object)
+    lines = [f"{day:%d.%m.%Y}{mark}{100 + row % 7},25" for row, day in enumerate(days)]
+    (begun / "kurse.txt").write_text("\n".join([f"Datum{mark}Schluss", *lines]))
+    (begun / "two.csv").write_text("Datum,Eins,Zwei\n2020-01-02,1,2\n2020-01-03,1,2\n")
+    arms = ("--legacy", "mine:Old", "--candidate", "mine:New", "--ci", "none")
+
+    refused = call("init", "two.csv", *arms)
+    code, out, err = call("init", "kurse.txt", *arms)
+
+    assert (code, err) == (0, "")
+    assert "Schluss, from 100.25" in out
+    assert refused[0] == 2
+    assert "which column is meant by --target: it has Datum, Eins, Zwei" in refused[2]
+
+
 def test_init_overwrites_when_told(begun, call):
     """A file that is there stays, unless --force says otherwise."""
     (begun / "policy.toml").write_text("mine")
