@@ -107,11 +107,15 @@ def _unpickled(path: Path) -> Any:
 def _check_kind(path: Path) -> None:
     """Refuse by its first bytes what cannot hold weights, or holds a program as well."""
     with path.open("rb") as stream:
-        start = stream.read(2)
+        start = stream.read(40)
     if not start:
         raise ArmError(f"checkpoint '{path.name}' is empty")
+    if start.startswith(b"version https://git-lfs"):
+        raise ArmError(
+            f"checkpoint '{path.name}' is a pointer of Git LFS: 'git lfs pull' fetches it"
+        )
     if not zipfile.is_zipfile(path):
-        if start != b"PK" and not start.startswith(pickle.PROTO):  # a zip that is torn is read
+        if not start.startswith((b"PK", pickle.PROTO)):  # a zip that is torn is read
             raise ArmError(
                 f"checkpoint '{path.name}' cannot be read: it is no file of torch.save; expected "
                 "one, or .safetensors"

@@ -310,12 +310,15 @@ def parse_experiment(
             raise ConfigError(f"{source}: missing key '{key}'")
     if found.get("schema", SCHEMA) != SCHEMA:
         raise ConfigError(f"{source}: schema = {found['schema']!r}: this version reads {SCHEMA}")
+    title = found.get("title", Path(source).stem)
+    if not isinstance(title, str):
+        raise ConfigError(f"{source}: title = {title!r}: expected a text")
     arms = _arms(found["arms"], where=source, folder=folder)
-    plans = _plans(found["plan"], _dataset_ids(found["datasets"], source), where=source)
+    plans = _plans(found["plan"], found["datasets"], where=source)
     return Experiment(
         name=Path(source).stem,
         source=source,
-        title=_title(found.get("title", Path(source).stem), source),
+        title=title,
         text=text,
         plans=plans,
         arms=arms,
@@ -368,34 +371,20 @@ def _policy(
 def _refuse_unfit(
     policy: Policy, arms: Iterable[ArmRef], plans: Mapping[str, RollingOrigin], *, where: str
 ) -> None:
-    policy.refuse_unfit(tuple(plans), _reach(plans), where=where)
+    reach = max(plan.gap + plan.horizon for plan in plans.values())
+    policy.refuse_unfit(tuple(plans), reach, where=where)
     judged = {
         name: range(plan.gap + 1, plan.gap + plan.horizon + 1) for name, plan in plans.items()
     }
     refuse_unjudged(policy, judged, {arm.name: arm.role for arm in arms}, where=where)
 
 
-def _reach(plans: Mapping[str, RollingOrigin]) -> int:
-    """Last judged step of the longest plan."""
-    return max(plan.gap + plan.horizon for plan in plans.values())
-
-
-def _title(found: Any, source: str) -> str:
-    if not isinstance(found, str):
-        raise ConfigError(f"{source}: title = {found!r}: expected a text")
-    return found
-
-
-def _dataset_ids(found: Any, source: str) -> list[str]:
-    if not isinstance(found, list) or not found or not all(isinstance(i, str) for i in found):
-        raise ConfigError(f'{source}: datasets = {found!r}: expected ids such as ["GOLD"]')
-    if len(set(found)) != len(found):
-        raise ConfigError(f"{source}: datasets {found} repeat")
-    return found
-
-
-def _plans(found: Any, ids: list[str], *, where: str) -> dict[str, RollingOrigin]:
+def _plans(found: Any, ids: Any, *, where: str) -> dict[str, RollingOrigin]:
     """One plan per dataset: the common keys, overridden by the table named after the dataset."""
+    if not isinstance(ids, list) or not ids or not all(isinstance(each, str) for each in ids):
+        raise ConfigError(f'{where}: datasets = {ids!r}: expected ids such as ["GOLD"]')
+    if len(set(ids)) != len(ids):
+        raise ConfigError(f"{where}: datasets {ids} repeat")
     common = _mapping(found, where, "plan")
     own = {key: value for key, value in common.items() if isinstance(value, dict)}
     for key in own:

@@ -294,7 +294,9 @@ def parse_policy(
     ConfigError
         For anything unknown, missing, of another type, out of range, contradictory or duplicate.
     """
-    _refuse_unknown(found, where)
+    known = [each.name for each in dataclasses.fields(Policy)]
+    if unknown := [key for key in found if key not in known]:
+        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; known keys are {', '.join(known)}")
     _refuse_empty(found, where)
     plain = {key: value for key, value in found.items() if key not in _TABLES}
     given = {
@@ -324,13 +326,6 @@ def _inner(found: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
     if not isinstance(inner, Mapping):
         raise ConfigError(f"{where}: {key} = {inner!r}: expected a table [policy.{key}]")
     return inner
-
-
-def _refuse_unknown(found: Mapping[str, Any], where: str) -> None:
-    known = [each.name for each in dataclasses.fields(Policy)]
-    for key in found:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key '{key}'; known keys are {', '.join(known)}")
 
 
 def _refuse_empty(found: Any, where: str, key: str = "") -> None:
@@ -378,12 +373,13 @@ def refuse_unjudged(
     tables += [("coverage", each.scope) for each in policy.coverage]
     for name, scope in tables:
         _refuse_slices(scope, f"{where}: {name}")
+        ranges = [part for part in scope.slices if part.startswith("steps:")]
+        ends = {int(end) for part in ranges for end in part.partition(":")[2].split("-")}
+        said = f"steps = {list(scope.steps)}" if scope.steps else f"slices: {', '.join(ranges)}"
         for dataset, steps in judged.items():
-            if scope.covers(dataset) and not _asked(scope) <= set(steps):
-                raise ConfigError(
-                    f"{where}: {name}: {_said(scope)}: on {dataset} judged are {steps[0]} to "
-                    f"{steps[-1]}"
-                )
+            if scope.covers(dataset) and not ends | set(scope.steps) <= set(steps):
+                there = f"on {dataset} judged are {steps[0]} to {steps[-1]}"
+                raise ConfigError(f"{where}: {name}: {said}: {there}")
     if policy.limits.min_skill is not None and policy.reference_among(roles) is None:
         raise ConfigError(
             f"{where}: limits: min_skill = {policy.limits.min_skill:g}: expected an arm with role "
@@ -393,27 +389,9 @@ def refuse_unjudged(
 
 def _refuse_slices(scope: Scope, where: str) -> None:
     for part in scope.slices:
-        if not _SLICE.fullmatch(part) or _is_reversed(part):
+        ends = [int(end) for end in part.partition(":")[2].split("-") if end.isdigit()]
+        if not _SLICE.fullmatch(part) or ends != sorted(ends):
             raise ConfigError(
                 f"{where}: slices: '{part}': expected volatility:low, volatility:mid, "
                 "volatility:high, year:YYYY, drawdown:worst or steps:FIRST-LAST"
             )
-
-
-def _is_reversed(part: str) -> bool:
-    ends = [int(end) for end in part.partition(":")[2].split("-") if end.isdigit()]
-    return ends != sorted(ends)
-
-
-def _ranges(scope: Scope) -> list[str]:
-    return [name for name in scope.slices if name.startswith("steps:")]
-
-
-def _asked(scope: Scope) -> set[int]:
-    """Every step that a scope names, alone or as an end of a slice."""
-    ends = {int(end) for name in _ranges(scope) for end in name.partition(":")[2].split("-")}
-    return ends | set(scope.steps)
-
-
-def _said(scope: Scope) -> str:
-    return f"steps = {list(scope.steps)}" if scope.steps else f"slices: {', '.join(_ranges(scope))}"

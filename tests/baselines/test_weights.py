@@ -126,6 +126,7 @@ def test_torchscript_is_told_apart(here):
     [
         (b"", "checkpoint 'x.pth' is empty"),
         (b"hello", "it is no file of torch.save; expected one, or .safetensors"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "'git lfs pull' fetches it"),
         (b"PK\x03\x04torn", "cannot be read: PytorchStreamReader failed"),
     ],
 )
