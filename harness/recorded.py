@@ -425,7 +425,10 @@ def _forecasts(values: list[str], model: str, label: str) -> _Chosen:
     if not model and len(models) > 1:
         raise ArmError(f"{label} holds several models: {there}; say model = '{models[0]}'")
     name = model or models[0]
-    own = dict(sorted(levels.get(name, {}).items()))
+    own = dict(levels.get(name, {}))
+    if own and name in medians:  # beside quantiles a median is one of them
+        own.setdefault(0.5, medians[name])
+    own = dict(sorted(own.items()))
     paths_of = [name] if name else ["median", *_PATHS]
     point = next((each for each in paths_of if each in paths), medians.get(name, ""))
     if len(own) == 1 and 0.5 in own:  # a median is a path, not a distribution

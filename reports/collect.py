@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import numpy as np
 
@@ -17,8 +15,13 @@ from harness.checks.predicate import number_of
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
+from harness.evidence.estimand import Skill
+from harness.evidence.pairing import PairingError, pair
 from harness.experiments.experiment import MeasureSettings
-from harness.gate.history import Entry, before, change, experiments, history, read_verdict
+from harness.gate.history import Entry, before, change, history, read_verdict, standing
+from harness.gate.judge import deciding_scores, scored
+from harness.gate.looks import looks_of, sessions_to_next
+from harness.gate.nights import nights
 from harness.gate.registration import KIND
 from harness.judging.verdict import Verdict, plain
 from harness.measure.record import machine_class, read_costs, read_measure
@@ -32,7 +35,7 @@ from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to
-from reports.index import IndexInput, Passed, Run, newest, track_of
+from reports.history import CostSeries, Freshness, HistoryInput, Losses
 from reports.page_input import (
     HEAD,
     ArmFacts,
@@ -320,73 +323,167 @@ def _dataset_facts(name: str, split: Split) -> DatasetFacts:
     )
 
 
-_FACTS = {"processor": "{}", "cores": "{} cores", "memory_gib": "{} GiB", "gpu": "GPU {}"}
+_MACHINE = {"processor": "{}", "cores": "{} cores", "memory_gib": "{} GiB", "gpu": "GPU {}"}
 
 
-def collect_index(store: Store, *, linked: bool = True) -> IndexInput:
-    """Read every verdict of a store; what cannot be read is named and the rest goes on.
-
-    Later evidence is newer, within an experiment the order in which verdicts were passed.
+def collect_history(grid: Grid, store: Store, *, page: str = "") -> HistoryInput:
+    """Read what the store holds on an experiment's nights.
 
     Parameters
     ----------
-    linked
-        Link the pages that were drawn: for an index that lies beside the verdicts.
+    page
+        File of the report, relative to the page.
+
+    Raises
+    ------
+    StoreError
+        When there is no verdict yet, or a record or a score cannot be read.
     """
-    problems: list[str] = []
-
-    def note(problem: Exception) -> None:
-        """Note a problem without the path of the store, which is no one else's business."""
-        problems.append(str(problem).replace(f"{store.root}/", ""))
-
-    found: list[Passed] = []
-    for name in experiments(store):
-        try:
-            entries = history(store, name)
-        except StoreError as problem:
-            note(problem)
-            continue
-        lasts = (max((each.last for each in e.spans.values()), default="") for e in entries)
-        for entry, until in zip(entries, accumulate(lasts, max), strict=True):
-            earlier = before(entries, entry)
-            folder = store.verdict_folder(name) / entry.name
-            page = f"{folder.parent.name}/{folder.name}/report.html"
-            drawn = linked and (folder / "report.html").is_file()
-            known = {f"{_words(facts)} ({machine_class(facts)})" for facts in entry.machines}
-            found.append(
-                Passed(
-                    experiment=name,
-                    entry=entry,
-                    until=until,
-                    change=change(earlier, entry) if earlier else None,
-                    machine="; ".join(sorted(known)) or "not recorded",
-                    page=quote(page) if drawn else "",
-                )
+    experiment = grid.experiment.name
+    name = standing(store, experiment)
+    if not name:
+        raise StoreError(
+            f"{store.root}: no verdict yet on '{experiment}'; `abharness nightly` passes one"
+        )
+    verdict = read_verdict(store, name)
+    pair_ = (verdict.candidate, verdict.legacy)
+    entries = [e for e in history(store, experiment) if (e.candidate, e.legacy) == pair_]
+    policy = dataclasses.replace(
+        grid.experiment.policy, candidate=verdict.candidate, baseline=verdict.legacy
+    )
+    found = scored(grid, store)
+    scores = deciding_scores(grid, store, policy, found)
+    taken = looks_of(store, name)
+    wait = sessions_to_next(grid, scores) if verdict.look is not None else None
+    return HistoryInput(
+        title=grid.experiment.title,
+        verdict=verdict,
+        since=_stands_since(entries, verdict),
+        nights=[n for n in nights(store, experiment) if (n.candidate, n.legacy) == pair_],
+        entries=entries,
+        looked=[(each.look, read_verdict(store, each.verdict).findings) for each in taken],
+        following=(_day_after(grid, wait), wait),
+        losses=list(_losses(verdict, scores)),
+        prospective={
+            each.dataset: sum(read_cell(store, each).prospective)
+            for each in grid.cells
+            if each.arm.name == verdict.candidate and has_cell(store, each)
+        },
+        costs=list(_cost_series(grid, store, pair_)),
+        events=_acknowledged(grid, store, verdict),
+        freshness=[
+            Freshness(
+                dataset=dataset,
+                until=str(split.dataset.series.dates[-1]),
+                last_origin=str(split.dataset.series.dates[int(split.windows.origin[-1])]),
+                ended=str(split.dataset.manifest.last) if split.dataset.manifest.ended else "",
+                pending=len(split.issued) - len(split.windows),
             )
-    groups: dict[tuple[str, str, str, str], list[Passed]] = {}
-    for each in found:
-        pair = (each.entry.candidate, each.entry.legacy)
-        groups.setdefault((each.experiment, *pair, each.machine), []).append(each)
-    tracks = []
-    for passed in groups.values():
-        last, left_out = newest(passed)
-        runs = []
-        for each in last:
-            try:
-                runs.append(Run(passed=each, verdict=read_verdict(store, each.entry.name)))
-            except StoreError as problem:
-                note(problem)
-        if runs:
-            tracks.append(track_of(runs, left_out=left_out))
-    return IndexInput(
-        passed=sorted(
-            found, key=lambda each: (each.until, each.entry.sequence, each.experiment), reverse=True
-        ),
-        tracks=sorted(tracks, key=lambda track: (track.experiment, not track.decides)),
-        problems=tuple(dict.fromkeys(problems)),
+            for dataset, split in grid.splits.items()
+        ],
+        page=page,
     )
 
 
-def _words(facts: Mapping[str, str]) -> str:
-    said = [text.format(facts[name]) for name, text in _FACTS.items() if facts.get(name)]
-    return numbers.printable(", ".join(said))
+def _stands_since(entries: Sequence[Entry], verdict: Verdict) -> str:
+    """ISO day of the first of the verdicts in a row that had the outcome which stands."""
+    since = ""
+    for each in reversed(entries):
+        if each.outcome is not verdict.outcome:
+            break
+        since = each.at[:10]
+    return since
+
+
+def _day_after(grid: Grid, wait: int | None) -> str:
+    """The earliest day on which so many sessions will have come, by the calendars of the data."""
+    if wait is None:
+        return ""
+    days = [
+        np.busday_offset(
+            split.dataset.series.dates[-1].astype("datetime64[D]"),
+            wait,
+            roll="forward",
+            weekmask=split.dataset.manifest.calendar,
+        )
+        for split in grid.splits.values()
+        if not split.dataset.manifest.ended
+    ]
+    return str(min(days, default=""))
+
+
+def _losses(verdict: Verdict, scores: Sequence[UnitScores]) -> Iterator[Losses]:
+    """What each rule on all of a dataset compares, but for gains, which compare the same."""
+    seen = set()
+    for each in verdict.findings:
+        if each.comparison is None or each.estimand is None or each.part:
+            continue
+        key = (each.dataset, each.estimand)
+        ours, theirs = (
+            [unit for unit in scores if (unit.arm, unit.dataset) == (arm, each.dataset)]
+            for arm in (verdict.candidate, verdict.legacy)
+        )
+        if key in seen or isinstance(each.estimand, Skill):
+            continue
+        seen.add(key)
+        metric = each.estimand.metric
+        try:
+            both = pair(ours, theirs, metric)
+        except PairingError:
+            continue
+        made = each.estimand.sides(each.estimand.whole(both))
+        above, below = made.means
+        yield Losses(finding=each, above=above, below=below, dates=both.origin_date)
+
+
+def _cost_series(grid: Grid, store: Store, pair_: tuple[str, str]) -> Iterator[CostSeries]:
+    """Seconds of an origin by arm and class of machine, one figure a night."""
+    arms = {f.key: c.arm.name for c in grid.cells if c.arm.name in pair_ for f in c.fits}
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row, body in store.journal.all("part"):
+        arm, spent = arms.get(body["fit"]), body["spent"]
+        seconds = sum(v for k, v in spent["seconds"].items() if k not in ("fit", "total"))
+        if arm is None or body["replaces"] or not spent["machine"] or not seconds:
+            continue
+        of = found.setdefault((arm, _machine_words(spent["machine"])), {})
+        of.setdefault(row.at[:10], []).append(seconds / len(body["cutoffs"]))
+    for (arm, machine), days in sorted(found.items()):
+        medians = tuple(float(np.median(values)) for values in days.values())
+        yield CostSeries(arm=arm, machine=machine, days=tuple(days), seconds=medians)
+
+
+def _acknowledged(grid: Grid, store: Store, verdict: Verdict) -> list[tuple[str, str, str]]:
+    """Waivers with owner and end, parts given up, and other installations, the newest first."""
+    fits = {fit.key: str(cell) for cell in grid.cells for fit in cell.fits}
+    lines = {cell.line for cell in grid.cells}
+    found = [
+        (
+            verdict.judged_on or "",
+            f"waiver of {each.waiver.finding}: {each.waiver.reason}"
+            + ("" if each.active else " (has ended)"),
+            f"{each.waiver.owner}, until {each.waiver.until}",
+        )
+        for each in verdict.waivers
+    ]
+    dated = [
+        (row.at[:10], f"a part of {fits[body['fit']]} was given up: {body['why']}", "")
+        for row, body in store.journal.all("drop")
+        if body.get("fit") in fits and not body.get("pruned")
+    ]
+    changes = {
+        (
+            row.at[:10],
+            f"another installation: {body['changed']}; "
+            + ("the same forecasts" if body["equal"] else "other forecasts, results begin anew"),
+            "",
+        ): None
+        for row, body in store.journal.all("maintenance")
+        if row.key in lines
+    }
+    return [*found, *sorted([*dated, *changes], reverse=True)]
+
+
+def _machine_words(facts: Mapping[str, str]) -> str:
+    """A class of machine in words, with its digest."""
+    said = [text.format(facts[name]) for name, text in _MACHINE.items() if facts.get(name)]
+    return f"{numbers.printable(', '.join(said))} ({machine_class(facts)})"

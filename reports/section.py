@@ -95,12 +95,16 @@ class Chart(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text(Block):
-    """A paragraph, with its first words in bold; `link` is the id of the section it leads to."""
+    """A paragraph, with its first words in bold.
+
+    `link` is the id of the section it leads to, `file` a file beside the page that it leads to.
+    """
 
     text: str
     lead: str = ""
     style: str = ""
     link: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,6 +232,8 @@ class Entry:
         Origins by dataset.
     machines
         Where the forecasts were made.
+    at
+        ISO time (UTC) at which it was passed.
     """
 
     sequence: int
@@ -246,6 +248,7 @@ class Entry:
     outcomes: Mapping[str, str]
     spans: Mapping[str, OriginSpan]
     machines: tuple[Mapping[str, str], ...] = ()
+    at: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,7 +308,7 @@ def history(store: Store, experiment: str) -> list[Entry]:
     ]
     records.sort(key=lambda record: record.seq)
     rows = [
-        {**store.journal.body(record), "sequence": number, "head": record.head}
+        {**store.journal.body(record), "sequence": number, "head": record.head, "at": record.at}
         for number, record in enumerate(records, 1)
     ]
     try:
@@ -432,7 +435,8 @@ def _entry(
         spans=spans_of(scores),
         machines=tuple(machines),
     )
-    return {key: value for key, value in plain(found).items() if key not in ("sequence", "head")}
+    kept = plain(found)
+    return {key: kept[key] for key in kept if key not in ("sequence", "head", "at")}
 
 
 def standing(store: Store, experiment: str) -> str:

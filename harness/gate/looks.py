@@ -161,9 +161,14 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
     met = {each.name: each for each in known if each.name in earlier and _meets(each, now)}
     others = [met[name] for name in earlier if name in met]
     attempt = len(others) + 1
+    facts: tuple[Fact, ...] = (_before(others, now),) if others else ()
+    facts += tuple(
+        fact(FactCode.RECORDS_LOST, at=row.at[:10], why=str(body["why"]))
+        for row, body in store.journal.all("adopt")
+        if row.key == grid.experiment.name
+    )
     if policy.looks is None:
-        return Reading(tried=now, attempt=attempt)
-    facts = (_before(others, now),) if others else ()
+        return Reading(tried=now, attempt=attempt, facts=facts)
     if not policy.looks.share(attempt):
         facts = (*facts, fact(FactCode.ATTEMPTS_USED, attempt=attempt))
     taken = looks_taken(store, now.name)
@@ -285,6 +290,15 @@ def looks_taken(store: Store, name: str) -> list[PastLook]:
         for row in store.journal.records(LOOK)
         if row.key == name
     ]
+
+
+def looks_of(store: Store, verdict: str) -> list[PastLook]:
+    """Every look of the attempt that a verdict belongs to, up to that one; empty for none."""
+    for row in store.journal.records(LOOK):
+        if store.journal.body(row)["verdict"] == verdict:
+            taken = looks_taken(store, row.key)
+            return taken[: [each.verdict for each in taken].index(verdict) + 1]
+    return []
 
 
 def record_reading(store: Store, reading: Reading, verdict: Verdict, name: str) -> None:

@@ -27,7 +27,7 @@ from harness.running.sources import digest
 from harness.running.store_folder import Store
 
 NIGHT = "night"
-Mark = Literal["data revised", "plan", "policy", "arms", "weights", "code", "libraries"]
+Mark = Literal["data revised", "plan", "policy", "arms", "weights", "code", "installation"]
 """What can be other than the night before; new sessions are no change of any of them."""
 
 
@@ -94,7 +94,7 @@ def record_night(grid: Grid, store: Store, policy: Policy, judgement: Judgement)
         "arms": digest([[cell.identity["source"], dict(cell.arm.options)] for cell in cells]),
         "weights": digest([cell.identity["weights"] for cell in cells]),
         "code": digest([judging_digest(), scoring_digest()]),
-        "libraries": digest([cell.environment for cell in cells]),
+        "installation": digest([cell.environment for cell in cells]),
     }
     known = nights(store, name)
     before = known[-1] if known else None

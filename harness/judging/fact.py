@@ -92,6 +92,7 @@ class FactCode(StrEnum):
     DATE_PAST = "date_past"  # date
     TRIED_BEFORE = "tried_before"  # attempt, since, what
     ATTEMPTS_USED = "attempts_used"  # attempt
+    RECORDS_LOST = "records_lost"  # at, why
 
     # What happened on the way.
     MAINTENANCE = "maintenance"  # arm, dataset, seed, day, changed, origins, equal, apart

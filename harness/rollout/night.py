@@ -210,17 +210,16 @@ def seen_of(
 
 
 def relative(pair: PairedStream, place: int) -> float:
-    """Loss of the candidate over the legacy's, less 1, over the whole horizon.
+    """Loss of what the caller got over the legacy's, less 1, over the whole horizon.
 
-    Infinite where the candidate has none: NaN never helps. 0 where the legacy has none, of which
-    no share can be taken.
+    0 where the candidate failed: the legacy answered then, and the failure is a fault. Infinite
+    where the candidate answered and has no loss though the legacy has one: NaN never helps. 0 where
+    the legacy has none, of which no share can be taken.
     """
     new, old = float(pair.candidate.whole[place]), float(pair.legacy.whole[place])
-    if not math.isfinite(new):
-        return math.inf
-    if not math.isfinite(old) or new == old:
+    if pair.candidate.reason[place] or not math.isfinite(old) or new == old:
         return 0.0
-    return (new - old) / old if old > 0 else math.inf
+    return (new - old) / old if math.isfinite(new) and old > 0 else math.inf
 
 
 def line_of(settings: Settings, pair: PairedStream, start: str) -> SentinelLine:
@@ -307,8 +306,8 @@ def place_after(
     if stage.exposed and faults:
         return 0, "fault", faults[-1].detail
     if stage.exposed and seen.spent > settings.budget:
-        spent = seen.spent if math.isfinite(seen.spent) else -1.0  # JSON has no infinity
-        return 0, "budget", {"spent": spent, "budget": settings.budget}
+        known = {"spent": seen.spent} if math.isfinite(seen.spent) else {}  # JSON has no infinity
+        return 0, "budget", {"budget": settings.budget, **known}
     if state.place and outcome is Outcome.REJECT:
         return 0, "reject", {}
     crossed = [each for each in seen.lines if each.crossed]

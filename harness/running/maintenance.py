@@ -129,6 +129,8 @@ def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object
     repeats: list[Repeat] = []
     for fit in cell.fits:
         there = answered(store, cell, fit)
+        # what is not on this disk any more is forecast again in any case, and held to its seal
+        there = {day: each for day, each in there.items() if store.part_file(each.key).is_file()}
         last = dict(sorted(there.items())[-ORIGINS:])
         if not last:
             continue

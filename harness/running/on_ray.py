@@ -321,6 +321,8 @@ def _connected(address: str) -> Any:
         import ray
     except ImportError:
         raise ConfigError("--on ray: Ray is not installed; pip install 'abharness[ray]'") from None
+    # what Ray says of lost nodes goes to standard output, where the result belongs
+    ray._private.worker._worker_logs_enabled = False
     local = {} if address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
     try:
         ray.init(

@@ -66,7 +66,8 @@ def memory_of(series: Array, overlap: int) -> LongMemory | None:
     Returns
     -------
     LongMemory or None
-        None without variance, or with fewer than `LEAST` frequencies.
+        None without variance, or none but that of one cycle, or with fewer than `LEAST`
+        frequencies.
     """
     count = len(series)
     number = (count // overlap - 1) // 2
@@ -76,20 +77,22 @@ def memory_of(series: Array, overlap: int) -> LongMemory | None:
     fractional, regressive = _spectra(count, overlap)
     ordinates = np.abs(np.fft.fft((series - series.mean()) / spread)[1 : number + 1]) ** 2
 
-    def likelihoods(models: tuple[Array, Array], left_out: int | None = None) -> Array:
+    def likelihoods(models: tuple[Array, Array], kept: Array) -> Array:
         logs, shares = models
-        total, sums, kept = shares @ ordinates, logs.sum(axis=1), number
-        if left_out is not None:
-            total = total - shares[:, left_out] * ordinates[left_out]
-            sums, kept = sums - logs[:, left_out], number - 1
-        found: Array = -kept * np.log(total / kept) - sums
+        level = shares @ (ordinates * kept) / kept.sum()
+        found: Array = -kept.sum() * np.log(level) - logs @ kept
         return found
 
-    best = int(likelihoods(fractional).argmax())
-    largest = int((ordinates * fractional[1][best]).argmax())
+    every, rest = np.ones(number), np.ones(number)
+    if float(ordinates.sum()) <= 1e-20 * count**2:  # all of it lies at higher frequencies
+        return None
+    best = int(likelihoods(fractional, every).argmax())
+    rest[int((ordinates * fractional[1][best]).argmax())] = 0.0
+    if float(ordinates @ rest) <= 1e-12 * float(ordinates.sum()):
+        return None
     evidence = min(
-        float(likelihoods(fractional, out).max() - likelihoods(regressive, out).max())
-        for out in (None, largest)
+        float(likelihoods(fractional, kept).max() - likelihoods(regressive, kept).max())
+        for kept in (every, rest)
     )
     return LongMemory(
         order=float(ORDERS[best]), error=math.sqrt(3 / number) / math.pi, evidence=evidence

@@ -37,7 +37,7 @@ from harness.verbs.common import (
 )
 from harness.verbs.gate import chosen_pair, judged, last_line_of, result_of, write_files
 from harness.verbs.measure import measure_as_asked
-from harness.verbs.report import page_content, written_page
+from harness.verbs.report import night_page, page_content, written_page
 from harness.verbs.result import Result
 from harness.verbs.run import filled
 
@@ -87,6 +87,7 @@ def compare(
         When experiment, data, arms or store cannot be used.
     """
     from harness.running.fill import not_run
+    from harness.running.store_folder import write_text
 
     day = day_of(date)
     grid, kept = opened(
@@ -120,16 +121,21 @@ def compare(
     page = None if content.alone else written_page(grid, kept, judgement, content)
     write_files(kept, judgement, content, hold_as, records)
     if records is not None and page is not None:
-        from harness.running.store_folder import write_text
-
         write_text(Path(records) / page.name, page.read_text(encoding="utf-8"))
+    said = f"page: {page or 'none, stored units cannot be read'}"
+    if nightly and page is not None:
+        nights = night_page(grid, kept)
+        assert nights.page is not None
+        said += f"\nnights: {nights.page}"
+        if records is not None:
+            text = nights.page.read_text(encoding="utf-8")
+            link = f'href="{judgement.folder.name}/report.html"'
+            write_text(Path(records) / nights.page.name, text.replace(link, 'href="report.html"'))
     found = result_of(
         judgement,
         content,
         hold_as=hold_as,
         page=page,
-        last_line=last_line_of(
-            kept, judgement, f"page: {page or 'none, stored units cannot be read'}"
-        ),
+        last_line=last_line_of(kept, judgement, said),
     )
     return dataclasses.replace(found, units=units)

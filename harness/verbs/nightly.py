@@ -25,7 +25,6 @@ from harness.verbs.common import (
     verb,
 )
 from harness.verbs.compare import compare
-from harness.verbs.report import report
 from harness.verbs.result import Result
 from harness.verbs.rollout import rollout_night, rollouts_beside
 
@@ -95,7 +94,6 @@ def nightly(
         on=on,
         nightly=True,
     )
-    index = report(experiment, store=store, index=True)
     nights = [
         rollout_night(file, store=store, data_dir=data_dir, workers=workers)
         for file in rollouts_beside(experiment)
@@ -103,7 +101,7 @@ def nightly(
     code = done.exit_code if alert_on == "outcome" else alarm(done.news, done.exit_code)
     if alert_on == "change" and code == 0 and any(moved for _, moved in nights):
         code = CHANGED
-    text = "\n".join([done.text, f"history: {index.page}", *(said for said, _ in nights)])
+    text = "\n".join([done.text, *(said for said, _ in nights)])
     return dataclasses.replace(done, text=text, exit_code=code)
 
 

@@ -1,4 +1,4 @@
-"""The command line's verb `report`: a page drawn from records, and the index of a store."""
+"""The verb `report`: the page of a verdict drawn from records, and that of the nights."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def report(
             "--format", help="html writes a file; md and json are printed without --output."
         ),
     ] = "html",
-    index: Annotated[
-        bool, typer.Option("--index", help="All verdicts of the store instead of one page.")
+    nights: Annotated[
+        bool, typer.Option("--nights", help="How decision and evidence moved, night by night.")
     ] = False,
     output: Annotated[
         FilePath | None, Annotated[Path | None, typer.Option(help="Write it here.")]
     ] = None,
 ) -> Result:
-    """Render the page of the experiment's last verdict from the records, or the store's index.
+    """Render the page of the experiment's last verdict from the records, or that of its nights.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def report(
         As for `harness.run`; the store must be there.
     form
         html writes a file; md and json are the result's text where no `output` is named.
-    index
-        All verdicts of the store instead of one page.
+    nights
+        How the decision and its evidence moved, instead of one verdict.
     output
         Write it here.
 
@@ -76,15 +76,10 @@ def report(
         When experiment, data, arms or store cannot be used.
     """
     to = None if output is None else Path(output)
-    if index:
-        return _index(Path(store), form, to)
-    return _page(
-        *opened(
-            experiment, store, data_dir, seeds=seeds, changes=changes, without=without, create=False
-        ),
-        form,
-        to,
+    grid, kept = opened(
+        experiment, store, data_dir, seeds=seeds, changes=changes, without=without, create=False
     )
+    return night_page(grid, kept, form, to) if nights else _page(grid, kept, form, to)
 
 
 def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result:
@@ -118,16 +113,23 @@ def _page(grid: Grid, store: Store, form: Format, output: Path | None) -> Result
     )
 
 
-def _index(root: Path, form: Format, output: Path | None) -> Result:
-    from harness.running.store_folder import open_store
-    from reports.collect import collect_index
-    from reports.forms import render_store
+def night_page(
+    grid: Grid, store: Store, form: Format = "html", output: Path | None = None
+) -> Result:
+    """Write the page of an experiment's nights; it links the report where that lies beside it."""
+    from harness.gate.history import standing
+    from reports.collect import collect_history
+    from reports.forms import render_history
 
-    store = open_store(root, create=False)
-    beside = store.root / "verdicts" / "index.html"
+    folder = store.verdict_folder(grid.experiment.name)
+    beside = folder / "nights.html"
     file = output or (beside if form == "html" else None)
-    linked = file is not None and file.resolve().parent == beside.resolve().parent
-    return _given(render_store(collect_index(store, linked=linked), form), file)
+    page = f"{standing(store, grid.experiment.name)}/report.html"
+    if file is None or file.resolve().parent != folder.resolve():
+        page = "report.html"
+    there = file is not None and (file.parent / page).is_file()
+    found = collect_history(grid, store, page=page if there else "")
+    return _given(render_history(found, form), file)
 
 
 def _given(text: str, file: Path | None) -> Result:

@@ -1,11 +1,11 @@
-"""The forms in which a page and an index are written: HTML, Markdown, JSON."""
+"""The forms in which a report and the page of nights are written: HTML, Markdown, JSON."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from reports.index import IndexInput
+    from reports.history import HistoryInput
     from reports.page_input import PageInput
 
 Format = Literal["html", "md", "json"]
@@ -26,12 +26,22 @@ def render_page(page: PageInput, form: Format) -> str:
     return render_html(page)
 
 
-def render_store(index: IndexInput, form: Format) -> str:
-    """Write the index of a store."""
+def render_history(found: HistoryInput, form: Format) -> str:
+    """Write the page of an experiment's nights."""
+    from reports.history import sections_of_history
+    from reports.svg import chart_style
+
+    with chart_style():
+        sections = sections_of_history(found)
     if form == "md":
-        from reports.forms.markdown import index_markdown
+        from reports.forms.markdown import markdown_of
 
-        return index_markdown(index)
-    from reports.index import index_json, render_index
+        return markdown_of(sections, news=found.nights[-1].news if found.nights else ())
+    if form == "json":
+        from reports.forms.json import json_of
 
-    return index_json(index) if form == "json" else render_index(index)
+        return json_of(sections, title=found.title)
+    from reports.forms.html import html_of
+
+    head = f"{found.verdict.outcome}: nights of {found.title}"
+    return html_of(sections, head=head, title=f"Nights of {found.title}")

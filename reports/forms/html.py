@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,14 @@ def render_html(page: PageInput) -> str:
     """
     with chart_style():
         sections = sections_of(page, "page")
+    asked = f"May {page.verdict.candidate} replace {page.verdict.legacy}?"
+    return html_of(sections, head=f"{page.verdict.outcome}: {asked} {page.title}", title=page.title)
+
+
+def html_of(sections: Sequence[Section], *, head: str, title: str) -> str:
+    """Draw sections as a whole document; the first holds the banner, `head` names its tab."""
     template = environment().get_template("page.html")
-    drawn = template.render(verdict=page.verdict, title=page.title, sections=sections)
+    drawn = template.render(head=head, title=title, sections=sections)
     return compacted(without_skips(drawn) + "\n")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +22,12 @@ from reports.svg import chart_style
 
 SCHEMA = 1
 _SERIES = ("dates", "target")
+
+
+def json_of(sections: Iterable[Section], *, title: str) -> str:
+    """Write sections as they are worded."""
+    data = {"schema": SCHEMA, "title": title, "sections": [_block(each) for each in sections]}
+    return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def page_json(page: PageInput) -> str:
@@ -92,7 +98,7 @@ def _listed(value: Any) -> Any:
     return value
 
 
-_LOOKS = ("svg", "style", "level", "small", "brief", "open", "shown", "link")
+_LOOKS = ("svg", "style", "level", "small", "brief", "open", "shown", "link", "file")
 """How a block looks: of no use where nothing is drawn."""
 
 

@@ -9,7 +9,6 @@ from itertools import repeat
 from harness.judging.fact import Fact
 from harness.judging.findings import Outcome
 from reports.forms.plain import Plain, plainly
-from reports.index import IndexInput, verdict_row
 from reports.page_input import HEAD, PageInput
 from reports.section import (
     Banner,
@@ -47,45 +46,19 @@ def render_markdown(page: PageInput, *, news: Sequence[Fact] = (), limit: int = 
     limit
         Sections that would make it longer than so many characters are left out, and that is said.
     """
-    parts = [f"**{_safe(first_line(news))}**\n"] if news else []
-    parts += [_section(each) for each in sections_of(page, "summary")]
+    sections = sections_of(page, "summary")
     if HEAD in page.fingerprints:
-        parts.append(f"{HEAD.capitalize()}: `{page.fingerprints[HEAD]}`\n")
-    return _within([part for part in parts if part], limit)
+        head = Command(said=HEAD.capitalize(), command=page.fingerprints[HEAD])
+        sections.append(Section(id="head", title="", items=(head,)))
+    return markdown_of(sections, news=news, limit=limit)
 
 
-def index_markdown(index: IndexInput, *, limit: int = LIMIT) -> str:
-    """Write every verdict of a store, newest first; those that do not fit are left out, and said.
-
-    Parameters
-    ----------
-    limit
-        Characters.
-    """
-    head = ["Verdict", "Until", "Result", "Candidate", "Legacy", "In a sentence", "Since the last"]
-    rows = [verdict_row(each) for each in index.passed]
-    lines = [
-        [
-            row.name + ("" if row.passed.entry.decides else " (for the record)"),
-            row.passed.until,
-            f"{_SIGNS[row.passed.entry.outcome]} {row.passed.entry.outcome}",
-            row.passed.entry.candidate,
-            row.passed.entry.legacy,
-            row.summary,
-            row.changes,
-        ]
-        for row in rows
-    ]
-    table = _rows(head, lines, numeric=set()).splitlines()
-    title = f"## {numbers.plural(len(rows), 'verdict')}, newest first\n"
-    unread = Lines(lines=tuple(index.problems))
-    problems = _section(Section(id="", title="What cannot be read", items=(unread,)))
-    return (
-        _within(
-            [title, problems if index.problems else "", "\n".join(table[:2]), *table[2:]], limit
-        )
-        + "\n"
-    )
+def markdown_of(
+    sections: Iterable[Section], *, news: Sequence[Fact] = (), limit: int = LIMIT
+) -> str:
+    """Write sections below what is new, the first ones where there is no room for all of them."""
+    parts = [f"**{_safe(first_line(news))}**\n"] if news else []
+    return _within([*parts, *(part for each in sections if (part := _section(each)))], limit)
 
 
 def _within(parts: Sequence[str], limit: int) -> str:

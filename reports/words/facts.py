@@ -508,6 +508,10 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         f"{v['since']}; other than in the last are: {', '.join(v['what'])}. Trying again until "
         "something passes makes a wrong PROMOTE likely."
     ),
+    FactCode.RECORDS_LOST: lambda v: (
+        f"the store's records before {v['at']} were lost ({v['why']}), and with them how often "
+        "these origins were judged: this counts as a new attempt, of an unknown number."
+    ),
     FactCode.ATTEMPTS_USED: lambda v: (
         f"the error rate of these origins was used up by the attempts before this one, number "
         f"{v['attempt']}: nothing more can be promoted on them."

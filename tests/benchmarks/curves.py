@@ -147,7 +147,7 @@ def pass_verdicts(count: int) -> dict[str, float]:
     for number in range(count):
         gate(number)
     found = {"gate": timed(lambda: gate(count))}
-    found["index"] = timed(lambda: harness.report("curve.toml", data_dir=["data"], index=True))
+    found["nights"] = timed(lambda: harness.report("curve.toml", data_dir=["data"], nights=True))
     found["store MiB"] = (
         sum(file.stat().st_size for file in Path("runs").glob("records.sqlite*")) / 2**20
     )

@@ -18,15 +18,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
-from harness.gate.history import Change, Entry, OriginSpan
+from harness.gate.history import Entry, OriginSpan
+from harness.gate.nights import Night
 from harness.judging.conclusion import SelfTest, SelfTestPart
-from harness.judging.declared import Cell
+from harness.judging.declared import Cell, Level, Look
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict
-from reports.index import IndexInput, Passed, Run, track_of
+from reports.history import CostSeries, Freshness, HistoryInput, Losses
 from reports.page_input import (
     Beside,
     Claimed,
@@ -50,7 +53,10 @@ OUTCOMES: Mapping[str, Any] = {
     "T12": "not applicable",
     "T13": "error",
 }
-CHECKED = {"Waiver.until", "PageInput.judged_at", "DatasetFacts.until"}
+CHECKED = {
+    *("Waiver.until", "PageInput.judged_at", "DatasetFacts.until"),
+    *("Look.until", "Night.at", "Entry.at", "Recent.since"),
+}
 """Fields that hold nothing but what they were checked to be."""
 
 
@@ -237,41 +243,89 @@ def full_verdict(verdict: Verdict) -> Verdict:
     )
 
 
-def an_index(verdict: Verdict) -> IndexInput:
-    """An index of two verdicts with something in every text field."""
-    outcomes = {each.id: each.outcome.value for each in verdict.findings}
-    entries = [
-        Entry(
-            sequence=place,
-            name=f"name {place}",
-            head="head",
+def a_history(verdict: Verdict) -> HistoryInput:
+    """Six nights with two looks, and something in every text field."""
+    look = Look(
+        number=2,
+        until="2020-12-01",
+        attempt=2,
+        share=0.25,
+        most=40,
+        origins={"ALPHA": 31, "BETA": 31},
+        levels={
+            name: Level(guardrail=0.012, success=0.012, reject=0.01) for name in ("ALPHA", "BETA")
+        },
+        spent=0.04,
+    )
+    earlier = dataclasses.replace(look, number=1, until="2020-06-01")
+    held = dataclasses.replace(verdict, look=look)
+    failed = fact(FactCode.NOT_UPDATED, dataset="ALPHA", why="'prices' failed with exit code 1")
+    news = fact(FactCode.STILL, outcome="HOLD", origins=2)
+    nights = [
+        Night(
+            verdict=f"name {place // 3}",
+            outcome=Outcome.HOLD,
             candidate=verdict.candidate,
             legacy=verdict.legacy,
-            outcome=verdict.outcome,
-            summary=verdict.summary,
-            decides=True,
-            meaning="some meaning",
-            outcomes=outcomes,
-            spans={"ALPHA": OriginSpan(origins=3, first="2020-01-02", last="2021-01-04")},
+            news=(news, failed),
+            until={"ALPHA": f"2021-01-0{place + 1}"},
+            rows={"ALPHA": "digest"},
+            basis={"policy": "digest"},
+            marks=("data revised",) if place == 4 else (),
+            at=f"2021-01-0{place + 2}T02:00:00",
         )
-        for place in (1, 2)
+        for place in range(6)
     ]
-    change = Change(
-        before=Outcome.HOLD,
-        after=Outcome.PROMOTE,
-        findings={verdict.findings[0].id: (None, "HOLD")},
-        new_origins={"ALPHA": 2},
+    entry = Entry(
+        sequence=1,
+        name="name 0",
+        head="head",
+        candidate=verdict.candidate,
+        legacy=verdict.legacy,
+        outcome=verdict.outcome,
+        summary=verdict.summary,
+        decides=True,
+        meaning="some meaning",
+        outcomes={each.id: each.outcome.value for each in verdict.findings},
+        spans={"ALPHA": OriginSpan(origins=3, first="2020-01-02", last="2021-01-04")},
+        at="2021-01-02T02:00:00",
     )
-    passed = [
-        Passed(
-            experiment="an experiment",
-            entry=entry,
-            until="2021-01-04",
-            change=change,
-            machine="a machine",
-            page="a/page.html",
-        )
-        for entry in entries
-    ]
-    track = track_of([Run(passed=each, verdict=verdict) for each in passed], left_out=1)
-    return IndexInput(passed=passed[::-1], tracks=(track,), problems=("something is torn",))
+    days = np.datetime64("2019-01-02") + 7 * np.arange(100)
+    noise = np.random.default_rng(0).normal(size=(2, 100))
+    return HistoryInput(
+        title="A living experiment",
+        verdict=held,
+        since="2021-01-02",
+        nights=nights,
+        entries=(entry,),
+        looked=((earlier, verdict.findings), (look, verdict.findings)),
+        following=("2021-01-12", 3),
+        losses=[
+            Losses(finding=each, above=1 + 0.1 * noise[0], below=1 + 0.1 * noise[1], dates=days)
+            for each in verdict.findings
+            if each.comparison is not None and each.estimand is not None
+        ],
+        prospective={"ALPHA": 4},
+        costs=(
+            CostSeries(
+                arm=verdict.candidate,
+                machine="a machine",
+                days=tuple(f"2021-01-{day:02}" for day in range(1, 21)),
+                seconds=(*np.linspace(1, 1.05, 10), *np.linspace(3, 3.1, 10)),
+            ),
+        ),
+        events=(("2021-01-01", "waiver of ALPHA:crps:guardrail: known", "Ann, until 2021-06-01"),),
+        freshness=(
+            Freshness(
+                dataset="ALPHA", until="2021-01-08", last_origin="2021-01-04", ended="", pending=3
+            ),
+            Freshness(
+                dataset="BETA",
+                until="2021-01-08",
+                last_origin="2021-01-04",
+                ended="2021-01-08",
+                pending=0,
+            ),
+        ),
+        page="a/page.html",
+    )

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reports.forms import render_page, render_store
+from reports.forms import render_history, render_page
 from reports.forms.html import render_html
 from reports.forms.junit import render_junit
 from reports.page_input import PageInput
@@ -104,25 +104,25 @@ def test_the_page_shows_markup_as_text(make_page: Make, evil_page: PageInput) ->
     assert all(link.startswith("#") for link in Shape(evil).links)
 
 
-def test_the_index_shows_markup_as_text(make_page: Make) -> None:
-    """Names of experiments, arms, findings and machines included."""
-    index = spoiling.an_index(make_page().verdict)
-    evil = render_store(spoiling.Spoiler()(index), "html")
+def test_the_page_of_nights_shows_markup_as_text(make_page: Make) -> None:
+    """Names of experiments, arms, machines, events and why an update failed included."""
+    found = spoiling.a_history(make_page().verdict)
+    evil = render_history(spoiling.Spoiler()(found), "html")
 
-    assert_same_shape(render_store(index, "html"), evil)
+    assert_same_shape(render_history(found, "html"), evil)
     assert Shape(evil).text.count(spoiling.SEEN) > 20
 
 
-@pytest.mark.parametrize("what", ["page", "index"])
+@pytest.mark.parametrize("what", ["page", "nights"])
 def test_markdown_shows_markup_as_text(make_page: Make, evil_page: PageInput, what: str) -> None:
     """Rendered with raw HTML allowed, there is no link, picture, code, script or new heading."""
     from markdown_it import MarkdownIt
 
-    index = spoiling.an_index(make_page().verdict)
+    found = spoiling.a_history(make_page().verdict)
     plain, evil = (
         (render_page(spoiling.full_page(make_page), "md"), render_page(evil_page, "md"))
         if what == "page"
-        else (render_store(index, "md"), render_store(spoiling.Spoiler()(index), "md"))
+        else (render_history(found, "md"), render_history(spoiling.Spoiler()(found), "md"))
     )
     read = MarkdownIt("commonmark", {"html": True, "linkify": False}).enable("table")
     before, after = Shape(read.render(plain)), Shape(read.render(evil))

@@ -2,16 +2,20 @@
 
 import dataclasses
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 from in_process import InThisProcess, Quiet
 
 from harness.data.dataset import load
+from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
-from harness.gate.judge import judge_grid, stored_judgement
-from harness.gate.looks import LOOK, TRIED
+from harness.gate.judge import judge_grid, scored, stored_judgement
+from harness.gate.looks import LOOK, TRIED, read_now, record_reading
+from harness.gate.nights import record_night
 from harness.gate.rehearsal import rehearse
+from harness.gate.upkeep import adopt
 from harness.judging.fact import FactCode
 from harness.running.fill import fill
 from harness.running.grid import declare
@@ -102,15 +106,87 @@ def test_other_rules_on_the_same_origins_are_another_attempt(tiny, gold):
     assert len(set(rows(store, TRIED))) == 2
 
 
-def test_without_looks_an_attempt_is_only_counted(tiny, gold):
-    """A plain comparison says nothing of another one on the same sessions, and both are known."""
-    night(tiny(), gold, ENDS)
-    night(tiny(), gold, ENDS)
+def test_without_looks_another_attempt_is_a_caution(tiny, gold):
+    """The same question again says nothing; another one on the same sessions says which it is."""
+    _, _, first = night(tiny(), gold, ENDS)
+    _, _, again = night(tiny(), gold, ENDS)
     _, store, other = night(tiny(("margin = 0.05", "margin = 0.06")), gold, ENDS)
 
-    assert FactCode.TRIED_BEFORE not in {r.because.code for r in other.verdict.reasons if r.because}
+    def tried(found):
+        return [r.because for r in found.verdict.reasons
+                if r.because and r.because.code is FactCode.TRIED_BEFORE]  # fmt: skip
+
+    assert [tried(first), tried(again)] == [[], []]
+    (caution,) = tried(other)
+    assert (caution.values["attempt"], caution.values["what"]) == (2, ("rules",))
     assert other.verdict.look is None
     assert len(rows(store, TRIED)) == 2
+
+
+def test_of_two_jobs_at_once_one_takes_the_look(tiny, gold):
+    """The one that comes late stops with a line; the look of the other is there, once."""
+    file = tiny(*GROWING)
+    grid, store, _ = night(file, gold, ENDS)
+    data = dataclasses.replace(gold, series=up_to(gold.series, ENDS + 5))
+    grid = declare(read_experiment(str(file)), {"GOLD": data}, store)
+    fill(grid, store, workers=1, progress=Quiet(), executor=InThisProcess())
+    late = read_now(grid, store, grid.experiment.policy, scored(grid, store).scores)
+
+    quick = judge_grid(grid, open_store(Path("runs")), policy=grid.experiment.policy)
+    with pytest.raises(StoreError, match="another job took look 2 meanwhile; the same command"):
+        record_reading(store, late, quick.verdict, "late")
+
+    assert (late.look.number, quick.verdict.look.number) == (2, 2)
+    assert len(rows(store, LOOK)) == 2
+
+
+def test_another_installation_is_no_other_attempt(tiny, gold, edited_module):
+    """With other code between data and forecasts, and the same numbers, the looks go on."""
+    file = tiny(*GROWING)
+    night(file, gold, ENDS)
+    with edited_module("harness.residuals", added="UNUSED = 1"):
+        _, store, found = night(file, gold, ENDS + 5)
+
+    assert (found.verdict.look.number, found.verdict.look.attempt) == (2, 1)
+    assert len(set(rows(store, TRIED))) == 1
+
+
+def test_lost_records_are_said(tiny, gold):
+    """A store adopted without its records counts as a new attempt of an unknown number."""
+    file = tiny(*GROWING)
+    grid, store, _ = night(file, gold, ENDS)
+    store.journal.close()
+    Path("runs/records.sqlite").unlink()
+    with pytest.raises(StoreError, match="results without their records"):
+        open_store(Path("runs"))
+    store = open_store(Path("runs"), without_records=True)
+    adopt(store, grid, why="the disk was full")
+
+    found = judge_grid(grid, store, policy=grid.experiment.policy)
+
+    lost = [r.because.values for r in found.verdict.reasons
+            if r.because and r.because.code is FactCode.RECORDS_LOST]  # fmt: skip
+    assert [each["why"] for each in lost] == ["the disk was full"]
+
+
+@pytest.mark.parametrize("kind", ["look", "tried", "night"])
+def test_an_edited_record_ends_with_a_line(tiny, gold, kind):
+    """A look, an attempt or a night that was changed by hand is refused by name, never used."""
+    file = tiny(*GROWING)
+    grid, store, found = night(file, gold, ENDS)
+    record_night(grid, store, grid.experiment.policy, found)
+    store.journal.close()
+    connection = sqlite3.connect("runs/records.sqlite")
+    connection.execute("UPDATE records SET body = '{}' WHERE kind = ?", (kind,))
+    connection.commit()
+    connection.close()
+
+    def again():
+        grid, store, found = night(file, gold, ENDS)
+        record_night(grid, store, grid.experiment.policy, found)
+
+    with pytest.raises(StoreError, match=rf"{kind}.* its body is not what was written"):
+        again()
 
 
 def test_a_rehearsal_says_what_the_nights_said(tiny, gold):

@@ -87,6 +87,9 @@ def test_a_fault_where_it_serves_rolls_back_at_once(migration, fault, said):
 
     assert (back.cause, state.place) == ("fault", 0)
     assert said in back.detail["what"]
+    if fault != "wild":  # what failed the legacy answered: it costs no budget
+        status = found.open().status()
+        assert status.seen.spent == 0
 
 
 def test_a_fault_in_shadow_waits(migration):

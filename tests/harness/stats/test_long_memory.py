@@ -49,11 +49,13 @@ def test_memory_is_told_from_what_forgets(overlap: int, count: int) -> None:
 
 
 def test_too_few_or_constant_differences_tell_nothing() -> None:
-    """No estimate from fewer than ten frequencies, or without variance."""
+    """No estimate from fewer than ten frequencies, without variance, or from a single cycle."""
     draw = np.random.default_rng(1)
 
     assert memory_of(draw.normal(size=20), 1) is None
     assert memory_of(np.full(100, 0.3), 1) is None
+    assert memory_of(np.tile([0.0, 1.0], 50), 1) is None
+    assert memory_of(np.cos(2 * np.pi * 7 * np.arange(100) / 100), 1) is None
 
 
 def test_the_stretch_is_that_of_simulated_means() -> None:

@@ -45,7 +45,7 @@ def test_run_gate_and_report_are_the_halves_of_it(tiny, call, in_process, tmp_pa
     assert call("gate", "tiny.toml", "--hold-as", "pass")[1] == f"{judged.text}\n"
     assert call("report", "tiny.toml", "--format", "md")[1] == shown.text
     assert shown.page is None
-    assert harness.report(index=True).page.name == "index.html"
+    assert harness.report("tiny.toml", nights=True).page.name == "nights.html"
 
 
 def test_check_tries_an_arm(tiny):

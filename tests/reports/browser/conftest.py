@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from harness.gate.history import Entry
-from harness.judging.verdict import Verdict
+from reports.forms import render_history
 from reports.forms.html import render_html
-from reports.index import IndexInput, Passed, Run, render_index, track_of
 from reports.page_input import PageInput
 
 if TYPE_CHECKING:
@@ -160,71 +158,15 @@ def pages(make_page: Make, spoiling: Any) -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def hostile(make_page: Make, spoiling: Any) -> Mapping[str, str]:
-    """Page and index with markup in every text from outside."""
+    """Page of a verdict and of nights with markup in every text from outside."""
     spoil = spoiling.Spoiler()
     return {
         "page": render_html(spoil(spoiling.full_page(make_page))),
-        "index": render_index(spoil(spoiling.an_index(make_page().verdict))),
+        "nights": render_history(spoil(spoiling.a_history(make_page().verdict)), "html"),
     }
 
 
 @pytest.fixture(scope="session")
-def index_page(make_page: Make) -> str:
-    """An index of four runs of two pairs on two classes of machine."""
-    return render_index(an_index(renamed(make_page().verdict)))
-
-
-def an_index(verdict: Verdict) -> IndexInput:
-    """Runs whose effects move from run to run."""
-    other = dataclasses.replace(verdict, legacy="BayesianEnhancedAutoformer-repaired")
-    machines = ("Example CPU, 2 cores, 8 GiB, GPU none", "Example CPU, 64 cores, GPU Example")
-    runs = [
-        Run(passed=passed(each, place + 1, machine), verdict=moved(each, place))
-        for place, (each, machine) in enumerate(
-            [(each, machine) for machine in machines for _ in range(4) for each in (verdict, other)]
-        )
-    ]
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.verdict.legacy, run.passed.machine), []).append(run)
-    return IndexInput(
-        passed=[run.passed for run in reversed(runs)],
-        tracks=tuple(track_of(each) for each in groups.values()),
-        problems=("quick/0123abcd/verdict.json: cannot be read",),
-    )
-
-
-def moved(verdict: Verdict, place: int) -> Verdict:
-    """The same verdict with other effects."""
-    findings = tuple(
-        each
-        if each.value is None
-        else dataclasses.replace(each, value=each.value * (1 + 0.3 * place))
-        for each in verdict.findings
-    )
-    return dataclasses.replace(verdict, findings=findings)
-
-
-def passed(verdict: Verdict, sequence: int, machine: str) -> Passed:
-    """A verdict of that number in the history."""
-    entry = Entry(
-        sequence=sequence,
-        name=f"{sequence:016x}",
-        head="",
-        candidate=verdict.candidate,
-        legacy=verdict.legacy,
-        outcome=verdict.outcome,
-        summary=verdict.summary,
-        decides=verdict.legacy == "Autoformer",
-        meaning="",
-        outcomes={},
-        spans={},
-    )
-    return Passed(
-        experiment="nightly",
-        entry=entry,
-        until=f"2023-10-{sequence:02}",
-        change=None,
-        machine=machine,
-        page=f"nightly/{entry.name}/report.html",
-    )
+def night_page(make_page: Make, spoiling: Any) -> str:
+    """Six nights with two looks."""
+    return render_history(spoiling.a_history(renamed(make_page().verdict)), "html")

@@ -1,0 +1,648 @@
+"""The page of an experiment's nights: where the decision stands, and how the evidence came to it.
+
+What a nightly job publishes beside the report. Drawn from records alone, like the report, and of
+the same blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.gate.history import Entry
+from harness.gate.nights import Night
+from harness.judging.declared import Look
+from harness.judging.findings import Finding, Outcome
+from harness.judging.verdict import Verdict
+from harness.scoring.scores import EVERY, Flags
+from harness.stats.longrun import centred
+from harness.stats.step import step_in
+from harness.window import Array, Dates, Rows
+from reports.charts import value_axis, years_axis
+from reports.section import (
+    Banner,
+    Block,
+    Chart,
+    Details,
+    Facts,
+    Group,
+    Lines,
+    Section,
+    Table,
+    TableCell,
+    Term,
+    Text,
+    columns,
+    text,
+)
+from reports.sections.scorecard import limit_text
+from reports.svg import INKS, Ink, new_figure, to_svg
+from reports.words import numbers
+from reports.words.facts import first_line
+from reports.words.verdicts import next_step, rule_name
+
+STRIP = 250
+"""Nights that are drawn, and listed in full."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """What a rule compares on a dataset, origin by origin in time order.
+
+    Attributes
+    ----------
+    above, below : [n]
+        Candidate and what it is held against; their mean over seeds.
+    dates : [n]
+        Of the origins.
+    """
+
+    finding: Finding
+    above: Array
+    below: Array
+    dates: Dates
+
+    def effect(self, rows: slice | Rows = EVERY) -> float | None:
+        """The effect over some origins; None without a number."""
+        estimand = self.finding.estimand
+        assert estimand is not None
+        above, below = self.above[rows], self.below[rows]
+        excess = centred(above, below)[0] if len(above) else np.nan
+        return estimand.effect(excess) if np.isfinite(excess) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostSeries:
+    """What one origin took of an arm's process, night by night on one class of machine."""
+
+    arm: str
+    machine: str
+    days: tuple[str, ...]
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """How far one dataset has come; `ended` is the last session of data that have ended."""
+
+    dataset: str
+    until: str
+    last_origin: str
+    ended: str
+    pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryInput:
+    """All the page shows.
+
+    Attributes
+    ----------
+    verdict
+        The one that stands.
+    since
+        ISO day on which the outcome that stands was first passed.
+    nights, entries
+        Nights and verdicts on the pair, the oldest first.
+    looked
+        Each look with its findings, the oldest first.
+    following
+        The day on which the next look may be taken, and the sessions until then; '' and None where
+        none will be.
+    losses
+        Of every rule on all of a dataset.
+    prospective
+        Dataset to judged origins that were forecast before their first judged session.
+    events
+        What was acknowledged: day, what, and who answers for it until when.
+    page
+        File of the report, relative to this page; '' for none.
+    """
+
+    title: str
+    verdict: Verdict
+    since: str
+    nights: Sequence[Night] = ()
+    entries: Sequence[Entry] = ()
+    looked: Sequence[tuple[Look, Sequence[Finding]]] = ()
+    following: tuple[str, int | None] = ("", None)
+    losses: Sequence[Losses] = ()
+    prospective: Mapping[str, int] = field(default_factory=dict)
+    costs: Sequence[CostSeries] = ()
+    events: Sequence[tuple[str, str, str]] = ()
+    freshness: Sequence[Freshness] = ()
+    page: str = ""
+
+
+def sections_of_history(found: HistoryInput) -> list[Section]:
+    """Make the sections, in the order in which they are read."""
+    makers: tuple[Callable[[HistoryInput], Section], ...] = (
+        *(_today, _new, _detectable, _strip, _blocks, _costs, _events, _fresh),
+    )
+    return [make(found) for make in makers]
+
+
+def _today(found: HistoryInput) -> Section:
+    verdict, look = found.verdict, found.verdict.look
+    news = found.nights[-1].news if found.nights else ()
+    said = first_line(news) if news else f"{numbers.plural(len(found.entries), 'verdict')} so far"
+    terms = [Term(name="Stands since", strong=found.since or numbers.NONE)]
+    if look is None:
+        terms += [
+            Term(name="Next look", text="none is planned: all the evidence is looked at once"),
+            Term(name="Error rate spent", text="all of it, by each verdict"),
+        ]
+    else:
+        day, wait = found.following
+        at = "none: the plan has ended" if look.last else "none: no session will come"
+        if wait is not None:
+            at = f"{day}, in {numbers.plural(wait, 'session')}"
+        over = verdict.outcome in (Outcome.PROMOTE, Outcome.REJECT)
+        alpha = verdict.policy.get("alpha")
+        whole = f" of {numbers.percent(alpha)}" if isinstance(alpha, float) else ""
+        terms += [
+            Term(name="Next look", text="none: it is decided" if over else at),
+            Term(name="Error rate spent", strong=numbers.percent(look.spent), text=whole),
+            Term(name="Looks taken", strong=str(look.number), text=f", last until {look.until}"),
+            Term(
+                name="Attempt on these origins",
+                strong=str(look.attempt),
+                text=f", with {numbers.percent(look.share, digits=0)} of the error rate",
+            ),
+        ]
+    items: list[Block] = [
+        Banner(
+            outcome=verdict.outcome,
+            meaning=numbers.MEANINGS[verdict.outcome],
+            candidate=verdict.candidate,
+            legacy=verdict.legacy,
+            title=found.title,
+            said=said,
+            following=next_step(verdict),
+        ),
+        Facts(style="cells", terms=tuple(terms)),
+    ]
+    if found.page:
+        items.append(Text(text="The report of this verdict", file=found.page))
+    return Section(id="first", title="", items=tuple(items))
+
+
+def _new(found: HistoryInput) -> Section:
+    """Origins that came, their paired losses, and how the effect moved."""
+    look = found.verdict.look
+    before = found.looked[-2][0] if len(found.looked) > 1 else None
+    rows = []
+    primary = _primary(found)
+    for each in primary:
+        name, count = each.finding.dataset, len(each.dates)
+        sample = each.finding.comparison.sample if each.finding.comparison else None
+        now = look.origins.get(name, 0) if look else sample.independent_n if sample else 0
+        then = before.origins.get(name, 0) if before else None
+        most = f"of {look.most}" if look else ""
+        rows.append(
+            (
+                text(name),
+                text(f"{count:,}"),
+                text(f"{now:,}", most),
+                text("first look" if then is None else f"{now - then:,}"),
+                text(f"{found.prospective.get(name, 0):,}"),
+            )
+        )
+    table = Table(
+        caption="Origins judged",
+        columns=columns("Dataset", "All", "Non-overlapping", "New at the last look", "Prospective"),
+        rows=tuple(rows),
+        note="Prospective: forecast before the first session it is judged on, so nobody can have "
+        "seen its outcome.",
+    )
+    charts = [chart for each in primary for chart in (_dots(each, before), _moved(each, found))]
+    items: tuple[Block, ...] = (table, Group(style="charts", blocks=tuple(charts)))
+    return Section(id="new", title="What is new", items=items, link="New")
+
+
+def _primary(found: HistoryInput) -> list[Losses]:
+    """The first guardrail on all of each dataset, else its first rule."""
+    chosen: dict[str, Losses] = {}
+    for each in sorted(found.losses, key=lambda each: each.finding.role != "guardrail"):
+        chosen.setdefault(each.finding.dataset, each)
+    return [chosen[name] for name in sorted(chosen)]
+
+
+def _dots(each: Losses, before: Look | None) -> Chart:
+    """Paired differences origin by origin, those since the look before in the candidate's ink."""
+    finding = each.finding
+    level = float(each.below.mean()) or 1.0
+    share = 100 * (each.above - each.below) / level
+    days = each.dates.astype("datetime64[D]")
+    new = days.astype(str) > (before.until if before else "9999-12-31")
+    figure, axes = new_figure(top=22)
+    inks: tuple[tuple[Flags, Ink, float], ...] = ((~new, "muted", 2.2), (new, "candidate", 4.0))
+    for rows, ink, size in inks:
+        axes.plot(
+            days[rows].astype(float),
+            share[rows],
+            linestyle="none",
+            marker="o",
+            markersize=size,
+            color=INKS[ink],
+        )
+    axes.axhline(0, color=INKS["ink"], linewidth=0.8)
+    years_axis(axes, days)
+    value_axis(axes, "% of legacy's mean loss; above 0 the candidate lost more")
+    name = numbers.metric_name(finding.metric)
+    told = f"{int(new.sum())} new since the look before" if new.any() else "none marked as new"
+    return Chart(
+        level=3,
+        title=f"{finding.dataset}: {name}, origin by origin",
+        caption=f"Candidate less legacy at each origin; {told}.",
+        svg=to_svg(
+            figure,
+            name=f"dots-{_slug(finding)}",
+            alt=f"{len(days)} paired differences of {name} on {finding.dataset}, {told}; "
+            f"{int((share < 0).sum())} lie below 0, where the candidate is better",
+        ),
+    )
+
+
+def _moved(each: Losses, found: HistoryInput) -> Chart:
+    """The effect over all origins so far, with the interval of every look."""
+    finding, days = each.finding, each.dates.astype("datetime64[D]")
+    start = min(max(10, len(days) // 10), len(days))
+    places = np.unique(np.linspace(start, len(days), min(200, len(days) - start + 1)).astype(int))
+    path = np.array([each.effect(slice(0, int(at))) or np.nan for at in places])
+    figure, axes = new_figure(top=22)
+    at = days[places - 1].astype(float)
+    axes.plot(at, 100 * path, color=INKS["candidate"], linewidth=1.8)
+    rows = []
+    for look, findings in found.looked:
+        seen = next((one for one in findings if one.id == finding.id), None)
+        if seen is None or seen.comparison is None:
+            continue
+        lows = [one.lower for one in seen.comparison.estimates if one.lower is not None]
+        highs = [one.upper for one in seen.comparison.estimates if one.upper is not None]
+        low, high = min(lows, default=None), max(highs, default=None)
+        day = float(np.datetime64(look.until).astype("datetime64[D]").astype(float))
+        ends = [100 * end for end in (low, high) if end is not None]
+        if len(ends) == 2:
+            axes.plot([day, day], ends, color=INKS["ink"], linewidth=1.6)
+        axes.plot([day], [100 * (seen.value or 0.0)], "o", color=INKS["ink"], markersize=4)
+        rows.append(
+            (
+                text(str(look.number), look.until),
+                text(numbers.effect(finding.unit, seen.value)),
+                text(numbers.effects(finding.unit, low, high)),
+                text(numbers.percent(look.alpha(finding.dataset, finding.role), digits=2)),
+                TableCell(text=numbers.finding_word(seen), outcome=seen.outcome),
+            )
+        )
+    axes.axhline(0, color=INKS["muted"], linewidth=0.7)
+    axes.axhline(100 * finding.bound, color=INKS["ink"], linewidth=1, linestyle=(0, (3, 2)))
+    years_axis(axes, np.concatenate([days[[max(0, start - 1)]], days[[-1]]]))
+    value_axis(axes, "effect, %; dashed: the limit")
+    name = numbers.metric_name(finding.metric)
+    now = numbers.effect(finding.unit, finding.value)
+    held = "Bars: the interval at each look, at the level of that look; together they hold."
+    return Chart(
+        level=3,
+        title=f"{finding.dataset}: {name} over all origins so far",
+        caption=held if rows else "No look was planned, so no interval holds at every night.",
+        svg=to_svg(
+            figure,
+            name=f"path-{_slug(finding)}",
+            alt=f"The effect on {finding.dataset} moved to {now}; the limit is "
+            f"{limit_text(finding)}; {numbers.plural(len(rows), 'look')}",
+        ),
+        table=Table(
+            caption=f"{finding.dataset} {name} at each look",
+            columns=columns("Look", "Effect", "Interval", "Level", "Result", words=("Result",)),
+            rows=tuple(rows),
+        )
+        if rows
+        else None,
+    )
+
+
+def _slug(finding: Finding) -> str:
+    kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in finding.id)
+    return kept.strip("-").lower()
+
+
+def _detectable(found: HistoryInput) -> Section:
+    """What the evidence of today would have shown, beside what is asked."""
+    rows = []
+    for each in found.verdict.findings:
+        made = each.comparison
+        if made is None:
+            continue
+        seen = made.planning.detectable
+        limit = limit_text(each)
+        rows.append(
+            (
+                text(each.dataset),
+                text(rule_name(each)),
+                text(limit),
+                text(numbers.effect(each.unit, seen).removeprefix("+")),
+                text(numbers.effect(each.unit, each.value)),
+                TableCell(text=numbers.finding_word(each), outcome=each.outcome),
+            )
+        )
+    table = Table(
+        caption="Smallest difference seen by now",
+        columns=columns(
+            *("Dataset", "Rule", "Limit", "Seen by now", "Effect", "Result"),
+            words=("Rule", "Limit", "Result"),
+        ),
+        rows=tuple(rows),
+        note="Seen by now: the smallest distance of the true effect from its limit that so many "
+        "origins show with the power the policy asks for. Where it is larger than the distance you "
+        "care about, only more origins help.",
+    )
+    none = Text(text="Nothing was compared.")
+    return Section(
+        id="detectable",
+        title="What could have been seen by now",
+        items=(table,) if rows else (),
+        absent=none,
+        link="Seen by now",
+    )
+
+
+def _strip(found: HistoryInput) -> Section:
+    """Nights, or the verdicts passed where no night was run."""
+    nights = found.nights[-STRIP:]
+    if not nights:
+        rows = tuple(
+            (
+                text(each.at[:10], f"verdict {each.sequence}"),
+                TableCell(text=each.outcome.value, outcome=each.outcome),
+                text(max((span.last for span in each.spans.values()), default="")),
+                text(_between(found.entries, place)),
+            )
+            for place, each in reversed(list(enumerate(found.entries)))
+        )
+        heads = ("Passed", "Verdict", "Last origin", "Since the one before")
+        table = Table(
+            caption="Verdicts, newest first", columns=columns(*heads, words=heads[1:]), rows=rows
+        )
+        none = Text(text="No night was run yet, `abharness nightly` runs one. Verdicts passed:")
+        return Section(id="nights", title="Nights", items=(none, table), link="Nights")
+    changed = [
+        night
+        for place, night in enumerate(nights)
+        if night.marks or place == 0 or night.verdict != nights[place - 1].verdict
+    ]
+    said = (
+        f"{numbers.plural(len(found.nights), 'night')}, {len(changed)} of the last {len(nights)} "
+        "brought another verdict or a change. On the others nothing that decides numbers was other "
+        "than the night before."
+    )
+    items = (
+        Text(text=said),
+        Chart(
+            level=3,
+            title=f"The last {numbers.plural(len(nights), 'night')}",
+            caption="Filled: another verdict than the night before; a stroke below: something that "
+            "decides numbers was changed.",
+            svg=_strip_svg(nights),
+        ),
+        _night_table("Nights with another verdict or a change, newest first", changed),
+        Details(
+            summary="Every night",
+            blocks=(_night_table("Every night, newest first", nights),),
+        ),
+    )
+    return Section(id="nights", title="Nights", items=items, link="Nights")
+
+
+_SIGNS: dict[Outcome, tuple[int, str]] = {
+    Outcome.PROMOTE: (3, "o"),
+    Outcome.HOLD: (2, "D"),
+    Outcome.REJECT: (1, "X"),
+    Outcome.INVALID: (0, "^"),
+}
+
+
+def _strip_svg(nights: Sequence[Night]) -> str:
+    figure, axes = new_figure(height=130, left=74, bottom=30)
+    before = ""
+    for place, night in enumerate(nights):
+        height, sign = _SIGNS[night.outcome]
+        fill = INKS["ink"] if night.verdict != before else INKS["paper"]
+        before = night.verdict
+        axes.plot(
+            [place],
+            [height],
+            marker=sign,
+            markersize=4.5 if len(nights) < 80 else 3,
+            markeredgecolor=INKS["ink"],
+            markeredgewidth=0.7,
+            color=fill,
+        )
+        if night.marks:
+            axes.plot([place, place], [-0.9, -0.4], color=INKS["candidate"], linewidth=2)
+    axes.set_yticks([height for height, _ in _SIGNS.values()], [each.value for each in _SIGNS])
+    axes.set_ylim(-1, 3.5)
+    axes.set_xlim(-1, max(len(nights), 10))
+    ends = sorted({0, len(nights) - 1})
+    labels = axes.set_xticks(ends, [nights[each].at[:10] for each in ends])
+    labels[-1].label1.set_horizontalalignment("right" if len(ends) > 1 else "center")
+    counts = [
+        f"{sum(night.outcome is each for night in nights)} {each.value}"
+        for each in _SIGNS
+        if any(night.outcome is each for night in nights)
+    ]
+    changes = sum(bool(night.marks) for night in nights)
+    alt = f"{numbers.listing(counts)}; {numbers.plural(changes, 'night')} with a change"
+    return to_svg(figure, name="nights-strip", alt=alt)
+
+
+def _night_table(caption: str, nights: Sequence[Night]) -> Table:
+    rows = tuple(
+        (
+            text(night.at[:10], f"data to {max(night.until.values(), default='')}"),
+            TableCell(text=night.outcome.value, outcome=night.outcome),
+            text(first_line(night.news)),
+            text(", ".join(night.marks) or "nothing"),
+        )
+        for night in reversed(nights)
+    )
+    heads = ("Night", "Stands", "What was new", "Changed")
+    return Table(caption=caption, columns=columns(*heads, words=heads[1:]), rows=rows)
+
+
+def _between(entries: Sequence[Entry], place: int) -> str:
+    """What changed from the verdict before."""
+    if not place:
+        return "the first"
+    old, new = entries[place - 1], entries[place]
+    moved = "" if old.outcome == new.outcome else f"{old.outcome} became {new.outcome}"
+    later = any(
+        span.last > old.spans[name].last for name, span in new.spans.items() if name in old.spans
+    )
+    told = "new origins" if later else "no new origin"
+    other = "" if old.meaning == new.meaning else "policy, data, arms or code changed"
+    return "; ".join(filter(None, (moved, told, other)))
+
+
+def _blocks(found: HistoryInput) -> Section:
+    """Each rule by calendar block, recent origins against the ones before them."""
+    items: list[Block] = []
+    for each in found.losses:
+        names, rows_of = _calendar(each.dates)
+        rows = [
+            (
+                text(name),
+                text(f"{len(rows):,}"),
+                text(numbers.effect(each.finding.unit, each.effect(rows))),
+            )
+            for name, rows in zip(names, rows_of, strict=True)
+        ]
+        recent = each.finding.comparison.recent if each.finding.comparison else None
+        if recent is not None:
+            count = len(each.dates) - recent.n
+            before = each.effect(slice(0, count))
+            told = numbers.effect(each.finding.unit, before)
+            rows.append((text("before the recent ones"), text(f"{count:,}"), text(told)))
+            told = numbers.effect(each.finding.unit, recent.effect)
+            rows.append((text(f"recent, from {recent.since}"), text(f"{recent.n:,}"), text(told)))
+        what = f"{each.finding.dataset}: {rule_name(each.finding)}"
+        items.append(
+            Chart(
+                level=3,
+                title=what,
+                caption=f"Effect by block; dashed: the limit, {limit_text(each.finding)}.",
+                svg=_block_svg(each, names, rows_of),
+                table=Table(
+                    caption=f"{what}, by block",
+                    columns=columns("Origins from", "Origins", "Effect"),
+                    rows=tuple(rows),
+                ),
+            )
+        )
+    shown, rest = items[:6], items[6:]
+    more = (
+        (Details(summary=f"{len(rest)} more", blocks=(Group(style="charts", blocks=tuple(rest)),)),)
+        if rest
+        else ()
+    )
+    return Section(
+        id="blocks",
+        title="Block by block",
+        note="a break inside the history lies where it is",
+        items=(Group(style="charts", blocks=tuple(shown)), *more) if items else (),
+        absent=Text(text="No rule speaks of all of a dataset."),
+        link="Block by block",
+    )
+
+
+def _calendar(dates: Dates) -> tuple[list[str], list[Rows]]:
+    """Fixed blocks of origins: years, or quarters where there are fewer than four years."""
+    months = dates.astype("datetime64[M]").astype(int)
+    size = 12 if (months[-1] - months[0]) >= 36 else 3
+    blocks = months // size
+    names, rows = [], []
+    for block in np.unique(blocks):
+        year, month = divmod(int(block) * size, 12)
+        names.append(str(1970 + year) + (f" Q{month // 3 + 1}" if size == 3 else ""))
+        rows.append(np.flatnonzero(blocks == block))
+    return names, rows
+
+
+def _block_svg(each: Losses, names: Sequence[str], rows_of: Sequence[Rows]) -> str:
+    figure, axes = new_figure(top=22)
+    effects = [each.effect(rows) for rows in rows_of]
+    known = [(place, 100 * value) for place, value in enumerate(effects) if value is not None]
+    recent = each.finding.comparison.recent if each.finding.comparison else None
+    since = recent.since if recent else "9999-12-31"
+    late = [str(each.dates[rows[0]].astype("datetime64[D]")) >= since for rows in rows_of]
+    axes.vlines(
+        [place for place, _ in known], 0, [value for _, value in known],
+        color=INKS["muted"], linewidth=1.2,
+    )  # fmt: skip
+    for place, value in known:
+        fill = INKS["candidate"] if late[place] else INKS["muted"]
+        axes.plot([place], [value], "o", markersize=5, color=fill)
+    axes.axhline(0, color=INKS["ink"], linewidth=0.8)
+    bound = 100 * each.finding.bound
+    axes.axhline(bound, color=INKS["ink"], linewidth=1, linestyle=(0, (3, 2)))
+    keep = range(0, len(names), -(-len(names) // 5))
+    axes.set_xticks(list(keep), [names[at] for at in keep])
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    value_axis(axes, "effect, %; coloured: the recent origins" if any(late) else "effect, %")
+    told = ", ".join(
+        f"{names[place]} {numbers.effect(each.finding.unit, value / 100)}" for place, value in known
+    )
+    alt = f"{rule_name(each.finding)} on {each.finding.dataset} by block: {told}"
+    return to_svg(figure, name=f"blocks-{_slug(each.finding)}", alt=alt)
+
+
+def _costs(found: HistoryInput) -> Section:
+    """What a night took, and whether that took a step."""
+    rows = []
+    for each in found.costs:
+        values = np.array(each.seconds)
+        step = step_in(values)
+        told = "no step"
+        if len(values) < 10:
+            told = f"not looked for: {numbers.plural(len(values), 'night')}"
+        elif step is not None:
+            told = f"from {each.days[step.place]} on {numbers.ratio(step.ratio)} times as long"
+        rows.append(
+            (
+                text(each.arm),
+                text(each.machine),
+                text(f"{len(values):,}"),
+                text(numbers.seconds(float(np.median(values)))),
+                text(numbers.seconds(float(values[-1]))),
+                text(told),
+            )
+        )
+    heads = ("Arm", "Machine", "Nights", "Median s", "Last s", "Step")
+    table = Table(
+        caption="Seconds of an arm's process for one origin",
+        columns=columns(*heads, words=("Machine", "Step")),
+        rows=tuple(rows),
+        note="Times of unlike machines are never put together.",
+    )
+    return Section(
+        id="night-costs",
+        title="What a night costs",
+        items=(table,) if rows else (),
+        absent=Text(text="No times are recorded."),
+        link="Costs",
+    )
+
+
+def _events(found: HistoryInput) -> Section:
+    """What somebody answers for, or has accepted."""
+    heads = ("Day", "What", "Answers for it")
+    rows = tuple(tuple(map(text, each)) for each in found.events)
+    table = Table(caption="Acknowledged", columns=columns(*heads, words=heads[1:]), rows=rows)
+    return Section(
+        id="events",
+        title="Acknowledged events",
+        items=(table,) if rows else (),
+        absent=Text(text="None: no waiver, no part given up, no other installation."),
+        link="Events",
+    )
+
+
+def _fresh(found: HistoryInput) -> Section:
+    """How far the data have come."""
+    heads = ("Dataset", "Data to", "Last origin judged", "Pending", "State")
+    rows = []
+    for each in found.freshness:
+        state = f"has ended: no new origin since {each.last_origin}" if each.ended else "grows"
+        row = (each.dataset, each.until, each.last_origin, f"{each.pending:,}", state)
+        rows.append(tuple(map(text, row)))
+    table = Table(
+        caption="Freshness of the data",
+        columns=columns(*heads, words=("Data to", "Last origin judged", "State")),
+        rows=tuple(rows),
+        note="Pending: forecast already, and waiting for their outcome.",
+    )
+    news = found.nights[-1].news[1:] if found.nights else ()
+    lines = (Lines(lines=tuple(first_line([each]) for each in news)),) if news else ()
+    return Section(id="fresh", title="Freshness", items=(table, *lines), link="Freshness")

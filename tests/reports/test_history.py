@@ -1,0 +1,136 @@
+"""The page of the nights: what it says, in which order, and that nothing lies off its axes."""
+
+import dataclasses
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.judging.findings import Outcome
+from reports.forms import render_history
+from reports.history import sections_of_history
+from reports.svg import chart_style
+
+
+@pytest.fixture(scope="module")
+def found(make_page):
+    """Six nights with two looks, and something in every text field."""
+    file = Path(__file__).with_name("spoiling.py")
+    spec = importlib.util.spec_from_file_location("spoiling", file)
+    spoiling = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(spoiling)
+    return spoiling.a_history(make_page().verdict)
+
+
+def section(found, name):
+    with chart_style():
+        return next(each for each in sections_of_history(found) if each.id == name)
+
+
+def test_sections_stand_in_the_order_in_which_they_are_read(found):
+    """Outcome, what is new, what could be seen, nights, blocks, costs, events, freshness."""
+    with chart_style():
+        ids = [each.id for each in sections_of_history(found)]
+
+    assert ids == [
+        "first",
+        "new",
+        "detectable",
+        "nights",
+        "blocks",
+        "night-costs",
+        "events",
+        "fresh",
+    ]
+
+
+def test_markdown_begins_with_the_line_of_the_night(found):
+    """The first line is what the terminal and JUnit of that night begin with."""
+    first = render_history(found, "md").splitlines()[0].replace("\\", "")
+
+    assert first.startswith("**2 new independent origins: still HOLD; data not updated: ALPHA: ")
+
+
+def test_the_first_screen_says_when_the_next_look_is_and_what_is_spent(found):
+    """Day and sessions of the next look, the part of the error rate spent, and the attempt."""
+    page = render_history(found, "html")
+
+    assert "2021-01-12, in 3 sessions" in page
+    assert re.search(r"<b>4.0\u202f%</b>", page)
+    assert "with 25\u202f% of the error rate" in page
+
+
+def test_a_decided_plan_has_no_next_look(found):
+    """After PROMOTE or REJECT nothing is looked at any more."""
+    promoted = dataclasses.replace(found.verdict, outcome=Outcome.PROMOTE)
+
+    page = render_history(dataclasses.replace(found, verdict=promoted), "html")
+
+    assert "none: it is decided" in page
+
+
+def test_without_looks_no_interval_is_claimed_to_hold_every_night(found):
+    """A verdict on everything at once spends all of its error rate, each time."""
+    plain = dataclasses.replace(found.verdict, look=None)
+
+    page = render_history(dataclasses.replace(found, verdict=plain, looked=()), "html")
+
+    assert "none is planned: all the evidence is looked at once" in page
+    assert "No look was planned, so no interval holds at every night." in page
+
+
+def test_every_effect_lies_inside_its_chart(found):
+    """However far a block has moved, its dot is inside the picture, never pinned to its edge."""
+    far = [dataclasses.replace(each, above=each.above + 9.0 * (np.arange(100) > 90))
+           for each in found.losses]  # fmt: skip
+
+    page = render_history(dataclasses.replace(found, losses=far), "html")
+
+    for svg in re.findall(r'<svg class="chart".*?</svg>', page, re.DOTALL):
+        height = float(re.search(r'height="([\d.]+)"', svg)[1])
+        dots = [float(y) for y in re.findall(r'<use [^>]*y="([-\d.]+)"', svg)]
+        assert all(0 <= y <= height for y in dots)
+
+
+def test_a_step_of_the_cost_is_dated(found):
+    """Times that tripled from one night on are named with that night and their ratio."""
+    rows = section(found, "night-costs").items[0].rows
+
+    assert rows[0][-1].text == "from 2021-01-11 on 2.98 times as long"
+
+
+def test_data_that_ended_are_a_state_of_their_own(found):
+    """Ended data say since when no origin has come; an update that failed is said below."""
+    table, lines = section(found, "fresh").items
+
+    assert [row[-1].text for row in table.rows] == [
+        "grows",
+        "has ended: no new origin since 2021-01-04",
+    ]
+    assert lines.lines[0].startswith("data not updated: ALPHA")
+
+
+def test_changes_are_listed_with_their_night(found):
+    """The short list holds nights with another verdict or a change, the long one all."""
+    _, chart, short, every = section(found, "nights").items
+
+    assert [row[0].text for row in short.rows] == ["2021-01-06", "2021-01-05", "2021-01-02"]
+    assert short.rows[0][-1].text == "data revised"
+    assert len(every.blocks[0].rows) == 6
+    assert "6 HOLD; 1 night with a change" in chart.svg
+
+
+def test_where_no_night_was_run_the_verdicts_are_listed(found):
+    """A store that was only compared by hand shows its verdicts instead."""
+    none, table = section(dataclasses.replace(found, nights=()), "nights").items
+
+    assert none.text.startswith("No night was run yet")
+    assert table.rows[0][-1].text == "the first"
+
+
+def test_the_same_records_give_the_same_bytes(found):
+    """Drawn twice, in every form."""
+    for form in ("html", "md", "json"):
+        assert render_history(found, form) == render_history(found, form)
