@@ -163,8 +163,7 @@ def test_the_nightly_job_does_the_rollout_beside_its_experiment(migration, call,
     found.judge()
     found.open().advance()
     found.grow(3)
-    monkeypatch.setattr(nightly, "compared", lambda *_, **__: Result(text="judged", exit_code=4))
-    monkeypatch.setattr(nightly, "report", lambda *_, **__: Result(text="", page=Path("index")))
+    monkeypatch.setattr(nightly, "compare", lambda *_, **__: Result(text="judged", exit_code=4))
 
     code, out, _ = call("nightly", "move.toml", *PLACES, "--alert-on", "change")
 
