@@ -247,15 +247,21 @@ def decode(
     wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
     name = encoding or ("utf-16" if wide else "utf-8-sig")
     try:
-        return raw.decode(name).removeprefix("\ufeff")
+        text = raw.decode(name).removeprefix("\ufeff")
     except LookupError:
         wanted = "expected the name of an encoding such as cp1252"
         raise DataError(f"--encoding {shown(name)}: {wanted}") from None
     except UnicodeError as error:
         start = error.start if isinstance(error, UnicodeDecodeError) else 0
-        line, called = raw.count(b"\n", 0, start) + 1, (encoding or name[:5]).upper()
-        problem = f"byte 0x{raw[start]:02x} is not {called.removesuffix('-S')}; {hint}"
+        line, called = raw.count(b"\n", 0, start) + 1, name.removesuffix("-sig").upper()
+        problem = f"byte 0x{raw[start]:02x} is not {called}; {hint}"
         raise DataError(f"{path}: line {line}: {problem}") from None
+    if (swapped := text.find("\u0a00")) >= 0:  # no sign at all, but a line's end read askew
+        line = text.count("\n", 0, swapped) + 1
+        raise DataError(
+            f"{path}: line {line}: damaged, a byte of its UTF-16 is missing or too many"
+        )
+    return text
 
 
 def read_text_table(path: Path, text: str) -> TextTable:

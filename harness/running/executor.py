@@ -35,6 +35,8 @@ _ROOM = 70
 """Bytes of the temporary folder's path that leave room for the name of a server's socket."""
 _BACKSTOP_S = 30.0
 """A supervisor that has not reported so long after the time limit is stopped itself."""
+_MARK = "ABHARNESS_TASK_OF"
+"""Variable that all processes of a run inherit: it names the process that began it."""
 LOG = "log.txt"
 """File of a scratch folder with what was printed in it."""
 
@@ -145,6 +147,7 @@ class LocalProcesses:
         if served:
             self._context.set_forkserver_preload(["harness.running.executor", *preload])
         _sweep_scratch()
+        end_orphans()
 
     def submit(self, task: Task) -> bool:
         """Start a task in a process of its own; False while the GPU it needs is taken."""
@@ -163,7 +166,7 @@ class LocalProcesses:
         )
         start = time.monotonic()
         try:
-            with _main_left_alone():
+            with _main_left_alone(), _marked():
                 process.start()
         except (EOFError, ConnectionError) as problem:  # the server was killed; a new one follows
             ours.close()
@@ -216,6 +219,8 @@ class LocalProcesses:
             if ending is not None:
                 self._running.remove(item)
                 ended.append(self._finished(item, ending))
+                if ending.kind == "no answer":
+                    end_orphans()  # where its supervisor was killed, nobody else ends them
         return ended
 
     def shares(self) -> Mapping[str, float]:
@@ -361,6 +366,45 @@ def _quiet_about_semaphores() -> None:
         resource_tracker.ensure_running()
     finally:
         sys.warnoptions.pop()
+
+
+@contextmanager
+def _marked() -> Iterator[None]:
+    """Let what is started inherit our mark; what this process starts otherwise has none."""
+    os.environ[_MARK] = _mark_of(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[_MARK]
+
+
+def _mark_of(pid: int) -> str:
+    """Names a process by its namespace, number and start; '' where there is none."""
+    with suppress(OSError, IndexError):
+        begun = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        return f"{Path('/proc/self/ns/pid').readlink()}-{pid}-{begun}"
+    return ""
+
+
+def end_orphans() -> None:
+    """Kill what units started and nobody watches: their supervisor was killed, or their run.
+
+    They are known by the mark that they inherited; what was started with another environment
+    is not. Of this process's own, those are orphans that do not descend from it any more.
+    """
+    import psutil
+
+    me = _mark_of(os.getpid())
+    for process in psutil.process_iter() if me else ():
+        with suppress(psutil.Error, OSError):
+            mark = process.environ().get(_MARK, "")
+            namespace, _, rest = mark.partition("-")
+            owner = rest.partition("-")[0]
+            if not owner.isdigit() or namespace != me.partition("-")[0]:
+                continue
+            lost = all(each.pid != os.getpid() for each in process.parents())
+            if lost if mark == me else _mark_of(int(owner)) != mark:
+                process.kill()
 
 
 def _scratch_prefix() -> str:

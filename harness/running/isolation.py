@@ -20,6 +20,9 @@ from harness.running.work import read_plain
 
 _REFUSALS = {kind.__name__: kind for kind in (ArmError, ConfigError, DataError, StoreError)}
 
+_SHOWN = 4096
+"""Characters of what it prints that are shown: the end."""
+
 
 def in_isolation(work: Callable[[], object], *, limits: UnitLimits) -> Any:
     """What `work` gives, as JSON has it; done in a fork of this process.
@@ -46,7 +49,8 @@ def in_isolation(work: Callable[[], object], *, limits: UnitLimits) -> Any:
         answer, log = scratch / "answer.json", scratch / "log.txt"
         ending = _supervised(partial(_answer, work, answer), scratch, log, limits)
         with suppress(OSError, ValueError, AttributeError, StoreError):
-            sys.stderr.write(escaped(read_plain(log).decode(errors="replace")))
+            printed = read_plain(log).decode(errors="replace")[-_SHOWN:]
+            sys.stderr.write(escaped(printed))
         if ending.kind != "done":
             raise ArmError(f"asking arms what they are: {ending.reason}")
         try:

@@ -223,10 +223,15 @@ def read_plain(file: Path) -> bytes:
         raise
     except OSError as problem:
         raise StoreError(f"{file}: cannot be read: {problem.strerror}") from None
-    with os.fdopen(handle, "rb") as stream:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise StoreError(f"{file}: not a plain file")
         if found.st_size > _LARGEST:
             raise StoreError(f"{file}: larger than {_LARGEST} bytes")
-        return stream.read()
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return stream.read()
+    except OSError as problem:
+        raise StoreError(f"{file}: cannot be read: {problem.strerror}") from None
+    finally:
+        os.close(handle)

@@ -636,6 +636,17 @@ def test_series_one_after_another_are_warned_of(take: Take, column: str) -> None
     assert made.built.warnings[0].startswith(f"column '{column}' holds 2 values (A, B)")
 
 
+def test_utf_16_that_lost_a_byte_is_refused(take: Take) -> None:
+    """From a lost byte on no line ends, so that all later sessions would be one cell."""
+    whole = table().encode("utf-16")
+
+    assert same(take(whole))
+    with pytest.raises(DataError, match=r"line 10: damaged, a byte of its UTF-16 is missing"):
+        take(whole[:351] + whole[352:-1])
+    with pytest.raises(DataError, match=r"byte 0x0a is not UTF-16; save it as UTF-8"):
+        take(whole[:-1])
+
+
 def test_series_of_one_name_are_refused(take: Take) -> None:
     """Two series whose names become the same are not written over each other."""
     with pytest.raises(DataError, match=r"'\^A' and '/A' would both be called 'X-_A'"):

@@ -1,7 +1,7 @@
 """What users' modules do when they are imported reaches nothing that judges."""
 
-import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -97,8 +97,9 @@ def test_an_import_that_ends_its_process_is_wrong_input(tiny, tmp_path, code, sa
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_refused_there_is_refused_here():
-    """An error of ours keeps its kind and its words."""
+def test_what_is_refused_there_is_refused_here(tmp_path, monkeypatch):
+    """An error of ours keeps its kind and its words, and no litter stays."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def refuse():
         raise ConfigError("[plan] no")
@@ -106,4 +107,4 @@ def test_what_is_refused_there_is_refused_here():
     with pytest.raises(ConfigError, match=r"^\[plan\] no$"):
         in_isolation(refuse, limits=LIMITS)
     assert in_isolation(lambda: {"a": (1, None)}, limits=LIMITS) == {"a": [1, None]}
-    assert list(Path(os.environ.get("TMPDIR", "/tmp")).glob("abharness-asked-*")) == []
+    assert list(tmp_path.iterdir()) == []

@@ -128,3 +128,28 @@ def test_recompute_begins_anew(run):
     assert again.grid.cells[0].key != first.grid.cells[0].key
     assert again.grid.cells[1].key == first.grid.cells[1].key
     assert run(9005)[0].origins == 3
+
+
+def test_other_words_are_no_other_installation(run, edited_module):
+    """A changed docstring between data and forecast makes nothing again, and records nothing."""
+    run()
+
+    with edited_module("harness.running.unit", "harness.window", added="'''Other words.'''"):
+        done, tasks = run()
+
+    assert (done.origins, done.events, tasks) == (0, (), [])
+
+
+def test_a_changed_line_between_data_and_forecast_is_another_installation(run, edited_module):
+    """The last forecasts are made again; equal, they go on, and the journal says what changed."""
+    run()
+
+    with edited_module("harness.running.unit", added="CHANGED = True"):
+        done, tasks = run()
+        again, nothing = run()
+
+    assert (done.origins, len(done.events), len(tasks)) == (0, 3, 3)
+    assert all("another environment (the harness's code)" in line for line in done.events)
+    assert (again.events, nothing) == ((), [])
+    journal = open_store(Path("runs")).journal
+    assert {body["equal"] for _, body in journal.all("maintenance")} == {True}

@@ -1,14 +1,16 @@
 """Whatever kinds of values an arm returns or raises, what it leaves can be written and read."""
 
 import math
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from harness.arm import ArmRef
+from harness.errors import StoreError
 from harness.running.unit import Job
-from harness.running.work import carry_out_all, read_left
+from harness.running.work import carry_out_all, read_left, read_plain
 from harness.window import RollingOrigin, up_to
 
 PLAN = RollingOrigin(horizon=2, stride=20, origins=6, validation=60)
@@ -127,3 +129,16 @@ def test_masked_values_are_missing(stored):
     assert part.reason == ("", "", "forecast is not finite", "", "", "")
     assert np.isnan(part.forecast.point[2]).all()
     assert np.isfinite(np.delete(part.forecast.point, 2, axis=0)).all()
+
+
+@pytest.mark.parametrize("name", ["folder", "link", "pipe"])
+def test_only_a_plain_file_is_read(tmp_path, name):
+    """A folder, a link or a pipe in the place of what a process leaves is refused, in one line."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "x")
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(StoreError, match=r"not a plain file|cannot be read") as caught:
+        read_plain(tmp_path / name)
+
+    assert "\n" not in str(caught.value)

@@ -107,6 +107,16 @@ class Parricide(Flat):
         return super().forecast(contexts)
 
 
+class Orphans(Flat):
+    def forecast(self, contexts):
+        if not (NOTES / "alive").exists():
+            daemon("orphan")
+            time.sleep(0.5)
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(600)
+        return super().forecast(contexts)
+
+
 class FullDisk(Flat):
     def forecast(self, contexts):
         if not (NOTES / "alive").exists():
@@ -125,7 +135,7 @@ class Curious(Flat):
 """
 
 ARMS = ["Daemon", "Session", "Thread", "Chatty", "Children", "Quiet", "Crash", "Killed",
-        "Parricide", "FullDisk", "Curious"]  # fmt: skip
+        "Parricide", "Orphans", "FullDisk", "Curious"]  # fmt: skip
 ANSWERED = {"Daemon", "Session", "Thread", "Chatty", "Curious"}
 FAILED = {
     "Children": "the memory limit is 500 MiB",
@@ -135,6 +145,7 @@ FAILED = {
 UNANSWERED = {
     "Killed": "ended by SIGKILL",
     "Parricide": "the process that watched over it vanished",
+    "Orphans": "the process that watched over it vanished",
     "FullDisk": "cache.bin: No space left on device",
 }
 
@@ -194,6 +205,7 @@ def test_hostile_arms_cost_only_themselves(hostile, call, monkeypatch):
     assert gone(hostile, "daemon")
     assert gone(hostile, "session")
     assert gone(hostile, "parricide")
+    assert gone(hostile, "orphan")
     log = store.fit_folder(found["Chatty"].fits[0].key) / "log.txt"
     assert log.stat().st_size < 1.1 * LOG_BYTES
     assert log.read_bytes().endswith(b"the end\n")
@@ -204,7 +216,7 @@ def test_hostile_arms_cost_only_themselves(hostile, call, monkeypatch):
     code, out, _ = call("run", "tiny.toml")
 
     assert code == 0
-    assert "3 computed now" in out
+    assert "4 computed now" in out
     assert "no answer" not in out
     assert all(has_cell(store, cell) for cell in found.values())
 
