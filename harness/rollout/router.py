@@ -354,15 +354,26 @@ class Rollout:
         ForecastError
             When neither side can answer.
         """
-        return self.forecast_all({series: (history, dates, past)})[series]
+        found = self.forecast_all({series: (history, dates, past)})[series]
+        if isinstance(found, ForecastError):
+            raise found
+        return found
 
-    def forecast_all(self, asked: Mapping[str, tuple[Any, ...]]) -> dict[str, ServedForecast]:
+    def forecast_all(
+        self, asked: Mapping[str, tuple[Any, ...]]
+    ) -> dict[str, ServedForecast | ForecastError]:
         """Forecast many series in one batch.
 
         Parameters
         ----------
         asked
             Series to (history, dates) or (history, dates, past), as for `forecast`.
+
+        Returns
+        -------
+        dict
+            The forecast of each series; in its place the error, not raised, where neither side
+            can answer: the others keep theirs.
         """
         parsed = {name: self._series(name, *found) for name, found in asked.items()}
         now, unread = self._current()
@@ -370,7 +381,7 @@ class Rollout:
         by_arm: dict[str, list[str]] = {}
         for name in parsed:
             by_arm.setdefault(now.served_by.get(name, legacy), []).append(name)
-        found: dict[str, ServedForecast] = {}
+        found: dict[str, ServedForecast | ForecastError] = {}
         for arm, names in by_arm.items():
             first = self._answers(now, arm, {name: parsed[name] for name in names})
             missed = {name: parsed[name] for name, (made, _) in first.items() if made is None}
@@ -378,22 +389,20 @@ class Rollout:
             second = self._answers(now, other, missed) if missed else {}
             for name in names:
                 made, why = first[name]
+                by, reason = arm, unread
                 if made is None:
-                    said = f"{arm}: {why}"
-                    self._noted(now, name, parsed[name], arm, said)
-                    made, again = second[name]
-                    if made is None:
-                        raise ForecastError(
-                            f"{name}: neither side answers: {said}; {other}: {again}"
-                        )
-                    found[name] = ServedForecast(
-                        forecast=made, served_by=other, stage=now.stage, reason=said
+                    by, reason = other, f"{arm}: {why}"
+                    self._noted(now, name, parsed[name], arm, reason)
+                    made, why = second[name]
+                if made is None:
+                    found[name] = ForecastError(
+                        f"{name}: neither side answers: {reason}; {other}: {why}"
                     )
-                else:
-                    found[name] = ServedForecast(
-                        forecast=made, served_by=arm, stage=now.stage, reason=unread
-                    )
-                self._waiting.append((self._other(found[name].served_by), name, parsed[name]))
+                    continue
+                found[name] = ServedForecast(
+                    forecast=made, served_by=by, stage=now.stage, reason=reason
+                )
+                self._waiting.append((self._other(by), name, parsed[name]))
         return {name: found[name] for name in asked}
 
     def _other(self, arm: str) -> str:

@@ -118,15 +118,21 @@ def test_a_bad_candidate_costs_the_caller_the_flag(migration, fault, said):
 
 
 def test_what_neither_side_can_answer_is_an_error(migration):
-    """Both reasons are named."""
+    """Both reasons are named; in a batch the other series keep their answers."""
     found = begun(migration, options=NOW.format("raise"))
     file = Path("move.toml")
     text = file.read_text().replace('role = "legacy"', 'role = "legacy"\n' + NOW.format("nan"))
     file.write_text(text)
     found.judge()
     found.night(1)
-    with opened(found) as router, pytest.raises(ForecastError, match=r"not finite.*told to raise"):
-        asked(router, found, beyond=8)
+    with opened(found) as router:
+        batch = {"A": history(found, "A", beyond=8), "B": history(found, "B")}
+        whole = router.forecast_all(batch)
+        with pytest.raises(ForecastError, match=r"not finite.*told to raise"):
+            asked(router, found, beyond=8)
+
+    assert isinstance(whole["A"], ForecastError)
+    assert whole["B"].served_by == "old"
 
 
 def test_the_shadow_never_reaches_the_caller(migration):
