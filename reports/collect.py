@@ -35,7 +35,7 @@ from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import summarise
 from harness.window import up_to
-from reports.history import CostSeries, Freshness, HistoryInput, Losses
+from reports.night_page import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
     HEAD,
     ArmFacts,
@@ -372,7 +372,7 @@ def collect_history(grid: Grid, store: Store, *, page: str = "") -> HistoryInput
         costs=list(_cost_series(grid, store, pair_)),
         events=_acknowledged(grid, store, verdict),
         freshness=[
-            Freshness(
+            DataState(
                 dataset=dataset,
                 until=str(split.dataset.series.dates[-1]),
                 last_origin=str(split.dataset.series.dates[int(split.windows.origin[-1])]),

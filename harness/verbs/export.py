@@ -54,7 +54,7 @@ def export(
         When experiment, data, arms or store cannot be used, or the folder cannot be written.
     """
     from harness.errors import InputError
-    from harness.gate.export import forecast_table, score_table
+    from harness.gate.stored_tables import forecast_table, score_table
 
     grid, kept = opened(
         experiment, store, data_dir, seeds=seeds, changes=changes, without=without, create=False

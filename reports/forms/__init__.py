@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from reports.history import HistoryInput
+    from reports.night_page import HistoryInput
     from reports.page_input import PageInput
 
 Format = Literal["html", "md", "json"]
@@ -28,7 +28,7 @@ def render_page(page: PageInput, form: Format) -> str:
 
 def render_history(found: HistoryInput, form: Format) -> str:
     """Write the page of an experiment's nights."""
-    from reports.history import sections_of_history
+    from reports.night_page import sections_of_history
     from reports.svg import chart_style
 
     with chart_style():

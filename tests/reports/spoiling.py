@@ -29,7 +29,7 @@ from harness.judging.declared import Cell, Level, Look
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict
-from reports.history import CostSeries, Freshness, HistoryInput, Losses
+from reports.night_page import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
     Beside,
     Claimed,
@@ -259,7 +259,7 @@ def a_history(verdict: Verdict) -> HistoryInput:
     )
     earlier = dataclasses.replace(look, number=1, until="2020-06-01")
     held = dataclasses.replace(verdict, look=look)
-    failed = fact(FactCode.NOT_UPDATED, dataset="ALPHA", why="'prices' failed with exit code 1")
+    failed = fact(FactCode.NOT_UPDATED, dataset="ALPHA", why="'prices' failed, see `log`")
     news = fact(FactCode.STILL, outcome="HOLD", origins=2)
     nights = [
         Night(
@@ -316,10 +316,10 @@ def a_history(verdict: Verdict) -> HistoryInput:
         ),
         events=(("2021-01-01", "waiver of ALPHA:crps:guardrail: known", "Ann, until 2021-06-01"),),
         freshness=(
-            Freshness(
+            DataState(
                 dataset="ALPHA", until="2021-01-08", last_origin="2021-01-04", ended="", pending=3
             ),
-            Freshness(
+            DataState(
                 dataset="BETA",
                 until="2021-01-08",
                 last_origin="2021-01-04",

@@ -8,6 +8,7 @@ import pytest
 
 from harness.gate.history import history, read_inputs
 from harness.gate.looks import all_tried, looks_taken
+from harness.gate.nights import nights
 from harness.judging.verdict import plain
 from harness.running.store_folder import open_store
 
@@ -23,7 +24,7 @@ def as_json(value):
     return json.loads(json.dumps(value))
 
 
-@pytest.mark.parametrize("kind", ["inputs", "passed", "fit", "part", "look", "tried"])
+@pytest.mark.parametrize("kind", ["inputs", "passed", "fit", "part", "look", "tried", "night"])
 def test_the_golden_record_is_read_and_written_as_it_was(tmp_path, kind):
     """A record becomes one of its class, and the same content again."""
     store, body = open_store(tmp_path), golden(kind)
@@ -40,6 +41,9 @@ def test_the_golden_record_is_read_and_written_as_it_was(tmp_path, kind):
     elif kind == "tried":
         (found,) = all_tried(store)
         again = {k: v for k, v in as_json(plain(found)).items() if k != "at"}
+    elif kind == "night":
+        (last,) = nights(store, "k")
+        again = {k: v for k, v in as_json(plain(last)).items() if k != "at"}
     elif kind == "fit":
         again = as_json(dataclasses.asdict(store.fit("k")))
     else:

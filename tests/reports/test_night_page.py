@@ -10,7 +10,7 @@ import pytest
 
 from harness.judging.findings import Outcome
 from reports.forms import render_history
-from reports.history import sections_of_history
+from reports.night_page import sections_of_history
 from reports.svg import chart_style
 
 

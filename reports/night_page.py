@@ -84,7 +84,7 @@ class CostSeries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Freshness:
+class DataState:
     """How far one dataset has come; `ended` is the last session of data that have ended."""
 
     dataset: str
@@ -132,7 +132,7 @@ class HistoryInput:
     prospective: Mapping[str, int] = field(default_factory=dict)
     costs: Sequence[CostSeries] = ()
     events: Sequence[tuple[str, str, str]] = ()
-    freshness: Sequence[Freshness] = ()
+    freshness: Sequence[DataState] = ()
     page: str = ""
 
 
