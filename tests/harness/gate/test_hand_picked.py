@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.errors import ConfigError
 from harness.experiments.experiment import read_experiment
-from harness.experiments.policy import Policy
 from harness.gate import judge as gate
 from harness.gate.history import standing
 from harness.running.store_folder import open_store
@@ -96,11 +96,15 @@ def test_a_wrong_arm_is_refused_before_the_run(tiny, refused, flag: str) -> None
 def test_another_legacy_arm_that_is_the_reference_is_no_reference_for_itself() -> None:
     """Verdicts on the other legacy arms go on with the first declared reference."""
     policy = read_experiment("quick").policy
+    names = (policy.baseline, str(policy.reference), "other")
+    arms = [SimpleNamespace(name=name, role="legacy") for name in names]
+    grid: Any = SimpleNamespace(experiment=SimpleNamespace(arms=arms))
 
-    made = gate._against(policy, str(policy.reference))
+    family = gate._family(grid, policy)
 
-    assert isinstance(made, Policy)
-    assert (made.baseline, made.reference) == (policy.reference, None)
+    assert [(each.baseline, each.reference) for each in family] == [
+        (policy.baseline, policy.reference), (policy.reference, None), ("other", policy.reference)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
