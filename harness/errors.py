@@ -44,6 +44,10 @@ class StoreError(InputError):
     """The store cannot be read or written."""
 
 
+class ChangedFileError(StoreError):
+    """A file is not what the process that wrote it said it wrote."""
+
+
 class NewerRecordError(StoreError):
     """A record was made by a newer version, which alone can read it."""
 

@@ -501,7 +501,7 @@ def _read(finished: Finished) -> tuple[Rows, Forecast] | str:
             return finished.ending.reason or "it ended without a result"
         if finished.ending.kind == "failed":
             return job.windows.origin, nothing
-        left = read_left(finished.left / "0", job)
+        left = read_left(finished.left / "0", job, vouched=finished.ending.vouched)
     except StoreError as problem:
         return str(problem)
     finally:

@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -343,7 +343,9 @@ def _supervised(
     )
 
 
-def _work(jobs: tuple[Job, ...], scratch: Path, share: Any) -> None:
+def _work(
+    jobs: tuple[Job, ...], scratch: Path, share: Any, vouch: Callable[[str, str], None]
+) -> None:
     """Carry out one task."""
 
     def tell(done: float) -> None:
@@ -352,7 +354,7 @@ def _work(jobs: tuple[Job, ...], scratch: Path, share: Any) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:  # imported by the server, maybe under another setting
         torch.set_num_threads(jobs[0].threads)
-    carry_out_all(jobs, scratch, tell=tell)
+    carry_out_all(jobs, scratch, tell=tell, vouch=vouch)
 
 
 def _quiet_about_semaphores() -> None:

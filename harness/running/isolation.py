@@ -64,7 +64,9 @@ def in_isolation(work: Callable[[], object], *, limits: UnitLimits) -> Any:
     return found["answer"]
 
 
-def _supervised(work: Callable[[], None], scratch: Path, log: Path, limits: UnitLimits) -> Ending:
+def _supervised(
+    work: Callable[[object], None], scratch: Path, log: Path, limits: UnitLimits
+) -> Ending:
     """Carry out work in a forked process under watch; gives how it ended."""
     ours, theirs = multiprocessing.Pipe()
     watcher = os.fork()
@@ -86,7 +88,7 @@ def _supervised(work: Callable[[], None], scratch: Path, log: Path, limits: Unit
         os.waitpid(watcher, 0)
 
 
-def _answer(work: Callable[[], object], file: Path) -> None:
+def _answer(work: Callable[[], object], file: Path, _: object) -> None:
     try:
         said: dict[str, object] = {"answer": work()}
     except InputError as problem:

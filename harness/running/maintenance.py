@@ -172,7 +172,8 @@ def difference(store: Store, event: Event, finished: Finished) -> str:
         return finished.ending.reason
     for number, (repeat, job) in enumerate(zip(event.repeats, event.task.jobs, strict=True)):
         try:
-            left = read_left(finished.left / str(number), job)
+            folder = finished.left / str(number)
+            left = read_left(folder, job, vouched=finished.ending.vouched)
         except StoreError as problem:
             return str(problem).replace(f"{finished.left}/", "")
         if left.part is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +23,14 @@ class TornTableError(StoreError):
 
 def write_table(
     path: Path, columns: Mapping[str, Any], *, facts: Mapping[str, str] | None = None
-) -> None:
-    """Write columns as Parquet, atomically; `facts` go into the file's own metadata."""
+) -> bytes:
+    """Write columns as Parquet, atomically; `facts` go into the file's own metadata.
+
+    Returns
+    -------
+    bytes
+        The file's content.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -33,10 +40,13 @@ def write_table(
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     # forecasts are noise to a compressor: plain pages are as small and written faster
     texts = [name for name, values in columns.items() if not isinstance(values, np.ndarray)]
+    content = io.BytesIO()
     pq.write_table(
-        table, draft, use_dictionary=texts or False, compression="none", write_statistics=False
+        table, content, use_dictionary=texts or False, compression="none", write_statistics=False
     )
+    draft.write_bytes(content.getbuffer())
     draft.replace(path)
+    return content.getvalue()
 
 
 def _arrow(values: npt.NDArray[Any] | Sequence[str]) -> pa.Array:

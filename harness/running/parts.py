@@ -161,8 +161,8 @@ def together(parts: Sequence[Part]) -> Part:
     return whole if np.array_equal(order, np.arange(len(order))) else whole.at(order)
 
 
-def write_part(file: Path, part: Part) -> None:
-    """Write a part's file."""
+def write_part(file: Path, part: Part) -> bytes:
+    """Write a part's file, and give its content."""
     count, horizon = part.forecast.point.shape
     columns: dict[str, Any] = {
         "cutoff": np.repeat(part.cutoff.astype("datetime64[D]"), horizon),
@@ -179,7 +179,7 @@ def write_part(file: Path, part: Part) -> None:
         "levels": part.forecast.levels.tolist(),
         "residual_distribution": part.residual_distribution,
     }
-    write_table(file, columns, facts={"abharness": json.dumps(facts, sort_keys=True)})
+    return write_table(file, columns, facts={"abharness": json.dumps(facts, sort_keys=True)})
 
 
 def read_part(file: Path, content: bytes | None = None) -> Part:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import ChangedFileError, StoreError
 from harness.running.cells import answered, same_rows
 from harness.running.executor import LOG, Finished
 from harness.running.grid import GridCell, PlannedFit
@@ -95,15 +95,7 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
     StoreError
         When the store cannot be written.
     """
-    left, ending = Left(), finished.ending
-    folder = finished.left / str(number) if finished.left else None
-    if folder is not None:
-        try:
-            left = read_left(folder, job)
-        except StoreError as problem:
-            said = str(problem).replace(f"{finished.left}/", "")
-            if ending.kind == "done":
-                ending = Ending(kind="failed", reason=f"the process left no result: {said}")
+    left, ending = _read(finished, number, job)
     if left.part is None and ending.kind == "done":
         reason = "the process ended with exit code 0 and left no result"
         ending = Ending(kind="failed", reason=reason)
@@ -129,6 +121,22 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
     elif any(part.reason):
         store.add_logs(due.fit.key, logs)
     return seal_part(store, due, part, fit=fit, content=left.content, limit=limit, spent=spent)
+
+
+def _read(finished: Finished, number: int, job: Job) -> tuple[Left, Ending]:
+    """What a process left of a job, and how it ended in the light of that."""
+    ending = finished.ending
+    if finished.left is None:
+        return Left(), ending
+    try:
+        return read_left(finished.left / str(number), job, vouched=ending.vouched), ending
+    except StoreError as problem:
+        said = str(problem).replace(f"{finished.left}/", "")
+        if isinstance(problem, ChangedFileError):
+            ending = Ending(kind="no answer", reason=said)
+        elif ending.kind == "done":
+            ending = Ending(kind="failed", reason=f"the process left no result: {said}")
+        return Left(), ending
 
 
 def seal_unfit(store: Store, due: Due, reason: str) -> Sealed:

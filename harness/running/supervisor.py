@@ -14,6 +14,7 @@ about the arm, so nothing is stored and the unit runs again.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import select
 import shutil
@@ -21,9 +22,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -39,6 +41,7 @@ _GRACE_S = 10.0
 """How long the supervisor waits for killed descendants to be gone."""
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
 _NO_ANSWER = 75  # EX_TEMPFAIL
+_VOUCHED_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,22 +70,33 @@ class Ending:
         Why it is not done, in a line.
     limit
         The limit of ours that ended it: ``time_s``, ``memory_mib`` or ''.
+    vouched
+        SHA-256 of each file the worker wrote, by name, as it told the supervisor; None where it
+        was not listened to.
     """
 
     kind: Literal["done", "failed", "no answer"]
     reason: str = ""
     limit: Literal["", "time_s", "memory_mib"] = ""
+    vouched: Mapping[str, str] | None = None
 
 
 def supervise(
-    work: Callable[[], None], *, log: Path, scratch: Path, limits: UnitLimits, executor: Connection
+    work: Callable[[Callable[[str, str], None]], None],
+    *,
+    log: Path,
+    scratch: Path,
+    limits: UnitLimits,
+    executor: Connection,
 ) -> None:
     """Run `work` in a forked process, and send its `Ending` to the executor.
 
     Parameters
     ----------
     work
-        Called in the worker. What the system refuses it is no failure of the arm.
+        Called in the worker with a function that takes the name and digest of a file it wrote; they
+        come with the ending, by a way of their own. What the system refuses it is no failure of
+        the arm.
     log
         Gets what the worker and its descendants print.
     scratch
@@ -93,24 +107,30 @@ def supervise(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the executor decides what Ctrl-C means
     _process_control(_SET_CHILD_SUBREAPER, 1)
     said, saying = os.pipe()
+    vouched, vouching = os.pipe()
     worker = os.fork()
     if worker == 0:
         executor.close()
         os.close(said)
-        _work(work, saying)
+        os.close(vouched)
+        _work(partial(work, partial(_vouch, vouching)), saying)
     os.close(saying)
-    watched = _Watched(worker=worker, said=said, limits=limits, start=time.monotonic())
+    os.close(vouching)
+    watched = _Watched(
+        worker=worker, said=said, vouched=vouched, limits=limits, start=time.monotonic()
+    )
     with log.open("wb") as stream, _Output(stream) as output:
         ending = watched.until_it_ends(output, executor)
         killed = _end_descendants()
         watched.drain(output)
+        files = watched.files()
     if ending is None:  # nobody waits for it any more
         shutil.rmtree(scratch, ignore_errors=True)
         return
     if not killed:
         ending = Ending(kind="no answer", reason="processes it started could not be ended")
     with suppress(OSError):
-        executor.send(ending)
+        executor.send(dataclasses.replace(ending, vouched=files))
 
 
 def _work(work: Callable[[], None], saying: int) -> None:
@@ -139,24 +159,35 @@ def _work(work: Callable[[], None], saying: int) -> None:
         os._exit(code)
 
 
+def _vouch(pipe: int, name: str, digest: str) -> None:
+    """Tell the supervisor what a file holds."""
+    line = f"{digest} {name}\n".encode(errors="surrogateescape")
+    while line:
+        line = line[os.write(pipe, line) :]
+
+
 @dataclass(slots=True, kw_only=True)
 class _Watched:
     """A worker that runs."""
 
     worker: int
     said: int
+    vouched: int
+    files_said: bytes = b""
     limits: UnitLimits
     start: float
 
     def until_it_ends(self, output: _Output, executor: Connection) -> Ending | None:
         """Copy its output and keep its limits until it ends; None when the executor went away."""
-        open_ends: list[int] = [self.said, executor.fileno()]
+        open_ends: list[int] = [self.said, self.vouched, executor.fileno()]
         while True:
             ready = select.select(open_ends, [], [], _POLL_S)[0]
             if executor.fileno() in ready:
                 return None
             if self.said in ready and not output.copy_from(self.said):
                 open_ends.remove(self.said)
+            if self.vouched in ready and not self._listen():
+                open_ends.remove(self.vouched)
             status = self._reap()
             if status is not None:
                 return _ending(status, output)
@@ -169,6 +200,20 @@ class _Watched:
         while select.select([self.said], [], [], 0)[0] and output.copy_from(self.said):
             pass
         os.close(self.said)
+        while select.select([self.vouched], [], [], 0)[0] and self._listen():
+            pass
+        os.close(self.vouched)
+
+    def files(self) -> dict[str, str]:
+        """Digests of the files the worker wrote, by name; what it wrote last counts."""
+        lines = self.files_said[: self.files_said.rfind(b"\n") + 1].splitlines()
+        pairs = (line.partition(b" ") for line in lines)
+        return {os.fsdecode(name): digest.decode(errors="replace") for digest, _, name in pairs}
+
+    def _listen(self) -> bool:
+        found = os.read(self.vouched, 1 << 16)
+        self.files_said = (self.files_said + found)[-_VOUCHED_BYTES:]
+        return bool(found)
 
     def _reap(self) -> int | None:
         """Bury what has ended; gives the wait status of the worker once it has."""

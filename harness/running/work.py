@@ -8,6 +8,7 @@ it forecasts.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import stat
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import StoreError
+from harness.errors import ChangedFileError, StoreError
 from harness.parsing import parse_json, parse_record
 from harness.running.parquet import write_table
 from harness.running.parts import Part, read_part, write_part
@@ -86,7 +87,11 @@ class Left:
 
 
 def carry_out_all(
-    jobs: Sequence[Job], scratch: Path, *, tell: Callable[[float], None] = lambda share: None
+    jobs: Sequence[Job],
+    scratch: Path,
+    *,
+    tell: Callable[[float], None] = lambda share: None,
+    vouch: Callable[[str, str], None] = lambda name, digest: None,
 ) -> None:
     """Carry out jobs, each of one fit, and write what came of them.
 
@@ -94,6 +99,9 @@ def carry_out_all(
     ----------
     tell
         Called with the share of all windows that are done.
+    vouch
+        Called for each file as soon as it is written, with its name below the scratch and the
+        SHA-256 of what was written: whatever is read there later has to be the same.
     """
     total, done = sum(len(job.windows) for job in jobs), 0
     for number, job in enumerate(jobs):
@@ -103,23 +111,35 @@ def carry_out_all(
         def told(share: float, count: int = len(job.windows), before: int = done) -> None:
             tell((before + share * count) / total)
 
-        def ready(outcome: UnitResult, folder: Path = folder, job: Job = job) -> None:
-            _write_fit(folder, job, outcome)
+        def wrote(name: str, content: bytes, number: int = number) -> None:
+            vouch(f"{number}/{name}", hashlib.sha256(content).hexdigest())
+
+        def ready(
+            outcome: UnitResult,
+            folder: Path = folder,
+            job: Job = job,
+            wrote: Callable[[str, bytes], None] = wrote,
+        ) -> None:
+            for name, content in _write_fit(folder, job, outcome):
+                wrote(name, content)
 
         outcome = carry_out(job, keep=folder, ready=ready, tell=told)
-        write_part(folder / FORECASTS, Part.of(job.cutoffs, outcome))
-        _write_json(
-            folder / PART_FILE,
-            PartReport(
-                seconds=outcome.meter.seconds,
-                peak_bytes=outcome.meter.peak_bytes,
-                trace=outcome.trace,
-            ),
+        wrote(FORECASTS, write_part(folder / FORECASTS, Part.of(job.cutoffs, outcome)))
+        report = PartReport(
+            seconds=outcome.meter.seconds, peak_bytes=outcome.meter.peak_bytes, trace=outcome.trace
         )
+        wrote(PART_FILE, _write_json(folder / PART_FILE, report))
         done += len(job.windows)
 
 
-def _write_fit(folder: Path, job: Job, outcome: UnitResult) -> None:
+def _write_fit(folder: Path, job: Job, outcome: UnitResult) -> Iterator[tuple[str, bytes]]:
+    """Write how the fit went; gives all files of the fit, by name, as they are."""
+    if outcome.saved:
+        with suppress(StoreError):  # whoever reads the folder says what is wrong with it
+            for name, content in list(_state(folder / STATE)):
+                yield f"{STATE}/{name}", content
+    with suppress(FileNotFoundError, StoreError):
+        yield RESIDUALS, read_plain(folder / RESIDUALS)
     training = outcome.fits[-1].training if outcome.fits else None
     if training is not None:
         names = ("train_loss", "validation_loss", "learning_rate", "gradient_norm")
@@ -128,61 +148,125 @@ def _write_fit(folder: Path, job: Job, outcome: UnitResult) -> None:
         }
         for name in names:
             columns[name] = np.array([getattr(row, name) for row in training.curve], dtype=float)
-        write_table(folder / CURVE, columns)
-    _write_json(
-        folder / FIT_FILE,
-        FitReport(
-            made=job.restored is None,
-            problem=outcome.unfit,
-            saved=outcome.saved,
-            epochs=None if training is None else len(training.curve),
-            best_epoch=None if training is None else training.best_epoch,
-            diverged=training is not None and training.diverged,
-            card=outcome.card,
-        ),
+        yield CURVE, write_table(folder / CURVE, columns)
+    report = FitReport(
+        made=job.restored is None,
+        problem=outcome.unfit,
+        saved=outcome.saved,
+        epochs=None if training is None else len(training.curve),
+        best_epoch=None if training is None else training.best_epoch,
+        diverged=training is not None and training.diverged,
+        card=outcome.card,
     )
+    yield FIT_FILE, _write_json(folder / FIT_FILE, report)
 
 
-def _write_json(file: Path, report: Any) -> None:
+def _write_json(file: Path, report: Any) -> bytes:
+    content = json.dumps(dataclasses.asdict(report), sort_keys=True).encode()
     draft = file.with_name(f".{file.name}")
-    draft.write_text(json.dumps(dataclasses.asdict(report), sort_keys=True), encoding="utf-8")
+    draft.write_bytes(content)
     draft.replace(file)
+    return content
 
 
-def read_left(folder: Path, job: Job) -> Left:
+def read_left(folder: Path, job: Job, *, vouched: Mapping[str, str] | None = None) -> Left:
     """Read what a process left of a job: nothing of it is trusted before it was checked.
+
+    Parameters
+    ----------
+    vouched
+        Digests of files below the scratch, as the process told its supervisor when it wrote them;
+        None where nobody asked it to.
 
     Raises
     ------
+    ChangedFileError
+        When a file is not what the process wrote, or is gone: somebody else was here.
     StoreError
         When something is there that is not what a job leaves.
     """
-    if not (folder / FIT_FILE).exists():
+    left = _Vouched(folder, vouched)
+    if not left.has(FIT_FILE):
         return Left()
-    fit = _report(folder / FIT_FILE, FitReport)
-    files: dict[str, bytes] = {}
-    if fit.saved:
-        files |= {f"{STATE}/{name}": content for name, content in _state(folder / STATE)}
+    fit = _report(folder / FIT_FILE, left.read(FIT_FILE), FitReport)
+    files = left.state() if fit.saved else {}
     for name in (RESIDUALS, CURVE):
-        with suppress(FileNotFoundError):
-            files[name] = read_plain(folder / name)
-    if not (folder / PART_FILE).exists():
+        if left.has(name):
+            files[name] = left.read(name)
+    if not left.has(PART_FILE):
         return Left(fit=fit, fit_files=files)
-    try:
-        content = read_plain(folder / FORECASTS)
-    except FileNotFoundError:
-        raise StoreError(f"{folder / FORECASTS}: is not there") from None
+    if not left.has(FORECASTS):
+        raise StoreError(f"{folder / FORECASTS}: is not there")
+    content = left.read(FORECASTS)
     part = read_part(folder / FORECASTS, content)
     if not np.array_equal(part.cutoff, job.cutoffs):
         raise StoreError(f"{folder}: forecasts of other origins than were asked for")
     if part.forecast.point.shape[1] != job.windows.horizon:
         raise StoreError(f"{folder}: forecasts of other steps than were asked for")
-    report = _report(folder / PART_FILE, PartReport)
+    report = _report(folder / PART_FILE, left.read(PART_FILE), PartReport)
     return Left(fit=fit, fit_files=files, report=report, part=part, content=content)
 
 
-def _report(file: Path, kind: type[Any]) -> Any:
-    content = parse_json(read_plain(file), where=str(file))
+@dataclass(slots=True)
+class _Vouched:
+    """The folder of a job, whose files have to be what their process said it wrote."""
+
+    folder: Path
+    vouched: Mapping[str, str] | None
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there; one that was written must be."""
+        there = os.path.lexists(self.folder / name)
+        if not there and self._digest(name):
+            raise self._changed(name)
+        return there
+
+    def read(self, name: str) -> bytes:
+        """A file's content."""
+        try:
+            content = read_plain(self.folder / name)
+        except (FileNotFoundError, StoreError):
+            if self._digest(name):
+                raise self._changed(name) from None
+            raise
+        self._compare(name, content)
+        return content
+
+    def state(self) -> dict[str, bytes]:
+        """All files that the arm saved, by name below the folder."""
+        known = [name for name in self._names() if name.startswith(f"{STATE}/")]
+        try:
+            found = {f"{STATE}/{name}": content for name, content in _state(self.folder / STATE)}
+        except StoreError:
+            if known:
+                raise self._changed(STATE) from None
+            raise
+        for name in {*found, *known}:
+            self._compare(name, found.get(name, b""))
+        return found
+
+    def _names(self) -> Iterator[str]:
+        for name in self.vouched or ():
+            number, _, rest = name.partition("/")
+            if number == self.folder.name:
+                yield rest
+
+    def _digest(self, name: str) -> str:
+        return (self.vouched or {}).get(f"{self.folder.name}/{name}", "")
+
+    def _compare(self, name: str, content: bytes) -> None:
+        if self.vouched is None or self._digest(name) == hashlib.sha256(content).hexdigest():
+            return
+        raise self._changed(name)
+
+    def _changed(self, name: str) -> ChangedFileError:
+        return ChangedFileError(
+            f"{self.folder / name}: was changed after its process had written it"
+        )
+
+
+def _report(file: Path, text: bytes, kind: type[Any]) -> Any:
+    content = parse_json(text, where=str(file))
     if not isinstance(content, dict):
         raise StoreError(f"{file}: not a report")
     return parse_record(kind, content, where=str(file))
