@@ -124,6 +124,8 @@ def carry_out_all(
                 wrote(name, content)
 
         outcome = carry_out(job, keep=folder, ready=ready, tell=told)
+        with suppress(FileNotFoundError, StoreError):  # there where it was measured
+            wrote(RESIDUALS, read_plain(folder / RESIDUALS))
         wrote(FORECASTS, write_part(folder / FORECASTS, Part.of(job.cutoffs, outcome)))
         report = PartReport(
             seconds=outcome.meter.seconds, peak_bytes=outcome.meter.peak_bytes, trace=outcome.trace
@@ -138,8 +140,6 @@ def _write_fit(folder: Path, job: Job, outcome: UnitResult) -> Iterator[tuple[st
         with suppress(StoreError):  # whoever reads the folder says what is wrong with it
             for name, content in list(_state(folder / STATE)):
                 yield f"{STATE}/{name}", content
-    with suppress(FileNotFoundError, StoreError):
-        yield RESIDUALS, read_plain(folder / RESIDUALS)
     training = outcome.fits[-1].training if outcome.fits else None
     if training is not None:
         names = ("train_loss", "validation_loss", "learning_rate", "gradient_norm")
