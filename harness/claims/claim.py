@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
 
@@ -137,6 +138,7 @@ class ArmOnTrial:
     use: str
     options: Mapping[str, Any] = field(default_factory=dict)
     network: NetworkRef | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,13 @@ def gather(
     arms = {}
     for side, arm in (("baseline", baseline), ("candidate", candidate)):
         ref = grid.experiment.arm(arm)
-        arms[side] = ArmOnTrial(name=arm, use=ref.use, options=ref.options, network=network_of(ref))
+        arms[side] = ArmOnTrial(
+            name=arm,
+            use=ref.use,
+            options=ref.options,
+            network=network_of(ref),
+            folder=ref.folder,
+        )
     roles = {arm.name: arm.role for arm in grid.experiment.arms}
     with _importable(legacy_root):
         checks = _as_today(read_checks(store), grid.experiment.arms) if store else ()
@@ -196,12 +202,14 @@ def _sizes(arms: Mapping[str, ArmOnTrial], legacy_root: Path | None) -> dict[str
                 found[f"document_{side}"] = folder_size(legacy_root, f"models.{name}")
     for side, arm in arms.items():
         with suppress(ArmError):
-            own = arm_size(arm.use)
+            own = arm_size(arm.use, arm.folder)
             if arm.network is None:
                 found[side] = replace(own, what=f"{own.what}; no network stands for it")
                 continue
             source = arm.network.source
-            network = arm_size(arm.network.use) if source is None else folder_size(*source)
+            network = (
+                arm_size(arm.network.use, arm.folder) if source is None else folder_size(*source)
+            )
             found[side] = together(f"{own.what}; and its network, {network.what}", own, network)
             found[f"{side}_network"] = network
     return found

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import PathFinder
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,8 +50,8 @@ def _size_of(what: str, files: tuple[Path, ...]) -> CodeSize:
     return CodeSize(what=what, files=files, lines=count_lines(files), all_lines=every)
 
 
-def arm_size(use: str) -> CodeSize:
-    """Measure the code behind an arm, an installed ``module:Class``.
+def arm_size(use: str, folder: Path | None = None) -> CodeSize:
+    """Measure the code behind an arm: a ``module:Class`` that is installed, or lies in a folder.
 
     Raises
     ------
@@ -60,6 +61,8 @@ def arm_size(use: str) -> CodeSize:
     module = use.partition(":")[0]
     top = module.partition(".")[0]
     spec = importlib.util.find_spec(top)
+    if spec is None and folder is not None:
+        spec = PathFinder.find_spec(top, [str(folder)])
     if spec is None or spec.origin is None:
         raise ArmError(f"'{use}': the source of '{top}' cannot be found")
     package = spec.submodule_search_locations is not None

@@ -234,7 +234,7 @@ def _measured_arm(taken: Taken, name: str, unit: StoredCell, split: Split) -> Me
             windows_per_second=float(np.median(rates)),
             by_process=rates,
         ),
-        lines=arm_size(side.cell.arm.use).lines,
+        lines=arm_size(side.cell.arm.use, side.cell.arm.folder).lines,
         stored_bytes=processes[0].stored_bytes,
         training=_training(side, split),
         same_forecasts=not differs,

@@ -215,7 +215,7 @@ LONG = "a" * 300
         ("compare", "tiny.toml", "--policy", LONG),
         ("replay", LONG),
         ("check", "random-walk", "--only", "T34", "--store", LONG),
-        ("report", "--index", "--store", LONG),
+        ("report", "--nights", "--store", LONG),
     ],
 )
 def test_names_the_system_refuses(tiny, refused, arguments):

@@ -72,7 +72,7 @@ FORMS = ("html", "md", "json")
 LOOKS_LIKE_A_TIME = r"\b\d{1,2}:\d{2}:\d{2}\b"
 ALL_FORMS = """\
 from harness.cli import run_cli
-for name, asked in (("page", ["walks.toml"]), ("index", ["--index"])):
+for name, asked in (("page", ["walks.toml"]), ("nights", ["walks.toml", "--nights"])):
     for form in ("html", "md", "json"):
         code = run_cli(["report", *asked, "--format", form, "--output", f"{name}.{form}"])
         assert code == 0, (name, form)
@@ -101,7 +101,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drawing(judged: Path, to: Path, **variables: str) -> subprocess.Popen[str]:
-    """A new process that draws page and index in every form, from a copy of the store."""
+    """A new process that draws page and nights in every form, from a copy of the store."""
     shutil.copytree(judged, to)
     return subprocess.Popen(
         [sys.executable, "-P", "-c", ALL_FORMS],

@@ -118,7 +118,7 @@ def test_json_holds_every_table_of_the_page(make_page: Make) -> None:
 
 def test_an_unknown_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """One line names the three there are."""
-    code = run_cli(["report", "--index", "--format", "pdf"])
+    code = run_cli(["report", "--nights", "--format", "pdf"])
     said = capsys.readouterr().err
 
     assert code == 2

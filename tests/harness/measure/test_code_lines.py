@@ -66,12 +66,11 @@ def test_arm_counts_its_own_package_alone():
     assert small.lines < large.lines
 
 
-def test_arm_in_one_file_is_counted(tmp_path, monkeypatch):
+def test_arm_in_one_file_is_counted(tmp_path):
     """A user's arm that is a single file is counted as that file."""
     (tmp_path / "my_own_arm.py").write_text("class Arm:\n    size = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
 
-    assert arm_size("my_own_arm:Arm").lines == 2
+    assert arm_size("my_own_arm:Arm", tmp_path).lines == 2
 
 
 def test_unknown_source_is_refused():

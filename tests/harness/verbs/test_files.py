@@ -10,7 +10,7 @@ import pytest
         ("claims", "tiny.toml", "--json"),
         ("report", "tiny.toml", "--output"),
         ("report", "tiny.toml", "--format", "md", "--output"),
-        ("report", "--index", "--output"),
+        ("report", "tiny.toml", "--nights", "--output"),
         ("gate", "tiny.toml", "--records"),
     ],
 )
