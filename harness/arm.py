@@ -564,10 +564,19 @@ class _Beside:
 
 
 def look_beside(folder: Path) -> None:
-    """Let modules that are nowhere else be found in a folder."""
-    known = {each.folder for each in sys.meta_path if isinstance(each, _Beside)}
-    if str(folder) not in known:
-        sys.meta_path.append(_Beside(folder))
+    """Let modules that are nowhere else be found in a folder, before folders named earlier."""
+    others = [each for each in sys.meta_path if not isinstance(each, _Beside)]
+    earlier = [each for each in _beside() if each.folder != str(folder)]
+    sys.meta_path[:] = [*others, _Beside(folder), *earlier]
+
+
+def folders_beside() -> tuple[str, ...]:
+    """Folders in which modules that are nowhere else are looked for, in that order."""
+    return tuple(each.folder for each in _beside())
+
+
+def _beside() -> list[_Beside]:
+    return [each for each in sys.meta_path if isinstance(each, _Beside)]
 
 
 def _said(problem: Exception) -> str:

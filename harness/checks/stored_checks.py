@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from harness.arm import Arm, Role
+from harness.arm import Arm, Role, folders_beside
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.predicate import CheckResult, Kind, attempt, number_of
 from harness.checks.subject import Subject
@@ -98,7 +98,7 @@ def write_check(
         arm = subject.arm
     weights = "" if arm is None else files_digest(arm)
     key = digest([target, kind, subject.use, dict(options)])
-    source = _source(subject.use)
+    source = _source(subject.use, folders_beside())
     with store.journal.writing():
         last = store.journal.latest("check", key)
         known = None if last is None else read_check(last, where=f"check {key[:12]}")
@@ -168,12 +168,12 @@ def read_check(content: Mapping[str, Any], *, where: str) -> CheckRecord:
         {**row, "measured": {k: math.nan if v is None else v for k, v in row["measured"].items()}}
         for row in content["results"]
     ]
-    current = content["source"] == _source(content["use"])
+    current = content["source"] == _source(content["use"], folders_beside())
     return parse_record(CheckRecord, {**content, "results": rows, "current": current}, where=where)
 
 
 @lru_cache(maxsize=64)
-def _source(use: str) -> str:
+def _source(use: str, beside: tuple[str, ...]) -> str:  # what is kept goes by it
     """Digest of everything that can change what a battery says about a subject."""
     module = use.partition(":")[0]
     own = [module] if module else []

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.arm import ArmRef
 from harness.checks.stored_checks import CheckRecord, files_digest, read_checks
-from harness.checks.subject import network_of
+from harness.checks.subject import NetworkRef, network_of
 from harness.claims.catalogue import CLAIMS
 from harness.claims.claim import (
     ArmOnTrial,
@@ -23,6 +23,7 @@ from harness.claims.claim import (
     StoredRun,
 )
 from harness.errors import ArmError
+from harness.experiments.experiment import Experiment
 from harness.gate.history import read_verdict, standing
 from harness.gate.judge import Judgement, stored_judgement
 from harness.gate.stored_scores import score_grid
@@ -37,7 +38,8 @@ from harness.measure.code_lines import (
 )
 from harness.measure.record import read_costs
 from harness.running.cells import cell_record, has_cell
-from harness.running.grid import Grid, GridCell
+from harness.running.grid import Grid, GridCell, limits_of
+from harness.running.isolation import in_isolation
 from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
 
@@ -93,19 +95,22 @@ def gather(
             scores = list(score_grid(grid, store))
     baseline = verdict.legacy if verdict else policy.baseline
     candidate = verdict.candidate if verdict else policy.candidate
-    arms = {}
-    for side, arm in (("baseline", baseline), ("candidate", candidate)):
-        ref = grid.experiment.arm(arm)
-        arms[side] = ArmOnTrial(
-            name=arm,
-            use=ref.use,
-            options=ref.options,
-            network=network_of(ref),
-            folder=ref.folder,
-        )
     roles = {arm.name: arm.role for arm in grid.experiment.arms}
     with _importable(legacy_root):
-        checks = _as_today(read_checks(store), grid.experiment.arms) if store else ()
+        checks = read_checks(store) if store else []
+    sides = {"baseline": grid.experiment.arm(baseline), "candidate": grid.experiment.arm(candidate)}
+    behind = _ask_networks(grid.experiment, sides.values(), checks)
+    checks = [_as_today(check, behind) for check in checks]
+    arms = {
+        side: ArmOnTrial(
+            name=ref.name,
+            use=ref.use,
+            options=ref.options,
+            network=behind[ref.name].network,
+            folder=ref.folder,
+        )
+        for side, ref in sides.items()
+    }
     return ClaimEvidence(
         experiment=named,
         store=str(store.root if store else at),
@@ -121,7 +126,7 @@ def gather(
         scores=tuple(scores),
         runs=tuple(_run(store, c) for c in grid.cells if has_cell(store, c)) if store else (),
         declared=len(grid.cells),
-        checks=checks,
+        checks=tuple(checks),
         costs=read_costs(store, grid, baseline=baseline, candidate=candidate)
         if store and store.journal.newest("measurement")
         else None,
@@ -137,20 +142,64 @@ def _rules(policy: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in policy.items() if key not in pair}
 
 
-def _as_today(checks: Sequence[CheckRecord], arms: Sequence[ArmRef]) -> tuple[CheckRecord, ...]:
-    """Checks, marked as of other code where an arm's own files make another network by now."""
-    declared = {(ref.name, ref.use): ref for ref in arms}
-    found = []
-    for check in checks:
-        current, ref = check.current, declared.get((check.target, check.use))
-        if current and check.kind == "network" and ref is not None:
-            with suppress(ArmError):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Behind:
+    """The network behind an arm, and the digest of the arm's files where a check needs it."""
+
+    use: str
+    network: NetworkRef | None = None
+    files: str = ""
+
+
+def _ask_networks(
+    experiment: Experiment, sides: Iterable[ArmRef], checks: Sequence[CheckRecord]
+) -> dict[str, _Behind]:
+    """Ask arms for their networks, in a process of their own: building one runs the user's code.
+
+    Raises
+    ------
+    ArmError
+        When an arm of the pair cannot be built.
+    """
+    tried = {(check.target, check.use) for check in checks if check.kind == "network"}
+    checked = [ref.name for ref in experiment.arms if (ref.name, ref.use) in tried]
+    must = {ref.name for ref in sides}
+    refs = [ref for ref in experiment.arms if ref.name in must or ref.name in checked]
+
+    def asked() -> dict[str, Any]:
+        found = {}
+        for ref in refs:
+            with suppress(*(() if ref.name in must else (ArmError,))):
                 arm = ref.build()
                 network = network_of(ref, arm)
-                if network is not None and network.is_tried_with(check.options):
-                    current = files_digest(arm) == check.weights
-        found.append(replace(check, current=current))
-    return tuple(found)
+                files = files_digest(arm) if ref.name in checked else ""
+                plain = None if network is None else asdict(network)
+                if network is not None and network.source is not None:
+                    plain = {**asdict(network), "source": [str(each) for each in network.source]}
+                found[ref.name] = {"use": ref.use, "network": plain, "files": files}
+        return found
+
+    said = in_isolation(asked, limits=limits_of(experiment))
+    return {name: _behind(each) for name, each in said.items()}
+
+
+def _behind(said: Mapping[str, Any]) -> _Behind:
+    network = said["network"]
+    if network is not None:
+        source = network["source"]
+        where = None if source is None else (Path(source[0]), source[1])
+        network = NetworkRef(**{**network, "source": where})
+    return _Behind(use=said["use"], network=network, files=said["files"])
+
+
+def _as_today(check: CheckRecord, behind: Mapping[str, _Behind]) -> CheckRecord:
+    """A check, marked as of other code where an arm's own files make another network by now."""
+    found = behind.get(check.target)
+    if found is None or found.use != check.use or not check.current or check.kind != "network":
+        return check
+    if found.network is None or not found.network.is_tried_with(check.options):
+        return check
+    return replace(check, current=found.files == check.weights)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from harness.arm import (
     Saves,
     Wraps,
     expect_columns,
+    look_beside,
 )
 from harness.data.dataset import Dataset
 from harness.errors import ArmError, ConfigError
@@ -259,6 +260,9 @@ def declare(
         dataclasses.replace(ref, options={**ref.options, **known[ref.name].pinned})
         for ref in experiment.arms
     )
+    for ref in arms:
+        if ref.folder is not None:
+            look_beside(ref.folder)  # who reads the source of an arm finds it; nothing is imported
     cells = [
         _cell(experiment, ref, known[ref.name], part, name, seed)
         for ref in arms

@@ -84,7 +84,7 @@ def test_options_make_another_record(store):
 def test_results_of_other_code_are_marked_and_not_kept(store, monkeypatch):
     """What was measured on other code is not current, and a new trial replaces it."""
     tried(store, "T2", "T34")
-    monkeypatch.setattr(stored_checks, "_source", lambda use: "changed")
+    monkeypatch.setattr(stored_checks, "_source", lambda use, beside: "changed")
 
     (old,) = read_checks(store)
     tried(store, "T2")

@@ -108,3 +108,18 @@ def test_what_is_refused_there_is_refused_here(tmp_path, monkeypatch):
         in_isolation(refuse, limits=LIMITS)
     assert in_isolation(lambda: {"a": (1, None)}, limits=LIMITS) == {"a": [1, None]}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_an_arm_beside_its_experiment_is_tried_for_blindness(tiny, tmp_path, call):
+    """Its module is imported by its own processes alone, and what they found of it is current."""
+    (tmp_path / "arms_beside.py").write_text("from arms_for_tests import Flat\n", encoding="utf-8")
+    tiny(("arms_for_tests:Flat", "arms_beside:Flat"))
+
+    _, _, said = call("compare", "tiny.toml", "--store", "s")
+
+    assert "could not be tried" not in said
+    assert "arms_beside" not in sys.modules
+    code, out, _ = call("gate", "tiny.toml", "--store", "s")
+    assert "not tested" not in out
+    assert code == 0
