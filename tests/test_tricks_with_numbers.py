@@ -514,7 +514,7 @@ def test_long_memory_is_a_caution(order: float, said: bool) -> None:
 
     found = judged(losses_of(0.01 * legacy, "old"), losses_of(0.01 * (legacy + differences), "new"))
 
-    cautions = [text for text in verdicts.reasons(found) if "remember for long" in text]
+    cautions = [text for text in verdicts.reasons(found) if "long memory" in text]
     assert bool(cautions) == said
     compared = found.findings[0].comparison
     assert compared is not None

@@ -350,15 +350,14 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         "broken, or its scaling was never undone."
     ),
     FactCode.LONG_MEMORY: lambda v: (
-        f"the differences of {_where(v)} "
-        + (f"(and {v['others']} more there) " if v["others"] else "")
+        _where(v)
+        + (f" (and {v['others']} more there)" if v["others"] else "")
+        + f" {'has' if v['done'] else 'may have'} long memory (order {v['memory']:.2f}, standard "
+        + f"error {v['error']:.2f}): its interval "
         + (
-            f"remember for long (order {v['memory']:.2f}, standard error {v['error']:.2f}): its "
-            f"interval was made {v['wider']:.1f} times as wide, which may not be enough."
+            f"was made {v['wider']:.1f} times as wide, which may not be enough."
             if v["done"]
-            else f"may remember for long (order {v['memory']:.2f}, standard error "
-            f"{v['error']:.2f}; an autoregression explains them no better): if they do, its "
-            f"interval would have to be {v['wider']:.1f} times as wide."
+            else f"would then have to be {v['wider']:.1f} times as wide."
         )
     ),
     FactCode.MEMBERS_READ: lambda v: (
