@@ -418,7 +418,7 @@ class Coverage(_Share):
 
     def over_seeds(self, whole: Pair) -> Range | None:
         """Range of the effect over the candidate's seeds."""
-        effects = [self.effect(each) for each in whole.candidate.mean(axis=1).tolist()]
+        effects = [self.effect(each - 1) for each in whole.candidate.mean(axis=1).tolist()]
         return min(effects), max(effects)
 
 
@@ -571,7 +571,7 @@ class Wins(_Share):
         """Range of the effect over the seeds of both sides."""
         ours, theirs = whole.candidate.mean(axis=1), whole.legacy.mean(axis=1)
         apart = theirs.mean() - theirs
-        effects = [self.effect(a + b) for a in ours.tolist() for b in apart.tolist()]
+        effects = [self.effect(a + b - 1) for a in ours.tolist() for b in apart.tolist()]
         return min(effects), max(effects)
 
 

@@ -287,7 +287,7 @@ def _what_decides(case: Case, given: Given) -> Fact:
     open_ = [f for f in case.findings if f.outcome is Outcome.HOLD and not f.waived]
     compared = [(each, each.comparison) for each in open_ if each.comparison]
     settled = tuple(
-        (each.dataset, each.metric, each.part, each.bound, found.settled_at)
+        (each.dataset, each.metric, each.part, each.unit, each.bound, found.settled_at)
         for each, found in compared
         if found.settled_at is not None
     )

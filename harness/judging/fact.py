@@ -123,7 +123,7 @@ class FactCode(StrEnum):
     REPAIR = "repair"
     MEASURE = "measure"  # rules
     COMPARE_WITH_MORE = "compare_with_more"  # origins
-    SETTLE_MARGIN = "settle_margin"  # settled: dataset, metric, part, bound, what is shown today
+    SETTLE_MARGIN = "settle_margin"  # settled: dataset, metric, part, unit, bound, shown
     LARGER_PLAN = "larger_plan"  # experiment, origins, now, enough, settled
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
     RAISE_ORIGINS = "raise_origins"  # more, settled

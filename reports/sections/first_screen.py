@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.evidence.comparison import Planning
-from harness.judging.findings import Outcome, no_prediction
+from harness.judging.findings import Finding, Outcome, no_prediction
 from harness.judging.verdict import Verdict
 from reports.page_input import ArmFacts, DatasetFacts, PageInput, largest_losses, span
 from reports.section import (
@@ -59,11 +59,17 @@ class Open:
     why: str
 
 
+def _urgency(finding: Finding) -> tuple[bool, float]:
+    """Rules that bind come first, and of them those that are furthest from a decision."""
+    more = finding.comparison.planning.more_origins if finding.comparison else None
+    return not finding.binding, -float("inf" if more is None else more)
+
+
 def open_rules(verdict: Verdict) -> list[Open]:
-    """Every rule without a decision, those that bind first."""
+    """Every rule without a decision, those that bind and need most first."""
     unsure = (Outcome.HOLD, Outcome.INVALID)
     found = []
-    for finding in sorted(verdict.findings, key=lambda each: not each.binding):
+    for finding in sorted(verdict.findings, key=_urgency):
         if finding.outcome not in unsure:
             continue
         compared = finding.comparison

@@ -212,15 +212,20 @@ def _settled(v: Values) -> str:
     if not rows:
         return ""
     shown = [
-        f"{place_of(dataset, metric, part)} {in_sentence(at, signed=True)} (asked "
-        f"{in_sentence(bound, signed=True)})"
-        for dataset, metric, part, bound, at in rows[:3]
+        f"{place_of(dataset, metric, part)} {_effect(unit, at)} (asked {_effect(unit, bound)})"
+        for dataset, metric, part, unit, bound, at in rows[:3]
     ]
     more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
     return (
         f" Shown today is no more than {', '.join(shown)}{more}: settle whether the limit is what "
         "you mean before you look again."
     )
+
+
+def _effect(unit: str, value: float) -> str:
+    """An effect within a sentence: points for shares of windows, per cent for losses."""
+    said = in_sentence(value, signed=True)
+    return said.replace("%", "points") if unit == "points" else said
 
 
 def _paired(v: Values, said: str) -> str:
@@ -375,7 +380,7 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         f"{v['sound']} no bound keeps its error rate."
     ),
     FactCode.BELOW_REFERENCE: lambda v: (
-        f"{v['arm']} is worse than {v['reference']}, {_worse(v['rows'])}."
+        f"{v['arm']} does not beat {v['reference']}, {_worse(v['rows'])}."
     ),
     FactCode.NO_REFERENCE_ARM: lambda v: (
         "no reference arm was run, so nothing tells whether a random walk would do as well as "

@@ -348,6 +348,8 @@ def test_a_coverage_that_never_varies_is_not_taken_for_certain() -> None:
     found = compare(both, Question(estimand=Coverage(level=80), bound_low=-0.3, bound_high=0.3))
 
     assert found.conclusion == "undecided"
+    assert found.effect.value == pytest.approx(0.2)
+    assert (found.effect.seed_low, found.effect.seed_high) == pytest.approx((0.2, 0.2))
 
 
 def test_detectable_effect_matches_the_known_example() -> None:

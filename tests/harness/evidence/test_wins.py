@@ -134,6 +134,7 @@ def test_seeds_of_either_side_are_a_source_of_error(side: str) -> None:
     assert found.conclusion == "undecided"
     assert share > 10 * found.variances.origins
     assert found.effect.seed_high - found.effect.seed_low > 0.2
+    assert found.effect.seed_low < found.effect.value < found.effect.seed_high
 
 
 @pytest.mark.parametrize(("overlap", "rho", "n"), [(1, 0.4, 60), (3, 0.0, 120)])
