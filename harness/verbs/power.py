@@ -118,25 +118,26 @@ def _lines(found: PowerReport) -> Iterator[str]:
 
 def _row(each: Outlook, count: int) -> tuple[str, ...]:
     from reports.words.facts import say as in_words
+    from reports.words.numbers import plain_effect
 
     if each.decided and each.effect is not None:
         needs = "decided"
     elif each.silent:
         needs = in_words(each.silent)
     elif each.more_origins is not None:
-        needs = f"{each.more_origins} more independent origins (now {each.independent_n})"
+        needs = f"{each.more_origins:,} more independent origins (now {each.independent_n})"
     elif each.seeds_needed is not None:
         needs = f"{each.seeds_needed} seeds a side (now {each.seeds[0]} and {each.seeds[1]})"
     else:
         needs = "-" if each.effect is None else "no number of origins would do"
     found = "-"
     if each.effect is not None and each.chance is not None:
-        found = f"{100 * each.effect:+.1f} %: {100 * each.chance:.0f} %"
+        found = f"{plain_effect(each.unit, each.effect)}: {100 * each.chance:.0f} %"
     return (
         each.finding,
-        f"{100 * each.bound:+.3g} %",
+        plain_effect(each.unit, each.bound),
         *([f"{100 * chance:.0f} %" for _, chance in each.chances] or ["-"] * count),
         found,
-        "-" if each.settled_at is None else f"{100 * each.settled_at:+.1f} %",
+        "-" if each.settled_at is None else plain_effect(each.unit, each.settled_at),
         needs,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from harness.reasons import Reason, ReasonCode
-from reports.words.numbers import in_sentence, listing, metric_name, ratio
+from reports.words.numbers import in_sentence, listing, metric_name, plain_effect, ratio
 
 Values = Mapping[str, Any]
 
@@ -212,7 +212,8 @@ def _settled(v: Values) -> str:
     if not rows:
         return ""
     shown = [
-        f"{place_of(dataset, metric, part)} {_effect(unit, at)} (asked {_effect(unit, bound)})"
+        f"{place_of(dataset, metric, part)} {plain_effect(unit, at)} "
+        f"(asked {plain_effect(unit, bound)})"
         for dataset, metric, part, unit, bound, at in rows[:3]
     ]
     more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
@@ -220,12 +221,6 @@ def _settled(v: Values) -> str:
         f" Shown today is no more than {', '.join(shown)}{more}: settle whether the limit is what "
         "you mean before you look again."
     )
-
-
-def _effect(unit: str, value: float) -> str:
-    """An effect within a sentence: points for shares of windows, per cent for losses."""
-    said = in_sentence(value, signed=True)
-    return said.replace("%", "points") if unit == "points" else said
 
 
 def _paired(v: Values, said: str) -> str:

@@ -80,6 +80,12 @@ def in_sentence(share: float, *, signed: bool = False) -> str:
     return f"{text.replace('-0.0', '0.0') if float(text) == 0 else text} %"
 
 
+def plain_effect(unit: Unit, value: float) -> str:
+    """Write an effect in plain characters: points for a share of windows, per cent for losses."""
+    said = in_sentence(value, signed=True)
+    return said.replace("%", "points") if unit == "points" else said
+
+
 def points(value: float | None, *, digits: int = 1) -> str:
     """Write a difference of shares in percentage points, signed."""
     if value is None or not math.isfinite(value):

@@ -84,6 +84,20 @@ def test_the_table_has_a_row_a_finding_and_says_what_the_history_holds(tiny, cal
     assert lines[-1].startswith("the history of GOLD holds ")
 
 
+def test_the_tolerance_of_a_coverage_is_in_points(tiny, call):
+    """A share of windows has points; the margin of a loss has per cent."""
+    rule = "[[policy.coverage]]\nlevel = 80\ntolerance = 0.1\n"
+    file = tiny(("\n[policy]", WALKS))
+    file.write_text(f"{file.read_text()}\n{rule}", encoding="utf-8")
+
+    code, out, _ = call("power", "tiny.toml")
+
+    rows = {line.split()[0]: line.split()[1:3] for line in out.splitlines() if ":" in line}
+    assert code == 0
+    assert rows["GOLD:crps:guardrail"][1] == "%"
+    assert rows["GOLD:coverage_80:guardrail"] == ["+10.0", "points"]
+
+
 def test_without_scores_and_walks_there_is_one_line(tiny, refused):
     """Nothing to guess a variance from is wrong input, and says what helps."""
     line = refused("power", "tiny.toml")
