@@ -31,8 +31,9 @@ from harness.evidence.pairing import (
 )
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.stats.bootstrap import RESAMPLES
-from harness.stats.long_memory import memory_of, memory_stretch
+from harness.stats.long_memory import memory_of, memory_stretch, persistence_stretch
 from harness.stats.longrun import (
+    FEW,
     DieboldMariano,
     Law,
     MeanRatio,
@@ -319,12 +320,22 @@ class _Share(_Kind, ABC):
         the binomial one. A share that never varies gets the variance it would have if all steps of
         a window were hit or missed together.
         """
-        found = _ratio_of(sides, lag)
+        found = self.stretched(_ratio_of(sides, lag), sides)
         return dataclasses.replace(found, covariance=_wilson(found))
 
+    def stretched(self, found: MeanRatio, sides: Sides) -> MeanRatio:
+        """The same with its error as much longer as `stretch` says."""
+        law = found.law.stretched(self.stretch(sides, found.law.lag))
+        return dataclasses.replace(found, law=law)
+
     def stretch(self, sides: Sides, lag: int) -> float:
-        """1: hits of an interval cluster, and have a long lag of their own."""
-        return 1.0
+        """How many times as long the error is taken to be: hits cluster with the volatility.
+
+        1 for a part of few origins: what lies between them is not known.
+        """
+        if sides.part and sides.above.shape[1] < FEW:
+            return 1.0
+        return persistence_stretch(sides.difference, sides.overlap, lag)
 
     def uncertain(self, sides: Sides) -> bool:
         """There always is an uncertainty: `ratio_of` gives one to a share that never varies."""
@@ -490,7 +501,7 @@ class RelativeCoverage(_Share):
 
     def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the mean difference: it is no share, and its variance is the one found."""
-        return _ratio_of(sides, lag)
+        return self.stretched(_ratio_of(sides, lag), sides)
 
     def uncertain(self, sides: Sides) -> bool:
         """Whether the difference varies; arms that cover the same everywhere are a tie."""
@@ -563,7 +574,7 @@ class Wins(_Share):
 
     def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the share lost as any share; arms that tie on every origin have no variance."""
-        found = _ratio_of(sides, lag)
+        found = self.stretched(_ratio_of(sides, lag), sides)
         tied = bool(np.all(sides.means[0] == 0.5))
         return dataclasses.replace(found, covariance=np.zeros((2, 2)) if tied else _wilson(found))
 

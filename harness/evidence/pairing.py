@@ -17,7 +17,7 @@ from harness.errors import AbharnessError
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Flags, UnitScores, in_time_order, reach_of
-from harness.stats.longrun import centred, tied
+from harness.stats.longrun import centred, constant, tied
 from harness.window import Array, Dates, Rows
 
 WORST = 2.0
@@ -313,7 +313,7 @@ class Sides:
     @property
     def varies(self) -> bool:
         """A side is not the same on every origin, so that there is an uncertainty to estimate."""
-        return any(float(np.ptp(side)) > 1e-12 * float(np.abs(side).max()) for side in self.means)
+        return not all(constant(side) for side in self.means)
 
     @property
     def seeded(self) -> bool:

@@ -357,7 +357,8 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         + (
             f"was made {v['wider']:.1f} times as wide, which may not be enough."
             if v["done"]
-            else f"would then have to be {v['wider']:.1f} times as wide."
+            else f"would then have to be {v['wider']:.1f} times as wide"
+            + ("." if v["stands"] else ", and what is concluded from it would not be.")
         )
     ),
     FactCode.MEMBERS_READ: lambda v: (
