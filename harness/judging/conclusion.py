@@ -248,17 +248,16 @@ def _long_memory(case: Case) -> list[Fact]:
             )
             found.setdefault(finding.dataset, []).append(said)
     for each in found.values():
-        each.sort(
-            key=lambda said: (
-                said.values["stands"],
-                said.values["done"],
-                -float(said.values["wider"]),
-            )
-        )  # type: ignore[arg-type]  # a number
+        each.sort(key=_by_weight)
     return [
         dataclasses.replace(each[0], values={**each[0].values, "others": len(each) - 1})
         for each in found.values()
     ]
+
+
+def _by_weight(said: Fact) -> tuple[bool, bool, float]:
+    values = said.values
+    return bool(values["stands"]), bool(values["done"]), -float(values["wider"])  # type: ignore[arg-type]  # a number
 
 
 _NOTHING = fact(FactCode.NOTHING_COMPARED)

@@ -40,8 +40,8 @@ class FactCode(StrEnum):
     COST_OPEN = "cost_open"
     COST_NOT_MEASURED = "cost_not_measured"  # command
     COST_WITHOUT_INTERVAL = "cost_without_interval"  # pairs, command
-    COST_NOT_TAKEN = "cost_not_taken"  # reason
-    COST_NO_EVIDENCE = "cost_no_evidence"  # reason
+    COST_NOT_TAKEN = "cost_not_taken"  # problem, and its values
+    COST_NO_EVIDENCE = "cost_no_evidence"  # problem, and its values
 
     # Why no conclusion is allowed.
     NOTHING_COMPARED = "nothing_compared"
