@@ -27,7 +27,7 @@ from harness.evidence.estimates import (
 from harness.evidence.pairing import FailedWindows, Pair, Sides
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
-from harness.stats.long_memory import LongMemory, memory_of, memory_stretch
+from harness.stats.long_memory import LongMemory, memory_stretch
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
@@ -543,8 +543,7 @@ def _found(
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
-    memory = memory_of(difference, sides.overlap)
-    order = 0.0 if memory is None else memory.order
+    order = 0.0 if sides.memory is None else sides.memory.order
     longer = estimand.stretch(sides, found.law.lag)
     return effect, Variances(
         rho=rho,
@@ -555,7 +554,7 @@ def _found(
         legacy_seeds=unit * ratio**2 * seed_variance(sides.below) if sides.seeded else 0.0,
         level=level[0],
         level_covariance=level[1],
-        memory=memory,
+        memory=sides.memory,
         memory_stretch=memory_stretch(count, found.law.lag, sides.overlap, order),
         stretch=longer,
     )

@@ -31,7 +31,7 @@ from harness.evidence.pairing import (
 )
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.stats.bootstrap import RESAMPLES
-from harness.stats.long_memory import memory_of, memory_stretch, persistence_stretch
+from harness.stats.long_memory import memory_stretch
 from harness.stats.longrun import (
     FEW,
     DieboldMariano,
@@ -194,10 +194,9 @@ class _Loss(_Kind):
 
     def stretch(self, sides: Sides, lag: int) -> float:
         """How many times as long the error is taken to be, for shown memory; 1 without."""
-        memory = memory_of(sides.difference, sides.overlap)
-        if memory is None or not memory.shown:
+        if sides.memory is None or not sides.memory.shown:
             return 1.0
-        return memory_stretch(sides.above.shape[1], lag, sides.overlap, memory.order)
+        return memory_stretch(sides.above.shape[1], lag, sides.overlap, sides.memory.order)
 
     def uncertain(self, sides: Sides) -> bool:
         """Whether there is an uncertainty to estimate, or a tie that needs none."""
@@ -333,9 +332,10 @@ class _Share(_Kind, ABC):
 
         1 for a part of few origins: what lies between them is not known.
         """
-        if sides.part and sides.above.shape[1] < FEW:
+        count = sides.above.shape[1]
+        if sides.persistence is None or (sides.part and count < FEW):
             return 1.0
-        return persistence_stretch(sides.difference, sides.overlap, lag)
+        return sides.persistence.stretch(count, lag, sides.overlap)
 
     def uncertain(self, sides: Sides) -> bool:
         """There always is an uncertainty: `ratio_of` gives one to a share that never varies."""

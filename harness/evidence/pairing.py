@@ -17,6 +17,7 @@ from harness.errors import AbharnessError
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Flags, UnitScores, in_time_order, reach_of
+from harness.stats.long_memory import LongMemory, Persistence, memory_of, persistence_of
 from harness.stats.longrun import centred, constant, tied
 from harness.window import Array, Dates, Rows
 
@@ -304,6 +305,16 @@ class Sides:
     def difference(self) -> Array:
         """Candidate less the estimated ratio times legacy, [n]: what the ratio's error is of."""
         return centred(*self.means)[1]
+
+    @cached_property
+    def memory(self) -> LongMemory | None:
+        """Whether the difference remembers; None where that cannot be told."""
+        return memory_of(self.difference, self.overlap)
+
+    @cached_property
+    def persistence(self) -> Persistence | None:
+        """Persistence under noise in the difference; None where that cannot be told."""
+        return persistence_of(self.difference, self.overlap)
 
     @cached_property
     def tied(self) -> bool:

@@ -100,34 +100,45 @@ def memory_of(series: Array, overlap: int) -> LongMemory | None:
     )
 
 
-def persistence_stretch(series: Array, overlap: int, lag: int) -> float:
-    """How many times as long the error of a mean is as a Bartlett estimate of that lag says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persistence:
+    """An autoregression `rho` with a `share` of the variance under white noise, and its weight.
 
-    Three laws are held against the periodogram of [n]: independence, a first-order autoregression,
-    and an autoregression under white noise, all summed over the overlap. The first two are what
-    the lag was chosen for; the variance by the third has the weight that Akaike's criterion gives
-    it, with none, one and two parameters. Source: Buckland, Burnham and Augustin (1997).
+    The weight is that of Akaike's criterion beside independence and a first-order autoregression,
+    for which a lag is chosen: they have none, one and two parameters. Source: Buckland, Burnham
+    and Augustin (1997).
+    """
+
+    share: float
+    rho: float
+    weight: float
+
+    def stretch(self, n: int, lag: int, overlap: int) -> float:
+        """How many times as long the error of a mean is as a Bartlett estimate says; at least 1."""
+        longer = _hidden_stretch(n, lag, overlap, self.share, self.rho)
+        return math.sqrt(1 + self.weight * (longer**2 - 1))
+
+
+def persistence_of(series: Array, overlap: int) -> Persistence | None:
+    """Hold three laws, summed over the overlap, against the periodogram of [n].
 
     Returns
     -------
-    float
-        At least 1; 1 without variance and with fewer than `LEAST` frequencies.
+    Persistence or None
+        None without variance and with fewer than `LEAST` frequencies.
     """
     ordinates = _periodogram(series, overlap)
     if ordinates is None:
-        return 1.0
+        return None
     models = _spectra(len(series), overlap)
-    hidden, regressive = (
-        _likelihoods(each, ordinates) for each in (models.hidden, models.regressive)
-    )
-    independent = float(_likelihoods(models.fractional, ordinates)[0])  # of order 0
+    hidden = _likelihoods(models.hidden, ordinates)
     best = int(hidden.argmax())
+    independent = float(_likelihoods(models.fractional, ordinates)[0])  # of order 0
+    regressive = float(_likelihoods(models.regressive, ordinates).max())
+    criteria = np.array([independent, regressive - 1, float(hidden[best]) - 2])
+    weights = np.exp(criteria - criteria.max())
     share, rho = HIDDEN[best]
-    other = math.exp(min(700.0, independent - float(hidden[best]) + 2)) + math.exp(
-        min(700.0, float(regressive.max() - hidden[best]) + 1)
-    )
-    longer = _hidden_stretch(len(series), lag, overlap, share, rho)
-    return math.sqrt(1 + (longer**2 - 1) / (1 + other))
+    return Persistence(share=share, rho=rho, weight=float(weights[2] / weights.sum()))
 
 
 def _periodogram(series: Array, overlap: int) -> Array | None:

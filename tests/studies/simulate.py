@@ -33,7 +33,8 @@ from harness.evidence.comparison import recent_of
 from harness.evidence.estimand import Coverage, MeanLoss, Question
 from harness.evidence.estimates import Estimate, block_of, by_bootstrap, by_test, deciding, shaken
 from harness.evidence.pairing import Sides
-from harness.stats.long_memory import memory_of, memory_stretch
+from harness.stats.long_memory import memory_stretch
+from harness.stats.longrun import choose_lag
 from harness.stats.statistical_power import Plan, Spread, predicted_power
 
 Process = Literal[
@@ -382,13 +383,12 @@ def simulate(cell: Cell, *, replications: int, powered: int, before: float | Non
 
 def _remembers(sides: Sides, question: Question, made: Sequence[Estimate]) -> bool:
     """As the caution of long memory is decided."""
-    found = memory_of(sides.difference, sides.overlap)
-    if found is None:
+    if sides.memory is None:
         return False
-    count, lag = sides.above.shape[1], question.estimand.ratio_of(sides).law.lag
-    wider = memory_stretch(count, lag, sides.overlap, found.order)
+    lag = choose_lag(sides.difference, sides.overlap)
+    wider = memory_stretch(sides.above.shape[1], lag, sides.overlap, sides.memory.order)
     wider /= question.estimand.stretch(sides, lag)
-    return found.suspected or shaken(made, question, wider)
+    return sides.memory.suspected or shaken(made, question, wider)
 
 
 def _share(found: Iterable[bool]) -> float:

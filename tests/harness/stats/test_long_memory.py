@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve, lfilter
 
-from harness.stats.long_memory import memory_of, memory_stretch, persistence_stretch
+from harness.stats.long_memory import memory_of, memory_stretch, persistence_of
 
 
 def fractional(order: float, count: int, draw: np.random.Generator) -> np.ndarray:
@@ -95,17 +95,18 @@ def test_persistence_under_noise_is_widened_for_as_far_as_it_is_likely() -> None
     """Hits that cluster for long have wider intervals; independent and alternating ones do not."""
 
     def wider(series: np.ndarray) -> float:
-        return float(np.mean([persistence_stretch(each, 1, 20) for each in series]))
+        found = [persistence_of(each, 1) for each in series]
+        return float(np.mean([each.stretch(250, 20, 1) for each in found if each]))
 
     assert wider(hits(250, 0.93, draws=60)) > 1.2
     assert wider(hits(250, 0.0, draws=60)) < 1.03
-    assert wider(np.tile([0.0, 1.0], 50)[None]) == 1.0
+    assert persistence_of(np.tile([0.0, 1.0], 125), 1) is None
 
 
 def test_no_persistence_is_told_from_too_few_or_constant_hits() -> None:
-    """Nothing is widened with fewer than ten frequencies, or where all or none is hit."""
+    """Fewer than ten frequencies tell nothing, nor do hits that are all the same."""
     few = hits(20, 0.9, draws=1)[0]
 
-    assert persistence_stretch(few, 1, 3) == 1.0
-    assert persistence_stretch(np.full(100, 0.8), 1, 10) == 1.0
-    assert persistence_stretch(np.zeros(0), 1, 0) == 1.0
+    assert persistence_of(few, 1) is None
+    assert persistence_of(np.full(100, 0.8), 1) is None
+    assert persistence_of(np.zeros(0), 1) is None
