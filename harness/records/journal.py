@@ -231,10 +231,14 @@ class Journal:
 
     def append_new(self, kind: str, key: str, body: Mapping[str, Any]) -> Record:
         """Write a record unless the last one of its kind and key says the same; give that one."""
+        wanted = _digest(_canonical(_split(body)[0]))
         known = self.last(kind, key)
-        if known is not None and known.digest == _digest(_canonical(_split(body)[0])):
-            return known
-        return self.append(kind, key, body)
+        if known is None or known.digest != wanted:
+            with self.writing():  # another process may have written it meanwhile
+                known = self.last(kind, key)
+                if known is None or known.digest != wanted:
+                    known = self.append(kind, key, body)
+        return known
 
     @contextmanager
     def writing(
