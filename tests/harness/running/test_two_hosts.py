@@ -1,8 +1,10 @@
 """Two hosts compute the same at once: the first to seal wins, the other gives its own up."""
 
 import dataclasses
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from in_process import InThisProcess, Quiet
 
@@ -10,11 +12,12 @@ from harness.data.dataset import load
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.gate.upkeep import check_store
-from harness.running import sealing
+from harness.running import incoming, sealing
 from harness.running.cells import read_cell
 from harness.running.due import works
 from harness.running.fill import fill
 from harness.running.grid import declare
+from harness.running.incoming import deliver
 from harness.running.store_folder import Store, open_store
 from harness.window import up_to
 
@@ -118,9 +121,13 @@ def test_what_is_left_comes_from_the_fit_sealed_first(tiny, host):
 
     assert summary.origins == 3 * 5
     assert summary.fits == 0
-    for cell in second[0].cells:
-        states = {second[1].fit(fit.key).state(fit.key) for fit in cell.fits}
-        assert len(states) == 1
+    series = second[0].splits["GOLD"].dataset.series
+    for cell in (each for each in second[0].cells if each.arm.name == "new"):
+        state = second[1].fit_folder(cell.fits[0].key) / "state/state.json"
+        growth = np.exp(sum(json.loads(state.read_text())) * np.arange(1, 6))
+        found = read_cell(second[1], cell)
+        last = series.target[found.origin - 1]
+        assert np.allclose(found.forecast.point, last[:, None] * growth, rtol=1e-9)
     assert check_store(second[1]).sound
 
 
@@ -209,3 +216,44 @@ def test_parts_are_merged_once(tiny, host, monkeypatch):
 
     assert sealing.merge_parts(second[1], second[0].cells) == 0
     assert check_store(second[1]).sound
+
+
+def test_a_delivery_taken_by_another_host_is_no_failure(tiny, host, monkeypatch):
+    """What another host seals and removes while one reads it is neither failed nor sealed twice."""
+    (grid, store), second = host(), host()
+    executor = InThisProcess()
+    for work in works(grid, store, grid.cells).works:
+        executor.submit(work.task)
+        for finished in executor.poll():
+            deliver(store.root, finished)
+    read = incoming.read_delivery
+    summaries = []
+
+    def meanwhile(folder):
+        monkeypatch.setattr(incoming, "read_delivery", read)
+        delivery = read(folder)
+        summaries.append(run((grid, store)))
+        return delivery
+
+    monkeypatch.setattr(incoming, "read_delivery", meanwhile)
+    summaries.append(run(second))
+
+    assert [each.computed for each in summaries] == [5, 0]
+    assert [each.failed | each.unanswered for each in summaries] == [{}, {}]
+    assert list(Path("runs/incoming").iterdir()) == []
+    assert check_store(store).sound
+
+
+def test_a_maintenance_event_is_recorded_once(tiny, host, edited_module, monkeypatch):
+    """Two hosts of another environment end with the results that the first of them recorded."""
+    tiny((LEARNER, "uneven:Lost"))
+    run(host())
+    with edited_module("harness.forecast", added="OTHER = 1"):
+        first, second = host(), host()
+        summary = run(second, lambda: run(first))
+        again = run(host())
+
+    lines = [record.key for record in second[1].journal.records("maintenance")]
+    assert len(lines) == len(set(lines)) == 5
+    assert len(summary.events) == 5
+    assert (again.computed, again.events) == (0, ())
