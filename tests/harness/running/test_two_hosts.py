@@ -18,13 +18,14 @@ from harness.running.due import works
 from harness.running.fill import fill
 from harness.running.grid import declare
 from harness.running.incoming import deliver
+from harness.running.sources import file_digest
 from harness.running.store_folder import Store, open_store
 from harness.window import up_to
 
 ENDS = 9000
 LEARNER = "arms_for_tests:Learner"
 ARM = """\
-import random
+import os
 from arms_for_tests import Keeper, Learner
 
 class Uneven:
@@ -32,7 +33,7 @@ class Uneven:
 
     def fit(self, context, *, seed):
         training = super().fit(context, seed=seed)
-        self.growth += random.random() * 1e-3
+        self.growth += int.from_bytes(os.urandom(4)) * 1e-12
         return training
 
 class Kept(Uneven, Keeper):
@@ -125,9 +126,11 @@ def test_what_is_left_comes_from_the_fit_sealed_first(tiny, host):
     for cell in (each for each in second[0].cells if each.arm.name == "new"):
         state = second[1].fit_folder(cell.fits[0].key) / "state/state.json"
         growth = np.exp(sum(json.loads(state.read_text())) * np.arange(1, 6))
-        found = read_cell(second[1], cell)
-        last = series.target[found.origin - 1]
-        assert np.allclose(found.forecast.point, last[:, None] * growth, rtol=1e-9)
+        seals = second[1].seals(cell.fits[0].key)
+        assert len(seals) == 2
+        for part in (second[1].read_sealed(*each) for each in seals.items()):
+            last = series.target[np.searchsorted(series.dates, part.cutoff)]
+            assert np.allclose(part.forecast.point, last[:, None] * growth, rtol=1e-9)
     assert check_store(second[1]).sound
 
 
@@ -225,7 +228,10 @@ def test_a_delivery_taken_by_another_host_is_no_failure(tiny, host, monkeypatch)
     for work in works(grid, store, grid.cells).works:
         executor.submit(work.task)
         for finished in executor.poll():
-            deliver(store.root, finished)
+            files = [file for file in finished.left.rglob("*") if file.is_file()]
+            vouched = {str(f.relative_to(finished.left)): file_digest(f) for f in files}
+            ending = dataclasses.replace(finished.ending, vouched=vouched)
+            deliver(store.root, dataclasses.replace(finished, ending=ending))
     read = incoming.read_delivery
     summaries = []
 
