@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.arm import ArmRef
-from harness.data.dataset import find
+from harness.data.dataset import find, load
 from harness.data.manifest import read_manifest
 from harness.errors import ForecastError, InputError, StoreError, one_line
 from harness.forecast import Forecast
@@ -588,7 +588,9 @@ class Rollout:
     def observe(self, series: str, dates: Any, values: Any) -> None:
         """Record values that have come, with the time they came.
 
-        A session may be reported again: the file says whether its first value counts or the latest.
+        A session may be reported again: `truth` of its plan says whether its first value counts or
+        the latest. The last session of the data is recorded with them, so that it is known which
+        of both was first.
 
         Raises
         ------
@@ -604,7 +606,11 @@ class Rollout:
             )
         if not all(map(math.isfinite, numbers.tolist())):
             raise InputError(f"observe '{series}': values that are not finite")
-        body = {"dates": days.astype(str).tolist(), "values": numbers.tolist()}
+        body = {
+            "dates": days.astype(str).tolist(),
+            "values": numbers.tolist(),
+            "until": str(load(series, list(self._folders)).series.dates[-1]),
+        }
         self._by_writer(lambda: self._records.store.journal.append(OBSERVED, series, body))
 
     # -- moves -------------------------------------------------------------------------------

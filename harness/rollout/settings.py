@@ -83,8 +83,6 @@ class Settings:
         What the candidate may take for an answer, and hold.
     calm
         Sessions without a fault of the candidate that an exposing stage asks for.
-    truth
-        Which value counts of one that was restated: the ``first`` that was known or the ``latest``.
     feedback
         What is forecast depends on which forecast was served. Then no evidence is paired and no
         stage may be moved by it.
@@ -102,7 +100,6 @@ class Settings:
     latency_s: float = 5.0
     memory_limit_mib: int = 4096
     calm: int = 20
-    truth: Literal["first", "latest"] = "first"
     feedback: bool = False
     compatibility: tuple[Mapping[str, Any], ...] = ()
 
@@ -139,7 +136,6 @@ class _Keys:
     latency_s: float = 5.0
     memory_limit_mib: int = 4096
     calm: int = 20
-    truth: Literal["first", "latest"] = "first"
     feedback: bool = False
     compatibility: tuple[dict[str, Any], ...] = ()
 

@@ -79,11 +79,17 @@ def rollout(
         say(f"rolled back: {settings.legacy} serves everything")
         return
     elif ask == "replay":
-        found = opened.replay()
-        for line in found:
+        from harness.rollout.past_moves import replay
+
+        found = replay(opened)
+        for line in found.differ:
             say(line)
-        say(f"{len(opened.state.moves)} moves, {len(found)} come out otherwise")
-        raise typer.Exit(DIFFERS if found else 0)
+        former = f", {found.former} of a former revision as recorded" if found.former else ""
+        say(
+            f"{found.moves} moves and {found.nights} nights derived again{former}; "
+            f"{len(found.differ)} come out otherwise"
+        )
+        raise typer.Exit(DIFFERS if found.differ else 0)
     elif ask == "rehearse":
         _rehearse(opened, since, workers)
         return

@@ -259,10 +259,10 @@ def test_two_processes_never_make_two_moves_of_one_state(migration):
     night = migration().open()
     before = night.state
     move = moved(night.settings, before, 1, event="advance")
-    record_move(night.store.journal, "rollout", before, move)
+    record_move(night.store.journal, night.settings, before, move)
 
     with pytest.raises(MovedMeanwhileError):
-        record_move(night.store.journal, "rollout", before, move)
+        record_move(night.store.journal, night.settings, before, move)
     assert len(night.state.moves) == 1
 
 
