@@ -69,9 +69,10 @@ def replay(opened: OpenRollout) -> Replayed:
     for count, move in enumerate(past.state.moves):
         before = past.before(move)
         known = before.stream is past.state.stream or before.stream is None
+        known = known or move.event != "advance"
         derived[0 if known else 2] += 1
         said = list(past.served(move))
-        if known or move.event != "advance":
+        if known:
             said += past.allowed(before, move)
         differ += [f"move {count + 1} ({move.event} on {move.at[:10]}): {each}" for each in said]
     moves, nights, former = derived
