@@ -268,7 +268,7 @@ class Rollout:
                         f"{name}: neither side answers: {reason}; {other}: {why}"
                     )
                     continue
-                elif unread:  # a file, so that a store that is busy keeps it from nobody
+                if unread:  # a file, so that a store that is busy keeps it from nobody
                     self._note(now, name, parsed[name], "", unread, exposed=False)
                 found[name] = ServedForecast(
                     forecast=made, served_by=by, stage=now.stage, reason=reason
