@@ -238,7 +238,7 @@ def cell_digest(store: Store, cell: GridCell) -> str:
                 raise StoreError(damage)
         return digest([each.digest for each in there])
 
-    return _settled(store, sealed)
+    return settled(store, sealed)
 
 
 def _whole(store: Store, cell: GridCell) -> list[Answered]:
@@ -305,10 +305,10 @@ def read_cell(store: Store, cell: GridCell) -> StoredCell:
     StoreError
         When an origin is not there, or a file is not what was sealed.
     """
-    return _settled(store, lambda: _read(store, cell))
+    return settled(store, lambda: _read(store, cell))
 
 
-def _settled(store: Store, read: Callable[[], _Found]) -> _Found:
+def settled(store: Store, read: Callable[[], _Found]) -> _Found:
     """Read again where another process has written meanwhile: it may have merged what was read."""
     while True:
         head = store.journal.head
