@@ -207,6 +207,20 @@ def has_cell(store: Store, cell: GridCell) -> bool:
     return all(each is not None for _, each in _judged(store, cell))
 
 
+def stored_origins(store: Store, cell: GridCell) -> int:
+    """How many of a cell's judged origins the store holds, the last of them may be missing.
+
+    Raises
+    ------
+    StoreError
+        When one before them is missing.
+    """
+    found = [each is not None for _, each in _judged(store, cell)]
+    if not all(found[: sum(found)]):
+        _whole(store, cell)
+    return sum(found)
+
+
 def cell_digest(store: Store, cell: GridCell) -> str:
     """Digest of a cell's judged forecasts, whatever parts they lie in.
 
