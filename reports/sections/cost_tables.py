@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -153,7 +154,34 @@ def not_measured(page: PageInput, legacy: str) -> str:
     options = (other,) if other else ()
     takes = page.beside.measuring_s
     about = f" takes about {numbers.plural(math.ceil(takes / 60), 'minute')}" if takes else ""
-    return f"not measured: {page.beside.command('measure', *options)}{about}{detail}"
+    return f"not measured: `{page.beside.command('measure', *options)}`{about}{detail}"
+
+
+def unpaired(page: PageInput, legacy: str) -> str:
+    """What both sides took in the run, median over their units; and what measuring would take."""
+    sides = [
+        [page.units[key] for name in page.dataset_names for key in page.unit_keys(arm, name)]
+        for arm in (page.verdict.candidate, legacy)
+    ]
+
+    def forecast(unit: UnitFacts) -> float | None:
+        spent, count = unit.seconds.get("forecast"), len(unit.origin)
+        return spent / count if spent is not None and count else None
+
+    taken: tuple[tuple[str, str, Callable[[UnitFacts], float | None]], ...] = (
+        ("fit", "s", lambda unit: unit.seconds.get("fit", 0.0)),
+        ("a forecast", "s", forecast),
+        ("memory", "bytes", lambda unit: max(unit.peak_bytes.values(), default=None)),
+    )
+    told = []
+    for name, unit, of in taken:
+        known = [[each for each in map(of, units) if each is not None] for units in sides]
+        if all(known):
+            told.append(f"{name} {_sides(*map(statistics.median, known), unit)}")
+    paired = f"in pairs {not_measured(page, legacy)}"
+    if not told:
+        return f"I{paired[1:]}"
+    return f"As run, against legacy: {', '.join(told)}; {paired}"
 
 
 def _figure(cost: Cost) -> Figure:
@@ -271,7 +299,7 @@ def costs(page: PageInput) -> Iterator[Section]:
         title="Costs",
         link="Costs",
         items=(
-            cost_table(page, legacy) or Text(text=not_measured(page, legacy)),
+            cost_table(page, legacy) or Text(lead="In pairs", text=not_measured(page, legacy)),
             Details(summary="Speed and memory of each unit, unpaired", blocks=units)
             if units
             else Text(text="No unit is stored, so nothing was timed."),

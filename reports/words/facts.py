@@ -206,6 +206,19 @@ def _larger(v: Values) -> str:
     )
 
 
+def _settle(v: Values) -> str:
+    takes = "no number of origins is foreseen to decide what is open"
+    if v["least"] is not None:
+        takes = f"what is open takes about {v['least']:,} independent origins or more"
+    have = "no run within a year has them" if v["least"] is not None else ""
+    if v["larger"]:
+        have = f"`abharness compare {v['larger'][0]}` has {v['larger'][1]:,}"
+    return (
+        f"Keep {v['legacy']} for now: {'; '.join(filter(None, (takes, have)))}. Settle first "
+        f"whether its limits are what you need.{_settled(v)}"
+    )
+
+
 def _settled(v: Values) -> str:
     """The bounds that would be decided today, beside the ones that are asked."""
     rows = v["settled"]
@@ -217,10 +230,7 @@ def _settled(v: Values) -> str:
         for dataset, metric, part, unit, bound, at in rows[:3]
     ]
     more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    return (
-        f" Shown today is no more than {', '.join(shown)}{more}: settle whether the limit is what "
-        "you mean before you look again."
-    )
+    return f" Limits that today's evidence would show kept: {', '.join(shown)}{more}."
 
 
 def _paired(v: Values, said: str) -> str:
@@ -471,10 +481,7 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         f"Keep {v['legacy']} for now; {v['origins']} non-overlapping origins are too few to say "
         "how many would decide: compare again with more."
     ),
-    FactCode.SETTLE_MARGIN: lambda v: (
-        f"Keep {v['legacy']} for now: origins to be had within a year will not decide what is "
-        f"open.{_settled(v)}"
-    ),
+    FactCode.SETTLE_MARGIN: _settle,
     FactCode.LARGER_PLAN: _larger,
     FactCode.RAISE_ORIGINS: lambda v: (
         f"{_more(v)}: the history holds them, so raise `origins` in the plan.{_settled(v)}"
@@ -513,7 +520,13 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     ),
     FactCode.ATTEMPTS_USED: lambda v: (
         f"the error rate of these origins was used up by the attempts before this one, number "
-        f"{v['attempt']}: nothing more can be promoted on them."
+        f"{v['attempt']}: "
+        + (
+            f"only the {v['origins']} origins forecast before their outcome, since {v['since']}, "
+            "decide, at the whole error rate."
+            if v["origins"]
+            else "nothing can be promoted on them, only on origins forecast before their outcome."
+        )
     ),
     FactCode.NOTHING_TO_TEST: lambda v: "nothing was compared",
     FactCode.NO_LOSS_TO_PLANT: lambda v: "there is no criterion on a mean loss to plant in",

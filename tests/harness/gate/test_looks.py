@@ -5,6 +5,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from in_process import InThisProcess, Quiet
 
@@ -14,6 +15,7 @@ from harness.experiments.experiment import read_experiment
 from harness.gate.judge import judge_grid, scored, stored_judgement
 from harness.gate.looks import LOOK, TRIED, read_now, record_reading
 from harness.gate.nights import record_night
+from harness.gate.recompute import replay
 from harness.gate.rehearsal import rehearse
 from harness.gate.upkeep import adopt
 from harness.judging.fact import FactCode
@@ -207,3 +209,21 @@ def test_a_rehearsal_says_what_the_nights_said(tiny, gold):
     assert exchanged.truth == "arms exchanged"
     assert at_margin.outcome != "PROMOTE"
     assert store.journal.head == head
+
+
+def test_after_the_last_attempt_prospective_origins_count_at_the_whole_error_rate(tiny, gold):
+    """Closed on what was seen, an attempt is judged on outcomes that came after it was asked."""
+    shift = np.datetime64("today") - gold.series.dates[ENDS + 2]
+    moved = dataclasses.replace(gold.series, dates=gold.series.dates + shift)
+    data = dataclasses.replace(gold, series=moved)
+    night(tiny(*GROWING), data, ENDS)
+    file = tiny(*GROWING, ("margin = 0.004", "margin = 0.2"), name="other.toml")
+
+    nights = [night(file, data, ENDS + more) for more in (0, 5, 25, 30)]
+
+    verdicts = [each[2].verdict for each in nights]
+    assert [len(each.look.prospective.get("GOLD", ())) for each in verdicts] == [0, 0, 18, 23]
+    assert [each.look.share for each in verdicts] == [0, 0, 1, 1]
+    assert [len(unit) for unit in nights[2][2].scores] == [18] * len(nights[2][2].scores)
+    assert verdicts[2].look.levels["GOLD"].reject != verdicts[1].look.levels["GOLD"].reject
+    assert replay("other", nights[-1][1]).same
