@@ -177,7 +177,8 @@ def unpaired(page: PageInput, legacy: str) -> str:
     for name, unit, of in taken:
         known = [[each for each in map(of, units) if each is not None] for units in sides]
         if all(known):
-            told.append(f"{name} {_sides(*map(statistics.median, known), unit)}")
+            ours, theirs = map(statistics.median, known)
+            told.append(f"{name} {_sides(ours, theirs, unit)}")
     paired = f"in pairs {not_measured(page, legacy)}"
     if not told:
         return f"I{paired[1:]}"
