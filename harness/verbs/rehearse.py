@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.verbs.common import (
-    BaselineOption,
-    CandidateOption,
-    DataDirOption,
-    ExperimentArg,
-    PolicyOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    WithoutOption,
+    PairAsked,
     opened,
     say,
     seed_numbers,
@@ -30,15 +21,7 @@ if TYPE_CHECKING:
 
 @verb("abharness rehearse nightly --from 2019-01-01")
 def rehearse(
-    experiment: ExperimentArg = "nightly",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    policy: PolicyOption = None,
-    baseline: BaselineOption = None,
-    candidate: CandidateOption = None,
+    pair: PairAsked = PairAsked(experiment="nightly"),  # noqa: B008  # frozen
     since: Annotated[
         str | None, typer.Option("--from", metavar="DATE", help="The first night.")
     ] = None,
@@ -54,16 +37,17 @@ def rehearse(
     from harness.gate.rehearsal import rehearse as rehearsed
 
     grid, kept = opened(
-        experiment,
-        store,
-        data_dir,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        policy=policy,
+        pair.experiment,
+        pair.store,
+        pair.data_dir,
+        seeds=seed_numbers(pair.seeds),
+        changes=pair.changes,
+        without=pair.without,
+        policy=pair.policy,
         create=False,
     )
-    wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
+    policy = grid.experiment.policy
+    wanted = with_pair(policy, grid, baseline=pair.baseline, candidate=pair.candidate)
     day = "" if since is None else as_date(since, "--from")
     for each in rehearsed(grid, kept, policy=wanted, since=day, every=every):
         say("\n".join(_lines(each)) + "\n")

@@ -507,7 +507,7 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.NOT_UPDATED: lambda v: f"data not updated: {v['dataset']}: {v['why']}",
     FactCode.DATA_OLD: lambda v: (
         f"caution: {v['dataset']} ends on {v['last']}, {_sessions(v['lacking'])} ago by its "
-        "calendar"
+        f"calendar; `abharness data update {v['dataset']} FILE` adds some"
     ),
     FactCode.TRIED_BEFORE: lambda v: (
         f"this is attempt {v['attempt']} on origins judged before, the first of them on "
