@@ -119,7 +119,9 @@ def tests(page: PageInput) -> Table | None:
             f"{found.lengths.lag:,}",
             f"{found.lengths.block:,}",
             f"{found.lengths.resamples:,}",
-            numbers.found_range(finding, effect.seed_low, effect.seed_high),
+            numbers.NONE
+            if effect.seed_low is None
+            else numbers.found_range(finding, effect.seed_low, effect.seed_high),
         )
         name = f"{numbers.metric_name(finding.metric)} on {finding.dataset}"
         lately = text(

@@ -11,7 +11,14 @@ from typing import Any
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from harness.reasons import Reason, ReasonCode
-from reports.words.numbers import in_sentence, listing, metric_name, plain_effect, ratio
+from reports.words.numbers import (
+    bound_in_sentence,
+    in_sentence,
+    listing,
+    metric_name,
+    plain_effect,
+    ratio,
+)
 
 Values = Mapping[str, Any]
 
@@ -114,7 +121,7 @@ def _worse(rows: Sequence[Sequence[Any]]) -> str:
     for dataset, metric, skill, low, high in rows:
         ends = ""
         if low is not None and high is not None:
-            ends = f" ({in_sentence(-high, signed=True)} to {in_sentence(-low, signed=True)})"
+            ends = f" ({in_sentence(-high, signed=True)} to {bound_in_sentence(-low)})"
         said.append(f"on {dataset} by {metric_name(metric)} {in_sentence(-skill)}{ends}")
     return ", ".join(said)
 
@@ -507,7 +514,7 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.NOT_UPDATED: lambda v: f"data not updated: {v['dataset']}: {v['why']}",
     FactCode.DATA_OLD: lambda v: (
         f"caution: {v['dataset']} ends on {v['last']}, {_sessions(v['lacking'])} ago by its "
-        f"calendar; `abharness data update {v['dataset']} FILE` adds some"
+        f"calendar (`abharness data update {v['dataset']} FILE` adds some)"
     ),
     FactCode.TRIED_BEFORE: lambda v: (
         f"this is attempt {v['attempt']} on origins judged before, the first of them on "

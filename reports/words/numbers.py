@@ -80,6 +80,15 @@ def in_sentence(share: float, *, signed: bool = False) -> str:
     return f"{text.replace('-0.0', '0.0') if float(text) == 0 else text} %"
 
 
+MOST = 9.0
+"""A bound of a loss ratio beyond ten times legacy's loss says no more than that."""
+
+
+def bound_in_sentence(share: float) -> str:
+    """Write an upper bound of a loss ratio within a sentence."""
+    return in_sentence(share, signed=True) if share <= MOST else f"over {100 * MOST:+.0f} %"
+
+
 def plain_effect(unit: Unit, value: float) -> str:
     """Write an effect in plain characters: points for a share of windows, per cent for losses."""
     said = in_sentence(value, signed=True)
@@ -98,18 +107,14 @@ def effect(unit: Unit, value: float | None) -> str:
     return points(value) if unit == "points" else percent(value, signed=True)
 
 
-MOST = 9.0
-"""A bound of a loss ratio beyond ten times legacy's loss says no more than that."""
-
-
 def effects(unit: Unit, low: float | None, high: float | None) -> str:
     """Write a range of effects with its unit once; what is no information is said in words."""
     if low is None and high is None:
-        return "not bounded"
+        return NONE
     mark = " pts" if unit == "points" else "\u202f%"
     ends = ["not bounded" if end is None else effect(unit, end) for end in (low, high)]
     if unit == "share" and high is not None and high > MOST:
-        ends[1] = f"over {effect(unit, MOST)}"
+        ends[1] = f"over {percent(MOST, digits=0, signed=True)}"
     return f"{ends[0].removesuffix(mark)} to {ends[1]}" if high is not None else " to ".join(ends)
 
 
@@ -122,6 +127,8 @@ def found(finding: Finding, value: float | None) -> str:
 
 def found_range(finding: Finding, low: float | None, high: float | None) -> str:
     """Write the bounds of what a rule found, as `found` writes it."""
+    if low is None and high is None:
+        return "not bounded"
     if isinstance(finding.estimand, Coverage) and low is not None and high is not None:
         least = found(finding, low).removesuffix("\u202f%")
         return f"{least} to {found(finding, high)}"
