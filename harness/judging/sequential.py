@@ -101,7 +101,9 @@ def at_look(asked: Question, alpha: float) -> Question:
     """Ask at the level of a look, with at least 40 resamples beyond it as far as 20,000 go."""
     level = alpha * asked.estimand.alpha_share
     resamples = max(RESAMPLES, min(20_000, math.ceil(40 / level)))
-    return dataclasses.replace(asked, alpha=level, alpha_beyond=None, resamples=resamples)
+    return dataclasses.replace(
+        asked, alpha=level, alpha_beyond=None, resamples=resamples, among_looks=True
+    )
 
 
 def read_at(findings: Sequence[Finding], look: Look) -> list[Finding]:
