@@ -189,11 +189,12 @@ def unpaired(page: PageInput, legacy: str) -> str:
         known = [[each for each in map(of, units) if each is not None] for units in sides]
         if all(known):
             ours, theirs = map(statistics.median, known)
-            told.append(f"{name} {_sides(ours, theirs, unit)}")
+            mine, legacys, shown = _in_one_unit(ours, theirs, unit)
+            told.append(f"{name} {mine} ({legacys}) {shown}")
     paired = f"in pairs {not_measured(page, legacy)}"
     if not told:
         return f"I{paired[1:]}"
-    return f"As run, against legacy: {', '.join(told)}; {paired}"
+    return f"As run (legacy): {', '.join(told)}; {paired}"
 
 
 def _figure(cost: Cost) -> Figure:
@@ -246,13 +247,20 @@ def _absolute(cost: Cost) -> str:
 
 def _sides(candidate: float | None, baseline: float | None, unit: str) -> str:
     """Both absolute values in a unit that fits them."""
+    ours, theirs, shown = _in_one_unit(candidate, baseline, unit)
+    return f"{ours} against {theirs} {shown}"
+
+
+def _in_one_unit(
+    candidate: float | None, baseline: float | None, unit: str
+) -> tuple[str, str, str]:
     largest = max(candidate or 0.0, baseline or 0.0)
     factor, shown = (1.0, "s") if unit == "s" and largest >= 1 else _SCALES.get(unit, (1.0, unit))
     ours, theirs = (
         numbers.NONE if value is None else numbers.number(factor * value)
         for value in (candidate, baseline)
     )
-    return f"{ours} against {theirs} {shown}"
+    return ours, theirs, shown
 
 
 def _plain_ratio(title: str, values: Sequence[float | None]) -> list[Figure]:

@@ -529,12 +529,9 @@ def answer(page: PageInput) -> Iterator[Section]:
 
 def reasons(page: PageInput) -> Iterator[Section]:
     """Why, a line each, but for the cautions, which stand above; and what failed."""
-    above = {said.rstrip(".").casefold() for said in warnings(page)}
-    lines = [
-        each
-        for each in verdicts.reasons(page.verdict)
-        if each.removeprefix("Caution: ").rstrip(".").casefold() not in above
-    ]
+    verdict = page.verdict
+    told = tuple(each for each in verdict.reasons if each.code is not FactCode.CAUTION)
+    lines = verdicts.reasons(replace(verdict, reasons=told))
     lines += verdicts.failures(page.verdict, page.beside.logs)
     yield Section(id="reasons", title="", items=(Lines(lines=tuple(lines)),) if lines else ())
 
