@@ -538,7 +538,9 @@ def test_a_larger_plan_is_advised_only_where_it_would_decide_something(
     ]
     larger = ("nightly", min(takes) - short)
 
-    verdict = judge(POLICY, declared(scores), scores, Given(larger=larger))
+    verdict = judge(
+        POLICY, declared(scores), scores, Given(larger=larger, ended=("GOLD", "DOW_JONES"))
+    )
 
     assert verdict.next_action.code == code
     assert (f"takes about {min(takes):,} independent" in next_action(verdict)) == bool(short)
