@@ -275,8 +275,7 @@ def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
         return read_costs(store, grid, baseline=legacy, candidate=candidate)
     except (ConfigError, StoreError) as problem:
         dataset = grid.experiment.datasets[0]
-        said = f"cannot be read: {problem}"
-        return Costs.missing(legacy, candidate, dataset, said, unreadable=said)
+        return Costs.missing(legacy, candidate, dataset, unreadable=str(problem))
 
 
 def _arm_facts(arm: ArmRef, units: Mapping[UnitKey, StoredCell]) -> ArmFacts:

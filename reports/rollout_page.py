@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from harness.rollout.compatibility import Compatible
-from harness.rollout.night import SentinelLine, Status
+from harness.rollout.harm import SentinelLine
+from harness.rollout.night import Status
 from harness.rollout.stream import PairedStream
 from reports.charts import number_axis, value_axis, years_axis
 from reports.forms.html import environment

@@ -269,9 +269,11 @@ def _claim(metric: str, both: Pair) -> SecondaryClaim:
 
 
 def _difference(both: Pair) -> Array:
-    """Differences [n] over legacy's mean loss; failed windows count against the candidate."""
+    """Differences [n] over legacy's mean loss, 0 of a tie; failures count against the candidate."""
     whole = filled(both)
     above, below = whole.candidate.mean(axis=0), whole.legacy.mean(axis=0)
+    if tied(above, below):
+        return np.zeros(len(above))
     level = float(below.mean()) if len(below) else 0.0
     difference: Array = (above - below) / level if level else above - below
     return difference

@@ -340,6 +340,28 @@ def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, Reason | None]:
     return "undecided", reason(ReasonCode.SEEDS_DISAGREE, said=said[0])
 
 
+def shaken(estimates: Sequence[Estimate], question: Question, wider: float) -> bool:
+    """Whether what is concluded would not be if every error were so many times as long.
+
+    Only the estimates that give a conclusion are asked: not those over a long lag, nor over
+    independent origins alone.
+    """
+    asked = [each for each in estimates if each.method not in ("long", "independent")]
+
+    def concluded(times: float) -> bool:
+        found = set()
+        for each in asked:
+            ends = (each.low, each.lower, each.upper, each.high)
+            if each.effect is None or None in ends:
+                return False
+            moved = (each.effect + times * (end - each.effect) for end in ends)  # type: ignore[operator]  # none is None
+            low, lower, upper, high = moved
+            found.add(_conclusion((low, lower, upper, high), question))
+        return len(found) == 1 and "undecided" not in found
+
+    return wider > 1 and concluded(1.0) and not concluded(wider)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
     """Lag of the t test and block of the bootstrap, in origins, and the number of resamples."""

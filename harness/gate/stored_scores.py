@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -27,6 +27,7 @@ from harness.running.split import anchor_of
 from harness.running.store_folder import Store, bytes_digest
 from harness.scoring.metrics import METRICS
 from harness.scoring.scores import Truth, UnitScores, score
+from harness.window import Series, Windows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,17 +81,37 @@ def truths_of(grid: Grid, store: Store) -> dict[str, Truth]:
     """
     found = {}
     for name, split in grid.splits.items():
-        data, windows = split.dataset, split.windows
-        truth = Truth.of(name, data.series, windows)
+        data, issued = split.dataset, dict[int, str]()
         if data.revisions and split.plan.truth == "first":
-            cells = [cell for cell in grid.cells if cell.dataset == name]
-            issued = issued_in_time(store, cells)
-            days = np.array([issued.get(origin, "") for origin in windows.origin.tolist()])
-            for day in sorted({*issued.values()}):
-                known = data.known_on(date.fromisoformat(day))
-                truth = truth.where(days == day, Truth.of(name, known, windows))
-        found[name] = truth
+            issued = issued_in_time(store, [cell for cell in grid.cells if cell.dataset == name])
+        found[name] = truth_of(name, data.series, split.windows, issued, data.known_on)
     return found
+
+
+def truth_of(
+    name: str,
+    series: Series,
+    windows: Windows,
+    issued: Mapping[int, str],
+    known_on: Callable[[date], Series],
+) -> Truth:
+    """What came at some origins of a dataset.
+
+    Parameters
+    ----------
+    series
+        What the others are held against.
+    issued
+        Day (ISO) of the origins that are held against what was known on it, by origin.
+    known_on
+        The series as it was known on a day, later sessions as they came first.
+    """
+    truth = Truth.of(name, series, windows)
+    days = np.array([issued.get(origin, "") for origin in windows.origin.tolist()])
+    for day in sorted({*days.tolist()} - {""}):
+        known = known_on(date.fromisoformat(day))
+        truth = truth.where(days == day, Truth.of(name, known, windows))
+    return truth
 
 
 def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False) -> CellScores:

@@ -256,7 +256,7 @@ def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
         for cell in grid.cells:
             due, fit = _belongs(store, cell, part, file.stem)
             if due is not None:
-                new = None if store.fit(due.fit.key) else fit
+                new = None if due.known else fit
                 seal_part(store, due, part, fit=new, content=content)
                 parts += 1
                 fits.add(due.fit.key)
@@ -282,8 +282,13 @@ def _belongs(
             origin=fit.windows.origin[rows],
             fitted_at=fit.windows.fitted_at[rows],
         )
-        due = Due(cell=cell, fit=dataclasses.replace(fit, windows=windows))
-        stored = store.fit(fit.key) or _stored_fit(store, cell, fit)
+        due = Due(
+            cell=cell,
+            fit=dataclasses.replace(fit, windows=windows),
+            since=len(store.journal),
+            known=store.fit(fit.key),
+        )
+        stored = due.known or _stored_fit(store, cell, fit)
         rows_seen = cell.split.rows_digest(int(windows.origin[-1]))
         wanted = part_key(fit, stored, cutoffs=cutoffs, rows=rows_seen, records=cell.records)
         if wanted == key:

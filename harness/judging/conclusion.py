@@ -226,7 +226,7 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
 def _long_memory(case: Case) -> list[Fact]:
     """Where differences may remember so long that the interval is too narrow: the most a dataset.
 
-    What was widened already comes last.
+    What would no longer be shown comes first, what was widened already last.
     """
     found: dict[str, list[Fact]] = {}
     for finding in case.findings:
@@ -234,7 +234,7 @@ def _long_memory(case: Case) -> list[Fact]:
         known = compared.variances if compared is not None else None
         if compared is None or known is None or known.memory is None:
             continue
-        if known.memory.suspected:
+        if known.memory.suspected or compared.shaken:
             said = fact(
                 FactCode.LONG_MEMORY,
                 dataset=finding.dataset,
@@ -244,14 +244,20 @@ def _long_memory(case: Case) -> list[Fact]:
                 error=known.memory.error,
                 wider=known.memory_stretch,
                 done=known.memory.shown and compared.estimand.relative,
+                stands=not compared.shaken,
             )
             found.setdefault(finding.dataset, []).append(said)
     for each in found.values():
-        each.sort(key=lambda said: (said.values["done"], -float(said.values["wider"])))  # type: ignore[arg-type]  # a number
+        each.sort(key=_by_weight)
     return [
         dataclasses.replace(each[0], values={**each[0].values, "others": len(each) - 1})
         for each in found.values()
     ]
+
+
+def _by_weight(said: Fact) -> tuple[bool, bool, float]:
+    values = said.values
+    return bool(values["stands"]), bool(values["done"]), -float(values["wider"])  # type: ignore[arg-type]  # a number
 
 
 _NOTHING = fact(FactCode.NOTHING_COMPARED)

@@ -231,10 +231,14 @@ class Journal:
 
     def append_new(self, kind: str, key: str, body: Mapping[str, Any]) -> Record:
         """Write a record unless the last one of its kind and key says the same; give that one."""
+        wanted = _digest(_canonical(_split(body)[0]))
         known = self.last(kind, key)
-        if known is not None and known.digest == _digest(_canonical(_split(body)[0])):
-            return known
-        return self.append(kind, key, body)
+        if known is None or known.digest != wanted:
+            with self.writing():  # another process may have written it meanwhile
+                known = self.last(kind, key)
+                if known is None or known.digest != wanted:
+                    known = self.append(kind, key, body)
+        return known
 
     @contextmanager
     def writing(
@@ -533,15 +537,18 @@ def _holder(path: Path) -> str:
     """Who writes to an SQLite file, as far as the kernel's table of locks says."""
     import psutil
 
-    with suppress(OSError, ValueError, IndexError, psutil.Error):
+    with suppress(OSError):
         inode = path.stat().st_ino
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-            _, _, _, mode, pid, place, first, last = line.split()[:8]
-            covers = int(first) <= _RESERVED_BYTE and (last == "EOF" or int(last) >= _RESERVED_BYTE)
-            if mode == "WRITE" and covers and int(place.rpartition(":")[2]) == inode:
-                process = psutil.Process(int(pid))
-                said = " ".join(process.cmdline()) or process.name()
-                return f"process {pid} ({one_line(said)[:80]})"
+            with suppress(ValueError, psutil.Error):  # some lines are of who waits for a lock
+                _, _, _, mode, pid, place, first, last = line.split()
+                covers = int(first) <= _RESERVED_BYTE and (
+                    last == "EOF" or int(last) >= _RESERVED_BYTE
+                )
+                if mode == "WRITE" and covers and int(place.rpartition(":")[2]) == inode:
+                    process = psutil.Process(int(pid))
+                    said = " ".join(process.cmdline()) or process.name()
+                    return f"process {pid} ({one_line(said)[:80]})"
     return "a process of another container or host"
 
 

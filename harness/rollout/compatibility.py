@@ -1,42 +1,45 @@
-"""What must go on working while a migration lasts: old configs, old fits, the calls of others.
+"""What must go on working while a migration lasts: old configs, checkpoints, scripts, the drop-in.
 
 Two things are always checked of both sides: that the experiment's table builds the arm, and that
-its kept fit, restored, gives the newest sealed forecast again, bit by bit. Everything else is named
-in the rollout file, each as a function (``use = "module:function"``, with ``arguments``), which
-raises or returns a text where something does not work, or as a ``command``, which then ends with
-another code than 0. Each runs in a process of its own.
+its kept fit, restored, gives the newest sealed forecast again, bit by bit. The rest is named in the
+rollout file's table `[compatibility]`. Code of users runs in processes of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.errors import one_line
-from harness.rollout.router import ArmProcess
+from harness.errors import ConfigError, InputError, one_line
+from harness.experiments.experiment import Experiment, read_experiment
+from harness.parsing import parse_json
+from harness.rollout.arm_process import ArmProcess
+from harness.rollout.night import OpenRollout
 from harness.rollout.served_arm import Served
-from harness.rollout.settings import Settings
-from harness.running.cells import read_cell
-from harness.running.grid import Grid, GridCell
-from harness.running.store_folder import Store
-from harness.window import up_to
+from harness.rollout.settings import OldCheckpoint, Settings
+from harness.running.cells import read_cell, stored_origins
+from harness.running.fill import load_datasets
+from harness.running.grid import GridCell, declare, limits_of
+from harness.running.isolation import in_isolation
+from harness.running.split import Split, split
+from harness.running.store_folder import Store, write_text
+from harness.running.unit import carry_out
+from harness.window import Windows, up_to
 
-_CALL = """
-import importlib, json, sys
-module, _, name = sys.argv[1].partition(":")
-said = getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
-sys.exit(str(said) if said else 0)
-"""
-_LIMIT_S = 300.0
+LAYOUTS = ("T5", "T14", "T22", "T27")
+"""Questions of the battery about layouts: lengths, widths, labels of quantiles, way of the call."""
+_PYTHON = ("python", "python3")
+"""As the first word of a script: the Python that runs this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +50,29 @@ class Compatible:
     reason: str
 
 
-def compatible(settings: Settings, grid: Grid, store: Store) -> list[Compatible]:
-    """Check all of it."""
-    found = [
-        Compatible(title=title, reason=reason)
-        for cell in grid.cells
-        for title, reason in _of_cell(settings, cell, store)
-    ]
-    found += [
-        Compatible(title=str(each["title"]), reason=_ran(settings, each))
-        for each in settings.compatibility
-    ]
-    return found
+def compatible(opened: OpenRollout) -> list[Compatible]:
+    """Check all of it; both sides once there is a move."""
+    settings, state = opened.settings, opened.state
+    asked, here = settings.compatibility, Path(settings.source).resolve().parent
+    found: list[tuple[str, str]] = []
+    if state.begun:
+        for cell in opened.grid(state).cells:
+            found += _of_cell(settings, cell, opened.store)
+    for pattern in asked.configs:
+        files = sorted(glob.glob(pattern, root_dir=here))  # noqa: PTH207  # or of the whole disk
+        found += [] if files else [(f"{pattern}: its arms build", f"no such file in {here}")]
+        found += [(f"{file}: its arms build", _builds(here / file, opened)) for file in files]
+    for each in asked.checkpoints:
+        title = f"{each.arm} of {each.experiment} forecasts as in {each.recorded}, bit by bit"
+        found.append((title, _as_recorded(each, opened)))
+    for name in asked.drop_in:
+        codes = [word for code in LAYOUTS for word in ("--only", code)]
+        command = [sys.executable, "-m", "harness", "check", name, *codes, "--require", "all"]
+        found.append((f"{name} answers in the legacy layouts", _ran(settings, command)))
+    for script in asked.scripts:
+        command = [sys.executable, *script[1:]] if script[0] in _PYTHON else list(script)
+        found.append((f"{' '.join(script)}: runs", _ran(settings, command)))
+    return [Compatible(title=title, reason=reason) for title, reason in found]
 
 
 def _of_cell(settings: Settings, cell: GridCell, store: Store) -> Iterator[tuple[str, str]]:
@@ -76,7 +90,9 @@ def _of_cell(settings: Settings, cell: GridCell, store: Store) -> Iterator[tuple
         threads=settings.experiment.run.threads,
     )
     process = ArmProcess(
-        served, limit_s=_LIMIT_S, memory_mib=settings.experiment.run.memory_limit_mib
+        served,
+        limit_s=settings.compatibility.time_limit_s,
+        memory_mib=settings.experiment.run.memory_limit_mib,
     )
     problem = process.start()
     yield f"{name}: its table builds, its fit loads", problem
@@ -84,6 +100,8 @@ def _of_cell(settings: Settings, cell: GridCell, store: Store) -> Iterator[tuple
         return
     title = f"{name}: the restored fit forecasts as sealed, bit by bit"
     whole = dataclasses.replace(cell.split, windows=cell.split.issued)
+    there = stored_origins(store, dataclasses.replace(cell, split=whole))
+    whole = dataclasses.replace(whole, windows=whole.issued.part(slice(0, max(1, there))))
     stored = read_cell(store, dataclasses.replace(cell, split=whole))
     series, origin = cell.split.dataset.series, int(stored.origin[-1])
     replies, _ = process.ask([(cell.dataset, up_to(series, origin))])
@@ -106,13 +124,133 @@ def _of_cell(settings: Settings, cell: GridCell, store: Store) -> Iterator[tuple
     )
 
 
-def _ran(settings: Settings, check: Mapping[str, Any]) -> str:
-    """Why a check of the file does not pass; '' where it does."""
-    command = [str(each) for each in check.get("command", ())]
-    if "use" in check:
-        given = json.dumps(check.get("arguments", {}))
-        command = [sys.executable, "-c", _CALL, str(check["use"]), given]
-    limit = float(check.get("time_limit_s", _LIMIT_S))
+def _builds(file: Path, opened: OpenRollout) -> str:
+    """Why an experiment cannot be read, or an arm of it not be built."""
+    try:
+        experiment = read_experiment(str(file))
+        declare(experiment, load_datasets(experiment, opened.folders))
+    except InputError as problem:
+        return one_line(str(problem))
+    return ""
+
+
+def record_checkpoints(opened: OpenRollout) -> list[str]:
+    """Write the forecast of each named checkpoint whose file is not there; the others stay.
+
+    It is that after the last session of the data.
+
+    Returns
+    -------
+    list
+        A line for each.
+
+    Raises
+    ------
+    InputError
+        When the file names none, or one of them cannot forecast.
+    """
+    named, here = opened.settings.compatibility.checkpoints, Path(opened.settings.source).parent
+    if not named:
+        raise ConfigError(
+            f"{opened.settings.source}: no [[compatibility.checkpoints]], so nothing to record"
+        )
+    lines = []
+    for each in named:
+        file = here / each.recorded
+        if file.exists():
+            lines.append(f"{file}: there already, left as it is")
+            continue
+        known: dict[str, Any] = {"arm": each.arm, "forecasts": {}}
+        experiment, splits = _asked(each, opened)
+        for name, part in splits.items():
+            cutoff = str(part.dataset.series.dates[-1])
+            known["forecasts"][name] = _forecast(experiment, each.arm, part, cutoff)
+        write_text(file, json.dumps(known, indent=1) + "\n")
+        lines.append(f"{file}: recorded")
+    return lines
+
+
+def _asked(check: OldCheckpoint, opened: OpenRollout) -> tuple[Experiment, dict[str, Split]]:
+    """The experiment of a checkpoint, and its data.
+
+    Raises
+    ------
+    ConfigError
+        When it has no such arm.
+    """
+    experiment = read_experiment(str(Path(opened.settings.source).parent / check.experiment))
+    names = [arm.name for arm in experiment.arms]
+    if check.arm not in names:
+        raise ConfigError(
+            f"{check.experiment}: no arm '{check.arm}'; expected one of {', '.join(names)}"
+        )
+    datasets = load_datasets(experiment, opened.folders)
+    return experiment, {
+        name: split(datasets[name], plan) for name, plan in experiment.plans.items()
+    }
+
+
+def _forecast(experiment: Experiment, arm: str, part: Split, cutoff: str) -> dict[str, Any]:
+    """What an arm forecasts after a session, as JSON has it, and of which rows.
+
+    Raises
+    ------
+    ArmError
+        When it has no forecast.
+    """
+    dates = part.dataset.series.dates
+    row = int(np.searchsorted(dates, np.datetime64(cutoff), side="right"))
+    at = np.array([row], dtype=np.int64)
+    windows = Windows(origin=at, fitted_at=at, horizon=part.plan.horizon, gap=part.plan.gap)
+    run = experiment.run
+    job = part.job(
+        experiment.arm(arm), seed=run.seeds[0], threads=run.threads, batch=1, windows=windows
+    )
+
+    def asked() -> dict[str, Any]:
+        made = carry_out(job)
+        if made.reason[0]:
+            return {"problem": made.reason[0]}
+        forecast = made.forecast
+        values = forecast.distribution
+        return {
+            "point": forecast.point[0].tolist(),
+            "distribution": None if values is None else values[0].tolist(),
+        }
+
+    found = in_isolation(asked, limits=limits_of(experiment))
+    if "problem" in found:
+        raise InputError(f"{arm} on {part.dataset.id}: {found['problem']}")
+    return {"after": cutoff, "rows": part.rows_digest(row), **found}
+
+
+def _as_recorded(check: OldCheckpoint, opened: OpenRollout) -> str:
+    """Why an arm does not forecast what was recorded of it."""
+    file = Path(opened.settings.source).parent / check.recorded
+    if not file.is_file():
+        command = f"abharness rollout record {opened.settings.source}"
+        return f"nothing is recorded: `{command}` writes {check.recorded}"
+    try:
+        known = parse_json(file.read_bytes(), where=str(file))
+        experiment, splits = _asked(check, opened)
+        for name, part in splits.items():
+            kept = known["forecasts"][name]
+            again = _forecast(experiment, check.arm, part, kept["after"])
+            if again["rows"] != kept["rows"]:
+                return f"{name}: the rows up to {kept['after']} are others than were recorded"
+            if again != kept:
+                apart = np.abs(np.array(again["point"]) - np.array(kept["point"])).max()
+                return f"{name}: another forecast after {kept['after']}, by up to {apart:.3g}"
+    except (KeyError, TypeError, ValueError):
+        return f"{check.recorded}: not what `abharness rollout record` writes"
+    except InputError as problem:
+        return one_line(str(problem))
+    return ""
+
+
+def _ran(settings: Settings, command: Sequence[str]) -> str:
+    """Why a command beside the rollout file does not end with 0."""
+    limit = settings.compatibility.time_limit_s
     here = Path(settings.source).resolve().parent
     known = [str(here), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:

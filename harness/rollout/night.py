@@ -7,28 +7,17 @@ by the next one.
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from harness.errors import StoreError
 from harness.gate.history import standing as standing_verdict
 from harness.gate.judge import stored_judgement
-from harness.judging.findings import Outcome
 from harness.judging.verdict import plain
-from harness.rollout.sentinel import (
-    LEAST_STRETCH,
-    NIGHTS,
-    STEPS,
-    Sentinel,
-    calibrated,
-    harm_beyond,
-)
+from harness.rollout.harm import Fault, Seen, place_after, seen_of
 from harness.rollout.settings import Settings
 from harness.rollout.stages import (
     Cause,
@@ -38,20 +27,17 @@ from harness.rollout.stages import (
     RefusedError,
     RolloutState,
     StandingVerdict,
-    WatchFacts,
-    asked_digest,
+    asked_at,
     moved,
     record_move,
     refusals,
-    stage_at,
     state_of,
 )
 from harness.rollout.stream import (
-    PairedStream,
+    StoredStream,
     datasets_of,
     first_origins,
     last_widths,
-    read_pairs,
     revision_of,
     serving_fits,
     stream_grid,
@@ -61,217 +47,11 @@ from harness.running.grid import Grid
 from harness.running.sources import digest
 from harness.running.store_folder import Store
 from harness.scoring.scores import non_overlapping
-from harness.window import Array
 
 SERVING, REQUEST = "serving", "request"
 """Kinds of records: the fits that serve, and requests the arm of their stage did not answer."""
 MADE_OF = ("use", "options", "source", "weights")
 """What of an arm's identity a router holds the arm it builds against."""
-HARM = 0.3
-"""A candidate that is so much worse is what the night of detection is printed for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentinelLine:
-    """The sentinel of a series, and what it saw.
-
-    Attributes
-    ----------
-    day : [T]
-        ISO dates of the last session seen at each night since the watch began.
-    sums : [T]
-        After each night.
-    boundary
-        None while there is no sentinel.
-    lacking
-        Nights that are still needed for one.
-    crossed
-        The night on which it went off; '' where it did not.
-    found_by
-        Night by which 30 % harm is found in 8 of 10; None where that takes longer than it watches.
-    """
-
-    series: str
-    day: tuple[str, ...] = ()
-    sums: tuple[float, ...] = ()
-    boundary: float | None = None
-    lacking: int = 0
-    crossed: str = ""
-    found_by: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Something wrong with the candidate: on which day, at which series, and whether it served."""
-
-    day: str
-    series: str
-    what: str
-    served: bool
-
-    @property
-    def detail(self) -> dict[str, str]:
-        """As a move records it."""
-        return {"day": self.day, "series": self.series, "what": self.what}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What both sides did since the stream began.
-
-    Attributes
-    ----------
-    pairs, lines
-        By series.
-    budget
-        Day and sum up to it of (c - l) / l, over the origins that the candidate served.
-    faults
-        Of the candidate since the stage began, the oldest first.
-    late
-        Origins issued after their outcome since the stream began, by series: served, no evidence.
-    """
-
-    pairs: tuple[PairedStream, ...]
-    lines: tuple[SentinelLine, ...]
-    budget: tuple[tuple[str, float], ...]
-    faults: tuple[Fault, ...]
-    late: Mapping[str, int]
-
-    @property
-    def spent(self) -> float:
-        """Of the budget, until now."""
-        return self.budget[-1][1] if self.budget else 0.0
-
-    def watch(self, state: RolloutState) -> WatchFacts:
-        """What the rules ask of it."""
-        since = state.since
-        calm, sessions = [], []
-        for pair in self.pairs:
-            began = since.until.get(pair.series, "") if since else ""
-            days = pair.day.astype(str)
-            last = max((f.day for f in self.faults if f.series == pair.series), default=began)
-            calm.append(int((days > last).sum()))
-            sessions.append(int((days > began).sum()))
-        return WatchFacts(
-            spent=self.spent,
-            faults=tuple(f"{each.series} {each.day}: {each.what}" for each in self.faults),
-            calm=min(calm),
-            unset={each.series: each.lacking for each in self.lines if each.boundary is None},
-            sessions=min(sessions),
-        )
-
-
-def seen_of(
-    settings: Settings,
-    state: RolloutState,
-    pairs: Sequence[PairedStream],
-    requests: Sequence[Fault] = (),
-) -> Seen:
-    """Read a stream by the rules.
-
-    Parameters
-    ----------
-    requests
-        Faults that a router met.
-    """
-    stream, since, watched = state.stream, state.since, state.watched_from
-    assert stream is not None
-    assert since is not None
-    assert watched is not None
-    lines, faults, late = [], list(requests), {}
-    spending: list[tuple[str, float]] = []
-    for pair in pairs:
-        days = pair.day.astype(str).tolist()
-        begun = stream.until[pair.series]
-        lines.append(line_of(settings, pair, watched.until[pair.series]))
-        late[pair.series] = sum(
-            day >= begun and not fine
-            for day, fine in zip(days, pair.candidate.in_time.tolist(), strict=True)
-        )
-        for place, day in enumerate(days):
-            if day < begun:
-                continue
-            stage = stage_at(settings, state, pair.candidate.issued_at[place])
-            served = stage.exposes(pair.series)
-            what = pair.fault(place)
-            if what and pair.candidate.issued_at[place] >= since.at:
-                faults.append(Fault(day=day, series=pair.series, what=what, served=served))
-            if served and pair.whole_came[place]:
-                spending.append((day, relative(pair, place)))
-    spending.sort()
-    total = np.cumsum([lost for _, lost in spending]).tolist()
-    return Seen(
-        pairs=tuple(pairs),
-        lines=tuple(lines),
-        budget=tuple((day, spent) for (day, _), spent in zip(spending, total, strict=True)),
-        faults=tuple(sorted(faults, key=lambda each: (each.day, each.series))),
-        late=late,
-    )
-
-
-def relative(pair: PairedStream, place: int) -> float:
-    """Loss of what the caller got over the legacy's, less 1, over the whole horizon.
-
-    0 where the candidate failed: the legacy answered then, and the failure is a fault. Infinite
-    where the candidate answered and has no loss though the legacy has one: NaN never helps. 0 where
-    the legacy has none, of which no share can be taken.
-    """
-    new, old = float(pair.candidate.whole[place]), float(pair.legacy.whole[place])
-    if pair.candidate.reason[place] or not math.isfinite(old) or new == old:
-        return 0.0
-    return (new - old) / old if math.isfinite(new) and old > 0 else math.inf
-
-
-def line_of(settings: Settings, pair: PairedStream, start: str) -> SentinelLine:
-    """Watch a series from a day on.
-
-    The watch begins anew every `NIGHTS` nights, with the nights before as its stretch.
-
-    Parameters
-    ----------
-    start
-        ISO date: the last session that had come when the watch began.
-    """
-    came = int(pair.early_came.sum())
-    late = ~pair.candidate.in_time[:came] & pair.legacy.in_time[:came]
-    candidate = np.where(late, np.nan, pair.candidate.early[:came])
-    harm = harm_beyond(candidate, pair.legacy.early[:came], limit=settings.limit, gap=pair.gap)
-    days = pair.day.astype(str)
-    begun = int((days < start).sum())
-    known = np.cumsum(~np.isnan(harm))
-    enough = np.flatnonzero(known >= LEAST_STRETCH)
-    lacking = LEAST_STRETCH - (int(known[-1]) if came else 0)
-    if not len(enough) or came == 0:
-        return SentinelLine(series=pair.series, lacking=max(1, lacking))
-    ahead = pair.gap + STEPS  # origins whose first steps had come when one was issued
-    begun = max(begun, int(enough[0]) + ahead)
-    begun += max(0, (came - 1 - begun) // NIGHTS) * NIGHTS
-    evidence = harm[begun:].copy()
-    evidence[~pair.legacy.in_time[begun:came]] = np.nan
-    name = digest([settings.name, pair.series, str(days[min(begun, len(days) - 1)])])
-    stretch = harm[: begun - ahead + 1].tobytes()
-    found, found_by = _sentinel(stretch, len(settings.series), name, settings.limit)
-    sums: Array = found.sums(evidence)
-    at = found.crossed(evidence)
-    return SentinelLine(
-        series=pair.series,
-        day=tuple(days[begun:came].tolist()),
-        sums=tuple(sums.tolist()),
-        boundary=found.boundary,
-        crossed="" if at is None else str(days[begun + at]),
-        found_by=found_by,
-    )
-
-
-@lru_cache(maxsize=64)
-def _sentinel(stretch: bytes, streams: int, name: str, limit: float) -> tuple[Sentinel, int | None]:
-    """A watch and when it finds harm; of the same stretch the same, which a rehearsal asks for."""
-    found = calibrated(
-        np.frombuffer(stretch),
-        streams=streams,
-        generator=np.random.default_rng(int(name[:16], 16)),
-    )
-    return found, found.found_by(HARM - limit)
 
 
 def standing_of(settings: Settings, folders: Sequence[Path], store: Store) -> StandingVerdict:
@@ -295,30 +75,6 @@ def standing_of(settings: Settings, folders: Sequence[Path], store: Store) -> St
     elif verdict.fingerprints.get("policy") != digest(plain(policy)):
         stale = "the policy is another by now"
     return StandingVerdict(verdict=verdict, name=name, stale=stale, origins=origins)
-
-
-def place_after(
-    settings: Settings, state: RolloutState, seen: Seen, outcome: Outcome | None
-) -> tuple[int, Cause, dict[str, Any]] | None:
-    """Where harm rolls a rollout back to, and what it was; None where it stays."""
-    stage = settings.stages[state.place]
-    faults = [each for each in seen.faults if each.served]
-    if stage.exposed and faults:
-        return 0, "fault", faults[-1].detail
-    if stage.exposed and seen.spent > settings.budget:
-        known = {"spent": seen.spent} if math.isfinite(seen.spent) else {}  # JSON has no infinity
-        return 0, "budget", {"budget": settings.budget, **known}
-    if state.place and outcome is Outcome.REJECT:
-        return 0, "reject", {}
-    crossed = [each for each in seen.lines if each.crossed]
-    if state.place and crossed:
-        first = min(crossed, key=lambda each: each.crossed)
-        return (
-            state.place - 1,
-            "sentinel",
-            {"series": first.series, "day": first.crossed, "boundary": first.boundary},
-        )
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,6 +121,12 @@ class OpenRollout:
         """Where it stands."""
         return state_of(self.store.journal, self.settings.name)
 
+    def in_force(self, state: RolloutState) -> Settings:
+        """What the file asked when the stage was entered, whatever it asks by now."""
+        last = state.since
+        asked = asked_at(self.store.journal, self.settings, last) if last else None
+        return asked or self.settings
+
     def grid(self, state: RolloutState) -> Grid:
         """The stream's grid, from where it began; where none did, as it would begin now."""
         begun = state.stream
@@ -375,29 +137,33 @@ class OpenRollout:
         )
         return stream_grid(self.settings, self.folders, self.store, first=first)
 
-    def seen(self, state: RolloutState, grid: Grid) -> Seen | None:
-        """What both sides did; None where no stream has begun, or nothing of it is there yet."""
-        if state.stream is None:
-            return None
+    def stream(self, grid: Grid) -> StoredStream | None:
+        """What both sides forecast; None where nothing of it is there yet."""
         try:
-            pairs = read_pairs(self.settings, grid, self.store)
+            return StoredStream.read(self.settings, grid, self.store)
         except StoreError:
             if not any(self.store.seals(fit.key) for cell in grid.cells for fit in cell.fits):
                 return None
             raise
-        return seen_of(self.settings, state, pairs, self.requests(state))
 
-    def requests(self, state: RolloutState) -> list[Fault]:
-        """Faults that a router met since the stage began."""
+    def seen(self, state: RolloutState, grid: Grid) -> Seen | None:
+        """What both sides did; None where no stream has begun, or nothing of it is there yet."""
+        if state.stream is None:
+            return None
+        found = self.stream(grid)
+        if found is None:
+            return None
+        return seen_of(self.in_force(state), state, found.pairs(), self.requests(state))
+
+    def requests(self, state: RolloutState, *, before: int | None = None) -> list[Fault]:
+        """Faults that a router met since the stage began, of the records before a number."""
         since = state.since
         found = []
         for record in self.store.journal.records(REQUEST, self.settings.name):
+            if since is None or (before is not None and record.seq >= before):
+                continue
             body = self.store.journal.body(record)
-            if (
-                since is not None
-                and body["at"] >= since.at
-                and body["arm"] == self.settings.candidate
-            ):
+            if body["at"] >= since.at and body["arm"] == self.settings.candidate:
                 found.append(
                     Fault(
                         day=body["cutoff"],
@@ -416,7 +182,7 @@ class OpenRollout:
         seen = self.seen(state, grid)
         watch = seen.watch(state) if seen else None
         return Status(
-            settings=self.settings,
+            settings=self.in_force(state),
             state=state,
             standing=standing,
             seen=seen,
@@ -430,57 +196,11 @@ class OpenRollout:
             head=self.store.journal.short,
         )
 
-    def replay(self) -> list[str]:
-        """Derive every automatic move again from the stream; names what comes out otherwise.
-
-        The records themselves are folded, so moves that do not follow each other are an error.
-
-        Raises
-        ------
-        StoreError
-            When records or forecasts are not what was written.
-        """
-        state, found = self.state, list[str]()
-        for count, move in enumerate(state.moves):
-            before = RolloutState(place=move.before, moves=state.moves[:count])
-            again = (
-                {
-                    name: self.settings.arm_of(self.settings.stages[move.after], name)
-                    for name in self.settings.series
-                }
-                if move.after < len(self.settings.stages)
-                else {}
-            )
-            if move.asked == asked_digest(self.settings) and move.served != again:
-                found.append(f"move {count + 1}: recorded to serve {move.served}, derived {again}")
-            if move.cause not in ("sentinel", "budget"):
-                continue
-            if before.stream is None or before.stream is not state.stream:
-                continue  # an earlier stream, of another revision
-            seen = self.seen(before, self.grid(before))
-            assert seen is not None
-            if move.cause == "sentinel":
-                name, day = move.detail["series"], str(move.detail["day"])
-                pair = next(each for each in seen.pairs if each.series == name)
-                watched = before.watched_from
-                assert watched is not None
-                line = line_of(self.settings, pair.until(day), watched.until[pair.series])
-                if line.crossed != day:
-                    found.append(
-                        f"move {count + 1}: the sentinel of {name} went off on {day}, derived "
-                        f"{line.crossed or 'never'}"
-                    )
-            else:
-                most = max((spent for _, spent in seen.budget), default=0.0)
-                if most <= self.settings.budget:
-                    found.append(f"move {count + 1}: the budget was spent, derived {most:.3f}")
-        return found
-
     def back_from_requests(self) -> RolloutState:
         """Roll back at once where a router met a fault of the candidate at a series it served."""
         state = self.state
         faults = [each for each in self.requests(state) if each.served]
-        if not faults or not self.settings.stages[state.place].exposed:
+        if not faults or not self.in_force(state).stages[state.place].exposed:
             return state
         return self._back_now(state, cause="fault", detail=faults[-1].detail)
 
@@ -496,7 +216,7 @@ class OpenRollout:
             names = ("verdict", "origins", "revision", "until")
             known = {name: getattr(last, name) for name in names}
         move = moved(self.settings, state, 0, event="rollback", cause=cause, **known, **given)
-        return record_move(self.store.journal, self.settings.name, state, move)
+        return record_move(self.store.journal, self.settings, state, move)
 
     def advance(self, owner: str = "") -> RolloutState:
         """Enter the next stage.
@@ -516,7 +236,7 @@ class OpenRollout:
         if found:
             raise RefusedError(found)
         move = self._moved(state, grid, standing, state.place + 1, event="advance", owner=owner)
-        return record_move(self.store.journal, self.settings.name, state, move)
+        return record_move(self.store.journal, self.settings, state, move)
 
     def hold(self, why: str, owner: str, *, release: bool = False) -> RolloutState:
         """Let no stage be entered until the hold is released."""
@@ -529,7 +249,10 @@ class OpenRollout:
             why=why,
             owner=owner,
         )
-        return record_move(self.store.journal, self.settings.name, state, move)
+        if state.moves:  # whoever serves goes on, whatever the file asks by now
+            last = state.moves[-1]
+            move = dataclasses.replace(move, stage=last.stage, served=last.served, asked=last.asked)
+        return record_move(self.store.journal, self.settings, state, move)
 
     def run(self, *, workers: int, progress: Progress) -> tuple[RolloutState, Move | None]:
         """Forecast what is new by both sides, and roll back where that must be.
@@ -541,7 +264,8 @@ class OpenRollout:
         """
         state = self.state
         stream = state.stream
-        if stream is None or self.settings.stages[state.place].kind == "retired":
+        settings = self.in_force(state)
+        if stream is None or settings.stages[state.place].kind == "retired":
             return state, None
         grid = self.grid(state)
         revision = revision_of(grid, self.settings)
@@ -551,20 +275,24 @@ class OpenRollout:
             grid = self.grid(state)
         summary = fill(grid, self.store, workers=workers, progress=progress)
         grid = summary.grid
-        self._record_serving(grid)
         seen = self.seen(state, grid)
-        if seen is None:
-            return state, made
-        verdict = standing_of(self.settings, self.folders, self.store)
-        outcome = verdict.verdict.outcome if verdict.verdict and not verdict.stale else None
-        back = place_after(self.settings, state, seen, outcome)
+        assert seen is not None
+        standing = standing_of(self.settings, self.folders, self.store)
+        verdict = standing.verdict if not standing.stale else None
+        back = place_after(settings, state, seen, verdict.outcome if verdict else None)
+        serving = self._serving(grid, standing.name if verdict else "")
+        journal = self.store.journal
         if back is None:
+            journal.append_new(SERVING, self.settings.name, serving)
             return state, made
         place, cause, detail = back
         made = self._moved(
-            state, grid, verdict, place, event="rollback", cause=cause, detail=detail
+            state, grid, standing, place, event="rollback", cause=cause, detail=detail
         )
-        return record_move(self.store.journal, self.settings.name, state, made), made
+        with journal.writing():  # one transaction: a night that was killed has said nothing
+            night = journal.append(SERVING, self.settings.name, serving).seq
+            made = dataclasses.replace(made, night=night)
+            return record_move(journal, self.settings, state, made), made
 
     def _restart(self, state: RolloutState, grid: Grid) -> tuple[RolloutState, Move]:
         """Begin a new stream with another revision, at the first stage if that exposes nothing."""
@@ -578,7 +306,7 @@ class OpenRollout:
             event="restart",
             cause="revision",
         )
-        return record_move(self.store.journal, self.settings.name, state, move), move
+        return record_move(self.store.journal, self.settings, state, move), move
 
     def _moved(
         self,
@@ -593,29 +321,45 @@ class OpenRollout:
         """A move by what is there now; the first one and a restart begin a stream."""
         begins = event == "restart" or (state.stream is None and after > 0)
         datasets = datasets_of(self.settings, self.folders) if begins else {}
-        return moved(
-            self.settings,
+        last = state.since
+        back = event == "rollback" and after > 0 and last is not None
+        settings = self.in_force(state) if back else self.settings
+        move = moved(
+            settings,
             state,
             after,
             event=event,
             verdict=standing.name,
             origins=standing.origins,
             revision=revision_of(grid, self.settings),
-            until={name: str(each.dataset.series.dates[-1]) for name, each in grid.splits.items()},
+            until=until_of(grid),
             first=first_origins(self.settings, datasets) if begins else {},
             **given,
         )
+        if back:  # to a stage of the list that it went up by
+            assert last is not None
+            move = dataclasses.replace(move, asked=last.asked)
+        return move
 
-    def _record_serving(self, grid: Grid) -> None:
-        """Write which fits serve, what their arms are made of, and how wide the legacy was last."""
+    def _serving(self, grid: Grid, verdict: str) -> dict[str, Any]:
+        """Which fits serve, what their arms are made of, how wide the legacy was last.
+
+        With them the verdict that counts, '' where none does, and the last sessions.
+        """
         arms: dict[str, dict[str, Any]] = {}
         for cell in grid.cells:
             made_of = {name: cell.identity[name] for name in MADE_OF}
             arms[cell.arm.name] = {"folder": str(cell.arm.folder or ""), **made_of}
-        body = {
+        return {
             "fits": serving_fits(grid, self.store),
             "arms": arms,
             "seed": grid.cells[0].seed,
             "widths": last_widths(self.settings, grid, self.store),
+            "until": until_of(grid),
+            "verdict": verdict,
         }
-        self.store.journal.append_new(SERVING, self.settings.name, body)
+
+
+def until_of(grid: Grid) -> dict[str, str]:
+    """Last session of the data, by series."""
+    return {name: str(each.dataset.series.dates[-1]) for name, each in grid.splits.items()}

@@ -24,7 +24,8 @@ from harness.judging.declared import Cell, Given, Look
 from harness.judging.findings import Outcome
 from harness.judging.sequential import grown, latches, look_at
 from harness.judging.verdict import Verdict, conclude, gather
-from harness.rollout.night import OpenRollout, place_after, seen_of
+from harness.rollout.harm import place_after, seen_of
+from harness.rollout.night import OpenRollout
 from harness.rollout.sentinel import NIGHTS
 from harness.rollout.settings import Settings
 from harness.rollout.stages import (

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -21,19 +19,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from harness.arm import ArmRef
-from harness.data.dataset import find
+from harness.data.dataset import find, load
 from harness.data.manifest import read_manifest
 from harness.errors import ForecastError, InputError, StoreError, one_line
 from harness.forecast import Forecast
 from harness.records.journal import FILE
+from harness.rollout.arm_process import ArmProcess
 from harness.rollout.night import REQUEST, SERVING, OpenRollout
 from harness.rollout.served_arm import Reply, Served
 from harness.rollout.settings import LEGACY, Settings, read_rollout
@@ -42,12 +39,8 @@ from harness.rollout.stream import OBSERVED, WIDTHS
 from harness.running.store_folder import open_store
 from harness.window import Array, Dates, Series
 
-_POLL_S = 0.05
-_LOOK_S = 5.0
-"""How often its memory is looked at where it answers at once."""
 _STAGE_S = 2.0
 """So long a request waits for the stage to be read before the legacy answers."""
-_START_S = 300.0
 _KEPT = 1000
 """Requests that the other side is still to answer."""
 _Found = TypeVar("_Found")
@@ -96,130 +89,6 @@ class _Now:
     stage: str
     served_by: Mapping[str, str]
     serving: Mapping[str, Any]
-
-
-class ArmProcess:
-    """One arm in a process of its own; asked by one thread at a time."""
-
-    def __init__(self, served: Served, *, limit_s: float, memory_mib: int) -> None:
-        self.name = served.ref.name
-        self._served, self._limit_s, self._memory_mib = served, limit_s, memory_mib
-        self._lock = threading.Lock()
-        self._starting: threading.Thread | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection | None = None
-        self._problem = "it is being loaded"
-        self._looked = 0.0
-        self._closed = False
-
-    def start(self) -> str:
-        """Start its process and wait until it is ready; why it is not, '' where it is."""
-        ours, theirs = Pipe()
-        variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        threads = {name: str(self._served.threads) for name in variables}
-        process = subprocess.Popen(  # noqa: S603  # our own module, no shell
-            [sys.executable, "-m", "harness.rollout.served_arm", str(theirs.fileno())],
-            pass_fds=(theirs.fileno(),),
-            env={**os.environ, **threads, "PYTHONSAFEPATH": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
-        problem = "its process ended while it was loaded"
-        with suppress(EOFError, OSError):
-            ours.send(self._served)
-            problem = str(ours.recv()) if ours.poll(_START_S) else "loading took too long"
-        with self._lock:
-            if problem or self._closed:
-                _ended(process, ours)
-            else:
-                self._process, self._pipe = process, ours
-            self._problem = problem
-        return problem
-
-    def ask(self, asked: Sequence[tuple[str, Series]]) -> tuple[list[Reply], float]:
-        """Forecast after the end of series; what it did not answer in time has a reason.
-
-        Returns
-        -------
-        tuple
-            A reply for each, and seconds.
-        """
-        start = time.monotonic()
-        limit = self._limit_s * len(asked)
-        if not self._lock.acquire(timeout=limit):
-            return _none(asked, f"busy for {limit:g} s"), time.monotonic() - start
-        try:
-            replies = self._asked(asked, start + limit)
-        finally:
-            self._lock.release()
-        return replies, time.monotonic() - start
-
-    def _asked(self, asked: Sequence[tuple[str, Series]], until: float) -> list[Reply]:
-        if self._pipe is None or self._process is None:
-            return _none(asked, self._problem)
-        problem = self._too_large() if time.monotonic() > self._looked + _LOOK_S else ""
-        try:
-            if not problem:
-                self._pipe.send(list(asked))
-            while not problem and time.monotonic() < until:
-                if self._pipe.poll(min(_POLL_S, max(0.0, until - time.monotonic()))):
-                    found: list[Reply] = self._pipe.recv()
-                    return found
-                problem = self._too_large()
-            problem = problem or f"no answer within {self._limit_s:g} s each"
-        except (EOFError, OSError):
-            problem = "its process ended"
-        self._give_up(problem)
-        return _none(asked, problem)
-
-    def _too_large(self) -> str:
-        """What it holds, where that is beyond the limit."""
-        assert self._process is not None
-        self._looked, used = time.monotonic(), _memory_mib(self._process.pid)
-        return f"{used:.0f} MiB, the limit is {self._memory_mib} MiB" * (used > self._memory_mib)
-
-    def _give_up(self, problem: str) -> None:
-        """End the process, and start another one beside the requests."""
-        assert self._process is not None
-        assert self._pipe is not None
-        _ended(self._process, self._pipe)
-        self._process = self._pipe = None
-        self._problem = f"being loaded again after: {problem}"
-        if not self._closed:
-            self._starting = threading.Thread(target=self.start, daemon=True)
-            self._starting.start()
-
-    def close(self) -> None:
-        """End it."""
-        with self._lock:
-            self._closed = True
-            if self._process is not None and self._pipe is not None:
-                _ended(self._process, self._pipe)
-            self._process = self._pipe = None
-            self._problem = "closed"
-
-
-def _none(asked: Sequence[tuple[str, Series]], why: str) -> list[Reply]:
-    return [(None, why) for _ in asked]
-
-
-def _ended(process: subprocess.Popen[bytes], pipe: Connection) -> None:
-    pipe.close()
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, 9)
-    process.wait()
-
-
-def _memory_mib(process: int) -> float:
-    import psutil
-
-    with suppress(psutil.Error):
-        family = [psutil.Process(process), *psutil.Process(process).children(recursive=True)]
-        return float(sum(each.memory_info().rss for each in family)) / 2**20
-    return 0.0
 
 
 class Rollout:
@@ -274,7 +143,7 @@ class Rollout:
         self._seen = self._reading.submit(self._opened).result()
         self._night = self._by_writer(self._opened)
         now = self._reading.submit(self._refreshed).result()
-        self._by_writer(self._take_in_notes)
+        self._by_writer(self._acted_on_notes)
         if not now.serving:
             raise StoreError(
                 f"{self._root}: no fits to serve for '{self._settings.name}' yet: "
@@ -286,7 +155,7 @@ class Rollout:
             each.start()
         for each in starts:
             each.join()
-        problems = [f"{s.name}: {s._problem}" for s in self._sides.values() if s._problem]
+        problems = [f"{each.name}: {each.problem}" for each in self._sides.values() if each.problem]
         if len(problems) == len(self._sides):
             raise InputError(f"{self._settings.source}: no side can be loaded: {problems}")
 
@@ -399,6 +268,8 @@ class Rollout:
                         f"{name}: neither side answers: {reason}; {other}: {why}"
                     )
                     continue
+                if unread:  # a file, so that a store that is busy keeps it from nobody
+                    self._note(now, name, parsed[name], "", unread, exposed=False)
                 found[name] = ServedForecast(
                     forecast=made, served_by=by, stage=now.stage, reason=reason
                 )
@@ -414,6 +285,9 @@ class Rollout:
         if side is None:
             return dict.fromkeys(asked, (None, "it was never loaded"))
         replies, _ = side.ask(list(asked.items()))
+        while side is not self._sides[arm] and not any(made for made, _ in replies):
+            side = self._sides[arm]  # it was closed meanwhile, after a night with other fits
+            replies, _ = side.ask(list(asked.items()))
         return {
             name: self._checked(now, arm, name, series, reply)
             for (name, series), reply in zip(asked.items(), replies, strict=True)
@@ -564,10 +438,15 @@ class Rollout:
         found = []
         while self._waiting:
             arm, name, series = self._waiting.popleft()
-            if arm not in self._shadows:
-                self._shadows[arm] = self._made(now)[arm]
-                self._shadows[arm].start()
-            replies, seconds = self._shadows[arm].ask([(name, series)])
+            side = self._shadows.get(arm)
+            if side is None:
+                side = self._shadows[arm] = self._made(now)[arm]
+                side.start()
+            replies, seconds = side.ask([(name, series)])
+            if replies[0][0] is None and side is not self._shadows.get(arm):
+                now, _ = self._current()  # it was closed, after a night with other fits
+                self._waiting.appendleft((arm, name, series))
+                continue
             made, why = self._checked(now, arm, name, series, replies[0])
             cutoff = str(series.dates[-1])
             found.append(
@@ -588,7 +467,9 @@ class Rollout:
     def observe(self, series: str, dates: Any, values: Any) -> None:
         """Record values that have come, with the time they came.
 
-        A session may be reported again: the file says whether its first value counts or the latest.
+        A session may be reported again: `truth` of its plan says whether its first value counts or
+        the latest. The last session of the data is recorded with them, so that it is known which
+        of both was first.
 
         Raises
         ------
@@ -604,7 +485,11 @@ class Rollout:
             )
         if not all(map(math.isfinite, numbers.tolist())):
             raise InputError(f"observe '{series}': values that are not finite")
-        body = {"dates": days.astype(str).tolist(), "values": numbers.tolist()}
+        body = {
+            "dates": days.astype(str).tolist(),
+            "values": numbers.tolist(),
+            "until": str(load(series, list(self._folders)).series.dates[-1]),
+        }
         self._by_writer(lambda: self._records.store.journal.append(OBSERVED, series, body))
 
     # -- moves -------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -62,6 +62,40 @@ LEGACY = Stage(kind="legacy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OldCheckpoint:
+    """An arm whose forecast was recorded once: a file of an experiment, a name in it, a file."""
+
+    experiment: str
+    arm: str
+    recorded: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compatibility:
+    """What must go on working while a migration lasts; paths are seen from the rollout file.
+
+    Attributes
+    ----------
+    configs
+        Files of experiments whose arms must build; `*` stands for any name.
+    checkpoints
+        Arms that must forecast, bit by bit, what was recorded of them.
+    drop_in
+        Networks that must answer in the legacy layouts.
+    scripts
+        Commands, as lists of words, that must end with 0.
+    time_limit_s
+        Of each script.
+    """
+
+    configs: tuple[str, ...] = ()
+    checkpoints: tuple[OldCheckpoint, ...] = ()
+    drop_in: tuple[str, ...] = ()
+    scripts: tuple[tuple[str, ...], ...] = ()
+    time_limit_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A rollout file.
 
@@ -83,13 +117,11 @@ class Settings:
         What the candidate may take for an answer, and hold.
     calm
         Sessions without a fault of the candidate that an exposing stage asks for.
-    truth
-        Which value counts of one that was restated: the ``first`` that was known or the ``latest``.
     feedback
         What is forecast depends on which forecast was served. Then no evidence is paired and no
         stage may be moved by it.
     compatibility
-        What must go on working, by names of modules; see `harness.rollout.compatibility`.
+        What must go on working.
     """
 
     name: str
@@ -102,9 +134,8 @@ class Settings:
     latency_s: float = 5.0
     memory_limit_mib: int = 4096
     calm: int = 20
-    truth: Literal["first", "latest"] = "first"
     feedback: bool = False
-    compatibility: tuple[Mapping[str, Any], ...] = ()
+    compatibility: Compatibility = Compatibility()
 
     @property
     def candidate(self) -> str:
@@ -139,9 +170,8 @@ class _Keys:
     latency_s: float = 5.0
     memory_limit_mib: int = 4096
     calm: int = 20
-    truth: Literal["first", "latest"] = "first"
     feedback: bool = False
-    compatibility: tuple[dict[str, Any], ...] = ()
+    compatibility: Compatibility = Compatibility()
 
 
 def read_rollout(path: Path) -> Settings:
@@ -178,7 +208,8 @@ def read_rollout(path: Path) -> Settings:
             "feedback = true: where the outcome depends on which forecast was served, no stage can "
             'be moved by evidence: expected stages = ["shadow"] or ["all"]'
         )
-    faults += [fault for each in keys.compatibility if (fault := _check_fault(each))]
+    if not all(keys.compatibility.scripts):
+        faults.append("compatibility.scripts: one has no word; expected a command each")
     if faults:
         raise ConfigError(f"{path}: {'; '.join(faults)}")
     taken = {
@@ -249,19 +280,3 @@ def _order_faults(stages: Sequence[Stage], series: Sequence[str]) -> list[str]:
         if stage.kind == "retired" and before.kind != "all":
             faults.append('stages: retire_after stands only after "all"')
     return faults
-
-
-def _check_fault(found: Mapping[str, Any]) -> str:
-    """What is wrong with a table of `compatibility`."""
-    title = found.get("title")
-    if not isinstance(title, str) or not title:
-        return "[[compatibility]]: missing key 'title' (a text)"
-    unknown = found.keys() - {"title", "use", "command", "arguments", "time_limit_s"}
-    if unknown:
-        return f"[[compatibility]] '{title}': unknown key '{min(unknown)}'"
-    if ("use" in found) == ("command" in found):
-        return (
-            f"[[compatibility]] '{title}': expected use = \"module:function\" or "
-            'command = ["...", ...]'
-        )
-    return ""

@@ -1,8 +1,9 @@
 """Where a migration stands: its moves, kept as records, and the rules that allow the next one.
 
-Records: ``rollout`` under the rollout's name, one for each move, only ever added to. The state is
-what folding them gives, so a cache that is lost changes nothing. A move is written in the same
-transaction in which the state it starts from is read: two processes never make two moves of one.
+Records: ``rollout`` under the rollout's name, one for each move, and ``rollout asked``, what its
+file asked when it was made; both only ever added to. The state is what folding the moves gives, so
+a cache that is lost changes nothing. A move is written in the same transaction in which the state
+it starts from is read: two processes never make two moves of one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from harness.records.journal import Journal
 from harness.rollout.settings import LEGACY, Settings, Stage
 from harness.running.sources import digest
 
-KIND = "rollout"
+KIND, ASKED = "rollout", "rollout asked"
 Event = Literal["advance", "hold", "release", "rollback", "restart"]
 Cause = Literal["hand", "fault", "sentinel", "budget", "reject", "revision"]
 
@@ -53,6 +54,8 @@ class Move:
         The stages by name, and what each series is served by after it.
     first
         First origin of the stream, by series; only where a stream begins.
+    night
+        Number of the record of the night that made it; 0 where none did.
     at
         UTC, ISO, to the second.
     """
@@ -72,6 +75,7 @@ class Move:
     first: Mapping[str, str] = field(default_factory=dict)
     stage: str = ""
     served: Mapping[str, str] = field(default_factory=dict)
+    night: int = 0
     at: str = field(default="", compare=False)
     seq: int = field(default=0, compare=False)
 
@@ -150,14 +154,17 @@ def state_of(journal: Journal, name: str) -> RolloutState:
     return RolloutState(place=place, moves=tuple(moves))
 
 
-def record_move(journal: Journal, name: str, before: RolloutState, move: Move) -> RolloutState:
-    """Write a move from a state.
+def record_move(
+    journal: Journal, settings: Settings, before: RolloutState, move: Move
+) -> RolloutState:
+    """Write a move from a state, and what the file asks, where that is new.
 
     Raises
     ------
     MovedMeanwhileError
         When that is not the state any more.
     """
+    name = settings.name
     with journal.writing():
         now = state_of(journal, name)
         if len(now.moves) != len(before.moves):
@@ -166,6 +173,8 @@ def record_move(journal: Journal, name: str, before: RolloutState, move: Move) -
                 "the same command again starts from there"
             )
         body = {key: value for key, value in plain(move).items() if key not in ("at", "seq")}
+        if move.asked == asked_digest(settings):  # another one is recorded already
+            journal.append_new(ASKED, move.asked, _asked(settings))
         journal.append(KIND, name, body)
     return state_of(journal, name)
 
@@ -184,13 +193,31 @@ def _exposure(stage: Stage) -> int:
 
 def asked_digest(settings: Settings) -> str:
     """Digest of all that a stage was entered under: stages, limits and the policy."""
-    return digest(
-        [
-            plain(settings.experiment.policy),
-            plain(settings.stages),
-            [settings.metric, settings.limit, settings.budget, settings.calm, settings.truth],
-        ]
-    )
+    return digest(_asked(settings))
+
+
+_LIMITS = ("metric", "limit", "budget", "calm")
+
+
+def _asked(settings: Settings) -> dict[str, Any]:
+    plans = settings.experiment.plans
+    return {
+        "policy": digest(plain(settings.experiment.policy)),
+        "stages": plain(settings.stages),
+        "truth": {name: plan.truth for name, plan in plans.items()},
+        **{name: getattr(settings, name) for name in _LIMITS},
+    }
+
+
+def asked_at(journal: Journal, settings: Settings, move: Move) -> Settings | None:
+    """The settings as the file asked them when a move was made; None where that is not recorded."""
+    kept = journal.latest(ASKED, move.asked)
+    if kept is None:
+        return None
+    where = f"{journal.path}: what '{settings.name}' asked on {move.at[:10]}"
+    stages = tuple(parse_record(Stage, each, where=where) for each in kept["stages"])
+    limits = {name: kept[name] for name in _LIMITS}
+    return dataclasses.replace(settings, stages=stages, **limits)
 
 
 Code = Literal[
@@ -272,6 +299,8 @@ def refusals(
     standing: StandingVerdict,
     watch: WatchFacts | None,
     revision: str,
+    *,
+    asked: str = "",
 ) -> list[Refusal]:
     """All that forbids the next stage; empty where it may be entered.
 
@@ -281,8 +310,10 @@ def refusals(
         None where no stream has begun.
     revision
         Digest of the candidate as it is now.
+    asked
+        Digest of what the file asks; left out, that of the settings.
     """
-    found = list(_refusals_of_state(settings, state, revision))
+    found = list(_refusals_of_state(state, revision, asked or asked_digest(settings)))
     if state.place + 1 >= len(settings.stages):
         return [*found, Refusal(code="last stage", values={"stage": str(settings.stages[-1])})]
     following = settings.stages[state.place + 1]
@@ -302,13 +333,13 @@ def refusals(
     return found
 
 
-def _refusals_of_state(settings: Settings, state: RolloutState, revision: str) -> Iterable[Refusal]:
+def _refusals_of_state(state: RolloutState, revision: str, asked: str) -> Iterable[Refusal]:
     held, last = state.held, state.since
     if held is not None:
         yield Refusal(
             code="held", values={"owner": held.owner, "why": held.why, "since": held.at[:10]}
         )
-    if last is not None and last.asked != asked_digest(settings):
+    if last is not None and last.asked != asked:
         yield Refusal(code="policy changed", values={"since": last.at[:10]})
     if last is not None and last.revision != revision:
         yield Refusal(code="revision changed", values={"since": last.at[:10]})

@@ -8,8 +8,9 @@ the first steps as soon as these have come, losses over the whole horizon, and f
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,18 @@ import numpy.typing as npt
 from harness.data.dataset import Dataset
 from harness.errors import StoreError
 from harness.forecast import Forecast
+from harness.gate.stored_scores import truth_of
 from harness.rollout.sentinel import STEPS, WHOLE_STRETCH
 from harness.rollout.settings import Settings
-from harness.running.cells import read_cell
+from harness.running.cells import StoredCell, read_cell, stored_origins
 from harness.running.fill import load_datasets, prepare
 from harness.running.grid import Grid, GridCell
 from harness.running.sources import digest
+from harness.running.split import Split
 from harness.running.store_folder import Store
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Truth, score
-from harness.window import Array, Dates, Series, Windows
+from harness.window import Array, Dates, Series, up_to
 
 OBSERVED = "observed"
 """Kind of the records of values that a caller reported, by series."""
@@ -91,13 +94,14 @@ class PairedStream:
     def __len__(self) -> int:
         return len(self.day)
 
-    def until(self, day: str) -> PairedStream:
-        """The same as it was when the first steps of the origin of a day had come."""
-        came = self.early_came & (self.day.astype(str) <= day)
-        return dataclasses.replace(self, early_came=came)
+    def as_of(self, count: int, *, after: int = 0) -> PairedStream:
+        """The same as it was when so many origins had been issued.
 
-    def as_of(self, count: int) -> PairedStream:
-        """The same as it was when so many origins had been issued."""
+        Parameters
+        ----------
+        after
+            Sessions that had come after the last one that the last of them saw.
+        """
 
         def side(found: SideLosses) -> SideLosses:
             return SideLosses(
@@ -108,7 +112,7 @@ class PairedStream:
                 in_time=found.in_time[:count],
             )
 
-        sessions = np.arange(count, 0, -1) - 1 - self.gap  # that had come of each origin's steps
+        sessions = np.arange(count, 0, -1) - 1 - self.gap + after  # come of each origin's steps
         return dataclasses.replace(
             self,
             day=self.day[:count],
@@ -190,86 +194,199 @@ def revision_of(grid: Grid, settings: Settings) -> str:
 
 
 def read_pairs(settings: Settings, grid: Grid, store: Store) -> list[PairedStream]:
-    """Read both sides of every series.
+    """Read both sides of every series, and hold them against what has come.
 
     Raises
     ------
     StoreError
         When a forecast is not there, or not what was sealed.
     """
-    return [_pair(settings, grid, store, name) for name in settings.series]
+    return StoredStream.read(settings, grid, store).pairs()
 
 
-def _pair(settings: Settings, grid: Grid, store: Store, name: str) -> PairedStream:
-    cells = {cell.arm.name: cell for cell in grid.cells if cell.dataset == name}
-    split = cells[settings.legacy].split
-    series = _with_observed(store, name, split.dataset.series, settings.truth)
-    count, gap = len(split.issued), split.issued.gap
-    sides, forecasts = {}, {}
-    for arm in (settings.legacy, settings.candidate):
-        whole = dataclasses.replace(split, windows=split.issued)
-        stored = read_cell(store, dataclasses.replace(cells[arm], split=whole))
-        forecasts[arm] = stored.forecast
-        early, late = (
-            _losses(
-                settings, cells[arm], split.issued, stored.forecast, stored.reason, series, steps
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """How far records and data had got: the time (UTC, ISO), the next record, the last sessions."""
+
+    at: str
+    seq: int
+    until: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredStream:
+    """Forecasts of both sides, read once; `pairs` holds them against what had come by a moment.
+
+    Attributes
+    ----------
+    cells, found
+        By series and arm: what was asked, and what is stored of it.
+    """
+
+    settings: Settings
+    store: Store
+    cells: Mapping[str, Mapping[str, GridCell]]
+    found: Mapping[str, Mapping[str, StoredCell]]
+    _now: dict[str, PairedStream] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, settings: Settings, grid: Grid, store: Store) -> StoredStream:
+        """Read it up to the newest origin for which both sides were asked.
+
+        Raises
+        ------
+        StoreError
+            When a forecast before that is not there, or not what was sealed.
+        """
+        cells: dict[str, dict[str, GridCell]] = {}
+        for cell in grid.cells:
+            whole = dataclasses.replace(cell.split, windows=cell.split.issued)
+            asked = cells.setdefault(cell.dataset, {})
+            asked[cell.arm.name] = dataclasses.replace(cell, split=whole)
+        found: dict[str, dict[str, StoredCell]] = {}
+        for name, sides in cells.items():
+            count = min(stored_origins(store, cell) for cell in sides.values())
+            for arm, cell in sides.items():
+                windows = cell.split.issued.part(slice(0, max(1, count)))
+                cut = dataclasses.replace(cell.split, issued=windows, windows=windows)
+                sides[arm] = dataclasses.replace(cell, split=cut)
+                found.setdefault(name, {})[arm] = read_cell(store, sides[arm])
+        return cls(settings=settings, store=store, cells=cells, found=found)
+
+    def pairs(self, moment: Moment | None = None) -> list[PairedStream]:
+        """Every series as it was at a moment; left out, as it is now."""
+        return [self._pair(name, moment) for name in self.settings.series]
+
+    def _pair(self, name: str, moment: Moment | None) -> PairedStream:
+        split = self.cells[name][self.settings.legacy].split
+        changed = split.dataset.revisions or self.store.journal.records(OBSERVED, name)
+        if moment is not None and changed:
+            return self._held_against(name, moment)
+        if name not in self._now:
+            self._now[name] = self._held_against(name, None)
+        if moment is None:
+            return self._now[name]
+        count = self._issued_by(name, moment)
+        rows = _sessions(split.dataset.series.dates, moment.until[name])
+        return self._now[name].as_of(count, after=rows - int(split.issued.origin[count - 1]))
+
+    def _issued_by(self, name: str, moment: Moment) -> int:
+        """How many origins both sides had a forecast for; at least 1."""
+        split = self.cells[name][self.settings.legacy].split
+        days = split.dataset.series.dates[split.issued.origin - 1]
+        count = _sessions(days, moment.until[name])
+        for stored in self.found[name].values():
+            later = [at > moment.at for at in stored.issued_at[:count]]
+            count = later.index(True) if True in later else count
+        return max(1, count)
+
+    def _held_against(self, name: str, moment: Moment | None) -> PairedStream:
+        """Score both sides by what had come, each origin by what its plan's `truth` says."""
+        settings, found = self.settings, self.found[name]
+        split = self.cells[name][settings.legacy].split
+        known_on = _known_on(self.store, split, moment)
+        series = known_on(None)
+        days = split.dataset.series.dates[split.issued.origin - 1]
+        count = len(days) if moment is None else self._issued_by(name, moment)
+        windows = split.issued.part(slice(0, count))
+        issued: dict[int, str] = {}
+        if split.plan.truth == "first" and split.dataset.revisions:
+            for stored in found.values():
+                times = zip(
+                    stored.origin.tolist(), stored.issued_at, stored.prospective, strict=True
+                )
+                for origin, at, in_time in times:
+                    if in_time:
+                        issued[origin] = min(at[:10], issued.get(origin, "9"))
+        steps = {"early": min(STEPS, windows.horizon), "whole": windows.horizon}
+        came = {
+            which: windows.origin + windows.gap + reach <= len(series)
+            for which, reach in steps.items()
+        }
+        truths = {}
+        for which, reach in steps.items():
+            part = windows.part(slice(0, int(came[which].sum())))  # origins are in order of time
+            if len(part):
+                part = dataclasses.replace(part, horizon=reach)
+                truths[which] = truth_of(name, series, part, issued, known_on)
+        sides = {arm: self._side(name, arm, truths, count) for arm in found}
+        return PairedStream(
+            series=name,
+            day=days[:count],
+            candidate=sides[settings.candidate],
+            legacy=sides[settings.legacy],
+            early_came=came["early"],
+            whole_came=came["whole"],
+            wild=wild(found[settings.candidate].forecast, found[settings.legacy].forecast)[:count],
+            gap=windows.gap,
+            horizon=windows.horizon,
+            last=str(series.dates[-1]),
+        )
+
+    def _side(self, name: str, arm: str, truths: Mapping[str, Truth], count: int) -> SideLosses:
+        """Mean losses of one side where its steps have come; NaN where it has none."""
+        cell, stored = self.cells[name][arm], self.found[name][arm]
+        metric = AGGREGATES[self.settings.metric].of
+        losses = {which: np.full(count, np.nan) for which in ("early", "whole")}
+        for which, truth in truths.items():
+            came, steps = truth.values.shape
+            scores = score(
+                truth,
+                _upto(stored.forecast, came, steps),
+                arm=arm,
+                role=cell.arm.role,
+                seed=cell.seed,
+                reasons=stored.reason[:came],
             )
-            for steps in (min(STEPS, split.issued.horizon), split.issued.horizon)
+            if metric in scores.values:
+                losses[which][:came] = scores.values[metric].mean(axis=1)
+        flags = stored.forecast.fallback or ("",) * len(stored.reason)
+        reason = tuple(a or b for a, b in zip(stored.reason, flags, strict=True))
+        return SideLosses(
+            early=losses["early"],
+            whole=losses["whole"],
+            reason=reason[:count],
+            issued_at=stored.issued_at[:count],
+            in_time=np.array(stored.prospective[:count], dtype=bool),
         )
-        flags = stored.forecast.fallback or ("",) * count
-        sides[arm] = SideLosses(
-            early=early,
-            whole=late,
-            reason=tuple(a or b for a, b in zip(stored.reason, flags, strict=True)),
-            issued_at=stored.issued_at,
-            in_time=np.array(stored.prospective, dtype=bool),
-        )
-    return PairedStream(
-        series=name,
-        day=split.dataset.series.dates[split.issued.origin - 1],
-        candidate=sides[settings.candidate],
-        legacy=sides[settings.legacy],
-        early_came=_came(split.issued, series, STEPS),
-        whole_came=_came(split.issued, series, split.issued.horizon),
-        wild=wild(forecasts[settings.candidate], forecasts[settings.legacy]),
-        gap=gap,
-        horizon=split.issued.horizon,
-        last=str(series.dates[-1]),
-    )
 
 
-def _came(windows: Windows, series: Series, steps: int) -> npt.NDArray[np.bool_]:
-    last = windows.origin + windows.gap + min(steps, windows.horizon)
-    return np.asarray(last <= len(series))
+def _sessions(days: Dates, until: str) -> int:
+    return int(np.searchsorted(days, np.datetime64(until, "D"), side="right"))
 
 
-def _losses(
-    settings: Settings,
-    cell: GridCell,
-    windows: Windows,
-    forecast: Forecast,
-    reason: Sequence[str],
-    series: Series,
-    steps: int,
-) -> Array:
-    """Mean loss over the first steps at each origin, [W]; NaN where it has none."""
-    found = np.full(len(windows), np.nan)
-    came = int(_came(windows, series, steps).sum())  # origins are in order of time
-    if not came:
-        return found
-    part = dataclasses.replace(windows.part(slice(0, came)), horizon=steps)
-    scores = score(
-        Truth.of(cell.dataset, series, part),
-        _upto(forecast, came, steps),
-        arm=cell.arm.name,
-        role=cell.arm.role,
-        seed=cell.seed,
-        reasons=reason[:came],
-    )
-    metric = AGGREGATES[settings.metric].of
-    if metric in scores.values:
-        found[:came] = scores.values[metric].mean(axis=1)
-    return found
+def _known_on(store: Store, split: Split, moment: Moment | None) -> Callable[[date | None], Series]:
+    """What a series is held against, as known on a day; None: at the moment, or now.
+
+    Sessions a caller reported count beside those of the data. Of several values of a session the
+    plan's `truth` says which one counts: the first, so what was reported before the data had the
+    session, or the latest.
+    """
+    data, name = split.dataset, split.dataset.id
+    revised = {str(each.session): str(each.revised) for each in data.revisions}
+    last = str(data.series.dates[-1]) if moment is None else moment.until[name]
+    reported: dict[str, float] = {}
+    for record in store.journal.records(OBSERVED, name):
+        if moment is not None and record.seq >= moment.seq:
+            break
+        body = store.journal.body(record)
+        for day, value in zip(body["dates"], body["values"], strict=True):
+            before_data = day > body["until"]
+            if split.plan.truth == "first":
+                counts = before_data and day not in reported
+            else:
+                later = not before_data and revised.get(day, "") <= record.at[:10]
+                counts = later or day > last
+            if counts:
+                reported[day] = value
+
+    def known(day: date | None) -> Series:
+        when = day or (date.fromisoformat(moment.at[:10]) if moment is not None else None)
+        series = data.series if when is None else data.known_on(when)
+        series = up_to(series, _sessions(series.dates, last))
+        return _overlaid(series, reported) if reported else series
+
+    return known
 
 
 def _upto(forecast: Forecast, windows: int, steps: int) -> Forecast:
@@ -331,33 +448,20 @@ def last_widths(settings: Settings, grid: Grid, store: Store) -> dict[str, dict[
     return found
 
 
-def _with_observed(store: Store, name: str, series: Series, which: str) -> Series:
-    """The actuals with what callers reported: later sessions, and other values of known ones.
-
-    Of several values of a session the first that was reported counts, or the latest; what the data
-    say counts as the first.
-    """
-    known: dict[str, float] = {}
-    for record in store.journal.records(OBSERVED, name):
-        body = store.journal.body(record)
-        for day, value in zip(body["dates"], body["values"], strict=True):
-            if which == "latest" or day not in known:
-                known[str(day)] = float(value)
-    if not known:
-        return series
-    days = np.array(sorted(known), dtype="datetime64[D]")
-    values = np.array([known[str(day)] for day in days])
-    there = np.isin(days, series.dates)
+def _overlaid(series: Series, reported: Mapping[str, float]) -> Series:
+    """A series with other values of its sessions, and with later ones."""
+    days = np.array(sorted(reported), dtype="datetime64[D]")
+    values = np.array([reported[str(day)] for day in days])
+    there, more = np.isin(days, series.dates), days > series.dates[-1]
     target = series.target.copy()
-    if which == "latest":
-        target[np.searchsorted(series.dates, days[there])] = values[there]
-    more = days > series.dates[-1]
-    past = np.full((int(more.sum()), series.past.shape[1]), np.nan)
+    target[np.searchsorted(series.dates, days[there])] = values[there]
     return dataclasses.replace(
         series,
         dates=np.concatenate([series.dates, days[more]]),
         target=np.concatenate([target, values[more]]),
-        past=np.concatenate([series.past, past]),
+        past=np.concatenate(
+            [series.past, np.full((int(more.sum()), series.past.shape[1]), np.nan)]
+        ),
     )
 
 

@@ -207,6 +207,20 @@ def has_cell(store: Store, cell: GridCell) -> bool:
     return all(each is not None for _, each in _judged(store, cell))
 
 
+def stored_origins(store: Store, cell: GridCell) -> int:
+    """How many of a cell's judged origins the store holds, the last of them may be missing.
+
+    Raises
+    ------
+    StoreError
+        When one before them is missing.
+    """
+    found = [each is not None for _, each in _judged(store, cell)]
+    if not all(found[: sum(found)]):
+        _whole(store, cell)
+    return sum(found)
+
+
 def cell_digest(store: Store, cell: GridCell) -> str:
     """Digest of a cell's judged forecasts, whatever parts they lie in.
 
@@ -224,7 +238,7 @@ def cell_digest(store: Store, cell: GridCell) -> str:
                 raise StoreError(damage)
         return digest([each.digest for each in there])
 
-    return _settled(store, sealed)
+    return settled(store, sealed)
 
 
 def _whole(store: Store, cell: GridCell) -> list[Answered]:
@@ -291,10 +305,10 @@ def read_cell(store: Store, cell: GridCell) -> StoredCell:
     StoreError
         When an origin is not there, or a file is not what was sealed.
     """
-    return _settled(store, lambda: _read(store, cell))
+    return settled(store, lambda: _read(store, cell))
 
 
-def _settled(store: Store, read: Callable[[], _Found]) -> _Found:
+def settled(store: Store, read: Callable[[], _Found]) -> _Found:
     """Read again where another process has written meanwhile: it may have merged what was read."""
     while True:
         head = store.journal.head

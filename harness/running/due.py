@@ -97,12 +97,11 @@ def works(
     for cell in asked:
         mine: list[Due] = []
         for due in _due_of(store, cell, found, retry_failed=retry_failed):
-            known = store.fit(due.fit.key)
             given_up = "" if retry_failed else _given_up(store, due.fit.key)
             if given_up:
                 found.given_up[str(cell)] = given_up
-            elif known is not None and known.problem and not (retry_failed or due.again):
-                found.unfit.append((due, known.problem))
+            elif due.known and due.known.problem and not (retry_failed or due.again):
+                found.unfit.append((due, due.known.problem))
             elif due.fit.key in waiting:
                 waiting[due.fit.key].append(cell)
             else:
@@ -126,8 +125,12 @@ def works(
 def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -> Iterator[Due]:
     """What is due of a cell, fit by fit."""
     for fit in cell.fits:
-        there = answered(store, cell, fit)
-        broken = _broken(store, there)
+        while True:
+            since = len(store.journal)
+            there = answered(store, cell, fit)
+            broken = _broken(store, there)
+            if not broken or len(store.journal) == since:
+                break  # else another process may have merged what was looked at
         for key, why in broken.items():
             found.damage.append(escaped(f"{cell} is forecast again: {why} ({key[:12]})"))
         missing, expected = [], {}
@@ -152,16 +155,18 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
                 origin=fit.windows.origin[missing],
                 fitted_at=fit.windows.fitted_at[missing],
             )
-            damage = store.fit_damage(fit.key)
             known = store.fit(fit.key)
+            damage = store.fit_damage(fit.key)
             if damage:
                 found.damage.append(escaped(f"{cell} is fitted again: {damage}"))
             yield Due(
                 cell=cell,
                 fit=dataclasses.replace(fit, windows=windows),
+                since=since,
+                known=known,
                 expected=expected,
                 replaces=tuple(broken),
-                state=known.state(fit.key) if damage and known is not None else "",
+                damaged=bool(damage),
                 again=known is not None and not counts(known.limit, cell),
             )
 
@@ -214,7 +219,7 @@ def _task(grid: Grid, store: Store, group: Sequence[Due]) -> Task:
             ]
         ),
         jobs=jobs,
-        kept=tuple(None if due.state else kept_fit(store, due.cell, due.fit) for due in group),
+        kept=tuple(None if due.damaged else kept_fit(store, due.cell, due.fit) for due in group),
         time_limit_s=settings.time_limit_s,
         memory_limit_mib=settings.memory_limit_mib,
         fits=tuple((due.cell, due.fit) for due in group),

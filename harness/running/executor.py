@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
-import platform
-import re
 import shutil
 import signal
 import sys
@@ -23,7 +21,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from harness.running.grid import GridCell, PlannedFit
-from harness.running.identity import device_name, visible_gpus
+from harness.running.identity import device_name, process_space, visible_gpus
 from harness.running.supervisor import Ending, UnitLimits, supervise
 from harness.running.unit import RESIDUALS, STATE, Job
 from harness.running.work import carry_out_all
@@ -410,8 +408,7 @@ def end_orphans() -> None:
 
 
 def _scratch_prefix() -> str:
-    host = re.sub("[^A-Za-z0-9]", "", platform.node()) or "host"
-    return f"abharness-{host}."
+    return f"abharness-{process_space()}."
 
 
 def _sweep_scratch() -> None:

@@ -215,16 +215,19 @@ def fill(
     asked = select(run.grid.cells, only=only, shard=shard)
     for cell, sealed in seal_incoming(run.grid, store):
         run.note(cell, sealed)
-    todo = [cell for cell in asked if str(cell) not in run.unanswered]
-    found = works(run.grid, store, todo, retry_failed=retry_failed)
-    for line in found.damage:
-        _LOG.warning("%s", line)
-    for due, reason in found.unfit:
-        run.note(due.cell, seal_unfit(store, due, reason))
-    run.unanswered |= found.given_up
-    if found.works:
-        busy = {str(cell) for work in found.works for cell in work.cells}
-        run.carry_out(found.works, run.seal, done=sum(str(cell) not in busy for cell in asked))
+    todo = asked
+    while todo := [cell for cell in todo if str(cell) not in run.unanswered]:
+        run.overtaken.clear()
+        found = works(run.grid, store, todo, retry_failed=retry_failed)
+        for line in found.damage:
+            _LOG.warning("%s", line)
+        for due, reason in found.unfit:
+            run.note(due.cell, seal_unfit(store, due, reason))
+        run.unanswered |= found.given_up
+        if found.works:
+            busy = {str(cell) for work in found.works for cell in work.cells}
+            run.carry_out(found.works, run.seal, done=sum(str(cell) not in busy for cell in asked))
+        todo = [cell for cell in todo if str(cell) in run.overtaken]
     merge_parts(store, asked)
     whole = [cell for cell in asked if str(cell) not in run.unanswered and has_cell(store, cell)]
     records = {str(cell): cell_record(store, cell) for cell in whole}
@@ -269,6 +272,7 @@ class _Run:
     fits: int = 0
     computed: set[str] = field(default_factory=set)
     unanswered: dict[str, str] = field(default_factory=dict)
+    overtaken: set[str] = field(default_factory=set)
     events: list[str] = field(default_factory=list)
 
     def note(self, cell: GridCell, sealed: Sealed) -> None:
@@ -278,7 +282,10 @@ class _Run:
             return
         self.origins += sealed.origins
         self.fits += sealed.made
-        self.computed.add(str(cell))
+        if sealed.origins:
+            self.computed.add(str(cell))
+        if sealed.overtaken:
+            self.overtaken.add(str(cell))
 
     def carry_out(
         self, works: Sequence[_Work], take: Callable[[_Work, Finished], str], *, done: int
@@ -371,8 +378,7 @@ class _Run:
         assert isinstance(event, Event)
         if finished.ending.kind == "no answer":
             return finished.ending.reason
-        apart = difference(self.store, event, finished)
-        record_event(self.store, event, apart)
+        apart = record_event(self.store, event, difference(self.store, event, finished))
         self.progress.ended(event, finished.seconds, failed=0, reason="")
         said = f"{event.cell}: another environment ({event.changed()}): "
         if apart:

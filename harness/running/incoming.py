@@ -188,7 +188,10 @@ def seal_incoming(grid: Grid, store: Store) -> list[tuple[GridCell, Sealed]]:
             _LOG.warning("%s", escaped(f"{folder} is not sealed: {apart}"))
         elif all(job.fit in cells for job in delivery.jobs):
             found += _seal(store, folder, delivery, due)
-            shutil.rmtree(folder, ignore_errors=True)
+            half = folder.with_name(f".{folder.name}")  # which nobody takes for a whole one
+            with suppress(OSError):  # another process removes it
+                folder.rename(half)
+            shutil.rmtree(half, ignore_errors=True)
     return found
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.arm import ArmRef
 from harness.errors import StoreError
-from harness.running.cells import Answered, answered
+from harness.running.cells import Answered, answered, settled
 from harness.running.due import kept_fit
 from harness.running.executor import Finished, Task
 from harness.running.grid import Grid, GridCell, PlannedFit, as_stored
@@ -188,9 +188,15 @@ def difference(store: Store, event: Event, finished: Finished) -> str:
 def _apart(store: Store, cell: GridCell, repeat: Repeat, again: Part) -> str:
     """The first origin that is not equal, in words."""
     series = cell.split.dataset.series
-    files = {each.key: store.read_sealed(each.key, each.seal) for each in repeat.sealed.values()}
+
+    def read() -> tuple[dict[str, Answered], dict[str, Part]]:
+        # where another process has merged parts since, they lie in another file
+        there = {**repeat.sealed, **answered(store, cell, repeat.fit)}
+        return there, {each.key: store.read_sealed(each.key, each.seal) for each in there.values()}
+
+    there, files = settled(store, read)
     for row, day in enumerate(map(str, again.cutoff)):
-        each = repeat.sealed[day]
+        each = there[day]
         sealed = files[each.key].at(np.array([each.place]))
         mine = again.at(np.array([row]))
         if bool(sealed.reason[0]) != bool(mine.reason[0]):
@@ -212,8 +218,14 @@ def _apart(store: Store, cell: GridCell, repeat: Repeat, again: Part) -> str:
     return ""
 
 
-def record_event(store: Store, event: Event, difference: str) -> None:
-    """Record what came of an event: the line goes on, or its results begin anew."""
+def record_event(store: Store, event: Event, difference: str) -> str:
+    """Record what came of an event: the line goes on, or its results begin anew.
+
+    Returns
+    -------
+    str
+        The difference that is recorded: of several hosts, the first one's.
+    """
     body = {
         "cell": str(event.cell),
         "environment": event.cell.environment,
@@ -222,11 +234,15 @@ def record_event(store: Store, event: Event, difference: str) -> None:
         "difference": difference,
         "origins": event.origins,
     }
-    known = store.journal.latest("maintenance", event.cell.line) or {"results": ""}
-    body["results"] = known["results"]
-    if difference:
-        body["results"] = digest([event.cell.environment, datetime.now(UTC).isoformat()])
-    store.journal.append("maintenance", event.cell.line, body)
+    with store.journal.writing():
+        known = store.journal.latest("maintenance", event.cell.line) or {"results": ""}
+        if known.get("environment") == event.cell.environment:
+            return str(known["difference"])
+        body["results"] = known["results"]
+        if difference:
+            body["results"] = digest([event.cell.environment, datetime.now(UTC).isoformat()])
+        store.journal.append("maintenance", event.cell.line, body)
+    return difference
 
 
 def begin_anew(grid: Grid, store: Store, cells: Sequence[GridCell]) -> Grid:

@@ -1,5 +1,8 @@
 """What an arm's process left becomes fits and parts of the store, checked and sealed.
 
+Several hosts may make the same thing at once: the first to seal it wins, and the others give
+theirs up, so that no forecast that was issued is replaced.
+
 Many small parts of a fit become one: file names change, no digest of an origin does.
 """
 
@@ -12,10 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from harness.errors import ChangedFileError, StoreError
-from harness.running.cells import answered, same_rows
+from harness.running.cells import answered, counts, same_rows
 from harness.running.executor import LOG, Finished
 from harness.running.grid import GridCell, PlannedFit
 from harness.running.identity import machine
@@ -46,21 +50,28 @@ class Due:
     ----------
     fit
         With the windows that are due.
+    since
+        Records that the store had when they were found to be: what another process seals later
+        comes first.
+    known
+        The record of the fit then; None where there was none.
     expected
         Digest of a forecast that was sealed and is damaged, by cutoff: what comes must equal it.
     replaces
         Keys of the damaged parts.
-    state
-        Digest of a kept state that was sealed and is damaged; '' where none is.
+    damaged
+        Files of the fit are not what was sealed, so it is made again and must come out the same.
     again
         The fit failed by a limit that is higher now.
     """
 
     cell: GridCell
     fit: PlannedFit
+    since: int
+    known: StoredFit | None
     expected: Mapping[str, str] = field(default_factory=dict)
     replaces: tuple[str, ...] = ()
-    state: str = ""
+    damaged: bool = False
     again: bool = False
 
 
@@ -77,7 +88,9 @@ class Sealed:
     failed, reason
         Origins the arm itself has no forecast for, and why for the first.
     problem
-        Why nothing was sealed; empty where it was.
+        Why nothing was sealed; empty where it was, or another process had sealed it before.
+    overtaken
+        Another process has sealed another fit meanwhile: what it has not forecast is due again.
     """
 
     origins: int = 0
@@ -85,6 +98,7 @@ class Sealed:
     failed: int = 0
     reason: str = ""
     problem: str = ""
+    overtaken: bool = False
 
 
 def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finished) -> Sealed:
@@ -100,13 +114,13 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
         reason = "the process ended with exit code 0 and left no result"
         ending = Ending(kind="failed", reason=reason)
     if left.part is None and ending.kind == "no answer":
-        return Sealed(problem=ending.reason)
+        return Sealed(problem="" if _all_taken(store, due) else ending.reason)
     limit = None
     if left.part is None and ending.limit:
         limit = Limit(name=ending.limit, value=due.cell.limits[ending.limit])
     logs = _logs(finished.left, left)
-    fit, files = _fit(store, due, left, ending, limit)
-    if due.state and fit is not None and fit.state(due.fit.key) != due.state:
+    fit, files = _fit(due, left, ending, limit)
+    if due.damaged and fit is not None and not _serves(fit, due.known):
         return Sealed(
             problem=f"its kept fit ({due.fit.key[:12]}) is damaged, and made again it is another"
         )
@@ -116,11 +130,47 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
         peak_bytes=left.report.peak_bytes if left.report else {},
         machine=finished.machine or machine(),
     )
-    if fit is not None:
-        store.put_fit(due.fit.key, files | logs)
-    elif any(part.reason):
-        store.add_logs(due.fit.key, logs)
-    return seal_part(store, due, part, fit=fit, content=left.content, limit=limit, spent=spent)
+    added = files | (logs if fit is not None or any(part.reason) else {})
+    with store.drafted(added) as drafted, store.journal.writing():
+        sealed = store.fit(due.fit.key)
+        if sealed != due.known and sealed is not None and counts(sealed.limit, due.cell):
+            if fit is None or not _serves(fit, sealed):
+                return Sealed(overtaken=not _all_taken(store, due))
+            fit = None
+        elif sealed != due.known and fit is None:  # it was given up
+            return Sealed(overtaken=True)
+        elif fit is not None and not _goes_on(due):
+            store.put_fit(due.fit.key, drafted)
+        else:
+            store.add_files(due.fit.key, drafted)
+        return seal_part(store, due, part, fit=fit, content=left.content, limit=limit, spent=spent)
+
+
+def _serves(fit: StoredFit, sealed: StoredFit | None) -> bool:
+    """Whether a fit forecasts what one that was sealed does: all it kept for that is the same."""
+    if sealed is None or bool(fit.problem) != bool(sealed.problem):
+        return False
+    spread = sealed.files.get(RESIDUALS)
+    return fit.state("") == sealed.state("") and spread in (None, fit.files.get(RESIDUALS))
+
+
+def _goes_on(due: Due) -> bool:
+    """Whether the fit that was known is good, and what comes can only add to it."""
+    return due.known is not None and not due.known.problem and not due.damaged
+
+
+def _taken(store: Store, due: Due) -> set[str]:
+    """Cutoffs of which another process has sealed a forecast since they became due."""
+    found = set()
+    for day, each in answered(store, due.cell, due.fit).items():
+        record = store.journal.last("part", each.key)
+        if record is not None and record.seq > due.since:
+            found.add(day)
+    return found
+
+
+def _all_taken(store: Store, due: Due) -> bool:
+    return len(_taken(store, due)) == len(due.fit.windows)
 
 
 def _read(finished: Finished, number: int, job: Job) -> tuple[Left, Ending]:
@@ -142,7 +192,10 @@ def _read(finished: Finished, number: int, job: Job) -> tuple[Left, Ending]:
 def seal_unfit(store: Store, due: Due, reason: str) -> Sealed:
     """Seal origins of a fit that is known to have failed: no arm is asked again."""
     cutoffs = due.cell.split.dataset.series.dates[due.fit.windows.origin - 1]
-    return seal_part(store, due, Part.failed(cutoffs, due.fit.windows.horizon, reason))
+    with store.journal.writing():
+        if store.fit(due.fit.key) != due.known:
+            return Sealed(overtaken=True)
+        return seal_part(store, due, Part.failed(cutoffs, due.fit.windows.horizon, reason))
 
 
 def seal_part(
@@ -157,11 +210,33 @@ def seal_part(
 ) -> Sealed:
     """Put a part into the store and seal it, with the record of its fit where that is new.
 
+    Origins that another process has sealed a forecast of since they became due are left to it.
+
     Parameters
     ----------
     content
         The part's file; left out, it is written here.
     """
+    with store.journal.writing():
+        taken = _taken(store, due)
+        mine = [row for row, day in enumerate(map(str, part.cutoff)) if day not in taken]
+        if not mine:
+            return Sealed()
+        if len(mine) < len(part):
+            part, content = part.at(np.array(mine)), b""
+        return _seal_part(store, due, part, fit=fit, content=content, limit=limit, spent=spent)
+
+
+def _seal_part(
+    store: Store,
+    due: Due,
+    part: Part,
+    *,
+    fit: StoredFit | None,
+    content: bytes,
+    limit: Limit | None,
+    spent: Spent | None,
+) -> Sealed:
     cutoffs = tuple(map(str, part.cutoff))
     digests = tuple(part.digests())
     found = dict(zip(cutoffs, digests, strict=True))
@@ -262,18 +337,16 @@ def as_file(part: Part) -> bytes:
 
 
 def _fit(
-    store: Store, due: Due, left: Left, ending: Ending, limit: Limit | None
+    due: Due, left: Left, ending: Ending, limit: Limit | None
 ) -> tuple[StoredFit | None, dict[str, bytes]]:
-    """The record of a fit that is new, or has more to it than was known, and its files."""
-    known = store.fit(due.fit.key)
+    """The record of a fit that is new, or has more to it than was known, and its new files."""
     problem = left.fit.problem if left.fit else ending.reason
     files = dict(left.fit_files)
-    if known is not None and not known.problem and not due.state:
-        if problem or RESIDUALS not in files or RESIDUALS in known.files:
+    digests = {name: bytes_digest(content) for name, content in sorted(files.items())}
+    if due.known is not None and _goes_on(due):
+        if problem or RESIDUALS not in files or RESIDUALS in due.known.files:
             return None, {}
-        there = {name: store.fit_folder(due.fit.key) / name for name in known.files}
-        files = {name: file.read_bytes() for name, file in there.items()} | files
-        return StoredFit(**_changed(known, files)), files
+        return dataclasses.replace(due.known, files={**due.known.files, **digests}), files
     report = left.fit or FitReport(made=False)
     training = None
     if report.epochs is not None:
@@ -287,16 +360,11 @@ def _fit(
         problem=problem,
         limit=limit if problem else None,
         saved=report.saved,
-        files={name: bytes_digest(content) for name, content in sorted(files.items())},
+        files=digests,
         training=training,
         card=report.card,
     )
     return record, files
-
-
-def _changed(known: StoredFit, files: Mapping[str, bytes]) -> dict[str, Any]:
-    found = {name: getattr(known, name) for name in StoredFit.__slots__}
-    return found | {"files": {name: bytes_digest(content) for name, content in files.items()}}
 
 
 def _logs(scratch: Path | None, left: Left) -> dict[str, bytes]:
@@ -367,8 +435,11 @@ def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
     )
     known = store.fit(fit.key)
     key = part_key(fit, known, cutoffs=cutoffs, rows=newest.rows, records=cell.records)
-    store.put_part(key, content)
-    store.seal(fit.key, None, key, merged)
+    with store.journal.writing():
+        if not seals.items() <= store.seals(fit.key).items():
+            return 0  # another process has merged them, or given one up
+        store.put_part(key, content)
+        store.seal(fit.key, None, key, merged)
     for old in seals:
         store.part_file(old).unlink(missing_ok=True)
     return len(seals) - 1

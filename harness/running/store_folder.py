@@ -17,7 +17,8 @@ up), ``no answer`` (the system kept an arm from a result) and ``maintenance``.
 
 A file is written to `tmp/`, flushed, renamed into place and then sealed by a record in one
 transaction. What is not sealed is computed again; what is sealed and is not what was sealed is
-named.
+named. Files are put into place inside the transaction that seals them, so of several hosts that
+made the same thing the first to seal it wins, and no other sees it half done.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import platform
-import re
 import shutil
 import tempfile
 import time
@@ -41,6 +40,7 @@ import numpy as np
 from harness.errors import StoreError
 from harness.parsing import parse_record
 from harness.records.journal import FILE, Journal, Record
+from harness.running.identity import process_space
 from harness.running.parts import Part, read_part
 from harness.running.sources import digest, file_digest
 from harness.window import Dates
@@ -301,7 +301,7 @@ class Store:
         return part
 
     def put_part(self, key: str, content: bytes) -> None:
-        """Put a part's file into place, flushed; `journal` seals it."""
+        """Put a part's file into place, flushed, inside the transaction that seals it."""
         with self._draft() as folder:
             draft = folder / key
             draft.write_bytes(content)
@@ -309,31 +309,40 @@ class Store:
             draft.replace(self.part_file(key))
         _flush(self.part_file(key).parent)
 
-    def put_fit(self, key: str, files: Mapping[str, bytes]) -> None:
-        """Put a fit's files into place, flushed; `journal` seals them."""
+    @contextmanager
+    def drafted(self, files: Mapping[str, bytes]) -> Iterator[Path]:
+        """Write files of a fit, flushed, where `put_fit` and `add_files` take them from.
+
+        It is done before the transaction: what is large must not keep other hosts waiting.
+        """
         with self._draft() as folder:
-            made = folder / "fit"
-            made.mkdir(mode=0o755)
+            drafted = folder / "fit"
+            drafted.mkdir(mode=0o755)
             for name, content in files.items():
-                file = made / name
-                file.parent.mkdir(exist_ok=True)
+                file = drafted / name
+                file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
                 _flush(file)
-            _flush(made)
-            target = self.fit_folder(key)
-            with suppress(FileNotFoundError):
-                target.rename(folder / "former")
-            made.rename(target)
-        _flush(self.fit_folder(key).parent)
+            if files:
+                _flush(drafted)
+            yield drafted
 
-    def add_logs(self, key: str, files: Mapping[str, bytes]) -> None:
-        """Put what a later night printed beside a fit; logs are not sealed."""
+    def put_fit(self, key: str, drafted: Path) -> None:
+        """Put a fit's files into place as a whole, inside the transaction that seals them."""
+        target = self.fit_folder(key)
+        with suppress(FileNotFoundError):
+            target.rename(drafted.with_name("former"))
+        drafted.rename(target)
+        _flush(target.parent)
+
+    def add_files(self, key: str, drafted: Path) -> None:
+        """Put more files beside a fit's, inside the transaction that seals them; logs need none."""
         folder = self.fit_folder(key)
-        folder.mkdir(exist_ok=True)
-        with self._draft() as draft:
-            for name, content in files.items():
-                (draft / name).write_bytes(content)
-                (draft / name).replace(folder / name)
+        if added := list(drafted.iterdir()):
+            folder.mkdir(exist_ok=True)
+            for file in added:
+                file.replace(folder / file.name)
+            _flush(folder)
 
     def seal(self, fit_key: str, fit: StoredFit | None, key: str, seal: Seal) -> None:
         """Record a part, and its fit where that is new, in one transaction."""
@@ -396,8 +405,10 @@ class Store:
         host = _owner().rpartition(".")[0]
         for folder in (self.root / "tmp").iterdir():
             owner, _, process = folder.name.partition("-")[0].rpartition(".")
-            if owner == host and process.isdigit() and not psutil.pid_exists(int(process)):
-                shutil.rmtree(folder, ignore_errors=True)
+            gone = owner == host and process.isdigit() and not psutil.pid_exists(int(process))
+            with suppress(FileNotFoundError):  # its owner has just removed it
+                if gone or folder.stat().st_mtime < time.time() - 86400:
+                    shutil.rmtree(folder, ignore_errors=True)
         for draft in (self.root / "scores").glob(".*"):
             if draft.stat().st_mtime < time.time() - 86400:
                 draft.unlink(missing_ok=True)
@@ -412,9 +423,8 @@ def bytes_digest(content: bytes) -> str:
 
 
 def _owner() -> str:
-    """Start of a temporary folder's name: which host and process writes it."""
-    host = re.sub("[^A-Za-z0-9]", "", platform.node()) or "host"
-    return f"{host}.{os.getpid()}-"
+    """Start of a temporary folder's name: which process of which host writes it."""
+    return f"{process_space()}.{os.getpid()}-"
 
 
 def is_store(root: Path) -> bool:

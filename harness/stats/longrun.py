@@ -66,6 +66,13 @@ class Law:
         return deviates
 
 
+def constant(series: Array) -> bool:
+    """Whether numbers [n] vary by no more than roundings of their size do."""
+    if not series.size:
+        return True
+    return float(np.ptp(series)) <= 1e-12 * float(np.abs(series).max())
+
+
 TIE = 1e-9
 """A difference below this share of the loss is none: roundings make it."""
 
@@ -244,18 +251,22 @@ def wald(moments: Array, law: Law) -> tuple[float | None, float | None]:
     """Test whether all moments [q, n] have mean 0: F statistic and p-value.
 
     A Wald statistic with a Bartlett covariance, read as Hotelling's with the degrees of freedom
-    that covariance is worth; None where they are too few or the covariance has no inverse.
-    Source: Sun (2013), section 4.
+    that covariance is worth; None where they are too few, where a moment does not vary and where
+    one follows from the others. Source: Sun (2013), section 4.
     """
     from scipy.special import fdtrc
 
     size = len(moments)
     rest = law.freedom - size + 1
-    covariance = long_run_covariance(moments, law.lag)
-    if rest <= 0 or np.linalg.cond(covariance) > 1e12:
+    if rest <= 0 or any(constant(each) for each in moments):
         return None, None
-    mean = moments.mean(axis=1)
-    square = law.n * float(mean @ np.linalg.solve(covariance, mean)) * law.factor**2
+    covariance = long_run_covariance(moments, law.lag)
+    unit = np.sqrt(np.diag(covariance))  # the moments may be of very different sizes
+    correlation = covariance / np.outer(unit, unit)
+    if np.linalg.cond(correlation) > 1e12:
+        return None, None
+    mean = moments.mean(axis=1) / unit
+    square = law.n * float(mean @ np.linalg.solve(correlation, mean)) * law.factor**2
     statistic = square * rest / (law.freedom * size)
     return statistic, float(fdtrc(size, rest, statistic))
 
@@ -281,8 +292,10 @@ def diebold_mariano(difference: Array, law: Law) -> DieboldMariano | None:
         None where the statistic has no value: no variance, or fewer origins than steps.
     """
     count = len(difference)
+    if constant(difference) or law.factor == 0:
+        return None
     variance = float(long_run_covariance(difference[None], law.lag)[0, 0])
-    if variance <= 0 or law.factor == 0:
+    if variance <= 0:
         return None
     plain = float(difference.mean()) / math.sqrt(variance / count)
     return DieboldMariano(statistic=law.factor * plain, p_value=2 * law.chance_below(-abs(plain)))

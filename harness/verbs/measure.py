@@ -99,7 +99,9 @@ def measure_as_asked(
 
 
 def cost_lines(costs: Costs) -> list[str]:
-    """Costs as a table for a terminal, with reasons and notes below."""
+    """Costs as a table for a terminal, with reasons below."""
+    from reports.words.facts import why_all
+
     heads = ("cost", costs.baseline, costs.candidate, "ratio", "95 % interval", "A/A noise", "n")
     rows = [heads, *(_row(cost) for cost in costs.items.values())]
     widths = [max(len(row[at]) for row in rows) for at in range(len(heads))]
@@ -108,9 +110,9 @@ def cost_lines(costs: Costs) -> list[str]:
         for row in rows
     ]
     for cost in costs.items.values():
-        if cost.reason:
+        if cost.reasons:
             kind = "no evidence" if cost.ratio is not None else "none"
-            lines.append(f"{cost.criterion}: {kind}: {cost.reason}")
+            lines.append(f"{cost.criterion}: {kind}: {why_all(cost.reasons)}")
     return [f"{costs.candidate} over {costs.baseline} on {costs.dataset}", *lines]
 
 

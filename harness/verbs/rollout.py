@@ -14,7 +14,7 @@ from harness.verbs.common import DataDirOption, StoreOption, WorkersOption, say,
 if TYPE_CHECKING:
     from harness.rollout.night import OpenRollout
 
-_Ask = Literal["status", "advance", "hold", "rollback", "replay", "rehearse"]
+_Ask = Literal["status", "advance", "hold", "rollback", "replay", "rehearse", "record"]
 CHANGED = 10
 """What `status` ends with where a change is an alarm and there was one since it was asked last."""
 DIFFERS = 5
@@ -25,7 +25,9 @@ _TOLD = "rollout told"
 def rollout(
     ask: Annotated[
         _Ask,
-        typer.Argument(metavar="status|advance|hold|rollback|replay|rehearse", help="What to do."),
+        typer.Argument(
+            metavar="status|advance|hold|rollback|replay|rehearse|record", help="What to do."
+        ),
     ],
     file: Annotated[Path, typer.Argument(help="The rollout file.")] = Path("rollout.toml"),
     store: StoreOption = Path("runs"),
@@ -56,6 +58,7 @@ def rollout(
     forbids it. `hold` refuses every further stage until `hold --release`. `rollback` lets the
     legacy serve everything. `replay` derives the moves again from the records. `rehearse` goes
     through stored nights with planted truths; the rollout's own stream is forecast for it once.
+    `record` writes the forecasts that old checkpoints of `[compatibility]` are held against.
     `abharness nightly` forecasts by both sides and rolls back on harm.
     """
     from harness.rollout.night import OpenRollout
@@ -67,7 +70,7 @@ def rollout(
     settings = read_rollout(file)
     opened = OpenRollout(
         settings=settings,
-        store=open_store(store, create=ask in ("advance", "rehearse")),
+        store=open_store(store, create=ask in ("advance", "rehearse", "record")),
         folders=list(data_dir),
     )
     if ask == "advance":
@@ -79,13 +82,24 @@ def rollout(
         say(f"rolled back: {settings.legacy} serves everything")
         return
     elif ask == "replay":
-        found = opened.replay()
-        for line in found:
+        from harness.rollout.past_moves import replay
+
+        found = replay(opened)
+        for line in found.differ:
             say(line)
-        say(f"{len(opened.state.moves)} moves, {len(found)} come out otherwise")
-        raise typer.Exit(DIFFERS if found else 0)
-    elif ask == "rehearse":
-        _rehearse(opened, since, workers)
+        former = f", {found.former} of a former revision as recorded" if found.former else ""
+        say(
+            f"{found.moves} moves and {found.nights} nights derived again{former}; "
+            f"{len(found.differ)} come out otherwise"
+        )
+        raise typer.Exit(DIFFERS if found.differ else 0)
+    elif ask in ("rehearse", "record"):
+        if ask == "rehearse":
+            _rehearse(opened, since, workers)
+        else:
+            from harness.rollout.compatibility import record_checkpoints
+
+            say("\n".join(record_checkpoints(opened)))
         return
     _say_status(opened, form, output, check=check and ask == "status")
     if ask == "status" and alert_on == "change" and _moved(opened):
@@ -134,9 +148,7 @@ def _say_status(
     from reports.rollout_page import render_rollout, rollout_json, rollout_text
 
     status = opened.status()
-    checks = []
-    if check and status.state.begun:
-        checks = compatible(opened.settings, opened.grid(status.state), opened.store)
+    checks = compatible(opened) if check else []
     if form == "html":
         page = output or opened.store.root / "rollouts" / f"{opened.settings.name}.html"
         write_text(page, render_rollout(status, checks))

@@ -5,7 +5,7 @@ A finding that compares losses is worded from its comparison, see `reports.words
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.costs import HIGHER_IS_BETTER
@@ -41,6 +41,11 @@ def first_line(news: Sequence[Fact]) -> str:
 def why(found: Reason | None) -> str:
     """Say a reason; '' where there is none."""
     return "" if found is None else phrase(found.code.value, found.values)
+
+
+def why_all(found: Iterable[Reason]) -> str:
+    """Say several reasons in one line; '' where there is none."""
+    return "; ".join(map(why, found))
 
 
 def phrase(code: str, values: Values) -> str:
@@ -264,8 +269,10 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.COST_WITHOUT_INTERVAL: lambda v: _cost(
         v, f"not decided, {v['pairs']} pair gives no interval; `{v['command']}` again"
     ),
-    FactCode.COST_NOT_TAKEN: lambda v: _cost(v, f"not decided, {v['reason']}"),
-    FactCode.COST_NO_EVIDENCE: lambda v: _cost(v, f"no conclusion allowed, {v['reason']}"),
+    FactCode.COST_NOT_TAKEN: lambda v: _cost(v, f"not decided, {phrase(v['problem'], v)}"),
+    FactCode.COST_NO_EVIDENCE: lambda v: _cost(
+        v, f"no conclusion allowed, {phrase(v['problem'], v)}"
+    ),
     FactCode.NOTHING_COMPARED: lambda v: "Nothing was compared.",
     FactCode.GRID_EMPTY: lambda v: "The declared grid is empty: nothing was compared.",
     FactCode.GRID_WITHOUT_ARM: lambda v: f"The declared grid has no {v['arm']} on {v['dataset']}.",
@@ -357,7 +364,8 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         + (
             f"was made {v['wider']:.1f} times as wide, which may not be enough."
             if v["done"]
-            else f"would then have to be {v['wider']:.1f} times as wide."
+            else f"would then have to be {v['wider']:.1f} times as wide"
+            + ("." if v["stands"] else ", and what is concluded from it would not be.")
         )
     ),
     FactCode.MEMBERS_READ: lambda v: (
@@ -614,6 +622,14 @@ _RESTING: Mapping[FactCode, Callable[[Values, str], str]] = {
     FactCode.FINDING_UNSOUND: lambda v, why: f"a finding allows no conclusion: {why}",
 }
 
+_KINDS = {
+    "fit_time": "fit",
+    "load_time": "weights to load",
+    "checkpoint_bytes": "stored weights",
+    "code_lines": "lines of its own",
+}
+"""What an arm may not have, so that a cost has no ratio."""
+
 _REASONS: dict[ReasonCode, Callable[[Values], str]] = {
     ReasonCode.ONE_ORIGIN: lambda v: f"{v['origins']} origin allows no statement about uncertainty",
     ReasonCode.NO_NUMBER: lambda v: (
@@ -670,4 +686,37 @@ _REASONS: dict[ReasonCode, Callable[[Values], str]] = {
     ),
     ReasonCode.FEW_FOR_OVERLAP: lambda v: "too few origins for the overlap, or no variance",
     ReasonCode.FEW_APART: lambda v: f"only {v['origins']} origins that share no session",
+    ReasonCode.NO_SESSION: lambda v: "not measured; `abharness measure` takes it",
+    ReasonCode.SESSION_UNREADABLE: lambda v: f"cannot be read: {v['said']}",
+    ReasonCode.SESSION_FAILED: lambda v: str(v["said"]),
+    ReasonCode.NOT_IN_SESSION: lambda v: "this session did not take it",
+    ReasonCode.NOTHING_OF_KIND: lambda v: (
+        f"{'the baseline has' if v['sides'] == 'baseline' else 'both arms have'} no "
+        f"{_KINDS[v['cost']]}: there is no ratio"
+    ),
+    ReasonCode.NO_PEAKS: lambda v: str(v["said"]),
+    ReasonCode.NOTHING_TIMED: lambda v: (
+        f"{v['arm']} forecast no window of the plan while it was timed"
+    ),
+    ReasonCode.TIMED_OTHERWISE: lambda v: (
+        f"{v['arm']}, timed {'one window at a time' if v['mode'] == 'single' else 'in batches'}, "
+        f"does not forecast what its unit holds: {v['by']:.3g} "
+        + (
+            "standard errors of its draws apart on average"
+            if v["unit"] == "errors"
+            else "standard deviations of a session's change apart at most"
+        )
+        + (" (its unit was trained on another machine)" if v["elsewhere"] else "")
+    ),
+    ReasonCode.REMEMBERS_INPUTS: lambda v: (
+        f"{v['arm']} remembers inputs: one it has seen takes {v['share']:.2f} of the time of a "
+        "new one"
+    ),
+    ReasonCode.MACHINE_BUSY: lambda v: (
+        f"the machine was busy {v['when']} it was timed: others kept {v['others']:.2f} of "
+        f"{v['cores']} cores, at most {v['most']:.2f} are accepted"
+    ),
+    ReasonCode.HOST_BUSY: lambda v: (
+        f"the machine was busy {v['when']} it was timed: its host took {v['taken']:.2f} cores away"
+    ),
 }

@@ -126,14 +126,17 @@ class Migration:
         Of the data, now.
     executors
         What carried out each night.
+    first_day
+        Of the data; in the past every forecast comes after its outcome.
     """
 
     sessions: int = SESSIONS
     executors: list[InThisProcess] = field(default_factory=list)
+    first_day: str = "2031-01-01"
 
     def days(self) -> np.ndarray:
         """The sessions there can ever be."""
-        return np.busday_offset("2031-01-01", np.arange(1200), roll="forward")
+        return np.busday_offset(self.first_day, np.arange(1200), roll="forward")
 
     def write(self, *, stages: str, keys: str = "", options: str = "") -> None:
         """Write experiment, rollout and data."""

@@ -1,12 +1,14 @@
 """How often the sentinel rolls back wrongly, and how soon it finds harm, by the code that watches.
 
-    python tests/studies/sentinel.py --streams 300
+    python tests/studies/sentinel.py --streams 1000
 
 A stream is 260 nights before the watch and 250 of it, at stride 1: each night's loss is the mean of
 five sessions, which neighbours share. The candidate stands exactly at the limit for false
 roll-backs. For detection it is equal before the watch, and 30 % worse from its start or from
 night 80 of it. `sd` is the standard deviation of a night's relative difference; `long-run` that of
-the sum, over the root of the nights, measured on the streams themselves.
+the sum, over the root of the nights, measured on the streams themselves. What a row misses of the
+promise is named in it: at most 6 % false, and 8 of 10 found within 35 nights where the long-run sd
+is at most .2, 80 where it is at most .4 and 155 where it is at most .6.
 """
 
 from __future__ import annotations
@@ -17,12 +19,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.rollout.sentinel import NIGHTS, STEPS, calibrated, harm_beyond
+from harness.rollout.sentinel import NIGHTS, STEPS, Sentinel, calibrated, harm_beyond
 from harness.window import Array
 
 LIMIT, BEFORE, BREAK = 0.05, 260, 80
 KINDS = ("iid", "AR .6", "regimes", "bursts", "easy days", "noisier", "AR .95", "drift")
 UNPROMISED = ("AR .95", "drift")
+SCALES = {"iid": (0.09, 0.15, 0.30), "noisier": (0.15,)}
+"""Spread of a night; .15 and .30 of the other kinds."""
+MOST_FALSE = 0.06
+FOUND = ((0.2, 35), (0.4, 80), (0.6, 155))
+"""Long-run spread up to which so many nights are promised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +40,13 @@ class Rates:
     from_start: float
     from_break: float
     long_run: float
+
+    def missed(self) -> list[str]:
+        """What it misses of the promise."""
+        found = ["false roll-back"] * (self.false > MOST_FALSE)
+        nights = next((most for sd, most in FOUND if self.long_run <= sd), math.inf)
+        found += ["from the start"] * (self.from_start > nights)
+        return found + ["from night 80"] * (self.from_break > nights)
 
 
 def stream(kind: str, scale: float, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -92,11 +106,13 @@ def rates(kind: str, sd: float, streams: int) -> Rates:
         sums.append(apart[:BEFORE].sum() / math.sqrt(BEFORE))
         worse = np.arange(BEFORE + NIGHTS) >= BEFORE
         broken = np.arange(BEFORE + NIGHTS) >= BEFORE + BREAK
-        at_limit = _watched(legacy, (1 + LIMIT) * legacy + apart, rng)
-        false += at_limit is not None
-        found = _watched(legacy, (1 + 0.3 * worse) * legacy + apart, rng)
+        at_limit = _harm(legacy, (1 + LIMIT) * legacy + apart)
+        false += _watch(at_limit, rng).crossed(at_limit[BEFORE:]) is not None
+        from_start = _harm(legacy, (1 + 0.3 * worse) * legacy + apart)
+        watch = _watch(from_start, rng)  # of the same stretch for both
+        found = watch.crossed(from_start[BEFORE:])
         start.append(math.inf if found is None else found + 1)
-        found = _watched(legacy, (1 + 0.3 * broken) * legacy + apart, rng)
+        found = watch.crossed(_harm(legacy, (1 + 0.3 * broken) * legacy + apart)[BEFORE:])
         late = found is None
         if late or found >= BREAK:  # one that goes off before the break is none of it
             after.append(math.inf if late else found + 1 - BREAK)
@@ -108,28 +124,32 @@ def rates(kind: str, sd: float, streams: int) -> Rates:
     )
 
 
-def _watched(legacy: Array, candidate: Array, rng: np.random.Generator) -> int | None:
-    harm = harm_beyond(candidate, legacy, limit=LIMIT)
-    watch = calibrated(harm[:BEFORE], streams=1, generator=rng)
-    return watch.crossed(harm[BEFORE:])
+def _harm(legacy: Array, candidate: Array) -> Array:
+    return harm_beyond(candidate, legacy, limit=LIMIT)
+
+
+def _watch(harm: Array, rng: np.random.Generator) -> Sentinel:
+    return calibrated(harm[:BEFORE], streams=1, generator=rng)
 
 
 def main() -> None:
     """Print a table of all kinds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--streams", type=int, default=300)
+    parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--only", default="")
     asked = parser.parse_args()
-    print("| stream | sd | long-run sd | false roll-back | found from the start | from night 80 |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print(
+        "| stream | sd | long-run sd | false roll-back | found from the start | from night 80 | "
+        "missed |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for kind in KINDS:
-        for sd in (0.15, 0.30):
-            if (kind == "noisier" and sd > 0.2) or asked.only not in ("", kind):
-                continue
+        for sd in SCALES.get(kind, (0.15, 0.30)) if asked.only in ("", kind) else ():
             found = rates(kind, sd, asked.streams)
             print(
                 f"| {kind} | {sd:.2f} | {found.long_run:.2f} | {100 * found.false:.1f} % | "
-                f"{found.from_start:.0f} | {found.from_break:.0f} |",
+                f"{found.from_start:.0f} | {found.from_break:.0f} | "
+                f"{', '.join(found.missed()) or 'nothing' if kind not in UNPROMISED else '-'} |",
                 flush=True,
             )
 

@@ -21,6 +21,7 @@ import numpy as np
 from in_process import InThisProcess
 from made_up_migration import Migration
 
+from harness.rollout.past_moves import replay
 from harness.rollout.router import Rollout
 from harness.rollout.stream import read_pairs
 from harness.running import fill
@@ -127,7 +128,7 @@ def test_a_migration_survives_kills(tmp_path, monkeypatch, sized):
         assert len(state.moves) >= moves
         moves = len(state.moves)
         assert set(state.served_by.values()) == {SERVES[state.moves[-1].stage]}
-        assert not found.open().replay()
+        assert not replay(found.open()).differ
     serving.over.set()
     serving.join()
     router.close()

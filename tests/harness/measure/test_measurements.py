@@ -30,6 +30,7 @@ from harness.measure.record import (
 )
 from harness.measure.worker import Feed
 from harness.parsing import parse_record
+from harness.reasons import ReasonCode, reason
 from harness.running import meter as meter_module
 from harness.running.fill import load_datasets
 from harness.running.grid import declare
@@ -37,6 +38,7 @@ from harness.running.meter import Meter
 from harness.running.store_folder import open_store
 from harness.running.unit import Job
 from harness.window import RollingOrigin, up_to
+from reports.words.facts import why, why_all
 
 
 @pytest.fixture
@@ -128,8 +130,8 @@ def test_load_is_what_others_did(used, stolen, said):
         Busy(at=0.0, used=0.0, stolen=0.0), Busy(at=10.0, used=used, stolen=stolen), own=10.0
     )
 
-    assert said in load.problem("then")
-    assert bool(said) == bool(load.problem("then"))
+    assert said in why(load.problem("before"))
+    assert bool(said) == (load.problem("before") is not None)
 
 
 def test_a_year_of_nightly_runs(series):
@@ -195,7 +197,7 @@ def test_what_was_not_measured_says_so(grid, store):
 
     assert list(costs.items) == list(CRITERIA)
     assert {cost.ratio for cost in costs.items.values()} == {None}
-    assert all("abharness measure" in cost.reason for cost in costs.items.values())
+    assert all("abharness measure" in why_all(cost.reasons) for cost in costs.items.values())
 
 
 def test_records_come_back(grid, store):
@@ -206,7 +208,7 @@ def test_records_come_back(grid, store):
     costs = read_costs(store, grid, baseline="old", candidate="new")
 
     assert costs["latency"] == golden_record().costs[0]
-    assert costs["throughput"].reason
+    assert costs["throughput"].reasons == (reason(ReasonCode.NOT_IN_SESSION),)
     assert costs.machine == golden_record().machine
     assert store.journal.last("measurement", costs.record) is not None
 

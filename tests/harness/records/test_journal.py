@@ -111,8 +111,15 @@ def hold(root, begun, end):
         end.wait(30)
 
 
-def test_a_second_writer_is_told_who_writes_and_ends(journal, tmp_path):
-    """It waits, names the process that holds the file, and gives up in one line."""
+def test_a_second_writer_is_told_who_writes_and_ends(journal, tmp_path, monkeypatch):
+    """It waits, names the process that holds the file whoever waits, and gives up in one line."""
+    read = Path.read_text
+
+    def with_a_waiting_process(file, *arguments, **options):
+        waits = "1: -> FLOCK  ADVISORY  WRITE 1 00:00:1 0 EOF\n"
+        return (waits if str(file) == "/proc/locks" else "") + read(file, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", with_a_waiting_process)
     begun, end = FORK.Event(), FORK.Event()
     holder = FORK.Process(target=hold, args=(tmp_path / "runs", begun, end))
     holder.start()

@@ -18,8 +18,13 @@ def migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fill, "LocalProcesses", InThisProcess)
 
-    def make(stages: str = '["shadow", "all"]', keys: str = "", options: str = "") -> Migration:
-        found = Migration()
+    def make(
+        stages: str = '["shadow", "all"]',
+        keys: str = "",
+        options: str = "",
+        first_day: str = "2031-01-01",
+    ) -> Migration:
+        found = Migration(first_day=first_day)
         found.write(stages=stages, keys=keys, options=options)
         return found
 

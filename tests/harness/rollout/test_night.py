@@ -18,6 +18,7 @@ from harness.rollout.stages import (
     state_of,
 )
 from harness.running import fill
+from reports.rollout_page import render_rollout
 
 FROM = 'fault = "{}"\nfault_from = "2033-05-25"'
 """Ten sessions or so after the first night."""
@@ -259,10 +260,10 @@ def test_two_processes_never_make_two_moves_of_one_state(migration):
     night = migration().open()
     before = night.state
     move = moved(night.settings, before, 1, event="advance")
-    record_move(night.store.journal, "rollout", before, move)
+    record_move(night.store.journal, night.settings, before, move)
 
     with pytest.raises(MovedMeanwhileError):
-        record_move(night.store.journal, "rollout", before, move)
+        record_move(night.store.journal, night.settings, before, move)
     assert len(night.state.moves) == 1
 
 
@@ -305,6 +306,43 @@ def test_feedback_allows_no_stage_that_evidence_moves(migration):
 
     with pytest.raises(ConfigError, match="feedback"):
         read_rollout(Path("rollout.toml"))
+
+
+def test_late_forecasts_are_counted_and_no_evidence(migration):
+    """What was forecast after its outcome moves no sentinel, however bad it was, and is counted."""
+    found = migration(options='noise = 0.2\nsince = "2021-05-25"', first_day="2019-01-01")
+    found.judge()
+    found.open().advance()
+    _, back = found.night(60)
+    status = found.open().status()
+
+    assert back is None
+    assert status.seen.late == {"A": 60, "B": 60}
+    assert [max(line.sums) for line in status.seen.lines] == [0.0, 0.0]
+    assert "60 origins came late: served, and no evidence" in render_rollout(status)
+
+
+def test_an_edited_list_of_stages_changes_nobody_who_serves(migration):
+    """Holds, harm and status go by the stages that were entered; the next stage is refused."""
+    found = migration(
+        stages='["shadow", {series = ["A"]}, "all"]',
+        options='fault = "raise"\nfault_from = "2033-06-02"',
+    )
+    found.judge()
+    for _ in range(2):
+        found.open().advance()
+        found.night(5)
+        found.judge()
+    file = Path("rollout.toml")
+    file.write_text(file.read_text().replace('"shadow", {series = ["A"]}, "all"', '"shadow"'))
+    found.open().hold("audit", "Ada")
+
+    status = found.open().status()
+    assert status.state.served_by == {"A": "new", "B": "old"}
+    assert str(status.settings.stages[status.state.place]) == "A"
+    assert "policy changed" in {each.code for each in status.refusals}
+    state, back = found.night(5)
+    assert (back.cause, back.detail["series"], state.place) == ("fault", "A", 0)
 
 
 def test_a_rollback_by_hand_needs_neither_data_nor_arms(migration):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,25 +90,64 @@ def test_hold_and_rollback_want_a_reason(migration, call):
 def test_what_must_go_on_working_is_a_line_each(migration, call):
     """Both sides build and forecast as sealed; a function and a command of the file are tried."""
     keys = """
-[[compatibility]]
-title = "the old script"
-command = ["sh", "-c", "echo broken >&2; exit 3"]
-
-[[compatibility]]
-title = "the old call"
-use = "sides:Side"
-arguments = { noise = 0.5 }
+[compatibility]
+configs = ["old/*.toml", "gone.toml"]
+scripts = [["sh", "-c", "echo broken >&2; exit 3"], ["python", "unchanged.py", "--model", "old"]]
 """
-    Path("old_calls.py").write_text("def good(x):\n    return ''\n", encoding="utf-8")
-    keys = keys.replace("sides:Side", "old_calls:good").replace("noise = 0.5", "x = 1")
     begun(migration, keys=keys)
+    Path("old").mkdir()
+    for name, side in (("good", "Side"), ("broken", "Gone")):
+        text = Path("move.toml").read_text().replace("sides:Side", f"sides:{side}")
+        Path(f"old/{name}.toml").write_text(text, encoding="utf-8")
+    shutil.copy("sides.py", "old")
+    Path("unchanged.py").write_text("import sides, sys\nassert 'old' in sys.argv\n")
 
     _, out, _ = call("rollout", "status", "rollout.toml", *PLACES)
 
     for each in ("old on A", "old on B", "new on A", "new on B"):
         assert f"ok   {each}: the restored fit forecasts as sealed, bit by bit" in out
-    assert "FAIL the old script: ended with 3: broken" in out
-    assert "ok   the old call" in out
+    assert "ok   old/good.toml: its arms build" in out
+    assert "FAIL old/broken.toml: its arms build: arm 'old'" in out
+    assert "FAIL gone.toml: its arms build: no such file" in out
+    assert "exit 3: runs: ended with 3: broken" in out
+    assert "ok   python unchanged.py --model old: runs" in out
+
+
+def test_an_old_checkpoint_is_held_against_its_recorded_forecast(migration, call):
+    """`record` writes it once; growing data change nothing, another model or a revised row does."""
+    keys = """
+[[compatibility.checkpoints]]
+experiment = "trial.toml"
+arm = "new"
+recorded = "old/new.json"
+"""
+    found = migration(keys=keys)
+    trial = Path("trial.toml")
+    trial.write_text(Path("move.toml").read_text(), encoding="utf-8")
+    ask = ("rollout", "status", "rollout.toml", *PLACES)
+    title = "new of trial.toml forecasts as in old/new.json, bit by bit"
+    found.judge()
+
+    before = call(*ask)[1]
+    made = call("rollout", "record", "rollout.toml", *PLACES)
+    again = call("rollout", "record", "rollout.toml", *PLACES)
+    found.grow(3)
+    grown = call(*ask)[1]
+    kept = Path("old/new.json").read_text(encoding="utf-8")
+    known = json.loads(kept)
+    known["forecasts"]["B"]["rows"] = "other"
+    Path("old/new.json").write_text(json.dumps(known), encoding="utf-8")
+    revised = call(*ask)[1]
+    Path("old/new.json").write_text(kept, encoding="utf-8")
+    other = trial.read_text().replace('role = "candidate"', 'role = "candidate"\nnoise = 1e-9')
+    trial.write_text(other, encoding="utf-8")
+    changed = call(*ask)[1]
+
+    assert f"FAIL {title}: nothing is recorded: `abharness rollout record" in before
+    assert ("old/new.json: recorded" in made[1], "left as it is" in again[1]) == (True, True)
+    assert f"ok   {title}" in grown
+    assert "B: the rows up to" in revised
+    assert f"FAIL {title}: A: another forecast after" in changed
 
 
 @pytest.mark.parametrize("fault", ["raise", "wild"])

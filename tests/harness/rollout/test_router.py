@@ -174,16 +174,17 @@ def test_many_threads_get_their_own_answers(migration):
     assert not wrong
 
 
-def test_observed_values_count_as_the_file_says(migration):
+def test_observed_values_count_as_the_plan_says(migration):
     """Of a session that is reported twice the first value counts, or the latest."""
     found = begun(migration)
     days = found.days()[found.sessions : found.sessions + 5]
     with opened(found) as router:
         for value in (90.0, 300.0):
             router.observe("A", days, np.full(5, value))
-    losses = {}
+    losses, file = {}, Path("move.toml")
+    text = file.read_text()
     for which in ("first", "latest"):
-        found.write(stages='["shadow", "all"]', keys=f'truth = "{which}"')
+        file.write_text(text.replace("horizon = 5", f'horizon = 5\ntruth = "{which}"'))
         night = found.open()
         seen = night.seen(night.state, night.grid(night.state))
         assert seen is not None

@@ -80,7 +80,8 @@ def test_a_fit_is_kept_whole(tmp_path):
     """Files of a fit are put into place together, replace those there, and damage is named."""
     store = open_store(tmp_path)
     for content in (b"first", b"second"):
-        store.put_fit(FIT, {"state/a.json": content, "log.txt": content})
+        with store.drafted({"state/a.json": content, "log.txt": content}) as drafted:
+            store.put_fit(FIT, drafted)
     found = {"state/a.json": bytes_digest(b"second")}
     store.journal.append(
         "fit", FIT, {"cutoff": "2020-01-02", "identity": {}, "environment": {}, "files": found}
