@@ -595,18 +595,17 @@ def loss_of(metric: str) -> MeanLoss | RootLoss:
     return RootLoss(metric=metric) if AGGREGATES[metric].rooted else MeanLoss(metric=metric)
 
 
-def _all() -> tuple[Estimand, ...]:
-    losses = [name for name, each in AGGREGATES.items() if each.comparable]
-    return (
-        *(loss_of(name) for name in losses),
-        *(Wins(metric=name) for name in losses),
+_LOSSES = [name for name, each in AGGREGATES.items() if each.comparable]
+_ESTIMANDS: dict[str, Estimand] = {
+    each.name: each
+    for each in (
+        *(loss_of(name) for name in _LOSSES),
+        *(Wins(metric=name) for name in _LOSSES),
         *(Coverage(level=level) for level in CENTRAL),
         *(RelativeCoverage(level=level) for level in CENTRAL),
         Skill(),
     )
-
-
-_ESTIMANDS = {each.name: each for each in _all()}
+}
 ESTIMANDS: Mapping[str, Estimand] = _ESTIMANDS
 """Every estimand by the name that findings and rules call it."""
 
