@@ -632,6 +632,8 @@ class Question:
         Error rate at which a bound is shown broken beside other rules that could be; for planning.
     resamples
         Of a bootstrap.
+    among_looks
+        It is asked at one of several looks, whose levels are small: see `tail_safe`.
     """
 
     estimand: Estimand
@@ -641,6 +643,7 @@ class Question:
     power: float = 0.8
     alpha_beyond: float | None = None
     resamples: int = RESAMPLES
+    among_looks: bool = False
 
     @property
     def bounds(self) -> tuple[float, ...]:
