@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.rollout.compatibility import Compatible
 from harness.rollout.harm import SentinelLine
 from harness.rollout.night import Status
+from harness.rollout.stages import stage_at
 from harness.rollout.stream import PairedStream
 from reports.charts import number_axis, value_axis, years_axis
 from reports.forms.html import environment
@@ -74,10 +76,11 @@ def rollout_text(status: Status, checks: Sequence[Compatible] = ()) -> str:
         + (f": {each.reason}" if each.reason else "")
         for each in checks
     ]
+    following = words.following(status)
     if status.refusals:
-        lines += ["not yet:", *(f"  {words.refusal(each)}" for each in status.refusals)]
+        lines += [f"{following}:", *(f"  {words.refusal(each)}" for each in status.refusals)]
     else:
-        lines.append("may advance")
+        lines.append(following)
     lines.append(f"next: {words.next_command(status)}")
     return "\n".join(lines)
 
@@ -149,9 +152,9 @@ def _first(status: Status) -> Section:
     items: list[Block] = [Text(text=words.headline(status), lead="Now.")]
     if status.refusals:
         said = tuple(words.refusal(each) for each in status.refusals)
-        items += [Text(text="The next stage waits for:"), Lines(lines=said)]
+        items += [Text(text=f"{words.following(status)}:"), Lines(lines=said)]
     else:
-        items.append(Text(text="The next stage may be entered."))
+        items.append(Text(text=f"{words.following(status)}."))
     items.append(Command(said="Next", command=words.next_command(status)))
     return Section(id="first", title="The migration", items=tuple(items))
 
@@ -188,7 +191,8 @@ def _evidence(status: Status) -> Iterator[Section]:
     budget = [
         Text(
             text=f"{_number(seen.spent)} of {status.settings.budget:g} legacy losses are spent on "
-            f"{len(seen.budget)} origins that {status.settings.candidate} served."
+            f"{len(seen.budget)} origins that {status.settings.candidate} served. 1 is the loss of "
+            "one legacy forecast; what the candidate did better counts against it."
         ),
         *_budget_chart(status),
     ]
@@ -265,14 +269,20 @@ def _loss_chart(status: Status, pair: PairedStream) -> list[Block]:
         name: (np.convolve(losses, np.full(_SMOOTH, 1 / _SMOOTH), "valid"), ink)
         for name, (losses, ink) in sides.items()
     }
+    stages = [stage_at(status.settings, status.state, at) for at in pair.candidate.issued_at]
+    begun = status.state.stream
+    served = np.array([each.exposes(pair.series) for each in stages])
+    if begun is not None:  # what came before was forecast after its outcome, and served to nobody
+        served &= pair.day.astype(str) >= begun.until[pair.series]
     return [
         _chart(
             "Losses of both sides",
-            f"Mean {status.settings.metric} over steps 1 to 5, of {_SMOOTH} origins each, on "
-            "served and shadow origins alike.",
+            f"Mean {status.settings.metric} over steps 1 to 5, of {_SMOOTH} origins each. "
+            f"{status.settings.candidate} served the shaded ones, and was in shadow at the others.",
             f"losses-{_identifier(pair.series)}",
             pair.day[came][_SMOOTH - 1 :],
             smooth,
+            shaded=served[came][_SMOOTH - 1 :],
         )
     ]
 
@@ -285,11 +295,16 @@ def _chart(
     lines: dict[str, tuple[Any, str]],
     *,
     level: float | None = None,
+    shaded: npt.NDArray[np.bool_] | None = None,
 ) -> Chart:
     figure, axes = new_figure(height=180, left=58, right=12, top=28, bottom=24)
     at = days.astype("datetime64[D]").astype(float)
     if level is not None:
         axes.axhline(level, color=INKS["muted"], linewidth=1, linestyle="--")
+    if shaded is not None:
+        edges = np.flatnonzero(np.diff(shaded.astype(int), prepend=0, append=0))
+        for start, stop in zip(edges[::2], edges[1::2], strict=True):
+            axes.axvspan(at[start], at[stop - 1], color=INKS["muted"], alpha=0.15, linewidth=0)
     for values, ink in lines.values():
         axes.plot(at, values, color=INKS[ink], linewidth=1.4)  # type: ignore[index]  # an Ink
     years_axis(axes, days)

@@ -175,7 +175,7 @@ def _rehearsed(
     planned = dataclasses.replace(policy, looks=looks)
     declared = [each.cell for each in found.cells]
     return [
-        _Path(
+        StageWalk(
             settings=settings,
             policy=planned,
             declared=declared,
@@ -242,7 +242,7 @@ def _moved_to(new: Array, old: Array, ratio: Array, fails: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Path:
+class StageWalk:
     """A migration on its way under one truth."""
 
     settings: Settings

@@ -38,7 +38,7 @@ _REFUSED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "budget spent": lambda v: (
         f"serving the candidate has cost {v['spent']:.2f} legacy losses, the budget is "
-        f"{v['budget']:g}"
+        f"{v['budget']:g}: another revision of it begins anew, or a larger budget after a rollback"
     ),
     "fault": lambda v: (
         f"the candidate had a fault ({v['fault']}); {v['calm']} sessions are calm since, "
@@ -97,6 +97,16 @@ def path(found: StagePath) -> Iterator[str]:
     for each in found.moves:
         yield f"  {each.at[:10]}  {move(each)}"
     yield f"  in the end: {found.stage}, {found.spent:.2f} legacy losses spent"
+
+
+def following(status: Status) -> str:
+    """Whether the next stage may be entered, and what it is."""
+    settings, place = status.settings, status.state.place + 1
+    if place >= len(settings.stages):
+        return "No stage follows"
+    entered = stage(settings.stages[place], settings)
+    waits = "waits for" if status.refusals else "may be entered"
+    return f"The next stage, '{settings.stages[place]}' ({entered}), {waits}"
 
 
 def next_command(status: Status) -> str:

@@ -103,7 +103,7 @@ def test_the_sum_is_a_capped_cusum_with_growing_noise() -> None:
     for night in range(120):
         squares = [(capped[u] - capped[u - 5]) ** 2 for u in range(5, night + 1)][-40:]
         ratio = float(np.mean(squares)) / 0.5 if squares else 0.0
-        noise = math.sqrt(max(1.0, (100 + len(squares) * ratio) / (100 + len(squares))))
+        noise = math.sqrt(max(1.0, (20 + len(squares) * ratio) / (20 + len(squares))))
         total = max(0.0, total + capped[night] / noise - 0.05)
         expected.append(total)
 
