@@ -21,6 +21,7 @@ from reports.section import (
     Block,
     Chart,
     Command,
+    Group,
     Lines,
     Section,
     Table,
@@ -54,7 +55,7 @@ def render_rollout(status: Status, checks: Sequence[Compatible] = ()) -> str:
     with chart_style():
         sections = rollout_sections(status, checks)
     template = environment().get_template("rollout.html")
-    drawn = template.render(title=words.headline(status), sections=sections, head=status.head)
+    drawn = template.render(title=words.title(status), sections=sections, head=status.head)
     return compacted(drawn + "\n")
 
 
@@ -91,7 +92,7 @@ def rollout_json(status: Status, checks: Sequence[Compatible] = ()) -> str:
     known: dict[str, Any] = {
         "schema": SCHEMA,
         "rollout": status.settings.name,
-        "stage": str(status.settings.stages[min(state.place, len(status.settings.stages) - 1)]),
+        "stage": str(status.settings.stages[state.place]),
         "place": state.place,
         "since": state.since.at if state.since else None,
         "served_by": dict(state.served_by)
@@ -156,7 +157,7 @@ def _first(status: Status) -> Section:
     else:
         items.append(Text(text=f"{words.following(status)}."))
     items.append(Command(said="Next", command=words.next_command(status)))
-    return Section(id="first", title="The migration", items=tuple(items))
+    return Section(id="first", title="Where it stands", items=tuple(items))
 
 
 def _exposure(status: Status) -> Section:
@@ -194,13 +195,13 @@ def _evidence(status: Status) -> Iterator[Section]:
             f"{len(seen.budget)} origins that {status.settings.candidate} served. 1 is the loss of "
             "one legacy forecast; what the candidate did better counts against it."
         ),
-        *_budget_chart(status),
+        Group(style="charts", blocks=tuple(_budget_chart(status))),
     ]
     yield Section(id="budget", title="Loss budget", items=tuple(budget), link="Budget")
     for pair, line in zip(seen.pairs, seen.lines, strict=True):
         items: list[Block] = [Text(text=_sentinel(line) + ".")]
-        items += _sum_chart(line)
-        items += _loss_chart(status, pair)
+        charts = (*_sum_chart(line), *_loss_chart(status, pair))
+        items += [Group(style="charts", blocks=charts)] if charts else []
         if seen.late.get(pair.series):
             items.append(
                 Text(text=f"{seen.late[pair.series]} origins came late: served, and no evidence.")
@@ -236,7 +237,7 @@ def _budget_chart(status: Status) -> list[Block]:
             "budget",
             days,
             {"spent": (spent, "candidate")},
-            level=status.settings.budget,
+            level=("the budget", status.settings.budget),
         )
     ]
 
@@ -252,7 +253,7 @@ def _sum_chart(line: SentinelLine) -> list[Block]:
             f"sentinel-{_identifier(line.series)}",
             days,
             {"sum": (np.array(line.sums), "candidate")},
-            level=line.boundary,
+            level=("goes off", line.boundary),
         )
     ]
 
@@ -278,7 +279,7 @@ def _loss_chart(status: Status, pair: PairedStream) -> list[Block]:
         _chart(
             "Losses of both sides",
             f"Mean {status.settings.metric} over steps 1 to 5, of {_SMOOTH} origins each. "
-            f"{status.settings.candidate} served the shaded ones, and was in shadow at the others.",
+            f"Shaded: served by {status.settings.candidate}, which else answers in shadow.",
             f"losses-{_identifier(pair.series)}",
             pair.day[came][_SMOOTH - 1 :],
             smooth,
@@ -294,13 +295,30 @@ def _chart(
     days: np.ndarray[Any, np.dtype[np.datetime64]],
     lines: dict[str, tuple[Any, str]],
     *,
-    level: float | None = None,
+    level: tuple[str, float] | None = None,
     shaded: npt.NDArray[np.bool_] | None = None,
 ) -> Chart:
-    figure, axes = new_figure(height=180, left=58, right=12, top=28, bottom=24)
+    figure, axes = new_figure(height=200, left=58, right=12, top=28)
     at = days.astype("datetime64[D]").astype(float)
     if level is not None:
-        axes.axhline(level, color=INKS["muted"], linewidth=1, linestyle="--")
+        axes.axhline(level[1], color=INKS["muted"], linewidth=1, linestyle="--")
+        axes.annotate(
+            level[0],
+            (at[0], level[1]),
+            xytext=(4, 3),
+            textcoords="offset points",
+            color=INKS["muted"],
+        )
+    for side, (label, (_, ink)) in enumerate(lines.items() if len(lines) > 1 else ()):
+        axes.annotate(  # whose line it is: one name above each end of the plot
+            label,
+            (side, 1),
+            xytext=(0, 8),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="right" if side else "left",
+            color=INKS[ink],  # type: ignore[index]  # an Ink
+        )
     if shaded is not None:
         edges = np.flatnonzero(np.diff(shaded.astype(int), prepend=0, append=0))
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
@@ -339,7 +357,7 @@ def _requests(status: Status) -> Section:
         )
         for each in reversed(status.requests)
     )
-    heads = ("Time (UTC)", "Series", "After", "Stage", "Candidate", "Why")
+    heads = ("Time (UTC)", "Series", "After", "Stage", "Candidate", "Why not as the stage says")
     table = Table(
         caption="Requests that the arm of their stage did not answer, and failures in shadow",
         columns=columns(*heads, words=heads),

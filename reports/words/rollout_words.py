@@ -126,11 +126,18 @@ def next_command(status: Status) -> str:
     return f"abharness rollout advance {name} --owner NAME"
 
 
+def title(status: Status) -> str:
+    """What the page is of."""
+    settings = status.settings
+    now = settings.stages[status.state.place]
+    return f"{settings.name}: from {settings.legacy} to {settings.candidate}, stage '{now}'"
+
+
 def headline(status: Status) -> str:
     """Where it stands, in a line."""
     last = status.state.since
     since = f" since {last.at[:10]}" if last else ""
-    now = status.settings.stages[min(status.state.place, len(status.settings.stages) - 1)]
+    now = status.settings.stages[status.state.place]
     held = " (held)" if status.state.held else ""
     return f"{status.settings.name}: {now}{since}{held}: {stage(now, status.settings)}"
 

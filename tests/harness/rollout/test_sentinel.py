@@ -143,6 +143,18 @@ def test_sides_that_never_differed_leave_a_watch_that_works() -> None:
     assert found.crossed(harm) is not None
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-12, 1e-3])
+def test_a_quiet_stretch_does_not_make_harm_count_as_noise(spread: float) -> None:
+    """Sides that hardly differed, and then a harm that varies from night to night: it is found."""
+    rng = np.random.default_rng(1)
+    found = calibrated(spread * rng.standard_normal(250), streams=2, generator=rng)
+    harm = 0.25 + 0.3 * rng.standard_normal(60)
+
+    night = found.crossed(harm)
+    assert night is not None
+    assert night < 30
+
+
 def test_more_series_share_the_error_rate() -> None:
     """With four series each has a higher boundary than one alone."""
     nights = stretch_of(0.0)
