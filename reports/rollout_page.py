@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,8 @@ def rollout_json(status: Status, checks: Sequence[Compatible] = ()) -> str:
         "moves": [{"at": each.at, "what": words.move(each)} for each in state.moves],
         "may_advance": not status.refusals,
         "refusals": [
-            {"code": each.code, "why": words.refusal(each), **_plain(each.values)}
+            {"code": each.code, "why": words.refusal(each)}
+            | {k: _finite(v) if isinstance(v, float) else v for k, v in each.values.items()}
             for each in status.refusals
         ],
         "budget": {"of": status.settings.budget, "spent": _finite(seen.spent) if seen else 0.0},
@@ -123,10 +124,6 @@ def rollout_json(status: Status, checks: Sequence[Compatible] = ()) -> str:
         "head": status.head,
     }
     return json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-
-
-def _plain(values: Mapping[str, str | float | int]) -> dict[str, str | float | int | None]:
-    return {k: _finite(v) if isinstance(v, float) else v for k, v in values.items()}
 
 
 def _finite(value: float) -> float | None:

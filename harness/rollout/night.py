@@ -35,14 +35,13 @@ from harness.rollout.stages import (
 )
 from harness.rollout.stream import (
     StoredStream,
-    datasets_of,
     first_origins,
     last_widths,
     revision_of,
     serving_fits,
     stream_grid,
 )
-from harness.running.fill import Progress, fill, prepare
+from harness.running.fill import Progress, fill, load_datasets, prepare
 from harness.running.grid import Grid
 from harness.running.sources import digest
 from harness.running.store_folder import Store
@@ -133,7 +132,7 @@ class OpenRollout:
         first = (
             begun.first
             if begun
-            else first_origins(self.settings, datasets_of(self.settings, self.folders))
+            else first_origins(self.settings, load_datasets(self.settings.experiment, self.folders))
         )
         return stream_grid(self.settings, self.folders, self.store, first=first)
 
@@ -320,7 +319,7 @@ class OpenRollout:
     ) -> Move:
         """A move by what is there now; the first one and a restart begin a stream."""
         begins = event == "restart" or (state.stream is None and after > 0)
-        datasets = datasets_of(self.settings, self.folders) if begins else {}
+        datasets = load_datasets(self.settings.experiment, self.folders) if begins else {}
         last = state.since
         back = event == "rollback" and after > 0 and last is not None
         settings = self.in_force(state) if back else self.settings

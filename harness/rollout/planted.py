@@ -262,7 +262,9 @@ class StageWalk:
             standing = self._standing(day)
             seen = None
             if state.stream is not None:
-                pairs = [self._until(pair, day) for pair in self.pairs]
+                pairs = [
+                    pair.as_of(int((pair.day.astype(str) <= day).sum())) for pair in self.pairs
+                ]
                 seen = seen_of(self.settings, state, pairs)
                 spent = seen.spent
                 outcome = standing.verdict.outcome if standing.verdict else None
@@ -330,8 +332,3 @@ class StageWalk:
         return StandingVerdict(
             verdict=self.looks[-1][1], name=f"look {len(self.looks)}", origins=origins
         )
-
-    @staticmethod
-    def _until(pair: PairedStream, day: str) -> PairedStream:
-        """A stream as it was in the night of a day."""
-        return pair.as_of(int((pair.day.astype(str) <= day).sum()))
