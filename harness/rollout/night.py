@@ -90,6 +90,8 @@ class Status:
         Every request that the arm of its stage did not answer, and every failure in shadow.
     head
         Of the records, as people are shown it.
+    places
+        Options that name store and folders of data, where they are not the usual ones.
     """
 
     settings: Settings
@@ -99,6 +101,7 @@ class Status:
     refusals: tuple[Refusal, ...]
     requests: tuple[Mapping[str, Any], ...]
     head: str
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +196,10 @@ class OpenRollout:
                 for record in self.store.journal.records(REQUEST, self.settings.name)
             ),
             head=self.store.journal.short,
+            places=(
+                *(("--store", str(self.store.root)) if str(self.store.root) != "runs" else ()),
+                *(word for each in self.folders for word in ("--data-dir", str(each))),
+            ),
         )
 
     def back_from_requests(self) -> RolloutState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -112,15 +113,18 @@ def following(status: Status) -> str:
 def next_command(status: Status) -> str:
     """The exact command that comes next."""
     settings, codes = status.settings, {each.code for each in status.refusals}
-    name = settings.source
+    places = "".join(f" {shlex.quote(each)}" for each in status.places)
+    name = shlex.quote(settings.source) + places
     if "held" in codes:
         return f'abharness rollout hold {name} --release --why "..." --owner NAME'
+    nightly = f"nightly {shlex.quote(settings.experiment.source)}{places}"
     if codes & {"stale", "no verdict", "no new origin", "no stream", "no sentinel"} or (
         codes & {"fault", "too soon", "not shown", "revision changed"}
     ):
-        return f"abharness nightly {settings.experiment.source}"
-    if "last stage" in codes:
-        return f"abharness rollout status {name}"
+        return f"abharness {nightly}"
+    if "last stage" in codes:  # which has no end but that of the legacy
+        over = settings.stages[status.state.place].kind == "retired"
+        return f"abharness {'rollout status ' + name if over else nightly}"
     if codes:
         return f'abharness rollout rollback {name} --why "..."'
     return f"abharness rollout advance {name} --owner NAME"
