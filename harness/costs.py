@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.reasons import Reason, ReasonCode, reason
+
 CRITERIA = {
     "latency": "s",
     "throughput": "windows/s",
@@ -38,7 +40,7 @@ class Cost:
     unit
         Of `baseline` and `candidate`, the absolute values: shown, never judged.
     ratio
-        Candidate over baseline; None where there is none, and `reason` says why.
+        Candidate over baseline; None where there is none, and `reasons` say why.
     low, high
         Two-sided 95 % interval of the ratio; None with a single pair. A figure that does not
         vary (bytes of a file, lines) has ``low == ratio == high``.
@@ -52,10 +54,8 @@ class Cost:
     valid
         Whether the figure is evidence. False on a loaded machine, after an overlap, for an arm
         that forecasts something else when timed or that remembers inputs; and without a ratio.
-    reason
+    reasons
         Why there is no ratio, or why it is no evidence; empty otherwise.
-    note
-        What exactly was measured, in a few words, where that is not obvious.
     """
 
     criterion: str
@@ -70,13 +70,12 @@ class Cost:
     noise_floor: float | None = None
     n: int = 0
     valid: bool = False
-    reason: str = ""
-    note: str = ""
+    reasons: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
         if self.valid and self.ratio is None:
             raise ValueError(f"{self.criterion}: a cost without a ratio is no evidence")
-        if not self.valid and not self.reason:
+        if not self.valid and not self.reasons:
             raise ValueError(f"{self.criterion}: what is no evidence needs a reason")
 
     @property
@@ -140,8 +139,6 @@ class Costs:
         ISO time; empty when nothing was measured.
     record
         File of the session's record inside the store; empty when nothing was measured.
-    reason
-        Why nothing was measured; empty otherwise.
     unreadable
         What is wrong with a record that is there; empty otherwise.
     """
@@ -154,25 +151,26 @@ class Costs:
     machine_class: str = ""
     measured_at: str = ""
     record: str = ""
-    reason: str = ""
     unreadable: str = ""
 
     def __getitem__(self, criterion: str) -> Cost:
         return self.items[criterion]
 
     @classmethod
-    def missing(
-        cls, baseline: str, candidate: str, dataset: str, reason: str, *, unreadable: str = ""
-    ) -> Costs:
-        """No figure at all, for one reason."""
-        items = {
-            name: Cost(criterion=name, unit=unit, reason=reason) for name, unit in CRITERIA.items()
-        }
+    def missing(cls, baseline: str, candidate: str, dataset: str, *, unreadable: str = "") -> Costs:
+        """No figure at all: there is no record, or it cannot be read for the reason given."""
+        why = reason(ReasonCode.NO_SESSION)
+        if unreadable:
+            why = reason(ReasonCode.SESSION_UNREADABLE, said=unreadable)
         return cls(
             baseline=baseline,
             candidate=candidate,
             dataset=dataset,
-            items=items,
-            reason=reason,
+            items={each.criterion: each for each in untaken(why)},
             unreadable=unreadable,
         )
+
+
+def untaken(why: Reason) -> tuple[Cost, ...]:
+    """Every cost without a figure, for one reason."""
+    return tuple(Cost(criterion=name, unit=unit, reasons=(why,)) for name, unit in CRITERIA.items())

@@ -52,6 +52,19 @@ class ReasonCode(StrEnum):
     FEW_FOR_OVERLAP = "few_for_overlap"
     FEW_APART = "few_apart"  # origins
 
+    # Why a cost has no ratio, or its figure is no evidence.
+    NO_SESSION = "no_session"
+    SESSION_UNREADABLE = "session_unreadable"  # said: an exception
+    SESSION_FAILED = "session_failed"  # said: an exception
+    NOT_IN_SESSION = "not_in_session"
+    NOTHING_OF_KIND = "nothing_of_kind"  # cost, sides
+    NO_PEAKS = "no_peaks"  # said: of the system
+    NOTHING_TIMED = "nothing_timed"  # arm
+    TIMED_OTHERWISE = "timed_otherwise"  # arm, mode, by, unit, elsewhere
+    REMEMBERS_INPUTS = "remembers_inputs"  # arm, share
+    MACHINE_BUSY = "machine_busy"  # when, others, cores, most
+    HOST_BUSY = "host_busy"  # when, taken
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:

@@ -16,7 +16,7 @@ from harness.rollout.night import Status
 from harness.rollout.stages import stage_at
 from harness.rollout.stream import PairedStream
 from reports.charts import number_axis, value_axis, years_axis
-from reports.forms.html import environment
+from reports.forms.html import html_of
 from reports.section import (
     Block,
     Chart,
@@ -30,7 +30,7 @@ from reports.section import (
     columns,
     text,
 )
-from reports.svg import INKS, chart_style, compacted, new_figure, to_svg
+from reports.svg import INKS, chart_style, new_figure, to_svg
 from reports.words import rollout_words as words
 
 SCHEMA = 1
@@ -54,9 +54,13 @@ def render_rollout(status: Status, checks: Sequence[Compatible] = ()) -> str:
     """Draw the page: one HTML file that needs nothing else."""
     with chart_style():
         sections = rollout_sections(status, checks)
-    template = environment().get_template("rollout.html")
-    drawn = template.render(title=words.title(status), sections=sections, head=status.head)
-    return compacted(drawn + "\n")
+    return html_of(
+        sections,
+        head=words.title(status),
+        title="Rollout",
+        first="Stage",
+        source=f"the records up to {status.head}",
+    )
 
 
 def rollout_text(status: Status, checks: Sequence[Compatible] = ()) -> str:
@@ -154,7 +158,7 @@ def _first(status: Status) -> Section:
     else:
         items.append(Text(text=f"{words.following(status)}."))
     items.append(Command(said="Next", command=words.next_command(status)))
-    return Section(id="first", title="Where it stands", items=tuple(items))
+    return Section(id="first", title=words.title(status), items=tuple(items))
 
 
 def _exposure(status: Status) -> Section:

@@ -137,7 +137,6 @@ def cheaper(criterion: Literal["latency", "peak_memory"], text: str) -> Requirem
             arm=found.candidate,
             dataset=found.costs.dataset,
             source=found.costs.record,
-            said=cost.note,
             holds=(cost.ratio < 1) != cost.higher_is_better if decides else None,
         )
         return Answer.of([row], why="the interval does not decide")

@@ -21,12 +21,13 @@ from harness.evidence.estimates import (
     deciding,
     lean_in,
     seed_variance,
+    shaken,
     vary,
 )
 from harness.evidence.pairing import FailedWindows, Pair, Sides
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
-from harness.stats.long_memory import LongMemory, memory_of, memory_stretch
+from harness.stats.long_memory import LongMemory, memory_stretch
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
@@ -132,9 +133,9 @@ class Variances:
         seeds of a side over their number.
     memory
         How the differences remember; None for too few origins.
-    memory_stretch
-        How many times as wide an interval would have to be if they remember as they seem to. It is
-        so wide where that is shown, of losses.
+    memory_stretch, stretch
+        How many times as wide an interval would have to be if they remember as they seem to, and
+        how many times as wide it was made, for what a long-run variance does not see.
     level, level_covariance
         Variance of legacy's mean loss, as a share of it, and its covariance with the effect, both
         over origins: what a bound far from the effect adds to the error of a ratio. None where
@@ -151,6 +152,7 @@ class Variances:
     level_covariance: float | None
     memory: LongMemory | None = None
     memory_stretch: float = 1.0
+    stretch: float = 1.0
 
     @property
     def seed_share(self) -> float:
@@ -286,6 +288,14 @@ class Comparison:
         known = [each for each in ends if each is not None]
         return max(known) if known and len(known) == len(ends) else None
 
+    @property
+    def shaken(self) -> bool:
+        """Whether the conclusion would not stand if the differences remember as they seem to."""
+        known = self.variances
+        if known is None:
+            return False
+        return shaken(self.estimates, self.question, known.memory_stretch / known.stretch)
+
     def estimate(self, method: Method) -> Estimate | None:
         """The estimate by one method, if it was made."""
         return next((each for each in self.estimates if each.method == method), None)
@@ -300,6 +310,7 @@ def plan_of(found: Comparison) -> Plan:
         candidate_seeds=sample.candidate_seeds,
         legacy_seeds=sample.legacy_seeds,
         bounds=len(found.question.bounds),
+        among_looks=found.question.among_looks,
     )
 
 
@@ -533,9 +544,7 @@ def _found(
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
-    memory, wider = memory_of(difference, sides.overlap), 1.0
-    if memory is not None and memory.suspected:
-        wider = memory_stretch(count, found.law.lag, sides.overlap, memory.order)
+    order = 0.0 if sides.memory is None else sides.memory.order
     longer = estimand.stretch(sides, found.law.lag)
     return effect, Variances(
         rho=rho,
@@ -546,6 +555,7 @@ def _found(
         legacy_seeds=unit * ratio**2 * seed_variance(sides.below) if sides.seeded else 0.0,
         level=level[0],
         level_covariance=level[1],
-        memory=memory,
-        memory_stretch=wider,
+        memory=sides.memory,
+        memory_stretch=memory_stretch(count, found.law.lag, sides.overlap, order),
+        stretch=longer,
     )

@@ -31,8 +31,9 @@ from harness.evidence.pairing import (
 )
 from harness.scoring.metrics import AGGREGATES, CENTRAL
 from harness.stats.bootstrap import RESAMPLES
-from harness.stats.long_memory import memory_of, memory_stretch
+from harness.stats.long_memory import memory_stretch
 from harness.stats.longrun import (
+    FEW,
     DieboldMariano,
     Law,
     MeanRatio,
@@ -193,10 +194,9 @@ class _Loss(_Kind):
 
     def stretch(self, sides: Sides, lag: int) -> float:
         """How many times as long the error is taken to be, for shown memory; 1 without."""
-        memory = memory_of(sides.difference, sides.overlap)
-        if memory is None or not memory.shown:
+        if sides.memory is None or not sides.memory.shown:
             return 1.0
-        return memory_stretch(sides.above.shape[1], lag, sides.overlap, memory.order)
+        return memory_stretch(sides.above.shape[1], lag, sides.overlap, sides.memory.order)
 
     def uncertain(self, sides: Sides) -> bool:
         """Whether there is an uncertainty to estimate, or a tie that needs none."""
@@ -319,12 +319,23 @@ class _Share(_Kind, ABC):
         the binomial one. A share that never varies gets the variance it would have if all steps of
         a window were hit or missed together.
         """
-        found = _ratio_of(sides, lag)
+        found = self.stretched(_ratio_of(sides, lag), sides)
         return dataclasses.replace(found, covariance=_wilson(found))
 
+    def stretched(self, found: MeanRatio, sides: Sides) -> MeanRatio:
+        """The same with its error as much longer as `stretch` says."""
+        law = found.law.stretched(self.stretch(sides, found.law.lag))
+        return dataclasses.replace(found, law=law)
+
     def stretch(self, sides: Sides, lag: int) -> float:
-        """1: hits of an interval cluster, and have a long lag of their own."""
-        return 1.0
+        """How many times as long the error is taken to be: hits cluster with the volatility.
+
+        1 for a part of few origins: what lies between them is not known.
+        """
+        count = sides.above.shape[1]
+        if sides.persistence is None or (sides.part and count < FEW):
+            return 1.0
+        return sides.persistence.stretch(count, lag, sides.overlap)
 
     def uncertain(self, sides: Sides) -> bool:
         """There always is an uncertainty: `ratio_of` gives one to a share that never varies."""
@@ -490,7 +501,7 @@ class RelativeCoverage(_Share):
 
     def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the mean difference: it is no share, and its variance is the one found."""
-        return _ratio_of(sides, lag)
+        return self.stretched(_ratio_of(sides, lag), sides)
 
     def uncertain(self, sides: Sides) -> bool:
         """Whether the difference varies; arms that cover the same everywhere are a tie."""
@@ -563,7 +574,7 @@ class Wins(_Share):
 
     def ratio_of(self, sides: Sides, *, lag: int | None = None) -> MeanRatio:
         """Estimate the share lost as any share; arms that tie on every origin have no variance."""
-        found = _ratio_of(sides, lag)
+        found = self.stretched(_ratio_of(sides, lag), sides)
         tied = bool(np.all(sides.means[0] == 0.5))
         return dataclasses.replace(found, covariance=np.zeros((2, 2)) if tied else _wilson(found))
 
@@ -584,18 +595,17 @@ def loss_of(metric: str) -> MeanLoss | RootLoss:
     return RootLoss(metric=metric) if AGGREGATES[metric].rooted else MeanLoss(metric=metric)
 
 
-def _all() -> tuple[Estimand, ...]:
-    losses = [name for name, each in AGGREGATES.items() if each.comparable]
-    return (
-        *(loss_of(name) for name in losses),
-        *(Wins(metric=name) for name in losses),
+_LOSSES = [name for name, each in AGGREGATES.items() if each.comparable]
+_ESTIMANDS: dict[str, Estimand] = {
+    each.name: each
+    for each in (
+        *(loss_of(name) for name in _LOSSES),
+        *(Wins(metric=name) for name in _LOSSES),
         *(Coverage(level=level) for level in CENTRAL),
         *(RelativeCoverage(level=level) for level in CENTRAL),
         Skill(),
     )
-
-
-_ESTIMANDS = {each.name: each for each in _all()}
+}
 ESTIMANDS: Mapping[str, Estimand] = _ESTIMANDS
 """Every estimand by the name that findings and rules call it."""
 
@@ -622,6 +632,8 @@ class Question:
         Error rate at which a bound is shown broken beside other rules that could be; for planning.
     resamples
         Of a bootstrap.
+    among_looks
+        It is asked at one of several looks, whose levels are small: see `tail_safe`.
     """
 
     estimand: Estimand
@@ -631,6 +643,7 @@ class Question:
     power: float = 0.8
     alpha_beyond: float | None = None
     resamples: int = RESAMPLES
+    among_looks: bool = False
 
     @property
     def bounds(self) -> tuple[float, ...]:

@@ -26,8 +26,10 @@ from harness.stats.longrun import (
     block_starts,
     centred,
     circular_means,
+    first_order,
     generator_of,
     optimal_block,
+    tail_safe,
 )
 from harness.stats.statistical_power import freedom_of
 from harness.window import Array, Rows
@@ -144,7 +146,7 @@ def deciding(
 def _by_every_method(
     sides: Sides, question: Question, *, lag: int | None, block: int | None, seeded: bool
 ) -> list[Estimate]:
-    found = question.estimand.ratio_of(sides, lag=lag)
+    found = ratio_for(sides, question, lag=lag)
     length = block_of(sides, found.law.lag) if block is None else block
     made = [by_test("hac", found, question), by_bootstrap(sides, length, question)]
     if seeded:
@@ -152,9 +154,18 @@ def _by_every_method(
         made.append(by_two_levels(sides, length, question))
     if question.estimand.two_sided and lag is None and 0 < found.above < 1:
         count = sides.above.shape[1]
-        far = question.estimand.ratio_of(sides, lag=max(found.law.lag, count // 3))
+        far = ratio_for(sides, question, lag=max(found.law.lag, count // 3))
         made.append(by_test("long", far, question))
     return made
+
+
+def ratio_for(sides: Sides, question: Question, *, lag: int | None = None) -> MeanRatio:
+    """The ratio of both sides' means, in the law that the question is answered in."""
+    found = question.estimand.ratio_of(sides, lag=lag)
+    if not question.among_looks:
+        return found
+    law = tail_safe(found.law, sides.overlap, first_order(sides.difference))
+    return dataclasses.replace(found, law=law)
 
 
 def _nearer(one: Estimate, other: Estimate, question: Question) -> Estimate:
@@ -338,6 +349,28 @@ def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, Reason | None]:
     if said[0] != said[1]:
         return "undecided", reason(ReasonCode.METHODS_DISAGREE, test=said[0], bootstrap=said[1])
     return "undecided", reason(ReasonCode.SEEDS_DISAGREE, said=said[0])
+
+
+def shaken(estimates: Sequence[Estimate], question: Question, wider: float) -> bool:
+    """Whether what is concluded would not be if every error were so many times as long.
+
+    Only the estimates that give a conclusion are asked: not those over a long lag, nor over
+    independent origins alone.
+    """
+    asked = [each for each in estimates if each.method not in ("long", "independent")]
+
+    def concluded(times: float) -> bool:
+        found = set()
+        for each in asked:
+            ends = (each.low, each.lower, each.upper, each.high)
+            if each.effect is None or None in ends:
+                return False
+            moved = (each.effect + times * (end - each.effect) for end in ends)  # type: ignore[operator]  # none is None
+            low, lower, upper, high = moved
+            found.add(_conclusion((low, lower, upper, high), question))
+        return len(found) == 1 and "undecided" not in found
+
+    return wider > 1 and concluded(1.0) and not concluded(wider)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,8 @@ from harness.errors import AbharnessError
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Flags, UnitScores, in_time_order, reach_of
-from harness.stats.longrun import centred, tied
+from harness.stats.long_memory import LongMemory, Persistence, memory_of, persistence_of
+from harness.stats.longrun import centred, constant, tied
 from harness.window import Array, Dates, Rows
 
 WORST = 2.0
@@ -306,6 +307,16 @@ class Sides:
         return centred(*self.means)[1]
 
     @cached_property
+    def memory(self) -> LongMemory | None:
+        """Whether the difference remembers; None where that cannot be told."""
+        return memory_of(self.difference, self.overlap)
+
+    @cached_property
+    def persistence(self) -> Persistence | None:
+        """Persistence under noise in the difference; None where that cannot be told."""
+        return persistence_of(self.difference, self.overlap)
+
+    @cached_property
     def tied(self) -> bool:
         """Both sides are the same but for roundings."""
         return tied(*self.means)
@@ -313,7 +324,7 @@ class Sides:
     @property
     def varies(self) -> bool:
         """A side is not the same on every origin, so that there is an uncertainty to estimate."""
-        return any(float(np.ptp(side)) > 1e-12 * float(np.abs(side).max()) for side in self.means)
+        return not all(constant(side) for side in self.means)
 
     @property
     def seeded(self) -> bool:

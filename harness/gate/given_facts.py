@@ -54,7 +54,7 @@ def given_of(
         room={name: room_of(split) for name, split in grid.splits.items()},
         ended=tuple(n for n, split in grid.splits.items() if split.dataset.manifest.ended),
         larger=_larger(grid, policy),
-        costs={k: v for k, v in costs.items.items() if k in wanted and not costs.reason},
+        costs={k: v for k, v in costs.items.items() if k in wanted and not costs.unreadable},
         cards=cards_of(grid, store, policy),
         futures=futures(grid, store, policy),
         doubts=(

@@ -226,7 +226,7 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
 def _long_memory(case: Case) -> list[Fact]:
     """Where differences may remember so long that the interval is too narrow: the most a dataset.
 
-    What was widened already comes last.
+    What would no longer be shown comes first, what was widened already last.
     """
     found: dict[str, list[Fact]] = {}
     for finding in case.findings:
@@ -234,7 +234,7 @@ def _long_memory(case: Case) -> list[Fact]:
         known = compared.variances if compared is not None else None
         if compared is None or known is None or known.memory is None:
             continue
-        if known.memory.suspected:
+        if known.memory.suspected or compared.shaken:
             said = fact(
                 FactCode.LONG_MEMORY,
                 dataset=finding.dataset,
@@ -244,14 +244,20 @@ def _long_memory(case: Case) -> list[Fact]:
                 error=known.memory.error,
                 wider=known.memory_stretch,
                 done=known.memory.shown and compared.estimand.relative,
+                stands=not compared.shaken,
             )
             found.setdefault(finding.dataset, []).append(said)
     for each in found.values():
-        each.sort(key=lambda said: (said.values["done"], -float(said.values["wider"])))  # type: ignore[arg-type]  # a number
+        each.sort(key=_by_weight)
     return [
         dataclasses.replace(each[0], values={**each[0].values, "others": len(each) - 1})
         for each in found.values()
     ]
+
+
+def _by_weight(said: Fact) -> tuple[bool, bool, float]:
+    values = said.values
+    return bool(values["stands"]), bool(values["done"]), -float(values["wider"])  # type: ignore[arg-type]  # a number
 
 
 _NOTHING = fact(FactCode.NOTHING_COMPARED)
@@ -297,20 +303,29 @@ def _what_decides(case: Case, given: Given) -> Fact:
         return case.fact(FactCode.COMPARE_WITH_MORE, origins=few)
     counts = [found.planning.more_origins for _, found in compared]
     known = [count for count in counts if count is not None]
-    if given.larger is not None and compared:
-        name, origins = given.larger
-        now = min(found.sample.independent_n for _, found in compared)
-        enough = len(known) == len(counts) and now + max(known, default=0) <= origins
+    wants = [
+        found.sample.independent_n + found.planning.more_origins
+        for _, found in compared
+        if found.planning.more_origins is not None
+    ]
+    name, origins = given.larger or ("", 0)
+    if any(want <= origins for want in wants):
         return case.fact(
             FactCode.LARGER_PLAN,
             experiment=name,
             origins=origins,
-            now=now,
-            enough=enough,
+            now=min(found.sample.independent_n for _, found in compared),
+            enough=len(known) == len(counts) and max(wants) <= origins,
             settled=settled,
         )
+    settle = case.fact(
+        FactCode.SETTLE_MARGIN,
+        least=min(wants, default=None),
+        larger=given.larger,
+        settled=settled,
+    )
     if not known or len(known) < len(counts):
-        return case.fact(FactCode.SETTLE_MARGIN, settled=settled)
+        return settle
     wanted = dict.fromkeys((each.dataset for each, _ in compared), 0)
     for each, found in compared:
         wanted[each.dataset] = max(wanted[each.dataset], found.planning.more_origins or 0)
@@ -321,7 +336,7 @@ def _what_decides(case: Case, given: Given) -> Fact:
     dates = [found.planning.decided_by for _, found in compared]
     until = None if None in dates else max(filter(None, dates), default=None)
     if until is None or most in given.ended:
-        return case.fact(FactCode.SETTLE_MARGIN, settled=settled)
+        return settle
     return case.fact(
         FactCode.WAIT_FOR_ORIGINS,
         more=max(known),

@@ -40,8 +40,8 @@ class FactCode(StrEnum):
     COST_OPEN = "cost_open"
     COST_NOT_MEASURED = "cost_not_measured"  # command
     COST_WITHOUT_INTERVAL = "cost_without_interval"  # pairs, command
-    COST_NOT_TAKEN = "cost_not_taken"  # reason
-    COST_NO_EVIDENCE = "cost_no_evidence"  # reason
+    COST_NOT_TAKEN = "cost_not_taken"  # problem, and its values
+    COST_NO_EVIDENCE = "cost_no_evidence"  # problem, and its values
 
     # Why no conclusion is allowed.
     NOTHING_COMPARED = "nothing_compared"
@@ -73,7 +73,7 @@ class FactCode(StrEnum):
     PART_GIVEN_UP = "part_given_up"  # arm, dataset, seed, why
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
     FAR_FROM_PRICES = "far_from_prices"  # dataset, arm, seed, middle, last
-    LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error, wider, done, others
+    LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error, wider, done, stands, others
     MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
     FEW_ORIGINS_ASKED = "few_origins_asked"  # asked, sound
     NO_REFERENCE_ARM = "no_reference_arm"  # candidate, legacy
@@ -91,7 +91,7 @@ class FactCode(StrEnum):
     LONG_WAIVER = "long_waiver"  # finding, until, days, most
     DATE_PAST = "date_past"  # date
     TRIED_BEFORE = "tried_before"  # attempt, since, what
-    ATTEMPTS_USED = "attempts_used"  # attempt
+    ATTEMPTS_USED = "attempts_used"  # attempt, since, origins: prospective ones that count
     RECORDS_LOST = "records_lost"  # at, why
 
     # What happened on the way.
@@ -123,7 +123,7 @@ class FactCode(StrEnum):
     REPAIR = "repair"
     MEASURE = "measure"  # rules
     COMPARE_WITH_MORE = "compare_with_more"  # origins
-    SETTLE_MARGIN = "settle_margin"  # settled: dataset, metric, part, unit, bound, shown
+    SETTLE_MARGIN = "settle_margin"  # least, larger: name and origins; settled, see below
     LARGER_PLAN = "larger_plan"  # experiment, origins, now, enough, settled
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
     RAISE_ORIGINS = "raise_origins"  # more, settled

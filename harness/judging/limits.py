@@ -200,10 +200,12 @@ def _against(
 ) -> tuple[Outcome, FactCode, dict[str, Value]]:
     if found is None:
         return Outcome.HOLD, FactCode.COST_NOT_MEASURED, {"command": command}
-    if not found.valid and found.ratio is None:
-        return Outcome.HOLD, FactCode.COST_NOT_TAKEN, {"reason": found.reason}
     if not found.valid:
-        return Outcome.INVALID, FactCode.COST_NO_EVIDENCE, {"reason": found.reason}
+        why = found.reasons[0]
+        said: dict[str, Value] = {"problem": why.code.value, **why.values}
+        if found.ratio is None:
+            return Outcome.HOLD, FactCode.COST_NOT_TAKEN, said
+        return Outcome.INVALID, FactCode.COST_NO_EVIDENCE, said
     worst, best = found.worst(alpha), found.best(alpha)
     if worst is None or best is None:
         values: dict[str, Value] = {"pairs": found.n, "command": command}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -39,6 +40,7 @@ from harness.measure.session import (
     Taken,
     TimedForecasts,
 )
+from harness.reasons import Plain, Reason, ReasonCode, reason
 from harness.running.cells import StoredCell
 from harness.running.identity import machine
 from harness.running.split import Split
@@ -51,7 +53,7 @@ _DAYS_PER_YEAR = 365.25
 
 
 def evaluate(
-    taken: Taken, units: Mapping[str, StoredCell], split: Split, *, loaded: str
+    taken: Taken, units: Mapping[str, StoredCell], split: Split, *, loaded: Reason | None
 ) -> tuple[tuple[MeasuredArm, ...], tuple[Cost, ...]]:
     """What a session says of both arms, and one cost per key of `CRITERIA`, in their order.
 
@@ -60,7 +62,7 @@ def evaluate(
     units
         Ordinary units of baseline and candidate, by role.
     loaded
-        Why timings are no evidence; '' where they are.
+        Why timings are no evidence; None where they are.
     """
     arms = [_measured_arm(taken, name, units[name], split) for name in (BASELINE, CANDIDATE)]
     spans = _levels(taken, lambda process: process.spans)
@@ -70,34 +72,24 @@ def evaluate(
         _peak_memory(taken),
         _fit_time(taken),
         _load_time(taken),
-        _counted(
-            "checkpoint_bytes",
-            [arm.stored_bytes for arm in arms],
-            verb="stored",
-            note="weight files; of an arm that learns its pickled state after a fit",
-        ),
-        _counted(
-            "code_lines",
-            [arm.lines for arm in arms],
-            verb="counted",
-            note="the arm's modules and what they import of their package; no comments, no blank "
-            "lines",
-        ),
+        _counted("checkpoint_bytes", [arm.stored_bytes for arm in arms]),
+        _counted("code_lines", [arm.lines for arm in arms]),
     )
     assert [each.criterion for each in found] == list(CRITERIA)
-    doubts = [text for arm in arms for text in arm.doubts]
+    doubts = [each for arm in arms for each in arm.doubts]
     return tuple(arms), tuple(_doubted(cost, doubts, loaded) for cost in found)
 
 
-def _doubted(cost: Cost, doubts: Sequence[str], loaded: str) -> Cost:
+def _doubted(cost: Cost, doubts: Sequence[Reason], loaded: Reason | None) -> Cost:
     """Take a figure back that is no evidence; counted ones stand."""
     if cost.ratio is None or cost.exact:
         return cost
-    reason = "; ".join(filter(None, [*doubts, loaded if cost.criterion in TIMED else ""]))
-    return dataclasses.replace(cost, valid=False, reason=reason) if reason else cost
+    busy = () if loaded is None or cost.criterion not in TIMED else (loaded,)
+    reasons = (*doubts, *busy)
+    return dataclasses.replace(cost, valid=False, reasons=reasons) if reasons else cost
 
 
-def _cost(criterion: str, ratio: Ratio, absolute: Sequence[float], note: str = "") -> Cost:
+def _cost(criterion: str, ratio: Ratio, absolute: Sequence[float]) -> Cost:
     return Cost(
         criterion=criterion,
         unit=CRITERIA[criterion],
@@ -111,15 +103,14 @@ def _cost(criterion: str, ratio: Ratio, absolute: Sequence[float], note: str = "
         noise_floor=ratio.noise_floor,
         n=ratio.n,
         valid=True,
-        note=note,
     )
 
 
-def _figures(criterion: str, figures: Sequence[Array], note: str = "") -> Cost:
+def _figures(criterion: str, figures: Sequence[Array]) -> Cost:
     """A cost from figures [K] of A, B and A'."""
     baseline, candidate, again = figures
     absolute = (float(np.median(baseline)), float(np.median(candidate)))
-    return _cost(criterion, ratio_of(baseline, candidate, again), absolute, note)
+    return _cost(criterion, ratio_of(baseline, candidate, again), absolute)
 
 
 def _levels(taken: Taken, rounds: Callable[[Process], Sequence[float]]) -> list[Array]:
@@ -142,12 +133,9 @@ def _by_role(taken: Taken, figure: Callable[[Process], float]) -> list[Array]:
 def _peak_memory(taken: Taken) -> Cost:
     missing = taken.processes(BASELINE)[0].phases.no_peaks
     if missing:
-        return Cost(criterion="peak_memory", unit=CRITERIA["peak_memory"], reason=missing)
-    return _figures(
-        "peak_memory",
-        _by_role(taken, serving_peak),
-        "highest resident memory of a process in use: loading and forecasting, not fitting",
-    )
+        why = reason(ReasonCode.NO_PEAKS, said=missing)
+        return Cost(criterion="peak_memory", unit=CRITERIA["peak_memory"], reasons=(why,))
+    return _figures("peak_memory", _by_role(taken, serving_peak))
 
 
 def serving_peak(process: Process) -> float:
@@ -161,10 +149,7 @@ def _fit_time(taken: Taken) -> Cost:
         for name in (BASELINE, CANDIDATE)
     )
     means = [float(np.mean(each)) if len(each) else 0.0 for each in (baseline, candidate)]
-    note = "one fit each has a ratio but no interval; [measure] fits = 2 or more gives one"
-    return _one_sided("fit_time", means, verb="fitted") or _cost(
-        "fit_time", ratio_of(baseline, candidate), means, note if len(baseline) == 1 else ""
-    )
+    return _one_sided("fit_time", means) or _cost("fit_time", ratio_of(baseline, candidate), means)
 
 
 def _load_time(taken: Taken) -> Cost:
@@ -175,52 +160,52 @@ def _load_time(taken: Taken) -> Cost:
         else 0.0
         for name, each in zip((BASELINE, CANDIDATE), figures[:2], strict=True)
     ]
-    note = "weights from a warm disk cache into memory; libraries are imported before"
-    return _one_sided("load_time", medians, verb="loaded") or _figures("load_time", figures, note)
+    return _one_sided("load_time", medians) or _figures("load_time", figures)
 
 
-def _counted(criterion: str, counts: Sequence[int], *, verb: str, note: str) -> Cost:
+def _counted(criterion: str, counts: Sequence[int]) -> Cost:
     values = [float(each) for each in counts]
-    return _one_sided(criterion, values, verb=verb) or _cost(
-        criterion, exact_ratio(*values), values, note
-    )
+    return _one_sided(criterion, values) or _cost(criterion, exact_ratio(*values), values)
 
 
-def _one_sided(criterion: str, values: Sequence[float], *, verb: str) -> Cost | None:
+def _one_sided(criterion: str, values: Sequence[float]) -> Cost | None:
     """The cost where a side has nothing of the kind; None where both have."""
     baseline, candidate = values
     if baseline and candidate:
         return None
     if baseline:
-        note = f"of the candidate nothing is {verb}"
-        return _cost(criterion, exact_ratio(baseline, 0.0), values, note)
-    side = "the baseline" if candidate else "either arm"
+        return _cost(criterion, exact_ratio(baseline, 0.0), values)
+    sides = "baseline" if candidate else "both"
     return Cost(
         criterion=criterion,
         unit=CRITERIA[criterion],
         baseline=baseline,
         candidate=candidate,
-        reason=f"of {side} nothing is {verb}: there is no ratio",
+        reasons=(reason(ReasonCode.NOTHING_OF_KIND, cost=criterion, sides=sides),),
     )
 
 
 def _measured_arm(taken: Taken, name: str, unit: StoredCell, split: Split) -> MeasuredArm:
     """What a session says of the arm in the role `name`, whose ordinary unit is `unit`."""
     side, processes = taken.sides[name], taken.processes(name)
-    differences = (difference(unit, each.timed, split.dataset.series) for each in processes)
-    differs = next(filter(None, differences), "")
-    if differs and side.learns and dict(unit.record.machine) != machine():
-        differs += " (its unit was trained on another machine)"
+    elsewhere = side.learns and dict(unit.record.machine) != machine()
+    arm, series = side.cell.arm.name, split.dataset.series
+    differs = (
+        difference(unit, each.timed, series, arm=arm, elsewhere=elsewhere) for each in processes
+    )
+    doubts = [next(filter(None, differs), None)]
     repeats = [each.repeats for each in processes if each.repeats is not None]
     fresh = [second for each in repeats for second in each.fresh]
     again = [second for each in repeats for second in each.again]
     faster, ratio = repeats_are_faster(fresh, again)
+    if faster:
+        doubts.append(reason(ReasonCode.REMEMBERS_INPUTS, arm=arm, share=ratio))
     calls = [call for each in processes for turn in each.calls for call in turn]
     rates = tuple(each.windows / float(np.median(each.spans)) for each in processes)
     fits = [each.phases for each in side.fits]
     told = [each.phases for each in processes]
     return MeasuredArm(
-        arm=side.cell.arm.name,
+        arm=arm,
         phases={each: _phase(fits if each == "fit" else told, each) for each in _PHASES},
         single_stream=SingleStream(
             n=len(calls),
@@ -237,9 +222,8 @@ def _measured_arm(taken: Taken, name: str, unit: StoredCell, split: Split) -> Me
         lines=arm_size(side.cell.arm.use, side.cell.arm.folder).lines,
         stored_bytes=processes[0].stored_bytes,
         training=_training(side, split),
-        same_forecasts=not differs,
-        difference=differs,
         repeated_input=RepeatedInput(ratio=ratio, faster=faster, n=len(fresh)),
+        doubts=tuple(each for each in doubts if each is not None),
     )
 
 
@@ -304,14 +288,22 @@ def yearly_fits(
 TOLERANCE = 0.01
 """Of the standard deviation of one session's change. Batches of other sizes round otherwise, by
 a thousandth of that at most; another forecast differs by whole deviations."""
+_FARTHEST = 1e9
+"""Also what is told of forecasts that are not finite."""
 DRAWN_TOLERANCE = 4.0
 """For arms that draw: in standard errors of a median of their draws, root mean square. Two honest
 sets of draws differ by 1.8 (normal law)."""
-_MODES: Mapping[Mode, str] = {"single": "one window at a time", "offline": "in batches"}
 
 
-def difference(unit: StoredCell, timed: Mapping[Mode, TimedForecasts], series: Series) -> str:
-    """How forecasts made while timed differ from the stored ones; empty where they do not.
+def difference(
+    unit: StoredCell,
+    timed: Mapping[Mode, TimedForecasts],
+    series: Series,
+    *,
+    arm: str,
+    elsewhere: bool = False,
+) -> Reason | None:
+    """How forecasts made while timed differ from the stored ones; None where they do not.
 
     Parameters
     ----------
@@ -319,33 +311,38 @@ def difference(unit: StoredCell, timed: Mapping[Mode, TimedForecasts], series: S
         The ordinary unit of the same arm, data and seed.
     series
         What was forecast, for the scale.
+    elsewhere
+        The unit was trained on another machine.
     """
     if not timed:
-        return "no window of the plan was forecast while timed"
+        return reason(ReasonCode.NOTHING_TIMED, arm=arm)
     for mode, found in timed.items():
-        apart = _difference(unit, found, series)
+        apart, scale = _difference(unit, found, series)
         if apart:
-            return f"timed {_MODES[mode]} it forecasts something else: {apart}"
-    return ""
+            values: dict[str, Plain] = {"mode": mode, "by": apart, "unit": scale}
+            return reason(ReasonCode.TIMED_OTHERWISE, arm=arm, elsewhere=elsewhere, **values)
+    return None
 
 
-def _difference(unit: StoredCell, timed: TimedForecasts, series: Series) -> str:
-    """Compare the windows that have a stored forecast."""
+def _difference(unit: StoredCell, timed: TimedForecasts, series: Series) -> tuple[float, str]:
+    """Compare the windows that have a stored forecast: how far they lie apart, and in what; or 0.
+
+    In standard errors of a median of draws (``errors``), or in standard deviations of a session's
+    change (``changes``).
+    """
     whole = unit.forecast
     horizon = whole.point.shape[1]
     good = np.array([not unit.reason[row] for row in timed.rows.tolist()])
     rows = timed.rows[good]
     if not len(rows):
-        return ""
+        return 0.0, ""
     stored, point = whole.point[rows], timed.point[good][:, -horizon:]
     if whole.samples is not None:  # its draws [n, M, H] give the scale
         draws = whole.samples[rows]
         error = np.std(draws, axis=1) / np.sqrt(draws.shape[1])  # [n, H]
         apart = np.where(error > 0, np.abs(stored - point) / np.maximum(error, 1e-300), 0.0)
         away = float(np.sqrt(np.mean(apart**2)))
-        if away <= DRAWN_TOLERANCE:
-            return ""
-        return f"{away:.3g} standard errors of its draws on average"
+        return (0.0 if away <= DRAWN_TOLERANCE else away), "errors"
     worst = np.max(np.abs(stored - point))
     own = not unit.record.residual_distribution  # else the distribution is the harness's
     if own and timed.values is not None and whole.has_distribution:
@@ -353,5 +350,6 @@ def _difference(unit: StoredCell, timed: TimedForecasts, series: Series) -> str:
         worst = max(worst, np.max(np.abs(whole.at(LEVELS)[rows] - grid)))
     scale = float(np.std(np.diff(series.target)))
     if worst <= TOLERANCE * scale:  # not so for NaN either
-        return ""
-    return f"by up to {worst / scale:.3g} standard deviations of a session's change"
+        return 0.0, "changes"
+    by = float(worst / scale) if scale > 0 else math.inf
+    return min(_FARTHEST, by), "changes"  # NaN too

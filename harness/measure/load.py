@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from harness.reasons import Reason, ReasonCode, reason
 from harness.running.identity import allowed_cores
 
 _SAMPLE_S = 1.0
@@ -40,17 +41,23 @@ class Load:
     stolen: float
     average: float | None
 
-    def problem(self, when: str) -> str:
-        """Why this is too much for timings; empty where it is not."""
-        limit = max(_FLOOR_CORES, _SHARE * allowed_cores())
-        if self.others > limit:
-            return (
-                f"the machine was loaded {when}: others kept {self.others:.2f} of "
-                f"{allowed_cores()} cores busy, at most {limit:.2f} are accepted"
+    def problem(self, when: str) -> Reason | None:
+        """Why this is too much for timings; None where it is not.
+
+        Parameters
+        ----------
+        when
+            ``before``, ``while`` or ``after`` something was timed.
+        """
+        cores = allowed_cores()
+        most = max(_FLOOR_CORES, _SHARE * cores)
+        if self.others > most:
+            return reason(
+                ReasonCode.MACHINE_BUSY, when=when, others=self.others, cores=cores, most=most
             )
-        if self.stolen > limit:
-            return f"the machine was loaded {when}: its host took {self.stolen:.2f} cores away"
-        return ""
+        if self.stolen > most:
+            return reason(ReasonCode.HOST_BUSY, when=when, taken=self.stolen)
+        return None
 
 
 def busy_now() -> Busy:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.costs import Costs
+from harness.costs import Costs, untaken
 from harness.experiments.experiment import MeasureSettings
 from harness.measure.evaluate import evaluate
 from harness.measure.load import busy_now, load_between, sample_load
@@ -23,6 +23,7 @@ from harness.measure.record import (
     write_measure,
 )
 from harness.measure.session import BASELINE, CANDIDATE, Session, TurnError, Turns, make_side
+from harness.reasons import ReasonCode, reason
 from harness.running.cells import read_cell
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine
@@ -112,8 +113,7 @@ def _take(
     facts, taken = machine(), session.taken
     arms: tuple[MeasuredArm, ...] = ()
     if problem:
-        missing = Costs.missing(ask.baseline, ask.candidate, cells[0].dataset, problem)
-        costs = tuple(missing.items.values())
+        costs = untaken(reason(ReasonCode.SESSION_FAILED, said=problem))
     else:
         units = {
             name: read_cell(store, cell)

@@ -9,13 +9,14 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.costs import CRITERIA, Cost, Costs
+from harness.costs import Cost, Costs, untaken
 from harness.errors import ConfigError, StoreError
 from harness.experiments.experiment import MeasureSettings
 from harness.measure.load import Load
 from harness.measure.ratios import Percentiles
 from harness.measure.replies import Energy
 from harness.parsing import parse_record
+from harness.reasons import Reason, ReasonCode, reason
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine
 from harness.running.sources import digest
@@ -112,11 +113,10 @@ class MeasuredArm:
         Of its weight files, or of the state its fit left.
     training
         None for an arm that does not learn.
-    same_forecasts
-        Whether it forecasts when timed what its ordinary unit holds; else `difference` says how
-        they differ.
     repeated_input
         Whether it remembers inputs.
+    doubts
+        Why its figures are no evidence; empty where they are.
     """
 
     arm: str
@@ -126,20 +126,8 @@ class MeasuredArm:
     lines: int
     stored_bytes: int
     training: TrainingCost | None
-    same_forecasts: bool
-    difference: str
     repeated_input: RepeatedInput
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """Why its figures are no evidence; empty where they are."""
-        found = [f"{self.arm}: {self.difference}"] if self.difference else []
-        if self.repeated_input.faster:
-            found.append(
-                f"{self.arm} remembers inputs: one it has seen takes "
-                f"{self.repeated_input.ratio:.2f} of the time of a new one"
-            )
-        return tuple(found)
+    doubts: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +138,10 @@ class LoadsAround:
     during: Load
     after: Load
 
-    def problem(self) -> str:
-        """Why timings are no evidence, the first reason; empty where they are."""
+    def problem(self) -> Reason | None:
+        """Why timings are no evidence, the first reason; None where they are."""
         named = (("before", self.before), ("while", self.during), ("after", self.after))
-        found = (load.problem(f"{when} it was timed") for when, load in named)
-        return next(filter(None, found), "")
+        return next(filter(None, (load.problem(when) for when, load in named)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,16 +193,12 @@ class MeasureRecord:
 
     def costs_in(self, key: str) -> Costs:
         """The costs; `key` names the record in the store."""
-        taken = {cost.criterion: cost for cost in self.costs}
-        unknown = "this session did not take it"
+        missing = untaken(reason(ReasonCode.NOT_IN_SESSION))
         return Costs(
             baseline=self.baseline,
             candidate=self.candidate,
             dataset=self.dataset,
-            items={
-                name: taken.get(name) or Cost(criterion=name, unit=unit, reason=unknown)
-                for name, unit in CRITERIA.items()
-            },
+            items={each.criterion: each for each in (*missing, *self.costs)},
             machine=self.machine,
             machine_class=self.machine_class,
             measured_at=self.measured_at,
@@ -299,8 +282,7 @@ def read_costs(
     pair = record_key(*cells, "")
     keys = [key for key in store.journal.newest("measurement") if key.startswith(pair)]
     if not keys:
-        why = "not measured; `abharness measure` takes it"
-        return Costs.missing(baseline, candidate, cells[0].dataset, why)
+        return Costs.missing(baseline, candidate, cells[0].dataset)
     found = {key: read_measure(store, key) for key in keys}
     own = record_key(*cells, machine_class())
     chosen = own if own in found else max(keys, key=lambda key: found[key].measured_at)

@@ -21,8 +21,14 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from harness.running.grid import GridCell, PlannedFit
-from harness.running.identity import device_name, process_space, visible_gpus
-from harness.running.supervisor import Ending, UnitLimits, supervise
+from harness.running.identity import device_name, visible_gpus
+from harness.running.supervisor import (
+    Ending,
+    UnitLimits,
+    scratch_prefix,
+    supervise,
+    sweep_scratch,
+)
 from harness.running.unit import RESIDUALS, STATE, Job
 from harness.running.work import carry_out_all
 
@@ -144,7 +150,7 @@ class LocalProcesses:
         _quiet_about_semaphores()
         if served:
             self._context.set_forkserver_preload(["harness.running.executor", *preload])
-        _sweep_scratch()
+        sweep_scratch()
         end_orphans()
 
     def submit(self, task: Task) -> bool:
@@ -153,7 +159,7 @@ class LocalProcesses:
         if gpu is None:
             return False
         self._gpus -= {gpu}
-        scratch = Path(tempfile.mkdtemp(prefix=f"{_scratch_prefix()}{os.getpid()}-"))
+        scratch = Path(tempfile.mkdtemp(prefix=scratch_prefix()))
         jobs = with_fits(task, scratch)
         ours, theirs = self._context.Pipe()
         share = self._context.Value("d", 0.0, lock=False)
@@ -405,17 +411,3 @@ def end_orphans() -> None:
             lost = all(each.pid != os.getpid() for each in process.parents())
             if lost if mark == me else _mark_of(int(owner)) != mark:
                 process.kill()
-
-
-def _scratch_prefix() -> str:
-    return f"abharness-{process_space()}."
-
-
-def _sweep_scratch() -> None:
-    """Remove scratch folders whose executor and supervisor were both killed."""
-    import psutil
-
-    for folder in Path(tempfile.gettempdir()).glob(f"{_scratch_prefix()}*-*"):
-        owner = folder.name.removeprefix(_scratch_prefix()).partition("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)

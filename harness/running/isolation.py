@@ -15,7 +15,13 @@ from typing import Any
 
 from harness.errors import ArmError, ConfigError, DataError, InputError, StoreError, escaped
 from harness.parsing import parse_json
-from harness.running.supervisor import Ending, UnitLimits, supervise
+from harness.running.supervisor import (
+    Ending,
+    UnitLimits,
+    scratch_prefix,
+    supervise,
+    sweep_scratch,
+)
 from harness.running.work import read_plain
 
 _REFUSALS = {kind.__name__: kind for kind in (ArmError, ConfigError, DataError, StoreError)}
@@ -40,8 +46,10 @@ def in_isolation(work: Callable[[], object], *, limits: UnitLimits) -> Any:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()  # or the fork writes it as well
+    sweep_scratch()
     try:
-        folder = tempfile.TemporaryDirectory(prefix="abharness-asked-", ignore_cleanup_errors=True)
+        named = f"{scratch_prefix()}asked-"
+        folder = tempfile.TemporaryDirectory(prefix=named, ignore_cleanup_errors=True)
     except OSError as problem:
         raise StoreError(f"{tempfile.gettempdir()}: {problem.strerror or problem}") from None
     with folder:

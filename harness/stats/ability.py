@@ -16,6 +16,7 @@ import numpy.typing as npt
 from harness.reasons import Reason, ReasonCode, reason
 from harness.stats.longrun import (
     choose_lag,
+    constant,
     fixed_smoothing,
     long_run_covariance,
     overlap_law,
@@ -124,7 +125,7 @@ def conditional_ability(difference: Array, *, overlap: int, names: Names) -> Con
     later, known = difference[overlap:], difference[:-overlap]
     if not np.isfinite(difference).all():
         return _no_ability(names, len(later), reason(ReasonCode.LOSSES_MISSING))
-    if len(later) < 10 or float(np.ptp(known)) == 0.0:
+    if len(later) < 10 or constant(known):
         return _no_ability(names, len(later))
     instruments = np.stack([np.ones(len(known)), known])  # [q, n]
     moments = instruments * later
@@ -155,7 +156,7 @@ def fluctuation(
     level = 0.10 if alpha >= 0.10 else 0.05
     window = max(1, round(WINDOW_SHARE * count))
     whole = bool(np.isfinite(difference).all())
-    known = count > 1 and whole
+    known = count > 1 and whole and not constant(difference)
     lag = choose_lag(difference, overlap) if known else 0
     spread = float(long_run_covariance(difference[None], lag)[0, 0]) if known else 0.0
     found: dict[str, Any] = {"largest": None, "smallest": None, "critical": None, "spans": ()}

@@ -28,7 +28,7 @@ class Step:
 
 
 def step_in(values: Array) -> Step | None:
-    """The clearest step in values [n] in order of time; None where none is clear.
+    """The clearest step in values [n] in order of time; None where none is clear, or a median is 0.
 
     Rank sums before and after each place; the least p-value times the number of places decides.
     """
@@ -39,5 +39,7 @@ def step_in(values: Array) -> Step | None:
     if not tests or min(tests) * len(tests) > LEVEL:
         return None
     place = places[int(np.argmin(tests))]
-    ratio = float(np.median(values[place:]) / np.median(values[:place]))
-    return Step(place=place, ratio=ratio) if max(ratio, 1 / ratio) >= SMALLEST else None
+    before, after = float(np.median(values[:place])), float(np.median(values[place:]))
+    if min(before, after) <= 0 or max(before, after) < SMALLEST * min(before, after):
+        return None
+    return Step(place=place, ratio=after / before)

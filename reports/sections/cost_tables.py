@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from reports.section import (
     there,
 )
 from reports.words import numbers
+from reports.words.facts import why_all
 
 _PHASES = ("import", "load", "fit", "forecast")
 _MIB = 2**20
@@ -107,6 +109,15 @@ _TITLES = {
     "checkpoint_bytes": "Weights on disk",
     "code_lines": "Code",
 }
+_MEASURED = {
+    "load_time": "weights from a warm disk cache into memory; libraries are imported before",
+    "peak_memory": "highest resident memory of a process in use: loading and forecasting, not "
+    "fitting",
+    "checkpoint_bytes": "weight files; of an arm that learns, its pickled state after a fit",
+    "code_lines": "the arm's modules and what they import of their package; no comments, no blank "
+    "lines",
+}
+"""What exactly was measured, where its title does not tell."""
 _FIRST_SCREEN = ("fit_time", "load_time", "latency", "throughput", "peak_memory")
 _SCALES = {"s": (1e3, "ms"), "bytes": (2.0**-20, "MiB")}
 
@@ -136,7 +147,7 @@ class Figure:
 def cost_line(page: PageInput, legacy: str) -> list[Figure]:
     """Fit, load, first forecast, p50 and p90, throughput, peak memory; empty if not measured."""
     costs = page.beside.costs.get(legacy)
-    if costs is None or costs.reason:
+    if costs is None or not costs.record:
         return []
     found = [_figure(costs[name]) for name in _FIRST_SCREEN]
     session = page.beside.sessions.get(legacy, SessionTimes())
@@ -148,12 +159,42 @@ def cost_line(page: PageInput, legacy: str) -> list[Figure]:
 def not_measured(page: PageInput, legacy: str) -> str:
     """Why a pair has no costs, with the command that takes them."""
     costs = page.beside.costs.get(legacy)
-    detail = f" ({costs.unreadable})" if costs is not None and costs.unreadable else ""
+    broken = "" if costs is None else costs.unreadable
+    detail = f" (cannot be read: {broken})" if broken else ""
     other = "" if legacy == page.verdict.legacy else f"--baseline-arm {legacy}"
     options = (other,) if other else ()
     takes = page.beside.measuring_s
     about = f" takes about {numbers.plural(math.ceil(takes / 60), 'minute')}" if takes else ""
-    return f"not measured: {page.beside.command('measure', *options)}{about}{detail}"
+    return f"not measured: `{page.beside.command('measure', *options)}`{about}{detail}"
+
+
+def unpaired(page: PageInput, legacy: str) -> str:
+    """What both sides took in the run, median over their units; and what measuring would take."""
+    sides = [
+        [page.units[key] for name in page.dataset_names for key in page.unit_keys(arm, name)]
+        for arm in (page.verdict.candidate, legacy)
+    ]
+
+    def forecast(unit: UnitFacts) -> float | None:
+        spent, count = unit.seconds.get("forecast"), len(unit.origin)
+        return spent / count if spent is not None and count else None
+
+    taken: tuple[tuple[str, str, Callable[[UnitFacts], float | None]], ...] = (
+        ("fit", "s", lambda unit: unit.seconds.get("fit", 0.0)),
+        ("a forecast", "s", forecast),
+        ("memory", "bytes", lambda unit: max(unit.peak_bytes.values(), default=None)),
+    )
+    told = []
+    for name, unit, of in taken:
+        known = [[each for each in map(of, units) if each is not None] for units in sides]
+        if all(known):
+            ours, theirs = map(statistics.median, known)
+            mine, legacys, shown = _in_one_unit(ours, theirs, unit)
+            told.append(f"{name} {mine} ({legacys}) {shown}")
+    paired = f"in pairs {not_measured(page, legacy)}"
+    if not told:
+        return f"I{paired[1:]}"
+    return f"As run (legacy): {', '.join(told)}; {paired}"
 
 
 def _figure(cost: Cost) -> Figure:
@@ -164,7 +205,7 @@ def _figure(cost: Cost) -> Figure:
             interval="",
             floor="",
             word="none",
-            said=cost.reason,
+            said=why_all(cost.reasons),
         )
     interval = ""
     if cost.low is not None and cost.high is not None and not cost.exact:
@@ -178,6 +219,16 @@ def _figure(cost: Cost) -> Figure:
         word=_word(cost),
         said=_absolute(cost),
     )
+
+
+def _note(cost: Cost) -> str:
+    """What was measured, or what is odd about it, in a few words."""
+    if cost.ratio == 0:
+        return "the candidate has none"
+    if cost.criterion == "fit_time":
+        once = "one fit each has a ratio but no interval; [measure] fits = 2 or more gives one"
+        return once if cost.n == 1 else ""
+    return _MEASURED.get(cost.criterion, "") if cost.ratio is not None else ""
 
 
 def _word(cost: Cost) -> str:
@@ -196,13 +247,20 @@ def _absolute(cost: Cost) -> str:
 
 def _sides(candidate: float | None, baseline: float | None, unit: str) -> str:
     """Both absolute values in a unit that fits them."""
+    ours, theirs, shown = _in_one_unit(candidate, baseline, unit)
+    return f"{ours} against {theirs} {shown}"
+
+
+def _in_one_unit(
+    candidate: float | None, baseline: float | None, unit: str
+) -> tuple[str, str, str]:
     largest = max(candidate or 0.0, baseline or 0.0)
     factor, shown = (1.0, "s") if unit == "s" and largest >= 1 else _SCALES.get(unit, (1.0, unit))
     ours, theirs = (
         numbers.NONE if value is None else numbers.number(factor * value)
         for value in (candidate, baseline)
     )
-    return f"{ours} against {theirs} {shown}"
+    return ours, theirs, shown
 
 
 def _plain_ratio(title: str, values: Sequence[float | None]) -> list[Figure]:
@@ -225,7 +283,7 @@ def _plain_ratio(title: str, values: Sequence[float | None]) -> list[Figure]:
 def cost_table(page: PageInput, legacy: str) -> Table | None:
     """All costs of a pair with intervals, noise floors and why a figure is no evidence."""
     costs = page.beside.costs.get(legacy)
-    if costs is None or costs.reason:
+    if costs is None or not costs.record:
         return None
     where = ", ".join(filter(None, (costs.machine.get("processor"), costs.machine_class)))
     return Table(
@@ -250,9 +308,9 @@ def cost_table(page: PageInput, legacy: str) -> Table | None:
 
 def _row(cost: Cost) -> tuple[TableCell, ...]:
     found = _figure(cost)
-    standing = cost.reason or found.word
+    standing = why_all(cost.reasons) or found.word
     return (
-        TableCell(text=_TITLES[cost.criterion], note=cost.note),
+        TableCell(text=_TITLES[cost.criterion], note=_note(cost)),
         text(found.ratio or numbers.NONE),
         text(found.interval or ("counted" if cost.exact else numbers.NONE)),
         text(found.floor.removeprefix("noise ") or numbers.NONE),
@@ -271,7 +329,7 @@ def costs(page: PageInput) -> Iterator[Section]:
         title="Costs",
         link="Costs",
         items=(
-            cost_table(page, legacy) or Text(text=not_measured(page, legacy)),
+            cost_table(page, legacy) or Text(lead="In pairs", text=not_measured(page, legacy)),
             Details(summary="Speed and memory of each unit, unpaired", blocks=units)
             if units
             else Text(text="No unit is stored, so nothing was timed."),

@@ -29,6 +29,7 @@ from harness.judging.declared import Cell, Level, Look
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict
+from harness.reasons import ReasonCode, reason
 from reports.night_page import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
     Beside,
@@ -174,8 +175,9 @@ def measured(verdict: Verdict) -> Costs:
             noise_floor=0.031,
             n=4,
             valid=name != "throughput",
-            reason="the machine was busy meanwhile" if name == "throughput" else "",
-            note="what exactly was timed",
+            reasons=(reason(ReasonCode.HOST_BUSY, when="while", taken=0.9),)
+            if name == "throughput"
+            else (),
         )
         for name, unit in CRITERIA.items()
     }

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.costs import CRITERIA, Cost, Costs
+from harness.costs import Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Blindness, Contamination
+from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
 from reports.page_input import Beside, PageInput, Since
 from reports.sections.cost_tables import cost_line, not_measured
@@ -272,24 +273,25 @@ def test_what_moved_is_said(make_page: Make) -> None:
     assert "A:crps:guardrail undecided \u2192 gone" in said
 
 
+BUSY = (reason(ReasonCode.HOST_BUSY, when="while", taken=0.9),)
+
+
 def costs(**changes: Any) -> Costs:
     """Costs in which only peak memory was taken."""
-    made = Costs.missing("autoformer", "chronos-512", "ALPHA", "untaken")
+    made = Costs.missing("autoformer", "chronos-512", "ALPHA")
     memory: dict[str, Any] = {
         "criterion": "peak_memory", "unit": "bytes", "baseline": 4e8, "candidate": 2e8,
         "ratio": 0.5, "low": 0.45, "high": 0.55, "log_se": 0.05, "noise_floor": 0.02, "n": 4,
         "valid": True,
     }  # fmt: skip
-    untaken = {name: Cost(criterion=name, unit=unit, reason="this session did not take it")
-               for name, unit in CRITERIA.items()}  # fmt: skip
-    items = {**untaken, "peak_memory": Cost(**{**memory, **changes})}
-    return dataclasses.replace(made, items=items, reason="")
+    items = {**made.items, "peak_memory": Cost(**{**memory, **changes})}
+    return dataclasses.replace(made, items=items, record="k")
 
 
 @pytest.mark.parametrize(
     ("changes", "word"),
     [({}, "better"), ({"low": 0.9, "high": 1.1, "ratio": 1.0}, "not told apart"),
-     ({"noise_floor": 1.5}, "not told apart"), ({"valid": False, "reason": "loaded"},
+     ({"noise_floor": 1.5}, "not told apart"), ({"valid": False, "reasons": BUSY},
       "no evidence"), ({"ratio": 2.0, "low": 1.9, "high": 2.1}, "worse")],
 )  # fmt: skip
 def test_a_cost_is_told_only_where_it_stands_out(

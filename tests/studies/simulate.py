@@ -18,7 +18,7 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -31,9 +31,10 @@ from scipy.special import ndtri
 
 from harness.evidence.comparison import recent_of
 from harness.evidence.estimand import Coverage, MeanLoss, Question
-from harness.evidence.estimates import block_of, by_bootstrap, by_test, deciding
+from harness.evidence.estimates import Estimate, block_of, by_bootstrap, by_test, deciding, shaken
 from harness.evidence.pairing import Sides
-from harness.stats.long_memory import memory_of
+from harness.stats.long_memory import memory_stretch
+from harness.stats.longrun import choose_lag
 from harness.stats.statistical_power import Plan, Spread, predicted_power
 
 Process = Literal[
@@ -49,6 +50,8 @@ EARLY, LATE, BREAK = -0.12, 0.10, 0.7
 """Effects before and after a break, and where it comes."""
 MARGIN = 0.02
 """What a PROMOTE is held against after a break."""
+TOLERANCE = 0.05
+"""Of a coverage: it is vetoed so much further away than a loss is, at twice its tolerance."""
 ALPHA = 0.05
 LEVEL, NOISE = 0.3, 0.3
 """Standard deviations of legacy's loss and of the difference, over legacy's mean loss."""
@@ -57,6 +60,8 @@ COVERAGE = Question(estimand=Coverage(level=80), bound_high=0.0, alpha=ALPHA)
 POWERS = (0.5, 0.8, 0.9)
 ENOUGH = 20
 """Non-overlapping origins from which on the prediction of power is held to five points."""
+INDEPENDENT = 30
+"""From which on power is set beside that of an older rule."""
 BURN = 200
 CHUNK = 500
 
@@ -85,9 +90,10 @@ class Result:
     `promote` and `reject` are wrong conclusions at the bound by the whole rule, `_t` by the t
     test and `_bootstrap` by the bootstrap alone. `reached` are the distances from the bound at
     which the whole rule concluded in the shares `POWERS` of the draws; None where it never did.
-    `promote_vetoed` are the wrong conclusions that the veto of the last origins leaves,
-    `power_vetoed` is what it leaves of the 80 %, `remembered` the share of draws with the caution
-    of long memory, `_unsaid` the wrong conclusions without it.
+    `power_before` is the share that concludes, the veto included, at the distance at which an
+    older rule did in 80 %. `promote_vetoed` are the wrong conclusions that the veto of the last
+    origins leaves, `power_vetoed` is what it leaves of the 80 %, `remembered` the share of draws
+    with the caution of long memory, `_unsaid` the wrong conclusions without it.
     """
 
     cell: dict[str, Any]
@@ -105,6 +111,7 @@ class Result:
     remembered: float = math.nan
     promote_unsaid: float = math.nan
     reject_unsaid: float = math.nan
+    power_before: float = math.nan
 
 
 def cells() -> list[Cell]:
@@ -303,11 +310,11 @@ def sides_of(cell: Cell, count: int, generator: np.random.Generator) -> list[Sid
 
 def bounds_of(
     sides: Sides, question: Question, *, whole: bool
-) -> tuple[list[float], list[float], float]:
+) -> tuple[list[float], list[float], float, bool]:
     """One-sided bounds of the effect by each method: the t test, then the bootstrap.
 
-    Then the effect over the last origins alone. Without `whole` the bootstrap is spared where the t
-    test alone leaves the bound open.
+    Then the effect over the last origins alone, and whether there is a caution of long memory.
+    Without `whole` the bootstrap is spared where the t test alone leaves the bound open.
     """
     if sides.seeded:
         made = deciding(sides, question)
@@ -328,56 +335,68 @@ def bounds_of(
     dates = np.arange(sides.above.shape[1]).astype("datetime64[D]")
     recent = recent_of(sides, dates, question.estimand)
     late = recent.effect if recent is not None else None
-    return lowest, highest, -math.inf if late is None else late
+    said = _remembers(sides, question, made)
+    return lowest, highest, -math.inf if late is None else late, said
 
 
-def simulate(cell: Cell, *, replications: int, powered: int) -> Result:
-    """Run one cell: `replications` at the bound, the first `powered` for power as well."""
+def simulate(cell: Cell, *, replications: int, powered: int, before: float | None = None) -> Result:
+    """Run one cell: `replications` at the bound, the first `powered` for power as well.
+
+    At the distance `before` too, where there is one.
+    """
     generator = np.random.default_rng(cell.seed)
     question = COVERAGE if cell.process in COVERED else LOSS
     bound = MARGIN if cell.process == "breaks" else 0.0
     question = replace(question, bound_high=bound)
-    seen: list[tuple[list[float], list[float], float]] = []
-    remembered: list[bool] = []
+    seen: list[tuple[list[float], list[float], float, bool]] = []
     for start in range(0, replications, CHUNK):
         many = sides_of(cell, min(CHUNK, replications - start), generator)
         seen += [
             bounds_of(each, question, whole=index < powered)
             for index, each in enumerate(many, start)
         ]
-        remembered += [cell.process in HARD and _remembers(each) for each in many]
-    reached = _reached([max(highest) for _, highest, _ in seen[:powered]])
+    reached = _reached([max(highest) for _, highest, _, _ in seen[:powered]])
     far = reached[POWERS.index(0.8)]
+
+    spare = TOLERANCE if cell.process in COVERED else 0.0
+
+    def vetoed(far: float | None) -> float:
+        if far is None:
+            return math.nan
+        return _share(
+            max(highest) < far and late <= far + spare for _, highest, late, _ in seen[:powered]
+        )
+
     return Result(
         cell=asdict(cell),
         replications=replications,
         powered=powered,
-        promote=_share(max(highest) < bound for _, highest, _ in seen),
-        reject=_share(min(lowest) > bound for lowest, _, _ in seen),
-        promote_t=_share(highest[0] < bound for _, highest, _ in seen),
-        reject_t=_share(lowest[0] > bound for lowest, _, _ in seen),
-        promote_bootstrap=_share(highest[1] < bound for _, highest, _ in seen[:powered]),
-        reject_bootstrap=_share(lowest[1] > bound for lowest, _, _ in seen[:powered]),
+        promote=_share(max(highest) < bound for _, highest, _, _ in seen),
+        reject=_share(min(lowest) > bound for lowest, _, _, _ in seen),
+        promote_t=_share(highest[0] < bound for _, highest, _, _ in seen),
+        reject_t=_share(lowest[0] > bound for lowest, _, _, _ in seen),
+        promote_bootstrap=_share(highest[1] < bound for _, highest, _, _ in seen[:powered]),
+        reject_bootstrap=_share(lowest[1] > bound for lowest, _, _, _ in seen[:powered]),
         reached=reached,
-        promote_vetoed=_share(max(highest) < bound and late <= bound for _, highest, late in seen),
-        power_vetoed=math.nan
-        if far is None
-        else _share(max(highest) < far and late <= far for _, highest, late in seen[:powered]),
-        remembered=_share(remembered),
-        promote_unsaid=_share(
-            max(high) < bound and not said
-            for (_, high, _), said in zip(seen, remembered, strict=True)
+        promote_vetoed=_share(
+            max(highest) < bound and late <= bound + spare for _, highest, late, _ in seen
         ),
-        reject_unsaid=_share(
-            min(low) > bound and not said
-            for (low, _, _), said in zip(seen, remembered, strict=True)
-        ),
+        power_vetoed=vetoed(far),
+        power_before=vetoed(before),
+        remembered=_share(said for _, _, _, said in seen),
+        promote_unsaid=_share(max(highest) < bound and not said for _, highest, _, said in seen),
+        reject_unsaid=_share(min(lowest) > bound and not said for lowest, _, _, said in seen),
     )
 
 
-def _remembers(sides: Sides) -> bool:
-    found = memory_of(sides.difference, sides.overlap)
-    return found is not None and found.suspected
+def _remembers(sides: Sides, question: Question, made: Sequence[Estimate]) -> bool:
+    """As the caution of long memory is decided."""
+    if sides.memory is None:
+        return False
+    lag = choose_lag(sides.difference, sides.overlap)
+    wider = memory_stretch(sides.above.shape[1], lag, sides.overlap, sides.memory.order)
+    wider /= question.estimand.stretch(sides, lag)
+    return sides.memory.suspected or shaken(made, question, wider)
 
 
 def _share(found: Iterable[bool]) -> float:
@@ -411,10 +430,16 @@ def run(settings: argparse.Namespace) -> list[dict[str, Any]]:
     done = {json.dumps(each["cell"], sort_keys=True) for each in known}
     asked = hard_cells() if settings.hard else cells()
     wanted = [c for c in asked if json.dumps(asdict(c), sort_keys=True) not in done]
+    older = json.loads(settings.before.read_text()) if settings.before else []
+    before = {
+        json.dumps(each["cell"], sort_keys=True): each["reached"][POWERS.index(0.8)]
+        for each in older
+    }
     started = time.perf_counter()
     with ProcessPoolExecutor(settings.workers) as pool:
         for found in pool.map(
-            simulate_with, [(c, settings.replications, settings.powered) for c in wanted]
+            simulate_with,
+            [(c, settings, before.get(json.dumps(asdict(c), sort_keys=True))) for c in wanted],
         ):
             known.append(asdict(found))
             path.write_text(json.dumps(known, indent=1) + "\n")
@@ -423,11 +448,12 @@ def run(settings: argparse.Namespace) -> list[dict[str, Any]]:
     return known
 
 
-def simulate_with(task: tuple[Cell, int, int]) -> Result:
+def simulate_with(task: tuple[Cell, argparse.Namespace, float | None]) -> Result:
     """Run one cell in another process; seeded cells cost more and get fewer replications."""
-    cell, replications, powered = task
-    count = powered if cell.seeds > 1 else replications
-    return simulate(cell, replications=count, powered=powered)
+    cell, settings, before = task
+    powered: int = settings.powered
+    count = powered if cell.seeds > 1 else settings.replications
+    return simulate(cell, replications=count, powered=powered, before=before)
 
 
 def tables(results: list[dict[str, Any]]) -> str:
@@ -473,8 +499,8 @@ def _unsaid(result: dict[str, Any]) -> str:
 
 def _summary(results: list[dict[str, Any]]) -> str:
     heads = ("process", "cells", "wrong PROMOTE: mean, worst", "wrong REJECT: mean, worst", "error")
-    heads += ("power as predicted", "worst miss")
-    rows = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * 6]
+    heads += ("power as predicted", "worst miss", "80 % of the older rule: mean, worst")
+    rows = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * 7]
     for process in dict.fromkeys(each["cell"]["process"] for each in results):
         some = [each for each in results if each["cell"]["process"] == process]
         error = math.sqrt(ALPHA * (1 - ALPHA) / some[0]["replications"])
@@ -484,9 +510,12 @@ def _summary(results: list[dict[str, Any]]) -> str:
         )
         misses = [_miss(r) for r in some if r["cell"]["n"] >= ENOUGH * r["cell"]["overlap"]]
         near = sum(miss <= 0.05 for miss in misses)
+        enough = [r for r in some if r["cell"]["n"] >= INDEPENDENT * r["cell"]["overlap"]]
+        before = [r["power_before"] for r in enough]
         rows.append(
             f"| {process} | {len(some)} | {rates} | {_percent(error)} "
-            f"| {near} of {len(misses)} | {_percent(max(misses, default=0.0))} |"
+            f"| {near} of {len(misses)} | {_percent(max(misses, default=0.0))} "
+            f"| {_percent(np.mean(before))}, {_percent(min(before))} |"
         )
     return "\n".join(rows)
 
@@ -547,6 +576,7 @@ def main() -> None:
     parser.add_argument("--replications", type=int, default=4000)
     parser.add_argument("--powered", type=int, default=1000)
     parser.add_argument("--hard", action="store_true", help="what market data do, and no more")
+    parser.add_argument("--before", type=Path, help="results of an older rule, for its power")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("simulation-study.json"))
     parser.add_argument("--table", type=Path, help="write the tables of this file and run nothing")

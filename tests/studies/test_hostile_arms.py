@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import psutil
@@ -190,6 +189,9 @@ def write(arms):
 def test_hostile_arms_cost_only_themselves(sized, tmp_path, monkeypatch):
     """The pair's forecasts are those of a calm run; each arm ends as its deed says."""
     monkeypatch.chdir(tmp_path)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     shutil.copy(ARMS, "arms_for_tests.py")
     write({})
     assert command("run", "hostile.toml", "--store", "calm").returncode == 0
@@ -208,9 +210,9 @@ def test_hostile_arms_cost_only_themselves(sized, tmp_path, monkeypatch):
     ends = {cell.arm.name: ended(store, cell) for cell in grid.cells}
     wanted = {name: end for name, (_, end) in IN_FORECAST.items() if name in ends and end}
     assert {name: ends[name] for name in wanted} == wanted
-    left = [p for p in psutil.process_iter() if p.pid not in before and is_one_of_ours(p)]
+    left = [p for p in psutil.process_iter() if p.pid not in before and works_in(p, scratch)]
     assert left == []
-    assert list(Path(tempfile.gettempdir()).glob("abharness-asked-*")) == []
+    assert list(scratch.glob("abharness-*")) == []
     assert command("store", "check", "--store", "runs").returncode == 0
 
 
@@ -220,8 +222,8 @@ def ended(store, cell):
     return FAILS if any(read_cell(store, cell).reason) else ANSWERS
 
 
-def is_one_of_ours(process):
+def works_in(process, scratch):
     try:
-        return process.cwd() == str(Path.cwd()) or "hostile" in " ".join(process.cmdline())
+        return process.environ().get("TMPDIR") == str(scratch)
     except psutil.Error:
         return False

@@ -270,7 +270,7 @@ def test_measuring_session_goes_before_the_units(ratio, status):
     latency = Cost(
         criterion="latency", unit="s", ratio=value, low=low, high=high, noise_floor=0.01, valid=True
     )
-    costs = Costs.missing("old", "new", "A", "only latency here")
+    costs = Costs.missing("old", "new", "A")
     costs = dataclasses.replace(costs, items={"latency": latency})
     runs = (unit("new", seconds=9.0), unit("old", seconds=1.0))
 

@@ -17,6 +17,7 @@ from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import CUT_OFF, PRETRAINING
 from harness.judging.verdict import Verdict, from_json, judge, to_json
+from harness.reasons import ReasonCode, reason
 from harness.scoring.scores import Truth, UnitScores
 from reports.words.sentences import sentence_of
 from reports.words.verdicts import next_action, reasons, summary
@@ -130,7 +131,7 @@ def cost(ratio: float, *, spread: float = 0.02, valid: bool = True, noise: float
         noise_floor=noise,
         n=8,
         valid=valid,
-        reason="" if valid else "the host was loaded",
+        reasons=() if valid else (reason(ReasonCode.HOST_BUSY, when="while", taken=0.9),),
     )
 
 
@@ -142,7 +143,11 @@ def cost(ratio: float, *, spread: float = 0.02, valid: bool = True, noise: float
         (cost(1.3), Outcome.REJECT, "limit at most 1.2 times legacy's: broken"),
         (cost(1.19), Outcome.HOLD, "interval and noise reach across the limit"),
         (cost(1.1, noise=0.2), Outcome.HOLD, "interval and noise reach across the limit"),
-        (cost(1.1, valid=False), Outcome.INVALID, "no conclusion allowed, the host was loaded"),
+        (
+            cost(1.1, valid=False),
+            Outcome.INVALID,
+            "no conclusion allowed, the machine was busy while",
+        ),
     ],
 )
 def test_cost_limits(found: Cost | None, outcome: Outcome, words: str) -> None:

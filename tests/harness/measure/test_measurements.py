@@ -18,7 +18,7 @@ from harness.costs import CRITERIA
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.measure.evaluate import yearly_fits
-from harness.measure.load import Busy, load_between
+from harness.measure.load import Busy, Load, load_between
 from harness.measure.record import (
     MeasureRecord,
     machine_class,
@@ -30,13 +30,16 @@ from harness.measure.record import (
 )
 from harness.measure.worker import Feed
 from harness.parsing import parse_record
+from harness.reasons import ReasonCode, reason
 from harness.running import meter as meter_module
 from harness.running.fill import load_datasets
 from harness.running.grid import declare
 from harness.running.meter import Meter
 from harness.running.store_folder import open_store
 from harness.running.unit import Job
+from harness.verbs.measure import measure_as_asked
 from harness.window import RollingOrigin, up_to
+from reports.words.facts import why, why_all
 
 
 @pytest.fixture
@@ -128,8 +131,8 @@ def test_load_is_what_others_did(used, stolen, said):
         Busy(at=0.0, used=0.0, stolen=0.0), Busy(at=10.0, used=used, stolen=stolen), own=10.0
     )
 
-    assert said in load.problem("then")
-    assert bool(said) == bool(load.problem("then"))
+    assert said in why(load.problem("before"))
+    assert bool(said) == (load.problem("before") is not None)
 
 
 def test_a_year_of_nightly_runs(series):
@@ -189,13 +192,43 @@ def test_memory_that_cannot_be_told_is_missing(monkeypatch, tmp_path):
     assert "cannot be written" in meter_module.why_no_peaks()
 
 
+@pytest.mark.parametrize(
+    ("fit_s", "others", "environment", "measured"),
+    [
+        (2.0, 0.0, "yes", True),
+        (2.0, 1.5, "yes", False),
+        (90.0, 0.0, "yes", False),
+        (2.0, 0.0, "no", False),
+    ],
+)
+def test_compare_measures_unasked_what_is_quick(
+    grid, store, monkeypatch, fit_s, others, environment, measured
+):
+    """Under a minute on a quiet machine, unless the environment says never."""
+    taken = []
+    record = SimpleNamespace(seconds={"fit": fit_s, "load": 0.1, "forecast": 0.2})
+    load = Load(others=others, stolen=0.0, average=None)
+    monkeypatch.setattr("harness.running.cells.has_cell", lambda *_: True)
+    monkeypatch.setattr("harness.running.cells.cell_record", lambda *_: record)
+    monkeypatch.setattr("harness.measure.load.sample_load", lambda: load)
+    monkeypatch.setattr(
+        "harness.measure.pair.measure_pair", lambda *asked, tell: taken.append(asked[2].settings)
+    )
+    monkeypatch.setenv("ABHARNESS_COSTS", environment)
+
+    measure_as_asked(grid, store, unasked=True)
+    measure_as_asked(grid, store)
+
+    assert [each.budget_s for each in taken] == [60.0] * measured
+
+
 def test_what_was_not_measured_says_so(grid, store):
     """Every criterion is there, without a figure and with a reason."""
     costs = read_costs(store, grid, baseline="old", candidate="new")
 
     assert list(costs.items) == list(CRITERIA)
     assert {cost.ratio for cost in costs.items.values()} == {None}
-    assert all("abharness measure" in cost.reason for cost in costs.items.values())
+    assert all("abharness measure" in why_all(cost.reasons) for cost in costs.items.values())
 
 
 def test_records_come_back(grid, store):
@@ -206,7 +239,7 @@ def test_records_come_back(grid, store):
     costs = read_costs(store, grid, baseline="old", candidate="new")
 
     assert costs["latency"] == golden_record().costs[0]
-    assert costs["throughput"].reason
+    assert costs["throughput"].reasons == (reason(ReasonCode.NOT_IN_SESSION),)
     assert costs.machine == golden_record().machine
     assert store.journal.last("measurement", costs.record) is not None
 

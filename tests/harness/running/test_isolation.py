@@ -1,5 +1,7 @@
 """What users' modules do when they are imported reaches nothing that judges."""
 
+import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -13,7 +15,7 @@ from harness.errors import ArmError, ConfigError
 from harness.experiments.experiment import read_experiment
 from harness.running.fill import prepare
 from harness.running.isolation import in_isolation
-from harness.running.supervisor import UnitLimits
+from harness.running.supervisor import UnitLimits, scratch_prefix
 from harness.scoring import scores
 
 LIMITS = UnitLimits(time_s=60, memory_mib=4000)
@@ -98,8 +100,13 @@ def test_an_import_that_ends_its_process_is_wrong_input(tiny, tmp_path, code, sa
 
 
 def test_what_is_refused_there_is_refused_here(tmp_path, monkeypatch):
-    """An error of ours keeps its kind and its words, and no litter stays."""
+    """An error of ours keeps its kind and its words; no litter stays, nor that of one killed."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    of_one_killed = scratch_prefix().replace(str(os.getpid()), gone.stdout.decode().strip())
+    (tmp_path / f"{of_one_killed}x").mkdir()
 
     def refuse():
         raise ConfigError("[plan] no")

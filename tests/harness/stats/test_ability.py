@@ -39,6 +39,16 @@ def test_wald_without_inverse_has_no_value() -> None:
     assert wald(np.stack([series, series]), fixed_smoothing(80, 6, 1)) == (None, None)
 
 
+def test_wald_of_moments_of_other_sizes_is_the_same() -> None:
+    """Two moments are tested jointly however small one of them is beside the other."""
+    series = np.random.default_rng(0).normal(0.1, 1, size=(2, 80))
+    law = fixed_smoothing(80, 6, 1)
+
+    small = wald(series * [[1.0], [1e-9]], law)
+
+    assert small == pytest.approx(wald(series, law))
+
+
 @pytest.mark.parametrize(("count", "overlap"), [(60, 1), (250, 6)])
 def test_nothing_to_predict_is_seldom_predicted(count: int, overlap: int) -> None:
     """Both tests at 5 % reject equal arms in at most 9 % of draws, overlap or not."""
@@ -101,10 +111,12 @@ def test_critical_values_are_those_of_the_limit(share: float) -> None:
 
 
 def test_too_little_says_why() -> None:
-    """Few origins and constant differences give a reason and no number."""
+    """Few origins, and differences that only roundings vary, give a reason and no number."""
     few = np.random.default_rng(0).normal(size=12)
 
-    for series, overlap in ((few, 6), (np.zeros(50), 1)):
+    nearly = (np.arange(50.0) + 0.1) - np.arange(50.0)  # 0.1 but for roundings
+
+    for series, overlap in ((few, 6), (np.zeros(50), 1), (nearly, 1)):
         ability = conditional_ability(series, overlap=overlap, names=NAMES)
         spell = fluctuation(series, days(len(series)), overlap=1, alpha=0.05, names=NAMES)
 

@@ -177,6 +177,26 @@ def test_uniform_transforms_pass_and_others_do_not() -> None:
     assert low.centre < 0
 
 
+@pytest.mark.parametrize(
+    "pit",
+    [
+        np.full((1, 60), 0.3),
+        np.full((1, 60), 0.5),
+        np.tile([[0.3], [0.7]], 60),  # the seeds' mean is 0 but for roundings
+        np.tile([0.2, 0.8], 30)[None],  # their squares are the same
+        np.tile(0.5 + np.array([-1, 1]) / np.sqrt(12), 30)[None],  # and 1 as promised
+        0.4 + 1e-15 * np.random.default_rng(0).normal(size=(1, 60)),
+    ],
+)
+def test_transforms_that_do_not_vary_have_no_statistic(pit: np.ndarray) -> None:
+    """Without variance a moment has no error to be held against, roundings or not."""
+    found = uniformity(pit, step=1, overlap=1, names=NAMES)
+
+    assert (found.statistic, found.p_value) == (None, None)
+    assert found.reason == reason(ReasonCode.FEW_FOR_OVERLAP)
+    assert found.centre == pytest.approx(np.sqrt(12) * (pit.mean() - 0.5), abs=1e-9)
+
+
 def test_uniformity_keeps_its_level_under_overlap() -> None:
     """Transforms of overlapping sums are rejected at 5 % in at most 9 % of draws."""
     from scipy.special import ndtr

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve, lfilter
 
-from harness.stats.long_memory import memory_of, memory_stretch
+from harness.stats.long_memory import memory_of, memory_stretch, persistence_of
 
 
 def fractional(order: float, count: int, draw: np.random.Generator) -> np.ndarray:
@@ -79,3 +79,34 @@ def test_the_stretch_is_that_of_simulated_means() -> None:
     wanted = ratio(series) / ratio(noise[:, :n])
     assert memory_stretch(n, lag, 1, order) == pytest.approx(wanted, rel=0.05)
     assert memory_stretch(n, lag, 1, 0.0) == 1.0
+
+
+def hits(count: int, persistence: float, *, draws: int, overlap: int = 1) -> np.ndarray:
+    """Shares covered [R, n] by an interval of constant width as log volatility persists."""
+    draw = np.random.default_rng(5)
+    size = (draws, count + overlap + 199)
+    shocks = draw.normal(size=size) * np.sqrt(1 - persistence**2)
+    level = 0.5 * lfilter([1.0], [1.0, -persistence], shocks, axis=1)
+    hit = (np.abs(draw.normal(size=size) * np.exp(level)) < 1.45)[:, 200:].astype(float)
+    return np.stack([np.convolve(each, np.ones(overlap) / overlap, mode="valid") for each in hit])
+
+
+def test_persistence_under_noise_is_widened_for_as_far_as_it_is_likely() -> None:
+    """Hits that cluster for long have wider intervals; independent and alternating ones do not."""
+
+    def wider(series: np.ndarray) -> float:
+        found = [persistence_of(each, 1) for each in series]
+        return float(np.mean([each.stretch(250, 20, 1) for each in found if each]))
+
+    assert wider(hits(250, 0.93, draws=60)) > 1.2
+    assert wider(hits(250, 0.0, draws=60)) < 1.03
+    assert persistence_of(np.tile([0.0, 1.0], 125), 1) is None
+
+
+def test_no_persistence_is_told_from_too_few_or_constant_hits() -> None:
+    """Fewer than ten frequencies tell nothing, nor do hits that are all the same."""
+    few = hits(20, 0.9, draws=1)[0]
+
+    assert persistence_of(few, 1) is None
+    assert persistence_of(np.full(100, 0.8), 1) is None
+    assert persistence_of(np.zeros(0), 1) is None
