@@ -147,7 +147,7 @@ def headline(status: Status) -> str:
 
 
 NOT_PROMISED = (
-    "Not promised: differences that drift for a hundred sessions or that hardly forget (AR .95) "
-    "set the sentinel off more often than 6 %, and harm in rare bursts or beyond step 5 does not "
-    "set it off; for these there are the loss budget and the looks."
+    "Not promised: differences that drift for a hundred sessions or hardly forget (AR .95), and "
+    "nights that become twice as noisy, may set the sentinel off more often than 6 %; harm in rare "
+    "bursts or beyond step 5 may not set it off. For these there are the loss budget and the looks."
 )
