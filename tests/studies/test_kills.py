@@ -133,7 +133,7 @@ def sealed_parts(store):
 @pytest.mark.usefixtures("storm")
 def test_kills_leave_no_trace(sized):
     """Kills at random moments cost time, and not one byte of scores or verdict."""
-    kills = sized(3, 20)
+    kills = sized(3, 100)
     said = finished(Path("calm"))
     rng = random.Random(20)
     stores, family, seen, late = [Path("storm-0")], [], set(), 0
