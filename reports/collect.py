@@ -25,6 +25,7 @@ from harness.gate.nights import nights
 from harness.gate.registration import KIND
 from harness.judging.verdict import Verdict, plain
 from harness.measure.record import machine_class, read_costs, read_measure
+from harness.measure.session import session_s
 from harness.records.journal import SCHEMA, SHORT
 from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
 from harness.running.executor import LOG
@@ -230,13 +231,13 @@ def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -
 
 
 def _measuring_s(grid: Grid, verdict: Verdict, units: Mapping[UnitKey, StoredCell]) -> float | None:
-    """About what measuring a pair takes: its budget, and what one fit of each side took here."""
+    """About what measuring the pair takes; None where a side has no unit."""
     settings = grid.experiment.measure or MeasureSettings()
-    spent = {}
-    for key, unit in units.items():
-        if key[0] in (verdict.candidate, verdict.legacy):
-            spent[key[0]] = unit.record.seconds.get("fit", 0.0)
-    return settings.budget_s + settings.fits * sum(spent.values()) if len(spent) == 2 else None
+    dataset = settings.dataset or grid.experiment.datasets[0]
+    spent = {key[:2]: unit.record.seconds for key, unit in units.items()}
+    sides = [spent.get((arm, dataset)) for arm in (verdict.legacy, verdict.candidate)]
+    known = [side for side in sides if side is not None]
+    return session_s(settings, known) if len(known) == len(sides) else None
 
 
 def _session(store: Store, key: str) -> SessionTimes:

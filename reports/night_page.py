@@ -291,8 +291,8 @@ def _moved(each: Losses, found: HistoryInput) -> Chart:
         rows.append(
             (
                 text(str(look.number), look.until),
-                text(numbers.effect(finding.unit, seen.value)),
-                text(numbers.effects(finding.unit, low, high)),
+                text(numbers.found(finding, seen.value)),
+                text(numbers.found_range(finding, low, high)),
                 text(numbers.percent(look.alpha(finding.dataset, finding.role), digits=2)),
                 TableCell(text=numbers.finding_word(seen), outcome=seen.outcome),
             )
@@ -302,7 +302,7 @@ def _moved(each: Losses, found: HistoryInput) -> Chart:
     years_axis(axes, np.concatenate([days[[max(0, start - 1)]], days[[-1]]]))
     value_axis(axes, "effect, %; dashed: the limit")
     name = numbers.metric_name(finding.metric)
-    now = numbers.effect(finding.unit, finding.value)
+    now = numbers.found(finding, finding.value)
     held = "Bars: the interval at each look, at the level of that look; together they hold."
     return Chart(
         level=3,
@@ -344,7 +344,7 @@ def _detectable(found: HistoryInput) -> Section:
                 text(rule_name(each)),
                 text(limit),
                 text(numbers.effect(each.unit, seen).removeprefix("+")),
-                text(numbers.effect(each.unit, each.value)),
+                text(numbers.found(each, each.value)),
                 TableCell(text=numbers.finding_word(each), outcome=each.outcome),
             )
         )
@@ -495,7 +495,7 @@ def _blocks(found: HistoryInput) -> Section:
             (
                 text(name),
                 text(f"{len(rows):,}"),
-                text(numbers.effect(each.finding.unit, each.effect(rows))),
+                text(numbers.found(each.finding, each.effect(rows))),
             )
             for name, rows in zip(names, rows_of, strict=True)
         ]
@@ -503,9 +503,9 @@ def _blocks(found: HistoryInput) -> Section:
         if recent is not None:
             count = len(each.dates) - recent.n
             before = each.effect(slice(0, count))
-            told = numbers.effect(each.finding.unit, before)
+            told = numbers.found(each.finding, before)
             rows.append((text("before the recent ones"), text(f"{count:,}"), text(told)))
-            told = numbers.effect(each.finding.unit, recent.effect)
+            told = numbers.found(each.finding, recent.effect)
             rows.append((text(f"recent, from {recent.since}"), text(f"{recent.n:,}"), text(told)))
         what = f"{each.finding.dataset}: {rule_name(each.finding)}"
         items.append(
@@ -572,7 +572,7 @@ def _block_svg(each: Losses, names: Sequence[str], rows_of: Sequence[Rows]) -> s
     axes.set_xlim(-0.6, len(names) - 0.4)
     value_axis(axes, "effect, %; coloured: the recent origins" if any(late) else "effect, %")
     told = ", ".join(
-        f"{names[place]} {numbers.effect(each.finding.unit, value / 100)}" for place, value in known
+        f"{names[place]} {numbers.found(each.finding, value / 100)}" for place, value in known
     )
     alt = f"{rule_name(each.finding)} on {each.finding.dataset} by block: {told}"
     return to_svg(figure, name=f"blocks-{_slug(each.finding)}", alt=alt)

@@ -14,7 +14,7 @@ from harness.rollout.harm import SentinelLine
 from harness.rollout.night import Status
 from harness.rollout.stream import PairedStream
 from reports.charts import number_axis, value_axis, years_axis
-from reports.forms.html import environment
+from reports.forms.html import html_of
 from reports.section import (
     Block,
     Chart,
@@ -27,7 +27,7 @@ from reports.section import (
     columns,
     text,
 )
-from reports.svg import INKS, chart_style, compacted, new_figure, to_svg
+from reports.svg import INKS, chart_style, new_figure, to_svg
 from reports.words import rollout_words as words
 
 SCHEMA = 1
@@ -51,9 +51,13 @@ def render_rollout(status: Status, checks: Sequence[Compatible] = ()) -> str:
     """Draw the page: one HTML file that needs nothing else."""
     with chart_style():
         sections = rollout_sections(status, checks)
-    template = environment().get_template("rollout.html")
-    drawn = template.render(title=words.headline(status), sections=sections, head=status.head)
-    return compacted(drawn + "\n")
+    return html_of(
+        sections,
+        head=words.headline(status),
+        title="Rollout",
+        first="Stage",
+        source=f"the records up to {status.head}",
+    )
 
 
 def rollout_text(status: Status, checks: Sequence[Compatible] = ()) -> str:

@@ -5,11 +5,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from in_process import InThisProcess
 
 from baselines.networks.config import Repairs
 from harness.cli import run_cli
 from harness.experiments.experiment import builtin_names, parse_experiment
-from harness.running.fill import prepare
+from harness.running import fill
+from harness.verbs import compare
 from harness.verbs.common import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,7 +114,7 @@ def test_example_experiment_parses_and_fits_its_data():
     text = blocks(ROOT / "docs" / "experiments.md", "toml")[0]
 
     experiment = parse_experiment(text, source="docs.toml", folder=None)
-    grid = prepare(experiment, [])
+    grid = fill.prepare(experiment, [])
 
     assert len(grid.splits["DOW_JONES"].windows) == 48
     assert len(grid.splits["GOLD"].windows) == 60
@@ -120,11 +122,16 @@ def test_example_experiment_parses_and_fits_its_data():
 
 
 def test_the_lines_for_a_notebook_run_as_printed(tmp_path, monkeypatch, capsys):
-    """The guide's Python, on a small experiment, gives a verdict, a page and the first screen."""
+    """The guide's Python, on a small experiment, gives a verdict, a page and the first screen.
+
+    In this process: the experiment runs in processes of its own in the first test of this file.
+    """
     guide = ROOT / "docs" / "writing-an-arm.md"
     (tmp_path / "my_arm.py").write_text(blocks(guide, "python")[0])
     (tmp_path / "my-experiment.toml").write_text(blocks(guide, "toml")[0])
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fill, "LocalProcesses", InThisProcess)
+    monkeypatch.setattr(compare, "try_blindness", lambda *_, **__: None)
     first, second = blocks(ROOT / "docs" / "python.md", "python")
     second = second.replace('candidate_arm="HFBayesianAutoformer-96", ', "")
     names = {}

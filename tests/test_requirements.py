@@ -4,6 +4,7 @@ import ast
 import importlib.metadata
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,12 @@ def required():
     return names - {"editables"}  # what an editable install adds
 
 
+known_distributions = cache(importlib.metadata.packages_distributions)
+
+
 def providers(name):
     """Distributions that bring a top-level module."""
-    known = importlib.metadata.packages_distributions().get(name, [name])
+    known = known_distributions().get(name, [name])
     return {each.lower().replace("_", "-") for each in known}
 
 

@@ -7,14 +7,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from scipy.special import ndtri
 from scipy.stats import t
 from scores_for_tests import law_of, table_of, truth_of, walk_of
 
 from harness.errors import ForecastError
 from harness.evidence.comparison import answer, compare
-from harness.evidence.estimand import MeanLoss, Question, RootLoss
-from harness.evidence.estimates import deciding
+from harness.evidence.estimand import Coverage, MeanLoss, Question, RootLoss
+from harness.evidence.estimates import agreed, deciding
 from harness.evidence.pairing import Sides, pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
@@ -521,6 +522,44 @@ def test_long_memory_is_a_caution(order: float, said: bool) -> None:
     assert compared.variances is not None
     assert compared.variances.memory is not None
     assert compared.variances.memory.order == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize(("gain", "said"), [(0.0, True), (0.2, False)])
+@pytest.mark.parametrize("seed", [52, 111, 188])
+def test_a_conclusion_that_memory_would_unmake_is_said(gain: float, said: bool, seed: int) -> None:
+    """Memory that too few origins can show is a caution where the conclusion hangs on it."""
+    differences = 0.1 * remembering(0.3, 60, seed)
+    legacy = 1 + 0.1 * np.random.default_rng(1000 + seed).normal(size=60)
+
+    found = judged(
+        losses_of(0.01 * legacy, "old"),
+        losses_of(0.01 * (legacy + differences - gain), "new"),
+        criteria=(Criterion(metric="crps", margin=0.0),),
+    )
+
+    cautions = [text for text in verdicts.reasons(found) if "may have long memory" in text]
+    assert found.outcome == Outcome.PROMOTE
+    assert bool(cautions) == said
+    assert all("what is concluded from it would not be" in text for text in cautions)
+
+
+@pytest.mark.parametrize("persistence", [0.8, 0.9])
+def test_clustered_hits_are_seldom_taken_for_enough(persistence: float) -> None:
+    """Hits that follow the volatility pass the bound they lie on in at most 8 % of samples."""
+    draw = np.random.default_rng(12)
+    size = (500, 297)
+    shocks = np.sqrt(1 - persistence**2) * draw.normal(size=size)
+    level = lfilter([1.0], [1.0, -persistence], shocks, axis=1)[:, 200:]
+    wild = np.exp(0.4 * draw.normal(size=400_000))
+    half = np.quantile(np.abs(wild * draw.normal(size=400_000)), 0.8)
+    hits = (np.abs(draw.normal(size=level.shape) * np.exp(0.4 * level)) < half).astype(float)
+    question = Question(estimand=Coverage(level=80), bound_high=0.0)
+    within = 0
+    for each in hits:
+        sides = Sides(above=each[None], below=np.ones((1, 97)), overlap=1)
+        within += agreed(deciding(sides, question))[0] == "within"
+
+    assert within / len(hits) <= 0.08
 
 
 @pytest.mark.parametrize("windows", [8, 12, 16, 40])

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import math
 import random
+import sys
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -218,9 +219,10 @@ def _not_asked(code: str, kind: Kind) -> CheckResult:
 
 @contextlib.contextmanager
 def _at_work(subject: Subject | ArmSubject) -> Iterator[None]:
-    """Let a subject's code run: quietly, and a network's on the CPU, where its inputs are."""
-    import torch
+    """Let a subject's code run: quietly, and a network's on the CPU, where its inputs are.
 
+    Torch is imported for networks alone: an arm that needs it brings it.
+    """
     nowhere = io.StringIO()  # what it prints, draws as progress, or warns of
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -228,6 +230,8 @@ def _at_work(subject: Subject | ArmSubject) -> Iterator[None]:
         stack.enter_context(redirect_stderr(nowhere))
         warnings.simplefilter("ignore")
         if isinstance(subject, Subject):
+            import torch
+
             stack.enter_context(staying(torch.Tensor, torch.nn.Module))
             stack.enter_context(subject.at_work())
         yield
@@ -235,18 +239,18 @@ def _at_work(subject: Subject | ArmSubject) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _random_state_kept() -> Iterator[None]:
-    """Put the global generators of Python, numpy and torch back."""
-    import torch
-
+    """Put the global generators of Python, numpy and, where it was loaded before, torch back."""
     own, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one
-    kept, grads = torch.get_rng_state(), torch.is_grad_enabled()
+    torch = sys.modules.get("torch")
+    kept = torch and (torch.get_rng_state(), torch.is_grad_enabled())
     try:
         yield
     finally:
         random.setstate(own)
         np.random.set_state(legacy)  # noqa: NPY002
-        torch.set_rng_state(kept)
-        torch.set_grad_enabled(grads)
+        if torch and kept:
+            torch.set_rng_state(kept[0])
+            torch.set_grad_enabled(kept[1])
 
 
 Resolver = Callable[[str, Mapping[str, Any]], Subject | ArmSubject | None]

@@ -226,24 +226,6 @@ class Freshness:
     lacking: int
     problem: str
 
-    @property
-    def stale(self) -> bool:
-        """Whether an update failed, or so many sessions are lacking that this is a caution."""
-        return not self.ended and (bool(self.problem) or self.lacking > PATIENCE)
-
-    def lines(self) -> Iterator[str]:
-        """What a run says of it; nothing where its data are fresh, or have ended."""
-        if self.ended:
-            return
-        if self.problem:
-            yield f"data not updated: {self.dataset}: {self.problem}"
-        if self.lacking > PATIENCE:
-            lacking = count_text(self.lacking, "session")
-            yield (
-                f"caution: {self.dataset} ends on {self.last}, {lacking} ago by its calendar; "
-                f"'abharness data update {self.dataset} FILE' adds some"
-            )
-
 
 def freshness(dataset: Dataset, today: Date) -> Freshness:
     """How new a dataset is on a day."""

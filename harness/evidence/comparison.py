@@ -310,6 +310,7 @@ def plan_of(found: Comparison) -> Plan:
         candidate_seeds=sample.candidate_seeds,
         legacy_seeds=sample.legacy_seeds,
         bounds=len(found.question.bounds),
+        among_looks=found.question.among_looks,
     )
 
 

@@ -106,12 +106,29 @@ class Calibration:
 
 
 def calibrate(scores: Sequence[UnitScores]) -> Calibration:
-    """Test the calibration of every arm, from all units in any order."""
-    groups = _groups(scores)
-    return Calibration(
-        intervals=tuple(each for group in groups.values() for each in _intervals(group)),
-        uniformity=tuple(each for group in groups.values() for each in _uniform(group)),
-    )
+    """Test the calibration of every arm at the first and the last step, from units in any order."""
+    intervals, uniform = list[IntervalCalibration](), list[Uniformity]()
+    for group in _groups(scores).values():
+        first = group[0]
+        same = len({unit.truth_digest for unit in group}) == 1
+        if not same or not all("pit" in unit.values for unit in group):
+            continue
+        for column in dict.fromkeys((0, len(first.step) - 1)):
+            step = int(first.step[column])
+            overlap, names = overlap_of(first.origin, step), (first.dataset, first.arm)
+            intervals += [
+                interval_calibration(
+                    np.stack([unit.values[f"coverage_{level}"][:, column] for unit in group]),
+                    level=level,
+                    step=step,
+                    overlap=overlap,
+                    names=names,
+                )
+                for level in LEVELS
+            ]
+            pit = np.stack([unit.values["pit"][:, column] for unit in group])
+            uniform.append(uniformity(pit, step=step, overlap=overlap, names=names))
+    return Calibration(intervals=tuple(intervals), uniformity=tuple(uniform))
 
 
 def diagnose(
@@ -281,44 +298,3 @@ def _difference(both: Pair) -> Array:
 
 def _names(metric: str, both: Pair) -> tuple[str, str, str, str]:
     return both.names[2], metric, both.names[0], both.names[1]
-
-
-def _steps(group: Sequence[UnitScores]) -> Iterator[tuple[int, int, int]]:
-    """First and last step: column, sessions ahead, and how many origins share a session."""
-    first = group[0]
-    for column in dict.fromkeys((0, len(first.step) - 1)):
-        ahead = int(first.step[column])
-        yield column, ahead, overlap_of(first.origin, ahead)
-
-
-def _at(group: Sequence[UnitScores], name: str, column: int) -> Array:
-    return np.stack([unit.values[name][:, column] for unit in group])
-
-
-def _distributed(group: Sequence[UnitScores]) -> bool:
-    same = {unit.truth_digest for unit in group}
-    return len(same) == 1 and all("pit" in unit.values for unit in group)
-
-
-def _intervals(group: Sequence[UnitScores]) -> Iterator[IntervalCalibration]:
-    if _distributed(group):
-        for column, step, overlap in _steps(group):
-            for level in LEVELS:
-                yield interval_calibration(
-                    _at(group, f"coverage_{level}", column),
-                    level=level,
-                    step=step,
-                    overlap=overlap,
-                    names=(group[0].dataset, group[0].arm),
-                )
-
-
-def _uniform(group: Sequence[UnitScores]) -> Iterator[Uniformity]:
-    if _distributed(group):
-        for column, step, overlap in _steps(group):
-            yield uniformity(
-                _at(group, "pit", column),
-                step=step,
-                overlap=overlap,
-                names=(group[0].dataset, group[0].arm),
-            )

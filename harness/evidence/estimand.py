@@ -595,18 +595,17 @@ def loss_of(metric: str) -> MeanLoss | RootLoss:
     return RootLoss(metric=metric) if AGGREGATES[metric].rooted else MeanLoss(metric=metric)
 
 
-def _all() -> tuple[Estimand, ...]:
-    losses = [name for name, each in AGGREGATES.items() if each.comparable]
-    return (
-        *(loss_of(name) for name in losses),
-        *(Wins(metric=name) for name in losses),
+_LOSSES = [name for name, each in AGGREGATES.items() if each.comparable]
+_ESTIMANDS: dict[str, Estimand] = {
+    each.name: each
+    for each in (
+        *(loss_of(name) for name in _LOSSES),
+        *(Wins(metric=name) for name in _LOSSES),
         *(Coverage(level=level) for level in CENTRAL),
         *(RelativeCoverage(level=level) for level in CENTRAL),
         Skill(),
     )
-
-
-_ESTIMANDS = {each.name: each for each in _all()}
+}
 ESTIMANDS: Mapping[str, Estimand] = _ESTIMANDS
 """Every estimand by the name that findings and rules call it."""
 
@@ -633,6 +632,8 @@ class Question:
         Error rate at which a bound is shown broken beside other rules that could be; for planning.
     resamples
         Of a bootstrap.
+    among_looks
+        It is asked at one of several looks, whose levels are small: see `tail_safe`.
     """
 
     estimand: Estimand
@@ -642,6 +643,7 @@ class Question:
     power: float = 0.8
     alpha_beyond: float | None = None
     resamples: int = RESAMPLES
+    among_looks: bool = False
 
     @property
     def bounds(self) -> tuple[float, ...]:

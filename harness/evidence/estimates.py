@@ -26,8 +26,10 @@ from harness.stats.longrun import (
     block_starts,
     centred,
     circular_means,
+    first_order,
     generator_of,
     optimal_block,
+    tail_safe,
 )
 from harness.stats.statistical_power import freedom_of
 from harness.window import Array, Rows
@@ -144,7 +146,7 @@ def deciding(
 def _by_every_method(
     sides: Sides, question: Question, *, lag: int | None, block: int | None, seeded: bool
 ) -> list[Estimate]:
-    found = question.estimand.ratio_of(sides, lag=lag)
+    found = ratio_for(sides, question, lag=lag)
     length = block_of(sides, found.law.lag) if block is None else block
     made = [by_test("hac", found, question), by_bootstrap(sides, length, question)]
     if seeded:
@@ -152,9 +154,18 @@ def _by_every_method(
         made.append(by_two_levels(sides, length, question))
     if question.estimand.two_sided and lag is None and 0 < found.above < 1:
         count = sides.above.shape[1]
-        far = question.estimand.ratio_of(sides, lag=max(found.law.lag, count // 3))
+        far = ratio_for(sides, question, lag=max(found.law.lag, count // 3))
         made.append(by_test("long", far, question))
     return made
+
+
+def ratio_for(sides: Sides, question: Question, *, lag: int | None = None) -> MeanRatio:
+    """The ratio of both sides' means, in the law that the question is answered in."""
+    found = question.estimand.ratio_of(sides, lag=lag)
+    if not question.among_looks:
+        return found
+    law = tail_safe(found.law, sides.overlap, first_order(sides.difference))
+    return dataclasses.replace(found, law=law)
 
 
 def _nearer(one: Estimate, other: Estimate, question: Question) -> Estimate:

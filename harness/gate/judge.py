@@ -34,6 +34,7 @@ from harness.gate.history import (
 )
 from harness.gate.looks import (
     Reading,
+    at_look_only,
     independent_of,
     news_of,
     read_now,
@@ -200,9 +201,10 @@ def judge_grid(
         (verdict, store.verdict_folder(name) / each)
         for each, (verdict, _) in zip(names, passed, strict=True)
     ]
+    decides = after_training(found.scores, policy, passed[0][1].given.cards)[0]
     return Judgement(
         verdict=first[0],
-        scores=after_training(found.scores, policy, passed[0][1].given.cards)[0],
+        scores=at_look_only(decides, first[0].look.prospective if first[0].look else {}),
         folder=first[1],
         head=head,
         at=at,
@@ -245,8 +247,10 @@ def _news(
         told = {"outcome": verdict.outcome.value, "before": former.get("outcome")}
         return fact(FactCode.NO_VERDICT, **told)
     if reading.look is not None:
-        last = reading.before
+        last, now = reading.before, dict(reading.look.origins)
         then, outcome = (last.look.origins, last.outcome) if last else ({}, None)
+        if last and bool(last.look.prospective) != bool(reading.look.prospective):
+            then = {}
     else:
         known = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
         spans = {name: (s["first"], s["last"], "") for name, s in known.get("spans", {}).items()}
@@ -276,7 +280,7 @@ def _as_it_stands(
     head, at = passing(store, name)
     return Judgement(
         verdict=verdict,
-        scores=up_to(scores, spans),
+        scores=at_look_only(up_to(scores, spans), taken.look.prospective),
         folder=folder / name,
         head=head,
         at=at,
@@ -415,6 +419,8 @@ def verdict_from(
         given = dataclasses.replace(
             given, doubts=(*given.doubts, *facts), problems=(*given.problems, *unjudged)
         )
+    if given.look is not None and given.look.prospective:
+        calibration, scores = None, at_look_only(scores, given.look.prospective)
     ask = ComparesOnce()
     evidence = gather(policy, declared, scores, given, ask=ask)
     diagnostics = diagnose(
@@ -472,9 +478,10 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     family = store.journal.latest("family", name) or {"verdicts": []}
     names = [str(row["name"]) for row in family["verdicts"][1:]]
     head, at = passing(store, name)
+    decides = after_training(found.scores, policy, inputs.given.cards)[0]
     return Judgement(
         verdict=verdict,
-        scores=after_training(found.scores, policy, inputs.given.cards)[0],
+        scores=at_look_only(decides, verdict.look.prospective if verdict.look else {}),
         folder=folder,
         head=head,
         at=at,

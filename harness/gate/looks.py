@@ -22,6 +22,7 @@ from harness.judging.findings import Outcome
 from harness.judging.sequential import grown, latches, look_at
 from harness.judging.verdict import Verdict, plain
 from harness.parsing import parse_record
+from harness.running.cells import issued_in_time
 from harness.running.grid import Grid
 from harness.running.sources import digest
 from harness.running.store_folder import Store
@@ -169,22 +170,60 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
     )
     if policy.looks is None:
         return Reading(tried=now, attempt=attempt, facts=facts)
+    only: dict[str, tuple[str, ...]] = {}
     if not policy.looks.share(attempt):
-        facts = (*facts, fact(FactCode.ATTEMPTS_USED, attempt=attempt))
-    taken = looks_taken(store, now.name)
+        since = next((each.at for each in known if each.name == mine), "")
+        only = _prospective(grid, store, policy, since) if since else {}
+        scores = at_look_only(scores, only)
+        used = sum(map(len, only.values()))
+        facts = (*facts, fact(FactCode.ATTEMPTS_USED, attempt=attempt, since=since, origins=used))
+    taken, origins = looks_taken(store, now.name), independent_of(scores)
     last = taken[-1] if taken else None
-    origins = independent_of(scores)
-    if last is not None and (last.ended or not grown(origins, last.look)):
+    alike = last if last is not None and bool(last.look.prospective) == bool(only) else None
+    decided = last is not None and last.outcome in (Outcome.PROMOTE, Outcome.REJECT)
+    if decided or (alike is not None and (alike.ended or not grown(origins, alike.look))):
         return Reading(tried=now, attempt=attempt, facts=facts, standing=last, before=last)
     look = look_at(
         policy,
         origins,
         until=now.until,
         earlier=[each.look for each in taken],
-        latched=last.latched if last else None,
+        latched=alike.latched if alike else None,
         attempt=attempt,
+        prospective=only,
     )
     return Reading(tried=now, attempt=attempt, facts=facts, look=look, before=last)
+
+
+def _prospective(
+    grid: Grid, store: Store, policy: Policy, since: str
+) -> dict[str, tuple[str, ...]]:
+    """Dates of the origins whose outcome came after a day, by dataset, and nobody could know.
+
+    Every forecast of the pair was issued in time there. Empty where a dataset has fewer than it
+    takes to compare anything.
+    """
+    found, pair = {}, (policy.candidate, policy.baseline)
+    for name, split in grid.splits.items():
+        cells = [cell for cell in grid.cells if cell.dataset == name and cell.arm.name in pair]
+        in_time = set.intersection(*(set(issued_in_time(store, [cell])) for cell in cells))
+        dates, gap = split.dataset.series.dates, split.plan.gap
+        later = [row for row in sorted(in_time) if str(dates[row + gap]) > since]
+        found[name] = tuple(str(dates[row]) for row in later)
+    enough = min(map(len, found.values()), default=0) >= policy.evidence.origins
+    return found if enough else {}
+
+
+def at_look_only(
+    scores: Sequence[UnitScores], only: Mapping[str, Sequence[str]]
+) -> list[UnitScores]:
+    """The scores of the origins that alone count; all of them where no dataset names any."""
+    if not only:
+        return list(scores)
+    return [
+        unit.at(np.isin(unit.origin_date, np.array(only.get(unit.dataset, ()), "datetime64[D]")))
+        for unit in scores
+    ]
 
 
 def tried_now(grid: Grid, policy: Policy, scores: Sequence[UnitScores]) -> Attempt:

@@ -132,13 +132,14 @@ def _at_looks(
         whole = policy.alpha / (max(1, successes) if each.role == "success" else 1)
         given = levels(fractions, whole * asked.share(1), asked.spending)
 
-        def shown(effect: float, count: int, level: float, of: Comparison = compared) -> float:
+        def shown(
+            effect: float, count: int, level: float, *, once: bool, of: Comparison = compared
+        ) -> float:
             plan = plan_of(of)
+            more = (count - of.sample.independent_n) * of.sample.overlap
             return chance_of_deciding(
                 spread_at(of, effect),
-                dataclasses.replace(
-                    plan, n=plan.n + (count - of.sample.independent_n) * of.sample.overlap
-                ),
+                dataclasses.replace(plan, n=plan.n + more, among_looks=not once),
                 effect=effect,
                 bound_high=of.question.bound_high,
                 bound_low=of.question.bound_low,
@@ -149,10 +150,10 @@ def _at_looks(
         rows = []
         for effect in EFFECTS:
             single = [
-                0.0 if math.isnan(level) else shown(effect, count, level)
+                0.0 if math.isnan(level) else shown(effect, count, level, once=False)
                 for count, level in zip(counts, given.tolist(), strict=True)
             ]
-            once = shown(effect, counts[-1], whole)
+            once = shown(effect, counts[-1], whole, once=True)
             rows.append((effect, single[0], chance_by_looks(single, fractions), once))
         found.append(LookChances(finding=each.id, most=asked.max_origins, chances=tuple(rows)))
     return tuple(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,13 +97,16 @@ def rehearse(
         raise StoreError(
             f"--from {since}: no origin was judged after it; there are none to rehearse"
         )
+    other = {policy.candidate: policy.baseline, policy.baseline: policy.candidate}
+    turned = [dataclasses.replace(each, arm=other.get(each.arm, each.arm)) for each in declared]
     truths = {
-        "as it was": scores,
-        "arms exchanged": _exchanged(scores, policy),
-        "at the margin": _at_margin(scores, policy),
+        "as it was": (scores, declared),
+        "arms exchanged": (_exchanged(scores, other), turned),
+        "at the margin": (_at_margin(scores, policy), declared),
     }
     return [
-        _stream(truth, units, declared, policy, ends, nights) for truth, units in truths.items()
+        _stream(truth, units, cells, policy, ends, nights)
+        for truth, (units, cells) in truths.items()
     ]
 
 
@@ -160,14 +163,12 @@ def _stream(
     return Rehearsal(truth=truth, nights=len(nights), looks=tuple(taken))
 
 
-def _exchanged(scores: Sequence[UnitScores], policy: Policy) -> list[UnitScores]:
+def _exchanged(scores: Sequence[UnitScores], other: Mapping[str, str]) -> list[UnitScores]:
     """The losses of either arm of the pair under the name of the other."""
-    arms = (policy.candidate, policy.baseline)
     roles = {unit.arm: unit.role for unit in scores}
-    names = dict(zip(arms, reversed(arms), strict=True))
     return [
-        dataclasses.replace(unit, arm=names[unit.arm], role=roles[names[unit.arm]])
-        if unit.arm in names
+        dataclasses.replace(unit, arm=other[unit.arm], role=roles[other[unit.arm]])
+        if unit.arm in other
         else unit
         for unit in scores
     ]

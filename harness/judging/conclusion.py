@@ -303,20 +303,29 @@ def _what_decides(case: Case, given: Given) -> Fact:
         return case.fact(FactCode.COMPARE_WITH_MORE, origins=few)
     counts = [found.planning.more_origins for _, found in compared]
     known = [count for count in counts if count is not None]
-    if given.larger is not None and compared:
-        name, origins = given.larger
-        now = min(found.sample.independent_n for _, found in compared)
-        enough = len(known) == len(counts) and now + max(known, default=0) <= origins
+    wants = [
+        found.sample.independent_n + found.planning.more_origins
+        for _, found in compared
+        if found.planning.more_origins is not None
+    ]
+    name, origins = given.larger or ("", 0)
+    if any(want <= origins for want in wants):
         return case.fact(
             FactCode.LARGER_PLAN,
             experiment=name,
             origins=origins,
-            now=now,
-            enough=enough,
+            now=min(found.sample.independent_n for _, found in compared),
+            enough=len(known) == len(counts) and max(wants) <= origins,
             settled=settled,
         )
+    settle = case.fact(
+        FactCode.SETTLE_MARGIN,
+        least=min(wants, default=None),
+        larger=given.larger,
+        settled=settled,
+    )
     if not known or len(known) < len(counts):
-        return case.fact(FactCode.SETTLE_MARGIN, settled=settled)
+        return settle
     wanted = dict.fromkeys((each.dataset for each, _ in compared), 0)
     for each, found in compared:
         wanted[each.dataset] = max(wanted[each.dataset], found.planning.more_origins or 0)
@@ -327,7 +336,7 @@ def _what_decides(case: Case, given: Given) -> Fact:
     dates = [found.planning.decided_by for _, found in compared]
     until = None if None in dates else max(filter(None, dates), default=None)
     if until is None or most in given.ended:
-        return case.fact(FactCode.SETTLE_MARGIN, settled=settled)
+        return settle
     return case.fact(
         FactCode.WAIT_FOR_ORIGINS,
         more=max(known),

@@ -99,6 +99,9 @@ class Look:
         Error rate of a PROMOTE that is spent up to here.
     latched
         Findings shown to hold at an earlier look, with its date.
+    prospective
+        Where the attempts before it used the error rate up: the prospective origins that alone
+        count, as ISO dates by dataset. Empty where all origins count.
     """
 
     number: int
@@ -110,6 +113,7 @@ class Look:
     levels: Mapping[str, Level]
     spent: float
     latched: Mapping[str, str] = field(default_factory=dict)
+    prospective: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def last(self) -> bool:

@@ -91,7 +91,7 @@ class FactCode(StrEnum):
     LONG_WAIVER = "long_waiver"  # finding, until, days, most
     DATE_PAST = "date_past"  # date
     TRIED_BEFORE = "tried_before"  # attempt, since, what
-    ATTEMPTS_USED = "attempts_used"  # attempt
+    ATTEMPTS_USED = "attempts_used"  # attempt, since, origins: prospective ones that count
     RECORDS_LOST = "records_lost"  # at, why
 
     # What happened on the way.
@@ -123,7 +123,7 @@ class FactCode(StrEnum):
     REPAIR = "repair"
     MEASURE = "measure"  # rules
     COMPARE_WITH_MORE = "compare_with_more"  # origins
-    SETTLE_MARGIN = "settle_margin"  # settled: dataset, metric, part, unit, bound, shown
+    SETTLE_MARGIN = "settle_margin"  # least, larger: name and origins; settled, see below
     LARGER_PLAN = "larger_plan"  # experiment, origins, now, enough, settled
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
     RAISE_ORIGINS = "raise_origins"  # more, settled

@@ -29,8 +29,12 @@ def look_at(
     earlier: Sequence[Look] = (),
     latched: Mapping[str, str] | None = None,
     attempt: int = 1,
+    prospective: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Look:
     """Plan the look that so many origins allow.
+
+    An attempt that has no part of the error rate has all of it on its prospective origins, and half
+    of that of a REJECT there and on the others each.
 
     Parameters
     ----------
@@ -46,16 +50,20 @@ def look_at(
         Findings that were shown to hold, with the date of their look.
     attempt
         Which try on these origins it belongs to, from 1.
+    prospective
+        See `Look`; `origins` counts those alone then.
     """
     asked = policy.looks
     assert asked is not None
-    share = asked.share(attempt)
+    share = 1.0 if prospective else asked.share(attempt)
     rejects = policy.guardrails_on(list(origins))
     rejects += len(origins) if policy.limits.min_skill is not None else 0
+    rejects *= 1 if asked.share(attempt) else 2
     successes = max(1, policy.successes_on(list(origins)))
 
     def at(dataset: str, alpha: float) -> float | None:
-        counts = [look.origins[dataset] for look in earlier if dataset in look.origins]
+        alike = [look for look in earlier if bool(look.prospective) == bool(prospective)]
+        counts = [look.origins[dataset] for look in alike if dataset in look.origins]
         if alpha <= 0 or not origins[dataset]:
             return None
         fractions = [count / asked.max_origins for count in (*counts, origins[dataset]) if count]
@@ -80,6 +88,7 @@ def look_at(
         },
         spent=spent(most, policy.alpha * share, asked.spending) if share and most else 0.0,
         latched=dict(latched or {}),
+        prospective=dict(prospective or {}),
     )
 
 
@@ -92,7 +101,9 @@ def at_look(asked: Question, alpha: float) -> Question:
     """Ask at the level of a look, with at least 40 resamples beyond it as far as 20,000 go."""
     level = alpha * asked.estimand.alpha_share
     resamples = max(RESAMPLES, min(20_000, math.ceil(40 / level)))
-    return dataclasses.replace(asked, alpha=level, alpha_beyond=None, resamples=resamples)
+    return dataclasses.replace(
+        asked, alpha=level, alpha_beyond=None, resamples=resamples, among_looks=True
+    )
 
 
 def read_at(findings: Sequence[Finding], look: Look) -> list[Finding]:

@@ -13,7 +13,7 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -450,6 +450,31 @@ class Session:
 
     def _side(self, name: str) -> Side:
         return self.taken.sides[CANDIDATE if name == CANDIDATE else BASELINE]
+
+
+_START_S = 2.5
+"""About what a fresh process takes until it can read its weights."""
+_TRIAL_PASSES, _SET_PASSES = 6, 8
+"""Forecasts of all windows by each process: to find batch sizes, and in a set."""
+
+
+def session_s(settings: MeasureSettings, sides: Sequence[Mapping[str, float]]) -> float:
+    """About how many seconds a session takes.
+
+    Parameters
+    ----------
+    sides
+        Seconds by phase that the unit of the baseline took, then the candidate's.
+    """
+    fits, starts, passes = (
+        [side.get(phase, 0.0) for side in sides] for phase in ("fit", "load", "forecast")
+    )
+    starts = [_START_S + each for each in starts]
+    begun = settings.fits * sum(fit + _START_S for fit in fits if fit)
+    begun += sum(starts) + _TRIAL_PASSES * sum(passes)
+    turns = 6 * settings.rounds * settings.block_s
+    each = sum(starts) + starts[0] + turns + _SET_PASSES * (sum(passes) + passes[0])
+    return min(begun + settings.sets * each, max(settings.budget_s, begun + 2 * each))
 
 
 def _rounds(count: int) -> list[list[str]]:

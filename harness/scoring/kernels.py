@@ -178,7 +178,11 @@ def level_of(truth: Array, quantiles: Array, levels: Array) -> Array:
     """
     from scipy.special import ndtr, ndtri
 
-    below, touching = _rank(truth, quantiles)
+    counts = np.zeros((2, *truth.shape), dtype=np.int8)  # quantiles below what came, and up to it
+    for quantile in quantiles:
+        counts[0] += (quantile < truth).view(np.int8)
+        counts[1] += (quantile <= truth).view(np.int8)
+    below, touching = counts[0].astype(np.intp), (counts[1] - counts[0]).astype(np.intp)
     left = np.clip(below - 1, 0, len(levels) - 2)
     place = left * left.size + np.arange(left.size).reshape(left.shape)  # in the flat [Q, ...]
     low = quantiles.take(place)
@@ -189,13 +193,3 @@ def level_of(truth: Array, quantiles: Array, levels: Array) -> Array:
     first, last = below[touching > 0], (below + touching - 1)[touching > 0]
     level[touching > 0] = (levels[first] + levels[last]) / 2
     return level
-
-
-def _rank(truth: Array, quantiles: Array) -> tuple[Ranks, Ranks]:
-    """How many quantiles lie below what came, and how many coincide with it: [...] each."""
-    below = np.zeros(truth.shape, dtype=np.int8)
-    reached = np.zeros(truth.shape, dtype=np.int8)
-    for quantile in quantiles:
-        below += (quantile < truth).view(np.int8)
-        reached += (quantile <= truth).view(np.int8)
-    return below.astype(np.intp), (reached - below).astype(np.intp)

@@ -332,9 +332,7 @@ def score(
             f"what came has {truth.values.shape} (windows, steps)"
         )
     forecast.expect_members()
-    unserved = _reasons(forecast, reasons)
-    fallback = _fallback(forecast, unserved)
-    reason = _credited(unserved, fallback)
+    unserved, fallback, reason = _served(forecast, reasons)
     ok = np.array([not text for text in reason], dtype=bool)
     gap, drawn = 0.0, True
     if forecast.samples is not None:
@@ -385,29 +383,24 @@ def _reading_gap(actual: Array, ordered: Array) -> float:
     return grid / draws - 1 if draws > 0 and np.isfinite(grid / draws) else 0.0
 
 
-def _reasons(forecast: Forecast, reasons: Sequence[str] | None) -> tuple[str, ...]:
+def _served(
+    forecast: Forecast, reasons: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Why each window has no answer; why the fallback answered it; why it is none of the arm's.
+
+    The second is empty where the fallback never answered.
+    """
     given = [""] * len(forecast) if reasons is None else list(reasons)
-    return tuple(
+    unserved = tuple(
         text or ("" if fine else "the forecast is not finite")
         for text, fine in zip(given, forecast.finite.tolist(), strict=True)
     )
-
-
-def _fallback(forecast: Forecast, unserved: Sequence[str]) -> tuple[str, ...]:
-    """Why the fallback answered each window that has an answer; empty when it never did."""
     if not any(forecast.fallback):
-        return ()
-    pairs = zip(forecast.fallback, unserved, strict=True)
-    found = tuple("" if lost else why for why, lost in pairs)
-    return found if any(found) else ()
-
-
-def _credited(unserved: Sequence[str], fallback: Sequence[str]) -> tuple[str, ...]:
-    """Why each window is none of the arm's: it failed, or its fallback answered."""
-    if not fallback:
-        return tuple(unserved)
-    pairs = zip(unserved, fallback, strict=True)
-    return tuple(lost or (f"{ANSWERED}{why}" if why else "") for lost, why in pairs)
+        return unserved, (), unserved
+    pairs = list(zip(unserved, forecast.fallback, strict=True))
+    answered = tuple("" if lost else why for lost, why in pairs)
+    credited = tuple(lost or (f"{ANSWERED}{why}" if why else "") for lost, why in pairs)
+    return unserved, answered if any(answered) else (), credited
 
 
 def _blank(cells: Array, failed: Flags) -> Array:

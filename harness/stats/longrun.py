@@ -229,6 +229,19 @@ def fixed_smoothing(n: int, lag: int, overlap: int) -> Law:
     return Law(n=n, lag=lag, factor=factor, freedom=min(float(n - 1), 1.5 * n / (lag + 1)))
 
 
+def tail_safe(law: Law, overlap: int, rho: float) -> Law:
+    """The same law, safe far out in its tails where neighbours resemble each other.
+
+    White noise is what `fixed_smoothing` works with. What a Bartlett estimate misses of a
+    first-order autoregression, and the fewer degrees of freedom it is worth there, matter little at
+    5 % and much at the small levels of early looks; both are exact for the autocorrelation found.
+    """
+    shares = shares_of(law.n, law.lag, overlap, min(0.95, max(0.0, rho)))
+    return dataclasses.replace(
+        law, factor=min(law.factor, shares.stretch), freedom=min(law.freedom, shares.freedom)
+    )
+
+
 def bartlett_share(n: int, lag: int) -> float:
     """Share of a long-run variance that its Bartlett estimate finds on average, mean taken out."""
     share = (lag + 1) / n
@@ -369,20 +382,6 @@ def optimal_block(series: Array) -> float:
         return 1.0
     reach = math.ceil(math.sqrt(count)) + max(5, int(math.log10(count)))
     reach = min(reach, count - 2)
-    covariances, correlations = _autocovariances(centred, reach)
-    lags = np.arange(1, _last_significant(correlations, count, reach) + 1)
-    weights = np.minimum(1.0, 2 * (1 - lags / len(lags)))
-    slope = 2 * float(np.sum(weights * lags * covariances[lags]))
-    level = float(covariances[0] + 2 * np.sum(weights * covariances[lags]))
-    if level == 0.0:
-        return 1.0
-    length = float((1.5 * slope**2 / level**2 * count) ** (1 / 3))
-    return max(1.0, min(length, math.ceil(min(3 * math.sqrt(count), count / 3))))
-
-
-def _autocovariances(centred: Array, reach: int) -> tuple[Array, Array]:
-    """Autocovariances with divisor n, and sizes of autocorrelations, at lags 0 .. reach."""
-    count = len(centred)
     covariances, correlations = np.zeros(reach + 1), np.zeros(reach + 1)
     for j in range(reach + 1):
         product = float(centred[j:] @ centred[: count - j])
@@ -390,17 +389,20 @@ def _autocovariances(centred: Array, reach: int) -> tuple[Array, Array]:
         size = math.sqrt(float(late @ late) * float(early @ early))
         covariances[j] = product / count
         correlations[j] = abs(product) / size if size > 0 else math.inf
-    return covariances, correlations
-
-
-def _last_significant(correlations: Array, count: int, reach: int) -> int:
-    """Twice the lag after which a run of autocorrelations is insignificant; at most `reach`."""
-    run = max(5, int(math.log10(count)))
+    run, last = max(5, int(math.log10(count))), reach
     least = 2 * math.sqrt(math.log10(count) / count)
-    for j in range(run, reach + 1):
+    for j in range(run, reach + 1):  # twice the lag after which a run of them is insignificant
         if bool(np.all(correlations[j - run : j] < least)):
-            return min(2 * max(j - run, 1), reach)
-    return reach
+            last = min(2 * max(j - run, 1), reach)
+            break
+    lags = np.arange(1, last + 1)
+    weights = np.minimum(1.0, 2 * (1 - lags / len(lags)))
+    slope = 2 * float(np.sum(weights * lags * covariances[lags]))
+    level = float(covariances[0] + 2 * np.sum(weights * covariances[lags]))
+    if level == 0.0:
+        return 1.0
+    length = float((1.5 * slope**2 / level**2 * count) ** (1 / 3))
+    return max(1.0, min(length, math.ceil(min(3 * math.sqrt(count), count / 3))))
 
 
 def block_starts(n: int, block: int, resamples: int, generator: np.random.Generator) -> Rows:

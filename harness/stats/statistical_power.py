@@ -23,6 +23,7 @@ from harness.stats.longrun import (
     lag_for,
     shares_of,
     skew_noise,
+    tail_safe,
     true_share,
 )
 from harness.window import Array
@@ -95,7 +96,14 @@ class Hurdles:
 
 @lru_cache(maxsize=64)
 def hurdles_of(
-    n: int, overlap: int, rho: float, *, lean: float, seeds: tuple[int, int], alpha: float
+    n: int,
+    overlap: int,
+    rho: float,
+    *,
+    lean: float,
+    seeds: tuple[int, int],
+    alpha: float,
+    among_looks: bool = False,
 ) -> Hurdles:
     """Spread nodes over what a sample may show.
 
@@ -111,7 +119,7 @@ def hurdles_of(
     """
     from scipy.special import gammaincinv
 
-    found = _by_lags(n, overlap, rho)
+    found = _by_lags(n, overlap, rho, among_looks=among_looks)
     size, blocks = np.concatenate([sizes for _, sizes in found], axis=1)
     half = np.array([max(1, count - 1) / 2 for count in seeds])[:, None]
     return Hurdles(
@@ -129,16 +137,19 @@ def hurdles_of(
 
 
 @lru_cache(maxsize=64)
-def _by_lags(n: int, overlap: int, rho: float) -> list[tuple[Law, Array]]:
+def _by_lags(
+    n: int, overlap: int, rho: float, *, among_looks: bool = False
+) -> list[tuple[Law, Array]]:
     """`_of_lag` of the lag that each node of the autocorrelation found leads to."""
     mean, deviation = correlation_found(n, overlap, rho)
-    lags = [
-        lag_for(n, overlap, min(1.0, max(-1.0, mean + node * deviation))) for node, _ in HERMITE
-    ]
-    return [
-        _of_lag(shares_of(n, lag, overlap, rho), n=n, lag=lag, overlap=overlap, deviate=node)
-        for lag, (node, _) in zip(lags, HERMITE, strict=True)
-    ]
+    made = []
+    for node, _ in HERMITE:
+        seen = min(1.0, max(-1.0, mean + node * deviation))
+        lag = lag_for(n, overlap, seen)
+        shares = shares_of(n, lag, overlap, rho)
+        law, sizes = _of_lag(shares, n=n, lag=lag, overlap=overlap, deviate=node)
+        made.append((tail_safe(law, overlap, seen) if among_looks else law, sizes))
+    return made
 
 
 def _of_lag(shares: Shares, *, n: int, lag: int, overlap: int, deviate: float) -> tuple[Law, Array]:
@@ -242,6 +253,8 @@ class Plan:
     bounds
         1 for losses; 2 where a bound on the other side, as far away, must be kept as well: the
         tolerance of a coverage.
+    among_looks
+        It is asked at one of several looks.
     """
 
     n: int
@@ -249,6 +262,7 @@ class Plan:
     candidate_seeds: int = 1
     legacy_seeds: int = 1
     bounds: int = 1
+    among_looks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,7 +377,15 @@ def precision_of(spread: Spread, plan: Plan, alpha: float) -> Precision:
     ]
     mean = true_share(plan.n, plan.overlap, spread.rho) / plan.n  # from one origin to the mean
     return Precision(
-        hurdles=hurdles_of(plan.n, plan.overlap, spread.rho, lean=lean, seeds=counts, alpha=alpha),
+        hurdles=hurdles_of(
+            plan.n,
+            plan.overlap,
+            spread.rho,
+            lean=lean,
+            seeds=counts,
+            alpha=alpha,
+            among_looks=plan.among_looks,
+        ),
         origins=spread.long_run * mean,
         level=spread.level * mean,
         along=spread.along * mean,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from inspect import Signature, getdoc, signature
 from pathlib import Path
 from typing import (
@@ -45,7 +46,8 @@ def verb(
     the help. Where it gives a `Result`, that is printed, and the exit code is the result's.
 
     An annotation is an option as typer has it, or ``Annotated[kind, option]`` where the function
-    takes more than a command line can give; a third entry makes its value of what was given.
+    takes more than a command line can give; a third entry makes its value of what was given. A
+    parameter that is a dataclass stands for an option a field, with the defaults of its own.
 
     Parameters
     ----------
@@ -58,8 +60,21 @@ def verb(
     def declared(function: _Function) -> _Function:
         hints = get_type_hints(function, include_extras=True)
         readers: dict[str, Callable[[Any], object]] = {}
+        groups: dict[str, tuple[type, list[str]]] = {}
         asked = []
         for name, parameter in signature(function).parameters.items():
+            kind = hints[name]
+            if isinstance(kind, type) and is_dataclass(kind):
+                fields = get_type_hints(kind, include_extras=True)
+                groups[name] = (kind, list(fields))
+                hints = {key: hints[key] for key in hints if key != name} | fields
+                asked += [
+                    parameter.replace(
+                        name=key, annotation=hint, default=getattr(parameter.default, key)
+                    )
+                    for key, hint in fields.items()
+                ]
+                continue
             option, *reader = getattr(hints[name], "__metadata__", (None,))
             if get_origin(option) is Annotated:
                 hints[name] = option
@@ -69,7 +84,11 @@ def verb(
             asked.append(parameter.replace(annotation=hints[name], default=default))
 
         def command(**values: Any) -> None:
-            read = {name: reader(values[name]) for name, reader in readers.items()}
+            read: dict[str, object] = {
+                name: reader(values[name]) for name, reader in readers.items()
+            }
+            for name, (kind, fields) in groups.items():
+                read[name] = kind(**{key: values.pop(key) for key in fields})
             done = function(**(values | read))
             if isinstance(done, Result):
                 say(done.text) if show is None else show(done)
@@ -226,6 +245,21 @@ RecordsFolder = Annotated[FilePath | None, RecordsOption]
 """The same as the public functions take them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairAsked:
+    """Which pair of which experiment, and where it is stored: options of verbs that run nothing."""
+
+    experiment: ExperimentArg
+    store: StoreOption = Path("runs")
+    data_dir: DataDirOption = field(default_factory=list)
+    seeds: SeedsOption = None
+    changes: SetOption = field(default_factory=list)
+    without: WithoutOption = field(default_factory=list)
+    policy: PolicyOption = None
+    baseline: BaselineOption = None
+    candidate: CandidateOption = None
+
+
 def say(text: object, *, err: bool = False) -> None:
     """Print a line, or some, with control characters shown; to standard error where asked."""
     typer.echo(escaped(str(text)), err=err)
@@ -306,26 +340,22 @@ def opened(
 
 
 def say_freshness(grid: Grid, *, strict: bool) -> None:
-    """Say of each dataset that it has ended, was not updated, or lacks sessions.
+    """Say of each dataset that it was not updated, or lacks sessions.
 
     Raises
     ------
     DataError
-        With `strict`, when one was not updated or lacks more sessions than a caution takes.
+        With `strict`, when there is anything to say.
     """
-    from datetime import UTC, datetime
-
-    from harness.data.refresh import freshness
     from harness.errors import DataError
+    from harness.gate.nights import data_facts
+    from reports.words.facts import say as in_words
 
-    today = datetime.now(UTC).date()
-    found = [freshness(split.dataset, today) for split in grid.splits.values()]
-    stale = [line for each in found if each.stale for line in each.lines()]
-    if strict and stale:
-        raise DataError(f"--strict-data: {'; '.join(stale)}")
-    for each in found:
-        for line in each.lines():
-            say(f"note: {line}", err=True)
+    found = [in_words(each) for each in data_facts(grid)]
+    if strict and found:
+        raise DataError(f"--strict-data: {'; '.join(found)}")
+    for line in found:
+        say(f"note: {line}", err=True)
 
 
 def day_of(text: str | None) -> str:

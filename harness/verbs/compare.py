@@ -70,6 +70,9 @@ def compare(
 ) -> Result:
     """Run what is missing, judge, and write the page. The main job.
 
+    Costs are measured where the experiment asks; without a table `[measure]` once on a machine, if
+    that takes under a minute and the machine is quiet.
+
     Parameters
     ----------
     experiment, store, data_dir, workers, seeds, changes, without, only, shard, retry_failed, \
@@ -109,7 +112,7 @@ def compare(
     grid = units.grid
     for event in units.events:
         say(f"note: {event}", err=True)
-    measure_as_asked(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
+    measure_as_asked(grid, kept, baseline=baseline_arm, candidate=candidate_arm, unasked=True)
     try_blindness(grid, kept, baseline=baseline_arm, candidate=candidate_arm)
     rest = not_run(grid, kept) if only or shard else []
     if rest:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.errors import ConfigError
 from harness.verbs.common import (
     BaselineOption,
     CandidateOption,
@@ -71,31 +73,63 @@ def measure(
     say(f"record: measurement {costs.record} in {opened.root}, head {opened.journal.short}")
 
 
+UNASKED_S = 60.0
+"""`compare` measures unasked what takes no longer."""
+
+
 def measure_as_asked(
-    grid: Grid, store: Store, *, baseline: str | None = None, candidate: str | None = None
+    grid: Grid,
+    store: Store,
+    *,
+    baseline: str | None = None,
+    candidate: str | None = None,
+    unasked: bool = False,
 ) -> None:
     """Measure a pair after a run, the policy's if none is named, where the experiment asks.
 
-    A pair that was measured on such a machine stays as it is.
-    A pair whose units are not all in the store (a shard, say) is left for later.
+    A pair that was measured on such a machine stays as it is. A pair whose units are not all in
+    the store (a shard, say) is left for later.
+
+    Parameters
+    ----------
+    unasked
+        Without a table `[measure]` too, if it takes under a minute and the machine is quiet;
+        ``ABHARNESS_COSTS=no`` in the environment says that it never does.
     """
+    from harness.experiments.experiment import MeasureSettings
+    from harness.measure.load import sample_load
     from harness.measure.pair import Ask, measure_pair
     from harness.measure.record import machine_class, pair_of, record_key
-    from harness.running.cells import has_cell
+    from harness.measure.session import session_s
+    from harness.running.cells import cell_record, has_cell
 
-    settings, policy = grid.experiment.measure, grid.experiment.policy
-    if settings is None or not settings.with_run:
+    asked, policy = grid.experiment.measure, grid.experiment.policy
+    unasked = unasked and os.environ.get("ABHARNESS_COSTS") != "no"
+    if not (unasked if asked is None else asked.with_run):
         return
     ask = Ask(
         baseline=baseline or policy.baseline,
         candidate=candidate or policy.candidate,
-        settings=settings,
+        settings=asked or MeasureSettings(budget_s=UNASKED_S, wait_s=0),
     )
-    cells = pair_of(grid, baseline=ask.baseline, candidate=ask.candidate, dataset=settings.dataset)
+    dataset = ask.settings.dataset
+    cells = pair_of(grid, baseline=ask.baseline, candidate=ask.candidate, dataset=dataset)
     whole = all(has_cell(store, cell) for cell in cells)
-    known = store.journal.last("measurement", record_key(*cells, machine_class()))
-    if whole and known is None:
+    if not whole or store.journal.last("measurement", record_key(*cells, machine_class())):
+        return
+    if asked is None:
+        spent = [cell_record(store, cell).seconds for cell in cells]
+        if session_s(ask.settings, spent) > UNASKED_S:
+            return
+        if busy := sample_load().problem("just now"):
+            say(f"note: costs are not measured: {busy}", err=True)
+            return
+    try:
         measure_pair(grid, store, ask, tell=_tell)
+    except ConfigError as problem:
+        if asked is not None:
+            raise
+        say(f"note: costs are not measured: {problem}", err=True)
 
 
 def cost_lines(costs: Costs) -> list[str]:

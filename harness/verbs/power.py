@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.verbs.common import (
-    BaselineOption,
-    CandidateOption,
-    DataDirOption,
-    ExperimentArg,
-    PolicyOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    WithoutOption,
+    PairAsked,
     say,
     seed_numbers,
     verb,
@@ -31,15 +22,7 @@ if TYPE_CHECKING:
 
 @verb("abharness power my-experiment.toml")
 def power(
-    experiment: ExperimentArg = "quick",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    policy: PolicyOption = None,
-    baseline: BaselineOption = None,
-    candidate: CandidateOption = None,
+    pair: PairAsked = PairAsked(experiment="quick"),  # noqa: B008  # frozen
     form: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How to write results.")
     ] = "table",
@@ -53,17 +36,18 @@ def power(
     from harness.running.store_folder import is_store, open_store
     from harness.verbs.common import grid_of
 
-    opened = open_store(store, create=False) if is_store(store) else None
+    opened = open_store(pair.store, create=False) if is_store(pair.store) else None
     grid = grid_of(
-        experiment,
-        data_dir,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        policy=policy,
+        pair.experiment,
+        pair.data_dir,
+        seeds=seed_numbers(pair.seeds),
+        changes=pair.changes,
+        without=pair.without,
+        policy=pair.policy,
         store=opened,
     )
-    wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
+    policy = grid.experiment.policy
+    wanted = with_pair(policy, grid, baseline=pair.baseline, candidate=pair.candidate)
     found = plan_power(grid, opened, policy=wanted)
     if form == "json":
         typer.echo(_json(found))

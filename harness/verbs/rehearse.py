@@ -2,104 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.verbs.common import (
-    BaselineOption,
-    CandidateOption,
-    DataDirOption,
-    ExperimentArg,
-    PolicyOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    WithoutOption,
+    PairAsked,
     opened,
     say,
     seed_numbers,
     verb,
 )
 
-if TYPE_CHECKING:
-    from harness.gate.rehearsal import Rehearsal
-
 
 @verb("abharness rehearse nightly --from 2019-01-01")
 def rehearse(
-    experiment: ExperimentArg = "nightly",
-    store: StoreOption = Path("runs"),
-    data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    seeds: SeedsOption = None,
-    changes: SetOption = [],  # noqa: B006
-    without: WithoutOption = [],  # noqa: B006
-    policy: PolicyOption = None,
-    baseline: BaselineOption = None,
-    candidate: CandidateOption = None,
+    pair: PairAsked = PairAsked(experiment="nightly"),  # noqa: B008  # frozen
     since: Annotated[
         str | None, typer.Option("--from", metavar="DATE", help="The first night.")
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Sessions from night to night.")] = 1,
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE", help="Write it as a page, too.")
+    ] = None,
 ) -> None:
     """Say what the nightly would have said, night by night, from stored forecasts.
 
     Runs no model. The same stands there for planted truths: arms exchanged, and a candidate exactly
     at its margins.
     """
+    from shutil import get_terminal_size
+
     from harness.experiments.waivers import as_date
     from harness.gate.judge import with_pair
     from harness.gate.rehearsal import rehearse as rehearsed
+    from harness.running.store_folder import write_text
+    from reports.forms.html import html_of
+    from reports.forms.terminal import text_of
+    from reports.rehearsal_page import rehearsal_sections
 
     grid, kept = opened(
-        experiment,
-        store,
-        data_dir,
-        seeds=seed_numbers(seeds),
-        changes=changes,
-        without=without,
-        policy=policy,
+        pair.experiment,
+        pair.store,
+        pair.data_dir,
+        seeds=seed_numbers(pair.seeds),
+        changes=pair.changes,
+        without=pair.without,
+        policy=pair.policy,
         create=False,
     )
-    wanted = with_pair(grid.experiment.policy, grid, baseline=baseline, candidate=candidate)
+    policy = grid.experiment.policy
+    wanted = with_pair(policy, grid, baseline=pair.baseline, candidate=pair.candidate)
     day = "" if since is None else as_date(since, "--from")
-    for each in rehearsed(grid, kept, policy=wanted, since=day, every=every):
-        say("\n".join(_lines(each)) + "\n")
-
-
-def _lines(found: Rehearsal) -> Iterator[str]:
-    """One stream: a row a look, and what stood in the end."""
-    first, last = found.looks[0][0], found.looks[-1][0]
-    yield (
-        f"{found.truth}: {found.nights} nights from {first.until}, {len(found.looks)} looks, at "
-        f"most {last.most} non-overlapping origins"
-    )
-    ids = [f.id for f in found.looks[0][1].findings if f.comparison and f.role != "limit"]
-    rows = [("look", "until", "origins", "spent", *ids, "says")]
-    for look, verdict in found.looks:
-        findings = {each.id: each for each in verdict.findings}
-        cells = []
-        for name in ids:
-            each = findings[name]
-            level = look.levels[each.dataset].of(each.role)
-            at = "-" if each.value is None else f"{100 * each.value:+.1f}"
-            mark = {"PROMOTE": " held", "REJECT": " broken"}.get(each.outcome, "")
-            cells.append(f"{at} at {'-' if level is None else f'{100 * level:.1f}'} %{mark}")
-        counts = "/".join(map(str, look.origins.values()))
-        rows.append(
-            (
-                str(look.number),
-                look.until,
-                counts,
-                f"{100 * look.spent:.1f} %",
-                *cells,
-                verdict.outcome,
-            )
+    found = rehearsed(grid, kept, policy=wanted, since=day, every=every)
+    asked = {"title": grid.experiment.title, "experiment": pair.experiment}
+    say(
+        text_of(
+            rehearsal_sections(found, **asked, paths=False),
+            width=get_terminal_size((80, 24)).columns,
         )
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    decided = found.outcome in ("PROMOTE", "REJECT")
-    yield f"{'decided' if decided else 'in the end'}: {found.outcome} on {last.until}"
+    )
+    if page is not None:
+        sections = rehearsal_sections(found, **asked, paths=True)
+        head = f"{found[0].outcome}: rehearsal of {grid.experiment.title}"
+        write_text(page, html_of(sections, head=head, title=f"Rehearsal of {asked['title']}"))
+        say(f"page: {page}")

@@ -39,10 +39,27 @@ def render_html(page: PageInput) -> str:
     return html_of(sections, head=f"{page.verdict.outcome}: {asked} {page.title}", title=page.title)
 
 
-def html_of(sections: Sequence[Section], *, head: str, title: str) -> str:
-    """Draw sections as a whole document; the first holds the banner, `head` names its tab."""
+def html_of(
+    sections: Sequence[Section],
+    *,
+    head: str,
+    title: str,
+    first: str = "Verdict",
+    source: str = "stored records",
+) -> str:
+    """Draw sections as a whole document.
+
+    Parameters
+    ----------
+    head
+        Names the tab.
+    title, source
+        What the page is of, and what it is drawn from: its foot.
+    first
+        The name of the first section in the navigation.
+    """
     template = environment().get_template("page.html")
-    drawn = template.render(head=head, title=title, sections=sections)
+    drawn = template.render(head=head, title=title, sections=sections, first=first, source=source)
     return compacted(without_skips(drawn) + "\n")
 
 

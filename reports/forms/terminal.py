@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from reports.forms.plain import Plain, plainly
 from reports.page_input import PageInput
@@ -30,7 +30,12 @@ def render_terminal(page: PageInput, *, width: int = 80) -> str:
 
     A table that is too wide is written as one block per row.
     """
-    parts = [_section(each, max(width, _LEAST)) for each in sections_of(page, "terminal")]
+    return text_of(sections_of(page, "terminal"), width=width)
+
+
+def text_of(sections: Iterable[Section], *, width: int) -> str:
+    """Write sections of any page, one after the other."""
+    parts = [_section(each, max(width, _LEAST)) for each in sections]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

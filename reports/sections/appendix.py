@@ -196,6 +196,33 @@ def _terms(found: Mapping[str, str]) -> tuple[Term, ...]:
 
 GLOSSARY = (
     Term(
+        name="Origin",
+        text="A day that both sides forecast from: they see it and what came before, and nothing "
+        "after. Origins are independent where the sessions they are judged on do not overlap. One "
+        "whose forecast was issued before its outcome is prospective.",
+    ),
+    Term(
+        name="Guardrail",
+        text="A rule that the candidate must not break: not worse than the legacy arm by more than "
+        "its limit. A gain is a rule that asks for better; a limit is on a count or a cost.",
+    ),
+    Term(
+        name="Shown, undecided, worse",
+        text="How a rule came out. Shown: the bounds of every method keep the limit. Worse: they "
+        "lie beyond it. Undecided: they reach across it. A count is kept or not.",
+    ),
+    Term(
+        name="Bounds",
+        text="What the effect may be, at the error rate of the policy on each side. Not bounded: "
+        "the legacy loss cannot be told apart from 0. Over +900 %: the evidence is too little to "
+        "say more than that.",
+    ),
+    Term(
+        name="Look, attempt",
+        text="A look is a reading of growing evidence at its share of the error rate. Another "
+        "model, seed or rule on the same origins is another attempt, and is counted.",
+    ),
+    Term(
         name="RMSE",
         code="sqrt(mean((y − f)²))",
         text="Root mean squared error of the point path, in the unit of the data; large misses "
@@ -226,7 +253,8 @@ GLOSSARY = (
         name="Coverage",
         code="share of outcomes inside the central interval",
         text="Should be near the nominal level: below it the interval is too narrow, above it "
-        "too wide.",
+        "too wide. Coverage error: the distance from nominal; against the legacy arm's, less than "
+        "0 is nearer.",
     ),
     Term(
         name="Width",
@@ -243,7 +271,7 @@ GLOSSARY = (
         name="Effect",
         code="loss of the candidate / loss of the legacy arm − 1",
         text="On the same windows, with losses divided by the last value seen. Below 0 the "
-        "candidate is better. For coverage: distance from nominal, in points.",
+        "candidate is better. Of coverage: the share itself; of coverage error: points.",
     ),
     Term(
         name="HAC, block bootstrap",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -164,7 +165,36 @@ def not_measured(page: PageInput, legacy: str) -> str:
     options = (other,) if other else ()
     takes = page.beside.measuring_s
     about = f" takes about {numbers.plural(math.ceil(takes / 60), 'minute')}" if takes else ""
-    return f"not measured: {page.beside.command('measure', *options)}{about}{detail}"
+    return f"not measured: `{page.beside.command('measure', *options)}`{about}{detail}"
+
+
+def unpaired(page: PageInput, legacy: str) -> str:
+    """What both sides took in the run, median over their units; and what measuring would take."""
+    sides = [
+        [page.units[key] for name in page.dataset_names for key in page.unit_keys(arm, name)]
+        for arm in (page.verdict.candidate, legacy)
+    ]
+
+    def forecast(unit: UnitFacts) -> float | None:
+        spent, count = unit.seconds.get("forecast"), len(unit.origin)
+        return spent / count if spent is not None and count else None
+
+    taken: tuple[tuple[str, str, Callable[[UnitFacts], float | None]], ...] = (
+        ("fit", "s", lambda unit: unit.seconds.get("fit", 0.0)),
+        ("a forecast", "s", forecast),
+        ("memory", "bytes", lambda unit: max(unit.peak_bytes.values(), default=None)),
+    )
+    told = []
+    for name, unit, of in taken:
+        known = [[each for each in map(of, units) if each is not None] for units in sides]
+        if all(known):
+            ours, theirs = map(statistics.median, known)
+            mine, legacys, shown = _in_one_unit(ours, theirs, unit)
+            told.append(f"{name} {mine} ({legacys}) {shown}")
+    paired = f"in pairs {not_measured(page, legacy)}"
+    if not told:
+        return f"I{paired[1:]}"
+    return f"As run (legacy): {', '.join(told)}; {paired}"
 
 
 def _figure(cost: Cost) -> Figure:
@@ -217,13 +247,20 @@ def _absolute(cost: Cost) -> str:
 
 def _sides(candidate: float | None, baseline: float | None, unit: str) -> str:
     """Both absolute values in a unit that fits them."""
+    ours, theirs, shown = _in_one_unit(candidate, baseline, unit)
+    return f"{ours} against {theirs} {shown}"
+
+
+def _in_one_unit(
+    candidate: float | None, baseline: float | None, unit: str
+) -> tuple[str, str, str]:
     largest = max(candidate or 0.0, baseline or 0.0)
     factor, shown = (1.0, "s") if unit == "s" and largest >= 1 else _SCALES.get(unit, (1.0, unit))
     ours, theirs = (
         numbers.NONE if value is None else numbers.number(factor * value)
         for value in (candidate, baseline)
     )
-    return f"{ours} against {theirs} {shown}"
+    return ours, theirs, shown
 
 
 def _plain_ratio(title: str, values: Sequence[float | None]) -> list[Figure]:
@@ -292,7 +329,7 @@ def costs(page: PageInput) -> Iterator[Section]:
         title="Costs",
         link="Costs",
         items=(
-            cost_table(page, legacy) or Text(text=not_measured(page, legacy)),
+            cost_table(page, legacy) or Text(lead="In pairs", text=not_measured(page, legacy)),
             Details(summary="Speed and memory of each unit, unpaired", blocks=units)
             if units
             else Text(text="No unit is stored, so nothing was timed."),

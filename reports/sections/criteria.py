@@ -67,7 +67,7 @@ def criteria(page: PageInput) -> Table:
 
 
 def _estimate_rows(finding: Finding) -> Iterator[tuple[TableCell, ...]]:
-    unit, limit = finding.unit, text(limit_text(finding))
+    limit = text(limit_text(finding))
     name = TableCell(
         text=f"{numbers.metric_name(finding.metric)} on {finding.dataset}", note=finding.role
     )
@@ -81,9 +81,9 @@ def _estimate_rows(finding: Finding) -> Iterator[tuple[TableCell, ...]]:
         told = (
             _METHODS.get(each.method, each.method),
             f"{each.n:,}",
-            numbers.effect(unit, each.effect),
-            numbers.effects(unit, each.lower, each.upper),
-            numbers.effects(unit, each.low, each.high),
+            numbers.found(finding, each.effect),
+            numbers.found_range(finding, each.lower, each.upper),
+            numbers.found_range(finding, each.low, each.high),
             p_text(each.p_within),
             p_text(each.p_beyond),
             each.conclusion,
@@ -119,11 +119,13 @@ def tests(page: PageInput) -> Table | None:
             f"{found.lengths.lag:,}",
             f"{found.lengths.block:,}",
             f"{found.lengths.resamples:,}",
-            numbers.effects(finding.unit, effect.seed_low, effect.seed_high),
+            numbers.NONE
+            if effect.seed_low is None
+            else numbers.found_range(finding, effect.seed_low, effect.seed_high),
         )
         name = f"{numbers.metric_name(finding.metric)} on {finding.dataset}"
         lately = text(
-            numbers.NONE if recent is None else numbers.effect(finding.unit, recent.effect),
+            numbers.NONE if recent is None else numbers.found(finding, recent.effect),
             "" if recent is None else f"{recent.n:,} since {recent.since}",
         )
         failed = text(f"{found.failed.candidate:,} / {found.failed.legacy:,}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.evidence.comparison import Planning
+from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, Outcome, no_prediction
 from harness.judging.verdict import Verdict
 from reports.page_input import ArmFacts, DatasetFacts, PageInput, largest_losses, span
@@ -29,9 +30,9 @@ from reports.section import (
     columns,
     text,
 )
-from reports.sections.cost_tables import cost_line, not_measured
+from reports.sections.cost_tables import cost_line, unpaired
 from reports.sections.curves import SliceEffect, worst_slice
-from reports.sections.scorecard import build_scorecard, limit_text
+from reports.sections.scorecard import build_scorecard
 from reports.sections.trust import strip
 from reports.words import numbers, verdicts
 from reports.words.facts import say
@@ -86,7 +87,7 @@ def open_rules(verdict: Verdict) -> list[Open]:
         each = Open(
             name=f"{rule_name(finding)}{where}",
             detectable=numbers.effect(finding.unit, planned.detectable).removeprefix("+"),
-            margin=limit_text(finding).removeprefix("≤ ").removeprefix("± "),
+            margin=numbers.effect(finding.unit, finding.bound).removeprefix("+"),
             needed=needed,
             why="" if more is not None else why_open(finding) or sentence_of(finding),
         )
@@ -154,7 +155,7 @@ def fallback(page: PageInput) -> str:
     facts = page.arm(page.verdict.candidate)
     behind = facts.card.get("fallback") if facts else None
     if not behind:
-        return "nothing answers: the candidate has no fallback"
+        return "no forecast is made: no fallback stands behind the candidate"
     units = [unit for unit in page.scores if unit.arm == page.verdict.candidate]
     count = sum(int(unit.answered_by_fallback.sum()) for unit in units)
     windows = sum(len(unit) for unit in units)
@@ -298,7 +299,7 @@ def _compared(page: PageInput) -> Facts:
 
 def _effects(verdict: Verdict) -> tuple[Block, ...]:
     scorecard = build_scorecard(verdict)
-    quiet = "candidate against legacy, per cent: left is better"
+    quiet = "candidate against legacy, per cent; left is better, coverage between its limits"
     heading = Heading(text="Every rule", quiet=quiet, level=2)
     if not scorecard.groups:
         return heading, Text(text="No rule was judged.")
@@ -383,7 +384,7 @@ def _weakness(page: PageInput) -> tuple[Block, ...]:
 def _costs(page: PageInput) -> tuple[Block, ...]:
     found = cost_line(page, page.verdict.legacy)
     if not found:
-        return Heading(text="Costs", level=2), Text(text=not_measured(page, page.verdict.legacy))
+        return Heading(text="Costs", level=2), Text(text=unpaired(page, page.verdict.legacy))
     terms = []
     for each in found:
         told = (each.interval and f"({each.interval})", each.word) if each.ratio else ()
@@ -397,19 +398,30 @@ def _costs(page: PageInput) -> tuple[Block, ...]:
 def _record(page: PageInput) -> Facts:
     verdict = page.verdict
     waivers = "; ".join(map(verdicts.waiver_in_short, verdict.waivers))
-    signed = "nobody yet: nothing to sign before PROMOTE"
+    waived = (Term(name="Waivers", text=waivers),) if waivers else ()
+    signed = "nobody: only a PROMOTE is signed, by whoever owns the forecaster"
     if verdict.outcome is Outcome.PROMOTE:
         signed = "whoever owns the forecaster: this page advises. Name, date:"
     return Facts(
         style="cells",
         terms=(
-            Term(name="Since the last look", text="; ".join(changed(page))),
-            Term(name="Waivers", text=waivers or "none"),
+            Term(name="Tried before", text=tried_before(page)),
+            *waived,
             Term(name="If it fails", text=fallback(page)),
             Term(name="Judge the same records again", code=page.beside.replay_command),
-            Term(name="Signed by", text=signed),
+            Term(name="Who signs", text=signed),
         ),
     )
+
+
+def tried_before(page: PageInput) -> str:
+    """What this store holds on the pair, and on its origins, from before."""
+    since = page.beside.since
+    said = changed(page)
+    if since is not None and since.before is None:
+        known = any(code is FactCode.TRIED_BEFORE for code, _ in cautions(page.verdict))
+        said.append("others on these origins, see above" if known else "no other attempt here")
+    return "; ".join(said)
 
 
 _PLAIN = ("guardrail", "limit")
@@ -469,7 +481,7 @@ def lists(page: PageInput) -> Iterator[Section]:
         + ", ".join(filter(None, (each.ratio, each.interval, each.floor, each.word, each.said)))
         for each in cost_line(page, verdict.legacy)
     )
-    unmeasured = not_measured(page, verdict.legacy)
+    unmeasured = unpaired(page, verdict.legacy)
     yield from _listed(
         "Weakest slice", (weakest(worst_slice(page, verdict.legacy), page), *windows)
     )
@@ -477,7 +489,7 @@ def lists(page: PageInput) -> Iterator[Section]:
     yield Section(
         id="trust", title="What it rests on", items=(BasisList(items=tuple(strip(page))),)
     )
-    yield from _listed("Since the last look", changed(page))
+    yield from _listed("Tried before", (tried_before(page),))
     yield from _listed("If it fails", (fallback(page),))
     replay = Command(said="", command=page.beside.replay_command)
     yield Section(id="replay", title="Judge the same records again", items=(replay,))
@@ -517,12 +529,9 @@ def answer(page: PageInput) -> Iterator[Section]:
 
 def reasons(page: PageInput) -> Iterator[Section]:
     """Why, a line each, but for the cautions, which stand above; and what failed."""
-    above = {said.rstrip(".").casefold() for said in warnings(page)}
-    lines = [
-        each
-        for each in verdicts.reasons(page.verdict)
-        if each.removeprefix("Caution: ").rstrip(".").casefold() not in above
-    ]
+    verdict = page.verdict
+    told = tuple(each for each in verdict.reasons if each.code is not FactCode.CAUTION)
+    lines = verdicts.reasons(replace(verdict, reasons=told))
     lines += verdicts.failures(page.verdict, page.beside.logs)
     yield Section(id="reasons", title="", items=(Lines(lines=tuple(lines)),) if lines else ())
 

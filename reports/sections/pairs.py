@@ -85,7 +85,7 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
     )
     scorecard = build_scorecard(verdict)
     costs = cost_table(page, verdict.legacy)
-    unmeasured = Text(text=f"Costs {not_measured(page, verdict.legacy)}", style="note")
+    unmeasured = Text(text=f"Costs in pairs {not_measured(page, verdict.legacy)}", style="note")
     yield Details(
         summary="Its rules and costs",
         blocks=(*((scorecard,) if scorecard.groups else ()), costs or unmeasured),

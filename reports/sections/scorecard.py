@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from harness.costs import HIGHER_IS_BETTER
 from harness.evidence.comparison import Comparison
+from harness.evidence.estimand import Coverage
 from harness.evidence.estimates import Estimate
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict
@@ -275,16 +276,16 @@ def effect_text(finding: Finding) -> str:
         "",
         "out",
     )
-    said = numbers.effect(finding.unit, finding.value)
+    said = numbers.found(finding, finding.value)
     return f"{said}, failures counted" if counted else said
 
 
 def _interval(finding: Finding, low: float | None, high: float | None) -> str:
     if finding.unit == "ratio" and finding.low is not None and finding.high is not None:
         return f"{numbers.ratio(finding.low)} to {numbers.ratio(finding.high)} x"
-    if low is None and high is None:
-        return "no bounds" if finding.comparison and finding.comparison.estimates else ""
-    return numbers.effects(finding.unit, low, high)
+    if finding.comparison is None or not finding.comparison.estimates:
+        return ""
+    return numbers.found_range(finding, low, high)
 
 
 def is_count(finding: Finding) -> bool:
@@ -298,6 +299,8 @@ def limit_text(finding: Finding) -> str:
         return f"{'≥' if finding.metric in HIGHER_IS_BETTER else '≤'} {finding.bound:g} x"
     if is_count(finding):
         return f"≤ {finding.bound:,.0f}"
+    if isinstance(finding.estimand, Coverage):
+        return f"{finding.estimand.level} ± {100 * finding.bound:g}\u202f%"
     limit = numbers.effect(finding.unit, finding.bound)
     two_sided = finding.estimand is not None and finding.estimand.two_sided
     return f"± {limit.removeprefix('+')}" if two_sided else f"≤ {limit}"

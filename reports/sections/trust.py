@@ -122,7 +122,7 @@ def _new_evidence(page: PageInput) -> Basis:
         for name, count in change.new_origins.items()
     ]
     if not any(change.new_origins.values()):
-        return Basis(label=label, mark="note", text=f"none since the last look{look}")
+        return Basis(label=label, mark="note", text=f"none{look}")
     return Basis(label=label, mark="holds", text=f"{numbers.listing(counts)}{look}")
 
 

@@ -6,12 +6,20 @@ A finding that compares losses is worded from its comparison, see `reports.words
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from string import Formatter
 from typing import Any
 
 from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from harness.reasons import Reason, ReasonCode
-from reports.words.numbers import in_sentence, listing, metric_name, plain_effect, ratio
+from reports.words.numbers import (
+    bound_in_sentence,
+    in_sentence,
+    listing,
+    metric_name,
+    plain_effect,
+    ratio,
+)
 
 Values = Mapping[str, Any]
 
@@ -29,8 +37,8 @@ SELF_TEST_TITLES = {
 def say(found: Fact) -> str:
     """Say a fact; what it rests on is a part of it."""
     if found.because is not None:
-        return _RESTING[found.code](found.values, say(found.because))
-    return _PHRASES[found.code](found.values)
+        return _filled(_RESTING[found.code], {**found.values, "why": say(found.because)})
+    return _filled(_PHRASES[found.code], found.values)
 
 
 def first_line(news: Sequence[Fact]) -> str:
@@ -50,7 +58,29 @@ def why_all(found: Iterable[Reason]) -> str:
 
 def phrase(code: str, values: Values) -> str:
     """Say a reason by its code, as a fact of judging holds it."""
-    return _REASONS[ReasonCode(code)](values)
+    return _filled(_REASONS[ReasonCode(code)], values)
+
+
+Phrase = str | Callable[[Values], str]
+"""What is said of a code: a text with the names of its values, or a function of them."""
+
+
+def _filled(phrase: Phrase, values: Values) -> str:
+    return _FORM.vformat(phrase, (), values) if isinstance(phrase, str) else phrase(values)
+
+
+class _Form(Formatter):
+    """Fills ``{name}`` and ``{name:way}``, ways and made-up names as at the end of this file."""
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Values) -> Any:
+        return _NAMES[key](kwargs) if key in _NAMES else kwargs[str(key)]
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        way = _WAYS.get(format_spec)
+        return super().format_field(value, format_spec) if way is None else way(value)
+
+
+_FORM = _Form()
 
 
 def place_of(dataset: str, metric: str, part: str) -> str:
@@ -119,7 +149,7 @@ def _worse(rows: Sequence[Sequence[Any]]) -> str:
     for dataset, metric, skill, low, high in rows:
         ends = ""
         if low is not None and high is not None:
-            ends = f" ({in_sentence(-high, signed=True)} to {in_sentence(-low, signed=True)})"
+            ends = f" ({in_sentence(-high, signed=True)} to {bound_in_sentence(-low)})"
         said.append(f"on {dataset} by {metric_name(metric)} {in_sentence(-skill)}{ends}")
     return ", ".join(said)
 
@@ -211,6 +241,19 @@ def _larger(v: Values) -> str:
     )
 
 
+def _settle(v: Values) -> str:
+    takes = "no number of origins is foreseen to decide what is open"
+    if v["least"] is not None:
+        takes = f"what is open takes about {v['least']:,} independent origins or more"
+    have = "no run within a year has them" if v["least"] is not None else ""
+    if v["larger"]:
+        have = f"`abharness compare {v['larger'][0]}` has {v['larger'][1]:,}"
+    return (
+        f"Keep {v['legacy']} for now: {'; '.join(filter(None, (takes, have)))}. Settle first "
+        f"whether its limits are what you need.{_settled(v)}"
+    )
+
+
 def _settled(v: Values) -> str:
     """The bounds that would be decided today, beside the ones that are asked."""
     rows = v["settled"]
@@ -222,10 +265,7 @@ def _settled(v: Values) -> str:
         for dataset, metric, part, unit, bound, at in rows[:3]
     ]
     more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    return (
-        f" Shown today is no more than {', '.join(shown)}{more}: settle whether the limit is what "
-        "you mean before you look again."
-    )
+    return f" Limits that today's evidence would show kept: {', '.join(shown)}{more}."
 
 
 def _paired(v: Values, said: str) -> str:
@@ -235,28 +275,26 @@ def _paired(v: Values, said: str) -> str:
 
 _SAID = {"within": "the bound kept", "beyond": "the bound broken", "undecided": "undecided"}
 
-_PHRASES: dict[FactCode, Callable[[Values], str]] = {
-    FactCode.NO_LOOK: lambda v: (
+_PHRASES: dict[FactCode, Phrase] = {
+    FactCode.NO_LOOK: (
         "not decided, too little of the error rate may be spent by now for a look at it"
     ),
-    FactCode.NOT_BEYOND_YET: lambda v: (
+    FactCode.NOT_BEYOND_YET: (
         "not decided, it lies beyond its bound, and not so clearly as a REJECT asks for at this "
         "look"
     ),
-    FactCode.SHOWN_BEFORE: lambda v: f"shown to hold at the look of {v['since']}",
+    FactCode.SHOWN_BEFORE: "shown to hold at the look of {since}",
     FactCode.NOT_COMPARED: lambda v: (
         f"{_where(v)}: {phrase(v['problem'], v)}: no conclusion allowed."
     ),
-    FactCode.ALL_WINDOWS_FAILED: lambda v: (
-        f"{_where(v)}: {v['arm']} failed every window, nothing was compared: no conclusion allowed."
+    FactCode.ALL_WINDOWS_FAILED: (
+        "{_where}: {arm} failed every window, nothing was compared: no conclusion allowed."
     ),
-    FactCode.NO_LOSS_TO_SHARE: lambda v: (
-        f"{_where(v)}: {v['arm']}'s loss is as good as 0 (at most {v['most']:g} of the last "
-        "value), so a margin that is a share of it means nothing: no conclusion allowed."
+    FactCode.NO_LOSS_TO_SHARE: (
+        "{_where}: {arm}'s loss is as good as 0 (at most {most:g} of the last value), so a margin "
+        "that is a share of it means nothing: no conclusion allowed."
     ),
-    FactCode.NO_REFERENCE: lambda v: (
-        f"{_where(v)}: there is no reference arm: no conclusion allowed."
-    ),
+    FactCode.NO_REFERENCE: "{_where}: there is no reference arm: no conclusion allowed.",
     FactCode.FAILURES: _failures,
     FactCode.COST_KEPT: lambda v: _cost(v, "kept"),
     FactCode.COST_BROKEN: lambda v: _cost(v, "broken"),
@@ -273,56 +311,48 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.COST_NO_EVIDENCE: lambda v: _cost(
         v, f"no conclusion allowed, {phrase(v['problem'], v)}"
     ),
-    FactCode.NOTHING_COMPARED: lambda v: "Nothing was compared.",
-    FactCode.GRID_EMPTY: lambda v: "The declared grid is empty: nothing was compared.",
-    FactCode.GRID_WITHOUT_ARM: lambda v: f"The declared grid has no {v['arm']} on {v['dataset']}.",
+    FactCode.NOTHING_COMPARED: "Nothing was compared.",
+    FactCode.GRID_EMPTY: "The declared grid is empty: nothing was compared.",
+    FactCode.GRID_WITHOUT_ARM: "The declared grid has no {arm} on {dataset}.",
     FactCode.CELLS_MISSING: _cells_missing,
-    FactCode.CELL_TWICE: lambda v: f"{_cell(v)} has scores {v['times']} times.",
-    FactCode.CELL_NOT_DECLARED: lambda v: f"{_cell(v)} has scores but was not declared.",
-    FactCode.EVIDENCE_NOT_THERE: lambda v: (
-        f"The policy declares evidence on {v['dataset']}, and the grid has none there."
+    FactCode.CELL_TWICE: "{_cell} has scores {times} times.",
+    FactCode.CELL_NOT_DECLARED: "{_cell} has scores but was not declared.",
+    FactCode.EVIDENCE_NOT_THERE: (
+        "The policy declares evidence on {dataset}, and the grid has none there."
     ),
-    FactCode.FEW_SEEDS: lambda v: (
-        f"The policy declares {v['asked']} seeds, and the pair was run with {v['found']}."
+    FactCode.FEW_SEEDS: "The policy declares {asked} seeds, and the pair was run with {found}.",
+    FactCode.FEWER_ORIGINS: "The policy declares {asked} origins, and {dataset} has {found}.",
+    FactCode.OTHER_ACTUALS: (
+        "On {dataset} not all arms were judged against the same actuals and origins."
     ),
-    FactCode.FEWER_ORIGINS: lambda v: (
-        f"The policy declares {v['asked']} origins, and {v['dataset']} has {v['found']}."
-    ),
-    FactCode.OTHER_ACTUALS: lambda v: (
-        f"On {v['dataset']} not all arms were judged against the same actuals and origins."
-    ),
-    FactCode.OFF_STRIDE: lambda v: (
-        f"{_cell(v)}: origins are not every {v['stride']} sessions, as the plan says."
-    ),
-    FactCode.FAILED_T10: lambda v: (
+    FactCode.OFF_STRIDE: "{_cell}: origins are not every {stride} sessions, as the plan says.",
+    FactCode.FAILED_T10: (
         "later sessions it has seen change its forecasts of a made-up series (T10)."
     ),
     FactCode.ASKED_OTHERWISE: _asked_otherwise,
-    FactCode.UNIT_UNREADABLE: lambda v: (
-        f"{_cell(v)}: a stored unit cannot be read: {v['problem']}."
+    FactCode.UNIT_UNREADABLE: "{_cell}: a stored unit cannot be read: {problem}.",
+    FactCode.SCORES_CONFLICT: (
+        "{_cell}: has other scores than in the earlier verdict {verdicts:and}, though nothing "
+        "that decides them changed and no part was given up: an error of the pipeline or of its "
+        "store."
     ),
-    FactCode.SCORES_CONFLICT: lambda v: (
-        f"{_cell(v)}: has other scores than in the earlier verdict {' and '.join(v['verdicts'])}, "
-        "though nothing that decides them changed and no part was given up: an error of the "
-        "pipeline or of its store."
+    FactCode.IMPLAUSIBLE: (
+        "On {dataset} {arm} is {skill:share} better than {reference} by {metric}: more than "
+        "{most:share} is implausible; look for a leak."
     ),
-    FactCode.IMPLAUSIBLE: lambda v: (
-        f"On {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']} "
-        f"by {v['metric']}: more than {in_sentence(v['most'])} is implausible; look for a leak."
+    FactCode.CONTAMINATED: (
+        "{share:share} of the origins on {dataset} lie before the pretraining cut-off of {arm}, "
+        "{said}: it may have seen what it is judged on."
     ),
-    FactCode.CONTAMINATED: lambda v: (
-        f"{in_sentence(v['share'])} of the origins on {v['dataset']} lie before the pretraining "
-        f"cut-off of {v['arm']}, {v['said']}: it may have seen what it is judged on."
+    FactCode.PARTLY_COMPARED: (
+        "on {dataset} {arm} is set against {reference} without the {windows} windows that one of "
+        "them failed."
     ),
-    FactCode.PARTLY_COMPARED: lambda v: (
-        f"on {v['dataset']} {v['arm']} is set against {v['reference']} without the {v['windows']} "
-        "windows that one of them failed."
+    FactCode.ONE_SEED: (
+        "{arm} was run with one seed: how much another would change is in no interval."
     ),
-    FactCode.ONE_SEED: lambda v: (
-        f"{v['arm']} was run with one seed: how much another would change is in no interval."
-    ),
-    FactCode.PART_GIVEN_UP: lambda v: (
-        f"{_cell(v)}: a damaged part of its forecasts was given up and forecast again: {v['why']}"
+    FactCode.PART_GIVEN_UP: (
+        "{_cell}: a damaged part of its forecasts was given up and forecast again: {why}"
     ),
     FactCode.MAINTENANCE: lambda v: (
         f"{_cell(v)}: another installation since {v['day']} ({v['changed']}): "
@@ -343,18 +373,18 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
             else ""
         )
     ),
-    FactCode.ALL_SEEN_IN_TRAINING: lambda v: (
-        f"all {v['of']} origins on {v['dataset']} begin on or before {v['until']}, the last "
-        f"session that the weights of {v['arm']} have seen: let the plan begin later"
+    FactCode.ALL_SEEN_IN_TRAINING: (
+        "all {of} origins on {dataset} begin on or before {until}, the last session that the "
+        "weights of {arm} have seen: let the plan begin later"
     ),
-    FactCode.HAND_PICKED_SEEDS: lambda v: (
-        f"run with {_seeds(v['ran'])}; the experiment declares {_seeds(v['declared'])}: a verdict "
-        "on hand-picked seeds is not the declared one."
+    FactCode.HAND_PICKED_SEEDS: (
+        "run with {ran:seeds}; the experiment declares {declared:seeds}: a verdict on hand-picked "
+        "seeds is not the declared one."
     ),
-    FactCode.FAR_FROM_PRICES: lambda v: (
-        f"on {v['dataset']} the point path of {v['arm']} (seed {v['seed']}) is nowhere near the "
-        f"prices: its middle is {v['middle']:.4g}, that of the last prices {v['last']:.4g}. It is "
-        "broken, or its scaling was never undone."
+    FactCode.FAR_FROM_PRICES: (
+        "on {dataset} the point path of {arm} (seed {seed}) is nowhere near the prices: its middle "
+        "is {middle:.4g}, that of the last prices {last:.4g}. It is broken, or its scaling was "
+        "never undone."
     ),
     FactCode.LONG_MEMORY: lambda v: (
         _where(v)
@@ -378,40 +408,35 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         )
         + f", their CRPS would be {_gap(v)}."
     ),
-    FactCode.FEW_ORIGINS_ASKED: lambda v: (
-        f"the policy asks for {v['asked']} non-overlapping origins only; with fewer than "
-        f"{v['sound']} no bound keeps its error rate."
+    FactCode.FEW_ORIGINS_ASKED: (
+        "the policy asks for {asked} non-overlapping origins only; with fewer than {sound} no "
+        "bound keeps its error rate."
     ),
-    FactCode.BELOW_REFERENCE: lambda v: (
-        f"{v['arm']} does not beat {v['reference']}, {_worse(v['rows'])}."
-    ),
-    FactCode.NO_REFERENCE_ARM: lambda v: (
+    FactCode.BELOW_REFERENCE: "{arm} does not beat {reference}, {rows:worse}.",
+    FactCode.NO_REFERENCE_ARM: (
         "no reference arm was run, so nothing tells whether a random walk would do as well as "
-        f"{v['candidate']} or {v['legacy']}."
+        "{candidate} or {legacy}."
     ),
     FactCode.CHANGED_SINCE: lambda v: (
         f"{' and '.join(v['what'])} changed after the first results, which came after {v['at']}: "
         f"{_changes(v) or 'not the rules'}. Who knew the results may have chosen by them."
     ),
-    FactCode.STRAW_MAN: lambda v: (
-        f"{v['legacy']} is shown worse than {v['reference']}, {_worse(v['rows'])}. It is broken or "
-        f"untrained: replacing it proves little, and {v['reference']} would do as well."
+    FactCode.STRAW_MAN: (
+        "{legacy} is shown worse than {reference}, {rows:worse}. It is broken or untrained: "
+        "replacing it proves little, and {reference} would do as well."
     ),
-    FactCode.WORSE_BESIDE: lambda v: (
-        f"by losses that no rule names {v['arm']} is shown worse than {v['legacy']}, "
-        f"{_worse(v['rows'])}."
+    FactCode.WORSE_BESIDE: (
+        "by losses that no rule names {arm} is shown worse than {legacy}, {rows:worse}."
     ),
-    FactCode.COVERS_OTHERWISE: lambda v: (
-        f"{v['arm']} is shown not to cover what its intervals promise, and no rule judges them: "
-        f"{_covered(v['rows'])}."
+    FactCode.COVERS_OTHERWISE: (
+        "{arm} is shown not to cover what its intervals promise, and no rule judges them: "
+        "{rows:covered}."
     ),
-    FactCode.UNJUDGED: lambda v: (
-        f"no guardrail judges the losses on {' and '.join(v['datasets'])} as a whole."
-    ),
-    FactCode.PLACEBO_DOUBTS: lambda v: (
-        f"on {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']}, "
-        f"and {in_sentence(v['placebo'], signed=True)} on a made-up continuation that stands on no "
-        "disk: it may know the data, or be good at what blocks of returns do not keep."
+    FactCode.UNJUDGED: "no guardrail judges the losses on {datasets:and} as a whole.",
+    FactCode.PLACEBO_DOUBTS: (
+        "on {dataset} {arm} is {skill:share} better than {reference}, and {placebo:signed} on a "
+        "made-up continuation that stands on no disk: it may know the data, or be good at what "
+        "blocks of returns do not keep."
     ),
     FactCode.NOT_TESTED: lambda v: (
         f"{v['arm']} was not shown to be blind to the future; not tested: "
@@ -422,204 +447,168 @@ _PHRASES: dict[FactCode, Callable[[Values], str]] = {
         + ", ".join(f"{name} {in_sentence(margin)}" for name, margin in v["rules"])
         + "."
     ),
-    FactCode.LAX_ALPHA: lambda v: (
-        f"the policy lets {in_sentence(v['alpha'])} of unfit candidates pass a guardrail; more "
-        f"than {in_sentence(v['most'])} is hardly a test."
+    FactCode.LAX_ALPHA: (
+        "the policy lets {alpha:share} of unfit candidates pass a guardrail; more than "
+        "{most:share} is hardly a test."
     ),
-    FactCode.LAX_IMPLAUSIBLE: lambda v: (
-        f"the policy doubts a gain over the reference from {in_sentence(v['skill'])} on only; "
-        f"{in_sentence(v['most'])} is the default."
+    FactCode.LAX_IMPLAUSIBLE: (
+        "the policy doubts a gain over the reference from {skill:share} on only; {most:share} is "
+        "the default."
     ),
-    FactCode.BROAD_WAIVER: lambda v: (
-        f"a waiver of '{v['finding']}' names no single finding; it lifts {v['waived']}."
+    FactCode.BROAD_WAIVER: "a waiver of '{finding}' names no single finding; it lifts {waived}.",
+    FactCode.LONG_WAIVER: (
+        "a waiver of {finding} holds until {until}, for {days:,} more days; more than {most} is no "
+        "longer for a while."
     ),
-    FactCode.LONG_WAIVER: lambda v: (
-        f"a waiver of {v['finding']} holds until {v['until']}, for {v['days']:,} more days; more "
-        f"than {v['most']} is no longer for a while."
+    FactCode.DATE_PAST: (
+        "waivers are held against {date}, a day that was past when the verdict was passed."
     ),
-    FactCode.DATE_PAST: lambda v: (
-        f"waivers are held against {v['date']}, a day that was past when the verdict was passed."
+    FactCode.BEHIND_REFERENCE: (
+        "{arm} is shown worse than {reference} by more than the margin: {_rules}."
     ),
-    FactCode.BEHIND_REFERENCE: lambda v: (
-        f"{v['arm']} is shown worse than {v['reference']} by more than the margin: {_rules(v)}."
+    FactCode.UNJUDGED_WORSE: (
+        "where no guardrail judges losses as a whole {arm} is shown worse than {legacy}, "
+        '{rows:worse}; `unjudged = "allow"` in the policy accepts that.'
     ),
-    FactCode.UNJUDGED_WORSE: lambda v: (
-        f"where no guardrail judges losses as a whole {v['arm']} is shown worse than "
-        f'{v["legacy"]}, {_worse(v["rows"])}; `unjudged = "allow"` in the policy accepts that.'
+    FactCode.ALL_WAIVED: "every guardrail on a loss is waived, so nothing is judged.",
+    FactCode.BROKEN: "{candidate} must not replace {legacy}: shown broken are {_rules}.",
+    FactCode.GUARDRAILS_OPEN: (
+        "Whether {candidate} may replace {legacy} is not decided: {open} of {guardrails} "
+        "guardrails are open."
     ),
-    FactCode.ALL_WAIVED: lambda v: "every guardrail on a loss is waived, so nothing is judged.",
-    FactCode.BROKEN: lambda v: (
-        f"{v['candidate']} must not replace {v['legacy']}: shown broken are {_rules(v)}."
+    FactCode.RULES_OPEN: (
+        "Whether {candidate} may replace {legacy} is not decided: open are {_rules}."
     ),
-    FactCode.GUARDRAILS_OPEN: lambda v: (
-        f"Whether {v['candidate']} may replace {v['legacy']} is not decided: {v['open']} of "
-        f"{v['guardrails']} guardrails are open."
-    ),
-    FactCode.RULES_OPEN: lambda v: (
-        f"Whether {v['candidate']} may replace {v['legacy']} is not decided: open are {_rules(v)}."
-    ),
-    FactCode.NO_GAIN_YET: lambda v: (
-        f"{v['candidate']} keeps every guardrail, but no gain over {v['legacy']} is shown yet."
+    FactCode.NO_GAIN_YET: (
+        "{candidate} keeps every guardrail, but no gain over {legacy} is shown yet."
     ),
     FactCode.ALL_HOLD: _all_hold,
-    FactCode.REPLACE: lambda v: (
-        f"Replace {v['legacy']} by {v['candidate']}, and keep comparing them on new origins."
+    FactCode.REPLACE: "Replace {legacy} by {candidate}, and keep comparing them on new origins.",
+    FactCode.KEEP: (
+        "Keep {legacy}; look at the windows where {candidate} loses most before trying again."
     ),
-    FactCode.KEEP: lambda v: (
-        f"Keep {v['legacy']}; look at the windows where {v['candidate']} loses most before trying "
-        "again."
+    FactCode.REPAIR: "Repair what is named first, run the missing cells, and judge again.",
+    FactCode.MEASURE: "Keep {legacy} for now, measure what is open ({_rules}), and judge again.",
+    FactCode.COMPARE_WITH_MORE: (
+        "Keep {legacy} for now; {origins} non-overlapping origins are too few to say how many "
+        "would decide: compare again with more."
     ),
-    FactCode.REPAIR: lambda v: (
-        "Repair what is named first, run the missing cells, and judge again."
-    ),
-    FactCode.MEASURE: lambda v: (
-        f"Keep {v['legacy']} for now, measure what is open ({_rules(v)}), and judge again."
-    ),
-    FactCode.COMPARE_WITH_MORE: lambda v: (
-        f"Keep {v['legacy']} for now; {v['origins']} non-overlapping origins are too few to say "
-        "how many would decide: compare again with more."
-    ),
-    FactCode.SETTLE_MARGIN: lambda v: (
-        f"Keep {v['legacy']} for now: origins to be had within a year will not decide what is "
-        f"open.{_settled(v)}"
-    ),
+    FactCode.SETTLE_MARGIN: _settle,
     FactCode.LARGER_PLAN: _larger,
     FactCode.RAISE_ORIGINS: lambda v: (
         f"{_more(v)}: the history holds them, so raise `origins` in the plan.{_settled(v)}"
     ),
-    FactCode.PLAN_ENDED: lambda v: (
-        f"Keep {v['legacy']}: it is not shown with the {v['origins']} non-overlapping origins that "
-        "were planned. To go on asking needs another registration."
+    FactCode.PLAN_ENDED: (
+        "Keep {legacy}: it is not shown with the {origins} non-overlapping origins that were "
+        "planned. To go on asking needs another registration."
     ),
     FactCode.WAIT_FOR_ORIGINS: _wait,
-    FactCode.FIRST_VERDICT: lambda v: f"the first verdict: {v['outcome']}",
+    FactCode.FIRST_VERDICT: "the first verdict: {outcome}",
     FactCode.NOTHING_NEW: lambda v: (
         f"nothing new since {v['since']}: {v['outcome']}"
         + ("" if v["wait"] is None else f", next independent origin in {_sessions(v['wait'])}")
     ),
     FactCode.STILL: lambda v: f"{_new_origins(v)}: still {v['outcome']}",
     FactCode.BECAME: lambda v: f"{v['before']} became {v['outcome']}: {_new_origins(v)}",
-    FactCode.BECAME_OTHERWISE: lambda v: (
-        f"{v['before']} became {v['outcome']}: no new origin, asked or computed otherwise"
+    FactCode.BECAME_OTHERWISE: (
+        "{before} became {outcome}: no new origin, asked or computed otherwise"
     ),
     FactCode.NO_VERDICT: lambda v: (
         f"no conclusion: {v['outcome']}" + (f", {v['before']} before" if v["before"] else "")
     ),
-    FactCode.NOT_UPDATED: lambda v: f"data not updated: {v['dataset']}: {v['why']}",
-    FactCode.DATA_OLD: lambda v: (
-        f"caution: {v['dataset']} ends on {v['last']}, {_sessions(v['lacking'])} ago by its "
-        "calendar"
+    FactCode.NOT_UPDATED: "data not updated: {dataset}: {why}",
+    FactCode.DATA_OLD: (
+        "caution: {dataset} ends on {last}, {lacking:sessions} ago by its calendar (`abharness "
+        "data update {dataset} FILE` adds some)"
     ),
-    FactCode.TRIED_BEFORE: lambda v: (
-        f"this is attempt {v['attempt']} on origins judged before, the first of them on "
-        f"{v['since']}; other than in the last are: {', '.join(v['what'])}. Trying again until "
-        "something passes makes a wrong PROMOTE likely."
+    FactCode.TRIED_BEFORE: (
+        "this is attempt {attempt} on origins judged before, the first of them on {since}; other "
+        "than in the last are: {what:list}. Trying again until something passes makes a wrong "
+        "PROMOTE likely."
     ),
-    FactCode.RECORDS_LOST: lambda v: (
-        f"the store's records before {v['at']} were lost ({v['why']}), and with them how often "
-        "these origins were judged: this counts as a new attempt, of an unknown number."
+    FactCode.RECORDS_LOST: (
+        "the store's records before {at} were lost ({why}), and with them how often these origins "
+        "were judged: this counts as a new attempt, of an unknown number."
     ),
     FactCode.ATTEMPTS_USED: lambda v: (
         f"the error rate of these origins was used up by the attempts before this one, number "
-        f"{v['attempt']}: nothing more can be promoted on them."
+        f"{v['attempt']}: "
+        + (
+            f"only the {v['origins']} origins forecast before their outcome, since {v['since']}, "
+            "decide, at the whole error rate."
+            if v["origins"]
+            else "nothing can be promoted on them, only on origins forecast before their outcome."
+        )
     ),
-    FactCode.NOTHING_TO_TEST: lambda v: "nothing was compared",
-    FactCode.NO_LOSS_TO_PLANT: lambda v: "there is no criterion on a mean loss to plant in",
-    FactCode.ITSELF_REJECTED: lambda v: (
-        f"legacy against itself is rejected by {', '.join(v['findings'])}"
-    ),
+    FactCode.NOTHING_TO_TEST: "nothing was compared",
+    FactCode.NO_LOSS_TO_PLANT: "there is no criterion on a mean loss to plant in",
+    FactCode.ITSELF_REJECTED: "legacy against itself is rejected by {findings:list}",
     FactCode.TOO_MANY_ALARMS: lambda v: (
         f"{v['dataset']} {v['metric']}: exchanged arms are shown worse in {v['alarms']} of "
         f"{v['exchanges']} cases at a level of {100 * v['alpha']:g} %"
     ),
-    FactCode.ITSELF_TIES: lambda v: (
-        f"{v['findings']} findings tie; of {v['exchanges']} random exchanges at most "
-        f"{v['alarms']} alarm (allowed {v['allowed']})"
+    FactCode.ITSELF_TIES: (
+        "{findings} findings tie; of {exchanges} random exchanges at most {alarms} alarm (allowed "
+        "{allowed})"
     ),
-    FactCode.WORSE_PROMOTED: lambda v: (
-        f"losses worse than the margin are promoted by {', '.join(v['findings'])}"
-    ),
-    FactCode.MUCH_WORSE_NOT_REJECTED: lambda v: (
-        f"losses twice as large are not rejected by {', '.join(v['findings'])}"
-    ),
-    FactCode.NONE_ABLE_TO_REJECT: lambda v: (
+    FactCode.WORSE_PROMOTED: "losses worse than the margin are promoted by {findings:list}",
+    FactCode.MUCH_WORSE_NOT_REJECTED: "losses twice as large are not rejected by {findings:list}",
+    FactCode.NONE_ABLE_TO_REJECT: (
         "a little worse is not promoted; no guardrail has the evidence to reject"
     ),
-    FactCode.MUCH_WORSE_NO_REJECT: lambda v: (
-        "losses twice as large on every criterion are not a REJECT"
+    FactCode.MUCH_WORSE_NO_REJECT: "losses twice as large on every criterion are not a REJECT",
+    FactCode.WORSE_HELD_BACK: (
+        "{guardrails} guardrails hold back a little worse, {able} of {guardrails} reject much worse"
     ),
-    FactCode.WORSE_HELD_BACK: lambda v: (
-        f"{v['guardrails']} guardrails hold back a little worse, {v['able']} of {v['guardrails']} "
-        "reject much worse"
+    FactCode.GAIN_NOT_PROMOTED: "losses half as large are not promoted by {findings:list}",
+    FactCode.GAIN_PARTLY_PROMOTED: "{able} of {findings} findings have the evidence to promote, do",
+    FactCode.NONE_ABLE_TO_PROMOTE: "no finding has the evidence to promote anything",
+    FactCode.GAIN_NO_PROMOTE: "losses half as large on every criterion are not a PROMOTE",
+    FactCode.GAIN_PROMOTED: "{findings} findings and the whole promote a planted gain",
+    FactCode.STILL_CONCLUDED: "without a cell of {arm} the verdict is {outcome}",
+    FactCode.REFUSED_WITHOUT_CELL: "without a cell of {arms:list} there is no conclusion",
+    FactCode.NOT_MIRRORED: "{dataset} {metric}: {effect} one way, {back} back",
+    FactCode.MIRRORED: "{findings} findings mirror",
+    FactCode.NO_BOUNDS_TO_MIRROR: "no criterion on a loss has bounds in both directions",
+    FactCode.SAME_BYTES: "the same bytes",
+    FactCode.OTHER_BYTES: "another order, other bytes",
+    FactCode.NO_PREDICTION: (
+        "no prediction: {origins} non-overlapping origins, fewer than the {least} it takes"
     ),
-    FactCode.GAIN_NOT_PROMOTED: lambda v: (
-        f"losses half as large are not promoted by {', '.join(v['findings'])}"
+    FactCode.TIED: "not known: these arms tie",
+    FactCode.STORED_SCORES: "stored scores of {candidate} and {legacy}",
+    FactCode.STAND_INS: (
+        "{arms:and}, run here in place of a pair that is not stored yet; the seeds of arms that "
+        "learn are not in it"
     ),
-    FactCode.GAIN_PARTLY_PROMOTED: lambda v: (
-        f"{v['able']} of {v['findings']} findings have the evidence to promote, do"
-    ),
-    FactCode.NONE_ABLE_TO_PROMOTE: lambda v: "no finding has the evidence to promote anything",
-    FactCode.GAIN_NO_PROMOTE: lambda v: "losses half as large on every criterion are not a PROMOTE",
-    FactCode.GAIN_PROMOTED: lambda v: (
-        f"{v['findings']} findings and the whole promote a planted gain"
-    ),
-    FactCode.STILL_CONCLUDED: lambda v: (
-        f"without a cell of {v['arm']} the verdict is {v['outcome']}"
-    ),
-    FactCode.REFUSED_WITHOUT_CELL: lambda v: (
-        f"without a cell of {', '.join(v['arms'])} there is no conclusion"
-    ),
-    FactCode.NOT_MIRRORED: lambda v: (
-        f"{v['dataset']} {v['metric']}: {v['effect']} one way, {v['back']} back"
-    ),
-    FactCode.MIRRORED: lambda v: f"{v['findings']} findings mirror",
-    FactCode.NO_BOUNDS_TO_MIRROR: lambda v: "no criterion on a loss has bounds in both directions",
-    FactCode.SAME_BYTES: lambda v: "the same bytes",
-    FactCode.OTHER_BYTES: lambda v: "another order, other bytes",
-    FactCode.NO_PREDICTION: lambda v: (
-        f"no prediction: {v['origins']} non-overlapping origins, fewer than the {v['least']} it "
-        "takes"
-    ),
-    FactCode.TIED: lambda v: "not known: these arms tie",
-    FactCode.STORED_SCORES: lambda v: f"stored scores of {v['candidate']} and {v['legacy']}",
-    FactCode.STAND_INS: lambda v: (
-        f"{' and '.join(v['arms'])}, run here in place of a pair that is not stored yet; the seeds "
-        "of arms that learn are not in it"
-    ),
-    FactCode.INPUTS_EDITED: lambda v: "inputs: are not those the verdict names",
-    FactCode.POLICY_EDITED: lambda v: "fingerprints: policy does not fit the policy",
-    FactCode.MEANING_EDITED: lambda v: "fingerprints: meaning does not fit its parts",
+    FactCode.INPUTS_EDITED: "inputs: are not those the verdict names",
+    FactCode.POLICY_EDITED: "fingerprints: policy does not fit the policy",
+    FactCode.MEANING_EDITED: "fingerprints: meaning does not fit its parts",
     FactCode.FILE_DIFFERS: lambda v: (
         f"verdict.json: is not as it was drawn from the record of {v['name']}: "
         + ", ".join(map(str, v["places"][:5]))
     ),
-    FactCode.SCORES_GONE: lambda v: f"scores of {_cell(v)}: {v['problem']}",
-    FactCode.SCORES_DIFFER: lambda v: f"scores of {_cell(v)}: other numbers than then",
-    FactCode.VALUE_DIFFERS: lambda v: (
-        f"{v['place']}: recorded {v['recorded']}, judged again {v['again']}"
-    ),
-    FactCode.LAYOUT_DIFFERS: lambda v: "layout: the same content is written in other bytes",
-    FactCode.OTHER_CODE: lambda v: "the verdict was passed by other code than this",
+    FactCode.SCORES_GONE: "scores of {_cell}: {problem}",
+    FactCode.SCORES_DIFFER: "scores of {_cell}: other numbers than then",
+    FactCode.VALUE_DIFFERS: "{place}: recorded {recorded}, judged again {again}",
+    FactCode.LAYOUT_DIFFERS: "layout: the same content is written in other bytes",
+    FactCode.OTHER_CODE: "the verdict was passed by other code than this",
 }
 
-_RESTING: Mapping[FactCode, Callable[[Values, str], str]] = {
-    FactCode.READS_AHEAD: lambda v, why: f"{v['arm']} knows what it cannot know: {why}",
-    FactCode.HELD_BACK: lambda v, why: (
-        f"Every rule is shown to hold, and whether {v['candidate']} may replace {v['legacy']} is "
-        f"not decided: {why}"
+_RESTING: Mapping[FactCode, Phrase] = {
+    FactCode.READS_AHEAD: "{arm} knows what it cannot know: {why}",
+    FactCode.HELD_BACK: (
+        "Every rule is shown to hold, and whether {candidate} may replace {legacy} is not decided: "
+        "{why}"
     ),
-    FactCode.SETTLE_FIRST: lambda v, why: (
-        f"Keep {v['legacy']} for now and settle this first: {why}"
+    FactCode.SETTLE_FIRST: "Keep {legacy} for now and settle this first: {why}",
+    FactCode.NO_CONCLUSION: "No conclusion on replacing {legacy} by {candidate} is allowed: {why}",
+    FactCode.CAUTION: "Caution: {why}",
+    FactCode.SELF_TEST_FAILED: lambda v: (
+        f"The gate's self-test failed, part {v['part']} ({SELF_TEST_TITLES[v['part']]}): {v['why']}"
     ),
-    FactCode.NO_CONCLUSION: lambda v, why: (
-        f"No conclusion on replacing {v['legacy']} by {v['candidate']} is allowed: {why}"
-    ),
-    FactCode.CAUTION: lambda v, why: f"Caution: {why}",
-    FactCode.SELF_TEST_FAILED: lambda v, why: (
-        f"The gate's self-test failed, part {v['part']} ({SELF_TEST_TITLES[v['part']]}): {why}"
-    ),
-    FactCode.EVIDENCE_UNSOUND: lambda v, why: f"the evidence allows no conclusion: {why}",
-    FactCode.FINDING_UNSOUND: lambda v, why: f"a finding allows no conclusion: {why}",
+    FactCode.EVIDENCE_UNSOUND: "the evidence allows no conclusion: {why}",
+    FactCode.FINDING_UNSOUND: "a finding allows no conclusion: {why}",
 }
 
 _KINDS = {
@@ -630,16 +619,12 @@ _KINDS = {
 }
 """What an arm may not have, so that a cost has no ratio."""
 
-_REASONS: dict[ReasonCode, Callable[[Values], str]] = {
-    ReasonCode.ONE_ORIGIN: lambda v: f"{v['origins']} origin allows no statement about uncertainty",
-    ReasonCode.NO_NUMBER: lambda v: (
-        f"{v['missing']} of {v['losses']} losses of {v['arm']} have no number"
-    ),
-    ReasonCode.CONSTANT: lambda v: "the losses are the same on every origin: no uncertainty",
-    ReasonCode.NO_BOUNDS: lambda v: (
-        "legacy's loss cannot be told apart from 0, so a ratio has no bounds"
-    ),
-    ReasonCode.CROSSES: lambda v: "the interval reaches across the bound",
+_REASONS: dict[ReasonCode, Phrase] = {
+    ReasonCode.ONE_ORIGIN: "{origins} origin allows no statement about uncertainty",
+    ReasonCode.NO_NUMBER: "{missing} of {losses} losses of {arm} have no number",
+    ReasonCode.CONSTANT: "the losses are the same on every origin: no uncertainty",
+    ReasonCode.NO_BOUNDS: "legacy's loss cannot be told apart from 0, so a ratio has no bounds",
+    ReasonCode.CROSSES: "the interval reaches across the bound",
     ReasonCode.METHODS_DISAGREE: lambda v: (
         f"the methods disagree: the t test says {_SAID[v['test']]}, the block bootstrap says "
         f"{_SAID[v['bootstrap']]}"
@@ -648,17 +633,11 @@ _REASONS: dict[ReasonCode, Callable[[Values], str]] = {
         f"the seeds that were run say {_SAID[v['said']]}, but they differ so much among "
         "themselves that other seeds may not"
     ),
-    ReasonCode.MAY_CLUSTER: lambda v: "hits may cluster for longer than the sample shows",
-    ReasonCode.NO_SCORES: lambda v: "one side has no scores: nothing to compare",
-    ReasonCode.NO_SCORES_OF: lambda v: (
-        f"{v['dataset']}: {v['arm']} has no scores, so nothing is set against it"
-    ),
-    ReasonCode.NO_METRIC: lambda v: (
-        f"{v['arm']} on {v['dataset']}, seed {v['seed']}, has no scores for {v['loss']}"
-    ),
-    ReasonCode.OTHER_DATASETS: lambda v: (
-        f"{' and '.join(v['sides'])} were scored on {' and '.join(v['datasets'])}"
-    ),
+    ReasonCode.MAY_CLUSTER: "hits may cluster for longer than the sample shows",
+    ReasonCode.NO_SCORES: "one side has no scores: nothing to compare",
+    ReasonCode.NO_SCORES_OF: "{dataset}: {arm} has no scores, so nothing is set against it",
+    ReasonCode.NO_METRIC: "{arm} on {dataset}, seed {seed}, has no scores for {loss}",
+    ReasonCode.OTHER_DATASETS: "{sides:and} were scored on {datasets:and}",
     ReasonCode.ORIGIN_TWICE: lambda v: (
         f"{_paired(v, 'cannot be paired')}: {v['arm']} holds the same origin twice"
     ),
@@ -666,38 +645,33 @@ _REASONS: dict[ReasonCode, Callable[[Values], str]] = {
     ReasonCode.OTHER_DATES: lambda v: _paired(v, "have different dates at the same origins"),
     ReasonCode.OTHER_STEPS: lambda v: _paired(v, "were judged at different steps"),
     ReasonCode.OTHER_ACTUALS: lambda v: _paired(v, "were judged against different actuals"),
-    ReasonCode.NO_REFERENCE_ARM: lambda v: "the experiment has no reference arm",
-    ReasonCode.NO_QUANTILES: lambda v: f"{v['arm']} has no quantiles on {v['dataset']}",
-    ReasonCode.NO_SLICE: lambda v: (
-        f"no slice '{v['slice']}'; there are {listing(v['known'])} and any "
-        f"steps:FIRST-LAST within {v['first']}-{v['last']}"
+    ReasonCode.NO_REFERENCE_ARM: "the experiment has no reference arm",
+    ReasonCode.NO_QUANTILES: "{arm} has no quantiles on {dataset}",
+    ReasonCode.NO_SLICE: (
+        "no slice '{slice}'; there are {known:and} and any steps:FIRST-LAST within {first}-{last}"
     ),
-    ReasonCode.SMALL_SLICE: lambda v: (
-        f"the slice {v['slice']} selects {v['windows']} windows, too few to judge"
-    ),
+    ReasonCode.SMALL_SLICE: "the slice {slice} selects {windows} windows, too few to judge",
     ReasonCode.NO_STEPS: lambda v: (
         f"not all of steps {list(v['steps'])} of '{v['slice'] or 'all'}' were judged"
     ),
-    ReasonCode.LOSSES_MISSING: lambda v: "there are losses without a number",
-    ReasonCode.WINDOWS_MISSING: lambda v: f"{v['windows']} of {v['of']} windows have no number",
-    ReasonCode.FEW_ORIGINS: lambda v: "too few origins, or no variance",
-    ReasonCode.FEW_KNOWN: lambda v: (
-        f"fewer than {v['least']} origins with a known loss before them, or no variance"
+    ReasonCode.LOSSES_MISSING: "there are losses without a number",
+    ReasonCode.WINDOWS_MISSING: "{windows} of {of} windows have no number",
+    ReasonCode.FEW_ORIGINS: "too few origins, or no variance",
+    ReasonCode.FEW_KNOWN: (
+        "fewer than {least} origins with a known loss before them, or no variance"
     ),
-    ReasonCode.FEW_FOR_OVERLAP: lambda v: "too few origins for the overlap, or no variance",
-    ReasonCode.FEW_APART: lambda v: f"only {v['origins']} origins that share no session",
-    ReasonCode.NO_SESSION: lambda v: "not measured; `abharness measure` takes it",
-    ReasonCode.SESSION_UNREADABLE: lambda v: f"cannot be read: {v['said']}",
+    ReasonCode.FEW_FOR_OVERLAP: "too few origins for the overlap, or no variance",
+    ReasonCode.FEW_APART: "only {origins} origins that share no session",
+    ReasonCode.NO_SESSION: "not measured; `abharness measure` takes it",
+    ReasonCode.SESSION_UNREADABLE: "cannot be read: {said}",
     ReasonCode.SESSION_FAILED: lambda v: str(v["said"]),
-    ReasonCode.NOT_IN_SESSION: lambda v: "this session did not take it",
+    ReasonCode.NOT_IN_SESSION: "this session did not take it",
     ReasonCode.NOTHING_OF_KIND: lambda v: (
         f"{'the baseline has' if v['sides'] == 'baseline' else 'both arms have'} no "
         f"{_KINDS[v['cost']]}: there is no ratio"
     ),
     ReasonCode.NO_PEAKS: lambda v: str(v["said"]),
-    ReasonCode.NOTHING_TIMED: lambda v: (
-        f"{v['arm']} forecast no window of the plan while it was timed"
-    ),
+    ReasonCode.NOTHING_TIMED: "{arm} forecast no window of the plan while it was timed",
     ReasonCode.TIMED_OTHERWISE: lambda v: (
         f"{v['arm']}, timed {'one window at a time' if v['mode'] == 'single' else 'in batches'}, "
         f"does not forecast what its unit holds: {v['by']:.3g} "
@@ -708,15 +682,32 @@ _REASONS: dict[ReasonCode, Callable[[Values], str]] = {
         )
         + (" (its unit was trained on another machine)" if v["elsewhere"] else "")
     ),
-    ReasonCode.REMEMBERS_INPUTS: lambda v: (
-        f"{v['arm']} remembers inputs: one it has seen takes {v['share']:.2f} of the time of a "
-        "new one"
+    ReasonCode.REMEMBERS_INPUTS: (
+        "{arm} remembers inputs: one it has seen takes {share:.2f} of the time of a new one"
     ),
-    ReasonCode.MACHINE_BUSY: lambda v: (
-        f"the machine was busy {v['when']} it was timed: others kept {v['others']:.2f} of "
-        f"{v['cores']} cores, at most {v['most']:.2f} are accepted"
+    ReasonCode.MACHINE_BUSY: (
+        "the machine was busy {when} it was timed: others kept {others:.2f} of {cores} cores, at "
+        "most {most:.2f} are accepted"
     ),
-    ReasonCode.HOST_BUSY: lambda v: (
-        f"the machine was busy {v['when']} it was timed: its host took {v['taken']:.2f} cores away"
+    ReasonCode.HOST_BUSY: (
+        "the machine was busy {when} it was timed: its host took {taken:.2f} cores away"
     ),
+}
+
+_NAMES: Mapping[int | str, Callable[[Values], str]] = {
+    "_where": _where,
+    "_cell": _cell,
+    "_rules": _rules,
+    "_changes": _changes,
+}
+_WAYS: Mapping[str, Callable[[Any], str]] = {
+    "share": in_sentence,
+    "signed": lambda share: in_sentence(share, signed=True),
+    "metric": metric_name,
+    "and": listing,
+    "list": ", ".join,
+    "worse": _worse,
+    "covered": _covered,
+    "seeds": _seeds,
+    "sessions": _sessions,
 }

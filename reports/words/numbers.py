@@ -37,7 +37,7 @@ def metric_name(metric: str) -> str:
     """Title of a metric as it declares it; of what is no metric, such as a count, its name."""
     estimand = ESTIMANDS.get(metric)
     if isinstance(estimand, RelativeCoverage):
-        return f"{metric_name(estimand.metric)} vs legacy"
+        return f"{metric_name(estimand.metric)} error"
     if isinstance(estimand, Wins):
         return f"windows lost by {metric_name(estimand.metric)}"
     if isinstance(estimand, Coverage):
@@ -80,6 +80,15 @@ def in_sentence(share: float, *, signed: bool = False) -> str:
     return f"{text.replace('-0.0', '0.0') if float(text) == 0 else text} %"
 
 
+MOST = 9.0
+"""A bound of a loss ratio beyond ten times legacy's loss says no more than that."""
+
+
+def bound_in_sentence(share: float) -> str:
+    """Write an upper bound of a loss ratio within a sentence."""
+    return in_sentence(share, signed=True) if share <= MOST else f"over {100 * MOST:+.0f} %"
+
+
 def plain_effect(unit: Unit, value: float) -> str:
     """Write an effect in plain characters: points for a share of windows, per cent for losses."""
     said = in_sentence(value, signed=True)
@@ -99,12 +108,31 @@ def effect(unit: Unit, value: float | None) -> str:
 
 
 def effects(unit: Unit, low: float | None, high: float | None) -> str:
-    """Write a range of effects with its unit once; an end that is not bounded is open."""
+    """Write a range of effects with its unit once; what is no information is said in words."""
     if low is None and high is None:
         return NONE
-    ends = ["open" if end is None else effect(unit, end) for end in (low, high)]
     mark = " pts" if unit == "points" else "\u202f%"
+    ends = ["not bounded" if end is None else effect(unit, end) for end in (low, high)]
+    if unit == "share" and high is not None and high > MOST:
+        ends[1] = f"over {percent(MOST, digits=0, signed=True)}"
     return f"{ends[0].removesuffix(mark)} to {ends[1]}" if high is not None else " to ".join(ends)
+
+
+def found(finding: Finding, value: float | None) -> str:
+    """Write what a rule found: the share covered itself, every other effect as it is."""
+    if value is not None and isinstance(finding.estimand, Coverage):
+        return percent(min(1.0, max(0.0, finding.estimand.nominal + value)))
+    return effect(finding.unit, value)
+
+
+def found_range(finding: Finding, low: float | None, high: float | None) -> str:
+    """Write the bounds of what a rule found, as `found` writes it."""
+    if low is None and high is None:
+        return "not bounded"
+    if isinstance(finding.estimand, Coverage) and low is not None and high is not None:
+        least = found(finding, low).removesuffix("\u202f%")
+        return f"{least} to {found(finding, high)}"
+    return effects(finding.unit, low, high)
 
 
 def between(low: str, high: str) -> str:

@@ -12,7 +12,7 @@ from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, no_prediction
 from reports.words.facts import place_of, say, why
-from reports.words.numbers import in_sentence
+from reports.words.numbers import bound_in_sentence, in_sentence
 
 _OPEN = (
     FactCode.FEW_ORIGINS,
@@ -149,8 +149,8 @@ def _interval(found: Comparison) -> str:
     if test is None or test.low is None or test.high is None or test.upper is None:
         return " (the uncertainty has no bounds)"
     sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
-    ends = f"{in_sentence(test.low, signed=True)} to {in_sentence(test.high, signed=True)}"
-    return f" ({sure} interval {ends}; one-sided at most {in_sentence(test.upper, signed=True)})"
+    ends = f"{in_sentence(test.low, signed=True)} to {bound_in_sentence(test.high)}"
+    return f" ({sure} interval {ends}; one-sided at most {bound_in_sentence(test.upper)})"
 
 
 def _coverage(found: Comparison, role: RuleRole) -> str:

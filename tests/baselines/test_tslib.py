@@ -10,6 +10,7 @@ from textwrap import dedent, indent
 import numpy as np
 import pytest
 import torch
+from in_process import InThisProcess
 from safetensors.torch import save_file
 
 from baselines.contract import Contract, full_config, prediction
@@ -19,8 +20,9 @@ from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads
 from harness.checks import arm_subject, run_battery
 from harness.cli import run_cli
 from harness.errors import ArmError, ForecastError
-from harness.running import identity
+from harness.running import fill, identity
 from harness.running.unit import Job, carry_out
+from harness.verbs import compare
 from harness.window import RollingOrigin, context_at, up_to
 
 USE = "baselines.tslib:TSLibModel"
@@ -944,12 +946,17 @@ def test_prediction_of_nested_answers():
 
 @pytest.mark.slow
 def test_example_of_the_guide_runs(tmp_path, monkeypatch, capsys):
-    """The guide's experiment, with a checkout where it says, ends in a verdict and a page."""
+    """The guide's experiment, with a checkout where it says, ends in a verdict and a page.
+
+    In this process: the guide for arms runs in processes of its own (`tests/test_docs.py`).
+    """
     guide = Path(__file__).parents[2] / "docs" / "your-own-legacy-code.md"
     text = re.findall(r"```toml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)[0]
     (tmp_path / "trial.toml").write_text(text, encoding="utf-8")
     root = thuml_like(tmp_path / "Time-Series-Library")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fill, "LocalProcesses", InThisProcess)
+    monkeypatch.setattr(compare, "try_blindness", lambda *_, **__: None)
 
     code = run_cli(["compare", "trial.toml"])
 

@@ -71,8 +71,8 @@ def test_overhead_per_window(benchmark, tmp_path, made_series, monkeypatch):
 def test_candidate_throughput(benchmark, made_series, monkeypatch):
     """1,024 windows of the bundled checkpoint through the harness, each round after its pipeline.
 
-    `kept` in the extra information is the median of pipeline time over harness time, pair by
-    pair: the share of the bare throughput that the harness keeps.
+    64 windows where nothing is timed. `kept` in the extra information is the median of pipeline
+    time over harness time, pair by pair: the share of the bare throughput that the harness keeps.
     """
     import torch
     from chronos import BaseChronosPipeline
@@ -81,7 +81,8 @@ def test_candidate_throughput(benchmark, made_series, monkeypatch):
 
     torch.set_num_threads(1)
     series = made_series(2000)
-    plan = RollingOrigin(horizon=24, stride=1, origins=1024, validation=100)
+    count = 64 if benchmark.disabled else 1024
+    plan = RollingOrigin(horizon=24, stride=1, origins=count, validation=100)
     arm = HFBayesianAutoformer(context=512)
     arm.load()
     monkeypatch.setattr(ArmRef, "build", lambda self: arm)
@@ -104,4 +105,4 @@ def test_candidate_throughput(benchmark, made_series, monkeypatch):
     if benchmark.stats:
         pairs = zip(bare[-7:], benchmark.stats.stats.data, strict=True)
         benchmark.extra_info["kept"] = round(float(np.median([a / b for a, b in pairs])), 3)
-    assert outcome.reason == [""] * 1024
+    assert outcome.reason == [""] * count

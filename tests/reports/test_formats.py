@@ -42,7 +42,7 @@ def test_markdown_holds_what_the_first_screen_holds(make_page: Make) -> None:
     heads = re.findall(r"^### (.*)$", text, re.MULTILINE)
     wanted = [
         "Undecided", "Weakest slice", "Costs, candidate over legacy", "What it rests on",
-        "Since the last look", "If it fails", "Judge the same records again",
+        "Tried before", "If it fails", "Judge the same records again",
     ]  # fmt: skip
     assert [head for head in wanted if head not in heads] == []
     assert f"`{page.beside.replay_command}`" in text

@@ -198,7 +198,7 @@ def test_every_criterion_is_shown_with_its_numbers(make_page: Make) -> None:
     assert "Kept: failures." in html
     assert "−8.0\u202f%" in rows
     assert "+8.8 to +13.2\u202f%" in rows  # the widest of all methods that decide
-    assert "± 5.0 pts" in rows
+    assert "80 ± 5\u202f%" in rows
 
 
 def test_all_that_the_reader_must_know_is_there(make_page: Make) -> None:

@@ -150,7 +150,7 @@ def if_it_fails(page: PageInput) -> list[str]:
 
 
 def who_signs(page: PageInput) -> list[str]:
-    return ["Signed by", "nobody yet"]
+    return ["Who signs", "nobody: only a PROMOTE is signed"]
 
 
 def worse_at_the_last_step(page: PageInput) -> list[str]:

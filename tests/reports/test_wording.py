@@ -39,7 +39,8 @@ def test_percentages_are_signed_where_asked() -> None:
 def test_effects_carry_their_unit_once() -> None:
     """A range of effects names its unit at its end."""
     assert numbers.effects("share", -0.04, 0.02) == "−4.0 to +2.0\u202f%"
-    assert numbers.effects("points", -0.04, None) == "−4.0 pts to open"
+    assert numbers.effects("points", -0.04, None) == "−4.0 pts to not bounded"
+    assert numbers.effects("share", -0.538, 19.89) == "−53.8 to over +900\u202f%"
     assert numbers.effects("share", None, None) == "n/a"
     assert numbers.effects("points", -0.04, 0.02) == "−4.0 to +2.0 pts"
 

@@ -1,4 +1,7 @@
-"""One byte changed or an end cut off anywhere in a store, and two containers on one store."""
+"""One byte changed or an end cut off anywhere in a store, and two containers on one store.
+
+The sample of the damage is in `tests/harness/gate/test_upkeep.py`.
+"""
 
 import shutil
 import subprocess
@@ -74,14 +77,15 @@ def said(capsys, *arguments):
     return (code, *capsys.readouterr())
 
 
-@pytest.mark.slow
-def test_damage_anywhere_is_told_or_changes_nothing(experiment, capsys, sized):
+@pytest.mark.study
+@pytest.mark.timeout(3600)
+def test_damage_anywhere_is_told_or_changes_nothing(experiment, capsys):
     """Of 500 random flips and cuts none changes a figure, none shows a traceback."""
     assert command("compare", "tiny.toml").returncode in (0, 3, 4)
     sound = said(capsys, "gate", "tiny.toml")[:2]
     shutil.copytree("runs", "kept")
     chance, told, healed = Random(0), 0, 0
-    for number in range(sized(6, 500)):
+    for number in range(500):
         done = damaged(
             Path("runs") if number else Path("runs/parts"), chance
         )  # one is read for sure

@@ -5,6 +5,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from in_process import InThisProcess, Quiet
 
@@ -14,6 +15,7 @@ from harness.experiments.experiment import read_experiment
 from harness.gate.judge import judge_grid, scored, stored_judgement
 from harness.gate.looks import LOOK, TRIED, read_now, record_reading
 from harness.gate.nights import record_night
+from harness.gate.recompute import replay
 from harness.gate.rehearsal import rehearse
 from harness.gate.upkeep import adopt
 from harness.judging.fact import FactCode
@@ -21,6 +23,9 @@ from harness.running.fill import fill
 from harness.running.grid import declare
 from harness.running.store_folder import open_store
 from harness.window import up_to
+from reports.forms.html import html_of
+from reports.forms.terminal import text_of
+from reports.rehearsal_page import rehearsal_sections
 
 ENDS = 9000
 """Sessions of the first night."""
@@ -207,3 +212,40 @@ def test_a_rehearsal_says_what_the_nights_said(tiny, gold):
     assert exchanged.truth == "arms exchanged"
     assert at_margin.outcome != "PROMOTE"
     assert store.journal.head == head
+
+
+def test_a_rehearsal_exchanges_arms_with_other_seeds(tiny, gold):
+    """A side that learns and one that does not trade places; every form tells where they end."""
+    seeds = ("seeds = [1]", "seeds = [1, 2]")
+    grid, store, _ = night(tiny(*GROWING, seeds), gold, ENDS + 5)
+
+    found = rehearse(grid, store, policy=grid.experiment.policy)
+    told = {"title": "Gold", "experiment": "tiny.toml"}
+    sections = rehearsal_sections(found, **told, paths=True)
+    plain = text_of(rehearsal_sections(found, **told, paths=False), width=80)
+
+    assert [each.outcome for each in found[1:]] == ["HOLD", "HOLD"]
+    assert max(map(len, plain.splitlines())) <= 80
+    assert all(f"{each.truth}  " in plain for each in found)
+    page = html_of(sections, head="x", title="y")
+    assert [f'id="{name}"' in page for name in ("as-it-was", "at-the-margin")] == [True, True]
+    assert "GOLD RMSE, at the margin" in page
+
+
+def test_after_the_last_attempt_prospective_origins_count_at_the_whole_error_rate(tiny, gold):
+    """Closed on what was seen, an attempt is judged on outcomes that came after it was asked."""
+    shift = np.datetime64("today") - gold.series.dates[ENDS + 2]
+    later = np.where(np.arange(len(gold.series.dates)) > ENDS + 2, 3, 0)  # far from midnight
+    dates = gold.series.dates + shift + later.astype("timedelta64[D]")
+    data = dataclasses.replace(gold, series=dataclasses.replace(gold.series, dates=dates))
+    night(tiny(*GROWING), data, ENDS)
+    file = tiny(*GROWING, ("margin = 0.004", "margin = 0.2"), name="other.toml")
+
+    nights = [night(file, data, ENDS + more) for more in (0, 5, 25, 30)]
+
+    verdicts = [each[2].verdict for each in nights]
+    assert [len(each.look.prospective.get("GOLD", ())) for each in verdicts] == [0, 0, 18, 23]
+    assert [each.look.share for each in verdicts] == [0, 0, 1, 1]
+    assert [len(unit) for unit in nights[2][2].scores] == [18] * len(nights[2][2].scores)
+    assert verdicts[2].look.levels["GOLD"].reject != verdicts[1].look.levels["GOLD"].reject
+    assert replay("other", nights[-1][1]).same

@@ -523,3 +523,24 @@ def test_nobody_is_told_to_wait_for_data_that_have_ended() -> None:
     verdict = judge(POLICY, declared(scores), scores, Given(ended=("GOLD", "DOW_JONES")))
 
     assert verdict.next_action.code is FactCode.SETTLE_MARGIN
+
+
+@pytest.mark.parametrize(("short", "code"), [(1, "settle_margin"), (0, "larger_plan")])
+def test_a_larger_plan_is_advised_only_where_it_would_decide_something(
+    short: int, code: str
+) -> None:
+    """With fewer origins than the first open rule takes, its limit is to be settled instead."""
+    scores = grid_of(new=0.0, old=5.0, windows=12)
+    takes = [
+        found.sample.independent_n + found.planning.more_origins
+        for found in (each.comparison for each in judged(scores).findings)
+        if found and found.planning.more_origins is not None
+    ]
+    larger = ("nightly", min(takes) - short)
+
+    verdict = judge(
+        POLICY, declared(scores), scores, Given(larger=larger, ended=("GOLD", "DOW_JONES"))
+    )
+
+    assert verdict.next_action.code == code
+    assert (f"takes about {min(takes):,} independent" in next_action(verdict)) == bool(short)

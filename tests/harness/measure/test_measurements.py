@@ -18,7 +18,7 @@ from harness.costs import CRITERIA
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.measure.evaluate import yearly_fits
-from harness.measure.load import Busy, load_between
+from harness.measure.load import Busy, Load, load_between
 from harness.measure.record import (
     MeasureRecord,
     machine_class,
@@ -37,6 +37,7 @@ from harness.running.grid import declare
 from harness.running.meter import Meter
 from harness.running.store_folder import open_store
 from harness.running.unit import Job
+from harness.verbs.measure import measure_as_asked
 from harness.window import RollingOrigin, up_to
 from reports.words.facts import why, why_all
 
@@ -189,6 +190,36 @@ def test_memory_that_cannot_be_told_is_missing(monkeypatch, tmp_path):
 
     assert meter.peak_bytes == {}
     assert "cannot be written" in meter_module.why_no_peaks()
+
+
+@pytest.mark.parametrize(
+    ("fit_s", "others", "environment", "measured"),
+    [
+        (2.0, 0.0, "yes", True),
+        (2.0, 1.5, "yes", False),
+        (90.0, 0.0, "yes", False),
+        (2.0, 0.0, "no", False),
+    ],
+)
+def test_compare_measures_unasked_what_is_quick(
+    grid, store, monkeypatch, fit_s, others, environment, measured
+):
+    """Under a minute on a quiet machine, unless the environment says never."""
+    taken = []
+    record = SimpleNamespace(seconds={"fit": fit_s, "load": 0.1, "forecast": 0.2})
+    load = Load(others=others, stolen=0.0, average=None)
+    monkeypatch.setattr("harness.running.cells.has_cell", lambda *_: True)
+    monkeypatch.setattr("harness.running.cells.cell_record", lambda *_: record)
+    monkeypatch.setattr("harness.measure.load.sample_load", lambda: load)
+    monkeypatch.setattr(
+        "harness.measure.pair.measure_pair", lambda *asked, tell: taken.append(asked[2].settings)
+    )
+    monkeypatch.setenv("ABHARNESS_COSTS", environment)
+
+    measure_as_asked(grid, store, unasked=True)
+    measure_as_asked(grid, store)
+
+    assert [each.budget_s for each in taken] == [60.0] * measured
 
 
 def test_what_was_not_measured_says_so(grid, store):
