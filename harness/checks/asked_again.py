@@ -143,8 +143,8 @@ def ask_again(
     todo = [
         (cell, fit)
         for cell in cells
-        for fit in cell.fits
-        if fit.key not in known and len(_judged(cell, fit)) and _played_back(cell.arm) is None
+        for fit in judging_fits(cell)
+        if fit.key not in known and _played_back(cell.arm) is None
     ]
     if not todo:
         return
@@ -222,6 +222,11 @@ def _stored_digest(store: Store, cell: GridCell, fit: PlannedFit, cutoffs: Seque
     """Digest of what is stored at some origins of a fit."""
     there = answered(store, cell, fit)
     return digest([there[each].digest if each in there else "" for each in cutoffs])
+
+
+def judging_fits(cell: GridCell) -> list[PlannedFit]:
+    """The fits of a cell that are judged: not one made for an origin whose outcome is to come."""
+    return [fit for fit in cell.fits if len(_judged(cell, fit))]
 
 
 def _judged(cell: GridCell, fit: PlannedFit) -> Rows:

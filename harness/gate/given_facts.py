@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.checks.asked_again import NEEDED, asked_fits, is_exempt
+from harness.checks.asked_again import NEEDED, asked_fits, is_exempt, judging_fits
 from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError
@@ -114,7 +114,7 @@ def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
         states: dict[str, set[str]] = {way: set() for way in NEEDED}
         known = asked_fits(store, cells)
         for cell in cells:
-            for fit in cell.fits:
+            for fit in judging_fits(cell):
                 asked = known.get(fit.key)
                 there = {each.way: each for each in asked.found} if asked else {}
                 for way in NEEDED:

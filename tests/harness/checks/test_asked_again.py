@@ -8,6 +8,7 @@ import pytest
 from in_process import InThisProcess
 
 from harness.checks.asked_again import NEEDED, ask_again, asked_fits, is_exempt
+from harness.gate.given_facts import futures
 from harness.running.cells import read_cell
 from harness.running.store_folder import open_store
 from harness.verbs.common import grid_of
@@ -93,6 +94,24 @@ def test_a_cheat_ends_in_invalid_through_the_command_line(tmp_path, call) -> Non
     assert "SilentWhenFew knows what it cannot know" in " ".join(out.split())
     assert "asking 2 fits" in err
     assert found_on(file, tmp_path / "runs", names)["Honest"] == ("passed",) * (len(NEEDED) + 1)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_fit_for_the_origin_to_come_is_not_asked_and_not_missed(tmp_path, call) -> None:
+    """Every fit that is judged was asked; the next one has no forecast to be held against."""
+    file = written(["Honest", "ClaimsToLearn"], tmp_path)
+    text = file.read_text(encoding="utf-8").replace("origins = 40", "origins = 40\nrefit = 20")
+    file.write_text(text.replace('"ReadsTheFile"', '"ClaimsToLearn"'), encoding="utf-8")
+    call("run", file, "--store", tmp_path / "runs")
+    grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
+
+    ask_again(grid, store, ["ClaimsToLearn"], workers=1, executor=InThisProcess())
+
+    cell = next(each for each in grid.cells if each.arm.name == "ClaimsToLearn")
+    tested = futures(grid, store, grid.experiment.policy)["ClaimsToLearn"]
+    assert len(cell.fits) == 3
+    assert len(asked_fits(store, [cell])) == 2
+    assert set(NEEDED) <= set(tested.passed)
 
 
 UNSEEN = (
