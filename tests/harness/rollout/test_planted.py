@@ -9,6 +9,7 @@ from harness.errors import StoreError
 from harness.rollout.planted import rehearse
 
 
+@pytest.mark.slow
 def test_planted_truths_take_the_stages_they_should(migration):
     """Better reaches all; harm is rolled back; a failing week serves nobody; the budget holds."""
     found = migration(options="noise = 0.001", keys="budget = 4.0")
