@@ -169,7 +169,8 @@ def _today(found: HistoryInput) -> Section:
             Term(
                 name="Attempt on these origins",
                 strong=str(look.attempt),
-                text=f", with {numbers.percent(look.share, digits=0)} of the error rate",
+                text=f", with {numbers.percent(look.share, digits=0)} of the error rate"
+                + (" on prospective origins alone" if look.prospective else ""),
             ),
         ]
     items: list[Block] = [

@@ -343,6 +343,17 @@ def test_an_absurd_legacy_forecast_earns_nothing(absurd: dict[int, float]) -> No
     assert judged(mistaken(old, absurd), both).outcome == Outcome.REJECT
 
 
+def test_a_legacy_arm_beyond_all_measure_leaves_the_gate_standing() -> None:
+    """Losses 1e30 times the candidate's are a sound PROMOTE, or are refused in words: no crash."""
+    legacy, candidate = losses_of_two(1e-2)
+
+    verdict = judged(losses_of(1e30 * legacy, "old"), losses_of(candidate, "new"))
+
+    assert verdict.self_test is not None
+    assert verdict.self_test.failures == ()
+    assert verdict.outcome != Outcome.REJECT
+
+
 def test_a_burst_that_both_sides_have_is_counted_as_it_is() -> None:
     """Large losses at the same origins are the data's: nobody is spared them."""
     burst = dict.fromkeys(range(0, 120, 9), 400.0)

@@ -15,6 +15,7 @@ from harness.judging.fact import Fact
 from harness.running.executor import LOG
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.identity import line_of
+from harness.running.incoming import arrived, seal_incoming
 from harness.running.parts import Part, read_part
 from harness.running.sealing import Due, part_key, seal_part
 from harness.running.sources import file_digest
@@ -117,6 +118,7 @@ class Pruned:
     parts: int
     scores: int
     drawn: int
+    deliveries: int
     bytes: int
 
 
@@ -125,7 +127,8 @@ def prune(store: Store) -> Pruned:
 
     Kept are the fits and parts of every experiment as it was declared last, and of every verdict
     that stands. Removed are the others, what no record knows, scores that no standing verdict has
-    or that are not what was written, and what was drawn of verdicts that do not stand.
+    or that are not what was written, what was drawn of verdicts that do not stand, and what was
+    delivered to `incoming/` of other fits or is not whole.
 
     Raises
     ------
@@ -152,19 +155,34 @@ def prune(store: Store) -> Pruned:
     parts = [(key, seal) for key, seal in store.parts().items() if seal.fit in needless]
     doomed = [store.part_file(key) for key, _ in parts]
     doomed += [store.fit_folder(key) for key in needless]
-    doomed += _unsealed(store)
+    deliveries = [
+        folder
+        for folder, found in arrived(store.root)
+        if isinstance(found, StoreError)
+        or not any(
+            (dataset, line_of(dataset, job.identity)) in needed
+            for job in found.jobs
+            for dataset in datasets
+        )
+    ]
     scores = {file for file in (store.root / "scores").iterdir() if file.name[:32] not in slots}
     scores |= set(_stale(store))
     drawn = [f for f in (store.root / "verdicts").glob("*/*/") if f.name not in names]
-    size = sum(map(_size, {*doomed, *scores, *drawn}))
-    with store.journal.writing():
+    with store.journal.writing():  # so that nothing is being put into place meanwhile
         for key in (*needless, *(key for key, _ in parts)):
             store.journal.append("drop", key, {"why": "no experiment needs it", "pruned": True})
-    for path in {*doomed, *scores, *drawn}:
-        _remove(path)
+        gone = {*doomed, *scores, *drawn, *deliveries, *_unsealed(store)}
+        size = sum(map(_size, gone))
+        for path in gone:
+            _remove(path)
     store.sweep()
     return Pruned(
-        fits=len(needless), parts=len(parts), scores=len(scores), drawn=len(drawn), bytes=size
+        fits=len(needless),
+        parts=len(parts),
+        scores=len(scores),
+        drawn=len(drawn),
+        deliveries=len(deliveries),
+        bytes=size,
     )
 
 
@@ -217,10 +235,14 @@ def drop(store: Store, part: str, *, why: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """What was taken in, and files of parts that belong to no fit of the experiment."""
+    """What was taken in, and files of parts that belong to no fit of the experiment.
+
+    `delivered` counts fits that lay in `incoming/` and were sealed.
+    """
 
     fits: int
     parts: int
+    delivered: int
     left: tuple[str, ...]
 
 
@@ -228,7 +250,8 @@ def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
     """Take in fits and parts whose records are lost, as a new attempt: issued now.
 
     A part belongs to a fit of the experiment when its name is the digest of that fit, its origins
-    and the rows they see. What it holds is taken as it is.
+    and the rows they see. What it holds is taken as it is. What lies in `incoming/` is sealed after
+    that.
 
     Parameters
     ----------
@@ -263,7 +286,8 @@ def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
                 break
         else:
             left.append(file.name)
-    return Adopted(fits=len(fits), parts=parts, left=tuple(left))
+    delivered = sum(not sealed.problem for _, sealed in seal_incoming(grid, store))
+    return Adopted(fits=len(fits), parts=parts, delivered=delivered, left=tuple(left))
 
 
 def _belongs(

@@ -44,7 +44,7 @@ from harness.judging.verdict import Evidence, conclude, gather, plain
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import UnitScores, in_time_order
 from harness.scoring.subsets import LEAST, cut
-from harness.stats.longrun import centred, generator_of
+from harness.stats.longrun import generator_of
 
 FLIPS = 100
 """Random exchanges of the arms per criterion and dataset."""
@@ -223,8 +223,10 @@ def _alarms(sides: Sides, question: Question) -> int:
 
 def _worse(ground: _Ground) -> _Found:
     def a_little(rule: Criterion, parts: Sequence[Sides]) -> float:
-        least = min(rule.estimand.effect(centred(*sides.means)[0]) for sides in parts)
-        return (1 + rule.margin + max(0.1 * rule.margin, 0.001)) / (1 + least)
+        value = rule.estimand.value  # beside a huge loss, 1 + the effect is rounded to 0
+        means = [[float(side.mean()) for side in sides.means] for sides in parts]
+        least = min(value(above) / value(below) for above, below in means)
+        return (1 + rule.margin + max(0.1 * rule.margin, 0.001)) / least
 
     little = _planted(ground, a_little, of="candidate")
     much = _planted(ground, lambda rule, parts: 2 * (1 + rule.margin))
@@ -306,7 +308,7 @@ def _swapped(ground: _Ground) -> _Found:
                 (there.effect, again.effect), (there.lower, again.upper), (there.upper, again.lower)
             ]  # fmt: skip
             reciprocal = all(
-                math.isclose((1 + here) * (1 + other), 1.0, rel_tol=1e-6)
+                abs((1 + here) * (1 + other) - 1) <= 1e-6 + 1e-15 * max(1 + here, 1 + other)
                 for here, other in pairs
                 if here is not None and other is not None
             )

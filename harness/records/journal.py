@@ -53,6 +53,8 @@ _RESERVED_BYTE = 0x40000001
 """The byte of its file on which SQLite holds the lock of a writer."""
 _PIECE = "$piece"
 _PIECE_BYTES, _PIECE_DEPTH = 2000, 2
+_WAIT_S = 60.0
+"""How long a reader, and the end of a transaction, waits for others."""
 _PLAIN_BYTES = 512
 """Bodies up to here are stored as they are."""
 
@@ -427,7 +429,7 @@ class Journal:
                     tell(f"waiting for {holder}, which is writing to {self.path}")
                     told = True
             finally:
-                self._connection.execute("PRAGMA busy_timeout = 60000")
+                self._connection.execute(f"PRAGMA busy_timeout = {_WAIT_S * 1000:.0f}")
         try:
             self._take_in_own_view()
         except BaseException:
@@ -484,7 +486,7 @@ def _connected(path: Path, *, read_only: bool) -> sqlite3.Connection:
     for way in ways:
         try:
             connection = sqlite3.connect(
-                f"{path.resolve().as_uri()}?{way}", uri=True, isolation_level=None, timeout=60.0
+                f"{path.resolve().as_uri()}?{way}", uri=True, isolation_level=None, timeout=_WAIT_S
             )
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA trusted_schema = OFF")
@@ -518,6 +520,11 @@ def _told(path: Path, done: str = "read") -> Iterator[None]:
             raise StoreError(
                 f"{path}: a process ended while writing it; open the store once from where it can "
                 "be written"
+            ) from None
+        if code & 0xFF == sqlite3.SQLITE_BUSY:
+            raise StoreError(
+                f"{path}: cannot be {done}: {_holder(path)} has it (waited {_WAIT_S:g} s); the "
+                "same command again goes on when that has ended"
             ) from None
         if code == sqlite3.SQLITE_ERROR:  # no such table, no such column, not UTF-8
             raise _damaged(path, one_line(str(problem))) from None

@@ -202,9 +202,31 @@ def _judged(store: Store, cell: GridCell) -> Iterator[tuple[PlannedFit, Answered
             yield fit, there.get(cutoff)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is known of a cell's judged origins: its record, or how many are not there."""
+
+    seals: Mapping[str, Seal]
+    missing: int
+    record: CellRecord | None
+
+
+def _known(store: Store, cell: GridCell) -> _Known:
+    """What the store's records say of a cell, found once for as long as they stay the same."""
+
+    def find() -> _Known:
+        there = [each for _, each in _judged(store, cell) if each is not None]
+        missing = len(cell.split.windows) - len(there)
+        seals = {each.key: each.seal for each in there}
+        record = None if missing else _record(store, cell, there)
+        return _Known(seals=seals, missing=missing, record=record)
+
+    return store.once(cell, find)
+
+
 def has_cell(store: Store, cell: GridCell) -> bool:
     """Whether every judged origin of a cell was answered, failures included."""
-    return all(each is not None for _, each in _judged(store, cell))
+    return not _known(store, cell).missing
 
 
 def stored_origins(store: Store, cell: GridCell) -> int:
@@ -217,7 +239,7 @@ def stored_origins(store: Store, cell: GridCell) -> int:
     """
     found = [each is not None for _, each in _judged(store, cell)]
     if not all(found[: sum(found)]):
-        _whole(store, cell)
+        cell_record(store, cell)  # says how many are missing
     return sum(found)
 
 
@@ -231,23 +253,14 @@ def cell_digest(store: Store, cell: GridCell) -> str:
     """
 
     def sealed() -> str:
-        there = _whole(store, cell)
-        for key, seal in {each.key: each.seal for each in there}.items():
+        found = cell_record(store, cell).digest
+        for key, seal in _known(store, cell).seals.items():
             damage = store.part_damage(key, seal)
             if damage:
                 raise StoreError(damage)
-        return digest([each.digest for each in there])
+        return found
 
     return settled(store, sealed)
-
-
-def _whole(store: Store, cell: GridCell) -> list[Answered]:
-    found = [each for _, each in _judged(store, cell)]
-    there = [each for each in found if each is not None]
-    if len(there) < len(found):
-        missing = len(found) - len(there)
-        raise StoreError(f"{cell}: {missing} of {len(found)} origins are not in the store")
-    return there
 
 
 def cell_record(store: Store, cell: GridCell) -> CellRecord:
@@ -258,7 +271,15 @@ def cell_record(store: Store, cell: GridCell) -> CellRecord:
     StoreError
         When an origin is not there.
     """
-    there = _whole(store, cell)
+    known = _known(store, cell)
+    if known.record is None:
+        raise StoreError(
+            f"{cell}: {known.missing} of {len(cell.split.windows)} origins are not in the store"
+        )
+    return known.record
+
+
+def _record(store: Store, cell: GridCell, there: Sequence[Answered]) -> CellRecord:
     seals = {each.key: each.seal for each in there}.values()
     fits = [(plan, store.fit(plan.key)) for plan in cell.fits]
     first = next((seal for seal in seals if seal.form != "none"), None)
@@ -320,7 +341,8 @@ def settled(store: Store, read: Callable[[], _Found]) -> _Found:
 
 
 def _read(store: Store, cell: GridCell) -> StoredCell:
-    there = _whole(store, cell)
+    record = cell_record(store, cell)
+    there = [each for _, each in _judged(store, cell) if each is not None]
     files: dict[str, Part] = {}
     for each in there:
         if each.key not in files:
@@ -335,7 +357,7 @@ def _read(store: Store, cell: GridCell) -> StoredCell:
     whole = together(runs)
     origin = cell.split.windows.origin
     return StoredCell(
-        record=cell_record(store, cell),
+        record=record,
         origin=origin,
         last_date=whole.cutoff,
         reason=whole.reason,

@@ -28,7 +28,7 @@ from harness.running.grid import (
     select,
 )
 from harness.running.identity import allowed_cores
-from harness.running.incoming import seal_incoming
+from harness.running.incoming import deliver, seal_incoming, undelivered
 from harness.running.isolation import in_isolation
 from harness.running.lease import lease
 from harness.running.maintenance import Event, begin_anew, difference, events, record_event
@@ -167,6 +167,7 @@ def fill(
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
     recompute: bool = False,
+    hand_over: bool = False,
     executor: Executor | None = None,
 ) -> RunSummary:
     """Forecast every issued origin that is not in the store yet.
@@ -184,6 +185,9 @@ def fill(
         Ask again for windows that failed.
     recompute
         Begin the results of these cells anew.
+    hand_over
+        Leave what was computed in the store's `incoming/`, for the process that holds the store to
+        check and seal: many of them may compute at once.
     executor
         Where arms run, which looks for their weights there and shares the host with what is timed;
         left out, in processes on this machine.
@@ -205,6 +209,9 @@ def fill(
     grid = as_stored(grid, store)
     run = _Run(grid=grid, store=store, workers=workers, progress=progress, executor=executor)
     asked = select(grid.cells, only=only, shard=shard)
+    if hand_over:
+        store.journal.append_new("grid", grid.experiment.name, grid.record())
+        return run.hand_over(asked, retry_failed=retry_failed)
     if recompute:
         run.grid = begin_anew(grid, store, asked)
         asked = select(run.grid.cells, only=only, shard=shard)
@@ -357,6 +364,37 @@ class _Run:
                     self._give_up(work, no_answer)
             self.progress.tick(executor.shares())
             check()
+
+    def hand_over(self, asked: Sequence[GridCell], *, retry_failed: bool) -> RunSummary:
+        """Leave what is due and was not delivered yet in `incoming/`; nothing is sealed."""
+        root = self.store.root
+        found = works(self.grid, self.store, asked, retry_failed=retry_failed)
+        due = undelivered(root, found.works)
+
+        def take(work: _Work, finished: Finished) -> str:
+            if finished.ending.kind == "no answer":
+                return finished.ending.reason
+            deliver(root, finished)
+            self.origins += sum(len(job.windows) for job in finished.task.jobs)
+            self.fits += sum(kept is None for kept in finished.task.kept)
+            self.computed |= {str(cell) for cell in work.cells}
+            reason = finished.ending.reason
+            self.progress.ended(work, finished.seconds, failed=0, reason=reason)
+            return ""
+
+        if due:
+            busy = {str(cell) for work in due for cell in work.cells}
+            self.carry_out(due, take, done=len({str(cell) for cell in asked} - busy))
+        self.unanswered |= found.given_up
+        return RunSummary(
+            grid=self.grid,
+            total=sum(str(cell) not in self.unanswered for cell in asked),
+            computed=len(self.computed),
+            origins=self.origins,
+            fits=self.fits,
+            failed={},
+            unanswered=self.unanswered,
+        )
 
     def seal(self, work: _Work, finished: Finished) -> str:
         """Seal what a task left; why the system gave no answer, where it gave none."""

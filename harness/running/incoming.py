@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from harness.running.executor import Finished, Task
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine, unlike
 from harness.running.sealing import Sealed, seal_finished
+from harness.running.sources import digest
 from harness.running.store_folder import INCOMING, Store
 from harness.running.supervisor import Ending
 from harness.running.work import read_plain
@@ -118,6 +119,33 @@ def _days(task: Task, number: int) -> tuple[str, ...]:
     return tuple(map(str, task.jobs[number].cutoffs))
 
 
+def arrived(root: Path) -> Iterator[tuple[Path, Delivery | StoreError]]:
+    """Folders in the `incoming/` of a store, each with its note or what is wrong with that."""
+    for folder in sorted(each for each in (root / INCOMING).glob("[!.]*") if each.is_dir()):
+        try:
+            yield folder, read_delivery(folder)
+        except StoreError as problem:
+            yield folder, problem
+
+
+def undelivered(root: Path, asked: Sequence[Work]) -> list[Work]:
+    """Tasks of which no other process has delivered the same, made in this environment."""
+    there = {
+        (job.fit, job.cutoffs, digest(found.environment))
+        for _, found in arrived(root)
+        if isinstance(found, Delivery)
+        for job in found.jobs
+    }
+    return [
+        work
+        for work in asked
+        if not there.issuperset(
+            (fit.key, _days(work.task, number), digest(cell.environment))
+            for number, (cell, fit) in enumerate(work.task.fits)
+        )
+    ]
+
+
 def _plain_files(folder: Path) -> Iterator[Path]:
     """Plain files below a scratch folder, without copies of kept fits; links are not followed."""
     for here, folders, names in os.walk(folder):
@@ -166,9 +194,8 @@ def seal_incoming(grid: Grid, store: Store) -> list[tuple[GridCell, Sealed]]:
     StoreError
         When the store cannot be written.
     """
-    place = store.root / INCOMING
-    arrived = sorted(each for each in place.glob("[!.]*") if each.is_dir())
-    if not arrived:
+    deliveries = list(arrived(store.root))
+    if not deliveries:
         return []
     due = {
         (one.fit.key, _days(work.task, number)): (work, number)
@@ -177,11 +204,9 @@ def seal_incoming(grid: Grid, store: Store) -> list[tuple[GridCell, Sealed]]:
     }
     cells = {fit.key: cell for cell in grid.cells for fit in cell.fits}
     found: list[tuple[GridCell, Sealed]] = []
-    for folder in arrived:
-        try:
-            delivery = read_delivery(folder)
-        except StoreError as problem:
-            _LOG.warning("%s; it is left where it is", problem)
+    for folder, delivery in deliveries:
+        if isinstance(delivery, StoreError):
+            _LOG.warning("%s; it is left where it is", delivery)
             continue
         apart = _apart(grid, cells, delivery)
         if apart:

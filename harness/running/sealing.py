@@ -401,8 +401,7 @@ def merge_parts(store: Store, cells: Sequence[GridCell]) -> int:
 
 
 def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
-    seals = _alike(store, cell, fit)
-    if len(seals) < MOST:
+    if len(store.seals(fit.key)) < MOST or len(seals := _alike(store, cell, fit)) < MOST:
         return 0
     try:
         parts = {key: store.read_sealed(key, seal) for key, seal in seals.items()}

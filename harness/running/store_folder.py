@@ -29,11 +29,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,8 @@ from harness.running.identity import process_space
 from harness.running.parts import Part, read_part
 from harness.running.sources import digest, file_digest
 from harness.window import Dates
+
+_Found = TypeVar("_Found")
 
 SCHEMA = 1
 RESULTS = ("fits", "parts")
@@ -177,8 +179,10 @@ class _Index:
     fits: dict[str, StoredFit] = field(default_factory=dict)
     parts: dict[str, dict[str, Seal]] = field(default_factory=dict)  # fit -> key -> seal
     sound: dict[str, tuple[str, int, int, int]] = field(default_factory=dict)  # as last hashed
+    found: dict[int, tuple[object, Any]] = field(default_factory=dict)  # by id, with its owner
 
     def take_in(self, record: Record, body: Mapping[str, Any]) -> None:
+        self.found.clear()
         where = str(record)
         if record.kind == "fit":
             self.fits[record.key] = parse_record(StoredFit, body, where=where)
@@ -237,6 +241,14 @@ class Store:
             self._index.seen = record.seq
         self._index.head = head
         return self._index
+
+    def once(self, owner: object, find: Callable[[], _Found]) -> _Found:
+        """What was found of something, until fits or parts are written, dropped or merged."""
+        known = self._indexed().found
+        if id(owner) not in known:
+            known[id(owner)] = (owner, find())
+        found: _Found = known[id(owner)][1]
+        return found
 
     def fit_folder(self, key: str) -> Path:
         """Where a fit's files lie."""

@@ -281,6 +281,7 @@ def machine_lines() -> Iterator[str]:
     from harness.measure.load import sample_load
     from harness.running.fill import default_workers
     from harness.running.identity import library_versions, machine
+    from reports.words.facts import why
 
     for title, text in machine().items():
         yield f"{title:<20} {text}"
@@ -291,8 +292,8 @@ def machine_lines() -> Iterator[str]:
         found = "installed" if importlib.util.find_spec(name) else "not installed"
         yield f"{name:<20} {found}; optional: {purpose}"
     yield f"{'hub models':<20} {_hub_models()}"
-    busy = sample_load().problem("just now")
-    yield f"{'quiet':<20} {busy or 'yes: quiet enough to measure'}"
+    busy = sample_load().problem("while")
+    yield f"{'quiet':<20} {'yes: quiet enough to measure' if busy is None else why(busy)}"
 
 
 def _hub_models() -> str:

@@ -102,6 +102,7 @@ def measure_as_asked(
     from harness.measure.record import machine_class, pair_of, record_key
     from harness.measure.session import session_s
     from harness.running.cells import cell_record, has_cell
+    from reports.words.facts import why
 
     asked, policy = grid.experiment.measure, grid.experiment.policy
     unasked = unasked and os.environ.get("ABHARNESS_COSTS") != "no"
@@ -122,7 +123,7 @@ def measure_as_asked(
         if session_s(ask.settings, spent) > UNASKED_S:
             return
         if busy := sample_load().problem("just now"):
-            say(f"note: costs are not measured: {busy}", err=True)
+            say(f"note: costs are not measured: {why(busy)}", err=True)
             return
     try:
         measure_pair(grid, store, ask, tell=_tell)

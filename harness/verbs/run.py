@@ -78,7 +78,8 @@ def run(
     only
         Only cells whose arm, dataset or arm/dataset/seed matches one of these; * is allowed.
     shard
-        (i, n): the i-th of n parts of the grid, i from 1.
+        (i, n): the i-th of n parts of the grid, i from 1. What it computes is left in the store's
+        `incoming/`; the next call without it, or `compare` or `gate`, checks and seals it.
     retry_failed
         Run units with failed windows again.
     recompute
@@ -107,6 +108,7 @@ def run(
         shard=shard,
         retry_failed=retry_failed,
         recompute=recompute,
+        hand_over=shard is not None,
         on=on,
         data_dir=data_dir,
     )
@@ -133,10 +135,11 @@ def filled(
     shard: tuple[int, int] | None,
     retry_failed: bool,
     recompute: bool = False,
+    hand_over: bool = False,
     on: str | None = None,
     data_dir: Sequence[FilePath] = (),
 ) -> RunSummary:
-    """Run what is missing, with progress on standard error.
+    """Run what is missing, with progress on standard error; `hand_over` as `fill` says.
 
     Raises
     ------
@@ -153,6 +156,9 @@ def filled(
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         part = f"{shard[0]}/{shard[1]}"
         raise ConfigError(f"--shard '{part}': expected i/n with 1 <= i <= n, such as 2/4")
+    if hand_over and (recompute or on is not None):
+        other = "--recompute" if recompute else "--on"
+        raise ConfigError(f"run --shard: cannot go with {other}, which is for the whole grid")
     register(grid, store, code=judging_digest())
     with ExitStack() as stack:
         cluster = None
@@ -175,5 +181,6 @@ def filled(
             shard=shard,
             retry_failed=retry_failed,
             recompute=recompute,
+            hand_over=hand_over,
             executor=cluster,
         )

@@ -54,7 +54,8 @@ def store(
         found = upkeep.prune(opened)
         say(
             f"removed {found.parts} parts, {found.fits} fits, {found.scores} files of scores, "
-            f"{found.drawn} folders of drawn verdicts: {found.bytes / 2**20:,.1f} MiB"
+            f"{found.drawn} folders of drawn verdicts, {found.deliveries} deliveries: "
+            f"{found.bytes / 2**20:,.1f} MiB"
         )
     else:
         key = upkeep.drop(opened, what, why=why)
@@ -89,6 +90,7 @@ def _adopt(experiment: str, root: Path, data_dir: list[Path], why: str) -> None:
 
     opened = open_store(root, without_records=True)
     found = adopt(opened, grid_of(experiment, data_dir, seeds=None, store=opened), why=why)
-    say(f"adopted {found.parts} parts of {found.fits} fits, head {opened.journal.short}")
+    more = f", sealed {found.delivered} that were delivered" if found.delivered else ""
+    say(f"adopted {found.parts} parts of {found.fits} fits{more}, head {opened.journal.short}")
     for name in found.left:
         say(f"left as it is, of no fit of {experiment}: {name}")

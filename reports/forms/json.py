@@ -15,7 +15,7 @@ import numpy as np
 from harness.judging.verdict import plain
 from reports.forms.plain import plainly
 from reports.page_input import DatasetFacts, PageInput, UnitFacts, UnitKey
-from reports.section import Block, Section, Table, TableCell
+from reports.section import Block, Section, Table
 from reports.sections import sections_of
 from reports.sections.scorecard import Scorecard
 from reports.svg import chart_style
@@ -107,7 +107,16 @@ def _block(block: Block) -> dict[str, Any]:
     if isinstance(block, Scorecard):
         (block,) = plainly(block)
     if isinstance(block, Table):
-        return {"kind": "table", **_table(block)}
+        return {
+            "kind": "table",
+            "caption": " ".join(filter(None, (block.caption, block.caption_note))),
+            "columns": [" ".join(filter(None, (each.title, each.note))) for each in block.columns],
+            "rows": [
+                [f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row]
+                for row in block.rows
+            ],
+            "note": block.note,
+        }
     fields = {each.name: getattr(block, each.name) for each in dataclasses.fields(cast(Any, block))}
     if isinstance(block, Section):
         fields = {**fields, "items": block.blocks, "absent": None}
@@ -122,16 +131,3 @@ def _inner(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_inner(each) for each in value]
     return _plain(value)
-
-
-def _table(table: Table) -> dict[str, Any]:
-    return {
-        "caption": " ".join(filter(None, (table.caption, table.caption_note))),
-        "columns": [" ".join(filter(None, (each.title, each.note))) for each in table.columns],
-        "rows": [[_cell(cell) for cell in row] for row in table.rows],
-        "note": table.note,
-    }
-
-
-def _cell(cell: TableCell) -> str:
-    return f"{cell.text} ({cell.note})" if cell.note else cell.text

@@ -30,30 +30,6 @@ _PHASES = ("import", "load", "fit", "forecast")
 _MIB = 2**20
 
 
-def speed(page: PageInput, dataset: str) -> Table | None:
-    """Seconds per phase and per window; None when no unit is stored."""
-    return _by_phase(
-        page,
-        dataset,
-        caption=f"Seconds per unit, {dataset}",
-        note="Single, unpaired measurements, one process per unit; with several seeds the range. "
-        "Good for orders of magnitude, not for a ratio between arms.",
-        timed=True,
-    )
-
-
-def memory(page: PageInput, dataset: str) -> Table | None:
-    """Peak resident memory per phase; None when no unit is stored."""
-    return _by_phase(
-        page,
-        dataset,
-        caption=f"Peak resident memory per phase, MiB, {dataset}",
-        note="High-water mark of the unit's own process, counted anew in each phase; it contains "
-        "what earlier phases left loaded.",
-        timed=False,
-    )
-
-
 def _by_phase(
     page: PageInput, dataset: str, *, caption: str, note: str, timed: bool
 ) -> Table | None:
@@ -339,8 +315,23 @@ def costs(page: PageInput) -> Iterator[Section]:
 
 def _of_units(page: PageInput) -> Iterator[Block]:
     for name in page.dataset_names:
-        tables = there(speed(page, name), memory(page, name))
-        if tables:
+        seconds = _by_phase(
+            page,
+            name,
+            caption=f"Seconds per unit, {name}",
+            note="Single, unpaired measurements, one process per unit; with several seeds the "
+            "range. Good for orders of magnitude, not for a ratio between arms.",
+            timed=True,
+        )
+        memory = _by_phase(
+            page,
+            name,
+            caption=f"Peak resident memory per phase, MiB, {name}",
+            note="High-water mark of the unit's own process, counted anew in each phase; it "
+            "contains what earlier phases left loaded.",
+            timed=False,
+        )
+        if tables := there(seconds, memory):
             yield Group(blocks=tables, style="tables")
 
 

@@ -347,6 +347,7 @@ def test_doctor(call):
     assert code == 0
     assert titles >= {"processor", "cores", "workers", "python", "numpy", "torch", "hub", "quiet"}
     assert "optional: data from Excel files (extra `xlsx`)" in out
+    assert re.search(r"^quiet +(yes: quiet enough|the machine was busy)", out, re.MULTILINE)
 
 
 @pytest.mark.smoke

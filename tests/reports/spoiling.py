@@ -61,6 +61,10 @@ CHECKED = {
 """Fields that hold nothing but what they were checked to be."""
 
 
+NAMED = ("Fact.values", "Reason.values")
+"""Mappings whose keys our own code gives, as names of arguments."""
+
+
 @cache
 def spelt() -> frozenset[str]:
     """Every string constant in the code that judges and reports."""
@@ -98,6 +102,8 @@ class Spoiler:
                 if field.init
             }
             return dataclasses.replace(value, **changes)
+        if isinstance(value, Mapping) and where in NAMED:
+            return {key: self(each, where) for key, each in value.items()}
         if isinstance(value, Mapping):
             return {self(key, f"{where} key"): self(each, where) for key, each in value.items()}
         if isinstance(value, list | tuple):

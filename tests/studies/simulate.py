@@ -442,7 +442,8 @@ def run(settings: argparse.Namespace) -> list[dict[str, Any]]:
             [(c, settings, before.get(json.dumps(asdict(c), sort_keys=True))) for c in wanted],
         ):
             known.append(asdict(found))
-            path.write_text(json.dumps(known, indent=1) + "\n")
+            lines = ",\n".join(json.dumps(each) for each in known)  # a cell a line
+            path.write_text(f"[\n{lines}\n]\n")
             spent = time.perf_counter() - started
             print(f"{len(known)} cells, {spent:.0f} s", file=sys.stderr, flush=True)
     return known

@@ -139,7 +139,7 @@ def sealed_parts(store):
 @pytest.mark.timeout(3600)
 def test_kills_leave_no_trace(units, sized):
     """Kills at random moments cost time, and not one byte of scores or verdict."""
-    kills = sized(1, 20)
+    kills = sized(1, 100)
     said = finished(Path("calm"))
     rng = random.Random(20)
     stores, family, seen, late = [Path("storm-0")], [], set(), 0

@@ -202,9 +202,9 @@ def test_memory_that_cannot_be_told_is_missing(monkeypatch, tmp_path):
     ],
 )
 def test_compare_measures_unasked_what_is_quick(
-    grid, store, monkeypatch, fit_s, others, environment, measured
+    grid, store, monkeypatch, capsys, fit_s, others, environment, measured
 ):
-    """Under a minute on a quiet machine, unless the environment says never."""
+    """Under a minute on a quiet machine, unless the environment says never; a busy one is said."""
     taken = []
     record = SimpleNamespace(seconds={"fit": fit_s, "load": 0.1, "forecast": 0.2})
     load = Load(others=others, stolen=0.0, average=None)
@@ -220,6 +220,7 @@ def test_compare_measures_unasked_what_is_quick(
     measure_as_asked(grid, store)
 
     assert [each.budget_s for each in taken] == [60.0] * measured
+    assert ("others kept 1.50 of" in capsys.readouterr().err) == bool(others)
 
 
 def test_what_was_not_measured_says_so(grid, store):

@@ -139,6 +139,17 @@ def test_a_second_writer_is_told_who_writes_and_ends(journal, tmp_path, monkeypa
     assert journal.append("fit", "a", {}).seq == 1
 
 
+def test_a_reader_is_told_who_keeps_it_waiting(journal, tmp_path, monkeypatch):
+    """Where another process writes its records out for long, a reader ends and names it."""
+    monkeypatch.setattr(module, "_WAIT_S", 0.1)
+    other = sqlite3.connect(journal.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(StoreError, match=rf"cannot be read: process {os.getpid()} .* has it"):
+        Journal.open(tmp_path / "runs")
+    other.close()
+
+
 def write_some(root, name):
     one = Journal.open(root)
     for number in range(20):

@@ -13,6 +13,7 @@ import pytest
 from harness.data.dataset import builtin_folder
 from harness.experiments.experiment import read_experiment
 from harness.gate.stored_scores import score_grid
+from harness.running import fill
 from harness.running.cells import read_cell
 from harness.running.executor import LocalProcesses
 from harness.running.fill import default_workers, prepare
@@ -116,11 +117,18 @@ def test_shards_are_a_partition(tiny, count):
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
-def test_shards_fill_one_store(tiny, call, in_process):
-    """All shards together leave nothing to run."""
+def test_shards_fill_one_store(tiny, call, in_process, monkeypatch):
+    """Shards seal nothing and deliver once; the next run without one asks no arm and seals all."""
     assert computed(call, "tiny.toml", "--shard", "1/2") == (3, 5, 3)
+    assert computed(call, "tiny.toml", "--shard", "1/2") == (3, 5, 0)
     assert computed(call, "tiny.toml", "--shard", "2/2") == (2, 5, 2)
+    assert open_store(Path("runs")).parts() == {}
+
+    monkeypatch.setattr(fill, "LocalProcesses", None)
+
+    assert computed(call, "tiny.toml") == (5, 5, 5)
     assert computed(call, "tiny.toml") == (5, 5, 0)
+    assert list(Path("runs/incoming").iterdir()) == []
 
 
 def test_other_seeds(ran, call):

@@ -12,6 +12,7 @@ import pytest
 from in_process import InThisProcess, Quiet
 
 from harness.experiments.experiment import read_experiment
+from harness.gate.upkeep import adopt, prune
 from harness.running.due import works
 from harness.running.executor import Finished
 from harness.running.fill import fill, load_datasets
@@ -69,6 +70,28 @@ def test_gate_seals_what_has_arrived(delivered, call):
 
     assert code == 0
     assert "PROMOTE" in out
+
+
+def test_adopting_seals_what_has_arrived(delivered):
+    """`store adopt` takes in what lies in `incoming/` as well."""
+    found = adopt(delivered, grid_in(delivered), why="a test")
+
+    assert (found.parts, found.delivered) == (0, 5)
+    assert list(Path("runs/incoming").iterdir()) == []
+
+
+def test_pruning_removes_deliveries_that_nothing_needs(delivered):
+    """What is of no declared experiment goes, and what is torn; what waits to be sealed stays."""
+    grid = grid_in(delivered)
+    delivered.journal.append("grid", grid.experiment.name, grid.record())
+    torn, other, *_ = sorted(Path("runs/incoming").iterdir())
+    (torn / NOTE).write_text("{")
+    (job,) = json.loads((other / NOTE).read_text())["jobs"]
+    change(other, jobs=[{**job, "identity": {**job["identity"], "source": "0" * 64}}])
+
+    assert prune(delivered).deliveries == 2
+    assert prune(delivered).deliveries == 0
+    assert filled(delivered)[0].computed == 5
 
 
 def change(folder, **parts):

@@ -13,6 +13,7 @@ from harness.stats.longrun import (
     choose_lag,
     circular_means,
     diebold_mariano,
+    first_order,
     fixed_smoothing,
     generator_of,
     harvey_leybourne_newbold,
@@ -21,6 +22,7 @@ from harness.stats.longrun import (
     long_run_covariance,
     mean_ratio,
     optimal_block,
+    tail_safe,
 )
 
 
@@ -217,6 +219,24 @@ def test_case_14_size_is_kept_on_autocorrelated_losses(n: int, rho: float, overl
         rejected += found.law.chance_below(found.statistic(0.02)) < 0.05
 
     assert rejected / trials <= 0.08
+
+
+def test_small_levels_are_kept_by_the_law_that_is_safe_in_its_tails() -> None:
+    """At nominal 1 % and correlation .6 it rejects at most 1.5 %; the law of white noise more."""
+    draw, rejected = np.random.default_rng(2), np.zeros(2)
+    for _ in range(1500):
+        noise = 5 + autocorrelated(90, 0.6, seed=int(draw.integers(1 << 40)))
+        found = mean_ratio(noise, np.full(90, 5.0), 1)
+        safe = tail_safe(found.law, 1, first_order(noise))
+        assert safe.factor <= found.law.factor
+        assert safe.freedom <= found.law.freedom
+        chances = [each.chance_below(found.statistic(0.0)) for each in (found.law, safe)]
+        rejected += np.array(chances) < 0.01
+    plain, kept = rejected / 1500
+    white = fixed_smoothing(120, 15, 1)
+
+    assert kept <= 0.015 < plain
+    assert tail_safe(white, 1, 0.0).critical(0.05) == pytest.approx(white.critical(0.05), rel=0.02)
 
 
 def test_the_lag_of_fixed_smoothing_is_1_3_times_the_root() -> None:
