@@ -175,7 +175,7 @@ def _rehearsed(
     planned = dataclasses.replace(policy, looks=looks)
     declared = [each.cell for each in found.cells]
     return [
-        _Path(
+        StageWalk(
             settings=settings,
             policy=planned,
             declared=declared,
@@ -242,7 +242,7 @@ def _moved_to(new: Array, old: Array, ratio: Array, fails: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Path:
+class StageWalk:
     """A migration on its way under one truth."""
 
     settings: Settings
@@ -262,7 +262,9 @@ class _Path:
             standing = self._standing(day)
             seen = None
             if state.stream is not None:
-                pairs = [self._until(pair, day) for pair in self.pairs]
+                pairs = [
+                    pair.as_of(int((pair.day.astype(str) <= day).sum())) for pair in self.pairs
+                ]
                 seen = seen_of(self.settings, state, pairs)
                 spent = seen.spent
                 outcome = standing.verdict.outcome if standing.verdict else None
@@ -330,8 +332,3 @@ class _Path:
         return StandingVerdict(
             verdict=self.looks[-1][1], name=f"look {len(self.looks)}", origins=origins
         )
-
-    @staticmethod
-    def _until(pair: PairedStream, day: str) -> PairedStream:
-        """A stream as it was in the night of a day."""
-        return pair.as_of(int((pair.day.astype(str) <= day).sum()))

@@ -49,7 +49,8 @@ def test_status_names_the_next_command(migration, call):
     code, out, _ = call("rollout", "status", "rollout.toml", *PLACES, "--no-check")
 
     assert code == 0
-    assert out.splitlines()[-1] == "next: abharness rollout advance rollout.toml --owner NAME"
+    told = "next: abharness rollout advance rollout.toml --data-dir data --owner NAME"
+    assert out.splitlines()[-1] == told
     assert "sentinel at 0.00 of" in out
 
 
