@@ -18,6 +18,7 @@ from harness.rollout.stages import Move, RolloutState
 from harness.rollout.stream import PairedStream, SideLosses
 
 
+@pytest.mark.slow
 def test_planted_truths_take_the_stages_they_should(migration):
     """Better reaches all; harm is rolled back; a failing week serves nobody; the budget holds."""
     found = migration(options="noise = 0.001", keys="budget = 4.0")
