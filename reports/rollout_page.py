@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.rollout.compatibility import Compatible
 from harness.rollout.harm import SentinelLine
 from harness.rollout.night import Status
+from harness.rollout.stages import stage_at
 from harness.rollout.stream import PairedStream
 from reports.charts import number_axis, value_axis, years_axis
 from reports.forms.html import html_of
@@ -19,6 +21,7 @@ from reports.section import (
     Block,
     Chart,
     Command,
+    Group,
     Lines,
     Section,
     Table,
@@ -53,7 +56,7 @@ def render_rollout(status: Status, checks: Sequence[Compatible] = ()) -> str:
         sections = rollout_sections(status, checks)
     return html_of(
         sections,
-        head=words.headline(status),
+        head=words.title(status),
         title="Rollout",
         first="Stage",
         source=f"the records up to {status.head}",
@@ -78,10 +81,11 @@ def rollout_text(status: Status, checks: Sequence[Compatible] = ()) -> str:
         + (f": {each.reason}" if each.reason else "")
         for each in checks
     ]
+    following = words.following(status)
     if status.refusals:
-        lines += ["not yet:", *(f"  {words.refusal(each)}" for each in status.refusals)]
+        lines += [f"{following}:", *(f"  {words.refusal(each)}" for each in status.refusals)]
     else:
-        lines.append("may advance")
+        lines.append(following)
     lines.append(f"next: {words.next_command(status)}")
     return "\n".join(lines)
 
@@ -92,7 +96,7 @@ def rollout_json(status: Status, checks: Sequence[Compatible] = ()) -> str:
     known: dict[str, Any] = {
         "schema": SCHEMA,
         "rollout": status.settings.name,
-        "stage": str(status.settings.stages[min(state.place, len(status.settings.stages) - 1)]),
+        "stage": str(status.settings.stages[state.place]),
         "place": state.place,
         "since": state.since.at if state.since else None,
         "served_by": dict(state.served_by)
@@ -101,7 +105,8 @@ def rollout_json(status: Status, checks: Sequence[Compatible] = ()) -> str:
         "moves": [{"at": each.at, "what": words.move(each)} for each in state.moves],
         "may_advance": not status.refusals,
         "refusals": [
-            {"code": each.code, "why": words.refusal(each), **_plain(each.values)}
+            {"code": each.code, "why": words.refusal(each)}
+            | {k: _finite(v) if isinstance(v, float) else v for k, v in each.values.items()}
             for each in status.refusals
         ],
         "budget": {"of": status.settings.budget, "spent": _finite(seen.spent) if seen else 0.0},
@@ -123,10 +128,6 @@ def rollout_json(status: Status, checks: Sequence[Compatible] = ()) -> str:
         "head": status.head,
     }
     return json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-
-
-def _plain(values: Mapping[str, str | float | int]) -> dict[str, str | float | int | None]:
-    return {k: _finite(v) if isinstance(v, float) else v for k, v in values.items()}
 
 
 def _finite(value: float) -> float | None:
@@ -153,11 +154,11 @@ def _first(status: Status) -> Section:
     items: list[Block] = [Text(text=words.headline(status), lead="Now.")]
     if status.refusals:
         said = tuple(words.refusal(each) for each in status.refusals)
-        items += [Text(text="The next stage waits for:"), Lines(lines=said)]
+        items += [Text(text=f"{words.following(status)}:"), Lines(lines=said)]
     else:
-        items.append(Text(text="The next stage may be entered."))
+        items.append(Text(text=f"{words.following(status)}."))
     items.append(Command(said="Next", command=words.next_command(status)))
-    return Section(id="first", title="The migration", items=tuple(items))
+    return Section(id="first", title=words.title(status), items=tuple(items))
 
 
 def _exposure(status: Status) -> Section:
@@ -192,15 +193,16 @@ def _evidence(status: Status) -> Iterator[Section]:
     budget = [
         Text(
             text=f"{_number(seen.spent)} of {status.settings.budget:g} legacy losses are spent on "
-            f"{len(seen.budget)} origins that {status.settings.candidate} served."
+            f"{len(seen.budget)} origins that {status.settings.candidate} served. 1 is the loss of "
+            "one legacy forecast; what the candidate did better counts against it."
         ),
-        *_budget_chart(status),
+        Group(style="charts", blocks=tuple(_budget_chart(status))),
     ]
     yield Section(id="budget", title="Loss budget", items=tuple(budget), link="Budget")
     for pair, line in zip(seen.pairs, seen.lines, strict=True):
         items: list[Block] = [Text(text=_sentinel(line) + ".")]
-        items += _sum_chart(line)
-        items += _loss_chart(status, pair)
+        charts = (*_sum_chart(line), *_loss_chart(status, pair))
+        items += [Group(style="charts", blocks=charts)] if charts else []
         if seen.late.get(pair.series):
             items.append(
                 Text(text=f"{seen.late[pair.series]} origins came late: served, and no evidence.")
@@ -236,7 +238,7 @@ def _budget_chart(status: Status) -> list[Block]:
             "budget",
             days,
             {"spent": (spent, "candidate")},
-            level=status.settings.budget,
+            level=("the budget", status.settings.budget),
         )
     ]
 
@@ -252,7 +254,7 @@ def _sum_chart(line: SentinelLine) -> list[Block]:
             f"sentinel-{_identifier(line.series)}",
             days,
             {"sum": (np.array(line.sums), "candidate")},
-            level=line.boundary,
+            level=("goes off", line.boundary),
         )
     ]
 
@@ -269,14 +271,20 @@ def _loss_chart(status: Status, pair: PairedStream) -> list[Block]:
         name: (np.convolve(losses, np.full(_SMOOTH, 1 / _SMOOTH), "valid"), ink)
         for name, (losses, ink) in sides.items()
     }
+    stages = [stage_at(status.settings, status.state, at) for at in pair.candidate.issued_at]
+    begun = status.state.stream
+    served = np.array([each.exposes(pair.series) for each in stages])
+    if begun is not None:  # what came before was forecast after its outcome, and served to nobody
+        served &= pair.day.astype(str) >= begun.until[pair.series]
     return [
         _chart(
             "Losses of both sides",
-            f"Mean {status.settings.metric} over steps 1 to 5, of {_SMOOTH} origins each, on "
-            "served and shadow origins alike.",
+            f"Mean {status.settings.metric} over steps 1 to 5, of {_SMOOTH} origins each. "
+            f"Shaded: served by {status.settings.candidate}, which else answers in shadow.",
             f"losses-{_identifier(pair.series)}",
             pair.day[came][_SMOOTH - 1 :],
             smooth,
+            shaded=served[came][_SMOOTH - 1 :],
         )
     ]
 
@@ -288,12 +296,34 @@ def _chart(
     days: np.ndarray[Any, np.dtype[np.datetime64]],
     lines: dict[str, tuple[Any, str]],
     *,
-    level: float | None = None,
+    level: tuple[str, float] | None = None,
+    shaded: npt.NDArray[np.bool_] | None = None,
 ) -> Chart:
-    figure, axes = new_figure(height=180, left=58, right=12, top=28, bottom=24)
+    figure, axes = new_figure(height=200, left=58, right=12, top=28)
     at = days.astype("datetime64[D]").astype(float)
     if level is not None:
-        axes.axhline(level, color=INKS["muted"], linewidth=1, linestyle="--")
+        axes.axhline(level[1], color=INKS["muted"], linewidth=1, linestyle="--")
+        axes.annotate(
+            level[0],
+            (at[0], level[1]),
+            xytext=(4, 3),
+            textcoords="offset points",
+            color=INKS["muted"],
+        )
+    for side, (label, (_, ink)) in enumerate(lines.items() if len(lines) > 1 else ()):
+        axes.annotate(  # whose line it is: one name above each end of the plot
+            label,
+            (side, 1),
+            xytext=(0, 8),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="right" if side else "left",
+            color=INKS[ink],  # type: ignore[index]  # an Ink
+        )
+    if shaded is not None:
+        edges = np.flatnonzero(np.diff(shaded.astype(int), prepend=0, append=0))
+        for start, stop in zip(edges[::2], edges[1::2], strict=True):
+            axes.axvspan(at[start], at[stop - 1], color=INKS["muted"], alpha=0.15, linewidth=0)
     for values, ink in lines.values():
         axes.plot(at, values, color=INKS[ink], linewidth=1.4)  # type: ignore[index]  # an Ink
     years_axis(axes, days)
@@ -328,7 +358,7 @@ def _requests(status: Status) -> Section:
         )
         for each in reversed(status.requests)
     )
-    heads = ("Time (UTC)", "Series", "After", "Stage", "Candidate", "Why")
+    heads = ("Time (UTC)", "Series", "After", "Stage", "Candidate", "Why not as the stage says")
     table = Table(
         caption="Requests that the arm of their stage did not answer, and failures in shadow",
         columns=columns(*heads, words=heads),

@@ -76,6 +76,7 @@ def usual():
 arms = pytest.mark.parametrize("ref", all_arms(), ids=lambda ref: ref.name)
 
 
+@pytest.mark.slow
 @arms
 def test_future_is_hidden(ref, series, usual):
     """Perturbing every value at and after an origin moves no forecast made up to it, not a bit.
@@ -98,6 +99,7 @@ def test_future_is_hidden(ref, series, usual):
     assert not np.array_equal(before.values[5:], after.values[5:])
 
 
+@pytest.mark.slow
 @arms
 def test_window_alone_and_in_a_batch_agree(ref, series, usual):
     """Forecasts do not depend on what else is in the batch, to 1e-4 relative."""

@@ -124,6 +124,7 @@ def job(path, capsys):
     return codes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NIGHTLY, ids=lambda path: path.stem)
 def test_five_nights_run_as_written(path, repository, capsys):
     """Each night adds a session; a cache evicted before the fourth loses no record and no look."""

@@ -162,6 +162,7 @@ def saved(tmp_path_factory, made_once):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_forecasts_after_a_restore_are_equal_bit_by_bit(saved, name):
     """A newly built arm that restores a fit forecasts the same bits as the arm that was fitted."""
@@ -172,6 +173,7 @@ def test_forecasts_after_a_restore_are_equal_bit_by_bit(saved, name):
     assert expected == actual
 
 
+@pytest.mark.slow
 def test_another_process_restores_the_same_bits(saved):
     """A saved fit needs nothing of the process it was made in."""
     given = {name: found[:3] for name, found in saved.items()}

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import harness
 from harness.data.dataset import builtin_folder
 
@@ -59,6 +61,7 @@ print(done.computed)
 """
 
 
+@pytest.mark.slow
 def test_the_reader_of_networks_changed_is_computed_again(tmp_path):
     """Its answer times 1.5: the arm that uses it is computed again; its docstring: nothing is."""
     tree, place = tmp_path / "tree", tmp_path / "place"

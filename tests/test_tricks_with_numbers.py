@@ -454,6 +454,7 @@ def test_a_gain_that_is_gone_is_none() -> None:
     assert [f.outcome for f in found.findings[:2]] == [Outcome.PROMOTE, Outcome.HOLD]
 
 
+@pytest.mark.slow
 def test_equal_arms_are_seldom_rejected_by_many_rules() -> None:
     """Two datasets by three metrics at margin 0: the chances of a wrong REJECT do not add up."""
     rules = [Criterion(metric=metric) for metric in ("crps", "mae", "rmse")]

@@ -1,7 +1,8 @@
 """What must go on working while a migration lasts: old configs, checkpoints, scripts, the drop-in.
 
 Two things are always checked of both sides: that the experiment's table builds the arm, and that
-its kept fit, restored, gives the newest sealed forecast again, bit by bit. The rest is named in the
+its kept fit, restored, gives the newest sealed forecast again: bit by bit, or to a millionth of the
+last value where it rounds otherwise alone than in the batch of the night. The rest is named in the
 rollout file's table `[compatibility]`. Code of users runs in processes of its own.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import json
+import math
 import os
 import subprocess
 import sys
@@ -38,6 +40,8 @@ from harness.window import Windows, up_to
 
 LAYOUTS = ("T5", "T14", "T22", "T27")
 """Questions of the battery about layouts: lengths, widths, labels of quantiles, way of the call."""
+CLOSE = 1e-6
+"""Share of the last value by which a forecast may depend on what is forecast beside it."""
 _PYTHON = ("python", "python3")
 """As the first word of a script: the Python that runs this."""
 
@@ -98,7 +102,7 @@ def _of_cell(settings: Settings, cell: GridCell, store: Store) -> Iterator[tuple
     yield f"{name}: its table builds, its fit loads", problem
     if problem:
         return
-    title = f"{name}: the restored fit forecasts as sealed, bit by bit"
+    title = f"{name}: the restored fit forecasts as sealed"
     whole = dataclasses.replace(cell.split, windows=cell.split.issued)
     there = stored_origins(store, dataclasses.replace(cell, split=whole))
     whole = dataclasses.replace(whole, windows=whole.issued.part(slice(0, max(1, there))))
@@ -110,18 +114,19 @@ def _of_cell(settings: Settings, cell: GridCell, store: Store) -> Iterator[tuple
     if stored.reason[-1] or again is None:
         yield title, why or f"it has no newest forecast: {stored.reason[-1]}"
         return
-    same = np.array_equal(again.point[0], stored.forecast.point[-1])
-    for values, kept in (
-        (again.quantiles, stored.forecast.quantiles),
-        (again.samples, stored.forecast.samples),
-        (again.deviation, stored.forecast.deviation),
-    ):
-        same = same and (values is None) == (kept is None)
-        same = same and (values is None or kept is None or np.array_equal(values[0], kept[-1]))
-    yield (
-        title,
-        "" if same else f"the forecast after {series.dates[origin - 1]} is another than was sealed",
-    )
+    kept, now = stored.forecast, again
+    pairs = ((kept.point, now.point), (kept.distribution, now.distribution))
+    apart = [
+        math.inf if one is None or other is None else float(np.abs(one[-1] - other[0]).max())
+        for one, other in pairs
+        if one is not None or other is not None
+    ]
+    if (kept.form, kept.distribution is None) != (now.form, now.distribution is None):
+        yield title, f"it answers {now.form} now, {kept.form} before"
+    elif max(apart) > CLOSE * abs(float(series.target[origin - 1])):
+        yield title, f"after {series.dates[origin - 1]} it differs by up to {max(apart):.3g}"
+    else:  # alone its numbers may round otherwise than beside those of the night
+        yield f"{title}, {'to a millionth' if max(apart) else 'bit by bit'}", ""
 
 
 def _builds(file: Path, opened: OpenRollout) -> str:

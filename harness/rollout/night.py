@@ -35,14 +35,13 @@ from harness.rollout.stages import (
 )
 from harness.rollout.stream import (
     StoredStream,
-    datasets_of,
     first_origins,
     last_widths,
     revision_of,
     serving_fits,
     stream_grid,
 )
-from harness.running.fill import Progress, fill, prepare
+from harness.running.fill import Progress, fill, load_datasets, prepare
 from harness.running.grid import Grid
 from harness.running.sources import digest
 from harness.running.store_folder import Store
@@ -91,6 +90,8 @@ class Status:
         Every request that the arm of its stage did not answer, and every failure in shadow.
     head
         Of the records, as people are shown it.
+    places
+        Options that name store and folders of data, where they are not the usual ones.
     """
 
     settings: Settings
@@ -100,6 +101,7 @@ class Status:
     refusals: tuple[Refusal, ...]
     requests: tuple[Mapping[str, Any], ...]
     head: str
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,7 @@ class OpenRollout:
         first = (
             begun.first
             if begun
-            else first_origins(self.settings, datasets_of(self.settings, self.folders))
+            else first_origins(self.settings, load_datasets(self.settings.experiment, self.folders))
         )
         return stream_grid(self.settings, self.folders, self.store, first=first)
 
@@ -194,6 +196,10 @@ class OpenRollout:
                 for record in self.store.journal.records(REQUEST, self.settings.name)
             ),
             head=self.store.journal.short,
+            places=(
+                *(("--store", str(self.store.root)) if str(self.store.root) != "runs" else ()),
+                *(word for each in self.folders for word in ("--data-dir", str(each))),
+            ),
         )
 
     def back_from_requests(self) -> RolloutState:
@@ -320,7 +326,7 @@ class OpenRollout:
     ) -> Move:
         """A move by what is there now; the first one and a restart begin a stream."""
         begins = event == "restart" or (state.stream is None and after > 0)
-        datasets = datasets_of(self.settings, self.folders) if begins else {}
+        datasets = load_datasets(self.settings.experiment, self.folders) if begins else {}
         last = state.since
         back = event == "rollback" and after > 0 and last is not None
         settings = self.in_force(state) if back else self.settings

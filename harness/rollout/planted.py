@@ -125,7 +125,8 @@ def rehearse(
     Parameters
     ----------
     since
-        ISO date of the last session before the first night; left out, `NIGHTS` before the end.
+        ISO date of the last session before the first night; left out, `NIGHTS` before the end of
+        the series that ends first.
 
     Raises
     ------
@@ -135,9 +136,10 @@ def rehearse(
     settings = dataclasses.replace(opened.settings, name=f"{opened.settings.name}.rehearsal")
     grid = prepare(settings.experiment, opened.folders, opened.store, grow=False)
     first, starts = {}, []
+    end = min(split.dataset.series.dates[-1] for split in grid.splits.values())
     for name, split in grid.splits.items():
         dates, plan = split.dataset.series.dates, split.plan
-        last = len(dates) - plan.gap - plan.horizon
+        last = int(np.searchsorted(dates, end, side="right")) - plan.gap - plan.horizon
         row = last - NIGHTS if since is None else int(np.searchsorted(dates, np.datetime64(since)))
         row = max(row, plan.validation + 2)
         starts.append(str(dates[min(row, last) - 1]))
@@ -175,7 +177,7 @@ def _rehearsed(
     planned = dataclasses.replace(policy, looks=looks)
     declared = [each.cell for each in found.cells]
     return [
-        _Path(
+        StageWalk(
             settings=settings,
             policy=planned,
             declared=declared,
@@ -242,7 +244,7 @@ def _moved_to(new: Array, old: Array, ratio: Array, fails: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Path:
+class StageWalk:
     """A migration on its way under one truth."""
 
     settings: Settings
@@ -262,7 +264,9 @@ class _Path:
             standing = self._standing(day)
             seen = None
             if state.stream is not None:
-                pairs = [self._until(pair, day) for pair in self.pairs]
+                pairs = [
+                    pair.as_of(int((pair.day.astype(str) <= day).sum())) for pair in self.pairs
+                ]
                 seen = seen_of(self.settings, state, pairs)
                 spent = seen.spent
                 outcome = standing.verdict.outcome if standing.verdict else None
@@ -330,8 +334,3 @@ class _Path:
         return StandingVerdict(
             verdict=self.looks[-1][1], name=f"look {len(self.looks)}", origins=origins
         )
-
-    @staticmethod
-    def _until(pair: PairedStream, day: str) -> PairedStream:
-        """A stream as it was in the night of a day."""
-        return pair.as_of(int((pair.day.astype(str) <= day).sum()))

@@ -33,7 +33,7 @@ SLACK = 0.05
 """What a night may lie beyond the limit without adding to the sum."""
 _HALF_LIFE = 10
 _PATHS = 2000
-_RECENT, _PRIOR = 40, 100
+_RECENT, _PRIOR = 40, 20
 """Nights that say how noisy it is now, and how many the stretch counts for."""
 
 
@@ -137,7 +137,7 @@ class Sentinel:
         stop = np.maximum(np.arange(1, len(capped) + 1) - STEPS, 0)
         start = np.maximum(stop - _RECENT, 0)
         count = stop - start
-        over = (reach[stop] - reach[start]) / self.jump if self.jump > 0 else 1.0 * count
+        over = (reach[stop] - reach[start]) / self.jump
         noise: Array = np.sqrt(np.maximum(1.0, (_PRIOR + over) / (_PRIOR + count)))
         return noise
 
@@ -153,7 +153,8 @@ def calibrated(stretch: Array, *, streams: int, generator: np.random.Generator) 
     The cap lies 2.5 robust standard deviations above the median of the stretch, moved with it when
     it is centred: a candidate that was much better in the stretch would otherwise have a cap below
     the limit, and no break could ever be seen. Cap and boundary are at least so large that a single
-    session, which five nights share, cannot set off a watch over two sides that hardly differ.
+    session, which five nights share, cannot set off a watch over two sides that hardly differ, and
+    the stretch counts as at least so noisy that any difference after it is not taken for noise.
 
     Parameters
     ----------
@@ -186,7 +187,7 @@ def calibrated(stretch: Array, *, streams: int, generator: np.random.Generator) 
     boundary = float(np.quantile(highest, 1 - ERROR_RATE / streams, method="higher"))
     return Sentinel(
         cap=max(middle + 2.5 * spread - float(capped.mean()), 2 * SLACK),
-        jump=float(np.mean(np.square(capped[STEPS:] - capped[:-STEPS]))),
+        jump=max(float(np.mean(np.square(capped[STEPS:] - capped[:-STEPS]))), (2 * SLACK) ** 2),
         boundary=max(boundary, (STEPS + 1) * SLACK),
         paths=paths,
     )

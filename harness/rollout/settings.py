@@ -189,7 +189,8 @@ def read_rollout(path: Path) -> Settings:
     builtin = keys.experiment in builtin_names()
     experiment = read_experiment(keys.experiment if builtin else str(beside))
     stages = [_stage(each) for each in keys.stages]
-    metric = keys.metric or _first_metric(experiment)
+    judged = [rule.metric for rule in experiment.policy.criteria if rule.metric in loss_metrics()]
+    metric = keys.metric or next(iter(judged), "mae")
     faults = [each for each in stages if isinstance(each, str)]
     made = (LEGACY, *(each for each in stages if isinstance(each, Stage)))
     if schema != SCHEMA:
@@ -231,11 +232,6 @@ def loss_metrics() -> list[str]:
     """Losses whose mean over the steps of an origin can be watched."""
     means = [AGGREGATES[name] for name in comparable_metrics()]
     return [each.name for each in means if not each.rooted and not each.over]
-
-
-def _first_metric(experiment: Experiment) -> str:
-    named = [rule.metric for rule in experiment.policy.criteria]
-    return next((name for name in named if name in loss_metrics()), "mae")
 
 
 def _stage(found: Any) -> Stage | str:

@@ -184,11 +184,9 @@ def stage_at(settings: Settings, state: RolloutState, at: str) -> Stage:
     before = [m for m in state.moves if m.at < at]
     same = [m for m in state.moves if m.at == at]
     places = [before[-1].after if before else 0, *(m.after for m in same)]
-    return max((settings.stages[min(p, len(settings.stages) - 1)] for p in places), key=_exposure)
-
-
-def _exposure(stage: Stage) -> int:
-    return {"legacy": 0, "shadow": 1, "series": 2, "all": 3, "retired": 4}[stage.kind]
+    kinds = ("legacy", "shadow", "series", "all", "retired")
+    stood = (settings.stages[min(place, len(settings.stages) - 1)] for place in places)
+    return max(stood, key=lambda each: kinds.index(each.kind))
 
 
 def asked_digest(settings: Settings) -> str:

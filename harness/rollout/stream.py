@@ -23,7 +23,7 @@ from harness.gate.stored_scores import truth_of
 from harness.rollout.sentinel import STEPS, WHOLE_STRETCH
 from harness.rollout.settings import Settings
 from harness.running.cells import StoredCell, read_cell, stored_origins
-from harness.running.fill import load_datasets, prepare
+from harness.running.fill import prepare
 from harness.running.grid import Grid, GridCell
 from harness.running.sources import digest
 from harness.running.split import Split
@@ -463,11 +463,6 @@ def _overlaid(series: Series, reported: Mapping[str, float]) -> Series:
             [series.past, np.full((int(more.sum()), series.past.shape[1]), np.nan)]
         ),
     )
-
-
-def datasets_of(settings: Settings, folders: Sequence[Path]) -> dict[str, Dataset]:
-    """The data of every series."""
-    return load_datasets(settings.experiment, folders)
 
 
 def serving_fits(grid: Grid, store: Store) -> dict[str, dict[str, str]]:

@@ -309,7 +309,8 @@ class Precision:
         ``(distance - Z)^2 = m^2 (1 + lean Z - bend Z^2)``, and all methods below the least.
         """
         seeds = self.candidate_seeds, self.legacy_seeds * (1 + distance) ** 2
-        origins = self._at(distance)
+        origins = self.origins - 2 * distance * self.along + distance**2 * self.level
+        origins = max(0.0, origins)  # of what is tested: candidate - (effect + distance) legacy
         error = math.sqrt(origins + sum(seeds))
         if error == 0.0:
             return float(distance > 0)
@@ -318,22 +319,13 @@ class Precision:
         follows, bend = np.full((len(square), 1), lean), np.zeros((len(square), 1))
         if self.share is not None:
             bend[1::2] = error**2 / (self.share * (1 - self.share))
-            square[::2] *= self._tested(distance)
+            tested = min(1.0, self.share + distance)
+            square[::2] *= tested * (1 - tested) / (self.share * (1 - self.share))
             follows[::2] = 0.0
         far = distance / error
         middle, first = far + square * follows / 2, 1 + square * bend
         root = (middle - np.sqrt(np.maximum(0.0, middle**2 - first * (far**2 - square)))) / first
         return float(self.hurdles.chance @ _chance_below(root.min(axis=0), lean))
-
-    def _at(self, distance: float) -> float:
-        """Variance over origins of what is tested: ``candidate - (effect + distance) legacy``."""
-        return max(0.0, self.origins - 2 * distance * self.along + distance**2 * self.level)
-
-    def _tested(self, distance: float) -> float:
-        """Variance at the tested share, over that at the true one."""
-        assert self.share is not None
-        tested = min(1.0, self.share + distance)
-        return tested * (1 - tested) / (self.share * (1 - self.share))
 
     def detectable(self, power: float) -> float | None:
         """Smallest distance from the bound that is shown with the chance `power`.

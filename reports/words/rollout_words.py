@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -38,7 +39,7 @@ _REFUSED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "budget spent": lambda v: (
         f"serving the candidate has cost {v['spent']:.2f} legacy losses, the budget is "
-        f"{v['budget']:g}"
+        f"{v['budget']:g}: another revision of it begins anew, or a larger budget after a rollback"
     ),
     "fault": lambda v: (
         f"the candidate had a fault ({v['fault']}); {v['calm']} sessions are calm since, "
@@ -99,34 +100,54 @@ def path(found: StagePath) -> Iterator[str]:
     yield f"  in the end: {found.stage}, {found.spent:.2f} legacy losses spent"
 
 
+def following(status: Status) -> str:
+    """Whether the next stage may be entered, and what it is."""
+    settings, place = status.settings, status.state.place + 1
+    if place >= len(settings.stages):
+        return "No stage follows"
+    entered = stage(settings.stages[place], settings)
+    waits = "waits for" if status.refusals else "may be entered"
+    return f"The next stage, '{settings.stages[place]}' ({entered}), {waits}"
+
+
 def next_command(status: Status) -> str:
     """The exact command that comes next."""
     settings, codes = status.settings, {each.code for each in status.refusals}
-    name = settings.source
+    places = "".join(f" {shlex.quote(each)}" for each in status.places)
+    name = shlex.quote(settings.source) + places
     if "held" in codes:
         return f'abharness rollout hold {name} --release --why "..." --owner NAME'
+    nightly = f"nightly {shlex.quote(settings.experiment.source)}{places}"
     if codes & {"stale", "no verdict", "no new origin", "no stream", "no sentinel"} or (
         codes & {"fault", "too soon", "not shown", "revision changed"}
     ):
-        return f"abharness nightly {settings.experiment.source}"
-    if "last stage" in codes:
-        return f"abharness rollout status {name}"
+        return f"abharness {nightly}"
+    if "last stage" in codes:  # which has no end but that of the legacy
+        over = settings.stages[status.state.place].kind == "retired"
+        return f"abharness {'rollout status ' + name if over else nightly}"
     if codes:
         return f'abharness rollout rollback {name} --why "..."'
     return f"abharness rollout advance {name} --owner NAME"
+
+
+def title(status: Status) -> str:
+    """What the page is of."""
+    settings = status.settings
+    now = settings.stages[status.state.place]
+    return f"{settings.name}: from {settings.legacy} to {settings.candidate}, stage '{now}'"
 
 
 def headline(status: Status) -> str:
     """Where it stands, in a line."""
     last = status.state.since
     since = f" since {last.at[:10]}" if last else ""
-    now = status.settings.stages[min(status.state.place, len(status.settings.stages) - 1)]
+    now = status.settings.stages[status.state.place]
     held = " (held)" if status.state.held else ""
     return f"{status.settings.name}: {now}{since}{held}: {stage(now, status.settings)}"
 
 
 NOT_PROMISED = (
-    "Not promised: differences that drift for a hundred sessions or that hardly forget (AR .95) "
-    "set the sentinel off more often than 6 %, and harm in rare bursts or beyond step 5 does not "
-    "set it off; for these there are the loss budget and the looks."
+    "Not promised: differences that drift for a hundred sessions or hardly forget (AR .95), and "
+    "nights that become twice as noisy, may set the sentinel off more often than 6 %; harm in rare "
+    "bursts or beyond step 5 may not set it off. For these there are the loss budget and the looks."
 )

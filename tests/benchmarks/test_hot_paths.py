@@ -64,6 +64,7 @@ def test_reading_a_part(benchmark: Callable[..., Any], made_series: Any, tmp_pat
     assert len(benchmark(lambda: read_part(file))) == WINDOWS
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_step(benchmark: Any, name: str) -> None:

@@ -56,6 +56,7 @@ def test_fine_tuning_learns_and_keeps_its_best(series, tiny, kind):
     assert not np.array_equal(before, arm.forecast(asked).point)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["t5", "bolt", "chronos2"])
 def test_fit_depends_on_its_seed_alone(series, tiny, kind):
     """Fitting again starts from the pretrained weights; the global generators are put back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -10,12 +11,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from in_process import InThisProcess
 
 from harness import cli
-from harness.running import fill, sources
+from harness.running import fill, grid, sources
 from harness.verbs import compare
 from harness.verbs import run as run_verb
 
@@ -72,7 +74,18 @@ def _clean_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask arms what they are in the test's own process: a fork of it costs as much as a verdict."""
+
+    def here(work: Callable[[], object], *, limits: object) -> Any:
+        return json.loads(json.dumps(work()))  # as it is done where there are no forks
+
+    for module in (grid, fill):
+        monkeypatch.setattr(module, "in_isolation", here)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, asked_here: None) -> None:
     """Run units in the test's own process and try no arm: all of the loop, none of the start-up."""
     monkeypatch.setattr(fill, "LocalProcesses", InThisProcess)
     for verb in (compare, run_verb):  # its processes are its own

@@ -14,6 +14,8 @@ from harness import cli
 from harness.data.dataset import builtin_folder
 from harness.experiments.experiment import read_experiment
 from harness.gate import judge
+from harness.running import fill, grid
+from harness.running.isolation import in_isolation
 from harness.verbs.common import VERBS as DECLARED
 
 VERBS = sorted(DECLARED)
@@ -176,6 +178,7 @@ def test_gate_gives_the_same_bytes(finished, call):
     assert [(folder / name).read_bytes() for name in names] == before
 
 
+@pytest.mark.slow
 def test_one_seed_of_a_learning_arm_is_said(tiny, call, in_process):
     """Only arms that another seed would change are named, and only where one was run."""
     _, alone, _ = call("compare", "tiny.toml", "--seeds", "1")
@@ -187,6 +190,7 @@ def test_one_seed_of_a_learning_arm_is_said(tiny, call, in_process):
     assert "was run with one seed" not in both
 
 
+@pytest.mark.slow
 def test_gate_needs_no_arm_library(ran):
     """The gate imports neither a deep-learning library nor what draws."""
     assert loaded_after(["gate", "tiny.toml"], HEAVY) == []
@@ -359,6 +363,7 @@ def test_data_list_and_show(call):
     assert re.search(r"^repeats +320 sessions", out, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_own_data_from_file_to_verdict(tiny, call, in_process):
     """A file of one's own is imported, listed and compared on."""
@@ -558,9 +563,14 @@ def page_folder(out):
     return Path(out.split("page: ")[1].splitlines()[0]).parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("report", "--format", "json"), ("power", "--format", "json")])
-def test_what_an_arm_prints_is_not_in_the_result(tiny, call, in_process, tmp_path, words):
+def test_what_an_arm_prints_is_not_in_the_result(
+    tiny, call, in_process, tmp_path, monkeypatch, words
+):
     """Standard output holds the result alone, whatever an arm prints while it is built."""
+    for module in (grid, fill):
+        monkeypatch.setattr(module, "in_isolation", in_isolation)
     text = STEERING.replace("def forecast", "def not_this")
     (tmp_path / "printing_arms.py").write_text(text, encoding="utf-8")
     tiny(("arms_for_tests:Sampler", "printing_arms:Steering"))

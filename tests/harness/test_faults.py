@@ -255,6 +255,7 @@ def test_torn_scores_are_derived_again(finished, call, damage):
     assert {file: file.read_bytes() for file in whole} == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUN)
 def test_fault_of_an_arm_is_caught(tiny, call, in_process, tmp_path, name):
     """An arm that breaks or answers nonsense is never promoted, and what it broke is named."""

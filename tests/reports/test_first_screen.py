@@ -90,6 +90,7 @@ def test_an_invalid_verdict_has_its_own_sentence(make_page: Make) -> None:
     assert headline(verdict) == verdicts.summary(verdict)
 
 
+@pytest.mark.slow
 def test_cautions_are_told_the_gravest_first(make_page: Make) -> None:
     """What a reader must know with the answer, each a whole sentence, once."""
     seed = fact(FactCode.CAUTION).resting_on(fact(FactCode.ONE_SEED, arm="old"))

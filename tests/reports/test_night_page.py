@@ -130,6 +130,7 @@ def test_where_no_night_was_run_the_verdicts_are_listed(found):
     assert table.rows[0][-1].text == "the first"
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(found):
     """Drawn twice, in every form."""
     for form in ("html", "md", "json"):

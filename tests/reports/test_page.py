@@ -533,6 +533,7 @@ def evil_page(page: PageInput) -> PageInput:
     )
 
 
+@pytest.mark.slow
 def test_markup_from_outside_stays_text(make_page: Make) -> None:
     """Markup in names, reasons, cards, units and every other outside text is shown, never read."""
     plain = render_html(make_page(fail={"chronos-96": 2}))

@@ -6,9 +6,9 @@ A stream is 260 nights before the watch and 250 of it, at stride 1: each night's
 five sessions, which neighbours share. The candidate stands exactly at the limit for false
 roll-backs. For detection it is equal before the watch, and 30 % worse from its start or from
 night 80 of it. `sd` is the standard deviation of a night's relative difference; `long-run` that of
-the sum, over the root of the nights, measured on the streams themselves. What a row misses of the
-promise is named in it: at most 6 % false, and 8 of 10 found within 35 nights where the long-run sd
-is at most .2, 80 where it is at most .4 and 155 where it is at most .6.
+the sum of the watched nights over the root of their number, measured on the streams themselves.
+What a row misses of the promise is named in it: at most 6 % false, and 8 of 10 found within 35
+nights where the long-run sd is at most .2, 80 where it is at most .4 and 155 where at most .6.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def stream(kind: str, scale: float, rng: np.random.Generator) -> tuple[Array, Ar
     legacy = level * rng.gamma(2.0, 0.5, sessions)
     noise = rng.standard_normal(sessions)
     if kind.startswith("AR"):
-        noise = _autoregressive(noise, float(kind.removeprefix("AR ")))
+        noise = autoregressive(noise, float(kind.removeprefix("AR ")))
     elif kind == "regimes":
         noise = noise * np.where(_regime(sessions, rng), 1.6, 0.5)
     elif kind == "bursts":
@@ -85,7 +85,7 @@ def _regime(count: int, rng: np.random.Generator) -> Array:
     return (rng.integers(2) + np.cumsum(rng.random(count) < 0.03)) % 2 == 1
 
 
-def _autoregressive(noise: Array, rho: float) -> Array:
+def autoregressive(noise: Array, rho: float) -> Array:
     found = noise.copy()
     for place in range(1, len(found)):
         found[place] = rho * found[place - 1] + math.sqrt(1 - rho**2) * noise[place]
@@ -103,7 +103,7 @@ def rates(kind: str, sd: float, streams: int) -> Rates:
     scale = scale_for(kind, sd)
     for _ in range(streams):
         legacy, apart = stream(kind, scale, rng)
-        sums.append(apart[:BEFORE].sum() / math.sqrt(BEFORE))
+        sums.append(apart[BEFORE:].sum() / math.sqrt(NIGHTS))
         worse = np.arange(BEFORE + NIGHTS) >= BEFORE
         broken = np.arange(BEFORE + NIGHTS) >= BEFORE + BREAK
         at_limit = _harm(legacy, (1 + LIMIT) * legacy + apart)

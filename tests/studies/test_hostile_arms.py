@@ -1,16 +1,21 @@
-"""Sixty arms that do what none should: no other's figure changes, and nothing is left over."""
+"""Seventy arms that do what none should: no other's figure changes, and nothing is left over.
+
+The sample has a few that `tests/harness/running/test_supervisor.py` does not have.
+"""
 
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
+from in_process import InThisProcess, Quiet
 
 from harness.experiments.experiment import read_experiment
 from harness.running.cells import cell_digest, has_cell, read_cell
-from harness.running.fill import prepare
+from harness.running.fill import fill, prepare
 from harness.running.store_folder import open_store
 
 ARMS = Path(__file__).parents[1] / "harness" / "arms_for_tests.py"
@@ -165,6 +170,17 @@ ON_IMPORT = {
 }
 
 
+SAMPLE = ("forged part", "patches json", "import daemon", "import judging")
+
+
+@pytest.fixture
+def scratch(monkeypatch):
+    """An empty folder for temporary files; its path leaves room for a socket."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
 def command(*words):
     line = [sys.executable, "-P", "-m", "harness", *words]
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=1500)
@@ -186,24 +202,22 @@ def write(arms):
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(sys.platform != "linux", reason="a subreaper is needed")
-def test_hostile_arms_cost_only_themselves(sized, tmp_path, monkeypatch):
+def test_hostile_arms_cost_only_themselves(sized, tmp_path, scratch, monkeypatch):
     """The pair's forecasts are those of a calm run; each arm ends as its deed says."""
     monkeypatch.chdir(tmp_path)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setenv("TMPDIR", str(scratch))
     shutil.copy(ARMS, "arms_for_tests.py")
     write({})
-    assert command("run", "hostile.toml", "--store", "calm").returncode == 0
+    grid, calm = prepare(read_experiment("hostile.toml"), []), open_store(Path("calm"))
+    fill(grid, calm, workers=1, progress=Quiet(), executor=InThisProcess())
     every = {name: code for name, (code, _) in IN_FORECAST.items()} | ON_IMPORT
-    write(dict(list(every.items())[:: len(every) // sized(5, len(every))]))
+    write({name: every[name] for name in sized(SAMPLE, tuple(every))})
     before = {process.pid for process in psutil.process_iter()}
 
     done = command("run", "hostile.toml", "--store", "runs", "--workers", "2")
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stdout + done.stderr.replace("said on import", "")
-    calm, store = (open_store(Path(root), create=False) for root in ("calm", "runs"))
+    store = open_store(Path("runs"), create=False)
     grid = prepare(read_experiment("hostile.toml"), [], store)
     pair = [cell for cell in grid.cells if cell.arm.name in ("old", "new")]
     assert [cell_digest(store, cell) for cell in pair] == [cell_digest(calm, c) for c in pair]

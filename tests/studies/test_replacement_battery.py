@@ -71,6 +71,7 @@ def test_arm_passes_every_predicate(schooled, kind, learns):
     assert sum(each.outcome == "pass" for each in results) >= 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"),
     [*((kind, "bayesian") for kind in KINDS), ("chronos2", "quantile"), ("bolt", "hierarchical")],
@@ -87,6 +88,7 @@ def test_network_passes_what_is_quickly_asked(random_weights, kind, name):
     assert all(each.outcome == "pass" for each in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("learns", [False, True])
 def test_arm_of_random_weights_passes_what_needs_no_training(random_weights, kind, learns):

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from in_process import InThisProcess
 from made_up_migration import Migration
 
@@ -98,6 +99,7 @@ class Serving(threading.Thread):
             self.count += 1
 
 
+@pytest.mark.slow
 def test_a_migration_survives_kills(tmp_path, monkeypatch, sized):
     """One stage at every moment, every request answered, and a stream as if nothing happened."""
     rng, kills = random.Random(7), sized(3, 100)

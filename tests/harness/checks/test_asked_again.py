@@ -68,6 +68,7 @@ def found_on(file, store, names) -> dict[str, tuple[str, ...]]:
     return {each.arm: tuple(way.state for way in each.found) for each in known.values()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_every_way_to_know_the_future_is_caught(tmp_path, call) -> None:
     """By file, date, price, batch, silence or notes; an honest arm and one without a unit pass."""
@@ -80,6 +81,7 @@ def test_every_way_to_know_the_future_is_caught(tmp_path, call) -> None:
     assert found_on(file, tmp_path / "runs", CHEATS) == CHEATS
 
 
+@pytest.mark.slow
 def test_a_cheat_ends_in_invalid_through_the_command_line(tmp_path, call) -> None:
     """In processes of their own: what was promised by looking ahead is refused, and says why."""
     names = ("Honest", "SilentWhenFew")
@@ -105,6 +107,7 @@ UNSEEN = (
 """What answers the same however it is asked: only a continuation that nobody knows tells."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_what_no_question_shows_the_placebo_doubts(tmp_path, call) -> None:
     """By undone dates, returns, pretended learning or weights, or kept answers."""
@@ -138,6 +141,7 @@ def log_of(path: Path, *, timed: bool) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [False, True])
 @pytest.mark.parametrize("timed", [True, False])
 @pytest.mark.usefixtures("in_process")

@@ -328,6 +328,7 @@ def test_a_unit_is_held_against_verdicts_on_other_experiments(moody, call, tiny)
     assert moody(0.06, name="renamed.toml")[0] == 5
 
 
+@pytest.mark.slow
 def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, refused):
     """After a unit was run again with other scores, `report` asks for a new verdict first."""
     assert call("report", "tiny.toml", "--format", "md")[0] == 0

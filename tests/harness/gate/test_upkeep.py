@@ -269,6 +269,7 @@ def test_drawn_files_are_never_read_back(finished, call):
     assert {file: file.read_bytes() for file in drawn} == drawn
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_verdict_replaces_goes(ran, tiny, call):
     """What was drawn of a verdict without a page goes when the next on its pair is drawn."""
     for margin in (4, 6, 7):

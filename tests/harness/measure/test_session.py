@@ -166,6 +166,7 @@ def test_a_killed_launcher_takes_its_processes_along(tmp_path, job_file):
     assert gone == [child]
 
 
+@pytest.mark.slow
 def test_an_arm_that_hangs_is_stopped(tmp_path, job_file):
     """A turn has a limit, and the message says which."""
     with Turns(threads=1, keep=(), log=tmp_path / "log.txt", limit_s=3.0) as turns:

@@ -180,6 +180,7 @@ def write_for_ever(root):
                 one.append("fit", str(number), LARGE | {"n": number})
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_whole_transactions(journal, tmp_path):
     """After each of ten kills there are some hundred percent of transactions, and it goes on."""
     chance = random.Random(0)

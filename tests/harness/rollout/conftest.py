@@ -13,7 +13,9 @@ from harness.running import fill
 
 
 @pytest.fixture
-def migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Migration]:
+def migration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_here: None
+) -> Callable[..., Migration]:
     """Make a migration: `migration(stages='["all"]', keys="budget = 2.0", options="")`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fill, "LocalProcesses", InThisProcess)

@@ -43,6 +43,7 @@ def fill_only(found):
     fill.fill(grid, night.store, workers=1, progress=Quiet(), executor=InThisProcess())
 
 
+@pytest.mark.slow
 def test_a_candidate_as_good_reaches_all(migration):
     """Shadow needs no verdict, all needs PROMOTE and an origin that is new since the shadow."""
     found = migration()
@@ -58,6 +59,7 @@ def test_a_candidate_as_good_reaches_all(migration):
     assert (state.place, state.moves[-1].served) == (2, {"A": "new", "B": "new"})
 
 
+@pytest.mark.slow
 def test_harm_after_the_start_goes_one_step_back(migration):
     """A candidate that becomes 50 % worse is found by the sentinel, and the watch begins anew."""
     found = migration(options='noise = 0.03\nsince = "2033-05-25"', keys="budget = 1000.0")
@@ -74,6 +76,7 @@ def test_harm_after_the_start_goes_one_step_back(migration):
     assert found.open().state.served_by == {"A": "old", "B": "old"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [("raise", "told to raise"), ("nan", "not finite"), ("wild", "beyond ten legacy widths")],
@@ -93,6 +96,7 @@ def test_a_fault_where_it_serves_rolls_back_at_once(migration, fault, said):
         assert status.seen.spent == 0
 
 
+@pytest.mark.slow
 def test_a_fault_in_shadow_waits(migration):
     """In shadow nobody is served by the candidate: a fault is counted, and forbids to advance."""
     found = migration(options=FROM.format("raise") + '\nfault_to = "2033-05-25"', keys="calm = 8")
@@ -109,6 +113,7 @@ def test_a_fault_in_shadow_waits(migration):
     assert found.open().advance().place == 2
 
 
+@pytest.mark.slow
 def test_the_budget_is_what_serving_may_cost(migration):
     """Once the losses of serving exceed the budget, the legacy serves, and it stays spent."""
     found = migration(
@@ -124,6 +129,7 @@ def test_the_budget_is_what_serving_may_cost(migration):
     assert "budget spent" in refused(found)
 
 
+@pytest.mark.slow
 def test_no_data_never_advances(migration):
     """Nights without a session change nothing and allow nothing."""
     found = migration()
@@ -136,6 +142,7 @@ def test_no_data_never_advances(migration):
     assert refused(found) == {"no new origin"}
 
 
+@pytest.mark.slow
 def test_a_stale_verdict_pauses(migration):
     """Once an open question has origins that no look has judged, the verdict before is stale."""
     found = migration(options="noise = 0.001")
@@ -170,6 +177,7 @@ def test_a_changed_policy_pauses(migration):
     assert "policy changed" in refused(found)
 
 
+@pytest.mark.slow
 def test_a_new_revision_restarts_at_shadow(migration):
     """Other options of the candidate are another candidate, whose stream begins anew."""
     found = migration()
@@ -189,6 +197,7 @@ def test_a_new_revision_restarts_at_shadow(migration):
     assert state.stream.until["A"] == str(found.days()[found.sessions - 1])
 
 
+@pytest.mark.slow
 def test_reject_leads_to_the_legacy(migration):
     """A look that rejects the candidate ends its shadow."""
     found = migration()
@@ -218,6 +227,7 @@ def test_a_hold_lasts_until_it_is_released(migration):
     assert found.open().advance().place == 1
 
 
+@pytest.mark.slow
 def test_the_legacy_stays_for_a_while_and_then_retires(migration):
     """`retire_after` counts sessions since all; after it no night runs the legacy."""
     found = migration(stages='["all", {retire_after = 10}]')
@@ -234,6 +244,7 @@ def test_the_legacy_stays_for_a_while_and_then_retires(migration):
     assert found.night(1) == (found.open().state, None)
 
 
+@pytest.mark.slow
 def test_a_wider_margin_is_enough_for_a_part(migration):
     """A stage with a margin of its own is entered on HOLD where that margin is shown."""
     found = migration(stages='["shadow", {series = ["A"], margin = 0.4}, "all"]')

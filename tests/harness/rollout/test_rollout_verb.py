@@ -25,6 +25,7 @@ def begun(migration, **given):
     return found
 
 
+@pytest.mark.slow
 def test_the_way_of_a_good_candidate(migration, call):
     """Advance enters each stage with 0, or ends with 4 and says what is missing."""
     found = migration()
@@ -49,7 +50,8 @@ def test_status_names_the_next_command(migration, call):
     code, out, _ = call("rollout", "status", "rollout.toml", *PLACES, "--no-check")
 
     assert code == 0
-    assert out.splitlines()[-1] == "next: abharness rollout advance rollout.toml --owner NAME"
+    told = "next: abharness rollout advance rollout.toml --data-dir data --owner NAME"
+    assert out.splitlines()[-1] == told
     assert "sentinel at 0.00 of" in out
 
 
@@ -87,6 +89,7 @@ def test_hold_and_rollback_want_a_reason(migration, call):
         assert "needs --why" in err
 
 
+@pytest.mark.slow
 def test_what_must_go_on_working_is_a_line_each(migration, call):
     """Both sides build and forecast as sealed; a function and a command of the file are tried."""
     keys = """
@@ -150,6 +153,7 @@ recorded = "old/new.json"
     assert f"FAIL {title}: A: another forecast after" in changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["raise", "wild"])
 def test_the_page_shows_the_whole_migration(migration, fault):
     """Moves, budget, sentinels, faults and the next command stand on it, and the same each time."""
@@ -166,6 +170,7 @@ def test_the_page_shows_the_whole_migration(migration, fault):
     assert "fault at " in page
 
 
+@pytest.mark.slow
 def test_replay_derives_the_moves_again(migration, call):
     """The recorded sentinel night comes out of the stream again; another one is named with 5."""
     found = begun(

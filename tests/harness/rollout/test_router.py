@@ -51,6 +51,7 @@ def asked(router, found, name="A", beyond=0):
     return router.forecast(name, values, dates=days)
 
 
+@pytest.mark.slow
 def test_each_stage_serves_by_its_arm(migration):
     """Shadow serves the legacy, a part the candidate for its series alone, all for every one."""
     found = begun(migration, stages='["shadow", {series = ["A"]}, "all"]', options="noise = 1e-9")
@@ -86,6 +87,7 @@ def test_it_answers_as_the_night_does(migration):
     assert np.array_equal(made.quantiles[0], stored.forecast.quantiles[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -117,6 +119,7 @@ def test_a_bad_candidate_costs_the_caller_the_flag(migration, fault, said):
     assert said in state.moves[-1].detail["what"]
 
 
+@pytest.mark.slow
 def test_what_neither_side_can_answer_is_an_error(migration):
     """Both reasons are named; in a batch the other series keep their answers."""
     found = begun(migration, options=NOW.format("raise"))
@@ -135,6 +138,7 @@ def test_what_neither_side_can_answer_is_an_error(migration):
     assert whole["B"].served_by == "old"
 
 
+@pytest.mark.slow
 def test_the_shadow_never_reaches_the_caller(migration):
     """A candidate that is slow or fails in shadow is a record, and no request waits for it."""
     found = begun(migration, keys="latency_s = 1.0", options=NOW.format("hang"))

@@ -103,7 +103,7 @@ def test_the_sum_is_a_capped_cusum_with_growing_noise() -> None:
     for night in range(120):
         squares = [(capped[u] - capped[u - 5]) ** 2 for u in range(5, night + 1)][-40:]
         ratio = float(np.mean(squares)) / 0.5 if squares else 0.0
-        noise = math.sqrt(max(1.0, (100 + len(squares) * ratio) / (100 + len(squares))))
+        noise = math.sqrt(max(1.0, (20 + len(squares) * ratio) / (20 + len(squares))))
         total = max(0.0, total + capped[night] / noise - 0.05)
         expected.append(total)
 
@@ -141,6 +141,18 @@ def test_sides_that_never_differed_leave_a_watch_that_works() -> None:
 
     assert found.crossed(burst) is None
     assert found.crossed(harm) is not None
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-12, 1e-3])
+def test_a_quiet_stretch_does_not_make_harm_count_as_noise(spread: float) -> None:
+    """Sides that hardly differed, and then a harm that varies from night to night: it is found."""
+    rng = np.random.default_rng(1)
+    found = calibrated(spread * rng.standard_normal(250), streams=2, generator=rng)
+    harm = 0.25 + 0.3 * rng.standard_normal(60)
+
+    night = found.crossed(harm)
+    assert night is not None
+    assert night < 30
 
 
 def test_more_series_share_the_error_rate() -> None:

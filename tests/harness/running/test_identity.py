@@ -226,6 +226,7 @@ def keys_elsewhere(file):
     return eval(done.stdout)
 
 
+@pytest.mark.slow
 def test_folder_decides_nothing_and_source_does(tiny, experiment, tmp_path):
     """Another folder has the same keys; code in an arm's file changes them, a comment does not."""
     here = [cell.key for cell in prepare(experiment, []).cells]
@@ -245,6 +246,7 @@ def test_folder_decides_nothing_and_source_does(tiny, experiment, tmp_path):
     assert not set(keys_elsewhere(there / "tiny.toml")) & set(here)
 
 
+@pytest.mark.slow
 def test_a_helper_beside_the_experiment_decides(tiny, tmp_path):
     """A module that an arm's module imports from its folder is part of what decides."""
     text = "import {}\nfrom arms_for_tests import Flat\n\n\nclass Helped(Flat):\n    pass\n"
@@ -312,6 +314,7 @@ def between_data_and_forecast(experiment, gold, tmp_path):
     return set(done.stdout.decode().split()) - {"harness"}
 
 
+@pytest.mark.slow
 def test_code_between_data_and_forecast_is_the_environment(
     experiment, gold, between_data_and_forecast, edited_module
 ):

@@ -19,6 +19,7 @@ COMMAND = [sys.executable, "-P", "-m", "harness", "compare", "tiny.toml", "--wor
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 
 
+@pytest.mark.slow
 def test_children_end_with_their_parent(tiny, scratch):
     """A unit that would run for minutes is gone moments after its parent was killed."""
     tiny(('role = "legacy"', 'role = "legacy"\nwait_s = 300.0'))

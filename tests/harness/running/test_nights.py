@@ -74,6 +74,7 @@ PLANS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS)
 def test_nights_equal_one_run_over_everything(tiny, gold, plan):
     """Twelve nights compute every origin and fit once, and forecast what one run forecasts."""

@@ -15,6 +15,7 @@ def test_holm_by_hand() -> None:
     assert holm([]) == ()
 
 
+@pytest.mark.slow
 def test_holm_is_that_of_statsmodels() -> None:
     """Adjusted p-values agree with statsmodels' on any number of claims."""
     with warnings.catch_warnings():

@@ -69,6 +69,7 @@ def test_an_arm_that_remembers_later_sessions_breaks_the_verdict(tiny, tmp_path,
     assert "old knows what it cannot know" in " ".join(out.split())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny", "in_process")
 def test_what_cannot_be_tried_is_said_in_a_line(tmp_path, call, capsys, monkeypatch):
     """A check that breaks stops nothing and leaves the arm untested."""

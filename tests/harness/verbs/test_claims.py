@@ -43,6 +43,7 @@ def test_claims_follow_the_stored_run(finished, call):
     assert rows["inference"]["measured"][0]["unit"] == "times"
 
 
+@pytest.mark.slow
 def test_other_side_comes_out_the_other_way(tiny, in_process, call):
     """With the pair swapped the better side is the baseline, and the claim is refuted."""
     tiny(*SWAPPED[:1])
@@ -199,6 +200,7 @@ def test_the_file_in_the_checkout_is_what_claims_are_about(tiny, call, tmp_path)
     assert after["status"] == "refuted"
 
 
+@pytest.mark.slow
 def test_run_does_what_rows_are_missing(tiny, call, monkeypatch):
     """Each command that a row without data names is carried out once, with the flags given."""
     ran = []

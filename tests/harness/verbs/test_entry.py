@@ -16,6 +16,7 @@ from harness.verbs.common import VERBS
 PUBLIC = ["check", "compare", "gate", "report", "run"]
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_a_notebook_compares_as_the_command_does(tiny, call, in_process):
     """`compare` returns the verdict, the code and the very text that the command prints."""

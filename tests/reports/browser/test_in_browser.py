@@ -54,6 +54,7 @@ def boxes(opened: Any) -> dict[str, dict[str, float]]:
     return {name: opened.page.locator(f"#{name}").bounding_box() for name in ITEMS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page_is_quiet_and_asks_for_nothing(show: Show, pages: Pages, size: str) -> None:
     """No message on the console, no request besides the file itself."""
@@ -64,6 +65,7 @@ def test_the_page_is_quiet_and_asks_for_nothing(show: Show, pages: Pages, size: 
     assert opened.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "scheme"), [("quick", "dark"), ("nightly", "light"), ("bare", "light")]
 )
@@ -299,6 +301,7 @@ def test_the_page_of_nights_fits_a_phone(show: Show, night_page: str, opening: s
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["page", "nights"])
 def test_hostile_text_runs_nothing(show: Show, hostile: Pages, what: str) -> None:
     """Markup in names, reasons, cards and files sets no variable, loads nothing, breaks nothing."""
