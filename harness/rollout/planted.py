@@ -125,7 +125,8 @@ def rehearse(
     Parameters
     ----------
     since
-        ISO date of the last session before the first night; left out, `NIGHTS` before the end.
+        ISO date of the last session before the first night; left out, `NIGHTS` before the end of
+        the series that ends first.
 
     Raises
     ------
@@ -135,9 +136,10 @@ def rehearse(
     settings = dataclasses.replace(opened.settings, name=f"{opened.settings.name}.rehearsal")
     grid = prepare(settings.experiment, opened.folders, opened.store, grow=False)
     first, starts = {}, []
+    end = min(split.dataset.series.dates[-1] for split in grid.splits.values())
     for name, split in grid.splits.items():
         dates, plan = split.dataset.series.dates, split.plan
-        last = len(dates) - plan.gap - plan.horizon
+        last = int(np.searchsorted(dates, end, side="right")) - plan.gap - plan.horizon
         row = last - NIGHTS if since is None else int(np.searchsorted(dates, np.datetime64(since)))
         row = max(row, plan.validation + 2)
         starts.append(str(dates[min(row, last) - 1]))
