@@ -3,8 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -225,17 +223,6 @@ def test_kind_of_a_folder_is_read_without_loading(tiny):
 
     assert kinds == ["Chronos-T5", "Chronos-Bolt", "Chronos-2"]
     assert Source(model="amazon/chronos-2").family is None
-
-
-def test_bundled_checkpoint_loads_in_a_second():
-    """Once the libraries are imported."""
-    load_pipeline(Source())
-    started = time.perf_counter()
-
-    load_pipeline(Source())
-
-    assert time.perf_counter() - started < 1.0
-    assert Path(CHECKPOINT / "config.json").is_file()
 
 
 def test_opening_an_experiment_loads_no_network_library() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -32,16 +31,13 @@ ARMS = {
 
 
 @pytest.mark.slow
-def test_the_page_of_nightly_is_small_and_quickly_drawn(make_page: Any, made_series: Any) -> None:
-    """At most 1 MiB, under 10 s of this process's time, and a Markdown page within its limit."""
+def test_the_page_of_nightly_is_small(make_page: Any, made_series: Any) -> None:
+    """At most 1 MiB, and a Markdown page within its limit."""
     maker: Callable[..., Any] = dataclasses.replace(make_page, horizon=24, origins=250, stride=12)
     series = {name: made_series(5500, seed=at) for at, name in enumerate(("ALPHA", "BETA"))}
     page = maker(series=series, arms=ARMS)
 
-    start = time.process_time()
     html = render_html(page)
-    spent = time.process_time() - start
 
     assert len(html.encode()) <= 1 << 20
-    assert spent < 10
     assert len(render_markdown(page)) < LIMIT
