@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-Plain = str | int | float | tuple[str | int, ...]
+Plain = str | bool | int | float | tuple[str | int, ...]
 
 
 class ReasonCode(StrEnum):
