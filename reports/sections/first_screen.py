@@ -304,7 +304,7 @@ def _effects(verdict: Verdict) -> tuple[Block, ...]:
     if not scorecard.groups:
         return heading, Text(text="No rule was judged.")
     labels = numbers.listing(dict.fromkeys(row.label for row in scorecard.silent))
-    return heading, replace(scorecard, kept=f"Kept: {labels}" if labels else "")
+    return heading, replace(scorecard, kept=f"Kept, not drawn: {labels}" if labels else "")
 
 
 def _scores(page: PageInput) -> tuple[Block, ...]:
@@ -421,7 +421,7 @@ def tried_before(page: PageInput) -> str:
     if since is not None and since.before is None:
         known = any(code is FactCode.TRIED_BEFORE for code, _ in cautions(page.verdict))
         said.append("others on these origins, see above" if known else "no other attempt here")
-    return "; ".join(said)
+    return "; ".join(each.rstrip(".") for each in said)
 
 
 _PLAIN = ("guardrail", "limit")

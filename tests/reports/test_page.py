@@ -195,7 +195,7 @@ def test_every_criterion_is_shown_with_its_numbers(make_page: Make) -> None:
     kept = sum(each.role == "limit" for each in page.verdict.findings)
 
     assert rows.count('<tr role="row">') == 1 + len(page.verdict.findings) - kept
-    assert "Kept: failures." in html
+    assert "Kept, not drawn: failures." in html
     assert "−8.0\u202f%" in rows
     assert "+8.8 to +13.2\u202f%" in rows  # the widest of all methods that decide
     assert "80 ± 5\u202f%" in rows
