@@ -166,11 +166,11 @@ def unpaired(page: PageInput, legacy: str) -> str:
         if all(known):
             ours, theirs = map(statistics.median, known)
             mine, legacys, shown = _in_one_unit(ours, theirs, unit)
-            told.append(f"{name} {mine} ({legacys}) {shown}")
+            told.append(f"{name} {mine} {shown} (legacy {legacys})")
     paired = f"in pairs {not_measured(page, legacy)}"
     if not told:
         return f"I{paired[1:]}"
-    return f"As run (legacy): {', '.join(told)}; {paired}"
+    return f"As run: {', '.join(told)}; {paired}"
 
 
 def _figure(cost: Cost) -> Figure:

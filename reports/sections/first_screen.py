@@ -119,7 +119,7 @@ def lost_windows(page: PageInput) -> Iterator[tuple[str, str, str, str, str]]:
         yield (
             f"from {around.dates[0]}" if around else f"row {pick.origin}",
             dataset,
-            numbers.percent(pick.candidate_loss - (pick.legacy_loss or 0.0), digits=2),
+            numbers.points(pick.candidate_loss - (pick.legacy_loss or 0.0), digits=2).lstrip("+"),
             numbers.percent(pick.candidate_loss, digits=2),
             numbers.percent(pick.legacy_loss, digits=2),
         )

@@ -244,13 +244,13 @@ def _larger(v: Values) -> str:
 def _settle(v: Values) -> str:
     takes = "no number of origins is foreseen to decide what is open"
     if v["least"] is not None:
-        takes = f"what is open takes about {v['least']:,} independent origins or more"
+        takes = f"the first open rule to be decided takes about {v['least']:,} independent origins"
     have = "no run within a year has them" if v["least"] is not None else ""
     if v["larger"]:
         have = f"`abharness compare {v['larger'][0]}` has {v['larger'][1]:,}"
     return (
         f"Keep {v['legacy']} for now: {'; '.join(filter(None, (takes, have)))}. Settle first "
-        f"whether its limits are what you need.{_settled(v)}"
+        f"whether the policy's limits are what you need.{_settled(v)}"
     )
 
 
