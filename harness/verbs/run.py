@@ -98,6 +98,12 @@ def run(
     InputError
         When experiment, data, arms or store cannot be used.
     """
+    if shard is not None:
+        for option, given in (("strict", strict), ("recompute", recompute), ("on", on is not None)):
+            if given:
+                raise ConfigError(
+                    f"run --shard: cannot go with --{option}, which is for the whole grid"
+                )
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, changes=changes, without=without)
     say_freshness(grid, strict=strict_data)
     units = filled(
@@ -156,9 +162,6 @@ def filled(
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         part = f"{shard[0]}/{shard[1]}"
         raise ConfigError(f"--shard '{part}': expected i/n with 1 <= i <= n, such as 2/4")
-    if hand_over and (recompute or on is not None):
-        other = "--recompute" if recompute else "--on"
-        raise ConfigError(f"run --shard: cannot go with {other}, which is for the whole grid")
     register(grid, store, code=judging_digest())
     with ExitStack() as stack:
         cluster = None
