@@ -11,10 +11,58 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines.networks.mixtures import continued, lag_sums
-from baselines.networks.twins import again
+from baselines.networks.twins import again, fixed
+
+STEPS = 48  # of a series, at most, made at once from those within reach of a moving average
 
 
-def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor] = ()) -> Tensor:
+def less_average(x: Tensor, window: int) -> Tensor:
+    """Series [B, L, C] less its moving average of odd width, its ends continued."""
+    if torch.compiler.is_compiling():
+        kernel = x.new_full((window, x.shape[2]), 1.0 / window)
+        return x - _by_channel(continued(x, window // 2), kernel)
+    left: Tensor = _LessAverage.apply(x, window, False)  # type: ignore[no-untyped-call]
+    return left
+
+
+class _LessAverage(torch.autograd.Function):
+    """A fixed linear map along time; its way back is its transpose, and that one's is itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: int, back: bool) -> Tensor:
+        ctx.window, ctx.back = window, back
+        return _banded(x, window, back=back)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _LessAverage.apply(grad, ctx.window, not ctx.back), None, None  # type: ignore[no-untyped-call]
+
+
+def _banded(x: Tensor, window: int, *, back: bool) -> Tensor:
+    """The map of `less_average`, or its transpose, by products of some rows at once."""
+    bands = _bands(x.shape[1], window, back, x.dtype, x.device)
+    rows = [torch.bmm(band.expand(len(x), -1, -1), x[:, within]) for within, band in bands]
+    return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
+
+
+@fixed
+def _bands(
+    length: int, window: int, back: bool, dtype: torch.dtype, device: torch.device
+) -> list[tuple[slice, Tensor]]:
+    """Rows of the map or of its transpose: which steps they reach, and the matrix of these."""
+    steps = torch.arange(length).unsqueeze(1) + torch.arange(window) - window // 2
+    shares = torch.full(steps.shape, -1.0 / window, dtype=torch.float64)
+    matrix = torch.eye(length, dtype=torch.float64)
+    matrix.scatter_add_(1, steps.clamp(0, length - 1), shares)
+    matrix = (matrix.t() if back else matrix).to(dtype=dtype, device=device)
+    bands, rows = [], -(-length // -(-length // STEPS))  # all alike, of at most STEPS
+    for start in range(0, length, rows):
+        within = slice(max(0, start - window // 2), min(length, start + rows + window // 2))
+        bands.append((within, matrix[start : start + rows, within].contiguous()))
+    return bands
+
+
+def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
     """Series [B, L, C] less its correlation with centred kernels, one for each sample and channel.
 
     Parameters
@@ -24,8 +72,7 @@ def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor] = ()) -> Te
     kernels : [G, R, C]
         R is odd.
     members
-        G tensors: the samples that take each kernel. Every sample is in one of them. May be left
-        out where there is one kernel and it is not learned.
+        G tensors: the samples that take each kernel. Every sample is in one of them.
     """
     if torch.compiler.is_compiling():
         return _less_correlated(x, kernels, members)
@@ -43,7 +90,7 @@ class _Unsmoothed(torch.autograd.Function):
         return _less_correlated(x, kernels, members)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, kernels = ctx.saved_tensors
         if torch.is_grad_enabled():
             twin = partial(_less_correlated, members=ctx.members)
@@ -55,8 +102,7 @@ class _Unsmoothed(torch.autograd.Function):
         to_x = grad - own
         to_x[:, 0].sub_(first.sum(1))
         to_x[:, -1].sub_(last.sum(1))
-        learned = ctx.needs_input_grad[1]
-        return to_x, -lag_sums(x, grad, ctx.members, wide + 1) if learned else None, None
+        return to_x, -lag_sums(x, grad, ctx.members, wide + 1), None
 
 
 def _less_correlated(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
