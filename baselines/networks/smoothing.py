@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.networks.mixtures import continued, lag_sums
+from baselines.networks.mixtures import continued
 from baselines.networks.twins import again, fixed
 
+BLOCK = 24  # steps of a series that are compared at once with a window of another
 STEPS = 48  # of a series, at most, made at once from those within reach of a moving average
 
 
@@ -102,7 +103,31 @@ class _Unsmoothed(torch.autograd.Function):
         to_x = grad - own
         to_x[:, 0].sub_(first.sum(1))
         to_x[:, -1].sub_(last.sum(1))
-        return to_x, -lag_sums(x, grad, ctx.members, wide + 1), None
+        return to_x, -_lag_sums(x, grad, ctx.members, wide + 1), None
+
+
+def _lag_sums(x: Tensor, grad: Tensor, members: Sequence[Tensor], width: int) -> Tensor:
+    """Sums of x [B, L, C], its ends continued, times `grad` [B, L, C] at `width` lags around 0.
+
+    Over time and the samples of each group: [G, width, C]. For every channel windows of the one
+    are multiplied with blocks of the other; the diagonals of the product are the lags.
+    """
+    blocks = -(-x.shape[1] // BLOCK)
+    missing = blocks * BLOCK - x.shape[1]
+    ours = functional.pad(continued(x, width // 2), (0, 0, 0, missing))
+    theirs = functional.pad(grad, (0, 0, 0, missing))
+    ours, theirs = (  # [C, B, steps]
+        z.flatten(0, 1).t().contiguous().unflatten(1, z.shape[:2]) for z in (ours, theirs)
+    )
+    windows, theirs = ours.unfold(2, BLOCK + width - 1, BLOCK), theirs.unflatten(2, (blocks, BLOCK))
+    sums = []
+    for each in members:
+        pair = (z.index_select(1, each) if len(members) > 1 else z for z in (windows, theirs))
+        window, block = (z.flatten(1, 2) for z in pair)
+        product = torch.bmm(window.transpose(1, 2), block)  # [C, BLOCK + width - 1, BLOCK]
+        lags = (product.stride(0), BLOCK, BLOCK + 1)
+        sums.append(product.as_strided((len(product), width, BLOCK), lags).sum(-1).t())
+    return torch.stack(sums)
 
 
 def _less_correlated(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
