@@ -138,7 +138,8 @@ def _by_head(rows: Tensor, heads: int) -> Tensor:
 def _averaged(rows: Tensor, averages: Tensor) -> Tensor:
     """Average [B, L, H * E] over each head: [B, L, H, 1]; by a product, for short sums are slow."""
     found = averages @ rows.flatten(0, 1).t()  # quicker than from the other side
-    return found.t().unflatten(0, rows.shape[:2]).unsqueeze(-1)
+    by_row: Tensor = found.t().unflatten(0, rows.shape[:2])
+    return by_row.unsqueeze(-1)
 
 
 @fixed
