@@ -4,7 +4,8 @@
 
     records.sqlite              every record that is not listed below: see `harness.records.journal`
     fits/KEY/                   what a fit left: state/, residuals.json, curve.parquet, log.txt
-    parts/KEY.parquet           forecasts of some consecutive origins by one fit
+    parts/KEY.parquet           forecasts of some consecutive origins by one fit; KEY-2.parquet is
+                                what was answered when a failure that lay there was asked again
     scores/                     derived from forecasts, and made again where they do not fit
     verdicts/NAME/              drawn from the records for others to read
     measures/                   profiles of what was measured
