@@ -370,6 +370,11 @@ class Store:
         folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
         try:
             yield folder
+        except OSError as problem:  # what a full disk refuses while it is written has no name
+            if problem.filename is None:
+                said = problem.strerror or problem
+                raise StoreError(f"{self.root}: store cannot be written: {said}") from None
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
