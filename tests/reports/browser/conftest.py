@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from harness.judging.fact import FactCode, fact
 from reports.forms import render_history
 from reports.forms.html import render_html
 from reports.page_input import PageInput
@@ -148,11 +149,13 @@ def spoiling() -> Any:
 
 def cautioned(page: PageInput) -> PageInput:
     """The same page with as many cautions as a careless team collects."""
-    policy = ("rmse mean guardrail", "0.02", "0.05")
+    eased = ("rmse mean guardrail", "0.02", "0.05")
     beside = {"rows": (("ALPHA", "crps", -0.528, -0.946, -0.112),)}
     found = (
         fact(FactCode.STRAW_MAN, legacy="autoformer", reference="random-walk", **beside),
-        fact(FactCode.CHANGED_SINCE, at="2026-01-20", what=("policy",), dropped=(), others=(policy,)),
+        fact(
+            FactCode.CHANGED_SINCE, at="2026-01-20", what=("policy",), dropped=(), others=(eased,)
+        ),
         fact(FactCode.TRIED_BEFORE, attempt=3, since="2026-01-02", what=("rules",), share=None),
         fact(FactCode.NOT_TESTED, arm="chronos", tests=("T10 on ALPHA", "asked again on BETA")),
         fact(FactCode.BELOW_REFERENCE, arm="chronos", reference="random-walk", **beside),
