@@ -709,9 +709,12 @@ _REASONS: dict[ReasonCode, Phrase] = {
         "{arm} remembers inputs: one it has seen takes {share:.2f} of the time of a new one"
     ),
     ReasonCode.MACHINE_BUSY: (
-        "{_busy}: others took {others:.2f} of {cores} cores, at most {most:.2f} are accepted"
+        "the machine was busy {when:moment}: others kept {others:.2f} of {cores} cores, at most "
+        "{most:.2f} are accepted"
     ),
-    ReasonCode.HOST_BUSY: "{_busy}: its host took {taken:.2f} cores away",
+    ReasonCode.HOST_BUSY: (
+        "the machine was busy {when:moment}: its host took {taken:.2f} cores away"
+    ),
 }
 
 _NAMES: Mapping[int | str, Callable[[Values], str]] = {
@@ -719,11 +722,6 @@ _NAMES: Mapping[int | str, Callable[[Values], str]] = {
     "_cell": _cell,
     "_rules": _rules,
     "_changes": _changes,
-    "_busy": lambda v: (
-        "the machine is busy"
-        if v["when"] == "now"
-        else f"the machine was busy {v['when']} it was timed"
-    ),
 }
 _WAYS: Mapping[str, Callable[[Any], str]] = {
     "share": in_sentence,
@@ -735,4 +733,5 @@ _WAYS: Mapping[str, Callable[[Any], str]] = {
     "covered": _covered,
     "seeds": _seeds,
     "sessions": _sessions,
+    "moment": lambda when: "just now" if when == "now" else f"{when} it was timed",
 }

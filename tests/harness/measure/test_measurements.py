@@ -123,7 +123,7 @@ def test_offline_passes_differ(feed):
 
 @pytest.mark.parametrize(
     ("used", "stolen", "said"),
-    [(10.1, 0.0, ""), (20.0, 0.0, "others took 1.00 of"), (10.0, 9.0, "its host took 0.90 cores")],
+    [(10.1, 0.0, ""), (20.0, 0.0, "others kept 1.00 of"), (10.0, 9.0, "its host took 0.90 cores")],
 )
 def test_load_is_what_others_did(used, stolen, said):
     """Our own work is no load; that of others and of the machine's host is."""
@@ -220,7 +220,7 @@ def test_compare_measures_unasked_what_is_quick(
     measure_as_asked(grid, store)
 
     assert [each.budget_s for each in taken] == [60.0] * measured
-    assert ("others took 1.50 of" in capsys.readouterr().err) == bool(others)
+    assert ("others kept 1.50 of" in capsys.readouterr().err) == bool(others)
 
 
 def test_what_was_not_measured_says_so(grid, store):
