@@ -271,6 +271,27 @@ class Saves(Protocol):
         ...
 
 
+def continues(arm: Arm) -> bool:
+    """Whether each fit of an arm starts from its last one: it says `continues = True`.
+
+    It is then restored from the last fit, newly built, and fitted on.
+
+    Raises
+    ------
+    ArmError
+        When it cannot, since it keeps no fit, or says something else.
+    """
+    said = getattr(arm, "continues", False)
+    if not isinstance(said, bool):
+        raise ArmError(f"continues = {said!r}: expected true or false")
+    if said and not (isinstance(arm, Learns) and isinstance(arm, Saves)):
+        raise ArmError(
+            "continues = True: each fit starts from the last one, so it needs `fit`, `save` and "
+            "`restore`"
+        )
+    return said
+
+
 @runtime_checkable
 class Samples(Protocol):
     """An arm that may draw random numbers when it forecasts; `draws` says whether it does.

@@ -29,6 +29,7 @@ from harness.arm import (
     Training,
     attempt,
     card_of,
+    continues,
     exception_line,
     expect_answer,
     training_of,
@@ -72,7 +73,8 @@ class _Side:
     def fit(self, context: Context, seed: int) -> Training | None:
         """Fit the arm where it learns, and measure its errors where it may need them."""
         training = None
-        self.unfit = self.unloaded if isinstance(self.arm, Learns) else ""
+        lost = self.unfit if continues(self.arm) else ""  # there is nothing to start from
+        self.unfit = (lost or self.unloaded) if isinstance(self.arm, Learns) else ""
         if isinstance(self.arm, Learns) and not self.unfit:
             training, problem = attempt(partial(_trained, self.arm, context, seed))
             _expect_own_fault(problem)
@@ -230,13 +232,15 @@ class WithFallback:
 
     primary: Mapping[str, Any]
     fallback: Mapping[str, Any]
-    _sides: tuple[_Side, _Side] = field(init=False, repr=False)
+    _sides: tuple[_Side, ...] = field(init=False, repr=False)
+    _seed: int | None = field(init=False, repr=False, default=None)
+    _restored: bool = field(init=False, repr=False, default=False)
 
     def __post_init__(self) -> None:
-        self._sides = (
-            _Side(arm=_built(SIDES[0], self.primary)),
-            _Side(arm=_built(SIDES[1], self.fallback)),
-        )
+        self._sides = tuple(_Side(arm=_built(*spec)) for spec in self._specs())
+
+    def _specs(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        return list(zip(SIDES, (self.primary, self.fallback), strict=True))
 
     @property
     def context_length(self) -> int | None:
@@ -256,12 +260,18 @@ class WithFallback:
         drawing = [arm for arm in self.parts() if isinstance(arm, Samples) and arm.draws]
         return all(getattr(arm, "batches_draws", False) for arm in drawing)
 
+    @property
+    def continues(self) -> bool:
+        """Whether each fit of one of them starts from its last; the other is fitted anew then."""
+        return any(map(continues, self.parts()))
+
     def parts(self) -> Sequence[Arm]:
         """The primary, then the fallback."""
         return [side.arm for side in self._sides]
 
     def seed(self, value: int) -> None:
         """Start the generators of both."""
+        self._seed = value
         for arm in self.parts():
             if isinstance(arm, Samples):
                 arm.seed(value)
@@ -283,7 +293,7 @@ class WithFallback:
     def pinned(self) -> Mapping[str, Option]:
         """The tables of those whose options name their weights loosely, with exact ones."""
         found: dict[str, Option] = {}
-        for name, spec, arm in zip(SIDES, (self.primary, self.fallback), self.parts(), strict=True):
+        for (name, spec), arm in zip(self._specs(), self.parts(), strict=True):
             exact = arm.pinned() if isinstance(arm, Pins) else {}
             if exact:
                 found[name] = {**spec, **exact}
@@ -297,7 +307,7 @@ class WithFallback:
     def card(self) -> Mapping[str, str]:
         """Facts of both, each under its side's name."""
         facts: dict[str, str] = {}
-        for name, spec, arm in zip(SIDES, (self.primary, self.fallback), self.parts(), strict=True):
+        for (name, spec), arm in zip(self._specs(), self.parts(), strict=True):
             facts[name] = str(spec["use"])
             facts |= {f"{name}: {title}": text for title, text in card_of(arm).items()}
         return facts
@@ -305,8 +315,16 @@ class WithFallback:
     def fit(self, context: Context, *, seed: int) -> Training:
         """Fit those that learn; one that fails answers no window until the next fit.
 
-        The training record is the primary's, or the fallback's where the primary does not learn.
+        One whose fits each start from the last never does again. The training record is the
+        primary's, or the fallback's where the primary does not learn.
         """
+        if self._restored and not all(map(continues, self.parts())):
+            new = WithFallback(primary=self.primary, fallback=self.fallback)
+            if self._seed is not None:
+                new.seed(self._seed)
+            new.load()
+            pairs = zip(self._sides, new._sides, strict=True)
+            self._sides = tuple(old if continues(old.arm) else fresh for old, fresh in pairs)
         found = [side.fit(context, seed) for side in self._sides]
         return next((training for training in found if training is not None), Training())
 
@@ -319,6 +337,7 @@ class WithFallback:
 
     def restore(self, folder: Path) -> None:
         """Stand as after the fit that was saved."""
+        self._restored = True
         state = read_state(folder, self)
         for name, side in zip(SIDES, self._sides, strict=True):
             side.restore(folder / name, state.facts[name], state.arrays.get(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.rollout.compatibility import Compatible
-from harness.rollout.harm import SentinelLine
+from harness.rollout.harm import Fault, SentinelLine
 from harness.rollout.night import Status
 from harness.rollout.stages import stage_at
 from harness.rollout.stream import PairedStream
@@ -73,9 +74,7 @@ def rollout_text(status: Status, checks: Sequence[Compatible] = ()) -> str:
         lines += [_sentinel(each) for each in status.seen.lines]
         late = {name: count for name, count in status.seen.late.items() if count}
         lines += [f"{name}: {count} origins came late: no evidence" for name, count in late.items()]
-        lines += [
-            f"fault: {each.series} {each.day}: {each.what}" for each in status.seen.faults[-5:]
-        ]
+        lines += [f"fault: {each}" for each in _faults(status.seen.faults)[-5:]]
     lines += [
         f"{'ok  ' if not each.reason else 'FAIL'} {each.title}"
         + (f": {each.reason}" if each.reason else "")
@@ -209,7 +208,7 @@ def _evidence(status: Status) -> Iterator[Section]:
             )
         faults = [each for each in seen.faults if each.series == pair.series]
         if faults:
-            lines = tuple(f"{each.day}: {each.what}" for each in reversed(faults))
+            lines = tuple(reversed(_faults(faults)))
             items += [Text(text="Faults since the stage began:"), Lines(lines=lines, shown=_SHOWN)]
         yield Section(
             id=f"series-{_identifier(pair.series)}",
@@ -217,6 +216,12 @@ def _evidence(status: Status) -> Iterator[Section]:
             items=(*items, Text(text=words.NOT_PROMISED, style="note")),
             link=pair.series,
         )
+
+
+def _faults(found: Sequence[Fault]) -> list[str]:
+    """A line each, the same fault of many requests once."""
+    count = Counter(f"{each.series} {each.day}: {each.what}" for each in found)
+    return [line + (f" ({often} times)" if often > 1 else "") for line, often in count.items()]
 
 
 def _identifier(name: str) -> str:

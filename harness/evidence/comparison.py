@@ -320,15 +320,20 @@ def spread_of(found: Comparison) -> Spread | None:
     if known is None:
         return None
     one = sample.n / true_share(sample.n, sample.overlap, known.rho)  # from the mean to one origin
+    share, effect = found.estimand.share_at(found.effect.candidate), found.effect.value
+    ratio = share if share is not None else 1.0
+    if found.estimand.relative and effect is not None:
+        ratio = 1 + effect
     return Spread(
         long_run=known.origins * one,
         level=(known.level or 0.0) * one,
         along=(known.level_covariance or 0.0) * one,
         rho=known.rho,
         skewness=known.lean * math.sqrt(sample.n),
-        share=found.estimand.share_at(found.effect.candidate),
+        share=share,
         candidate_seeds=known.candidate_seeds * sample.candidate_seeds,
         legacy_seeds=known.legacy_seeds * sample.legacy_seeds,
+        ratio=ratio or 1.0,  # at a ratio of 0 nothing of legacy's seeds is in the effect
     )
 
 
@@ -484,11 +489,13 @@ def spread_at(found: Comparison, true: float) -> Spread:
             along=spread.along * by,
             candidate_seeds=spread.candidate_seeds * by**2,
             legacy_seeds=spread.legacy_seeds * by**2,
+            ratio=1 + true,
         )
     if spread.share is not None:
         share = min(0.999, max(0.001, spread.share + true - effect))
         by = share * (1 - share) / (spread.share * (1 - spread.share))
-        return dataclasses.replace(spread, share=share, long_run=spread.long_run * by)
+        long_run = spread.long_run * by
+        return dataclasses.replace(spread, share=share, long_run=long_run, ratio=share)
     return spread
 
 

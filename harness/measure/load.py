@@ -47,7 +47,7 @@ class Load:
         Parameters
         ----------
         when
-            ``before``, ``while`` or ``after`` something was timed.
+            ``before``, ``while`` or ``after`` something was timed; ``now`` where nothing is yet.
         """
         cores = allowed_cores()
         most = max(_FLOOR_CORES, _SHARE * cores)

@@ -33,7 +33,7 @@ SLACK = 0.05
 """What a night may lie beyond the limit without adding to the sum."""
 _HALF_LIFE = 10
 _PATHS = 2000
-_RECENT, _PRIOR = 40, 20
+_RECENT, _PRIOR = 80, 10
 """Nights that say how noisy it is now, and how many the stretch counts for."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from harness.arm import ArmRef
 from harness.data.tables import count_text
 from harness.errors import escaped
 from harness.running.cells import Answered, answered, counts
-from harness.running.executor import Task
+from harness.running.executor import LastFit, Task
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.sealing import Due, keeps
 from harness.running.sources import digest
-from harness.running.store_folder import Store
+from harness.running.store_folder import Limit, Store
 
 _DAYS = 3
 """No answer on so many days makes a cell missing."""
@@ -33,12 +33,15 @@ class Work:
         Every cell that waits for it: cells that differ in name alone share their fits.
     alone
         It is all that is due of its cell.
+    after
+        Key of the fit that the one to be made starts from; '' where it starts anew.
     """
 
     task: Task
     due: tuple[Due, ...]
     cells: tuple[GridCell, ...]
     alone: bool
+    after: str = ""
 
     @property
     def key(self) -> str:
@@ -61,6 +64,18 @@ class Work:
         return cell if self.alone else f"{cell} from {self.due[0].fit.cutoff}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """Origins without a fit: it failed, or the one that it starts from, for a reason.
+
+    `limit` is the limit of ours that ended the fit, if one did.
+    """
+
+    due: Due
+    reason: str
+    limit: Limit | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Works:
     """All that is due.
@@ -68,7 +83,7 @@ class Works:
     Attributes
     ----------
     unfit
-        Origins of fits that failed, with the reason.
+        Origins of fits that failed.
     given_up
         Cells that had no answer on `_DAYS` days, and why.
     damage
@@ -76,7 +91,7 @@ class Works:
     """
 
     works: list[Work] = field(default_factory=list)
-    unfit: list[tuple[Due, str]] = field(default_factory=list)
+    unfit: list[Unfit] = field(default_factory=list)
     given_up: dict[str, str] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
 
@@ -101,12 +116,16 @@ def _works(grid: Grid, store: Store, asked: Sequence[GridCell], *, retry_failed:
     grouped: list[list[Due]] = []
     for cell in asked:
         mine: list[Due] = []
-        for due in _due_of(store, cell, found, retry_failed=retry_failed):
+        for due in _with_last_fits(
+            store, cell, list(_due_of(store, cell, found, retry_failed=retry_failed)), found
+        ):
             given_up = "" if retry_failed else _given_up(store, due.fit.key)
             if given_up:
                 found.given_up[str(cell)] = given_up
             elif due.known and due.known.problem and not (retry_failed or due.again):
-                found.unfit.append((due, due.known.problem))
+                found.unfit.append(Unfit(due=due, reason=due.known.problem))
+            elif not retry_failed and (unfit := _without_last_fit(store, due)):
+                found.unfit.append(unfit)
             elif due.fit.key in waiting:
                 waiting[due.fit.key].append(cell)
             else:
@@ -122,9 +141,108 @@ def _works(grid: Grid, store: Store, asked: Sequence[GridCell], *, retry_failed:
                 due=tuple(group),
                 cells=tuple(cells.values()),
                 alone=per_cell.count(str(group[0].cell)) == 1,
+                after=_starts_from(store, group[0]),
             )
         )
     return found
+
+
+def _starts_from(store: Store, due: Due) -> str:
+    """Key of the fit that the one to be made here starts from; '' where none is or does."""
+    return "" if _goes_on_from(store, due) else str(due.fit.identity.get("follows", ""))
+
+
+def _goes_on_from(store: Store, due: Due) -> Path | None:
+    return None if due.damaged else kept_fit(store, due.cell, due.fit)
+
+
+def _with_last_fits(
+    store: Store, cell: GridCell, dues: Sequence[Due], found: Works
+) -> Sequence[Due]:
+    """What is due of a cell, with fits to be made again only because one starts from them."""
+    if not cell.continues:
+        return dues
+    mine, chain, wanted = {due.fit.key: due for due in dues}, list[Due](), False
+    for fit in reversed(cell.fits):
+        due, known = mine.get(fit.key), store.fit(fit.key)
+        failed = known is not None and bool(known.problem)
+        if due is None and wanted and not failed:
+            damage = store.fit_damage(fit.key)
+            if known is None or damage:
+                if damage:
+                    found.damage.append(escaped(f"{cell} is fitted again: {damage}"))
+                windows = fit.windows.part(slice(0, 1))
+                due = Due(
+                    cell=cell,
+                    fit=dataclasses.replace(fit, windows=windows),
+                    since=len(store.journal),
+                    known=known,
+                    damaged=bool(damage),
+                    fit_alone=True,
+                )
+        if due is not None:
+            chain.append(due)
+        wanted = due is not None and _goes_on_from(store, due) is None
+    return chain[::-1]
+
+
+def _without_last_fit(store: Store, due: Due) -> Unfit | None:
+    """Why a fit cannot be made: the one that it starts from failed."""
+    if not _starts_from(store, due):
+        return None
+    before = (fit for fit in reversed(due.cell.fits) if fit.cutoff < due.fit.cutoff)
+    for known in map(store.fit, (fit.key for fit in before)):
+        if known is None or not counts(known.limit, due.cell):
+            continue  # it is made first, if those before it did not fail
+        if not known.problem:
+            return None
+        reason = f"the fit of {known.cutoff} that it starts from failed: {known.problem}"
+        return Unfit(due=due, reason=reason, limit=known.limit)
+    return None
+
+
+def begun(
+    store: Store, work: Work, *, delivered: Callable[[str], LastFit | None] | None = None
+) -> Work | Unfit | str:
+    """A work as it can begin now, since what its fit starts from is there.
+
+    Parameters
+    ----------
+    delivered
+        Finds a fit that is not sealed yet, by its key; its state is '' where it failed.
+
+    Returns
+    -------
+    Work, Unfit or str
+        What cannot be made since the last fit failed, or why it has to wait for another call.
+    """
+    if not work.after:
+        return work
+    unfit = _without_last_fit(store, work.due[0])
+    if unfit is not None:
+        return unfit
+    last = last_fit(store, work.due[0].fit)
+    if isinstance(last, str) and delivered is not None:
+        last = delivered(work.after) or last
+    if isinstance(last, LastFit) and not last.state:
+        return Unfit(due=work.due[0], reason="the fit that it starts from failed")
+    if isinstance(last, str):
+        return last
+    return dataclasses.replace(work, task=dataclasses.replace(work.task, follows=(last,)))
+
+
+def last_fit(store: Store, fit: PlannedFit) -> LastFit | str | None:
+    """The fit that another one starts from, None where it starts anew, or what is wrong with it."""
+    key = str(fit.identity.get("follows", ""))
+    if not key:
+        return None
+    known = store.fit(key)
+    if known is None or known.problem:
+        return "the fit that it starts from has not been made"
+    damage = store.fit_damage(key)
+    if damage:
+        return f"it starts from the fit of {known.cutoff}: {damage}"
+    return LastFit(folder=store.fit_folder(key), state=known.state(key))
 
 
 def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -> Iterator[Due]:
@@ -224,7 +342,7 @@ def _task(grid: Grid, store: Store, group: Sequence[Due]) -> Task:
             ]
         ),
         jobs=jobs,
-        kept=tuple(None if due.damaged else kept_fit(store, due.cell, due.fit) for due in group),
+        kept=tuple(_goes_on_from(store, due) for due in group),
         time_limit_s=settings.time_limit_s,
         memory_limit_mib=settings.memory_limit_mib,
         fits=tuple((due.cell, due.fit) for due in group),

@@ -46,6 +46,14 @@ LOG = "log.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastFit:
+    """The fit that another one starts from: its folder, and the digest of the state there."""
+
+    folder: Path
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """Jobs that one process carries out, with the limits it must keep.
 
@@ -58,6 +66,8 @@ class Task:
     fits
         For each job, the cell and the fit it is of, by which another machine makes the same job;
         empty where only this one can.
+    follows
+        For each job, the fit that its own starts from, to be copied as well; empty where none does.
     """
 
     key: str
@@ -66,6 +76,7 @@ class Task:
     time_limit_s: float
     memory_limit_mib: int
     fits: tuple[tuple[GridCell, PlannedFit], ...] = ()
+    follows: tuple[LastFit | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,19 +262,23 @@ class LocalProcesses:
 
 
 def with_fits(task: Task, scratch: Path) -> tuple[Job, ...]:
-    """A task's jobs, with the kept fits they go on from copied into its scratch."""
-    jobs = []
-    for number, (job, kept) in enumerate(zip(task.jobs, task.kept, strict=True)):
-        if kept is None:
-            jobs.append(job)
-            continue
-        copy = scratch / f"kept-{number}"
+    """A task's jobs, with the kept fits they go on or start from copied into its scratch."""
+
+    def copied(fit: Path, name: str) -> Path:
+        copy = scratch / name
         copy.mkdir()
-        if (kept / STATE).is_dir():
-            shutil.copytree(kept / STATE, copy / STATE)
-        if (kept / RESIDUALS).is_file():
-            shutil.copyfile(kept / RESIDUALS, copy / RESIDUALS)
-        jobs.append(dataclasses.replace(job, restored=copy))
+        if (fit / STATE).is_dir():
+            shutil.copytree(fit / STATE, copy / STATE)
+        if (fit / RESIDUALS).is_file():
+            shutil.copyfile(fit / RESIDUALS, copy / RESIDUALS)
+        return copy
+
+    jobs = []
+    follows = task.follows or (None,) * len(task.jobs)
+    for number, (job, kept, last) in enumerate(zip(task.jobs, task.kept, follows, strict=True)):
+        restored = copied(kept, f"kept-{number}") if kept else None
+        start = copied(last.folder, f"last-{number}") if last else None
+        jobs.append(dataclasses.replace(job, restored=restored, follows=start))
     return tuple(jobs)
 
 

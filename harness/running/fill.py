@@ -16,7 +16,7 @@ from harness.data.dataset import Dataset, load
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
 from harness.running.cells import CellRecord, cell_record, has_cell
-from harness.running.due import Work, works
+from harness.running.due import Unfit, Work, begun, works
 from harness.running.executor import Executor, Finished, LocalProcesses
 from harness.running.grid import (
     Grid,
@@ -28,7 +28,7 @@ from harness.running.grid import (
     select,
 )
 from harness.running.identity import allowed_cores
-from harness.running.incoming import deliver, seal_incoming, undelivered
+from harness.running.incoming import deliver, delivered_fit, seal_incoming, undelivered
 from harness.running.isolation import in_isolation
 from harness.running.lease import lease
 from harness.running.maintenance import Event, begin_anew, difference, events, record_event
@@ -210,7 +210,14 @@ def fill(
     store.sweep()
     with store.journal.at_rest():
         grid = as_stored(grid, store)
-    run = _Run(grid=grid, store=store, workers=workers, progress=progress, executor=executor)
+    run = _Run(
+        grid=grid,
+        store=store,
+        workers=workers,
+        progress=progress,
+        executor=executor,
+        handing_over=hand_over,
+    )
     asked = select(grid.cells, only=only, shard=shard)
     if hand_over:
         store.journal.append_new("grid", grid.experiment.name, grid.record())
@@ -231,8 +238,8 @@ def fill(
         found = works(run.grid, store, todo, retry_failed=retry_failed)
         for line in found.damage:
             _LOG.warning("%s", line)
-        for due, reason in found.unfit:
-            run.note(due.cell, seal_unfit(store, due, reason))
+        for unfit in found.unfit:
+            run.note_unfit(unfit)
         run.unanswered |= found.given_up
         if found.works:
             busy = {str(cell) for work in found.works for cell in work.cells}
@@ -279,6 +286,7 @@ class _Run:
     workers: int
     progress: Progress
     executor: Executor | None
+    handing_over: bool = False
     origins: int = 0
     fits: int = 0
     computed: set[str] = field(default_factory=set)
@@ -297,6 +305,12 @@ class _Run:
             self.computed.add(str(cell))
         if sealed.overtaken:
             self.overtaken.add(str(cell))
+
+    def note_unfit(self, unfit: Unfit) -> Sealed:
+        """Seal and count origins without a fit."""
+        sealed = seal_unfit(self.store, unfit.due, unfit.reason, unfit.limit)
+        self.note(unfit.due.cell, sealed)
+        return sealed
 
     def carry_out(
         self, works: Sequence[_Work], take: Callable[[_Work, Finished], str], *, done: int
@@ -340,20 +354,27 @@ class _Run:
     ) -> None:
         """Keep `workers` processes running until all is done; `check` raises when to stop.
 
-        What the system kept from an answer is tried once more, after all others.
+        What the system kept from an answer is tried once more, after all others. A fit that starts
+        from another one waits for it.
         """
-        waiting, again = list(works), set[str]()
+        waiting, again = {work.key: work for work in works}, set[str]()
         running: dict[str, _Work] = {}
         while waiting or running:
-            place = 0
-            while place < len(waiting) and len(running) < self.workers:
-                if executor.submit(waiting[place].task):
-                    work = waiting.pop(place)
-                    running[work.key] = work
+            coming = {
+                due.fit.key
+                for work in (*waiting.values(), *running.values())
+                for due in (work.due if isinstance(work, Work) else ())
+            }
+            for work in [each for each in waiting.values() if each.after not in coming]:
+                if len(running) >= self.workers:
+                    break
+                ready = self._begun(work)
+                if ready is None or executor.submit(ready.task):
+                    del waiting[work.key]
+                if ready is not None and work.key not in waiting:
+                    running[work.key] = ready
                     self.progress.started(work)
-                else:
-                    place += 1
-            for finished in executor.poll():
+            for finished in executor.poll() if running else ():
                 work = running.pop(finished.task.key)
                 try:
                     no_answer = take(work, finished)
@@ -362,12 +383,31 @@ class _Run:
                         shutil.rmtree(finished.left, ignore_errors=True)
                 if no_answer and work.key not in again:
                     again.add(work.key)
-                    waiting.append(work)
+                    waiting[work.key] = work
                     self.progress.unanswered(work, no_answer, again=True)
                 elif no_answer:
                     self._give_up(work, no_answer)
             self.progress.tick(executor.shares())
             check()
+
+    def _begun(self, work: _Work) -> _Work | None:
+        """A work as it can begin now; None, counted and told, where its last fit is not there."""
+        if isinstance(work, Event):
+            return work
+        store = self.store
+        found = begun(
+            store, work, delivered=delivered_fit(store.root) if self.handing_over else None
+        )
+        if isinstance(found, Work):
+            return found
+        if isinstance(found, Unfit):
+            failed = 0 if self.handing_over else self.note_unfit(found).failed
+            self.progress.ended(work, 0.0, failed=failed, reason=found.reason)
+            return None
+        self.progress.unanswered(work, found, again=False)
+        for cell in work.cells:
+            self.unanswered.setdefault(str(cell), f"{found}; the same command runs it again")
+        return None
 
     def hand_over(self, asked: Sequence[GridCell], *, retry_failed: bool) -> RunSummary:
         """Leave what is due and was not delivered yet in `incoming/`; nothing is sealed."""

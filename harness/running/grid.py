@@ -168,6 +168,11 @@ class GridCell:
         return self.known.learns
 
     @property
+    def continues(self) -> bool:
+        """Whether each fit starts from the last one."""
+        return "continues" in self.identity
+
+    @property
     def saves(self) -> bool:
         """Whether the arm keeps its fits."""
         return self.known.saves
@@ -400,15 +405,19 @@ def _cell(
 def _planned(
     identity: Mapping[str, Any], part: Split, device: str, store: KnownResults | None = None
 ) -> tuple[PlannedFit, ...]:
-    """The fits of a line, each at its cutoff on the rows visible there."""
+    """The fits of a line, each at its cutoff on the rows visible there.
+
+    Where each starts from the last one, its identity holds that one's key as well.
+    """
     dates = part.dataset.series.dates
     devices = dict.fromkeys([device, *DEVICES]) if device and store else [device]
-    found = []
+    found: list[PlannedFit] = []
     for origin, rows in part.issued.segments():
         cutoff, seen = str(dates[origin - 1]), part.rows_digest(origin)
+        last = {"follows": found[-1].key} if found and "continues" in identity else {}
         choice = []
         for each in devices:
-            own = {**identity, "device": each, "cutoff": cutoff, "rows": seen}
+            own = {**identity, "device": each, "cutoff": cutoff, "rows": seen, **last}
             windows = part.issued.part(rows)
             choice.append(PlannedFit(key=digest(own), identity=own, cutoff=cutoff, windows=windows))
         made = [fit for fit in choice if store is not None and _is_made(store, fit.key)]

@@ -3,7 +3,8 @@
 A fit's key covers everything the arm's owner decides that can change its forecasts (rows visible at
 its cutoff, history, validation, steps, options, weights, seed, threads, device, source of the arm)
 and nothing that cannot (names, folders, workers, stride, count, refit). The device belongs to a fit
-and not to its line: what was fitted on one serves a night on another. What a newer installation
+and not to its line: what was fitted on one serves a night on another. The key of a fit that starts
+from the last one covers that one's, and so those of all before it. What a newer installation
 changes (libraries, and the harness's own path from data to forecast) is recorded beside the key,
 as the fit's environment.
 """
@@ -20,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.arm import Arm, ArmRef, HasWeights, PlaysBack, Wraps
+from harness.arm import Arm, ArmRef, HasWeights, PlaysBack, Wraps, continues
 from harness.errors import ArmError
 from harness.running.sources import CodeReader, digest, file_digest
 from harness.window import RollingOrigin
@@ -31,7 +32,7 @@ LIBRARIES = ("numpy", "scipy", "torch", "transformers", "chronos-forecasting")
 DEVICES = ("cpu", "cuda")
 """Kinds of device that a fit may have been made on."""
 
-OF_ONE_FIT = ("cutoff", "rows", "device", "results")
+OF_ONE_FIT = ("cutoff", "rows", "device", "results", "follows")
 """What of a fit's identity is not its line's."""
 
 FORECASTING = ("harness.running.split", "harness.running.work")
@@ -56,6 +57,7 @@ def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[
         "options": _without_device(ref.options),
         "source": _arm_source(arm, code or CodeReader(), use=ref.use),
         "weights": {} if isinstance(arm, PlaysBack) else weights_digest(arm),
+        **({"continues": True} if continues(arm) else {}),
     }
 
 

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,14 @@ from uuid import uuid4
 from harness.errors import StoreError, escaped
 from harness.parsing import parse_json, parse_record
 from harness.running.due import Work, works
-from harness.running.executor import Finished, Task
+from harness.running.executor import Finished, LastFit, Task
 from harness.running.grid import Grid, GridCell
 from harness.running.identity import machine, unlike
 from harness.running.sealing import Sealed, seal_finished
-from harness.running.sources import digest
+from harness.running.sources import digest, file_digest
 from harness.running.store_folder import INCOMING, Store
 from harness.running.supervisor import Ending
+from harness.running.unit import STATE
 from harness.running.work import read_plain
 
 _LOG = logging.getLogger(__name__)
@@ -48,12 +49,15 @@ class DeliveredJob:
         Key of the fit, a digest of `identity`.
     cutoffs
         Last session seen at each origin.
+    follows
+        Digest of the state of the fit that its own started from; '' where none was.
     """
 
     cell: str
     fit: str
     identity: Mapping[str, Any]
     cutoffs: tuple[str, ...]
+    follows: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +93,15 @@ def deliver(root: Path, finished: Finished) -> Path:
     note = Delivery(
         jobs=tuple(
             DeliveredJob(
-                cell=str(cell), fit=fit.key, identity=fit.identity, cutoffs=_days(task, number)
+                cell=str(cell),
+                fit=fit.key,
+                identity=fit.identity,
+                cutoffs=_days(task, number),
+                follows=last.state if last else "",
             )
-            for number, (cell, fit) in enumerate(task.fits)
+            for number, ((cell, fit), last) in enumerate(
+                zip(task.fits, task.follows or (None,) * len(task.fits), strict=True)
+            )
         ),
         environment=task.fits[0][0].environment,
         limits=task.fits[0][0].limits,
@@ -146,6 +156,21 @@ def undelivered(root: Path, asked: Sequence[Work]) -> list[Work]:
     ]
 
 
+def delivered_fit(root: Path) -> Callable[[str], LastFit | None]:
+    """Finds what was delivered of a fit, by its key, for another one to start from."""
+
+    def find(key: str) -> LastFit | None:
+        for folder, found in arrived(root):
+            jobs = found.jobs if isinstance(found, Delivery) else ()
+            for fit in (folder / str(number) for number, job in enumerate(jobs) if job.fit == key):
+                saved = sorted(each for each in (fit / STATE).rglob("*") if each.is_file())
+                files = {each.relative_to(fit).as_posix(): file_digest(each) for each in saved}
+                return LastFit(folder=fit, state=digest(files) if files else "")
+        return None
+
+    return find
+
+
 def _plain_files(folder: Path) -> Iterator[Path]:
     """Plain files below a scratch folder, without copies of kept fits; links are not followed."""
     for here, folders, names in os.walk(folder):
@@ -194,7 +219,7 @@ def seal_incoming(grid: Grid, store: Store) -> list[tuple[GridCell, Sealed]]:
     StoreError
         When the store cannot be written.
     """
-    deliveries = list(arrived(store.root))
+    deliveries = sorted(arrived(store.root), key=_first_cutoff)
     if not deliveries:
         return []
     due = {
@@ -218,6 +243,16 @@ def seal_incoming(grid: Grid, store: Store) -> list[tuple[GridCell, Sealed]]:
                 folder.rename(half)
             shutil.rmtree(half, ignore_errors=True)
     return found
+
+
+def _first_cutoff(arrival: tuple[Path, Delivery | StoreError]) -> str:
+    """Orders what has arrived so that no fit comes before one that it may start from."""
+    found = arrival[1]
+    return (
+        min((str(job.identity.get("cutoff")) for job in found.jobs), default="")
+        if isinstance(found, Delivery)
+        else ""
+    )
 
 
 def _apart(grid: Grid, cells: Mapping[str, GridCell], delivery: Delivery) -> str:
@@ -250,8 +285,9 @@ def _seal(
         broken = delivery.ending.limit
         if broken and delivery.limits.get(broken, 0.0) < one.cell.limits[broken]:
             continue  # it failed by a limit that is higher here
+        follows = [LastFit(folder=folder, state=each.follows) for each in delivery.jobs]
         finished = Finished(
-            task=work.task,
+            task=dataclasses.replace(work.task, follows=tuple(follows)),
             seconds=delivery.seconds,
             ending=delivery.ending,
             left=folder,

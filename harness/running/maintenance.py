@@ -18,8 +18,8 @@ import numpy as np
 from harness.arm import ArmRef
 from harness.errors import StoreError
 from harness.running.cells import Answered, answered, settled
-from harness.running.due import kept_fit
-from harness.running.executor import Finished, Task
+from harness.running.due import kept_fit, last_fit
+from harness.running.executor import Finished, LastFit, Task
 from harness.running.grid import Grid, GridCell, PlannedFit, as_stored
 from harness.running.parts import Part
 from harness.running.sources import digest
@@ -84,6 +84,11 @@ class Event:
     def __str__(self) -> str:
         return f"{self.cell} in another environment"
 
+    @property
+    def after(self) -> str:
+        """It waits for no other fit."""
+        return ""
+
     def changed(self) -> str:
         """What is another, in a few words."""
         now, then = self.cell.environment, self.before
@@ -146,8 +151,10 @@ def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object
         repeats.append(Repeat(fit=again, sealed=last, made_anew=False))
     if not repeats:
         return None
-    if cell.learns and kept_fit(store, cell, repeats[-1].fit) is not None:
-        repeats.append(dataclasses.replace(repeats[-1], made_anew=True))
+    newest = repeats[-1]
+    start = last_fit(store, newest.fit)
+    if cell.learns and kept_fit(store, cell, newest.fit) is not None and not isinstance(start, str):
+        repeats.append(dataclasses.replace(newest, made_anew=True))
     run = grid.experiment.run
     task = Task(
         key=digest([cell.line, "maintenance", cell.environment]),
@@ -156,6 +163,9 @@ def _event(grid: Grid, store: Store, cell: GridCell, before: Mapping[str, object
         time_limit_s=run.time_limit_s,
         memory_limit_mib=run.memory_limit_mib,
         fits=tuple((cell, each.fit) for each in repeats),
+        follows=tuple(
+            start if each.made_anew and isinstance(start, LastFit) else None for each in repeats
+        ),
     )
     return Event(cell=cell, before=before, repeats=tuple(repeats), task=task)
 

@@ -32,7 +32,7 @@ from harness.data.dataset import load
 from harness.errors import AbharnessError, ConfigError, one_line
 from harness.experiments.experiment import Edits, parse_experiment
 from harness.parsing import parse_json, parse_record
-from harness.running.executor import Finished, LocalProcesses, Task
+from harness.running.executor import Finished, LastFit, LocalProcesses, Task
 from harness.running.grid import Grid, GridCell, PlannedFit, declare, preload_for
 from harness.running.identity import unlike
 from harness.running.incoming import deliver, read_delivery
@@ -68,6 +68,10 @@ class OrderedJob:
         Last session seen at each origin.
     kept
         Folder of a kept fit to go on from; '' where the fit is to be made.
+    chain
+        Keys of all fits of the cell, where each starts from the last one.
+    last, last_state
+        Folder of the fit that its own starts from and digest of the state there; '' for none.
     """
 
     arm: str
@@ -78,6 +82,9 @@ class OrderedJob:
     device: str
     cutoffs: tuple[str, ...]
     kept: str
+    chain: tuple[str, ...] = ()
+    last: str = ""
+    last_state: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,8 +285,17 @@ class OnRay:
                     device=each.device,
                     cutoffs=_days(job.cutoffs),
                     kept="" if kept is None else str(kept.resolve()),
+                    chain=tuple(one.key for one in each.fits if each.continues),
+                    last=str(last.folder.resolve()) if last else "",
+                    last_state=last.state if last else "",
                 )
-                for (each, fit), job, kept in zip(task.fits, task.jobs, task.kept, strict=True)
+                for (each, fit), job, kept, last in zip(
+                    task.fits,
+                    task.jobs,
+                    task.kept,
+                    task.follows or (None,) * len(task.jobs),
+                    strict=True,
+                )
             ),
             time_limit_s=task.time_limit_s,
             memory_limit_mib=task.memory_limit_mib,
@@ -402,8 +418,8 @@ class _Told:
         return self.order.results.get(line, "")
 
     def fit(self, key: str) -> StoredFit | None:
-        """A fit that is ordered is one that the store has, or is to have."""
-        known = any(job.fit == key for job in self.order.jobs)
+        """A fit that is ordered, or is of its chain, the store has or is to have."""
+        known = any(key in (job.fit, *job.chain) for job in self.order.jobs)
         return StoredFit(cutoff="", identity={}, environment={}) if known else None
 
 
@@ -442,6 +458,10 @@ def task_of(order: Order) -> tuple[Task, Grid]:
             key=order.key,
             jobs=tuple(grid.job(cell, fit.windows) for cell, fit in fits),
             kept=tuple(Path(job.kept) if job.kept else None for job in order.jobs),
+            follows=tuple(
+                LastFit(folder=Path(job.last), state=job.last_state) if job.last else None
+                for job in order.jobs
+            ),
             time_limit_s=order.time_limit_s,
             memory_limit_mib=order.memory_limit_mib,
             fits=tuple(fits),

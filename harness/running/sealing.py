@@ -63,6 +63,8 @@ class Due:
         Files of the fit are not what was sealed, so it is made again and must come out the same.
     again
         The fit failed by a limit that is higher now.
+    fit_alone
+        Only its fit is wanted, since another one starts from it: its forecasts are there.
     """
 
     cell: GridCell
@@ -73,6 +75,7 @@ class Due:
     replaces: tuple[str, ...] = ()
     damaged: bool = False
     again: bool = False
+    fit_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +140,27 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
             if fit is None or not _serves(fit, sealed):
                 return Sealed(overtaken=not _all_taken(store, due))
             fit = None
-        elif sealed != due.known and fit is None:  # it was given up
+        elif _in_vain(store, due, fit, number, finished):
             return Sealed(overtaken=True)
         elif fit is not None and not _goes_on(due):
             store.put_fit(due.fit.key, drafted)
         else:
             store.add_files(due.fit.key, drafted)
         return seal_part(store, due, part, fit=fit, content=left.content, limit=limit, spent=spent)
+
+
+def _in_vain(
+    store: Store, due: Due, fit: StoredFit | None, number: int, finished: Finished
+) -> bool:
+    """Whether the fit it went on or started from was given up, or is another one by now."""
+    if fit is None:
+        return store.fit(due.fit.key) != due.known
+    key = str(due.fit.identity.get("follows", ""))
+    if not key or _goes_on(due):
+        return False
+    started = finished.task.follows[number] if finished.task.follows else None
+    known = store.fit(key)
+    return known is None or started is None or started.state != known.state(key)
 
 
 def _serves(fit: StoredFit, sealed: StoredFit | None) -> bool:
@@ -189,13 +206,14 @@ def _read(finished: Finished, number: int, job: Job) -> tuple[Left, Ending]:
         return Left(), ending
 
 
-def seal_unfit(store: Store, due: Due, reason: str) -> Sealed:
+def seal_unfit(store: Store, due: Due, reason: str, limit: Limit | None = None) -> Sealed:
     """Seal origins of a fit that is known to have failed: no arm is asked again."""
     cutoffs = due.cell.split.dataset.series.dates[due.fit.windows.origin - 1]
     with store.journal.writing():
         if store.fit(due.fit.key) != due.known:
             return Sealed(overtaken=True)
-        return seal_part(store, due, Part.failed(cutoffs, due.fit.windows.horizon, reason))
+        part = Part.failed(cutoffs, due.fit.windows.horizon, reason)
+        return seal_part(store, due, part, limit=limit)
 
 
 def seal_part(
@@ -210,7 +228,8 @@ def seal_part(
 ) -> Sealed:
     """Put a part into the store and seal it, with the record of its fit where that is new.
 
-    Origins that another process has sealed a forecast of since they became due are left to it.
+    Origins that another process has sealed a forecast of since they became due are left to it, and
+    all of them where only the fit is wanted.
 
     Parameters
     ----------
@@ -218,6 +237,10 @@ def seal_part(
         The part's file; left out, it is written here.
     """
     with store.journal.writing():
+        if due.fit_alone:
+            if fit is not None and not due.damaged:
+                store.journal.append("fit", due.fit.key, dataclasses.asdict(fit))
+            return Sealed(made=fit is not None and not fit.problem)
         taken = _taken(store, due)
         mine = [row for row, day in enumerate(map(str, part.cutoff)) if day not in taken]
         if not mine:

@@ -30,11 +30,12 @@ from harness.arm import (
     _Result,
     attempt,
     card_of,
+    continues,
     exception_line,
     expect_answer,
     training_of,
 )
-from harness.errors import ForecastError
+from harness.errors import ArmError, ForecastError
 from harness.forecast import ANSWERED, LEVELS, Forecast, Form
 from harness.residuals import ResidualDistribution, measure_residuals
 from harness.running.meter import Meter
@@ -63,6 +64,8 @@ class Job:
         Windows per call of the arm.
     restored
         Folder of a kept fit to go on with; None makes the fit. Only for windows of one fit.
+    follows
+        Folder of the kept fit that this one starts from, where it is made and does so.
     days_moved
         Days by which the dates of `series` are later than the real ones: draws are those of the
         real dates.
@@ -76,6 +79,7 @@ class Job:
     threads: int
     batch: int
     restored: Path | None = None
+    follows: Path | None = None
     days_moved: int = 0
 
     @property
@@ -216,7 +220,7 @@ def carry_out(
 ) -> UnitResult:
     """Make the arm ready at every fit's origin and forecast; never raises for what an arm does.
 
-    Every fit starts from a newly built arm.
+    Every fit starts from a newly built arm, which is restored from the fit that it `follows`.
 
     Parameters
     ----------
@@ -273,6 +277,8 @@ def _ready(fitted_at: int, job: Job, keep: Path | None, outcome: UnitResult) -> 
         if job.restored is not None:
             _restore(arm, job.restored, outcome)
         else:
+            if job.follows is not None:
+                _restore(arm, job.follows, outcome)
             context = context_at(job.series, fitted_at, plan=job.plan)
             with outcome.meter.phase("fit"):
                 training = training_of(arm.fit(context, seed=job.seed))
@@ -286,7 +292,13 @@ def _ready(fitted_at: int, job: Job, keep: Path | None, outcome: UnitResult) -> 
 
 
 def _from_kept(arm: Saves, keep: Path, job: Job, outcome: UnitResult) -> Arm:
-    """Keep a fit and give a new arm that was restored from it; the arm itself where that fails."""
+    """Keep a fit and give a new arm that was restored from it; the arm itself where that fails.
+
+    Raises
+    ------
+    ArmError
+        When that fails and the next fit is to start from it.
+    """
 
     def kept() -> Arm:
         (keep / STATE).mkdir()
@@ -301,8 +313,11 @@ def _from_kept(arm: Saves, keep: Path, job: Job, outcome: UnitResult) -> Arm:
         return fresh
     assert problem is not None
     shutil.rmtree(keep / STATE)
-    sys.stderr.write(f"its fit is not kept: {exception_line(problem)}\n")
     assert isinstance(arm, Arm)
+    why = exception_line(problem)
+    if continues(arm):
+        raise ArmError(f"its fit cannot be kept, and the next one is to start from it: {why}")
+    sys.stderr.write(f"its fit is not kept: {why}\n")
     return arm
 
 

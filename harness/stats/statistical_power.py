@@ -224,6 +224,9 @@ class Spread:
         0 for a coverage and where it is not known.
     candidate_seeds, legacy_seeds
         Variance of the effect from one seed to the next of each side; 0 for arms without one.
+    ratio
+        Candidate's mean over legacy's, where the effect is: how much of legacy's own seeds is in
+        the effect. Negative where the sign of the differences is turned.
     skewness
         Skewness of the mean of n origins, times the root of n; 0 where it is not known.
     share
@@ -238,6 +241,7 @@ class Spread:
     along: float = 0.0
     candidate_seeds: float = 0.0
     legacy_seeds: float = 0.0
+    ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +281,8 @@ class Precision:
         True variance of the effect by its sources.
     level, along
         Of legacy's mean over origins, and its covariance with the effect.
+    ratio
+        See `Spread`.
     lean
         Skewness of a mean over origins.
     share
@@ -291,6 +297,7 @@ class Precision:
     along: float
     candidate_seeds: float
     legacy_seeds: float
+    ratio: float
     lean: float
     share: float | None
     other: Precision | None = None
@@ -308,7 +315,7 @@ class Precision:
         share that is tested (Wilson). So a margin m keeps Z below the smaller root of
         ``(distance - Z)^2 = m^2 (1 + lean Z - bend Z^2)``, and all methods below the least.
         """
-        seeds = self.candidate_seeds, self.legacy_seeds * (1 + distance) ** 2
+        seeds = self.candidate_seeds, self.legacy_seeds * (1 + distance / self.ratio) ** 2
         origins = self.origins - 2 * distance * self.along + distance**2 * self.level
         origins = max(0.0, origins)  # of what is tested: candidate - (effect + distance) legacy
         error = math.sqrt(origins + sum(seeds))
@@ -383,6 +390,7 @@ def precision_of(spread: Spread, plan: Plan, alpha: float) -> Precision:
         along=spread.along * mean,
         candidate_seeds=between[0],
         legacy_seeds=between[1],
+        ratio=spread.ratio,
         lean=lean,
         share=spread.share,
         other=precision_of(_turned(spread), replace(plan, bounds=1), alpha)
@@ -394,7 +402,13 @@ def precision_of(spread: Spread, plan: Plan, alpha: float) -> Precision:
 def _turned(spread: Spread) -> Spread:
     """The same differences with the other sign, so that a lower bound becomes an upper one."""
     share = None if spread.share is None else 1 - spread.share
-    return replace(spread, skewness=-spread.skewness, along=-spread.along, share=share)
+    return replace(
+        spread,
+        skewness=-spread.skewness,
+        along=-spread.along,
+        ratio=-spread.ratio,
+        share=share,
+    )
 
 
 def freedom_of(parts: Sequence[tuple[float, float]]) -> float:

@@ -147,7 +147,7 @@ def data_import(
         past=past,
         options=_options(context),
         about=About(title=title, unit=unit, source=source, licence=licence),
-        folders=data_dir,
+        folders=[each for each in data_dir if each.is_dir() or each.resolve() != to.resolve()],
         raw=raw,
         dry_run=dry_run,
     )

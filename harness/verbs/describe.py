@@ -292,7 +292,7 @@ def machine_lines() -> Iterator[str]:
         found = "installed" if importlib.util.find_spec(name) else "not installed"
         yield f"{name:<20} {found}; optional: {purpose}"
     yield f"{'hub models':<20} {_hub_models()}"
-    busy = sample_load().problem("while")
+    busy = sample_load().problem("now")
     yield f"{'quiet':<20} {'yes: quiet enough to measure' if busy is None else why(busy)}"
 
 

@@ -122,7 +122,7 @@ def measure_as_asked(
         spent = [cell_record(store, cell).seconds for cell in cells]
         if session_s(ask.settings, spent) > UNASKED_S:
             return
-        if busy := sample_load().problem("just now"):
+        if busy := sample_load().problem("now"):
             say(f"note: costs are not measured: {why(busy)}", err=True)
             return
     try:

@@ -686,11 +686,11 @@ _REASONS: dict[ReasonCode, Phrase] = {
         "{arm} remembers inputs: one it has seen takes {share:.2f} of the time of a new one"
     ),
     ReasonCode.MACHINE_BUSY: (
-        "the machine was busy {when} it was timed: others kept {others:.2f} of {cores} cores, at "
-        "most {most:.2f} are accepted"
+        "the machine was busy {when:moment}: others kept {others:.2f} of {cores} cores, at most "
+        "{most:.2f} are accepted"
     ),
     ReasonCode.HOST_BUSY: (
-        "the machine was busy {when} it was timed: its host took {taken:.2f} cores away"
+        "the machine was busy {when:moment}: its host took {taken:.2f} cores away"
     ),
 }
 
@@ -710,4 +710,5 @@ _WAYS: Mapping[str, Callable[[Any], str]] = {
     "covered": _covered,
     "seeds": _seeds,
     "sessions": _sessions,
+    "moment": lambda when: "just now" if when == "now" else f"{when} it was timed",
 }

@@ -6,7 +6,8 @@
 A stream begins with a history and gains one non-overlapping origin a look, until all that were
 planned have come. Each look is asked as the gate asks it: `harness.stats.spending` gives its level,
 `harness.judging.sequential.at_look` the question, `harness.evidence.estimates.deciding` the answer.
-Without looks every new origin is judged at the whole error rate, for comparison.
+Without looks every new origin is judged at the whole error rate, for comparison. Beside each rate
+of right conclusions stands what `abharness power` predicts of it; with ``--predicted`` that alone.
 
 With ``--attempts`` thirty candidates, none better than its margin, are tried on one history, one
 after the other; `harness.experiments.rules.Looks` says which part of the error rate each has. They
@@ -27,14 +28,17 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from simulate import ALPHA, LEVEL, LOSS, NOISE, Cell, drawn, sides_of
+from simulate import ALPHA, LEVEL, LOSS, NOISE, Cell, drawn, sides_of, spread_of
 
 from harness.evidence.estimates import agreed, by_test, deciding, ratio_for
 from harness.evidence.pairing import Sides
 from harness.experiments.rules import Looks
 from harness.judging.sequential import at_look
-from harness.stats.spending import levels
+from harness.stats.spending import chance_by_looks, levels
+from harness.stats.statistical_power import Plan, predicted_power
 
+BETTER = 0.10
+"""Of legacy's loss: by how much a candidate is better that should be promoted."""
 TRIES = 30
 TRIED_AGAIN = ("seeds", "versions", "policies")
 ALIKE = 0.7
@@ -47,6 +51,13 @@ class Stream:
 
     cell: Cell
     grows: float = 1.1
+
+    def looks(self) -> list[tuple[int, float]]:
+        """Origins and level of each look; NaN where there is none."""
+        first = self.cell.n // self.cell.overlap
+        counts = [n * self.cell.overlap for n in range(first, round(self.grows * first) + 1)]
+        given = levels([count / counts[-1] for count in counts], ALPHA, "late")
+        return list(zip(counts, given.tolist(), strict=True))
 
 
 STREAMS = {
@@ -87,14 +98,12 @@ class Rates:
 
 def rates(stream: Stream, streams: int, *, naive: bool = True) -> Rates:
     """Draw streams and look at them."""
-    cell, first = stream.cell, stream.cell.n // stream.cell.overlap
-    counts = [n * cell.overlap for n in range(first, round(stream.grows * first) + 1)]
-    given = levels([count / counts[-1] for count in counts], ALPHA, "late")
-    whole = replace(cell, n=counts[-1])
-    looks = list(zip(counts, given.tolist(), strict=True))
+    looks = stream.looks()
+    counts = [count for count, _ in looks]
+    whole = replace(stream.cell, n=counts[-1])
     met = []
     for sides in sides_of(whole, streams, np.random.default_rng(whole.seed)):
-        better = replace(sides, above=sides.above - 0.10)
+        better = replace(sides, above=sides.above - BETTER)
         gains = [_says("within", better, count, level) for count, level in looks]
         met.append(
             [
@@ -108,6 +117,35 @@ def rates(stream: Stream, streams: int, *, naive: bool = True) -> Rates:
         )
     said = np.array(met, dtype=float).mean(axis=0)
     return Rates(**dict(zip(Rates.__dataclass_fields__, map(float, said), strict=True)))
+
+
+def predicted(stream: Stream) -> tuple[float, float, float]:
+    """`Rates.first`, `last` and `once` as `abharness power` predicts them.
+
+    From the true spread of the streams: seeds differ by what the whole stream, not its first look,
+    makes their share of the variance.
+    """
+    cell, looks = stream.cell, stream.looks()
+    true = spread_of(replace(cell, n=looks[-1][0]))
+    ratio = 1 - BETTER  # differences are then taken from less than the whole of legacy's loss
+    spread = replace(
+        true,
+        long_run=true.long_run + BETTER**2 * true.level,
+        along=BETTER * true.level,
+        legacy_seeds=ratio**2 * true.legacy_seeds,
+        ratio=ratio,
+    )
+
+    def shown(count: int, level: float, *, once: bool = False) -> float:
+        if math.isnan(level):
+            return 0.0
+        plan = Plan(n=count, overlap=cell.overlap, among_looks=not once)
+        plan = replace(plan, candidate_seeds=cell.seeds, legacy_seeds=cell.seeds)
+        return predicted_power(spread, plan, effect=-BETTER, bound=0.0, alpha=level)
+
+    single = [shown(count, level) for count, level in looks]
+    last = chance_by_looks(single, [count / looks[-1][0] for count, _ in looks])
+    return single[0], last, shown(looks[-1][0], ALPHA, once=True)
 
 
 def _says(wanted: str, sides: Sides, count: int, level: float, *, once: bool = False) -> bool:
@@ -146,9 +184,13 @@ def attempts(kind: str, count: int, streams: int) -> tuple[float, float]:
 
 def _stream_row(task: tuple[str, int]) -> str:
     name, streams = task
-    found = rates(STREAMS[name], streams)
-    row = [getattr(found, field) for field in Rates.__dataclass_fields__]
-    return f"| {name} | " + " | ".join(f"{100 * each:.1f}" for each in row) + " |"
+    foreseen = predicted(STREAMS[name])
+    row = [f"({100 * each:.1f})" for each in foreseen]
+    if streams:
+        found = rates(STREAMS[name], streams)
+        said = [f"{100 * getattr(found, field):.1f}" for field in Rates.__dataclass_fields__]
+        row = said[:3] + [" ".join(each) for each in zip(said[3:], row, strict=True)]
+    return f"| {name} | " + " | ".join(row) + " |"
 
 
 def _attempts_row(task: tuple[str, int, int]) -> str:
@@ -169,6 +211,7 @@ def main() -> None:
     settings.add_argument("--streams", type=int, default=400)
     settings.add_argument("--workers", type=int, default=1)
     settings.add_argument("--attempts", action="store_true")
+    settings.add_argument("--predicted", action="store_true")
     settings.add_argument("--only", nargs="*", choices=list(STREAMS), default=list(STREAMS))
     asked = settings.parse_args()
     with ProcessPoolExecutor(asked.workers) as pool:
@@ -177,9 +220,10 @@ def main() -> None:
             heads = ["tried again", "origins", "wrong PROMOTE", "each at 5 %"]
             _printed(heads, pool.map(_attempts_row, tasks))
         else:
-            heads = ["stream", "wrong PROMOTE", "every origin at 5 %", "wrong REJECT"]
-            heads += ["first look", "last", "once"]
-            _printed(heads, pool.map(_stream_row, [(name, asked.streams) for name in asked.only]))
+            streams = 0 if asked.predicted else asked.streams
+            heads = ["wrong PROMOTE", "every origin at 5 %", "wrong REJECT"] if streams else []
+            heads = ["stream", *heads, "first look", "last", "once"]
+            _printed(heads, pool.map(_stream_row, [(name, streams) for name in asked.only]))
 
 
 if __name__ == "__main__":

@@ -84,10 +84,11 @@ PLANS = {
     "gap and repeats": KEEPER
     | {"more": "gap = 3\nskip_repeats = true", "third": "walk", "third_arm": WALK},
     "samples": KEEPER | {"third": "draws", "third_arm": SAMPLER},
+    "chain": KEEPER | {"learner": "arms_for_tests:Chained", "third": "draws", "third_arm": SAMPLER},
     "fallback": KEEPER | {"third": "pair", "third_arm": PAIR},
     "conformal": KEEPER | CONFORMAL | {"third": "walk", "third_arm": WALK},
 }
-SAMPLE = "samples"
+SAMPLE = "chain"
 
 
 def write_data(series, sessions):

@@ -101,9 +101,9 @@ def test_the_sum_is_a_capped_cusum_with_growing_noise() -> None:
     found = watch(cap=0.8, jump=0.5)
     capped, total, expected = np.minimum(harm, 0.8), 0.0, []
     for night in range(120):
-        squares = [(capped[u] - capped[u - 5]) ** 2 for u in range(5, night + 1)][-40:]
+        squares = [(capped[u] - capped[u - 5]) ** 2 for u in range(5, night + 1)][-80:]
         ratio = float(np.mean(squares)) / 0.5 if squares else 0.0
-        noise = math.sqrt(max(1.0, (20 + len(squares) * ratio) / (20 + len(squares))))
+        noise = math.sqrt(max(1.0, (10 + len(squares) * ratio) / (10 + len(squares))))
         total = max(0.0, total + capped[night] / noise - 0.05)
         expected.append(total)
 

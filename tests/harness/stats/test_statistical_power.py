@@ -208,6 +208,30 @@ def test_the_other_bound_has_the_covariance_with_the_other_sign() -> None:
     assert both == pytest.approx(upper + lower - 1, abs=1e-9)
 
 
+@pytest.mark.parametrize("ratio", [0.6, 1.0, 1.5])
+def test_legacy_seeds_weigh_as_much_as_the_tested_ratio_of_them(ratio: float) -> None:
+    """At a bound d away, legacy's seeds are in the difference ``ratio + d`` times, not `ratio`."""
+    far, own = 0.2, 0.002
+    plan = Plan(n=100, candidate_seeds=3, legacy_seeds=3)
+    spread = Spread(long_run=0.09, candidate_seeds=0.001, legacy_seeds=ratio**2 * own, ratio=ratio)
+    at = {"effect": 0.0, "bound": far, "alpha": 0.05}
+
+    found = predicted_power(spread, plan, **at)
+    both = predicted_power(spread, dataclasses.replace(plan, bounds=2), **at)
+
+    there, below = (
+        predicted_power(
+            dataclasses.replace(spread, legacy_seeds=(ratio + d) ** 2 * own, ratio=math.inf),
+            plan,
+            **at,
+        )
+        for d in (far, -far)
+    )
+    assert found == pytest.approx(there, abs=1e-9)
+    assert both == pytest.approx(there + below - 1, abs=1e-9)
+    assert below > there
+
+
 @pytest.mark.parametrize("pull", [-0.5, 0.5])
 def test_a_far_bound_is_predicted_where_legacy_varies(pull: float) -> None:
     """With a legacy that varies along with the difference, only its level tells the power."""

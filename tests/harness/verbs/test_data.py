@@ -45,6 +45,15 @@ def test_an_import_says_what_it_understood(run):
     assert "understood    Newest first: turned round." in lines
 
 
+def test_a_folder_that_the_import_makes_may_be_named_before(run, monkeypatch):
+    """Who set ABHARNESS_DATA_DIR to a folder that is still to come can import into it."""
+    put(ROWS)
+    monkeypatch.setenv("ABHARNESS_DATA_DIR", "to")
+
+    assert run(*IMPORT, "--to", "to")[0] == 0
+    assert Path("to/X.toml").is_file()
+
+
 def test_a_dry_run_says_the_same_and_writes_nothing(run):
     """`--dry-run` ends with a line that says so."""
     put(ROWS)
