@@ -284,7 +284,9 @@ def _same(then: Attempt, now: Attempt, scores: Sequence[UnitScores]) -> bool:
         then.spans[name][0] != span[0] for name, span in now.spans.items() if name in then.spans
     ):
         return False
-    again = {f"{unit.arm}/{unit.dataset}/{unit.seed}": unit for unit in up_to(scores, then.spans)}
+    named = {f"{unit.arm}/{unit.dataset}/{unit.seed}": unit for unit in scores}
+    asked = [cell for cell in then.means if cell in named]
+    again = dict(zip(asked, up_to([named[cell] for cell in asked], then.spans), strict=True))
     return all(cell in again and _close(known, again[cell]) for cell, known in then.means.items())
 
 
