@@ -157,7 +157,9 @@ def prepare(
         raise ConfigError(
             f"{experiment.source}: the name of the file is not UTF-8, so no record can hold it"
         ) from None
-    return declare(experiment, load_datasets(experiment, folders), store, grow=grow)
+    datasets = load_datasets(experiment, folders)
+    with store.journal.at_rest() if store else nullcontext():
+        return declare(experiment, datasets, store, grow=grow)
 
 
 def fill(
@@ -209,7 +211,8 @@ def fill(
     for split in grid.splits.values():
         store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
     store.sweep()
-    grid = as_stored(grid, store)
+    with store.journal.at_rest():
+        grid = as_stored(grid, store)
     run = _Run(
         grid=grid,
         store=store,
@@ -246,8 +249,9 @@ def fill(
             run.carry_out(found.works, run.seal, done=sum(str(cell) not in busy for cell in asked))
         todo = [cell for cell in todo if str(cell) in run.overtaken]
     merge_parts(store, asked)
-    whole = [cell for cell in asked if str(cell) not in run.unanswered and has_cell(store, cell)]
-    records = {str(cell): cell_record(store, cell) for cell in whole}
+    with store.journal.at_rest():
+        whole = [c for c in asked if str(c) not in run.unanswered and has_cell(store, c)]
+        records = {str(cell): cell_record(store, cell) for cell in whole}
     return RunSummary(
         grid=run.grid,
         total=len(whole),
