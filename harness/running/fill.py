@@ -98,6 +98,8 @@ class RunSummary:
         Cells asked for.
     computed
         Those of which something was computed now.
+    delivered
+        Those of which something was sealed now that another machine had computed.
     origins, fits
         Forecast, and made, now.
     failed
@@ -118,6 +120,7 @@ class RunSummary:
     fits: int
     failed: Mapping[str, str]
     unanswered: Mapping[str, str]
+    delivered: int = 0
     lost: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
 
@@ -231,7 +234,7 @@ def fill(
     store.journal.append_new("grid", grid.experiment.name, run.grid.record())
     asked = select(run.grid.cells, only=only, shard=shard)
     for cell, sealed in seal_incoming(run.grid, store):
-        run.note(cell, sealed)
+        run.note(cell, sealed, delivered=True)
     todo = asked
     while todo := [cell for cell in todo if str(cell) not in run.unanswered]:
         run.overtaken.clear()
@@ -253,6 +256,7 @@ def fill(
         grid=run.grid,
         total=len(whole),
         computed=len(run.computed),
+        delivered=len(run.delivered),
         origins=run.origins,
         fits=run.fits,
         failed={name: found.first_reason for name, found in records.items() if found.failed},
@@ -290,14 +294,18 @@ class _Run:
     origins: int = 0
     fits: int = 0
     computed: set[str] = field(default_factory=set)
+    delivered: set[str] = field(default_factory=set)
     unanswered: dict[str, str] = field(default_factory=dict)
     overtaken: set[str] = field(default_factory=set)
     events: list[str] = field(default_factory=list)
 
-    def note(self, cell: GridCell, sealed: Sealed) -> None:
-        """Count what was sealed."""
+    def note(self, cell: GridCell, sealed: Sealed, *, delivered: bool = False) -> None:
+        """Count what was sealed: computed now, or by the machine that delivered it."""
         if sealed.problem:
             self.unanswered[str(cell)] = sealed.problem
+            return
+        if delivered:
+            self.delivered |= {str(cell)} if sealed.origins else set()
             return
         self.origins += sealed.origins
         self.fits += sealed.made
