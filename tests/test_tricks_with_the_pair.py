@@ -174,7 +174,7 @@ def test_what_was_not_tested_is_said(action: str, outcome: str) -> None:
 
 def test_coverage_alone_is_no_policy() -> None:
     """It promotes whatever is as wide as it must be; the refusal says what is missing."""
-    with pytest.raises(ConfigError, match="coverage alone says nothing of widths or errors"):
+    with pytest.raises(ConfigError, match="coverage alone says nothing about widths or errors"):
         Policy(baseline="old", candidate="new", coverage=COVERED)
 
 

@@ -115,7 +115,7 @@ def test_another_legacy_arm_that_is_the_reference_is_no_reference_for_itself() -
         ("slices = []", r"criteria\[0\]: slices = \[\]: expected at least one"),
         ('slices = ["volatility:hgh"]', "criteria: slices: 'volatility:hgh': expected volatility"),
         ('slices = ["steps:3-1"]', "criteria: slices: 'steps:3-1': expected"),
-        ('slices = ["steps:1-9"]', "criteria: slices: steps:1-9: on GOLD judged are 1 to 5"),
+        ('slices = ["steps:1-9"]', "criteria: slices: steps:1-9: on GOLD steps 1 to 5 are judged"),
         ("[policy.evidence]\ndatasets = []", r"evidence: datasets = \[\]: expected at least one"),
         (
             f'{WAIVER}until = "20300101"',
@@ -138,7 +138,7 @@ def test_a_gap_leaves_the_steps_before_it_unjudged(tiny) -> None:
     """Steps are counted from the last session seen; those within the gap are never judged."""
     tiny(("horizon = 5", "horizon = 5\ngap = 2"), (CRPS, f"{CRPS}steps = [1]\n"))
 
-    with pytest.raises(ConfigError, match=r"steps = \[1\]: on GOLD judged are 3 to 7"):
+    with pytest.raises(ConfigError, match=r"steps = \[1\]: on GOLD steps 3 to 7 are judged"):
         read_experiment("tiny.toml")
 
 

@@ -183,7 +183,7 @@ def test_none_starts_from_a_damaged_fit_that_comes_out_otherwise(night):
     anew = night(ENDS + 3, arm="fragile:Fragile", recompute=True)
 
     assert list(summary.unanswered) == ["new/GOLD/1"]
-    assert "made again it is another" in summary.unanswered["new/GOLD/1"]
+    assert "the repeated fit differs from it" in summary.unanswered["new/GOLD/1"]
     assert anew[2].unanswered == {}
     assert anew[2].fits == 10
     assert same(anew, night(ENDS + 3, "once", arm="fragile:Fragile"))
@@ -255,7 +255,7 @@ def test_a_link_made_again_elsewhere_starts_from_the_same_fit(night, edited_modu
         after = night()
 
     assert len(after[2].events) == 2
-    assert all("are equal, it goes on" in said for said in after[2].events)
+    assert all("are equal, so it goes on" in said for said in after[2].events)
     assert same(after, before)
 
 

@@ -42,7 +42,7 @@ def test_an_import_says_what_it_understood(run):
         *("repeats", "longest gap", "time zone", "understood", "warnings"),
         "wrote to/X.toml; use it with --data-dir to",
     ]
-    assert "understood    Newest first: turned round." in lines
+    assert "understood    Rows were newest first: reversed." in lines
 
 
 def test_a_folder_that_the_import_makes_may_be_named_before(run, monkeypatch):
