@@ -162,7 +162,7 @@ class _NamedArm:
             found = cls(name=what.partition(":")[2], use=what, options=options)
         else:
             raise ConfigError(
-                f"--{role} '{what}': expected module:Class, or a file of recorded forecasts or the "
+                f"--{role} '{what}': expected module:Class, a file of recorded forecasts or the "
                 f"folder of a checkout, relative to {folder}"
             )
         return cls(name=name or found.name, use=found.use, options=found.options)
