@@ -382,8 +382,8 @@ def refuse_unjudged(
                 raise ConfigError(f"{where}: {name}: {said}: {there}")
     if policy.limits.min_skill is not None and policy.reference_among(roles) is None:
         raise ConfigError(
-            f"{where}: limits: min_skill = {policy.limits.min_skill:g}: skill is measured "
-            "against an arm with role = 'reference', and there is none"
+            f"{where}: limits: min_skill = {policy.limits.min_skill:g}: expected an arm with role "
+            "= 'reference' to measure skill against; there is none"
         )
 
 

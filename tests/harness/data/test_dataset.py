@@ -235,7 +235,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, ROWS.encode())
     (tmp_path / "X.csv").write_text(ROWS.replace("100.5", "100.6"))
 
-    with pytest.raises(DataError, match=r"X\.csv: sha256 is .*; its manifest says .* was changed"):
+    with pytest.raises(DataError, match=r"X\.csv: sha256 is .*; its manifest says .* has changed"):
         read_dataset(path)
 
 

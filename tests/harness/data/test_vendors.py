@@ -699,7 +699,7 @@ def test_a_ticker_of_parquet_is_asked_for(take: Take) -> None:
     """Two tickers have two closes; either is taken by its whole name, as a tuple or in words."""
     data = arrow(B=pa.array(CLOSES)).rename_columns(["Date", "('Close', 'A')", "('Close', 'B')"])
 
-    with pytest.raises(DataError, match="2 times as 'Close A', 'Close B': say which"):
+    with pytest.raises(DataError, match="2 times as 'Close A', 'Close B': name one"):
         take(parquet(data))
 
     assert same(take(parquet(data), target="Close B"))

@@ -70,7 +70,7 @@ def test_a_reference_among_the_sides_is_refused(tiny, refused, side: str) -> Non
 
     said = refused("compare", "tiny.toml", "--store", "s")
 
-    assert f"tiny.toml: [policy] reference = '{side}': is the" in said
+    assert f"tiny.toml: [policy] reference = '{side}': is also the" in said
     assert not Path("s").exists()
 
 
@@ -80,7 +80,7 @@ def test_a_flag_cannot_make_the_reference_a_side(tiny, refused) -> None:
 
     said = refused("compare", "tiny.toml", "--store", "s", "--baseline-arm", "draws")
 
-    assert "reference = 'draws': is the baseline too" in said
+    assert "reference = 'draws': is also the baseline" in said
     assert not list(Path().rglob("parts/*"))
 
 

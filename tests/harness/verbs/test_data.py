@@ -109,7 +109,7 @@ def test_an_import_of_what_is_there_names_the_update(run):
 
     code, _, err = run(*IMPORT)
     assert code == 2
-    assert "add sessions by 'abharness data update X FILE'" in err
+    assert "add sessions with 'abharness data update X FILE'" in err
 
     code, out, _ = run("data", "update", "X", "in.csv")
     assert code == 0
