@@ -310,5 +310,5 @@ def test_a_link_that_cannot_be_kept_fails(night):
     _, _, _, cells = night(arm="lost:Lost")
 
     reasons = cells["new/GOLD/1"].reason
-    assert reasons[0].startswith("ArmError: its fit cannot be kept, and the next one is to start")
+    assert reasons[0].startswith("ArmError: its fit cannot be kept, and the next one must start")
     assert all("that it starts from failed: ArmError: its fit" in each for each in reasons[3:])
