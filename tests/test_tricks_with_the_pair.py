@@ -139,9 +139,9 @@ def test_a_straw_man_is_said_first_everywhere() -> None:
 
     first = reasons(verdict)[0]
     assert verdict.outcome == "PROMOTE"
-    assert first.startswith("Caution: old is shown worse than walk, on GOLD by CRPS ")
-    assert all(f"by {metric} " in first for metric in ("RMSE", "MAE"))
-    assert "% to +" in first
+    assert first.startswith("Caution: old is shown worse than walk: CRPS +")
+    assert all(f", {metric} +" in first for metric in ("RMSE", "MAE"))
+    assert " to +" in first
     assert "walk would do as well" in first
     assert 'name="caution" value="old is shown worse than walk' in render_junit(verdict)
 
