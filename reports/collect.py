@@ -27,9 +27,17 @@ from harness.judging.verdict import Verdict, plain
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.measure.session import session_s
 from harness.records.journal import SCHEMA, SHORT
-from harness.running.cells import StoredCell, has_cell, read_cell, read_curve
+from harness.running.cells import (
+    CellRecord,
+    cell_digest,
+    cell_record,
+    has_cell,
+    issued_in_time,
+    read_cell,
+    read_curve,
+)
 from harness.running.executor import LOG
-from harness.running.grid import Grid
+from harness.running.grid import Grid, GridCell
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
 from harness.running.store_folder import Store
@@ -39,12 +47,14 @@ from harness.window import up_to
 from reports.night_page import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
     HEAD,
+    Answers,
     ArmFacts,
     Beside,
     Claimed,
     DatasetFacts,
     PageInput,
     PredicateResult,
+    ReadWhenAsked,
     Registration,
     SessionTimes,
     Since,
@@ -65,10 +75,14 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     Raises
     ------
     StoreError
-        When a stored unit cannot be read.
+        When a stored unit cannot be read, also later, where its forecasts or curves are asked for.
     """
-    stored = {(c.arm.name, c.dataset, c.seed): c for c in grid.cells if has_cell(store, c)}
-    read = {key: read_cell(store, cell) for key, cell in stored.items()}
+    with store.journal.at_rest():
+        cells = {(c.arm.name, c.dataset, c.seed): c for c in grid.cells if has_cell(store, c)}
+        for cell in cells.values():
+            cell_digest(store, cell)  # raises where a file is not what was sealed
+        records = {key: cell_record(store, cell) for key, cell in cells.items()}
+    answers = ReadWhenAsked(cells, lambda key: _answers(store, cells[key]))
     return PageInput(
         verdict=judgement.verdict,
         title=grid.experiment.title,
@@ -77,26 +91,34 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         scores=judgement.scores,
         units={
             key: UnitFacts(
-                digest=digest(plain(unit.record)),
-                origin=unit.origin,
-                last_date=unit.last_date,
-                reason=unit.reason,
-                forecast=unit.forecast,
-                seconds=unit.record.seconds,
-                peak_bytes=unit.record.peak_bytes,
-                fits=len(unit.record.fits),
-                machine=unit.record.machine,
+                windows=record.windows,
+                digest=digest(plain(record)),
+                seconds=record.seconds,
+                peak_bytes=record.peak_bytes,
+                fits=len(record.fits),
+                machine=record.machine,
             )
-            for key, unit in read.items()
+            for key, record in records.items()
         },
-        curves={key: read_curve(store, cell) for key, cell in stored.items()},
+        answers=answers,
+        curves=ReadWhenAsked(cells, lambda key: read_curve(store, cells[key])),
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
-        arms=[_arm_facts(arm, read) for arm in grid.experiment.arms],
+        arms=[_arm_facts(arm, records) for arm in grid.experiment.arms],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
         fingerprints={HEAD: judgement.head[:SHORT]},
         judged_at=judgement.at,
         versions=dict(grid.cells[0].environment["libraries"]) if grid.cells else {},
-        beside=_beside(grid, store, judgement, read),
+        beside=_beside(grid, store, judgement, records, answers),
+    )
+
+
+def _answers(store: Store, cell: GridCell) -> Answers:
+    found = read_cell(store, cell)
+    return Answers(
+        origin=found.origin,
+        last_date=found.last_date,
+        reason=found.reason,
+        forecast=found.forecast,
     )
 
 
@@ -147,7 +169,7 @@ def drawn_from(page: PageInput) -> str:
     units = [unit.digest for unit in page.units.values()]
     records = [_told(each, but=("dates", "target")) for each in page.datasets.values()]
     records += [_told(page.beside, but=("claims",))]
-    derived = ("verdict", "summaries", "scores", "units", "curves", "datasets", "beside")
+    derived = ("verdict", "summaries", "scores", "units", "answers", "curves", "datasets", "beside")
     return digest([code, plain(page.verdict), units, records, _told(page, but=derived)])
 
 
@@ -157,7 +179,11 @@ def _told(record: DatasetFacts | Beside | PageInput, *, but: Collection[str]) ->
 
 
 def _beside(
-    grid: Grid, store: Store, judgement: Judgement, units: Mapping[UnitKey, StoredCell]
+    grid: Grid,
+    store: Store,
+    judgement: Judgement,
+    units: Mapping[UnitKey, CellRecord],
+    answers: Mapping[UnitKey, Answers],
 ) -> Beside:
     """Read what else the store holds on a verdict."""
     verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
@@ -183,7 +209,7 @@ def _beside(
         sessions={
             legacy: _session(store, each.record) for legacy, each in costs.items() if each.record
         },
-        logs=_logs(grid, store, units),
+        logs=_logs(grid, store, judgement.scores, units, answers),
         trials=tuple(
             _trial(each)
             for each in read_checks(store)
@@ -199,19 +225,28 @@ def _beside(
     )
 
 
-def _logs(grid: Grid, store: Store, units: Mapping[UnitKey, StoredCell]) -> dict[UnitKey, str]:
+def _logs(
+    grid: Grid,
+    store: Store,
+    scores: Sequence[UnitScores],
+    units: Mapping[UnitKey, CellRecord],
+    answers: Mapping[UnitKey, Answers],
+) -> dict[UnitKey, str]:
     """The log of the fit that the first failed window of each unit was asked of."""
+    failed = {key for key, record in units.items() if record.failed}
+    failed |= {(unit.arm, unit.dataset, unit.seed) for unit in scores if unit.failures}
     found = {}
     for cell in grid.cells:
-        unit = units.get((cell.arm.name, cell.dataset, cell.seed))
-        if unit is None or not any(unit.reason):
+        key = (cell.arm.name, cell.dataset, cell.seed)
+        if key not in failed or not any(answers[key].reason):
             continue
-        failed = unit.origin[next(place for place, why in enumerate(unit.reason) if why)]
+        reasons = answers[key].reason
+        first = answers[key].origin[next(place for place, why in enumerate(reasons) if why)]
         for fit in cell.fits:
             log = store.fit_folder(fit.key) / LOG
-            if failed in fit.windows.origin and log.is_file():
+            if first in fit.windows.origin and log.is_file():
                 parts = (store.root.resolve().name, *log.relative_to(store.root).parts)
-                found[cell.arm.name, cell.dataset, cell.seed] = "/".join(parts)
+                found[key] = "/".join(parts)
     return found
 
 
@@ -230,11 +265,11 @@ def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -
     )
 
 
-def _measuring_s(grid: Grid, verdict: Verdict, units: Mapping[UnitKey, StoredCell]) -> float | None:
+def _measuring_s(grid: Grid, verdict: Verdict, units: Mapping[UnitKey, CellRecord]) -> float | None:
     """About what measuring the pair takes; None where a side has no unit."""
     settings = grid.experiment.measure or MeasureSettings()
     dataset = settings.dataset or grid.experiment.datasets[0]
-    spent = {key[:2]: unit.record.seconds for key, unit in units.items()}
+    spent = {key[:2]: record.seconds for key, record in units.items()}
     sides = [spent.get((arm, dataset)) for arm in (verdict.legacy, verdict.candidate)]
     known = [side for side in sides if side is not None]
     return session_s(settings, known) if len(known) == len(sides) else None
@@ -279,8 +314,8 @@ def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
         return Costs.missing(legacy, candidate, dataset, unreadable=str(problem))
 
 
-def _arm_facts(arm: ArmRef, units: Mapping[UnitKey, StoredCell]) -> ArmFacts:
-    records = [unit.record for key, unit in units.items() if key[0] == arm.name]
+def _arm_facts(arm: ArmRef, units: Mapping[UnitKey, CellRecord]) -> ArmFacts:
+    records = [record for key, record in units.items() if key[0] == arm.name]
     return ArmFacts(
         name=arm.name,
         role=arm.role,
@@ -365,7 +400,7 @@ def collect_history(grid: Grid, store: Store, *, page: str = "") -> HistoryInput
         following=(_day_after(grid, wait), wait),
         losses=list(_losses(verdict, scores)),
         prospective={
-            each.dataset: sum(read_cell(store, each).prospective)
+            each.dataset: len(issued_in_time(store, [each]))
             for each in grid.cells
             if each.arm.name == verdict.candidate and has_cell(store, each)
         },

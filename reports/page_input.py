@@ -6,8 +6,10 @@ gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,16 +25,12 @@ from harness.window import Array, Dates, Rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFacts:
-    """One stored unit: its forecasts, and how carrying it out went.
+    """How carrying out one stored unit went.
 
     Attributes
     ----------
-    origin, last_date : [W], [W]
-        The last date is that of the last session seen.
-    reason
-        W texts, empty where the window has a forecast.
-    forecast
-        NaN in failed windows.
+    windows
+        Origins it was asked at.
     seconds, peak_bytes
         By phase.
     fits
@@ -43,10 +41,7 @@ class UnitFacts:
         Of its record, with the digests of its files.
     """
 
-    origin: Rows
-    last_date: Dates
-    reason: tuple[str, ...]
-    forecast: Forecast
+    windows: int
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_bytes: Mapping[str, float] = field(default_factory=dict)
     fits: int = 0
@@ -299,6 +294,53 @@ HEAD = "head of the store's records"
 """Name of the fingerprint that stands for every record up to the verdict."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The stored forecasts of one unit.
+
+    Attributes
+    ----------
+    origin, last_date : [W], [W]
+        The last date is that of the last session seen.
+    reason
+        W texts, empty where the window has a forecast.
+    forecast
+        NaN in failed windows.
+    """
+
+    origin: Rows
+    last_date: Dates
+    reason: tuple[str, ...]
+    forecast: Forecast
+
+
+_Read = TypeVar("_Read")
+_KEPT = 16
+"""Units whose forecasts are held at a time."""
+
+
+class ReadWhenAsked(Mapping[UnitKey, _Read]):
+    """What the store holds of each unit, read where it is drawn; the last ones are kept."""
+
+    def __init__(self, keys: Iterable[UnitKey], read: Callable[[UnitKey], _Read]) -> None:
+        self._keys = dict.fromkeys(keys)
+        self._read = lru_cache(maxsize=_KEPT)(read)
+
+    def __getitem__(self, key: UnitKey) -> _Read:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._read(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __iter__(self) -> Iterator[UnitKey]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PageInput:
     """All a page shows; one is only ever equal to itself, so that what is drawn may be kept by it.
@@ -315,6 +357,8 @@ class PageInput:
         One per unit that has scores.
     units
         By arm, dataset and seed; one that is missing is simply not there.
+    answers
+        Forecasts of the same units.
     curves
         Columns of `curve.parquet` by unit; empty or absent for arms that do not learn.
     datasets
@@ -335,6 +379,7 @@ class PageInput:
     summaries: Sequence[MetricSummary] = ()
     scores: Sequence[UnitScores] = ()
     units: Mapping[UnitKey, UnitFacts] = field(default_factory=dict)
+    answers: Mapping[UnitKey, Answers] = field(default_factory=dict)
     curves: Mapping[UnitKey, Mapping[str, Array]] = field(default_factory=dict)
     datasets: Mapping[str, DatasetFacts] = field(default_factory=dict)
     arms: Sequence[ArmFacts] = ()
@@ -527,7 +572,7 @@ def span(facts: DatasetFacts, origin: int) -> PriceSpan | None:
 def fan(page: PageInput, arm: str, dataset: str, origin: int) -> Fan | None:
     """Read an arm's forecast at an origin, by key, from its first seed that has one there."""
     for key in page.unit_keys(arm, dataset):
-        unit = page.units[key]
+        unit = page.answers[key]
         found = np.flatnonzero(unit.origin == origin)
         row = int(found[0]) if len(found) == 1 else -1
         if row < 0 or unit.reason[row] or not np.isfinite(unit.forecast.point[row]).all():

@@ -150,7 +150,7 @@ def conflicts(
     *,
     scoring: str,
     fits: Mapping[str, Collection[str]],
-) -> dict[str, Fact]:
+) -> tuple[dict[str, Fact], set[str]]:
     """Name cells that had other scores in a verdict before, and in which; by their keys.
 
     The same meaning must give the same numbers. Cells with failed windows are left out: what
@@ -162,8 +162,13 @@ def conflicts(
         Digest of the code that scores: what other code made says nothing.
     fits
         Keys of each cell's fits by its own key.
+
+    Returns
+    -------
+    dict, set
+        These cells, and those whose scores of today are recorded already.
     """
-    found = {}
+    found, recorded = {}, set[str]()
     drops = store.journal.all("drop")
     for each in now:
         if not each.scores or each.failures:
@@ -172,16 +177,13 @@ def conflicts(
             (record.seq for record, body in drops if body.get("fit") in fits.get(each.unit, ())),
             default=0,
         )
-        known = [
-            store.journal.body(record)
-            for record in store.journal.records("scored", each.unit)
-            if record.seq > given_up
-        ]
-        others = [
-            body["verdict"]
-            for body in known
-            if body["scoring"] == scoring and body["scores"] != each.scores
-        ]
+        others = []
+        for record in store.journal.records("scored", each.unit):
+            body = store.journal.body(record)
+            if (body["scoring"], body["scores"]) == (scoring, each.scores):
+                recorded.add(each.unit)
+            elif body["scoring"] == scoring and record.seq > given_up:
+                others.append(body["verdict"])
         if others:
             found[each.unit] = fact(
                 FactCode.SCORES_CONFLICT,
@@ -190,7 +192,7 @@ def conflicts(
                 seed=each.seed,
                 verdicts=tuple(others),
             )
-    return found
+    return found, recorded
 
 
 def changed(then: Sequence[CellInput], now: Sequence[CellInput]) -> list[Cell]:
@@ -324,7 +326,7 @@ def record_verdicts(
     passed: Sequence[tuple[Verdict, Inputs]],
     *,
     scores: Sequence[UnitScores],
-    conflicting: Collection[str],
+    recorded: Collection[str],
 ) -> list[str]:
     """Write the verdicts of a call, the one that decides first, in one transaction.
 
@@ -332,8 +334,8 @@ def record_verdicts(
 
     Parameters
     ----------
-    conflicting
-        Keys of cells whose scores are no precedent.
+    recorded
+        Keys of cells whose scores are a precedent already, or are none.
 
     Returns
     -------
@@ -348,7 +350,7 @@ def record_verdicts(
         for name, (verdict, inputs) in zip(names, passed, strict=True):
             journal.append_new("verdict", name, plain(verdict))
             journal.append_new("inputs", name, plain(inputs))
-        _remember_scores(journal, names[0], passed[0][1], conflicting)
+        _remember_scores(journal, names[0], passed[0][1], recorded)
         rows = [_family_row(name, v) for name, (v, _) in zip(names, passed, strict=True)]
         first, first_cells = passed[0][0], [c for c in passed[0][1].cells if c.scores]
         family = {"decides": first.legacy, "outcome": first.outcome.value, "verdicts": rows}
@@ -392,11 +394,11 @@ def experiments(store: Store) -> list[str]:
 
 
 def _remember_scores(
-    journal: Journal, name: str, inputs: Inputs, conflicting: Collection[str]
+    journal: Journal, name: str, inputs: Inputs, recorded: Collection[str]
 ) -> None:
     """Write the first scores of each cell, which later verdicts are held against."""
     for each in inputs.cells:
-        if not each.scores or each.failures or each.unit in conflicting:
+        if not each.scores or each.failures or each.unit in recorded:
             continue
         said = {"scoring": inputs.scoring, "scores": each.scores}
         known = [journal.body(record) for record in journal.records("scored", each.unit)]

@@ -74,11 +74,12 @@ def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:
         "scoring": scoring_digest(),
         "code": judging_digest(),
     } | {f"data {name}": split.data for name, split in grid.splits.items()}
-    machines = [
-        digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
-        for cell in grid.cells
-        if has_cell(store, cell)
-    ]
+    with store.journal.at_rest():
+        machines = [
+            digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
+            for cell in grid.cells
+            if has_cell(store, cell)
+        ]
     return meant | {"meaning": digest(meant), "machine": digest(sorted(set(machines)))}
 
 
@@ -171,7 +172,7 @@ def judge_grid(
     if reading is not None and reading.standing is not None:
         return _as_it_stands(grid, store, reading, deciding_scores(grid, store, policy, found))
     fits = {cell.key: [fit.key for fit in cell.fits] for cell in grid.cells}
-    conflicting = conflicts(store, found.cells, scoring=scoring_digest(), fits=fits)
+    conflicting, recorded = conflicts(store, found.cells, scoring=scoring_digest(), fits=fits)
     asked = _Asked(
         problems=(*found.problems, *conflicting.values()),
         changed=changed_since(grid, store, policy, code=judging_digest()),
@@ -192,7 +193,7 @@ def judge_grid(
             name,
             passed,
             scores=found.scores,
-            conflicting=conflicting,
+            recorded={*conflicting, *recorded},
         )
         if reading is not None:
             record_reading(store, reading, passed[0][0], names[0])
@@ -242,7 +243,7 @@ def _news(
 ) -> Fact:
     """What is new since the verdict before on the pair."""
     now = independent_of(scores)
-    if reading is None:
+    if reading is None or verdict.outcome is Outcome.INVALID:
         former = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
         told = {"outcome": verdict.outcome.value, "before": former.get("outcome")}
         return fact(FactCode.NO_VERDICT, **told)
@@ -254,7 +255,8 @@ def _news(
     else:
         known = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
         spans = {name: (s["first"], s["last"], "") for name, s in known.get("spans", {}).items()}
-        then = independent_of(up_to(scores, spans))
+        first = {unit.dataset: unit for unit in reversed(scores)}
+        then = independent_of(up_to(list(first.values()), spans))
         outcome = Outcome(known["outcome"]) if known else None
     new = max((count - then.get(name, 0) for name, count in now.items()), default=0)
     earlier = None if outcome is None else (outcome, new)
@@ -302,23 +304,24 @@ def scored(grid: Grid, store: Store) -> Scored:
     scores: list[UnitScores] = []
     cells: list[CellInput] = []
     problems: list[Fact] = []
-    for cell in grid.cells:
-        unit: CellScores | None = None
-        try:
-            if has_cell(store, cell):
-                unit = score_cell(cell, store, truths[cell.dataset])
-        except (StoreError, ForecastError) as problem:
-            problems.append(
-                fact(
-                    FactCode.UNIT_UNREADABLE,
-                    arm=cell.arm.name,
-                    dataset=cell.dataset,
-                    seed=cell.seed,
-                    problem=str(problem),
+    with store.journal.at_rest():
+        for cell in grid.cells:
+            unit: CellScores | None = None
+            try:
+                if has_cell(store, cell):
+                    unit = score_cell(cell, store, truths[cell.dataset])
+            except (StoreError, ForecastError) as problem:
+                problems.append(
+                    fact(
+                        FactCode.UNIT_UNREADABLE,
+                        arm=cell.arm.name,
+                        dataset=cell.dataset,
+                        seed=cell.seed,
+                        problem=str(problem),
+                    )
                 )
-            )
-        cells.append(_cell_input(cell, unit, store))
-        scores += [unit.scores] if unit else []
+            cells.append(_cell_input(cell, unit, store))
+            scores += [unit.scores] if unit else []
     return Scored(scores=scores, cells=tuple(cells), problems=tuple(problems))
 
 

@@ -29,7 +29,7 @@ from harness.gate.history import (
     verdict_name,
 )
 from harness.gate.judge import judging_digest, verdict_from
-from harness.gate.stored_scores import read_slot
+from harness.gate.stored_scores import file_of, read_scores
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.verdict import Verdict, from_json, plain, to_json
 from harness.parsing import adapter
@@ -179,15 +179,9 @@ def _truth(store: Store, inputs: Inputs, wanted: str, last: str) -> Truth:
     for each in inputs.cells:
         if each.truth != wanted:
             continue
-        there = read_slot(
-            store,
-            each.slot,
-            arm=each.arm,
-            role=each.role,
-            dataset=each.dataset,
-            seed=each.seed,
-        )
-        for unit in there:
+        names = (each.arm, each.role, each.dataset, each.seed)
+        unit = read_scores(file_of(store, each.slot), names)
+        if unit is not None:
             truth = unit.truth.at(unit.truth.origin_date <= np.datetime64(last))
             if truth.digest == wanted:
                 return truth

@@ -1,15 +1,15 @@
 """From stored forecasts to scores: derived, kept in a file, and never needing a model.
 
-`scores/SLOT-CONTENT.parquet`: the last scores of an arm under a plan with a seed. CONTENT is a
-digest of the file; in its own metadata it says of which forecasts, actuals and code it was made.
-It is used when all of that fits, and made again otherwise: it is no record.
+`scores/SLOT.scores`: the last scores of an arm under a plan with a seed. It begins with a digest of
+the rest, which is safetensors and says in its head of which forecasts, actuals and code it was
+made. It is used when all of that fits, and made again otherwise: it is no record.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +21,7 @@ import numpy as np
 from harness.arm import Role
 from harness.errors import StoreError
 from harness.running.cells import cell_digest, has_cell, issued_in_time, read_cell
-from harness.running.parquet import TornTableError, column, read_table, write_table
+from harness.running.identity import process_space
 from harness.running.sources import CodeReader, digest, harness_digest
 from harness.running.split import anchor_of
 from harness.running.store_folder import Store, bytes_digest
@@ -30,20 +30,16 @@ from harness.scoring.scores import Truth, UnitScores, score
 from harness.window import Series, Windows
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from harness.running.grid import Grid, GridCell
 
-_AT_ORIGIN = (
-    *("origin", "origin_date", "last"),
-    *("naive_scale", "naive_square", "volatility", "drawdown"),
+_AT_ORIGIN = ("last", "naive_scale", "naive_square", "volatility", "drawdown")
+_FACTS = (
+    *("crossings", "extrapolated", "residual_distribution", "members", "drawn", "reading_gap"),
+    *("reason", "fallback"),
 )
-_TEXTS = ("reason", "fallback")
-_ACTUAL = "actual"
-_SERVED = "served:"
-"""Starts the column of a metric as served, the fallback's answers included."""
-_NAME = 32
-"""Characters of a digest in a file's name."""
+_HEAD = "abharness"
+_DIGEST = 64
+"""Characters that a file of scores begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +51,7 @@ class CellScores:
     forecasts
         Digest of the stored forecasts.
     slot
-        Start of its file's name.
+        Stem of its file's name.
     """
 
     scores: UnitScores
@@ -130,18 +126,10 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
     forecasts = cell_digest(store, cell)
     slot = slot_of(cell)
     made_of = _made_of(forecasts, truth)
-    kept = None
+    file, kept = file_of(store, slot), None
     if not anew:
-        there = read_slot(
-            store,
-            slot,
-            arm=cell.arm.name,
-            role=cell.arm.role,
-            dataset=cell.dataset,
-            seed=cell.seed,
-            made_of=made_of,
-        )
-        kept = next(there, None)
+        names = (cell.arm.name, cell.arm.role, cell.dataset, cell.seed)
+        kept = read_scores(file, names, truth=truth, made_of=made_of)
     if kept is None:
         unit = read_cell(store, cell)
         if not np.array_equal(unit.origin, truth.origin):
@@ -156,134 +144,122 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
             residual_distribution=unit.record.residual_distribution,
         )
         if not store.journal.read_only:
-            _keep(store, slot, kept, made_of=made_of)
+            write_scores(file, kept, made_of=made_of)
     return CellScores(scores=kept, forecasts=forecasts, slot=slot)
 
 
 def slot_of(cell: GridCell) -> str:
-    """Start of the name of a cell's score file: the same every night."""
+    """Stem of the name of a cell's score file: the same every night."""
     plan = cell.split.plan
-    return digest([cell.line, anchor_of(cell.split.dataset.id, plan), plan.refit])[:_NAME]
+    return digest([cell.line, anchor_of(cell.split.dataset.id, plan), plan.refit])[:32]
+
+
+def file_of(store: Store, slot: str) -> Path:
+    """Where the scores of a slot lie."""
+    return store.root / "scores" / f"{slot}.scores"
 
 
 def _made_of(forecasts: str, truth: Truth) -> str:
     return digest([forecasts, truth.digest, scoring_digest()])
 
 
-def _keep(store: Store, slot: str, scores: UnitScores, *, made_of: str) -> None:
-    """Write a score file in place of what lies in its slot."""
-    draft = store.root / "scores" / f".{slot}.{os.getpid()}"
-    write_scores(draft, scores, made_of=made_of)
-    target = draft.with_name(f"{slot}-{bytes_digest(draft.read_bytes())[:_NAME]}.parquet")
-    former = [file for file in store.root.glob(f"scores/{slot}-*.parquet") if file != target]
-    draft.replace(target)
-    for file in former:
-        file.unlink(missing_ok=True)
-
-
 def write_scores(file: Path, scores: UnitScores, *, made_of: str = "") -> None:
-    """Write one row per origin and step.
+    """Write scores in place of what a file held, atomically.
 
-    Names are not in it: they are the experiment's. Texts that are all empty have no column.
+    Names are not in it: they are the experiment's.
     """
-    count, steps = len(scores), len(scores.step)
-    columns: dict[str, Any] = {
-        "window": np.repeat(np.arange(count, dtype=np.int32), steps),
-        "step": np.tile(scores.step, count),
-    }
-    for name in _AT_ORIGIN:
-        if getattr(scores.truth, name) is not None:
-            columns[name] = np.repeat(getattr(scores.truth, name), steps)
-    columns[_ACTUAL] = scores.truth.values.reshape(-1)
-    for name in _TEXTS:
-        if any(getattr(scores, name)):
-            columns[name] = [text for text in getattr(scores, name) for _ in range(steps)]
-    columns |= {name: cells.reshape(-1) for name, cells in scores.values.items()}
-    columns |= {_SERVED + name: cells.reshape(-1) for name, cells in scores.served.items()}
+    from safetensors.numpy import save
+
+    truth = scores.truth
+    known = [name for name in _AT_ORIGIN if getattr(truth, name) is not None]
     facts = {
         "made_of": made_of,
         "truth_digest": scores.truth_digest,
-        "crossings": scores.crossings,
-        "extrapolated": scores.extrapolated,
-        "residual_distribution": scores.residual_distribution,
-        "members": scores.members,
-        "drawn": scores.drawn,
-        "reading_gap": scores.reading_gap,
-        "windows": count,
+        "at_origin": known,
+        "values": list(scores.values),
+        "served": list(scores.served),
+        **{name: getattr(scores, name) for name in _FACTS},
     }
-    write_table(file, columns, facts={"abharness": json.dumps(facts, sort_keys=True)})
+    if not any(scores.reason):
+        facts["reason"] = []
+    numbers = [truth.values, *scores.values.values(), *scores.served.values()]
+    arrays = {
+        "step": truth.step.astype(np.int64),
+        "rows": np.stack([truth.origin, truth.origin_date.astype("datetime64[D]").view(np.int64)]),
+        "at_origin": np.stack([getattr(truth, name) for name in known]),
+        "cells": np.stack(numbers),
+    }
+    content: bytes = save(arrays, {_HEAD: json.dumps(facts, sort_keys=True)})
+    draft = file.with_name(f".{file.stem}.{process_space()}.{os.getpid()}")
+    draft.write_bytes(bytes_digest(content).encode() + content)
+    draft.replace(file)
 
 
-def read_slot(
-    store: Store,
-    slot: str,
-    *,
-    arm: str,
-    role: Role,
-    dataset: str,
-    seed: int,
-    made_of: str | None = None,
-) -> Iterator[UnitScores]:
-    """Read the scores that lie in a slot, under the names of an experiment.
+_Names = tuple[str, Role, str, int]
+"""Of an arm, its role, a dataset and a seed: what a file of scores does not say."""
 
-    Files that are not what was written are passed over.
+
+def read_scores(
+    file: Path, names: _Names, *, truth: Truth | None = None, made_of: str | None = None
+) -> UnitScores | None:
+    """Read a score file back under the names of an experiment; None where it is not whole.
 
     Parameters
     ----------
+    truth
+        What they are known to be held against; left out, as the file has it.
     made_of
         Give only what was made of that.
     """
-    for file in sorted(store.root.glob(f"scores/{slot}-*.parquet")):
-        with suppress(OSError, TornTableError):
-            content = file.read_bytes()
-            if file.stem == f"{slot}-{bytes_digest(content)[:_NAME]}":
-                rows = read_table(file, content)
-                if made_of in (None, _facts(rows)["made_of"]):
-                    yield _scores(rows, arm=arm, role=role, dataset=dataset, seed=seed)
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    content = whole_content(file)
+    with suppress(SafetensorError, ValueError, LookupError, TypeError):
+        size = int.from_bytes(content[:8], "little")
+        facts = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_HEAD])
+        if made_of in (None, facts["made_of"]):
+            return _scores(facts, load(content), names, truth)
+    return None
 
 
-def read_scores(file: Path, *, arm: str, role: Role, dataset: str, seed: int) -> UnitScores:
-    """Read a score file back under the names of an experiment."""
-    return _scores(read_table(file), arm=arm, role=role, dataset=dataset, seed=seed)
+def whole_content(file: Path) -> bytes:
+    """What a file of scores holds behind its digest; nothing where that is of something else."""
+    with suppress(OSError):
+        content = file.read_bytes()
+        if bytes_digest(content[_DIGEST:]).encode() == content[:_DIGEST]:
+            return content[_DIGEST:]
+    return b""
 
 
-def _facts(rows: pa.Table) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(rows.schema.metadata[b"abharness"])
-    return found
-
-
-def _scores(rows: pa.Table, *, arm: str, role: Role, dataset: str, seed: int) -> UnitScores:
-    facts = _facts(rows)
-    del facts["made_of"]
-    shape = (facts["windows"], rows.num_rows // max(facts.pop("windows"), 1))
-    columns = {name: column(rows, name).reshape(shape) for name in rows.column_names}
-    del columns["window"]
-    at_origin = {name: columns.pop(name)[:, 0] for name in _AT_ORIGIN if name in columns}
-    at_origin["origin_date"] = at_origin["origin_date"].astype("datetime64[D]")
-    texts = {
-        name: tuple(str(text) for text in columns.pop(name)[:, 0])
-        for name in _TEXTS
-        if name in columns
-    }
-    reason = texts.get("reason", ("",) * shape[0])
-    truth = Truth(
-        dataset=dataset,
-        step=columns.pop("step")[0],
-        values=columns.pop(_ACTUAL),
-        **at_origin,
-    )
-    served = [name for name in columns if name.startswith(_SERVED)]
+def _scores(
+    facts: Mapping[str, Any], arrays: Mapping[str, Any], names: _Names, truth: Truth | None
+) -> UnitScores:
+    arm, role, dataset, seed = names
+    actual, *cells = arrays["cells"]
+    if truth is None:
+        origin, days = arrays["rows"]
+        truth = Truth(
+            dataset=dataset,
+            origin=origin,
+            origin_date=days.view("datetime64[D]"),
+            step=arrays["step"],
+            values=actual,
+            **dict(zip(facts["at_origin"], arrays["at_origin"], strict=True)),
+        )
+    by_metric = list(zip([*facts["values"], *facts["served"]], cells, strict=True))
+    reason = tuple(facts["reason"]) or ("",) * len(truth.origin)
+    told = {name: facts[name] for name in _FACTS}
     return UnitScores(
         arm=arm,
         role=role,
         seed=seed,
         truth=truth,
+        truth_digest=facts["truth_digest"],
         ok=np.array([not text for text in reason], dtype=bool),
-        reason=reason,
-        values={name: cells for name, cells in columns.items() if name not in served},
-        served={name.removeprefix(_SERVED): columns[name] for name in served},
-        fallback=texts.get("fallback", ()),
-        **facts,
+        values=dict(by_metric[: len(facts["values"])]),
+        served=dict(by_metric[len(facts["values"]) :]),
+        **told | {"reason": reason, "fallback": tuple(facts["fallback"])},
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.errors import StoreError
 from harness.gate.history import experiments, read_inputs, standing
 from harness.gate.recompute import replay
+from harness.gate.stored_scores import whole_content
 from harness.judging.fact import Fact
 from harness.running.executor import LOG
 from harness.running.grid import Grid, GridCell, PlannedFit
@@ -20,7 +21,7 @@ from harness.running.parts import Part, read_part
 from harness.running.sealing import Due, part_key, seal_part
 from harness.running.sources import file_digest
 from harness.running.split import anchor_of
-from harness.running.store_folder import Store, StoredFit, bytes_digest
+from harness.running.store_folder import Store, StoredFit
 from harness.running.unit import STATE
 from harness.running.work import TRACEBACK
 
@@ -94,10 +95,9 @@ def stands(store: Store) -> list[str]:
 
 
 def _stale(store: Store) -> Iterator[Path]:
-    """Score files whose content is not what their names say."""
-    for file in sorted((store.root / "scores").iterdir()):
-        if not bytes_digest(file.read_bytes()).startswith(file.stem.rpartition("-")[2] or "-"):
-            yield file
+    """Score files that are not what was written."""
+    files = sorted((store.root / "scores").iterdir())
+    yield from (file for file in files if not whole_content(file))
 
 
 def _unsealed(store: Store) -> Iterator[Path]:
@@ -165,7 +165,7 @@ def prune(store: Store) -> Pruned:
             for dataset in datasets
         )
     ]
-    scores = {file for file in (store.root / "scores").iterdir() if file.name[:32] not in slots}
+    scores = {file for file in (store.root / "scores").iterdir() if file.stem not in slots}
     scores |= set(_stale(store))
     drawn = [f for f in (store.root / "verdicts").glob("*/*/") if f.name not in names]
     with store.journal.writing():  # so that nothing is being put into place meanwhile
@@ -267,7 +267,8 @@ def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
     for split in grid.splits.values():
         store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
     store.journal.append("adopt", grid.experiment.name, {"why": why})
-    for file in (each for each in sorted((store.root / "parts").iterdir()) if each.is_file()):
+    files = [each for each in (store.root / "parts").iterdir() if each.is_file()]
+    for file in sorted(files, key=lambda each: (len(each.stem), each.stem)):  # later answers last
         if file.stem in store.parts():
             continue
         content = file.read_bytes()
@@ -315,7 +316,7 @@ def _belongs(
         stored = due.known or _stored_fit(store, cell, fit)
         rows_seen = cell.split.rows_digest(int(windows.origin[-1]))
         wanted = part_key(fit, stored, cutoffs=cutoffs, rows=rows_seen, records=cell.records)
-        if wanted == key:
+        if wanted == key.partition("-")[0]:
             return due, stored
     return None, None
 

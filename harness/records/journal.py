@@ -25,6 +25,7 @@ import sqlite3
 import tempfile
 import time
 import weakref
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -53,10 +54,12 @@ _RESERVED_BYTE = 0x40000001
 """The byte of its file on which SQLite holds the lock of a writer."""
 _PIECE = "$piece"
 _PIECE_BYTES, _PIECE_DEPTH = 2000, 2
+_PIECES_HELD = 256
+"""Pieces that are held in memory: most records share a few."""
 _WAIT_S = 60.0
 """How long a reader, and the end of a transaction, waits for others."""
-_PLAIN_BYTES = 512
-"""Bodies up to here are stored as they are."""
+_PLAIN_BYTES, _LARGE_BYTES = 512, 16_384
+"""Bodies up to the first are stored as they are, from the second on as small as they get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ class Journal:
         self._places: dict[str, dict[str, list[int]]] = {}  # kind, key -> places in _rows
         self._version = -1
         self._writing = False
+        self._resting = False
+        self._pieces: dict[str, Any] = {}
         self._close = weakref.finalize(self, _closed, connection, os.getpid())
 
     @classmethod
@@ -284,6 +289,30 @@ class Journal:
         finally:
             self._writing = False
 
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Look once for what others have written, and not again inside.
+
+        For loops that ask much and write nothing; `refreshed` looks nevertheless.
+        """
+        if self._resting:
+            yield
+            return
+        self._catch_up()
+        self._resting = True
+        try:
+            yield
+        finally:
+            self._resting = False
+
+    def refreshed(self) -> str:
+        """The head, once what others have written is taken in."""
+        self._resting, before = False, self._resting
+        try:
+            return self.head
+        finally:
+            self._resting = before
+
     def verify(self) -> None:
         """Read everything again: the file's own structure, the chain and every body.
 
@@ -297,6 +326,7 @@ class Journal:
         if said != "ok":
             raise _damaged(self.path, one_line(str(said)))
         self._forget_after(0)
+        self._pieces.clear()
         self._version = -1
         self._catch_up()
         for record in self._rows:
@@ -320,7 +350,7 @@ class Journal:
 
     def _catch_up(self) -> None:
         """Take in rows that others have written since, each held against the one before it."""
-        if self._writing:
+        if self._writing or self._resting:
             return
         with _told(self.path):
             (version,) = self._connection.execute("PRAGMA data_version").fetchone()
@@ -371,8 +401,10 @@ class Journal:
             ).fetchone()
         try:
             packed: bytes = row[0]
-            text = packed if packed[:1] in (b"{", b"[") else bz2.decompress(packed)
-        except (TypeError, ValueError, OSError, EOFError):
+            text = packed
+            if packed[:1] not in (b"{", b"["):
+                text = (bz2 if packed[:3] == b"BZh" else zlib).decompress(packed)
+        except (TypeError, ValueError, OSError, EOFError, zlib.error):
             text = b""
         if _digest(text) != record.digest:
             raise _damaged(self.path, f"{record}: its body is not what was written")
@@ -382,10 +414,15 @@ class Journal:
         """Put pieces in their places."""
         if isinstance(content, dict):
             if list(content) == [_PIECE]:
-                record = self.last(_PIECE, str(content[_PIECE]))
-                if record is None:
-                    raise _damaged(self.path, f"piece {content[_PIECE]} is missing")
-                content = self._content(record)
+                name = str(content[_PIECE])
+                if name not in self._pieces:
+                    record = self.last(_PIECE, name)
+                    if record is None:
+                        raise _damaged(self.path, f"piece {name} is missing")
+                    if len(self._pieces) >= _PIECES_HELD:
+                        self._pieces.clear()
+                    self._pieces[name] = self._content(record)
+                content = self._pieces[name]
             if depth and isinstance(content, dict):
                 return {key: self._whole(value, depth - 1) for key, value in content.items()}
         return content
@@ -399,7 +436,9 @@ class Journal:
         before = self._rows[-1].head if self._rows else ""
         head = _head(before, kind, key, at, digest)
         record = Record(len(self._rows) + 1, at, kind, key, digest, head)
-        packed = text if len(text) <= _PLAIN_BYTES else bz2.compress(text)
+        packed = text
+        if len(text) > _PLAIN_BYTES:
+            packed = (bz2 if len(text) >= _LARGE_BYTES else zlib).compress(text, 9)
         with _told(self.path, "written"):
             self._connection.execute(
                 "INSERT INTO records(seq, at, kind, key, digest, head, body) "

@@ -131,6 +131,10 @@ class StoredCell:
 
 def answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answered]:
     """Which of a fit's issued origins the store holds, by cutoff; the newest part counts."""
+    return store.once(fit, lambda: _answered(store, cell, fit))
+
+
+def _answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answered]:
     known = store.fit(fit.key)
     if known is not None and not counts(known.limit, cell):
         return {}
@@ -336,7 +340,7 @@ def settled(store: Store, read: Callable[[], _Found]) -> _Found:
         try:
             return read()
         except StoreError:
-            if store.journal.head == head:
+            if store.journal.refreshed() == head:
                 raise
 
 

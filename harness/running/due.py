@@ -106,6 +106,11 @@ def works(
     retry_failed
         Origins that failed are due as well, and what was given up.
     """
+    with store.journal.at_rest():
+        return _works(grid, store, asked, retry_failed=retry_failed)
+
+
+def _works(grid: Grid, store: Store, asked: Sequence[GridCell], *, retry_failed: bool) -> Works:
     found = Works()
     waiting: dict[str, list[GridCell]] = {}
     grouped: list[list[Due]] = []
@@ -244,10 +249,10 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
     """What is due of a cell, fit by fit."""
     for fit in cell.fits:
         while True:
-            since = len(store.journal)
+            since, head = len(store.journal), store.journal.head
             there = answered(store, cell, fit)
             broken = _broken(store, there)
-            if not broken or len(store.journal) == since:
+            if not broken or store.journal.refreshed() == head:
                 break  # else another process may have merged what was looked at
         for key, why in broken.items():
             found.damage.append(escaped(f"{cell} is forecast again: {why} ({key[:12]})"))

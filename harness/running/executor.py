@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from harness.errors import StoreError, one_line
 from harness.running.grid import GridCell, PlannedFit
 from harness.running.identity import device_name, visible_gpus
 from harness.running.supervisor import (
@@ -165,13 +166,24 @@ class LocalProcesses:
         end_orphans()
 
     def submit(self, task: Task) -> bool:
-        """Start a task in a process of its own; False while the GPU it needs is taken."""
+        """Start a task in a process of its own; False while the GPU it needs is taken.
+
+        Raises
+        ------
+        StoreError
+            When a kept fit cannot be copied for it.
+        """
         gpu, shown = self._free_gpu(task)
         if gpu is None:
             return False
         self._gpus -= {gpu}
         scratch = Path(tempfile.mkdtemp(prefix=scratch_prefix()))
-        jobs = with_fits(task, scratch)
+        try:
+            jobs = with_fits(task, scratch)
+        except OSError as problem:  # shutil's own says of each file what the system said
+            shutil.rmtree(scratch, ignore_errors=True)
+            said = problem.strerror or one_line(str(problem))[:200]
+            raise StoreError(f"{scratch}: kept fits cannot be copied: {said}") from None
         ours, theirs = self._context.Pipe()
         share = self._context.Value("d", 0.0, lock=False)
         process = self._context.Process(  # type: ignore[attr-defined]  # every context has it

@@ -98,6 +98,8 @@ class RunSummary:
         Cells asked for.
     computed
         Those of which something was computed now.
+    delivered
+        Those of which something was sealed now that another machine had computed.
     origins, fits
         Forecast, and made, now.
     failed
@@ -118,6 +120,7 @@ class RunSummary:
     fits: int
     failed: Mapping[str, str]
     unanswered: Mapping[str, str]
+    delivered: int = 0
     lost: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
 
@@ -154,7 +157,9 @@ def prepare(
         raise ConfigError(
             f"{experiment.source}: the name of the file is not UTF-8, so no record can hold it"
         ) from None
-    return declare(experiment, load_datasets(experiment, folders), store, grow=grow)
+    datasets = load_datasets(experiment, folders)
+    with store.journal.at_rest() if store else nullcontext():
+        return declare(experiment, datasets, store, grow=grow)
 
 
 def fill(
@@ -206,7 +211,8 @@ def fill(
     for split in grid.splits.values():
         store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
     store.sweep()
-    grid = as_stored(grid, store)
+    with store.journal.at_rest():
+        grid = as_stored(grid, store)
     run = _Run(
         grid=grid,
         store=store,
@@ -228,7 +234,7 @@ def fill(
     store.journal.append_new("grid", grid.experiment.name, run.grid.record())
     asked = select(run.grid.cells, only=only, shard=shard)
     for cell, sealed in seal_incoming(run.grid, store):
-        run.note(cell, sealed)
+        run.note(cell, sealed, delivered=True)
     todo = asked
     while todo := [cell for cell in todo if str(cell) not in run.unanswered]:
         run.overtaken.clear()
@@ -243,12 +249,14 @@ def fill(
             run.carry_out(found.works, run.seal, done=sum(str(cell) not in busy for cell in asked))
         todo = [cell for cell in todo if str(cell) in run.overtaken]
     merge_parts(store, asked)
-    whole = [cell for cell in asked if str(cell) not in run.unanswered and has_cell(store, cell)]
-    records = {str(cell): cell_record(store, cell) for cell in whole}
+    with store.journal.at_rest():
+        whole = [c for c in asked if str(c) not in run.unanswered and has_cell(store, c)]
+        records = {str(cell): cell_record(store, cell) for cell in whole}
     return RunSummary(
         grid=run.grid,
         total=len(whole),
         computed=len(run.computed),
+        delivered=len(run.delivered),
         origins=run.origins,
         fits=run.fits,
         failed={name: found.first_reason for name, found in records.items() if found.failed},
@@ -286,14 +294,18 @@ class _Run:
     origins: int = 0
     fits: int = 0
     computed: set[str] = field(default_factory=set)
+    delivered: set[str] = field(default_factory=set)
     unanswered: dict[str, str] = field(default_factory=dict)
     overtaken: set[str] = field(default_factory=set)
     events: list[str] = field(default_factory=list)
 
-    def note(self, cell: GridCell, sealed: Sealed) -> None:
-        """Count what was sealed."""
+    def note(self, cell: GridCell, sealed: Sealed, *, delivered: bool = False) -> None:
+        """Count what was sealed: computed now, or by the machine that delivered it."""
         if sealed.problem:
             self.unanswered[str(cell)] = sealed.problem
+            return
+        if delivered:
+            self.delivered |= {str(cell)} if sealed.origins else set()
             return
         self.origins += sealed.origins
         self.fits += sealed.made

@@ -353,10 +353,20 @@ def as_stored(grid: Grid, store: KnownResults) -> Grid:
     Results of a line that began anew have keys of their own. A fit that was made on another device
     than today's serves as well, where there is none of today's.
     """
+
+    def holds(cell: GridCell) -> bool:
+        on = {fit.identity["device"] for fit in cell.fits}
+        return on <= {cell.device} and (
+            not cell.device or all(_is_made(store, fit.key) for fit in cell.fits)
+        )
+
     found = []
     for cell in grid.cells:
-        identity = {name: value for name, value in cell.identity.items() if name != "results"}
         results = store.results(cell.line)
+        if results == cell.identity.get("results", "") and holds(cell):
+            found.append(cell)
+            continue
+        identity = {name: value for name, value in cell.identity.items() if name != "results"}
         identity |= {"results": results} if results else {}
         fits = _planned(identity, cell.split, cell.device, store)
         key = _cell_key(identity, cell.split, fits, cell.records)
@@ -410,11 +420,14 @@ def _planned(
             own = {**identity, "device": each, "cutoff": cutoff, "rows": seen, **last}
             windows = part.issued.part(rows)
             choice.append(PlannedFit(key=digest(own), identity=own, cutoff=cutoff, windows=windows))
-        made = [
-            fit for fit in choice if (known := store and store.fit(fit.key)) and not known.problem
-        ]
+        made = [fit for fit in choice if store is not None and _is_made(store, fit.key)]
         found.append(made[0] if made else choice[0])
     return tuple(found)
+
+
+def _is_made(store: KnownResults, fit: str) -> bool:
+    known = store.fit(fit)
+    return known is not None and not known.problem
 
 
 def _cell_key(
@@ -425,8 +438,10 @@ def _cell_key(
 ) -> str:
     """Digest of all that decides a cell's judged forecasts and what they are held against."""
     dates, windows = part.dataset.series.dates, part.windows
-    fitted = [str(day) for day in dates[np.unique(windows.fitted_at) - 1]]
-    origins = [str(day) for day in dates[windows.origin - 1]]
+    fitted, origins = (
+        np.datetime_as_string(dates[rows - 1], "D").tolist()
+        for rows in (np.unique(windows.fitted_at), windows.origin)
+    )
     return digest(
         {
             **identity,

@@ -94,6 +94,8 @@ class Sealed:
         Why nothing was sealed; empty where it was, or another process had sealed it before.
     overtaken
         Another process has sealed another fit meanwhile: what it has not forecast is due again.
+    replaced
+        Names of parts whose place it took: their files go once it is sealed.
     """
 
     origins: int = 0
@@ -102,6 +104,7 @@ class Sealed:
     reason: str = ""
     problem: str = ""
     overtaken: bool = False
+    replaced: tuple[str, ...] = ()
 
 
 def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finished) -> Sealed:
@@ -146,7 +149,10 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
             store.put_fit(due.fit.key, drafted)
         else:
             store.add_files(due.fit.key, drafted)
-        return seal_part(store, due, part, fit=fit, content=left.content, limit=limit, spent=spent)
+        done = seal_part(store, due, part, fit=fit, content=left.content, limit=limit, spent=spent)
+    for former in done.replaced:
+        store.part_file(former).unlink(missing_ok=True)
+    return done
 
 
 def _in_vain(
@@ -272,8 +278,9 @@ def _seal_part(
     known = fit or store.fit(due.fit.key)
     windows, split = due.fit.windows, due.cell.split
     rows = split.rows_digest(int(windows.origin[-1]))
-    key = part_key(due.fit, known, cutoffs=cutoffs, rows=rows, records=due.cell.records)
     whole = content or as_file(part)
+    name = part_key(due.fit, known, cutoffs=cutoffs, rows=rows, records=due.cell.records)
+    key, replaces = _own_name(store, due, name, bytes_digest(whole))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fallback = part.forecast.fallback or ("",) * len(part)
     failures = [why or said for why, said in zip(part.reason, fallback, strict=True)]
@@ -298,17 +305,34 @@ def _seal_part(
         device=due.cell.device,
         limit=limit,
         spent=spent or Spent(),
-        replaces=tuple(name for name in due.replaces if name != key),
+        replaces=replaces,
         records=tuple(due.cell.records[day] for day in cutoffs) if due.cell.records else (),
     )
     store.put_part(key, whole)
     store.seal(due.fit.key, fit, key, seal)
     return Sealed(
         origins=len(part),
+        replaced=replaces,
         made=fit is not None and not fit.problem,
         failed=len(failed),
         reason=reason,
     )
+
+
+def _own_name(store: Store, due: Due, name: str, file: str) -> tuple[str, tuple[str, ...]]:
+    """A part's name that no other content is sealed under, and the names of those it replaces.
+
+    What was asked again and is answered otherwise stands beside what it replaces until it is
+    sealed: whatever ends this process in between, one of the two is whole.
+    """
+    for former, seal in store.seals(due.fit.key).items():
+        start, _, attempt = former.partition("-")
+        if start != name:
+            continue
+        name = former
+        if former not in due.replaces and seal.file != file:
+            return f"{start}-{int(attempt or 1) + 1}", (former, *due.replaces)
+    return name, tuple(each for each in due.replaces if each != name)
 
 
 def part_key(
@@ -364,7 +388,7 @@ def _fit(
 ) -> tuple[StoredFit | None, dict[str, bytes]]:
     """The record of a fit that is new, or has more to it than was known, and its new files."""
     problem = left.fit.problem if left.fit else ending.reason
-    files = dict(left.fit_files)
+    files = {} if problem else dict(left.fit_files)  # nothing goes on from a fit that failed
     digests = {name: bytes_digest(content) for name, content in sorted(files.items())}
     if due.known is not None and _goes_on(due):
         if problem or RESIDUALS not in files or RESIDUALS in due.known.files:

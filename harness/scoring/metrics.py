@@ -507,6 +507,13 @@ def aggregate(name: str, cells: Array, over: Array | None = None) -> Aggregated:
     return Aggregated(value=value, n=cells.size, missing=missing)
 
 
+def by_seed(name: str, cells: Array, over: Array | None = None) -> Array:
+    """Make one number per seed of cells [S, W, H]: [S], NaN of a seed with a NaN in it."""
+    if cells.size == 0:
+        return np.full(len(cells), np.nan)
+    return _finish(name, cells, over, axes=(1, 2))
+
+
 def by_step(name: str, cells: Array, over: Array | None = None) -> Array:
     """Make one number per step of cells [..., W, H]: [H], NaN at a step with a NaN in it."""
     if cells.size == 0:

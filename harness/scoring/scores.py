@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +43,7 @@ DRAWDOWN_SESSIONS = 250
 """Sessions whose highest value the drawdown is measured from: a trading year."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: its digest is worked out once
 class Truth:
     """What came, and what it is scaled by; the same for every arm on a dataset.
 
@@ -130,7 +131,7 @@ class Truth:
                 chosen[name] = np.where(rows[:, None] if mine.ndim == 2 else rows, theirs, mine)
         return dataclasses.replace(self, **chosen)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hash of everything a score depends on besides the forecast; not of name or row order."""
         order = np.argsort(self.origin, kind="stable")
@@ -175,6 +176,27 @@ def _drawdown(target: Array, seen: Rows) -> Array:
     high = _trailing(target, seen + 1, DRAWDOWN_SESSIONS, np.max)
     share: Array = 1 - target[seen] / np.where(high > 0, high, np.nan)
     return share
+
+
+class _CutColumns(Mapping[str, Array]):
+    """Scores [W, H] by metric at some windows and steps, each cut when it is asked for."""
+
+    __slots__ = ("_rows", "_steps", "_whole")
+
+    def __init__(self, whole: Mapping[str, Array], rows: Chosen, steps: Chosen) -> None:
+        self._whole, self._rows, self._steps = whole, rows, steps
+
+    def __getitem__(self, name: str) -> Array:
+        return self._whole[name][self._rows][:, self._steps]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._whole
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole)
+
+    def __len__(self) -> int:
+        return len(self._whole)
 
 
 _POINTS = 2**18
@@ -249,9 +271,9 @@ class UnitScores:
             truth=self.truth.at(rows, steps),
             ok=self.ok[rows],
             reason=_texts_at(self.reason, rows),
-            values={name: cells[rows][:, steps] for name, cells in self.values.items()},
+            values=_CutColumns(self.values, rows, steps),
             fallback=_texts_at(self.fallback, rows),
-            served={name: cells[rows][:, steps] for name, cells in self.served.items()},
+            served=_CutColumns(self.served, rows, steps),
         )
 
     @property

@@ -5,15 +5,15 @@ Shapes: W windows, H steps, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.arm import Role
-from harness.scoring.metrics import AGGREGATES, Aggregate, Aggregated, aggregate, by_step
-from harness.scoring.scores import EVERY, UnitScores, non_overlapping, reach_of
-from harness.window import Array, Rows
+from harness.scoring.metrics import AGGREGATES, Aggregate, aggregate, by_seed, by_step
+from harness.scoring.scores import UnitScores, non_overlapping, reach_of
+from harness.window import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +83,12 @@ def summarise(units: Sequence[UnitScores], *, reference: str | None = None) -> l
     for group in groups.values():
         group.sort(key=lambda unit: unit.seed)
     bars = {
-        (dataset, name): _value(_aggregated(group, each))
+        (dataset, name): _value(aggregate(name, *_cells(group, each)).value)
         for (dataset, arm), group in groups.items()
         if arm == reference
         for name, each in _known(group).items()
     }
-    found = []
-    for (dataset, _), group in groups.items():
-        apart = non_overlapping(group[0].origin, reach_of(group[0]))
-        alone = apart if len(apart) < len(group[0]) else None
-        for name, each in _known(group).items():
-            found.append(_summary(group, each, apart=alone, bar=bars.get((dataset, name))))
-    return found
+    return [row for group in groups.values() for row in _summaries(group, bars)]
 
 
 def skill_of(value: float | None, bar: float | None) -> float | None:
@@ -110,47 +104,45 @@ def _known(group: Sequence[UnitScores]) -> dict[str, Aggregate]:
     }
 
 
-def _aggregated(
-    group: Sequence[UnitScores], each: Aggregate, rows: Rows | None = None
-) -> Aggregated:
-    """An aggregate over all windows, or some, of all seeds: a root is taken last."""
-    return aggregate(each.name, *_cells(group, each, rows))
+def _cells(group: Sequence[UnitScores], each: Aggregate) -> list[Array]:
+    """Cells [S, W, H] of an aggregate's metrics."""
+    return [np.stack([unit.values[metric] for unit in group]) for metric in each.metrics]
 
 
-def _cells(group: Sequence[UnitScores], each: Aggregate, rows: Rows | None) -> list[Array]:
-    """Cells [S * W, H] of an aggregate's metrics, of all windows or of some."""
-    chosen = EVERY if rows is None else rows
-    return [
-        np.concatenate([unit.values[metric][chosen] for unit in group]) for metric in each.metrics
-    ]
+def _value(found: float) -> float | None:
+    return found if np.isfinite(found) else None
 
 
-def _value(found: Aggregated) -> float | None:
-    return found.value if np.isfinite(found.value) else None
-
-
-def _summary(
-    group: Sequence[UnitScores], each: Aggregate, *, apart: Rows | None, bar: float | None
-) -> MetricSummary:
+def _summaries(
+    group: Sequence[UnitScores], bars: Mapping[tuple[str, str], float | None]
+) -> Iterator[MetricSummary]:
+    """The rows of an arm on a dataset, from the units of its seeds."""
     first = group[0]
-    found = _aggregated(group, each)
-    value = _value(found)
-    values = [_aggregated([unit], each).value for unit in group]
-    return MetricSummary(
-        arm=first.arm,
-        role=first.role,
-        dataset=first.dataset,
-        metric=each.name,
-        unit=each.unit,
-        value=value,
-        low=None if value is None else min(values),
-        high=None if value is None else max(values),
-        seeds=tuple(unit.seed for unit in group),
-        n=found.n,
-        missing=found.missing,
-        failures=sum(unit.failures for unit in group),
-        skill=skill_of(value, bar) if each.lower_is_better else None,
-        by_step=by_step(each.name, *_cells(group, each, None)),
-        independent=value if apart is None else _value(_aggregated(group, each, apart)),
-        independent_n=len(first) if apart is None else len(apart),
-    )
+    apart = non_overlapping(first.origin, reach_of(first))
+    failures = sum(unit.failures for unit in group)
+    for name, each in _known(group).items():
+        cells = _cells(group, each)
+        found = aggregate(name, *cells)
+        value = alone = _value(found.value)
+        if len(apart) < len(first):
+            alone = _value(aggregate(name, *(np.take(part, apart, axis=1) for part in cells)).value)
+        bar = bars.get((first.dataset, name))
+        values = by_seed(name, *cells).tolist()
+        yield MetricSummary(
+            arm=first.arm,
+            role=first.role,
+            dataset=first.dataset,
+            metric=name,
+            unit=each.unit,
+            value=value,
+            low=None if value is None else min(values),
+            high=None if value is None else max(values),
+            seeds=tuple(unit.seed for unit in group),
+            n=found.n,
+            missing=found.missing,
+            failures=failures,
+            skill=skill_of(value, bar) if each.lower_is_better else None,
+            by_step=by_step(name, *cells),
+            independent=alone,
+            independent_n=len(apart),
+        )

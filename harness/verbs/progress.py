@@ -30,9 +30,9 @@ class LineProgress:
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     workers: int = 1
-    _left: list[Doing] = field(default_factory=list)
-    _spent: dict[str, list[float]] = field(default_factory=dict)
-    _started: dict[str, float] = field(default_factory=dict)
+    _left: dict[str, set[str]] = field(default_factory=dict)  # kind -> keys
+    _spent: dict[str, tuple[float, int]] = field(default_factory=dict)  # kind -> seconds, units
+    _running: dict[str, tuple[Doing, float]] = field(default_factory=dict)  # key -> started when
     _shares: Mapping[str, float] = field(default_factory=dict)
     _total: int = 0
     _done: int = 0
@@ -41,7 +41,9 @@ class LineProgress:
 
     def begin(self, cells: Sequence[Doing], *, done: int) -> None:
         """Say how much there is to do."""
-        self._left = list(cells)
+        self._left = {}
+        for cell in cells:
+            self._left.setdefault(cell.kind, set()).add(cell.key)
         self._total, self._done = len(cells) + done, done
         self._start = self._said = time.monotonic()
         kept = f", {done} already in the store" if done else ""
@@ -49,13 +51,14 @@ class LineProgress:
 
     def started(self, cell: Doing) -> None:
         """Note that a unit started."""
-        self._started[cell.key] = time.monotonic()
+        self._running[cell.key] = (cell, time.monotonic())
 
     def ended(self, cell: Doing, seconds: float, *, failed: int, reason: str) -> None:
         """Say how a unit ended and how long the rest will take."""
-        self._started.pop(cell.key, None)
-        self._left = [other for other in self._left if other.key != cell.key]
-        self._spent.setdefault(cell.kind, []).append(seconds)
+        self._running.pop(cell.key, None)
+        self._forget(cell)
+        before, units = self._spent.get(cell.kind, (0.0, 0))
+        self._spent[cell.kind] = (before + seconds, units + 1)
         self._done += 1
         result = f"{failed} windows FAILED ({reason})" if failed else "ok"
         text = f"[{self._done}/{self._total}] {cell}: {result}, {seconds:.1f} s"
@@ -63,16 +66,16 @@ class LineProgress:
 
     def unanswered(self, cell: Doing, reason: str, *, again: bool) -> None:
         """Say that the system kept a unit from a result, and when it is tried again."""
-        self._started.pop(cell.key, None)
+        self._running.pop(cell.key, None)
         if not again:
-            self._left = [other for other in self._left if other.key != cell.key]
+            self._forget(cell)
         when = "it runs again after the others" if again else "the same command runs it again"
         self._say(f"{cell}: NO ANSWER ({reason}); {when}")
 
     def tick(self, shares: Mapping[str, float]) -> None:
         """Redraw the live line, or speak up when the log was quiet for long."""
         self._shares = shares
-        running = ", ".join(str(cell) for cell in self._left if cell.key in self._started)
+        running = ", ".join(str(cell) for cell, _ in self._running.values())
         if self.stream.isatty():
             text = escaped(f"{self._bar()} {running}{self._rest()}")
             self.stream.write(f"\r\x1b[K{text[: _width()]}")
@@ -91,33 +94,47 @@ class LineProgress:
         bar = "#" * full + "." * (_BAR_WIDTH - full)
         return f"[{bar}] {self._done}/{self._total} units"
 
+    def _forget(self, cell: Doing) -> None:
+        keys = self._left.get(cell.kind, set())
+        keys.discard(cell.key)
+        if not keys:
+            self._left.pop(cell.kind, None)
+
     def _rest(self) -> str:
         """Estimate what is left, as text."""
-        need, sure = 0.0, True
-        for cell in self._left:
-            whole, known = self._expected(cell.kind)
-            need += max(whole - self._elapsed(cell.key), 0.0)
+        if not self._left:
+            return ""
+        now, need, sure = time.monotonic(), 0.0, True
+        elapsed: dict[str, dict[str, float]] = {}
+        for key, (cell, start) in self._running.items():
+            elapsed.setdefault(cell.kind, {})[key] = now - start
+        for kind, keys in self._left.items():
+            running = elapsed.get(kind, {})
+            whole, known = self._expected(kind, running)
+            need += whole * (len(keys) - len(running))
+            need += sum(max(whole - spent, 0.0) for spent in running.values())
             sure &= known
-        if not self._left or not (need or self._spent):
+        if not (need or self._spent):
             return ""
         return f", {'about' if sure else 'at least'} {_clock(need / self.workers)} left"
 
-    def _expected(self, arm: str) -> tuple[float, bool]:
-        """Seconds a unit of an arm takes, and whether that is more than a lower bound."""
-        spent = self._spent.get(arm)
-        if spent:
-            return sum(spent) / len(spent), True
-        running = [c.key for c in self._left if c.kind == arm and c.key in self._started]
+    def _expected(self, kind: str, running: Mapping[str, float]) -> tuple[float, bool]:
+        """Seconds a unit of a kind takes, and whether that is more than a lower bound.
+
+        Parameters
+        ----------
+        running
+            Seconds that those running of it have taken so far, by key.
+        """
+        if kind in self._spent:
+            seconds, units = self._spent[kind]
+            return seconds / units, True
         shared = [key for key in running if self._shares.get(key)]
         if shared:
-            return max(self._elapsed(key) / self._shares[key] for key in shared), True
-        every = [seconds for others in self._spent.values() for seconds in others]
-        mean = sum(every) / len(every) if every else 0.0
-        return max([mean, *map(self._elapsed, running)]), False
-
-    def _elapsed(self, key: str) -> float:
-        start = self._started.get(key)
-        return 0.0 if start is None else time.monotonic() - start
+            return max(running[key] / self._shares[key] for key in shared), True
+        units = sum(units for _, units in self._spent.values())
+        mean = sum(seconds for seconds, _ in self._spent.values()) / max(units, 1)
+        return max([mean, *running.values()]), False
 
     def _say(self, text: str) -> None:
         clear = "\r\x1b[K" if self.stream.isatty() else ""

@@ -124,6 +124,8 @@ def run(
     count = f"{units.total} units of {len(grid.cells)} in {store}, {units.computed} computed now"
     if units.computed:
         count += f" ({units.origins} origins, {units.fits} fits)"
+    if units.delivered:
+        count += f", {units.delivered} sealed from what shards had computed"
     failed = [f"failed windows: {cell}: {reason}" for cell, reason in units.failed.items()]
     failed += [f"no answer: {cell}: {reason}" for cell, reason in units.unanswered.items()]
     lost = [f"every window failed: {name}" for name in units.lost]

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.judging.verdict import plain
 from reports.forms.plain import plainly
-from reports.page_input import DatasetFacts, PageInput, UnitFacts, UnitKey
+from reports.page_input import DatasetFacts, PageInput, UnitKey
 from reports.section import Block, Section, Table
 from reports.sections import sections_of
 from reports.sections.scorecard import Scorecard
@@ -52,7 +52,7 @@ def page_data(page: PageInput) -> dict[str, Any]:
         "summaries": _plain(page.summaries),
         "arms": _plain(page.arms),
         "datasets": [_facts(each) for each in page.datasets.values()],
-        "units": [_unit(key, unit) for key, unit in page.units.items()],
+        "units": [_unit(page, key) for key in page.units],
         "environment": _plain(page.environment),
         "versions": _plain(page.versions),
         "fingerprints": _plain(page.fingerprints),
@@ -66,11 +66,11 @@ def _facts(facts: DatasetFacts) -> dict[str, Any]:
     return {name: _plain(getattr(facts, name)) for name in known}
 
 
-def _unit(key: UnitKey, unit: UnitFacts) -> dict[str, Any]:
-    arm, dataset, seed = key
+def _unit(page: PageInput, key: UnitKey) -> dict[str, Any]:
+    unit, (arm, dataset, seed) = page.units[key], key
     facts = {
-        "windows": len(unit.origin),
-        "failed": sum(map(bool, unit.reason)),
+        "windows": unit.windows,
+        "failed": sum(map(bool, page.answers[key].reason)),
         "fits": unit.fits,
         "seconds": unit.seconds,
         "peak_bytes": unit.peak_bytes,

@@ -59,9 +59,9 @@ def _by_phase(
         cells = [_range([measured(unit).get(phase) for unit in mine], write) for phase in phases]
         if timed:
             per_window = [
-                1000 * unit.seconds["forecast"] / len(unit.origin)
+                1000 * unit.seconds["forecast"] / unit.windows
                 for unit in mine
-                if "forecast" in unit.seconds and len(unit.origin)
+                if "forecast" in unit.seconds and unit.windows
             ]
             cells.append(_range(per_window, numbers.number))
         rows.append((TableCell(text=arm, note=(machines or "no unit") * several), *cells))
@@ -152,7 +152,7 @@ def unpaired(page: PageInput, legacy: str) -> str:
     ]
 
     def forecast(unit: UnitFacts) -> float | None:
-        spent, count = unit.seconds.get("forecast"), len(unit.origin)
+        spent, count = unit.seconds.get("forecast"), unit.windows
         return spent / count if spent is not None and count else None
 
     taken: tuple[tuple[str, str, Callable[[UnitFacts], float | None]], ...] = (

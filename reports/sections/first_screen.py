@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from reports.section import (
     BasisList,
     Block,
     Command,
+    Details,
     Facts,
     Group,
     Heading,
@@ -35,14 +37,17 @@ from reports.sections.curves import SliceEffect, worst_slice
 from reports.sections.scorecard import build_scorecard
 from reports.sections.trust import strip
 from reports.words import numbers, verdicts
+from reports.words.cautions import cautions
 from reports.words.facts import say
 from reports.words.sentences import sentence_of, why_open
-from reports.words.verdicts import cautions, headline, next_step, rule_name
+from reports.words.verdicts import headline, next_step, rule_name
 
 _OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
 _SCORES = ("crps", "coverage_80", "rmse")
 _SCORE_ROWS = 4
+_LINE, _CAUTION_LINES = 150, 6
+"""Characters in a line of the frame of cautions at 1280 px, and lines that leave enough room."""
 _YEAR = 365
 
 
@@ -197,15 +202,13 @@ def span_text(page: PageInput, facts: DatasetFacts) -> str:
 
 def first_screen(page: PageInput) -> Iterator[Section]:
     """The answer, what it rests on, and what speaks against it."""
-    verdict, known = page.verdict, must_know(page)
-    caution = (Heading(text="Caution", level=2), Lines(lines=tuple(known)))
-    cautioned = (Group(id="cautions", style="warning", blocks=caution),) if known else ()
+    verdict = page.verdict
     yield Section(
         id="first",
         title="",
         items=(
             banner(page),
-            *cautioned,
+            *_cautions(page),
             Group(
                 style="middle",
                 blocks=(
@@ -253,13 +256,28 @@ def banner(page: PageInput) -> Banner:
     )
 
 
-def must_know(page: PageInput) -> list[str]:
-    """What must be known with the answer, the gravest first; that data have ended comes last."""
+def must_know(page: PageInput) -> list[tuple[str, str]]:
+    """What must be known with the answer, whole and in brief; that data have ended comes last."""
     ended = [f"{facts.id} on {facts.ended}" for facts in page.datasets.values() if facts.ended]
-    found = [said for _, said in cautions(page.verdict)]
+    found = [(each.said, each.brief) for each in cautions(page.verdict)]
     if ended:
-        found.append(f"Data have ended: {numbers.listing(ended)}; no new origin will come.")
+        gone = f"Data have ended: {numbers.listing(ended)}"
+        found.append((f"{gone}; no new origin will come.", gone))
     return found
+
+
+def _cautions(page: PageInput) -> tuple[Block, ...]:
+    """In whole sentences where they are few, else in brief, each with its sentence folded."""
+    known = must_know(page)
+    heading = Heading(text="Caution", level=2)
+    if not known:
+        return ()
+    if sum(math.ceil(len(said) / _LINE) for said, _ in known) <= _CAUTION_LINES:
+        listed: Block = Lines(lines=tuple(said for said, _ in known))
+    else:
+        folded = (Details(summary=brief, blocks=(Text(text=said),)) for said, brief in known)
+        listed = Group(style="briefs", blocks=tuple(folded))
+    return (Group(id="cautions", style="warning", blocks=(heading, listed)),)
 
 
 def _compared(page: PageInput) -> Facts:
@@ -419,7 +437,7 @@ def tried_before(page: PageInput) -> str:
     since = page.beside.since
     said = changed(page)
     if since is not None and since.before is None:
-        known = any(code is FactCode.TRIED_BEFORE for code, _ in cautions(page.verdict))
+        known = any(each.code is FactCode.TRIED_BEFORE for each in cautions(page.verdict))
         said.append("others on these origins, see above" if known else "no other attempt here")
     return "; ".join(each.rstrip(".") for each in said)
 
@@ -430,7 +448,7 @@ _PLAIN = ("guardrail", "limit")
 
 def warnings(page: PageInput) -> list[str]:
     """What must be read before the numbers: cautions, and that nothing is new."""
-    found = must_know(page)
+    found = [said for said, _ in must_know(page)]
     since = page.beside.since
     if since is not None and since.before is not None and not any(since.new_origins.values()):
         again = f"; this is verdict {page.beside.verdicts} on the pair" * (page.beside.verdicts > 1)

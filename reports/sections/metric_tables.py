@@ -355,7 +355,7 @@ def parts_view(page: PageInput, dataset: str) -> Table | None:
 def _parts(page: PageInput, arm: str, dataset: str) -> Decomposition | None:
     facts = page.datasets.get(dataset)
     units = page.scores_of(arm, dataset)
-    stored = page.units.get((arm, dataset, units[0].seed)) if units else None
+    stored = page.answers.get((arm, dataset, units[0].seed)) if units else None
     if facts is None or stored is None or not stored.forecast.has_distribution:
         return None
     scores = units[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import itemgetter
 
 from harness.judging.fact import FactCode
 from harness.judging.findings import Outlook, chances_of_all
@@ -423,8 +422,8 @@ def failures(page: PageInput) -> Table | None:
     ]
     known = {key for key, _ in told}
     told += [
-        (key, zip(unit.reason, unit.last_date, strict=True))
-        for key, unit in sorted(page.units.items(), key=itemgetter(0))
+        (key, zip(page.answers[key].reason, page.answers[key].last_date, strict=True))
+        for key in sorted(page.answers)
         if key not in known
     ]
     groups: dict[tuple[str, str, int, str], list[str]] = {}

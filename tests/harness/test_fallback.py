@@ -349,8 +349,8 @@ def test_flags_survive_the_store(series, folder, tmp_path):
     """Reasons, flags and served scores are read back from the score file as written."""
     scores = scored(series, folder, odd(fault="nan", at=hard(series, 5)), tmp_path)[1]
 
-    write_scores(tmp_path / "x.parquet", scores)
-    found = read_scores(tmp_path / "x.parquet", arm="pair", role="candidate", dataset="X", seed=1)
+    write_scores(tmp_path / "x.scores", scores)
+    found = read_scores(tmp_path / "x.scores", ("pair", "candidate", "X", 1))
 
     assert found.fallback == scores.fallback
     assert list(found.served) == list(scores.served)

@@ -242,7 +242,7 @@ def test_damaged_forecasts_that_come_out_otherwise_are_not_accepted(finished, ti
 @pytest.mark.parametrize("damage", ["torn", "empty", "other"])
 def test_torn_scores_are_derived_again(finished, call, damage):
     """Scores follow from stored forecasts, so a file of them that is torn costs nothing."""
-    whole = {file: file.read_bytes() for file in Path("runs/scores").glob("*.parquet")}
+    whole = {file: file.read_bytes() for file in Path("runs/scores").glob("*.scores")}
     for file, content in whole.items():
         file.write_bytes({"torn": content[:-100], "empty": b""}.get(damage, b""))
         if damage == "other":

@@ -33,7 +33,7 @@ from harness.scoring.scores import Truth, UnitScores, score
 from harness.scoring.summary import summarise
 from harness.stats.longrun import DieboldMariano
 from harness.window import Array, RollingOrigin, Series, Windows
-from reports.page_input import ArmFacts, DatasetFacts, PageInput, UnitFacts
+from reports.page_input import Answers, ArmFacts, DatasetFacts, PageInput, UnitFacts
 
 HORIZON = 6
 CARD = {
@@ -208,6 +208,7 @@ class Maker:
             horizon=self.horizon, stride=self.stride, origins=self.origins, validation=100
         )
         units: dict[Any, UnitFacts] = {}
+        answers: dict[Any, Answers] = {}
         scores: list[UnitScores] = []
         for name, each in series.items():
             windows = plan.over(each.dates)
@@ -215,8 +216,9 @@ class Maker:
             for arm, (role, seeds, noise) in arms.items():
                 for seed in seeds:
                     key = (arm, name, seed)
-                    unit, scored = self.unit(key, role, each, windows, truth, noise, fail or {})
-                    units[key] = unit
+                    given, scored = self.unit(key, role, each, windows, truth, noise, fail or {})
+                    units[key] = timed(key, learns=role == "legacy", windows=len(windows))
+                    answers[key] = given
                     scores.append(scored)
         verdict = self.verdict(outcome, scores, findings)
         return PageInput(
@@ -226,6 +228,7 @@ class Maker:
             summaries=summarise(scores, reference="random-walk"),
             scores=scores,
             units=units,
+            answers=answers,
             curves={key: self.curve(key) for key in units},
             datasets={name: facts(name, each, plan) for name, each in series.items()},
             arms=[arm_facts(arm, role) for arm, (role, _, _) in arms.items()],
@@ -244,8 +247,8 @@ class Maker:
         truth: Truth,
         noise: float,
         fail: Mapping[str, int],
-    ) -> tuple[UnitFacts, UnitScores]:
-        """One stored unit with its scores."""
+    ) -> tuple[Answers, UnitScores]:
+        """The forecasts of one stored unit with their scores."""
         forecast = make_forecast(
             series, windows, noise=noise, seed=key[2] + len(key[0]), width=2 - noise
         )
@@ -254,8 +257,7 @@ class Maker:
         ]
         forecast = spoiled(forecast, fail.get(key[0], 0))
         learns = role == "legacy"
-        unit = UnitFacts(
-            **timed(key, learns=learns),
+        answers = Answers(
             origin=windows.origin,
             last_date=series.dates[windows.origin - 1],
             reason=tuple(reasons),
@@ -270,7 +272,7 @@ class Maker:
             reasons=reasons,
             residual_distribution=learns,
         )
-        return unit, scored
+        return answers, scored
 
     def curve(self, key: tuple[str, str, int]) -> dict[str, Array]:
         """A training curve for arms that learn."""
@@ -416,18 +418,19 @@ def standings(scores: Sequence[UnitScores]) -> tuple[Standing, ...]:
     )
 
 
-def timed(key: tuple[str, str, int], *, learns: bool) -> dict[str, Any]:
+def timed(key: tuple[str, str, int], *, learns: bool, windows: int) -> UnitFacts:
     """How carrying out a unit went."""
     heavy = 1.0 if "walk" in key[0] else 40.0
     seconds = {"import": 0.1 * heavy, "load": 0.02 * heavy, "forecast": 0.01 * heavy}
     peak = {"import": 60 << 20, "load": int(heavy * 9) << 20, "forecast": int(heavy * 11) << 20}
-    return {
-        "fits": int(learns),
-        "seconds": seconds | ({"fit": 21.4 + key[2]} if learns else {}),
-        "peak_bytes": peak | ({"fit": 612 << 20} if learns else {}),
-        "machine": {"processor": "Example CPU 9000", "cores": "2", "gpu": "none"},
-        "digest": "7c" * 32,
-    }
+    return UnitFacts(
+        windows=windows,
+        fits=int(learns),
+        seconds=seconds | ({"fit": 21.4 + key[2]} if learns else {}),
+        peak_bytes=peak | ({"fit": 612 << 20} if learns else {}),
+        machine={"processor": "Example CPU 9000", "cores": "2", "gpu": "none"},
+        digest="7c" * 32,
+    )
 
 
 def spoiled(forecast: Forecast, count: int) -> Forecast:

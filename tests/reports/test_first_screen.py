@@ -24,7 +24,8 @@ from reports.sections.first_screen import changed, fallback, lost_windows, open_
 from reports.sections.scorecard import bounds_of, build_scorecard
 from reports.sections.trust import at_length, strip
 from reports.words import verdicts
-from reports.words.verdicts import cautions, headline
+from reports.words.cautions import cautions
+from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]
 CELLS = "Complete"
@@ -100,9 +101,9 @@ def test_cautions_are_told_the_gravest_first(make_page: Make) -> None:
 
     found = cautions(page.verdict)
 
-    assert [code for code, _ in found] == [FactCode.CONTAMINATED, FactCode.ONE_SEED]
-    assert all(said.endswith(".") for _, said in found)
-    assert all(said in html.unescape(render_html(page)) for _, said in found)
+    assert [each.code for each in found] == [FactCode.CONTAMINATED, FactCode.ONE_SEED]
+    assert all(each.said.endswith(".") for each in found)
+    assert all(each.said in html.unescape(render_html(page)) for each in found)
 
 
 def test_bounds_are_the_widest_of_all_methods_that_decide(make_page: Make) -> None:

@@ -288,27 +288,27 @@ def test_one_seed_and_one_arm_a_side_are_enough(make_page: Make) -> None:
 def test_an_arm_that_gives_a_point_path_only_is_drawn(make_page: Make) -> None:
     """Without a distribution the chart shows the path, and the table no interval."""
     page = make_page(datasets=["ALPHA"])
-    units = {
+    answers = {
         key: dataclasses.replace(unit, forecast=type(unit.forecast).of_point(unit.forecast.point))
         if key[0] == "autoformer"
         else unit
-        for key, unit in page.units.items()
+        for key, unit in page.answers.items()
     }
 
-    assert "point path only" in render_html(dataclasses.replace(page, units=units))
+    assert "point path only" in render_html(dataclasses.replace(page, answers=answers))
 
 
 def test_samples_are_drawn_like_quantiles(make_page: Make) -> None:
     """A forecast of samples [W, M, H] gets the same fan."""
     page = make_page(datasets=["ALPHA"])
-    units = dict(page.units)
-    for key in [key for key in units if key[0] == "chronos-512"]:
-        quantiles = units[key].forecast.quantiles
+    answers = dict(page.answers)
+    for key in [key for key in answers if key[0] == "chronos-512"]:
+        quantiles = answers[key].forecast.quantiles
         assert quantiles is not None
-        samples = type(units[key].forecast).of_samples(np.swapaxes(quantiles, 1, 2))
-        units[key] = dataclasses.replace(units[key], forecast=samples)
+        samples = type(answers[key].forecast).of_samples(np.swapaxes(quantiles, 1, 2))
+        answers[key] = dataclasses.replace(answers[key], forecast=samples)
 
-    html = render_html(dataclasses.replace(page, units=units))
+    html = render_html(dataclasses.replace(page, answers=answers))
 
     assert "candidate, seed 1; median with 50, 80 and 95 % bands" in html
 
@@ -500,6 +500,7 @@ def evil_page(page: PageInput) -> PageInput:
             key(each): dataclasses.replace(unit, machine=dict.fromkeys(unit.machine, EVIL))
             for each, unit in page.units.items()
         },
+        answers={key(each): unit for each, unit in page.answers.items()},
         curves={key(each): curve for each, curve in page.curves.items()},
         datasets={
             sets[name]: dataclasses.replace(

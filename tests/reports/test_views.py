@@ -184,12 +184,12 @@ def test_a_gaussian_forecast_is_drawn_with_its_bands(make_page: Make) -> None:
     """Mean and deviation give quantiles as any other form does."""
     page = make_page(datasets=["ALPHA"])
     key = ("chronos-512", "ALPHA", 1)
-    unit = page.units[key]
+    unit = page.answers[key]
     shape = unit.forecast.point.shape
     gaussian = Forecast.of_gaussian(np.full(shape, 100.0), np.full(shape, 2.0))
-    units = {**page.units, key: dataclasses.replace(unit, forecast=gaussian)}
+    answers = {**page.answers, key: dataclasses.replace(unit, forecast=gaussian)}
 
-    found = fan(dataclasses.replace(page, units=units), *key[:2], int(unit.origin[0]))
+    found = fan(dataclasses.replace(page, answers=answers), *key[:2], int(unit.origin[0]))
 
     assert found is not None
     assert found.quantiles is not None

@@ -58,7 +58,7 @@ def test_a_span_ends_where_the_judged_steps_end(make_page: Make) -> None:
 def test_a_fan_is_read_by_origin_not_by_place(make_page: Make) -> None:
     """Rows in another order give the same forecast; a failed one gives none."""
     page = make_page(fail={"chronos-512": 1})
-    unit = page.units["chronos-512", "ALPHA", 1]
+    unit = page.answers["chronos-512", "ALPHA", 1]
 
     found = fan(page, "chronos-512", "ALPHA", int(unit.origin[5]))
 

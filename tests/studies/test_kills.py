@@ -160,7 +160,7 @@ def test_kills_leave_no_trace(units, sized):
 
     for store in stores:
         assert finished(store) == said.replace("calm", store.name)
-        for pattern in ("parts/*.parquet", "scores/*.parquet", "verdicts/*/*/verdict.json"):
+        for pattern in ("parts/*.parquet", "scores/*.scores", "verdicts/*/*/verdict.json"):
             calm, stormy = content(Path("calm"), pattern), content(store, pattern)
             assert calm, pattern
             assert calm == stormy, pattern

@@ -355,7 +355,7 @@ def remember_some(root, verdict, start):
     inputs = Inputs(cells=(), given=Given(), scoring="s")
     for number in range(start, start + 10):
         made = dataclasses.replace(verdict, candidate=f"c{number}")
-        record_verdicts(store, "tiny", [(made, inputs)], scores=[], conflicting=())
+        record_verdicts(store, "tiny", [(made, inputs)], scores=[], recorded=())
 
 
 def test_verdicts_passed_at_the_same_time_are_all_listed(tmp_path):

@@ -1,23 +1,24 @@
 """From stored forecasts to stored scores: read back as written, and never stale."""
 
 import dataclasses
+import hashlib
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from in_process import InThisProcess, Quiet
+from safetensors.numpy import load, save
 
-from harness.data.dataset import load
+from harness.data import dataset
 from harness.data.revisions import Revision
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment
 from harness.gate import stored_scores
 from harness.gate.stored_scores import (
+    file_of,
     read_scores,
-    read_slot,
     score_cell,
     score_grid,
     truths_of,
@@ -83,7 +84,7 @@ def test_scores_survive_the_round_trip(filled):
 @pytest.mark.parametrize("plan", ["first", "latest"])
 def test_what_was_issued_in_time_is_held_against_what_came_first(tiny, plan):
     """A later revision moves the actuals of other origins; with truth = "latest", of all."""
-    gold = load("GOLD")
+    gold = dataset.load("GOLD")
     today = np.datetime64(datetime.now(UTC).date(), "D")
     moved = gold.series.dates[:9010] + (today - gold.series.dates[9000])
     series = dataclasses.replace(up_to(gold.series, 9010), dates=moved)
@@ -136,10 +137,8 @@ def test_failed_windows_survive_too(tmp_path, filled):
         first, reason=reason, values=values, ok=np.array([not text for text in reason])
     )
 
-    write_scores(tmp_path / "x.parquet", failed)
-    found = read_scores(
-        tmp_path / "x.parquet", arm=first.arm, role=first.role, dataset="GOLD", seed=first.seed
-    )
+    write_scores(tmp_path / "x.scores", failed)
+    found = read_scores(tmp_path / "x.scores", (first.arm, first.role, "GOLD", first.seed))
 
     assert same(found, failed)
     assert not found.ok[0]
@@ -178,8 +177,8 @@ def test_other_scoring_code_scores_again(filled, monkeypatch):
 
     score_grid(grid, store)
 
-    assert len(files(store)) == 5
-    assert not set(files(store)) & set(before)
+    assert list(files(store)) == list(before)
+    assert not set(files(store).items()) & set(before.items())
 
 
 def test_origins_forecast_again_are_scored_again(tiny, call, in_process, tmp_path):
@@ -237,19 +236,37 @@ def test_unit_of_other_origins_is_refused(filled):
         score_cell(grid.cells[0], store, Truth.of("GOLD", part.dataset.series, part.windows))
 
 
+def rewritten(file, *, sealed=False, drop=(), facts=None, last=1.0):
+    """Write a score file with other numbers or facts, under a digest that fits or the old one."""
+    head, content = file.read_bytes()[:64], file.read_bytes()[64:]
+    said = {"abharness": facts_in(content)} if facts is None else facts
+    arrays = {name: array for name, array in load(content).items() if name not in drop}
+    if "at_origin" in arrays:
+        arrays["at_origin"][0] *= last
+    content = save(arrays, said)
+    if sealed:
+        head = hashlib.sha256(content).hexdigest().encode()
+    file.write_bytes(head + content)
+
+
+def facts_in(content):
+    size = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + size])["__metadata__"]["abharness"]
+
+
 EDITS = {
-    "last / 4": lambda table, file: pq.write_table(
-        table.set_column(
-            table.column_names.index("last"),
-            "last",
-            pa.array(table["last"].to_numpy() / 4),
-        ),
-        file,
+    "last / 4": lambda file: rewritten(file, last=0.25),
+    "no numbers": lambda file: rewritten(file, drop=["cells"]),
+    "no facts": lambda file: rewritten(file, facts={}),
+    "no facts, by a digest that fits": lambda file: rewritten(file, facts={}, sealed=True),
+    "other facts, by a digest that fits": lambda file: rewritten(
+        file, facts={"abharness": "[]"}, sealed=True
     ),
-    "no truth": lambda table, file: pq.write_table(table.drop_columns(["actual"]), file),
-    "no facts": lambda table, file: pq.write_table(table.replace_schema_metadata({}), file),
-    "cut": lambda table, file: file.write_bytes(file.read_bytes()[:-9]),
-    "empty": lambda table, file: file.write_bytes(b""),
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-9]),
+    "empty": lambda file: file.write_bytes(b""),
+    "nothing, by a digest that fits": lambda file: file.write_bytes(
+        hashlib.sha256(b"").hexdigest().encode()
+    ),
 }
 
 
@@ -260,7 +277,7 @@ def test_an_edited_score_file_changes_no_verdict(tiny, call, in_process, edit):
     sound = call("gate", "tiny.toml", "--store", "runs")
     kept = {file: file.read_bytes() for file in Path("runs/scores").iterdir()}
     for file in kept:
-        EDITS[edit](pq.read_table(file), file)
+        EDITS[edit](file)
 
     edited = call("gate", "tiny.toml", "--store", "runs")
 
@@ -274,14 +291,12 @@ def test_no_flipped_byte_of_a_score_file_is_read(filled):
     grid, store = filled
     cell, truth = grid.cells[1], truth_of(grid)
     sound = score_cell(cell, store, truth)
-    (file,) = store.root.glob(f"scores/{sound.slot}-*")
+    file = file_of(store, sound.slot)
     whole = file.read_bytes()
     chance = np.random.default_rng(0)
     for at in chance.integers(len(whole), size=40).tolist():
         file.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
 
-        assert not list(
-            read_slot(store, sound.slot, arm="new", role="candidate", dataset="GOLD", seed=1)
-        )
+        assert read_scores(file, ("new", "candidate", "GOLD", 1)) is None
     assert same(score_cell(cell, store, truth).scores, sound.scores)
     assert file.read_bytes() == whole

@@ -374,3 +374,29 @@ def test_a_record_needs_a_place_and_text_sqlite_can_hold(journal, tmp_path):
     with pytest.raises(StoreError, match="store cannot be written"):
         Journal.open(Path(tmp_path / "file"), create=True)
     assert journal.append("fit", "a", {}).seq == 1
+
+
+def test_a_journal_at_rest_looks_once(tmp_path):
+    """Inside, what others write meanwhile is not seen, unless asked to look; afterwards it is."""
+    ours = Journal.open(tmp_path, create=True)
+    theirs = Journal.open(tmp_path)
+    ours.append("a", "1", {})
+    with ours.at_rest(), ours.at_rest():
+        before = ours.head
+        theirs.append("b", "2", {})
+
+        assert (ours.head, ours.records("b")) == (before, [])
+        assert ours.refreshed() == theirs.head
+        assert [record.key for record in ours.records("b")] == ["2"]
+        theirs.append("b", "3", {})
+        assert len(ours.records("b")) == 1
+    assert len(ours.records("b")) == 2
+
+
+@pytest.mark.parametrize("size", [100, 5_000, 50_000])
+def test_bodies_of_every_size_are_read_as_they_were_written(tmp_path, size):
+    """Small ones lie there as they are, larger ones packed; a second reader finds the same."""
+    body = {"text": "".join(map(str, range(size)))[:size]}
+    record = Journal.open(tmp_path, create=True).append("kind", "key", body)
+
+    assert Journal.open(tmp_path).body(record) == body

@@ -81,8 +81,8 @@ def test_slices_are_the_same_from_truth_scores_and_store(tmp_path, source: str) 
     """What is stored with the scores is enough, and the order of rows decides nothing."""
     truth = truth_of()
     unit = unit_of(truth)
-    write_scores(tmp_path / "x.parquet", unit)
-    stored = read_scores(tmp_path / "x.parquet", arm="A", role="legacy", dataset="X", seed=1)
+    write_scores(tmp_path / "x.scores", unit)
+    stored = read_scores(tmp_path / "x.scores", ("A", "legacy", "X", 1))
     back = truth.at(slice(None, None, -1))
     found = {"truth": truth, "scores": unit.truth, "stored": stored.truth, "reversed": back}
 

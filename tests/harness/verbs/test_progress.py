@@ -80,3 +80,22 @@ def test_failure_is_spelled_out(clock):
     lines = progress.stream.getvalue().splitlines()
     assert "3 windows FAILED (no luck)" in lines[1]
     assert "stopped after 5 s" in lines[2]
+
+
+def test_units_are_not_looked_through_each_time_one_ends():
+    """An estimate asks a unit for its kind when it begins and ends, however many there are."""
+    asked = []
+
+    class Counted(SimpleNamespace):
+        @property
+        def kind(self):
+            asked.append(self.key)
+            return self.key[0]
+
+    cells = [Counted(key=f"{number % 7}-{number}") for number in range(200)]
+    progress = started(cells)
+    for each in cells:
+        progress.started(each)
+        progress.ended(each, 1.0, failed=0, reason="")
+
+    assert len(asked) <= 10 * len(cells)
