@@ -22,10 +22,10 @@ from reports.section import (
     columns,
     text,
 )
-from reports.sections.scorecard import bounds_of, limit_text
+from reports.sections.scorecard import limit_text
 from reports.words import numbers
 from reports.words.facts import phrase
-from reports.words.sentences import why_open
+from reports.words.sentences import bounds_of, why_open
 from reports.words.verdicts import next_step, problems, rule_name
 
 _TRUTHS = {

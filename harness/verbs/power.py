@@ -71,7 +71,10 @@ def _lines(found: PowerReport) -> Iterator[str]:
     from reports.words.facts import say as in_words
 
     yield f"how losses vary: from {in_words(found.source)}"
-    yield "chance that a criterion is decided if the candidate's true effect is"
+    yield (
+        "chance that a criterion is decided if the candidate's losses truly differ by so much "
+        "(coverage: if it is as promised)"
+    )
     effects = next((each.chances for each in found.outlooks if each.chances), ())
     heads = [f"{100 * effect:+.0f} %" if effect else "0 %" for effect, _ in effects]
     head = ("finding", "limit", *heads, "as found", "shown today", "needs")
@@ -120,7 +123,13 @@ def _row(each: Outlook, count: int) -> tuple[str, ...]:
     return (
         each.finding,
         plain_effect(each.unit, each.bound),
-        *([f"{100 * chance:.0f} %" for _, chance in each.chances] or ["-"] * count),
+        *(
+            [
+                f"{100 * chance:.0f} %" if each.unit == "share" or effect == 0 else ""
+                for effect, chance in each.chances
+            ]
+            or ["-"] * count
+        ),
         found,
         "-" if each.settled_at is None else plain_effect(each.unit, each.settled_at),
         needs,

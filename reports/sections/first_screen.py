@@ -32,7 +32,7 @@ from reports.section import (
     columns,
     text,
 )
-from reports.sections.cost_tables import cost_line, unpaired
+from reports.sections.cost_tables import cost_line, in_lines, unpaired
 from reports.sections.curves import SliceEffect, worst_slice
 from reports.sections.scorecard import build_scorecard
 from reports.sections.trust import strip
@@ -346,7 +346,9 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
     for name, facts in page.datasets.items():
         named.setdefault(facts.unit, []).append(name)
     units = "; ".join(
-        f"{numbers.listing(names)} in {unit}" for unit, names in named.items() if unit
+        f"{numbers.listing(names)} in {unit.removeprefix('as in ')}"
+        for unit, names in named.items()
+        if unit
     )
     table = Table(
         small=True,
@@ -494,16 +496,10 @@ def lists(page: PageInput) -> Iterator[Section]:
         f"{dates} on {dataset}: CRPS {candidate} of the last value, legacy {legacy}: lost by {by}"
         for dates, dataset, by, candidate, legacy in lost_windows(page)
     )
-    costs = (
-        f"{each.title}: "
-        + ", ".join(filter(None, (each.ratio, each.interval, each.floor, each.word, each.said)))
-        for each in cost_line(page, verdict.legacy)
-    )
-    unmeasured = unpaired(page, verdict.legacy)
     yield from _listed(
         "Weakest slice", (weakest(worst_slice(page, verdict.legacy), page), *windows)
     )
-    yield from _listed("Costs, candidate over legacy", tuple(costs) or (unmeasured,))
+    yield from in_lines(page)
     yield Section(
         id="trust", title="What it rests on", items=(BasisList(items=tuple(strip(page))),)
     )

@@ -316,6 +316,9 @@ def basis(page: PageInput) -> Iterator[Section]:
     )
 
 
+_COVERED = "Effects are of losses; of coverage the first column alone, where it is as promised."
+
+
 def power(page: PageInput) -> Iterator[Section]:
     """The chance of deciding each rule by the true effect, folded."""
     rows = page.verdict.power
@@ -328,7 +331,7 @@ def power(page: PageInput) -> Iterator[Section]:
             words=("more origins",),
         ),
         rows=(*(_chances(row, len(heads)) for row in rows), *_together(page)),
-        note=_shared(page),
+        note=f"{_COVERED} {_shared(page)}".strip(),
     )
     decided = sum(row.decided for row in rows)
     said = f"{decided} of {numbers.plural(len(rows), 'rule')} decided; the chances of the others"
@@ -341,7 +344,10 @@ def power(page: PageInput) -> Iterator[Section]:
 
 
 def _chances(row: Outlook, count: int) -> tuple[TableCell, ...]:
-    chances = [text(numbers.percent(chance, digits=0)) for _, chance in row.chances]
+    chances = [  # no loss says how far coverage would be off
+        text(numbers.percent(chance, digits=0) if row.unit == "share" or effect == 0 else "")
+        for effect, chance in row.chances
+    ]
     needed = "decided" if row.decided else numbers.NONE
     if not row.decided and row.more_origins is not None:
         needed = f"{row.more_origins:,}" + (f", by {row.decided_by}" if row.decided_by else "")
