@@ -129,7 +129,7 @@ def _distance(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
         arm=found.candidate,
         dataset=dataset,
         source=_units(found, dataset, found.candidate, found.baseline),
-        said=f"covered are {covered}" + ("" if low is not None else "; no interval can be made"),
+        said=f"coverage is {covered}" + ("" if low is not None else "; no interval can be made"),
         holds=True if high is not None and high < 0 else False if low and low > 0 else None,
     )
 
