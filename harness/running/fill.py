@@ -472,9 +472,9 @@ class _Run:
         self.progress.ended(event, finished.seconds, failed=0, reason="")
         said = f"{event.cell}: another environment ({event.changed()}): "
         if apart:
-            self.events.append(f"{said}its results begin anew, since {apart}")
+            self.events.append(f"{said}its results start afresh, because {apart}")
         else:
-            self.events.append(f"{said}{event.origins} forecasts made again are equal, it goes on")
+            self.events.append(f"{said}{event.origins} repeated forecasts are equal, so it goes on")
         return ""
 
     def _give_up(self, work: _Work, reason: str) -> None:

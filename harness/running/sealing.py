@@ -132,7 +132,8 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
     fit, files = _fit(due, left, ending, limit)
     if due.damaged and fit is not None and not _serves(fit, due.known):
         return Sealed(
-            problem=f"its kept fit ({due.fit.key[:12]}) is damaged, and made again it is another"
+            problem=f"its kept fit ({due.fit.key[:12]}) is damaged, and the repeated fit differs "
+            "from it"
         )
     part = left.part or Part.failed(job.cutoffs, job.windows.horizon, ending.reason)
     spent = Spent(
@@ -276,8 +277,8 @@ def _seal_part(
     changed = [day for day, wanted in due.expected.items() if found.get(day) != wanted]
     if changed:
         return Sealed(
-            problem=f"the forecast of {changed[0]} is damaged, and made again it is another: "
-            f"`abharness store drop {due.replaces[0]} --why` gives the sealed one up"
+            problem=f"the forecast of {changed[0]} is damaged, and the repeated one differs: "
+            f"`abharness store drop {due.replaces[0]} --why` gives up the sealed one"
         )
     known = fit or store.fit(due.fit.key)
     windows, split = due.fit.windows, due.cell.split

@@ -320,7 +320,7 @@ def _from_kept(arm: Saves, keep: Path, job: Job, outcome: UnitResult) -> Arm:
     assert isinstance(arm, Arm)
     why = exception_line(problem)
     if continues(arm):
-        raise ArmError(f"its fit cannot be kept, and the next one is to start from it: {why}")
+        raise ArmError(f"its fit cannot be kept, and the next one must start from it: {why}")
     sys.stderr.write(f"its fit is not kept: {why}\n")
     return arm
 
