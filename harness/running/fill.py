@@ -454,7 +454,7 @@ class _Run:
         failed, reasons = 0, []
         for number, (due, job) in enumerate(zip(work.due, work.task.jobs, strict=True)):
             sealed = seal_finished(self.store, due, job, number, finished)
-            if sealed.problem and finished.ending.kind == "no answer":
+            if sealed.no_answer:
                 return sealed.problem
             self.note(due.cell, sealed)
             failed += sealed.failed
@@ -472,9 +472,9 @@ class _Run:
         self.progress.ended(event, finished.seconds, failed=0, reason="")
         said = f"{event.cell}: another environment ({event.changed()}): "
         if apart:
-            self.events.append(f"{said}its results begin anew, since {apart}")
+            self.events.append(f"{said}its results start afresh, because {apart}")
         else:
-            self.events.append(f"{said}{event.origins} forecasts made again are equal, it goes on")
+            self.events.append(f"{said}{event.origins} repeated forecasts are equal, so it goes on")
         return ""
 
     def _give_up(self, work: _Work, reason: str) -> None:

@@ -92,6 +92,8 @@ class Sealed:
         Origins the arm itself has no forecast for, and why for the first.
     problem
         Why nothing was sealed; empty where it was, or another process had sealed it before.
+    no_answer
+        That was the system's doing, or another process's: it may be tried again.
     overtaken
         Another process has sealed another fit meanwhile: what it has not forecast is due again.
     replaced
@@ -103,6 +105,7 @@ class Sealed:
     failed: int = 0
     reason: str = ""
     problem: str = ""
+    no_answer: bool = False
     overtaken: bool = False
     replaced: tuple[str, ...] = ()
 
@@ -120,7 +123,8 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
         reason = "the process ended with exit code 0 and left no result"
         ending = Ending(kind="failed", reason=reason)
     if left.part is None and ending.kind == "no answer":
-        return Sealed(problem="" if _all_taken(store, due) else ending.reason)
+        taken = _all_taken(store, due)
+        return Sealed() if taken else Sealed(problem=ending.reason, no_answer=True)
     limit = None
     if left.part is None and ending.limit:
         limit = Limit(name=ending.limit, value=due.cell.limits[ending.limit])
@@ -128,7 +132,8 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
     fit, files = _fit(due, left, ending, limit)
     if due.damaged and fit is not None and not _serves(fit, due.known):
         return Sealed(
-            problem=f"its kept fit ({due.fit.key[:12]}) is damaged, and made again it is another"
+            problem=f"its kept fit ({due.fit.key[:12]}) is damaged, and the repeated fit differs "
+            "from it"
         )
     part = left.part or Part.failed(job.cutoffs, job.windows.horizon, ending.reason)
     spent = Spent(
@@ -272,8 +277,8 @@ def _seal_part(
     changed = [day for day, wanted in due.expected.items() if found.get(day) != wanted]
     if changed:
         return Sealed(
-            problem=f"the forecast of {changed[0]} is damaged, and made again it is another: "
-            f"`abharness store drop {due.replaces[0]} --why` gives the sealed one up"
+            problem=f"the forecast of {changed[0]} is damaged, and the repeated one differs: "
+            f"`abharness store drop {due.replaces[0]} --why` gives up the sealed one"
         )
     known = fit or store.fit(due.fit.key)
     windows, split = due.fit.windows, due.cell.split

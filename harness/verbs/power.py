@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 def power(
     pair: PairAsked = PairAsked(experiment="quick"),  # noqa: B008  # frozen
     form: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How to write results.")
+        Literal["table", "json"], typer.Option("--format", help="Output format.")
     ] = "table",
 ) -> None:
-    """Say with which chance the plan decides each criterion, by the true effect.
+    """Show the chance that the plan decides each criterion.
 
-    Uses stored scores of the pair where there are any, else two random walks run at once.
+    Shows it for a range of true effects. Uses the pair's stored scores; if there are none, two
+    random walks are run.
     """
     from harness.gate.judge import with_pair
     from harness.gate.plan_power import plan_power
@@ -87,8 +88,8 @@ def _lines(found: PowerReport) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     if found.looks:
         yield (
-            "chance that it is shown to hold at the first look / by the last, with "
-            f"{found.looks[0].most} non-overlapping origins / all at once then"
+            "chance that it is shown to hold at the first look / by the last look, with "
+            f"{found.looks[0].most} non-overlapping origins / if that were the only look"
         )
         rows = [("finding", *heads)]
         for each in found.looks:
@@ -116,7 +117,7 @@ def _row(each: Outlook, count: int) -> tuple[str, ...]:
     elif each.seeds_needed is not None:
         needs = f"{each.seeds_needed} seeds a side (now {each.seeds[0]} and {each.seeds[1]})"
     else:
-        needs = "-" if each.effect is None else "no number of origins would do"
+        needs = "-" if each.effect is None else "no number of origins is enough"
     found = "-"
     if each.effect is not None and each.chance is not None:
         found = f"{plain_effect(each.unit, each.effect)}: {100 * each.chance:.0f} %"
