@@ -46,7 +46,7 @@ _OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
 _SCORES = ("crps", "coverage_80", "rmse")
 _SCORE_ROWS = 4
-_LINE, _CAUTION_LINES = 150, 6
+_LINE, _CAUTION_LINES = 165, 6
 """Characters in a line of the frame of cautions at 1280 px, and lines that leave enough room."""
 _YEAR = 365
 

@@ -323,7 +323,10 @@ def power(page: PageInput) -> Iterator[Section]:
     """The chance of deciding each rule by the true effect, folded."""
     rows = page.verdict.power
     effects = next((row.chances for row in rows if row.chances), ())
-    heads = [f"if {numbers.percent(effect, digits=0, signed=True)}" for effect, _ in effects]
+    heads = [
+        f"if {numbers.percent(effect, digits=0, signed=True)}" if effect else "if equal"
+        for effect, _ in effects
+    ]
     table = Table(
         caption="Chance of a decision, by the true effect",
         columns=columns(
@@ -383,12 +386,15 @@ def _shared(page: PageInput) -> str:
     shared = page.verdict.multiplicity
     if shared is None:
         return ""
+    gains = ""
+    if shared.successes:
+        each = numbers.percent(shared.alpha_success)
+        gains = f", {each} of each of {numbers.plural(shared.successes, 'gain')}"
     return (
         f"Planned for a power of {numbers.percent(shared.power, digits=0)} that all "
         f"{shared.guardrails} guardrails hold together: {numbers.percent(shared.power_each)} "
         f"each. One-sided error rates: a wrong PROMOTE {numbers.percent(shared.alpha_guardrail)} "
-        f"(of each guardrail), of each of {shared.successes} gains "
-        f"{numbers.percent(shared.alpha_success)}; a wrong REJECT "
+        f"(of each guardrail){gains}; a wrong REJECT "
         f"{numbers.percent(shared.alpha_reject)} over all rules together (Holm)."
     )
 
