@@ -138,8 +138,7 @@ def _by_head(rows: Tensor, heads: int) -> Tensor:
 def _averaged(rows: Tensor, averages: Tensor) -> Tensor:
     """Average [B, L, H * E] over each head: [B, L, H, 1]; by a product, for short sums are slow."""
     found = averages @ rows.flatten(0, 1).t()  # quicker than from the other side
-    by_row: Tensor = found.t().unflatten(0, rows.shape[:2])
-    return by_row.unsqueeze(-1)
+    return found.t().contiguous().view(*rows.shape[:2], -1, 1)
 
 
 @fixed

@@ -454,7 +454,7 @@ class _Run:
         failed, reasons = 0, []
         for number, (due, job) in enumerate(zip(work.due, work.task.jobs, strict=True)):
             sealed = seal_finished(self.store, due, job, number, finished)
-            if sealed.problem and finished.ending.kind == "no answer":
+            if sealed.no_answer:
                 return sealed.problem
             self.note(due.cell, sealed)
             failed += sealed.failed

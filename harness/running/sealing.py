@@ -92,6 +92,8 @@ class Sealed:
         Origins the arm itself has no forecast for, and why for the first.
     problem
         Why nothing was sealed; empty where it was, or another process had sealed it before.
+    no_answer
+        That was the system's doing, or another process's: it may be tried again.
     overtaken
         Another process has sealed another fit meanwhile: what it has not forecast is due again.
     replaced
@@ -103,6 +105,7 @@ class Sealed:
     failed: int = 0
     reason: str = ""
     problem: str = ""
+    no_answer: bool = False
     overtaken: bool = False
     replaced: tuple[str, ...] = ()
 
@@ -120,7 +123,8 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
         reason = "the process ended with exit code 0 and left no result"
         ending = Ending(kind="failed", reason=reason)
     if left.part is None and ending.kind == "no answer":
-        return Sealed(problem="" if _all_taken(store, due) else ending.reason)
+        taken = _all_taken(store, due)
+        return Sealed() if taken else Sealed(problem=ending.reason, no_answer=True)
     limit = None
     if left.part is None and ending.limit:
         limit = Limit(name=ending.limit, value=due.cell.limits[ending.limit])

@@ -152,11 +152,14 @@ def supervise(
 
 
 def _opened(log: Path) -> BinaryIO:
-    """The log to write; nothing where the disk has no room for one, which costs no unit."""
+    """The log to write; nothing where the disk has no room for one, which costs no unit.
+
+    What is written is not kept back: a disk that is full must not refuse it when it is closed.
+    """
     try:
-        return log.open("wb")
+        return log.open("wb", buffering=0)
     except OSError:
-        return Path(os.devnull).open("wb")
+        return Path(os.devnull).open("wb", buffering=0)
 
 
 def _work(work: Callable[[], None], saying: int) -> None:
