@@ -89,9 +89,12 @@ def open_rules(verdict: Verdict) -> list[Open]:
         elif compared is not None and compared.silent:
             needed = say(no_prediction(compared.sample.independent_n))
         where = "" if finding.unit == "ratio" else f" on {finding.dataset}"
+        seen = numbers.effect(finding.unit, planned.detectable).removeprefix("+")
+        if finding.unit == "points" and (planned.detectable or 0.0) >= 1:
+            seen = "none"  # no share is further from its limit
         each = Open(
             name=f"{rule_name(finding)}{where}",
-            detectable=numbers.effect(finding.unit, planned.detectable).removeprefix("+"),
+            detectable=seen,
             margin=numbers.effect(finding.unit, finding.bound).removeprefix("+"),
             needed=needed,
             why="" if more is not None else why_open(finding) or sentence_of(finding),

@@ -264,10 +264,10 @@ def _settle(v: Values) -> str:
         takes = f"the first open rule to be decided takes about {v['least']:,} independent origins"
     have = "no run within a year has them" if v["least"] is not None else ""
     if v["larger"]:
-        have = f"`abharness compare {v['larger'][0]}` has {v['larger'][1]:,}"
+        have = f"`abharness compare {v['larger'][0]}` has only {v['larger'][1]:,}"
     return (
-        f"Keep {v['legacy']} for now: {'; '.join(filter(None, (takes, have)))}. Settle first "
-        f"whether the policy's limits are what you need.{_settled(v)}"
+        f"Keep {v['legacy']} for now, and settle first whether the policy's limits are what you "
+        f"need: {'; '.join(filter(None, (takes, have)))}.{_settled(v)}"
     )
 
 

@@ -86,11 +86,11 @@ def test_any_file_that_was_changed_or_removed_is_noticed(finished):
         content = file.read_bytes()
         for spoil in (lambda f, c: f.write_bytes(c[:-1] + b"x"), lambda f, _: f.unlink()):
             spoil(file, content)
-            with pytest.raises(ChangedFileError, match="was changed after its process"):
+            with pytest.raises(ChangedFileError, match="has changed since its process"):
                 read_left(folder, job, vouched=vouched)
             file.write_bytes(content)
     (folder / "state" / "more.json").write_text("2")
-    with pytest.raises(ChangedFileError, match=r"more\.json: was changed after"):
+    with pytest.raises(ChangedFileError, match=r"more\.json: has changed since"):
         read_left(folder, job, vouched=vouched)
 
 
