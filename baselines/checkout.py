@@ -100,7 +100,7 @@ class Checkout:
                 f"root = '{self.root}': no such folder, nor one beside the experiment file"
             )
         if not (self.root / "models").is_dir():
-            raise ArmError(f"root = '{self.root}' has no folder 'models', so it is no checkout")
+            raise ArmError(f"root = '{self.root}' has no folder 'models', so it is not a checkout")
         if not all(part.isidentifier() for part in self.model.split(".")):
             raise ArmError(f"model = '{self.model}': expected the name of a module under models/")
         if not self.module_file.is_file():

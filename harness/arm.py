@@ -664,7 +664,11 @@ def expect_answer(forecast: Any, contexts: Contexts) -> None:
     forecast.expect_members()
 
 
+_LONGEST = 5000
+"""Characters of a message that are looked at: some print all they know."""
+
+
 def exception_line(problem: BaseException) -> str:
     """An exception as one line that can be stored: its class and what it says."""
-    text = one_line(str(problem)) or "no message"
+    text = one_line(str(problem)[:_LONGEST]) or "no message"
     return f"{type(problem).__name__}: {text}"[:500]

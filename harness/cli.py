@@ -108,7 +108,8 @@ def _refusal(problem: Exception) -> str | None:
     """What the user is told of wrong input; None where it is no wrong input but a fault of ours."""
     if isinstance(problem, OSError):
         known = problem.filename is not None or problem.errno in _DISK
-        return _line(f"{problem.filename or 'a file'}: {problem.strerror}") if known else None
+        where = problem.filename or "a file of the store, or of the temporary folder (TMPDIR)"
+        return _line(f"{where}: {problem.strerror}") if known else None
     if not isinstance(problem, _CommandLineError):
         return _line(str(problem))
     text: str = problem.format_message()

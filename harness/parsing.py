@@ -126,7 +126,7 @@ def parse_record(
 
     hashable: Any = kind  # which mypy doubts of a class
     known = {each.name for each in dataclasses.fields(hashable)} | {"schema"}
-    faults = [f"{key}: not a key of it" for key in content if key not in known]
+    faults = [f"{key}: unknown key" for key in content if key not in known]
     found: _Table | None = None
     try:
         found = adapter(hashable).validate_json(json.dumps(content), strict=True)

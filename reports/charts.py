@@ -77,18 +77,21 @@ def months_axis(axes: Axes, first: np.datetime64, last: np.datetime64) -> None:
 
 
 def word_above(axes: Axes, word: str, at: float, *, height: float = 3) -> None:
-    """Write a word above the plot at a value."""
+    """Write a word above the plot at a value; near an end of the axis, from there inwards."""
+    low, high = axes.get_xlim()
+    share = (at - low) / (high - low)
     axes.annotate(
         word,
         (at, 1),
         xytext=(0, height),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
-        ha="center",
+        ha="left" if share < _NEAR_END else "right" if share > 1 - _NEAR_END else "center",
         color=INKS["muted"],
     )
 
 
+_NEAR_END = 0.1
 _BANDS = ((0, 6, 0.14), (1, 5, 0.2), (2, 4, 0.3))
 _DASHES = ((0, (1, 0)), (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _LABEL_ROOM = 134

@@ -15,7 +15,7 @@ from harness.checks.predicate import number_of
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
-from harness.evidence.estimand import Skill
+from harness.evidence.estimand import Skill, loss_of
 from harness.evidence.pairing import PairingError, pair
 from harness.experiments.experiment import MeasureSettings
 from harness.gate.history import Entry, before, change, history, read_verdict, standing
@@ -23,6 +23,7 @@ from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import looks_of, sessions_to_next
 from harness.gate.nights import nights
 from harness.gate.registration import KIND
+from harness.judging.reference import shown_by
 from harness.judging.verdict import Verdict, plain
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.measure.session import session_s
@@ -42,7 +43,7 @@ from harness.running.sources import digest, package_digest
 from harness.running.split import Split
 from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores
-from harness.scoring.summary import summarise
+from harness.scoring.summary import MetricSummary, summarise
 from harness.window import up_to
 from reports.night_page import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
@@ -87,7 +88,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         verdict=judgement.verdict,
         title=grid.experiment.title,
         experiment_text=grid.experiment.text,
-        summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
+        summaries=_summaries(judgement),
         scores=judgement.scores,
         units={
             key: UnitFacts(
@@ -112,6 +113,25 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
     )
 
 
+def _summaries(judgement: Judgement) -> list[MetricSummary]:
+    """A row per arm, dataset and metric; skill is that of the scaled losses that are judged."""
+    validity, found = judgement.verdict.validity, []
+    bar = validity.reference
+    known = {(each.arm, each.dataset): each.skill for each in validity.standings
+             if each.metric == "crps"}  # fmt: skip
+    for row in summarise(judgement.scores, reference=bar):
+        key, skill = (row.arm, row.dataset), row.skill
+        if row.metric == "crps" and row.arm != bar and skill is not None:
+            if key not in known:
+                there = [unit for unit in judgement.scores if unit.dataset == row.dataset]
+                side, against = ([u for u in there if u.arm == arm] for arm in (row.arm, bar))
+                seen = shown_by(loss_of("crps"), side, against, alpha=0.05)
+                known[key] = seen.skill if seen else None
+            skill = known[key]
+        found.append(dataclasses.replace(row, skill=skill))
+    return found
+
+
 def _answers(store: Store, cell: GridCell) -> Answers:
     found = read_cell(store, cell)
     return Answers(
@@ -128,7 +148,7 @@ def verdict_alone(judgement: Judgement) -> PageInput:
         verdict=judgement.verdict,
         fingerprints={HEAD: judgement.head[:SHORT]},
         judged_at=judgement.at,
-        summaries=summarise(judgement.scores, reference=judgement.verdict.validity.reference),
+        summaries=_summaries(judgement),
         beside=Beside(others=tuple(verdict for verdict, _ in judgement.others)),
     )
 

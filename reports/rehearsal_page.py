@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.gate.rehearsal import Rehearsal
-from harness.judging.findings import Outcome
+from harness.judging.fact import FactCode
+from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict
+from harness.reasons import ReasonCode
 from reports.section import (
     Banner,
     Block,
     Column,
     Details,
+    Lines,
     Section,
     Table,
     TableCell,
@@ -19,15 +22,16 @@ from reports.section import (
     columns,
     text,
 )
-from reports.sections.scorecard import bounds_of, limit_text
+from reports.sections.scorecard import limit_text
 from reports.words import numbers
-from reports.words.verdicts import problems, rule_name
+from reports.words.facts import phrase
+from reports.words.sentences import bounds_of, why_open
+from reports.words.verdicts import next_step, problems, rule_name
 
-_DECIDED = (Outcome.PROMOTE, Outcome.REJECT)
 _TRUTHS = {
     "as it was": "the stored forecasts as they are",
     "arms exchanged": "each side under the other's name: what is a gain now should end in REJECT",
-    "at the margin": "the candidate exactly at its limits: a PROMOTE here would be wrong",
+    "at the margin": "the candidate's losses exactly at their limits: a PROMOTE would be wrong",
 }
 
 
@@ -44,28 +48,34 @@ def rehearsal_sections(
         With the numbers of every rule at every look, behind a click.
     """
     real = found[0]
-    verdict, (last, _) = real.looks[-1][1], real.looks[-1]
-    so = "decided" if real.outcome in _DECIDED else "still open at the end"
+    (first, _), (last, verdict) = real.looks[0], real.looks[-1]
+    took = f"{numbers.plural(len(real.looks), 'look')}, the first on {first.until}"
+    said = f"The nights would have said {real.outcome} on {last.until}, after {took}."
+    if real.outcome is Outcome.HOLD:
+        said = f"The nights would still have said HOLD on {last.until}, after {took}."
+    elif real.outcome is Outcome.INVALID:
+        why = problems(verdict)
+        said = f"No conclusion on {last.until}, after {took}: {why[0] if why else 'see below'}"
     banner = Banner(
         outcome=real.outcome,
         meaning=numbers.MEANINGS[real.outcome],
         candidate=verdict.candidate,
         legacy=verdict.legacy,
         title=title,
-        said=f"Begun on {real.looks[0][0].until}, the nights would have said {real.outcome} on "
-        f"{last.until}, {so} after {numbers.plural(len(real.looks), 'look')}.",
-        following=f"if the planted truths below end as they should, `abharness nightly "
-        f"{experiment}` is the job of every night.",
+        said=said,
+        following=_following(found, experiment),
     )
     ends = Table(
         caption="What the nights end with",
         columns=columns(
-            *("Truth", "Ends with", "on", "looks", "nights"), words=("Ends with", "on")
+            *("Truth", "Ends with", "As it should", "On", "Looks", "Nights"),
+            words=("Ends with", "As it should", "On"),
         ),
         rows=tuple(
             (
                 text(each.truth, _TRUTHS[each.truth]),
                 TableCell(text=each.outcome, strong=True),
+                text(_as_it_should(each)),
                 text(each.looks[-1][0].until),
                 text(str(len(each.looks))),
                 text(f"{each.nights:,}"),
@@ -75,11 +85,40 @@ def rehearsal_sections(
         note=f"Planned: {last.most:,} non-overlapping origins of a dataset at most. No model was "
         "run, nothing was recorded.",
     )
+    told = Lines(style="plain", lines=(f"{real.outcome}: {said}", f"Next: {banner.following}"))
     return [
-        Section(id="first", title="", items=(banner,) if paths else (Text(text=banner.said),)),
+        Section(id="first", title="", items=(banner,) if paths else (told,)),
         Section(id="ends", title="Planted truths beside it", items=(ends,), link="Truths"),
         *(_stream(each, paths=paths) for each in found),
     ]
+
+
+def _as_it_should(found: Rehearsal) -> str:
+    """Whether a planted truth was seen; '' for the nights as they were."""
+    if found.truth == "as it was":
+        return ""
+    if found.outcome is Outcome.INVALID:
+        return "not judged"
+    if found.truth == "at the margin":
+        return "no: promoted" if found.outcome is Outcome.PROMOTE else "yes"
+    told = {Outcome.REJECT: "yes", Outcome.PROMOTE: "no: promoted"}
+    return told.get(found.outcome, "not found")
+
+
+def _following(found: Sequence[Rehearsal], experiment: str) -> str:
+    """What the planted truths say of a nightly that is asked like this one."""
+    if found[0].outcome is Outcome.INVALID:
+        return next_step(found[0].looks[-1][1])
+    seen = {each.truth: _as_it_should(each) for each in found}
+    if "no: promoted" in seen.values():
+        return "a planted truth was promoted, which is wrong: do not rely on such nights yet."
+    nightly = f"`abharness nightly {experiment}` is the job of every night"
+    if seen["arms exchanged"] == "yes":
+        return f"the planted truths were seen for what they are; {nightly}."
+    return (
+        "with this many origins even the exchanged arms, which should end in REJECT, stay open; "
+        f"`abharness power {experiment}` says what would decide, and {nightly}."
+    )
 
 
 def _stream(found: Rehearsal, *, paths: bool) -> Section:
@@ -104,34 +143,37 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
             for at, (look, verdict) in enumerate(found.looks)
             if at in moved
         ),
-        note="Spent: of the error rate of a PROMOTE. Origins: non-overlapping, by dataset."
+        note="Spent: of the error rate of a PROMOTE. Origins: non-overlapping, on "
+        f"{numbers.listing(found.looks[-1][0].origins)}."
         + (f" Left out: {numbers.plural(left, 'look')} that changed nothing." if left else ""),
     )
     look, verdict = found.looks[-1]
+    compared = [each for each in verdict.findings if each.comparison is not None]
     rules = Table(
         caption=f"Every rule at the last look, {found.truth}",
         columns=(
             *columns("Rule", "Effect", "Bounds", "Result", words=("Result",)),
             Column(title="Limit", optional=True),
-            Column(title="First shown", numeric=False, optional=True),
         ),
         rows=tuple(
             (
                 text(f"{each.dataset} {rule_name(each)}"),
                 text(numbers.found(each, each.value)),
                 text(numbers.found_range(each, *bounds_of(each.comparison))),
-                TableCell(text=numbers.finding_word(each), outcome=each.outcome),
-                text(limit_text(each)),
-                text(
-                    look.latched.get(each.id, look.until if each.outcome is Outcome.PROMOTE else "")
+                TableCell(
+                    text=f"shown {look.latched.get(each.id, look.until)}"
+                    if each.outcome is Outcome.PROMOTE
+                    else numbers.finding_word(each),
+                    outcome=each.outcome,
                 ),
+                text(limit_text(each)),
             )
-            for each in verdict.findings
-            if each.comparison is not None
+            for each in compared
         ),
+        note="Shown: with the day of the look at which it was.",
     )
     said = f"{_TRUTHS[found.truth][0].upper()}{_TRUTHS[found.truth][1:]}."
-    items: tuple[Block, ...] = (Text(text=said), looks, rules)
+    items: tuple[Block, ...] = (Text(text=said), looks, rules, *_not_by_bounds(compared))
     if why := problems(verdict):
         items += (Text(lead="No conclusion at the last look:", text=why[0]),)
     if paths:
@@ -140,6 +182,21 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
     return Section(
         id=slug, title=found.truth.capitalize(), items=items, link=found.truth.capitalize()
     )
+
+
+def _not_by_bounds(compared: Sequence[Finding]) -> Iterator[Lines]:
+    """Rules whose bounds at the last look are not what their result rests on, and why it stands."""
+    found: dict[str, list[str]] = {}
+    for each in compared:
+        reason = ""
+        if each.found.code is FactCode.SHOWN_BEFORE:
+            reason = "shown at an earlier look, and so it stays, wherever today's bounds lie"
+        elif each.outcome is Outcome.HOLD:
+            reason = why_open(each).removeprefix("not decided, ")
+        if reason and reason != phrase(ReasonCode.CROSSES.value, {}):
+            found.setdefault(reason, []).append(f"{each.dataset} {rule_name(each)}")
+    if found:
+        yield Lines(lines=tuple(f"{numbers.listing(who)}: {why}." for why, who in found.items()))
 
 
 def _paths(found: Rehearsal) -> Iterator[Details]:

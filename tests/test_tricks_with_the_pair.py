@@ -139,9 +139,9 @@ def test_a_straw_man_is_said_first_everywhere() -> None:
 
     first = reasons(verdict)[0]
     assert verdict.outcome == "PROMOTE"
-    assert first.startswith("Caution: old is shown worse than walk, on GOLD by CRPS ")
-    assert all(f"by {metric} " in first for metric in ("RMSE", "MAE"))
-    assert "% to +" in first
+    assert first.startswith("Caution: old is shown worse than walk: CRPS +")
+    assert all(f", {metric} +" in first for metric in ("RMSE", "MAE"))
+    assert " to +" in first
     assert "walk would do as well" in first
     assert 'name="caution" value="old is shown worse than walk' in render_junit(verdict)
 
@@ -174,7 +174,7 @@ def test_what_was_not_tested_is_said(action: str, outcome: str) -> None:
 
 def test_coverage_alone_is_no_policy() -> None:
     """It promotes whatever is as wide as it must be; the refusal says what is missing."""
-    with pytest.raises(ConfigError, match="coverage alone says nothing of widths or errors"):
+    with pytest.raises(ConfigError, match="coverage alone says nothing about widths or errors"):
         Policy(baseline="old", candidate="new", coverage=COVERED)
 
 

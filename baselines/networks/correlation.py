@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from baselines.networks.config import NetworkConfig, Repairs
 from baselines.networks.layers import Dropout, composed, in_float32
-from baselines.networks.spectrum import shifted_sum
-from baselines.networks.twins import again, apart, fixed, keep_apart
+from baselines.networks.spectrum import bagged, moved_rows, moved_sum, products, shifted_sum
+from baselines.networks.twins import again, apart, keep_apart
 
 FADE = 0.1  # score above the edge of the choice at which a lag has two thirds of its weight
 
@@ -31,22 +31,11 @@ def fit_length(source: Tensor, length: int, *, newest: bool) -> Tensor:
     return source[:, -length:] if newest else source[:, :length]
 
 
-@fixed
-def _bin_factors(length: int, period: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What the way back through a spectrum of `length` steps read as `period` multiplies bins by.
-
-    A one-sided bin stands for two, but for the first, and the last of an even number.
-    """
-    factors = torch.full((length // 2 + 1,), length / period, dtype=dtype, device=device)
-    factors[-1] *= (2.0 - length % 2) / (2.0 - period % 2)
-    return factors
-
-
 class _LagAttention(torch.autograd.Function):
     """Weighted sum of shifted copies of `memory`, weights from its correlation with `queries`.
 
     Everything is linear but the softmax over the chosen lags, so heads and channels are
-    averaged in the frequency domain, and one spectrum of `memory` serves both uses.
+    averaged in the frequency domain; the way back passes the chosen lags only.
     """
 
     @staticmethod
@@ -61,39 +50,40 @@ class _LagAttention(torch.autograd.Function):
         shared, full = options
         length = queries.shape[1]
         period = length if full else 2 * (length // 2)
-        query_bins, memory_bins = torch.fft.rfft(queries, dim=1), torch.fft.rfft(memory, dim=1)
-        scores = torch.fft.irfft((query_bins * memory_bins.conj()).sum(-1), n=period) / width
+        scores = _scores(queries, memory, width, period)
         lags = _best_lags(scores, count, shared=shared)  # [B, count]
         weights = torch.softmax(scores.gather(1, lags), dim=-1)
-        kernel = scores.new_zeros(len(scores), length).scatter_(1, lags, weights)
-        kernel_bins = torch.fft.rfft(kernel).unsqueeze(-1)  # [B, F, 1]
-        bins = (query_bins, memory_bins, kernel_bins)
-        ctx.save_for_backward(*bins, lags, weights, queries, memory)
-        ctx.sizes = (width, length, period)
-        mixed: Tensor = torch.fft.irfft(kernel_bins.conj() * memory_bins, n=length, dim=1)
-        return mixed
+        rows = moved_rows(lags, length)
+        ctx.save_for_backward(queries, memory, lags, weights, rows)
+        ctx.sizes = (width, period)
+        return bagged(memory, rows, weights)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        query_bins, memory_bins, kernel_bins, lags, weights, *inputs = ctx.saved_tensors
-        width, length, period = ctx.sizes
-        if torch.is_grad_enabled():
+        queries, memory, lags, weights, rows = ctx.saved_tensors
+        (width, period), length = ctx.sizes, memory.shape[1]
+        if torch.is_grad_enabled() or period != length:
             twin = partial(_twin, width=width, period=period, choose=lambda _: lags)
-            return *again(twin, inputs, ctx.needs_input_grad, grad), None, None, None
-        grad_bins = torch.fft.rfft(grad, dim=1)
-        by_lag = torch.fft.irfft((grad_bins.conj() * memory_bins).sum(-1), n=length).gather(1, lags)
+            found = again(twin, (queries, memory), ctx.needs_input_grad, grad)
+            return *found, None, None, None
+        by_lag = products(memory, rows, grad)
         by_score = weights * (by_lag - (weights * by_lag).sum(-1, keepdim=True)) / width
-        dense = by_score.new_zeros(len(lags), period).scatter_(1, lags, by_score)
-        factors = _bin_factors(length, period, dense.dtype, dense.device)
-        score_bins = (torch.fft.rfft(dense) * factors).unsqueeze(-1)  # [B, F, 1]
-        memory_grad = (kernel_bins * grad_bins).addcmul_(score_bins.conj(), query_bins)
+        back = moved_rows(-lags % length, length)
+        both = torch.cat([grad, queries]), torch.cat([back, rows + len(grad) * length], dim=1)
         return (
-            torch.fft.irfft(score_bins * memory_bins, n=length, dim=1),
-            torch.fft.irfft(memory_grad, n=length, dim=1),
+            bagged(memory, back, by_score),
+            bagged(both[0], both[1], torch.cat([weights, by_score], dim=1)),
             None,
             None,
             None,
         )
+
+
+def _scores(queries: Tensor, memory: Tensor, width: int, period: int) -> Tensor:
+    """Correlation of [B, L, C] with [B, L, C] at `period` lags, averaged over `width`: [B, T]."""
+    bins = torch.fft.rfft(queries, dim=1) * torch.fft.rfft(memory, dim=1).conj()
+    scores: Tensor = torch.fft.irfft(bins.sum(-1), n=period) / width
+    return scores
 
 
 def _twin(
@@ -105,21 +95,18 @@ def _twin(
     choose: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """The same by plain operations, with lags chosen from the scores [B, period]."""
-    length = queries.shape[1]
-    query_bins, memory_bins = torch.fft.rfft(queries, dim=1), torch.fft.rfft(memory, dim=1)
-    scores = torch.fft.irfft((query_bins * memory_bins.conj()).sum(-1), n=period) / width
+    scores = _scores(queries, memory, width, period)
     lags = choose(scores.detach())
     weights = torch.softmax(scores.gather(1, lags), dim=-1)
-    kernel = scores.new_zeros(len(scores), length).scatter(1, lags, weights)
-    kernel_bins = torch.fft.rfft(kernel).conj().unsqueeze(-1)
-    mixed: Tensor = torch.fft.irfft(kernel_bins * memory_bins, n=length, dim=1)
-    return mixed
+    return moved_sum(memory, weights, rows=moved_rows(lags, memory.shape[1]))
 
 
 def _attended(
     queries: Tensor, memory: Tensor, width: int, count: int, options: tuple[bool, bool]
 ) -> Tensor:
     """See `_LagAttention`; `options` are whether the batch shares its lags and keeps them all."""
+    if not count:
+        return 0.0 * (queries + memory)  # of no lags: zero, and still part of the graph
     if torch.compiler.is_compiling():
         shared, full = options
         period = queries.shape[1] if full else 2 * (queries.shape[1] // 2)

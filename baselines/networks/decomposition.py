@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from baselines.networks.config import Repairs
 from baselines.networks.layers import in_float32
 from baselines.networks.mixtures import unsmoothed_by_mixture
-from baselines.networks.smoothing import unsmoothed
+from baselines.networks.smoothing import less_average, unsmoothed
 from baselines.networks.twins import apart, fixed, keep_apart
 
 PLAIN = 25  # kernel entries that start as a moving average, of twice as many
@@ -27,8 +27,7 @@ class MovingAverage(nn.Module):
     @in_float32
     def seasonal(self, x: Tensor) -> Tensor:
         """The part of [B, L, C] its moving average leaves."""
-        kernel = x.new_full((1, self.window, x.shape[-1]), 1.0 / self.window)
-        return unsmoothed(x, kernel)
+        return less_average(x, self.window)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split [B, L, C] into seasonal part and trend, both [B, L, C]."""

@@ -32,7 +32,7 @@ class _Feed(torch.autograd.Function):
         ctx.scale = masks.scale if masks else 1.0
         wide, narrow, out = first.t(), (second * ctx.scale).t(), x.new_empty(len(x), len(second))
         hidden = x.new_empty(_rows_at_once(x, first), len(first))
-        mask = torch.ones_like(hidden)
+        mask = torch.ones_like(hidden) if masks or remember else hidden
         for start in range(0, len(x), len(hidden)):
             part = slice(start, min(start + len(hidden), len(x)))
             hidden, mask = hidden[: part.stop - start], mask[: part.stop - start]

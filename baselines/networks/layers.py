@@ -59,14 +59,8 @@ class Masks:
     "abharness::dropout_mask", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
 )
 def dropout_mask(like: Tensor, drop: float) -> Tensor:
-    """Draw a mask of the shape and type of a tensor: 0, or one over the chance to be kept.
-
-    An operator of its own, since a compiler's own draws on a CPU take longer than a whole step.
-    """
-    masks = Masks(drop)
-    drawn = masks.draw(like.numel()).view(like.shape)
-    mask: Tensor = drawn.to(like.dtype).mul_(masks.scale)
-    return mask
+    """Draw a mask as an operator, since a compiler's own draws take longer than a whole step."""
+    return _mask(like, drop)
 
 
 @dropout_mask.register_fake
@@ -74,12 +68,21 @@ def _(like: Tensor, drop: float) -> Tensor:
     return torch.empty(like.shape, dtype=like.dtype, device=like.device)
 
 
+def _mask(like: Tensor, drop: float) -> Tensor:
+    """Draw a mask of the shape and type of a tensor: 0, or one over the chance to be kept."""
+    if torch.compiler.is_compiling():
+        operator: Tensor = dropout_mask(like.detach(), drop)
+        return operator
+    masks = Masks(drop)
+    drawn = masks.draw(like.numel()).view(like.shape)
+    return drawn.to(like.dtype).mul_(masks.scale)
+
+
 def dropped(x: Tensor, drop: float) -> Tensor:
     """Zero entries with a probability and rescale the others."""
     if x.device.type != "cpu":
         return functional.dropout(x, drop, training=True)
-    masked: Tensor = x * dropout_mask(x.detach(), drop)
-    return masked
+    return x * _mask(x, drop)
 
 
 class _MaskedSum(torch.autograd.Function):
@@ -111,7 +114,7 @@ class Dropout(nn.Dropout):
         if not quick or update.dtype != x.dtype or torch.compiler.is_compiling():
             dropped: Tensor = self(update)
             return x + dropped
-        added: Tensor = _MaskedSum.apply(x, update, dropout_mask(update.detach(), self.p))  # type: ignore[no-untyped-call]
+        added: Tensor = _MaskedSum.apply(x, update, _mask(update, self.p))  # type: ignore[no-untyped-call]
         return added
 
 

@@ -1,9 +1,8 @@
-"""Smoothing by mixtures of kernels, and sums over lags, worked out by way of the spectrum."""
+"""Smoothing by mixtures of kernels, worked out by way of the spectrum."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,42 +34,10 @@ def unsmoothed_by_mixture(x: Tensor, kernels: Tensor, shares: Tensor) -> Tensor:
     return torch.baddbmm(x, back.expand(len(x), -1, -1), filtered)
 
 
-def lag_sums(x: Tensor, grad: Tensor, members: Sequence[Tensor], width: int) -> Tensor:
-    """Sums over time and samples of a series times another, `width` lags around 0: [G, width, C].
-
-    Parameters
-    ----------
-    x : [B, L, C]
-        Continued with its first and its last value beyond its ends.
-    grad : [B, L, C]
-    members
-        G tensors: the samples each row sums over.
-    width
-        Odd.
-    """
-    if x.shape[1] > DENSE:
-        period = _smooth_number(x.shape[1] + width - 1)
-        bins = torch.fft.rfft(continued(x, width // 2), n=period, dim=1)
-        bins = bins * torch.fft.rfft(grad, n=period, dim=1).conj()
-        sums: Tensor = torch.fft.irfft(_summed(bins, members), n=period, dim=1)
-        return sums[:, :width]
-    series, back, taps = _matrices(x.shape[1], width // 2, x.dtype, x.device)
-    ours = torch.bmm(series.expand(len(x), -1, -1), x)
-    theirs = torch.bmm(back.t().expand(len(x), -1, -1), grad)
-    return torch.matmul(-taps.t(), _summed(_crossed(ours, theirs), members))
-
-
 def continued(x: Tensor, reach: int) -> Tensor:
     """Series [B, L, C] with its first and last value `reach` times more: [B, L + 2 reach, C]."""
     ends = x[:, :1].expand(-1, reach, -1), x[:, -1:].expand(-1, reach, -1)
     return torch.cat([ends[0], x, ends[1]], dim=1)
-
-
-def _summed(bins: Tensor, members: Sequence[Tensor]) -> Tensor:
-    """Sum [B, F, C] over the samples of each group: [G, F, C]."""
-    if len(members) == 1:
-        return bins.sum(0, keepdim=True)
-    return torch.stack([bins.index_select(0, each).sum(0) for each in members])
 
 
 def _crossed(bins: Tensor, grad: Tensor) -> Tensor:

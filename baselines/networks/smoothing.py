@@ -10,11 +10,60 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.networks.mixtures import continued, lag_sums
-from baselines.networks.twins import again
+from baselines.networks.mixtures import continued
+from baselines.networks.twins import again, fixed
+
+BLOCK = 24  # steps of a series that are compared at once with a window of another
+STEPS = 48  # of a series, at most, made at once from those within reach of a moving average
 
 
-def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor] = ()) -> Tensor:
+def less_average(x: Tensor, window: int) -> Tensor:
+    """Series [B, L, C] less its moving average of odd width, its ends continued."""
+    if torch.compiler.is_compiling():
+        kernel = x.new_full((window, x.shape[2]), 1.0 / window)
+        return x - _by_channel(continued(x, window // 2), kernel)
+    left: Tensor = _LessAverage.apply(x, window, False)  # type: ignore[no-untyped-call]
+    return left
+
+
+class _LessAverage(torch.autograd.Function):
+    """A fixed linear map along time; its way back is its transpose, and that one's is itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: int, back: bool) -> Tensor:
+        ctx.window, ctx.back = window, back
+        return _banded(x, window, back=back)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _LessAverage.apply(grad, ctx.window, not ctx.back), None, None  # type: ignore[no-untyped-call]
+
+
+def _banded(x: Tensor, window: int, *, back: bool) -> Tensor:
+    """The map of `less_average`, or its transpose, by products of some rows at once."""
+    bands = _bands(x.shape[1], window, back, x.dtype, x.device)
+    rows = [torch.bmm(band.expand(len(x), -1, -1), x[:, within]) for within, band in bands]
+    return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
+
+
+@fixed
+def _bands(
+    length: int, window: int, back: bool, dtype: torch.dtype, device: torch.device
+) -> list[tuple[slice, Tensor]]:
+    """Rows of the map or of its transpose: which steps they reach, and the matrix of these."""
+    steps = torch.arange(length).unsqueeze(1) + torch.arange(window) - window // 2
+    shares = torch.full(steps.shape, -1.0 / window, dtype=torch.float64)
+    matrix = torch.eye(length, dtype=torch.float64)
+    matrix.scatter_add_(1, steps.clamp(0, length - 1), shares)
+    matrix = (matrix.t() if back else matrix).to(dtype=dtype, device=device)
+    bands, rows = [], -(-length // -(-length // STEPS))  # all alike, of at most STEPS
+    for start in range(0, length, rows):
+        within = slice(max(0, start - window // 2), min(length, start + rows + window // 2))
+        bands.append((within, matrix[start : start + rows, within].contiguous()))
+    return bands
+
+
+def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
     """Series [B, L, C] less its correlation with centred kernels, one for each sample and channel.
 
     Parameters
@@ -24,8 +73,7 @@ def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor] = ()) -> Te
     kernels : [G, R, C]
         R is odd.
     members
-        G tensors: the samples that take each kernel. Every sample is in one of them. May be left
-        out where there is one kernel and it is not learned.
+        G tensors: the samples that take each kernel. Every sample is in one of them.
     """
     if torch.compiler.is_compiling():
         return _less_correlated(x, kernels, members)
@@ -43,7 +91,7 @@ class _Unsmoothed(torch.autograd.Function):
         return _less_correlated(x, kernels, members)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, kernels = ctx.saved_tensors
         if torch.is_grad_enabled():
             twin = partial(_less_correlated, members=ctx.members)
@@ -55,8 +103,31 @@ class _Unsmoothed(torch.autograd.Function):
         to_x = grad - own
         to_x[:, 0].sub_(first.sum(1))
         to_x[:, -1].sub_(last.sum(1))
-        learned = ctx.needs_input_grad[1]
-        return to_x, -lag_sums(x, grad, ctx.members, wide + 1) if learned else None, None
+        return to_x, -_lag_sums(x, grad, ctx.members, wide + 1), None
+
+
+def _lag_sums(x: Tensor, grad: Tensor, members: Sequence[Tensor], width: int) -> Tensor:
+    """Sums of x [B, L, C], its ends continued, times `grad` [B, L, C] at `width` lags around 0.
+
+    Over time and the samples of each group: [G, width, C]. For every channel windows of the one
+    are multiplied with blocks of the other; the diagonals of the product are the lags.
+    """
+    blocks = -(-x.shape[1] // BLOCK)
+    missing = blocks * BLOCK - x.shape[1]
+    ours = functional.pad(continued(x, width // 2), (0, 0, 0, missing))
+    theirs = functional.pad(grad, (0, 0, 0, missing))
+    ours, theirs = (  # [C, B, steps]
+        z.flatten(0, 1).t().contiguous().unflatten(1, z.shape[:2]) for z in (ours, theirs)
+    )
+    windows, theirs = ours.unfold(2, BLOCK + width - 1, BLOCK), theirs.unflatten(2, (blocks, BLOCK))
+    sums = []
+    for each in members:
+        pair = (z.index_select(1, each) if len(members) > 1 else z for z in (windows, theirs))
+        window, block = (z.flatten(1, 2) for z in pair)
+        product = torch.bmm(window.transpose(1, 2), block)  # [C, BLOCK + width - 1, BLOCK]
+        lags = (product.stride(0), BLOCK, BLOCK + 1)
+        sums.append(product.as_strided((len(product), width, BLOCK), lags).sum(-1).t())
+    return torch.stack(sums)
 
 
 def _less_correlated(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:

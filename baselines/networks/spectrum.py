@@ -157,9 +157,9 @@ class _ShiftedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
-        rows = _moved_rows(lags, memory.shape[1])
+        rows = moved_rows(lags, memory.shape[1])
         ctx.save_for_backward(memory, lags, weights, rows)
-        return _bagged(memory, rows, weights)
+        return bagged(memory, rows, weights)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
@@ -168,18 +168,14 @@ class _ShiftedSum(torch.autograd.Function):
         if torch.is_grad_enabled():
             needed = ctx.needs_input_grad[::2]
             by_memory, by_weights = again(
-                partial(_moved, rows=rows), (memory, weights), needed, grad
+                partial(moved_sum, rows=rows), (memory, weights), needed, grad
             )
             return by_memory, None, by_weights
-        flat, by_lag = memory.flatten(0, 1), []
-        for each in rows.unbind(1):  # one after the other: all moved copies at once may be large
-            moved = flat.index_select(0, each.flatten()).view_as(grad)
-            by_lag.append(moved.mul_(grad).sum((1, 2)))
-        back = _moved_rows(-lags % length, length)
-        return _bagged(grad, back, weights), None, torch.stack(by_lag, dim=1)
+        back = moved_rows(-lags % length, length)
+        return bagged(grad, back, weights), None, products(memory, rows, grad)
 
 
-def _moved(memory: Tensor, weights: Tensor, *, rows: Tensor) -> Tensor:
+def moved_sum(memory: Tensor, weights: Tensor, *, rows: Tensor) -> Tensor:
     """The same by plain operations, from where each step stands among all rows: [B, k, L]."""
     flat, total = memory.flatten(0, 1), torch.zeros_like(memory)
     for each, weight in zip(rows.unbind(1), weights.unbind(1), strict=True):
@@ -188,27 +184,29 @@ def _moved(memory: Tensor, weights: Tensor, *, rows: Tensor) -> Tensor:
     return total
 
 
-def _moved_rows(lags: Tensor, length: int) -> Tensor:
+def products(memory: Tensor, rows: Tensor, grad: Tensor) -> Tensor:
+    """Sums of [B, L, C] times each moved copy of a series, over time and channels: [B, k]."""
+    flat, sums = memory.flatten(0, 1), []
+    for each in rows.unbind(1):  # one after the other: all moved copies at once may be large
+        moved = flat.index_select(0, each.flatten()).view_as(grad)
+        sums.append(moved.mul_(grad).sum((1, 2)))
+    return torch.stack(sums, dim=1)
+
+
+def moved_rows(lags: Tensor, length: int) -> Tensor:
     """Where each step of a series moved back by `lags` [B, k] stands among all rows: [B, k, L]."""
-    moved = _turns(length, lags.device).index_select(0, lags.flatten()).view(*lags.shape, length)
-    first = torch.arange(0, len(lags) * length, length, device=lags.device)
-    return moved.add_(first.view(-1, 1, 1))
+    first = torch.arange(0, len(lags) * length, length, device=lags.device).view(-1, 1, 1)
+    places = lags.unsqueeze(-1) + torch.arange(length, device=lags.device)
+    return places - length * (places >= length) + first
 
 
-def _bagged(series: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Sum `weights` [B, k] times the `rows` [B, k, L] of a series [B, L, C]."""
+def bagged(series: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Sum `weights` [B, k] times the `rows` [B, k, L] of series [.., L, C]: [B, L, C]."""
     index = rows.transpose(1, 2).flatten(0, 1)  # [B * L, k]
     shares = weights.repeat_interleave(rows.shape[2], 0)
     flat = series.flatten(0, 1)
     summed = functional.embedding_bag(index, flat, mode="sum", per_sample_weights=shares)
-    return summed.view(series.shape)
-
-
-@fixed
-def _turns(length: int, device: torch.device) -> Tensor:
-    """Steps of a circle from each step on: [length, length]."""
-    steps = torch.arange(length, device=device)
-    return (steps.unsqueeze(1) + steps) % length
+    return summed.view(len(rows), *series.shape[1:])
 
 
 def shifted_sum(memory: Tensor, lags: Tensor, weights: Tensor) -> Tensor:

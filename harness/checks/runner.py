@@ -214,7 +214,7 @@ def _result(
 def _not_asked(code: str, kind: Kind) -> CheckResult:
     """The result of a predicate that is not asked of this kind of subject."""
     other = next(each for (_, name), each in REGISTERED.items() if name == code)
-    return _result(other, "not applicable", f"it is asked of a {other.on}, this is an {kind}")
+    return _result(other, "not applicable", f"it applies to a {other.on}; this is an {kind}")
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ def _why_none(found: ClaimEvidence, side: Side, on: Kind | None) -> str:
     """Why no stored check is about a side; '' where one is, or nothing more can be said."""
     records, arm = checks_of(found, side, on), found.arms.get(side)
     if records:
-        return "" if _current(records) else "the stored check is of other code"
+        return "" if _current(records) else "the stored check is of different code"
     if arm is None:
         return ""
     if on == "network" and arm.network is None:
@@ -114,7 +114,7 @@ def _why_none(found: ClaimEvidence, side: Side, on: Kind | None) -> str:
         network = arm.network if each.kind == "network" else None
         name = arm.name if network is None else network.target
         if each.target == name and on in (None, each.kind):
-            return f"the stored check of {each.target} is of other options or code"
+            return f"the stored check of {each.target} is of different options or code"
     return ""
 
 
@@ -194,7 +194,7 @@ def _source(record: CheckRecord) -> str:
 
 def _shown_only(row: Measurement, side: Side = "candidate") -> Measurement:
     """A network that does not stand for a side: shown, and of no weight."""
-    return replace(row, holds=None, said=f"beside: does not stand for the {side}")
+    return replace(row, holds=None, said=f"for comparison only: does not stand for the {side}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +243,7 @@ class LegacyNetwork:
         """The same of the repaired build, which does not count."""
         return [
             Measurement(
-                what="failing predicates of our repaired build, beside: no original ever ran so",
+                what="failing predicates of our repaired build, for comparison only",
                 value=len(each.failing),
                 arm=self.name,
                 source=_source(each),
@@ -300,7 +300,7 @@ def _missing(networks: Sequence[LegacyNetwork]) -> tuple[str, tuple[str, ...]]:
     never = ", ".join(each.name for each in left if not each.stale)
     stale = ", ".join(each.name for each in left if each.stale)
     why = [f"not tried: {never}"] if never else []
-    why += [f"the stored check is of other code: {stale}"] if stale else []
+    why += [f"the stored check is of different code: {stale}"] if stale else []
     return "; ".join(why), tuple(each.command for each in left)
 
 
@@ -387,7 +387,7 @@ def defects_gone() -> Requirement:
         if answer.holds and why:
             return Answer.missing(why, *commands, measured=rows)
         if answer.holds is None:
-            untried = "the candidate's network was not asked all of them"
+            untried = "the candidate's network was not tried on all of them"
             return Answer.missing(untried, *try_candidate, measured=rows)
         return Answer(holds=answer.holds, measured=tuple(rows))
 

@@ -70,18 +70,19 @@ def better(metric: str, than: Bar) -> Requirement:
         sides = found.scores_of(found.candidate, dataset), found.scores_of(other, dataset)
         question = Question(estimand=loss_of(metric), bound_high=0.0, alpha=found.alpha)
         said = compare(pair(*sides, metric), question)
-        test = said.estimate("hac")
+        ends = [(e.lower, e.upper) for e in said.estimates if e.method != "independent"]
+        lows = [100 * low for low, _ in ends if low is not None]
+        highs = [100 * high for _, high in ends if high is not None]
         row = Measurement(
             what=f"{title} against {other}'s",
             value=None if said.effect.value is None else 100 * said.effect.value,
             unit="%",
-            low=None if test is None or test.low is None else 100 * test.low,
-            high=None if test is None or test.high is None else 100 * test.high,
+            low=min(lows) if ends and len(lows) == len(ends) else None,
+            high=max(highs) if ends and len(highs) == len(ends) else None,
             arm=found.candidate,
             dataset=dataset,
             source=_units(found, dataset, found.candidate, other),
             holds={"within": True, "beyond": False, "undecided": None}[said.conclusion],
-            said=str(said.reason or "") if said.conclusion == "undecided" else "",
         )
         return [row]
 
@@ -128,7 +129,7 @@ def _distance(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
         arm=found.candidate,
         dataset=dataset,
         source=_units(found, dataset, found.candidate, found.baseline),
-        said=f"covered are {covered}" + ("" if low is not None else "; no interval can be made"),
+        said=f"coverage is {covered}" + ("" if low is not None else "; no interval can be made"),
         holds=True if high is not None and high < 0 else False if low and low > 0 else None,
     )
 

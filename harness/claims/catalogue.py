@@ -134,14 +134,14 @@ SUMMARY = (
     _summary(
         11,
         "validated",
-        "Scripts validate that both sides are compatible and how they perform.",
+        "Scripts validate compatibility and performance.",
         "scripts whose legacy side returns constants",
         judged(Outcome.PROMOTE, Outcome.REJECT, against=(Outcome.INVALID,)),
     ),
     _summary(
         12,
         "backward-compatible",
-        "Old configurations and checkpoints go on working.",
+        "Old configurations and checkpoints keep working.",
         STATEMENT,
         passes("candidate", "T27", on="network"),
         unmeasured(
@@ -245,7 +245,7 @@ SUMMARY = (
     _summary(
         26,
         "defects-gone",
-        "All of the twenty and more defects are gone.",
+        "All of the more than twenty defects are gone.",
         STATEMENT,
         defects_gone(),
     ),
@@ -275,7 +275,7 @@ SUMMARY = (
     _summary(
         30,
         "low-risk",
-        "The migration is low in risk.",
+        "The migration is low-risk.",
         "a timeline",
         judged(Outcome.PROMOTE, against=(Outcome.REJECT,)),
     ),

@@ -192,7 +192,9 @@ def find(dataset_id: str, folders: Sequence[Path] = ()) -> Path:
         When there is none, or two.
     """
     if not ID.fullmatch(dataset_id):
-        raise DataError(f"'{dataset_id}' cannot name a dataset: letters, digits, '_', '-' and '.'")
+        raise DataError(
+            f"'{dataset_id}' cannot be a dataset's id: expected letters, digits, '_', '-' or '.'"
+        )
     places = search_folders(folders)
     paths = [path for place in places if (path := place / f"{dataset_id}.toml").is_file()]
     if len(paths) > 1 and paths[0].parent == builtin_folder():
@@ -202,7 +204,7 @@ def find(dataset_id: str, folders: Sequence[Path] = ()) -> Path:
     if not paths:
         known = ", ".join(catalogue(folders))
         looked = ", ".join(map(str, places))
-        raise DataError(f"no dataset '{dataset_id}' in {looked}; known are {known}")
+        raise DataError(f"no dataset '{dataset_id}' in {looked}; known datasets are {known}")
     return paths[0]
 
 
@@ -262,7 +264,7 @@ def load(dataset_id: str, folders: Sequence[Path] = ()) -> Dataset:
 def _expect_continuation(dataset: Dataset, bundled: Dataset) -> None:
     ours, theirs = bundled.manifest, dataset.manifest
     problems = [
-        f"{what} = {there!r}, there {here!r}"
+        f"{what} = {there!r}, built in {here!r}"
         for what, there, here in (
             ("columns.target", theirs.columns.target, ours.columns.target),
             ("columns.past", list(theirs.columns.past), list(ours.columns.past)),
@@ -273,7 +275,7 @@ def _expect_continuation(dataset: Dataset, bundled: Dataset) -> None:
         if there != here
     ]
     if theirs.last < ours.last:
-        problems.append(f"last = {theirs.last}, there {ours.last}")
+        problems.append(f"last = {theirs.last}, built in {ours.last}")
     if not problems:
         known = dataset.first_known
         compared = agreement(bundled.series, known, place=lambda row: f"row {row + 1}")
@@ -282,8 +284,8 @@ def _expect_continuation(dataset: Dataset, bundled: Dataset) -> None:
         )
     if problems:
         raise DataError(
-            f"{dataset.path}: dataset '{dataset.id}' comes with abharness, and this one does not "
-            f"continue it: {'; '.join(problems)}; give it another id"
+            f"{dataset.path}: dataset '{dataset.id}' comes with abharness, and this file does "
+            f"not continue it: {'; '.join(problems)}; give it another id"
         )
 
 
@@ -435,8 +437,8 @@ def _check_promises(table: TextTable, manifest: Manifest, dates: Dates, digest: 
             raise table.fault(row, name, f"{dates[row]}; its manifest says {wanted}")
     if digest != manifest.sha256:
         raise DataError(
-            f"{table.path}: sha256 is {digest}; its manifest says {manifest.sha256}: the file was "
-            "changed since"
+            f"{table.path}: sha256 is {digest}; its manifest says {manifest.sha256}: the file has "
+            "changed"
         )
 
 

@@ -240,8 +240,10 @@ def _check_free(dataset_id: str, folder: Path, folders: Sequence[Path]) -> None:
         raise DataError(f"id '{dataset_id}': expected {wanted}")
     for place in (*search_folders(folders), folder):
         if (taken := place / f"{dataset_id}.toml").exists():
-            hint = f"take another id, or add sessions by 'abharness data update {dataset_id} FILE'"
-            raise DataError(f"{taken}: dataset '{dataset_id}' is there already; {hint}")
+            hint = (
+                f"choose another id, or add sessions with 'abharness data update {dataset_id} FILE'"
+            )
+            raise DataError(f"{taken}: dataset '{dataset_id}' exists already; {hint}")
 
 
 def _names(path: Path, prefix: str, series: Sequence[str]) -> list[str]:
@@ -285,7 +287,7 @@ def _store(folder: Path, manifest: Manifest, content: bytes) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if file.exists() and file.read_bytes() != content:
-            raise DataError(f"{file}: in the way, and not written by an import; take another id")
+            raise DataError(f"{file}: exists already, and no import wrote it; choose another id")
         write_whole(file, content)
         write_whole(path, manifest_text(manifest).encode(errors="replace"))
     except OSError as error:
@@ -332,7 +334,7 @@ def build_series(
     ids = (options.id_column,) if options.id_column else ()
     if options.id_column in columns.names:
         raise DataError(
-            f"--id-column {shown(options.id_column or '')}: that column has another role"
+            f"--id-column {shown(options.id_column or '')}: that column already has a role"
         )
     table = read_table(path, raw, (*columns.names, *ids), options, faults)
     built = [
@@ -485,7 +487,7 @@ class _Builder:
         if (steps >= 0).all():
             return rows
         if (steps <= 0).all():
-            self.said.append("Newest first: turned round.")
+            self.said.append("Rows were newest first: reversed.")
             return rows[::-1]
         if self.options.sort:
             self.said.append("Rows were sorted by date (--sort).")
@@ -511,7 +513,7 @@ class _Builder:
         if differ.size and not self.options.duplicates:
             row, earlier = int(rows[differ[0]]), int(rows[first[group[differ[0]]]])
             problem = (
-                f"{dates[row]} is on {self.table.at(earlier)} already; expected one row a date"
+                f"{dates[row]} is on {self.table.at(earlier)} already; expected one row per date"
             )
             hint = "--duplicates first or last keeps one"
             column, ids = self._several_series(dates.tolist())
@@ -529,9 +531,7 @@ class _Builder:
             kept = np.sort(last)
         how = f" (--duplicates {self.options.duplicates})" if self.options.duplicates else ""
         same = "" if differ.size else ", the same as before,"
-        self.said.append(
-            f"{count_text(again.size, 'row')} of a date that was there{same} dropped{how}."
-        )
+        self.said.append(f"{count_text(again.size, 'row')} of a repeated date{same} dropped{how}.")
         return rows[kept]
 
     def _chosen_days(self, rows: Rows, dates: Dates) -> Rows:
@@ -586,7 +586,7 @@ class _Builder:
         found = "empty" if is_missing(cell) and not cell else f"{shown(cell)} is a missing value"
         lack = "lacks" if lacking.size == 1 else "lack"
         share = f"{lacking.size} of {len(rows)} rows {lack} a value"
-        hint = "--missing drop leaves them out, --missing carry takes the value before"
+        hint = "--missing drop leaves them out, --missing carry repeats the value before"
         self.faults.cell(self.table, row, name, f"{found}; {share}; {hint}")
         return rows
 
@@ -604,7 +604,7 @@ class _Builder:
             factor = Fraction(10) ** power
             if not power:
                 move = f"{100 * (target[row] / target[row - 1] - 1):+.2f} %"
-                hint = f"say the factor, as --scale-from {told}=100"
+                hint = f"give the factor, as in --scale-from {told}=100"
                 self.faults.add(f"--scale-from {told}: the move there is {move}; {hint}")
                 return
         self.said.append(

@@ -93,7 +93,7 @@ def read_table(
         return _of_arrow(path, raw, wanted)
     if raw.startswith(b"PK\x03\x04"):
         return _of_workbook(path, raw, wanted, options, faults)
-    hint = "save it as UTF-8, or say what it is, as --encoding cp1252"
+    hint = "save it as UTF-8, or name its encoding, as in --encoding cp1252"
     text = tables.decode(path, raw, encoding=options.encoding, hint=hint)
     start = text[:2000].lstrip().lower()
     said = " ".join(re.sub(r"<[^>]*>|\s+", " ", text[:2000]).split())
@@ -102,12 +102,12 @@ def read_table(
             begin = f"; it says {shown(said)}" if "page" in kind else ""
             raise DataError(f"{path}: {kind}{begin}; download it again or save it as CSV")
     if "\0" in text[:2000]:
-        raise DataError(f"{path}: not text; if it is UTF-16, say --encoding utf-16-le")
+        raise DataError(f"{path}: not text; if it is UTF-16, use --encoding utf-16-le")
     filled = [line for line in text.splitlines() if line.strip()]
     named = any(name and name in line for name in wanted for line in filled)
     if 1 <= len(filled) <= 3 and not named and not any(map(looks_like_a_date, filled)):
         whole = " ".join(" ".join(filled).split())  # what a server answers instead of a table
-        raise DataError(f"{path}: no table; it says {shown(whole)}")
+        raise DataError(f"{path}: not a table; it says {shown(whole)}")
     return _of_text(path, text, wanted, options, faults)
 
 
@@ -170,7 +170,7 @@ def _of_text(
     if not grid.rows:
         raise DataError(f"{path}: empty file; expected a header and rows")
     between = _DELIMITERS.get(mark, "white space" if mark.isspace() else shown(mark))
-    notes = [f"Between columns: {between}."] if between else []
+    notes = [f"Columns are separated by: {between}."] if between else []
     if above := [line for line in lines[start:first] if line.strip()]:
         cells = [[cell.strip('"') for cell in line.split(mark)] for line in above]
         notes.append(_left_out_above(path, cells, f"line {first + 1}", "line"))
@@ -222,7 +222,7 @@ def _split(
                 swallowed = "a cell of several lines holds the start of a row"
                 fault = problem or f"{grid.at(number)}: {swallowed}"
     if fault:
-        raise DataError(f"{path}: {fault}; a quote is missing or too many here or above")
+        raise DataError(f"{path}: {fault}; a quotation mark is missing or extra, here or above")
     return grid
 
 
@@ -287,7 +287,9 @@ def _of_workbook(
     fitting = [name for name in names if _merit(sheets[name], wanted, options)[0]]
     if len(fitting) > 1:
         several = ", ".join(fitting)
-        raise DataError(f"{path}: {len(fitting)} sheets have these columns: {several}; say --sheet")
+        raise DataError(
+            f"{path}: {len(fitting)} sheets have these columns: {several}; choose one with --sheet"
+        )
     chosen = fitting[0] if fitting else max(names, key=lambda name: len(sheets[name].rows))
     if not sheets[chosen].rows:
         raise DataError(f"{path}: sheet '{chosen}' is empty; expected a header and rows")
@@ -433,9 +435,9 @@ def _named(
             return None
         if len(hits) > 1 and name:
             several = [shown(names[column]) for column in hits]
-            which = f" as {', '.join(several)}: say which" if len({*several}) > 1 else ""
-            hint = which or "; --header a,b,c names all columns anew"
-            raise DataError(f"{at}column '{name}' stands there {len(hits)} times{hint}")
+            which = f" as {', '.join(several)}: name one" if len({*several}) > 1 else ""
+            hint = which or "; --header a,b,c renames all columns"
+            raise DataError(f"{at}column '{name}' appears {len(hits)} times{hint}")
         called[hits[0]] = name
         taken.add(hits[0])
     return called if len(taken) == len(wanted) else None
@@ -468,18 +470,18 @@ def _no_header(
     if options.header == "none":
         return DataError(f"{head}{also}; columns are 1 to {len(row)}")
     if any(map(is_dated, row)) or sum(map(looks_like_a_number, row)) > len(row) / 2:
-        numbers = "--header none and columns by number, as --date 1 --target 2"
-        hint = f"say {numbers}, or name them by --header date,open,close"
+        numbers = "--header none and columns by number, as in --date 1 --target 2"
+        hint = f"use {numbers}, or name them with --header date,open,close"
         return DataError(f"{head}: this looks like data, not a header; {hint}")
     known = ", ".join(name or "'' (no name)" for name in row[:20])
     known += ", ..." if len(row) > 20 else ""
     close = difflib.get_close_matches(missing.casefold(), [n.casefold() for n in row if n], 1, 0.8)
     meant = next((name for name in row if close and name.casefold() == close[0]), None)
     meant = meant or next((name for name in row if name.startswith(f"{missing} ")), None)
-    hint = "; --header a,b,c names all columns anew" if "" in row else ""
+    hint = "; --header a,b,c renames all columns" if "" in row else ""
     if len(row) == 1 and (marks := re.findall(r"[^\w\s]", row[0])):
-        hint = f"; if '{marks[0]}' stands between columns, --delimiter '{marks[0]}'"
-    hint = f"; is '{meant}' meant?" if meant else hint
+        hint = f"; if '{marks[0]}' separates columns, use --delimiter '{marks[0]}'"
+    hint = f"; did you mean '{meant}'?" if meant else hint
     return DataError(f"{head}{also}; columns are {known}{hint}")
 
 
@@ -503,7 +505,7 @@ def _table_of(
     rows, places = _body(grid, header, wanted, options, faults, notes)
     if not rows:
         faults.raise_any()
-        there = f"a header and no rows; columns are {', '.join(header.names)}"
+        there = f"a header but no rows; columns are {', '.join(header.names)}"
         raise DataError(f"{path}: {grid.at(header.first)}: {there}")
     cells = tuple(zip(*rows, strict=True))
     typed = {
@@ -535,8 +537,8 @@ def _left_out_above(path: Path, rows: Sequence[Sequence[str]], header: str, noun
         sum(is_dated(cell) or looks_like_a_number(cell) for cell in row) >= 2 for row in rows
     )
     if data > 2:
-        hint = "a second header? take it out, or say which counts by --header LINE"
-        raise DataError(f"{path}: {header}: {data} rows of data stand above this header; {hint}")
+        hint = "a second header? remove it, or choose one with --header LINE"
+        raise DataError(f"{path}: {header}: {data} rows of data are above this header; {hint}")
     return f"The header is {header}; {count_text(len(rows), noun)} above it left out."
 
 
@@ -577,10 +579,10 @@ def _body(
         row, at = wrong[0]
         found = f"{count_text(len(row), 'value')} in {shown(','.join(row))}; the header has {width}"
         if len(wrong) == len(numbered) and len(row) > width:
-            found += "; a decimal comma needs another sign between columns"
+            found += "; with decimal commas, columns need another separator"
         more = f" (and {len(wrong) - 1} more such rows)" if len(wrong) > 1 else ""
         if len(wrong) <= MOST_SKIPPED and numbered[-len(wrong) :] == wrong:
-            more += f"; it is the last row, --skip-last {len(wrong)} leaves it out"
+            more += f"; it is at the end, --skip-last {len(wrong)} leaves it out"
         faults.add(f"{grid.place} {at}: {found}{more}")
     kept = [each for each in numbered if len(each[0]) == width]
     return [row for row, _ in kept], [at for _, at in kept]

@@ -131,7 +131,7 @@ def _expect_trusted(place: Path, *, trust: bool) -> None:
         reason = "can be written by others"
     if reason and not trust:
         raise DataError(
-            f"{place}: its command is ignored, the manifest {reason}; read it, then --trust runs it"
+            f"{place}: its command is not run, the manifest {reason}; read it, then use --trust"
         )
 
 

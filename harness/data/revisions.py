@@ -84,7 +84,7 @@ def read_revisions(path: Path, raw: bytes) -> tuple[Revision, ...]:
                 )
             )
         except ValueError as problem:
-            raise DataError(f"{path}: line {number}: no revision: {problem}") from None
+            raise DataError(f"{path}: line {number}: not a revision: {problem}") from None
     return tuple(found)
 
 

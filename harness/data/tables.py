@@ -107,7 +107,7 @@ class TextTable:
             known = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
             raise DataError(f"{where}no column '{name}'; columns are {known}")
         if self.names.count(name) > 1:
-            raise DataError(f"{where}column '{name}' stands there {self.names.count(name)} times")
+            raise DataError(f"{where}column '{name}' appears {self.names.count(name)} times")
         return self.cells[self.names.index(name)]
 
     def part(self, rows: Sequence[int]) -> TextTable:
@@ -258,9 +258,7 @@ def decode(
         raise DataError(f"{path}: line {line}: {problem}") from None
     if (swapped := text.find("\u0a00")) >= 0:  # no sign at all, but a line's end read askew
         line = text.count("\n", 0, swapped) + 1
-        raise DataError(
-            f"{path}: line {line}: damaged, a byte of its UTF-16 is missing or too many"
-        )
+        raise DataError(f"{path}: line {line}: damaged, a byte of its UTF-16 is missing or extra")
     return text
 
 
@@ -281,7 +279,7 @@ def read_text_table(path: Path, text: str) -> TextTable:
         raise DataError(f"{path}: empty file; expected a header and rows")
     names = tuple(map(plain_name, rows.pop(0)[0]))
     if not rows:
-        raise DataError(f"{path}: line 1: a header and no rows; columns are {', '.join(names)}")
+        raise DataError(f"{path}: line 1: a header but no rows; columns are {', '.join(names)}")
     for row, line in rows:
         if len(row) != len(names):
             found = f"{len(row)} values in {shown(','.join(row))}"
@@ -412,8 +410,10 @@ def iso_dates(table: TextTable, name: str) -> Dates:
     row = int(bad[0]) + 1
     if (earlier := np.flatnonzero(dates[:row] == dates[row])).size:
         place = table.at(int(earlier[0]))
-        raise table.fault(row, name, f"{dates[row]} is on {place} already; expected one row a date")
-    hint = "; the file runs backwards, sort it by date" if bad.size == len(dates) - 1 else ""
+        raise table.fault(
+            row, name, f"{dates[row]} is on {place} already; expected one row per date"
+        )
+    hint = "; the file is newest first, sort it by date" if bad.size == len(dates) - 1 else ""
     before = f"{dates[row - 1]} ({table.at(row - 1)})"
     raise table.fault(row, name, f"{dates[row]} after {before}; expected ascending dates{hint}")
 

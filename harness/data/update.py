@@ -139,7 +139,7 @@ def update_file(
     place = find(dataset_id, folders)
     bundled = place.parent.resolve() == builtin_folder().resolve()
     if bundled and to is None:
-        hint = "it ends where it ends; name a folder for its continuation"
+        hint = "it is complete; name a folder for its continuation"
         raise DataError(f"{dataset_id} comes with abharness: {hint}")
     goal = to / place.name if bundled and to is not None else place
     options = options or ImportOptions()
@@ -170,7 +170,9 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"{folder}: another update is running here; wait for its end") from None
+            raise DataError(
+                f"{folder}: another update is running here; wait until it ends"
+            ) from None
         yield
     finally:
         os.close(handle)
@@ -205,8 +207,8 @@ def _agreeing(
     if found.lonely or (found.changed and not revise):
         hint = "; --revise accepts changed values" if not found.lonely else ""
         raise DataError(
-            f"{path}: {found.count_text} from the rows that dataset '{dataset.id}' has, nothing "
-            f"was changed: {found.differences(old, dataset.manifest.columns.names[1:])}{hint}"
+            f"{path}: {found.count_text} from the rows of dataset '{dataset.id}', so nothing "
+            f"was written: {found.differences(old, dataset.manifest.columns.names[1:])}{hint}"
         )
     said = []
     if found.earlier:

@@ -106,7 +106,7 @@ class RunSettings:
         if not self.seeds:
             raise ConfigError("[run] seeds is empty; expected at least one")
         if len(set(self.seeds)) != len(self.seeds):
-            raise ConfigError(f"[run] seeds {list(self.seeds)} repeat")
+            raise ConfigError(f"[run] seeds = {list(self.seeds)}: expected each seed once")
         if min(self.seeds) < 0:
             raise ConfigError(f"[run] seeds = {list(self.seeds)}: expected 0 or more")
         for name in ("threads", "batch", "time_limit_s", "memory_limit_mib"):
@@ -299,8 +299,8 @@ def parse_experiment(
         text += f"\n# with {shlex.join(edits.flags)}\n"
     if Path(source).stem.strip(". ") != Path(source).stem:
         raise ConfigError(
-            f"{source}: the experiment is called by its file's name, which must neither begin nor "
-            "end with a dot or a space: rename the file"
+            f"{source}: an experiment has the name of its file, which must neither begin nor end "
+            "with a dot or a space: rename the file"
         )
     for key in found:
         if key not in _TABLES:
@@ -384,7 +384,7 @@ def _plans(found: Any, ids: Any, *, where: str) -> dict[str, RollingOrigin]:
     if not isinstance(ids, list) or not ids or not all(isinstance(each, str) for each in ids):
         raise ConfigError(f'{where}: datasets = {ids!r}: expected ids such as ["GOLD"]')
     if len(set(ids)) != len(ids):
-        raise ConfigError(f"{where}: datasets {ids} repeat")
+        raise ConfigError(f"{where}: datasets = {ids}: expected each id once")
     common = _mapping(found, where, "plan")
     own = {key: value for key, value in common.items() if isinstance(value, dict)}
     for key in own:

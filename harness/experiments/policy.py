@@ -97,8 +97,8 @@ class Policy:
         for side in ("baseline", "candidate"):
             if self.reference == getattr(self, side):
                 raise ConfigError(
-                    f"[policy] reference = '{self.reference}': is the {side} too; expected a third "
-                    "arm that both sides are set against"
+                    f"[policy] reference = '{self.reference}': is also the {side}; expected a "
+                    "third arm, to compare both sides with"
                 )
         between("[policy] alpha", self.alpha, 0, 0.5, ends="()")
         between("[policy] power", self.power, 0.5, 1, ends="[)")
@@ -123,7 +123,7 @@ class Policy:
                 "[policy] mode = 'improve' needs a [[policy.criteria]] with role = 'success'"
             )
         if self.mode == "replace" and not any(each.role == "guardrail" for each in self.criteria):
-            alone = "; coverage alone says nothing of widths or errors" if self.coverage else ""
+            alone = "; coverage alone says nothing about widths or errors" if self.coverage else ""
             raise ConfigError(
                 "[policy] mode = 'replace' needs a [[policy.criteria]] with role = 'guardrail'"
                 f"{alone}"
@@ -378,12 +378,12 @@ def refuse_unjudged(
         said = f"steps = {list(scope.steps)}" if scope.steps else f"slices: {', '.join(ranges)}"
         for dataset, steps in judged.items():
             if scope.covers(dataset) and not ends | set(scope.steps) <= set(steps):
-                there = f"on {dataset} judged are {steps[0]} to {steps[-1]}"
+                there = f"on {dataset} steps {steps[0]} to {steps[-1]} are judged"
                 raise ConfigError(f"{where}: {name}: {said}: {there}")
     if policy.limits.min_skill is not None and policy.reference_among(roles) is None:
         raise ConfigError(
             f"{where}: limits: min_skill = {policy.limits.min_skill:g}: expected an arm with role "
-            "= 'reference' to have skill over; there is none"
+            "= 'reference' to measure skill against; there is none"
         )
 
 

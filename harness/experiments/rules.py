@@ -57,15 +57,15 @@ class Criterion:
             )
         if self.metric in AGGREGATES and self.metric not in known:
             raise ConfigError(
-                f"[[policy.criteria]] metric = '{self.metric}': is reported, but is no loss that a "
-                f"margin applies to; those are {', '.join(known)}"
+                f"[[policy.criteria]] metric = '{self.metric}': is only reported; a margin "
+                f"needs one of the losses {', '.join(known)}"
             )
         if self.metric not in known:
             near = get_close_matches(self.metric, known, n=1)
             meant = f"; did you mean '{near[0]}'?" if near else "."
             raise ConfigError(
                 f"[[policy.criteria]] metric = '{self.metric}': no such metric{meant} "
-                f"Known are {', '.join(known)}"
+                f"Known metrics are {', '.join(known)}"
             )
         most = 0.5 if self.statistic == "wins" else 1
         between("[[policy.criteria]] margin", self.margin, 0, most, ends="[)")

@@ -243,7 +243,7 @@ def _news(
 ) -> Fact:
     """What is new since the verdict before on the pair."""
     now = independent_of(scores)
-    if reading is None:
+    if reading is None or verdict.outcome is Outcome.INVALID:
         former = store.journal.latest("passed", pair_key(grid.experiment.name, verdict)) or {}
         told = {"outcome": verdict.outcome.value, "before": former.get("outcome")}
         return fact(FactCode.NO_VERDICT, **told)

@@ -162,7 +162,8 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
     met = {each.name: each for each in known if each.name in earlier and _meets(each, now)}
     others = [met[name] for name in earlier if name in met]
     attempt = len(others) + 1
-    facts: tuple[Fact, ...] = (_before(others, now),) if others else ()
+    share = None if policy.looks is None else policy.looks.share(attempt)
+    facts: tuple[Fact, ...] = (_before(others, now, share),) if others else ()
     facts += tuple(
         fact(FactCode.RECORDS_LOST, at=row.at[:10], why=str(body["why"]))
         for row, body in store.journal.all("adopt")
@@ -171,7 +172,7 @@ def read_now(grid: Grid, store: Store, policy: Policy, scores: Sequence[UnitScor
     if policy.looks is None:
         return Reading(tried=now, attempt=attempt, facts=facts)
     only: dict[str, tuple[str, ...]] = {}
-    if not policy.looks.share(attempt):
+    if not share:
         since = next((each.at for each in known if each.name == mine), "")
         only = _prospective(grid, store, policy, since) if since else {}
         scores = at_look_only(scores, only)
@@ -308,12 +309,18 @@ def _meets(then: Attempt, now: Attempt) -> bool:
     )
 
 
-def _before(others: Sequence[Attempt], now: Attempt) -> Fact:
+def _before(others: Sequence[Attempt], now: Attempt, share: float | None) -> Fact:
+    """What was tried before, and the share of the error rate that looks have left for it."""
     last = others[-1]
     changed = [name for name, value in now.what.items() if last.what.get(name) != value]
     changed += ["seeds"] if last.seeds != now.seeds else []
-    named = tuple(changed or ["numbers"])
-    return fact(FactCode.TRIED_BEFORE, attempt=len(others) + 1, since=others[0].at, what=named)
+    return fact(
+        FactCode.TRIED_BEFORE,
+        attempt=len(others) + 1,
+        since=others[0].at,
+        what=tuple(changed or ["numbers"]),
+        share=share,
+    )
 
 
 def all_tried(store: Store) -> list[Attempt]:
@@ -402,7 +409,7 @@ def news_of(
     """
     outcome = verdict.outcome.value
     if earlier is None:
-        return fact(FactCode.FIRST_VERDICT, outcome=outcome)
+        return fact(FactCode.FIRST_VERDICT, outcome=outcome, attempt=reading.attempt)
     before, new = earlier
     if before is not verdict.outcome and new:
         return fact(FactCode.BECAME, before=before.value, outcome=outcome, origins=new)

@@ -267,7 +267,8 @@ def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
     for split in grid.splits.values():
         store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
     store.journal.append("adopt", grid.experiment.name, {"why": why})
-    for file in (each for each in sorted((store.root / "parts").iterdir()) if each.is_file()):
+    files = [each for each in (store.root / "parts").iterdir() if each.is_file()]
+    for file in sorted(files, key=lambda each: (len(each.stem), each.stem)):  # later answers last
         if file.stem in store.parts():
             continue
         content = file.read_bytes()
@@ -315,7 +316,7 @@ def _belongs(
         stored = due.known or _stored_fit(store, cell, fit)
         rows_seen = cell.split.rows_digest(int(windows.origin[-1]))
         wanted = part_key(fit, stored, cutoffs=cutoffs, rows=rows_seen, records=cell.records)
-        if wanted == key:
+        if wanted == key.partition("-")[0]:
             return due, stored
     return None, None
 

@@ -90,7 +90,7 @@ class FactCode(StrEnum):
     BROAD_WAIVER = "broad_waiver"  # finding, waived
     LONG_WAIVER = "long_waiver"  # finding, until, days, most
     DATE_PAST = "date_past"  # date
-    TRIED_BEFORE = "tried_before"  # attempt, since, what
+    TRIED_BEFORE = "tried_before"  # attempt, since, what, share
     ATTEMPTS_USED = "attempts_used"  # attempt, since, origins: prospective ones that count
     RECORDS_LOST = "records_lost"  # at, why
 
@@ -131,7 +131,7 @@ class FactCode(StrEnum):
     WAIT_FOR_ORIGINS = "wait_for_origins"  # more, dataset, held, until, settled
 
     # What is new, the first line of everything that is written.
-    FIRST_VERDICT = "first_verdict"  # outcome
+    FIRST_VERDICT = "first_verdict"  # outcome, attempt
     NOTHING_NEW = "nothing_new"  # outcome, since, wait (sessions; None: no origin will come)
     STILL = "still"  # outcome, origins
     BECAME = "became"  # before, outcome, origins

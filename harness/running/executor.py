@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from harness.errors import StoreError, one_line
 from harness.running.grid import GridCell, PlannedFit
 from harness.running.identity import device_name, visible_gpus
 from harness.running.supervisor import (
@@ -39,6 +42,7 @@ _ROOM = 70
 """Bytes of the temporary folder's path that leave room for the name of a server's socket."""
 _BACKSTOP_S = 30.0
 """A supervisor that has not reported so long after the time limit is stopped itself."""
+_WAKE_S = 1.0
 _MARK = "ABHARNESS_TASK_OF"
 """Variable that all processes of a run inherit: it names the process that began it."""
 LOG = "log.txt"
@@ -165,13 +169,24 @@ class LocalProcesses:
         end_orphans()
 
     def submit(self, task: Task) -> bool:
-        """Start a task in a process of its own; False while the GPU it needs is taken."""
+        """Start a task in a process of its own; False while the GPU it needs is taken.
+
+        Raises
+        ------
+        StoreError
+            When a kept fit cannot be copied for it.
+        """
         gpu, shown = self._free_gpu(task)
         if gpu is None:
             return False
         self._gpus -= {gpu}
         scratch = Path(tempfile.mkdtemp(prefix=scratch_prefix()))
-        jobs = with_fits(task, scratch)
+        try:
+            jobs = with_fits(task, scratch)
+        except OSError as problem:  # shutil's own says of each file what the system said
+            shutil.rmtree(scratch, ignore_errors=True)
+            said = problem.strerror or one_line(str(problem))[:200]
+            raise StoreError(f"{scratch}: kept fits cannot be copied: {said}") from None
         ours, theirs = self._context.Pipe()
         share = self._context.Value("d", 0.0, lock=False)
         process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
@@ -181,7 +196,7 @@ class LocalProcesses:
         )
         start = time.monotonic()
         try:
-            with _main_left_alone(), _marked():
+            with _main_left_alone(), _marked(), _server_going():
                 process.start()
         except (EOFError, ConnectionError) as problem:  # the server was killed; a new one follows
             ours.close()
@@ -253,6 +268,10 @@ class LocalProcesses:
     def _finished(self, item: _Running, ending: Ending) -> Finished:
         _gone(item, keep=True)
         self._gpus |= {item.gpu} - {""}
+        if ending.kind == "done" and _copies_changed(item.task, item.scratch):
+            said = "its copy of a kept fit was changed while it ran"
+            ending = Ending(kind="no answer", reason=said)
+            shutil.rmtree(item.scratch, ignore_errors=True)
         return Finished(
             task=item.task,
             seconds=time.monotonic() - item.start,
@@ -282,6 +301,19 @@ def with_fits(task: Task, scratch: Path) -> tuple[Job, ...]:
     return tuple(jobs)
 
 
+def _copies_changed(task: Task, scratch: Path) -> bool:
+    """Whether kept fits that a task was handed are others by now: any arm can write there."""
+    pairs = [(fit, scratch / f"kept-{number}") for number, fit in enumerate(task.kept) if fit]
+    pairs += [(fit.folder, scratch / f"last-{n}") for n, fit in enumerate(task.follows) if fit]
+    for fit, copy in pairs:
+        for file in (fit / STATE).rglob("*"):
+            with suppress(OSError):
+                if file.is_dir() or filecmp.cmp(file, copy / file.relative_to(fit), shallow=False):
+                    continue
+            return True
+    return False
+
+
 def _limits(task: Task) -> UnitLimits:
     return UnitLimits(time_s=task.time_limit_s, memory_mib=task.memory_limit_mib)
 
@@ -302,10 +334,11 @@ def _reported(item: _Running) -> Ending | None:
 def _gone(item: _Running, *, keep: bool = False) -> None:
     """Wait until a task's supervisor is gone, and remove what it wrote unless that is kept."""
     item.supervisor.close()
-    item.process.join(_BACKSTOP_S)
-    if item.process.is_alive():
-        item.process.kill()
-        item.process.join()
+    with _server_going():  # which buries it
+        item.process.join(_BACKSTOP_S)
+        if item.process.is_alive():
+            item.process.kill()
+            item.process.join()
     if not keep:
         shutil.rmtree(item.scratch, ignore_errors=True)
 
@@ -397,6 +430,31 @@ def _marked() -> Iterator[None]:
         yield
     finally:
         del os.environ[_MARK]
+
+
+@contextmanager
+def _server_going() -> Iterator[None]:
+    """Wake the server that forks processes and buries them: an arm may have stopped it."""
+    server = getattr(forkserver, "_forkserver", None)  # nothing public names its process
+    pid = getattr(server, "_forkserver_pid", None)
+    if not isinstance(pid, int):
+        yield
+        return
+    done = threading.Event()
+
+    def wake() -> None:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGCONT)
+            while not done.wait(_WAKE_S):
+                os.kill(pid, signal.SIGCONT)
+
+    waking = threading.Thread(target=wake, daemon=True)
+    waking.start()
+    try:
+        yield
+    finally:
+        done.set()
+        waking.join()
 
 
 def _mark_of(pid: int) -> str:

@@ -98,6 +98,8 @@ class RunSummary:
         Cells asked for.
     computed
         Those of which something was computed now.
+    delivered
+        Those of which something was sealed now that another machine had computed.
     origins, fits
         Forecast, and made, now.
     failed
@@ -118,6 +120,7 @@ class RunSummary:
     fits: int
     failed: Mapping[str, str]
     unanswered: Mapping[str, str]
+    delivered: int = 0
     lost: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
 
@@ -231,7 +234,7 @@ def fill(
     store.journal.append_new("grid", grid.experiment.name, run.grid.record())
     asked = select(run.grid.cells, only=only, shard=shard)
     for cell, sealed in seal_incoming(run.grid, store):
-        run.note(cell, sealed)
+        run.note(cell, sealed, delivered=True)
     todo = asked
     while todo := [cell for cell in todo if str(cell) not in run.unanswered]:
         run.overtaken.clear()
@@ -253,6 +256,7 @@ def fill(
         grid=run.grid,
         total=len(whole),
         computed=len(run.computed),
+        delivered=len(run.delivered),
         origins=run.origins,
         fits=run.fits,
         failed={name: found.first_reason for name, found in records.items() if found.failed},
@@ -290,14 +294,18 @@ class _Run:
     origins: int = 0
     fits: int = 0
     computed: set[str] = field(default_factory=set)
+    delivered: set[str] = field(default_factory=set)
     unanswered: dict[str, str] = field(default_factory=dict)
     overtaken: set[str] = field(default_factory=set)
     events: list[str] = field(default_factory=list)
 
-    def note(self, cell: GridCell, sealed: Sealed) -> None:
-        """Count what was sealed."""
+    def note(self, cell: GridCell, sealed: Sealed, *, delivered: bool = False) -> None:
+        """Count what was sealed: computed now, or by the machine that delivered it."""
         if sealed.problem:
             self.unanswered[str(cell)] = sealed.problem
+            return
+        if delivered:
+            self.delivered |= {str(cell)} if sealed.origins else set()
             return
         self.origins += sealed.origins
         self.fits += sealed.made
@@ -446,7 +454,7 @@ class _Run:
         failed, reasons = 0, []
         for number, (due, job) in enumerate(zip(work.due, work.task.jobs, strict=True)):
             sealed = seal_finished(self.store, due, job, number, finished)
-            if sealed.problem and finished.ending.kind == "no answer":
+            if sealed.no_answer:
                 return sealed.problem
             self.note(due.cell, sealed)
             failed += sealed.failed
@@ -464,9 +472,9 @@ class _Run:
         self.progress.ended(event, finished.seconds, failed=0, reason="")
         said = f"{event.cell}: another environment ({event.changed()}): "
         if apart:
-            self.events.append(f"{said}its results begin anew, since {apart}")
+            self.events.append(f"{said}its results start afresh, because {apart}")
         else:
-            self.events.append(f"{said}{event.origins} forecasts made again are equal, it goes on")
+            self.events.append(f"{said}{event.origins} repeated forecasts are equal, so it goes on")
         return ""
 
     def _give_up(self, work: _Work, reason: str) -> None:

@@ -295,7 +295,7 @@ def _ask_arms(experiment: Experiment, splits: Mapping[str, Split]) -> dict[str, 
         said = in_isolation(asked, limits=limits_of(experiment))
         if not isinstance(said, list) or [type(each) for each in said] != [dict] * len(group):
             names = ", ".join(ref.name for ref in group)
-            raise ArmError(f"asking {names} what they are: another answer than was asked for")
+            raise ArmError(f"describing {names}: the process answered something else")
         for ref, own in zip(group, said, strict=True):
             found[ref.name] = parse_record(KnownArm, own, where=f"what arm '{ref.name}' says")
     return found

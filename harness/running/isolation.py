@@ -60,13 +60,13 @@ def in_isolation(work: Callable[[], object], *, limits: UnitLimits) -> Any:
             printed = read_plain(log).decode(errors="replace")[-_SHOWN:]
             sys.stderr.write(escaped(printed))
         if ending.kind != "done":
-            raise ArmError(f"asking arms what they are: {ending.reason}")
+            raise ArmError(f"describing the arms: {ending.reason}")
         try:
             found = parse_json(read_plain(answer), where="what arms say")
         except FileNotFoundError:
-            raise ArmError("asking arms what they are: the process left no answer") from None
+            raise ArmError("describing the arms: the process left no answer") from None
     if not isinstance(found, dict) or not found.keys() & {"refused", "answer"}:
-        raise ArmError("asking arms what they are: the process left another answer than was asked")
+        raise ArmError("describing the arms: the process answered something else")
     if "refused" in found:
         raise _REFUSALS.get(str(found["refused"]), InputError)(str(found.get("said", "")))
     return found["answer"]

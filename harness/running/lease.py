@@ -91,7 +91,7 @@ def _opened_or_none(path: Path, tell: Callable[[str], None]) -> int | None:
     try:
         return _opened(path)
     except ConfigError as problem:
-        tell(f"{problem}; what is timed on this host cannot wait for this run")
+        tell(f"{problem}; measurements on this host cannot wait for this run")
         return None
 
 
@@ -106,7 +106,7 @@ def _acquire(
         holder = _holder(handle)
         if time.monotonic() - start >= wait_s:
             raise ConfigError(
-                f"{path}: this host is in use by {holder}; what is timed must run alone "
+                f"{path}: this host is in use by {holder}; a measurement must run alone "
                 f"(waited {wait_s:g} s)"
             )
         if not told:

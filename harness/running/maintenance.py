@@ -190,7 +190,7 @@ def difference(store: Store, event: Event, finished: Finished) -> str:
             return "it left no result"
         apart = _apart(store, event.cell, repeat, left.part)
         if apart:
-            made = "made again, the fit" if repeat.made_anew else "from the kept fit, it"
+            made = "the repeated fit" if repeat.made_anew else "the kept fit"
             return f"{made} forecasts {apart}"
     return ""
 
@@ -210,7 +210,7 @@ def _apart(store: Store, cell: GridCell, repeat: Repeat, again: Part) -> str:
         sealed = files[each.key].at(np.array([each.place]))
         mine = again.at(np.array([row]))
         if bool(sealed.reason[0]) != bool(mine.reason[0]):
-            return f"{day} otherwise: {mine.reason[0] or 'what failed before does not now'}"
+            return f"{day} differently: {mine.reason[0] or 'what failed before does not now'}"
         if mine.reason[0]:
             continue
         if (mine.form, mine.forecast.levels.tolist()) != (
@@ -224,7 +224,7 @@ def _apart(store: Store, cell: GridCell, repeat: Repeat, again: Part) -> str:
             for one, other in zip(mine.numbers(), sealed.numbers(), strict=True)
         )
         if not worst <= TOLERANCE * last:
-            return f"{day} otherwise, by up to {worst / last:.2g} of the last value"
+            return f"{day} differently, by up to {worst / last:.2g} of the last value"
     return ""
 
 

@@ -459,7 +459,7 @@ def task_of(order: Order) -> tuple[Task, Grid]:
     for job in order.jobs:
         cell = cells.get((job.arm, job.dataset, job.seed))
         if cell is None:
-            raise ConfigError(f"{job.arm}/{job.dataset}/{job.seed} is no cell of the grid there")
+            raise ConfigError(f"{job.arm}/{job.dataset}/{job.seed} is not a cell of the grid there")
         fits.append((cell, _fit_of(cell, job, order.environment)))
     return (
         Task(

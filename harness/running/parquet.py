@@ -102,5 +102,5 @@ def read_table(path: Path, content: bytes | None = None) -> pa.Table:
         raise TornTableError(f"{path}: cannot be read: {one_line(str(problem))[:300]}") from None
     twice = {name for name in found.column_names if found.column_names.count(name) > 1}
     if twice:
-        raise TornTableError(f"{path}: columns are there twice: {', '.join(sorted(twice))}")
+        raise TornTableError(f"{path}: duplicate columns: {', '.join(sorted(twice))}")
     return found

@@ -199,7 +199,7 @@ def read_part(file: Path, content: bytes | None = None) -> Part:
     try:
         return _part(rows)
     except Exception as problem:  # noqa: BLE001  # whatever a file of an arm's process may hold
-        raise TornTableError(f"{file}: not a whole part: {str(problem)[:200]}") from None
+        raise TornTableError(f"{file}: not a complete part: {str(problem)[:200]}") from None
 
 
 def _part(rows: pa.Table) -> Part:
@@ -229,7 +229,7 @@ def _part(rows: pa.Table) -> Part:
         elif facts["form"] == "gaussian":
             values = np.ascontiguousarray(values[..., 0])
     if (values is None) != (facts["form"] == "none"):
-        raise ValueError("its distribution is not there")
+        raise ValueError("its distribution is missing")
     part = Part(
         cutoff=cutoff[:, 0],
         reason=texts.get("reason", ("",) * count),

@@ -92,8 +92,12 @@ class Sealed:
         Origins the arm itself has no forecast for, and why for the first.
     problem
         Why nothing was sealed; empty where it was, or another process had sealed it before.
+    no_answer
+        That was the system's doing, or another process's: it may be tried again.
     overtaken
         Another process has sealed another fit meanwhile: what it has not forecast is due again.
+    replaced
+        Names of parts whose place it took: their files go once it is sealed.
     """
 
     origins: int = 0
@@ -101,7 +105,9 @@ class Sealed:
     failed: int = 0
     reason: str = ""
     problem: str = ""
+    no_answer: bool = False
     overtaken: bool = False
+    replaced: tuple[str, ...] = ()
 
 
 def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finished) -> Sealed:
@@ -117,7 +123,8 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
         reason = "the process ended with exit code 0 and left no result"
         ending = Ending(kind="failed", reason=reason)
     if left.part is None and ending.kind == "no answer":
-        return Sealed(problem="" if _all_taken(store, due) else ending.reason)
+        taken = _all_taken(store, due)
+        return Sealed() if taken else Sealed(problem=ending.reason, no_answer=True)
     limit = None
     if left.part is None and ending.limit:
         limit = Limit(name=ending.limit, value=due.cell.limits[ending.limit])
@@ -125,7 +132,8 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
     fit, files = _fit(due, left, ending, limit)
     if due.damaged and fit is not None and not _serves(fit, due.known):
         return Sealed(
-            problem=f"its kept fit ({due.fit.key[:12]}) is damaged, and made again it is another"
+            problem=f"its kept fit ({due.fit.key[:12]}) is damaged, and the repeated fit differs "
+            "from it"
         )
     part = left.part or Part.failed(job.cutoffs, job.windows.horizon, ending.reason)
     spent = Spent(
@@ -146,7 +154,10 @@ def seal_finished(store: Store, due: Due, job: Job, number: int, finished: Finis
             store.put_fit(due.fit.key, drafted)
         else:
             store.add_files(due.fit.key, drafted)
-        return seal_part(store, due, part, fit=fit, content=left.content, limit=limit, spent=spent)
+        done = seal_part(store, due, part, fit=fit, content=left.content, limit=limit, spent=spent)
+    for former in done.replaced:
+        store.part_file(former).unlink(missing_ok=True)
+    return done
 
 
 def _in_vain(
@@ -266,14 +277,15 @@ def _seal_part(
     changed = [day for day, wanted in due.expected.items() if found.get(day) != wanted]
     if changed:
         return Sealed(
-            problem=f"the forecast of {changed[0]} is damaged, and made again it is another: "
-            f"`abharness store drop {due.replaces[0]} --why` gives the sealed one up"
+            problem=f"the forecast of {changed[0]} is damaged, and the repeated one differs: "
+            f"`abharness store drop {due.replaces[0]} --why` gives up the sealed one"
         )
     known = fit or store.fit(due.fit.key)
     windows, split = due.fit.windows, due.cell.split
     rows = split.rows_digest(int(windows.origin[-1]))
-    key = part_key(due.fit, known, cutoffs=cutoffs, rows=rows, records=due.cell.records)
     whole = content or as_file(part)
+    name = part_key(due.fit, known, cutoffs=cutoffs, rows=rows, records=due.cell.records)
+    key, replaces = _own_name(store, due, name, bytes_digest(whole))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fallback = part.forecast.fallback or ("",) * len(part)
     failures = [why or said for why, said in zip(part.reason, fallback, strict=True)]
@@ -298,17 +310,34 @@ def _seal_part(
         device=due.cell.device,
         limit=limit,
         spent=spent or Spent(),
-        replaces=tuple(name for name in due.replaces if name != key),
+        replaces=replaces,
         records=tuple(due.cell.records[day] for day in cutoffs) if due.cell.records else (),
     )
     store.put_part(key, whole)
     store.seal(due.fit.key, fit, key, seal)
     return Sealed(
         origins=len(part),
+        replaced=replaces,
         made=fit is not None and not fit.problem,
         failed=len(failed),
         reason=reason,
     )
+
+
+def _own_name(store: Store, due: Due, name: str, file: str) -> tuple[str, tuple[str, ...]]:
+    """A part's name that no other content is sealed under, and the names of those it replaces.
+
+    What was asked again and is answered otherwise stands beside what it replaces until it is
+    sealed: whatever ends this process in between, one of the two is whole.
+    """
+    for former, seal in store.seals(due.fit.key).items():
+        start, _, attempt = former.partition("-")
+        if start != name:
+            continue
+        name = former
+        if former not in due.replaces and seal.file != file:
+            return f"{start}-{int(attempt or 1) + 1}", (former, *due.replaces)
+    return name, tuple(each for each in due.replaces if each != name)
 
 
 def part_key(
@@ -364,7 +393,7 @@ def _fit(
 ) -> tuple[StoredFit | None, dict[str, bytes]]:
     """The record of a fit that is new, or has more to it than was known, and its new files."""
     problem = left.fit.problem if left.fit else ending.reason
-    files = dict(left.fit_files)
+    files = {} if problem else dict(left.fit_files)  # nothing goes on from a fit that failed
     digests = {name: bytes_digest(content) for name, content in sorted(files.items())}
     if due.known is not None and _goes_on(due):
         if problem or RESIDUALS not in files or RESIDUALS in due.known.files:

@@ -4,7 +4,8 @@
 
     records.sqlite              every record that is not listed below: see `harness.records.journal`
     fits/KEY/                   what a fit left: state/, residuals.json, curve.parquet, log.txt
-    parts/KEY.parquet           forecasts of some consecutive origins by one fit
+    parts/KEY.parquet           forecasts of some consecutive origins by one fit; KEY-2.parquet is
+                                what was answered when a failure that lay there was asked again
     scores/                     derived from forecasts, and made again where they do not fit
     verdicts/NAME/              drawn from the records for others to read
     measures/                   profiles of what was measured
@@ -369,6 +370,11 @@ class Store:
         folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=self.root / "tmp"))
         try:
             yield folder
+        except OSError as problem:  # what a full disk refuses while it is written has no name
+            if problem.filename is None:
+                said = problem.strerror or problem
+                raise StoreError(f"{self.root}: store cannot be written: {said}") from None
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

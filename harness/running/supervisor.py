@@ -137,7 +137,7 @@ def supervise(
     watched = _Watched(
         worker=worker, said=said, vouched=vouched, limits=limits, start=time.monotonic()
     )
-    with log.open("wb") as stream, _Output(stream) as output:
+    with _opened(log) as stream, _Output(stream) as output:
         ending = watched.until_it_ends(output, executor)
         killed = _end_descendants()
         watched.drain(output)
@@ -149,6 +149,17 @@ def supervise(
         ending = Ending(kind="no answer", reason="processes it started could not be ended")
     with suppress(OSError):
         executor.send(dataclasses.replace(ending, vouched=files))
+
+
+def _opened(log: Path) -> BinaryIO:
+    """The log to write; nothing where the disk has no room for one, which costs no unit.
+
+    What is written is not kept back: a disk that is full must not refuse it when it is closed.
+    """
+    try:
+        return log.open("wb", buffering=0)
+    except OSError:
+        return Path(os.devnull).open("wb", buffering=0)
 
 
 def _work(work: Callable[[], None], saying: int) -> None:

@@ -51,6 +51,9 @@ from harness.window import (
     contexts_at,
 )
 
+_LONGEST_TRACE = 200_000
+"""Characters of a traceback that are kept: the last."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -169,7 +172,8 @@ class UnitResult:
         text = problem if isinstance(problem, str) else exception_line(problem)
         self.reason[part] = [text] * len(self.reason[part])
         if isinstance(problem, BaseException) and not self.trace:
-            self.trace = errors.escaped("".join(traceback.format_exception(problem)))
+            trace = "".join(traceback.format_exception(problem))[-_LONGEST_TRACE:]
+            self.trace = errors.escaped(trace)
 
     def put(self, part: slice, forecast: Forecast) -> None:
         """Store the forecast of some windows; those that are not finite are failed.
@@ -316,7 +320,7 @@ def _from_kept(arm: Saves, keep: Path, job: Job, outcome: UnitResult) -> Arm:
     assert isinstance(arm, Arm)
     why = exception_line(problem)
     if continues(arm):
-        raise ArmError(f"its fit cannot be kept, and the next one is to start from it: {why}")
+        raise ArmError(f"its fit cannot be kept, and the next one must start from it: {why}")
     sys.stderr.write(f"its fit is not kept: {why}\n")
     return arm
 

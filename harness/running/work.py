@@ -200,9 +200,9 @@ def read_left(folder: Path, job: Job, *, vouched: Mapping[str, str] | None = Non
     content = left.read(FORECASTS)
     part = read_part(folder / FORECASTS, content)
     if not np.array_equal(part.cutoff, job.cutoffs):
-        raise StoreError(f"{folder}: forecasts of other origins than were asked for")
+        raise StoreError(f"{folder}: forecasts of other origins than requested")
     if part.forecast.point.shape[1] != job.windows.horizon:
-        raise StoreError(f"{folder}: forecasts of other steps than were asked for")
+        raise StoreError(f"{folder}: forecasts of other steps than requested")
     report = _report(folder / PART_FILE, left.read(PART_FILE), PartReport)
     return Left(fit=fit, fit_files=files, report=report, part=part, content=content)
 
@@ -260,9 +260,7 @@ class _Vouched:
         raise self._changed(name)
 
     def _changed(self, name: str) -> ChangedFileError:
-        return ChangedFileError(
-            f"{self.folder / name}: was changed after its process had written it"
-        )
+        return ChangedFileError(f"{self.folder / name}: has changed since its process wrote it")
 
 
 def _report(file: Path, text: bytes, kind: type[Any]) -> Any:

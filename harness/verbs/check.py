@@ -41,20 +41,23 @@ def check(
         str,
         typer.Argument(
             metavar="ARM",
-            help="A network by name, an arm of --experiment, or module:Class, installed or in the "
+            help="A network's name, an arm of --experiment, or module:Class, installed or in the "
             "current folder.",
         ),
     ],
     *,
     experiment: Annotated[
-        FilePath, Annotated[str, typer.Option(help="Where to look for arms by name.")]
+        FilePath,
+        Annotated[
+            str, typer.Option(metavar="EXPERIMENT", help="Experiment whose arms can be named.")
+        ],
     ] = "nightly",
     kind: Annotated[
         Literal["network", "arm"] | None,
         typer.Option(
             "--as",
-            help="Which to try where a network and an arm share the name; network: the one that "
-            "stands for an arm, if its class offers one.",
+            help="What to try where a network and an arm share the name. For an arm, network is "
+            "the network behind it, if its class offers one.",
         ),
     ] = None,
     options: Annotated[
@@ -64,7 +67,7 @@ def check(
             typer.Option(
                 "--option",
                 metavar="KEY=VALUE",
-                help="Option of the arm or network, such as repaired=true or config.d_model=32.",
+                help="Set an option of the arm or network: repaired=true, config.d_model=32.",
             ),
         ],
         lambda texts: dict(map(_pair, texts)),
@@ -72,38 +75,40 @@ def check(
     only: Annotated[
         Sequence[str],
         Annotated[
-            list[str], typer.Option(metavar="CODE", help="Only these predicates, such as T1.")
+            list[str], typer.Option(metavar="CODE", help="Try only this predicate, such as T1.")
         ],
     ] = (),
     require: Annotated[
         Sequence[str],
         Annotated[
             list[str],
-            typer.Option(metavar="CODE", help="End with 3 unless these pass; 'all': if any fails."),
+            typer.Option(metavar="CODE", help="End with 3 unless this passes; all: if any fails."),
         ],
     ] = (),
     form: Annotated[
-        Literal["table", "json", "junit"], typer.Option("--format", help="How to write results.")
+        Literal["table", "json", "junit"], typer.Option("--format", help="Output format.")
     ] = "table",
     store: Annotated[
         FilePath | None,
         Annotated[
             Path | None,
             typer.Option(
-                envvar="ABHARNESS_STORE", help="Keep the results in this store, for `claims`."
+                metavar="FOLDER",
+                envvar="ABHARNESS_STORE",
+                help="Keep the results in this store, for `claims`.",
             ),
         ],
     ] = None,
     role: Annotated[
         Literal["legacy", "candidate", "reference"] | None,
-        typer.Option(help="Side of a module:Class; else its package tells, where it is ours."),
+        typer.Option(help="Role of a module:Class; by default that of its package, if it is ours."),
     ] = None,
     changes: Settings = (),
     without: LeftOut = (),
 ) -> Result:
     """Try every predicate of the battery on one arm or network.
 
-    A failure is a result, not an error: the exit code is 0 unless `require` says otherwise.
+    A failure is a result, not an error: the exit code is 0 unless --require says otherwise.
 
     Parameters
     ----------
@@ -111,9 +116,9 @@ def check(
         A network by name, an arm of the experiment, or module:Class, installed or in the current
         folder.
     experiment
-        Where to look for arms by name.
+        The experiment whose arms can be named.
     kind
-        Which to try where a network and an arm share the name.
+        What to try where a network and an arm share the name.
     options
         Of the arm or network, such as ``{"repaired": True, "config.d_model": 32}``.
     only
@@ -125,7 +130,7 @@ def check(
     store
         Keep the results in this store, for `claims`.
     role
-        Side of a module:Class; else its package tells, where it is ours.
+        Of a module:Class; by default that of its package, if it is ours.
     changes, without
         As for `harness.run`.
 
@@ -192,12 +197,12 @@ def _notes(
         stands = network_of(arms[target])
         if stands is None or (stands.target, stands.builds) != (target, False):
             yield (
-                f"tried is our network '{target}', which does not stand for the experiment's arm "
-                "of that name; --as arm tries the arm, --as network its own network"
+                f"this tried our network '{target}', which is not the one behind the experiment's "
+                "arm of that name; --as arm tries the arm, --as network the network behind it"
             )
     unread = unread_options(NETWORKS[target], target, plain_options(options))
     if unread:
-        yield f"{target} does not read {', '.join(unread)}: nothing changes by it"
+        yield f"{target} does not read {', '.join(unread)}: setting it changes nothing"
 
 
 def _role_of(target: str, arms: Mapping[str, ArmRef], kind: str | None) -> Role | None:
@@ -235,7 +240,7 @@ def try_blindness(
 ) -> None:
     """Try whether both arms of the pair can have used the future, as far as that was not tried.
 
-    A failure to try is said, not raised.
+    A check that cannot be carried out is reported, not raised.
 
     Parameters
     ----------
@@ -255,7 +260,7 @@ def try_blindness(
     for arm in pair:
         if arm in known or arm not in there:
             continue
-        say(f"trying whether {arm} sees the future ({FUTURE}), once", err=True)
+        say(f"checking, once, whether {arm} sees the future ({FUTURE})", err=True)
         with lease("shared", f"abharness check {arm}", wait_s=WAIT_S, tell=_tell):
             problem = _try(grid, store, arm, FUTURE)
         found = tried_for_future(grid, store).get(arm)

@@ -39,23 +39,24 @@ def claims(
             metavar="FOLDER",
             exists=True,
             file_okay=False,
-            help="A checkout of the legacy models: its source lines and checks of its networks "
-            "count, not our rebuild's.",
+            help="A checkout of the legacy models: count its source lines and check its networks, "
+            "not those of our rebuild.",
         ),
     ] = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write JSON here; - is stdout.")
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write JSON to this file; - is stdout."),
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a Markdown page here.")
+        Path | None, typer.Option(metavar="FILE", help="Write a Markdown page to this file.")
     ] = None,
     run: Annotated[
-        bool, typer.Option("--run", help="Do first what rows without data are missing.")
+        bool, typer.Option("--run", help="First run what rows without data need.")
     ] = False,
 ) -> None:
-    """Set every claim of the migration summary beside what was measured.
+    """Compare every claim of the migration summary with measurements.
 
-    Reads stored records; a row without data names the command that makes it, and --run runs those
+    Reads stored records. A row without data names the command that produces it; --run runs those
     commands first. A refuted claim is a result: the exit code is 0.
     """
     from shutil import get_terminal_size

@@ -112,12 +112,16 @@ def _builtin_experiments() -> list[str]:
 ExperimentArg = Annotated[
     str,
     typer.Argument(
+        metavar="EXPERIMENT",
         help="A TOML file, or a built-in experiment: quick, nightly.",
         autocompletion=_builtin_experiments,
     ),
 ]
 StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="ABHARNESS_STORE", help="Folder of all results.")
+    Path,
+    typer.Option(
+        "--store", metavar="FOLDER", envvar="ABHARNESS_STORE", help="Folder that holds all results."
+    ),
 ]
 DataDirOption = Annotated[
     list[Path],
@@ -125,11 +129,17 @@ DataDirOption = Annotated[
         "--data-dir",
         metavar="FOLDER",
         envvar="ABHARNESS_DATA_DIR",
-        help="More folders of datasets; may be given several times.",
+        help="Another folder of datasets; may be repeated.",
     ),
 ]
 WorkersOption = Annotated[
-    int, typer.Option(envvar="ABHARNESS_WORKERS", min=0, help="Units at a time; 0: as cores allow.")
+    int,
+    typer.Option(
+        metavar="N",
+        envvar="ABHARNESS_WORKERS",
+        min=0,
+        help="Units to run at once; 0: as many as the cores allow.",
+    ),
 ]
 OnOption = Annotated[
     str | None,
@@ -137,7 +147,8 @@ OnOption = Annotated[
         "--on",
         metavar="ray[:ADDRESS]",
         envvar="ABHARNESS_ON",
-        help="Run arms on a Ray cluster: HOST:PORT, auto, or left out RAY_ADDRESS or a new one.",
+        help="Run arms on a Ray cluster at HOST:PORT or auto; without an address, at RAY_ADDRESS "
+        "or on a new one.",
     ),
 ]
 OnlyOption = Annotated[
@@ -148,7 +159,8 @@ OnlyOption = Annotated[
     ),
 ]
 SeedsOption = Annotated[
-    str | None, typer.Option(help="Other seeds than the experiment's, such as 1,2,3.")
+    str | None,
+    typer.Option(metavar="SEEDS", help="Use these seeds, such as 1,2,3, not the experiment's."),
 ]
 SetOption = Annotated[
     list[str],
@@ -159,21 +171,24 @@ SetOption = Annotated[
     ),
 ]
 WithoutOption = Annotated[
-    list[str], typer.Option("--without", metavar="ARM", help="Leave an arm of it out.")
+    list[str], typer.Option("--without", metavar="ARM", help="Leave out this arm.")
 ]
 ShardOption = Annotated[
-    str | None, typer.Option(help="Part i of n of the grid, such as 2/4, for CI matrices.")
+    str | None,
+    typer.Option(
+        metavar="I/N", help="Run only part I of N of the grid, such as 2/4, for CI matrices."
+    ),
 ]
 RetryOption = Annotated[
     bool, typer.Option("--retry-failed", help="Run units with failed windows again.")
 ]
 RecomputeOption = Annotated[
     bool,
-    typer.Option("--recompute", help="Begin these results anew; those before stay in the store."),
+    typer.Option("--recompute", help="Start these results afresh; the store keeps earlier ones."),
 ]
 HoldAsOption = Annotated[
     HoldAs,
-    typer.Option(help="Exit code of HOLD: fail is 4, pass is 0; left out, as the policy says."),
+    typer.Option(help="Exit code of HOLD: fail is 4, pass is 0; by default the policy decides."),
 ]
 PolicyOption = Annotated[
     Path | None,
@@ -181,22 +196,29 @@ PolicyOption = Annotated[
 ]
 DateOption = Annotated[
     str | None,
-    typer.Option("--date", metavar="DATE", help="Day that waivers are held against; today."),
+    typer.Option(
+        "--date", metavar="DATE", help="Day on which waivers must be valid; default: today."
+    ),
 ]
 BaselineOption = Annotated[
-    str | None, typer.Option("--baseline-arm", help="Judge against this arm.")
+    str | None,
+    typer.Option("--baseline-arm", metavar="ARM", help="Use this arm as the baseline."),
 ]
-CandidateOption = Annotated[str | None, typer.Option("--candidate-arm", help="Judge this arm.")]
+CandidateOption = Annotated[
+    str | None,
+    typer.Option("--candidate-arm", metavar="ARM", help="Use this arm as the candidate."),
+]
 
 StrictDataOption = Annotated[
     bool,
     typer.Option(
-        "--strict-data", help="End with 2 where an update failed or over five sessions lack."
+        "--strict-data",
+        help="End with 2 if a data update failed or more than five sessions are missing.",
     ),
 ]
 RecordsOption = Annotated[
     Path | None,
-    typer.Option("--records", metavar="FOLDER", help="Copy the records here, for a CI system."),
+    typer.Option("--records", metavar="FOLDER", help="Also write the verdict here, for CI."),
 ]
 
 

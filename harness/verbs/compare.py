@@ -64,25 +64,25 @@ def compare(
     records: RecordsFolder = None,
     strict_data: StrictDataOption = False,
     nightly: Annotated[
-        bool, typer.Option("--as-nightly", help="Record it as a night; say first what is new.")
+        bool, typer.Option("--as-nightly", help="Record this as a night; begin with what is new.")
     ] = False,
     on: OnOption = None,
 ) -> Result:
     """Run what is missing, judge, and write the page. The main job.
 
-    Costs are measured where the experiment asks; without a table `[measure]` once on a machine, if
-    that takes under a minute and the machine is quiet.
+    Costs are measured if the experiment asks for it; without a table `[measure]`, once per
+    machine, if that takes under a minute and the machine is quiet.
 
     Parameters
     ----------
     experiment, store, data_dir, workers, seeds, changes, without, only, shard, retry_failed, \
     recompute, strict_data, on
-        As for `harness.run`. With `only` or `shard`, nothing is judged while other cells are
-        missing.
+        As for `harness.run`. With `only` or `shard`, nothing is judged until all other cells are
+        there.
     baseline_arm, candidate_arm, hold_as, policy, date, records
         As for `harness.gate`.
     nightly
-        Record it as a night, and say first what is new since the verdict before.
+        Record this as a night, and begin with what is new since the previous verdict.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def compare(
     rest = not_run(grid, kept) if only or shard else []
     if rest:
         told = f"{units.total} units here, {len(rest)} of {len(grid.cells)} are missing"
-        hint = "without --only and --shard the rest is run and judged"
+        hint = "leave out --only and --shard to run the rest and judge"
         return Result(text=f"{told}, such as {rest[0]}: not judged; {hint}", units=units)
     judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True, nightly=nightly)
     content = page_content(grid, kept, judgement)

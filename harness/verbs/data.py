@@ -21,53 +21,75 @@ data_app = typer.Typer(
 )
 
 FileArg = Annotated[
-    Path, typer.Argument(help="CSV, .xlsx, Parquet or Feather; - for standard input.")
+    Path,
+    typer.Argument(
+        metavar="FILE", help="A CSV, .xlsx, Parquet or Feather file; - is standard input."
+    ),
 ]
 HeaderOption = Annotated[
     str | None,
-    typer.Option(help="none (columns are 1, 2, ...), its line, or names: date,open,close."),
+    typer.Option(
+        metavar="HEADER",
+        help="none (columns become 1, 2, ...), its line number, or names: date,open,close.",
+    ),
 ]
-DelimiterOption = Annotated[str | None, typer.Option(help="What stands between columns.")]
-EncodingOption = Annotated[str | None, typer.Option(help="Of text that is not UTF-8: cp1252.")]
-SheetOption = Annotated[str | None, typer.Option(help="Of a workbook.")]
-SkipLastOption = Annotated[int, typer.Option(min=0, help="Rows at the end to leave out.")]
+DelimiterOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What separates columns.")
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Encoding of text that is not UTF-8, such as cp1252."),
+]
+SheetOption = Annotated[str | None, typer.Option(metavar="NAME", help="Sheet of a workbook.")]
+SkipLastOption = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Number of rows to leave out at the end.")
+]
 DateFormatOption = Annotated[
     str | None,
-    typer.Option(help="Settles ambiguous dates: %d/%m/%Y, or excel, excel1904, epoch."),
+    typer.Option(
+        metavar="FORMAT", help="Format of ambiguous dates: %d/%m/%Y, or excel, excel1904, epoch."
+    ),
 ]
 LanguageOption = Annotated[
-    str | None, typer.Option("--date-language", help="Of month names that mean two months: hr.")
+    str | None,
+    typer.Option("--date-language", metavar="CODE", help="Language of ambiguous month names: hr."),
 ]
 TimezoneOption = Annotated[
-    str | None, typer.Option(help="Zone whose dates count, such as Europe/Berlin.")
+    str | None,
+    typer.Option(metavar="ZONE", help="Time zone that sets the date, such as Europe/Berlin."),
 ]
-DecimalOption = Annotated[Literal[".", ","] | None, typer.Option(help="Settles ambiguous numbers.")]
+DecimalOption = Annotated[
+    Literal[".", ","] | None, typer.Option(help="Decimal mark of ambiguous numbers.")
+]
 MissingOption = Annotated[
     Literal["refuse", "drop", "carry"],
-    typer.Option(help="Rows without a value: refused, left out, or the value before."),
+    typer.Option(help="Rows without a value: refuse, leave out, or carry the last value on."),
 ]
 MissingTextOption = Annotated[
-    list[str], typer.Option(metavar="TEXT", help="Another text that stands for a missing value.")
+    list[str], typer.Option(metavar="TEXT", help="A further text that means a missing value.")
 ]
 IgnoreTextOption = Annotated[
-    list[str], typer.Option(metavar="TEXT", help="A text to take out of cells of numbers.")
+    list[str], typer.Option(metavar="TEXT", help="A text to remove from cells of numbers.")
 ]
-SortOption = Annotated[bool, typer.Option("--sort", help="Sort rows that are in no order.")]
+SortOption = Annotated[bool, typer.Option("--sort", help="Sort rows that are out of order.")]
 DuplicatesOption = Annotated[
-    Literal["first", "last"] | None, typer.Option(help="Which of several rows of a date counts.")
+    Literal["first", "last"] | None, typer.Option(help="Which of several rows of one date to keep.")
 ]
 DropOption = Annotated[
     list[str], typer.Option(metavar="DATE", help="A session to leave out, such as a bad tick.")
 ]
 DropDaysOption = Annotated[
-    str, typer.Option(metavar="DAYS", help="Days of the week to leave out: Sat,Sun.")
+    str, typer.Option(metavar="DAYS", help="Weekdays to leave out: Sat,Sun.")
 ]
 ScaleOption = Annotated[
     list[str],
     typer.Option("--scale-from", metavar="DATE[=FACTOR]", help="Undo a change of unit or a split."),
 ]
 IdColumnOption = Annotated[
-    str | None, typer.Option(help="Column that tells several series apart: a dataset each.")
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="Column that tells several series apart: one dataset each."
+    ),
 ]
 SeriesOption = Annotated[
     list[str], typer.Option(metavar="NAME", help="Take only this series of the id column.")
@@ -76,7 +98,7 @@ SeriesOption = Annotated[
 
 @data_app.command("list", epilog="Example:  abharness data list --data-dir my-data")
 def data_list(data_dir: DataDirOption = []) -> None:  # noqa: B006
-    """List the datasets there are."""
+    """List all datasets."""
     from harness.verbs.describe import dataset_lines
 
     for line in dataset_lines(data_dir):
@@ -101,19 +123,25 @@ def data_show(
 def data_import(
     context: typer.Context,
     file: FileArg,
-    dataset_id: Annotated[str, typer.Option("--id", help="What to call it.")],
-    target: Annotated[str, typer.Option(help="Column to forecast.")],
-    date: Annotated[str, typer.Option(help="Column of dates.")],
-    past: Annotated[list[str], typer.Option(help="Covariate columns.")] = [],  # noqa: B006
-    to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
+    dataset_id: Annotated[str, typer.Option("--id", metavar="ID", help="Id of the dataset.")],
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column to forecast.")],
+    date: Annotated[str, typer.Option(metavar="COLUMN", help="Column of dates.")],
+    past: Annotated[
+        list[str], typer.Option(metavar="COLUMN", help="A covariate column; may be repeated.")
+    ] = [],  # noqa: B006
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write to.")] = Path("data"),
     data_dir: DataDirOption = [],  # noqa: B006
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what is understood.")
+        bool, typer.Option("--dry-run", help="Show what is understood; write nothing.")
     ] = False,
-    title: Annotated[str | None, typer.Option(help="For the report.")] = None,
-    unit: Annotated[str | None, typer.Option(help="Unit of the target.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
-    licence: Annotated[str | None, typer.Option(help="What may be done with it.")] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Title for reports.")] = None,
+    unit: Annotated[str | None, typer.Option(metavar="TEXT", help="Unit of the target.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Where the data come from.")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Licence of the data.")
+    ] = None,
     header: HeaderOption = None,
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
@@ -134,7 +162,7 @@ def data_import(
     id_column: IdColumnOption = None,
     series: SeriesOption = [],  # noqa: B006
 ) -> None:
-    """Check a file of your own, say what was understood and make it a dataset."""
+    """Check a file, show what is understood and make it a dataset."""
     from harness.data.importer import About, import_file
 
     path, raw = _source(file)
@@ -163,24 +191,34 @@ def data_update(
     dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dataset.")] = "",
     file: Annotated[
         Path | None,
-        typer.Argument(help="As for import; left out, the manifest's command is run."),
+        typer.Argument(
+            metavar="FILE", help="As for import; without one, the update command is run."
+        ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Run the command of every dataset that has one.")
+        bool, typer.Option("--all", help="Run the update command of every dataset that has one.")
     ] = False,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Run commands of manifests that are not yours.")
+        bool, typer.Option("--trust", help="Run even commands of manifests that are not yours.")
     ] = False,
     revise: Annotated[
-        bool, typer.Option("--revise", help="Let values of old sessions change; they are kept.")
+        bool, typer.Option("--revise", help="Accept revised values; the old ones are kept.")
     ] = False,
-    target: Annotated[str | None, typer.Option(help="Target's column, if not as then.")] = None,
-    date: Annotated[str | None, typer.Option(help="Column of dates, if not as then.")] = None,
-    past: Annotated[list[str], typer.Option(help="Covariates, if not as then.")] = [],  # noqa: B006
-    to: Annotated[Path, typer.Option(help="Folder it was written to.")] = Path("data"),
+    target: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Target, if its name has changed.")
+    ] = None,
+    date: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Dates, if the name has changed.")
+    ] = None,
+    past: Annotated[
+        list[str], typer.Option(metavar="COLUMN", help="Covariates, if their names have changed.")
+    ] = [],  # noqa: B006
+    to: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder the dataset was written to.")
+    ] = Path("data"),
     data_dir: DataDirOption = [],  # noqa: B006
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what is understood.")
+        bool, typer.Option("--dry-run", help="Show what is understood; write nothing.")
     ] = False,
     header: HeaderOption = None,
     delimiter: DelimiterOption = None,
@@ -202,10 +240,10 @@ def data_update(
     id_column: IdColumnOption = None,
     series: SeriesOption = [],  # noqa: B006
 ) -> None:
-    """Append the sessions of a file that come after a dataset's last; old rows must agree.
+    """Append a file's new sessions to a dataset; its old rows must agree.
 
-    Without a file, the command of its manifest's table [update] prints one, such as
-    command = ["python", "prices.py"].
+    Without a file, the update command in the manifest prints one: a table [update] with, for
+    example, command = ["python", "prices.py"].
     """
     from harness.data.dataset import find
     from harness.data.refresh import note_attempt
@@ -260,7 +298,7 @@ def _refreshed(dataset_id: str, folders: list[Path], *, trust: bool) -> int:
     else:
         done = list(refresh_all(folders=folders, trust=trust, tell=tell))
     if not done:
-        say("no dataset has a command: a table [update] in its manifest gives it one")
+        say("no dataset has an update command; give one in a table [update] of its manifest")
     for each in done:
         say(each.line, err=bool(each.problem))
     return 2 if any(each.problem for each in done) else 0

@@ -48,11 +48,11 @@ def config(
     schema: Annotated[
         SchemaOf | None,
         typer.Option(
-            "--schema", help="Print the JSON schema of these files instead, for an editor."
+            "--schema", help="Print instead the JSON schema of such files, for an editor."
         ),
     ] = None,
 ) -> None:
-    """Show every setting with where it came from, the grid, and all origins with dates."""
+    """Show every setting and its source, the grid, and all origins."""
     if schema is not None:
         typer.echo(schema_text(schema), nl=False)
         return
@@ -82,7 +82,7 @@ def config(
 
 @verb("abharness arms nightly")
 def arms(experiment: ExperimentArg = "quick") -> None:
-    """List the arms of an experiment, their options and what they say of themselves."""
+    """List an experiment's arms, their options and descriptions."""
     from harness.experiments.experiment import read_experiment
 
     for line in arm_lines(read_experiment(experiment)):
@@ -217,7 +217,7 @@ def grid_lines(grid: Grid, store: Store | None = None) -> Iterator[str]:
         pending = len(split.issued) - len(split.windows)
         yield ""
         yield (
-            f"{name}: {len(split.windows)} origins, {pending} more whose outcome has not come, "
+            f"{name}: {len(split.windows)} origins, {pending} more whose outcome is not known yet, "
             f"data {split.data[:12]}"
         )
         yield "  origin row  last session seen  first judged  last judged  fitted at row"
@@ -237,12 +237,12 @@ def _not_kept(grid: Grid, store: Store | None) -> Iterator[str]:
     again = {cell.arm.name: cell for cell in grid.cells if cell.learns and not cell.saves}
     for name, cell in again.items():
         count = sum(each.arm.name == name for each in grid.cells)
-        said = f"{name} learns and cannot keep a fit (no `save` and `restore`): "
-        said += f"each night fits it {count} times again"
+        said = f"{name} learns but its fits cannot be saved (no `save` and `restore`): "
+        said += f"each night repeats {count} fits"
         if store is not None and has_cell(store, cell):
             record = cell_record(store, cell)
             each = record.seconds.get("fit", 0.0) / max(len(record.fits), 1)
-            said += f", {count * each:.0f} s of a core"
+            said += f", {count * each:.0f} s on one core"
         yield said
 
 

@@ -31,13 +31,16 @@ def export(
     changes: Settings = (),
     without: LeftOut = (),
     form: Annotated[
-        Literal["csv", "parquet"], typer.Option("--format", help="csv or parquet.")
+        Literal["csv", "parquet"], typer.Option("--format", help="Output format.")
     ] = "csv",
     to: Annotated[
-        FilePath, Annotated[Path, typer.Option("--to", help="Folder of the two tables.")]
+        FilePath,
+        Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Folder to write to.")],
     ] = "exported",
 ) -> Result:
-    """Write stored forecasts and scores as tables, in the columns forecasting libraries share.
+    """Write stored forecasts and scores as two tables.
+
+    Their columns are those that forecasting libraries share.
 
     Parameters
     ----------

@@ -58,8 +58,8 @@ def gate(
 ) -> Result:
     """Judge what is stored; the exit code is the decision.
 
-    Records the verdict and one on every other legacy arm, and writes verdict.json, junit.xml and
-    summary.md for others to read. A store that cannot be written is judged all the same.
+    Records the verdict, and one on every other legacy arm, and writes verdict.json, junit.xml and
+    summary.md. A read-only store is judged too; nothing is recorded then.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def gate(
     policy
         A file to judge by instead of the experiment's policy.
     date
-        ISO day that waivers are held against; None is today.
+        ISO day on which waivers must be valid; None is today.
     records
         Write the files of the deciding verdict to this folder as well.
     strict_data

@@ -50,7 +50,7 @@ _POLICY = """\
 baseline = {baseline}
 candidate = {candidate}
 reference = "random-walk"
-mode = "replace"    # no worse is enough; "improve" asks for a shown gain as well
+mode = "replace"    # no worse is enough; "improve" also requires a gain
 alpha = 0.05
 min_origins = 30
 
@@ -92,7 +92,7 @@ jobs:
           restore-keys: |
             abharness-${{{{ github.ref }}}}-
             abharness-refs/heads/main-
-      - run: pip install abharness          # from where you have it
+      - run: pip install abharness          # from wherever you keep it
       - name: Compare                       # REJECT ends with 3, INVALID with 5; HOLD passes here
         run: {command} --hold-as pass --records verdict
       - name: Show the verdict on the job's page
@@ -111,7 +111,7 @@ abharness gate:
     key: abharness
     paths: [runs]
   script:
-    - pip install abharness                 # from where you have it
+    - pip install abharness                 # from wherever you keep it
     - {command} --records verdict
   allow_failure:
     exit_codes: 4                           # HOLD is a warning
@@ -145,7 +145,7 @@ class _NamedArm:
         for pair in pairs:
             key, sign, value = pair.partition("=")
             if not sign or not key:
-                raise ConfigError(f"--{role} '{text}': after a comma expected KEY=VALUE")
+                raise ConfigError(f"--{role} '{text}': expected KEY=VALUE after a comma")
             options[key] = _value(value)
         name = str(options.pop("name", ""))
         place = folder / what
@@ -163,7 +163,7 @@ class _NamedArm:
         else:
             raise ConfigError(
                 f"--{role} '{what}': expected module:Class, a file of recorded forecasts or the "
-                f"folder of a checkout, seen from {folder}"
+                f"folder of a checkout, relative to {folder}"
             )
         return cls(name=name or found.name, use=found.use, options=found.options)
 
@@ -213,25 +213,34 @@ def init(
         str,
         typer.Option(
             metavar="ARM",
-            help="What is in use: module:Class, a file of recorded forecasts, or a checkout, with "
-            "options after commas: my_arm:Old,window=20.",
+            help="Forecaster in use: module:Class, a file of recorded forecasts or a checkout, "
+            "with options after commas: my_arm:Old,window=20.",
         ),
     ],
-    candidate: Annotated[str, typer.Option(metavar="ARM", help="What may replace it, likewise.")],
-    target: Annotated[str, typer.Option(help="Column to forecast, if it cannot be seen.")] = "",
-    date: Annotated[str, typer.Option(help="Column of dates, if it cannot be seen.")] = "",
-    past: Annotated[list[str], typer.Option(help="Covariate columns.")] = [],  # noqa: B006
+    candidate: Annotated[
+        str, typer.Option(metavar="ARM", help="Its possible replacement, in the same form.")
+    ],
+    target: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column to forecast, where it is not obvious.")
+    ] = "",
+    date: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column of dates, where it is not obvious.")
+    ] = "",
+    past: Annotated[
+        list[str], typer.Option(metavar="COLUMN", help="A covariate column; may be repeated.")
+    ] = [],  # noqa: B006
     horizon: Annotated[
-        int, typer.Option(min=0, help="Steps to judge; 0: the shortest season of the data.")
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Steps to forecast; 0: the shortest season of the data."
+        ),
     ] = 0,
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write.")] = Path(),
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write to.")] = Path(),
     ci: Annotated[Ci, typer.Option(help="Which CI file to write.")] = "github",
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over files that are there.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write experiment, policy and CI file for your data and arms; asks nothing it can see."""
+    """Write experiment, policy and CI file for your data and arms."""
     sides: dict[Role, _NamedArm] = {
         "legacy": _NamedArm.read(legacy, "legacy", to),
         "candidate": _NamedArm.read(candidate, "candidate", to),
@@ -243,7 +252,7 @@ def init(
     for path in paths:
         if path.exists() and not force:
             raise ConfigError(
-                f"{path} is there already; --force writes over it, --to goes elsewhere"
+                f"{path} exists already; --force overwrites it, --to writes elsewhere"
             )
     for role, side in sides.items():
         _ref(side, role, to).build()  # what is wrong with an arm ends here, with nothing written
@@ -322,7 +331,7 @@ def _seen_columns(file: Path, *, date: str, target: str) -> tuple[str, str]:
     asked += [] if target or targets else ["--target"]
     if asked:
         there = f": it has {', '.join(columns)}" if columns else ""
-        raise ConfigError(f"{file}: say which column is meant by {' and '.join(asked)}{there}")
+        raise ConfigError(f"{file}: name the column with {' and '.join(asked)}{there}")
     return date or dates[0], target or targets[0]
 
 
@@ -423,13 +432,14 @@ margin = 0.02
 
 @verb("abharness demo")
 def demo(
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it.")] = Path(
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write to.")] = Path(
         "abharness-demo"
     ),
 ) -> None:
-    """Judge a candidate with a planted fault: the verdict must be REJECT, else the exit code is 1.
+    """Judge a candidate with a planted fault: it must be rejected.
 
-    Writes the arm, the experiment and the store, to be read and changed.
+    Writes the arm, the experiment and the store, for you to read and change. The exit code is 1
+    unless the verdict is REJECT.
     """
     from harness.verbs.compare import compare
 

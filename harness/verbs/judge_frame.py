@@ -38,9 +38,9 @@ def judge(
         A policy file, or its table; `baseline` and `candidate` name models of the frame. Without
         rules the CRPS is judged with a margin of 2 %.
     series
-        Which series, where the frame has several.
+        The series to judge, where the frame has several.
     store
-        Where units, verdict and page are kept; left out, in a folder that ends with the program.
+        Where units, verdict and page are kept; by default a new temporary folder.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _origins(cutoffs: Dates, days: Dates, horizon: int, needed: int) -> Rows:
     rows = np.searchsorted(days, cutoffs, side="right")
     rows = rows[(rows >= 2) & (rows + horizon <= len(days))][needed:]
     if len(rows) < 2:
-        why = f", {needed} of them the past of a path alone" if needed else ""
+        why = f", {needed} of them history for a model without quantiles" if needed else ""
         raise ConfigError(
             f"the frame has {len(cutoffs)} cutoffs{why}; {len(rows)} can be judged (two sessions "
             f"before, {horizon} actuals after): expected 2 or more"
@@ -126,7 +126,7 @@ def _origins(cutoffs: Dates, days: Dates, horizon: int, needed: int) -> Rows:
         odd = cutoffs[np.searchsorted(np.searchsorted(days, cutoffs, side="right"), rows[1:])]
         raise ConfigError(
             f"the cutoffs of the frame are not evenly spaced: {steps[0]} sessions, but "
-            f"{steps[steps != steps[0]][0]} before {odd[steps != steps[0]][0]}; leave out what is "
+            f"{steps[steps != steps[0]][0]} before {odd[steps != steps[0]][0]}; leave out those "
             "between, or judge with an experiment of your own"
         )
     return rows.astype(np.int64)

@@ -39,18 +39,21 @@ def measure(
     baseline: BaselineOption = None,
     candidate: CandidateOption = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Operators and memory over time as well.")
+        bool, typer.Option("--profile", help="Also profile operators, and memory over time.")
     ] = False,
     lease_file: Annotated[
         Path | None,
-        typer.Option(envvar="ABHARNESS_LEASE", help="Another lock than the host's own."),
+        typer.Option(
+            metavar="FILE", envvar="ABHARNESS_LEASE", help="Lock file to use, not the host's own."
+        ),
     ] = None,
     changes: SetOption = [],  # noqa: B006
     without: WithoutOption = [],  # noqa: B006
 ) -> None:
-    """Measure speed, memory and size of two arms, in pairs and alone on this host.
+    """Measure the speed, memory and size of two arms, in pairs.
 
-    Units they are compared with are run first where they are missing.
+    Holds the host's lock, so that no other run of abharness disturbs the measurement. Units that
+    the results are compared with are run first if they are missing.
     """
     from harness.experiments.experiment import MeasureSettings
     from harness.measure.pair import Ask, measure_pair

@@ -47,22 +47,25 @@ def nightly(
     without: LeftOut = (),
     records: RecordsFolder = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Run update commands of manifests that are not yours.")
+        bool,
+        typer.Option("--trust", help="Run even update commands of manifests that are not yours."),
     ] = False,
     strict_data: StrictDataOption = False,
     alert_on: Annotated[
         Literal["outcome", "change"],
         typer.Option(
             "--alert-on",
-            help="outcome: end as the decision does. change: end with 10 only when it changed.",
+            help="outcome: the exit code is the decision. change: it is 10 if the decision "
+            "changed, 5 for INVALID, else 0.",
         ),
     ] = "outcome",
     on: OnOption = None,
 ) -> Result:
-    """Update the data, forecast what is new, judge where a look is due, and write the pages.
+    """Run the nightly job: update data, forecast, judge, write pages.
 
-    The job of every night. The exit code is that of the decision that stands, whether or not there
-    was anything new. A rollout file beside the experiment that names it has its night as well.
+    Forecasts what is new and judges where a look is due. The exit code is that of the decision that
+    stands, whether or not anything was new. A rollout file that lies beside the experiment and
+    names it has its night too.
 
     Parameters
     ----------

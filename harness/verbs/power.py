@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 def power(
     pair: PairAsked = PairAsked(experiment="quick"),  # noqa: B008  # frozen
     form: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How to write results.")
+        Literal["table", "json"], typer.Option("--format", help="Output format.")
     ] = "table",
 ) -> None:
-    """Say with which chance the plan decides each criterion, by the true effect.
+    """Show the chance that the plan decides each criterion.
 
-    Uses stored scores of the pair where there are any, else two random walks run at once.
+    Shows it for a range of true effects. Uses the pair's stored scores; if there are none, two
+    random walks are run.
     """
     from harness.gate.judge import with_pair
     from harness.gate.plan_power import plan_power
@@ -71,7 +72,10 @@ def _lines(found: PowerReport) -> Iterator[str]:
     from reports.words.facts import say as in_words
 
     yield f"how losses vary: from {in_words(found.source)}"
-    yield "chance that a criterion is decided if the candidate's true effect is"
+    yield (
+        "chance that a criterion is decided if the candidate's losses truly differ by so much "
+        "(coverage: if it is as promised)"
+    )
     effects = next((each.chances for each in found.outlooks if each.chances), ())
     heads = [f"{100 * effect:+.0f} %" if effect else "0 %" for effect, _ in effects]
     head = ("finding", "limit", *heads, "as found", "shown today", "needs")
@@ -84,8 +88,8 @@ def _lines(found: PowerReport) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     if found.looks:
         yield (
-            "chance that it is shown to hold at the first look / by the last, with "
-            f"{found.looks[0].most} non-overlapping origins / all at once then"
+            "chance that it is shown to hold at the first look / by the last look, with "
+            f"{found.looks[0].most} non-overlapping origins / if that were the only look"
         )
         rows = [("finding", *heads)]
         for each in found.looks:
@@ -113,14 +117,20 @@ def _row(each: Outlook, count: int) -> tuple[str, ...]:
     elif each.seeds_needed is not None:
         needs = f"{each.seeds_needed} seeds a side (now {each.seeds[0]} and {each.seeds[1]})"
     else:
-        needs = "-" if each.effect is None else "no number of origins would do"
+        needs = "-" if each.effect is None else "no number of origins is enough"
     found = "-"
     if each.effect is not None and each.chance is not None:
         found = f"{plain_effect(each.unit, each.effect)}: {100 * each.chance:.0f} %"
     return (
         each.finding,
         plain_effect(each.unit, each.bound),
-        *([f"{100 * chance:.0f} %" for _, chance in each.chances] or ["-"] * count),
+        *(
+            [
+                f"{100 * chance:.0f} %" if each.unit == "share" or effect == 0 else ""
+                for effect, chance in each.chances
+            ]
+            or ["-"] * count
+        ),
         found,
         "-" if each.settled_at is None else plain_effect(each.unit, each.settled_at),
         needs,

@@ -60,7 +60,9 @@ class LineProgress:
         before, units = self._spent.get(cell.kind, (0.0, 0))
         self._spent[cell.kind] = (before + seconds, units + 1)
         self._done += 1
-        result = f"{failed} windows FAILED ({reason})" if failed else "ok"
+        result = f"no result ({reason})" if reason else "ok"
+        if failed:
+            result = f"{failed} windows FAILED ({reason})"
         text = f"[{self._done}/{self._total}] {cell}: {result}, {seconds:.1f} s"
         self._say(text + self._rest())
 

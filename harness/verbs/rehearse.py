@@ -20,17 +20,17 @@ from harness.verbs.common import (
 def rehearse(
     pair: PairAsked = PairAsked(experiment="nightly"),  # noqa: B008  # frozen
     since: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="The first night.")
+        str | None, typer.Option("--from", metavar="DATE", help="First night to replay.")
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Sessions from night to night.")] = 1,
+    every: Annotated[int, typer.Option(metavar="N", min=1, help="Sessions per night.")] = 1,
     page: Annotated[
-        Path | None, typer.Option("--page", metavar="FILE", help="Write it as a page, too.")
+        Path | None, typer.Option("--page", metavar="FILE", help="Also write a page to this file.")
     ] = None,
 ) -> None:
-    """Say what the nightly would have said, night by night, from stored forecasts.
+    """Show, night by night, what the nightly job would have said.
 
-    Runs no model. The same stands there for planted truths: arms exchanged, and a candidate exactly
-    at its margins.
+    Reads stored forecasts and runs no model. Does the same for two planted truths: the arms
+    swapped, and a candidate exactly at its margins.
     """
     from shutil import get_terminal_size
 

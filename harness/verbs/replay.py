@@ -19,19 +19,24 @@ def replay(
         str,
         typer.Argument(
             metavar="VERDICT",
-            help="An experiment, for its last verdict, a verdict's name, or its verdict.json.",
+            help="An experiment (its last verdict), a verdict's name, or a verdict.json.",
         ),
     ],
     store: Annotated[
         Path | None,
-        typer.Option("--store", help="Where it is recorded; left out: the store its file lies in."),
+        typer.Option(
+            "--store",
+            metavar="FOLDER",
+            help="Store of the record; by default the one its file lies in.",
+        ),
     ] = None,
 ) -> None:
-    """Judge a recorded verdict again, without data or models: the same bytes, or what differs.
+    """Judge a recorded verdict again and show every difference.
 
-    Its scores are derived again from the sealed forecasts; a file is held against its record.
+    Needs neither data nor models: scores are derived again from the sealed forecasts. A file is
+    compared with the record of its verdict.
 
-    Ends with 0 when every byte is the same, with 5 when something differs.
+    Ends with 0 if every byte is the same, with 5 if anything differs.
     """
     from harness.gate.recompute import replay as judge_again
     from harness.records.journal import SHORT

@@ -47,17 +47,18 @@ def report(
     form: Annotated[
         Format,
         typer.Option(
-            "--format", help="html writes a file; md and json are printed without --output."
+            "--format", help="html writes a file; md and json are printed unless --output is given."
         ),
     ] = "html",
     nights: Annotated[
-        bool, typer.Option("--nights", help="How decision and evidence moved, night by night.")
+        bool, typer.Option("--nights", help="Show how decision and evidence moved, by night.")
     ] = False,
     output: Annotated[
-        FilePath | None, Annotated[Path | None, typer.Option(help="Write it here.")]
+        FilePath | None,
+        Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file.")],
     ] = None,
 ) -> Result:
-    """Render the page of the experiment's last verdict from the records, or that of its nights.
+    """Render the page of the last verdict, or that of the nights.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def report(
     nights
         How the decision and its evidence moved, instead of one verdict.
     output
-        Write it here.
+        The file to write to.
 
     Raises
     ------

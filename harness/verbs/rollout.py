@@ -25,41 +25,49 @@ _TOLD = "rollout told"
 def rollout(
     ask: Annotated[
         _Ask,
-        typer.Argument(
-            metavar="status|advance|hold|rollback|replay|rehearse|record", help="What to do."
-        ),
+        typer.Argument(metavar="ACTION", help="What to do."),
     ],
-    file: Annotated[Path, typer.Argument(help="The rollout file.")] = Path("rollout.toml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The rollout file.")] = Path(
+        "rollout.toml"
+    ),
     store: StoreOption = Path("runs"),
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    why: Annotated[str, typer.Option("--why", help="Recorded with hold and rollback.")] = "",
-    owner: Annotated[str, typer.Option("--owner", help="Who moves it; recorded.")] = "",
-    release: Annotated[bool, typer.Option("--release", help="With hold: end it.")] = False,
+    why: Annotated[
+        str,
+        typer.Option("--why", metavar="TEXT", help="Reason for hold or rollback; it is recorded."),
+    ] = "",
+    owner: Annotated[
+        str, typer.Option("--owner", metavar="NAME", help="Who makes the move; it is recorded.")
+    ] = "",
+    release: Annotated[bool, typer.Option("--release", help="With hold: end the hold.")] = False,
     form: Annotated[
         Literal["text", "json", "html"],
-        typer.Option("--format", help="Of status; html writes a page."),
+        typer.Option("--format", help="Format of the status; html writes a page."),
     ] = "text",
-    output: Annotated[Path | None, typer.Option(help="Write the status here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the status to this file.")
+    ] = None,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Of status: try what must go on working.")
+        bool,
+        typer.Option("--check/--no-check", help="With status: try what must keep working."),
     ] = True,
     since: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="The first night of a rehearsal.")
+        str | None, typer.Option("--from", metavar="DATE", help="First night to rehearse.")
     ] = None,
     workers: WorkersOption = 0,
     alert_on: Annotated[
         Literal["never", "change"],
-        typer.Option("--alert-on", help="change: status ends with 10 where the stage moved."),
+        typer.Option("--alert-on", help="change: status ends with 10 if the stage moved."),
     ] = "never",
 ) -> None:
-    """Say who is served by which side, and move it: one stage on, or back to the legacy.
+    """Show who is served by which side; move a stage on, or roll back.
 
-    `advance` enters the next stage, or ends with 3 (REJECT), 5 (INVALID) or 4 and every reason that
-    forbids it. `hold` refuses every further stage until `hold --release`. `rollback` lets the
+    `advance` enters the next stage, or gives every reason against it and ends with 3 (REJECT), 5
+    (INVALID) or 4. `hold` refuses every further stage until `hold --release`. `rollback` lets the
     legacy serve everything. `replay` derives the moves again from the records. `rehearse` goes
-    through stored nights with planted truths; the rollout's own stream is forecast for it once.
-    `record` writes the forecasts that old checkpoints of `[compatibility]` are held against.
-    `abharness nightly` forecasts by both sides and rolls back on harm.
+    through stored nights with planted truths; for this the rollout's own stream is forecast once.
+    `record` writes the forecasts that old checkpoints of `[compatibility]` must reproduce.
+    `abharness nightly` forecasts with both sides and rolls back on harm.
     """
     from harness.rollout.night import OpenRollout
     from harness.rollout.settings import read_rollout
@@ -87,10 +95,12 @@ def rollout(
         found = replay(opened)
         for line in found.differ:
             say(line)
-        former = f", {found.former} of a former revision as recorded" if found.former else ""
+        former = (
+            f", {found.former} of an earlier revision taken as recorded" if found.former else ""
+        )
         say(
             f"{found.moves} moves and {found.nights} nights derived again{former}; "
-            f"{len(found.differ)} come out otherwise"
+            f"{len(found.differ)} differ"
         )
         raise typer.Exit(DIFFERS if found.differ else 0)
     elif ask in ("rehearse", "record"):
@@ -206,7 +216,7 @@ def rollout_night(
     count = workers or default_workers(opened.settings.experiment.run.threads)
     state, move = opened.run(workers=count, progress=LineProgress(workers=count))
     if not state.begun:
-        return f"rollout {file}: not begun; `abharness rollout advance {file}` begins it", False
+        return f"rollout {file}: not begun; `abharness rollout advance {file}` starts it", False
     status = opened.status()
     page = opened.store.root / "rollouts" / f"{opened.settings.name}.html"
     write_text(page, render_rollout(status))

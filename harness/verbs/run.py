@@ -54,12 +54,12 @@ def run(
     retry_failed: RetryOption = False,
     recompute: RecomputeOption = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="End with 5 where every window of an arm failed.")
+        bool, typer.Option("--strict", help="End with 5 if every window of an arm failed.")
     ] = False,
     strict_data: StrictDataOption = False,
     on: OnOption = None,
 ) -> Result:
-    """Fill the grid with what is missing; the same again resumes.
+    """Run what the grid is missing; run it again to resume.
 
     Parameters
     ----------
@@ -68,11 +68,11 @@ def run(
     store
         Folder of all results; made where there is none.
     data_dir
-        More folders of datasets.
+        Further folders of datasets.
     workers
-        Units at a time; 0 is as many as the cores allow.
+        Units to run at once; 0 is as many as the cores allow.
     seeds
-        Other seeds than the experiment's.
+        Seeds to use instead of the experiment's.
     changes, without
         Settings in place of the experiment's, such as ``plan.origins=100``, and arms left out.
     only
@@ -83,12 +83,12 @@ def run(
     retry_failed
         Run units with failed windows again.
     recompute
-        Begin these results anew; those before stay in the store.
+        Start these results afresh; the store keeps earlier ones.
     strict
-        Exit code 5 where every window of an arm failed.
+        Exit code 5 if every window of an arm failed.
     strict_data
-        Refuse to run where the last update of a dataset failed, or it lacks more than five
-        sessions.
+        Refuse to run if the last update of a dataset failed or more than five of its sessions are
+        missing.
     on
         Where arms run: None is this machine, ``ray`` or ``ray:ADDRESS`` a cluster. Store, data and
         experiment must then lie on a file system that all its nodes share.
@@ -102,7 +102,7 @@ def run(
         for option, given in (("strict", strict), ("recompute", recompute), ("on", on is not None)):
             if given:
                 raise ConfigError(
-                    f"run --shard: cannot go with --{option}, which is for the whole grid"
+                    f"run --shard: cannot be used with --{option}, which is for the whole grid"
                 )
     grid, kept = opened(experiment, store, data_dir, seeds=seeds, changes=changes, without=without)
     say_freshness(grid, strict=strict_data)
@@ -124,6 +124,8 @@ def run(
     count = f"{units.total} units of {len(grid.cells)} in {store}, {units.computed} computed now"
     if units.computed:
         count += f" ({units.origins} origins, {units.fits} fits)"
+    if units.delivered:
+        count += f", {units.delivered} sealed from what shards had computed"
     failed = [f"failed windows: {cell}: {reason}" for cell, reason in units.failed.items()]
     failed += [f"no answer: {cell}: {reason}" for cell, reason in units.unanswered.items()]
     lost = [f"every window failed: {name}" for name in units.lost]
@@ -158,7 +160,7 @@ def filled(
     from harness.verbs.progress import LineProgress
 
     if workers < 0:
-        raise ConfigError(f"workers = {workers}: expected 0, as cores allow, or more")
+        raise ConfigError(f"workers = {workers}: expected 0 (as cores allow) or more")
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         part = f"{shard[0]}/{shard[1]}"
         raise ConfigError(f"--shard '{part}': expected i/n with 1 <= i <= n, such as 2/4")

@@ -21,20 +21,20 @@ _LINE = "from {module} import {name}, Model  # noqa: F401  (abharness shim)\n"
 @verb("abharness shim Time-Series-Library")
 def shim(
     checkout: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A checkout: the folder with models/.")
+        Path, typer.Argument(metavar="DIR", help="A checkout, the folder that has models/.")
     ],
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over files that are there.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Let a checkout's scripts import the replacement: one line in a file of its `models/` each.
+    """Let a checkout's scripts import the replacement.
 
-    `from models.HFBayesianAutoformer import HFBayesianAutoformer`, and `--model` where the script
-    has a table of modules, work as for its own. Nothing else of the checkout is touched.
+    Writes a file of one line into its `models/` for each replacement network. Then
+    `from models.HFBayesianAutoformer import HFBayesianAutoformer` works as for its own networks,
+    and so does `--model` where the script has a table of modules. Nothing else in the checkout is
+    touched.
     """
     models = checkout / "models"
     if not models.is_dir():
-        raise ConfigError(f"{checkout} has no folder 'models', so it is no checkout")
+        raise ConfigError(f"{checkout} has no folder 'models', so it is not a checkout")
     texts = {
         models / f"{name}.py": _LINE.format(module=module, name=name)
         for name, module in _MODULES.items()
@@ -45,7 +45,7 @@ def shim(
         if file.exists() and file.read_text(encoding="utf-8", errors="replace") != text
     ]
     if taken and not force:
-        raise ConfigError(f"{', '.join(taken)} there already; --force writes over what is there")
+        raise ConfigError(f"{', '.join(taken)}: exists already; --force overwrites it")
     for file, text in texts.items():
         file.write_text(text, encoding="utf-8")
         say(f"wrote {file}: {text.partition('  #')[0]}")

@@ -21,26 +21,32 @@ _Ask = Literal["check", "prune", "adopt", "drop"]
 
 @verb("abharness store check --store runs")
 def store(
-    ask: Annotated[_Ask, typer.Argument(metavar="check|prune|adopt|drop", help="What to do.")],
+    ask: Annotated[_Ask, typer.Argument(metavar="ACTION", help="What to do.")],
     what: Annotated[
-        str, typer.Argument(metavar="[EXPERIMENT|PART]", help="For adopt, and for drop.")
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT|PART", help="The experiment to adopt, the part to drop."
+        ),
     ] = "",
     store: StoreOption = Path("runs"),
     data_dir: DataDirOption = [],  # noqa: B006  # typer copies defaults
-    why: Annotated[str, typer.Option("--why", help="Recorded with adopt and drop.")] = "",
+    why: Annotated[
+        str,
+        typer.Option("--why", metavar="TEXT", help="Reason for adopt or drop; it is recorded."),
+    ] = "",
 ) -> None:
-    """Check a store, remove what nothing needs, take in lost records' parts, give a part up.
+    """Check or prune a store; adopt lost parts or drop damaged ones.
 
-    `check` walks the chain of records, holds every file against its seal and judges what stands
-    again from the forecasts; it ends with 5 when something differs. `prune` removes derived files
-    and parts that no experiment needs. `adopt EXPERIMENT --why` takes in the parts of a store whose
-    records are lost, as a new attempt. `drop PART --why` gives up a damaged part.
+    `check` walks the chain of records, compares every file with its seal and judges each standing
+    verdict again from the forecasts; it ends with 5 if anything differs. `prune` removes derived
+    files and parts that no experiment needs. `adopt EXPERIMENT --why` takes in the parts of a store
+    whose records are lost, as a new attempt. `drop PART --why` gives up a damaged part.
     """
     if ask in ("adopt", "drop") and not (what and why):
         needs = "an experiment" if ask == "adopt" else "the key of a part"
         raise ConfigError(f"store {ask}: needs {needs} and --why, which is recorded")
     if ask in ("check", "prune") and (what or why):
-        raise ConfigError(f"store {ask}: takes neither '{what or why}' nor --why")
+        raise ConfigError(f"store {ask}: expected no further argument and no --why")
     if ask == "adopt":
         _adopt(what, store, data_dir, why)
         return
@@ -59,7 +65,7 @@ def store(
         )
     else:
         key = upkeep.drop(opened, what, why=why)
-        say(f"part {key[:12]} is given up; `abharness run` forecasts its origins again")
+        say(f"dropped part {key[:12]}; `abharness run` forecasts its origins again")
         say(f"head {opened.journal.short}")
 
 
@@ -74,8 +80,8 @@ def _check(found: StoreCheck, head: str) -> None:
         for each in differences[:_SHOWN]:
             say(f"  {in_words(each)}")
         if len(differences) > _SHOWN:
-            say(f"  and {len(differences) - _SHOWN} more: `abharness replay {name}` names them")
-    for kind, names in (("scores, made again", found.stale), ("not sealed", found.unsealed)):
+            say(f"  and {len(differences) - _SHOWN} more: `abharness replay {name}` lists them")
+    for kind, names in (("scores made again", found.stale), ("not sealed", found.unsealed)):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             say(f"{kind}: {', '.join(names[:3])}{more}")
@@ -90,7 +96,7 @@ def _adopt(experiment: str, root: Path, data_dir: list[Path], why: str) -> None:
 
     opened = open_store(root, without_records=True)
     found = adopt(opened, grid_of(experiment, data_dir, seeds=None, store=opened), why=why)
-    more = f", sealed {found.delivered} that were delivered" if found.delivered else ""
+    more = f", sealed {found.delivered} from incoming/" if found.delivered else ""
     say(f"adopted {found.parts} parts of {found.fits} fits{more}, head {opened.journal.short}")
     for name in found.left:
-        say(f"left as it is, of no fit of {experiment}: {name}")
+        say(f"not taken, it belongs to no fit of {experiment}: {name}")

@@ -147,6 +147,9 @@ GROUPS = {
 
 def measured_text(found: Measurement) -> str:
     """A measurement in one line: whose, on what, how much, from which record."""
+    source = f" [{found.source}]" if found.source else ""
+    if isinstance(found.judged, Finding):
+        return said_of(found) + source
     where = "/".join(filter(None, (found.arm, found.dataset)))
     number = "" if found.value is None else _number(found.value)
     ends = ""
@@ -157,7 +160,7 @@ def measured_text(found: Measurement) -> str:
     parts += [f"= {value}"] if value else []
     said = said_of(found)
     parts += [f"- {said}"] if said else []
-    return " ".join(parts) + (f" [{found.source}]" if found.source else "")
+    return " ".join(parts) + source
 
 
 def said_of(found: Measurement) -> str:
@@ -170,4 +173,5 @@ def said_of(found: Measurement) -> str:
 def _number(value: float) -> str:
     if not math.isfinite(value):
         return "not finite"
-    return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.3g}"
+    whole = value == round(value) or abs(value) >= 1000
+    return f"{value:,.0f}" if whole and abs(value) < 1e9 else f"{value:.3g}"

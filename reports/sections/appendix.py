@@ -265,7 +265,7 @@ GLOSSARY = (
         name="Skill",
         code="1 − loss / loss of the random walk",
         text="Above 0 is better than the random walk, which forecasts the last price. On "
-        "prices this is the bar.",
+        "prices this is the bar. As in rules, losses are shares of the last value.",
     ),
     Term(
         name="Effect",

@@ -14,6 +14,7 @@ from reports.section import (
     Column,
     Details,
     Group,
+    Lines,
     Placement,
     Section,
     Table,
@@ -130,6 +131,18 @@ def cost_line(page: PageInput, legacy: str) -> list[Figure]:
     first = _plain_ratio("First forecast", session.first_s)
     tail = _plain_ratio("One forecast, p90", session.p90_s)
     return [*found[:2], *first, found[2], *tail, *found[3:]]
+
+
+def in_lines(page: PageInput) -> Iterator[Section]:
+    """The same, a line each; what the run took where nothing was measured in pairs."""
+    legacy = page.verdict.legacy
+    told = (
+        f"{each.title}: "
+        + ", ".join(filter(None, (each.ratio, each.interval, each.floor, each.word, each.said)))
+        for each in cost_line(page, legacy)
+    )
+    found = tuple(told) or (unpaired(page, legacy),)
+    yield Section(id="", title="Costs, candidate over legacy", items=(Lines(lines=found),))
 
 
 def not_measured(page: PageInput, legacy: str) -> str:
@@ -335,4 +348,7 @@ def _of_units(page: PageInput) -> Iterator[Block]:
             yield Group(blocks=tables, style="tables")
 
 
-PLACEMENTS = (Placement(order=700, page=costs),)
+PLACEMENTS = (
+    Placement(order=700, page=costs),
+    Placement(order=450, terminal=in_lines),
+)

@@ -237,7 +237,9 @@ def _best_arms(page: PageInput, found: Diagnostics) -> Table:
         columns=columns("Dataset", *heads, words=heads),
         rows=tuple(rows),
         note=f"Each set holds the best arm with probability "
-        f"{numbers.percent(1 - found.alpha, digits=0)} or more.",
+        f"{numbers.percent(1 - found.alpha, digits=0)} or more. It compares all arms at "
+        "once, and so may keep one that a test of two arms alone, as elsewhere on this page, shows "
+        "to be worse.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from reports.section import (
     BasisList,
     Block,
     Command,
+    Details,
     Facts,
     Group,
     Heading,
@@ -30,19 +32,22 @@ from reports.section import (
     columns,
     text,
 )
-from reports.sections.cost_tables import cost_line, unpaired
+from reports.sections.cost_tables import cost_line, in_lines, unpaired
 from reports.sections.curves import SliceEffect, worst_slice
 from reports.sections.scorecard import build_scorecard
 from reports.sections.trust import strip
 from reports.words import numbers, verdicts
+from reports.words.cautions import cautions
 from reports.words.facts import say
 from reports.words.sentences import sentence_of, why_open
-from reports.words.verdicts import cautions, headline, next_step, rule_name
+from reports.words.verdicts import headline, next_step, rule_name
 
 _OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
 _SCORES = ("crps", "coverage_80", "rmse")
 _SCORE_ROWS = 4
+_LINE, _CAUTION_LINES = 165, 6
+"""Characters in a line of the frame of cautions at 1280 px, and lines that leave enough room."""
 _YEAR = 365
 
 
@@ -84,9 +89,12 @@ def open_rules(verdict: Verdict) -> list[Open]:
         elif compared is not None and compared.silent:
             needed = say(no_prediction(compared.sample.independent_n))
         where = "" if finding.unit == "ratio" else f" on {finding.dataset}"
+        seen = numbers.effect(finding.unit, planned.detectable).removeprefix("+")
+        if finding.unit == "points" and (planned.detectable or 0.0) >= 1:
+            seen = "none"  # no share is further from its limit
         each = Open(
             name=f"{rule_name(finding)}{where}",
-            detectable=numbers.effect(finding.unit, planned.detectable).removeprefix("+"),
+            detectable=seen,
             margin=numbers.effect(finding.unit, finding.bound).removeprefix("+"),
             needed=needed,
             why="" if more is not None else why_open(finding) or sentence_of(finding),
@@ -197,15 +205,13 @@ def span_text(page: PageInput, facts: DatasetFacts) -> str:
 
 def first_screen(page: PageInput) -> Iterator[Section]:
     """The answer, what it rests on, and what speaks against it."""
-    verdict, known = page.verdict, must_know(page)
-    caution = (Heading(text="Caution", level=2), Lines(lines=tuple(known)))
-    cautioned = (Group(id="cautions", style="warning", blocks=caution),) if known else ()
+    verdict = page.verdict
     yield Section(
         id="first",
         title="",
         items=(
             banner(page),
-            *cautioned,
+            *_cautions(page),
             Group(
                 style="middle",
                 blocks=(
@@ -253,13 +259,28 @@ def banner(page: PageInput) -> Banner:
     )
 
 
-def must_know(page: PageInput) -> list[str]:
-    """What must be known with the answer, the gravest first; that data have ended comes last."""
+def must_know(page: PageInput) -> list[tuple[str, str]]:
+    """What must be known with the answer, whole and in brief; that data have ended comes last."""
     ended = [f"{facts.id} on {facts.ended}" for facts in page.datasets.values() if facts.ended]
-    found = [said for _, said in cautions(page.verdict)]
+    found = [(each.said, each.brief) for each in cautions(page.verdict)]
     if ended:
-        found.append(f"Data have ended: {numbers.listing(ended)}; no new origin will come.")
+        gone = f"Data have ended: {numbers.listing(ended)}"
+        found.append((f"{gone}; no new origin will come.", gone))
     return found
+
+
+def _cautions(page: PageInput) -> tuple[Block, ...]:
+    """In whole sentences where they are few, else in brief, each with its sentence folded."""
+    known = must_know(page)
+    heading = Heading(text="Caution", level=2)
+    if not known:
+        return ()
+    if sum(math.ceil(len(said) / _LINE) for said, _ in known) <= _CAUTION_LINES:
+        listed: Block = Lines(lines=tuple(said for said, _ in known))
+    else:
+        folded = (Details(summary=brief, blocks=(Text(text=said),)) for said, brief in known)
+        listed = Group(style="briefs", blocks=tuple(folded))
+    return (Group(id="cautions", style="warning", blocks=(heading, listed)),)
 
 
 def _compared(page: PageInput) -> Facts:
@@ -328,7 +349,9 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
     for name, facts in page.datasets.items():
         named.setdefault(facts.unit, []).append(name)
     units = "; ".join(
-        f"{numbers.listing(names)} in {unit}" for unit, names in named.items() if unit
+        f"{numbers.listing(names)} in {unit.removeprefix('as in ')}"
+        for unit, names in named.items()
+        if unit
     )
     table = Table(
         small=True,
@@ -419,7 +442,7 @@ def tried_before(page: PageInput) -> str:
     since = page.beside.since
     said = changed(page)
     if since is not None and since.before is None:
-        known = any(code is FactCode.TRIED_BEFORE for code, _ in cautions(page.verdict))
+        known = any(each.code is FactCode.TRIED_BEFORE for each in cautions(page.verdict))
         said.append("others on these origins, see above" if known else "no other attempt here")
     return "; ".join(each.rstrip(".") for each in said)
 
@@ -430,7 +453,7 @@ _PLAIN = ("guardrail", "limit")
 
 def warnings(page: PageInput) -> list[str]:
     """What must be read before the numbers: cautions, and that nothing is new."""
-    found = must_know(page)
+    found = [said for said, _ in must_know(page)]
     since = page.beside.since
     if since is not None and since.before is not None and not any(since.new_origins.values()):
         again = f"; this is verdict {page.beside.verdicts} on the pair" * (page.beside.verdicts > 1)
@@ -476,16 +499,10 @@ def lists(page: PageInput) -> Iterator[Section]:
         f"{dates} on {dataset}: CRPS {candidate} of the last value, legacy {legacy}: lost by {by}"
         for dates, dataset, by, candidate, legacy in lost_windows(page)
     )
-    costs = (
-        f"{each.title}: "
-        + ", ".join(filter(None, (each.ratio, each.interval, each.floor, each.word, each.said)))
-        for each in cost_line(page, verdict.legacy)
-    )
-    unmeasured = unpaired(page, verdict.legacy)
     yield from _listed(
         "Weakest slice", (weakest(worst_slice(page, verdict.legacy), page), *windows)
     )
-    yield from _listed("Costs, candidate over legacy", tuple(costs) or (unmeasured,))
+    yield from in_lines(page)
     yield Section(
         id="trust", title="What it rests on", items=(BasisList(items=tuple(strip(page))),)
     )

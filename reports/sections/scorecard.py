@@ -11,13 +11,12 @@ import math
 from dataclasses import dataclass
 
 from harness.costs import HIGHER_IS_BETTER
-from harness.evidence.comparison import Comparison
 from harness.evidence.estimand import Coverage
-from harness.evidence.estimates import Estimate
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict
 from reports.section import Block
 from reports.words import numbers
+from reports.words.sentences import bounds_of, deciding_estimates
 
 _REACH = 1.0
 """The axis ends here at most: at twice the loss, or none at all."""
@@ -179,30 +178,13 @@ def _axis(verdict: Verdict) -> _Axis:
     """An axis with room for effects, bounds and limits, up to a whole loss."""
     ends = [-_LEAST / 2, _LEAST / 2]
     for finding in verdict.findings:
-        estimates = _estimates(finding.comparison)
+        estimates = deciding_estimates(finding.comparison)
         ends += [end for each in estimates for end in (each.lower, each.upper) if end is not None]
         ends += _limits(finding)
         ends += [end for end in (_place(finding), *_cost_ends(finding)) if end is not None]
     known = [min(max(end, -_REACH), _REACH) for end in ends if math.isfinite(end)]
     return _Axis(
         low=math.floor(min(known) / _FINE) * _FINE, high=math.ceil(max(known) / _FINE) * _FINE
-    )
-
-
-def _estimates(comparison: Comparison | None) -> list[Estimate]:
-    """Those the conclusion rests on: all but the non-overlapping origins alone."""
-    found = comparison.estimates if comparison else ()
-    return [estimate for estimate in found if estimate.method != "independent"]
-
-
-def bounds_of(comparison: Comparison | None) -> tuple[float | None, float | None]:
-    """Lowest lower and highest upper bound of the methods that decide; None where one is open."""
-    found = _estimates(comparison)
-    lower = [each.lower for each in found]
-    upper = [each.upper for each in found]
-    return (
-        None if not found or None in lower else min(end for end in lower if end is not None),
-        None if not found or None in upper else max(end for end in upper if end is not None),
     )
 
 

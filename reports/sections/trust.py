@@ -316,11 +316,17 @@ def basis(page: PageInput) -> Iterator[Section]:
     )
 
 
+_COVERED = "Effects are of losses; of coverage the first column alone, where it is as promised."
+
+
 def power(page: PageInput) -> Iterator[Section]:
     """The chance of deciding each rule by the true effect, folded."""
     rows = page.verdict.power
     effects = next((row.chances for row in rows if row.chances), ())
-    heads = [f"if {numbers.percent(effect, digits=0, signed=True)}" for effect, _ in effects]
+    heads = [
+        f"if {numbers.percent(effect, digits=0, signed=True)}" if effect else "if equal"
+        for effect, _ in effects
+    ]
     table = Table(
         caption="Chance of a decision, by the true effect",
         columns=columns(
@@ -328,7 +334,7 @@ def power(page: PageInput) -> Iterator[Section]:
             words=("more origins",),
         ),
         rows=(*(_chances(row, len(heads)) for row in rows), *_together(page)),
-        note=_shared(page),
+        note=f"{_COVERED} {_shared(page)}".strip(),
     )
     decided = sum(row.decided for row in rows)
     said = f"{decided} of {numbers.plural(len(rows), 'rule')} decided; the chances of the others"
@@ -341,7 +347,10 @@ def power(page: PageInput) -> Iterator[Section]:
 
 
 def _chances(row: Outlook, count: int) -> tuple[TableCell, ...]:
-    chances = [text(numbers.percent(chance, digits=0)) for _, chance in row.chances]
+    chances = [  # no loss says how far coverage would be off
+        text(numbers.percent(chance, digits=0) if row.unit == "share" or effect == 0 else "")
+        for effect, chance in row.chances
+    ]
     needed = "decided" if row.decided else numbers.NONE
     if not row.decided and row.more_origins is not None:
         needed = f"{row.more_origins:,}" + (f", by {row.decided_by}" if row.decided_by else "")
@@ -377,12 +386,15 @@ def _shared(page: PageInput) -> str:
     shared = page.verdict.multiplicity
     if shared is None:
         return ""
+    gains = ""
+    if shared.successes:
+        each = numbers.percent(shared.alpha_success)
+        gains = f", {each} of each of {numbers.plural(shared.successes, 'gain')}"
     return (
         f"Planned for a power of {numbers.percent(shared.power, digits=0)} that all "
         f"{shared.guardrails} guardrails hold together: {numbers.percent(shared.power_each)} "
         f"each. One-sided error rates: a wrong PROMOTE {numbers.percent(shared.alpha_guardrail)} "
-        f"(of each guardrail), of each of {shared.successes} gains "
-        f"{numbers.percent(shared.alpha_success)}; a wrong REJECT "
+        f"(of each guardrail){gains}; a wrong REJECT "
         f"{numbers.percent(shared.alpha_reject)} over all rules together (Holm)."
     )
 

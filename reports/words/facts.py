@@ -37,8 +37,8 @@ SELF_TEST_TITLES = {
 def say(found: Fact) -> str:
     """Say a fact; what it rests on is a part of it."""
     if found.because is not None:
-        return _filled(_RESTING[found.code], {**found.values, "why": say(found.because)})
-    return _filled(_PHRASES[found.code], found.values)
+        return filled(_RESTING[found.code], {**found.values, "why": say(found.because)})
+    return filled(_PHRASES[found.code], found.values)
 
 
 def first_line(news: Sequence[Fact]) -> str:
@@ -58,14 +58,15 @@ def why_all(found: Iterable[Reason]) -> str:
 
 def phrase(code: str, values: Values) -> str:
     """Say a reason by its code, as a fact of judging holds it."""
-    return _filled(_REASONS[ReasonCode(code)], values)
+    return filled(_REASONS[ReasonCode(code)], values)
 
 
 Phrase = str | Callable[[Values], str]
 """What is said of a code: a text with the names of its values, or a function of them."""
 
 
-def _filled(phrase: Phrase, values: Values) -> str:
+def filled(phrase: Phrase, values: Values) -> str:
+    """Put the values of a fact into a phrase."""
     return _FORM.vformat(phrase, (), values) if isinstance(phrase, str) else phrase(values)
 
 
@@ -144,14 +145,30 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 def _worse(rows: Sequence[Sequence[Any]]) -> str:
-    """Rows of dataset, metric, and skill with its interval: how much worse."""
+    """Rows of dataset, metric, and skill with its interval: how much larger the loss is."""
     said = []
     for dataset, metric, skill, low, high in rows:
         ends = ""
         if low is not None and high is not None:
-            ends = f" ({in_sentence(-high, signed=True)} to {bound_in_sentence(-low)})"
-        said.append(f"on {dataset} by {metric_name(metric)} {in_sentence(-skill)}{ends}")
+            first = in_sentence(-high, signed=True).removesuffix(" %")
+            ends = f" ({first} to {bound_in_sentence(-low)})"
+        change = in_sentence(-skill, signed=True)
+        said.append(f"{metric_name(metric)} {change}{ends} on {dataset}")
     return ", ".join(said)
+
+
+def _below_reference(v: Values) -> str:
+    """Where a side has the larger loss than the reference: shown worse, or only not better."""
+    shown = [row for row in v["rows"] if row[4] is not None and row[4] < 0]
+    told = [
+        f"{said} than {v['reference']}: {_worse(rows)}"
+        for said, rows in (
+            ("is shown worse", shown),
+            ("is not shown better", [row for row in v["rows"] if row not in shown]),
+        )
+        if rows
+    ]
+    return f"{v['arm']} {'; it '.join(told)}."
 
 
 def _asked_otherwise(v: Values) -> str:
@@ -247,10 +264,10 @@ def _settle(v: Values) -> str:
         takes = f"the first open rule to be decided takes about {v['least']:,} independent origins"
     have = "no run within a year has them" if v["least"] is not None else ""
     if v["larger"]:
-        have = f"`abharness compare {v['larger'][0]}` has {v['larger'][1]:,}"
+        have = f"`abharness compare {v['larger'][0]}` has only {v['larger'][1]:,}"
     return (
-        f"Keep {v['legacy']} for now: {'; '.join(filter(None, (takes, have)))}. Settle first "
-        f"whether the policy's limits are what you need.{_settled(v)}"
+        f"Keep {v['legacy']} for now, and settle first whether the policy's limits are what you "
+        f"need: {'; '.join(filter(None, (takes, have)))}.{_settled(v)}"
     )
 
 
@@ -412,21 +429,21 @@ _PHRASES: dict[FactCode, Phrase] = {
         "the policy asks for {asked} non-overlapping origins only; with fewer than {sound} no "
         "bound keeps its error rate."
     ),
-    FactCode.BELOW_REFERENCE: "{arm} does not beat {reference}, {rows:worse}.",
+    FactCode.BELOW_REFERENCE: _below_reference,
     FactCode.NO_REFERENCE_ARM: (
         "no reference arm was run, so nothing tells whether a random walk would do as well as "
         "{candidate} or {legacy}."
     ),
     FactCode.CHANGED_SINCE: lambda v: (
-        f"{' and '.join(v['what'])} changed after the first results, which came after {v['at']}: "
-        f"{_changes(v) or 'not the rules'}. Who knew the results may have chosen by them."
+        f"{listing(v['what'])} changed after the first results were in (recorded {v['at']}): "
+        f"{_changes(v) or 'the rules did not'}. Whoever knew the results may have chosen by them."
     ),
     FactCode.STRAW_MAN: (
-        "{legacy} is shown worse than {reference}, {rows:worse}. It is broken or untrained: "
+        "{legacy} is shown worse than {reference}: {rows:worse}. It is broken or untrained: "
         "replacing it proves little, and {reference} would do as well."
     ),
     FactCode.WORSE_BESIDE: (
-        "by losses that no rule names {arm} is shown worse than {legacy}, {rows:worse}."
+        "by losses that no rule names {arm} is shown worse than {legacy}: {rows:worse}."
     ),
     FactCode.COVERS_OTHERWISE: (
         "{arm} is shown not to cover what its intervals promise, and no rule judges them: "
@@ -467,7 +484,7 @@ _PHRASES: dict[FactCode, Phrase] = {
         "{arm} is shown worse than {reference} by more than the margin: {_rules}."
     ),
     FactCode.UNJUDGED_WORSE: (
-        "where no guardrail judges losses as a whole {arm} is shown worse than {legacy}, "
+        "where no guardrail judges losses as a whole {arm} is shown worse than {legacy}: "
         '{rows:worse}; `unjudged = "allow"` in the policy accepts that.'
     ),
     FactCode.ALL_WAIVED: "every guardrail on a loss is waived, so nothing is judged.",
@@ -503,7 +520,9 @@ _PHRASES: dict[FactCode, Phrase] = {
         "planned. To go on asking needs another registration."
     ),
     FactCode.WAIT_FOR_ORIGINS: _wait,
-    FactCode.FIRST_VERDICT: "the first verdict: {outcome}",
+    FactCode.FIRST_VERDICT: lambda v: (
+        f"the first verdict{f' of attempt {n}' if (n := v['attempt']) > 1 else ''}: {v['outcome']}"
+    ),
     FactCode.NOTHING_NEW: lambda v: (
         f"nothing new since {v['since']}: {v['outcome']}"
         + ("" if v["wait"] is None else f", next independent origin in {_sessions(v['wait'])}")
@@ -521,10 +540,14 @@ _PHRASES: dict[FactCode, Phrase] = {
         "caution: {dataset} ends on {last}, {lacking:sessions} ago by its calendar (`abharness "
         "data update {dataset} FILE` adds some)"
     ),
-    FactCode.TRIED_BEFORE: (
-        "this is attempt {attempt} on origins judged before, the first of them on {since}; other "
-        "than in the last are: {what:list}. Trying again until something passes makes a wrong "
-        "PROMOTE likely."
+    FactCode.TRIED_BEFORE: lambda v: (
+        f"this is attempt {v['attempt']} on origins judged before, first on {v['since']}; changed "
+        f"since the attempt before it: {', '.join(v['what'])}. "
+        + (
+            "Trying again until something passes makes a wrong PROMOTE likely."
+            if v["share"] is None
+            else f"It has {in_sentence(v['share'])} of the error rate."
+        )
     ),
     FactCode.RECORDS_LOST: (
         "the store's records before {at} were lost ({why}), and with them how often these origins "

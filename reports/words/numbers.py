@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from harness.evidence.estimand import ESTIMANDS, Coverage, RelativeCoverage, Wins
+from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, Outcome, Unit
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.summary import MetricSummary
@@ -27,7 +28,12 @@ FINDING_WORDS: dict[Outcome, str] = {
 
 
 def finding_word(finding: Finding) -> str:
-    """Say in a word how a rule came out; a limit is kept, never shown."""
+    """Say in a word how a rule came out; with the day of an earlier look that showed it.
+
+    A limit is kept, never shown.
+    """
+    if finding.found.code is FactCode.SHOWN_BEFORE:
+        return f"shown {finding.found.values['since']}"
     if finding.role == "limit" and finding.outcome is Outcome.PROMOTE:
         return "kept"
     return FINDING_WORDS[finding.outcome]

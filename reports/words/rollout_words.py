@@ -148,7 +148,7 @@ def headline(status: Status) -> str:
 
 
 NOT_PROMISED = (
-    "Not promised: differences that drift for a hundred sessions or hardly forget (AR .95), and "
-    "nights that become twice as noisy, may set the sentinel off more often than 6 %; harm in rare "
-    "bursts or beyond step 5 may not set it off. For these there are the loss budget and the looks."
+    "Not promised: differences that drift for a hundred sessions or hardly forget (AR .95) may set "
+    "the sentinel off more often than 6 %; harm in rare bursts or beyond step 5 may not set it "
+    "off. The loss budget and the looks cover these."
 )

@@ -122,15 +122,9 @@ def _wins(found: Comparison, role: RuleRole) -> str:
     )
     if found.effect.value is None:
         return f"{found.candidate} cannot be set against {found.legacy} origin by origin, {wanted}"
-    test = _decisive(found)
-    ends = " (the uncertainty has no bounds)"
-    if test is not None and None not in (test.low, test.high, test.upper):
-        low, high, least = (
-            in_sentence(min(1.0, max(0.0, 0.5 - (each or 0.0))))
-            for each in (test.high, test.low, test.upper)
-        )
-        sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
-        ends = f" ({sure} interval {low} to {high}; one-sided at least {least})"
+    ends, (lower, upper) = " (the uncertainty has no bounds)", bounds_of(found)
+    if lower is not None and upper is not None:
+        ends = f" (bounds {_shares(0.5 - upper, 0.5 - lower)})"
     won = in_sentence(0.5 - found.effect.value)
     return f"{found.candidate} has the lower loss on {won} of the origins{ends}, {wanted}"
 
@@ -143,14 +137,30 @@ def _better(found: Comparison) -> str:
     return f"{size} {'better' if found.effect.value < 0 else 'worse'} than"
 
 
+def deciding_estimates(comparison: Comparison | None) -> list[Estimate]:
+    """Those the conclusion rests on: all but the non-overlapping origins alone."""
+    found = comparison.estimates if comparison else ()
+    return [estimate for estimate in found if estimate.method != "independent"]
+
+
+def bounds_of(comparison: Comparison | None) -> tuple[float | None, float | None]:
+    """Lowest lower and highest upper bound of the methods that decide; None where one is open."""
+    found = deciding_estimates(comparison)
+    lower = [each.lower for each in found]
+    upper = [each.upper for each in found]
+    return (
+        None if not found or None in lower else min(end for end in lower if end is not None),
+        None if not found or None in upper else max(end for end in upper if end is not None),
+    )
+
+
 def _interval(found: Comparison) -> str:
-    """Two-sided interval and the bound the decision rests on, by the t test."""
-    test = _decisive(found)
-    if test is None or test.low is None or test.high is None or test.upper is None:
+    """The bounds the decision rests on, of all methods together, as tables show them."""
+    low, high = bounds_of(found)
+    if low is None or high is None:
         return " (the uncertainty has no bounds)"
-    sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
-    ends = f"{in_sentence(test.low, signed=True)} to {bound_in_sentence(test.high)}"
-    return f" ({sure} interval {ends}; one-sided at most {bound_in_sentence(test.upper)})"
+    first = in_sentence(low, signed=True).removesuffix(" %")
+    return f" (bounds {first} to {bound_in_sentence(high)})"
 
 
 def _coverage(found: Comparison, role: RuleRole) -> str:
@@ -160,13 +170,9 @@ def _coverage(found: Comparison, role: RuleRole) -> str:
     tolerance = f"tolerance {found.question.bound_high * 100:g} points"
     if found.effect.value is None:
         return f"the {level} % interval of {found.candidate} cannot be judged, {tolerance}"
-    test = _decisive(found)
-    ends = " (the uncertainty has no bounds)"
-    if test is not None and test.low is not None and test.high is not None:
-        sure = in_sentence(1 - found.question.alpha).replace(".0 %", " %")
-        low, high = max(0.0, nominal + test.low), min(1.0, nominal + test.high)
-        interval = f"{in_sentence(low)} to {in_sentence(high)}"
-        ends = f" ({sure} interval {interval}{_one_sided(test, nominal)})"
+    ends, (lower, upper) = " (the uncertainty has no bounds)", bounds_of(found)
+    if lower is not None and upper is not None:
+        ends = f" (bounds {_shares(nominal + lower, nominal + upper)})"
     covered = in_sentence(nominal + found.effect.value)
     beside = ""
     if found.effect.legacy is not None:
@@ -184,10 +190,8 @@ def _relative(found: Comparison, role: RuleRole) -> str:
     effect, ours, theirs = found.effect.value, found.effect.candidate, found.effect.legacy
     if effect is None or ours is None or theirs is None:
         return f"the {asked.level} % intervals cannot be set against each other, {tolerance}"
-    test = _decisive(found)
-    ends = ""
-    if test is not None and test.upper is not None:
-        ends = f" (one-sided at most {100 * test.upper:+.1f} points)"
+    upper = bounds_of(found)[1]
+    ends = "" if upper is None else f" (at most {100 * upper:+.1f} points)"
     side = "further from" if effect > 0 else "nearer to"
     return (
         f"the {asked.level} % interval of {found.candidate} covers {in_sentence(ours)}, "
@@ -196,16 +200,10 @@ def _relative(found: Comparison, role: RuleRole) -> str:
     )
 
 
-def _one_sided(test: Estimate, nominal: float) -> str:
-    if test.lower is None or test.upper is None:
-        return ""
-    low, high = max(0.0, nominal + test.lower), min(1.0, nominal + test.upper)
-    return f"; one-sided at least {in_sentence(low)}, at most {in_sentence(high)}"
-
-
-def _decisive(found: Comparison) -> Estimate | None:
-    """The t test, over seeds as well as origins where there are several: the wider one."""
-    return found.estimate("seeds") or found.estimate("hac")
+def _shares(low: float, high: float) -> str:
+    """A range of shares, which lie between none and all."""
+    first, last = (in_sentence(min(1.0, max(0.0, end))) for end in (low, high))
+    return f"{first.removesuffix(' %')} to {last}"
 
 
 def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:

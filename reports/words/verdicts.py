@@ -176,7 +176,8 @@ def result(verdict: Verdict) -> str:
     unclear = [each.dataset for each in found if not _told_apart(each)]
     doubt = ""
     if unclear:
-        doubt = f" (not told apart from equal {on_all(unclear, of=len(found))})"
+        where = "" if len(unclear) == len(found) else f" {on_all(unclear)}"
+        doubt = f" (not told apart from equal{where})"
     return f"{name} is {told}{doubt} compared with {legacy}"
 
 
@@ -250,54 +251,10 @@ def on_all(datasets: Iterable[str], *, of: int | None = None) -> str:
     return f"on {numbers.listing(found)}" if len(found) <= _NAMED else f"on {len(found)} datasets"
 
 
-def cautions(verdict: Verdict) -> list[tuple[FactCode, str]]:
-    """What must be known with the answer, what is said first at the top: codes and sentences."""
-    beside = verdict.safeguards
-    told = [
-        each.because
-        for each in verdict.reasons
-        if each.code is FactCode.CAUTION and each.because is not None
-    ]
-    grave = {code: place for place, code in enumerate(_GRAVE)}
-    told.sort(key=lambda each: grave.get(each.code, len(grave)))
-    found = {
-        _sentence(say(_brief(each))): each.code for each in (*beside.first, *beside.holds, *told)
-    }
-    return [(code, said) for said, code in found.items()]
-
-
-def _brief(found: Fact) -> Fact:
-    """With the first loss of each dataset; the others stand among the reasons."""
-    rows = found.values.get("rows")
-    if not isinstance(rows, tuple):
-        return found
-    first = {row[0]: row for row in reversed(rows) if isinstance(row, tuple)}
-    kept = tuple(row for row in rows if isinstance(row, tuple) and first[row[0]] is row)
-    return replace(found, values={**found.values, "rows": kept})
-
-
 def next_step(verdict: Verdict) -> str:
     """What to do now, in short: the limits that would be decided today stand below."""
     found = verdict.next_action
     return say(replace(found, values={**found.values, "settled": ()}))
-
-
-_GRAVE = (
-    FactCode.STRAW_MAN,
-    FactCode.CHANGED_SINCE,
-    FactCode.NO_REFERENCE_ARM,
-    FactCode.IMPLAUSIBLE,
-    FactCode.CONTAMINATED,
-    FactCode.NOT_TESTED,
-    FactCode.BELOW_REFERENCE,
-    FactCode.UNJUDGED,
-    FactCode.WORSE_BESIDE,
-    FactCode.COVERS_OTHERWISE,
-)
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _without_stop(text: str) -> str:

@@ -125,7 +125,7 @@ def test_shim_touches_nothing_of_the_checkout(checkout, capsys):
     refused = run_cli(["shim", str(checkout)])
 
     assert refused == 2
-    assert "HFQuantileAutoformer.py there already; --force" in capsys.readouterr().err
+    assert "HFQuantileAutoformer.py: exists already; --force" in capsys.readouterr().err
     assert mine.read_text() == "mine = 1\n"
     assert {file: file.read_bytes() for file in before} == before
     assert run_cli(["shim", str(checkout / "models")]) == 2

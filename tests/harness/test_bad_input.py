@@ -72,7 +72,7 @@ def test_missing_experiment_file(tiny, refused, verb):
         ("horizon = 5", "horizon = 50000", ["horizon 50000", "GOLD", "sessions"]),
         ("horizon = 5", 'horizon = 5\nfirst = "2012-12-30"', ["GOLD", "row"]),
         ('["GOLD"]', '["SILVER"]', ["no dataset 'SILVER'", "DOW_JONES, GOLD"]),
-        ('["GOLD"]', '["GOLD", "GOLD"]', ["datasets", "repeat"]),
+        ('["GOLD"]', '["GOLD", "GOLD"]', ["datasets", "each id once"]),
     ],
 )
 def test_fault_in_the_experiment(tiny, refused, old, new, words):
@@ -163,7 +163,7 @@ def test_an_exit_from_anywhere_is_no_verdict(tiny, call, monkeypatch):
         (["run", "tiny.toml", "--shard", "1/2", "--recompute"], ["with --recompute"]),
         (["run", "tiny.toml", "--shard", "1/2", "--on", "ray"], ["with --on"]),
         (["run", "tiny.toml", "--seeds", "1,b"], ["--seeds '1,b'", "1,2,3"]),
-        (["run", "tiny.toml", "--seeds", "1,1"], ["seeds", "repeat"]),
+        (["run", "tiny.toml", "--seeds", "1,1"], ["seeds", "each seed once"]),
         (["gate", "tiny.toml", "--hold-as", "maybe"], ["--hold-as", "'fail', 'pass'"]),
         (["gate", "tiny.toml"], ["runs: no store here", "abharness run"]),
         (["report", "tiny.toml"], ["runs: no store here"]),

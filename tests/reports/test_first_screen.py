@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,10 +22,12 @@ from reports.forms.html import render_html
 from reports.page_input import Beside, PageInput, Since
 from reports.sections.cost_tables import cost_line, not_measured
 from reports.sections.first_screen import changed, fallback, lost_windows, open_rules
-from reports.sections.scorecard import bounds_of, build_scorecard
+from reports.sections.scorecard import build_scorecard
 from reports.sections.trust import at_length, strip
 from reports.words import verdicts
-from reports.words.verdicts import cautions, headline
+from reports.words.cautions import cautions
+from reports.words.sentences import bounds_of, sentence_of
+from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]
 CELLS = "Complete"
@@ -100,9 +103,9 @@ def test_cautions_are_told_the_gravest_first(make_page: Make) -> None:
 
     found = cautions(page.verdict)
 
-    assert [code for code, _ in found] == [FactCode.CONTAMINATED, FactCode.ONE_SEED]
-    assert all(said.endswith(".") for _, said in found)
-    assert all(said in html.unescape(render_html(page)) for _, said in found)
+    assert [each.code for each in found] == [FactCode.CONTAMINATED, FactCode.ONE_SEED]
+    assert all(each.said.endswith(".") for each in found)
+    assert all(each.said in html.unescape(render_html(page)) for each in found)
 
 
 def test_bounds_are_the_widest_of_all_methods_that_decide(make_page: Make) -> None:
@@ -115,6 +118,24 @@ def test_bounds_are_the_widest_of_all_methods_that_decide(make_page: Make) -> No
 
     assert low == min(each.lower for each in deciding if each.lower is not None)
     assert high == max(each.upper for each in deciding if each.upper is not None)
+
+
+def test_a_sentence_has_the_bounds_of_the_table(make_page: Make) -> None:
+    """Whoever reads a rule in a sentence and in the scorecard finds the same two numbers."""
+    compared = [
+        (row.interval, sentence_of(finding))
+        for finding, row in zip(
+            make_page().verdict.findings,
+            [row for _, rows in build_scorecard(make_page().verdict).groups for row in rows],
+            strict=True,
+        )
+        if finding.comparison is not None and finding.unit == "share"
+    ]
+
+    assert len(compared) > 3
+    for interval, said in compared:
+        first, last = re.findall(r"[\d.]+", interval)
+        assert re.search(rf"bounds .{{0,2}}{float(first):.1f}.* to .{{0,2}}{float(last):.1f}", said)
 
 
 def test_a_bound_that_is_open_in_one_method_is_open(make_page: Make) -> None:

@@ -117,6 +117,9 @@ IN_FORECAST = {
     "terminates": ("os.kill(os.getpid(), signal.SIGTERM)", SILENT),
     "stops": ("os.kill(os.getpid(), signal.SIGSTOP)", FAILS),
     "stops its watcher": ("os.kill(os.getppid(), signal.SIGSTOP)", None),
+    "stops the fork server": (
+        "os.kill(int(open(f'/proc/{os.getppid()}/stat').read().split()[3]), signal.SIGSTOP)",
+        ANSWERS),
     "kills its watcher": ("os.kill(os.getppid(), signal.SIGKILL)", SILENT),
     "daemon of a killed watcher": (
         "daemon(); os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)", SILENT),
@@ -147,12 +150,16 @@ IN_FORECAST = {
     "link in its place": ("mine('0/part.parquet').symlink_to('/etc/passwd')", None),
     "pipe in its place": ("os.mkfifo(mine('0/part.json')); os._exit(0)", FAILS),
     "no scratch": ("shutil.rmtree(mine(''))", None),
+    "others' kept fits": (
+        "[p.write_text('[9, 9]') for p in Path(tempfile.gettempdir()).glob('*/kept-*/*/*')]", None),
     "stops the run's log": ("mine('log.txt').unlink(); mine('log.txt').mkdir()", ANSWERS),
     "writes the context": ("contexts.target.flags.writeable = True; contexts.target[:] = 0", None),
     "other shape": ("return Flat.forecast(self, contexts).point", FAILS),
     "nothing": ("return None", FAILS),
     "message no file holds": ("raise OSError('\\udc80\\x1b[31m\\0' * 9)", FAILS),
     "long message": ("raise ValueError('x' * 10_000_000)", FAILS),
+    "huge message": (
+        "raise type('E', (Exception,), {'__str__': lambda s: 'x' * 100_000_000})()", FAILS),
     "error without text": ("raise type('E', (Exception,), {'__str__': lambda s: 1 / 0})()", FAILS),
     "garbage": ("gc.disable(); gc.freeze(); warnings.simplefilter('error')", ANSWERS),
     "stdin": ("sys.stdin and os.close(0)", ANSWERS),
@@ -170,7 +177,7 @@ ON_IMPORT = {
 }
 
 
-SAMPLE = ("forged part", "patches json", "import daemon", "import judging")
+SAMPLE = ("stops the fork server", "forged part", "patches json", "import daemon", "import judging")
 
 
 @pytest.fixture

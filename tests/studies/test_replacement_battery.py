@@ -55,7 +55,7 @@ def test_network_passes_every_predicate(schooled, kind, name):
 
     assert failures(results) == []
     assert sum(each.outcome == "pass" for each in results) >= 15
-    stated = {each.code for each in results if each.reason.startswith("it says itself")}
+    stated = {each.code for each in results if each.reason.startswith("it declares that it")}
     tokens = {"T12", "T17"} if name == "bayesian" else {"T12"}
     own = {"t5": {"T7"} | tokens, "bolt": {"T7"}, BUNDLED: {"T7"}, "chronos2": set()}
     assert stated == own[kind]

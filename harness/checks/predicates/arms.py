@@ -100,7 +100,7 @@ def blind_to_future(subject: ArmSubject) -> Measured:
         if batch.finite.all():
             return Measured(value=math.inf, said="it answers beside later contexts, and not alone")
     if gap_of(before, _forecast(subject, arm, early)) > SAME:
-        raise NotApplicableError("it answers the same question in another way each time")
+        raise NotApplicableError("it answers the same question differently each time")
     beside, told = _beside_later(subject, arm, early)
     if _draws(subject, arm, early):
         if told > SAME and _beside_earlier(subject, arm, early) > SAME:
@@ -294,7 +294,7 @@ def options_are_left_alone(subject: ArmSubject) -> Measured:
     return Measured(value=len(faults), said="; ".join(faults) or "options are left alone")
 
 
-@predicate("T31", "it can be built, loaded, fitted, and asked", unit="faults", on="arm")
+@predicate("T31", "it can be built, loaded, fitted and run", unit="faults", on="arm")
 def life_works(subject: ArmSubject) -> Measured:
     """Go through an arm's life once."""
     arm, fault = attempt(subject.fitted)
@@ -309,7 +309,7 @@ def life_works(subject: ArmSubject) -> Measured:
         return Measured(value=1, said=f"shape {list(found.point.shape)}, wanted {list(wanted)}")
     if not found.finite.all():
         return Measured(value=1, said="a forecast is not finite")
-    return Measured(value=0, said=f"built, fitted and asked for {len(origins)} windows")
+    return Measured(value=0, said=f"built, fitted and run on {len(origins)} windows")
 
 
 @predicate(

@@ -64,7 +64,7 @@ def parameters_learn(subject: Subject) -> Measured:
 
 @predicate(
     "T14",
-    "every mix of levels and widths is refused when built, or forecast in the right shape",
+    "every combination of levels and widths is refused when built, or gives the right shape",
     unit="mixes",
 )
 def mixes_work(subject: Subject) -> Measured:
@@ -86,7 +86,7 @@ def mixes_work(subject: Subject) -> Measured:
             width, levels = changes["c_out"], len(changes["quantile_levels"])
             faults.append(f"c_out {width}, {levels} levels: {fault}")
     if refused == tried:
-        raise NotApplicableError(f"all of the {refused} mixes are refused when built")
+        raise NotApplicableError(f"all of the {refused} combinations are refused when built")
     said = f"{len(faults)} of {tried} fail late, {refused} are refused when built"
     return Measured(value=len(faults), said="; ".join([said, *faults[:2]]))
 

@@ -42,7 +42,7 @@ SWEEP = tuple((length, case) for length in (4, 7, 8, 12, 16, 33, 48, 97, 100) fo
 LEVEL = 2.0
 
 
-@predicate("T5", "every length is refused when built, or forecast in the right shape", unit="sizes")
+@predicate("T5", "every length is refused when built, or gives the right shape", unit="sizes")
 def lengths_work(subject: Subject) -> Measured:
     """Build and call at short, odd and long histories and at labels beyond the history.
 

@@ -82,7 +82,7 @@ def take_its_word(model: Any, name: str) -> None:
     """
     value, meaning = STATEMENTS[name]
     if getattr(model, name, None) is value:
-        raise NotApplicableError(f"it says itself that it {meaning} ({name})")
+        raise NotApplicableError(f"it declares that it {meaning} ({name})")
 
 
 def part(model: Any, name: str) -> Any:
@@ -419,7 +419,7 @@ def _decoder_values(model: Any, batch: ProbeBatch) -> Tensor:
 
 @predicate(
     "T30",
-    "every gradient written by hand is the gradient",
+    "every hand-written gradient is correct",
     unit="parts",
     white_box=True,
     needs="custom autograd functions or `decomposer`",

@@ -147,7 +147,7 @@ class _passes:  # noqa: N801  # used as a verb
 
 @predicate(
     "T20",
-    "intervals are nested and cover what they say on held-out data",
+    "intervals are nested and have their nominal coverage on held-out data",
     threshold=3.0,
     unit="standard errors",
     needs="confidence intervals",
@@ -207,7 +207,7 @@ KL = "a KL term"
 
 @predicate(
     "T24",
-    "the KL term is the closed form, once, and a tensor",
+    "the KL term equals the closed form, is counted once, and is a tensor",
     threshold=1e-4,
     unit="of the closed form",
     needs=KL,
@@ -296,7 +296,7 @@ BOUNDS = {"lower_bound": 0.1, "median": 0.5, "upper_bound": 0.9}
 
 @predicate(
     "T22",
-    "a quantile read by its label is the one read by its place",
+    "a quantile read by label equals the one read by position",
     threshold=1e-5,
     unit="output difference",
     needs="labelled quantiles of two targets or more",
@@ -320,7 +320,7 @@ def labels_agree(subject: Subject) -> Measured:
                 gaps.append(float((found - wanted).abs().max()) if same else math.inf)
     if not gaps:
         raise NotApplicableError("it reports no quantile by its label")
-    said = f"labelled and by place {worst(gaps):.2g} apart, {len(gaps)} read"
+    said = f"by label and by position {worst(gaps):.2g} apart, {len(gaps)} read"
     return Measured(value=worst(gaps), said=said)
 
 
@@ -357,7 +357,7 @@ def _answers(
 
 @predicate(
     "T23",
-    "quantiles never cross, on any way to them",
+    "quantiles never cross, however they are read",
     unit="share of neighbours that cross",
     needs="quantiles",
 )

@@ -157,7 +157,7 @@ def test_our_network_of_an_arms_name_is_noted(call):
     code, _, err = call("check", "Autoformer", "--experiment", "trial.toml", "--only", "T31")
 
     assert code == 0
-    assert "does not stand for the experiment's arm of that name" in err
+    assert "is not the one behind the experiment's arm of that name" in err
 
 
 def test_nightly_arms_are_named_like_their_networks(call):

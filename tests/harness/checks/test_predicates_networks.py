@@ -433,7 +433,7 @@ def test_network_may_say_that_a_predicate_makes_no_sense(code, planted, name, va
     denying = outcome(code, type("Planted", (planted,), {name: not value}))
 
     assert saying.outcome == "not applicable"
-    assert saying.reason == f"it says itself that it {meaning} ({name})"
+    assert saying.reason == f"it declares that it {meaning} ({name})"
     assert denying.outcome == "fail"
 
 

@@ -92,7 +92,7 @@ def test_network_that_stands_for_nobody_decides_nothing(other):
     assert alone.status == "undecided"
     assert beside.status == "confirmed"
     assert [each.holds for each in beside.measured] == [True, None]
-    assert beside.measured[1].said == "beside: does not stand for the candidate"
+    assert beside.measured[1].said == "for comparison only: does not stand for the candidate"
 
 
 def test_predicate_that_does_not_apply_to_another_network_leaves_the_claim_decided():
@@ -152,7 +152,7 @@ def test_arm_is_the_one_the_experiment_declares(change, status):
     held = {each.holds for each in row.measured if each.what.startswith("T")}
 
     assert held == ({True} if status == "confirmed" else set())
-    other = "of other options or code" in " ".join(row.open)
+    other = "of different options or code" in " ".join(row.open)
     assert other == (status == "undecided" and "target" not in change)
 
 
@@ -209,7 +209,7 @@ def test_stale_check_of_the_family_is_not_called_untried(claim):
 
     assert row.status == "undecided"
     said = " ".join(row.open)
-    assert f"not tried: {never}; the stored check is of other code: " in said
+    assert f"not tried: {never}; the stored check is of different code: " in said
     assert LEGACY_NETWORKS[-2] in said
     assert f"abharness check {LEGACY_NETWORKS[-2]} --store runs" in row.commands
 

@@ -176,7 +176,7 @@ def test_check_of_other_code_says_nothing():
     row = row_of("drop-in", dataclasses.replace(EMPTY, checks=(old,)))
 
     assert (row.status, row.measured) == ("undecided", ())
-    assert "other code" in row.open[0]
+    assert "different code" in row.open[0]
 
 
 def test_a_defect_of_several_networks_counts_once():

@@ -210,13 +210,13 @@ def test_a_dataset_is_read(read: Read) -> None:
         ("-01-03", "-01-02", "line 3: column 'date': 2020-01-02 is on line 2 already"),
         ("-01-06", "-01-02", "line 4: column 'date': 2020-01-02 is on line 2 already"),
         ("close", "price", "line 1: no column 'close'; columns are date, price, volume"),
-        ("volume", "close", "line 1: column 'close' stands there 2 times"),
+        ("volume", "close", "line 1: column 'close' appears 2 times"),
         ("98.5,15\n", "98.5,15\n2020-01-10,1,1\n", "X.csv: 7 rows; its manifest says 6"),
         ("2020-01-09", "2020-01-10", "line 7: column 'date': 2020-01-10; its manifest says 2020"),
         ("2020-01-02", "2020-01-01", "line 2: column 'date': 2020-01-01; its manifest says 2020"),
         (ROWS, "", "X.csv: empty file"),
         (ROWS, " \n\n", "X.csv: empty file"),
-        (ROWS, "date,close,volume\n", "line 1: a header and no rows; columns are date, close,"),
+        (ROWS, "date,close,volume\n", "line 1: a header but no rows; columns are date, close,"),
         (ROWS, "PAR1", "X.csv: not a readable Parquet file"),
         (ROWS, "PK\x03\x04", "X.csv: an Excel or zip file; save it as CSV"),
     ],
@@ -235,7 +235,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, ROWS.encode())
     (tmp_path / "X.csv").write_text(ROWS.replace("100.5", "100.6"))
 
-    with pytest.raises(DataError, match=r"X\.csv: sha256 is .*; its manifest says .* was changed"):
+    with pytest.raises(DataError, match=r"X\.csv: sha256 is .*; its manifest says .* has changed"):
         read_dataset(path)
 
 
@@ -462,8 +462,12 @@ def test_a_dataset_that_continues_a_bundled_one_stands_for_it(tmp_path: Path) ->
     ("change", "keys", "said"),
     [
         (lambda rows: rows.replace("100.0,223.42", "100.0,224.42", 1), {}, "row 1: silver of 1977"),
-        (lambda rows: "\n".join(rows.splitlines()[:-1]) + "\n", {}, "last = 2012-12-28, there 2"),
-        (lambda rows: rows, {"season": 6}, "season = 6, there 5"),
+        (
+            lambda rows: "\n".join(rows.splitlines()[:-1]) + "\n",
+            {},
+            "last = 2012-12-28, built in 2",
+        ),
+        (lambda rows: rows, {"season": 6}, "season = 6, built in 5"),
         (
             lambda rows: rows.replace("1978-01-03", "1978-01-07"),
             {},
@@ -481,7 +485,7 @@ def test_a_dataset_that_does_not_continue_a_bundled_one_is_refused(
         rows = "\n".join([head, *sorted(body)]) + "\n"
     continuing(tmp_path, rows=rows, **keys)
 
-    with pytest.raises(DataError, match="this one does not continue it") as caught:
+    with pytest.raises(DataError, match="this file does not continue it") as caught:
         load("GOLD", [tmp_path])
 
     assert said in str(caught.value)
@@ -490,14 +494,16 @@ def test_a_dataset_that_does_not_continue_a_bundled_one_is_refused(
 
 def test_an_unknown_dataset_is_answered_with_the_known(tmp_path: Path) -> None:
     """The message holds the folders that were searched and what they have."""
-    with pytest.raises(DataError, match=r"no dataset 'SILVER' in .*; known are DOW_JONES, GOLD"):
+    with pytest.raises(
+        DataError, match=r"no dataset 'SILVER' in .*; known datasets are DOW_JONES, GOLD"
+    ):
         find("SILVER", [tmp_path])
 
 
 @pytest.mark.parametrize("name", ["", "../GOLD", "a/b", ".x", "GOLD "])
 def test_an_id_is_no_path(name: str) -> None:
     """What cannot be an id is refused before any file is looked for."""
-    with pytest.raises(DataError, match="cannot name a dataset"):
+    with pytest.raises(DataError, match="cannot be a dataset's id"):
         find(name)
 
 

@@ -231,7 +231,7 @@ def test_a_dataset_is_written_whole(tmp_path: Path) -> None:
     assert manifest.quirks == (
         "Repeats the target of the session before: 1 session (50.00 %).",
         "The largest move is +16.67 % on 2020-02-03.",
-        "Between columns: semicolon.",
+        "Columns are separated by: semicolon.",
         "Dates were read as day-month-year: '30.01.2020' is 30 January 2020.",
     )
     assert str(tmp_path) not in path.read_text()
@@ -400,7 +400,7 @@ def test_numbers_are_refused_in_one_line(take: Take, prices: list[str], message:
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("day;price\n", {}, "line 1: a header and no rows; columns are day, price"),
+        ("day;price\n", {}, "line 1: a header but no rows; columns are day, price"),
         ("", {}, "empty file"),
         ("day;price\n2020-01-01;1\n", {}, "one row; expected 2 or more"),
         ("day;price\n2020-01-01;1;2\n", {}, "line 2: 3 values in .*; the header has 2"),
@@ -408,7 +408,7 @@ def test_numbers_are_refused_in_one_line(take: Take, prices: list[str], message:
         ("day;close\n2020-01-01;1\n", {}, "line 1: no column 'price'; columns are day, close"),
         ("date;price\n2020-01-01;1\n", {}, "line 1: no column 'day'; columns are date, price"),
         ("day;price\n2020-01-01;1\n", {"past": ["x"]}, "line 1: no column 'x'; columns are day"),
-        ("day;price;price\n2020-01-01;1;1\n", {}, "line 1: column 'price' stands there 2 times"),
+        ("day;price;price\n2020-01-01;1;1\n", {}, "line 1: column 'price' appears 2 times"),
         (b"day;price\n2020-01-01;\xe9\n", {}, "line 2: byte 0xe9 is not UTF-8"),
         (b"\xef\xbb\xbf", {}, "empty file"),
         (
@@ -490,11 +490,11 @@ def test_an_existing_id_is_refused(take: Take, tmp_path: Path) -> None:
     take(dated(DAYS))
     before = (tmp_path / "to" / "X.csv").read_bytes()
 
-    with pytest.raises(DataError, match=r"X\.toml: dataset 'X' is there already"):
+    with pytest.raises(DataError, match=r"X\.toml: dataset 'X' exists already"):
         take(dated(DAYS[:2]))
-    with pytest.raises(DataError, match="dataset 'GOLD' is there already"):
+    with pytest.raises(DataError, match="dataset 'GOLD' exists already"):
         take(dated(DAYS), dataset_id="GOLD")
-    with pytest.raises(DataError, match="dataset 'X' is there already"):
+    with pytest.raises(DataError, match="dataset 'X' exists already"):
         take(dated(DAYS), folder=tmp_path / "else", folders=[tmp_path / "to"])
 
     assert (tmp_path / "to" / "X.csv").read_bytes() == before
@@ -505,7 +505,7 @@ def test_a_file_in_the_way_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "X.csv"
     file.write_text(dated(DAYS))
 
-    with pytest.raises(DataError, match=r"X\.csv: in the way"):
+    with pytest.raises(DataError, match=r"X\.csv: exists already, and no import wrote it"):
         import_file(file, dataset_id="X", target="price", date="day", folder=tmp_path)
 
     assert file.read_text() == dated(DAYS)

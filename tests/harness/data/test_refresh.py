@@ -119,7 +119,7 @@ def test_commands_that_others_could_have_written_need_trust(command: Command, mo
     trusted, _ = attempt(folder, trust=True)
 
     if mode == 0o646:
-        assert "its command is ignored, the manifest can be written by others" in done.problem
+        assert "its command is not run, the manifest can be written by others" in done.problem
         assert said == []
     else:
         assert done.problem == ""

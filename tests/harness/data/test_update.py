@@ -120,7 +120,7 @@ def test_nothing_new_writes_nothing(folder: Path, update: Callable[..., Updated]
         (ROWS | {DAYS[4]: 31150.0}, rf"line 6: Close of {DAYS[4]}, 31149.02 became 31150.0"),
         (
             ROWS | {DAYS[4]: 31149.03},
-            "1 difference from the rows that dataset 'X' has, nothing was",
+            "1 difference from the rows of dataset 'X', so nothing was",
         ),
         ({d: f"{ROWS[d] * 0.5:.2f}" for d in DAYS}, "30 differences .*; and 24 more"),
         ({d: ROWS[d] for d in DAYS if d != DAYS[4]}, rf"{DAYS[4]} is in the dataset only"),
@@ -167,7 +167,7 @@ def test_rows_agree_as_far_as_they_are_printed(
     if agrees:
         assert update(text(rows)).added == len(DAYS) - 30
     else:
-        with pytest.raises(DataError, match="nothing was changed"):
+        with pytest.raises(DataError, match="nothing was written"):
             update(text(rows))
     assert found(folder).series.target[:30].tolist() == CLOSES[:30]
 
@@ -245,7 +245,7 @@ def test_a_bundled_dataset_is_continued_elsewhere(tmp_path: Path) -> None:
     """New sessions of a built-in dataset make one of its id in the user's folder; it stays."""
     told: dict[str, Any] = {"folders": [], "raw": b"date,gold,silver\n2013-01-02,901,1601\n"}
 
-    with pytest.raises(DataError, match="GOLD comes with abharness: it ends where it ends"):
+    with pytest.raises(DataError, match="GOLD comes with abharness: it is complete"):
         update_file("GOLD", Path("x"), **told)
     done = update_file("GOLD", Path("x.csv"), to=tmp_path / "new", **told)
 

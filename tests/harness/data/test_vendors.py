@@ -282,7 +282,7 @@ def test_a_time_zone_moves_stamps_to_their_session(
         ({"drop": ("soon",)}, "--drop 'soon': expected a date such as 2020-01-31"),
         ({"drop_days": ("Caturday",)}, "--drop-days 'Caturday': expected Mon"),
         ({"scale_from": ("2021-04-01=0",)}, "--scale-from '2021-04-01=0': expected DATE"),
-        ({"scale_from": ("2021-04-01",)}, "the move there is .*; say the factor, as"),
+        ({"scale_from": ("2021-04-01",)}, "the move there is .*; give the factor, as"),
         ({"scale_from": ("1999-04-01=2",)}, "--scale-from 1999-04-01=2: expected a date from"),
         ({"drop": ("2021-03-20",)}, "--drop 2021-03-20: there is no such session"),
         ({"series": ("A",)}, "--series needs --id-column"),
@@ -504,25 +504,25 @@ def test_tables_with_more_around_them_are_found(
     ("change", "message"),
     [
         (lambda lines: lines[1:], "line 1: no column 'Date': this looks like data.*--header none"),
-        (lambda lines: [*lines, "60 rows"], "it is the last row, --skip-last 1 leaves it out"),
+        (lambda lines: [*lines, "60 rows"], "it is at the end, --skip-last 1 leaves it out"),
         (lambda lines: [*lines, "Total,123"], "'Total' is not a date .*--skip-last 1 leaves out"),
         (lambda lines: [*lines, "2021-0"], "1 value in '2021-0'.*--skip-last 1"),
-        (lambda lines: ["", "Close,Date"], "line 2: a header and no rows"),
+        (lambda lines: ["", "Close,Date"], "line 2: a header but no rows"),
         (lambda lines: ["Day,close", *lines[1:]], "no column 'Date', no 'Close'; columns are Day"),
-        (lambda lines: ["Date,Close (USD)", *lines[1:]], r"is 'Close \(USD\)' meant"),
+        (lambda lines: ["Date,Close (USD)", *lines[1:]], r"did you mean 'Close \(USD\)'"),
         (lambda lines: [line.replace(",", "~") for line in lines], "--delimiter '~'"),
         (
             lambda lines: [f"{line},5" if n else line for n, line in enumerate(lines)],
-            "a decimal comma needs another sign between columns",
+            "with decimal commas, columns need another separator",
         ),
-        (lambda lines: ["Date,close", *lines[1:]], "no column 'Close'; .*is 'close' meant"),
+        (lambda lines: ["Date,close", *lines[1:]], "no column 'Close'; .*did you mean 'close'"),
         (
             lambda lines: ["Date,Close,Close", "2021-01-04,1,2"],
-            "stands there 2 times; --header a,b",
+            "appears 2 times; --header a,b",
         ),
         (
             lambda lines: ["P,Close,Close", "T,^A,^B", "Date,,", "2021-01-04,1,2"],
-            r"column 'Close' stands there 2 times as 'Close \^A', 'Close \^B': say which",
+            r"column 'Close' appears 2 times as 'Close \^A', 'Close \^B': name one",
         ),
         (
             lambda lines: [*lines[:5], f"{DAYS[2]},5", *lines[5:]],
@@ -531,10 +531,13 @@ def test_tables_with_more_around_them_are_found(
         (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "--sort sorts them"),
         (
             lambda lines: [*lines[:5], '2021-04-01,"5', *lines[5:8], '2021-04-09",6', *lines[9:]],
-            "line 10: a cell of several lines holds the start of a row; a quote is missing",
+            "line 10: a cell of several lines holds the start of a row; a quotation mark",
         ),
-        (lambda lines: [*lines[:5], '2021-04-01,"5', *lines[5:]], "a quote is missing or too many"),
-        (lambda lines: [*lines[1:9], *lines], "line 9: 8 rows of data stand above this header"),
+        (
+            lambda lines: [*lines[:5], '2021-04-01,"5', *lines[5:]],
+            "a quotation mark is missing or extra",
+        ),
+        (lambda lines: [*lines[1:9], *lines], "line 9: 8 rows of data are above this header"),
     ],
 )
 def test_tables_that_have_no_one_reading_name_the_option(
@@ -610,7 +613,7 @@ def test_a_long_file_makes_a_dataset_of_each_series(
     ("told", "message"),
     [
         ({}, r"holds 2 series \(column 'unique_id': \^X, A/B\): --id-column unique_id"),
-        ({"id_column": "Close"}, "--id-column 'Close': that column has another role"),
+        ({"id_column": "Close"}, "--id-column 'Close': that column already has a role"),
         ({"id_column": "ticker"}, "no column 'ticker'; columns are unique_id, Date, Close"),
         ({"id_column": "unique_id", "series": ("Z",)}, "no series 'Z' in column 'unique_id'; it"),
     ],
@@ -696,7 +699,7 @@ def test_a_ticker_of_parquet_is_asked_for(take: Take) -> None:
     """Two tickers have two closes; either is taken by its whole name, as a tuple or in words."""
     data = arrow(B=pa.array(CLOSES)).rename_columns(["Date", "('Close', 'A')", "('Close', 'B')"])
 
-    with pytest.raises(DataError, match="2 times as 'Close A', 'Close B': say which"):
+    with pytest.raises(DataError, match="2 times as 'Close A', 'Close B': name one"):
         take(parquet(data))
 
     assert same(take(parquet(data), target="Close B"))
@@ -777,7 +780,9 @@ def test_two_sheets_with_the_columns_are_asked_for(take: Take) -> None:
     """Which of two sheets is meant is for the user to say."""
     book = workbook(One=cells(), Two=[["Date", "Close"], [DAYS[0], 1], [DAYS[1], 2]])
 
-    with pytest.raises(DataError, match="2 sheets have these columns: One, Two; say --sheet"):
+    with pytest.raises(
+        DataError, match="2 sheets have these columns: One, Two; choose one with --sheet"
+    ):
         take(book)
     with pytest.raises(DataError, match="no sheet 'Three'; sheets are One, Two"):
         take(book, sheet="Three")
@@ -792,7 +797,7 @@ FOREIGN = [
     ),
     (b"<html>\n<h1>429</h1>", "a web page, not a table"),
     (b"<?xml version='1.0'?><a/>", "XML or a web page, not a table"),
-    (b"Exceeded the daily hits limit", "no table; it says 'Exceeded the daily hits limit'"),
+    (b"Exceeded the daily hits limit", "not a table; it says 'Exceeded the daily hits limit'"),
     (b'{"error": "limit"}', "JSON, not a table"),
     (b'[{"Date": "2021-01-01"}]', "JSON, not a table"),
     (b"%PDF-1.7 ", "a PDF; save the table as CSV"),
@@ -802,7 +807,7 @@ FOREIGN = [
     (b"\xd0\xcf\x11\xe0", "an old or protected Excel file; save it as CSV"),
     (b"ARROW1xxxxxxxxxxxx", "not a readable Feather file"),
     (b"PAR1xxxxxxxxxxxxPAR1", "not a readable Parquet file"),
-    (table().encode("utf-16-le"), "not text; if it is UTF-16, say --encoding utf-16-le"),
+    (table().encode("utf-16-le"), "not text; if it is UTF-16, use --encoding utf-16-le"),
     ("Date,Prix é\n".encode("cp1252"), "line 1: byte 0xe9 is not UTF-8; .*--encoding cp1252"),
 ]
 
@@ -869,7 +874,7 @@ def test_what_was_understood_is_told(take: Take) -> None:
         "longest gap: 3 days",
         "largest move: ",
         "repeats: none",
-        "understood: Newest first: turned round.",
+        "understood: Rows were newest first: reversed.",
         "warnings: none",
     ):
         assert any(line.startswith(part) for line in told), part

@@ -218,7 +218,7 @@ def test_a_candidate_worse_than_the_reference_is_said_though_windows_failed() ->
 
     verdict = verdict_on(*units)
 
-    assert any("new does not beat walk, on X by CRPS" in r for r in verdicts.reasons(verdict))
+    assert any("new is shown worse than walk: CRPS +" in r for r in verdicts.reasons(verdict))
     assert any(
         "on X new is set against walk without the 3 windows that one of them failed" in reason
         for reason in verdicts.reasons(verdict)

@@ -129,7 +129,7 @@ def test_seeds_by_flag_win():
             r"plan = 3: expected a table",
         ),
         (("[plan]", "[run]\nbatch = -1\n[plan]"), r"batch = -1: expected more than 0"),
-        (("[plan]", "[run]\nseeds = [1, 1]\n[plan]"), r"\[run\] seeds \[1, 1\] repeat"),
+        (("[plan]", "[run]\nseeds = [1, 1]\n[plan]"), r"\[run\] seeds = \[1, 1\]: expected each"),
         (('name = "a"', "name = 3"), r"missing key 'name' \(a text\)"),
         (("size = 3", "size = nan"), r"'b': options .*finite numbers"),
         (("size = 3", "size = 12:30:00"), r"'b': options .*dates in quotes"),

@@ -70,7 +70,7 @@ def test_a_reference_among_the_sides_is_refused(tiny, refused, side: str) -> Non
 
     said = refused("compare", "tiny.toml", "--store", "s")
 
-    assert f"tiny.toml: [policy] reference = '{side}': is the" in said
+    assert f"tiny.toml: [policy] reference = '{side}': is also the" in said
     assert not Path("s").exists()
 
 
@@ -80,7 +80,7 @@ def test_a_flag_cannot_make_the_reference_a_side(tiny, refused) -> None:
 
     said = refused("compare", "tiny.toml", "--store", "s", "--baseline-arm", "draws")
 
-    assert "reference = 'draws': is the baseline too" in said
+    assert "reference = 'draws': is also the baseline" in said
     assert not list(Path().rglob("parts/*"))
 
 
@@ -115,7 +115,7 @@ def test_another_legacy_arm_that_is_the_reference_is_no_reference_for_itself() -
         ("slices = []", r"criteria\[0\]: slices = \[\]: expected at least one"),
         ('slices = ["volatility:hgh"]', "criteria: slices: 'volatility:hgh': expected volatility"),
         ('slices = ["steps:3-1"]', "criteria: slices: 'steps:3-1': expected"),
-        ('slices = ["steps:1-9"]', "criteria: slices: steps:1-9: on GOLD judged are 1 to 5"),
+        ('slices = ["steps:1-9"]', "criteria: slices: steps:1-9: on GOLD steps 1 to 5 are judged"),
         ("[policy.evidence]\ndatasets = []", r"evidence: datasets = \[\]: expected at least one"),
         (
             f'{WAIVER}until = "20300101"',
@@ -138,7 +138,7 @@ def test_a_gap_leaves_the_steps_before_it_unjudged(tiny) -> None:
     """Steps are counted from the last session seen; those within the gap are never judged."""
     tiny(("horizon = 5", "horizon = 5\ngap = 2"), (CRPS, f"{CRPS}steps = [1]\n"))
 
-    with pytest.raises(ConfigError, match=r"steps = \[1\]: on GOLD judged are 3 to 7"):
+    with pytest.raises(ConfigError, match=r"steps = \[1\]: on GOLD steps 3 to 7 are judged"):
         read_experiment("tiny.toml")
 
 

@@ -18,7 +18,8 @@ from harness.gate.nights import record_night
 from harness.gate.recompute import replay
 from harness.gate.rehearsal import rehearse
 from harness.gate.upkeep import adopt
-from harness.judging.fact import FactCode
+from harness.judging.fact import FactCode, fact
+from harness.judging.findings import Outcome
 from harness.running.fill import fill
 from harness.running.grid import declare
 from harness.running.store_folder import open_store
@@ -26,6 +27,7 @@ from harness.window import up_to
 from reports.forms.html import html_of
 from reports.forms.terminal import text_of
 from reports.rehearsal_page import rehearsal_sections
+from reports.words.verdicts import rule_name
 
 ENDS = 9000
 """Sessions of the first night."""
@@ -230,6 +232,40 @@ def test_a_rehearsal_exchanges_arms_with_other_seeds(tiny, gold):
     page = html_of(sections, head="x", title="y")
     assert [f'id="{name}"' in page for name in ("as-it-was", "at-the-margin")] == [True, True]
     assert "GOLD RMSE, at the margin" in page
+
+
+def _told(found, **changed):
+    """The rehearsal as the terminal has it, with the last look of the first truth changed."""
+    first, *others = found
+    look, verdict = first.looks[-1]
+    last = (look, dataclasses.replace(verdict, **changed))
+    first = dataclasses.replace(first, looks=(*first.looks[:-1], last))
+    told = rehearsal_sections([first, *others], title="Gold", experiment="x", paths=False)
+    return " ".join(text_of(told, width=80).split())
+
+
+def test_a_rehearsal_says_why_a_result_is_not_what_its_bounds_show(tiny, gold):
+    """Shown at an earlier look, held back for REJECT's level, or INVALID: said in words, first."""
+    grid, store, _ = night(tiny(*GROWING), gold, ENDS + 5)
+    found = rehearse(grid, store, policy=grid.experiment.policy)
+    verdict = found[0].looks[-1][1]
+    each = next(one for one in verdict.findings if one.comparison is not None)
+    latched = fact(FactCode.SHOWN_BEFORE, since="2020-02-20")
+    shown = dataclasses.replace(each, outcome=Outcome.PROMOTE, found=latched)
+    beyond = fact(FactCode.NOT_BEYOND_YET, level=0.01)
+    held = dataclasses.replace(each, outcome=Outcome.HOLD, found=beyond)
+    problem = fact(FactCode.NOTHING_COMPARED)
+    broken = dataclasses.replace(verdict.validity, problems=(problem,))
+
+    plain = _told(found, findings=(shown, held))
+    invalid = _told(found, validity=broken, outcome=Outcome.INVALID)
+
+    name = f"{each.dataset} {rule_name(each)}"
+    assert f"- {name}: shown at an earlier look, and so it stays" in plain
+    assert f"- {name}: it lies beyond its bound, and not so clearly as a REJECT asks for" in plain
+    assert plain.startswith("HOLD: ")
+    assert invalid.startswith("INVALID: No conclusion on ")
+    assert "Nothing was compared." in invalid[:200]
 
 
 def test_after_the_last_attempt_prospective_origins_count_at_the_whole_error_rate(tiny, gold):

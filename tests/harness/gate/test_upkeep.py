@@ -144,7 +144,7 @@ def test_a_damaged_part_is_given_up_for_a_reason(finished, call, refused):
     code, out, _ = call("store", "drop", key[:12], "--why", "the disk broke")
 
     assert code == 0
-    assert f"part {key[:12]} is given up" in out
+    assert f"dropped part {key[:12]}" in out
     assert part_file().stem != key
     assert opened().journal.latest("drop", key)["why"] == "the disk broke"
     assert key not in opened().parts()
@@ -172,7 +172,7 @@ def test_parts_without_their_records_are_adopted(finished, call, refused):
 
     assert code == 0
     assert out.startswith("adopted 5 parts of 5 fits, head ")
-    assert f"left as it is, of no fit of tiny.toml: {'0' * 64}.parquet" in out
+    assert f"not taken, it belongs to no fit of tiny.toml: {'0' * 64}.parquet" in out
     assert {name: seal.digests for name, seal in opened().parts().items()} == before
     assert call("gate", "tiny.toml")[0] == 0
     assert call("store", "check")[0] == 0

@@ -357,7 +357,7 @@ def test_both_sides_are_set_against_the_reference() -> None:
         ("GOLD", "new"),
     ]
     assert all(s.skill is not None and s.skill < 0 for s in standings)
-    assert any("new does not beat walk, on" in text for text in reasons(verdict))
+    assert any("new is shown worse than walk: " in text for text in reasons(verdict))
 
 
 def test_record_is_read_back_as_it_was() -> None:

@@ -13,12 +13,13 @@ import pytest
 from harness.data.dataset import builtin_folder
 from harness.experiments.experiment import read_experiment
 from harness.gate.stored_scores import score_grid
+from harness.gate.upkeep import check_store
 from harness.running import fill
 from harness.running.cells import read_cell
 from harness.running.executor import LocalProcesses
 from harness.running.fill import default_workers, prepare
 from harness.running.grid import select
-from harness.running.store_folder import _owner, open_store
+from harness.running.store_folder import Store, _owner, open_store
 
 
 def grid_of(file="tiny.toml", folders=()):
@@ -126,8 +127,9 @@ def test_shards_fill_one_store(tiny, call, in_process, monkeypatch):
 
     monkeypatch.setattr(fill, "LocalProcesses", None)
 
-    assert computed(call, "tiny.toml") == (5, 5, 5)
-    assert computed(call, "tiny.toml") == (5, 5, 0)
+    sealed, nothing = (call("run", "tiny.toml")[1].splitlines()[0] for _ in range(2))
+    count = "5 units of 5 in runs, 0 computed now"
+    assert (sealed, nothing) == (f"{count}, 5 sealed from what shards had computed", count)
     assert list(Path("runs/incoming").iterdir()) == []
 
 
@@ -262,6 +264,60 @@ def test_failed_units_are_retried_when_asked(tiny, call, in_process):
     assert "PROMOTE" in drawn
     assert "bad day" not in drawn
     assert page_of(out) != page
+
+
+def test_an_answer_stopped_on_its_way_to_a_failures_place_leaves_that_whole(
+    tiny, call, in_process, monkeypatch
+):
+    """Ended between file and seal the failure stands, sealed; asked again the answer counts."""
+    Path("moody.py").write_text(
+        "from pathlib import Path\nfrom arms_for_tests import Flat, Keeper\n\n\n"
+        "class Moody(Flat):\n    def forecast(self, contexts):\n"
+        "        assert not Path('bad-day').exists()\n"
+        "        return Flat.forecast(self, contexts)\n\n\n"
+        "class Untaught(Keeper):\n    def fit(self, context, *, seed):\n"
+        "        assert not Path('bad-day').exists()\n"
+        "        return Keeper.fit(self, context, seed=seed)\n"
+    )
+    tiny(("arms_for_tests:Flat", "moody:Moody"), ("arms_for_tests:Learner", "moody:Untaught"))
+    Path("bad-day").touch()
+    call("run", "tiny.toml")
+    Path("bad-day").unlink()
+    sealed = open_store(Path("runs")).parts()
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "seal", lambda *_: sys.exit("killed"))
+        call("run", "tiny.toml", "--retry-failed")
+    stopped = open_store(Path("runs"))
+
+    assert stopped.parts() == sealed
+    assert check_store(stopped).sound
+    assert computed(call, "tiny.toml", "--retry-failed") == (5, 5, 3)
+    mended = open_store(Path("runs"))
+    assert all(not any(rows_of(grid_of(), name).reason) for name in ("old", "new"))
+    assert check_store(mended).unsealed == ()
+
+
+def test_of_two_answers_without_records_the_later_is_adopted(tiny, call, in_process):
+    """Where the records are lost, what took a failure's place takes it again."""
+    Path("moody.py").write_text(
+        "from pathlib import Path\nfrom arms_for_tests import Flat\n\n\n"
+        "class Moody(Flat):\n    def forecast(self, contexts):\n"
+        "        assert not Path('bad-day').exists()\n"
+        "        return Flat.forecast(self, contexts)\n"
+    )
+    tiny(("arms_for_tests:Flat", "moody:Moody"))
+    Path("bad-day").touch()
+    call("run", "tiny.toml")
+    failure = {file: file.read_bytes() for file in Path("runs/parts").iterdir()}
+    Path("bad-day").unlink()
+    call("run", "tiny.toml", "--retry-failed")
+    for file in failure.keys() - set(Path("runs/parts").iterdir()):
+        file.write_bytes(failure[file])
+    Path("runs/records.sqlite").unlink()
+
+    assert call("store", "adopt", "tiny.toml", "--why", "a test")[0] == 0
+
+    assert rows_of(grid_of(), "old").reason == ("",) * 40
 
 
 def test_a_part_is_run_and_not_judged(tiny, call, in_process):

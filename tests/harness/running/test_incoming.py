@@ -57,7 +57,7 @@ def test_deliveries_are_sealed_by_the_next_run(delivered):
 
     summary, tasks = filled(delivered)
 
-    assert (summary.computed, tasks) == (5, [])
+    assert (summary.computed, summary.delivered, summary.origins, tasks) == (0, 5, 0, [])
     assert {key: seal.digests for key, seal in delivered.parts().items()} == {
         key: seal.digests for key, seal in there.parts().items()
     }
@@ -91,7 +91,7 @@ def test_pruning_removes_deliveries_that_nothing_needs(delivered):
 
     assert prune(delivered).deliveries == 2
     assert prune(delivered).deliveries == 0
-    assert filled(delivered)[0].computed == 5
+    assert filled(delivered)[0].delivered == 3
 
 
 def change(folder, **parts):
@@ -152,7 +152,7 @@ def test_what_is_torn_is_computed_here(delivered, caplog, spoil):
     torn_forecasts = spoil in ("torn part", "link")
     assert len(tasks) == (0 if torn_forecasts else 1)
     assert len(summary.failed) == (1 if torn_forecasts else 0)
-    assert summary.computed == 5
+    assert (summary.computed, summary.delivered) == (len(tasks), 5 - len(tasks))
 
 
 def test_only_plain_files_are_delivered(tiny):

@@ -68,7 +68,7 @@ def test_an_import_changes_nothing_that_judges(tiny, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("import os; os._exit(0)", "asking arms what they are: the process left no answer"),
+        ("import os; os._exit(0)", "describing the arms: the process left no answer"),
         ("import os; os.abort()", "ended by SIGABRT"),
         ("import os, signal; os.kill(os.getppid(), signal.SIGKILL)", "watched over it vanished"),
         ("import time; time.sleep(600)", "the time limit is 2 s"),
@@ -83,7 +83,7 @@ def test_an_import_changes_nothing_that_judges(tiny, tmp_path, capfd):
                 "    file.write('{\"answer\": [3]}')\n"
                 "os._exit(0)"
             ),
-            "another answer than was asked",
+            "answered something else",
         ),
     ],
 )

@@ -89,7 +89,7 @@ def test_equal_forecasts_go_on(run, another_numpy):
     ]  # fmt: skip
     assert "numpy" in done.events[0]
     assert "99.0.1" in done.events[0]
-    assert all(line.endswith("are equal, it goes on") for line in done.events)
+    assert all(line.endswith("are equal, so it goes on") for line in done.events)
     kept = {task.jobs[0].ref.name: [bool(each) for each in task.kept] for task in tasks}
     assert kept["new"] == [True, True, True, False]  # the newest fit once more
     assert {len(job.windows) for task in tasks for job in task.jobs} == {5, 1}
@@ -105,7 +105,7 @@ def test_other_forecasts_begin_anew(run, another_numpy, how):
 
     done, _ = run()
 
-    (said,) = [line for line in done.events if "begin anew" in line]
+    (said,) = [line for line in done.events if "start afresh" in line]
     assert said.startswith("new/GOLD/1: another environment (numpy ")
     assert "of the last value" in said
     assert (done.origins, done.computed) == (41, 1)

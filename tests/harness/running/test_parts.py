@@ -143,11 +143,12 @@ DAMAGE = {
         lambda file: _edited(file, "point", lambda v: np.where(v == v[0], np.nan, v)), "do not fit"
     ),
     "one column less": (
-        lambda file: pq.write_table(pq.read_table(file).drop(["cutoff"]), file), "not a whole part"
+        lambda file: pq.write_table(pq.read_table(file).drop(["cutoff"]), file),
+        "not a complete part",
     ),
     "no facts": (
         lambda file: pq.write_table(pq.read_table(file).replace_schema_metadata(None), file),
-        "not a whole part",
+        "not a complete part",
     ),
     "no rows": (lambda file: pq.write_table(pq.read_table(file).slice(0, 0), file), "whole part"),
 }  # fmt: skip

@@ -47,7 +47,7 @@ def test_both_sides_are_tried_once(tmp_path, call, capsys):
     first = capsys.readouterr().err
     try_blindness(grid, store)
 
-    assert first.count("trying whether") == 2
+    assert first.count("checking, once, whether") == 2
     assert capsys.readouterr().err == ""
     assert set(tried(store.root).values()) == {"pass"}
     assert set(tried(store.root)) == {

@@ -333,5 +333,5 @@ def test_switch_that_the_network_does_not_read_is_noted(capsys):
     unread = capsys.readouterr().err
     run_cli(["check", "Autoformer", *SMALL, "--option", "newest_keys=true", "--only", "T2"])
 
-    assert unread == "note: Autoformer does not read all_bands: nothing changes by it\n"
+    assert unread == "note: Autoformer does not read all_bands: setting it changes nothing\n"
     assert capsys.readouterr().err == ""

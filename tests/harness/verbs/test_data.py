@@ -42,7 +42,7 @@ def test_an_import_says_what_it_understood(run):
         *("repeats", "longest gap", "time zone", "understood", "warnings"),
         "wrote to/X.toml; use it with --data-dir to",
     ]
-    assert "understood    Newest first: turned round." in lines
+    assert "understood    Rows were newest first: reversed." in lines
 
 
 def test_a_folder_that_the_import_makes_may_be_named_before(run, monkeypatch):
@@ -109,7 +109,7 @@ def test_an_import_of_what_is_there_names_the_update(run):
 
     code, _, err = run(*IMPORT)
     assert code == 2
-    assert "add sessions by 'abharness data update X FILE'" in err
+    assert "add sessions with 'abharness data update X FILE'" in err
 
     code, out, _ = run("data", "update", "X", "in.csv")
     assert code == 0

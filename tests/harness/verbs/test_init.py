@@ -94,10 +94,10 @@ def test_init_knows_logs_checkouts_and_datasets(begun, call):
     [
         (["our prices.csv", "--legacy", "mine:Older"], "has no class 'Older'; it has New, Old"),
         (["our prices.csv", "--legacy", "mine"], "expected module:Class, a file of recorded"),
-        (["our prices.csv", "--legacy", "mine:Old,window"], "after a comma expected KEY=VALUE"),
+        (["our prices.csv", "--legacy", "mine:Old,window"], "expected KEY=VALUE after a comma"),
         (["nothing.csv", "--legacy", "mine:Old"], "nothing.csv"),
         (["SILVER", "--legacy", "mine:Old"], "no dataset 'SILVER'"),
-        (["log.parquet", "--legacy", "mine:Old"], "say which column is meant by --target"),
+        (["log.parquet", "--legacy", "mine:Old"], "name the column with --target"),
         (["our prices.csv", "--legacy", "log.parquet"], "holds several models: Old, New"),
     ],
 )
@@ -125,7 +125,7 @@ def test_init_sees_the_only_columns_there_can_be(begun, call, mark):
     assert (code, err) == (0, "")
     assert "Schluss, from 100.25" in out
     assert refused[0] == 2
-    assert "which column is meant by --target: it has Datum, Eins, Zwei" in refused[2]
+    assert "name the column with --target: it has Datum, Eins, Zwei" in refused[2]
 
 
 def test_init_overwrites_when_told(begun, call):
@@ -137,7 +137,7 @@ def test_init_overwrites_when_told(begun, call):
     kept = (begun / "policy.toml").read_text()
 
     assert (code, kept) == (2, "mine")
-    assert "policy.toml is there already; --force writes over it" in err
+    assert "policy.toml exists already; --force overwrites it" in err
     assert call(*words, "--force")[0] == 0
     assert (begun / "policy.toml").read_text() != "mine"
 

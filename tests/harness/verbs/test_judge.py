@@ -73,7 +73,7 @@ def test_frame_is_judged_by_a_plain_script(tmp_path):
         (
             lambda f: f[["ds", "cutoff", "y", "Good", "Bad"]][:60],
             {},
-            "20 of them the past of a path",
+            "20 of them history for a model without quantiles",
         ),
     ],
 )

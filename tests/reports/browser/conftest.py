@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from harness.judging.fact import FactCode, fact
 from reports.forms import render_history
 from reports.forms.html import render_html
 from reports.page_input import PageInput
@@ -146,13 +147,37 @@ def spoiling() -> Any:
     return module
 
 
+def cautioned(page: PageInput) -> PageInput:
+    """The same page with as many cautions as a careless team collects."""
+    eased = ("rmse mean guardrail", "0.02", "0.05")
+    beside = {"rows": (("ALPHA", "crps", -0.528, -0.946, -0.112),)}
+    found = (
+        fact(FactCode.STRAW_MAN, legacy="autoformer", reference="random-walk", **beside),
+        fact(
+            FactCode.CHANGED_SINCE, at="2026-01-20", what=("policy",), dropped=(), others=(eased,)
+        ),
+        fact(FactCode.TRIED_BEFORE, attempt=3, since="2026-01-02", what=("rules",), share=None),
+        fact(FactCode.NOT_TESTED, arm="chronos", tests=("T10 on ALPHA", "asked again on BETA")),
+        fact(FactCode.BELOW_REFERENCE, arm="chronos", reference="random-walk", **beside),
+        fact(FactCode.ONE_SEED, arm="autoformer"),
+        fact(FactCode.WORSE_BESIDE, arm="chronos", legacy="autoformer", **beside),
+    )
+    told = tuple(fact(FactCode.CAUTION).resting_on(each) for each in found)
+    verdict = dataclasses.replace(page.verdict, reasons=(*page.verdict.reasons, *told))
+    ended = {
+        name: dataclasses.replace(facts, ended=facts.until) for name, facts in page.datasets.items()
+    }
+    return dataclasses.replace(page, verdict=verdict, datasets=ended)
+
+
 @pytest.fixture(scope="session")
 def pages(make_page: Make, spoiling: Any) -> Mapping[str, str]:
-    """Pages drawn: `quick` and `nightly` with all records, the latter with a warning; and bare."""
+    """Pages drawn: `quick` and `nightly` with all records, bare, and with many cautions."""
     return {
         "quick": render_html(renamed(spoiling.full_page(make_page, datasets=["ALPHA"]))),
         "nightly": render_html(renamed(spoiling.full_page(make_page, arms=WEAK))),
         "bare": render_html(make_page(datasets=["ALPHA"])),
+        "cautioned": render_html(renamed(cautioned(spoiling.full_page(make_page, arms=WEAK)))),
     }
 
 

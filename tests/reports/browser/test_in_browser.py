@@ -85,7 +85,7 @@ def violations(opened: Any) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [*SIZES, "cautioned"])
 def test_the_first_screen_holds_every_item(show: Show, pages: Pages, size: str) -> None:
     """At 1280 x 800 each item lies inside the window, without scrolling."""
     found = boxes(show(pages[size]))
@@ -117,7 +117,22 @@ def test_no_item_of_the_first_screen_covers_another(show: Show, pages: Pages, si
     assert overlapping == []
 
 
-@pytest.mark.parametrize("size", SIZES)
+def test_many_cautions_are_a_line_each_on_the_first_screen(show: Show, pages: Pages) -> None:
+    """Each caution is there in brief, on one line, and its sentence is one click away."""
+    opened = show(pages["cautioned"]).page
+
+    found = opened.locator("#cautions summary").evaluate_all(
+        "all => all.map(each => [each.textContent, each.getBoundingClientRect().height])"
+    )
+    opened.locator("#cautions summary").first.click()
+
+    assert len(found) >= 8
+    assert all(height < 20 for _, height in found)
+    assert "replacing it proves little" in found[0][0]
+    assert opened.locator("#cautions details[open] p").first.inner_text().endswith("as well.")
+
+
+@pytest.mark.parametrize("size", [*SIZES, "cautioned"])
 def test_the_first_screen_is_legible_and_whole(show: Show, pages: Pages, size: str) -> None:
     """Each item has words, none smaller than ten pixels, and nothing is cut off."""
     opened = show(pages[size])
