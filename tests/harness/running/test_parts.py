@@ -150,7 +150,7 @@ DAMAGE = {
         lambda file: pq.write_table(pq.read_table(file).replace_schema_metadata(None), file),
         "not a complete part",
     ),
-    "no rows": (lambda file: pq.write_table(pq.read_table(file).slice(0, 0), file), "complete part"),
+    "no rows": (lambda file: pq.write_table(pq.read_table(file).slice(0, 0), file), "complete pa"),
 }  # fmt: skip
 """What can be wrong with a file of forecasts, and how it is said."""
 
