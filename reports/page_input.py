@@ -341,7 +341,7 @@ class ReadWhenAsked(Mapping[UnitKey, _Read]):
         return len(self._keys)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class PageInput:
     """All a page shows; one is only ever equal to itself, so that what is drawn may be kept by it.
 

@@ -385,7 +385,7 @@ def _checks(checks: Sequence[Compatible]) -> Section:
         for each in checks
     )
     table = Table(
-        caption="What must go on working",
+        caption="What must keep working",
         columns=columns("What", "Works", "Why not", words=("Works", "Why not")),
         rows=rows,
     )

@@ -185,8 +185,9 @@ class SpectralKernel(nn.Module):
 
     def mode_major(self, modes: int) -> Tensor:
         """The complex weights of the lowest modes: [modes, width, width]."""
-        parts = (weight[..., :modes].permute(2, 0, 1) for weight in (self.weights1, self.weights2))
-        return torch.complex(*parts)
+        parts = torch.stack([self.weights1[..., :modes], self.weights2[..., :modes]], dim=-1)
+        # laid out once, or every product with a slice of it would lay that out anew
+        return torch.view_as_complex(parts.permute(2, 0, 1, 3).contiguous())
 
 
 def _spectrum(x: Tensor) -> Tensor:

@@ -370,7 +370,8 @@ class Journal:
             self._take_in(Record(*row))
         last = (1, len(self._rows), self._rows[-1].head) if self._rows else (1, 0, "")
         if tip != [last]:
-            raise _damaged(self.path, f"{len(self._rows)} rows, but it says otherwise of the last")
+            found_rows = f"{len(self._rows)} rows"
+            raise _damaged(self.path, f"{found_rows}, but its note of the last one disagrees")
         self._version = version
 
     def _take_in(self, record: Record) -> None:

@@ -125,6 +125,19 @@ def deliver(root: Path, finished: Finished) -> Path:
     return whole
 
 
+def claim(folder: Path) -> Path | None:
+    """Take a delivery, so that nobody else does; None where somebody has.
+
+    Gives the folder under its new name, which is swept a day later where its owner was killed.
+    """
+    mine = folder.with_name(f".{folder.name}")
+    try:
+        folder.rename(mine)
+    except OSError:
+        return None
+    return mine
+
+
 def _days(task: Task, number: int) -> tuple[str, ...]:
     return tuple(map(str, task.jobs[number].cutoffs))
 
@@ -238,10 +251,9 @@ def seal_incoming(grid: Grid, store: Store) -> list[tuple[GridCell, Sealed]]:
             _LOG.warning("%s", escaped(f"{folder} is not sealed: {apart}"))
         elif all(job.fit in cells for job in delivery.jobs):
             found += _seal(store, folder, delivery, due)
-            half = folder.with_name(f".{folder.name}")  # which nobody takes for a whole one
-            with suppress(OSError):  # another process removes it
-                folder.rename(half)
-            shutil.rmtree(half, ignore_errors=True)
+            half = claim(folder)  # nobody takes it for a whole one while it is removed
+            if half is not None:
+                shutil.rmtree(half, ignore_errors=True)
     return found
 
 

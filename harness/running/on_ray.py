@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from harness.parsing import parse_json, parse_record
 from harness.running.executor import Finished, LastFit, LocalProcesses, Task
 from harness.running.grid import Grid, GridCell, PlannedFit, declare, preload_for
 from harness.running.identity import unlike
-from harness.running.incoming import deliver, read_delivery
+from harness.running.incoming import claim, deliver, read_delivery
 from harness.running.lease import lease
 from harness.running.store_folder import INCOMING, StoredFit
 from harness.running.supervisor import Ending
@@ -109,6 +110,8 @@ class Order:
         Which the node must have, too.
     store
         Folder of the store.
+    sign
+        Name of a file in its `incoming/`, by which a node knows the driver's own.
     """
 
     key: str
@@ -126,6 +129,7 @@ class Order:
     time_limit_s: float
     memory_limit_mib: int
     store: str
+    sign: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +168,14 @@ class OnRay:
     ) -> None:
         self._grid = grid
         self._store = store.resolve()
+        self._sign = self._store / INCOMING / f".{uuid4().hex}"
         self._data_folders = tuple(str(folder.resolve()) for folder in data_folders)
         self._running: dict[Any, Task] = {}  # by Ray's reference to the answer
         self._ray = _connected(address)
         self._remote = self._ray.remote(_by_program())
         try:
             self._expect_room()
+            self._sign.touch()
         except BaseException:
             self._ray.shutdown()
             raise
@@ -184,6 +190,7 @@ class OnRay:
         trace: TracebackType | None,
     ) -> None:
         self.cancel()
+        self._sign.unlink(missing_ok=True)
         self._ray.shutdown()
 
     @property
@@ -194,6 +201,7 @@ class OnRay:
 
     def submit(self, task: Task) -> bool:
         """Send a task to the cluster, where it may wait for a node."""
+        self._sign.touch()  # what is a day old is swept
         gpu = any(cell.device == "cuda" for cell, _ in task.fits)
         remote = self._remote.options(
             num_cpus=self._grid.experiment.run.threads,
@@ -241,12 +249,11 @@ class OnRay:
         if answer.lost:
             ending = Ending(kind="no answer", reason=f"node {answer.node}: {answer.lost}")
             return Finished(task=task, seconds=0.0, ending=ending)
-        folder = self._store / INCOMING / answer.left
-        if not folder.is_dir():
-            raise ConfigError(
-                f"--on ray: node {answer.node} left its results in {folder}, which is not "
-                "here: --store must be a folder that all nodes share"
-            )
+        folder = claim(self._store / INCOMING / answer.left)
+        if folder is None:  # the first to seal wins, and this one goes on from what was sealed
+            reason = f"another process has taken what node {answer.node} left"
+            ending = Ending(kind="no answer", reason=reason)
+            return Finished(task=task, seconds=0.0, ending=ending)
         delivery = read_delivery(folder)
         return Finished(
             task=task,
@@ -300,6 +307,7 @@ class OnRay:
             time_limit_s=task.time_limit_s,
             memory_limit_mib=task.memory_limit_mib,
             store=str(self._store),
+            sign=self._sign.name,
         )
 
     def _expect_room(self) -> None:
@@ -496,8 +504,8 @@ def carry_out_order(order: Order) -> NodeAnswer:
     """Carry out an ordered task on this machine, and deliver what it leaves."""
     node = platform.node()
     place = Path(order.store) / INCOMING
-    if not place.is_dir():
-        said = f"{place} is not there: --store must be a folder that all nodes share"
+    if not (place / order.sign).is_file():
+        said = f"{place} is not the driver's: --store must be a folder that all nodes share"
         return NodeAnswer(node=node, refused=said)
     try:
         task, grid = task_of(order)

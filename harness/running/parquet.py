@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,13 +39,14 @@ def write_table(
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     # forecasts are noise to a compressor: plain pages are as small and written faster
     texts = [name for name, values in columns.items() if not isinstance(values, np.ndarray)]
-    content = io.BytesIO()
+    sink = pa.BufferOutputStream()
     pq.write_table(
-        table, content, use_dictionary=texts or False, compression="none", write_statistics=False
+        table, sink, use_dictionary=texts or False, compression="none", write_statistics=False
     )
-    draft.write_bytes(content.getbuffer())
+    content: bytes = sink.getvalue().to_pybytes()
+    draft.write_bytes(content)
     draft.replace(path)
-    return content.getvalue()
+    return content
 
 
 def _arrow(values: npt.NDArray[Any] | Sequence[str]) -> pa.Array:

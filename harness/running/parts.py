@@ -222,12 +222,12 @@ def _part(rows: pa.Table) -> Part:
     names = [name for name in rows.column_names if name not in _OWN]
     values = None
     if names:
-        values = np.stack([_floats(rows, name) for name in names], axis=1)
-        values = values.reshape(count, horizon, len(names))
+        levels = np.stack([_floats(rows, name) for name in names])  # each in one piece
+        values = levels.reshape(len(names), count, horizon).transpose(1, 2, 0)
         if facts["form"] in ("samples", "draws"):
             values = np.ascontiguousarray(values.transpose(0, 2, 1))
         elif facts["form"] == "gaussian":
-            values = values[..., 0]
+            values = np.ascontiguousarray(values[..., 0])
     if (values is None) != (facts["form"] == "none"):
         raise ValueError("its distribution is missing")
     part = Part(

@@ -431,8 +431,9 @@ class Store:
             if draft.stat().st_mtime < time.time() - 86400:
                 draft.unlink(missing_ok=True)
         for half in (self.root / INCOMING).glob(".*"):
-            if half.stat().st_mtime < time.time() - 86400:
-                shutil.rmtree(half, ignore_errors=True)
+            with suppress(FileNotFoundError):  # its owner has just removed it
+                if half.stat().st_mtime < time.time() - 86400:
+                    half.unlink() if half.is_file() else shutil.rmtree(half, ignore_errors=True)
 
 
 def bytes_digest(content: bytes) -> str:

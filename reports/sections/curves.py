@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -375,9 +375,20 @@ class SliceEffect:
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
-@lru_cache(maxsize=32)
+_KNOWN: WeakKeyDictionary[PageInput, dict[tuple[str, str], tuple[SliceEffect, ...]]]
+_KNOWN = WeakKeyDictionary()
+"""Parts of the pages there are: several sections ask for them."""
+
+
 def slice_effects(page: PageInput, dataset: str, legacy: str) -> tuple[SliceEffect, ...]:
     """All parts of a dataset; empty where the sides cannot be paired."""
+    known = _KNOWN.setdefault(page, {})
+    if (dataset, legacy) not in known:
+        known[dataset, legacy] = _slice_effects(page, dataset, legacy)
+    return known[dataset, legacy]
+
+
+def _slice_effects(page: PageInput, dataset: str, legacy: str) -> tuple[SliceEffect, ...]:
     ours = [in_time_order(unit) for unit in page.scores_of(page.verdict.candidate, dataset)]
     theirs = [in_time_order(unit) for unit in page.scores_of(legacy, dataset)]
     if not ours or not theirs or any(METRIC not in unit.values for unit in (*ours, *theirs)):

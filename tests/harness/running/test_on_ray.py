@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -164,6 +165,21 @@ def test_a_killed_worker_is_made_good(held, on, beside):
 
 
 @pytest.mark.study
+def test_two_drivers_on_one_store_both_end_well(held, on, beside):
+    """Both order the same fits of one cluster: the first sealed counts, and nobody fails."""
+    drivers = [beside("run", "tiny.toml", "--store", "both", *on) for _ in range(2)]
+    until(lambda: len(programs()) > 1)
+    held.unlink()
+
+    said = [ended(driver) for driver in drivers]
+
+    assert [code for code, _, _ in said] == [0, 0], said
+    assert "failed" not in "".join(out for _, out, _ in said)
+    assert len(digests("both")) == 5
+    assert list(Path("both/incoming").iterdir()) == []
+
+
+@pytest.mark.study
 def test_a_lost_node_is_made_good(held, on, cluster, beside):
     """A node that goes away in the middle costs time, and no result."""
     lost = cluster.add_node(num_cpus=2)
@@ -258,6 +274,8 @@ def order(tiny):
     grid = prepare(read_experiment("tiny.toml"), [], store)
     executor = object.__new__(OnRay)
     executor._grid, executor._store, executor._data_folders = grid, store.root.resolve(), ()
+    executor._sign = executor._store / "incoming" / ".sign"
+    executor._sign.touch()
     work = works(grid, store, grid.cells).works[0]
     return executor._order(work.task), work.task
 
@@ -265,7 +283,7 @@ def order(tiny):
 def refusal(order: Order) -> str:
     answer = carry_out_order(order)
     assert answer.left == ""
-    assert list(Path("runs/incoming").iterdir()) == []
+    assert [file.name for file in Path("runs/incoming").iterdir()] == [".sign"]
     return answer.refused
 
 
@@ -304,10 +322,30 @@ def test_another_installation_is_refused(order, monkeypatch):
 
 
 def test_another_store_is_refused(order):
-    """A node that does not share the store says so."""
-    elsewhere = dataclasses.replace(order[0], store=str(Path("elsewhere").resolve()))
+    """A node that does not share the store says so, also where a store of that name is there."""
+    open_store(Path("elsewhere"))
+    for name in ("elsewhere", "nowhere"):
+        other = dataclasses.replace(order[0], store=str(Path(name).resolve()))
 
-    assert "a folder that all nodes share" in refusal(elsewhere)
+        assert "a folder that all nodes share" in refusal(other)
+
+
+def test_what_another_driver_has_taken_is_no_result(order):
+    """Of two drivers that see one delivery the first has it; the other asks the store again."""
+    root = Path("runs").resolve()
+    left = root / "incoming" / carry_out_order(order[0]).left
+    executor = object.__new__(OnRay)
+    executor._store = root
+    answer = json.dumps({"node": "n", "left": left.name, "refused": "", "lost": ""})
+    executor._ray = SimpleNamespace(
+        get=lambda _: answer, exceptions=SimpleNamespace(RayError=OSError)
+    )
+
+    first, second = (executor._finished(None, order[1]) for _ in range(2))
+
+    assert (first.ending.kind, first.left) == ("done", left.with_name(f".{left.name}"))
+    assert (second.ending.kind, second.left) == ("no answer", None)
+    assert "another process has taken" in second.ending.reason
 
 
 def test_a_node_waits_for_what_is_timed(order, monkeypatch):
