@@ -175,7 +175,10 @@ def test_two_drivers_on_one_store_both_end_well(held, on, beside):
 
     assert [code for code, _, _ in said] == [0, 0], said
     assert "failed" not in "".join(out for _, out, _ in said)
-    assert len(digests("both")) == 5
+    assert set(digests("both")) == {f"{arm}/GOLD/1" for arm in ("old", "draws")} | {
+        "new/GOLD/1",
+        "new/GOLD/2",
+    }
     assert list(Path("both/incoming").iterdir()) == []
 
 
