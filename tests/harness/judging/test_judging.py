@@ -409,7 +409,7 @@ def test_wins_are_judged_against_one_half(
     assert (finding.id, finding.unit) == (f"GOLD:crps_wins:{role}", "points")
     assert finding.value == finding.comparison.effect.value
     won = 100 * (0.5 - finding.value)
-    assert f"new has the lower loss on {won:.1f} % of the origins (95 %" in sentence_of(finding)
+    assert f"new has the lower loss on {won:.1f} % of the origins (bounds " in sentence_of(finding)
     assert sentence_of(finding).endswith(ending)
     assert from_json(to_json(verdict)).findings == verdict.findings
 
