@@ -460,14 +460,14 @@ class Journal:
                 if problem.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise StoreError(f"{self.path}: cannot be written: {problem}") from None
                 holder = _holder(self.path)
+                if not told:
+                    tell(f"waiting for {holder}, which is writing to {self.path}")
+                    told = True
                 if time.monotonic() - start >= wait_s:
                     raise StoreError(
                         f"{self.path}: {holder} is writing to this store (waited {wait_s:g} s); "
                         "the same command again goes on when that has ended"
                     ) from None
-                if not told:
-                    tell(f"waiting for {holder}, which is writing to {self.path}")
-                    told = True
             finally:
                 self._connection.execute(f"PRAGMA busy_timeout = {_WAIT_S * 1000:.0f}")
         try:
