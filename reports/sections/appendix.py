@@ -214,8 +214,8 @@ GLOSSARY = (
     Term(
         name="Bounds",
         text="What the effect may be, at the error rate of the policy on each side. Not bounded: "
-        "the legacy loss cannot be told apart from 0. Over +900 %: the evidence is too little to "
-        "say more than that.",
+        "the legacy loss varies too much between origins for a ratio to it to have bounds. Over "
+        "+900 %: the evidence is too little to say more than that.",
     ),
     Term(
         name="Look, attempt",

@@ -646,7 +646,9 @@ _REASONS: dict[ReasonCode, Phrase] = {
     ReasonCode.ONE_ORIGIN: "{origins} origin allows no statement about uncertainty",
     ReasonCode.NO_NUMBER: "{missing} of {losses} losses of {arm} have no number",
     ReasonCode.CONSTANT: "the losses are the same on every origin: no uncertainty",
-    ReasonCode.NO_BOUNDS: "legacy's loss cannot be told apart from 0, so a ratio has no bounds",
+    ReasonCode.NO_BOUNDS: (
+        "legacy's loss is 0, or varies too much between origins, for a ratio to it to have bounds"
+    ),
     ReasonCode.CROSSES: "the interval reaches across the bound",
     ReasonCode.METHODS_DISAGREE: lambda v: (
         f"the methods disagree: the t test says {_SAID[v['test']]}, the block bootstrap says "
