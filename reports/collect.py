@@ -125,7 +125,7 @@ def _summaries(judgement: Judgement) -> list[MetricSummary]:
             if key not in known:
                 there = [unit for unit in judgement.scores if unit.dataset == row.dataset]
                 side, against = ([u for u in there if u.arm == arm] for arm in (row.arm, bar))
-                seen = shown_by(loss_of("crps"), side, against, alpha=0.05)
+                seen = shown_by(loss_of("crps"), side, against, alpha=0.05)  # for its skill alone
                 known[key] = seen.skill if seen else None
             skill = known[key]
         found.append(dataclasses.replace(row, skill=skill))

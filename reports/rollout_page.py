@@ -66,7 +66,9 @@ def render_rollout(status: Status, checks: Sequence[Compatible] = ()) -> str:
 
 def rollout_text(status: Status, checks: Sequence[Compatible] = ()) -> str:
     """The same in a few lines, for a terminal."""
-    lines = [words.headline(status)]
+    lines, last = [words.headline(status)], status.state.since
+    if last is not None and last.event == "rollback":
+        lines.append(f"last move: {words.move(last)}")
     if status.seen is not None:
         lines.append(
             f"budget: {_number(status.seen.spent)} of {status.settings.budget:g} legacy losses"

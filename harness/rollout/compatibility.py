@@ -1,4 +1,4 @@
-"""What must go on working while a migration lasts: old configs, checkpoints, scripts, the drop-in.
+"""What must keep working while a migration lasts: old configs, checkpoints, scripts, the drop-in.
 
 Two things are always checked of both sides: that the experiment's table builds the arm, and that
 its kept fit, restored, gives the newest sealed forecast again: bit by bit, or to a millionth of the

@@ -72,7 +72,7 @@ class OldCheckpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compatibility:
-    """What must go on working while a migration lasts; paths are seen from the rollout file.
+    """What must keep working while a migration lasts; paths are seen from the rollout file.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class Settings:
         What is forecast depends on which forecast was served. Then no evidence is paired and no
         stage may be moved by it.
     compatibility
-        What must go on working.
+        What must keep working.
     """
 
     name: str

@@ -143,8 +143,7 @@ def headline(status: Status) -> str:
     since = f" since {last.at[:10]}" if last else ""
     now = status.settings.stages[status.state.place]
     held = " (held)" if status.state.held else ""
-    why = f" ({move(last)})" if last and last.event == "rollback" else ""
-    return f"{status.settings.name}: {now}{since}{held}{why}: {stage(now, status.settings)}"
+    return f"{status.settings.name}: {now}{since}{held}: {stage(now, status.settings)}"
 
 
 NOT_PROMISED = (

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from harness.rollout.harm import Fault
 from harness.rollout.settings import read_rollout
 from harness.verbs import nightly
 from harness.verbs.result import Result
-from reports.rollout_page import render_rollout
+from reports.rollout_page import render_rollout, rollout_text
 
 PLACES = ("--store", "runs", "--data-dir", "data")
 
@@ -76,7 +78,9 @@ def test_alert_on_change_tells_each_move_once(migration, call):
 
     assert [call(*ask)[0] for _ in range(2)] == [10, 0]
     found.open().rollback("drill")
-    assert call(*ask)[0] == 10
+    code, out, _ = call(*ask)
+    assert code == 10
+    assert "last move: rolled back to 'legacy': drill" in out
 
 
 def test_hold_and_rollback_want_a_reason(migration, call):
@@ -168,6 +172,19 @@ def test_the_page_shows_the_whole_migration(migration, fault):
     for each in ("rolled back to", "Loss budget", "sentinel at", "Losses of both sides"):
         assert each in page
     assert "fault at " in page
+
+
+def test_equal_faults_of_many_requests_are_one_line(migration):
+    """The terminal counts them, and says once what was wrong."""
+    found = begun(migration)
+    found.night(1)
+    status = found.open().status()
+    fault = Fault(day="2033-05-18", series="A", what="new: no answer", served=True)
+    seen = dataclasses.replace(status.seen, faults=(fault, fault))
+
+    said = rollout_text(dataclasses.replace(status, seen=seen))
+
+    assert "fault: A 2033-05-18: new: no answer (2 times)" in said.splitlines()
 
 
 @pytest.mark.slow
