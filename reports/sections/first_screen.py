@@ -39,8 +39,9 @@ from reports.sections.trust import strip
 from reports.words import numbers, verdicts
 from reports.words.cautions import cautions
 from reports.words.facts import say
+from reports.words.next_step import next_action, next_step
 from reports.words.sentences import sentence_of, why_open
-from reports.words.verdicts import headline, next_step, rule_name
+from reports.words.verdicts import headline, rule_name
 
 _OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
@@ -255,8 +256,13 @@ def banner(page: PageInput) -> Banner:
         legacy=page.label(verdict.legacy),
         title=page.title,
         said=headline(verdict),
-        following=next_step(verdict),
+        following=next_step(verdict.next_action, store=page.beside.store),
     )
+
+
+def _whole_step(page: PageInput) -> Text:
+    told = next_action(page.verdict.next_action, store=page.beside.store)
+    return Text(lead="Next:", text=told)
 
 
 def must_know(page: PageInput) -> list[tuple[str, str]]:
@@ -470,7 +476,7 @@ def summary(page: PageInput) -> Iterator[Section]:
         items=(
             replace(banner(page), said="", following=""),
             Text(text=headline(verdict)),
-            Text(lead="Next:", text=verdicts.next_action(verdict)),
+            _whole_step(page),
         ),
     )
     yield from _listed("Caution", warnings(page))
@@ -562,8 +568,7 @@ def ending(page: PageInput) -> Iterator[Section]:
         count = f"{found.passed} of {len(found.parts)} parts passed"
         said = Text(text=f"Self-test of the gate: {count}{more}.")
         yield Section(id="self-test", title="", items=(said,))
-    following = Text(lead="Next:", text=verdicts.next_action(page.verdict))
-    yield Section(id="next", title="", items=(following,))
+    yield Section(id="next", title="", items=(_whole_step(page),))
 
 
 PLACEMENTS = (

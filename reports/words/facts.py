@@ -17,7 +17,6 @@ from reports.words.numbers import (
     in_sentence,
     listing,
     metric_name,
-    plain_effect,
     ratio,
 )
 
@@ -228,12 +227,6 @@ def _gap(v: Values) -> str:
     return f"{in_sentence(abs(other))} {'higher' if other > 0 else 'lower'}"
 
 
-def _more(v: Values) -> str:
-    return (
-        f"Keep {v['legacy']} for now and compare again with {v['more']:,} more independent origins"
-    )
-
-
 def _sessions(count: int) -> str:
     return f"{count} session" if count == 1 else f"{count} sessions"
 
@@ -241,48 +234,6 @@ def _sessions(count: int) -> str:
 def _new_origins(v: Values) -> str:
     noun = "origin" if v["origins"] == 1 else "origins"
     return f"{v['origins']} new independent {noun}"
-
-
-def _wait(v: Values) -> str:
-    return (
-        f"{_more(v)}: the history of {v['dataset']} holds {v['held']:,}; the rest will be there by "
-        f"{v['until']}.{_settled(v)}"
-    )
-
-
-def _larger(v: Values) -> str:
-    enough = "" if v["enough"] else "; that may still leave some open"
-    return (
-        f"Keep {v['legacy']} for now and run `abharness compare {v['experiment']}`: "
-        f"{v['origins']} independent origins in place of {v['now']}{enough}.{_settled(v)}"
-    )
-
-
-def _settle(v: Values) -> str:
-    takes = "no number of origins is foreseen to decide what is open"
-    if v["least"] is not None:
-        takes = f"the first open rule to be decided takes about {v['least']:,} independent origins"
-    have = "no run within a year has them" if v["least"] is not None else ""
-    if v["larger"]:
-        have = f"`abharness compare {v['larger'][0]}` has only {v['larger'][1]:,}"
-    return (
-        f"Keep {v['legacy']} for now, and settle first whether the policy's limits are what you "
-        f"need: {'; '.join(filter(None, (takes, have)))}.{_settled(v)}"
-    )
-
-
-def _settled(v: Values) -> str:
-    """The bounds that would be decided today, beside the ones that are asked."""
-    rows = v["settled"]
-    if not rows:
-        return ""
-    shown = [
-        f"{place_of(dataset, metric, part)} {plain_effect(unit, at)} "
-        f"(asked {plain_effect(unit, bound)})"
-        for dataset, metric, part, unit, bound, at in rows[:3]
-    ]
-    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    return f" Limits that today's evidence would show kept: {', '.join(shown)}{more}."
 
 
 def _paired(v: Values, said: str) -> str:
@@ -500,26 +451,6 @@ _PHRASES: dict[FactCode, Phrase] = {
         "{candidate} keeps every guardrail, but no gain over {legacy} is shown yet."
     ),
     FactCode.ALL_HOLD: _all_hold,
-    FactCode.REPLACE: "Replace {legacy} by {candidate}, and keep comparing them on new origins.",
-    FactCode.KEEP: (
-        "Keep {legacy}; look at the windows where {candidate} loses most before trying again."
-    ),
-    FactCode.REPAIR: "Repair what is named first, run the missing cells, and judge again.",
-    FactCode.MEASURE: "Keep {legacy} for now, measure what is open ({_rules}), and judge again.",
-    FactCode.COMPARE_WITH_MORE: (
-        "Keep {legacy} for now; {origins} non-overlapping origins are too few to say how many "
-        "would decide: compare again with more."
-    ),
-    FactCode.SETTLE_MARGIN: _settle,
-    FactCode.LARGER_PLAN: _larger,
-    FactCode.RAISE_ORIGINS: lambda v: (
-        f"{_more(v)}: the history holds them, so raise `origins` in the plan.{_settled(v)}"
-    ),
-    FactCode.PLAN_ENDED: (
-        "Keep {legacy}: it is not shown with the {origins} non-overlapping origins that were "
-        "planned. To go on asking needs another registration."
-    ),
-    FactCode.WAIT_FOR_ORIGINS: _wait,
     FactCode.FIRST_VERDICT: lambda v: (
         f"the first verdict{f' of attempt {n}' if (n := v['attempt']) > 1 else ''}: {v['outcome']}"
     ),
@@ -624,7 +555,6 @@ _RESTING: Mapping[FactCode, Phrase] = {
         "Every rule is shown to hold, and whether {candidate} may replace {legacy} is not decided: "
         "{why}"
     ),
-    FactCode.SETTLE_FIRST: "Keep {legacy} for now and settle this first: {why}",
     FactCode.NO_CONCLUSION: "No conclusion on replacing {legacy} by {candidate} is allowed: {why}",
     FactCode.CAUTION: "Caution: {why}",
     FactCode.SELF_TEST_FAILED: lambda v: (
