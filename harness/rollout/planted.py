@@ -173,7 +173,7 @@ def _rehearsed(
     end = min(each.last for each in pairs)
     nights = sorted({day for pair in pairs for day in pair.day.astype(str) if start < day <= end})
     if not nights:
-        raise StoreError(f"--from {start}: no session comes after it; the data end on {end}")
+        raise StoreError(f"--from {start}: no session comes after that day; the data end on {end}")
     looks = policy.looks or Looks(max_origins=max(2, *independent_of(scores).values()), attempts=1)
     planned = dataclasses.replace(policy, looks=looks)
     declared = [each.cell for each in found.cells]
