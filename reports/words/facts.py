@@ -355,15 +355,14 @@ _PHRASES: dict[FactCode, Phrase] = {
         "never undone."
     ),
     FactCode.LONG_MEMORY: lambda v: (
-        _where(v)
-        + (f" (and {v['others']} more there)" if v["others"] else "")
-        + f" {'has' if v['done'] else 'may have'} long memory (order {v['memory']:.2f}, standard "
-        + f"error {v['error']:.2f}): its interval "
+        f"{_where(v)}{' and ' + str(v['others']) + ' more there' if v['others'] else ''}: good and bad "
+        f"spells {'last' if v['done'] else 'may last'} (long memory, order {v['memory']:.2f} \u00b1 "
+        f"{v['error']:.2f}), so the origins tell less than their number: "
         + (
-            f"was made {v['wider']:.1f} times as wide, which may not be enough."
+            f"the interval was made {v['wider']:.1f} times as wide, which may not be enough."
             if v["done"]
-            else f"would then have to be {v['wider']:.1f} times as wide"
-            + ("." if v["stands"] else ", and what is concluded from it would not be.")
+            else f"the interval may really be {v['wider']:.1f} times as wide; its result "
+            + ("would be the same." if v["stands"] else "would not hold.")
         )
     ),
     FactCode.MEMBERS_READ: lambda v: (
@@ -390,8 +389,8 @@ _PHRASES: dict[FactCode, Phrase] = {
         f"{_changes(v) or 'the rules did not'}. Whoever knew the results may have chosen by them."
     ),
     FactCode.STRAW_MAN: (
-        "{legacy} is shown worse than {reference}: {rows:worse}. It is broken or untrained: "
-        "replacing it proves little, and {reference} would do as well."
+        "{legacy} is shown worse than {reference}: {rows:worse}. Beating it therefore proves little, "
+        "and {reference} would do as well."
     ),
     FactCode.WORSE_BESIDE: (
         "by losses that no rule names {arm} is shown worse than {legacy}: {rows:worse}."
@@ -496,33 +495,36 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.NOTHING_TO_TEST: "nothing was compared",
     FactCode.NO_LOSS_TO_PLANT: "there is no criterion on a mean loss to plant in",
-    FactCode.ITSELF_REJECTED: "legacy against itself is rejected by {findings:list}",
+    FactCode.ITSELF_REJECTED: "legacy against itself is shown worse by {findings:list}",
     FactCode.TOO_MANY_ALARMS: lambda v: (
         f"{v['dataset']} {v['metric']}: exchanged arms are shown worse in {v['alarms']} of "
         f"{v['exchanges']} cases at a level of {100 * v['alpha']:g} %"
     ),
     FactCode.ITSELF_TIES: (
-        "{findings} findings tie; of {exchanges} random exchanges at most {alarms} alarm (allowed "
+        "{findings} rules tie; of {exchanges} random exchanges at most {alarms} alarm (allowed "
         "{allowed})"
     ),
-    FactCode.WORSE_PROMOTED: "losses worse than the margin are promoted by {findings:list}",
-    FactCode.MUCH_WORSE_NOT_REJECTED: "losses twice as large are not rejected by {findings:list}",
+    FactCode.WORSE_PROMOTED: "losses worse than the margin are shown to be kept by {findings:list}",
+    FactCode.MUCH_WORSE_NOT_REJECTED: "losses twice as large are not shown worse by {findings:list}",
     FactCode.NONE_ABLE_TO_REJECT: (
         "a little worse is not promoted; no guardrail has the evidence to reject"
     ),
     FactCode.MUCH_WORSE_NO_REJECT: "losses twice as large on every criterion are not a REJECT",
     FactCode.WORSE_HELD_BACK: (
-        "{guardrails} guardrails hold back a little worse, {able} of {guardrails} reject much worse"
+        "losses a little worse pass none of {guardrails} guardrails; the {able} with enough "
+        "evidence reject losses much worse"
     ),
-    FactCode.GAIN_NOT_PROMOTED: "losses half as large are not promoted by {findings:list}",
-    FactCode.GAIN_PARTLY_PROMOTED: "{able} of {findings} findings have the evidence to promote, do",
-    FactCode.NONE_ABLE_TO_PROMOTE: "no finding has the evidence to promote anything",
+    FactCode.GAIN_NOT_PROMOTED: "losses half as large are not shown better by {findings:list}",
+    FactCode.GAIN_PARTLY_PROMOTED: (
+        "the {able} of {findings} rules with enough evidence show a planted gain"
+    ),
+    FactCode.NONE_ABLE_TO_PROMOTE: "no rule has enough evidence to show a planted gain",
     FactCode.GAIN_NO_PROMOTE: "losses half as large on every criterion are not a PROMOTE",
-    FactCode.GAIN_PROMOTED: "{findings} findings and the whole promote a planted gain",
+    FactCode.GAIN_PROMOTED: "all {findings} rules show a planted gain, and the whole is a PROMOTE",
     FactCode.STILL_CONCLUDED: "without a cell of {arm} the verdict is {outcome}",
     FactCode.REFUSED_WITHOUT_CELL: "without a cell of {arms:list} there is no conclusion",
     FactCode.NOT_MIRRORED: "{dataset} {metric}: {effect} one way, {back} back",
-    FactCode.MIRRORED: "{findings} findings mirror",
+    FactCode.MIRRORED: "{findings} rules give the mirrored result",
     FactCode.NO_BOUNDS_TO_MIRROR: "no criterion on a loss has bounds in both directions",
     FactCode.SAME_BYTES: "the same bytes",
     FactCode.OTHER_BYTES: "another order, other bytes",

@@ -22,8 +22,8 @@ from harness.judging.findings import Outcome
 from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
 from reports.page_input import PageInput
-from reports.words import verdicts
 from reports.words.facts import why
+from reports.words.next_step import next_step
 from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]
@@ -182,7 +182,8 @@ def test_the_outcome_stands_first(make_page: Make, outcome: Outcome) -> None:
     assert f">{outcome.value}</span>" in heading
     assert f'href="#mark-{outcome.lower()}"' in html[: html.index("<h1")].rpartition("<main>")[2]
     assert headline(page.verdict) in html
-    assert verdicts.next_action(page.verdict) in html
+    step = next_step(page.verdict.next_action, store=page.beside.store)
+    assert step in re.sub("</?code>", "`", html)
 
 
 def test_every_criterion_is_shown_with_its_numbers(make_page: Make) -> None:
@@ -474,7 +475,7 @@ def evil_page(page: PageInput) -> PageInput:
             policy={"mode": EVIL, EVIL: {EVIL: [EVIL]}, "reference": names["random-walk"]},
             plan=PlanRecord(experiment=EVIL, seeds=(1,), datasets=()),
             fingerprints={EVIL: EVIL},
-            next_action=fact(FactCode.KEEP, **pair),
+            next_action=fact(FactCode.KEEP, **pair, rules=((EVIL, "crps", EVIL),), experiment=EVIL),
         ),
         title=EVIL,
         experiment_text=EVIL,
