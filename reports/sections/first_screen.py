@@ -400,7 +400,11 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
     table = Table(
         small=True,
         caption="Undecided rules",
-        columns=columns("Rule", "independent origins it takes in all", words=("independent",)),
+        columns=columns(
+            "Rule",
+            "independent origins it takes in all",
+            words=("independent origins it takes in all",),
+        ),
         rows=tuple(
             (text(rule), text(numbers.listing(map(_takes, found)), found[0].why))
             for rule, found in shown
@@ -420,11 +424,9 @@ def _chance_now(verdict: Verdict) -> str:
     chances = [each.chance for each in bars if each.chance is not None]
     if not bars or len(chances) < len(bars):
         return ""
-    origins = numbers.between(
-        *(f"{end(each.independent_n for each in bars)}" for end in (min, max))
-    )
-    chance = numbers.percent(min(chances), digits=0)
-    return f"chance that {origins} origins decide all {len(bars)} guardrails: at most {chance}"
+    counts = sorted(each.independent_n for each in bars)
+    origins = numbers.between(str(counts[0]), str(counts[-1]))
+    return f"chance that {origins} origins decide all {len(bars)}: {numbers.at_most(min(chances))}"
 
 
 def _weakness(page: PageInput) -> tuple[Block, ...]:

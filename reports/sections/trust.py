@@ -379,7 +379,7 @@ def _together(page: PageInput) -> Iterator[tuple[TableCell, ...]]:
         ]
         chances = [row.chance for row in page.verdict.power if row.role == "guardrail"]
         known = [chance for chance in chances if chance is not None]
-        least = f"at most {numbers.percent(min(known), digits=0)}" if known else ""
+        least = numbers.at_most(min(known)) if known else ""
         yield (text("all guardrails together"), text(""), *both, *map(text, (least, "", "")))
 
 

@@ -355,9 +355,10 @@ _PHRASES: dict[FactCode, Phrase] = {
         "never undone."
     ),
     FactCode.LONG_MEMORY: lambda v: (
-        f"{_where(v)}{' and ' + str(v['others']) + ' more there' if v['others'] else ''}: good and bad "
-        f"spells {'last' if v['done'] else 'may last'} (long memory, order {v['memory']:.2f} \u00b1 "
-        f"{v['error']:.2f}), so the origins tell less than their number: "
+        _where(v)
+        + (f" and {v['others']} more there" if v["others"] else "")
+        + f": good and bad spells {'last' if v['done'] else 'may last'} (long memory, order "
+        + f"{v['memory']:.2f} \u00b1 {v['error']:.2f}), so the origins tell less than their number: "
         + (
             f"the interval was made {v['wider']:.1f} times as wide, which may not be enough."
             if v["done"]
@@ -389,8 +390,8 @@ _PHRASES: dict[FactCode, Phrase] = {
         f"{_changes(v) or 'the rules did not'}. Whoever knew the results may have chosen by them."
     ),
     FactCode.STRAW_MAN: (
-        "{legacy} is shown worse than {reference}: {rows:worse}. Beating it therefore proves little, "
-        "and {reference} would do as well."
+        "{legacy} is shown worse than {reference}: {rows:worse}. Beating it proves little, and "
+        "{reference} would do as well."
     ),
     FactCode.WORSE_BESIDE: (
         "by losses that no rule names {arm} is shown worse than {legacy}: {rows:worse}."
@@ -504,8 +505,8 @@ _PHRASES: dict[FactCode, Phrase] = {
         "{findings} rules tie; of {exchanges} random exchanges at most {alarms} alarm (allowed "
         "{allowed})"
     ),
-    FactCode.WORSE_PROMOTED: "losses worse than the margin are shown to be kept by {findings:list}",
-    FactCode.MUCH_WORSE_NOT_REJECTED: "losses twice as large are not shown worse by {findings:list}",
+    FactCode.WORSE_PROMOTED: "losses worse than the margin pass {findings:list}",
+    FactCode.MUCH_WORSE_NOT_REJECTED: "losses twice as large pass {findings:list}",
     FactCode.NONE_ABLE_TO_REJECT: (
         "a little worse is not promoted; no guardrail has the evidence to reject"
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.judging.fact import Fact, FactCode
 from reports.words.facts import Phrase, Values, filled, place_of, say
-from reports.words.numbers import between, listing, metric_name, plain_effect
+from reports.words.numbers import at_most, between, listing, metric_name, plain_effect
 
 _SHOWN = 3
 
@@ -32,7 +32,7 @@ def next_action(found: Fact, *, store: str = "") -> str:
     parts = [next_step(found, store=store)]
     chance = found.values.get("chance")
     if isinstance(chance, float):
-        parts.append(f"That it decides every guardrail has a chance of {_at_most(chance)}.")
+        parts.append(f"That it decides every guardrail has a chance of {at_most(chance)}.")
     if found.code in (FactCode.LARGER_PLAN, FactCode.RAISE_ORIGINS):
         parts.append("It counts as another attempt on these sessions.")
     rows: Any = found.values.get("settled", ())
@@ -49,10 +49,6 @@ def next_action(found: Fact, *, store: str = "") -> str:
             "it, never to make these pass."
         )
     return " ".join(parts)
-
-
-def _at_most(chance: float) -> str:
-    return "less than 1 %" if chance < 0.005 else f"at most {100 * chance:.0f} %"
 
 
 def _likely(v: Values) -> str:
