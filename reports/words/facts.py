@@ -358,7 +358,7 @@ _PHRASES: dict[FactCode, Phrase] = {
         _where(v)
         + (f" and {v['others']} more there" if v["others"] else "")
         + f": good and bad spells {'last' if v['done'] else 'may last'} (long memory, order "
-        + f"{v['memory']:.2f} \u00b1 {v['error']:.2f}), so the origins tell less than their number: "
+        + f"{v['memory']:.2f} \u00b1 {v['error']:.2f}), and the origins tell less for it: "
         + (
             f"the interval was made {v['wider']:.1f} times as wide, which may not be enough."
             if v["done"]
@@ -512,12 +512,12 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.MUCH_WORSE_NO_REJECT: "losses twice as large on every criterion are not a REJECT",
     FactCode.WORSE_HELD_BACK: (
-        "losses a little worse pass none of {guardrails} guardrails; the {able} with enough "
-        "evidence reject losses much worse"
+        "losses a little worse pass none of {guardrails} guardrails; losses much worse are "
+        "rejected by {able} of {guardrails}, those with enough evidence"
     ),
     FactCode.GAIN_NOT_PROMOTED: "losses half as large are not shown better by {findings:list}",
     FactCode.GAIN_PARTLY_PROMOTED: (
-        "the {able} of {findings} rules with enough evidence show a planted gain"
+        "a planted gain is shown by {able} of {findings} rules, those with enough evidence"
     ),
     FactCode.NONE_ABLE_TO_PROMOTE: "no rule has enough evidence to show a planted gain",
     FactCode.GAIN_NO_PROMOTE: "losses half as large on every criterion are not a PROMOTE",

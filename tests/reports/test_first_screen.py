@@ -179,7 +179,7 @@ def test_open_rules_say_what_would_decide(make_page: Make) -> None:
     rule = open_rules(make_page(outcome=Outcome.HOLD).verdict)[0]
 
     assert (rule.rule, rule.dataset, rule.limit) == ("CRPS", "BETA", "5.0\u202f%")
-    assert rule.needed == "51 by 2026-05-04"
+    assert rule.needed == "41 by 2026-05-04"
 
 
 def test_the_worst_windows_are_the_worst_of_all_datasets(make_page: Make) -> None:

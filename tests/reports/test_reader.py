@@ -172,10 +172,10 @@ def memory(page: PageInput) -> list[str]:
 def decidable(page: PageInput) -> list[str]:
     compared = page.verdict.findings[6].comparison
     assert compared is not None
+    total = compared.sample.independent_n + (compared.planning.more_origins or 0)
     return [
         "RMSE",
-        f"{compared.sample.independent_n + (compared.planning.more_origins or 0)} by "
-        f"{compared.planning.decided_by} on BETA",
+        f"{total} by {compared.planning.decided_by} on BETA",
     ]
 
 
