@@ -396,15 +396,12 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
         rules.setdefault(each.rule, []).append(each)
     if not rules:
         return heading, Text(text="Every rule was decided.")
+    takes = "independent origins it takes in all"
     shown, more = list(rules.items())[:_OPEN_SHOWN], len(rules) - _OPEN_SHOWN
     table = Table(
         small=True,
         caption="Undecided rules",
-        columns=columns(
-            "Rule",
-            "independent origins it takes in all",
-            words=("independent origins it takes in all",),
-        ),
+        columns=columns("Rule", takes, words=(takes,)),
         rows=tuple(
             (text(rule), text(numbers.listing(map(_takes, found)), found[0].why))
             for rule, found in shown
