@@ -6,7 +6,7 @@ The outcome is the gravest of what was found, looked for from INVALID to PROMOTE
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -258,7 +258,7 @@ def _long_memory(case: Case) -> list[Fact]:
 
 def _by_weight(said: Fact) -> tuple[bool, bool, float]:
     values = said.values
-    return bool(values["stands"]), bool(values["done"]), -float(values["wider"])  # type: ignore[arg-type]  # a number
+    return bool(values["stands"]), bool(values["done"]), -float(values["wider"])
 
 
 _NOTHING = fact(FactCode.NOTHING_COMPARED)
@@ -331,11 +331,18 @@ def _more_evidence(case: Case, given: Given) -> Fact:
     if given.look is not None and not about["ended"]:
         now = min(given.look.origins.values(), default=0)
         return case.fact(FactCode.NEXT_LOOK, **{**about, "now": now, "most": given.look.most})
-    steps = () if given.look is not None else tuple(_steps(found, given))
+    steps = () if given.look is not None else tuple(_steps(case, found, given))
+    about["hardly"] = None
     for each in steps:
-        ends = {"then": min(each.origins.values()), **each.told, **_prospects(case, each)}
-        if ends["likely"] or ends["chance"] is None:
-            return case.fact(each.code, **about, **ends)
+        likely, unlikely, chance = _prospects(case, each)
+        if likely or chance is None:
+            ends: dict[str, Value] = {"likely": likely, "unlikely": unlikely, "chance": chance}
+            then = min(each.origins.values())
+            return case.fact(each.code, **{**about, "then": then, **each.told, **ends})
+        if each.code is FactCode.LARGER_PLAN and unlikely:
+            chances = sorted(float(row[3]) for row in unlikely)
+            named = (each.told["larger"], each.told["tighter"])
+            about["hardly"] = (*named, chances[0], chances[-1])  # type: ignore[assignment]  # as told
     soon = [
         (each, compared.planning.more_origins or 0, compared.planning.decided_by)
         for each, compared in found
@@ -370,7 +377,9 @@ def _more_evidence(case: Case, given: Given) -> Fact:
     )
 
 
-def _steps(found: Sequence[tuple[Finding, Comparison]], given: Given) -> Iterator[_Step]:
+def _steps(
+    case: Case, found: Sequence[tuple[Finding, Comparison]], given: Given
+) -> Iterator[_Step]:
     """Larger plans on the same data."""
     larger = given.larger
     if larger is not None:
@@ -385,21 +394,44 @@ def _steps(found: Sequence[tuple[Finding, Comparison]], given: Given) -> Iterato
             seeds=larger.seeds,
             bounds=larger.bounds,
         )
-    samples = {each.dataset: compared.sample for each, compared in found}
-    room = {name: given.room.get(name, 0) for name in samples}
-    if room and all(name in given.counted and more for name, more in room.items()):
-        more = {name: each.independent_n + room[name] for name, each in samples.items()}
-        counts = tuple((name, each.n + room[name] * each.overlap) for name, each in samples.items())
-        yield _Step(code=FactCode.RAISE_ORIGINS, origins=more, told={"origins": counts})
+    yield from _more_history(case, given, {each.dataset for each, _ in found})
 
 
-def _prospects(case: Case, step: _Step) -> dict[str, Value]:
+def _more_history(case: Case, given: Given, wanted: Collection[str]) -> Iterator[_Step]:
+    """The same plan with earlier origins, as many on each dataset; fits get no older by it."""
+    samples = {f.dataset: f.comparison.sample for f in case.findings if f.comparison}
+    room = {name: given.room.get(name, 0) for name in samples if name in given.counted}
+    raised = {name: samples[name].independent_n + more for name, more in room.items() if more > 0}
+    if not wanted & raised.keys():
+        return
+    most = min(raised.values())
+    origins = {n: most if n in raised else each.independent_n for n, each in samples.items()}
+    plans = {each.dataset: each for each in given.plan.datasets} if given.plan else {}
+    once = [samples[n].n for n in raised if n in plans and plans[n].refit is None]
+    yield _Step(
+        code=FactCode.RAISE_ORIGINS,
+        origins=origins,
+        told={
+            "then": most,
+            "origins": tuple((n, most * samples[n].overlap) for n in raised),
+            "every": len(raised) == len(samples),
+            "refit": min(once, default=None),
+        },
+    )
+
+
+_Rows = tuple[tuple[str | float, ...], ...]
+
+
+def _prospects(case: Case, step: _Step) -> tuple[_Rows, _Rows, float | None]:
     """Open rules that a larger plan is likely to decide, and those that it is not.
 
     Rows of dataset, metric, part and chance, if the effects stay as they are; and the most the
     chance can be that every guardrail is decided, None where nothing is predicted.
     """
-    rows, every = [], []
+    likely: list[tuple[str | float, ...]] = []
+    unlikely: list[tuple[str | float, ...]] = []
+    every: list[float | None] = []
     for each in case.findings:
         found = each.comparison
         if found is None or each.waived:
@@ -410,13 +442,11 @@ def _prospects(case: Case, step: _Step) -> dict[str, Value]:
         asked = step.bounds is None or bound is not None
         if chance is not None and (not asked or origins < case.policy.min_origins):
             chance = 0.0
-        if each.outcome is Outcome.HOLD:
-            rows.append((each.dataset, each.metric, each.part, chance))
+        if each.outcome is Outcome.HOLD and chance is not None:
+            row = (each.dataset, each.metric, each.part, chance)
+            (likely if chance >= LIKELY else unlikely).append(row)
         if each.role == "guardrail":
             every.append(chance)
-    known = [chance for chance in every if chance is not None]
-    return {
-        "likely": tuple(row for row in rows if row[3] is not None and row[3] >= LIKELY),
-        "unlikely": tuple(row for row in rows if row[3] is not None and row[3] < LIKELY),
-        "chance": min(known) if known and len(known) == len(every) else None,
-    }
+    known = [each for each in every if each is not None]
+    whole = min(known) if known and len(known) == len(every) else None
+    return tuple(likely), tuple(unlikely), whole

@@ -126,11 +126,12 @@ class FactCode(StrEnum):
     RETRY_FAILED = "retry_failed"  # arm
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
     PLAN_ENDED = "plan_ended"  # origins
-    # More evidence. All have now (independent origins), ended (datasets), unmeasured (costs), and
+    # More evidence. All have now (independent origins), ended (datasets), unmeasured (costs),
+    # hardly (a larger plan that would decide none: name, tighter, least and most chance), and
     # settled: rows of dataset, metric, part, unit, bound and what would be shown today. Plans also
     # have then (independent origins), likely, unlikely (dataset, metric, part, chance), chance.
     LARGER_PLAN = "larger_plan"  # larger, seeds, tighter: limits
-    RAISE_ORIGINS = "raise_origins"  # origins by dataset
+    RAISE_ORIGINS = "raise_origins"  # origins by dataset, every: of all datasets, refit
     NEXT_LOOK = "next_look"  # most
     WAIT_FOR_ORIGINS = "wait_for_origins"  # rules, rest: open ones beside them, more, until
     KEEP_UNDECIDED = "keep_undecided"  # nearest (origins, dataset, metric, part), held, silent

@@ -33,6 +33,14 @@ def next_action(found: Fact, *, store: str = "") -> str:
     chance = found.values.get("chance")
     if isinstance(chance, float):
         parts.append(f"That it decides every guardrail has a chance of {at_most(chance)}.")
+    hardly: Any = found.values.get("hardly")
+    if hardly:
+        name, tighter, *ends = hardly
+        chances = between(*(f"{100 * end:.0f}" for end in ends))
+        why = ", since its limits are tighter" if tighter else ""
+        parts.append(
+            f"`abharness compare {name}` would hardly decide any of it (chance {chances} %){why}."
+        )
     if found.code in (FactCode.LARGER_PLAN, FactCode.RAISE_ORIGINS):
         parts.append("It counts as another attempt on these sessions.")
     rows: Any = found.values.get("settled", ())
@@ -91,10 +99,10 @@ def _larger(v: Values) -> str:
 
 
 def _raise(v: Values) -> str:
-    counts = {count for _, count in v["origins"]}
     names = [f"plan.{name}.origins={count}" for name, count in v["origins"]]
-    if len(counts) == 1:
-        names = [f"plan.origins={counts.pop()}"]
+    if v["every"] and len({count for _, count in v["origins"]}) == 1:
+        names = [f"plan.origins={v['origins'][0][1]}"]
+    names += [] if v["refit"] is None else [f"plan.refit={v['refit']}"]
     changes = " ".join(f"--set {name}" for name in names)
     return (
         f"Keep {v['legacy']} for now and run `abharness compare {v['experiment']} {changes}"
