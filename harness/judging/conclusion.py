@@ -258,7 +258,7 @@ def _long_memory(case: Case) -> list[Fact]:
 
 def _by_weight(said: Fact) -> tuple[bool, bool, float]:
     values = said.values
-    return bool(values["stands"]), bool(values["done"]), -float(values["wider"])
+    return bool(values["stands"]), bool(values["done"]), -float(values["wider"])  # type: ignore[arg-type]  # a number
 
 
 _NOTHING = fact(FactCode.NOTHING_COMPARED)
