@@ -281,9 +281,7 @@ def _moved(each: Losses, found: HistoryInput) -> Chart:
         seen = next((one for one in findings if one.id == finding.id), None)
         if seen is None or seen.comparison is None:
             continue
-        lows = [one.lower for one in seen.comparison.estimates if one.lower is not None]
-        highs = [one.upper for one in seen.comparison.estimates if one.upper is not None]
-        low, high = min(lows, default=None), max(highs, default=None)
+        low, high = seen.comparison.bounds
         day = float(np.datetime64(look.until).astype("datetime64[D]").astype(float))
         ends = [100 * end for end in (low, high) if end is not None]
         if len(ends) == 2:

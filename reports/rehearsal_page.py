@@ -25,7 +25,7 @@ from reports.section import (
 from reports.sections.scorecard import limit_text
 from reports.words import numbers
 from reports.words.facts import phrase
-from reports.words.sentences import bounds_of, why_open
+from reports.words.sentences import why_open
 from reports.words.verdicts import next_step, problems, rule_name
 
 _TRUTHS = {
@@ -159,7 +159,7 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
             (
                 text(f"{each.dataset} {rule_name(each)}"),
                 text(numbers.found(each, each.value)),
-                text(numbers.found_range(each, *bounds_of(each.comparison))),
+                text(numbers.found_range(each, *each.bounds)),
                 TableCell(
                     text=f"shown {look.latched.get(each.id, look.until)}"
                     if each.outcome is Outcome.PROMOTE
@@ -214,7 +214,7 @@ def _paths(found: Rehearsal) -> Iterator[Details]:
                     (
                         text(str(look.number), look.until),
                         text(numbers.found(each, each.value)),
-                        text(numbers.found_range(each, *bounds_of(each.comparison))),
+                        text(numbers.found_range(each, *each.bounds)),
                         text("no look" if level is None else numbers.percent(level, digits=2)),
                         TableCell(text=numbers.finding_word(each), outcome=each.outcome),
                     )

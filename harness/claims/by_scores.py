@@ -70,15 +70,13 @@ def better(metric: str, than: Bar) -> Requirement:
         sides = found.scores_of(found.candidate, dataset), found.scores_of(other, dataset)
         question = Question(estimand=loss_of(metric), bound_high=0.0, alpha=found.alpha)
         said = compare(pair(*sides, metric), question)
-        ends = [(e.lower, e.upper) for e in said.estimates if e.method != "independent"]
-        lows = [100 * low for low, _ in ends if low is not None]
-        highs = [100 * high for _, high in ends if high is not None]
+        low, high = (None if end is None else 100 * end for end in said.bounds)
         row = Measurement(
             what=f"{title} against {other}'s",
             value=None if said.effect.value is None else 100 * said.effect.value,
             unit="%",
-            low=min(lows) if ends and len(lows) == len(ends) else None,
-            high=max(highs) if ends and len(highs) == len(ends) else None,
+            low=low,
+            high=high,
             arm=found.candidate,
             dataset=dataset,
             source=_units(found, dataset, found.candidate, other),

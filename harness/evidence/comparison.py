@@ -279,6 +279,20 @@ class Comparison:
         return self.sample.independent_n < LEAST_INDEPENDENT
 
     @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Lowest lower and highest upper bound of the methods that decide; None where one is open.
+
+        What tables, sentences and claims show.
+        """
+        found = [each for each in self.estimates if each.method != "independent"]
+        lower = [each.lower for each in found if each.lower is not None]
+        upper = [each.upper for each in found if each.upper is not None]
+        return (
+            min(lower) if found and len(lower) == len(found) else None,
+            max(upper) if found and len(upper) == len(found) else None,
+        )
+
+    @property
     def settled_at(self) -> float | None:
         """The smallest bound that would be shown to be kept today; None where there is none."""
         deciding_ = [e for e in self.estimates if e.method not in ("independent", "long")]

@@ -111,10 +111,11 @@ class Estimate:
     low, high
         Two-sided interval of level 1 - alpha; None on a side that is not bounded.
     lower, upper
-        One-sided bounds of level 1 - alpha each: what the decision rests on.
+        One-sided bounds of level 1 - alpha each: what the decision rests on. None on a side that
+        is not bounded, where nothing is shown.
     p_within, p_beyond
-        P-values of "the bound is not kept" and of "the bound is kept": a small `p_within` shows
-        that the candidate keeps its bound, a small `p_beyond` that it breaks it.
+        P-values of "the bound is not kept" and of "the bound is kept": a `p_within` below alpha
+        shows that the candidate keeps its bound, such a `p_beyond` that it breaks it.
     conclusion
         ``within`` the bound, ``beyond`` it, or ``undecided``.
     """
@@ -170,17 +171,19 @@ def ratio_for(sides: Sides, question: Question, *, lag: int | None = None) -> Me
 
 def _nearer(one: Estimate, other: Estimate, question: Question) -> Estimate:
     """The first, with upper bounds of another effect that is as large without its sign."""
-    if None in (one.upper, one.high, other.low, other.high, other.lower, other.upper):
-        return one
-    upper = min(one.upper, max(other.upper, -other.lower))  # type: ignore[type-var, operator]  # none is None
-    high = min(one.high, max(other.high, -other.low))  # type: ignore[type-var, operator]
+
+    def least(mine: float | None, low: float | None, high: float | None) -> float | None:
+        size = None if low is None or high is None else max(high, -low)
+        return min((each for each in (mine, size) if each is not None), default=None)
+
     chances = [each for each in (one.p_within, other.p_within) if each is not None]
+    p_within = min(chances, default=None)
     return dataclasses.replace(
         one,
-        upper=upper,
-        high=high,
-        p_within=min(chances, default=None),
-        conclusion=_conclusion((one.low, one.lower, upper, high), question),
+        upper=least(one.upper, other.lower, other.upper),
+        high=least(one.high, other.low, other.high),
+        p_within=p_within,
+        conclusion=_conclusion(p_within, one.p_beyond, question.alpha),
     )
 
 
@@ -206,15 +209,11 @@ def lean_in(sides: Sides) -> float:
 
 def by_test(method: Method, found: MeanRatio, question: Question) -> Estimate:
     """Interval and p-values by the autocorrelation-robust t test."""
-    inner, outer = found.bounds(question.alpha), found.bounds(question.alpha / 2)
-    if inner is None or outer is None:
-        return _estimate(method, found.law.n, question, excesses=None, p=(None, None))
-
-    def chance(excess: float) -> float:
-        return found.law.chance_below(found.statistic(excess))
-
-    excesses = (outer[0], inner[0], found.excess, inner[1], outer[1])
-    p = _p_values(question, chance)
+    if not found.below:  # no ratio
+        return _estimate(method, found.law.n, question, excesses=(None,) * 5, p=(None, None))
+    (lower, upper), (low, high) = found.bounds(question.alpha), found.bounds(question.alpha / 2)
+    excesses = (low, lower, found.excess, upper, high)
+    p = _p_values(question, found.chance_above, found.chance_below)
     return _estimate(method, found.law.n, question, excesses=excesses, p=p)
 
 
@@ -250,37 +249,59 @@ def _by_draws(
 ) -> Estimate:
     """Read interval and p-values off the excess found and resampled means [B] around it.
 
-    The means are those of ``candidate - ratio * legacy`` and of legacy.
+    The means are those of ``candidate - ratio * legacy`` and of legacy. A resample in which the
+    latter is not above 0 has no ratio: it counts as larger than any bound and as smaller.
     """
     excess, around, below = drawn
     count = sides.above.shape[1]
+    if not math.isfinite(excess):
+        return _estimate(method, count, question, excesses=(None,) * 5, p=(None, None))
     if sides.tied:
         below = np.full(len(below), float(below.mean()) or 1.0)
-    if bool(np.any(below <= 0)):
-        return _estimate(method, count, question, excesses=None, p=(None, None))
-    apart = stretched(around / below, 0.0, law, lean_in(sides))
-    tails = np.array([question.alpha / 2, question.alpha])
-    ends = np.quantile(apart, [*tails, *(1 - tails[::-1])]).tolist()
-    low, lower, upper, high = (excess + each for each in ends)
+    none, size = below <= 0, len(below)
+    ratio = around / np.where(none, 1.0, below)
+    lean, places = lean_in(sides), np.linspace(0.0, 1.0, size)
+    tops = bottoms = stretched(np.where(none, _FAR, ratio), 0.0, law, lean)
+    if none.any():
+        bottoms = stretched(np.where(none, -_FAR, ratio), 0.0, law, lean)
 
-    def chance(bound: float) -> float:
-        return (0.5 + int(np.sum(apart >= bound - excess))) / (len(apart) + 1)
+    def end(ordered: Array, share: float) -> float | None:
+        found = float(np.interp(share, places, ordered))
+        return excess + found if abs(found) < _FAR / size else None
 
+    def chance(ordered: Array, bound: float) -> float:
+        """Share of resamples below, as the quantiles are interpolated; never 0."""
+        return max(0.5 / (size + 1), float(np.interp(bound, ordered, places)))
+
+    alpha = question.alpha
+    low, lower = end(bottoms, alpha / 2), end(bottoms, alpha)
+    upper, high = end(tops, 1 - alpha), end(tops, 1 - alpha / 2)
+    p = _p_values(
+        question,
+        lambda bound: chance(-tops[::-1], excess - bound),
+        lambda bound: chance(bottoms, bound - excess),
+    )
     excesses = (low, lower, excess, upper, high)
-    return _estimate(method, count, question, excesses=excesses, p=_p_values(question, chance))
+    return _estimate(method, count, question, excesses=excesses, p=p)
 
 
-def _p_values(question: Question, chance: Callable[[float], float]) -> tuple[float, float]:
-    """P-values of "not within" and "not beyond"; `chance` is that of a ratio at or above an excess.
+_FAR = 1e200
+"""Stands for a ratio without a number."""
+
+
+def _p_values(
+    question: Question, above: Callable[[float], float], below: Callable[[float], float]
+) -> tuple[float, float]:
+    """P-values of "not within" and "not beyond", from those of a ratio above and below an excess.
 
     A difference below `TIE` counts for neither: nothing is shown within or beyond by a rounding.
     """
     excess, high = question.estimand.excess, question.bound_high
-    within, beyond = chance(excess(high - TIE)), 1 - chance(excess(high + TIE))
+    within, beyond = above(excess(high - TIE)), below(excess(high + TIE))
     if question.bound_low is not None:  # both must be kept, either can be broken
         low = question.bound_low
-        within = max(within, 1 - chance(excess(low + TIE)))
-        beyond = min(1.0, 2 * min(beyond, chance(excess(low - TIE))))
+        within = max(within, below(excess(low + TIE)))
+        beyond = min(1.0, 2 * min(beyond, above(excess(low - TIE))))
     return within, beyond
 
 
@@ -289,15 +310,13 @@ def _estimate(
     n: int,
     question: Question,
     *,
-    excesses: tuple[float, float, float, float, float] | None,
+    excesses: Sequence[float | None],
     p: tuple[float | None, float | None],
 ) -> Estimate:
     """Put excesses (low, lower, point, upper, high) on the scale of effects and conclude."""
-    empty: tuple[float | None, ...] = (None,) * 5
-    effects = (
-        empty if excesses is None else tuple(question.estimand.effect(each) for each in excesses)
+    low, lower, effect, upper, high = (
+        None if each is None else question.estimand.effect(each) for each in excesses
     )
-    low, lower, effect, upper, high = effects
     return Estimate(
         method=method,
         n=n,
@@ -308,26 +327,15 @@ def _estimate(
         upper=upper,
         p_within=p[0],
         p_beyond=p[1],
-        conclusion=_conclusion((low, lower, upper, high), question),
+        conclusion=_conclusion(p[0], p[1], question.alpha),
     )
 
 
-def _conclusion(
-    ends: tuple[float | None, float | None, float | None, float | None], question: Question
-) -> Conclusion:
-    """Conclude from low, lower, upper and high.
-
-    Of two bounds both must be kept, each at the whole error rate; either can be broken, at half.
-    """
-    low, lower, upper, high = ends
-    if low is None or lower is None or upper is None or high is None:
-        return "undecided"
-    two = question.bound_low is not None
-    floor = -math.inf if question.bound_low is None else question.bound_low
-    if floor + TIE < lower and upper < question.bound_high - TIE:
+def _conclusion(p_within: float | None, p_beyond: float | None, alpha: float) -> Conclusion:
+    """Conclude from both p-values: what is printed and what is concluded cannot disagree."""
+    if p_within is not None and p_within < alpha:
         return "within"
-    broken = (low if two else lower) > question.bound_high + TIE or high < floor - TIE
-    return "beyond" if broken else "undecided"
+    return "beyond" if p_beyond is not None and p_beyond < alpha else "undecided"
 
 
 def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, Reason | None]:
@@ -338,9 +346,10 @@ def agreed(estimates: Sequence[Estimate]) -> tuple[Conclusion, Reason | None]:
     the next ones. So may the long lag, where a bound is broken: hits of an interval cluster with
     the volatility for longer than a sample shows.
     """
-    if any(each.lower is None for each in estimates if each.method != "long"):
+    asked = [each for each in estimates if each.method != "long"]
+    said = [each.conclusion for each in asked]
+    if any(each.upper is None for each in asked if each.conclusion == "undecided"):
         return "undecided", reason(ReasonCode.NO_BOUNDS)
-    said = [each.conclusion for each in estimates if each.method != "long"]
     long = next((each for each in estimates if each.method == "long"), None)
     if set(said) == {"beyond"} and long is not None and long.conclusion != "beyond":
         return "undecided", reason(ReasonCode.MAY_CLUSTER)
@@ -358,19 +367,24 @@ def shaken(estimates: Sequence[Estimate], question: Question, wider: float) -> b
     independent origins alone.
     """
     asked = [each for each in estimates if each.method not in ("long", "independent")]
+    said = {each.conclusion for each in asked}
+    least, most = question.bound_low, question.bound_high
 
-    def concluded(times: float) -> bool:
-        found = set()
-        for each in asked:
-            ends = (each.low, each.lower, each.upper, each.high)
-            if each.effect is None or None in ends:
-                return False
-            moved = (each.effect + times * (end - each.effect) for end in ends)  # type: ignore[operator]  # none is None
-            low, lower, upper, high = moved
-            found.add(_conclusion((low, lower, upper, high), question))
-        return len(found) == 1 and "undecided" not in found
+    def beyond(end: float | None, effect: float | None, bound: float | None, sign: int) -> bool:
+        """Whether a bound that far out still lies above, sign 1, or below what is asked."""
+        if end is None or effect is None or bound is None:
+            return False
+        return sign * (effect + wider * (end - effect) - bound) > TIE
 
-    return wider > 1 and concluded(1.0) and not concluded(wider)
+    def stands(each: Estimate) -> bool:
+        if each.conclusion == "within":
+            above = least is None or beyond(each.lower, each.effect, least, 1)
+            return above and beyond(each.upper, each.effect, most, -1)
+        low = each.lower if least is None else each.low
+        return beyond(low, each.effect, most, 1) or beyond(each.high, each.effect, least, -1)
+
+    decided = len(said) == 1 and "undecided" not in said
+    return wider > 1 and decided and not all(map(stands, asked))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

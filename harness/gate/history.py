@@ -117,7 +117,7 @@ def read_verdict(store: Store, name: str) -> Verdict:
     """
     content = store.journal.latest("verdict", name)
     if content is None:
-        raise StoreError(f"{store.root}: no verdict of the name {name}; `abharness gate` makes one")
+        raise StoreError(f"{store.root}: no verdict named {name}; `abharness gate` makes one")
     return verdict_of(content, where=f"{store.journal.path}: verdict {name}")
 
 

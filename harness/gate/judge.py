@@ -464,16 +464,15 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
             return _as_it_stands(grid, store, reading, deciding_scores(grid, store, policy, found))
     if verdict.fingerprints.get("grid") != grid.digest:
         raise StoreError(
-            f"{folder}: the last verdict of '{experiment}' is on another grid than the "
-            "experiment declares now; run `abharness gate` first"
+            f"{folder}: the last verdict of '{experiment}' was judged on a grid other than the one "
+            "the experiment now declares; run `abharness gate` first"
         )
     inputs = read_inputs(store, name)
     others = changed(inputs.cells, found.cells)
     if others:
         raise StoreError(
-            f"{folder}: the store holds other scores by now than the last verdict of "
-            f"'{experiment}' was judged from: {'; '.join(map(str, others))}; run "
-            "`abharness gate` first"
+            f"{folder}: the scores in the store have changed since the last verdict of "
+            f"'{experiment}': {'; '.join(map(str, others))}; run `abharness gate` first"
         )
     policy = dataclasses.replace(
         grid.experiment.policy, baseline=verdict.legacy, candidate=verdict.candidate

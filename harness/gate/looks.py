@@ -360,8 +360,8 @@ def record_reading(store: Store, reading: Reading, verdict: Verdict, name: str) 
             return
         if len(looks_taken(store, reading.tried.name)) != reading.look.number - 1:
             raise StoreError(
-                f"{store.root}: another job took look {reading.look.number} meanwhile; the same "
-                "command again says what stands"
+                f"{store.root}: another job took look {reading.look.number} in the meantime; "
+                "run the command again to see what stands"
             )
         taken = PastLook(
             look=reading.look,

@@ -96,7 +96,7 @@ def replay(asked: str, store: Store | None = None) -> Replay:
     else:
         name = asked if store.journal.last("verdict", asked) else standing(store, asked)
         if not name:
-            raise StoreError(f"{store.root}: no verdict of the name {asked}, nor one on it")
+            raise StoreError(f"{store.root}: no verdict named {asked}, nor one on it")
     verdict, inputs = read_verdict(store, name), read_inputs(store, name)
     scores, changed = derived_scores(store, inputs)
     differences += [*_edits(verdict, inputs), *changed]
@@ -118,7 +118,7 @@ def replay(asked: str, store: Store | None = None) -> Replay:
 def _store_of(file: Path) -> Store:
     root = file.resolve().parents[3] if len(file.resolve().parents) > 3 else file.parent
     if not is_store(root):
-        raise StoreError(f"{file}: lies in no store; name one with --store")
+        raise StoreError(f"{file}: is not inside a store; name one with --store")
     return open_store(root, create=False)
 
 
@@ -186,7 +186,7 @@ def _truth(store: Store, inputs: Inputs, wanted: str, last: str) -> Truth:
             if truth.digest == wanted:
                 return truth
     raise StoreError(
-        f"{store.root / 'scores'}: no file holds what came to pass; `abharness gate` with the "
+        f"{store.root / 'scores'}: no file holds the actual values; `abharness gate` with the "
         "experiment writes them again"
     )
 
@@ -206,7 +206,7 @@ def _derived(store: Store, cell: CellInput, truth: Truth, refit: int | None) -> 
         if digest([seal.digests[place] for _, seal, place in found]) == cell.forecasts:
             break
     else:
-        raise StoreError("the store holds other forecasts by now than it was judged from, or none")
+        raise StoreError("the store no longer holds the forecasts that it was judged from")
     files = {key: store.read_sealed(key, seal) for key, seal, _ in found}
     part = together([files[key].at(np.array([place])) for key, _, place in found])
     return score(

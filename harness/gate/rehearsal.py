@@ -95,7 +95,7 @@ def rehearse(
     nights = _nights(scores, ends, since, every, first=math.ceil(most / MORE))
     if not nights:
         raise StoreError(
-            f"--from {since}: no origin was judged after it; there are none to rehearse"
+            f"--from {since}: no origin was judged after that day, so there is nothing to rehearse"
         )
     other = {policy.candidate: policy.baseline, policy.baseline: policy.candidate}
     turned = [dataclasses.replace(each, arm=other.get(each.arm, each.arm)) for each in declared]

@@ -133,7 +133,7 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
     if kept is None:
         unit = read_cell(store, cell)
         if not np.array_equal(unit.origin, truth.origin):
-            raise StoreError(f"{store.root}: holds other origins than {cell} asks")
+            raise StoreError(f"{store.root}: holds origins other than those {cell} asks for")
         kept = score(
             truth,
             unit.forecast,

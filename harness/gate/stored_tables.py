@@ -113,5 +113,5 @@ def score_table(grid: Grid, store: Store) -> pd.DataFrame:
             )
         )
     if not tables:
-        raise StoreError(f"{store.root}: no score is there; `abharness run` makes forecasts")
+        raise StoreError(f"{store.root}: no scores are stored; `abharness run` makes forecasts")
     return pd.concat(tables, ignore_index=True)

@@ -76,7 +76,7 @@ def check_store(store: Store) -> StoreCheck:
             damage.append(str(problem))
             continue
         if tuple(part.digests()) != seal.digests:
-            damage.append(f"{store.part_file(key)}: its forecasts are not what was sealed")
+            damage.append(f"{store.part_file(key)}: its forecasts are not those that were sealed")
     verdicts = {name: replay(standing(store, name), store).differences for name in stands(store)}
     return StoreCheck(
         records=len(store.journal),
@@ -226,7 +226,7 @@ def drop(store: Store, part: str, *, why: str) -> str:
         )
     ((key, seal),) = found.items()
     if not store.part_damage(key, seal):
-        raise StoreError(f"{store.part_file(key)}: is what was sealed, so nothing is given up")
+        raise StoreError(f"{store.part_file(key)}: is what was sealed, so there is nothing to drop")
     body = {"why": why, "fit": seal.fit, "cutoffs": seal.cutoffs}
     store.journal.append("drop", key, body)
     store.part_file(key).unlink(missing_ok=True)

@@ -103,6 +103,11 @@ class Finding:
         """Whether the outcome of the verdict depends on it: guardrails and limits not waived."""
         return self.role != "success" and not self.waived
 
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Those of the comparison, None where there are none; see `Comparison.bounds`."""
+        return (None, None) if self.comparison is None else self.comparison.bounds
+
 
 def judge_rule(
     rule: Criterion | CoverageRule,

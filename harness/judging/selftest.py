@@ -218,7 +218,7 @@ def _alarms(sides: Sides, question: Question) -> int:
     count = 0
     for one, other in zip(ones[higher], others[higher], strict=True):
         plain = mean_ratio(one, other, sides.overlap, part=sides.part).bounds(question.alpha)
-        if plain is None or question.estimand.effect(plain[0]) <= TIE:
+        if plain[0] is None or question.estimand.effect(plain[0]) <= TIE:
             continue  # memory, which takes long to look for, only widens a bound
         exchanged = dataclasses.replace(sides, above=one[None], below=other[None])
         found = question.estimand.ratio_of(exchanged)
@@ -307,8 +307,8 @@ def _swapped(ground: _Ground) -> _Found:
             there, again = (
                 by_test("hac", rule.estimand.ratio_of(each), question) for each in (sides, back)
             )
-            if there.upper is None or again.upper is None:
-                continue  # a side that is not told apart from 0 has no bounds to mirror
+            if there.effect is None or again.effect is None:
+                continue  # a side that is 0 has no ratio to mirror
             pairs = [
                 (there.effect, again.effect), (there.lower, again.upper), (there.upper, again.lower)
             ]  # fmt: skip
@@ -344,12 +344,12 @@ def _reordered(ground: _Ground) -> _Found:
 def _decidable(finding: Finding, wanted: Conclusion) -> bool:
     """Whether planted losses can be decided at all: two things may rightly keep them open.
 
-    Legacy's loss is not told apart from 0, so no ratio to it has bounds; or origins alone show
-    what was planted, and too few seeds that differ too much take it away again.
+    Legacy's loss is not told apart from 0, so no ratio to it has the bound that is asked for; or
+    origins alone show what was planted, and too few seeds that differ too much take it away again.
     """
     found = finding.comparison
     test = found.estimate("hac") if found else None
-    if found is None or test is None or test.upper is None:
+    if found is None or test is None or (test.upper if wanted == "within" else test.lower) is None:
         return False
     over_seeds = [found.estimate(method) for method in ("seeds", "two_level")]
     open_ = any(each is not None and each.conclusion == "undecided" for each in over_seeds)

@@ -393,16 +393,18 @@ class Journal:
         last = (1, len(self._rows), self._rows[-1].head) if self._rows else (1, 0, "")
         if tip != [last]:
             found_rows = f"{len(self._rows)} rows"
-            raise _damaged(self.path, f"{found_rows}, but its note of the last one disagrees")
+            raise _damaged(self.path, f"{found_rows}, but its record of the last one disagrees")
         self._version = version
 
     def _take_in(self, record: Record) -> None:
         texts = (record.at, record.kind, record.key, record.digest, record.head)
         before = self._rows[-1].head if self._rows else ""
         if record.seq != len(self._rows) + 1 or not all(isinstance(text, str) for text in texts):
-            raise _damaged(self.path, f"row {len(self._rows) + 1} is missing or not a row of ours")
+            raise _damaged(
+                self.path, f"row {len(self._rows) + 1} is missing or was not written by abharness"
+            )
         if record.head != _head(before, record.kind, record.key, record.at, record.digest):
-            raise _damaged(self.path, f"{record} is not what was written, or its place is not")
+            raise _damaged(self.path, f"{record} was changed or moved after it was written")
         self._add(record)
 
     def _add(self, record: Record) -> None:
@@ -430,7 +432,7 @@ class Journal:
             for record in some:
                 text = _unpacked(found.get(record.seq))
                 if _digest(text) != record.digest:
-                    raise _damaged(self.path, f"{record}: its body is not what was written")
+                    raise _damaged(self.path, f"{record}: its body was changed after it was written")
                 yield text
 
     def _parsed(self, text: bytes, record: Record) -> Any:
@@ -492,7 +494,7 @@ class Journal:
                 if time.monotonic() - start >= wait_s:
                     raise StoreError(
                         f"{self.path}: {holder} is writing to this store (waited {wait_s:g} s); "
-                        "the same command again goes on when that has ended"
+                        "run the command again once it has finished"
                     ) from None
             finally:
                 self._connection.execute(f"PRAGMA busy_timeout = {_WAIT_S * 1000:.0f}")
@@ -594,13 +596,13 @@ def _told(path: Path, done: str = "read") -> Iterator[None]:
         code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # else Python's own
         if code == sqlite3.SQLITE_READONLY_ROLLBACK:
             raise StoreError(
-                f"{path}: a process ended while writing it; open the store once from where it can "
-                "be written"
+                f"{path}: a process died while writing it; open the store once from a place "
+                "where it is writable"
             ) from None
         if code & 0xFF == sqlite3.SQLITE_BUSY:
             raise StoreError(
-                f"{path}: cannot be {done}: {_holder(path)} has it (waited {_WAIT_S:g} s); the "
-                "same command again goes on when that has ended"
+                f"{path}: cannot be {done}: {_holder(path)} has it (waited {_WAIT_S:g} s); "
+                "run the command again once it has finished"
             ) from None
         if code == sqlite3.SQLITE_ERROR:  # no such table, no such column, not UTF-8
             raise _damaged(path, one_line(str(problem))) from None

@@ -163,7 +163,7 @@ def record_checkpoints(opened: OpenRollout) -> list[str]:
     for each in named:
         file = here / each.recorded
         if file.exists():
-            lines.append(f"{file}: there already, left as it is")
+            lines.append(f"{file}: already there, left as it is")
             continue
         known: dict[str, Any] = {"arm": each.arm, "forecasts": {}}
         experiment, splits = _asked(each, opened)

@@ -125,8 +125,8 @@ def rehearse(
     Parameters
     ----------
     since
-        ISO date of the last session before the first night; left out, `NIGHTS` before the end of
-        the series that ends first.
+        ISO date of the last session before the first night; left out, the last `NIGHTS` sessions of
+        the series that ends first are gone through.
 
     Raises
     ------
@@ -139,8 +139,9 @@ def rehearse(
     end = min(split.dataset.series.dates[-1] for split in grid.splits.values())
     for name, split in grid.splits.items():
         dates, plan = split.dataset.series.dates, split.plan
-        last = int(np.searchsorted(dates, end, side="right")) - plan.gap - plan.horizon
-        row = last - NIGHTS if since is None else int(np.searchsorted(dates, np.datetime64(since)))
+        rows = int(np.searchsorted(dates, end, side="right"))
+        last = rows - plan.gap - plan.horizon
+        row = rows - NIGHTS if since is None else int(np.searchsorted(dates, np.datetime64(since)))
         row = max(row, plan.validation + 2)
         starts.append(str(dates[min(row, last) - 1]))
         first[name] = str(dates[max(row - BEFORE, plan.validation + 2)])
@@ -172,7 +173,7 @@ def _rehearsed(
     end = min(each.last for each in pairs)
     nights = sorted({day for pair in pairs for day in pair.day.astype(str) if start < day <= end})
     if not nights:
-        raise StoreError(f"--from {start}: no session comes after it; the data end on {end}")
+        raise StoreError(f"--from {start}: no session comes after that day; the data end on {end}")
     looks = policy.looks or Looks(max_origins=max(2, *independent_of(scores).values()), attempts=1)
     planned = dataclasses.replace(policy, looks=looks)
     declared = [each.cell for each in found.cells]

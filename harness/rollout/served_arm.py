@@ -67,8 +67,8 @@ def ready(served: Served) -> dict[str, Any]:
     other = [name for name, value in served.made_of.items() if identity[name] != value]
     if other:
         raise ArmError(
-            f"arm '{served.ref.name}': its {other[0]} is another than when its fit was made; the "
-            "next night begins anew with it"
+            f"arm '{served.ref.name}': its {other[0]} has changed since its fit was made; the "
+            "next night starts afresh with it"
         )
     found = {}
     for name, plan in served.plans.items():

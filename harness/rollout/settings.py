@@ -210,7 +210,7 @@ def read_rollout(path: Path) -> Settings:
             'be moved by evidence: expected stages = ["shadow"] or ["all"]'
         )
     if not all(keys.compatibility.scripts):
-        faults.append("compatibility.scripts: one has no word; expected a command each")
+        faults.append("compatibility.scripts: one is empty; each must be a command")
     if faults:
         raise ConfigError(f"{path}: {'; '.join(faults)}")
     taken = {
@@ -272,7 +272,7 @@ def _order_faults(stages: Sequence[Stage], series: Sequence[str]) -> list[str]:
             ("all", "retired"),
         )
         if not grows and not unknown:
-            faults.append(f"stages: '{stage}' after '{before}' serves the candidate to no more")
+            faults.append(f"stages: '{stage}' after '{before}' serves the candidate no more widely")
         if stage.kind == "retired" and before.kind != "all":
             faults.append('stages: retire_after stands only after "all"')
     return faults

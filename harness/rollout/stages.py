@@ -169,8 +169,8 @@ def record_move(
         now = state_of(journal, name)
         if len(now.moves) != len(before.moves):
             raise MovedMeanwhileError(
-                f"{journal.path}: another process moved '{name}' meanwhile (to stage {now.place}); "
-                "the same command again starts from there"
+                f"{journal.path}: another process moved '{name}' to stage {now.place} in the "
+                "meantime; run the command again to start from there"
             )
         body = {key: value for key, value in plain(move).items() if key not in ("at", "seq")}
         if move.asked == asked_digest(settings):  # another one is recorded already

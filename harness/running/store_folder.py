@@ -314,7 +314,7 @@ class Store:
         self._sound(key, seal, content)
         part = read_part(file, content)
         if tuple(map(str, part.cutoff)) != seal.cutoffs:
-            raise StoreError(f"{file}: holds other origins than its seal says")
+            raise StoreError(f"{file}: holds origins other than its seal says")
         return part
 
     def put_part(self, key: str, content: bytes) -> None:
@@ -411,8 +411,8 @@ class Store:
             both = min(len(known), len(cutoffs))
             if not np.array_equal(known[:both], cutoffs[:both]):
                 raise StoreError(
-                    f"{self.root}: another process recorded other origins for this plan "
-                    "meanwhile; run the same command again"
+                    f"{self.root}: another process has recorded other origins for this plan "
+                    "in the meantime; run the command again"
                 )
             if len(cutoffs) > len(known):
                 body = {**anchor, "cutoffs": [str(day) for day in cutoffs]}

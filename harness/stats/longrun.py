@@ -121,25 +121,53 @@ class MeanRatio:
         """Student statistic of "the ratio is 1 + `excess`"; infinite where there is no variance."""
         rest = 0.0 if self.below else self.above
         distance = rest - (excess - self._centre) * self.below
-        error = math.sqrt(self.variance(excess) / self.law.n)
+        return self._against(distance, self.variance(excess))
+
+    def _against(self, distance: float, variance: float) -> float:
+        """Student statistic of a mean with a long-run variance."""
+        error = math.sqrt(variance / self.law.n)
         size = max(abs(self.above), abs(self.below))
         if error <= 1e-16 * size:
             return 0.0 if abs(distance) <= 1e-14 * size else math.copysign(math.inf, distance)
         return distance / error
 
-    def bounds(self, tail: float) -> tuple[float, float] | None:
-        """Find both one-sided bounds of the excess, error rate `tail`; None where there are none.
+    def bounds(self, tail: float) -> tuple[float | None, float | None]:
+        """Find both one-sided bounds of the excess, error rate `tail`; None where there is none.
 
-        The roots of ``(d below)^2 = t^2 variance(excess + d) / n``. They bound the ratio only where
-        the denominator's mean is told apart from 0 by the same test. Source: Fieller (1954).
+        The roots of ``(d below)^2 = t^2 variance(excess + d) / n``. Where the same test does not
+        tell the denominator's mean from 0, no ratio is too large; the ratio of two means that are
+        not negative still has a lower bound if that of the numerator is told from 0. Source:
+        Fieller (1954).
         """
+        if not self.below:
+            return None, None
         spread = self.law.critical(tail) ** 2 * self.covariance / self.law.n
-        square = self.below**2 - float(spread[1, 1])
-        if square <= 0 or not self.below:
-            return None
-        half, own = -float(spread[0, 1]), float(spread[0, 0])
+        square, half, own = self.below**2 - spread[1, 1], -spread[0, 1], spread[0, 0]
         root = math.sqrt(max(0.0, half**2 + square * own))
-        return self.excess + (half - root) / square, self.excess + (half + root) / square
+        if square > 0:
+            ends = (half - root) / square, (half + root) / square
+            return float(self.excess + ends[0]), float(self.excess + ends[1])
+        if half > 0 and self.ratio > 0 and square * self.ratio**2 + 2 * half * self.ratio > own:
+            return float(self.excess - own / (half + root)), None
+        return None, None
+
+    def chance_above(self, excess: float) -> float:
+        """P-value of "the ratio is 1 + `excess` or larger": the largest of any such ratio.
+
+        It is that of the smallest of them or, where this is larger, that of a denominator of mean
+        0; below an error rate exactly where the upper bound is below the excess.
+        """
+        level = self._against(self.below, max(0.0, float(self.covariance[1, 1])))
+        return max(self.law.chance_below(self.statistic(excess)), self.law.chance_below(-level))
+
+    def chance_below(self, excess: float) -> float:
+        """P-value of "the ratio is 1 + `excess` or smaller, and not negative": the largest.
+
+        It is that of the largest of them or, where this is larger, that of the ratio 0; below an
+        error rate exactly where the lower bound is above the excess.
+        """
+        ends = self.statistic(excess), self.statistic(min(excess, -1.0))
+        return max(self.law.chance_below(-each) for each in ends)
 
 
 def long_run_covariance(series: Array, lag: int) -> Array:

@@ -153,8 +153,11 @@ def measured_text(found: Measurement) -> str:
     where = "/".join(filter(None, (found.arm, found.dataset)))
     number = "" if found.value is None else _number(found.value)
     ends = ""
-    if found.low is not None and found.high is not None:
-        ends = f"({_number(found.low)} to {_number(found.high)})"
+    if found.low is not None or found.high is not None:
+        low, high = (
+            "not bounded" if end is None else _number(end) for end in (found.low, found.high)
+        )
+        ends = f"({low} to {high})"
     value = " ".join(filter(None, (number, found.unit, ends)))
     parts = [f"{where}: {found.what}" if where else found.what]
     parts += [f"= {value}"] if value else []

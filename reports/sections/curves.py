@@ -372,7 +372,11 @@ class SliceEffect:
     @property
     def shown(self) -> bool:
         """Whether the interval leaves 0 out."""
-        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+        above, below = (
+            self.low is not None and self.low > 0,
+            self.high is not None and self.high < 0,
+        )
+        return above or below
 
 
 _KNOWN: WeakKeyDictionary[PageInput, dict[tuple[str, str], tuple[SliceEffect, ...]]]

@@ -16,7 +16,6 @@ from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict
 from reports.section import Block
 from reports.words import numbers
-from reports.words.sentences import bounds_of, deciding_estimates
 
 _REACH = 1.0
 """The axis ends here at most: at twice the loss, or none at all."""
@@ -178,8 +177,7 @@ def _axis(verdict: Verdict) -> _Axis:
     """An axis with room for effects, bounds and limits, up to a whole loss."""
     ends = [-_LEAST / 2, _LEAST / 2]
     for finding in verdict.findings:
-        estimates = deciding_estimates(finding.comparison)
-        ends += [end for each in estimates for end in (each.lower, each.upper) if end is not None]
+        ends += [end for end in finding.bounds if end is not None]
         ends += _limits(finding)
         ends += [end for end in (_place(finding), *_cost_ends(finding)) if end is not None]
     known = [min(max(end, -_REACH), _REACH) for end in ends if math.isfinite(end)]
@@ -222,7 +220,7 @@ def _limits(finding: Finding) -> list[float]:
 def _row(finding: Finding, axis: _Axis) -> ScoreRow:
     compared = finding.comparison
     hac = compared.estimate("hac") if compared else None
-    low, high = bounds_of(compared)
+    low, high = finding.bounds
     value, cost = _place(finding), _cost_ends(finding)
     every = axis.bar(*cost)
     if compared and compared.estimates:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from harness.evidence.comparison import Comparison
 from harness.evidence.estimand import Coverage, RelativeCoverage
-from harness.evidence.estimates import Estimate
 from harness.evidence.pairing import FailedAs
 from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
@@ -110,8 +109,12 @@ def _loss(found: Comparison, role: RuleRole) -> str:
     penalty = ""
     if found.failed.candidate_as == "worst":  # else a penalty of ours would read as measured
         penalty = "with failed windows counted as twice the worst loss, "
-    said = f"{found.candidate} is {_better(found)} {found.legacy}{_interval(found)}"
-    return f"{penalty}{said}, {bound}"
+    low, high = found.bounds
+    ends = _bounds(
+        None if low is None else in_sentence(low, signed=True),
+        None if high is None else bound_in_sentence(high),
+    )
+    return f"{penalty}{found.candidate} is {_better(found)} {found.legacy}{ends}, {bound}"
 
 
 def _wins(found: Comparison, role: RuleRole) -> str:
@@ -122,9 +125,8 @@ def _wins(found: Comparison, role: RuleRole) -> str:
     )
     if found.effect.value is None:
         return f"{found.candidate} cannot be set against {found.legacy} origin by origin, {wanted}"
-    ends, (lower, upper) = " (the uncertainty has no bounds)", bounds_of(found)
-    if lower is not None and upper is not None:
-        ends = f" (bounds {_shares(0.5 - upper, 0.5 - lower)})"
+    lower, upper = found.bounds
+    ends = _bounds(*(None if end is None else _share(0.5 - end) for end in (upper, lower)))
     won = in_sentence(0.5 - found.effect.value)
     return f"{found.candidate} has the lower loss on {won} of the origins{ends}, {wanted}"
 
@@ -137,30 +139,15 @@ def _better(found: Comparison) -> str:
     return f"{size} {'better' if found.effect.value < 0 else 'worse'} than"
 
 
-def deciding_estimates(comparison: Comparison | None) -> list[Estimate]:
-    """Those the conclusion rests on: all but the non-overlapping origins alone."""
-    found = comparison.estimates if comparison else ()
-    return [estimate for estimate in found if estimate.method != "independent"]
-
-
-def bounds_of(comparison: Comparison | None) -> tuple[float | None, float | None]:
-    """Lowest lower and highest upper bound of the methods that decide; None where one is open."""
-    found = deciding_estimates(comparison)
-    lower = [each.lower for each in found]
-    upper = [each.upper for each in found]
-    return (
-        None if not found or None in lower else min(end for end in lower if end is not None),
-        None if not found or None in upper else max(end for end in upper if end is not None),
-    )
-
-
-def _interval(found: Comparison) -> str:
+def _bounds(low: str | None, high: str | None) -> str:
     """The bounds the decision rests on, of all methods together, as tables show them."""
-    low, high = bounds_of(found)
-    if low is None or high is None:
-        return " (the uncertainty has no bounds)"
-    first = in_sentence(low, signed=True).removesuffix(" %")
-    return f" (bounds {first} to {bound_in_sentence(high)})"
+    if low is not None and high is not None:
+        return f" (bounds {low.removesuffix(' %')} to {high})"
+    if low is not None:
+        return f" (at least {low}, with no upper bound)"
+    if high is not None:
+        return f" (at most {high}, with no lower bound)"
+    return " (the uncertainty has no bounds)"
 
 
 def _coverage(found: Comparison, role: RuleRole) -> str:
@@ -170,9 +157,7 @@ def _coverage(found: Comparison, role: RuleRole) -> str:
     tolerance = f"tolerance {found.question.bound_high * 100:g} points"
     if found.effect.value is None:
         return f"the {level} % interval of {found.candidate} cannot be judged, {tolerance}"
-    ends, (lower, upper) = " (the uncertainty has no bounds)", bounds_of(found)
-    if lower is not None and upper is not None:
-        ends = f" (bounds {_shares(nominal + lower, nominal + upper)})"
+    ends = _bounds(*(None if end is None else _share(nominal + end) for end in found.bounds))
     covered = in_sentence(nominal + found.effect.value)
     beside = ""
     if found.effect.legacy is not None:
@@ -190,7 +175,7 @@ def _relative(found: Comparison, role: RuleRole) -> str:
     effect, ours, theirs = found.effect.value, found.effect.candidate, found.effect.legacy
     if effect is None or ours is None or theirs is None:
         return f"the {asked.level} % intervals cannot be set against each other, {tolerance}"
-    upper = bounds_of(found)[1]
+    upper = found.bounds[1]
     ends = "" if upper is None else f" (at most {100 * upper:+.1f} points)"
     side = "further from" if effect > 0 else "nearer to"
     return (
@@ -200,10 +185,9 @@ def _relative(found: Comparison, role: RuleRole) -> str:
     )
 
 
-def _shares(low: float, high: float) -> str:
-    """A range of shares, which lie between none and all."""
-    first, last = (in_sentence(min(1.0, max(0.0, end))) for end in (low, high))
-    return f"{first.removesuffix(' %')} to {last}"
+def _share(end: float) -> str:
+    """A bound of a share, which lies between none and all."""
+    return in_sentence(min(1.0, max(0.0, end)))
 
 
 def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:

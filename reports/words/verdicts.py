@@ -191,11 +191,8 @@ def change_text(value: float) -> str:
 
 def _told_apart(finding: Finding) -> bool:
     """Whether the bounds of every method that decides leave 0 out."""
-    found = finding.comparison.estimates if finding.comparison else ()
-    ends = [(each.lower, each.upper) for each in found if each.method != "independent"]
-    return bool(ends) and all(
-        low is not None and high is not None and not low <= 0 <= high for low, high in ends
-    )
+    low, high = finding.bounds
+    return (low is not None and low > 0) or (high is not None and high < 0)
 
 
 def obstacle(verdict: Verdict) -> str:

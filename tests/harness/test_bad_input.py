@@ -201,7 +201,7 @@ def test_report_needs_the_verdict_of_this_grid(finished, tiny, refused):
     """After the experiment changed, its old verdict is not drawn as if it were the new one."""
     tiny(("margin = 0.05", "margin = 0.05\n"), ("origins = 40", "origins = 39"))
 
-    assert "on another grid" in refused("report", "tiny.toml")
+    assert "on a grid other than" in refused("report", "tiny.toml")
 
 
 LONG = "a" * 300

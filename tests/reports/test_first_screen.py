@@ -26,7 +26,7 @@ from reports.sections.scorecard import build_scorecard
 from reports.sections.trust import at_length, strip
 from reports.words import verdicts
 from reports.words.cautions import cautions
-from reports.words.sentences import bounds_of, sentence_of
+from reports.words.sentences import sentence_of
 from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]
@@ -114,7 +114,7 @@ def test_bounds_are_the_widest_of_all_methods_that_decide(make_page: Make) -> No
     assert finding.comparison is not None
     deciding = [each for each in finding.comparison.estimates if each.method != "independent"]
 
-    low, high = bounds_of(finding.comparison)
+    low, high = finding.bounds
 
     assert low == min(each.lower for each in deciding if each.lower is not None)
     assert high == max(each.upper for each in deciding if each.upper is not None)
@@ -147,7 +147,7 @@ def test_a_bound_that_is_open_in_one_method_is_open(make_page: Make) -> None:
         finding.comparison, estimates=(dataclasses.replace(first, upper=None), *rest)
     )
 
-    assert bounds_of(torn)[1] is None
+    assert torn.bounds[1] is None
 
 
 def test_rows_are_grouped_by_role_and_dataset(make_page: Make) -> None:

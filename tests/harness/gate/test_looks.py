@@ -140,7 +140,7 @@ def test_of_two_jobs_at_once_one_takes_the_look(tiny, gold):
     late = read_now(grid, store, grid.experiment.policy, scored(grid, store).scores)
 
     quick = judge_grid(grid, open_store(Path("runs")), policy=grid.experiment.policy)
-    with pytest.raises(StoreError, match="another job took look 2 meanwhile; the same command"):
+    with pytest.raises(StoreError, match="another job took look 2 in the meantime; run the"):
         record_reading(store, late, quick.verdict, "late")
 
     assert (late.look.number, quick.verdict.look.number) == (2, 2)
@@ -192,7 +192,7 @@ def test_an_edited_record_ends_with_a_line(tiny, gold, kind):
         grid, store, found = night(file, gold, ENDS)
         record_night(grid, store, grid.experiment.policy, found)
 
-    with pytest.raises(StoreError, match=rf"{kind}.* its body is not what was written"):
+    with pytest.raises(StoreError, match=rf"{kind}.* its body was changed after it was written"):
         again()
 
 

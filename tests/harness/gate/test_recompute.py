@@ -60,7 +60,7 @@ def test_replay_of_a_copy_names_its_store(ran, call):
 
     assert call("replay", "kept", "--store", "runs")[0] == 0
     assert call("replay", "kept/verdict.json", "--store", "runs")[0] == 0
-    assert "lies in no store" in call("replay", "kept")[2]
+    assert "is not inside a store" in call("replay", "kept")[2]
 
 
 def test_replay_needs_what_came_to_pass(finished, call):
@@ -336,7 +336,7 @@ def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, ref
     assert moody(0.5, verb="run")[0] == 0
     line = refused("report", "tiny.toml", "--format", "md")
 
-    assert "holds other scores by now" in line
+    assert "scores in the store have changed" in line
     assert "old on GOLD, seed 1; run `abharness gate` first" in line
     assert call("gate", "tiny.toml")[0] == 5
     assert call("report", "tiny.toml", "--format", "md")[0] == 0
@@ -346,7 +346,7 @@ def test_a_page_needs_every_unit_its_verdict_had(moody, call, refused):
     """A unit that is gone since the verdict is named as well."""
     next(Path("runs/parts").iterdir()).unlink()
 
-    assert "holds other scores by now" in refused("report", "tiny.toml")
+    assert "scores in the store have changed" in refused("report", "tiny.toml")
 
 
 def remember_some(root, verdict, start):

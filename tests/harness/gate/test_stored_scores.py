@@ -232,7 +232,7 @@ def test_unit_of_other_origins_is_refused(filled):
     plan = dataclasses.replace(grid.splits["GOLD"].plan, origins=39)
     part = split(grid.splits["GOLD"].dataset, plan)
 
-    with pytest.raises(StoreError, match="holds other origins than old/GOLD/1 asks"):
+    with pytest.raises(StoreError, match="holds origins other than those old/GOLD/1 asks for"):
         score_cell(grid.cells[0], store, Truth.of("GOLD", part.dataset.series, part.windows))
 
 

@@ -67,7 +67,7 @@ def test_forecasts_that_are_not_those_sealed_by_origin_are_named(finished):
     found = upkeep.check_store(opened())
 
     assert not found.sound
-    assert f"{key}.parquet: its forecasts are not what was sealed" in found.damage[0]
+    assert f"{key}.parquet: its forecasts are not those that were sealed" in found.damage[0]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_was_pruned_is_computed_again(finished, tiny, call):
 def test_a_damaged_part_is_given_up_for_a_reason(finished, call, refused):
     """Only a damaged part of a known name, with why; the record says so."""
     key = part_file().stem
-    assert "so nothing is given up" in refused("store", "drop", key, "--why", "x")
+    assert "so there is nothing to drop" in refused("store", "drop", key, "--why", "x")
     flip(part_file())
     assert "no sealed parts begin with 'zz'" in refused("store", "drop", "zz", "--why", "x")
     assert "5 sealed parts begin with ''" in str(

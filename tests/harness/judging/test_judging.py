@@ -291,7 +291,7 @@ def test_a_margin_on_a_loss_of_one_window_is_undecided() -> None:
     verdict = judged(scores, with_(criteria=(Criterion(metric="mae", margin=0.02),)))
 
     assert verdict.outcome == Outcome.HOLD
-    assert any("a ratio has no bounds" in sentence for sentence in reasons(verdict))
+    assert any("the uncertainty has no bounds" in sentence for sentence in reasons(verdict))
 
 
 @pytest.mark.parametrize(

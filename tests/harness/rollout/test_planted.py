@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from in_process import Quiet
 
 from harness.errors import StoreError
+from harness.rollout import planted
 from harness.rollout.harm import place_after, relative, seen_of
 from harness.rollout.planted import rehearse
 from harness.rollout.settings import LEGACY, Stage
@@ -38,12 +39,14 @@ def test_planted_truths_take_the_stages_they_should(migration):
         assert path.spent <= 4.0 + 2 * 5 * 0.3
 
 
-def test_a_rehearsal_writes_no_move(migration):
-    """The migration stands where it stood."""
+def test_a_rehearsal_starts_by_itself_and_writes_no_move(migration, monkeypatch):
+    """Without a day it goes through the last nights; the migration stands where it stood."""
     found = migration()
     found.judge()
-    rehearse(found.open(), "2033-04-25", workers=1, progress=Quiet())
+    monkeypatch.setattr(planted, "NIGHTS", 20)
+    paths = rehearse(found.open(), None, workers=1, progress=Quiet())
 
+    assert {path.nights for path in paths} == {20}
     assert not found.open().state.begun
 
 
