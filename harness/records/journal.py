@@ -432,7 +432,8 @@ class Journal:
             for record in some:
                 text = _unpacked(found.get(record.seq))
                 if _digest(text) != record.digest:
-                    raise _damaged(self.path, f"{record}: its body was changed after it was written")
+                    said = f"{record}: its body was changed after it was written"
+                    raise _damaged(self.path, said)
                 yield text
 
     def _parsed(self, text: bytes, record: Record) -> Any:
