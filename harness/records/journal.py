@@ -574,9 +574,10 @@ def _unpacked(packed: Any) -> bytes:
     try:
         if packed[:1] in (b"{", b"["):
             return bytes(packed)
-        return (bz2 if packed[:3] == b"BZh" else zlib).decompress(packed)
+        text: bytes = (bz2 if packed[:3] == b"BZh" else zlib).decompress(packed)
     except (TypeError, ValueError, OSError, EOFError, zlib.error):
         return b""
+    return text
 
 
 def _closed(connection: sqlite3.Connection, owner: int) -> None:
