@@ -23,8 +23,8 @@ def battery(page: PageInput) -> Iterator[Section]:
             words=("as", "failed", "state"),
         ),
         rows=tuple(_subject_row(each) for each in trials),
-        note="A failure is a finding, not an error of the battery. Results of other code than "
-        "today's say nothing about this one.",
+        note="A failure is a finding, not an error of the battery. A result of earlier "
+        "code says nothing about today's.",
     )
     yield Section(
         id="battery",

@@ -121,7 +121,7 @@ def _new_evidence(page: PageInput) -> Basis:
         for name, count in change.new_origins.items()
     ]
     if not any(change.new_origins.values()):
-        return Basis(label=label, mark="note", text=f"none{look}")
+        return Basis(label=label, mark="note", text=f"no new origin{look}")
     return Basis(label=label, mark="holds", text=f"{numbers.listing(counts)}{look}")
 
 
@@ -207,9 +207,9 @@ def _distribution(page: PageInput) -> Iterator[Basis]:
         yield Basis(
             label="Distribution",
             mark="note",
-            text="A point path is all they give: the predictive distribution (CRPS, coverage, "
-            f"width) of {numbers.listing(sorted(marked))} is the harness's doing, made of the "
-            "arm's own residuals on its validation span.",
+            text=f"{numbers.listing(sorted(marked))} give a point path only: the harness makes the "
+            "predictive distribution (CRPS, coverage, width) of each from its own residuals on the "
+            "validation span.",
         )
 
 
@@ -393,10 +393,10 @@ def _shared(page: PageInput) -> str:
         each = numbers.percent(shared.alpha_success)
         gains = f", {each} of each of {numbers.plural(shared.successes, 'gain')}"
     return (
-        f"Planned for a power of {numbers.percent(shared.power, digits=0)} that all "
-        f"{shared.guardrails} guardrails hold together: {numbers.percent(shared.power_each)} "
-        f"each. One-sided error rates: a wrong PROMOTE {numbers.percent(shared.alpha_guardrail)} "
-        f"(of each guardrail){gains}; a wrong REJECT "
+        "More origins: so many that each rule is decided with a chance of "
+        f"{numbers.percent(shared.power_each)}, and all {shared.guardrails} together with "
+        f"{numbers.percent(shared.power, digits=0)}. One-sided error rates: a wrong PROMOTE "
+        f"{numbers.percent(shared.alpha_guardrail)} (of each guardrail){gains}; a wrong REJECT "
         f"{numbers.percent(shared.alpha_reject)} over all rules together (Holm)."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.judging.conclusion import LIKELY
 from harness.judging.fact import Fact, FactCode
 from reports.words.facts import Phrase, Values, filled, place_of, say
 from reports.words.numbers import at_most, between, listing, metric_name, plain_effect
@@ -30,9 +31,6 @@ def next_step(found: Fact, *, store: str = "") -> str:
 def next_action(found: Fact, *, store: str = "") -> str:
     """The step, and the rest: its whole chance, and the limits that would be met today."""
     parts = [next_step(found, store=store)]
-    chance = found.values.get("chance")
-    if isinstance(chance, float):
-        parts.append(f"That it decides every guardrail has a chance of {at_most(chance)}.")
     hardly: Any = found.values.get("hardly")
     if hardly:
         name, tighter, *ends = hardly
@@ -64,7 +62,10 @@ def _likely(v: Values) -> str:
     if not v["likely"]:  # a step that is not likely to decide anything is advised only blindly
         return f" {v['now']} non-overlapping origins are too few to say what it will decide."
     but = f", but probably not {_rules(v['unlikely'], 'or')}" if v["unlikely"] else ""
-    return f" It should decide {_rules(v['likely'], 'and')}{but}."
+    doubt = ""
+    if v["chance"] is not None and v["chance"] < LIKELY:
+        doubt = f"; all guardrails together {at_most(v['chance'])}, so expect another HOLD"
+    return f" It should decide {_rules(v['likely'], 'and')}{but}{doubt}."
 
 
 def _rules(rows: Sequence[Sequence[Any]], last: str) -> str:
@@ -84,9 +85,17 @@ def _rules(rows: Sequence[Sequence[Any]], last: str) -> str:
 
 def _otherwise(v: Values) -> str:
     """What a person does where the step ends in HOLD as well."""
-    ended = ": these data have ended and can tell no more" if v["ended"] else ""
+    ended = " (these data have ended: no later run can decide)" if v["ended"] else ""
+    doubted = v["chance"] is not None and v["chance"] < LIKELY
     costs = f" Measure the costs too: `abharness measure {v['experiment']}{v['store']}`."
-    return f" If that is a HOLD too, {v['legacy']} stays{ended}." + costs * bool(v["unmeasured"])
+    instead = ""
+    if v["better"] is not None:
+        instead = (
+            f", or ask whether {v['better']}, which does better, may replace it: `abharness gate "
+            f"{v['experiment']} --candidate-arm {v['better']}{v['store']}`"
+        )
+    measure = costs if v["unmeasured"] else ""
+    return f" {'Then' if doubted else 'If that is a HOLD too,'} keep {v['legacy']}{ended}{instead}.{measure}"
 
 
 def _larger(v: Values) -> str:

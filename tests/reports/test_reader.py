@@ -174,8 +174,8 @@ def decidable(page: PageInput) -> list[str]:
     assert compared is not None
     total = compared.sample.independent_n + (compared.planning.more_origins or 0)
     return [
-        "RMSE",
-        f"{total} by {compared.planning.decided_by} on BETA",
+        "RMSE on BETA",
+        f"{total} by {compared.planning.decided_by}",
     ]
 
 

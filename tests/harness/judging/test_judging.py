@@ -391,7 +391,7 @@ def test_too_few_origins_for_a_prediction_are_said_to_be() -> None:
 @pytest.mark.parametrize(
     ("old", "role", "margin", "outcome", "ending"),
     [
-        (0.8, "guardrail", 0.05, Outcome.PROMOTE, "margin 5 points: shown non-inferior."),
+        (0.8, "guardrail", 0.05, Outcome.PROMOTE, "margin 5 points: shown to stay within it."),
         (0.8, "success", 0.05, Outcome.PROMOTE, "asked are more than 55 %: gain shown."),
         (0.0, "guardrail", 0.05, Outcome.REJECT, "margin 5 points: shown worse than allowed."),
     ],
