@@ -97,6 +97,7 @@ def arm_facts(arm: ArmFacts) -> dict[str, str]:
     found["options"] = options or "none"
     if arm.residual_distribution:
         found["distribution"] = "added by the harness from residuals on the validation span"
+    found |= {f"SHA-256 of {name}": digest for name, digest in arm.weights.items()}
     return found | {str(title): str(said) for title, said in arm.card.items()}
 
 
