@@ -282,9 +282,10 @@ class Comparison:
     def bounds(self) -> tuple[float | None, float | None]:
         """Lowest lower and highest upper bound of the methods that decide; None where one is open.
 
-        What tables, sentences and claims show.
+        What tables, sentences and claims show. The long lag is not among them: it can only keep a
+        bound from being shown broken.
         """
-        found = [each for each in self.estimates if each.method != "independent"]
+        found = [each for each in self.estimates if each.method not in ("independent", "long")]
         lower = [each.lower for each in found if each.lower is not None]
         upper = [each.upper for each in found if each.upper is not None]
         return (
@@ -295,12 +296,10 @@ class Comparison:
     @property
     def settled_at(self) -> float | None:
         """The smallest bound that would be shown to be kept today; None where there is none."""
-        deciding_ = [e for e in self.estimates if e.method not in ("independent", "long")]
-        uppers = [each.upper for each in deciding_]
-        lowers = [each.lower for each in deciding_] if self.question.bound_low is not None else []
-        ends = [*uppers, *(None if each is None else -each for each in lowers)]
-        known = [each for each in ends if each is not None]
-        return max(known) if known and len(known) == len(ends) else None
+        low, high = self.bounds
+        if high is None or self.question.bound_low is None:
+            return high
+        return None if low is None else max(high, -low)
 
     @property
     def shaken(self) -> bool:

@@ -198,9 +198,10 @@ def _terms(found: Mapping[str, str]) -> tuple[Term, ...]:
 GLOSSARY = (
     Term(
         name="Origin",
-        text="A day that both sides forecast from: they see it and what came before, and nothing "
-        "after. Origins are independent where the sessions they are judged on do not overlap. One "
-        "whose forecast was issued before its outcome is prospective.",
+        text="The first session of a forecast, which gives it its date: both sides see everything "
+        "before it, and neither that session nor a later one. Origins are independent where the "
+        "sessions they are judged on do not overlap. One whose forecast was issued before its "
+        "outcome is prospective.",
     ),
     Term(
         name="Guardrail",

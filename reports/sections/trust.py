@@ -407,7 +407,7 @@ def self_test(page: PageInput) -> Iterator[Section]:
     items: tuple[Block, ...] = ()
     if found is not None:
         table = Table(
-            caption="What the gate found when it judged itself",
+            caption="What the gate found when it judged itself by its rules on losses",
             columns=columns("Part", "result", "what was found", words=("result", "what was found")),
             rows=tuple(
                 (
