@@ -95,7 +95,8 @@ def _otherwise(v: Values) -> str:
             f"{v['experiment']} --candidate-arm {v['better']}{v['store']}`"
         )
     measure = costs if v["unmeasured"] else ""
-    return f" {'Then' if doubted else 'If that is a HOLD too,'} keep {v['legacy']}{ended}{instead}.{measure}"
+    then = "Then" if doubted else "If that is a HOLD too,"
+    return f" {then} keep {v['legacy']}{ended}{instead}.{measure}"
 
 
 def _larger(v: Values) -> str:
