@@ -31,6 +31,12 @@ def next_step(found: Fact, *, store: str = "") -> str:
 def next_action(found: Fact, *, store: str = "") -> str:
     """The step, and the rest: its whole chance, and the limits that would be met today."""
     parts = [next_step(found, store=store)]
+    told: Any = [found.values.get(name, ()) for name in ("likely", "unlikely")]
+    chance = found.values.get("chance")
+    if isinstance(chance, float):
+        rules = [_rules(rows, "and", chances=True) for rows in told if rows]
+        rules.append(f"all guardrails together {at_most(chance)}")
+        parts.append(f"The chances that it decides: {', '.join(rules)}.")
     hardly: Any = found.values.get("hardly")
     if hardly:
         name, tighter, *ends = hardly
@@ -62,37 +68,35 @@ def _likely(v: Values) -> str:
     if not v["likely"]:  # a step that is not likely to decide anything is advised only blindly
         return f" {v['now']} non-overlapping origins are too few to say what it will decide."
     but = f", but probably not {_rules(v['unlikely'], 'or')}" if v["unlikely"] else ""
-    doubt = ""
-    if v["chance"] is not None and v["chance"] < LIKELY:
-        doubt = f"; all guardrails together {at_most(v['chance'])}, so expect another HOLD"
+    doubt = ", so expect another HOLD" if v["chance"] is not None and v["chance"] < LIKELY else ""
     return f" It should decide {_rules(v['likely'], 'and')}{but}{doubt}."
 
 
-def _rules(rows: Sequence[Sequence[Any]], last: str) -> str:
-    """Rules with the chance that each is decided, or its range over several."""
+def _rules(rows: Sequence[Sequence[Any]], last: str, *, chances: bool = False) -> str:
+    """Rules; with chances, that each is decided, or its range over several."""
     names = listing(
         dict.fromkeys(
             metric_name(metric) + (f" ({part})" if part else "") for _, metric, part, _ in rows
         )
     )
     names = f" {last} ".join(names.rsplit(" and ", 1))
-    chances = sorted(chance for *_, chance in rows)
-    ends = between(*(f"{100 * chance:.0f}" for chance in (chances[0], chances[-1])))
+    known = sorted(chance for *_, chance in rows)
+    ends = between(*(f"{100 * chance:.0f}" for chance in (known[0], known[-1])))
     datasets = dict.fromkeys(dataset for dataset, *_ in rows)
     where = f" on {next(iter(datasets))}" if len(datasets) == 1 else ""
-    return f"{names}{where} (chance {ends} %)"
+    return f"{names}{where}" + (f" {ends} %" if chances else "")
 
 
 def _otherwise(v: Values) -> str:
     """What a person does where the step ends in HOLD as well."""
-    ended = " (these data have ended: no later run can decide)" if v["ended"] else ""
+    ended = ", since these data have ended" if v["ended"] else ""
     doubted = v["chance"] is not None and v["chance"] < LIKELY
     costs = f" Measure the costs too: `abharness measure {v['experiment']}{v['store']}`."
     instead = ""
     if v["better"] is not None:
         instead = (
-            f", or ask whether {v['better']}, which does better, may replace it: `abharness gate "
-            f"{v['experiment']} --candidate-arm {v['better']}{v['store']}`"
+            f", or judge {v['better']}, which does better: `abharness gate {v['experiment']} "
+            f"--candidate-arm {v['better']}{v['store']}`"
         )
     measure = costs if v["unmeasured"] else ""
     then = "Then" if doubted else "If that is a HOLD too,"
