@@ -94,10 +94,7 @@ def _otherwise(v: Values) -> str:
     costs = f" Measure the costs too: `abharness measure {v['experiment']}{v['store']}`."
     instead = ""
     if v["better"] is not None:
-        instead = (
-            f", or judge {v['better']}, which does better: `abharness gate {v['experiment']} "
-            f"--candidate-arm {v['better']}{v['store']}`"
-        )
+        instead = f", or ask the same of {v['better']}, which does better"
     measure = costs if v["unmeasured"] else ""
     then = "Then" if doubted else "If that is a HOLD too,"
     return f" {then} keep {v['legacy']}{ended}{instead}.{measure}"
@@ -210,12 +207,13 @@ _STEPS: Mapping[FactCode, Phrase] = {
 
 _HELD_BACK: Mapping[FactCode, Phrase] = {
     FactCode.BEHIND_REFERENCE: (
-        "Ask whether {reference} may replace it: `abharness compare {experiment} --candidate-arm "
-        "{reference}{store}`."
+        "Ask the same of {reference}: `abharness gate {experiment} --set policy.candidate="
+        "{reference} --set policy.reference=ANOTHER{store}`."
     ),
     FactCode.STRAW_MAN: (
-        "Mend {legacy} and run `abharness compare {experiment}{store}`, or ask whether {reference} "
-        "may replace it: `abharness compare {experiment} --candidate-arm {reference}{store}`."
+        "Mend {legacy} and run `abharness compare {experiment}{store}`, or ask the same of "
+        "{reference}: `abharness gate {experiment} --set policy.candidate={reference} --set "
+        "policy.reference=ANOTHER{store}`."
     ),
     FactCode.UNJUDGED_WORSE: (
         "Write a rule for these losses into the policy, then run `abharness gate "
