@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +127,7 @@ def works(
                     waiting[due.fit.key] = [cell]
                     mine.append(due)
             grouped += [[due] for due in mine] if cell.learns else [mine] if mine else []
-        per_cell = [str(group[0].cell) for group in grouped]
+        per_cell = Counter(str(group[0].cell) for group in grouped)
         for group in grouped:
             cells = {str(cell): cell for due in group for cell in waiting[due.fit.key]}
             found.works.append(
@@ -134,7 +135,7 @@ def works(
                     task=_task(grid, store, group),
                     due=tuple(group),
                     cells=tuple(cells.values()),
-                    alone=per_cell.count(str(group[0].cell)) == 1,
+                    alone=per_cell[str(group[0].cell)] == 1,
                     after=_starts_from(store, group[0]),
                 )
             )
