@@ -441,6 +441,17 @@ def test_a_break_is_not_averaged_away() -> None:
     assert broken_off(-0.12, -0.12).outcome == Outcome.PROMOTE
 
 
+@pytest.mark.parametrize(("late", "said"), [(-0.02, True), (-0.12, False)])
+def test_a_break_that_few_origins_hardly_show_is_a_caution(late: float, said: bool) -> None:
+    """A PROMOTE names last origins that lie within the margin by less than 0.6 of their error."""
+    found = broken_off(-0.12, late, seed=0, windows=97)
+
+    assert found.outcome == Outcome.PROMOTE
+    named = [text for text in verdicts.reasons(found) if "over the last 30 origins alone" in text]
+    assert bool(named) == said
+    assert all("a change for the worse could be missed" in text for text in named)
+
+
 def test_a_gain_that_is_gone_is_none() -> None:
     """A success shown over all origins is HOLD where the last ones alone show no gain at all."""
     draw = np.random.default_rng(1)

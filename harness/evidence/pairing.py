@@ -232,7 +232,7 @@ def _same_plan(first: UnitScores, other: UnitScores) -> None:
         both = first.dataset, other.dataset
         raise PairingError(reason(ReasonCode.OTHER_DATASETS, sides=sides, datasets=both))
     found: ReasonCode | None = None
-    if len(np.unique(other.origin)) < len(other.origin):
+    if bool((other.origin[1:] == other.origin[:-1]).any()):
         found = ReasonCode.ORIGIN_TWICE
     elif not np.array_equal(first.origin, other.origin):
         found = ReasonCode.OTHER_ORIGINS
