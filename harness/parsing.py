@@ -101,7 +101,7 @@ def table(
 
 def parse_record(
     kind: type[_Table],
-    content: Mapping[str, Any],
+    content: Mapping[str, Any] | bytes,
     *,
     where: str,
     error: type[AbharnessError] = StoreError,
@@ -113,7 +113,8 @@ def parse_record(
     kind
         The dataclass.
     content
-        Its fields, and maybe a number `schema` that has been looked at.
+        Its fields, and maybe a number `schema` that has been looked at. As JSON text, where it is
+        for the class to forbid other keys.
     where
         What the record is, for errors.
 
@@ -125,11 +126,15 @@ def parse_record(
     from pydantic import ValidationError
 
     hashable: Any = kind  # which mypy doubts of a class
-    known = {each.name for each in dataclasses.fields(hashable)} | {"schema"}
-    faults = [f"{key}: unknown key" for key in content if key not in known]
+    faults: list[str] = []
+    text = content
+    if not isinstance(text, bytes):
+        known = {each.name for each in dataclasses.fields(hashable)} | {"schema"}
+        faults += [f"{key}: unknown key" for key in text if key not in known]
+        text = json.dumps(text).encode()
     found: _Table | None = None
     try:
-        found = adapter(hashable).validate_json(json.dumps(content), strict=True)
+        found = adapter(hashable).validate_json(text, strict=True)
     except ValidationError as problem:
         faults += [
             f"{'.'.join(map(str, each['loc'])) or kind.__name__}: {each['msg']}"

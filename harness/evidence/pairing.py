@@ -231,6 +231,9 @@ def _same_plan(first: UnitScores, other: UnitScores) -> None:
     if first.dataset != other.dataset:
         both = first.dataset, other.dataset
         raise PairingError(reason(ReasonCode.OTHER_DATASETS, sides=sides, datasets=both))
+    same = other is not first and other.truth is first.truth  # and so are origins, dates and steps
+    if same and other.truth_digest == first.truth_digest:
+        return
     found: ReasonCode | None = None
     if bool((other.origin[1:] == other.origin[:-1]).any()):
         found = ReasonCode.ORIGIN_TWICE

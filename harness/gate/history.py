@@ -170,16 +170,17 @@ def conflicts(
     """
     found, recorded = {}, set[str]()
     drops = store.journal.all("drop")
-    for each in now:
-        if not each.scores or each.failures:
-            continue
+    whole = [each for each in now if each.scores and not each.failures]
+    known = [store.journal.records("scored", each.unit) for each in whole]
+    bodies = store.journal.bodies([record for records in known for record in records])
+    for each, records in zip(whole, known, strict=True):
         given_up = max(
             (record.seq for record, body in drops if body.get("fit") in fits.get(each.unit, ())),
             default=0,
         )
         others = []
-        for record in store.journal.records("scored", each.unit):
-            body = store.journal.body(record)
+        for record in records:
+            body = next(bodies)
             if (body["scoring"], body["scores"]) == (scoring, each.scores):
                 recorded.add(each.unit)
             elif body["scoring"] == scoring and record.seq > given_up:

@@ -170,8 +170,7 @@ def count_lines(files: Sequence[Path]) -> int:
 
 @cache
 def _counted() -> KeptByContent:
-    file = Path(importlib.util.cache_from_source(__file__)).with_suffix(".json")
-    return KeptByContent(file, maker=Path(__file__))
+    return KeptByContent(maker=Path(__file__))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ import tempfile
 import time
 import weakref
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,11 +54,14 @@ _RESERVED_BYTE = 0x40000001
 """The byte of its file on which SQLite holds the lock of a writer."""
 _PIECE = "$piece"
 _PIECE_BYTES, _PIECE_DEPTH = 2000, 2
+_PIECE_MARK = f'"{_PIECE}"'.encode()
 _PIECES_HELD = 256
 """Pieces that are held in memory: most records share a few."""
+_AT_ONCE = 200
+"""Bodies that are read in one go."""
 _WAIT_S = 60.0
 """How long a reader, and the end of a transaction, waits for others."""
-_PLAIN_BYTES, _LARGE_BYTES = 512, 16_384
+_PLAIN_BYTES, _LARGE_BYTES = 512, 65_536
 """Bodies up to the first are stored as they are, from the second on as small as they get."""
 
 
@@ -179,6 +182,11 @@ class Journal:
         )
         return [self._rows[at] for at in places]
 
+    def after(self, seq: int, *, kinds: Collection[str]) -> list[Record]:
+        """Every record of some kinds behind a place, in the order in which they were written."""
+        self._catch_up()
+        return [record for record in self._rows[seq:] if record.kind in kinds]
+
     def newest(self, kind: str) -> dict[str, Record]:
         """The last record of every key of a kind; keys in the order of their first record."""
         self._catch_up()
@@ -203,7 +211,8 @@ class Journal:
 
     def all(self, kind: str) -> list[tuple[Record, dict[str, Any]]]:
         """Every record of a kind with its body, in the order in which they were written."""
-        return [(record, self.body(record)) for record in self.records(kind)]
+        found = self.records(kind)
+        return list(zip(found, self.bodies(found), strict=True))
 
     def body(self, record: Record) -> dict[str, Any]:
         """Read what a record says, held against its digest.
@@ -213,8 +222,21 @@ class Journal:
         StoreError
             When it is not what was written.
         """
-        whole: dict[str, Any] = self._whole(self._content(record), _PIECE_DEPTH)
-        return whole
+        return next(self.bodies([record]))
+
+    def bodies(self, records: Sequence[Record]) -> Iterator[dict[str, Any]]:
+        """As `body`, of many in one go."""
+        for text, record in zip(self._texts(records), records, strict=True):
+            content = self._parsed(text, record)
+            yield self._whole(content, _PIECE_DEPTH) if _PIECE_MARK in text else content
+
+    def texts(self, records: Sequence[Record]) -> Iterator[bytes]:
+        """As `bodies`, each still as JSON."""
+        for text, record in zip(self._texts(records), records, strict=True):
+            if _PIECE_MARK in text:
+                yield _canonical(self._whole(self._parsed(text, record), _PIECE_DEPTH))
+            else:
+                yield text
 
     def append(self, kind: str, key: str, body: Mapping[str, Any]) -> Record:
         """Write a record, in the open transaction or in one of its own.
@@ -329,8 +351,8 @@ class Journal:
         self._pieces.clear()
         self._version = -1
         self._catch_up()
-        for record in self._rows:
-            self._content(record)
+        for text, record in zip(self._texts(self._rows), self._rows, strict=True):
+            self._parsed(text, record)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -396,21 +418,25 @@ class Journal:
             if not self._places[record.kind][record.key]:
                 del self._places[record.kind][record.key]
 
-    def _content(self, record: Record) -> Any:
-        """The body of a row, with names of pieces in place of them."""
-        with _told(self.path):
-            row = self._connection.execute(
-                "SELECT body FROM records WHERE seq = ?", (record.seq,)
-            ).fetchone()
-        try:
-            packed: bytes = row[0]
-            text = packed
-            if packed[:1] not in (b"{", b"["):
-                text = (bz2 if packed[:3] == b"BZh" else zlib).decompress(packed)
-        except (TypeError, ValueError, OSError, EOFError, zlib.error):
-            text = b""
-        if _digest(text) != record.digest:
-            raise _damaged(self.path, f"{record}: its body was changed after it was written")
+    def _texts(self, records: Sequence[Record]) -> Iterator[bytes]:
+        """The bodies of rows, with names of pieces in place of them, held against their digests."""
+        for start in range(0, len(records), _AT_ONCE):
+            some = records[start : start + _AT_ONCE]
+            places = ", ".join(str(record.seq) for record in some)
+            with _told(self.path):
+                found = dict(
+                    self._connection.execute(
+                        f"SELECT seq, body FROM records WHERE seq IN ({places})"  # noqa: S608  # whole numbers of ours
+                    ).fetchall()
+                )
+            for record in some:
+                text = _unpacked(found.get(record.seq))
+                if _digest(text) != record.digest:
+                    said = f"{record}: its body was changed after it was written"
+                    raise _damaged(self.path, said)
+                yield text
+
+    def _parsed(self, text: bytes, record: Record) -> Any:
         return parse_json(text, where=f"{self.path}: {record}")
 
     def _whole(self, content: Any, depth: int) -> Any:
@@ -424,7 +450,8 @@ class Journal:
                         raise _damaged(self.path, f"piece {name} is missing")
                     if len(self._pieces) >= _PIECES_HELD:
                         self._pieces.clear()
-                    self._pieces[name] = self._content(record)
+                    (text,) = self._texts([record])
+                    self._pieces[name] = self._parsed(text, record)
                 content = self._pieces[name]
             if depth and isinstance(content, dict):
                 return {key: self._whole(value, depth - 1) for key, value in content.items()}
@@ -540,6 +567,17 @@ def _connected(path: Path, *, read_only: bool) -> sqlite3.Connection:
         else:
             return connection
     raise AssertionError
+
+
+def _unpacked(packed: Any) -> bytes:
+    """The text of a body as it is stored; nothing where it cannot be read."""
+    try:
+        if packed[:1] in (b"{", b"["):
+            return bytes(packed)
+        text: bytes = (bz2 if packed[:3] == b"BZh" else zlib).decompress(packed)
+    except (TypeError, ValueError, OSError, EOFError, zlib.error):
+        return b""
+    return text
 
 
 def _closed(connection: sqlite3.Connection, owner: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,8 +23,7 @@ from harness.window import Array, Dates, Rows
 _Found = TypeVar("_Found")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answered(NamedTuple):  # a grid has one for each origin: a dataclass takes longer to make
     """Where the forecast of an origin lies: its seal, and its place there."""
 
     key: str
@@ -138,27 +137,24 @@ def _answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answer
     known = store.fit(fit.key)
     if known is not None and not counts(known.limit, cell):
         return {}
-    cutoffs = _cutoffs(cell.split, fit.windows.origin)
+    cutoffs = cell.split.days(fit.windows.origin)
     wanted = dict(zip(cutoffs, fit.windows.origin.tolist(), strict=True))
     found: dict[str, Answered] = {}
     for key, seal in reversed(store.seals(fit.key).items()):
         plan = (fit.windows.horizon, fit.windows.gap)
         if (seal.horizon, seal.gap) != plan or not counts(seal.limit, cell):
             continue
-        same = same_rows(cell.split, seal)
+        same, of_log = same_rows(cell.split, seal), bool(seal.records or cell.records)
         for place, cutoff in enumerate(seal.cutoffs):
             origin = wanted.get(cutoff)
+            if origin is None or cutoff in found:
+                continue
             record = seal.records[place] if seal.records else ""
-            if origin is None or cutoff in found or record != cell.records.get(cutoff, ""):
+            if of_log and record != cell.records.get(cutoff, ""):
                 continue
             if same or is_prospective(cell.split, origin, seal.issued_at[place]):
                 found[cutoff] = Answered(key=key, seal=seal, place=place)
     return found
-
-
-def _cutoffs(split: Split, origins: Rows) -> list[str]:
-    days: list[str] = np.datetime_as_string(split.dataset.series.dates[origins - 1], "D").tolist()
-    return days
 
 
 def counts(limit: Limit | None, cell: GridCell) -> bool:
@@ -202,7 +198,7 @@ def _judged(store: Store, cell: GridCell) -> Iterator[tuple[PlannedFit, Answered
     for fit in cell.fits:
         there = answered(store, cell, fit)
         judged = fit.windows.origin[fit.windows.origin <= last]
-        for cutoff in _cutoffs(cell.split, judged):
+        for cutoff in cell.split.days(judged):
             yield fit, there.get(cutoff)
 
 
@@ -294,7 +290,8 @@ def _record(store: Store, cell: GridCell, there: Sequence[Answered]) -> CellReco
             seconds[phase] = seconds.get(phase, 0.0) + value
         for phase, peak in seal.spent.peak_bytes.items():
             peaks[phase] = max(peaks.get(phase, 0), peak)
-    failed = [each.seal.first_reason for each in there if each.cutoff in each.seal.failed]
+    some = there if any(seal.failed or seal.by_fallback for seal in seals) else ()
+    failed = [each.seal.first_reason for each in some if each.cutoff in each.seal.failed]
     return CellRecord(
         windows=len(there),
         form=first.form if first else "none",
@@ -302,7 +299,7 @@ def _record(store: Store, cell: GridCell, there: Sequence[Answered]) -> CellReco
         residual_distribution=any(seal.residual_distribution for seal in seals),
         failed=len(failed),
         first_reason=next(iter(failed), ""),
-        answered_by_fallback=sum(each.cutoff in each.seal.by_fallback for each in there),
+        answered_by_fallback=sum(each.cutoff in each.seal.by_fallback for each in some),
         fits=tuple(
             FitFacts(
                 origin=int(plan.windows.fitted_at[0]),

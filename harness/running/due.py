@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from harness.arm import ArmRef
 from harness.data.tables import count_text
 from harness.errors import escaped
@@ -257,9 +255,7 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
         for key, why in broken.items():
             found.damage.append(escaped(f"{cell} is forecast again: {why} ({key[:12]})"))
         missing, expected = [], {}
-        days = np.datetime_as_string(
-            cell.split.dataset.series.dates[fit.windows.origin - 1], "D"
-        ).tolist()
+        days = cell.split.days(fit.windows.origin)
         for day in days:
             each = there.get(day)
             good = each is not None and not (retry_failed and day in each.seal.failed)

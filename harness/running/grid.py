@@ -437,11 +437,8 @@ def _cell_key(
     records: Mapping[str, str],
 ) -> str:
     """Digest of all that decides a cell's judged forecasts and what they are held against."""
-    dates, windows = part.dataset.series.dates, part.windows
-    fitted, origins = (
-        np.datetime_as_string(dates[rows - 1], "D").tolist()
-        for rows in (np.unique(windows.fitted_at), windows.origin)
-    )
+    windows = part.windows
+    fitted, origins = part.days(np.unique(windows.fitted_at)), part.days(windows.origin)
     return digest(
         {
             **identity,

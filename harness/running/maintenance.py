@@ -123,7 +123,7 @@ def _before(store: Store, cell: GridCell) -> Mapping[str, object] | None:
     seals = [seal for fit in cell.fits for seal in store.seals(fit.key).values()]
     if not seals:
         return None
-    known = store.journal.latest("maintenance", cell.line)
+    known = store.maintenance(cell.line)
     if known is not None:
         found: Mapping[str, object] = known["environment"]
         return found
@@ -245,7 +245,7 @@ def record_event(store: Store, event: Event, difference: str) -> str:
         "origins": event.origins,
     }
     with store.journal.writing():
-        known = store.journal.latest("maintenance", event.cell.line) or {"results": ""}
+        known = store.maintenance(event.cell.line) or {"results": ""}
         if known.get("environment") == event.cell.environment:
             return str(known["difference"])
         body["results"] = known["results"]

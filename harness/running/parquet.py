@@ -20,33 +20,44 @@ class TornTableError(StoreError):
     """A table is missing or torn."""
 
 
-def write_table(
-    path: Path, columns: Mapping[str, Any], *, facts: Mapping[str, str] | None = None
-) -> bytes:
-    """Write columns as Parquet, atomically; `facts` go into the file's own metadata.
+def write_table(path: Path, columns: Mapping[str, Any]) -> memoryview:
+    """Write columns as a Parquet file, and give its content."""
+    return write_atomically(path, table_bytes(columns))
 
-    Returns
-    -------
-    bytes
-        The file's content.
-    """
+
+def write_atomically(path: Path, content: memoryview) -> memoryview:
+    """Write a file, there whole or not at all; gives its content."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(path)
+    return content
+
+
+def table_bytes(
+    columns: Mapping[str, Any], *, facts: Mapping[str, str] | None = None
+) -> memoryview:
+    """The content of a Parquet file of columns; `facts` go into its own metadata."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({name: _arrow(values) for name, values in columns.items()})
-    if facts:
-        table = table.replace_schema_metadata(dict(facts))
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    arrays = [_arrow(values) for values in columns.values()]
+    fields = [
+        pa.field(name, array.type, nullable=False)  # or every number is written with a mark
+        for name, array in zip(columns, arrays, strict=True)
+    ]
+    table = pa.table(arrays, schema=pa.schema(fields, metadata=dict(facts or {}) or None))
     # forecasts are noise to a compressor: plain pages are as small and written faster
     texts = [name for name, values in columns.items() if not isinstance(values, np.ndarray)]
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table, sink, use_dictionary=texts or False, compression="none", write_statistics=False
+        table,
+        sink,
+        use_dictionary=texts or False,
+        compression="none",
+        write_statistics=False,
+        write_batch_size=1 << 20,
     )
-    content: bytes = sink.getvalue().to_pybytes()
-    draft.write_bytes(content)
-    draft.replace(path)
-    return content
+    return memoryview(sink.getvalue())
 
 
 def _arrow(values: npt.NDArray[Any] | Sequence[str]) -> pa.Array:

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.forecast import Forecast, Form
-from harness.running.parquet import TornTableError, column, read_table, write_table
+from harness.running.parquet import (
+    TornTableError,
+    column,
+    read_table,
+    table_bytes,
+    write_atomically,
+)
 from harness.running.unit import UnitResult
 from harness.window import Array, Dates, Rows
 
@@ -161,8 +167,13 @@ def together(parts: Sequence[Part]) -> Part:
     return whole if np.array_equal(order, np.arange(len(order))) else whole.at(order)
 
 
-def write_part(file: Path, part: Part) -> bytes:
+def write_part(file: Path, part: Part) -> memoryview:
     """Write a part's file, and give its content."""
+    return write_atomically(file, part_bytes(part))
+
+
+def part_bytes(part: Part) -> memoryview:
+    """The content of a part's file."""
     count, horizon = part.forecast.point.shape
     columns: dict[str, Any] = {
         "cutoff": np.repeat(part.cutoff.astype("datetime64[D]"), horizon),
@@ -179,7 +190,7 @@ def write_part(file: Path, part: Part) -> bytes:
         "levels": part.forecast.levels.tolist(),
         "residual_distribution": part.residual_distribution,
     }
-    return write_table(file, columns, facts={"abharness": json.dumps(facts, sort_keys=True)})
+    return table_bytes(columns, facts={"abharness": json.dumps(facts, sort_keys=True)})
 
 
 def read_part(file: Path, content: bytes | None = None) -> Part:

@@ -9,7 +9,6 @@ Many small parts of a fit become one: file names change, no digest of an origin 
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from harness.running.cells import answered, counts, same_rows
 from harness.running.executor import LOG, Finished
 from harness.running.grid import GridCell, PlannedFit
 from harness.running.identity import machine
-from harness.running.parts import Part, together, write_part
+from harness.running.parts import Part, part_bytes, together
 from harness.running.sources import digest
 from harness.running.store_folder import (
     Limit,
@@ -283,7 +282,7 @@ def _seal_part(
     known = fit or store.fit(due.fit.key)
     windows, split = due.fit.windows, due.cell.split
     rows = split.rows_digest(int(windows.origin[-1]))
-    whole = content or as_file(part)
+    whole = content or bytes(part_bytes(part))
     name = part_key(due.fit, known, cutoffs=cutoffs, rows=rows, records=due.cell.records)
     key, replaces = _own_name(store, due, name, bytes_digest(whole))
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -380,14 +379,6 @@ def _issued(store: Store, due: Due, cutoffs: tuple[str, ...], now: str) -> tuple
     return tuple(known[day] if day in due.expected else now for day in cutoffs)
 
 
-def as_file(part: Part) -> bytes:
-    """The content of a part's file."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "part.parquet"
-        write_part(file, part)
-        return file.read_bytes()
-
-
 def _fit(
     due: Due, left: Left, ending: Ending, limit: Limit | None
 ) -> tuple[StoredFit | None, dict[str, bytes]]:
@@ -466,7 +457,7 @@ def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
     cutoffs = tuple(map(str, whole.cutoff))
     if dict(zip(cutoffs, whole.digests(), strict=True)) != sealed:
         return 0
-    content = as_file(whole)
+    content = bytes(part_bytes(whole))
     newest = max(seals.values(), key=lambda seal: seal.cutoffs[-1])
     merged = dataclasses.replace(
         newest,

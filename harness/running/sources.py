@@ -67,24 +67,24 @@ class SourceFile:
 class KeptByContent:
     """What was worked out from files before, by their content.
 
-    It lies where Python keeps its compiled files, and like those may be deleted at any time; where
-    nothing can be written, nothing is kept.
+    It lies where Python keeps its compiled files, and like those may be deleted at any time. Where
+    Python writes none, it lies in the user's cache; where nothing can be written, nothing is kept.
 
     Parameters
     ----------
-    file
-        JSON; whatever it holds that is not whole is passed over.
     maker
         The code that works it out: another one may find something else.
+    file
+        JSON; whatever it holds that is not whole is passed over.
     """
 
-    def __init__(self, file: Path, *, maker: Path) -> None:
-        self._file = file
+    def __init__(self, *, maker: Path, file: Path | None = None) -> None:
+        self._file = file or _kept_for(maker)
         self._maker = file_digest(maker)
         self._new = False
         self._known: dict[str, Any] = {}
         with suppress(OSError, ValueError):
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(self._file.read_text(encoding="utf-8"))
             if isinstance(found, dict) and len(found) < _MOST:
                 self._known = found
 
@@ -99,7 +99,7 @@ class KeptByContent:
 
     def keep(self) -> None:
         """Write down what is new."""
-        if not self._new or sys.dont_write_bytecode:
+        if not self._new:
             return
         self._new = False
         draft = self._file.with_suffix(f".{os.getpid()}")
@@ -112,11 +112,22 @@ class KeptByContent:
         return hashlib.sha256(f"{self._maker} {about}\n".encode() + content).hexdigest()
 
 
+def _kept_for(maker: Path) -> Path:
+    """Where what a module of ours works out is kept."""
+    compiled = Path(importlib.util.cache_from_source(str(maker))).with_suffix(".json")
+    there = next(each for each in compiled.parents if each.is_dir())
+    if not sys.dont_write_bytecode and os.access(there, os.W_OK):
+        return compiled
+    with suppress(RuntimeError):  # who has no home keeps nothing
+        return Path.home() / ".cache" / "abharness" / compiled.name
+    return compiled
+
+
 class SourceMemory(KeptByContent):
     """Sources that were read before: parsing all of them takes half a second."""
 
-    def __init__(self, file: Path) -> None:
-        super().__init__(file, maker=Path(__file__))
+    def __init__(self, file: Path | None = None) -> None:
+        super().__init__(file=file, maker=Path(__file__))
 
     def read(self, content: bytes, *, package: str) -> SourceFile:
         """As `read_source`."""
@@ -132,9 +143,7 @@ _MOST = 4000
 """Contents that are remembered; beyond it all are read again once."""
 
 
-@cache
-def _memory() -> SourceMemory:
-    return SourceMemory(Path(importlib.util.cache_from_source(__file__)).with_suffix(".json"))
+_memory = cache(SourceMemory)
 
 
 def read_source(content: bytes, *, package: str) -> SourceFile:

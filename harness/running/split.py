@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.errors import ConfigError
 from harness.running.unit import Job
-from harness.window import Dates, RollingOrigin, Series, Windows, up_to
+from harness.window import Dates, RollingOrigin, Rows, Series, Windows, up_to
 
 if TYPE_CHECKING:
     from harness.arm import ArmRef
@@ -48,6 +48,7 @@ class Split:
     data: str
     recorded: int
     _rows: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    _days: dict[bytes, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def cutoffs(self) -> Dates:
@@ -64,6 +65,14 @@ class Split:
         if origin not in self._rows:
             self._rows[origin] = self.dataset.span_digest(origin)
         return self._rows[origin]
+
+    def days(self, origins: Rows) -> tuple[str, ...]:
+        """The last session seen at each of some origins, as ISO dates."""
+        name = origins.tobytes()
+        if name not in self._days:
+            seen = self.dataset.series.dates[origins - 1]
+            self._days[name] = tuple(np.datetime_as_string(seen, "D").tolist())
+        return self._days[name]
 
     def job(
         self,

@@ -39,7 +39,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.errors import StoreError
-from harness.parsing import parse_record
+from harness.parsing import parse_json, parse_record
 from harness.records.journal import FILE, Journal, Record
 from harness.running.identity import process_space
 from harness.running.parts import Part, read_part
@@ -47,6 +47,7 @@ from harness.running.sources import digest, file_digest
 from harness.window import Dates
 
 _Found = TypeVar("_Found")
+_NO_OTHER_KEYS = {"extra": "forbid"}
 
 SCHEMA = 1
 RESULTS = ("fits", "parts")
@@ -101,6 +102,8 @@ class StoredFit:
         None for an arm that does not learn.
     """
 
+    __pydantic_config__ = _NO_OTHER_KEYS
+
     cutoff: str
     identity: Mapping[str, Any]
     environment: Mapping[str, Any]
@@ -149,6 +152,8 @@ class Seal:
         Keys of the parts that were merged into it.
     """
 
+    __pydantic_config__ = _NO_OTHER_KEYS
+
     fit: str
     file: str
     cutoffs: tuple[str, ...]
@@ -179,20 +184,23 @@ class _Index:
     head: str = ""
     fits: dict[str, StoredFit] = field(default_factory=dict)
     parts: dict[str, dict[str, Seal]] = field(default_factory=dict)  # fit -> key -> seal
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)  # of maintenance, by line
     sound: dict[str, tuple[str, int, int, int]] = field(default_factory=dict)  # as last hashed
     found: dict[int, tuple[object, Any]] = field(default_factory=dict)  # by id, with its owner
 
-    def take_in(self, record: Record, body: Mapping[str, Any]) -> None:
+    def take_in(self, record: Record, text: bytes) -> None:
         self.found.clear()
         where = str(record)
         if record.kind == "fit":
-            self.fits[record.key] = parse_record(StoredFit, body, where=where)
+            self.fits[record.key] = parse_record(StoredFit, text, where=where)
+        elif record.kind == "maintenance":
+            self.events[record.key] = parse_json(text, where=where)
         elif record.kind == "drop":
             self.fits.pop(record.key, None)
             for known in self.parts.values():
                 known.pop(record.key, None)
         else:
-            seal = parse_record(Seal, body, where=where)
+            seal = parse_record(Seal, text, where=where)
             known = self.parts.setdefault(seal.fit, {})
             for key in (record.key, *seal.replaces):
                 known.pop(key, None)
@@ -232,13 +240,9 @@ class Store:
         head = self.journal.head
         if head == self._index.head:
             return self._index
-        kinds = ("fit", "part", "drop")
-        found = [each for kind in kinds for each in self.journal.records(kind)]
-        fresh = sorted(
-            (each for each in found if each.seq > self._index.seen), key=lambda each: each.seq
-        )
-        for record in fresh:
-            self._index.take_in(record, self.journal.body(record))
+        fresh = self.journal.after(self._index.seen, kinds=("fit", "part", "drop", "maintenance"))
+        for record, text in zip(fresh, self.journal.texts(fresh), strict=True):
+            self._index.take_in(record, text)
             self._index.seen = record.seq
         self._index.head = head
         return self._index
@@ -380,8 +384,12 @@ class Store:
 
     def results(self, line: str) -> str:
         """What the results of a line began with, where they began anew; '' where they did not."""
-        known = self.journal.latest("maintenance", line)
+        known = self.maintenance(line)
         return str(known["results"]) if known else ""
+
+    def maintenance(self, line: str) -> Mapping[str, Any] | None:
+        """What the last maintenance event of a line found; None where there was none."""
+        return self._indexed().events.get(line)
 
     # -- origins -----------------------------------------------------------------------------
 

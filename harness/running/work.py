@@ -26,6 +26,7 @@ from harness.running.parquet import write_table
 from harness.running.parts import Part, read_part, write_part
 from harness.running.unit import RESIDUALS, STATE, Job, UnitResult, carry_out
 
+_Content = bytes | memoryview
 FIT_FILE, PART_FILE = "fit.json", "part.json"
 FORECASTS = "part.parquet"
 CURVE = "curve.parquet"
@@ -111,14 +112,14 @@ def carry_out_all(
         def told(share: float, count: int = len(job.windows), before: int = done) -> None:
             tell((before + share * count) / total)
 
-        def wrote(name: str, content: bytes, number: int = number) -> None:
+        def wrote(name: str, content: _Content, number: int = number) -> None:
             vouch(f"{number}/{name}", hashlib.sha256(content).hexdigest())
 
         def ready(
             outcome: UnitResult,
             folder: Path = folder,
             job: Job = job,
-            wrote: Callable[[str, bytes], None] = wrote,
+            wrote: Callable[[str, _Content], None] = wrote,
         ) -> None:
             for name, content in _write_fit(folder, job, outcome):
                 wrote(name, content)
@@ -134,7 +135,7 @@ def carry_out_all(
         done += len(job.windows)
 
 
-def _write_fit(folder: Path, job: Job, outcome: UnitResult) -> Iterator[tuple[str, bytes]]:
+def _write_fit(folder: Path, job: Job, outcome: UnitResult) -> Iterator[tuple[str, _Content]]:
     """Write how the fit went; gives all files of the fit, by name, as they are."""
     if outcome.saved:
         with suppress(StoreError):  # whoever reads the folder says what is wrong with it

@@ -172,7 +172,7 @@ def test_two_hundred_and_fifty_nights(plan, sized, tmp_path, monkeypatch, capsys
               *("--date", "date", "--to", "data"))  # fmt: skip
 
     taken, whole, spent = [night("runs")], [], []
-    load_frameworks()
+    heavy = load_frameworks()
     files = len([*Path("runs").rglob("*")])
     for more in range(1, nights + 1):
         write_data(series, begun + more)
@@ -183,7 +183,8 @@ def test_two_hundred_and_fifty_nights(plan, sized, tmp_path, monkeypatch, capsys
         if origins and not fits:
             (whole if as_a_job else spent).append(seconds)
     once = night("once")
-    start_up = abharness("config", "nights.toml", "--data-dir", "data")[1]
+    asking = abharness("config", "nights.toml", "--data-dir", "data")[1]
+    imports = importing(heavy)
 
     assert sum(origins for origins, _, _ in taken) == once[0]
     assert sum(fits for _, fits, _ in taken) == once[1]
@@ -204,16 +205,29 @@ def test_two_hundred_and_fifty_nights(plan, sized, tmp_path, monkeypatch, capsys
     first, last = np.median(spent[:10] or [0]), np.median(spent[-10:] or [0])
     with capsys.disabled():
         print(f"\n{plan}: {more_files} more files; a job without a fit {job:.1f} s, of which "
-              f"start-up {start_up:.1f}; processor seconds of a forked night: {first:.2f} in the "
-              f"first ten, {last:.2f} in the last ten")  # fmt: skip
+              f"start-up {asking:.1f} as `config` and {imports:.1f} for the arms' frameworks; "
+              f"processor seconds of a forked night: {first:.2f} in the first ten, {last:.2f} in "
+              f"the last ten")  # fmt: skip
 
 
 def load_frameworks():
-    """Import what the arms and their records need, so that no fork does."""
-    for ref in prepare(read_experiment("nights.toml"), [Path("data")]).experiment.arms:
-        for name in getattr(ref.find(), "heavy_modules", ()):
-            importlib.import_module(name)
+    """Import what the arms and their records need, so that no fork does; gives what arms need."""
+    refs = prepare(read_experiment("nights.toml"), [Path("data")]).experiment.arms
+    names = {name: ref for ref in refs for name in getattr(ref.find(), "heavy_modules", ())}
+    for name in names:
+        importlib.import_module(name)
     cells("runs")
+    return list(names)
+
+
+def importing(modules):
+    """Seconds that a new process takes to import modules, as the arms' server does once a night."""
+    if not modules:
+        return 0.0
+    start = time.monotonic()
+    command = [sys.executable, "-P", "-c", f"import {', '.join(modules)}"]
+    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
+    return time.monotonic() - start
 
 
 def cells(store):

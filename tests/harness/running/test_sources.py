@@ -266,7 +266,6 @@ def test_relative_imports_are_followed(tmp_path, monkeypatch):
 @pytest.mark.parametrize("torn", ["{", "[]", '{"a": 1}', "null"])
 def test_what_was_read_is_remembered_by_its_content(tmp_path, monkeypatch, torn):
     """The same content is not parsed again, another is; what is torn is read anew."""
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = tmp_path / "kept" / "sources.json"
     first = SourceMemory(file)
     source = first.read(b"import os", package="a")
@@ -284,7 +283,6 @@ def test_what_was_read_is_remembered_by_its_content(tmp_path, monkeypatch, torn)
 
 def test_a_memory_with_other_content_under_a_key_is_passed_over(tmp_path, monkeypatch):
     """Entries that are no source are read again."""
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = tmp_path / "sources.json"
     memory = SourceMemory(file)
     source = memory.read(b"import os", package="a")
@@ -296,9 +294,30 @@ def test_a_memory_with_other_content_under_a_key_is_passed_over(tmp_path, monkey
     assert SourceMemory(file).read(b"import os", package="a") == source
 
 
+def test_what_was_read_is_remembered_where_python_compiles_nothing(tmp_path, monkeypatch):
+    """Then it lies in the user's cache; who has no home has it read again."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    memory = SourceMemory()
+    source = memory.read(b"import os", package="a")
+    memory.keep()
+    monkeypatch.setattr("harness.running.sources.read_source", None)
+
+    assert [file.suffix for file in (tmp_path / ".cache" / "abharness").iterdir()] == [".json"]
+    assert SourceMemory().read(b"import os", package="a") == source
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert SourceMemory().read(b"import os", package="a") == source
+
+
+def no_home():
+    """What a container may have."""
+    raise RuntimeError("Could not determine home directory.")
+
+
 def test_nothing_is_kept_where_nothing_can_be_written(tmp_path, monkeypatch):
     """A place that cannot be written to costs time, and nothing else."""
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     (tmp_path / "in_the_way").write_text("")
     memory = SourceMemory(tmp_path / "in_the_way" / "sources.json")
 

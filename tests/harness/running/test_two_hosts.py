@@ -208,14 +208,14 @@ def test_parts_are_merged_once(tiny, host, monkeypatch):
         run(host(sessions))
     monkeypatch.setattr(sealing, "MOST", 3)
     first, second = host(ENDS + 2), host(ENDS + 2)
-    drawn = sealing.as_file
+    drawn = sealing.part_bytes
 
     def meanwhile(part):
-        monkeypatch.setattr(sealing, "as_file", drawn)
+        monkeypatch.setattr(sealing, "part_bytes", drawn)
         assert sealing.merge_parts(first[1], first[0].cells) > 0
         return drawn(part)
 
-    monkeypatch.setattr(sealing, "as_file", meanwhile)
+    monkeypatch.setattr(sealing, "part_bytes", meanwhile)
 
     assert sealing.merge_parts(second[1], second[0].cells) == 0
     assert check_store(second[1]).sound
