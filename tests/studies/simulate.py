@@ -414,7 +414,9 @@ def simulate(cell: Cell, *, replications: int, powered: int, before: float | Non
                 max(highest) < far and far - near < late <= far
                 for _, highest, late, _, near in seen[:powered]
             )
-            for far in np.quantile([max(highest) for _, highest, _, _, _ in seen[:powered]], GRID)
+            for far in np.quantile(
+                [max(highest) for _, highest, _, _, _ in seen[:powered]], GRID, method="nearest"
+            )
         ),
     )
 
