@@ -104,7 +104,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         answers=answers,
         curves=ReadWhenAsked(cells, lambda key: read_curve(store, cells[key])),
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
-        arms=[_arm_facts(arm, records) for arm in grid.experiment.arms],
+        arms=[_arm_facts(arm, records, grid) for arm in grid.experiment.arms],
         environment={"abharness": version("abharness"), "store schema": str(SCHEMA)},
         fingerprints={HEAD: judgement.head[:SHORT]},
         judged_at=judgement.at,
@@ -334,7 +334,8 @@ def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:
         return Costs.missing(legacy, candidate, dataset, unreadable=str(problem))
 
 
-def _arm_facts(arm: ArmRef, units: Mapping[UnitKey, CellRecord]) -> ArmFacts:
+def _arm_facts(arm: ArmRef, units: Mapping[UnitKey, CellRecord], grid: Grid) -> ArmFacts:
+    weights = [cell.identity["weights"] for cell in grid.cells if cell.arm.name == arm.name]
     records = [record for key, record in units.items() if key[0] == arm.name]
     return ArmFacts(
         name=arm.name,
@@ -343,6 +344,7 @@ def _arm_facts(arm: ArmRef, units: Mapping[UnitKey, CellRecord]) -> ArmFacts:
         options=arm.options,
         card=records[0].card if records else {},
         residual_distribution=any(record.residual_distribution for record in records),
+        weights=dict(weights[0]) if weights else {},
     )
 
 

@@ -41,7 +41,8 @@ from reports.sections.scorecard import limit_text
 from reports.svg import INKS, Ink, new_figure, to_svg
 from reports.words import numbers
 from reports.words.facts import first_line
-from reports.words.verdicts import next_step, rule_name
+from reports.words.next_step import next_step
+from reports.words.verdicts import rule_name
 
 STRIP = 250
 """Nights that are drawn, and listed in full."""
@@ -181,7 +182,7 @@ def _today(found: HistoryInput) -> Section:
             legacy=verdict.legacy,
             title=found.title,
             said=said,
-            following=next_step(verdict),
+            following=next_step(verdict.next_action),
         ),
         Facts(style="cells", terms=tuple(terms)),
     ]

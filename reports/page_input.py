@@ -275,6 +275,8 @@ class ArmFacts:
         Title and text of each fact the arm states about itself.
     residual_distribution
         It gives a point path only; the harness added the distribution.
+    weights
+        Name to SHA-256 of each file of its checkpoint.
     """
 
     name: str
@@ -283,6 +285,7 @@ class ArmFacts:
     options: Mapping[str, object] = field(default_factory=dict)
     card: Mapping[str, str] = field(default_factory=dict)
     residual_distribution: bool = False
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def repaired(self) -> bool:

@@ -25,8 +25,9 @@ from reports.section import (
 from reports.sections.scorecard import limit_text
 from reports.words import numbers
 from reports.words.facts import phrase
+from reports.words.next_step import next_step
 from reports.words.sentences import why_open
-from reports.words.verdicts import next_step, problems, rule_name
+from reports.words.verdicts import problems, rule_name
 
 _TRUTHS = {
     "as it was": "the stored forecasts as they are",
@@ -108,7 +109,7 @@ def _as_it_should(found: Rehearsal) -> str:
 def _following(found: Sequence[Rehearsal], experiment: str) -> str:
     """What the planted truths say of a nightly that is asked like this one."""
     if found[0].outcome is Outcome.INVALID:
-        return next_step(found[0].looks[-1][1])
+        return next_step(found[0].looks[-1][1].next_action)
     seen = {each.truth: _as_it_should(each) for each in found}
     if "no: promoted" in seen.values():
         return "a planted truth was promoted, which is wrong: do not rely on such nights yet."

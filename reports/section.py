@@ -164,7 +164,7 @@ class Facts(Block):
     style: str = ""
 
 
-MARKS: dict[Mark, str] = {"holds": "yes", "note": "note", "broken": "no"}
+MARKS: dict[Mark, str] = {"holds": "passed", "note": "note", "broken": "failed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -560,7 +560,7 @@ def test_a_conclusion_that_memory_would_unmake_is_said(gain: float, said: bool, 
         criteria=(Criterion(metric="crps", margin=0.0),),
     )
 
-    cautions = [text for text in verdicts.reasons(found) if "may have long memory" in text]
+    cautions = [text for text in verdicts.reasons(found) if "spells may last (long memory" in text]
     assert found.outcome == Outcome.PROMOTE
     assert bool(cautions) == said
     assert all("what is concluded from it would not be" in text for text in cautions)

@@ -282,9 +282,10 @@ class Comparison:
     def bounds(self) -> tuple[float | None, float | None]:
         """Lowest lower and highest upper bound of the methods that decide; None where one is open.
 
-        What tables, sentences and claims show.
+        What tables, sentences and claims show. The long lag is not among them: it can only keep a
+        bound from being shown broken.
         """
-        found = [each for each in self.estimates if each.method != "independent"]
+        found = [each for each in self.estimates if each.method not in ("independent", "long")]
         lower = [each.lower for each in found if each.lower is not None]
         upper = [each.upper for each in found if each.upper is not None]
         return (
@@ -295,12 +296,10 @@ class Comparison:
     @property
     def settled_at(self) -> float | None:
         """The smallest bound that would be shown to be kept today; None where there is none."""
-        deciding_ = [e for e in self.estimates if e.method not in ("independent", "long")]
-        uppers = [each.upper for each in deciding_]
-        lowers = [each.lower for each in deciding_] if self.question.bound_low is not None else []
-        ends = [*uppers, *(None if each is None else -each for each in lowers)]
-        known = [each for each in ends if each is not None]
-        return max(known) if known and len(known) == len(ends) else None
+        low, high = self.bounds
+        if high is None or self.question.bound_low is None:
+            return high
+        return None if low is None else max(high, -low)
 
     @property
     def shaken(self) -> bool:
@@ -441,6 +440,12 @@ def answer(both: Pair, question: Question) -> Comparison:
     )
 
 
+def recent_origins(count: int, overlap: int) -> int | None:
+    """How many of the origins are looked at by themselves; None where that is all of them."""
+    last = max(RECENT_LEAST * overlap, math.ceil(RECENT_SHARE * count))
+    return None if last >= count else last
+
+
 def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> Recent | None:
     """Look at the last origins alone; None where that is all of them.
 
@@ -450,8 +455,8 @@ def recent_of(sides: Sides, dates: Dates, estimand: Estimand) -> Recent | None:
         Of the origins of both sides.
     """
     count = len(dates)
-    last = max(RECENT_LEAST * sides.overlap, math.ceil(RECENT_SHARE * count))
-    if last >= count:
+    last = recent_origins(count, sides.overlap)
+    if last is None:
         return None
     excess, _ = centred(*sides.at(np.arange(count - last, count)).means)
     return Recent(
@@ -469,8 +474,8 @@ def _planning(made: Comparison, both: Pair) -> Planning:
     plan, alpha, power = plan_of(made), question.alpha, question.power
     found = Planning(
         detectable=detectable(spread, plan, alpha=alpha, power=power),
-        chances=tuple((true, _chance(made, true)) for true in EFFECTS),
-        chance=_chance(made, effect),
+        chances=tuple((true, _chance(made, true, plan)) for true in EFFECTS),
+        chance=_chance(made, effect, plan),
     )
     if made.conclusion != "undecided":
         return found
@@ -513,19 +518,56 @@ def spread_at(found: Comparison, true: float) -> Spread:
     return spread
 
 
-def _chance(found: Comparison, true: float) -> float:
-    """Chance of deciding if the true effect were another one."""
+def chance_with(
+    found: Comparison, *, independent: int, seeds: int | None = None, bound: float | None = None
+) -> float | None:
+    """Chance that a larger plan decides if the effect stays; None where nothing is predicted.
+
+    Parameters
+    ----------
+    independent
+        Non-overlapping origins of that plan.
+    seeds
+        Seeds there of a side that has several; None: as many as now.
+    bound
+        What it asks for, as a rule names it; None: the same as here.
+    """
+    effect, sample = found.effect.value, found.sample
+    if effect is None or found.silent or spread_of(found) is None:
+        return None
+    plan = plan_of(found)
+    larger = dataclasses.replace(
+        plan,
+        n=independent * plan.overlap,
+        candidate_seeds=_more_seeds(sample.candidate_seeds, seeds),
+        legacy_seeds=_more_seeds(sample.legacy_seeds, seeds),
+    )
+    if bound is not None:
+        low, high = found.estimand.bounds(bound)
+        asked = dataclasses.replace(found.question, bound_low=low, bound_high=high)
+        found = dataclasses.replace(found, question=asked)
+    return _chance(found, effect, larger)
+
+
+def _more_seeds(now: int, then: int | None) -> int:
+    """Seeds of a side in a larger plan: an arm with one draws nothing."""
+    return now if then is None or now == 1 else then
+
+
+def _chance(found: Comparison, true: float, plan: Plan) -> float:
+    """Chance that a plan decides if the true effect were another one."""
     asked = found.question
     low, high = asked.recent_bounds
+    last = recent_origins(plan.n, plan.overlap)
     return chance_of_deciding(
         spread_at(found, true),
-        plan_of(found),
+        plan,
         effect=true,
         bound_high=asked.bound_high,
         bound_low=asked.bound_low,
         alpha=asked.alpha,
         alpha_beyond=asked.alpha_beyond,
-        veto=None if found.recent is None else Veto(n=found.recent.n, low=low, high=high),
+        veto=None if last is None else Veto(n=last, low=low, high=high),
         either_way=asked.bound_high >= 0,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +12,13 @@ from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError
 from harness.experiments.experiment import builtin_names, read_experiment
 from harness.experiments.policy import Policy
-from harness.judging.declared import FutureTests, Given, OriginPlan, PlanRecord
+from harness.judging.declared import (
+    FutureTests,
+    Given,
+    LargerPlan,
+    OriginPlan,
+    PlanRecord,
+)
 from harness.judging.fact import Fact, FactCode, fact
 from harness.measure.record import read_costs
 from harness.running.cells import cell_record, has_cell, issued_in_time
@@ -65,7 +71,8 @@ def given_of(
         changed=changed,
         problems=tuple(problems),
         today=today if policy.waivers else None,
-        measure=f"abharness measure {Path(grid.experiment.source).name}",
+        experiment=Path(grid.experiment.source).name,
+        counted=tuple(n for n, plan in grid.experiment.plans.items() if plan.first is None),
         plan=_plan(grid, store, policy),
     )
 
@@ -236,22 +243,32 @@ def _origins(name: str, split: Split, prospective: int) -> OriginPlan:
     )
 
 
-def _larger(grid: Grid, policy: Policy) -> tuple[str, int] | None:
-    """The built-in experiment on the same pair that has more independent origins, if any."""
+def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
+    """The built-in experiment on the same pair that has the most independent origins, if more."""
     asked = grid.experiment
     if asked.source not in builtin_names():
         return None
     dates = {name: split.dataset.series.dates for name, split in grid.splits.items()}
-    now = min(_independent(plan, dates[name]) for name, plan in asked.plans.items())
-    found = []
+
+    def origins_of(plans: Mapping[str, RollingOrigin]) -> dict[str, int]:
+        return {name: _independent(plans[name], dates[name]) for name in asked.plans}
+
+    most, found = min(origins_of(asked.plans).values()), None
     for name in builtin_names():
         other = read_experiment(name)
         pair = (other.policy.baseline, other.policy.candidate)
-        if pair == (policy.baseline, policy.candidate) and set(asked.plans) <= set(other.plans):
-            counts = [_independent(other.plans[each], dates[each]) for each in asked.plans]
-            found.append((min(counts), name))
-    origins, name = max(found, default=(0, ""))
-    return (name, origins) if origins > now else None
+        if pair != (policy.baseline, policy.candidate) or not set(asked.plans) <= set(other.plans):
+            continue
+        origins = origins_of(other.plans)
+        if min(origins.values()) > most:
+            most = min(origins.values())
+            found = LargerPlan(
+                name=name,
+                origins=origins,
+                seeds=len(other.run.seeds),
+                bounds={rule.id: rule.bound for rule in other.policy.rules},
+            )
+    return found
 
 
 def _independent(plan: RollingOrigin, dates: Dates) -> int:

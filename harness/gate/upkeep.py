@@ -237,13 +237,15 @@ def drop(store: Store, part: str, *, why: str) -> str:
 class Adopted:
     """What was taken in, and files of parts that belong to no fit of the experiment.
 
-    `delivered` counts fits that lay in `incoming/` and were sealed.
+    `delivered` counts fits that lay in `incoming/` and were sealed; `left_from` is the last session
+    seen at the earliest origin of what was left, '' where nothing was.
     """
 
     fits: int
     parts: int
     delivered: int
     left: tuple[str, ...]
+    left_from: str
 
 
 def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
@@ -263,7 +265,7 @@ def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
     StoreError
         When the store cannot be written.
     """
-    left, parts, fits = [], 0, set[str]()
+    left, parts, fits, cutoffs = [], 0, set[str](), list[str]()
     for split in grid.splits.values():
         store.record_cutoffs(anchor_of(split.dataset.id, split.plan), split.cutoffs)
     store.journal.append("adopt", grid.experiment.name, {"why": why})
@@ -287,8 +289,15 @@ def adopt(store: Store, grid: Grid, *, why: str) -> Adopted:
                 break
         else:
             left.append(file.name)
+            cutoffs.append(str(part.cutoff[0]))
     delivered = sum(not sealed.problem for _, sealed in seal_incoming(grid, store))
-    return Adopted(fits=len(fits), parts=parts, delivered=delivered, left=tuple(left))
+    return Adopted(
+        fits=len(fits),
+        parts=parts,
+        delivered=delivered,
+        left=tuple(left),
+        left_from=min(cutoffs, default=""),
+    )
 
 
 def _belongs(

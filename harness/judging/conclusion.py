@@ -6,10 +6,11 @@ The outcome is the gravest of what was found, looked for from INVALID to PROMOTE
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.evidence.comparison import Comparison, chance_with
 from harness.experiments.policy import Policy
 from harness.experiments.waivers import WaiverState, states
 from harness.judging.declared import Given
@@ -286,81 +287,185 @@ def _caution(found: Fact) -> Fact:
     return fact(FactCode.CAUTION).resting_on(found)
 
 
+LIKELY = 0.5
+"""From this chance on a larger plan is expected to decide a rule."""
+
+
 def next_action(case: Case, outcome: Outcome, given: Given) -> Fact:
-    """What to do now."""
+    """What to do now: one step a person can take, and what it is worth."""
+    name, holding = given.experiment, case.of(Outcome.HOLD)
     if outcome == Outcome.PROMOTE:
-        return case.fact(FactCode.REPLACE)
+        return case.fact(FactCode.REPLACE, experiment=name)
     if outcome == Outcome.REJECT:
-        return case.fact(FactCode.KEEP)
+        return case.fact(FactCode.KEEP, rules=_rules(case.of(outcome)), experiment=name)
     if outcome == Outcome.INVALID:
-        return case.fact(FactCode.REPAIR)
+        missing = any(each.code is FactCode.CELLS_MISSING for each in case.problems)
+        return case.fact(FactCode.FILL if missing else FactCode.REPAIR, experiment=name)
     if given.look is not None and given.look.last:
         return case.fact(FactCode.PLAN_ENDED, origins=given.look.most)
-    if not case.of(Outcome.HOLD) and case.gain:
-        return case.fact(FactCode.SETTLE_FIRST).resting_on(case.safeguards.holds[0])
-    unmeasured = [f for f in case.of(Outcome.HOLD) if f.unit == "ratio"]
-    if unmeasured and len(unmeasured) == len(case.of(Outcome.HOLD)):
-        return case.fact(FactCode.MEASURE, rules=_rules(unmeasured))
-    return _what_decides(case, given)
+    if not holding and case.gain:
+        held = case.safeguards.holds[0]
+        return case.fact(FactCode.SETTLE_FIRST, experiment=name).resting_on(held)
+    if holding and all(each.unit == "ratio" for each in holding):
+        return case.fact(FactCode.MEASURE, rules=_rules(holding), experiment=name)
+    if holding and all(each.found.code is FactCode.DEPENDS_ON_FAILED for each in holding):
+        arm = holding[0].found.values["arm"]
+        return case.fact(FactCode.RETRY_FAILED, arm=arm, experiment=name)
+    return _more_evidence(case, given)
 
 
-def _what_decides(case: Case, given: Given) -> Fact:
-    """A step a person can take: a larger experiment, more of the history, or the margin.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A larger plan that can be run: its fact, its origins by dataset, and what it asks for.
 
-    Beside it the bounds that today's evidence would show to be kept.
+    `bounds` and `seeds` are None where they stay as they are.
+    """
+
+    code: FactCode
+    origins: Mapping[str, int]
+    told: Mapping[str, Value]
+    seeds: int | None = None
+    bounds: Mapping[str, float] | None = None
+
+
+def _more_evidence(case: Case, given: Given) -> Fact:
+    """The first step of these that is likely to decide a rule that is open.
+
+    The larger built-in experiment, the origins that the history still holds, and waiting for
+    sessions that come within a year. Where none is, the legacy arm is kept.
     """
     open_ = [f for f in case.findings if f.outcome is Outcome.HOLD and not f.waived]
-    compared = [(each, each.comparison) for each in open_ if each.comparison]
-    settled = tuple(
-        (each.dataset, each.metric, each.part, each.unit, each.bound, found.settled_at)
-        for each, found in compared
-        if found.settled_at is not None
-    )
-    silent = [f for _, f in compared if f.silent and f.planning.more_origins is None]
-    if silent:
-        few = min(each.sample.independent_n for each in silent)
-        return case.fact(FactCode.COMPARE_WITH_MORE, origins=few)
-    counts = [found.planning.more_origins for _, found in compared]
-    known = [count for count in counts if count is not None]
-    wants = [
-        found.sample.independent_n + found.planning.more_origins
-        for _, found in compared
-        if found.planning.more_origins is not None
+    found = [(each, each.comparison) for each in open_ if each.comparison]
+    about: dict[str, Value] = {
+        "experiment": given.experiment,
+        "now": min((each.sample.independent_n for _, each in found), default=0),
+        "ended": tuple(dict.fromkeys(f.dataset for f, _ in found if f.dataset in given.ended)),
+        "unmeasured": any(each.unit == "ratio" for each in case.of(Outcome.HOLD)),
+        "settled": tuple(
+            (each.dataset, each.metric, each.part, each.unit, each.bound, compared.settled_at)
+            for each, compared in found
+            if compared.settled_at is not None
+        ),
+    }
+    if given.look is not None and not about["ended"]:
+        now = min(given.look.origins.values(), default=0)
+        return case.fact(FactCode.NEXT_LOOK, **{**about, "now": now, "most": given.look.most})
+    steps = () if given.look is not None else tuple(_steps(case, found, given))
+    about["hardly"] = None
+    for each in steps:
+        likely, unlikely, chance = _prospects(case, each)
+        if likely or chance is None:
+            ends: dict[str, Value] = {"likely": likely, "unlikely": unlikely, "chance": chance}
+            then = min(each.origins.values())
+            return case.fact(each.code, **{**about, "then": then, **each.told, **ends})
+        if each.code is FactCode.LARGER_PLAN and unlikely:
+            chances = sorted(float(row[3]) for row in unlikely)
+            named = (each.told["larger"], each.told["tighter"])
+            about["hardly"] = (*named, chances[0], chances[-1])  # type: ignore[assignment]  # as told
+    soon = [
+        (each, compared.planning.more_origins or 0, compared.planning.decided_by)
+        for each, compared in found
+        if compared.planning.decided_by is not None
     ]
-    name, origins = given.larger or ("", 0)
-    if any(want <= origins for want in wants):
+    if soon and not about["ended"]:
         return case.fact(
-            FactCode.LARGER_PLAN,
-            experiment=name,
-            origins=origins,
-            now=min(found.sample.independent_n for _, found in compared),
-            enough=len(known) == len(counts) and max(wants) <= origins,
-            settled=settled,
+            FactCode.WAIT_FOR_ORIGINS,
+            **about,
+            rules=_rules([each for each, *_ in soon]),
+            rest=len(found) - len(soon),
+            more=max(more for _, more, _ in soon),
+            until=max(str(until) for *_, until in soon),
         )
-    settle = case.fact(
-        FactCode.SETTLE_MARGIN,
-        least=min(wants, default=None),
-        larger=given.larger,
-        settled=settled,
-    )
-    if not known or len(known) < len(counts):
-        return settle
-    wanted = dict.fromkeys((each.dataset for each, _ in compared), 0)
-    for each, found in compared:
-        wanted[each.dataset] = max(wanted[each.dataset], found.planning.more_origins or 0)
-    lacking = {name: count - given.room.get(name, 0) for name, count in wanted.items()}
-    most = max(lacking, key=lambda name: lacking[name])
-    if lacking[most] <= 0:
-        return case.fact(FactCode.RAISE_ORIGINS, more=max(known), settled=settled)
-    dates = [found.planning.decided_by for _, found in compared]
-    until = None if None in dates else max(filter(None, dates), default=None)
-    if until is None or most in given.ended:
-        return settle
+    wants = [
+        (
+            compared.sample.independent_n + compared.planning.more_origins,
+            f.dataset,
+            f.metric,
+            f.part,
+        )
+        for f, compared in found
+        if compared.planning.more_origins is not None
+    ]
+    nearest = min(wants, default=None)
     return case.fact(
-        FactCode.WAIT_FOR_ORIGINS,
-        more=max(known),
-        dataset=most,
-        held=given.room.get(most, 0),
-        until=until,
-        settled=settled,
+        FactCode.KEEP_UNDECIDED,
+        **about,
+        nearest=nearest,
+        silent=any(compared.silent for _, compared in found),
+        held=max((min(each.origins.values()) for each in steps), default=None),
     )
+
+
+def _steps(
+    case: Case, found: Sequence[tuple[Finding, Comparison]], given: Given
+) -> Iterator[_Step]:
+    """Larger plans on the same data."""
+    larger = given.larger
+    if larger is not None:
+        tighter = any(
+            larger.bounds.get(f"{each.metric}:{each.role}", each.bound) < each.bound
+            for each, _ in found
+        )
+        yield _Step(
+            code=FactCode.LARGER_PLAN,
+            origins=larger.origins,
+            told={"larger": larger.name, "seeds": larger.seeds, "tighter": tighter},
+            seeds=larger.seeds,
+            bounds=larger.bounds,
+        )
+    yield from _more_history(case, given, {each.dataset for each, _ in found})
+
+
+def _more_history(case: Case, given: Given, wanted: Collection[str]) -> Iterator[_Step]:
+    """The same plan with earlier origins, as many on each dataset; fits get no older by it."""
+    samples = {f.dataset: f.comparison.sample for f in case.findings if f.comparison}
+    room = {name: given.room.get(name, 0) for name in samples if name in given.counted}
+    raised = {name: samples[name].independent_n + more for name, more in room.items() if more > 0}
+    if not wanted & raised.keys():
+        return
+    most = min(raised.values())
+    origins = {n: most if n in raised else each.independent_n for n, each in samples.items()}
+    plans = {each.dataset: each for each in given.plan.datasets} if given.plan else {}
+    once = [samples[n].n for n in raised if n in plans and plans[n].refit is None]
+    yield _Step(
+        code=FactCode.RAISE_ORIGINS,
+        origins=origins,
+        told={
+            "then": most,
+            "origins": tuple((n, most * samples[n].overlap) for n in raised),
+            "every": len(raised) == len(samples),
+            "refit": min(once, default=None),
+        },
+    )
+
+
+_Rows = tuple[tuple[str | float, ...], ...]
+
+
+def _prospects(case: Case, step: _Step) -> tuple[_Rows, _Rows, float | None]:
+    """Open rules that a larger plan is likely to decide, and those that it is not.
+
+    Rows of dataset, metric, part and chance, if the effects stay as they are; and the most the
+    chance can be that every guardrail is decided, None where nothing is predicted.
+    """
+    likely: list[tuple[str | float, ...]] = []
+    unlikely: list[tuple[str | float, ...]] = []
+    every: list[float | None] = []
+    for each in case.findings:
+        found = each.comparison
+        if found is None or each.waived:
+            continue
+        rule, origins = f"{each.metric}:{each.role}", step.origins.get(each.dataset, 0)
+        bound = None if step.bounds is None else step.bounds.get(rule)
+        chance = chance_with(found, independent=origins, seeds=step.seeds, bound=bound)
+        asked = step.bounds is None or bound is not None
+        if chance is not None and (not asked or origins < case.policy.min_origins):
+            chance = 0.0
+        if each.outcome is Outcome.HOLD and chance is not None:
+            row = (each.dataset, each.metric, each.part, chance)
+            (likely if chance >= LIKELY else unlikely).append(row)
+        if each.role == "guardrail":
+            every.append(chance)
+    known = [each for each in every if each is not None]
+    whole = min(known) if known and len(known) == len(every) else None
+    return tuple(likely), tuple(unlikely), whole

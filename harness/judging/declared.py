@@ -147,6 +147,28 @@ class FutureTests:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LargerPlan:
+    """A built-in experiment on the same pair that has more independent origins.
+
+    Attributes
+    ----------
+    name
+        Of the experiment.
+    origins
+        Non-overlapping origins by dataset.
+    seeds
+        How many it runs.
+    bounds
+        What its own policy asks for, by the name of the rule.
+    """
+
+    name: str
+    origins: Mapping[str, int]
+    seeds: int
+    bounds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """The caller's part of a verdict.
 
@@ -159,7 +181,7 @@ class Given:
     ended
         Datasets that no session will be added to.
     larger
-        A larger experiment on the same pair, by name, and its independent origins.
+        A built-in experiment on the same pair with more independent origins; None without one.
     costs
         Measured ratios candidate / legacy by criterion; empty where nothing was measured.
     cards
@@ -178,8 +200,10 @@ class Given:
         Which reading of growing evidence it is; None where all of it is looked at once.
     today
         ISO date on which the verdict is passed; only waivers depend on it.
-    measure
-        The command that measures costs.
+    experiment
+        The experiment as commands name it.
+    counted
+        Datasets whose origins are counted back from the end, so that the plan can ask for more.
     plan, fingerprints
         Shown with the verdict.
     """
@@ -187,7 +211,7 @@ class Given:
     stride: Mapping[str, int] = field(default_factory=dict)
     room: Mapping[str, int] = field(default_factory=dict)
     ended: tuple[str, ...] = ()
-    larger: tuple[str, int] | None = None
+    larger: LargerPlan | None = None
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     futures: Mapping[str, FutureTests] = field(default_factory=dict)
@@ -196,7 +220,8 @@ class Given:
     problems: tuple[Fact, ...] = ()
     look: Look | None = None
     today: str | None = None
-    measure: str = "abharness measure"
+    experiment: str = "EXPERIMENT"
+    counted: tuple[str, ...] = ()
     plan: PlanRecord | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 

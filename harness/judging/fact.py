@@ -118,18 +118,24 @@ class FactCode(StrEnum):
     WAIVER = "waiver"  # place among the waivers of the verdict
     CAUTION = "caution"  # because: what to be cautious of
 
-    # What to do now. All name candidate and legacy.
+    # What to do now. All name candidate, legacy and (but for the ended plan) the experiment.
     REPLACE = "replace"
-    KEEP = "keep"
+    KEEP = "keep"  # rules
+    FILL = "fill"
     REPAIR = "repair"
     MEASURE = "measure"  # rules
-    COMPARE_WITH_MORE = "compare_with_more"  # origins
-    SETTLE_MARGIN = "settle_margin"  # least, larger: name and origins; settled, see below
-    LARGER_PLAN = "larger_plan"  # experiment, origins, now, enough, settled
+    RETRY_FAILED = "retry_failed"  # arm
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
-    RAISE_ORIGINS = "raise_origins"  # more, settled
     PLAN_ENDED = "plan_ended"  # origins
-    WAIT_FOR_ORIGINS = "wait_for_origins"  # more, dataset, held, until, settled
+    # More evidence. All have now (independent origins), ended (datasets), unmeasured (costs),
+    # hardly (a larger plan that would decide none: name, tighter, least and most chance), and
+    # settled: rows of dataset, metric, part, unit, bound and what would be shown today. Plans also
+    # have then (independent origins), likely, unlikely (dataset, metric, part, chance), chance.
+    LARGER_PLAN = "larger_plan"  # larger, seeds, tighter: limits
+    RAISE_ORIGINS = "raise_origins"  # origins by dataset, every: of all datasets, refit
+    NEXT_LOOK = "next_look"  # most
+    WAIT_FOR_ORIGINS = "wait_for_origins"  # rules, rest: open ones beside them, more, until
+    KEEP_UNDECIDED = "keep_undecided"  # nearest (origins, dataset, metric, part), held, silent
 
     # What is new, the first line of everything that is written.
     FIRST_VERDICT = "first_verdict"  # outcome, attempt

@@ -273,7 +273,13 @@ def _findings(
     else:
         found = read_at(found, given.look)
     costs = [
-        judge_cost(name, bound, given.costs.get(name), alpha=policy.alpha, command=given.measure)
+        judge_cost(
+            name,
+            bound,
+            given.costs.get(name),
+            alpha=policy.alpha,
+            command=f"abharness measure {given.experiment}",
+        )
         for name, bound in policy.limits.costs.items()
     ]
     return (*found, *costs)

@@ -212,7 +212,8 @@ def begun(
     Returns
     -------
     Work, Unfit or str
-        What cannot be made since the last fit failed, or why it has to wait for another call.
+        The work, which waits for nothing more; what cannot be made since the last fit failed; or
+        why it has to wait for another call.
     """
     if not work.after:
         return work
@@ -226,7 +227,8 @@ def begun(
         return Unfit(due=work.due[0], reason="the fit that it starts from failed")
     if isinstance(last, str):
         return last
-    return dataclasses.replace(work, task=dataclasses.replace(work.task, follows=(last,)))
+    task = dataclasses.replace(work.task, follows=(last,))
+    return dataclasses.replace(work, task=task, after="")
 
 
 def last_fit(store: Store, fit: PlannedFit) -> LastFit | str | None:

@@ -365,8 +365,8 @@ class _Run:
         What the system kept from an answer is tried once more, after all others. A fit that starts
         from another one waits for it.
         """
-        waiting, again = {work.key: work for work in works}, set[str]()
-        running: dict[str, _Work] = {}
+        asked, again = {work.key: work for work in works}, set[str]()
+        waiting, running = dict(asked), dict[str, _Work]()
         while waiting or running:
             coming = {
                 due.fit.key
@@ -377,9 +377,11 @@ class _Run:
                 if len(running) >= self.workers:
                     break
                 ready = self._begun(work)
-                if ready is None or executor.submit(ready.task):
-                    del waiting[work.key]
-                if ready is not None and work.key not in waiting:
+                if ready is not None and not executor.submit(ready.task):
+                    waiting[work.key] = ready  # what it starts from is there: not looked at again
+                    continue
+                del waiting[work.key]
+                if ready is not None:
                     running[work.key] = ready
                     self.progress.started(work)
             for finished in executor.poll() if running else ():
@@ -391,7 +393,7 @@ class _Run:
                         shutil.rmtree(finished.left, ignore_errors=True)
                 if no_answer and work.key not in again:
                     again.add(work.key)
-                    waiting[work.key] = work
+                    waiting[work.key] = asked[work.key]
                     self.progress.unanswered(work, no_answer, again=True)
                 elif no_answer:
                     self._give_up(work, no_answer)

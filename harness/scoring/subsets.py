@@ -243,7 +243,7 @@ def _by_drawdown(found: Truth) -> list[Slice]:
     mask[order] = episode == episode[bottom]
     dates = np.sort(found.origin_date[mask])
     share = f"{100 * float(np.nanmax(depth)):.0f} %"
-    title = f"worst drawdown, {dates[0]} to {dates[-1]} (down {share})"
+    title = f"worst drawdown, {dates[0]} to {dates[-1]} (up to {share} below the year's high)"
     return [Slice(name="drawdown:worst", title=title, windows=mask)]
 
 

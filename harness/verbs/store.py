@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -95,8 +96,17 @@ def _adopt(experiment: str, root: Path, data_dir: list[Path], why: str) -> None:
     from harness.verbs.common import grid_of
 
     opened = open_store(root, without_records=True)
-    found = adopt(opened, grid_of(experiment, data_dir, seeds=None, store=opened), why=why)
+    grid = grid_of(experiment, data_dir, seeds=None, store=opened)
+    found = adopt(opened, grid, why=why)
     more = f", sealed {found.delivered} from incoming/" if found.delivered else ""
     say(f"adopted {found.parts} parts of {found.fits} fits{more}, head {opened.journal.short}")
     for name in found.left:
         say(f"not taken, it belongs to no fit of {experiment}: {name}")
+    counted_back = any(plan.first is None for plan in grid.experiment.plans.values())
+    if found.left_from and counted_back:
+        first = date.fromisoformat(found.left_from) + timedelta(days=1)
+        say(
+            "[plan] origins are counted back from the end of the data, which may have moved since: "
+            f'first = "{first}" in place of origins takes these parts as well if they are of this '
+            "plan"
+        )

@@ -14,6 +14,7 @@ from harness.judging.verdict import Verdict
 from reports.page_input import HEAD, UnitKey
 from reports.words import numbers, verdicts
 from reports.words.facts import first_line, say
+from reports.words.next_step import next_action
 from reports.words.sentences import sentence_of
 from reports.words.verdicts import headline
 
@@ -72,7 +73,7 @@ def _whole(verdict: Verdict, hold_as: HoldAs, logs: Mapping[UnitKey, str]) -> Tr
     answer = verdicts.summary(verdict)
     led_to = [*verdicts.problems(verdict), *verdicts.reasons(verdict)]
     failed = verdicts.failures(verdict, logs)
-    lines = [headline(verdict), answer, *led_to, *failed, verdicts.next_action(verdict)]
+    lines = [headline(verdict), answer, *led_to, *failed, next_action(verdict.next_action)]
     _conclude(case, verdict.outcome, answer, list(dict.fromkeys(lines)), hold_as)
     properties = case.find("properties")
     assert properties is not None

@@ -44,7 +44,7 @@ def plainly(block: Block) -> Iterator[Plain]:
         case Scorecard():
             yield _criteria(block)
         case BasisList():
-            yield Lines(lines=tuple(f"{i.label} ({i.mark}): {i.text}" for i in block.items))
+            yield Lines(lines=tuple(f"{i.label} ({i.state}): {i.text}" for i in block.items))
         case Facts():
             if block.title:
                 yield Heading(text=block.title)

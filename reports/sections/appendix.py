@@ -97,6 +97,7 @@ def arm_facts(arm: ArmFacts) -> dict[str, str]:
     found["options"] = options or "none"
     if arm.residual_distribution:
         found["distribution"] = "added by the harness from residuals on the validation span"
+    found |= {f"SHA-256 of {name}": digest for name, digest in arm.weights.items()}
     return found | {str(title): str(said) for title, said in arm.card.items()}
 
 
@@ -197,9 +198,10 @@ def _terms(found: Mapping[str, str]) -> tuple[Term, ...]:
 GLOSSARY = (
     Term(
         name="Origin",
-        text="A day that both sides forecast from: they see it and what came before, and nothing "
-        "after. Origins are independent where the sessions they are judged on do not overlap. One "
-        "whose forecast was issued before its outcome is prospective.",
+        text="The first session of a forecast, which gives it its date: both sides see everything "
+        "before it, and neither that session nor a later one. Origins are independent where the "
+        "sessions they are judged on do not overlap. One whose forecast was issued before its "
+        "outcome is prospective.",
     ),
     Term(
         name="Guardrail",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.evidence.comparison import Planning
+from harness.evidence.comparison import Comparison, Planning
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, Outcome, no_prediction
 from harness.judging.verdict import Verdict
@@ -39,8 +39,9 @@ from reports.sections.trust import strip
 from reports.words import numbers, verdicts
 from reports.words.cautions import cautions
 from reports.words.facts import say
+from reports.words.next_step import next_action, next_step
 from reports.words.sentences import sentence_of, why_open
-from reports.words.verdicts import headline, next_step, rule_name
+from reports.words.verdicts import headline, rule_name
 
 _OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
@@ -49,58 +50,71 @@ _SCORE_ROWS = 4
 _LINE, _CAUTION_LINES = 165, 6
 """Characters in a line of the frame of cautions at 1280 px, and lines that leave enough room."""
 _YEAR = 365
+_DIGEST = 12
+"""Characters of a digest that are enough to tell files apart; the whole stands below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """A rule that is undecided: what would be found, what is asked, what would decide it.
+    """A rule that is undecided on a dataset, and what would decide it.
 
-    `why` is there where more origins would not decide it.
+    Attributes
+    ----------
+    needed
+        Independent origins in all, with the date by which they exist where that is soon; in words
+        where no number of them is known to decide.
+    chance
+        That the origins there are decide it; None without a prediction.
+    why
+        Where more origins would not decide it.
     """
 
-    name: str
-    detectable: str
-    margin: str
+    rule: str
+    dataset: str
     needed: str
+    chance: float | None
+    limit: str
     why: str
 
 
-def _urgency(finding: Finding) -> tuple[bool, float]:
-    """Rules that bind come first, and of them those that are furthest from a decision."""
-    more = finding.comparison.planning.more_origins if finding.comparison else None
-    return not finding.binding, -float("inf" if more is None else more)
-
-
 def open_rules(verdict: Verdict) -> list[Open]:
-    """Every rule without a decision, those that bind and need most first."""
-    unsure = (Outcome.HOLD, Outcome.INVALID)
+    """Every rule without a decision: those that bind first, and of them the nearest to one."""
+
+    def distance(finding: Finding) -> tuple[bool, float]:
+        found = finding.comparison
+        more = found.planning.more_origins if found else None
+        return not finding.binding, math.inf if found is None or more is None else _total(found)
+
     found = []
-    for finding in sorted(verdict.findings, key=_urgency):
-        if finding.outcome not in unsure:
+    for finding in sorted(verdict.findings, key=distance):
+        if finding.outcome not in (Outcome.HOLD, Outcome.INVALID):
             continue
         compared = finding.comparison
         planned = compared.planning if compared else Planning()
-        more, until, seeds = planned.more_origins, planned.decided_by, planned.seeds_needed
-        needed = "not compared" if compared is None else "out of reach"
-        if more is not None:
-            needed = f"{more:,} more" + (f", by {until}" if until else "")
-        elif seeds:
-            needed = f"{seeds} seeds a side"
+        until, needed = planned.decided_by, "not compared" if compared is None else "out of reach"
+        if compared is not None and planned.more_origins is not None:
+            needed = f"{_total(compared):,}" + (f" by {until}" if until else "")
+        elif planned.seeds_needed:
+            needed = f"{planned.seeds_needed} seeds a side"
         elif compared is not None and compared.silent:
             needed = say(no_prediction(compared.sample.independent_n))
-        where = "" if finding.unit == "ratio" else f" on {finding.dataset}"
-        seen = numbers.effect(finding.unit, planned.detectable).removeprefix("+")
-        if finding.unit == "points" and (planned.detectable or 0.0) >= 1:
-            seen = "none"  # no share is further from its limit
         each = Open(
-            name=f"{rule_name(finding)}{where}",
-            detectable=seen,
-            margin=numbers.effect(finding.unit, finding.bound).removeprefix("+"),
+            rule=rule_name(finding),
+            dataset="" if finding.unit == "ratio" else finding.dataset,
             needed=needed,
-            why="" if more is not None else why_open(finding) or sentence_of(finding),
+            chance=planned.chance,
+            limit=numbers.effect(finding.unit, finding.bound).removeprefix("+"),
+            why=""
+            if planned.more_origins is not None
+            else why_open(finding) or sentence_of(finding),
         )
         found.append(each)
     return found
+
+
+def _total(found: Comparison) -> int:
+    """Independent origins that a rule takes in all."""
+    return found.sample.independent_n + (found.planning.more_origins or 0)
 
 
 def weakest(found: SliceEffect | None, page: PageInput) -> str:
@@ -176,10 +190,17 @@ def what_it_is(arm: ArmFacts | None) -> str:
         return ""
     card = arm.card
     told = [card[title] for title in ("checkpoint", "origin") if card.get(title)]
+    files = [name for name in arm.weights if not name.endswith(".json")]
+    if told and len(files) == 1:
+        told[0] += f" (SHA-256 {arm.weights[files[0]][:_DIGEST]}\u2026)"
     if card.get("pretraining data"):
         told.append(f"pretrained on {card['pretraining data']}")
     if card.get("training") and not card["training"].startswith("none"):
         told.append(f"trained here: {card['training']}")
+    if arm.residual_distribution:
+        told.append(
+            "a point path only: the harness adds the distribution that CRPS and coverage judge"
+        )
     if told:
         return "; ".join(told)
     options = ", ".join(f"{name} {numbers.plain(value)}" for name, value in arm.options.items())
@@ -255,8 +276,13 @@ def banner(page: PageInput) -> Banner:
         legacy=page.label(verdict.legacy),
         title=page.title,
         said=headline(verdict),
-        following=next_step(verdict),
+        following=next_step(verdict.next_action, store=page.beside.store),
     )
+
+
+def _whole_step(page: PageInput) -> Text:
+    told = next_action(page.verdict.next_action, store=page.beside.store)
+    return Text(lead="Next:", text=told)
 
 
 def must_know(page: PageInput) -> list[tuple[str, str]]:
@@ -363,21 +389,41 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
 
 
 def _undecided(verdict: Verdict) -> tuple[Block, ...]:
-    still = open_rules(verdict)
-    more = len(still) - _OPEN_SHOWN
+    """A row a rule, the nearest to a decision first, with what it takes on each dataset."""
+    heading = Heading(text="Undecided", quiet=_chance_now(verdict), level=2)
+    rules: dict[str, list[Open]] = {}
+    for each in open_rules(verdict):
+        rules.setdefault(each.rule, []).append(each)
+    if not rules:
+        return heading, Text(text="Every rule was decided.")
+    takes = "independent origins it takes in all"
+    shown, more = list(rules.items())[:_OPEN_SHOWN], len(rules) - _OPEN_SHOWN
     table = Table(
         small=True,
         caption="Undecided rules",
-        columns=columns(*("Rule", "detectable", "origins needed"), words=("origins needed",)),
+        columns=columns("Rule", takes, words=(takes,)),
         rows=tuple(
-            (text(rule.name), text(rule.detectable), text(rule.needed, rule.why))
-            for rule in still[:_OPEN_SHOWN]
+            (text(rule), text(numbers.listing(map(_takes, found)), found[0].why))
+            for rule, found in shown
         ),
+        note=f"and {numbers.plural(more, 'rule')} more" if more > 0 else "",
     )
-    return (
-        Heading(text="Undecided", quiet=f"and {more} more below" if more > 0 else "", level=2),
-        table if still else Text(text="Every rule was decided."),
-    )
+    return heading, table
+
+
+def _takes(rule: Open) -> str:
+    return f"{rule.needed} on {rule.dataset}" if rule.dataset else rule.needed
+
+
+def _chance_now(verdict: Verdict) -> str:
+    """The most the chance can be that the origins there are decide all guardrails."""
+    bars = [each for each in verdict.power if each.role == "guardrail"]
+    chances = [each.chance for each in bars if each.chance is not None]
+    if not bars or len(chances) < len(bars):
+        return ""
+    counts = sorted(each.independent_n for each in bars)
+    origins = numbers.between(str(counts[0]), str(counts[-1]))
+    return f"chance that {origins} origins decide all {len(bars)}: {numbers.at_most(min(chances))}"
 
 
 def _weakness(page: PageInput) -> tuple[Block, ...]:
@@ -470,7 +516,7 @@ def summary(page: PageInput) -> Iterator[Section]:
         items=(
             replace(banner(page), said="", following=""),
             Text(text=headline(verdict)),
-            Text(lead="Next:", text=verdicts.next_action(verdict)),
+            _whole_step(page),
         ),
     )
     yield from _listed("Caution", warnings(page))
@@ -483,8 +529,9 @@ def lists(page: PageInput) -> Iterator[Section]:
     """Everything else of the first screen, line by line."""
     verdict = page.verdict
     doubts = (
-        f"{rule.name}: independent origins needed: {rule.needed}; could detect {rule.detectable}, "
-        f"limit {rule.margin}"
+        f"{rule.rule}{f' on {rule.dataset}' if rule.dataset else ''} (limit {rule.limit}): takes "
+        f"{rule.needed}{'' if rule.why else ' independent origins in all'}"
+        + ("" if rule.chance is None else f"; chance now {numbers.percent(rule.chance, digits=0)}")
         for rule in open_rules(verdict)
     )
     yield from _listed("Why no conclusion is allowed", verdicts.problems(verdict))
@@ -562,8 +609,7 @@ def ending(page: PageInput) -> Iterator[Section]:
         count = f"{found.passed} of {len(found.parts)} parts passed"
         said = Text(text=f"Self-test of the gate: {count}{more}.")
         yield Section(id="self-test", title="", items=(said,))
-    following = Text(lead="Next:", text=verdicts.next_action(page.verdict))
-    yield Section(id="next", title="", items=(following,))
+    yield Section(id="next", title="", items=(_whole_step(page),))
 
 
 PLACEMENTS = (

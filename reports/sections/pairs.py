@@ -25,6 +25,7 @@ from reports.sections.first_screen import open_rules
 from reports.sections.scorecard import build_scorecard
 from reports.words import numbers, verdicts
 from reports.words.facts import say
+from reports.words.next_step import next_action
 from reports.words.verdicts import headline
 
 _REASONS_SHOWN = 40
@@ -49,7 +50,8 @@ def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
         "A repaired build: no version of the original ever ran, so this is no comparison "
         "with anything that was ever in use."
     )
-    said = [*verdicts.problems(verdict), *verdicts.reasons(verdict), verdicts.next_action(verdict)]
+    following = next_action(verdict.next_action, store=page.beside.store)
+    said = [*verdicts.problems(verdict), *verdicts.reasons(verdict), following]
     lines = Lines(lines=tuple(dict.fromkeys(said)), shown=_REASONS_SHOWN)
     return Section(
         id=name,
@@ -79,8 +81,7 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
     )
     still = len(open_rules(verdict))
     yield Text(
-        text=f"Weakest slice: {worst}. Undecided rules: {still}. {_self_test(verdict)} "
-        f"{verdicts.next_action(verdict)}",
+        text=f"Weakest slice: {worst}. Undecided rules: {still}. {_self_test(verdict)}",
         style="note",
     )
     scorecard = build_scorecard(verdict)

@@ -55,31 +55,31 @@ def _complete(page: PageInput) -> Basis:
     failed = any(unit.failures for unit in seen.units)
     noted = ("" if failed else ", no window failed") + completeness_noted(seen)
     text = f"{seen.present} of {seen.declared} cells{noted}"
-    return Basis(label="Complete", mark=seen.completeness, text=text)
+    return Basis(label="Completeness", mark=seen.completeness, text=text)
 
 
 def _blind(page: PageInput) -> Basis:
     found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
-    text = "both sides passed"
+    text = "neither side uses later sessions"
     if mark == "broken":
         arms = numbers.listing(each.arm for each in found if each.state == "failed")
         text = f"{arms} reads past its origin"
     elif mark == "note":
         untested = [each.arm for each in found if each.state == "not tested"]
         text = f"{untested[0]} not tested" if len(untested) == 1 else "neither side tested"
-    return Basis(label="No look-ahead", mark=mark, text=text)
+    return Basis(label="Look-ahead test", mark=mark, text=text)
 
 
 def _uncontaminated(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    text = "not in its pretraining data"
+    text = "holds nothing of the judged span"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate names no data"
         if known and len(known) == len(seen.contamination):
             most = numbers.percent(max(known), digits=0)
             text = f"up to {most} of origins may be in its pretraining data, by its card"
-    return Basis(label="Unseen data", mark=seen.uncontaminated, text=text)
+    return Basis(label="Pretraining data", mark=seen.uncontaminated, text=text)
 
 
 def _above_reference(page: PageInput) -> Basis:
@@ -95,7 +95,7 @@ def _above_reference(page: PageInput) -> Basis:
     text = f"skill {', '.join(parts)}" if parts else "no reference arm"
     if behind and all(beaten):  # or the mark would not fit the words
         text += f"; legacy has none on {numbers.listing(behind)}"
-    return Basis(label="Beats random walk", mark=seen.above_reference(), text=text)
+    return Basis(label="Against random walk", mark=seen.above_reference(), text=text)
 
 
 def _gate(page: PageInput) -> Basis:
@@ -110,7 +110,7 @@ def _gate(page: PageInput) -> Basis:
 
 
 def _new_evidence(page: PageInput) -> Basis:
-    label, change = "New evidence", page.beside.since
+    label, change = "Since the last look", page.beside.since
     if change is None:
         return Basis(label=label, mark="note", text="no verdict before to compare with")
     look = f" (verdict {page.beside.verdicts} on this pair)" if page.beside.verdicts > 1 else ""
@@ -149,7 +149,7 @@ def _completeness(page: PageInput) -> Basis:
         text += f"; missing: {numbers.listing(map(str, seen.missing[:4]))}"
         text += f" and {len(seen.missing) - 4} more" if len(seen.missing) > 4 else ""
     text += completeness_noted(seen)
-    return Basis(label="Complete", mark=seen.completeness, text=f"{text}.")
+    return Basis(label="Completeness", mark=seen.completeness, text=f"{text}.")
 
 
 def completeness_noted(seen: Validity) -> str:
@@ -194,7 +194,7 @@ def _blindness(page: PageInput) -> Basis:
     said = [f"{arm}: {state}" for arm, state in states.items() if state != "not tested"]
     said += [f"{arm}: not tested: {page.beside.check_command(arm)}" for arm in untested]
     return Basis(
-        label="No look-ahead",
+        label="Look-ahead test",
         mark=page.verdict.validity.future_blindness,
         text=f"Whether later sessions change a forecast. {'; '.join(said)}.",
     )
@@ -222,7 +222,7 @@ def _random_walk(page: PageInput) -> Iterator[Basis]:
         metric = numbers.metric_name(next(iter(sides.values())).metric)
         reference = next(iter(sides.values())).reference
         yield Basis(
-            label=f"Beats random walk, {dataset}",
+            label=f"Against random walk, {dataset}",
             mark=seen.above_reference(dataset),
             text=f"Skill in {metric} against {reference} (above 0 is better than it): "
             f"{numbers.listing(texts)}.",
@@ -377,8 +377,10 @@ def _together(page: PageInput) -> Iterator[tuple[TableCell, ...]]:
             text(numbers.between(*(numbers.percent(end, digits=0) for end in (low, high))))
             for _, low, high in found
         ]
-        empty = [text("") for _ in range(3)]
-        yield (text("all guardrails together"), text(""), *both, *empty)
+        chances = [row.chance for row in page.verdict.power if row.role == "guardrail"]
+        known = [chance for chance in chances if chance is not None]
+        least = numbers.at_most(min(known)) if known else ""
+        yield (text("all guardrails together"), text(""), *both, *map(text, (least, "", "")))
 
 
 def _shared(page: PageInput) -> str:
@@ -405,7 +407,7 @@ def self_test(page: PageInput) -> Iterator[Section]:
     items: tuple[Block, ...] = ()
     if found is not None:
         table = Table(
-            caption="What the gate found when it judged itself",
+            caption="What the gate found when it judged itself by its rules on losses",
             columns=columns("Part", "result", "what was found", words=("result", "what was found")),
             rows=tuple(
                 (

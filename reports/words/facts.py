@@ -17,7 +17,6 @@ from reports.words.numbers import (
     in_sentence,
     listing,
     metric_name,
-    plain_effect,
     ratio,
 )
 
@@ -228,12 +227,6 @@ def _gap(v: Values) -> str:
     return f"{in_sentence(abs(other))} {'higher' if other > 0 else 'lower'}"
 
 
-def _more(v: Values) -> str:
-    return (
-        f"Keep {v['legacy']} for now and compare again with {v['more']:,} more independent origins"
-    )
-
-
 def _sessions(count: int) -> str:
     return f"{count} session" if count == 1 else f"{count} sessions"
 
@@ -241,48 +234,6 @@ def _sessions(count: int) -> str:
 def _new_origins(v: Values) -> str:
     noun = "origin" if v["origins"] == 1 else "origins"
     return f"{v['origins']} new independent {noun}"
-
-
-def _wait(v: Values) -> str:
-    return (
-        f"{_more(v)}: the history of {v['dataset']} holds {v['held']:,}; the rest will be there by "
-        f"{v['until']}.{_settled(v)}"
-    )
-
-
-def _larger(v: Values) -> str:
-    enough = "" if v["enough"] else "; that may still leave some open"
-    return (
-        f"Keep {v['legacy']} for now and run `abharness compare {v['experiment']}`: "
-        f"{v['origins']} independent origins in place of {v['now']}{enough}.{_settled(v)}"
-    )
-
-
-def _settle(v: Values) -> str:
-    takes = "no number of origins is foreseen to decide what is open"
-    if v["least"] is not None:
-        takes = f"the first open rule to be decided takes about {v['least']:,} independent origins"
-    have = "no run within a year has them" if v["least"] is not None else ""
-    if v["larger"]:
-        have = f"`abharness compare {v['larger'][0]}` has only {v['larger'][1]:,}"
-    return (
-        f"Keep {v['legacy']} for now, and settle first whether the policy's limits are what you "
-        f"need: {'; '.join(filter(None, (takes, have)))}.{_settled(v)}"
-    )
-
-
-def _settled(v: Values) -> str:
-    """The bounds that would be decided today, beside the ones that are asked."""
-    rows = v["settled"]
-    if not rows:
-        return ""
-    shown = [
-        f"{place_of(dataset, metric, part)} {plain_effect(unit, at)} "
-        f"(asked {plain_effect(unit, bound)})"
-        for dataset, metric, part, unit, bound, at in rows[:3]
-    ]
-    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    return f" Limits that today's evidence would show kept: {', '.join(shown)}{more}."
 
 
 def _paired(v: Values, said: str) -> str:
@@ -405,19 +356,19 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.LONG_MEMORY: lambda v: (
         _where(v)
-        + (f" (and {v['others']} more there)" if v["others"] else "")
-        + f" {'has' if v['done'] else 'may have'} long memory (order {v['memory']:.2f}, standard "
-        + f"error {v['error']:.2f}): its interval "
+        + (f" and {v['others']} more there" if v["others"] else "")
+        + f": good and bad spells {'last' if v['done'] else 'may last'} (long memory, order "
+        + f"{v['memory']:.2f} \u00b1 {v['error']:.2f}), and the origins tell less for it: "
         + (
-            f"was made {v['wider']:.1f} times as wide, which may not be enough."
+            f"the interval was made {v['wider']:.1f} times as wide, which may not be enough."
             if v["done"]
-            else f"would then have to be {v['wider']:.1f} times as wide"
-            + ("." if v["stands"] else ", and what is concluded from it would not be.")
+            else f"the interval may really be {v['wider']:.1f} times as wide; its result "
+            + ("would be the same." if v["stands"] else "would not hold.")
         )
     ),
     FactCode.NEARLY_BEYOND: lambda v: (
         _where(v)
-        + (f" (and {v['others']} more there)" if v["others"] else "")
+        + (f" and {v['others']} more there" if v["others"] else "")
         + f": over the last {v['origins']} origins alone, since {v['since']}, the effect is "
         f"{in_sentence(v['effect'], signed=True)} with a standard error of "
         f"{in_sentence(v['error'])}. So near to the limit of "
@@ -447,8 +398,8 @@ _PHRASES: dict[FactCode, Phrase] = {
         f"{_changes(v) or 'the rules did not'}. Whoever knew the results may have chosen by them."
     ),
     FactCode.STRAW_MAN: (
-        "{legacy} is shown worse than {reference}: {rows:worse}. It is broken or untrained: "
-        "replacing it proves little, and {reference} would do as well."
+        "{legacy} is shown worse than {reference}: {rows:worse}. Beating it proves little, and "
+        "{reference} would do as well."
     ),
     FactCode.WORSE_BESIDE: (
         "by losses that no rule names {arm} is shown worse than {legacy}: {rows:worse}."
@@ -508,26 +459,6 @@ _PHRASES: dict[FactCode, Phrase] = {
         "{candidate} keeps every guardrail, but no gain over {legacy} is shown yet."
     ),
     FactCode.ALL_HOLD: _all_hold,
-    FactCode.REPLACE: "Replace {legacy} by {candidate}, and keep comparing them on new origins.",
-    FactCode.KEEP: (
-        "Keep {legacy}; look at the windows where {candidate} loses most before trying again."
-    ),
-    FactCode.REPAIR: "Repair what is named first, run the missing cells, and judge again.",
-    FactCode.MEASURE: "Keep {legacy} for now, measure what is open ({_rules}), and judge again.",
-    FactCode.COMPARE_WITH_MORE: (
-        "Keep {legacy} for now; {origins} non-overlapping origins are too few to say how many "
-        "would decide: compare again with more."
-    ),
-    FactCode.SETTLE_MARGIN: _settle,
-    FactCode.LARGER_PLAN: _larger,
-    FactCode.RAISE_ORIGINS: lambda v: (
-        f"{_more(v)}: the history holds them, so raise `origins` in the plan.{_settled(v)}"
-    ),
-    FactCode.PLAN_ENDED: (
-        "Keep {legacy}: it is not shown with the {origins} non-overlapping origins that were "
-        "planned. To go on asking needs another registration."
-    ),
-    FactCode.WAIT_FOR_ORIGINS: _wait,
     FactCode.FIRST_VERDICT: lambda v: (
         f"the first verdict{f' of attempt {n}' if (n := v['attempt']) > 1 else ''}: {v['outcome']}"
     ),
@@ -573,33 +504,36 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.NOTHING_TO_TEST: "nothing was compared",
     FactCode.NO_LOSS_TO_PLANT: "there is no criterion on a mean loss to plant in",
-    FactCode.ITSELF_REJECTED: "legacy against itself is rejected by {findings:list}",
+    FactCode.ITSELF_REJECTED: "legacy against itself is shown worse by {findings:list}",
     FactCode.TOO_MANY_ALARMS: lambda v: (
         f"{v['dataset']} {v['metric']}: exchanged arms are shown worse in {v['alarms']} of "
         f"{v['exchanges']} cases at a level of {100 * v['alpha']:g} %"
     ),
     FactCode.ITSELF_TIES: (
-        "{findings} findings tie; of {exchanges} random exchanges at most {alarms} alarm (allowed "
+        "{findings} rules tie; of {exchanges} random exchanges at most {alarms} alarm (allowed "
         "{allowed})"
     ),
-    FactCode.WORSE_PROMOTED: "losses worse than the margin are promoted by {findings:list}",
-    FactCode.MUCH_WORSE_NOT_REJECTED: "losses twice as large are not rejected by {findings:list}",
+    FactCode.WORSE_PROMOTED: "losses worse than the margin pass {findings:list}",
+    FactCode.MUCH_WORSE_NOT_REJECTED: "losses twice as large pass {findings:list}",
     FactCode.NONE_ABLE_TO_REJECT: (
         "a little worse is not promoted; no guardrail has the evidence to reject"
     ),
     FactCode.MUCH_WORSE_NO_REJECT: "losses twice as large on every criterion are not a REJECT",
     FactCode.WORSE_HELD_BACK: (
-        "{guardrails} guardrails hold back a little worse, {able} of {guardrails} reject much worse"
+        "losses a little worse pass none of {guardrails} guardrails; losses much worse are "
+        "rejected by {able} of {guardrails}, those with enough evidence"
     ),
-    FactCode.GAIN_NOT_PROMOTED: "losses half as large are not promoted by {findings:list}",
-    FactCode.GAIN_PARTLY_PROMOTED: "{able} of {findings} findings have the evidence to promote, do",
-    FactCode.NONE_ABLE_TO_PROMOTE: "no finding has the evidence to promote anything",
+    FactCode.GAIN_NOT_PROMOTED: "losses half as large are not shown better by {findings:list}",
+    FactCode.GAIN_PARTLY_PROMOTED: (
+        "a planted gain is shown by {able} of {findings} rules, those with enough evidence"
+    ),
+    FactCode.NONE_ABLE_TO_PROMOTE: "no rule has enough evidence to show a planted gain",
     FactCode.GAIN_NO_PROMOTE: "losses half as large on every criterion are not a PROMOTE",
-    FactCode.GAIN_PROMOTED: "{findings} findings and the whole promote a planted gain",
+    FactCode.GAIN_PROMOTED: "all {findings} rules show a planted gain, and the whole is a PROMOTE",
     FactCode.STILL_CONCLUDED: "without a cell of {arm} the verdict is {outcome}",
     FactCode.REFUSED_WITHOUT_CELL: "without a cell of {arms:list} there is no conclusion",
     FactCode.NOT_MIRRORED: "{dataset} {metric}: {effect} one way, {back} back",
-    FactCode.MIRRORED: "{findings} findings mirror",
+    FactCode.MIRRORED: "{findings} rules give the mirrored result",
     FactCode.NO_BOUNDS_TO_MIRROR: "no criterion on a loss has bounds in both directions",
     FactCode.SAME_BYTES: "the same bytes",
     FactCode.OTHER_BYTES: "another order, other bytes",
@@ -632,7 +566,6 @@ _RESTING: Mapping[FactCode, Phrase] = {
         "Every rule is shown to hold, and whether {candidate} may replace {legacy} is not decided: "
         "{why}"
     ),
-    FactCode.SETTLE_FIRST: "Keep {legacy} for now and settle this first: {why}",
     FactCode.NO_CONCLUSION: "No conclusion on replacing {legacy} by {candidate} is allowed: {why}",
     FactCode.CAUTION: "Caution: {why}",
     FactCode.SELF_TEST_FAILED: lambda v: (

@@ -86,6 +86,11 @@ def in_sentence(share: float, *, signed: bool = False) -> str:
     return f"{text.replace('-0.0', '0.0') if float(text) == 0 else text} %"
 
 
+def at_most(chance: float) -> str:
+    """Write the most that a chance can be, in plain characters."""
+    return "less than 1 %" if chance < 0.005 else f"at most {100 * chance:.0f} %"
+
+
 MOST = 9.0
 """A bound of a loss ratio beyond ten times legacy's loss says no more than that."""
 

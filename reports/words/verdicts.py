@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from harness.experiments.waivers import WaiverState
 from harness.judging.conclusion import SelfTestPart
@@ -19,11 +18,6 @@ from reports.words.sentences import sentence_of
 def summary(verdict: Verdict) -> str:
     """The answer in one sentence."""
     return say(verdict.summary)
-
-
-def next_action(verdict: Verdict) -> str:
-    """What to do now, in one sentence."""
-    return say(verdict.next_action)
 
 
 def problems(verdict: Verdict) -> list[str]:
@@ -246,12 +240,6 @@ def on_all(datasets: Iterable[str], *, of: int | None = None) -> str:
     if len(found) == every and every > 2:
         return f"on all {every} datasets"
     return f"on {numbers.listing(found)}" if len(found) <= _NAMED else f"on {len(found)} datasets"
-
-
-def next_step(verdict: Verdict) -> str:
-    """What to do now, in short: the limits that would be decided today stand below."""
-    found = verdict.next_action
-    return say(replace(found, values={**found.values, "settled": ()}))
 
 
 def _without_stop(text: str) -> str:

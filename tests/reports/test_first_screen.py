@@ -30,7 +30,7 @@ from reports.words.sentences import sentence_of
 from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]
-CELLS = "Complete"
+CELLS = "Completeness"
 
 
 def with_verdict(page: PageInput, **changes: Any) -> PageInput:
@@ -175,14 +175,11 @@ def test_a_broken_count_is_a_row(make_page: Make) -> None:
 
 
 def test_open_rules_say_what_would_decide(make_page: Make) -> None:
-    """Detectable effect, limit, origins and date of each undecided rule."""
+    """Limit, origins in all and date of each undecided rule; the nearest stands first."""
     rule = open_rules(make_page(outcome=Outcome.HOLD).verdict)[0]
 
-    assert (rule.name, rule.detectable, rule.needed) == (
-        "CRPS on BETA",
-        "8.0\u202f%",
-        "31 more, by 2026-05-04",
-    )
+    assert (rule.rule, rule.dataset, rule.limit) == ("CRPS", "BETA", "5.0\u202f%")
+    assert rule.needed == "41 by 2026-05-04"
 
 
 def test_the_worst_windows_are_the_worst_of_all_datasets(make_page: Make) -> None:
@@ -201,8 +198,14 @@ def test_the_strip_has_seven_items_whatever_is_missing(make_page: Make) -> None:
     page = with_verdict(make_page(), self_test=None)
 
     assert list(marks(page)) == [
-        *("Same windows", "Complete", "No look-ahead", "Unseen data", "Beats random walk"),
-        *("Gate self-test", "New evidence"),
+        *(
+            "Same windows",
+            "Completeness",
+            "Look-ahead test",
+            "Pretraining data",
+            "Against random walk",
+        ),
+        *("Gate self-test", "Since the last look"),
     ]
     assert list(marks(dataclasses.replace(page, scores=[], datasets={}, arms=[]))) == list(
         marks(page)
@@ -235,7 +238,7 @@ def test_blindness_is_held_only_where_both_passed(
     """One side untested is a note, one failed is broken."""
     found = tuple(Blindness(arm=f"arm {at}", state=state) for at, state in enumerate(states))
 
-    assert marks(with_validity(make_page(), blindness=found))["No look-ahead"] == mark
+    assert marks(with_validity(make_page(), blindness=found))["Look-ahead test"] == mark
 
 
 def test_a_side_that_was_not_tried_names_the_command(make_page: Make) -> None:
@@ -243,7 +246,7 @@ def test_a_side_that_was_not_tried_names_the_command(make_page: Make) -> None:
     found = (Blindness(arm="chronos-512", state="passed"),)
     page = with_validity(make_page(), blindness=found)
 
-    item = next(item for item in at_length(page) if item.label == "No look-ahead")
+    item = next(item for item in at_length(page) if item.label == "Look-ahead test")
 
     assert item.mark == "note"
     assert "chronos-512: passed" in item.text
@@ -257,7 +260,7 @@ def test_contamination_is_held_only_where_none_is_possible(
     """An unknown share is no 0."""
     found = (Contamination(arm="chronos-512", dataset="ALPHA", share=share, said="so"),)
 
-    assert marks(with_validity(make_page(), contamination=found))["Unseen data"] == mark
+    assert marks(with_validity(make_page(), contamination=found))["Pretraining data"] == mark
 
 
 def test_a_failed_self_test_is_broken(make_page: Make) -> None:
@@ -280,7 +283,7 @@ def test_the_same_records_again_are_no_new_evidence(make_page: Make) -> None:
         for new in ({"ALPHA": 0}, {"ALPHA": 4})
     ]
 
-    assert [marks(page)["New evidence"] for page in pages] == ["note", "holds"]
+    assert [marks(page)["Since the last look"] for page in pages] == ["note", "holds"]
     assert "new origins: 4 on ALPHA" in changed(pages[1])
 
 
@@ -382,5 +385,5 @@ def test_a_check_has_one_answer_wherever_it_stands(
     below = {item.label: item.mark for item in at_length(page)}
 
     shared = {label: mark for label, mark in marks(page).items() if label in below}
-    assert set(shared) == {"Same windows", "Complete", "No look-ahead"}
+    assert set(shared) == {"Same windows", "Completeness", "Look-ahead test"}
     assert shared == {label: below[label] for label in shared}

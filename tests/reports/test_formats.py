@@ -17,7 +17,7 @@ from reports.forms.junit import render_junit
 from reports.forms.markdown import LIMIT
 from reports.forms.terminal import render_terminal
 from reports.page_input import PageInput
-from reports.words import verdicts
+from reports.words.next_step import next_action
 
 Make = Callable[..., PageInput]
 
@@ -46,7 +46,7 @@ def test_markdown_holds_what_the_first_screen_holds(make_page: Make) -> None:
     ]  # fmt: skip
     assert [head for head in wanted if head not in heads] == []
     assert f"`{page.beside.replay_command}`" in text
-    assert verdicts.next_action(page.verdict).split()[0] in text
+    assert next_action(page.verdict.next_action).split()[0] in text
 
 
 def test_what_failed_names_its_log_in_every_form(make_page: Make) -> None:

@@ -22,8 +22,8 @@ from harness.judging.findings import Outcome
 from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
 from reports.page_input import PageInput
-from reports.words import verdicts
 from reports.words.facts import why
+from reports.words.next_step import next_step
 from reports.words.verdicts import headline
 
 Make = Callable[..., PageInput]
@@ -182,7 +182,8 @@ def test_the_outcome_stands_first(make_page: Make, outcome: Outcome) -> None:
     assert f">{outcome.value}</span>" in heading
     assert f'href="#mark-{outcome.lower()}"' in html[: html.index("<h1")].rpartition("<main>")[2]
     assert headline(page.verdict) in html
-    assert verdicts.next_action(page.verdict) in html
+    step = next_step(page.verdict.next_action, store=page.beside.store)
+    assert step in re.sub("</?code>", "`", html)
 
 
 def test_every_criterion_is_shown_with_its_numbers(make_page: Make) -> None:
@@ -215,7 +216,7 @@ def test_all_that_the_reader_must_know_is_there(make_page: Make) -> None:
         "none needed",
         "starts as an index at 100.00",
         "nothing was trained, so there is no curve",
-        "31 more, by 2026-05-04",
+        "41 by 2026-05-04",
         "9f9f9f9f",
         'title = "Synthetic market"',
     ):
@@ -249,7 +250,7 @@ def test_prospective_origins_and_installations_stand_on_the_page(make_page: Make
         text = Outline(render_html(dataclasses.replace(page, verdict=verdict))).text
         equal, some = not each.datasets[0].prospective, "3 of them prospective"
 
-        assert f"Installation {'yes' if equal else 'note'}" in text
+        assert f"Installation {'passed' if equal else 'note'}" in text
         assert "torch 2.5 -> 2.6" in text
         assert ("forecasts of its fits are equal" in text) == equal
         assert (some in text) != equal
@@ -474,7 +475,7 @@ def evil_page(page: PageInput) -> PageInput:
             policy={"mode": EVIL, EVIL: {EVIL: [EVIL]}, "reference": names["random-walk"]},
             plan=PlanRecord(experiment=EVIL, seeds=(1,), datasets=()),
             fingerprints={EVIL: EVIL},
-            next_action=fact(FactCode.KEEP, **pair),
+            next_action=fact(FactCode.KEEP, **pair, rules=((EVIL, "crps", EVIL),), experiment=EVIL),
         ),
         title=EVIL,
         experiment_text=EVIL,

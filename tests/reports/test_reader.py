@@ -15,7 +15,8 @@ import pytest
 from reports.forms.html import render_html
 from reports.page_input import PageInput
 from reports.sections.first_screen import fallback
-from reports.words import numbers, verdicts
+from reports.words import numbers
+from reports.words.next_step import next_step
 from reports.words.verdicts import headline
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -111,7 +112,8 @@ def why_not(page: PageInput) -> list[str]:
 
 
 def run_next(page: PageInput) -> list[str]:
-    return [f"Next: {verdicts.next_action(page.verdict)}"]
+    step = next_step(page.verdict.next_action, store=page.beside.store)
+    return [f"Next: {step}".replace("`", "")]
 
 
 def how_much_better(page: PageInput) -> list[str]:
@@ -170,10 +172,10 @@ def memory(page: PageInput) -> list[str]:
 def decidable(page: PageInput) -> list[str]:
     compared = page.verdict.findings[6].comparison
     assert compared is not None
+    total = compared.sample.independent_n + (compared.planning.more_origins or 0)
     return [
-        "RMSE on BETA",
-        f"{compared.planning.more_origins} more",
-        str(compared.planning.decided_by),
+        "RMSE",
+        f"{total} by {compared.planning.decided_by} on BETA",
     ]
 
 
@@ -200,7 +202,7 @@ def honest(page: PageInput) -> list[str]:
 
 def seen(page: PageInput) -> list[str]:
     arm = next(arm for arm in page.arms if arm.name == page.verdict.candidate)
-    return ["No look-ahead", "Unseen data", arm.card["origin"], arm.card["pretraining data"]]
+    return ["Look-ahead test", "Pretraining data", arm.card["origin"], arm.card["pretraining data"]]
 
 
 def doing_nothing(page: PageInput) -> list[str]:
@@ -210,7 +212,7 @@ def doing_nothing(page: PageInput) -> list[str]:
         if (each.arm, each.dataset) == (page.verdict.candidate, "BETA")
     )
     return [
-        "Beats random walk",
+        "Against random walk",
         numbers.percent(skill, signed=True).replace("\u202f", " "),
         "Skill",
     ]
@@ -218,7 +220,7 @@ def doing_nothing(page: PageInput) -> list[str]:
 
 def failed(page: PageInput) -> list[str]:
     count = sum(unit.failures for unit in page.verdict.validity.units)
-    return ["Complete", f"{count} of", "ValueError: too hot"]
+    return ["Completeness", f"{count} of", "ValueError: too hot"]
 
 
 def changed(page: PageInput) -> list[str]:

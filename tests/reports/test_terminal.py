@@ -11,7 +11,7 @@ from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from reports.forms.terminal import render_terminal
 from reports.page_input import PageInput
-from reports.words import verdicts
+from reports.words.next_step import next_action
 
 Make = Callable[..., PageInput]
 
@@ -33,7 +33,7 @@ def test_the_outcome_comes_first_and_the_next_step_last(make_page: Make, outcome
 
     assert text.startswith(f"{outcome.value}: ")
     following = " ".join(text.rpartition("\n\n")[2].split())
-    assert f"Next: {verdicts.next_action(page.verdict)}" == following
+    assert f"Next: {next_action(page.verdict.next_action, store=page.beside.store)}" == following
 
 
 def test_own_words_are_ascii(make_page: Make) -> None:

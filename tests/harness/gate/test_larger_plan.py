@@ -13,5 +13,10 @@ def test_the_larger_built_in_experiment_is_known_by_its_origins(tmp_path):
 
     given = given_of(grid, store, grid.experiment.policy, problems=(), today=None, changed=None)
 
-    assert given.larger == ("nightly", 125)
+    assert given.larger is not None
+    assert given.larger.name == "nightly"
+    assert given.larger.origins == {"DOW_JONES": 125, "GOLD": 125}
+    assert given.larger.seeds == 5
+    assert given.larger.bounds["coverage_80:guardrail"] == 0.05
+    assert given.counted == ("DOW_JONES", "GOLD")
     assert given.ended == ("DOW_JONES", "GOLD")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -176,6 +177,23 @@ def test_parts_without_their_records_are_adopted(finished, call, refused):
     assert {name: seal.digests for name, seal in opened().parts().items()} == before
     assert call("gate", "tiny.toml")[0] == 0
     assert call("store", "check")[0] == 0
+
+
+def test_parts_of_origins_counted_back_from_another_end_are_adopted_by_date(finished, tiny, call):
+    """They belong to no fit of today's plan, and what is said of them takes them all."""
+    before = {name: seal.digests for name, seal in opened().parts().items()}
+    (Path("runs") / "records.sqlite").unlink()
+    tiny(("origins = 40", "origins = 39"))  # as if the data had grown since
+
+    code, out, _ = call("store", "adopt", "tiny.toml", "--why", "the disk broke")
+
+    assert code == 0
+    assert out.startswith("adopted 0 parts of 0 fits")
+    first = re.search('first = "[0-9-]+"', out)[0]
+    tiny(("origins = 40", first))
+    code, out, _ = call("store", "adopt", "tiny.toml", "--why", "the disk broke")
+    assert (code, out.splitlines()[1:]) == (0, [])
+    assert {name: seal.digests for name, seal in opened().parts().items()} == before
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -19,8 +19,9 @@ from harness.judging.validity import CUT_OFF, PRETRAINING
 from harness.judging.verdict import Verdict, from_json, judge, to_json
 from harness.reasons import ReasonCode, reason
 from harness.scoring.scores import Truth, UnitScores
+from reports.words.next_step import next_step
 from reports.words.sentences import sentence_of
-from reports.words.verdicts import next_action, reasons, summary
+from reports.words.verdicts import reasons, summary
 
 POLICY = Policy(
     baseline="old",
@@ -156,7 +157,7 @@ def test_cost_limits(found: Cost | None, outcome: Outcome, words: str) -> None:
 
     verdict = judged(
         grid_of(), policy, costs={} if found is None else {"latency": found},
-        measure="abharness measure x",
+        experiment="x",
     )  # fmt: skip
 
     assert verdict.outcome == outcome
@@ -166,10 +167,10 @@ def test_cost_limits(found: Cost | None, outcome: Outcome, words: str) -> None:
 
 
 def test_an_unmeasured_limit_is_what_to_do_next() -> None:
-    """When nothing else is open, the next action is to measure."""
+    """When nothing else is open, the next step is to measure."""
     verdict = judged(grid_of(), with_(limits=Limits(latency=1.2)))
 
-    assert "measure what is open (all latency)" in next_action(verdict)
+    assert verdict.next_action.code is FactCode.MEASURE
     assert "open are all latency" in summary(verdict)
 
 
@@ -384,7 +385,7 @@ def test_too_few_origins_for_a_prediction_are_said_to_be() -> None:
     assert verdict.outcome is Outcome.HOLD
     assert (row.detectable, row.chance, row.more_origins) == (None, None, None)
     assert row.silent == fact(FactCode.NO_PREDICTION, origins=9, least=10)
-    assert "9 non-overlapping origins are too few to say" in next_action(verdict)
+    assert "9 non-overlapping origins are too few to say" in next_step(verdict.next_action)
 
 
 @pytest.mark.parametrize(

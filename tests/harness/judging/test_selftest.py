@@ -79,7 +79,7 @@ def test_parts_and_slices_are_planted_too(scores: list[UnitScores]) -> None:
     )
 
     assert set(states(found).values()) == {"passed"}
-    assert "3 findings" in say(found.parts[0].found)
+    assert "3 rules tie" in say(found.parts[0].found)
 
 
 def test_few_origins_still_hold_back(scores: list[UnitScores]) -> None:
@@ -104,7 +104,7 @@ def test_losses_of_one_window_leave_a_ratio_open(scores: list[UnitScores]) -> No
     assert rmse is not None
     assert rmse.conclusion == "undecided"
     assert "failed" not in states(found).values()
-    assert "1 of 2 reject much worse" in say(found.parts[1].found)
+    assert "rejected by 1 of 2" in say(found.parts[1].found)
 
 
 def test_seeds_far_apart_leave_a_planted_factor_open(scores: list[UnitScores]) -> None:
@@ -121,7 +121,7 @@ def test_seeds_far_apart_leave_a_planted_factor_open(scores: list[UnitScores]) -
     _, found = tried(apart)
 
     assert "failed" not in states(found).values()
-    assert "1 of 2 reject much worse" in say(found.parts[1].found)
+    assert "rejected by 1 of 2" in say(found.parts[1].found)
 
 
 def test_without_sound_evidence_nothing_is_run(scores: list[UnitScores]) -> None:

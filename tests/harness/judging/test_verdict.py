@@ -25,7 +25,7 @@ from harness.judging.selftest import self_test
 from harness.judging.verdict import EXIT_CODES, Verdict, conclude, from_json, gather, judge, to_json
 from harness.scoring.scores import Truth, UnitScores
 from reports.words.sentences import sentence_of
-from reports.words.verdicts import next_action, problems, reasons, summary
+from reports.words.verdicts import problems, reasons, summary
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "verdict"
 STEPS, STRIDE = 4, 4
@@ -147,13 +147,13 @@ def test_wrong_coverage_alone_is_rejected() -> None:
 
 
 def test_undecided_is_hold_and_says_what_would_decide() -> None:
-    """Sides too close to tell apart are HOLD, exit code 4, with a next action."""
+    """Sides too close to tell apart are HOLD, exit code 4, with the next step."""
     verdict = judged(grid_of(new=0.5, old=0.5))
 
     assert verdict.outcome == Outcome.HOLD
     assert verdict.exit_code == 4
     assert "not decided" in summary(verdict)
-    assert "more" in next_action(verdict)
+    assert verdict.next_action.code is FactCode.KEEP_UNDECIDED
 
 
 def test_too_few_origins_are_hold_whatever_the_numbers_say() -> None:
@@ -163,7 +163,7 @@ def test_too_few_origins_are_hold_whatever_the_numbers_say() -> None:
     assert verdict.outcome == Outcome.HOLD
     assert "12 non-overlapping origins and the policy asks for 30" in reasons(verdict)[1]
     assert "about 18 more independent origins would decide, there by 2010-" in reasons(verdict)[1]
-    assert "more independent origins" in next_action(verdict)
+    assert verdict.next_action.code is FactCode.WAIT_FOR_ORIGINS
 
 
 def test_all_rules_are_judged_and_shown_in_every_case() -> None:
@@ -494,53 +494,3 @@ def test_judging_imports_no_heavy_library() -> None:
     )
 
     assert done.stdout.strip() == "[]"
-
-
-def test_next_action_points_to_origins_the_data_already_hold() -> None:
-    """When earlier origins would decide, the advice is to raise `origins`, not to wait."""
-    scores = grid_of(new=0.0, old=5.0, windows=12)
-    found = judged(scores).findings
-    needed = max(f.comparison.planning.more_origins or 0 for f in found if f.comparison)
-
-    actions = [
-        judge(
-            POLICY,
-            declared(scores),
-            scores,
-            Given(room=dict.fromkeys(("GOLD", "DOW_JONES"), room)),
-        )
-        for room in (needed, needed - 1)
-    ]
-
-    assert "raise `origins`" in next_action(actions[0])
-    assert f"holds {needed - 1}; the rest will be there by 2010-" in next_action(actions[1])
-
-
-def test_nobody_is_told_to_wait_for_data_that_have_ended() -> None:
-    """Where no session will come and the history is too short, the limit is what can be settled."""
-    scores = grid_of(new=0.0, old=5.0, windows=12)
-
-    verdict = judge(POLICY, declared(scores), scores, Given(ended=("GOLD", "DOW_JONES")))
-
-    assert verdict.next_action.code is FactCode.SETTLE_MARGIN
-
-
-@pytest.mark.parametrize(("short", "code"), [(1, "settle_margin"), (0, "larger_plan")])
-def test_a_larger_plan_is_advised_only_where_it_would_decide_something(
-    short: int, code: str
-) -> None:
-    """With fewer origins than the first open rule takes, its limit is to be settled instead."""
-    scores = grid_of(new=0.0, old=5.0, windows=12)
-    takes = [
-        found.sample.independent_n + found.planning.more_origins
-        for found in (each.comparison for each in judged(scores).findings)
-        if found and found.planning.more_origins is not None
-    ]
-    larger = ("nightly", min(takes) - short)
-
-    verdict = judge(
-        POLICY, declared(scores), scores, Given(larger=larger, ended=("GOLD", "DOW_JONES"))
-    )
-
-    assert verdict.next_action.code == code
-    assert (f"takes about {min(takes):,} independent" in next_action(verdict)) == bool(short)

@@ -16,7 +16,7 @@ from harness.running.cells import read_cell
 from harness.running.fill import fill
 from harness.running.grid import declare
 from harness.running.incoming import arrived
-from harness.running.store_folder import open_store
+from harness.running.store_folder import Store, open_store
 from harness.running.supervisor import Ending
 from harness.window import RollingOrigin, context_at, up_to
 
@@ -133,6 +133,41 @@ def test_two_workers_carry_out_two_chains_side_by_side(night):
     night(executor=slots, workers=2)
 
     assert slots.taken == [2] * 7 + [1]
+
+
+class Full(InThisProcess):
+    """Has room for a task only when nothing runs, and only at the third time it is offered."""
+
+    def __init__(self):
+        super().__init__()
+        self.offered = 0
+
+    def submit(self, task):
+        self.offered += 1
+        return not self._waiting and self.offered % 3 == 0 and super().submit(task)
+
+    def poll(self):
+        return super().poll() if self._waiting else []
+
+
+def test_a_fit_that_waits_for_room_has_its_last_one_looked_at_once(night, monkeypatch):
+    """However often it is offered to an executor that is full, as with chains on one GPU."""
+    calm = night(store="calm")
+    executor, seen, look = Full(), [], Store.fit_damage
+
+    def noted(store, key):
+        seen.extend([key] if executor.offered else [])  # else it is found what is due
+        return look(store, key)
+
+    monkeypatch.setattr(Store, "fit_damage", noted)
+
+    found = night(executor=executor, workers=2)
+
+    starts = [str(t.fits[0][1].identity["follows"]) for t in executor.done if t.follows]
+    assert executor.offered > 2 * len(executor.done)
+    assert len(starts) == 6
+    assert sorted(seen) == sorted(starts)
+    assert same(found, calm)
 
 
 def test_a_fit_that_fails_fails_those_after_it(night):

@@ -73,7 +73,9 @@ def test_worst_drawdown_is_the_run_of_origins_around_the_deepest() -> None:
     found = slice_named(truth_of(), "drawdown:worst")
 
     assert members(truth_of(), "drawdown:worst") == [4, 5, 6]
-    assert found.title == "worst drawdown, 2002-01-27 to 2002-07-26 (down 40 %)"
+    assert found.title == (
+        "worst drawdown, 2002-01-27 to 2002-07-26 (up to 40 % below the year's high)"
+    )
 
 
 @pytest.mark.parametrize("source", ["truth", "scores", "stored", "reversed"])

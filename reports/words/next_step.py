@@ -1,0 +1,217 @@
+"""What to do now, in words: one command first, what it is worth, and what follows if it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.judging.fact import Fact, FactCode
+from reports.words.facts import Phrase, Values, filled, place_of, say
+from reports.words.numbers import at_most, between, listing, metric_name, plain_effect
+
+_SHOWN = 3
+
+
+def next_step(found: Fact, *, store: str = "") -> str:
+    """The step, what it is expected to settle, and what a person does if it settles nothing.
+
+    Parameters
+    ----------
+    store
+        Folder of results as the commands name it; '' for the one they take by themselves.
+    """
+    values = {**found.values, "store": f" --store {store}" if store and store != "runs" else ""}
+    if found.because is None:
+        return filled(_STEPS[found.code], values)
+    after = filled(_HELD_BACK[found.because.code], {**found.because.values, **values})
+    return f"Keep {values['legacy']} for now: {say(found.because)} {after}"
+
+
+def next_action(found: Fact, *, store: str = "") -> str:
+    """The step, and the rest: its whole chance, and the limits that would be met today."""
+    parts = [next_step(found, store=store)]
+    chance = found.values.get("chance")
+    if isinstance(chance, float):
+        parts.append(f"That it decides every guardrail has a chance of {at_most(chance)}.")
+    hardly: Any = found.values.get("hardly")
+    if hardly:
+        name, tighter, *ends = hardly
+        chances = between(*(f"{100 * end:.0f}" for end in ends))
+        why = ", since its limits are tighter" if tighter else ""
+        parts.append(
+            f"`abharness compare {name}` would hardly decide any of it (chance {chances} %){why}."
+        )
+    if found.code in (FactCode.LARGER_PLAN, FactCode.RAISE_ORIGINS):
+        parts.append("It counts as another attempt on these sessions.")
+    rows: Any = found.values.get("settled", ())
+    if rows:
+        met = [
+            f"{place_of(dataset, metric, part)} {plain_effect(unit, at)} "
+            f"(asked {plain_effect(unit, bound)})"
+            for dataset, metric, part, unit, bound, at in rows[:_SHOWN]
+        ]
+        more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+        parts.append(
+            f"Limits that today's evidence would meet: {', '.join(met)}{more}. Taking one of them "
+            "changes the policy: decide before you look at new results whether you can live with "
+            "it, never to make these pass."
+        )
+    return " ".join(parts)
+
+
+def _likely(v: Values) -> str:
+    """What the step should decide, and what it hardly will."""
+    if not v["likely"]:  # a step that is not likely to decide anything is advised only blindly
+        return f" {v['now']} non-overlapping origins are too few to say what it will decide."
+    but = f", but probably not {_rules(v['unlikely'], 'or')}" if v["unlikely"] else ""
+    return f" It should decide {_rules(v['likely'], 'and')}{but}."
+
+
+def _rules(rows: Sequence[Sequence[Any]], last: str) -> str:
+    """Rules with the chance that each is decided, or its range over several."""
+    names = listing(
+        dict.fromkeys(
+            metric_name(metric) + (f" ({part})" if part else "") for _, metric, part, _ in rows
+        )
+    )
+    names = f" {last} ".join(names.rsplit(" and ", 1))
+    chances = sorted(chance for *_, chance in rows)
+    ends = between(*(f"{100 * chance:.0f}" for chance in (chances[0], chances[-1])))
+    datasets = dict.fromkeys(dataset for dataset, *_ in rows)
+    where = f" on {next(iter(datasets))}" if len(datasets) == 1 else ""
+    return f"{names}{where} (chance {ends} %)"
+
+
+def _otherwise(v: Values) -> str:
+    """What a person does where the step ends in HOLD as well."""
+    ended = ": these data have ended and can tell no more" if v["ended"] else ""
+    costs = f" Measure the costs too: `abharness measure {v['experiment']}{v['store']}`."
+    return f" If that is a HOLD too, {v['legacy']} stays{ended}." + costs * bool(v["unmeasured"])
+
+
+def _larger(v: Values) -> str:
+    limits = "tighter limits" if v["tighter"] else "limits of its own"
+    return (
+        f"Keep {v['legacy']} for now and run `abharness compare {v['larger']}{v['store']}`: "
+        f"{v['then']:,} independent origins in place of {v['now']:,}, {v['seeds']} seeds, {limits}."
+        f"{_likely(v)}{_otherwise(v)}"
+    )
+
+
+def _raise(v: Values) -> str:
+    names = [f"plan.{name}.origins={count}" for name, count in v["origins"]]
+    if v["every"] and len({count for _, count in v["origins"]}) == 1:
+        names = [f"plan.origins={v['origins'][0][1]}"]
+    names += [] if v["refit"] is None else [f"plan.refit={v['refit']}"]
+    changes = " ".join(f"--set {name}" for name in names)
+    return (
+        f"Keep {v['legacy']} for now and run `abharness compare {v['experiment']} {changes}"
+        f"{v['store']}`: {v['then']:,} independent origins in place of {v['now']:,}, all that the "
+        f"history holds.{_likely(v)}{_otherwise(v)}"
+    )
+
+
+def _wait(v: Values) -> str:
+    rest = f"; {v['rest']} more would stay open" if v["rest"] else ""
+    return (
+        f"Keep {v['legacy']} and let `abharness nightly {v['experiment']}{v['store']}` run each "
+        f"night: {v['more']:,} more independent origins, there by {v['until']}, would decide "
+        f"{_places(v['rules'])}{rest}."
+    )
+
+
+def _next_look(v: Values) -> str:
+    return (
+        f"Keep {v['legacy']} and let `abharness nightly {v['experiment']}{v['store']}` run each "
+        f"night: it looks again at each further independent origin, {v['now']:,} now, and ends "
+        f"with {v['most']:,}."
+    )
+
+
+def _keep_undecided(v: Values) -> str:
+    why = "no run is likely to decide an open rule"
+    if v["silent"]:
+        why = f"{v['now']} non-overlapping origins are too few to say how many would decide"
+    elif v["nearest"] is not None:
+        origins, dataset, metric, part = v["nearest"]
+        why += f": the nearest, {place_of(dataset, metric, part)}, takes about {origins:,} origins"
+        why += "" if v["held"] is None else f", and these data hold {v['held']:,}"
+    on = (
+        "To go on, compare on data that still grow: `abharness init` writes the experiment"
+        if v["ended"]
+        else f"`abharness nightly {v['experiment']}{v['store']}` adds origins, and no "
+        "date within a year is foreseen"
+    )
+    return f"Keep {v['legacy']}: {why}. {on}."
+
+
+def _keep(v: Values) -> str:
+    return (
+        f"Keep {v['legacy']}. A {v['candidate']} that mends {_places(v['rules'])} is another arm: "
+        f"add it to the experiment and run `abharness compare {v['experiment']} --candidate-arm "
+        f"NAME{v['store']}`."
+    )
+
+
+def _places(rules: Sequence[Sequence[str]]) -> str:
+    """What some rules were judged on, the first of them."""
+    more = f" and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else ""
+    return ", ".join(place_of(*rule) for rule in rules[:_SHOWN]) + more
+
+
+_STEPS: Mapping[FactCode, Phrase] = {
+    FactCode.REPLACE: (
+        "Replace {legacy} by {candidate} in stages that can be rolled back: write a rollout.toml "
+        "and run `abharness rollout status rollout.toml{store}`; `abharness nightly "
+        "{experiment}{store}` keeps comparing them."
+    ),
+    FactCode.KEEP: _keep,
+    FactCode.FILL: (
+        "Mend what kept the missing cells from running, then run `abharness compare "
+        "{experiment}{store}`: it runs only those, and judges again."
+    ),
+    FactCode.REPAIR: (
+        "Keep {legacy}, mend what is named first, then run `abharness compare "
+        "{experiment}{store}`: what is sound is not run again."
+    ),
+    FactCode.MEASURE: lambda v: (
+        f"Keep {v['legacy']} for now and run `abharness measure {v['experiment']}{v['store']}`, "
+        f"then `abharness gate {v['experiment']}{v['store']}`: only costs are open "
+        f"({listing(metric_name(metric) for _, metric, _ in v['rules'])})."
+    ),
+    FactCode.RETRY_FAILED: (
+        "Keep {legacy} for now, mend what made {arm} fail, and run `abharness compare {experiment} "
+        "--retry-failed{store}`: the answer depends on how its failed windows are counted."
+    ),
+    FactCode.PLAN_ENDED: (
+        "Keep {legacy}: it is not shown with the {origins} non-overlapping origins that were "
+        "planned. To go on asking needs another registration."
+    ),
+    FactCode.LARGER_PLAN: _larger,
+    FactCode.RAISE_ORIGINS: _raise,
+    FactCode.NEXT_LOOK: _next_look,
+    FactCode.WAIT_FOR_ORIGINS: _wait,
+    FactCode.KEEP_UNDECIDED: _keep_undecided,
+}
+
+_HELD_BACK: Mapping[FactCode, Phrase] = {
+    FactCode.BEHIND_REFERENCE: (
+        "Ask whether {reference} may replace it: `abharness compare {experiment} --candidate-arm "
+        "{reference}{store}`."
+    ),
+    FactCode.STRAW_MAN: (
+        "Mend {legacy} and run `abharness compare {experiment}{store}`, or ask whether {reference} "
+        "may replace it: `abharness compare {experiment} --candidate-arm {reference}{store}`."
+    ),
+    FactCode.UNJUDGED_WORSE: (
+        "Write a rule for these losses into the policy, then run `abharness gate "
+        "{experiment}{store}`."
+    ),
+    FactCode.IMPLAUSIBLE: (
+        "Try it: `abharness check {candidate} --experiment {experiment}{store}`."
+    ),
+    FactCode.ALL_WAIVED: (
+        "Take a waiver out of the policy, then run `abharness gate {experiment}{store}`."
+    ),
+}
+"""The step for each thing that keeps a PROMOTE at HOLD."""
