@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 
 from harness.claims.claim import Answer, ClaimEvidence, Measurement, Requirement
-from harness.evidence.comparison import compare
-from harness.evidence.estimand import Coverage, Question, loss_of
-from harness.evidence.pairing import Pair, PairingError, overlap_of, pair
+from harness.evidence.comparison import answer
+from harness.evidence.estimand import Coverage, Question, RelativeCoverage, loss_of
+from harness.evidence.estimates import Conclusion
+from harness.evidence.pairing import PairingError, overlap_of, pair
 from harness.judging.findings import Outcome
 from harness.reasons import ReasonCode, reason
 from harness.scoring.metrics import AGGREGATES, PINBALL
@@ -69,7 +70,7 @@ def better(metric: str, than: Bar) -> Requirement:
             raise PairingError(reason(ReasonCode.NO_REFERENCE_ARM))
         sides = found.scores_of(found.candidate, dataset), found.scores_of(other, dataset)
         question = Question(estimand=loss_of(metric), bound_high=0.0, alpha=found.alpha)
-        said = compare(pair(*sides, metric), question)
+        said = answer(pair(*sides, metric), question)
         low, high = (None if end is None else 100 * end for end in said.bounds)
         row = Measurement(
             what=f"{title} against {other}'s",
@@ -80,7 +81,7 @@ def better(metric: str, than: Bar) -> Requirement:
             arm=found.candidate,
             dataset=dataset,
             source=_units(found, dataset, found.candidate, other),
-            holds={"within": True, "beyond": False, "undecided": None}[said.conclusion],
+            holds=_SHOWN[said.conclusion],
         )
         return [row]
 
@@ -111,45 +112,33 @@ def nearer_coverage() -> Requirement:
 
 
 def _distance(found: ClaimEvidence, dataset: str, level: int) -> Measurement:
-    """Difference of the distances from nominal, with a block bootstrap of paired origins."""
+    """Difference of the distances from nominal, with the bounds that a rule on it has."""
     ours, theirs = (found.scores_of(arm, dataset) for arm in (found.candidate, found.baseline))
-    both = pair(ours, theirs, Coverage(level=level).metric)
-    shares = np.stack([both.candidate.mean(axis=0), both.legacy.mean(axis=0)])  # [2, W]
-    low, high = _interval_of_distances(shares, level / 100, both)
-    near, far = (abs(float(each.mean()) - level / 100) for each in shares)
-    covered = " and ".join(f"{100 * each.mean():.1f} %" for each in shares)
+    estimand = RelativeCoverage(level=level)
+    both = pair(ours, theirs, estimand.metric)
+    alpha = found.alpha * estimand.alpha_share
+    said = answer(both, Question(estimand=estimand, bound_high=0.0, alpha=alpha))
+    known = bool(np.isfinite(both.candidate).all() and np.isfinite(both.legacy).all())
+    enough = known and said.sample.independent_n >= LEAST_ORIGINS
+    value = said.effect.value
+    low, high = said.bounds if enough else (None, None)
+    sides = (100 * each.mean() for each in (both.candidate, both.legacy))
+    covered = " and ".join(f"{each:.1f} %" for each in sides)
     return Measurement(
         what=f"distance from {level} % coverage, less that of {found.baseline}",
-        value=100 * (near - far) if np.isfinite(shares).all() else None,
+        value=100 * value if known and value is not None else None,
         unit="points",
         low=None if low is None else 100 * low,
         high=None if high is None else 100 * high,
         arm=found.candidate,
         dataset=dataset,
         source=_units(found, dataset, found.candidate, found.baseline),
-        said=f"coverage is {covered}" + ("" if low is not None else "; no interval can be made"),
-        holds=True if high is not None and high < 0 else False if low and low > 0 else None,
+        said=f"coverage is {covered}" + ("" if enough else "; no interval can be made"),
+        holds=_SHOWN[said.conclusion] if enough else None,
     )
 
 
-def _interval_of_distances(
-    shares: np.ndarray, nominal: float, both: Pair
-) -> tuple[float | None, float | None]:
-    """Two-sided 95 % interval; None with failed windows, or too few origins apart."""
-    count = shares.shape[1]
-    if (
-        not np.isfinite(shares).all()
-        or len(non_overlapping(both.origin, both.reach)) < LEAST_ORIGINS
-    ):
-        return None, None
-    difference = shares[0] - shares[1]
-    block = _block(difference, both.overlap)
-    starts = block_starts(count, block, RESAMPLES, generator_of(*shares))
-    ours, theirs = np.abs(circular_means(shares, starts, block) - nominal)
-    near, far = np.abs(shares.mean(axis=1) - nominal).tolist()
-    drawn = stretched(ours - theirs, near - far, block_law(count, block), 0.0)
-    low, high = np.quantile(drawn, TAILS).tolist()
-    return low, high
+_SHOWN: dict[Conclusion, bool | None] = {"within": True, "beyond": False, "undecided": None}
 
 
 def covers() -> Requirement:

@@ -15,7 +15,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.waivers import WaiverState, states
 from harness.judging.declared import Given
 from harness.judging.fact import Fact, FactCode, Value, fact
-from harness.judging.findings import Finding, Outcome
+from harness.judging.findings import Finding, Outcome, nearly_beyond
 from harness.judging.safeguards import Safeguards, of_waivers, waived_away
 from harness.judging.validity import Mark, Validity
 
@@ -214,7 +214,7 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
     beside = case.safeguards
     first = [_caution(each) for each in beside.first if each not in problems]
     holds = [each for each in beside.holds if each not in (*beside.first, *problems)]
-    rest = [*beside.notes, *case.validity.doubts, *_long_memory(case)]
+    rest = [*beside.notes, *case.validity.doubts, *_nearly_beyond(case), *_long_memory(case)]
     if outcome is not Outcome.HOLD:
         rest, holds = [*holds, *rest], []
     known = (*beside.first, *holds, *problems)
@@ -224,12 +224,34 @@ def reasons_of(case: Case, outcome: Outcome) -> tuple[Fact, ...]:
     return (*first, *holds, *shown, *empty, *waivers, *cautions)
 
 
+def _one_a_dataset(found: Sequence[Fact]) -> list[Fact]:
+    """The first fact of each dataset, with how many more there are."""
+    by_dataset: dict[Value, list[Fact]] = {}
+    for each in found:
+        by_dataset.setdefault(each.values["dataset"], []).append(each)
+    return [
+        dataclasses.replace(first, values={**first.values, "others": len(more)})
+        for first, *more in by_dataset.values()
+    ]
+
+
+def _nearly_beyond(case: Case) -> list[Fact]:
+    """Where the last origins lie hardly within, the nearest to its bound a dataset."""
+    found = [each for each in map(nearly_beyond, case.findings) if each is not None]
+
+    def room(said: Fact) -> float:
+        bound, effect, error = (float(said.values[name]) for name in ("bound", "effect", "error"))  # type: ignore[arg-type]  # numbers
+        return (bound - effect) / error
+
+    return _one_a_dataset(sorted(found, key=room))
+
+
 def _long_memory(case: Case) -> list[Fact]:
     """Where differences may remember so long that the interval is too narrow: the most a dataset.
 
     What would no longer be shown comes first, what was widened already last.
     """
-    found: dict[str, list[Fact]] = {}
+    found = []
     for finding in case.findings:
         compared = finding.comparison if finding.role != "limit" else None
         known = compared.variances if compared is not None else None
@@ -247,18 +269,15 @@ def _long_memory(case: Case) -> list[Fact]:
                 done=known.memory.shown and compared.estimand.relative,
                 stands=not compared.shaken,
             )
-            found.setdefault(finding.dataset, []).append(said)
-    for each in found.values():
-        each.sort(key=_by_weight)
-    return [
-        dataclasses.replace(each[0], values={**each[0].values, "others": len(each) - 1})
-        for each in found.values()
-    ]
+            found.append(said)
 
+    def weight(said: Fact) -> tuple[bool, bool, float]:
+        values = said.values
+        return bool(values["stands"]), bool(values["done"]), -float(values["wider"])  # type: ignore[arg-type]  # a number
 
-def _by_weight(said: Fact) -> tuple[bool, bool, float]:
-    values = said.values
-    return bool(values["stands"]), bool(values["done"]), -float(values["wider"])  # type: ignore[arg-type]  # a number
+    order = list(dict.fromkeys(each.values["dataset"] for each in found))
+    ordered = sorted(found, key=lambda each: (order.index(each.values["dataset"]), weight(each)))
+    return _one_a_dataset(ordered)
 
 
 _NOTHING = fact(FactCode.NOTHING_COMPARED)

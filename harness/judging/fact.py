@@ -74,6 +74,7 @@ class FactCode(StrEnum):
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
     FAR_FROM_PRICES = "far_from_prices"  # dataset, arm, seed, middle, last
     LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error, wider, done, stands, others
+    NEARLY_BEYOND = "nearly_beyond"  # where; origins, since, effect, error, bound, others
     MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
     FEW_ORIGINS_ASKED = "few_origins_asked"  # asked, sound
     NO_REFERENCE_ARM = "no_reference_arm"  # candidate, legacy

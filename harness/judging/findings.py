@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -257,6 +258,39 @@ def recently_beyond(found: Comparison) -> bool:
         return False
     low, high = found.question.recent_bounds
     return effect > high + TIE or (low is not None and effect < low - TIE)
+
+
+NEAR = 0.6
+"""Standard errors from the bound within which the last origins alone are a caution."""
+
+
+def nearly_beyond(finding: Finding) -> Fact | None:
+    """State that what is shown within over all origins is hardly so over the last ones.
+
+    So few cannot tell a candidate that has become worse from one that has not: of those that a
+    break makes PROMOTE, most lie near the bound. For losses; see the simulation study.
+    """
+    found = finding.comparison
+    shown = finding.outcome is Outcome.PROMOTE and finding.role != "limit"
+    if not shown or found is None or not found.estimand.relative:
+        return None
+    recent, known = found.recent, found.variances
+    if recent is None or recent.effect is None or known is None:
+        return None
+    error = math.sqrt(known.origins * found.sample.n / recent.n)
+    if recent.effect <= found.question.recent_bounds[1] - NEAR * error:
+        return None
+    return fact(
+        FactCode.NEARLY_BEYOND,
+        dataset=finding.dataset,
+        metric=finding.metric,
+        part=finding.part,
+        origins=recent.n,
+        since=recent.since,
+        effect=recent.effect,
+        error=error,
+        bound=found.question.recent_bounds[1],
+    )
 
 
 def rejected_together(findings: Sequence[Finding], *, alpha: float) -> list[Finding]:

@@ -10,7 +10,6 @@ n, where chi-squared laws are not for the few misses of a 95 % interval.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -111,11 +110,6 @@ def independence(hits: Array) -> Array:
     return 2 * (chain - _log(all_hits, count, all_hits / count))
 
 
-def joint(hits: Array, share: float) -> Array:
-    """Sum of `kupiec` and `independence`: right rate and no clusters at once."""
-    return kupiec(hits, share) + independence(hits)
-
-
 def dynamic_quantile(hits: Array, share: float) -> Array:
     """Statistic [...] of "nothing known predicts a hit": Engle and Manganelli (2004).
 
@@ -146,15 +140,14 @@ def _log(found: Array, count: Array | int, rate: Array | float) -> Array:
     return total
 
 
-Statistic = Callable[[Array], Array]
-
-
-def _statistics(share: float) -> dict[str, Statistic]:
+def _statistics(hits: Array, share: float) -> dict[str, Array]:
+    """Every statistic [...] of hits [..., n] by its test; joint is `kupiec` and `independence`."""
+    rate, clusters = kupiec(hits, share), independence(hits)
     return {
-        "unconditional": lambda hits: kupiec(hits, share),
-        "independence": independence,
-        "joint": lambda hits: joint(hits, share),
-        "dynamic_quantile": lambda hits: dynamic_quantile(hits, share),
+        "unconditional": rate,
+        "independence": clusters,
+        "joint": rate + clusters,
+        "dynamic_quantile": dynamic_quantile(hits, share),
     }
 
 
@@ -165,10 +158,8 @@ def _drawn(count: int, per_cent: int) -> dict[str, Array]:
     draws = max(DRAWS[0], min(DRAWS[1], DRAWN_HITS // count))
     hits = (generator.random((draws, count)) < per_cent / 100).astype(np.float64)
     parts = np.array_split(hits, max(1, hits.size // 50_000))  # as much as a cache holds
-    return {
-        name: np.sort(np.concatenate([each(part) for part in parts]))
-        for name, each in _statistics(per_cent / 100).items()
-    }
+    found = [_statistics(part, per_cent / 100) for part in parts]
+    return {name: np.sort(np.concatenate([each[name] for each in found])) for name in found[0]}
 
 
 def p_values(hits: Array, per_cent: int) -> dict[str, Array]:
@@ -176,10 +167,9 @@ def p_values(hits: Array, per_cent: int) -> dict[str, Array]:
 
     The rank of a statistic among those of independent sequences; ties count against the claim.
     """
-    found = {}
-    for name, each in _statistics(per_cent / 100).items():
-        drawn = _drawn(hits.shape[-1], per_cent)[name]
-        rank = np.searchsorted(drawn, each(hits) - 1e-9)
+    found, statistics = {}, _statistics(hits, per_cent / 100)
+    for name, drawn in _drawn(hits.shape[-1], per_cent).items():
+        rank = np.searchsorted(drawn, statistics[name] - 1e-9)
         found[name] = (1 + len(drawn) - rank) / (len(drawn) + 1)
     return found
 
@@ -199,10 +189,10 @@ def interval_calibration(
     parts = [hits[:, start::overlap] for start in range(min(overlap, count))]
     shortest = min((part.shape[1] for part in parts), default=0)
     why = _why_not(hits, shortest)
-    found: dict[str, float | None] = dict.fromkeys(_statistics(0.5))
+    found: dict[str, float] = {}
     if why is None:
         each = [p_values(part, level) for part in parts]
-        for name in found:
+        for name in each[0]:
             found[name] = min(holm([p for part in each for p in part[name].tolist()]))
     return IntervalCalibration(
         dataset=names[0],
@@ -212,10 +202,10 @@ def interval_calibration(
         n=count,
         sequences=seeds * len(parts),
         coverage=None if _missing(why) else float(hits.mean()),
-        unconditional=found["unconditional"],
-        independence=found["independence"],
-        joint=found["joint"],
-        dynamic_quantile=found["dynamic_quantile"],
+        unconditional=found.get("unconditional"),
+        independence=found.get("independence"),
+        joint=found.get("joint"),
+        dynamic_quantile=found.get("dynamic_quantile"),
         reason=why,
     )
 

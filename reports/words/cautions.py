@@ -92,6 +92,7 @@ _BRIEFS: Mapping[FactCode, Phrase] = {
     FactCode.HAND_PICKED_SEEDS: "Run with other seeds than the experiment declares",
     FactCode.FAR_FROM_PRICES: "The point path of {arm} on {dataset} is nowhere near the prices",
     FactCode.LONG_MEMORY: "Evidence on {_where} may be weaker than its bounds say",
+    FactCode.NEARLY_BEYOND: "{_where}: the last {origins} origins are hardly within the limit",
     FactCode.MEMBERS_READ: "Samples of {arm} on {dataset} can be scored in two ways",
     FactCode.FEW_ORIGINS_ASKED: "The policy asks for {asked} non-overlapping origins only",
     FactCode.PLACEBO_DOUBTS: "{arm} may know the data on {dataset}: less good on made-up ones",

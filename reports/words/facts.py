@@ -366,6 +366,14 @@ _PHRASES: dict[FactCode, Phrase] = {
             + ("would be the same." if v["stands"] else "would not hold.")
         )
     ),
+    FactCode.NEARLY_BEYOND: lambda v: (
+        _where(v)
+        + (f" and {v['others']} more there" if v["others"] else "")
+        + f": over the last {v['origins']} origins alone, since {v['since']}, the effect is "
+        f"{in_sentence(v['effect'], signed=True)} with a standard error of "
+        f"{in_sentence(v['error'])}. So near to the limit of "
+        f"{in_sentence(v['bound'], signed=True)}, a change for the worse could be missed."
+    ),
     FactCode.MEMBERS_READ: lambda v: (
         f"the {v['members']} samples of {v['arm']} on {v['dataset']} are scored "
         + (

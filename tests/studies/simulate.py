@@ -33,8 +33,9 @@ from harness.evidence.comparison import recent_of
 from harness.evidence.estimand import Coverage, MeanLoss, Question
 from harness.evidence.estimates import Estimate, block_of, by_bootstrap, by_test, deciding, shaken
 from harness.evidence.pairing import Sides
+from harness.judging.findings import NEAR
 from harness.stats.long_memory import memory_stretch
-from harness.stats.longrun import choose_lag
+from harness.stats.longrun import choose_lag, first_order, shares_of
 from harness.stats.statistical_power import Plan, Spread, predicted_power
 
 Process = Literal[
@@ -63,6 +64,8 @@ ENOUGH = 20
 INDEPENDENT = 30
 """From which on power is set beside that of an older rule."""
 BURN = 200
+GRID = np.linspace(0.05, 0.999, 40)
+"""Shares of the draws that are shown within, at which the caution is counted."""
 CHUNK = 500
 
 
@@ -93,7 +96,9 @@ class Result:
     `power_before` is the share that concludes, the veto included, at the distance at which an
     older rule did in 80 %. `promote_vetoed` are the wrong conclusions that the veto of the last
     origins leaves, `power_vetoed` is what it leaves of the 80 %, `remembered` the share of draws
-    with the caution of long memory, `_unsaid` the wrong conclusions without it.
+    with the caution of long memory, `_unsaid` the wrong conclusions without it. `vetoed_unsaid` are
+    the wrong conclusions that the veto leaves without the caution that the last origins are near
+    the bound, and `near` is the largest share of draws with that caution, at any true effect.
     """
 
     cell: dict[str, Any]
@@ -112,6 +117,8 @@ class Result:
     promote_unsaid: float = math.nan
     reject_unsaid: float = math.nan
     power_before: float = math.nan
+    vetoed_unsaid: float = math.nan
+    near: float = math.nan
 
 
 def cells() -> list[Cell]:
@@ -310,10 +317,11 @@ def sides_of(cell: Cell, count: int, generator: np.random.Generator) -> list[Sid
 
 def bounds_of(
     sides: Sides, question: Question, *, whole: bool
-) -> tuple[list[float], list[float], float, bool]:
+) -> tuple[list[float], list[float], float, bool, float]:
     """One-sided bounds of the effect by each method: the t test, then the bootstrap.
 
-    Then the effect over the last origins alone, and whether there is a caution of long memory.
+    Then the effect over the last origins alone, whether there is a caution of long memory, and the
+    standard error of that effect times what makes it a caution.
     Without `whole` the bootstrap is spared where the t test alone leaves the bound open.
     """
     if sides.seeded:
@@ -336,7 +344,18 @@ def bounds_of(
     recent = recent_of(sides, dates, question.estimand)
     late = recent.effect if recent is not None else None
     said = _remembers(sides, question, made)
-    return lowest, highest, -math.inf if late is None else late, said
+    if late is None or recent is None or question.estimand.two_sided:
+        return lowest, highest, -math.inf, said, 0.0
+    return lowest, highest, late, said, NEAR * _error(sides, question, recent.n)
+
+
+def _error(sides: Sides, question: Question, last: int) -> float:
+    """Standard error of the effect over the last origins, as judging has it."""
+    found = question.estimand.ratio_of(sides)
+    count, lag = sides.above.shape[1], found.law.lag
+    shares = shares_of(count, lag, sides.overlap, first_order(sides.difference))
+    variance = found.variance(found.excess) / found.below**2 * shares.true / shares.found
+    return question.estimand.stretch(sides, lag) * math.sqrt(variance / last)
 
 
 def simulate(cell: Cell, *, replications: int, powered: int, before: float | None = None) -> Result:
@@ -348,14 +367,14 @@ def simulate(cell: Cell, *, replications: int, powered: int, before: float | Non
     question = COVERAGE if cell.process in COVERED else LOSS
     bound = MARGIN if cell.process == "breaks" else 0.0
     question = replace(question, bound_high=bound)
-    seen: list[tuple[list[float], list[float], float, bool]] = []
+    seen: list[tuple[list[float], list[float], float, bool, float]] = []
     for start in range(0, replications, CHUNK):
         many = sides_of(cell, min(CHUNK, replications - start), generator)
         seen += [
             bounds_of(each, question, whole=index < powered)
             for index, each in enumerate(many, start)
         ]
-    reached = _reached([max(highest) for _, highest, _, _ in seen[:powered]])
+    reached = _reached([max(highest) for _, highest, _, _, _ in seen[:powered]])
     far = reached[POWERS.index(0.8)]
 
     spare = TOLERANCE if cell.process in COVERED else 0.0
@@ -364,28 +383,41 @@ def simulate(cell: Cell, *, replications: int, powered: int, before: float | Non
         if far is None:
             return math.nan
         return _share(
-            max(highest) < far and late <= far + spare for _, highest, late, _ in seen[:powered]
+            max(highest) < far and late <= far + spare for _, highest, late, _, _ in seen[:powered]
         )
 
     return Result(
         cell=asdict(cell),
         replications=replications,
         powered=powered,
-        promote=_share(max(highest) < bound for _, highest, _, _ in seen),
-        reject=_share(min(lowest) > bound for lowest, _, _, _ in seen),
-        promote_t=_share(highest[0] < bound for _, highest, _, _ in seen),
-        reject_t=_share(lowest[0] > bound for lowest, _, _, _ in seen),
-        promote_bootstrap=_share(highest[1] < bound for _, highest, _, _ in seen[:powered]),
-        reject_bootstrap=_share(lowest[1] > bound for lowest, _, _, _ in seen[:powered]),
+        promote=_share(max(highest) < bound for _, highest, _, _, _ in seen),
+        reject=_share(min(lowest) > bound for lowest, _, _, _, _ in seen),
+        promote_t=_share(highest[0] < bound for _, highest, _, _, _ in seen),
+        reject_t=_share(lowest[0] > bound for lowest, _, _, _, _ in seen),
+        promote_bootstrap=_share(highest[1] < bound for _, highest, _, _, _ in seen[:powered]),
+        reject_bootstrap=_share(lowest[1] > bound for lowest, _, _, _, _ in seen[:powered]),
         reached=reached,
         promote_vetoed=_share(
-            max(highest) < bound and late <= bound + spare for _, highest, late, _ in seen
+            max(highest) < bound and late <= bound + spare for _, highest, late, _, _ in seen
         ),
         power_vetoed=vetoed(far),
         power_before=vetoed(before),
-        remembered=_share(said for _, _, _, said in seen),
-        promote_unsaid=_share(max(highest) < bound and not said for _, highest, _, said in seen),
-        reject_unsaid=_share(min(lowest) > bound and not said for lowest, _, _, said in seen),
+        remembered=_share(said for _, _, _, said, _ in seen),
+        promote_unsaid=_share(max(highest) < bound and not said for _, highest, _, said, _ in seen),
+        reject_unsaid=_share(min(lowest) > bound and not said for lowest, _, _, said, _ in seen),
+        vetoed_unsaid=_share(
+            max(highest) < bound and late <= min(bound + spare, bound - near)
+            for _, highest, late, _, near in seen
+        ),
+        near=max(
+            _share(
+                max(highest) < far and far - near < late <= far
+                for _, highest, late, _, near in seen[:powered]
+            )
+            for far in np.quantile(
+                [max(highest) for _, highest, _, _, _ in seen[:powered]], GRID, method="nearest"
+            )
+        ),
     )
 
 
@@ -478,7 +510,8 @@ def tables(results: list[dict[str, Any]]) -> str:
 def _hard_rates(results: list[dict[str, Any]]) -> str:
     heads = ("process", "overlap", "n", "wrong PROMOTE", "with the veto", "wrong REJECT")
     heads += ("80 % power with the veto", "caution of long memory", "wrong without it")
-    rows = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * 8]
+    heads += ("with the veto, unsaid", "caution of the last origins")
+    rows = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * 10]
     for r in results:
         cell = r["cell"]
         power = r["power_vetoed"]
@@ -487,15 +520,19 @@ def _hard_rates(results: list[dict[str, Any]]) -> str:
             f"| {_percent(r['promote_vetoed'])} | {_percent(r['reject'])} "
             f"| {'never' if power is None or math.isnan(power) else _percent(power)} "
             f"| {_percent(r['remembered'])} "
-            f"| {_unsaid(r)} |"
+            f"| {_unsaid(r)} | {_known(r, 'vetoed_unsaid')} | {_known(r, 'near')} |"
         )
     return "\n".join(rows)
 
 
 def _unsaid(result: dict[str, Any]) -> str:
     """Wrong conclusions without the caution; a dash for results from before they were counted."""
-    found = [result.get(f"{way}_unsaid") for way in ("promote", "reject")]
-    return " / ".join("-" if each is None else _percent(each) for each in found)
+    return " / ".join(_known(result, f"{way}_unsaid") for way in ("promote", "reject"))
+
+
+def _known(result: dict[str, Any], name: str) -> str:
+    share = result.get(name)
+    return "-" if share is None else _percent(share)
 
 
 def _summary(results: list[dict[str, Any]]) -> str:

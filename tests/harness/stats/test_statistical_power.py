@@ -16,6 +16,7 @@ from harness.stats.statistical_power import (
     Plan,
     Spread,
     Veto,
+    both_shown,
     chance_of_deciding,
     detectable,
     freedom_of,
@@ -201,11 +202,12 @@ def test_the_other_bound_has_the_covariance_with_the_other_sign() -> None:
     turned = dataclasses.replace(spread, along=-spread.along)
     at = {"effect": 0.0, "bound": 0.2, "alpha": 0.05}
 
-    upper, lower = (predicted_power(each, plan, **at) for each in (spread, turned))
+    upper, lower = (precision_of(each, plan, 0.05).shown(0.2) for each in (spread, turned))
     both = predicted_power(spread, dataclasses.replace(plan, bounds=2), **at)
 
-    assert upper > lower + 0.03
-    assert both == pytest.approx(upper + lower - 1, abs=1e-9)
+    chance = precision_of(spread, plan, 0.05).hurdles.chance
+    assert chance @ upper > chance @ lower + 0.03
+    assert both == pytest.approx(chance @ both_shown(upper, lower), abs=1e-9)
 
 
 @pytest.mark.parametrize("ratio", [0.6, 1.0, 1.5])
@@ -220,16 +222,17 @@ def test_legacy_seeds_weigh_as_much_as_the_tested_ratio_of_them(ratio: float) ->
     both = predicted_power(spread, dataclasses.replace(plan, bounds=2), **at)
 
     there, below = (
-        predicted_power(
+        precision_of(
             dataclasses.replace(spread, legacy_seeds=(ratio + d) ** 2 * own, ratio=math.inf),
             plan,
-            **at,
+            0.05,
         )
         for d in (far, -far)
     )
-    assert found == pytest.approx(there, abs=1e-9)
-    assert both == pytest.approx(there + below - 1, abs=1e-9)
-    assert below > there
+    assert found == pytest.approx(there.power(far), abs=1e-9)
+    shown = both_shown(there.shown(far), below.shown(far))
+    assert both == pytest.approx(there.hurdles.chance @ shown, abs=1e-9)
+    assert below.power(far) > there.power(far)
 
 
 @pytest.mark.parametrize("pull", [-0.5, 0.5])
@@ -308,7 +311,7 @@ def test_no_variance_is_certain() -> None:
     """Without any variance everything inside the bound is shown, and nothing at it."""
     none = precision_of(Spread(long_run=0.0), Plan(n=30), 0.05)
 
-    assert (none.power(0.01), none.power(0.0)) == (1.0, 0.0)
+    assert (none.power(0.01), none.power(0.0)) == (pytest.approx(1.0, abs=1e-12), 0.0)
     assert none.detectable(0.8) == 0
 
 
@@ -399,3 +402,28 @@ def test_looks_are_predicted_as_streams_were_seen_to_pass_them() -> None:
     found = single[0], chance_by_looks(single, fractions), one(counts[-1], 0.05)
 
     assert found == pytest.approx((0.950, 0.965, 0.970), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("n", "tolerance", "simulated"),
+    [(48, 0.10, 0.095), (48, 0.13, 0.294), (120, 0.06, 0.026), (120, 0.08, 0.204)],
+)
+def test_an_interval_that_is_mostly_too_long_for_a_tolerance_sometimes_is_not(
+    n: int, tolerance: float, simulated: float
+) -> None:
+    """The chance that a coverage is shown within is that of 1,000 draws (to 4 points), not 0."""
+    rho, long_run = (0.0, 0.16) if n == 48 else (0.105, 0.2016)  # a normal with 0.2 below its 80 %
+    skewness = -0.6 / 0.16 * math.sqrt(long_run)
+    spread = Spread(long_run=long_run, rho=rho, share=0.8, skewness=skewness)
+
+    found = chance_of_deciding(
+        spread,
+        Plan(n=n),
+        effect=0.0,
+        bound_high=tolerance,
+        bound_low=-tolerance,
+        alpha=0.05,
+        either_way=False,
+    )
+
+    assert found == pytest.approx(simulated, abs=0.04)
