@@ -408,12 +408,12 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
     table = []
     for each in still[:_OPEN_SHOWN]:
         chances = [each.chance, later.get(each.place)] if later else [each.chance]
-        cells = [
-            text(each.needed if chance is None else numbers.percent(chance, digits=0))
+        told = [
+            each.needed if chance is None else numbers.percent(chance, digits=0)
             for chance in chances
         ]
         where = f" on {each.dataset}" if each.dataset else ""
-        table.append((text(f"{each.rule}{where}", each.why), *cells))
+        table.append((text(f"{each.rule}{where}"), text(told[0], each.why), *map(text, told[1:])))
     if (now := chance_of_all(verdict)) is not None:
         whole = [now, step["chance"]] if later else [now]
         ends = [text("" if each is None else numbers.at_most(float(each))) for each in whole]  # type: ignore[arg-type]  # a number

@@ -328,7 +328,7 @@ def test_identical_arms_are_promoted_within_a_margin_only() -> None:
     wide = dataclasses.replace(POLICY, coverage=())
 
     assert judged(scores, wide).outcome == Outcome.PROMOTE
-    assert "as good as old" in sentence_of(judged(scores, wide).findings[0])
+    assert "the same as old's" in sentence_of(judged(scores, wide).findings[0])
 
 
 def test_swapped_arms_mirror_the_verdict() -> None:
