@@ -53,14 +53,14 @@ def _same_windows(page: PageInput) -> Basis:
 def _complete(page: PageInput) -> Basis:
     seen = page.verdict.validity
     failed = any(unit.failures for unit in seen.units)
-    noted = ("" if failed else ", no window failed") + completeness_noted(seen)
+    noted = ("" if failed else ", none failed") + completeness_noted(seen)
     text = f"{seen.present} of {seen.declared} cells{noted}"
     return Basis(label="Completeness", mark=seen.completeness, text=text)
 
 
 def _blind(page: PageInput) -> Basis:
     found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
-    text = "neither side uses later sessions"
+    text = "no later session used"
     if mark == "broken":
         arms = numbers.listing(each.arm for each in found if each.state == "failed")
         text = f"{arms} reads past its origin"
@@ -72,7 +72,7 @@ def _blind(page: PageInput) -> Basis:
 
 def _uncontaminated(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    text = "holds nothing of the judged span"
+    text = "nothing of this span"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate names no data"
