@@ -92,15 +92,11 @@ def staying(*kinds: Any) -> Iterator[None]:
     originals = [kind.cuda for kind in kinds]
     try:
         for kind in kinds:
-            kind.cuda = _stay
+            kind.cuda = lambda value, *_, **__: value
         yield
     finally:
         for kind, original in zip(kinds, originals, strict=True):
             kind.cuda = original
-
-
-def _stay(value: Any, *_: Any, **__: Any) -> Any:
-    return value
 
 
 @contextmanager
@@ -115,28 +111,24 @@ def user_code() -> Iterator[None]:
     QuitError
         When the code asks to end the program.
     """
-    with _output_aside(), redirect_stdout(sys.stderr):
-        try:
-            yield
-        except SystemExit as problem:
-            asked = "" if problem.code is None else repr(problem.code)
-            raise QuitError(f"it asks to end the program: sys.exit({asked})") from problem
-
-
-@contextmanager
-def _output_aside() -> Iterator[None]:
-    """Point the descriptor of standard output to standard error, for code below Python's own."""
-    kept = _pointed_aside()
+    kept = _output_pointed_aside()
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
+    except SystemExit as problem:
+        asked = "" if problem.code is None else repr(problem.code)
+        raise QuitError(f"it asks to end the program: sys.exit({asked})") from problem
     finally:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
 
 
-def _pointed_aside() -> int | None:
-    """A copy of what the descriptor was; None where one of them was closed by who started us."""
+def _output_pointed_aside() -> int | None:
+    """Point the descriptor of standard output to standard error, for code below Python's own.
+
+    Gives a copy of what it was; None where one of them was closed by who started us.
+    """
     with suppress(OSError, ValueError):
         if sys.stdout is not None:  # it is None where it was closed by who started us
             sys.stdout.flush()  # what is ours goes where it belongs
@@ -466,7 +458,13 @@ class ArmRef:
         with self.asking():  # a module may compute its attributes
             found = getattr(module, class_name, None)
         if not inspect.isclass(found):
-            here = sorted(n for n, v in vars(module).items() if _is_arm_class(v, module))
+            here = sorted(
+                name
+                for name, value in vars(module).items()
+                if inspect.isclass(value)
+                and value.__module__ == module.__name__
+                and callable(getattr(value, "forecast", None))
+            )
             known = f"; it has {', '.join(here)}" if here else ""
             raise ArmError(
                 f"arm '{self.name}': module '{module_name}' has no class '{class_name}'{known}"
@@ -606,14 +604,6 @@ def _said(problem: Exception) -> str:
     if isinstance(problem, AbharnessError | ImportError | TypeError | ValueError) and text:
         return text
     return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
-
-
-def _is_arm_class(value: object, module: ModuleType) -> bool:
-    return (
-        inspect.isclass(value)
-        and value.__module__ == module.__name__
-        and callable(getattr(value, "forecast", None))
-    )
 
 
 _Result = TypeVar("_Result")

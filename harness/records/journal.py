@@ -50,6 +50,7 @@ CREATE TABLE records(
 CREATE TABLE tip(one INTEGER PRIMARY KEY, seq INTEGER, head TEXT);
 INSERT INTO tip VALUES (1, 0, '');
 """  # the body comes last: the rest of a row is read without the pages that hold it
+_BEHIND = "SELECT seq, at, kind, key, digest, head FROM records WHERE seq > ? ORDER BY seq"
 _RESERVED_BYTE = 0x40000001
 """The byte of its file on which SQLite holds the lock of a writer."""
 _PIECE = "$piece"
@@ -301,7 +302,9 @@ class Journal:
             yield
             with _told(self.path, "written"):
                 if len(self._rows) > kept:
-                    self._point_to_last()
+                    last = (len(self._rows), self._rows[-1].head)
+                    update = "UPDATE tip SET seq = ?, head = ? WHERE one = 1"
+                    self._connection.execute(update, last)
                 self._connection.execute("COMMIT")
         except BaseException:
             self._forget_after(kept)
@@ -380,11 +383,7 @@ class Journal:
                 return
             self._connection.execute("BEGIN")
             try:
-                found = self._connection.execute(
-                    "SELECT seq, at, kind, key, digest, head FROM records WHERE seq > ? "
-                    "ORDER BY seq",
-                    (len(self._rows),),
-                ).fetchall()
+                found = self._connection.execute(_BEHIND, (len(self._rows),)).fetchall()
                 tip = self._connection.execute("SELECT one, seq, head FROM tip").fetchall()
             finally:
                 self._connection.execute("COMMIT")
@@ -499,25 +498,14 @@ class Journal:
                     ) from None
             finally:
                 self._connection.execute(f"PRAGMA busy_timeout = {_WAIT_S * 1000:.0f}")
-        try:
-            self._take_in_own_view()
+        try:  # nobody else can write any more: take in what others have written until now
+            with _told(self.path):
+                found = self._connection.execute(_BEHIND, (len(self._rows),)).fetchall()
+            for row in found:
+                self._take_in(Record(*row))
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
-
-    def _take_in_own_view(self) -> None:
-        """Catch up inside the transaction that has just begun, which no other can pass."""
-        with _told(self.path):
-            found = self._connection.execute(
-                "SELECT seq, at, kind, key, digest, head FROM records WHERE seq > ? ORDER BY seq",
-                (len(self._rows),),
-            ).fetchall()
-        for row in found:
-            self._take_in(Record(*row))
-
-    def _point_to_last(self) -> None:
-        last = (len(self._rows), self._rows[-1].head if self._rows else "")
-        self._connection.execute("UPDATE tip SET seq = ?, head = ? WHERE one = 1", last)
 
 
 def _make(path: Path) -> None:

@@ -130,31 +130,31 @@ class StoredCell:
 
 def answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answered]:
     """Which of a fit's issued origins the store holds, by cutoff; the newest part counts."""
-    return store.once(fit, lambda: _answered(store, cell, fit))
 
+    def find() -> dict[str, Answered]:
+        known = store.fit(fit.key)
+        if known is not None and not counts(known.limit, cell):
+            return {}
+        cutoffs = cell.split.days(fit.windows.origin)
+        wanted = dict(zip(cutoffs, fit.windows.origin.tolist(), strict=True))
+        found: dict[str, Answered] = {}
+        for key, seal in reversed(store.seals(fit.key).items()):
+            plan = (fit.windows.horizon, fit.windows.gap)
+            if (seal.horizon, seal.gap) != plan or not counts(seal.limit, cell):
+                continue
+            same, of_log = same_rows(cell.split, seal), bool(seal.records or cell.records)
+            for place, cutoff in enumerate(seal.cutoffs):
+                origin = wanted.get(cutoff)
+                if origin is None or cutoff in found:
+                    continue
+                record = seal.records[place] if seal.records else ""
+                if of_log and record != cell.records.get(cutoff, ""):
+                    continue
+                if same or is_prospective(cell.split, origin, seal.issued_at[place]):
+                    found[cutoff] = Answered(key=key, seal=seal, place=place)
+        return found
 
-def _answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answered]:
-    known = store.fit(fit.key)
-    if known is not None and not counts(known.limit, cell):
-        return {}
-    cutoffs = cell.split.days(fit.windows.origin)
-    wanted = dict(zip(cutoffs, fit.windows.origin.tolist(), strict=True))
-    found: dict[str, Answered] = {}
-    for key, seal in reversed(store.seals(fit.key).items()):
-        plan = (fit.windows.horizon, fit.windows.gap)
-        if (seal.horizon, seal.gap) != plan or not counts(seal.limit, cell):
-            continue
-        same, of_log = same_rows(cell.split, seal), bool(seal.records or cell.records)
-        for place, cutoff in enumerate(seal.cutoffs):
-            origin = wanted.get(cutoff)
-            if origin is None or cutoff in found:
-                continue
-            record = seal.records[place] if seal.records else ""
-            if of_log and record != cell.records.get(cutoff, ""):
-                continue
-            if same or is_prospective(cell.split, origin, seal.issued_at[place]):
-                found[cutoff] = Answered(key=key, seal=seal, place=place)
-    return found
+    return store.once(fit, find)
 
 
 def counts(limit: Limit | None, cell: GridCell) -> bool:
@@ -327,7 +327,37 @@ def read_cell(store: Store, cell: GridCell) -> StoredCell:
     StoreError
         When an origin is not there, or a file is not what was sealed.
     """
-    return settled(store, lambda: _read(store, cell))
+
+    def read() -> StoredCell:
+        record = cell_record(store, cell)
+        there = [each for _, each in _judged(store, cell) if each is not None]
+        files: dict[str, Part] = {}
+        for each in there:
+            if each.key not in files:
+                files[each.key] = store.read_sealed(each.key, each.seal)
+        runs: list[Part] = []
+        start = 0
+        for stop in range(1, len(there) + 1):
+            if stop == len(there) or there[stop].key != there[start].key:
+                rows = np.array([each.place for each in there[start:stop]], dtype=np.int64)
+                runs.append(files[there[start].key].at(rows))
+                start = stop
+        whole = together(runs)
+        origin = cell.split.windows.origin
+        return StoredCell(
+            record=record,
+            origin=origin,
+            last_date=whole.cutoff,
+            reason=whole.reason,
+            forecast=whole.forecast,
+            issued_at=tuple(each.issued_at for each in there),
+            prospective=tuple(
+                is_prospective(cell.split, row, each.issued_at)
+                for row, each in zip(origin.tolist(), there, strict=True)
+            ),
+        )
+
+    return settled(store, read)
 
 
 def settled(store: Store, read: Callable[[], _Found]) -> _Found:
@@ -339,36 +369,6 @@ def settled(store: Store, read: Callable[[], _Found]) -> _Found:
         except StoreError:
             if store.journal.refreshed() == head:
                 raise
-
-
-def _read(store: Store, cell: GridCell) -> StoredCell:
-    record = cell_record(store, cell)
-    there = [each for _, each in _judged(store, cell) if each is not None]
-    files: dict[str, Part] = {}
-    for each in there:
-        if each.key not in files:
-            files[each.key] = store.read_sealed(each.key, each.seal)
-    runs: list[Part] = []
-    start = 0
-    for stop in range(1, len(there) + 1):
-        if stop == len(there) or there[stop].key != there[start].key:
-            rows = np.array([each.place for each in there[start:stop]], dtype=np.int64)
-            runs.append(files[there[start].key].at(rows))
-            start = stop
-    whole = together(runs)
-    origin = cell.split.windows.origin
-    return StoredCell(
-        record=record,
-        origin=origin,
-        last_date=whole.cutoff,
-        reason=whole.reason,
-        forecast=whole.forecast,
-        issued_at=tuple(each.issued_at for each in there),
-        prospective=tuple(
-            is_prospective(cell.split, row, each.issued_at)
-            for row, each in zip(origin.tolist(), there, strict=True)
-        ),
-    )
 
 
 def read_curve(store: Store, cell: GridCell) -> dict[str, Array]:

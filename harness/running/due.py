@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.arm import ArmRef
 from harness.data.tables import count_text
 from harness.errors import escaped
-from harness.running.cells import Answered, answered, counts
+from harness.running.cells import answered, counts
 from harness.running.executor import LastFit, Task
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.sealing import Due, keeps
@@ -104,44 +105,40 @@ def works(
     retry_failed
         Origins that failed are due as well, and what was given up.
     """
-    with store.journal.at_rest():
-        return _works(grid, store, asked, retry_failed=retry_failed)
-
-
-def _works(grid: Grid, store: Store, asked: Sequence[GridCell], *, retry_failed: bool) -> Works:
     found = Works()
-    waiting: dict[str, list[GridCell]] = {}
-    grouped: list[list[Due]] = []
-    for cell in asked:
-        mine: list[Due] = []
-        for due in _with_last_fits(
-            store, cell, list(_due_of(store, cell, found, retry_failed=retry_failed)), found
-        ):
-            given_up = "" if retry_failed else _given_up(store, due.fit.key)
-            if given_up:
-                found.given_up[str(cell)] = given_up
-            elif due.known and due.known.problem and not (retry_failed or due.again):
-                found.unfit.append(Unfit(due=due, reason=due.known.problem))
-            elif not retry_failed and (unfit := _without_last_fit(store, due)):
-                found.unfit.append(unfit)
-            elif due.fit.key in waiting:
-                waiting[due.fit.key].append(cell)
-            else:
-                waiting[due.fit.key] = [cell]
-                mine.append(due)
-        grouped += [[due] for due in mine] if cell.learns else [mine] if mine else []
-    per_cell = [str(group[0].cell) for group in grouped]
-    for group in grouped:
-        cells = {str(cell): cell for due in group for cell in waiting[due.fit.key]}
-        found.works.append(
-            Work(
-                task=_task(grid, store, group),
-                due=tuple(group),
-                cells=tuple(cells.values()),
-                alone=per_cell.count(str(group[0].cell)) == 1,
-                after=_starts_from(store, group[0]),
+    with store.journal.at_rest():
+        waiting: dict[str, list[GridCell]] = {}
+        grouped: list[list[Due]] = []
+        for cell in asked:
+            mine: list[Due] = []
+            for due in _with_last_fits(
+                store, cell, list(_due_of(store, cell, found, retry_failed=retry_failed)), found
+            ):
+                given_up = "" if retry_failed else _given_up(store, due.fit.key)
+                if given_up:
+                    found.given_up[str(cell)] = given_up
+                elif due.known and due.known.problem and not (retry_failed or due.again):
+                    found.unfit.append(Unfit(due=due, reason=due.known.problem))
+                elif not retry_failed and (unfit := _without_last_fit(store, due)):
+                    found.unfit.append(unfit)
+                elif due.fit.key in waiting:
+                    waiting[due.fit.key].append(cell)
+                else:
+                    waiting[due.fit.key] = [cell]
+                    mine.append(due)
+            grouped += [[due] for due in mine] if cell.learns else [mine] if mine else []
+        per_cell = Counter(str(group[0].cell) for group in grouped)
+        for group in grouped:
+            cells = {str(cell): cell for due in group for cell in waiting[due.fit.key]}
+            found.works.append(
+                Work(
+                    task=_task(grid, store, group),
+                    due=tuple(group),
+                    cells=tuple(cells.values()),
+                    alone=per_cell[str(group[0].cell)] == 1,
+                    after=_starts_from(store, group[0]),
+                )
             )
-        )
     return found
 
 
@@ -251,7 +248,9 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
         while True:
             since, head = len(store.journal), store.journal.head
             there = answered(store, cell, fit)
-            broken = _broken(store, there)
+            seals = {each.key: each.seal for each in there.values()}
+            looked_at = ((key, store.part_damage(key, seal)) for key, seal in seals.items())
+            broken = {key: why for key, why in looked_at if why}
             if not broken or store.journal.refreshed() == head:
                 break  # else another process may have merged what was looked at
         for key, why in broken.items():
@@ -301,17 +300,6 @@ def _changed_records(store: Store, cell: GridCell, fit: PlannedFit, due: Set[str
         if record and day in due and record != cell.records.get(day, "")
     }
     return sorted(before)
-
-
-def _broken(store: Store, there: Mapping[str, Answered]) -> dict[str, str]:
-    """Parts whose files are not what was sealed, and why."""
-    seals = {each.key: each.seal for each in there.values()}
-    found: dict[str, str] = {}
-    for key, seal in seals.items():
-        damage = store.part_damage(key, seal)
-        if damage:
-            found[key] = damage
-    return found
 
 
 def _given_up(store: Store, fit: str) -> str:

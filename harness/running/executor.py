@@ -189,9 +189,10 @@ class LocalProcesses:
             raise StoreError(f"{scratch}: kept fits cannot be copied: {said}") from None
         ours, theirs = self._context.Pipe()
         share = self._context.Value("d", 0.0, lock=False)
+        limits = UnitLimits(time_s=task.time_limit_s, memory_mib=task.memory_limit_mib)
         process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
             target=_supervised,
-            args=(jobs, _limits(task), scratch, shown, share, theirs),
+            args=(jobs, limits, scratch, shown, share, theirs),
             name=f"task {task.key[:12]}",
         )
         start = time.monotonic()
@@ -312,10 +313,6 @@ def _copies_changed(task: Task, scratch: Path) -> bool:
                     continue
             return True
     return False
-
-
-def _limits(task: Task) -> UnitLimits:
-    return UnitLimits(time_s=task.time_limit_s, memory_mib=task.memory_limit_mib)
 
 
 def _reported(item: _Running) -> Ending | None:

@@ -367,21 +367,21 @@ class _Run:
         """
         asked, again = {work.key: work for work in works}, set[str]()
         waiting, running = dict(asked), dict[str, _Work]()
+        coming = {key for work in works for key in _fits_of(work)}
         while waiting or running:
-            coming = {
-                due.fit.key
-                for work in (*waiting.values(), *running.values())
-                for due in (work.due if isinstance(work, Work) else ())
-            }
-            for work in [each for each in waiting.values() if each.after not in coming]:
+            for work in list(waiting.values()):
                 if len(running) >= self.workers:
                     break
+                if work.after in coming:
+                    continue
                 ready = self._begun(work)
                 if ready is not None and not executor.submit(ready.task):
                     waiting[work.key] = ready  # what it starts from is there: not looked at again
                     continue
                 del waiting[work.key]
-                if ready is not None:
+                if ready is None:
+                    coming.difference_update(_fits_of(work))
+                else:
                     running[work.key] = ready
                     self.progress.started(work)
             for finished in executor.poll() if running else ():
@@ -389,13 +389,14 @@ class _Run:
                 try:
                     no_answer = take(work, finished)
                 finally:
-                    if finished.left is not None:
-                        shutil.rmtree(finished.left, ignore_errors=True)
+                    shutil.rmtree(finished.left or "", ignore_errors=True)
                 if no_answer and work.key not in again:
                     again.add(work.key)
                     waiting[work.key] = asked[work.key]
                     self.progress.unanswered(work, no_answer, again=True)
-                elif no_answer:
+                    continue
+                coming.difference_update(_fits_of(work))
+                if no_answer:
                     self._give_up(work, no_answer)
             self.progress.tick(executor.shares())
             check()
@@ -487,6 +488,11 @@ class _Run:
                 self.store.journal.append("no answer", due.fit.key, {"reason": reason})
         said = f"{reason}; the same command runs it again"
         self.unanswered |= {str(cell): said for cell in work.cells}
+
+
+def _fits_of(work: _Work) -> Sequence[str]:
+    """Keys of the fits that a task makes or goes on from."""
+    return [due.fit.key for due in work.due] if isinstance(work, Work) else ()
 
 
 @contextmanager

@@ -26,10 +26,6 @@ _POLL_S = 0.2
 _MODES = {"alone": fcntl.LOCK_EX, "shared": fcntl.LOCK_SH}
 
 
-def _silent(text: str) -> None:
-    del text
-
-
 @contextmanager
 def lease(
     kind: Kind,
@@ -37,7 +33,7 @@ def lease(
     *,
     wait_s: float,
     file: Path | None = None,
-    tell: Callable[[str], None] = _silent,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Iterator[int]:
     """Hold the host's lease; gives the descriptor, to be inherited by what runs under it.
 
@@ -60,14 +56,25 @@ def lease(
         When it is still held after `wait_s`, or the file cannot be opened by who asks for it
         alone.
     """
+    import psutil
+
     path = HOST_FILE if file is None else file
-    handle = _opened(path) if kind == "alone" else _opened_or_none(path, tell)
-    if handle is None:
-        yield -1
+    try:
+        handle = _opened(path)
+    except ConfigError as problem:
+        if kind == "alone":
+            raise
+        tell(f"{problem}; measurements on this host cannot wait for this run")
+        handle = -1
+    if handle < 0:
+        yield handle
         return
     try:
         _acquire(handle, _MODES[kind], path, wait_s=wait_s, tell=tell)
-        _sign(handle, purpose)
+        me = psutil.Process()
+        note = {"pid": me.pid, "started": me.create_time(), "purpose": purpose}
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(note).encode(), 0)
         yield handle
     finally:
         os.close(handle)  # a process that inherited it keeps the lease until it ends, too
@@ -84,15 +91,6 @@ def _opened(path: Path) -> int:
     with suppress(OSError):
         os.fchmod(handle, 0o666)  # whatever the umask: other users wait for us as well
     return handle
-
-
-def _opened_or_none(path: Path, tell: Callable[[str], None]) -> int | None:
-    """As `_opened`; who only shares may go on without."""
-    try:
-        return _opened(path)
-    except ConfigError as problem:
-        tell(f"{problem}; measurements on this host cannot wait for this run")
-        return None
 
 
 def _acquire(
@@ -113,15 +111,6 @@ def _acquire(
             tell(f"waiting for {holder}")
             told = True
         time.sleep(_POLL_S)
-
-
-def _sign(handle: int, purpose: str) -> None:
-    import psutil
-
-    me = psutil.Process()
-    note = {"pid": me.pid, "started": me.create_time(), "purpose": purpose}
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(note).encode(), 0)
 
 
 def _holder(handle: int) -> str:

@@ -50,20 +50,17 @@ class Meter:
         try:
             yield
         finally:
-            _wait_for_gpu()
+            if (gpu := gpu_in_use()) is not None:
+                gpu.synchronize()
             _add(self.seconds, name, time.perf_counter() - start)
             _add(self.cpu_seconds, name, time.process_time() - cpu)
-            self._note_memory(name, begun)
-
-    def _note_memory(self, name: str, begun: int | None) -> None:
-        peak = peak_bytes()
-        if begun is not None and peak is not None:
-            self.start_bytes.setdefault(name, begun)
-            _raise(self.peak_bytes, name, peak)
-        gpu = gpu_in_use()
-        if gpu is not None:
-            _raise(self.gpu_allocated, name, int(gpu.max_memory_allocated()))
-            _raise(self.gpu_reserved, name, int(gpu.max_memory_reserved()))
+            peak = peak_bytes()
+            if begun is not None and peak is not None:
+                self.start_bytes.setdefault(name, begun)
+                _raise(self.peak_bytes, name, peak)
+            if gpu is not None:
+                _raise(self.gpu_allocated, name, int(gpu.max_memory_allocated()))
+                _raise(self.gpu_reserved, name, int(gpu.max_memory_reserved()))
 
 
 def peak_bytes() -> int | None:
@@ -111,12 +108,6 @@ def gpu_in_use() -> Any:
     torch = sys.modules.get("torch")
     gpu = getattr(torch, "cuda", None)  # absent while torch is half imported
     return gpu if gpu is not None and gpu.is_initialized() else None
-
-
-def _wait_for_gpu() -> None:
-    gpu = gpu_in_use()
-    if gpu is not None:
-        gpu.synchronize()
 
 
 def _add(totals: dict[str, float], name: str, value: float) -> None:

@@ -492,7 +492,7 @@ def _fit_of(cell: GridCell, job: OrderedJob, environment: Mapping[str, Any]) -> 
     others = [text for ordered, found in pairs for text in unlike(ordered, found)]
     if others or mine.key != job.fit:
         raise ConfigError(f"{cell} would be computed with other {', '.join(others)}")
-    days = _days(cell.split.dataset.series.dates[mine.windows.origin - 1])
+    days = cell.split.days(mine.windows.origin)
     rows = [days.index(day) for day in job.cutoffs]
     windows = dataclasses.replace(
         mine.windows, origin=mine.windows.origin[rows], fitted_at=mine.windows.fitted_at[rows]

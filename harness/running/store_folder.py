@@ -511,26 +511,22 @@ def write_text(path: Path, text: str) -> None:
         When the system refuses it, or no file can hold the text.
     """
     try:
-        _write_text(path, text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            os.fchmod(handle, 0o644)  # temporary files are private by default
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
     except OSError as problem:
         raise StoreError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
     except UnicodeEncodeError as problem:
         raise StoreError(f"{path}: cannot be written: {problem}") from problem
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        os.fchmod(handle, 0o644)  # temporary files are private by default
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _flush(path: Path) -> None:

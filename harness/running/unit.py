@@ -27,7 +27,6 @@ from harness.arm import (
     Samples,
     Saves,
     Training,
-    _Result,
     attempt,
     card_of,
     continues,
@@ -239,12 +238,11 @@ def carry_out(
     outcome = UnitResult.blank(job.windows)
     for fitted_at, part in job.windows.segments():
         outcome.unfit, outcome.saved = "", False
-        answer = _guarded(
-            lambda at=fitted_at: _ready(at, job, keep, outcome),  # type: ignore[misc]  # a default binds the loop variable
-            outcome,
-            part,
+        answer, failed = attempt(
+            lambda at=fitted_at: _ready(at, job, keep, outcome)  # type: ignore[misc]  # a default binds the loop variable
         )
-        if answer is None:
+        if failed is not None:
+            outcome.fail(part, failed)
             outcome.unfit = outcome.reason[part.start]
         ready(outcome)
         if answer is None:
@@ -441,10 +439,3 @@ def _answer_into(
         return
     _answer_into(outcome, slice(part.start, middle), answer, origins)
     _answer_into(outcome, slice(middle, part.stop), answer, origins)
-
-
-def _guarded(work: Callable[[], _Result], outcome: UnitResult, part: slice) -> _Result | None:
-    result, failed = attempt(work)
-    if failed is not None:
-        outcome.fail(part, failed)
-    return result
