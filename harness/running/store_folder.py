@@ -291,7 +291,7 @@ class Store:
             mark = (seal.file, status.st_ino, status.st_size, status.st_mtime_ns)
             if self._index.sound.get(key) == mark:
                 return
-            found = file_digest(file) if content is None else bytes_digest(content)
+            found = bytes_digest(file.read_bytes() if content is None else content)
         except OSError as problem:
             raise StoreError(f"{file}: cannot be read: {problem.strerror}") from None
         if found != seal.file:

@@ -1,5 +1,6 @@
 """The journal: whole or not at all, in order, and damage found wherever it is."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -48,6 +49,27 @@ def test_records_come_back_as_they_were_written(journal):
         ]
         assert list(one.newest("fit")) == ["a", "b"]
         one.verify()
+
+
+def test_many_bodies_are_read_as_one_by_one(journal, monkeypatch):
+    """In the order asked for, large parts in their places, as objects and as text; damage stops."""
+    monkeypatch.setattr(module, "_AT_ONCE", 3)
+    with journal.writing():
+        for number in range(8):
+            journal.append("fit", f"{number}", {"n": number, **(LARGE if number % 2 else {})})
+    asked = [r for r in journal.records("fit") if r.key != "4"][::-1]
+
+    found = list(journal.bodies(asked))
+    assert found == [journal.body(record) for record in asked]
+    assert found == [json.loads(text) for text in journal.texts(asked)]
+    assert [r.key for r in journal.after(asked[2].seq, kinds={"fit"})] == ["6", "7"]
+
+    with sqlite3.connect(journal.path) as connection:
+        connection.execute("UPDATE records SET body = x'7b7d' WHERE kind = 'fit' AND key = '2'")
+    bodies = again(journal).bodies(asked)
+    assert [next(bodies) for _ in range(4)] == found[:4]
+    with pytest.raises(StoreError, match=r"\(fit 2\): its body was changed"):
+        next(bodies)
 
 
 def test_the_head_stands_for_everything_before_it(journal):
