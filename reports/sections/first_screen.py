@@ -44,7 +44,7 @@ from reports.words.next_step import next_action, next_step
 from reports.words.sentences import sentence_of, why_open
 from reports.words.verdicts import headline, rule_name
 
-_OPEN_SHOWN = 4
+_OPEN_SHOWN = 3
 _WINDOWS_SHOWN = 3
 _SCORES = ("crps", "coverage_80", "rmse")
 _SCORE_ROWS = 4
@@ -405,29 +405,36 @@ def _undecided(verdict: Verdict) -> tuple[Block, ...]:
     later = {(dataset, metric, part): chance for dataset, metric, part, chance in rows}
     heads = [f"now, {numbers.plural(_least_origins(verdict), 'origin')}"]
     heads += [f"next step, {step['then']:,}"] if later else []
+    rules: dict[str, list[Open]] = {}
+    for each in still:
+        rules.setdefault(each.rule, []).append(each)
     table = []
-    for each in still[:_OPEN_SHOWN]:
-        chances = [each.chance, later.get(each.place)] if later else [each.chance]
-        told = [
-            each.needed if chance is None else numbers.percent(chance, digits=0)
-            for chance in chances
-        ]
-        where = f" on {each.dataset}" if each.dataset else ""
-        table.append((text(f"{each.rule}{where}"), text(told[0], each.why), *map(text, told[1:])))
+    for rule, found in list(rules.items())[:_OPEN_SHOWN]:
+        told = [(f"{each.dataset} {_chance(each, each.chance)}".strip()) for each in found]
+        cells = [text(", ".join(told), found[0].why)]
+        if later:
+            told = [f"{e.dataset} {_chance(e, later.get(e.place))}".strip() for e in found]
+            cells.append(text(", ".join(told)))
+        table.append((text(rule), *cells))
     if (now := chance_of_all(verdict)) is not None:
         whole = [now, step["chance"]] if later else [now]
         ends = [text("" if each is None else numbers.at_most(float(each))) for each in whole]  # type: ignore[arg-type]  # a number
         bars = sum(each.role == "guardrail" for each in verdict.power)
         table.append((text(f"all {bars} guardrails together"), *ends))
-    more = len(still) - _OPEN_SHOWN
-    found = Table(
+    more = len(rules) - _OPEN_SHOWN
+    drawn = Table(
         small=True,
         caption="Undecided rules",
         columns=columns("Rule", *heads),
         rows=tuple(table),
         note=f"and {numbers.plural(more, 'rule')} more" if more > 0 else "",
     )
-    return heading, found
+    return heading, drawn
+
+
+def _chance(rule: Open, chance: float | None) -> str:
+    """The chance that a rule is decided; what it needs where none is known."""
+    return rule.needed if chance is None else numbers.percent(chance, digits=0)
 
 
 def _least_origins(verdict: Verdict) -> int:

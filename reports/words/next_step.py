@@ -117,8 +117,8 @@ def _raise(v: Values) -> str:
     changes = " ".join(f"--set {name}" for name in names)
     return (
         f"Keep {v['legacy']} for now and run `abharness compare {v['experiment']} {changes}"
-        f"{v['store']}`: {v['then']:,} independent origins in place of {v['now']:,}, all that the "
-        f"history holds.{_likely(v)}{_otherwise(v)}"
+        f"{v['store']}`: {v['then']:,} independent origins in place of {v['now']:,}, as many "
+        f"as the shortest history holds.{_likely(v)}{_otherwise(v)}"
     )
 
 

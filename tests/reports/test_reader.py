@@ -174,8 +174,8 @@ def decidable(page: PageInput) -> list[str]:
     assert compared is not None
     total = compared.sample.independent_n + (compared.planning.more_origins or 0)
     return [
-        "RMSE on BETA",
-        f"{total} by {compared.planning.decided_by}",
+        "RMSE",
+        f"BETA {total} by {compared.planning.decided_by}",
     ]
 
 

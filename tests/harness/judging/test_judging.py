@@ -233,7 +233,8 @@ def test_rules_on_steps_and_slices_are_findings_of_their_own() -> None:
     high = found["GOLD:mae:guardrail@volatility:high"].comparison
     assert high is not None
     assert high.sample.n == 20
-    assert "GOLD CRPS (steps:3-4): the loss of new is" in sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
+    said = sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
+    assert "GOLD CRPS (steps:3-4): the loss of new is" in said
     assert verdict.multiplicity is not None
     assert verdict.multiplicity.guardrails == 4
 
