@@ -79,9 +79,11 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
         if found is None
         else f"{found.title} on {found.dataset}, CRPS {numbers.effect('share', found.effect)}"
     )
-    still = len(open_rules(verdict))
+    still, arm = len(open_rules(verdict)), page.arm(verdict.legacy)
+    options = {name: each for name, each in (arm.options if arm else {}).items() if name != "model"}
+    run = f" Run with {numbers.plain(options)}." if options else ""
     yield Text(
-        text=f"Weakest slice: {worst}. Undecided rules: {still}. {_self_test(verdict)}",
+        text=f"Weakest slice: {worst}. Undecided rules: {still}. {_self_test(verdict)}{run}",
         style="note",
     )
     scorecard = build_scorecard(verdict)
