@@ -236,7 +236,7 @@ def _beside(
             if each.use in {arm.use for arm in arms} or each.target in names
         ),
         registered=registered[-1] if registered else None,
-        since=_since(known, entry, judgement.scores) if entry else None,
+        since=_since(store, known, entry, judgement.scores) if entry else None,
         verdicts=sum(
             (each.candidate, each.legacy) == pair
             for each in known
@@ -270,18 +270,29 @@ def _logs(
     return found
 
 
-def _since(known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]) -> Since:
+_PARTS = {"grid": "plan or arms", "policy": "policy", "scoring": "scoring", "code": "judging code"}
+
+
+def _since(
+    store: Store, known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]
+) -> Since:
     """What changed since the verdict before."""
     earlier = before(known, entry)
     if earlier is None:
         return Since()
     dates = {unit.dataset: [str(day) for day in unit.origin_date] for unit in scores}
     found = change(earlier, entry, dates=dates)
+    fingerprints = read_verdict(store, entry.name).fingerprints
+    then = read_verdict(store, earlier.name).fingerprints
     return Since(
         before=found.before,
         findings=found.findings,
         new_origins=found.new_origins,
-        same_meaning=found.same_meaning,
+        changed=tuple(
+            _PARTS.get(name, name.replace("data ", "data of "))
+            for name, now in fingerprints.items()
+            if (name in _PARTS or name.startswith("data ")) and then.get(name) != now
+        ),
     )
 
 

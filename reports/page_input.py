@@ -71,14 +71,14 @@ class Since:
         Id to (outcome before, outcome after) where they differ; None where there was none.
     new_origins
         Origins after the last one of before, by dataset.
-    same_meaning
-        Nothing that decides the numbers changed.
+    changed
+        What decides the numbers and is another by now, in words.
     """
 
     before: Outcome | None = None
     findings: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     new_origins: Mapping[str, int] = field(default_factory=dict)
-    same_meaning: bool = True
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -386,13 +386,13 @@ class ComparesOnce:
         return self._known[key]
 
 
-def answer(both: Pair, question: Question) -> Comparison:
+def answer(both: Pair, question: Question, *, brief: bool = False) -> Comparison:
     """Say what paired losses say to a question: effect, uncertainty, conclusion.
 
     Failed windows that are still in the pair are filled against the candidate, so that a failure
     never helps it. The effect is that of the mean over seeds. `hac` and `bootstrap` say how sure
     it is over origins; where a side has several seeds, `seeds` and `two_level` say how sure it is
-    over seeds as well.
+    over seeds as well. With `brief` none is asked where the first leaves the question open.
     """
     estimand = question.estimand
     whole = estimand.whole(both)
@@ -421,7 +421,7 @@ def answer(both: Pair, question: Question) -> Comparison:
         return dataclasses.replace(blank, reason=reason(ReasonCode.CONSTANT))
     found = estimand.ratio_of(sides)
     effect, variances = _found(whole, sides, found, estimand)
-    estimates = deciding(sides, question)
+    estimates = deciding(sides, question, brief=brief)
     conclusion, open_because = agreed(estimates)
     if 2 <= len(apart) < len(both.origin):  # the non-overlapping origins alone, for the reader
         alone = estimand.ratio_of(dataclasses.replace(sides.at(apart), overlap=1))

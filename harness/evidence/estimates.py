@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -133,31 +134,43 @@ class Estimate:
 
 
 def deciding(
-    sides: Sides, question: Question, *, lag: int | None = None, block: int | None = None
+    sides: Sides,
+    question: Question,
+    *,
+    lag: int | None = None,
+    block: int | None = None,
+    brief: bool = False,
 ) -> tuple[Estimate, ...]:
-    """Answer by every method the conclusion rests on; lag and block by their rules or given."""
-    made = _by_every_method(sides, question, lag=lag, block=block, seeded=sides.seeded)
-    for other in sides.others:
-        low = dataclasses.replace(question, bound_low=-question.bound_high)
-        again = _by_every_method(other, low, lag=lag, block=block, seeded=sides.seeded)
-        made = [_nearer(one, two, question) for one, two in zip(made, again, strict=True)]
+    """Answer by every method the conclusion rests on; lag and block by their rules or given.
+
+    With `brief` nothing else is asked where the t test leaves the question open: no other method
+    could decide it.
+    """
+    low = dataclasses.replace(question, bound_low=-question.bound_high)
+    ways = [(sides, question), *((other, low) for other in sides.others)]
+    made: list[Estimate] = []
+    methods = (_methods(*way, lag=lag, block=block, seeded=sides.seeded) for way in ways)
+    for own, *others in zip(*methods, strict=False):  # all are as many
+        made.append(reduce(lambda one, two: _nearer(one, two, question), others, own))
+        if brief and made[0].conclusion == "undecided":
+            break
     return tuple(made)
 
 
-def _by_every_method(
+def _methods(
     sides: Sides, question: Question, *, lag: int | None, block: int | None, seeded: bool
-) -> list[Estimate]:
+) -> Iterator[Estimate]:
     found = ratio_for(sides, question, lag=lag)
+    yield by_test("hac", found, question)
     length = block_of(sides, found.law.lag) if block is None else block
-    made = [by_test("hac", found, question), by_bootstrap(sides, length, question)]
+    yield by_bootstrap(sides, length, question)
     if seeded:
-        made.append(by_test("seeds", with_seeds(found, sides.above, sides.below), question))
-        made.append(by_two_levels(sides, length, question))
+        yield by_test("seeds", with_seeds(found, sides.above, sides.below), question)
+        yield by_two_levels(sides, length, question)
     if question.estimand.two_sided and lag is None and 0 < found.above < 1:
         count = sides.above.shape[1]
         far = ratio_for(sides, question, lag=max(found.law.lag, count // 3))
-        made.append(by_test("long", far, question))
-    return made
+        yield by_test("long", far, question)
 
 
 def ratio_for(sides: Sides, question: Question, *, lag: int | None = None) -> MeanRatio:
@@ -490,7 +503,7 @@ def _variation(
     lag: int | None = None,
     block: int | None = None,
 ) -> Variation:
-    estimates = deciding(sides, question, lag=lag, block=block)
+    estimates = deciding(sides, question, lag=lag, block=block, brief=True)
     first = estimates[0]
     return Variation(
         name=name,

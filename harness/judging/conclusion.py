@@ -340,6 +340,14 @@ def _more_evidence(case: Case, given: Given) -> Fact:
         "experiment": given.experiment,
         "now": min((each.sample.independent_n for _, each in found), default=0),
         "ended": tuple(dict.fromkeys(f.dataset for f, _ in found if f.dataset in given.ended)),
+        "better": next(
+            (
+                str(e.values["reference"])
+                for e in case.safeguards.first
+                if e.code is FactCode.STRAW_MAN
+            ),
+            None,
+        ),
         "unmeasured": any(each.unit == "ratio" for each in case.of(Outcome.HOLD)),
         "settled": tuple(
             (each.dataset, each.metric, each.part, each.unit, each.bound, compared.settled_at)

@@ -128,6 +128,7 @@ class FactCode(StrEnum):
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
     PLAN_ENDED = "plan_ended"  # origins
     # More evidence. All have now (independent origins), ended (datasets), unmeasured (costs),
+    # better (a reference that is shown better than legacy),
     # hardly (a larger plan that would decide none: name, tighter, least and most chance), and
     # settled: rows of dataset, metric, part, unit, bound and what would be shown today. Plans also
     # have then (independent origins), likely, unlikely (dataset, metric, part, chance), chance.

@@ -178,12 +178,15 @@ def unpaired(page: PageInput, legacy: str) -> str:
         known = [[each for each in map(of, units) if each is not None] for units in sides]
         if all(known):
             ours, theirs = map(statistics.median, known)
-            mine, legacys, shown = _in_one_unit(ours, theirs, unit)
-            told.append(f"{name} {mine} {shown} (legacy {legacys})")
-    paired = f"in pairs {not_measured(page, legacy)}"
+            large = max(ours, theirs)
+            factor, shown = (1.0, "s") if unit == "s" and large >= 1 else _SCALES[unit]
+            mine, legacys = (numbers.two_digits(factor * each) for each in (ours, theirs))
+            times = f", {numbers.two_digits(ours / theirs)} times" if ours and theirs else ""
+            told.append(f"{name} {mine} {shown} (legacy {legacys} {shown}{times})")
+    missing = not_measured(page, legacy)
     if not told:
-        return f"I{paired[1:]}"
-    return f"As run: {', '.join(told)}; {paired}"
+        return f"Costs of the pair are {missing}"
+    return f"Medians of this run: {', '.join(told)}; as paired ratios {missing}"
 
 
 def _figure(cost: Cost) -> Figure:

@@ -293,7 +293,7 @@ def _by_loss(found: Diagnostics) -> tuple[Table, Table]:
                 words=("metric", "note"),
             ),
             rows=tuple(tells),
-            note="A small p: when it lost last time is worth knowing for the next time.",
+            note="A small p: where it lost last time helps to tell where it will lose next.",
         ),
         Table(
             caption="Was the difference there all the time? (fluctuation test)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,8 @@ class Open:
 
     Attributes
     ----------
+    place
+        Dataset, metric and part.
     needed
         Independent origins in all, with the date by which they exist where that is soon; in words
         where no number of them is known to decide.
@@ -71,6 +74,7 @@ class Open:
 
     rule: str
     dataset: str
+    place: tuple[str, str, str]
     needed: str
     chance: float | None
     limit: str
@@ -101,6 +105,7 @@ def open_rules(verdict: Verdict) -> list[Open]:
         each = Open(
             rule=rule_name(finding),
             dataset="" if finding.unit == "ratio" else finding.dataset,
+            place=(finding.dataset, finding.metric, finding.part),
             needed=needed,
             chance=planned.chance,
             limit=numbers.effect(finding.unit, finding.bound).removeprefix("+"),
@@ -154,9 +159,11 @@ def changed(page: PageInput) -> list[str]:
         return ["No verdict before to compare with."]
     if change.before is None:
         return ["First verdict on this pair."]
-    said = [f"{change.before} before, {now} now" if change.before != now else f"{now} as before"]
+    said = [
+        f"{change.before} before, {now} now" if change.before != now else f"{now} before as well"
+    ]
     new = [f"{count:,} on {name}" for name, count in change.new_origins.items() if count]
-    said.append(f"new origins: {numbers.listing(new)}" if new else "no new origin")
+    said.append(f"new origins: {numbers.listing(new)}" if new else "no origin since")
     names = {each.id: f"{rule_name(each)} on {each.dataset}" for each in page.verdict.findings}
     words = numbers.FINDING_WORDS
     moved = [
@@ -167,8 +174,8 @@ def changed(page: PageInput) -> list[str]:
     if moved:
         more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
         said.append(f"{moved[0]}{more}")
-    if not change.same_meaning:
-        said.append("other data, arms, policy or code")
+    if change.changed:
+        said.append(f"{numbers.listing(change.changed)} changed")
     return said
 
 
@@ -318,7 +325,7 @@ def _compared(page: PageInput) -> Facts:
     recorded = ""
     if registered is not None:
         order = "before" if registered.before_results else "after"
-        recorded = f"rules recorded {registered.day}, {order} the first result"
+        recorded = f"rules recorded {registered.day}, {order} the first forecast"
     run = (
         page.title,
         f"seeds {numbers.listing(map(str, sorted(seeds)))}" if seeds else "",
@@ -389,41 +396,57 @@ def _scores(page: PageInput) -> tuple[Block, ...]:
 
 
 def _undecided(verdict: Verdict) -> tuple[Block, ...]:
-    """A row a rule, the nearest to a decision first, with what it takes on each dataset."""
-    heading = Heading(text="Undecided", quiet=_chance_now(verdict), level=2)
+    """The chance of a decision by the origins there are, and by those of the next step."""
+    still, step = open_rules(verdict), verdict.next_action.values
+    heading = Heading(text="Undecided", quiet="chance that a rule is decided", level=2)
+    if not still:
+        return Heading(text="Undecided", level=2), Text(text="Every rule was decided.")
+    rows: Any = (*step.get("likely", ()), *step.get("unlikely", ()))  # type: ignore[misc]  # rows
+    later = {(dataset, metric, part): chance for dataset, metric, part, chance in rows}
+    heads = [f"now, {numbers.plural(_least_origins(verdict), 'origin')}"]
+    heads += [f"next step, {step['then']:,}"] if later else []
     rules: dict[str, list[Open]] = {}
-    for each in open_rules(verdict):
+    for each in still:
         rules.setdefault(each.rule, []).append(each)
-    if not rules:
-        return heading, Text(text="Every rule was decided.")
-    takes = "independent origins it takes in all"
-    shown, more = list(rules.items())[:_OPEN_SHOWN], len(rules) - _OPEN_SHOWN
-    table = Table(
+    table = []
+    for rule, found in list(rules.items())[:_OPEN_SHOWN]:
+        told = [(f"{each.dataset} {_chance(each, each.chance)}".strip()) for each in found]
+        cells = [text(", ".join(told), found[0].why)]
+        if later:
+            told = [f"{e.dataset} {_chance(e, later.get(e.place))}".strip() for e in found]
+            cells.append(text(", ".join(told)))
+        table.append((text(rule), *cells))
+    if (now := chance_of_all(verdict)) is not None:
+        whole = [now, step["chance"]] if later else [now]
+        ends = [text("" if each is None else numbers.at_most(float(each))) for each in whole]  # type: ignore[arg-type]  # a number
+        bars = sum(each.role == "guardrail" for each in verdict.power)
+        table.append((text(f"all {bars} guardrails together"), *ends))
+    more = len(rules) - _OPEN_SHOWN
+    drawn = Table(
         small=True,
         caption="Undecided rules",
-        columns=columns("Rule", takes, words=(takes,)),
-        rows=tuple(
-            (text(rule), text(numbers.listing(map(_takes, found)), found[0].why))
-            for rule, found in shown
-        ),
+        columns=columns("Rule", *heads),
+        rows=tuple(table),
         note=f"and {numbers.plural(more, 'rule')} more" if more > 0 else "",
     )
-    return heading, table
+    return heading, drawn
 
 
-def _takes(rule: Open) -> str:
-    return f"{rule.needed} on {rule.dataset}" if rule.dataset else rule.needed
+def _chance(rule: Open, chance: float | None) -> str:
+    """The chance that a rule is decided; what it needs where none is known."""
+    return rule.needed if chance is None else numbers.percent(chance, digits=0)
 
 
-def _chance_now(verdict: Verdict) -> str:
-    """The most the chance can be that the origins there are decide all guardrails."""
+def _least_origins(verdict: Verdict) -> int:
+    counts = [each.comparison.sample.independent_n for each in verdict.findings if each.comparison]
+    return min(counts, default=0)
+
+
+def chance_of_all(verdict: Verdict) -> float | None:
+    """The most the chance can be that the origins there are decide every guardrail."""
     bars = [each for each in verdict.power if each.role == "guardrail"]
     chances = [each.chance for each in bars if each.chance is not None]
-    if not bars or len(chances) < len(bars):
-        return ""
-    counts = sorted(each.independent_n for each in bars)
-    origins = numbers.between(str(counts[0]), str(counts[-1]))
-    return f"chance that {origins} origins decide all {len(bars)}: {numbers.at_most(min(chances))}"
+    return min(chances) if bars and len(chances) == len(bars) else None
 
 
 def _weakness(page: PageInput) -> tuple[Block, ...]:

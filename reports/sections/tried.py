@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from reports.page_input import PageInput, Tried
+from reports.page_input import Claimed, PageInput, Tried
 from reports.section import Command, Details, Placement, Section, Table, TableCell, columns, text
 from reports.words import numbers
 
@@ -23,8 +23,8 @@ def battery(page: PageInput) -> Iterator[Section]:
             words=("as", "failed", "state"),
         ),
         rows=tuple(_subject_row(each) for each in trials),
-        note="A failure is a finding, not an error of the battery. Results of other code than "
-        "today's say nothing about this one.",
+        note="A failure is a finding, not an error of the battery. A result of earlier "
+        "code says nothing about today's.",
     )
     yield Section(
         id="battery",
@@ -73,8 +73,6 @@ def _predicates(trial: Tried) -> Details:
 def claims(page: PageInput) -> Iterator[Section]:
     """How many claims came out which way, and a table for each group of documents."""
     found = page.beside.claims
-    counts = Counter(each.status for each in found)
-    said = numbers.listing(f"{count} {status}" for status, count in counts.most_common())
     groups = (
         Table(
             caption=group,
@@ -97,11 +95,19 @@ def claims(page: PageInput) -> Iterator[Section]:
     yield Section(
         id="claims",
         title="Claims and what was measured",
-        note=said,
         link="Claims",
-        items=tuple(Details(summary=table.caption, blocks=(table,)) for table in groups),
+        items=tuple(
+            Details(summary=f"{table.caption}: {_counts(found, table.caption)}", blocks=(table,))
+            for table in groups
+        ),
         absent=Command(said="Not gathered for this page", command=page.beside.command("claims")),
     )
+
+
+def _counts(found: Iterable[Claimed], group: str) -> str:
+    """How many claims of a group of documents came out which way."""
+    counts = Counter(each.status for each in found if each.group == group)
+    return numbers.listing(f"{count} {status}" for status, count in counts.most_common())
 
 
 PLACEMENTS = (Placement(order=710, page=battery), Placement(order=720, page=claims))

@@ -53,14 +53,14 @@ def _same_windows(page: PageInput) -> Basis:
 def _complete(page: PageInput) -> Basis:
     seen = page.verdict.validity
     failed = any(unit.failures for unit in seen.units)
-    noted = ("" if failed else ", no window failed") + completeness_noted(seen)
+    noted = ("" if failed else ", none failed") + completeness_noted(seen)
     text = f"{seen.present} of {seen.declared} cells{noted}"
     return Basis(label="Completeness", mark=seen.completeness, text=text)
 
 
 def _blind(page: PageInput) -> Basis:
     found, mark = page.verdict.validity.blindness, page.verdict.validity.future_blindness
-    text = "neither side uses later sessions"
+    text = "no later session used"
     if mark == "broken":
         arms = numbers.listing(each.arm for each in found if each.state == "failed")
         text = f"{arms} reads past its origin"
@@ -72,7 +72,7 @@ def _blind(page: PageInput) -> Basis:
 
 def _uncontaminated(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    text = "holds nothing of the judged span"
+    text = "nothing of this span"
     if seen.uncontaminated != "holds":
         known = [each.share for each in seen.contamination if each.share is not None]
         text = "unknown: the candidate names no data"
@@ -84,17 +84,19 @@ def _uncontaminated(page: PageInput) -> Basis:
 
 def _above_reference(page: PageInput) -> Basis:
     seen = page.verdict.validity
-    parts, beaten, behind = [], [], []
+    parts, beaten, behind, name = [], [], [], ""
     for dataset, sides in seen.bars.items():
         mine, theirs = (sides.get(arm) for arm in (page.verdict.candidate, page.verdict.legacy))
         skill = None if mine is None else mine.skill
-        parts.append(f"{numbers.percent(skill, signed=True)} on {dataset}")
+        change = numbers.percent(None if skill is None else -skill, signed=True)
+        parts.append(f"{change} on {dataset}")
+        name = numbers.metric_name(next(iter(sides.values())).metric)
         beaten.append(skill is not None and skill > 0)
         if theirs is not None and not (theirs.skill is not None and theirs.skill > 0):
             behind.append(dataset)
-    text = f"skill {', '.join(parts)}" if parts else "no reference arm"
+    text = f"{name} {', '.join(parts)}" if parts else "no reference arm"
     if behind and all(beaten):  # or the mark would not fit the words
-        text += f"; legacy has none on {numbers.listing(behind)}"
+        text += f"; legacy's is higher on {numbers.listing(behind)}"
     return Basis(label="Against random walk", mark=seen.above_reference(), text=text)
 
 
@@ -121,7 +123,7 @@ def _new_evidence(page: PageInput) -> Basis:
         for name, count in change.new_origins.items()
     ]
     if not any(change.new_origins.values()):
-        return Basis(label=label, mark="note", text=f"none{look}")
+        return Basis(label=label, mark="note", text=f"no new origin{look}")
     return Basis(label=label, mark="holds", text=f"{numbers.listing(counts)}{look}")
 
 
@@ -207,9 +209,9 @@ def _distribution(page: PageInput) -> Iterator[Basis]:
         yield Basis(
             label="Distribution",
             mark="note",
-            text="A point path is all they give: the predictive distribution (CRPS, coverage, "
-            f"width) of {numbers.listing(sorted(marked))} is the harness's doing, made of the "
-            "arm's own residuals on its validation span.",
+            text=f"{numbers.listing(sorted(marked))} give a point path only: the harness makes the "
+            "predictive distribution (CRPS, coverage, width) of each from its own residuals on the "
+            "validation span.",
         )
 
 
@@ -393,10 +395,10 @@ def _shared(page: PageInput) -> str:
         each = numbers.percent(shared.alpha_success)
         gains = f", {each} of each of {numbers.plural(shared.successes, 'gain')}"
     return (
-        f"Planned for a power of {numbers.percent(shared.power, digits=0)} that all "
-        f"{shared.guardrails} guardrails hold together: {numbers.percent(shared.power_each)} "
-        f"each. One-sided error rates: a wrong PROMOTE {numbers.percent(shared.alpha_guardrail)} "
-        f"(of each guardrail){gains}; a wrong REJECT "
+        "More origins: so many that each rule is decided with a chance of "
+        f"{numbers.percent(shared.power_each)}, and all {shared.guardrails} together with "
+        f"{numbers.percent(shared.power, digits=0)}. One-sided error rates: a wrong PROMOTE "
+        f"{numbers.percent(shared.alpha_guardrail)} (of each guardrail){gains}; a wrong REJECT "
         f"{numbers.percent(shared.alpha_reject)} over all rules together (Holm)."
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from harness.judging.fact import Fact, FactCode
 from harness.judging.verdict import Verdict
 from reports.words.facts import Phrase, filled, say
+from reports.words.numbers import listing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,10 @@ _BRIEFS: Mapping[FactCode, Phrase] = {
     FactCode.IMPLAUSIBLE: "{arm} is implausibly good on {dataset}: look for a leak",
     FactCode.CONTAMINATED: "{arm} may have seen {share:share} of the origins on {dataset}",
     FactCode.NOT_TESTED: "{arm} was not shown to be blind to the future",
-    FactCode.BELOW_REFERENCE: "{arm} is not shown better than {reference}",
+    FactCode.BELOW_REFERENCE: lambda v: (
+        f"{v['arm']} does no better than {v['reference']} on "
+        f"{listing(dict.fromkeys(row[0] for row in v['rows']))}"
+    ),
     FactCode.BEHIND_REFERENCE: "{arm} is shown worse than {reference} by more than the margin",
     FactCode.UNJUDGED: "No guardrail judges the losses on {datasets:and} as a whole",
     FactCode.WORSE_BESIDE: "{arm} is shown worse than {legacy} by losses that no rule names",
@@ -87,7 +91,7 @@ _BRIEFS: Mapping[FactCode, Phrase] = {
     FactCode.SEEN_IN_TRAINING: "{origins} of {of} origins on {dataset} were seen in training",
     FactCode.HAND_PICKED_SEEDS: "Run with other seeds than the experiment declares",
     FactCode.FAR_FROM_PRICES: "The point path of {arm} on {dataset} is nowhere near the prices",
-    FactCode.LONG_MEMORY: "{_where}: the interval may be {wider:.1f} times too narrow",
+    FactCode.LONG_MEMORY: "Evidence on {_where} may be weaker than its bounds say",
     FactCode.NEARLY_BEYOND: "{_where}: the last {origins} origins are hardly within the limit",
     FactCode.MEMBERS_READ: "Samples of {arm} on {dataset} can be scored in two ways",
     FactCode.FEW_ORIGINS_ASKED: "The policy asks for {asked} non-overlapping origins only",

@@ -163,7 +163,7 @@ def _below_reference(v: Values) -> str:
         f"{said} than {v['reference']}: {_worse(rows)}"
         for said, rows in (
             ("is shown worse", shown),
-            ("is not shown better", [row for row in v["rows"] if row not in shown]),
+            ("does no better", [row for row in v["rows"] if row not in shown]),
         )
         if rows
     ]
@@ -358,11 +358,11 @@ _PHRASES: dict[FactCode, Phrase] = {
         _where(v)
         + (f" and {v['others']} more there" if v["others"] else "")
         + f": good and bad spells {'last' if v['done'] else 'may last'} (long memory, order "
-        + f"{v['memory']:.2f} \u00b1 {v['error']:.2f}), and the origins tell less for it: "
+        + f"{v['memory']:.2f} \u00b1 {v['error']:.2f}), so the bounds of this rule "
         + (
-            f"the interval was made {v['wider']:.1f} times as wide, which may not be enough."
+            f"were made {v['wider']:.1f} times as wide, which may not be enough."
             if v["done"]
-            else f"the interval may really be {v['wider']:.1f} times as wide; its result "
+            else f"may really be {v['wider']:.1f} times as wide; its result "
             + ("would be the same." if v["stands"] else "would not hold.")
         )
     ),
@@ -590,7 +590,7 @@ _REASONS: dict[ReasonCode, Phrase] = {
     ReasonCode.NO_BOUNDS: (
         "legacy's loss is 0, or varies too much between origins, for a ratio to it to have bounds"
     ),
-    ReasonCode.CROSSES: "the interval reaches across the bound",
+    ReasonCode.CROSSES: "the bounds reach across the limit",
     ReasonCode.METHODS_DISAGREE: lambda v: (
         f"the methods disagree: the t test says {_SAID[v['test']]}, the block bootstrap says "
         f"{_SAID[v['bootstrap']]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.judging.conclusion import LIKELY
 from harness.judging.fact import Fact, FactCode
 from reports.words.facts import Phrase, Values, filled, place_of, say
 from reports.words.numbers import at_most, between, listing, metric_name, plain_effect
@@ -30,9 +31,12 @@ def next_step(found: Fact, *, store: str = "") -> str:
 def next_action(found: Fact, *, store: str = "") -> str:
     """The step, and the rest: its whole chance, and the limits that would be met today."""
     parts = [next_step(found, store=store)]
+    told: Any = [found.values.get(name, ()) for name in ("likely", "unlikely")]
     chance = found.values.get("chance")
     if isinstance(chance, float):
-        parts.append(f"That it decides every guardrail has a chance of {at_most(chance)}.")
+        rules = [_rules(rows, "and", chances=True) for rows in told if rows]
+        rules.append(f"all guardrails together {at_most(chance)}")
+        parts.append(f"The chances that it decides: {', '.join(rules)}.")
     hardly: Any = found.values.get("hardly")
     if hardly:
         name, tighter, *ends = hardly
@@ -64,29 +68,36 @@ def _likely(v: Values) -> str:
     if not v["likely"]:  # a step that is not likely to decide anything is advised only blindly
         return f" {v['now']} non-overlapping origins are too few to say what it will decide."
     but = f", but probably not {_rules(v['unlikely'], 'or')}" if v["unlikely"] else ""
-    return f" It should decide {_rules(v['likely'], 'and')}{but}."
+    doubt = ", so expect another HOLD" if v["chance"] is not None and v["chance"] < LIKELY else ""
+    return f" It should decide {_rules(v['likely'], 'and')}{but}{doubt}."
 
 
-def _rules(rows: Sequence[Sequence[Any]], last: str) -> str:
-    """Rules with the chance that each is decided, or its range over several."""
+def _rules(rows: Sequence[Sequence[Any]], last: str, *, chances: bool = False) -> str:
+    """Rules; with chances, that each is decided, or its range over several."""
     names = listing(
         dict.fromkeys(
             metric_name(metric) + (f" ({part})" if part else "") for _, metric, part, _ in rows
         )
     )
     names = f" {last} ".join(names.rsplit(" and ", 1))
-    chances = sorted(chance for *_, chance in rows)
-    ends = between(*(f"{100 * chance:.0f}" for chance in (chances[0], chances[-1])))
+    known = sorted(chance for *_, chance in rows)
+    ends = between(*(f"{100 * chance:.0f}" for chance in (known[0], known[-1])))
     datasets = dict.fromkeys(dataset for dataset, *_ in rows)
     where = f" on {next(iter(datasets))}" if len(datasets) == 1 else ""
-    return f"{names}{where} (chance {ends} %)"
+    return f"{names}{where}" + (f" {ends} %" if chances else "")
 
 
 def _otherwise(v: Values) -> str:
     """What a person does where the step ends in HOLD as well."""
-    ended = ": these data have ended and can tell no more" if v["ended"] else ""
+    ended = ", since these data have ended" if v["ended"] else ""
+    doubted = v["chance"] is not None and v["chance"] < LIKELY
     costs = f" Measure the costs too: `abharness measure {v['experiment']}{v['store']}`."
-    return f" If that is a HOLD too, {v['legacy']} stays{ended}." + costs * bool(v["unmeasured"])
+    instead = ""
+    if v["better"] is not None:
+        instead = f", or ask the same of {v['better']}, which does better"
+    measure = costs if v["unmeasured"] else ""
+    then = "Then" if doubted else "If that is a HOLD too,"
+    return f" {then} keep {v['legacy']}{ended}{instead}.{measure}"
 
 
 def _larger(v: Values) -> str:
@@ -106,8 +117,8 @@ def _raise(v: Values) -> str:
     changes = " ".join(f"--set {name}" for name in names)
     return (
         f"Keep {v['legacy']} for now and run `abharness compare {v['experiment']} {changes}"
-        f"{v['store']}`: {v['then']:,} independent origins in place of {v['now']:,}, all that the "
-        f"history holds.{_likely(v)}{_otherwise(v)}"
+        f"{v['store']}`: {v['then']:,} independent origins in place of {v['now']:,}, as many "
+        f"as the shortest history holds.{_likely(v)}{_otherwise(v)}"
     )
 
 
@@ -196,12 +207,13 @@ _STEPS: Mapping[FactCode, Phrase] = {
 
 _HELD_BACK: Mapping[FactCode, Phrase] = {
     FactCode.BEHIND_REFERENCE: (
-        "Ask whether {reference} may replace it: `abharness compare {experiment} --candidate-arm "
-        "{reference}{store}`."
+        "Ask the same of {reference}: `abharness gate {experiment} --set policy.candidate="
+        "{reference} --set policy.reference=ANOTHER{store}`."
     ),
     FactCode.STRAW_MAN: (
-        "Mend {legacy} and run `abharness compare {experiment}{store}`, or ask whether {reference} "
-        "may replace it: `abharness compare {experiment} --candidate-arm {reference}{store}`."
+        "Mend {legacy} and run `abharness compare {experiment}{store}`, or ask the same of "
+        "{reference}: `abharness gate {experiment} --set policy.candidate={reference} --set "
+        "policy.reference=ANOTHER{store}`."
     ),
     FactCode.UNJUDGED_WORSE: (
         "Write a rule for these losses into the policy, then run `abharness gate "

@@ -70,6 +70,11 @@ def number(value: float | None) -> str:
     return _minus(f"{value:.3g}")
 
 
+def two_digits(value: float) -> str:
+    """Write a size that is good for orders of magnitude only."""
+    return f"{float(f'{value:.2g}'):,g}"
+
+
 def percent(value: float | None, *, digits: int = 1, signed: bool = False) -> str:
     """Write a share as per cent."""
     if value is None or not math.isfinite(value):

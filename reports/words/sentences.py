@@ -114,7 +114,8 @@ def _loss(found: Comparison, role: RuleRole) -> str:
         None if low is None else in_sentence(low, signed=True),
         None if high is None else bound_in_sentence(high),
     )
-    return f"{penalty}{found.candidate} is {_better(found)} {found.legacy}{ends}, {bound}"
+    said = f"the loss of {found.candidate} is {_change(found)} {found.legacy}'s{ends}"
+    return f"{penalty}{said}, {bound}"
 
 
 def _wins(found: Comparison, role: RuleRole) -> str:
@@ -131,12 +132,12 @@ def _wins(found: Comparison, role: RuleRole) -> str:
     return f"{found.candidate} has the lower loss on {won} of the origins{ends}, {wanted}"
 
 
-def _better(found: Comparison) -> str:
+def _change(found: Comparison) -> str:
     assert found.effect.value is not None
     if abs(found.effect.value) < 5e-5:
-        return "as good as"
+        return "the same as"
     size = in_sentence(abs(found.effect.value))
-    return f"{size} {'better' if found.effect.value < 0 else 'worse'} than"
+    return f"{size} {'lower' if found.effect.value < 0 else 'higher'} than"
 
 
 def _bounds(low: str | None, high: str | None) -> str:
@@ -176,13 +177,17 @@ def _relative(found: Comparison, role: RuleRole) -> str:
     if effect is None or ours is None or theirs is None:
         return f"the {asked.level} % intervals cannot be set against each other, {tolerance}"
     upper = found.bounds[1]
-    ends = "" if upper is None else f" (at most {100 * upper:+.1f} points)"
-    side = "further from" if effect > 0 else "nearer to"
+    ends = "" if upper is None else f" (at worst {_nearer(upper)})"
     return (
         f"the {asked.level} % interval of {found.candidate} covers {in_sentence(ours)}, "
-        f"{found.legacy}'s {in_sentence(theirs)}: {abs(100 * effect):.1f} points {side} nominal"
-        f"{ends}, {tolerance}"
+        f"{found.legacy}'s {in_sentence(theirs)}: {_nearer(effect)} {asked.level} %{ends}, "
+        f"{tolerance}"
     )
+
+
+def _nearer(effect: float) -> str:
+    """How much further from nominal than legacy's."""
+    return f"{abs(100 * effect):.1f} points {'further from' if effect > 0 else 'nearer to'}"
 
 
 def _share(end: float) -> str:
@@ -205,7 +210,7 @@ def _ending(finding: Finding, found: Comparison, role: RuleRole) -> str:
 
 
 _OF_LOSSES: Mapping[tuple[RuleRole, FactCode], str] = {
-    ("guardrail", FactCode.WITHIN): "shown non-inferior",
+    ("guardrail", FactCode.WITHIN): "shown to stay within it",
     ("guardrail", FactCode.BEYOND): "shown worse than allowed",
     ("success", FactCode.WITHIN): "gain shown",
     ("success", FactCode.BEYOND): "shown not to gain that much",
@@ -238,4 +243,8 @@ def _more(found: Comparison) -> str:
             else ""
         )
     by = f", there by {planned.decided_by}" if planned.decided_by else ""
-    return f"; about {planned.more_origins:,} more independent origins would decide{by}"
+    sure = f"{100 * found.question.power:.0f} %"
+    return (
+        f"; about {planned.more_origins:,} more independent origins would decide it with a chance "
+        f"of {sure}{by}"
+    )

@@ -207,7 +207,7 @@ def test_all_that_the_reader_must_know_is_there(make_page: Make) -> None:
     text = Outline(render_html(make_page())).text
 
     for words in (
-        "harness's doing",
+        "the harness makes",
         "pretrained on synthetic series only",
         "fitted once, before the first origin",
         "repeat the price before them, kept",

@@ -175,7 +175,7 @@ def decidable(page: PageInput) -> list[str]:
     total = compared.sample.independent_n + (compared.planning.more_origins or 0)
     return [
         "RMSE",
-        f"{total} by {compared.planning.decided_by} on BETA",
+        f"BETA {total} by {compared.planning.decided_by}",
     ]
 
 
@@ -213,7 +213,7 @@ def doing_nothing(page: PageInput) -> list[str]:
     )
     return [
         "Against random walk",
-        numbers.percent(skill, signed=True).replace("\u202f", " "),
+        numbers.percent(-skill, signed=True).replace("\u202f", " "),
         "Skill",
     ]
 

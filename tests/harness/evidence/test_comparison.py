@@ -409,7 +409,7 @@ def test_below_ten_origins_nothing_is_predicted(count: int, told: bool) -> None:
     if not told:
         assert found.planning == Planning()
         assert sentence_of(finding_on(found)).endswith(
-            "the interval reaches across the bound; no prediction: 9 non-overlapping origins, "
+            "the bounds reach across the limit; no prediction: 9 non-overlapping origins, "
             "fewer than the 10 it takes."
         )
 

@@ -205,7 +205,7 @@ def test_least_skill_over_the_random_walk(new: float, wanted: float, outcome: Ou
 
     found = next(f for f in verdict.findings if f.metric == "skill")
     assert found.outcome == outcome
-    assert sentence_of(found).startswith("GOLD skill by CRPS: new is")
+    assert sentence_of(found).startswith("GOLD skill by CRPS: the loss of new is")
 
 
 def test_least_skill_without_a_reference_is_invalid() -> None:
@@ -233,7 +233,8 @@ def test_rules_on_steps_and_slices_are_findings_of_their_own() -> None:
     high = found["GOLD:mae:guardrail@volatility:high"].comparison
     assert high is not None
     assert high.sample.n == 20
-    assert "GOLD CRPS (steps:3-4): new is" in sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
+    said = sentence_of(found["GOLD:crps:guardrail@steps:3-4"])
+    assert "GOLD CRPS (steps:3-4): the loss of new is" in said
     assert verdict.multiplicity is not None
     assert verdict.multiplicity.guardrails == 4
 
@@ -391,7 +392,7 @@ def test_too_few_origins_for_a_prediction_are_said_to_be() -> None:
 @pytest.mark.parametrize(
     ("old", "role", "margin", "outcome", "ending"),
     [
-        (0.8, "guardrail", 0.05, Outcome.PROMOTE, "margin 5 points: shown non-inferior."),
+        (0.8, "guardrail", 0.05, Outcome.PROMOTE, "margin 5 points: shown to stay within it."),
         (0.8, "success", 0.05, Outcome.PROMOTE, "asked are more than 55 %: gain shown."),
         (0.0, "guardrail", 0.05, Outcome.REJECT, "margin 5 points: shown worse than allowed."),
     ],

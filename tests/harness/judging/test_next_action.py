@@ -92,7 +92,7 @@ CASES = {
     ),
     "a random walk is better": (
         *(grid_of(new=0.8, old=2.5), Given(), {"coverage": ()}, "settle_first"),
-        "abharness compare mine.toml --candidate-arm walk`",
+        "abharness gate mine.toml --set policy.candidate=walk --set policy.reference=ANOTHER`",
     ),
     "a loss is open, a larger experiment is there": (
         *(grid_of(), Given(larger=plan(100_000)), {}, "larger_plan", "abharness compare big`"),
