@@ -31,8 +31,10 @@ from reports.words.verdicts import problems, rule_name
 
 _TRUTHS = {
     "as it was": "the stored forecasts as they are",
-    "arms exchanged": "each side under the other's name: what is a gain now should end in REJECT",
-    "at the margin": "the candidate's losses exactly at their limits: a PROMOTE would be wrong",
+    "arms exchanged": "each side under the other's name: a gain becomes a loss and should end "
+    "in REJECT",
+    "at the margin": "the candidate's losses scaled to their limits over all origins, coverage as "
+    "it was: a PROMOTE would be wrong",
 }
 
 
@@ -62,7 +64,7 @@ def rehearsal_sections(
         meaning=numbers.MEANINGS[real.outcome],
         candidate=verdict.candidate,
         legacy=verdict.legacy,
-        title=title,
+        title=f"Rehearsal: {title}",
         said=said,
         following=_following(found, experiment),
     )
@@ -89,7 +91,7 @@ def rehearsal_sections(
     told = Lines(style="plain", lines=(f"{real.outcome}: {said}", f"Next: {banner.following}"))
     return [
         Section(id="first", title="", items=(banner,) if paths else (told,)),
-        Section(id="ends", title="Planted truths beside it", items=(ends,), link="Truths"),
+        Section(id="ends", title="How each truth ended", items=(ends,), link="Truths"),
         *(_stream(each, paths=paths) for each in found),
     ]
 
@@ -115,7 +117,7 @@ def _following(found: Sequence[Rehearsal], experiment: str) -> str:
         return "a planted truth was promoted, which is wrong: do not rely on such nights yet."
     nightly = f"`abharness nightly {experiment}` is the job of every night"
     if seen["arms exchanged"] == "yes":
-        return f"the planted truths were seen for what they are; {nightly}."
+        return f"both planted truths ended as they should; {nightly}."
     return (
         "with this many origins even the exchanged arms, which should end in REJECT, stay open; "
         f"`abharness power {experiment}` says what would decide, and {nightly}."
@@ -144,12 +146,14 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
             for at, (look, verdict) in enumerate(found.looks)
             if at in moved
         ),
-        note="Spent: of the error rate of a PROMOTE. Origins: non-overlapping, on "
-        f"{numbers.listing(found.looks[-1][0].origins)}."
+        note="Spent: of the error rate of a PROMOTE, where most of the origins have come. Origins: "
+        f"non-overlapping, on {numbers.listing(found.looks[-1][0].origins)}; once all have come, "
+        "what was shown there stays."
         + (f" Left out: {numbers.plural(left, 'look')} that changed nothing." if left else ""),
     )
     look, verdict = found.looks[-1]
     compared = [each for each in verdict.findings if each.comparison is not None]
+    hidden = len(verdict.findings) - len(compared)
     rules = Table(
         caption=f"Every rule at the last look, {found.truth}",
         columns=(
@@ -171,7 +175,12 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
             )
             for each in compared
         ),
-        note="Shown: with the day of the look at which it was.",
+        note="The day is that of the look at which a rule was shown."
+        + (
+            f" Not drawn: {numbers.plural(hidden, 'rule')} without bounds, such as failures."
+            if hidden
+            else ""
+        ),
     )
     said = f"{_TRUTHS[found.truth][0].upper()}{_TRUTHS[found.truth][1:]}."
     items: tuple[Block, ...] = (Text(text=said), looks, rules, *_not_by_bounds(compared))

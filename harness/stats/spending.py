@@ -11,8 +11,10 @@ Shapes: K looks in order, P nodes of integration.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -65,41 +67,57 @@ def levels(fractions: Sequence[float], alpha: float, spending: Spending) -> Arra
     fractions
         K fractions of the planned information, increasing, those of looks to come last.
     """
+    asked = tuple(float(fraction) for fraction in fractions)
+    ends = range(1, len(asked) + 1)  # one after the other: the last ones are remembered
+    return np.array([_paths(asked[:end], alpha, spending).level for end in ends])
+
+
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """Where the paths lie that have not crossed by a look, [P] places of so much mass each."""
+
+    place: Array
+    mass: Array
+    tau: float = 0.0
+    used: float = 0.0
+    level: float = math.nan
+    """Of the last look."""
+
+
+@lru_cache(maxsize=4096)
+def _paths(fractions: tuple[float, ...], alpha: float, spending: Spending) -> _Paths:
+    """What is left after these looks; all paths start at 0."""
     from scipy.optimize import brentq
     from scipy.special import ndtr
     from scipy.stats import norm
 
-    found = np.full(len(fractions), np.nan)
-    before, used = 0.0, 0.0
-    place, mass = np.zeros(1), np.ones(1)  # paths that have not crossed: all start at 0
-    for k, fraction in enumerate(fractions):
-        tau = min(1.0, fraction)
-        if tau <= before:
-            continue
-        share = spent(tau, alpha, spending) - used
-        step, scale = np.sqrt(tau - before), np.sqrt(tau)
+    if not fractions:
+        return _Paths(place=np.zeros(1), mass=np.ones(1))
+    known = replace(_paths(fractions[:-1], alpha, spending), level=math.nan)
+    tau = min(1.0, fractions[-1])
+    if tau <= known.tau or not len(known.place):
+        return known
+    share = spent(tau, alpha, spending) - known.used
+    step, scale = np.sqrt(tau - known.tau), np.sqrt(tau)
 
-        def crossing(bound: float, place: Array = place, mass: Array = mass) -> float:
-            return float(mass @ ndtr((place - bound * scale) / step)) - share  # noqa: B023
+    def crossing(bound: float) -> float:
+        return float(known.mass @ ndtr((known.place - bound * scale) / step)) - share
 
-        if crossing(-_FAR) <= 0:  # fewer paths are left than may cross
-            found[k] = 1.0
-            break
-        if crossing(_FAR) >= 0:  # so little may be spent that no bound is high enough
-            continue
-        bound = brentq(crossing, -_FAR, _FAR, xtol=1e-10)
-        level = float(norm.sf(bound))
-        if level < LEAST_LEVEL:
-            continue
-        found[k] = level
-        used += share
-        low, high = -_FAR * scale, bound * scale
-        points, weights = _quadrature()
-        nodes = (high - low) / 2 * points + (high + low) / 2
-        density = norm.pdf((nodes[:, None] - place) / step) @ mass / step
-        place, mass = nodes, density * weights * (high - low) / 2
-        before = tau
-    return found
+    if crossing(-_FAR) <= 0:  # fewer paths are left than may cross: no look after it
+        return replace(known, level=1.0, place=np.zeros(0), mass=np.zeros(0))
+    if crossing(_FAR) >= 0:  # so little may be spent that no bound is high enough
+        return known
+    bound = brentq(crossing, -_FAR, _FAR, xtol=1e-10)
+    level = float(norm.sf(bound))
+    if level < LEAST_LEVEL:
+        return known
+    low, high = -_FAR * scale, bound * scale
+    points, weights = _quadrature()
+    nodes = (high - low) / 2 * points + (high + low) / 2
+    apart = (nodes[:, None] - known.place) / step
+    density = np.exp(-(apart**2) / 2) / np.sqrt(2 * np.pi) @ known.mass / step
+    mass = density * weights * (high - low) / 2
+    return _Paths(place=nodes, mass=mass, tau=tau, used=known.used + share, level=level)
 
 
 def chance_by_looks(chances: Sequence[float], fractions: Sequence[float]) -> float:
