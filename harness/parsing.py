@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from harness.errors import AbharnessError, ConfigError, InputError, StoreError, one_line
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
 _Table = TypeVar("_Table")
 _LONGEST = 60
@@ -136,13 +137,21 @@ def parse_record(
     try:
         found = adapter(hashable).validate_json(text, strict=True)
     except ValidationError as problem:
-        faults += [
-            f"{'.'.join(map(str, each['loc'])) or kind.__name__}: {each['msg']}"
-            for each in problem.errors()
-        ]
+        faults += faults_of(problem, kind.__name__)
     if faults or found is None:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise error(f"{where}: {'; '.join(faults[:3])}{more}")
+    return found
+
+
+def faults_of(problem: ValidationError, whole: str = "") -> list[str]:
+    """Each fault with its place, or that of the whole; what has very many values names none."""
+    found = []
+    for each in problem.errors(include_url=False):
+        said = each["msg"]
+        if each["type"] in ("enum", "literal_error") and len(said) > 200:
+            said = f"{reprlib.repr(each['input'])} is no value that this version knows"
+        found.append(": ".join(filter(None, (".".join(map(str, each["loc"])) or whole, said))))
     return found
 
 

@@ -25,7 +25,7 @@ from harness.judging.declared import Cell, Given
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict, plain, verdict_of
-from harness.parsing import adapter
+from harness.parsing import adapter, faults_of
 from harness.records.journal import Journal
 from harness.running.sources import digest
 from harness.running.store_folder import Store
@@ -138,9 +138,7 @@ def read_inputs(store: Store, name: str) -> Inputs:
     try:
         found: Inputs = adapter(Inputs).validate_python(content)
     except ValidationError as problem:
-        first = problem.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{where}: not whole: {place}: {first['msg']}") from None
+        raise StoreError(f"{where}: not whole: {faults_of(problem)[0]}") from None
     return found
 
 

@@ -46,7 +46,7 @@ from harness.judging.limits import judge_cost, judge_limits
 from harness.judging.safeguards import Safeguards, safeguards_of
 from harness.judging.sequential import at_look, read_at
 from harness.judging.validity import Validity, examine
-from harness.parsing import adapter
+from harness.parsing import adapter, faults_of
 from harness.scoring.scores import UnitScores, in_time_order
 
 SCHEMA = 1
@@ -327,9 +327,7 @@ def verdict_of(content: Any, *, where: str) -> Verdict:
     try:
         verdict: Verdict = adapter(Verdict).validate_python(content)
     except ValidationError as problem:
-        first = problem.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{where}: not a whole verdict: {place}: {first['msg']}") from None
+        raise StoreError(f"{where}: not a whole verdict: {faults_of(problem)[0]}") from None
     return verdict
 
 

@@ -474,6 +474,17 @@ def test_edited_outcome_is_no_outcome() -> None:
         from_json(text)
 
 
+def test_a_word_of_another_version_is_named_without_all_that_are_known() -> None:
+    """The line says where it stands and stays short."""
+    record = json.loads(to_json(golden_verdict()))
+    record["next_action"]["code"] = "ask_again_next_year"
+
+    with pytest.raises(StoreError, match="'ask_again_next_year' is no value that") as refused:
+        from_json(json.dumps(record))
+
+    assert len(str(refused.value)) < 200
+
+
 def test_exit_codes_cover_every_outcome() -> None:
     """PROMOTE 0, REJECT 3, HOLD 4, INVALID 5."""
     assert {outcome.value: code for outcome, code in EXIT_CODES.items()} == {
