@@ -276,9 +276,11 @@ GLOSSARY = (
         "candidate is better. Of coverage: the share itself; of coverage error: points.",
     ),
     Term(
-        name="HAC, block bootstrap",
-        code="two intervals for the same effect",
-        text="Both allow for windows that overlap. A rule is decided only where they agree.",
+        name="HAC t, block bootstrap",
+        code="intervals for the same effect",
+        text="Both allow for windows that overlap; with several seeds a bootstrap of seeds and "
+        "blocks joins them. A rule is decided only where all agree. The HAC t test at a long lag "
+        "can only keep a rule from being shown broken.",
     ),
 )
 

@@ -31,6 +31,7 @@ _METHODS = {
     "hac": "HAC t",
     "long": "HAC t, long lag",
     "bootstrap": "block bootstrap",
+    "two_level": "bootstrap of seeds and blocks",
     "independent": "independent",
 }
 

@@ -17,6 +17,7 @@ from reports.words.numbers import (
     in_sentence,
     listing,
     metric_name,
+    plural,
     ratio,
 )
 
@@ -356,7 +357,7 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.LONG_MEMORY: lambda v: (
         _where(v)
-        + (f" and {v['others']} more there" if v["others"] else "")
+        + (f" and {plural(v['others'], 'other rule')} there" if v["others"] else "")
         + f": good and bad spells {'last' if v['done'] else 'may last'} (long memory, order "
         + f"{v['memory']:.2f} \u00b1 {v['error']:.2f}), so the bounds of this rule "
         + (
@@ -368,7 +369,7 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.NEARLY_BEYOND: lambda v: (
         _where(v)
-        + (f" and {v['others']} more there" if v["others"] else "")
+        + (f" and {plural(v['others'], 'other rule')} there" if v["others"] else "")
         + f": over the last {v['origins']} origins alone, since {v['since']}, the effect is "
         f"{in_sentence(v['effect'], signed=True)} with a standard error of "
         f"{in_sentence(v['error'])}. So near to the limit of "

@@ -94,7 +94,7 @@ def _otherwise(v: Values) -> str:
     costs = f" Measure the costs too: `abharness measure {v['experiment']}{v['store']}`."
     instead = ""
     if v["better"] is not None:
-        instead = f", or ask the same of {v['better']}, which does better"
+        instead = f", or ask the same of {v['better']}, which does better than {v['legacy']}"
     measure = costs if v["unmeasured"] else ""
     then = "Then" if doubted else "If that is a HOLD too,"
     return f" {then} keep {v['legacy']}{ended}{instead}.{measure}"
