@@ -64,7 +64,7 @@ margin = 0.05
 """
 HEAD = re.compile(r"(head of the store's records: )[0-9a-f]{12}\b")
 """A hash over recorded times too, so every store has its own."""
-TAKEN = re.compile(r"As run: .*? - (?=GOLD)")
+TAKEN = re.compile(r"Medians of this run: .*? - (?=GOLD)")
 """What both sides took in the run and measuring would take, another time each time."""
 MOMENT = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.]*(Z|\+00:00)?")
 
