@@ -106,7 +106,7 @@ _EXTRAS = {
     "codecarbon": "energy of a measuring session (extra `energy`)",
     "fracast": "an arm of that library (extra `fracast`)",
     "openpyxl": "data from Excel files (extra `xlsx`)",
-    "ray": "not needed here; some original checkouts import it",
+    "ray": "fits on a Ray cluster (extra `ray`); some original checkouts import it",
     "arch": "references of the tests (extra `test`)",
     "statsmodels": "references of the tests (extra `test`)",
 }
