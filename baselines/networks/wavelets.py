@@ -169,7 +169,8 @@ class Multiwavelet(nn.Module):
     def up(self, smooth: Tensor, detail: Tensor) -> Tensor:
         """Twice as long, from smooth part and detail."""
         both = torch.cat([smooth, detail], dim=-1) @ torch.cat([self.rc_e, self.rc_o], dim=1)
-        return both.unflatten(-1, (2, -1)).transpose(2, 3).flatten(1, 2)
+        steps: Tensor = both.unflatten(-1, (2, -1)).transpose(2, 3).flatten(1, 2)
+        return steps
 
 
 def depth(length: int) -> int:
