@@ -94,6 +94,7 @@ _BRIEFS: Mapping[FactCode, Phrase] = {
     FactCode.LONG_MEMORY: "Evidence on {_where} may be weaker than its bounds say",
     FactCode.NEARLY_BEYOND: "{_where}: the last {origins} origins are hardly within the limit",
     FactCode.MEMBERS_READ: "Samples of {arm} on {dataset} can be scored in two ways",
+    FactCode.QUANTILES_CROSSED: "Quantiles of {arm} on {dataset} came out of order and were sorted",
     FactCode.FEW_ORIGINS_ASKED: "The policy asks for {asked} non-overlapping origins only",
     FactCode.PLACEBO_DOUBTS: "{arm} may know the data on {dataset}: less good on made-up ones",
     FactCode.WIDE_MARGINS: "The policy allows more than {most:share}",

@@ -252,7 +252,7 @@ def test_a_rehearsal_says_why_a_result_is_not_what_its_bounds_show(tiny, gold):
     each = next(one for one in verdict.findings if one.comparison is not None)
     latched = fact(FactCode.SHOWN_BEFORE, since="2020-02-20")
     shown = dataclasses.replace(each, outcome=Outcome.PROMOTE, found=latched)
-    beyond = fact(FactCode.NOT_BEYOND_YET, level=0.01)
+    beyond = fact(FactCode.NOT_BEYOND_YET, level=0.01, p=0.02)
     held = dataclasses.replace(each, outcome=Outcome.HOLD, found=beyond)
     problem = fact(FactCode.NOTHING_COMPARED)
     broken = dataclasses.replace(verdict.validity, problems=(problem,))
@@ -262,7 +262,7 @@ def test_a_rehearsal_says_why_a_result_is_not_what_its_bounds_show(tiny, gold):
 
     name = f"{each.dataset} {rule_name(each)}"
     assert f"- {name}: shown at an earlier look, and so it stays" in plain
-    assert f"- {name}: it lies beyond its bound, and not so clearly as a REJECT asks for" in plain
+    assert f"- {name}: it lies beyond its limit (p 0.02), and a REJECT asks for at most" in plain
     assert plain.startswith("HOLD: ")
     assert invalid.startswith("INVALID: No conclusion on ")
     assert "Nothing was compared." in invalid[:200]
