@@ -86,6 +86,7 @@ class FactCode(StrEnum):
     UNJUDGED = "unjudged"  # datasets
     PLACEBO_DOUBTS = "placebo_doubts"  # arm, dataset, reference, skill, placebo
     NOT_TESTED = "not_tested"  # arm, tests
+    RECORDS_WORD = "records_word"  # arm
     WIDE_MARGINS = "wide_margins"  # rules (name, margin), most
     LAX_ALPHA = "lax_alpha"  # alpha, most
     LAX_IMPLAUSIBLE = "lax_implausible"  # skill, most

@@ -76,6 +76,7 @@ _BRIEFS: Mapping[FactCode, Phrase] = {
     FactCode.IMPLAUSIBLE: "{arm} is implausibly good on {dataset}: look for a leak",
     FactCode.CONTAMINATED: "{arm} may have seen {share:share} of the origins on {dataset}",
     FactCode.NOT_TESTED: "{arm} was not shown to be blind to the future",
+    FactCode.RECORDS_WORD: "That {arm} had not seen the outcome rests on its file's issue times",
     FactCode.BELOW_REFERENCE: lambda v: (
         f"{v['arm']} does no better than {v['reference']} on "
         f"{listing(dict.fromkeys(row[0] for row in v['rows']))}"

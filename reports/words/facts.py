@@ -311,7 +311,7 @@ _PHRASES: dict[FactCode, Phrase] = {
     ),
     FactCode.IMPLAUSIBLE: lambda v: (
         f"On {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']} "
-        f"by {v['metric']}{' at the first step' if v['first'] else ''}: more than "
+        f"by {metric_name(v['metric'])}{' at the first step' if v['first'] else ''}: more than "
         f"{in_sentence(v['most'])} is implausible; look for a leak."
     ),
     FactCode.CONTAMINATED: (
@@ -427,6 +427,10 @@ _PHRASES: dict[FactCode, Phrase] = {
     FactCode.NOT_TESTED: lambda v: (
         f"{v['arm']} was not shown to be blind to the future; not tested: "
         f"{', '.join(v['tests']) or 'anything'}."
+    ),
+    FactCode.RECORDS_WORD: (
+        "the forecasts of {arm} are records: that it had not seen what came rests on the issue times "
+        "in its file, and cannot be tested."
     ),
     FactCode.WIDE_MARGINS: lambda v: (
         f"the policy allows more than {in_sentence(v['most'])}: "
