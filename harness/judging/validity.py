@@ -385,10 +385,10 @@ def _tainted(found: Sequence[Contamination]) -> list[Fact]:
 def _next_session(
     policy: Policy, bar: str | None, scores: Sequence[UnitScores]
 ) -> Iterator[Standing]:
-    """The candidate against the reference `bar` by CRPS of the first of several steps alone.
+    """The candidate's path against that of the reference `bar` at the first of several steps.
 
     Whoever has seen a session or two too many knows the nearest best, and over a long horizon it is
-    averaged away.
+    averaged away. By MAE: a reference may well be too wide or too narrow so near.
     """
     for dataset in dict.fromkeys(unit.dataset for unit in scores):
         candidate, reference = (
@@ -400,18 +400,16 @@ def _next_session(
             for arm in (policy.candidate, bar)
         )
         if candidate and reference:
-            found = shown_by(loss_of("crps"), candidate, reference, alpha=policy.alpha)
+            found = shown_by(loss_of("mae"), candidate, reference, alpha=policy.alpha)
             yield from [found] if found else []
 
 
 def _implausible(policy: Policy, standings: Sequence[Standing], *nearest: Standing) -> list[Fact]:
     """A gain over all steps that is too large; or one at the first step that is shown to be."""
-    most = policy.evidence.implausible_skill
+    whole = [each for each in standings if (each.arm, each.metric) == (policy.candidate, "crps")]
     found: dict[str, Fact] = {}
-    for each in (*standings, *nearest):
-        first = each in nearest
-        gain = each.low if first else each.skill
-        if each.arm != policy.candidate or each.metric != "crps" or gain is None or gain <= most:
+    for each, gain in (*((e, e.skill) for e in whole), *((e, e.low) for e in nearest)):
+        if gain is None or gain <= policy.evidence.implausible_skill:
             continue
         said = fact(
             FactCode.IMPLAUSIBLE,
@@ -420,8 +418,8 @@ def _implausible(policy: Policy, standings: Sequence[Standing], *nearest: Standi
             reference=each.reference,
             metric=each.metric,
             skill=each.skill,
-            most=most,
-            first=first,
+            most=policy.evidence.implausible_skill,
+            first=each in nearest,
         )
         found.setdefault(each.dataset, said)
     return list(found.values())

@@ -429,8 +429,8 @@ _PHRASES: dict[FactCode, Phrase] = {
         f"{', '.join(v['tests']) or 'anything'}."
     ),
     FactCode.RECORDS_WORD: (
-        "the forecasts of {arm} are records: that it had not seen what came rests on the issue times "
-        "in its file, and cannot be tested."
+        "the forecasts of {arm} are records: only the issue times in its file say that it had not "
+        "seen what came, which cannot be tested."
     ),
     FactCode.WIDE_MARGINS: lambda v: (
         f"the policy allows more than {in_sentence(v['most'])}: "
