@@ -272,7 +272,7 @@ def test_a_rehearsal_says_why_a_result_is_not_what_its_bounds_show(tiny, gold):
 
 
 def test_a_rule_is_shown_as_its_last_look_left_it(tiny, gold):
-    """A night without a look at a dataset draws bounds at no level: those of its last look stand."""
+    """A night without a look draws bounds at no level: those of its last look stand."""
     grid, store, _ = night(tiny(*GROWING), gold, ENDS + 5)
     found = rehearse(grid, store, policy=grid.experiment.policy)
     look, verdict = found[0].looks[-1]
