@@ -18,7 +18,15 @@ from harness.errors import ConfigError, StoreError
 from harness.evidence.estimand import Skill, loss_of
 from harness.evidence.pairing import PairingError, pair
 from harness.experiments.experiment import MeasureSettings
-from harness.gate.history import Entry, before, change, history, read_verdict, standing
+from harness.gate.history import (
+    Entry,
+    before,
+    change,
+    fingerprints_of,
+    history,
+    read_verdict,
+    standing,
+)
 from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import looks_of, sessions_to_next
 from harness.gate.nights import nights
@@ -282,15 +290,14 @@ def _since(
         return Since()
     dates = {unit.dataset: [str(day) for day in unit.origin_date] for unit in scores}
     found = change(earlier, entry, dates=dates)
-    fingerprints = read_verdict(store, entry.name).fingerprints
-    then = read_verdict(store, earlier.name).fingerprints
+    then = fingerprints_of(store, earlier.name)
     return Since(
         before=found.before,
         findings=found.findings,
         new_origins=found.new_origins,
         changed=tuple(
             _PARTS.get(name, name.replace("data ", "data of "))
-            for name, now in fingerprints.items()
+            for name, now in fingerprints_of(store, entry.name).items()
             if (name in _PARTS or name.startswith("data ")) and then.get(name) != now
         ),
     )

@@ -338,7 +338,7 @@ def _cell_input(cell: GridCell, found: CellScores | None, store: Store) -> CellI
         return plainly
     return dataclasses.replace(
         plainly,
-        slot=found.slot,
+        slot=cell.slot,
         forecasts=found.forecasts,
         truth=found.scores.truth_digest,
         scores=scores_digest(found.scores),
@@ -391,8 +391,7 @@ def _judged(
     given = dataclasses.replace(
         given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
     )
-    last = last_on_pair(store, grid.experiment.name, policy) if asked.reuse else None
-    known = read_verdict(store, last) if last else None
+    known = last_on_pair(store, grid.experiment.name, policy) if asked.reuse else None
     if known and known.fingerprints == given.fingerprints and known.judged_on == given.today:
         return known, inputs
     calibration = asked.calibration()

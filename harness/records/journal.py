@@ -210,9 +210,9 @@ class Journal:
         found = self.last(kind, key)
         return None if found is None else self.body(found)
 
-    def all(self, kind: str) -> list[tuple[Record, dict[str, Any]]]:
-        """Every record of a kind with its body, in the order in which they were written."""
-        found = self.records(kind)
+    def all(self, kind: str, key: str | None = None) -> list[tuple[Record, dict[str, Any]]]:
+        """As `records`, each with its body."""
+        found = self.records(kind, key)
         return list(zip(found, self.bodies(found), strict=True))
 
     def body(self, record: Record) -> dict[str, Any]:
