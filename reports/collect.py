@@ -101,7 +101,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         units={
             key: UnitFacts(
                 windows=record.windows,
-                digest=digest(plain(record)),
+                digest=digest(repr(record)),  # every field, and ten times as fast as in JSON
                 seconds=record.seconds,
                 peak_bytes=record.peak_bytes,
                 fits=len(record.fits),
@@ -133,7 +133,7 @@ def _summaries(judgement: Judgement) -> list[MetricSummary]:
             if key not in known:
                 there = [unit for unit in judgement.scores if unit.dataset == row.dataset]
                 side, against = ([u for u in there if u.arm == arm] for arm in (row.arm, bar))
-                seen = shown_by(loss_of("crps"), side, against, alpha=0.05)  # for its skill alone
+                seen = shown_by(loss_of("crps"), side, against, alpha=None)
                 known[key] = seen.skill if seen else None
             skill = known[key]
         found.append(dataclasses.replace(row, skill=skill))

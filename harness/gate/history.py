@@ -168,7 +168,8 @@ def conflicts(
     found, recorded = {}, set[str]()
     drops = store.journal.all("drop")
     whole = [each for each in now if each.scores and not each.failures]
-    known = [store.journal.records("scored", each.unit) for each in whole]
+    with store.journal.at_rest():
+        known = [store.journal.records("scored", each.unit) for each in whole]
     bodies = store.journal.bodies([record for records in known for record in records])
     for each, records in zip(whole, known, strict=True):
         given_up = max(
@@ -465,6 +466,14 @@ def change(old: Entry, new: Entry, *, dates: Mapping[str, Sequence[str]] | None 
         ISO dates of all origins of the newer one, by dataset, to count those that are new; left
         out, the difference of the counts is taken where the last origin moved.
     """
+
+    def new_since(last: OriginSpan | None, span: OriginSpan, days: Sequence[str] | None) -> int:
+        if last is None:
+            return span.origins
+        if days is not None:
+            return sum(day > last.last for day in days)
+        return max(0, span.origins - last.origins) if span.last > last.last else 0
+
     ids = dict.fromkeys([*old.outcomes, *new.outcomes])
     moved = {
         name: (old.outcomes.get(name), new.outcomes.get(name))
@@ -476,16 +485,8 @@ def change(old: Entry, new: Entry, *, dates: Mapping[str, Sequence[str]] | None 
         after=new.outcome,
         findings=moved,
         new_origins={
-            name: _new(old.spans.get(name), span, (dates or {}).get(name))
+            name: new_since(old.spans.get(name), span, (dates or {}).get(name))
             for name, span in new.spans.items()
         },
         same_meaning=bool(old.meaning) and old.meaning == new.meaning,
     )
-
-
-def _new(old: OriginSpan | None, span: OriginSpan, dates: Sequence[str] | None) -> int:
-    if old is None:
-        return span.origins
-    if dates is not None:
-        return sum(day > old.last for day in dates)
-    return max(0, span.origins - old.origins) if span.last > old.last else 0

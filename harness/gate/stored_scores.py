@@ -120,7 +120,7 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
         When a forecast is not there, or not what was sealed.
     """
     forecasts = cell_digest(store, cell)
-    made_of = _made_of(forecasts, truth)
+    made_of = digest([forecasts, truth.digest, scoring_digest()])
     file, kept = file_of(store, cell.slot), None
     if not anew:
         names = (cell.arm.name, cell.arm.role, cell.dataset, cell.seed)
@@ -146,10 +146,6 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
 def file_of(store: Store, slot: str) -> Path:
     """Where the scores of a slot lie."""
     return store.root / "scores" / f"{slot}.scores"
-
-
-def _made_of(forecasts: str, truth: Truth) -> str:
-    return digest([forecasts, truth.digest, scoring_digest()])
 
 
 def write_scores(file: Path, scores: UnitScores, *, made_of: str = "") -> None:
