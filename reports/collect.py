@@ -181,7 +181,8 @@ def with_claims(page: PageInput, grid: Grid, store: Store, judgement: Judgement)
             offered=row.claim.offered,
             status=row.status,
             decides=row.rule,
-            found=(*said, *row.open, *(f"run: {line}" for line in row.commands)),
+            found=(*said, *row.open),
+            commands=tuple(row.commands),
         )
         found.append(claimed)
     return dataclasses.replace(page, beside=dataclasses.replace(page.beside, claims=tuple(found)))

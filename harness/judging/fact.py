@@ -36,7 +36,7 @@ class FactCode(StrEnum):
     BEYOND_ALONE = "beyond_alone"  # adjusted, rules
     RECENTLY_BEYOND = "recently_beyond"
     NO_LOOK = "no_look"
-    NOT_BEYOND_YET = "not_beyond_yet"  # level
+    NOT_BEYOND_YET = "not_beyond_yet"  # level (None: no look), p
     SHOWN_BEFORE = "shown_before"  # since
     NOT_COMPARED = "not_compared"  # dataset, metric, part; code (problem) and values of a reason
     ALL_WINDOWS_FAILED = "all_windows_failed"  # dataset, metric, part, arm
@@ -71,7 +71,7 @@ class FactCode(StrEnum):
     SELF_TEST_FAILED = "self_test_failed"  # part; because: what it found
 
     # What allows a conclusion and must be known with it.
-    IMPLAUSIBLE = "implausible"  # dataset, arm, reference, metric, skill, most
+    IMPLAUSIBLE = "implausible"  # dataset, arm, reference, metric, skill, most, first (step)
     CONTAMINATED = "contaminated"  # dataset, arm, share, said
     PARTLY_COMPARED = "partly_compared"  # dataset, arm, reference, windows
     ONE_SEED = "one_seed"  # arm
@@ -84,6 +84,7 @@ class FactCode(StrEnum):
     LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error, wider, done, stands, others
     NEARLY_BEYOND = "nearly_beyond"  # where; origins, since, effect, error, bound, others
     MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
+    QUANTILES_CROSSED = "quantiles_crossed"  # dataset, arm, share
     FEW_ORIGINS_ASKED = "few_origins_asked"  # asked, sound
     NO_REFERENCE_ARM = "no_reference_arm"  # candidate, legacy
     CHANGED_SINCE = "changed_since"  # at, what, dropped, others (rule, before, now)
@@ -93,6 +94,7 @@ class FactCode(StrEnum):
     UNJUDGED = "unjudged"  # datasets
     PLACEBO_DOUBTS = "placebo_doubts"  # arm, dataset, reference, skill, placebo
     NOT_TESTED = "not_tested"  # arm, tests
+    RECORDS_WORD = "records_word"  # arm
     WIDE_MARGINS = "wide_margins"  # rules (name, margin), most
     LAX_ALPHA = "lax_alpha"  # alpha, most
     LAX_IMPLAUSIBLE = "lax_implausible"  # skill, most
@@ -135,8 +137,8 @@ class FactCode(StrEnum):
     RETRY_FAILED = "retry_failed"  # arm
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
     PLAN_ENDED = "plan_ended"  # origins
-    # More evidence. All have now (independent origins), ended (datasets), unmeasured (costs),
-    # better (a reference that is shown better than legacy),
+    # More evidence. All have alpha (of a guardrail), now (independent origins), ended (datasets),
+    # unmeasured (costs), better (a reference that is shown better than legacy),
     # hardly (a larger plan that would decide none: name, tighter, least and most chance), and
     # settled: rows of dataset, metric, part, unit, bound and what would be shown today. Plans also
     # have then (independent origins), likely, unlikely (dataset, metric, part, chance), chance.

@@ -161,7 +161,8 @@ def claimed() -> Claimed:
         offered="a drawing of it",
         status="undecided",
         decides="it must be most",
-        found=("a share of it", "too few of it", "run more of it"),
+        found=("a share of it", "too few of it"),
+        commands=("abharness check it",),
     )
 
 
