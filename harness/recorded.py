@@ -40,7 +40,8 @@ _NAMES = {
 """What the columns that are no forecasts are called, each the first that is there."""
 _INTERVAL = re.compile(r"(.*?)[-_ ](lo|hi|lower|upper)[-_ ](\d+(?:\.\d+)?)%?")
 _LEVEL = re.compile(
-    r"(?:(.*?)[-_ ])?(?:(?:quantile|ql|q|p)[-_ ]?(\d{2,3}%?|\d*\.\d+%?)|(0?\.\d+|\d+(?:\.\d+)?%))"
+    r"(?:(.*?)[-_ ])?(?:(?:quantile|ql|q|p)[-_ ]?(\d{2,3}%?|\d*\.\d+%?|(?<=[-_ ])\d)"
+    r"|(0?\.\d+|\d+(?:\.\d+)?%))"
 )
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 _PATHS = ("mean", "median", "forecast", "prediction", "yhat", "point", "mu")
@@ -59,12 +60,15 @@ class IssuedForecast:
     quantiles : [h, q]
     late
         Why it came too late; '' where it did not, or the file does not say when it was issued.
+    same_day
+        It was issued on its first day: before that session's end or after, nobody can tell.
     """
 
     days: Dates
     point: Array
     quantiles: Array
     late: str = ""
+    same_day: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,11 +236,11 @@ class Recorded:
             if len(found.levels)
             else ("none of its own: errors of earlier records around the recorded path")
         )
-        timed = (
-            "each record says when it was issued"
-            if found.timed
-            else "UNKNOWN: nothing shows that a record was made before its sessions"
-        )
+        timed = "UNKNOWN: nothing shows that a record was made before its sessions"
+        if found.timed:
+            early = sum(each.same_day for each in found.records)
+            timed = f"UNKNOWN of {early} records: they were issued on the first day they speak of"
+            timed = timed if early else "each record says when it was issued"
         return {
             "model": f"{found.model}, recorded in {Path(self.file).name}",
             "issued": timed,
@@ -368,10 +372,12 @@ def records_in(
             if chosen.levels
             else np.empty((len(rows), 0)),
             late="" if times is None else _late(times[rows[0]], days[rows[0]]),
+            same_day=times is not None and times[rows[0]].astype("datetime64[D]") == days[rows[0]],
         )
         before = found.get(cutoff[rows[0]])
-        replaced += before is not None and not record.late
-        if before is None or not record.late or before.late:
+        in_time = not record.late and (before is None or before.same_day or not record.same_day)
+        replaced += before is not None and in_time
+        if before is None or in_time or before.late:
             found[cutoff[rows[0]]] = record
     actual = names.get("actual")
     return Records(

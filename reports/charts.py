@@ -76,21 +76,6 @@ def months_axis(axes: Axes, first: np.datetime64, last: np.datetime64) -> None:
     axes.set_xticks(keep.astype("datetime64[D]").astype(float), labels)
 
 
-def word_above(axes: Axes, word: str, at: float, *, height: float = 3) -> None:
-    """Write a word above the plot at a value; near an end of the axis, from there inwards."""
-    low, high = axes.get_xlim()
-    share = (at - low) / (high - low)
-    axes.annotate(
-        word,
-        (at, 1),
-        xytext=(0, height),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        ha="left" if share < _NEAR_END else "right" if share > 1 - _NEAR_END else "center",
-        color=INKS["muted"],
-    )
-
-
 _NEAR_END = 0.1
 _BANDS = ((0, 6, 0.14), (1, 5, 0.2), (2, 4, 0.3))
 _DASHES = ((0, (1, 0)), (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
@@ -450,7 +435,17 @@ def dot_chart(
     number_axis(axes.xaxis, axes.get_xlim())
     if zero:
         axes.axvline(0, color=INKS["ink"], linewidth=0.8)
-        word_above(axes, zero, 0.0)
+        low, high = axes.get_xlim()
+        share = -low / (high - low)
+        axes.annotate(  # from near an end of the axis inwards
+            zero,
+            (0.0, 1),
+            xytext=(0, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="left" if share < _NEAR_END else "right" if share > 1 - _NEAR_END else "center",
+            color=INKS["muted"],
+        )
     axes.set_xlabel(unit, labelpad=2)
     return to_svg(figure, name=name, alt=alt)
 
@@ -546,7 +541,7 @@ def history_chart(
     judged
         First and last judged session.
     marks
-        Word and date of each origin to mark.
+        Word and date of each origin to mark; both are written beside its line.
     """
     figure, axes = new_figure(height=160, left=58, right=12, top=44, bottom=22)
     days = dates.astype("datetime64[D]").astype(float)
@@ -554,8 +549,25 @@ def history_chart(
     axes.axvspan(*(each.astype(float) for each in judged), color=INKS["line"], linewidth=0)
     axes.plot(days[::every], target[::every], color=INKS["ink"], linewidth=1)
     for place, (word, day) in enumerate(sorted(marks.items(), key=lambda mark: mark[1])):
-        axes.axvline(day.astype(float), color=INKS["candidate"], linewidth=1)
-        word_above(axes, word, float(day.astype(float)), height=3 + (FONT + 1) * (place % 3))
+        at, height = float(day.astype(float)), 3 + (FONT + 1) * (place % 3)
+        axes.axvline(at, color=INKS["candidate"], linewidth=1)
+        low, high = axes.get_xlim()
+        side = 1 if (at - low) / (high - low) < 1 - 2 * _NEAR_END else -1
+        stem = {"arrowstyle": "-", "color": INKS["candidate"], "shrinkA": 0, "shrinkB": 0}
+        for text, shift, up, arrow in (
+            ("", 0, height + FONT, stem),
+            (f"{word}, {day}", 4 * side, height, None),
+        ):
+            axes.annotate(
+                text,
+                (at, 1),
+                xytext=(shift, up),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                ha="left" if side > 0 else "right",
+                color=INKS["muted"],
+                arrowprops=arrow,
+            )
     years_axis(axes, dates)
     value_axis(axes, unit)
     return to_svg(figure, name=name, alt=alt)

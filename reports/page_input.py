@@ -131,7 +131,9 @@ class Claimed:
     decides
         The rule that decides it.
     found
-        What was measured, why it is open, and what to run, a line each.
+        What was measured, and why it is open, a line each.
+    commands
+        What to run to settle it.
     """
 
     group: str
@@ -141,6 +143,7 @@ class Claimed:
     status: str
     decides: str
     found: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.gate.rehearsal import Rehearsal
+from harness.judging.declared import Look
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, Outcome
 from harness.judging.verdict import Verdict
@@ -152,7 +153,13 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
         + (f" Left out: {numbers.plural(left, 'look')} that changed nothing." if left else ""),
     )
     look, verdict = found.looks[-1]
-    compared = [each for each in verdict.findings if each.comparison is not None]
+    stood: dict[str, tuple[Look, Finding]] = {}  # bounds of a night without a look mean nothing
+    for then, before in found.looks:
+        for each in before.findings:
+            looked = then.levels[each.dataset].of(each.role) if each.comparison else None
+            if each.comparison is not None and (looked is not None or each.id not in stood):
+                stood[each.id] = then, each
+    compared = [each for _, each in stood.values()]
     hidden = len(verdict.findings) - len(compared)
     rules = Table(
         caption=f"Every rule at the last look, {found.truth}",
@@ -164,7 +171,10 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
             (
                 text(f"{each.dataset} {rule_name(each)}"),
                 text(numbers.found(each, each.value)),
-                text(numbers.found_range(each, *each.bounds)),
+                text(
+                    numbers.found_range(each, *each.bounds),
+                    "" if then is look else f"at its last look, {then.until}",
+                ),
                 TableCell(
                     text=f"shown {look.latched.get(each.id, look.until)}"
                     if each.outcome is Outcome.PROMOTE
@@ -173,9 +183,11 @@ def _stream(found: Rehearsal, *, paths: bool) -> Section:
                 ),
                 text(limit_text(each)),
             )
-            for each in compared
+            for then, each in stood.values()
         ),
-        note="The day is that of the look at which a rule was shown."
+        note="The day is that of the look at which a rule was shown. Bounds are drawn at the level "
+        "of a PROMOTE. A REJECT has a smaller one, since all rules share its error rate: bounds "
+        "beyond a limit are undecided until that is reached."
         + (
             f" Not drawn: {numbers.plural(hidden, 'rule')} without bounds, such as failures."
             if hidden
@@ -210,7 +222,7 @@ def _not_by_bounds(compared: Sequence[Finding]) -> Iterator[Lines]:
 
 
 def _paths(found: Rehearsal) -> Iterator[Details]:
-    """Effect, bounds and level of each rule, look by look."""
+    """Effect, bounds and levels of each rule, look by look."""
     for first in found.looks[-1][1].findings:
         if first.comparison is None:
             continue
@@ -220,12 +232,14 @@ def _paths(found: Rehearsal) -> Iterator[Details]:
                 if each.id != first.id:
                     continue
                 level = look.levels[each.dataset].of(each.role)
+                reject = look.levels[each.dataset].reject
                 rows.append(
                     (
                         text(str(look.number), look.until),
                         text(numbers.found(each, each.value)),
                         text(numbers.found_range(each, *each.bounds)),
                         text("no look" if level is None else numbers.percent(level, digits=2)),
+                        text("" if reject is None else numbers.percent(reject, digits=2)),
                         TableCell(text=numbers.finding_word(each), outcome=each.outcome),
                     )
                 )
@@ -233,7 +247,10 @@ def _paths(found: Rehearsal) -> Iterator[Details]:
         table = Table(
             caption=name,
             caption_note=f"limit {limit_text(first)}",
-            columns=columns("Look", "Effect", "Bounds", "Level", "Result", words=("Result",)),
+            columns=columns(
+                *("Look", "Effect", "Bounds", "Level", "REJECT's level", "Result"),
+                words=("Result",),
+            ),
             rows=tuple(rows),
         )
         yield Details(summary=name, blocks=(table,))

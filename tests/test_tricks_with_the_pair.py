@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 from scores_for_tests import law_of, walk_of
 
+from harness.arm import Role
 from harness.errors import ConfigError
 from harness.evidence.comparison import answer
 from harness.evidence.estimand import Question, RelativeCoverage
@@ -13,11 +15,12 @@ from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded
 from harness.experiments.waivers import Waiver
+from harness.forecast import LEVELS, Forecast
 from harness.judging.declared import Cell, Given
 from harness.judging.fact import FactCode
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict, judge
-from harness.scoring.scores import UnitScores
+from harness.scoring.scores import Truth, UnitScores, score
 from reports.forms.junit import render_junit
 from reports.words.verdicts import reasons
 
@@ -144,6 +147,59 @@ def test_a_straw_man_is_said_first_everywhere() -> None:
     assert " to +" in first
     assert "walk would do as well" in first
     assert 'name="caution" value="old is shown worse than walk' in render_junit(verdict)
+
+
+def ahead_of(truth: Truth, sessions: float, *, noise: float = 0.0) -> UnitScores:
+    """The true law of a random walk for one that saw so many sessions past its origin."""
+    steps = np.arange(1, truth.values.shape[1] + 1)
+    path = np.column_stack([truth.last, truth.values])
+    seen = path[:, np.minimum(steps, int(np.ceil(sessions)))]
+    seen = seen + noise * np.random.default_rng(5).normal(size=(len(seen), 1))
+    error = np.sqrt(np.maximum(steps - sessions, 1e-6))
+    quantiles = seen[..., None] + error[:, None] * ndtri(LEVELS)
+    return score(
+        truth, Forecast.of_quantiles(quantiles, LEVELS), arm="new", role="candidate", seed=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("sessions", "noise", "outcome"),
+    [(0, 0.0, "PROMOTE"), (1, 0.0, "HOLD"), (1, 0.2, "HOLD"), (0.8, 0.2, "HOLD"), (2, 0.0, "HOLD")],
+)
+def test_a_session_too_many_is_not_averaged_away(
+    sessions: float, noise: float, outcome: str
+) -> None:
+    """A horizon off by one, a day written early: ten steps hide it, the first one shows it."""
+    truth = walk_of(150, 10, seed=4)
+    units = [law_of(truth, "walk"), law_of(truth, "old", noise=0.6), ahead_of(truth, sessions)]
+    if noise:
+        units[2] = ahead_of(truth, sessions, noise=noise)
+
+    verdict = judged(units, Policy(baseline="old", candidate="new", criteria=GUARDS))
+
+    assert verdict.outcome == outcome
+    said = [text for text in reasons(verdict) if "look for a leak" in text]
+    assert bool(said) == (outcome == "HOLD")
+    assert all("at the first step" in text for text in said) or sessions > 1
+
+
+@pytest.mark.parametrize(("arm", "role"), [("old", "legacy"), ("new", "candidate")])
+def test_quantiles_out_of_order_are_said(arm: str, role: Role) -> None:
+    """Labels or axes exchanged: what sorting repairs is named, on whichever side."""
+    units = units_of("GOLD", **FINE)
+    truth = units[0].truth
+    error = np.sqrt(np.arange(1, 5))[:, None]
+    turned = truth.last[:, None, None] + error * ndtri(LEVELS)[::-1]
+    broken = score(truth, Forecast.of_quantiles(turned, LEVELS), arm=arm, role=role, seed=1)
+    policy = Policy(baseline="old", candidate="new", criteria=GUARDS)
+
+    found = [
+        [text for text in reasons(judged(some, policy)) if "came out of order in 100.0 %" in text]
+        for some in (units, [broken if unit.arm == arm else unit for unit in units])
+    ]
+
+    assert [len(texts) for texts in found] == [0, 1]
+    assert f"the quantiles of {arm} came out of order" in found[1][0]
 
 
 def test_a_candidate_within_the_margin_of_the_reference_is_not_held_back() -> None:

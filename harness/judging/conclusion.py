@@ -338,6 +338,7 @@ def _more_evidence(case: Case, given: Given) -> Fact:
     found = [(each, each.comparison) for each in open_ if each.comparison]
     about: dict[str, Value] = {
         "experiment": given.experiment,
+        "alpha": case.policy.alpha,
         "now": min((each.sample.independent_n for _, each in found), default=0),
         "ended": tuple(dict.fromkeys(f.dataset for f, _ in found if f.dataset in given.ended)),
         "better": next(

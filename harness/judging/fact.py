@@ -3,6 +3,9 @@
 Judging and the gate make no sentences. A fact says what was found; `reports.words` says it in
 words. So a phrase may be reworded without touching a record, and nobody reads a phrase to learn
 what was found.
+
+Schema numbers of the records that hold facts (verdicts, what they were judged from, nights): 1, the
+first; 2, causes of long memory and of late breaks, and steps of what to do next.
 """
 
 from __future__ import annotations
@@ -10,6 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
+
+from harness.errors import StoreError
+
+SCHEMA = 2
 
 Scalar = str | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...] | tuple[tuple[Scalar, ...], ...]
@@ -28,7 +36,7 @@ class FactCode(StrEnum):
     BEYOND_ALONE = "beyond_alone"  # adjusted, rules
     RECENTLY_BEYOND = "recently_beyond"
     NO_LOOK = "no_look"
-    NOT_BEYOND_YET = "not_beyond_yet"  # level
+    NOT_BEYOND_YET = "not_beyond_yet"  # level (None: no look), p
     SHOWN_BEFORE = "shown_before"  # since
     NOT_COMPARED = "not_compared"  # dataset, metric, part; code (problem) and values of a reason
     ALL_WINDOWS_FAILED = "all_windows_failed"  # dataset, metric, part, arm
@@ -63,7 +71,7 @@ class FactCode(StrEnum):
     SELF_TEST_FAILED = "self_test_failed"  # part; because: what it found
 
     # What allows a conclusion and must be known with it.
-    IMPLAUSIBLE = "implausible"  # dataset, arm, reference, metric, skill, most
+    IMPLAUSIBLE = "implausible"  # dataset, arm, reference, metric, skill, most, first (step)
     CONTAMINATED = "contaminated"  # dataset, arm, share, said
     PARTLY_COMPARED = "partly_compared"  # dataset, arm, reference, windows
     ONE_SEED = "one_seed"  # arm
@@ -76,6 +84,7 @@ class FactCode(StrEnum):
     LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error, wider, done, stands, others
     NEARLY_BEYOND = "nearly_beyond"  # where; origins, since, effect, error, bound, others
     MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
+    QUANTILES_CROSSED = "quantiles_crossed"  # dataset, arm, share
     FEW_ORIGINS_ASKED = "few_origins_asked"  # asked, sound
     NO_REFERENCE_ARM = "no_reference_arm"  # candidate, legacy
     CHANGED_SINCE = "changed_since"  # at, what, dropped, others (rule, before, now)
@@ -85,6 +94,7 @@ class FactCode(StrEnum):
     UNJUDGED = "unjudged"  # datasets
     PLACEBO_DOUBTS = "placebo_doubts"  # arm, dataset, reference, skill, placebo
     NOT_TESTED = "not_tested"  # arm, tests
+    RECORDS_WORD = "records_word"  # arm
     WIDE_MARGINS = "wide_margins"  # rules (name, margin), most
     LAX_ALPHA = "lax_alpha"  # alpha, most
     LAX_IMPLAUSIBLE = "lax_implausible"  # skill, most
@@ -127,8 +137,8 @@ class FactCode(StrEnum):
     RETRY_FAILED = "retry_failed"  # arm
     SETTLE_FIRST = "settle_first"  # because: what holds a PROMOTE back
     PLAN_ENDED = "plan_ended"  # origins
-    # More evidence. All have now (independent origins), ended (datasets), unmeasured (costs),
-    # better (a reference that is shown better than legacy),
+    # More evidence. All have alpha (of a guardrail), now (independent origins), ended (datasets),
+    # unmeasured (costs), better (a reference that is shown better than legacy),
     # hardly (a larger plan that would decide none: name, tighter, least and most chance), and
     # settled: rows of dataset, metric, part, unit, bound and what would be shown today. Plans also
     # have then (independent origins), likely, unlikely (dataset, metric, part, chance), chance.
@@ -218,3 +228,20 @@ class Fact:
 def fact(code: FactCode, /, **values: Value) -> Fact:
     """Make a fact with its values by name."""
     return Fact(code=code, values=values)
+
+
+def expect_schema(record: Mapping[str, Any], *, where: str) -> None:
+    """Refuse a record that holds facts of another form than today's.
+
+    Raises
+    ------
+    StoreError
+        Says whether an older or a newer version wrote it, and what to do.
+    """
+    found = record.get("schema")
+    if not isinstance(found, int):
+        raise StoreError(f"{where}: it has no schema number")
+    if found != SCHEMA:
+        wrote = f"was written by {'an older' if found < SCHEMA else 'a newer'} abharness"
+        judge = "; `abharness gate` judges again" if found < SCHEMA else ""
+        raise StoreError(f"{where}: {wrote}: schema {found}, this one reads {SCHEMA}{judge}")

@@ -119,7 +119,7 @@ def _read(each: Finding, look: Look) -> Finding:
         each = dataclasses.replace(each, outcome=Outcome.HOLD, found=fact(FactCode.NO_LOOK))
     if each.outcome is Outcome.REJECT:
         known = level.reject is not None and p_of_reject(each) <= level.reject
-        later = fact(FactCode.NOT_BEYOND_YET, level=level.reject)
+        later = fact(FactCode.NOT_BEYOND_YET, level=level.reject, p=p_of_reject(each))
         each = each if known else dataclasses.replace(each, outcome=Outcome.HOLD, found=later)
     since = look.latched.get(each.id)
     waits = each.found.code in (FactCode.UNDECIDED, FactCode.NO_LOOK)

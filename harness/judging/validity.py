@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from harness.evidence.estimand import loss_of
 from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, FutureTests, Given, datasets_of
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.price_scale import far_from_prices
-from harness.judging.reference import Standing, reference_arm, standings_of, straw_man
+from harness.judging.reference import (
+    Standing,
+    reference_arm,
+    shown_by,
+    standings_of,
+    straw_man,
+)
 from harness.scoring.scores import UnitScores
 
 Mark = Literal["holds", "note", "broken"]
 """How a check came out: it holds, something must be known with it, or it does not hold."""
 
 
+CROSSED = 0.1
+"""Share of the cells whose quantiles came out of order from which on they hardly are quantiles."""
 READING_GAP = 0.02
 """Readings of samples that differ by more are worth a word."""
 SOUND_ORIGINS = 20
@@ -214,7 +223,8 @@ def examine(
     digests = _digests(scores)
     bar = reference_arm(policy, declared, scores)
     standings = standings_of(policy, bar, scores)
-    gains, partly = _implausible(policy, standings), _partly(policy, standings)
+    gains = _implausible(policy, standings, *_next_session(policy, bar, scores))
+    partly = _partly(policy, standings)
     weak = straw_man(policy, standings) if policy.broken_baseline == "invalid" else None
     contamination = _contamination(policy, scores, given)
     refused = policy.evidence.implausible == "invalid"
@@ -372,22 +382,47 @@ def _tainted(found: Sequence[Contamination]) -> list[Fact]:
     ]
 
 
-def _implausible(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
-    most = policy.evidence.implausible_skill
-    return [
-        fact(
+def _next_session(
+    policy: Policy, bar: str | None, scores: Sequence[UnitScores]
+) -> Iterator[Standing]:
+    """The candidate's path against that of the reference `bar` at the first of several steps.
+
+    Whoever has seen a session or two too many knows the nearest best, and over a long horizon it is
+    averaged away. By MAE: a reference may well be too wide or too narrow so near.
+    """
+    for dataset in dict.fromkeys(unit.dataset for unit in scores):
+        candidate, reference = (
+            [
+                unit.at(steps=unit.step == unit.step.min())
+                for unit in scores
+                if (unit.dataset, unit.arm) == (dataset, arm) and len(unit.step) > 1
+            ]
+            for arm in (policy.candidate, bar)
+        )
+        if candidate and reference:
+            found = shown_by(loss_of("mae"), candidate, reference, alpha=policy.alpha)
+            yield from [found] if found else []
+
+
+def _implausible(policy: Policy, standings: Sequence[Standing], *nearest: Standing) -> list[Fact]:
+    """A gain over all steps that is too large; or one at the first step that is shown to be."""
+    whole = [each for each in standings if (each.arm, each.metric) == (policy.candidate, "crps")]
+    found: dict[str, Fact] = {}
+    for each, gain in (*((e, e.skill) for e in whole), *((e, e.low) for e in nearest)):
+        if gain is None or gain <= policy.evidence.implausible_skill:
+            continue
+        said = fact(
             FactCode.IMPLAUSIBLE,
             dataset=each.dataset,
             arm=each.arm,
             reference=each.reference,
             metric=each.metric,
             skill=each.skill,
-            most=most,
+            most=policy.evidence.implausible_skill,
+            first=each in nearest,
         )
-        for each in standings
-        if each.arm == policy.candidate and each.metric == "crps"
-        if each.skill is not None and each.skill > most
-    ]
+        found.setdefault(each.dataset, said)
+    return list(found.values())
 
 
 def _partly(policy: Policy, standings: Sequence[Standing]) -> list[Fact]:
@@ -451,11 +486,22 @@ def _oddities(policy: Policy, scores: Sequence[UnitScores]) -> list[Fact]:
     """
     found: list[Fact] = []
     read: set[tuple[str, str]] = set()
+    crossed: set[tuple[str, str]] = set()
     for unit in scores:
         if unit.arm == policy.baseline and (far := far_from_prices(unit)) is not None:
             found.append(far)
         cell = unit.arm, unit.dataset
         judged = unit.arm in (policy.baseline, policy.candidate)
+        if judged and unit.crossings > CROSSED and cell not in crossed:
+            crossed.add(cell)
+            found.append(
+                fact(
+                    FactCode.QUANTILES_CROSSED,
+                    dataset=unit.dataset,
+                    arm=unit.arm,
+                    share=unit.crossings,
+                )
+            )
         if (
             judged and abs(unit.reading_gap) > READING_GAP and cell not in read
         ):  # once for all its seeds

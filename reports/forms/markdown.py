@@ -33,6 +33,7 @@ _SIGNS = {
     Outcome.INVALID: "⚠️",
 }
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~>$-])")
+_COMMAND = re.compile(r"`(abharness .*?)`(?=[\s.,:;)]|$)")
 _LONGEST = 2_000
 
 
@@ -90,16 +91,17 @@ def _block(block: Plain) -> str:
             )
         case Text():
             lead = f"**{_safe(block.lead)}** " if block.lead else ""
-            return f"{lead}{_safe(block.text)}\n"
+            return f"{lead}{_sentence(block.text)}\n"
         case Command():
             said = f"{_safe(block.said)}: " if block.said else ""
-            return f"{said}`{_code(block.command)}`\n"
+            return f"{said}{_code(block.command)}\n"
         case Heading():
             return f"#### {_safe(block.text)}\n"
         case Lines():
-            codes = (f"`{_code(code)}` " for code in block.codes) if block.codes else repeat("")
+            codes = (f"{_code(code)} " for code in block.codes) if block.codes else repeat("")
             return "".join(
-                f"- {code}{_safe(line)}\n" for code, line in zip(codes, block.lines, strict=False)
+                f"- {code}{_sentence(line)}\n"
+                for code, line in zip(codes, block.lines, strict=False)
             )
         case Verbatim():
             return "".join(f"    {line}\n" for line in block.text.splitlines())
@@ -107,9 +109,18 @@ def _block(block: Plain) -> str:
             return _table(block)
 
 
+def _sentence(text: str) -> str:
+    """Outside text that stays text, but for the commands in it, which can be copied."""
+    parts = _COMMAND.split(numbers.printable(text))
+    return "".join(_code(part) if place % 2 else _safe(part) for place, part in enumerate(parts))
+
+
 def _code(text: str) -> str:
-    """Outside text inside backticks: one line, without a backtick that would end it."""
-    return numbers.printable(text).replace("`", "'")
+    """Outside text as code: one line, in more backticks than any run of them that it holds."""
+    flat = numbers.printable(text)[:_LONGEST]
+    fence = "`" * (1 + max(map(len, re.findall("`+", flat)), default=0))
+    room = " " if "`" in (flat[:1], flat[-1:]) else ""
+    return f"{fence}{room}{flat}{room}{fence}"
 
 
 def _table(table: Table) -> str:

@@ -354,10 +354,10 @@ class SliceEffect:
 
     Attributes
     ----------
-    effect, low, high
-        With its two-sided interval by the autocorrelation-robust t test, which is not joined
-        over the parts: a description, no test. None where there are too few non-overlapping
-        windows.
+    effect, lower, upper
+        With bounds by the autocorrelation-robust t test, each as sure as those of a rule at 5 %
+        and not joined over the parts: a description, no test. None where there are too few
+        non-overlapping windows.
     """
 
     dataset: str
@@ -366,15 +366,15 @@ class SliceEffect:
     title: str
     windows: int
     effect: float | None
-    low: float | None
-    high: float | None
+    lower: float | None
+    upper: float | None
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """Whether the bounds leave 0 out."""
         above, below = (
-            self.low is not None and self.low > 0,
-            self.high is not None and self.high < 0,
+            self.lower is not None and self.lower > 0,
+            self.upper is not None and self.upper < 0,
         )
         return above or below
 
@@ -416,15 +416,15 @@ def _effect(
         return None
     count = len(both.origin)
     apart = len(non_overlapping(both.origin, both.reach))
-    effect = low = high = None
+    effect = lower = upper = None
     known = np.isfinite(both.candidate).all() and np.isfinite(both.legacy).all()
     if apart >= LEAST and bool(known):
         loss = MeanLoss(metric=METRIC)
         found = loss.ratio_of(loss.sides(both))
         estimate = by_test("hac", found, Question(estimand=loss, bound_high=0.0))
         effect = loss.effect(found.excess) if np.isfinite(found.excess) else None
-        low, high = estimate.low, estimate.high
-        low = None if low is None else max(low, -1.0)  # no loss falls by more than all of it
+        lower, upper = estimate.lower, estimate.upper
+        lower = None if lower is None else max(lower, -1.0)  # no loss falls by more than all of it
     return SliceEffect(
         dataset=both.names[2],
         legacy=both.names[1],
@@ -432,8 +432,8 @@ def _effect(
         title=part.title,
         windows=count,
         effect=effect,
-        low=low,
-        high=high,
+        lower=lower,
+        upper=upper,
     )
 
 
@@ -459,32 +459,34 @@ def slice_view(page: PageInput, dataset: str, *, name: str) -> Chart | None:
         Dot(
             label=each.title.partition(" (")[0].replace("worst drawdown, ", "drawdown "),
             value=100 * (each.effect or 0.0),
-            low=None if each.low is None else 100 * each.low,
-            high=None if each.high is None else 100 * each.high,
+            low=None if each.lower is None else 100 * each.lower,
+            high=None if each.upper is None else 100 * each.upper,
             hollow=True,
         )
         for each in drawn
     ]
     table = Table(
         caption=f"CRPS by slice on {dataset}, candidate against legacy",
-        columns=columns("Slice", "windows", "effect", "95 % interval"),
+        columns=columns("Slice", "windows", "effect", "bounds"),
         rows=tuple(
             (
                 text(each.title),
                 text(f"{each.windows:,}"),
                 text("too few" if each.effect is None else numbers.effect("share", each.effect)),
-                text(numbers.effects("share", each.low, each.high)),
+                text(numbers.effects("share", each.lower, each.upper)),
             )
             for each in found
         ),
-        note=f"Fewer than {LEAST} non-overlapping windows are too few. A slice of fewer than {FEW} "
+        note="Bounds: 95 % sure of each side, as the rules' are, and not joined over the slices. "
+        f"Fewer than {LEAST} non-overlapping windows are too few. A slice of fewer than {FEW} "
         "windows has Student's t at the lag of their overlap. Everything but the step is known at "
         "the origin: no slice is picked by its outcome.",
     )
     return Chart(
         title=f"{page.verdict.candidate} against {page.verdict.legacy} by slice",
         caption=f"{AGGREGATES[METRIC].title} divided by the legacy arm's, less 1: left of 0 the "
-        "candidate is better. Lines: 95 % each, not joined over the slices; hollow: no interval.",
+        "candidate is better. Lines: bounds, 95 % sure of each side, not joined over the slices; "
+        "hollow: none.",
         svg=dot_chart(
             dots,
             unit="%",

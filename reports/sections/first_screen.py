@@ -126,12 +126,12 @@ def weakest(found: SliceEffect | None, page: PageInput) -> str:
     """The weakest slice in a sentence."""
     if found is None:
         return "No slice can be compared: the sides share no scores."
-    interval = numbers.effects("share", found.low, found.high)
+    bounds = numbers.effects("share", found.lower, found.upper)
     effect = numbers.effect("share", found.effect)
     told = "better even there" if (found.effect or 0.0) < 0 else "worse"
     return (
         f"{found.title} on {found.dataset}: CRPS {effect} against {page.verdict.legacy} "
-        f"(95 %: {interval}, {numbers.plural(found.windows, 'window')}): "
+        f"(bounds {bounds}, {numbers.plural(found.windows, 'window')}): "
         f"{told if found.shown else 'not shown to be worse'}."
     )
 

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
+from harness.claims.claim import Status
 from reports.page_input import Claimed, PageInput, Tried
-from reports.section import Command, Details, Placement, Section, Table, TableCell, columns, text
+from reports.section import (
+    Block,
+    Command,
+    Details,
+    Lines,
+    Placement,
+    Section,
+    Table,
+    TableCell,
+    columns,
+    text,
+)
 from reports.words import numbers
 
 _SIGNS = {"pass": "\u2713 pass", "fail": "\u2717 fail", "not applicable": "n/a", "error": "! error"}
@@ -71,37 +84,56 @@ def _predicates(trial: Tried) -> Details:
 
 
 def claims(page: PageInput) -> Iterator[Section]:
-    """How many claims came out which way, and a table for each group of documents."""
+    """How many claims came out which way; behind a click each of them, by group and by status."""
     found = page.beside.claims
-    groups = (
-        Table(
-            caption=group,
-            columns=columns("Claim", "status", "measured here", words=("status", "measured here")),
-            rows=tuple(
-                (
-                    TableCell(text=f"{each.number} {each.text}", note=f"offered: {each.offered}"),
-                    TableCell(text=each.status, strong=each.status in ("confirmed", "refuted")),
-                    TableCell(
-                        text="; ".join(each.found) or each.decides,
-                        note=f"rule: {each.decides}" if each.found else "",
-                    ),
-                )
-                for each in found
-                if each.group == group
-            ),
-        )
-        for group in dict.fromkeys(each.group for each in found)
-    )
+    grouped: dict[str, dict[str, list[Claimed]]] = {}
+    for each in found:
+        grouped.setdefault(each.group, {}).setdefault(each.status, []).append(each)
     yield Section(
         id="claims",
         title="Claims and what was measured",
         link="Claims",
         items=tuple(
-            Details(summary=f"{table.caption}: {_counts(found, table.caption)}", blocks=(table,))
-            for table in groups
+            Details(
+                summary=f"{group}: {_counts(found, group)}",
+                blocks=tuple(
+                    block
+                    for status in sorted(by_status, key=lambda each: (*_ORDER, each).index(each))
+                    for block in _of_status(status, by_status[status])
+                ),
+            )
+            for group, by_status in grouped.items()
         ),
         absent=Command(said="Not gathered for this page", command=page.beside.command("claims")),
     )
+
+
+_ORDER = get_args(Status)
+
+
+def _of_status(status: str, found: Sequence[Claimed]) -> Iterator[Block]:
+    """A table of the claims that came out one way, and each command that tries more of them."""
+    yield Table(
+        caption=f"{status.capitalize()}: {len(found)}",
+        columns=columns("Claim", "measured here", words=("measured here",)),
+        rows=tuple(
+            (
+                TableCell(text=f"{each.number} {each.text}", note=f"offered: {each.offered}"),
+                TableCell(
+                    text="; ".join(each.found) or each.decides,
+                    note=f"rule: {each.decides}" if each.found else "",
+                ),
+            )
+            for each in found
+        ),
+    )
+    tries: dict[str, list[str]] = {}
+    for each in found:
+        for command in each.commands:
+            tries.setdefault(command, []).append(each.number)
+    if tries:
+        lines = tuple(f"for {numbers.listing(numbered)}" for numbered in tries.values())
+        yield Lines(codes=tuple(tries), lines=lines)
 
 
 def _counts(found: Iterable[Claimed], group: str) -> str:

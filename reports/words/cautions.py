@@ -76,6 +76,7 @@ _BRIEFS: Mapping[FactCode, Phrase] = {
     FactCode.IMPLAUSIBLE: "{arm} is implausibly good on {dataset}: look for a leak",
     FactCode.CONTAMINATED: "{arm} may have seen {share:share} of the origins on {dataset}",
     FactCode.NOT_TESTED: "{arm} was not shown to be blind to the future",
+    FactCode.RECORDS_WORD: "That {arm} had not seen the outcome rests on its file's issue times",
     FactCode.BELOW_REFERENCE: lambda v: (
         f"{v['arm']} does no better than {v['reference']} on "
         f"{listing(dict.fromkeys(row[0] for row in v['rows']))}"
@@ -94,6 +95,7 @@ _BRIEFS: Mapping[FactCode, Phrase] = {
     FactCode.LONG_MEMORY: "Evidence on {_where} may be weaker than its bounds say",
     FactCode.NEARLY_BEYOND: "{_where}: the last {origins} origins are hardly within the limit",
     FactCode.MEMBERS_READ: "Samples of {arm} on {dataset} can be scored in two ways",
+    FactCode.QUANTILES_CROSSED: "Quantiles of {arm} on {dataset} came out of order and were sorted",
     FactCode.FEW_ORIGINS_ASKED: "The policy asks for {asked} non-overlapping origins only",
     FactCode.PLACEBO_DOUBTS: "{arm} may know the data on {dataset}: less good on made-up ones",
     FactCode.WIDE_MARGINS: "The policy allows more than {most:share}",

@@ -248,9 +248,13 @@ _PHRASES: dict[FactCode, Phrase] = {
     FactCode.NO_LOOK: (
         "not decided, too little of the error rate may be spent by now for a look at it"
     ),
-    FactCode.NOT_BEYOND_YET: (
-        "not decided, it lies beyond its bound, and not so clearly as a REJECT asks for at this "
-        "look"
+    FactCode.NOT_BEYOND_YET: lambda v: (
+        f"not decided, it lies beyond its limit (p {v['p']:.2g}), and a REJECT "
+        + (
+            "cannot be shown at this look"
+            if v["level"] is None
+            else f"asks for at most {v['level']:.2g} at this look: all rules share its error rate"
+        )
     ),
     FactCode.SHOWN_BEFORE: "shown to hold at the look of {since}",
     FactCode.NOT_COMPARED: lambda v: (
@@ -305,9 +309,10 @@ _PHRASES: dict[FactCode, Phrase] = {
         "that decides them changed and no part was given up: an error of the pipeline or of its "
         "store."
     ),
-    FactCode.IMPLAUSIBLE: (
-        "On {dataset} {arm} is {skill:share} better than {reference} by {metric}: more than "
-        "{most:share} is implausible; look for a leak."
+    FactCode.IMPLAUSIBLE: lambda v: (
+        f"On {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']} "
+        f"by {metric_name(v['metric'])}{' at the first step' if v['first'] else ''}: more than "
+        f"{in_sentence(v['most'])} is implausible; look for a leak."
     ),
     FactCode.CONTAMINATED: (
         "{share:share} of the origins on {dataset} lie before the pretraining cut-off of {arm}, "
@@ -385,6 +390,10 @@ _PHRASES: dict[FactCode, Phrase] = {
         )
         + f", their CRPS would be {_gap(v)}."
     ),
+    FactCode.QUANTILES_CROSSED: (
+        "on {dataset} the quantiles of {arm} came out of order in {share:share} of the cells and "
+        "were sorted before they were scored: their labels or axes may be exchanged."
+    ),
     FactCode.FEW_ORIGINS_ASKED: (
         "the policy asks for {asked} non-overlapping origins only; with fewer than {sound} no "
         "bound keeps its error rate."
@@ -418,6 +427,10 @@ _PHRASES: dict[FactCode, Phrase] = {
     FactCode.NOT_TESTED: lambda v: (
         f"{v['arm']} was not shown to be blind to the future; not tested: "
         f"{', '.join(v['tests']) or 'anything'}."
+    ),
+    FactCode.RECORDS_WORD: (
+        "the forecasts of {arm} are records: only the issue times in its file say that it had not "
+        "seen what came, which cannot be tested."
     ),
     FactCode.WIDE_MARGINS: lambda v: (
         f"the policy allows more than {in_sentence(v['most'])}: "

@@ -45,8 +45,6 @@ def next_action(found: Fact, *, store: str = "") -> str:
         parts.append(
             f"`abharness compare {name}` would hardly decide any of it (chance {chances} %){why}."
         )
-    if found.code in (FactCode.LARGER_PLAN, FactCode.RAISE_ORIGINS):
-        parts.append("It counts as another attempt on these sessions.")
     rows: Any = found.values.get("settled", ())
     if rows:
         met = [
@@ -104,8 +102,8 @@ def _larger(v: Values) -> str:
     limits = "tighter limits" if v["tighter"] else "limits of its own"
     return (
         f"Keep {v['legacy']} for now and run `abharness compare {v['larger']}{v['store']}`: "
-        f"{v['then']:,} independent origins in place of {v['now']:,}, {v['seeds']} seeds, {limits}."
-        f"{_likely(v)}{_otherwise(v)}"
+        f"{v['then']:,} independent origins in place of {v['now']:,}, {v['seeds']} seeds, "
+        f"{limits}; {_attempt(v)}.{_likely(v)}{_otherwise(v)}"
     )
 
 
@@ -118,7 +116,15 @@ def _raise(v: Values) -> str:
     return (
         f"Keep {v['legacy']} for now and run `abharness compare {v['experiment']} {changes}"
         f"{v['store']}`: {v['then']:,} independent origins in place of {v['now']:,}, as many "
-        f"as the shortest history holds.{_likely(v)}{_otherwise(v)}"
+        f"as the shortest history holds; {_attempt(v)}.{_likely(v)}{_otherwise(v)}"
+    )
+
+
+def _attempt(v: Values) -> str:
+    """What running a larger plan on the same sessions costs."""
+    return (
+        f"another attempt on these sessions, with its own {100 * v['alpha']:g} % chance of a wrong "
+        "PROMOTE"
     )
 
 

@@ -114,6 +114,15 @@ def test_tables_of_the_field_say_the_same(tmp_path, series, shape):
     assert np.allclose(one.point, middle)
 
 
+def test_levels_of_one_digit_are_per_cent(series):
+    """Model-q-5 is the 5 % quantile of that model, as TimeGPT has it, and no model of its own."""
+    names = {"New-lo-80": "Old-q-5", "New-hi-80": "Old-q-95"}
+
+    found = records_in(aligned(series).drop(columns="New").rename(columns=names))
+
+    assert (found.model, found.levels.tolist()) == ("Old", [0.05, 0.95])
+
+
 def test_path_alone_gets_the_errors_of_earlier_records(tmp_path, series):
     """A distribution is made of what came of earlier records, centred on the path, by a loop."""
     _, contexts = cut(series, length=1500)
@@ -186,6 +195,25 @@ def test_record_issued_again_in_time_counts_and_a_late_one_does_not(series):
     assert np.allclose(found.records[0].point, first + 100)
     assert found.records[0].late == ""
     assert found.replaced == len(found.cutoffs)
+
+
+def test_a_record_of_its_first_day_shows_no_blindness(tmp_path, series):
+    """Issued on the first day it speaks of, it yields to an earlier one, and the card says so."""
+    table = aligned(series)
+    first = table.groupby("cutoff")["ds"].transform("min")
+    same_day = table.assign(New=table["New"] + 100, issued_at=first + pd.Timedelta(hours=23))
+    both = pd.concat([table.assign(issued_at=table["cutoff"]), same_day])
+
+    found = records_in(both, model="New")
+    cards = [
+        Recorded(file=written(one, tmp_path / "a.csv"), model="New").card()["issued"]
+        for one in (both, same_day)
+    ]
+
+    assert np.allclose(found.records[0].point, table["New"].to_numpy()[:3])
+    assert found.replaced == 0
+    assert cards[0] == "each record says when it was issued"
+    assert cards[1].startswith(f"UNKNOWN of {len(found.cutoffs)} records")
 
 
 def test_weekends_of_a_record_are_no_steps(tmp_path, series):

@@ -161,7 +161,8 @@ def claimed() -> Claimed:
         offered="a drawing of it",
         status="undecided",
         decides="it must be most",
-        found=("a share of it", "too few of it", "run more of it"),
+        found=("a share of it", "too few of it"),
+        commands=("abharness check it",),
     )
 
 
@@ -291,7 +292,6 @@ def a_history(verdict: Verdict) -> HistoryInput:
         candidate=verdict.candidate,
         legacy=verdict.legacy,
         outcome=verdict.outcome,
-        summary=verdict.summary,
         decides=True,
         meaning="some meaning",
         outcomes={each.id: each.outcome.value for each in verdict.findings},

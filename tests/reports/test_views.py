@@ -44,7 +44,7 @@ def test_a_part_of_few_windows_has_no_effect(make_page: Make) -> None:
     few = [each for each in found if each.windows < 8]
 
     assert few
-    assert all(each.effect is None and each.low is None for each in few)
+    assert all(each.effect is None and each.lower is None for each in few)
 
 
 def test_the_worst_part_is_the_worst_of_all_datasets(make_page: Make) -> None:

@@ -40,13 +40,16 @@ from harness.stats.statistical_power import Plan, Spread, predicted_power
 
 Process = Literal[
     "normal", "garch", "heavy", "skewed", "coverage",
-    "regimes", "t3", "memory", "seasons", "bursts", "breaks", "clustered",
+    "regimes", "t3", "memory", "seasons", "bursts", "breaks", "clustered", "persistent",
 ]  # fmt: skip
+PERSISTENCE: dict[Process, float] = {"clustered": 0.9, "persistent": 0.95}
+"""Of the log-volatility, from origin to origin, under which an interval of constant width hits."""
 HARD: tuple[Process, ...] = (
-    *("regimes", "t3", "memory", "seasons", "bursts", "breaks", "clustered"),
+    *("regimes", "t3", "memory", "seasons", "bursts", "breaks"),
+    *PERSISTENCE,
 )
 """What market data do and a first-order autoregression does not."""
-COVERED: tuple[Process, ...] = ("coverage", "clustered")
+COVERED: tuple[Process, ...] = ("coverage", *PERSISTENCE)
 EARLY, LATE, BREAK = -0.12, 0.10, 0.7
 """Effects before and after a break, and where it comes."""
 MARGIN = 0.02
@@ -152,11 +155,9 @@ def cells() -> list[Cell]:
 def hard_cells() -> list[Cell]:
     """The processes that market data are like, with 30 or more independent origins."""
     plans = ((48, 1), (97, 1), (250, 1), (250, 5), (1000, 5))
-    return [
-        Cell(process=process, rho=0.0, overlap=overlap, n=n)
-        for process in HARD
-        for n, overlap in plans
-    ]
+    many = [(process, *plan) for process in HARD for plan in plans]
+    many.append(("persistent", 150, 1))  # where it goes wrong most often
+    return [Cell(process=process, rho=0.0, overlap=overlap, n=n) for process, n, overlap in many]
 
 
 def drawn(cell: Cell, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -177,7 +178,7 @@ def drawn(cell: Cell, count: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def _hard(process: Process, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
-    """Series [R, T] of mean 0; hits of an interval less 0.8 for `clustered`."""
+    """Series [R, T] of mean 0; hits of an interval less 0.8 under persistent volatility."""
     noise = generator.standard_normal(shape)
     time = np.arange(shape[1])
     phase = 2 * math.pi * generator.uniform(size=(shape[0], 1))
@@ -198,10 +199,11 @@ def _hard(process: Process, shape: tuple[int, int], generator: np.random.Generat
         return noise * (1 + 0.8 * swing) + 0.5 * np.sin(2 * math.pi * time / 50 + 2 * phase)
     if process == "bursts":  # once in fifty sessions, ten times the size
         return noise * np.where(generator.uniform(size=shape) < 0.02, 10.0, 1.0)
-    if process == "clustered":  # intervals of constant width under persistent volatility
+    if process in PERSISTENCE:  # intervals of constant width under persistent volatility
+        rho = PERSISTENCE[process]
         level = lfilter(
-            [math.sqrt(1 - 0.9**2)],
-            [1.0, -0.9],
+            [math.sqrt(1 - rho**2)],
+            [1.0, -rho],
             generator.standard_normal((shape[0], shape[1] + BURN)),
             axis=1,
         )[:, BURN:]
@@ -288,7 +290,7 @@ def _size(cell: Cell) -> float:
 
 def sides_of(cell: Cell, count: int, generator: np.random.Generator) -> list[Sides]:
     """Draw pairs of losses whose true ratio is 1, but for a break."""
-    if cell.process == "clustered":
+    if cell.process in PERSISTENCE:
         hits = _hard(cell.process, (count, cell.n + cell.overlap - 1), generator)
         sums = np.cumsum(np.pad(hits, ((0, 0), (1, 0))), axis=1)
         difference = (sums[:, cell.overlap :] - sums[:, : -cell.overlap]) / cell.overlap

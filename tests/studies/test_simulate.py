@@ -98,3 +98,15 @@ def test_published_rates_keep_the_limits(study: ModuleType) -> None:
     for name in ("promote", "reject"):
         assert max(each[name] for each in rows) <= 1.6 * study.ALPHA
         assert np.mean([each[name] for each in rows]) <= study.ALPHA + 0.01
+
+
+def test_published_rates_of_market_data_are_kept_or_said(study: ModuleType) -> None:
+    """No process is wrong in more than 1.6 times nominal and unsaid, long memory included."""
+    results = json.loads((HERE / "simulation.json").read_text(encoding="utf-8"))
+    rows = [each for each in results if each["cell"]["process"] in study.HARD]
+
+    assert {each["cell"]["process"] for each in rows} == set(study.HARD)
+    for each in rows:
+        promote = (each[name] for name in ("promote_vetoed", "promote_unsaid", "vetoed_unsaid"))
+        assert min(promote) <= 1.6 * study.ALPHA
+        assert min(each["reject"], each["reject_unsaid"]) <= 1.6 * study.ALPHA

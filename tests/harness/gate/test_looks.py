@@ -18,6 +18,7 @@ from harness.gate.nights import record_night
 from harness.gate.recompute import replay
 from harness.gate.rehearsal import rehearse
 from harness.gate.upkeep import adopt
+from harness.judging.declared import Level
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.running.fill import fill
@@ -238,6 +239,8 @@ def _told(found, **changed):
     """The rehearsal as the terminal has it, with the last look of the first truth changed."""
     first, *others = found
     look, verdict = first.looks[-1]
+    level = Level(guardrail=0.01, success=0.01, reject=0.01)
+    look = dataclasses.replace(look, levels=dict.fromkeys(look.levels, level))
     last = (look, dataclasses.replace(verdict, **changed))
     first = dataclasses.replace(first, looks=(*first.looks[:-1], last))
     told = rehearsal_sections([first, *others], title="Gold", experiment="x", paths=False)
@@ -252,8 +255,8 @@ def test_a_rehearsal_says_why_a_result_is_not_what_its_bounds_show(tiny, gold):
     each = next(one for one in verdict.findings if one.comparison is not None)
     latched = fact(FactCode.SHOWN_BEFORE, since="2020-02-20")
     shown = dataclasses.replace(each, outcome=Outcome.PROMOTE, found=latched)
-    beyond = fact(FactCode.NOT_BEYOND_YET, level=0.01)
-    held = dataclasses.replace(each, outcome=Outcome.HOLD, found=beyond)
+    beyond = fact(FactCode.NOT_BEYOND_YET, level=0.01, p=0.02)
+    held = dataclasses.replace(each, id="other", outcome=Outcome.HOLD, found=beyond)
     problem = fact(FactCode.NOTHING_COMPARED)
     broken = dataclasses.replace(verdict.validity, problems=(problem,))
 
@@ -262,10 +265,30 @@ def test_a_rehearsal_says_why_a_result_is_not_what_its_bounds_show(tiny, gold):
 
     name = f"{each.dataset} {rule_name(each)}"
     assert f"- {name}: shown at an earlier look, and so it stays" in plain
-    assert f"- {name}: it lies beyond its bound, and not so clearly as a REJECT asks for" in plain
+    assert f"- {name}: it lies beyond its limit (p 0.02), and a REJECT asks for at most" in plain
     assert plain.startswith("HOLD: ")
     assert invalid.startswith("INVALID: No conclusion on ")
     assert "Nothing was compared." in invalid[:200]
+
+
+def test_a_rule_is_shown_as_its_last_look_left_it(tiny, gold):
+    """A night without a look draws bounds at no level: those of its last look stand."""
+    grid, store, _ = night(tiny(*GROWING), gold, ENDS + 5)
+    found = rehearse(grid, store, policy=grid.experiment.policy)
+    look, verdict = found[0].looks[-1]
+    blind = dict.fromkeys(look.levels, Level(guardrail=None, success=None, reject=None))
+    moved = [dataclasses.replace(each, value=8.5) for each in verdict.findings]
+    later = (
+        dataclasses.replace(look, levels=blind),
+        dataclasses.replace(verdict, findings=tuple(moved)),
+    )
+    first = dataclasses.replace(found[0], looks=(*found[0].looks, later))
+
+    sections = rehearsal_sections([first, *found[1:]], title="Gold", experiment="x", paths=False)
+    told = text_of(sections, width=200)
+
+    assert "850.0" not in told
+    assert moved[0].dataset in told
 
 
 def test_after_the_last_attempt_prospective_origins_count_at_the_whole_error_rate(tiny, gold):

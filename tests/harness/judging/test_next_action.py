@@ -170,7 +170,7 @@ def test_limits_that_would_be_met_stand_last_and_are_called_another_policy() -> 
 
     first, _, last = whole.partition("Limits that today's evidence would meet")
     assert "these data have ended" in first
-    assert "It counts as another attempt" in first
+    assert "another attempt on these sessions, with its own 5 % chance of a wrong" in first
     assert "changes the policy: decide before you look at new results" in last
 
 
