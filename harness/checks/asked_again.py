@@ -147,12 +147,13 @@ def ask_again(
     """
     cells = [cell for cell in grid.cells if cell.arm.name in arms and has_cell(store, cell)]
     known = asked_fits(store, cells)
-    todo = [
-        (cell, fit)
+    by_key = {
+        fit.key: (cell, fit)  # one fit may serve two arms that are the same but for their names
         for cell in cells
         for fit in judging_fits(cell)
         if fit.key not in known and _played_back(cell.arm) is None
-    ]
+    }
+    todo = list(by_key.values())
     if not todo:
         return
     names = sorted({cell.arm.name for cell, _ in todo})
