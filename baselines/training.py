@@ -247,7 +247,7 @@ def _one_epoch(
 
 def _predicted(model: nn.Module, batch: tuple[Tensor, ...], sizes: Sizes) -> Tensor:
     output: Tensor = model(*batch)
-    return output[:, -sizes.pred_len :, : sizes.outputs].float()
+    return output[:, -sizes.pred_len :, : sizes.outputs].to(batch[0].dtype)
 
 
 def _gradient_norm(model: nn.Module) -> Tensor:

@@ -26,6 +26,8 @@ def lag_count(factor: float, length: int) -> int:
 
 def fit_length(source: Tensor, length: int, *, newest: bool) -> Tensor:
     """Bring [B, S, C] to `length` rows: zeros at the end, or its first (or newest) rows."""
+    if source.shape[1] == length:
+        return source
     if source.shape[1] < length:
         return functional.pad(source, (0, 0, 0, length - source.shape[1]))
     return source[:, -length:] if newest else source[:, :length]

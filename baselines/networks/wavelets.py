@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -156,17 +158,19 @@ class Multiwavelet(nn.Module):
 
     def pad(self, x: Tensor) -> Tensor:
         """Append first rows up to a power of two."""
-        return torch.cat([x, x[:, : (1 << (x.shape[1] - 1).bit_length()) - x.shape[1]]], dim=1)
+        missing = (1 << (x.shape[1] - 1).bit_length()) - x.shape[1]
+        return torch.cat([x, x[:, :missing]], dim=1) if missing else x
 
     def down(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Detail and smooth part, half as long."""
-        pairs = torch.cat([x[:, ::2], x[:, 1::2]], dim=-1)
+        pairs = x.unflatten(1, (-1, 2)).transpose(2, 3).flatten(3)  # both steps side by side
         return pairs @ self.ec_d, pairs @ self.ec_s
 
     def up(self, smooth: Tensor, detail: Tensor) -> Tensor:
         """Twice as long, from smooth part and detail."""
-        both = torch.cat([smooth, detail], dim=-1)
-        return torch.stack([both @ self.rc_e, both @ self.rc_o], dim=2).flatten(1, 2)
+        both = torch.cat([smooth, detail], dim=-1) @ torch.cat([self.rc_e, self.rc_o], dim=1)
+        steps: Tensor = both.unflatten(-1, (2, -1)).transpose(2, 3).flatten(1, 2)
+        return steps
 
 
 def depth(length: int) -> int:
@@ -188,6 +192,25 @@ class SpectralKernel(nn.Module):
         parts = torch.stack([self.weights1[..., :modes], self.weights2[..., :modes]], dim=-1)
         # laid out once, or every product with a slice of it would lay that out anew
         return torch.view_as_complex(parts.permute(2, 0, 1, 3).contiguous())
+
+
+class _Lowest(torch.autograd.Function):
+    """The lowest modes of a kernel [modes, width, width], as many as each level has.
+
+    What comes back is summed in one place, where slices would each be laid out in full.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, kernel: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
+        ctx.counts = counts
+        return tuple(kernel[:count] for count in counts)
+
+    @staticmethod
+    def backward(ctx: Any, first: Tensor, *others: Tensor) -> tuple[Tensor, None]:
+        total = first.clone()
+        for count, grad in zip(ctx.counts[1:], others, strict=True):
+            total[:count] += grad
+        return total, None
 
 
 def _spectrum(x: Tensor) -> Tensor:
@@ -214,13 +237,13 @@ class MultiwaveletKernel(Multiwavelet):
         """Map [B, N, c, k] to the same shape."""
         length, ups = x.shape[1], []
         x = self.pad(x)
-        most = min(MODES, x.shape[1] // 4 + 1)  # of the first and longest level
-        kernels = [kernel.mode_major(most) for kernel in (self.A, self.B, self.C)]
-        for _ in range(depth(length)):
+        steps = [x.shape[1] >> level for level in range(1, depth(length) + 1)]
+        modes = [min(MODES, step // 2 + 1) for step in steps]  # most on the longest level
+        most = (kernel.mode_major(modes[0]) for kernel in (self.A, self.B, self.C))
+        parts: Any = (_Lowest.apply(kernel, modes) for kernel in most)  # type: ignore[no-untyped-call]
+        for a, b, c in zip(*parts, strict=True):
             detail, x = self.down(x)
-            modes = min(MODES, x.shape[1] // 2 + 1)
             fine, smooth = _spectrum(detail), _spectrum(x)
-            a, b, c = (kernel[:modes] for kernel in kernels)
             ups.append((_series(fine @ a + smooth @ b, x), _series(fine @ c, x)))
         x = self.T0(x)
         for detail, smooth in reversed(ups):

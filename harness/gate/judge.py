@@ -154,17 +154,16 @@ def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: st
     )
 
 
-def judge_grid(
-    grid: Grid, store: Store, *, policy: Policy, today: str | None = None, reuse: bool = False
-) -> Judgement:
+def judge_grid(grid: Grid, store: Store, *, policy: Policy, today: str | None = None) -> Judgement:
     """Score what is stored, judge every legacy arm by the policy and store the verdicts.
+
+    A pair's last verdict is taken where nothing that it rests on has changed, code and libraries
+    included; `recompute.replay` judges it again nevertheless.
 
     Parameters
     ----------
     today
         ISO date that waivers are held against.
-    reuse
-        Take a pair's last verdict where nothing it rests on has changed, code included.
     """
     found = scored(grid, store)
     name = grid.experiment.name
@@ -177,7 +176,6 @@ def judge_grid(
         problems=(*found.problems, *conflicting.values()),
         changed=changed_since(grid, store, policy, code=judging_digest()),
         today=today,
-        reuse=reuse,
         calibration=cache(lambda: calibrate(found.scores)),
     )
     mine = dataclasses.replace(asked, reading=reading)
@@ -338,7 +336,7 @@ def _cell_input(cell: GridCell, found: CellScores | None, store: Store) -> CellI
         return plainly
     return dataclasses.replace(
         plainly,
-        slot=found.slot,
+        slot=cell.slot,
         forecasts=found.forecasts,
         truth=found.scores.truth_digest,
         scores=scores_digest(found.scores),
@@ -354,7 +352,6 @@ class _Asked:
     problems: tuple[Fact, ...]
     changed: Fact | None
     today: str | None
-    reuse: bool
     calibration: Callable[[], Calibration]
     reading: Reading | None = None
 
@@ -391,8 +388,7 @@ def _judged(
     given = dataclasses.replace(
         given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
     )
-    last = last_on_pair(store, grid.experiment.name, policy) if asked.reuse else None
-    known = read_verdict(store, last) if last else None
+    known = last_on_pair(store, grid.experiment.name, policy)
     if known and known.fingerprints == given.fingerprints and known.judged_on == given.today:
         return known, inputs
     calibration = asked.calibration()
