@@ -49,7 +49,7 @@ from harness.running.executor import LOG
 from harness.running.grid import Grid, GridCell
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
-from harness.running.store_folder import Store
+from harness.running.store_folder import Store, bytes_digest
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import MetricSummary, summarise
 from harness.window import up_to
@@ -101,7 +101,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         units={
             key: UnitFacts(
                 windows=record.windows,
-                digest=digest(repr(record)),  # every field, and ten times as fast as in JSON
+                digest=bytes_digest(repr(record).encode()),  # JSON takes ten times as long
                 seconds=record.seconds,
                 peak_bytes=record.peak_bytes,
                 fits=len(record.fits),

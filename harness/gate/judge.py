@@ -76,11 +76,12 @@ def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:
     } | {f"data {name}": split.data for name, split in grid.splits.items()}
     with store.journal.at_rest():
         machines = [
-            digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
+            [dict(cell_record(store, cell).machine), cell.environment["libraries"]]
             for cell in grid.cells
             if has_cell(store, cell)
         ]
-    return meant | {"meaning": digest(meant), "machine": digest(sorted(set(machines)))}
+    ran_on = sorted({digest(each) for each in {repr(each): each for each in machines}.values()})
+    return meant | {"meaning": digest(meant), "machine": digest(ran_on)}
 
 
 def judging_digest() -> str:

@@ -211,9 +211,10 @@ def read_scores(
 def whole_content(file: Path) -> bytes:
     """What a file of scores holds behind its digest; nothing where that is of something else."""
     with suppress(OSError):
-        content = file.read_bytes()
-        if bytes_digest(content[_DIGEST:]).encode() == content[:_DIGEST]:
-            return content[_DIGEST:]
+        with file.open("rb") as stream:
+            wanted, content = stream.read(_DIGEST), stream.read()
+        if bytes_digest(content).encode() == wanted:
+            return content
     return b""
 
 
