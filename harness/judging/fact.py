@@ -81,7 +81,7 @@ class FactCode(StrEnum):
     PART_GIVEN_UP = "part_given_up"  # arm, dataset, seed, why
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
     FAR_FROM_PRICES = "far_from_prices"  # dataset, arm, seed, middle, last
-    LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error, wider, done, stands, others
+    LONG_MEMORY = "long_memory"  # where; memory, error, wider, done, stands, clusters, others
     NEARLY_BEYOND = "nearly_beyond"  # where; origins, since, effect, error, bound, others
     MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
     QUANTILES_CROSSED = "quantiles_crossed"  # dataset, arm, share
