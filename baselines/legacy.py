@@ -97,7 +97,7 @@ class LegacyForecaster:
     _seed: int = field(default=0, init=False, repr=False)
     _diverged: str = field(default="", init=False, repr=False)
 
-    heavy_modules = ("torch",)
+    heavy_modules = ("torch", "torch._dynamo")  # optimisers import the latter: a second a process
 
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bf16"):

@@ -132,7 +132,7 @@ class TSLibModel:
     _diverged: str = field(default="", init=False, repr=False)
     _newest: Contexts | None = field(default=None, init=False, repr=False)
 
-    heavy_modules = ("torch",)
+    heavy_modules = ("torch", "torch._dynamo")  # optimisers import the latter: a second a process
     paths = ("root", "checkpoint", "scaler")
 
     def __post_init__(self) -> None:

@@ -18,7 +18,15 @@ from harness.errors import ConfigError, StoreError
 from harness.evidence.estimand import Skill, loss_of
 from harness.evidence.pairing import PairingError, pair
 from harness.experiments.experiment import MeasureSettings
-from harness.gate.history import Entry, before, change, history, read_verdict, standing
+from harness.gate.history import (
+    Entry,
+    before,
+    change,
+    fingerprints_of,
+    history,
+    read_verdict,
+    standing,
+)
 from harness.gate.judge import deciding_scores, scored
 from harness.gate.looks import looks_of, sessions_to_next
 from harness.gate.nights import nights
@@ -41,7 +49,7 @@ from harness.running.executor import LOG
 from harness.running.grid import Grid, GridCell
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
-from harness.running.store_folder import Store
+from harness.running.store_folder import Store, bytes_digest
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import MetricSummary, summarise
 from harness.window import up_to
@@ -93,7 +101,7 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         units={
             key: UnitFacts(
                 windows=record.windows,
-                digest=digest(plain(record)),
+                digest=bytes_digest(repr(record).encode()),  # JSON takes ten times as long
                 seconds=record.seconds,
                 peak_bytes=record.peak_bytes,
                 fits=len(record.fits),
@@ -125,7 +133,7 @@ def _summaries(judgement: Judgement) -> list[MetricSummary]:
             if key not in known:
                 there = [unit for unit in judgement.scores if unit.dataset == row.dataset]
                 side, against = ([u for u in there if u.arm == arm] for arm in (row.arm, bar))
-                seen = shown_by(loss_of("crps"), side, against, alpha=0.05)  # for its skill alone
+                seen = shown_by(loss_of("crps"), side, against, alpha=None)
                 known[key] = seen.skill if seen else None
             skill = known[key]
         found.append(dataclasses.replace(row, skill=skill))
@@ -283,15 +291,14 @@ def _since(
         return Since()
     dates = {unit.dataset: [str(day) for day in unit.origin_date] for unit in scores}
     found = change(earlier, entry, dates=dates)
-    fingerprints = read_verdict(store, entry.name).fingerprints
-    then = read_verdict(store, earlier.name).fingerprints
+    then = fingerprints_of(store, earlier.name)
     return Since(
         before=found.before,
         findings=found.findings,
         new_origins=found.new_origins,
         changed=tuple(
             _PARTS.get(name, name.replace("data ", "data of "))
-            for name, now in fingerprints.items()
+            for name, now in fingerprints_of(store, entry.name).items()
             if (name in _PARTS or name.startswith("data ")) and then.get(name) != now
         ),
     )

@@ -126,10 +126,10 @@ def job(path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NIGHTLY, ids=lambda path: path.stem)
-def test_five_nights_run_as_written(path, repository, capsys):
+def test_four_nights_run_as_written(path, repository, capsys):
     """Each night adds a session; a cache evicted before the fourth loses no record and no look."""
     codes, heads = [], []
-    for night in range(5):
+    for night in range(4):
         (repository / "work" / "sessions").write_text(str(BEGUN + 2 * night))
         shutil.rmtree("data")
         shutil.copytree(repository / "data", "data")  # a fresh checkout
@@ -142,12 +142,12 @@ def test_five_nights_run_as_written(path, repository, capsys):
         assert Path("verdict/summary.md").stat().st_size > 0
 
     found = nights(open_store(Path("runs"), create=False), "small")
-    assert codes == [{"nightly": 0, "replay": 0}] * 5
-    assert len(found) == 5
+    assert codes == [{"nightly": 0, "replay": 0}] * 4
+    assert len(found) == 4
     assert {each.outcome for each in found} == {"HOLD"}
-    assert [each.marks for each in found] == [()] * 5
+    assert [each.marks for each in found] == [()] * 4
     kinds = [each.news[0].code for each in found]
-    assert kinds == ["first_verdict", "still", "nothing_new", "still", "nothing_new"]
+    assert kinds == ["first_verdict", "still", "nothing_new", "still"]
     log = subprocess.run(
         ["git", "--git-dir", "../origin", "log", "--oneline", "abharness-records"],
         check=True,

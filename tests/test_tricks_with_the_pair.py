@@ -243,6 +243,7 @@ def test_coverage_alone_is_no_policy() -> None:
         (1.6, 0.8, True, Outcome.PROMOTE),
         (1.0, 0.6, True, Outcome.REJECT),
         (1.0, 3.0, True, Outcome.REJECT),
+        (50.0, 0.0, True, Outcome.HOLD),  # nothing varies
     ],
 )
 def test_coverage_relative_to_legacy(old: float, new: float, relative: bool, outcome: str) -> None:

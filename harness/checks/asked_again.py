@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -63,6 +65,11 @@ Way = Literal["in order", "under other dates", "at other prices"]
 NEEDED: tuple[Way, ...] = ("in order", "under other dates")
 """Ways that every fit must have been asked in."""
 State = Literal["passed", "failed", "not tested"]
+Answer = tuple[Rows, Forecast] | str
+"""What a task forecast at which origins, or why the system gave no answer."""
+Found = TypeVar("Found")
+Asking = Generator[Sequence[Task], Sequence[Finished], Found]
+"""Hands out tasks and is sent how they ended, in their order, until it has found something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +147,13 @@ def ask_again(
     """
     cells = [cell for cell in grid.cells if cell.arm.name in arms and has_cell(store, cell)]
     known = asked_fits(store, cells)
-    todo = [
-        (cell, fit)
+    by_key = {
+        fit.key: (cell, fit)  # one fit may serve two arms that are the same but for their names
         for cell in cells
         for fit in judging_fits(cell)
         if fit.key not in known and _played_back(cell.arm) is None
-    ]
+    }
+    todo = list(by_key.values())
     if not todo:
         return
     names = sorted({cell.arm.name for cell, _ in todo})
@@ -154,24 +162,25 @@ def ask_again(
         threads=grid.experiment.run.threads,
         preload=preload_for(cell for cell, _ in todo),
     )
-    spare = CHEAP * sum(
+    seconds = (
         sum(cell_record(store, cell).seconds.values())
         for cell in {id(c): c for c, _ in todo}.values()
     )
+    spare = _Spare(seconds=CHEAP * sum(seconds))
+
+    def asked(cell: GridCell, fit: PlannedFit) -> Asking[None]:
+        stored = read_cell(store, cell)
+        asking = _FitAsking(grid=grid, store=store, cell=cell, fit=fit, stored=stored)
+        found = yield from asking.all(spare)
+        bar = _first_of(grid, store, reference, cell.dataset)
+        first = _first_of(grid, store, cell.arm.name, cell.dataset)
+        if bar is not None and fit is cell.fits[0] and cell is first:
+            held = yield from _placebo(grid, store, cell, bar)
+            found = dataclasses.replace(found, placebo=held)
+        store.journal.append(KIND, fit.key, dataclasses.asdict(found))
+
     try:
-        for cell, fit in todo:
-            stored = read_cell(store, cell)
-            asking = _Asking(grid=grid, store=store, cell=cell, fit=fit, stored=stored)
-            found, spare = asking.all(processes, workers=workers, spare=spare)
-            bar = _first_of(grid, store, reference, cell.dataset)
-            if (
-                bar is not None
-                and fit is cell.fits[0]
-                and cell is _first_of(grid, store, cell.arm.name, cell.dataset)
-            ):
-                held = _placebo(processes, grid, store, cell, bar)
-                found = dataclasses.replace(found, placebo=held)
-            store.journal.append(KIND, fit.key, dataclasses.asdict(found))
+        _side_by_side((asked(*each) for each in todo), processes, workers=workers)
     finally:
         processes.cancel()
 
@@ -241,9 +250,7 @@ def _first_of(grid: Grid, store: Store, arm: str | None, dataset: str) -> GridCe
     return next((cell for cell in mine if has_cell(store, cell)), None)
 
 
-def _placebo(
-    processes: Executor, grid: Grid, store: Store, cell: GridCell, bar: GridCell
-) -> Placebo | None:
+def _placebo(grid: Grid, store: Store, cell: GridCell, bar: GridCell) -> Asking[Placebo | None]:
     """Ask the first fit of an arm and of the reference about a made-up continuation.
 
     Window by window, as all that is asked again: who looked at the later windows of its batch and
@@ -257,17 +264,18 @@ def _placebo(
         return None
     fake, windows = made
     truth = Truth.of(cell.dataset, fake, windows)
-    there, here = [], []
+    there, here, tasks, kept = [], [], [], []
     for each in (cell, bar):
         stored = read_cell(store, each)
-        asking = _Asking(grid=grid, store=store, cell=each, fit=each.fits[0], stored=stored)
-        task = asking.task("placebo", each.fits[0].windows.origin[:1], series)
-        job = dataclasses.replace(
-            task.jobs[0],
-            series=up_to(fake, int(windows.origin[-1])),
-            windows=windows,
-        )
-        (answer,), _ = _answers(processes, [dataclasses.replace(task, jobs=(job,))], workers=1)
+        asking = _FitAsking(grid=grid, store=store, cell=each, fit=each.fits[0], stored=stored)
+        task = asking.task(f"placebo of {fit.key}", each.fits[0].windows.origin[:1], series)
+        rows = up_to(fake, int(windows.origin[-1]))
+        job = dataclasses.replace(task.jobs[0], series=rows, windows=windows)
+        tasks.append(dataclasses.replace(task, jobs=(job,)))
+        kept.append(stored)
+    ended = yield tasks
+    answers = [_read(each) for each in ended]
+    for each, stored, answer in zip((cell, bar), kept, answers, strict=True):
         if isinstance(answer, str):
             return None
         arm, role = each.arm.name, each.arm.role
@@ -287,7 +295,14 @@ def _placebo(
 
 
 @dataclass(slots=True, kw_only=True)
-class _Asking:
+class _Spare:
+    """Seconds that all fits together may still take beyond the least."""
+
+    seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _FitAsking:
     """One fit that is asked again."""
 
     grid: Grid
@@ -296,17 +311,17 @@ class _Asking:
     fit: PlannedFit
     stored: StoredCell
 
-    def all(self, processes: Executor, *, workers: int, spare: float) -> tuple[FitAsked, float]:
+    def all(self, spare: _Spare) -> Asking[FitAsked]:
         """Ask in every way, and in order more often while seconds are to spare."""
         origins = self.chosen()
         found = []
         least, rest = origins[:LEAST], origins[LEAST:]
-        in_order, spent = self.in_order(processes, np.sort(least), workers=workers)
+        in_order, spent = yield from self.in_order(np.sort(least))
         if in_order.state == "passed" and spent > 0:  # as many more as there is time for
-            rest = rest[: max(0, int(spare * len(least) / spent))]
+            rest = rest[: max(0, int(spare.seconds * len(least) / spent))]
         if in_order.state == "passed" and len(rest):
-            more, again = self.in_order(processes, np.sort(rest), workers=workers)
-            spare -= again
+            spare.seconds -= spent * len(rest) / len(least)
+            more, _ = yield from self.in_order(np.sort(rest))
             in_order = (
                 more
                 if more.state != "passed"
@@ -318,10 +333,10 @@ class _Asking:
             )
         found.append(in_order)
         asked = np.sort(least)
-        found.append(self.once(processes, "under other dates", _redated, asked, limit=SAME))
+        found.append((yield from self.once("under other dates", _redated, asked, limit=SAME)))
         if not self.cell.learns and not self.cell.identity.get("weights"):
-            found.append(self.rescaled(processes, asked))
-        said = FitAsked(
+            found.append((yield from self.rescaled(asked)))
+        return FitAsked(
             arm=self.cell.arm.name,
             dataset=self.cell.dataset,
             seed=self.cell.seed,
@@ -331,7 +346,6 @@ class _Asking:
             code=_code(),
             found=tuple(found),
         )
-        return said, spare
 
     def chosen(self) -> Rows:
         """Origins with a forecast, spread over the fit, the least ones first.
@@ -377,9 +391,7 @@ class _Asking:
             memory_limit_mib=settings.memory_limit_mib,
         )
 
-    def in_order(
-        self, processes: Executor, origins: Rows, *, workers: int
-    ) -> tuple[AskedAgain, float]:
+    def in_order(self, origins: Rows) -> Asking[tuple[AskedAgain, float]]:
         """A process for each origin, or one for all where no fit was kept; with the seconds."""
         if not len(origins):
             return AskedAgain(way="in order", state="not tested", why="no forecast is stored"), 0.0
@@ -390,18 +402,19 @@ class _Asking:
             tasks = [
                 self.task("in order", origins[at : at + 1], series) for at in range(len(origins))
             ]
-        answers, seconds = _answers(processes, tasks, workers=workers)
-        return self.compared("in order", answers, limit=SAME), seconds
+        ended = yield tasks
+        answers = [_read(each) for each in ended]
+        spent = sum(each.seconds for each in ended)
+        return self.compared("in order", answers, limit=SAME), spent
 
     def once(
         self,
-        processes: Executor,
         way: Way,
         change: Callable[[Series], Series | None],
         origins: Rows,
         *,
         limit: float,
-    ) -> AskedAgain:
+    ) -> Asking[AskedAgain]:
         """Ask in one process on changed rows."""
         if not len(origins):
             return AskedAgain(way=way, state="not tested", why="no forecast is stored")
@@ -409,11 +422,11 @@ class _Asking:
         changed = change(last)
         if changed is None:
             return AskedAgain(way=way, state="not tested", why="its dates leave the calendar")
-        answers, _ = _answers(processes, [self.task(way, origins, changed)], workers=1)
+        (ended,) = yield [self.task(way, origins, changed)]
         factor = FACTOR if way == "at other prices" else 1.0
-        return self.compared(way, answers, limit=limit, factor=factor)
+        return self.compared(way, [_read(ended)], limit=limit, factor=factor)
 
-    def rescaled(self, processes: Executor, origins: Rows) -> AskedAgain:
+    def rescaled(self, origins: Rows) -> Asking[AskedAgain]:
         """Ask on prices in another unit, unless nothing that is stored is on their scale at all."""
         stored, windows = self.stored.forecast, self.cell.split.windows
         judged = stored.finite & np.isin(self.stored.origin, windows.origin)
@@ -428,12 +441,12 @@ class _Asking:
         if all(on_another_scale(path[judged], actual, last) for path in paths):
             why = "its path is nowhere near the prices"
             return AskedAgain(way="at other prices", state="not tested", why=why)
-        return self.once(processes, "at other prices", _rescaled, origins, limit=SAME_SCALED)
+        return (yield from self.once("at other prices", _rescaled, origins, limit=SAME_SCALED))
 
     def compared(
         self,
         way: Way,
-        answers: Sequence[tuple[Rows, Forecast] | str],
+        answers: Sequence[Answer],
         *,
         limit: float,
         factor: float = 1.0,
@@ -480,25 +493,46 @@ def _apart(stored: Forecast, row: int, again: Forecast, place: int, factor: floa
     return worst
 
 
-def _answers(
-    processes: Executor, tasks: Sequence[Task], *, workers: int
-) -> tuple[list[tuple[Rows, Forecast] | str], float]:
-    """What tasks answered, or why the system gave no answer, in their order; seconds in all."""
-    waiting, running = list(tasks), 0
-    found: dict[str, tuple[Rows, Forecast] | str] = {}
-    seconds = 0.0
-    while waiting or running:
+@dataclass(slots=True, kw_only=True)
+class _Group:
+    """Tasks that an asking waits for, and how those of them ended that have."""
+
+    asking: Asking[None]
+    tasks: Sequence[Task]
+    ended: dict[str, Finished] = dataclasses.field(default_factory=dict)
+
+
+def _side_by_side(askings: Iterable[Asking[None]], processes: Executor, *, workers: int) -> None:
+    """Carry out what askings hand out; the next is begun where a worker would stand idle."""
+    coming, running = iter(askings), 0
+    waiting: deque[Task] = deque()
+    groups: dict[str, _Group] = {}
+
+    def go_on(asking: Asking[None], ended: Sequence[Finished] | None) -> None:
+        with suppress(StopIteration):
+            tasks = next(asking) if ended is None else asking.send(ended)
+            group = _Group(asking=asking, tasks=tasks)
+            groups.update({task.key: group for task in tasks})
+            waiting.extend(tasks)
+
+    while True:
+        while len(waiting) + running < workers and (asking := next(coming, None)) is not None:
+            go_on(asking, None)
         while waiting and running < workers and processes.submit(waiting[0]):
-            waiting.pop(0)
+            waiting.popleft()
             running += 1
+        if not waiting and not running:
+            return
         for finished in processes.poll():
             running -= 1
-            seconds += finished.seconds
-            found[finished.task.key] = _read(finished)
-    return [found[task.key] for task in tasks], seconds
+            group = groups.pop(finished.task.key)
+            group.ended[finished.task.key] = finished
+            if len(group.ended) == len(group.tasks):
+                go_on(group.asking, [group.ended[task.key] for task in group.tasks])
 
 
-def _read(finished: Finished) -> tuple[Rows, Forecast] | str:
+def _read(finished: Finished) -> Answer:
+    """What a task answered; what it left is removed."""
     job = finished.task.jobs[0]
     nothing = Forecast.of_point(np.full((len(job.windows), job.windows.horizon), np.nan))
     try:

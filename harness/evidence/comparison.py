@@ -27,7 +27,7 @@ from harness.evidence.estimates import (
 from harness.evidence.pairing import FailedWindows, Pair, Sides
 from harness.reasons import Reason, ReasonCode, reason
 from harness.scoring.scores import non_overlapping
-from harness.stats.long_memory import LongMemory, memory_stretch
+from harness.stats.long_memory import LongMemory
 from harness.stats.longrun import (
     DieboldMariano,
     MeanRatio,
@@ -134,8 +134,8 @@ class Variances:
     memory
         How the differences remember; None for too few origins.
     memory_stretch, stretch
-        How many times as wide an interval would have to be if they remember as they seem to, and
-        how many times as wide it was made, for what a long-run variance does not see.
+        How many times as wide an interval would have to be if they remember as they may, and how
+        many times as wide it was made, for what a long-run variance does not see.
     level, level_covariance
         Variance of legacy's mean loss, as a share of it, and its covariance with the effect, both
         over origins: what a bound far from the effect adds to the error of a ratio. None where
@@ -607,7 +607,6 @@ def _found(
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
     level = estimand.legacy_variance(found, shares) or (None, None)
-    order = 0.0 if sides.memory is None else sides.memory.order
     longer = estimand.stretch(sides, found.law.lag)
     return effect, Variances(
         rho=rho,
@@ -619,6 +618,6 @@ def _found(
         level=level[0],
         level_covariance=level[1],
         memory=sides.memory,
-        memory_stretch=memory_stretch(count, found.law.lag, sides.overlap, order),
+        memory_stretch=estimand.stretch_feared(sides, found.law.lag),
         stretch=longer,
     )

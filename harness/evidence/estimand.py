@@ -95,6 +95,14 @@ class _Kind:
         ways = self.ways if not both.candidate_ok.all() else ("",)
         return [count_failed(both, ours, theirs) for ours in ways]
 
+    def stretch_feared(self, sides: Sides, lag: int) -> float:
+        """How many times as long the error is if the differences remember as they may; at least 1.
+
+        Nothing is widened by it: a conclusion that would not stand has a caution.
+        """
+        order = 0.0 if sides.memory is None else sides.memory.order
+        return memory_stretch(sides.above.shape[1], lag, sides.overlap, order)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Loss(_Kind):
@@ -337,6 +345,14 @@ class _Share(_Kind, ABC):
             return 1.0
         return sides.persistence.stretch(count, lag, sides.overlap)
 
+    def stretch_feared(self, sides: Sides, lag: int) -> float:
+        """The same where hits cluster, half way from how likely that is to certain."""
+        count, found = sides.above.shape[1], _Kind.stretch_feared(self, sides, lag)
+        if sides.persistence is None or (sides.part and count < FEW):
+            return found
+        feared = dataclasses.replace(sides.persistence, weight=(1 + sides.persistence.weight) / 2)
+        return max(found, feared.stretch(count, lag, sides.overlap))
+
     def uncertain(self, sides: Sides) -> bool:
         """There always is an uncertainty: `ratio_of` gives one to a share that never varies."""
         return True
@@ -491,7 +507,8 @@ class RelativeCoverage(_Share):
 
         def over_ones(first: Array, second: Array) -> Sides:
             above = 1 + first - second.mean(axis=0)
-            below = 1 + (second - second.mean(axis=0)) / float(above.mean())
+            level = float(above.mean()) or 1.0  # 0 where one covers nothing and the other all
+            below = 1 + (second - second.mean(axis=0)) / level
             return Sides(above=above, below=below, overlap=whole.overlap, part=whole.part)
 
         apart, alone = over_ones(ours, theirs), over_ones(ours, np.zeros_like(theirs))

@@ -372,7 +372,13 @@ def refuse_unjudged(
     tables = [("criteria", each.scope) for each in policy.criteria]
     tables += [("coverage", each.scope) for each in policy.coverage]
     for name, scope in tables:
-        _refuse_slices(scope, f"{where}: {name}")
+        for part in scope.slices:
+            numbers = [int(end) for end in part.partition(":")[2].split("-") if end.isdigit()]
+            if not _SLICE.fullmatch(part) or numbers != sorted(numbers):
+                raise ConfigError(
+                    f"{where}: {name}: slices: '{part}': expected volatility:low, volatility:mid, "
+                    "volatility:high, year:YYYY, drawdown:worst or steps:FIRST-LAST"
+                )
         ranges = [part for part in scope.slices if part.startswith("steps:")]
         ends = {int(end) for part in ranges for end in part.partition(":")[2].split("-")}
         said = f"steps = {list(scope.steps)}" if scope.steps else f"slices: {', '.join(ranges)}"
@@ -385,13 +391,3 @@ def refuse_unjudged(
             f"{where}: limits: min_skill = {policy.limits.min_skill:g}: expected an arm with role "
             "= 'reference' to measure skill against; there is none"
         )
-
-
-def _refuse_slices(scope: Scope, where: str) -> None:
-    for part in scope.slices:
-        ends = [int(end) for end in part.partition(":")[2].split("-") if end.isdigit()]
-        if not _SLICE.fullmatch(part) or ends != sorted(ends):
-            raise ConfigError(
-                f"{where}: slices: '{part}': expected volatility:low, volatility:mid, "
-                "volatility:high, year:YYYY, drawdown:worst or steps:FIRST-LAST"
-            )

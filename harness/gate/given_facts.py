@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from harness.running.grid import Grid
 from harness.running.sources import digest
 from harness.running.split import Split
 from harness.running.store_folder import Store
-from harness.window import Dates, RollingOrigin
+from harness.window import RollingOrigin
 
 FUTURE = "T10"
 """The predicate of the battery that says whether an arm sees past its origin."""
@@ -91,7 +92,8 @@ def cards_of(grid: Grid, store: Store, policy: Policy) -> dict[str, dict[str, st
 def tried_for_future(grid: Grid, store: Store) -> dict[str, CheckResult]:
     """What the battery said of each arm it tried: that later sessions change no forecast."""
     found: dict[str, CheckResult] = {}
-    files = {cell.arm.name: digest(cell.identity["weights"]) for cell in grid.cells}
+    weights = {cell.arm.name: cell.identity["weights"] for cell in grid.cells}
+    files = {arm: digest(found) for arm, found in weights.items()}
     for record in read_checks(store):
         said = record.result(FUTURE)
         for arm in grid.experiment.arms:
@@ -252,7 +254,14 @@ def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
     dates = {name: split.dataset.series.dates for name, split in grid.splits.items()}
 
     def origins_of(plans: Mapping[str, RollingOrigin]) -> dict[str, int]:
-        return {name: _independent(plans[name], dates[name]) for name in asked.plans}
+        """Non-overlapping origins of plans on today's series; 0 where one does not fit."""
+        found = dict.fromkeys(asked.plans, 0)
+        for name in asked.plans:
+            plan = plans[name]
+            with suppress(ConfigError):
+                origins = len(plan.over(dates[name]).origin)
+                found[name] = origins * plan.stride // max(plan.stride, plan.gap + plan.horizon)
+        return found
 
     most, found = min(origins_of(asked.plans).values()), None
     for name in builtin_names():
@@ -270,15 +279,6 @@ def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
                 bounds={rule.id: rule.bound for rule in other.policy.rules},
             )
     return found
-
-
-def _independent(plan: RollingOrigin, dates: Dates) -> int:
-    """Non-overlapping origins of a plan on a series; 0 where it does not fit."""
-    try:
-        origins = len(plan.over(dates).origin)
-    except ConfigError:
-        return 0
-    return origins * plan.stride // max(plan.stride, plan.gap + plan.horizon)
 
 
 def room_of(split: Split) -> int:

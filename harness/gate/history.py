@@ -22,7 +22,7 @@ from harness.arm import Role
 from harness.errors import StoreError
 from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, Given
-from harness.judging.fact import Fact, FactCode, fact
+from harness.judging.fact import SCHEMA, Fact, FactCode, expect_schema, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import Verdict, plain, verdict_of
 from harness.parsing import adapter, faults_of
@@ -30,8 +30,6 @@ from harness.records.journal import Journal
 from harness.running.sources import digest
 from harness.running.store_folder import Store
 from harness.scoring.scores import UnitScores, in_time_order
-
-INPUTS_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +86,7 @@ class Inputs:
     given: Given
     scoring: str
     kind: Literal["inputs"] = "inputs"
-    schema: int = INPUTS_SCHEMA
+    schema: int = SCHEMA
 
     @property
     def digest(self) -> str:
@@ -135,6 +133,7 @@ def read_inputs(store: Store, name: str) -> Inputs:
     content = store.journal.latest("inputs", name)
     if content is None:
         raise StoreError(f"{where}: not there")
+    expect_schema(content, where=where)
     try:
         found: Inputs = adapter(Inputs).validate_python(content)
     except ValidationError as problem:
@@ -169,7 +168,8 @@ def conflicts(
     found, recorded = {}, set[str]()
     drops = store.journal.all("drop")
     whole = [each for each in now if each.scores and not each.failures]
-    known = [store.journal.records("scored", each.unit) for each in whole]
+    with store.journal.at_rest():
+        known = [store.journal.records("scored", each.unit) for each in whole]
     bodies = store.journal.bodies([record for records in known for record in records])
     for each, records in zip(whole, known, strict=True):
         given_up = max(
@@ -221,7 +221,7 @@ class Entry:
         Of the verdict: a digest of its content.
     head
         The journal's head when it was passed: a hash of all that it was made from, and of itself.
-    candidate, legacy, outcome, summary
+    candidate, legacy, outcome
         As in the verdict.
     decides
         It is on the policy's pair: the one that decided the exit code.
@@ -243,7 +243,6 @@ class Entry:
     candidate: str
     legacy: str
     outcome: Outcome
-    summary: Fact
     decides: bool
     meaning: str
     outcomes: Mapping[str, str]
@@ -350,7 +349,10 @@ def record_verdicts(
             journal.append_new("verdict", name, plain(verdict))
             journal.append_new("inputs", name, plain(inputs))
         _remember_scores(journal, names[0], passed[0][1], recorded)
-        rows = [_family_row(name, v) for name, (v, _) in zip(names, passed, strict=True)]
+        rows = [
+            {"legacy": v.legacy, "outcome": v.outcome.value, "name": name}
+            for name, (v, _) in zip(names, passed, strict=True)
+        ]
         first, first_cells = passed[0][0], [c for c in passed[0][1].cells if c.scores]
         family = {"decides": first.legacy, "outcome": first.outcome.value, "verdicts": rows}
         journal.append_new("family", names[0], family)
@@ -369,10 +371,19 @@ def pair_key(experiment: str, pair: Verdict | Policy) -> str:
     return json.dumps([experiment, pair.candidate, legacy])
 
 
-def last_on_pair(store: Store, experiment: str, pair: Verdict | Policy) -> str:
-    """Name of the last verdict on a pair; '' where there is none."""
-    known = store.journal.latest("passed", pair_key(experiment, pair))
-    return str(known["name"]) if known else ""
+def last_on_pair(store: Store, experiment: str, pair: Policy) -> Verdict | None:
+    """The last verdict on a pair; None where there is none, or another version wrote it."""
+    passed = store.journal.latest("passed", pair_key(experiment, pair))
+    known = store.journal.latest("verdict", str(passed["name"])) if passed else None
+    if known is None or known.get("schema") != SCHEMA:
+        return None
+    return verdict_of(known, where=f"{store.journal.path}: verdict on {experiment}")
+
+
+def fingerprints_of(store: Store, name: str) -> Mapping[str, str]:
+    """Digests that a verdict rests on, whichever version wrote it."""
+    found: Mapping[str, str] = (store.journal.latest("verdict", name) or {}).get("fingerprints", {})
+    return found
 
 
 def passing(store: Store, name: str) -> tuple[str, str]:
@@ -405,16 +416,6 @@ def _remember_scores(
             journal.append("scored", each.unit, {**said, "verdict": name})
 
 
-def _family_row(name: str, verdict: Verdict) -> dict[str, Any]:
-    return {
-        "legacy": verdict.legacy,
-        "candidate": verdict.candidate,
-        "outcome": verdict.outcome.value,
-        "summary": plain(verdict.summary),
-        "name": name,
-    }
-
-
 def _entry(
     verdict: Verdict,
     name: str,
@@ -429,7 +430,6 @@ def _entry(
         candidate=verdict.candidate,
         legacy=verdict.legacy,
         outcome=verdict.outcome,
-        summary=verdict.summary,
         decides=name == deciding,
         meaning=verdict.fingerprints.get("meaning", ""),
         outcomes={finding.id: finding.outcome.value for finding in verdict.findings},
@@ -466,6 +466,14 @@ def change(old: Entry, new: Entry, *, dates: Mapping[str, Sequence[str]] | None 
         ISO dates of all origins of the newer one, by dataset, to count those that are new; left
         out, the difference of the counts is taken where the last origin moved.
     """
+
+    def new_since(last: OriginSpan | None, span: OriginSpan, days: Sequence[str] | None) -> int:
+        if last is None:
+            return span.origins
+        if days is not None:
+            return sum(day > last.last for day in days)
+        return max(0, span.origins - last.origins) if span.last > last.last else 0
+
     ids = dict.fromkeys([*old.outcomes, *new.outcomes])
     moved = {
         name: (old.outcomes.get(name), new.outcomes.get(name))
@@ -477,16 +485,8 @@ def change(old: Entry, new: Entry, *, dates: Mapping[str, Sequence[str]] | None 
         after=new.outcome,
         findings=moved,
         new_origins={
-            name: _new(old.spans.get(name), span, (dates or {}).get(name))
+            name: new_since(old.spans.get(name), span, (dates or {}).get(name))
             for name, span in new.spans.items()
         },
         same_meaning=bool(old.meaning) and old.meaning == new.meaning,
     )
-
-
-def _new(old: OriginSpan | None, span: OriginSpan, dates: Sequence[str] | None) -> int:
-    if old is None:
-        return span.origins
-    if dates is not None:
-        return sum(day > old.last for day in dates)
-    return max(0, span.origins - old.origins) if span.last > old.last else 0

@@ -76,11 +76,12 @@ def fingerprints(grid: Grid, store: Store, policy: Policy) -> dict[str, str]:
     } | {f"data {name}": split.data for name, split in grid.splits.items()}
     with store.journal.at_rest():
         machines = [
-            digest([dict(cell_record(store, cell).machine), cell.environment["libraries"]])
+            [dict(cell_record(store, cell).machine), cell.environment["libraries"]]
             for cell in grid.cells
             if has_cell(store, cell)
         ]
-    return meant | {"meaning": digest(meant), "machine": digest(sorted(set(machines)))}
+    ran_on = sorted({digest(each) for each in {repr(each): each for each in machines}.values()})
+    return meant | {"meaning": digest(meant), "machine": digest(ran_on)}
 
 
 def judging_digest() -> str:
@@ -154,17 +155,16 @@ def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: st
     )
 
 
-def judge_grid(
-    grid: Grid, store: Store, *, policy: Policy, today: str | None = None, reuse: bool = False
-) -> Judgement:
+def judge_grid(grid: Grid, store: Store, *, policy: Policy, today: str | None = None) -> Judgement:
     """Score what is stored, judge every legacy arm by the policy and store the verdicts.
+
+    A pair's last verdict is taken where nothing that it rests on has changed, code and libraries
+    included; `recompute.replay` judges it again nevertheless.
 
     Parameters
     ----------
     today
         ISO date that waivers are held against.
-    reuse
-        Take a pair's last verdict where nothing it rests on has changed, code included.
     """
     found = scored(grid, store)
     name = grid.experiment.name
@@ -177,7 +177,6 @@ def judge_grid(
         problems=(*found.problems, *conflicting.values()),
         changed=changed_since(grid, store, policy, code=judging_digest()),
         today=today,
-        reuse=reuse,
         calibration=cache(lambda: calibrate(found.scores)),
     )
     mine = dataclasses.replace(asked, reading=reading)
@@ -338,7 +337,7 @@ def _cell_input(cell: GridCell, found: CellScores | None, store: Store) -> CellI
         return plainly
     return dataclasses.replace(
         plainly,
-        slot=found.slot,
+        slot=cell.slot,
         forecasts=found.forecasts,
         truth=found.scores.truth_digest,
         scores=scores_digest(found.scores),
@@ -354,7 +353,6 @@ class _Asked:
     problems: tuple[Fact, ...]
     changed: Fact | None
     today: str | None
-    reuse: bool
     calibration: Callable[[], Calibration]
     reading: Reading | None = None
 
@@ -391,8 +389,7 @@ def _judged(
     given = dataclasses.replace(
         given, fingerprints=fingerprints(grid, store, policy) | {"inputs": inputs.digest}
     )
-    last = last_on_pair(store, grid.experiment.name, policy) if asked.reuse else None
-    known = read_verdict(store, last) if last else None
+    known = last_on_pair(store, grid.experiment.name, policy)
     if known and known.fingerprints == given.fingerprints and known.judged_on == given.today:
         return known, inputs
     calibration = asked.calibration()

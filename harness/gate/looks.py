@@ -9,6 +9,7 @@ these, or the same one with other numbers, is another attempt, whoever made it a
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -248,7 +249,7 @@ def tried_now(grid: Grid, policy: Policy, scores: Sequence[UnitScores]) -> Attem
         dates, windows = split.dataset.series.dates, split.windows
         first, last = (str(dates[int(windows.origin[place])]) for place in (0, -1))
         spans[name] = (first, last, str(dates[int(windows.judged.max())]))
-    means = means_of(policy, scores)
+    means = _means_of([unit for unit in scores if unit.arm in pair])
     meaning = digest(what)
     return Attempt(
         name=digest([meaning, means])[:16],
@@ -264,16 +265,19 @@ _NOT_RULES = ("waivers", "hold_as", "looks", "power")
 """Settings of a policy that change nothing of what is shown."""
 
 
-def means_of(policy: Policy, scores: Sequence[UnitScores]) -> Means:
-    """Mean of every score of each cell of a pair; None where it has none."""
+def _means_of(scores: Sequence[UnitScores]) -> Means:
+    """Mean of every score of each cell; None where it has none."""
     return {
-        f"{unit.arm}/{unit.dataset}/{unit.seed}": {
+        _cell_of(unit): {
             name: float(fine.mean()) if (fine := cells[np.isfinite(cells)]).size else None
             for name, cells in sorted(unit.values.items())
         }
         for unit in scores
-        if unit.arm in (policy.candidate, policy.baseline)
     }
+
+
+def _cell_of(unit: UnitScores) -> str:
+    return f"{unit.arm}/{unit.dataset}/{unit.seed}"
 
 
 def _same(then: Attempt, now: Attempt, scores: Sequence[UnitScores]) -> bool:
@@ -284,21 +288,21 @@ def _same(then: Attempt, now: Attempt, scores: Sequence[UnitScores]) -> bool:
         then.spans[name][0] != span[0] for name, span in now.spans.items() if name in then.spans
     ):
         return False
-    named = {f"{unit.arm}/{unit.dataset}/{unit.seed}": unit for unit in scores}
-    asked = [cell for cell in then.means if cell in named]
-    again = dict(zip(asked, up_to([named[cell] for cell in asked], then.spans), strict=True))
-    return all(cell in again and _close(known, again[cell]) for cell, known in then.means.items())
+    again: Mapping[str, Mapping[str, float | None]] = now.means
+    if then.spans != now.spans:
+        again = _means_of(up_to([u for u in scores if _cell_of(u) in then.means], then.spans))
+    return all(
+        cell in again and _close(mean, again[cell].get(name, math.nan))
+        for cell, known in then.means.items()
+        for name, mean in known.items()
+    )
 
 
-def _close(known: Mapping[str, float | None], unit: UnitScores) -> bool:
-    for name, mean in known.items():
-        cells = unit.values.get(name)
-        fine = None if cells is None else cells[np.isfinite(cells)]
-        if fine is None or (mean is None) != (not fine.size):
-            return False
-        if mean is not None and not np.isclose(float(fine.mean()), mean, rtol=CLOSE, atol=CLOSE**2):
-            return False
-    return True
+def _close(mean: float | None, other: float | None) -> bool:
+    """Whether two means are the same number, or both of nothing; none is that of NaN."""
+    if mean is None or other is None:
+        return mean is other
+    return abs(other - mean) <= CLOSE * abs(mean) + CLOSE**2
 
 
 def _meets(then: Attempt, now: Attempt) -> bool:

@@ -18,7 +18,7 @@ from harness.data.refresh import PATIENCE, freshness
 from harness.experiments.policy import Policy
 from harness.gate.judge import Judgement, judging_digest
 from harness.gate.stored_scores import scoring_digest
-from harness.judging.fact import Fact, FactCode, fact
+from harness.judging.fact import SCHEMA, Fact, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import plain
 from harness.parsing import parse_record
@@ -40,7 +40,7 @@ class Night:
     verdict
         Name of the one that stands.
     news
-        What is new, then what must be known of the data.
+        What is new, then what must be known of the data; empty where another version said it.
     until
         Dataset to the ISO date of its last session.
     rows
@@ -62,6 +62,7 @@ class Night:
     rows: Mapping[str, str]
     basis: Mapping[Mark, str]
     marks: tuple[Mark, ...] = ()
+    schema: int = SCHEMA
     at: str = field(default="", compare=False)
 
 
@@ -126,7 +127,9 @@ def record_night(grid: Grid, store: Store, policy: Policy, judgement: Judgement)
 
 def nights(store: Store, experiment: str) -> list[Night]:
     """Every night of an experiment, the oldest first."""
-    return [
-        parse_record(Night, {**store.journal.body(row), "at": row.at}, where=f"{NIGHT} {row.key}")
-        for row in store.journal.records(NIGHT, experiment)
-    ]
+    found = []
+    for row, body in store.journal.all(NIGHT, experiment):
+        news = body["news"] if body.get("schema") == SCHEMA else []
+        content = {**body, "news": news, "at": row.at}
+        found.append(parse_record(Night, content, where=f"{NIGHT} {row.key}"))
+    return found

@@ -89,7 +89,12 @@ def replay(asked: str, store: Store | None = None) -> Replay:
     differences: list[Fact] = []
     if path.exists():
         file = path / "verdict.json" if path.is_dir() else path
-        store = store or _store_of(file)
+        if store is None:
+            above = file.resolve().parents
+            root = above[3] if len(above) > 3 else file.parent
+            if not is_store(root):
+                raise StoreError(f"{file}: is not inside a store; name one with --store")
+            store = open_store(root, create=False)
         name, differences = _recorded(file, store)
     elif store is None:
         raise StoreError(f"{asked}: no such file; name the store of this verdict with --store")
@@ -113,13 +118,6 @@ def replay(asked: str, store: Store | None = None) -> Replay:
         differences=tuple(differences),
         notes=(fact(FactCode.OTHER_CODE),) if other else (),
     )
-
-
-def _store_of(file: Path) -> Store:
-    root = file.resolve().parents[3] if len(file.resolve().parents) > 3 else file.parent
-    if not is_store(root):
-        raise StoreError(f"{file}: is not inside a store; name one with --store")
-    return open_store(root, create=False)
 
 
 def _recorded(file: Path, store: Store) -> tuple[str, list[Fact]]:

@@ -7,7 +7,7 @@ saw the results may have chosen the rules by them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -138,20 +138,17 @@ def _first_record(store: Store, name: str, now: Registered) -> Registered | None
 
 def _rules(policy: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting of a policy by its name; a rule by metric, role and scope."""
-    return dict(_named(policy))
-
-
-def _named(policy: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    found: dict[str, Any] = {}
     for key, value in policy.items():
         if key in ("baseline", "candidate", "reference"):  # the pair is told as arms
             continue
         if isinstance(value, list | tuple):
-            for rule in value:
-                yield _rule(key, rule)
+            found.update(_rule(key, rule) for rule in value)
         elif isinstance(value, Mapping):
-            yield from ((f"{key}.{name}", inner) for name, inner in value.items())
+            found |= {f"{key}.{name}": inner for name, inner in value.items()}
         else:
-            yield key, value
+            found[key] = value
+    return found
 
 
 def _rule(kind: str, rule: Mapping[str, Any]) -> tuple[str, Any]:

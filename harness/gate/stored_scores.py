@@ -23,7 +23,6 @@ from harness.errors import StoreError
 from harness.running.cells import cell_digest, has_cell, issued_in_time, read_cell
 from harness.running.identity import process_space
 from harness.running.sources import CodeReader, digest, harness_digest
-from harness.running.split import anchor_of
 from harness.running.store_folder import Store, bytes_digest
 from harness.scoring.metrics import METRICS
 from harness.scoring.scores import Truth, UnitScores, score
@@ -50,13 +49,10 @@ class CellScores:
     ----------
     forecasts
         Digest of the stored forecasts.
-    slot
-        Stem of its file's name.
     """
 
     scores: UnitScores
     forecasts: str
-    slot: str
 
 
 def score_grid(grid: Grid, store: Store) -> list[UnitScores]:
@@ -124,9 +120,8 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
         When a forecast is not there, or not what was sealed.
     """
     forecasts = cell_digest(store, cell)
-    slot = slot_of(cell)
-    made_of = _made_of(forecasts, truth)
-    file, kept = file_of(store, slot), None
+    made_of = digest([forecasts, truth.digest, scoring_digest()])
+    file, kept = file_of(store, cell.slot), None
     if not anew:
         names = (cell.arm.name, cell.arm.role, cell.dataset, cell.seed)
         kept = read_scores(file, names, truth=truth, made_of=made_of)
@@ -145,22 +140,12 @@ def score_cell(cell: GridCell, store: Store, truth: Truth, *, anew: bool = False
         )
         if not store.journal.read_only:
             write_scores(file, kept, made_of=made_of)
-    return CellScores(scores=kept, forecasts=forecasts, slot=slot)
-
-
-def slot_of(cell: GridCell) -> str:
-    """Stem of the name of a cell's score file: the same every night."""
-    plan = cell.split.plan
-    return digest([cell.line, anchor_of(cell.split.dataset.id, plan), plan.refit])[:32]
+    return CellScores(scores=kept, forecasts=forecasts)
 
 
 def file_of(store: Store, slot: str) -> Path:
     """Where the scores of a slot lie."""
     return store.root / "scores" / f"{slot}.scores"
-
-
-def _made_of(forecasts: str, truth: Truth) -> str:
-    return digest([forecasts, truth.digest, scoring_digest()])
 
 
 def write_scores(file: Path, scores: UnitScores, *, made_of: str = "") -> None:
@@ -226,9 +211,10 @@ def read_scores(
 def whole_content(file: Path) -> bytes:
     """What a file of scores holds behind its digest; nothing where that is of something else."""
     with suppress(OSError):
-        content = file.read_bytes()
-        if bytes_digest(content[_DIGEST:]).encode() == content[:_DIGEST]:
-            return content[_DIGEST:]
+        with file.open("rb") as stream:
+            wanted, content = stream.read(_DIGEST), stream.read()
+        if bytes_digest(content).encode() == wanted:
+            return content
     return b""
 
 

@@ -268,6 +268,7 @@ def _long_memory(case: Case) -> list[Fact]:
                 wider=known.memory_stretch,
                 done=known.memory.shown and compared.estimand.relative,
                 stands=not compared.shaken,
+                clusters=not (known.memory.suspected or compared.estimand.relative),
             )
             found.append(said)
 

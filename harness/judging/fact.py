@@ -3,6 +3,9 @@
 Judging and the gate make no sentences. A fact says what was found; `reports.words` says it in
 words. So a phrase may be reworded without touching a record, and nobody reads a phrase to learn
 what was found.
+
+Schema numbers of the records that hold facts (verdicts, what they were judged from, nights): 1, the
+first; 2, causes of long memory and of late breaks, and steps of what to do next.
 """
 
 from __future__ import annotations
@@ -10,6 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
+
+from harness.errors import StoreError
+
+SCHEMA = 2
 
 Scalar = str | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...] | tuple[tuple[Scalar, ...], ...]
@@ -73,7 +81,7 @@ class FactCode(StrEnum):
     PART_GIVEN_UP = "part_given_up"  # arm, dataset, seed, why
     BELOW_REFERENCE = "below_reference"  # arm, reference, rows (see below)
     FAR_FROM_PRICES = "far_from_prices"  # dataset, arm, seed, middle, last
-    LONG_MEMORY = "long_memory"  # dataset, metric, part, memory, error, wider, done, stands, others
+    LONG_MEMORY = "long_memory"  # where; memory, error, wider, done, stands, clusters, others
     NEARLY_BEYOND = "nearly_beyond"  # where; origins, since, effect, error, bound, others
     MEMBERS_READ = "members_read"  # dataset, arm, members, drawn, gap
     QUANTILES_CROSSED = "quantiles_crossed"  # dataset, arm, share
@@ -220,3 +228,20 @@ class Fact:
 def fact(code: FactCode, /, **values: Value) -> Fact:
     """Make a fact with its values by name."""
     return Fact(code=code, values=values)
+
+
+def expect_schema(record: Mapping[str, Any], *, where: str) -> None:
+    """Refuse a record that holds facts of another form than today's.
+
+    Raises
+    ------
+    StoreError
+        Says whether an older or a newer version wrote it, and what to do.
+    """
+    found = record.get("schema")
+    if not isinstance(found, int):
+        raise StoreError(f"{where}: it has no schema number")
+    if found != SCHEMA:
+        wrote = f"was written by {'an older' if found < SCHEMA else 'a newer'} abharness"
+        judge = "; `abharness gate` judges again" if found < SCHEMA else ""
+        raise StoreError(f"{where}: {wrote}: schema {found}, this one reads {SCHEMA}{judge}")

@@ -85,11 +85,12 @@ def shown_by(
     side: Sequence[UnitScores],
     against: Sequence[UnitScores],
     *,
-    alpha: float,
+    alpha: float | None,
 ) -> Standing | None:
     """One arm against another by the t test alone, on windows that neither failed.
 
-    None where they cannot be paired or one has no scores for it; no skill where no window is left.
+    None where they cannot be paired or one has no scores for it; no skill where no window is left,
+    and no test without `alpha`.
     """
     try:
         both = pair(side, against, estimand.metric)
@@ -117,7 +118,7 @@ def shown_by(
         reference_value=estimand.value(float(below.mean())),
         skill=-estimand.effect(centred(above, below)[0]),
     )
-    if len(above) < 2 or not estimand.uncertain(sides):
+    if alpha is None or len(above) < 2 or not estimand.uncertain(sides):
         return known
     ratio = estimand.ratio_of(sides)
     if sides.seeded:

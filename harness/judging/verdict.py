@@ -1,7 +1,6 @@
 """The verdict: all findings and one outcome, looked for from INVALID to PROMOTE.
 
-Its record holds facts and numbers; `reports.words` makes the sentences. Schema numbers of the
-record: 1, the first.
+Its record holds facts and numbers; `reports.words` makes the sentences.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from harness.judging.conclusion import (
     summary_of,
 )
 from harness.judging.declared import Cell, Given, Look, PlanRecord, datasets_of
-from harness.judging.fact import Fact
+from harness.judging.fact import SCHEMA, Fact, expect_schema
 from harness.judging.findings import (
     Ask,
     Finding,
@@ -49,7 +48,6 @@ from harness.judging.validity import Validity, examine
 from harness.parsing import adapter, faults_of
 from harness.scoring.scores import UnitScores, in_time_order
 
-SCHEMA = 1
 EXIT_CODES: Mapping[Outcome, int] = {
     Outcome.PROMOTE: 0,
     Outcome.REJECT: 3,
@@ -315,15 +313,9 @@ def verdict_of(content: Any, *, where: str) -> Verdict:
     """Make a verdict of a record as JSON has it; errors as of `from_json`."""
     from pydantic import ValidationError
 
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if not isinstance(schema, int):
-        raise StoreError(f"{where}: not a verdict: it has no schema number")
-    if content.get("kind") != "verdict":  # the number was counted from 1 again since
-        raise StoreError(f"{where}: was written by an older abharness; run `abharness gate` again")
-    if schema > SCHEMA:
-        raise StoreError(
-            f"{where}: was written by a newer abharness: schema {schema}, this one reads {SCHEMA}"
-        )
+    if not isinstance(content, dict) or content.get("kind") != "verdict":
+        raise StoreError(f"{where}: not a verdict: its kind is not 'verdict'")
+    expect_schema(content, where=where)
     try:
         verdict: Verdict = adapter(Verdict).validate_python(content)
     except ValidationError as problem:

@@ -162,7 +162,8 @@ class Journal:
     @property
     def head(self) -> str:
         """Hash of everything written so far; '' of an empty journal."""
-        self._catch_up()
+        if not self._resting:  # it is asked for very often
+            self._catch_up()
         return self._rows[-1].head if self._rows else ""
 
     @property
@@ -210,9 +211,9 @@ class Journal:
         found = self.last(kind, key)
         return None if found is None else self.body(found)
 
-    def all(self, kind: str) -> list[tuple[Record, dict[str, Any]]]:
-        """Every record of a kind with its body, in the order in which they were written."""
-        found = self.records(kind)
+    def all(self, kind: str, key: str | None = None) -> list[tuple[Record, dict[str, Any]]]:
+        """As `records`, each with its body."""
+        found = self.records(kind, key)
         return list(zip(found, self.bodies(found), strict=True))
 
     def body(self, record: Record) -> dict[str, Any]:
@@ -239,20 +240,24 @@ class Journal:
             else:
                 yield text
 
-    def append(self, kind: str, key: str, body: Mapping[str, Any]) -> Record:
+    def append(
+        self, kind: str, key: str, body: Mapping[str, Any], *, alone: bool = False
+    ) -> Record:
         """Write a record, in the open transaction or in one of its own.
 
         Parameters
         ----------
         body
             As JSON has it: texts as keys, finite numbers.
+        alone
+            No other record holds the same, so that no part of it is stored as a piece.
 
         Raises
         ------
         StoreError
             When the place cannot be written, or another process goes on writing to it.
         """
-        content, pieces = _split(body)
+        content, pieces = _split(body, depth=0 if alone else _PIECE_DEPTH)
         with self.writing():
             for name, piece in pieces.items():
                 if self.last(_PIECE, name) is None:
@@ -627,7 +632,7 @@ def _holder(path: Path) -> str:
     return "a process of another container or host"
 
 
-def _split(body: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _split(body: Mapping[str, Any], *, depth: int = _PIECE_DEPTH) -> tuple[Any, dict[str, Any]]:
     """A body with the names of its large parts in their places, and these by name."""
     pieces: dict[str, Any] = {}
 
@@ -647,7 +652,7 @@ def _split(body: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
             found[key] = part
         return found
 
-    return without(body, _PIECE_DEPTH), pieces
+    return without(body, depth), pieces
 
 
 def _canonical(content: Any) -> bytes:

@@ -142,16 +142,24 @@ def answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answere
             plan = (fit.windows.horizon, fit.windows.gap)
             if (seal.horizon, seal.gap) != plan or not counts(seal.limit, cell):
                 continue
-            same, of_log = same_rows(cell.split, seal), bool(seal.records or cell.records)
-            for place, cutoff in enumerate(seal.cutoffs):
-                origin = wanted.get(cutoff)
-                if origin is None or cutoff in found:
-                    continue
-                record = seal.records[place] if seal.records else ""
-                if of_log and record != cell.records.get(cutoff, ""):
-                    continue
-                if same or is_prospective(cell.split, origin, seal.issued_at[place]):
-                    found[cutoff] = Answered(key=key, seal=seal, place=place)
+            places = [
+                (place, cutoff)
+                for place, cutoff in enumerate(seal.cutoffs)
+                if cutoff in wanted and cutoff not in found
+            ]
+            if seal.records or cell.records:
+                records = seal.records or ("",) * len(seal.cutoffs)
+                places = [
+                    (at, day) for at, day in places if records[at] == cell.records.get(day, "")
+                ]
+            if not same_rows(cell.split, seal):
+                issued, split = seal.issued_at, cell.split
+                places = [
+                    (at, day)
+                    for at, day in places
+                    if is_prospective(split, wanted[day], issued[at])
+                ]
+            found |= {cutoff: Answered(key, seal, place) for place, cutoff in places}
         return found
 
     return store.once(fit, find)
@@ -186,20 +194,19 @@ def issued_in_time(store: Store, cells: Sequence[GridCell]) -> dict[int, str]:
     found: dict[int, str] = {}
     for cell in cells:
         origins = cell.split.windows.origin.tolist()
-        for origin, (_, each) in zip(origins, _judged(store, cell), strict=True):
+        for origin, each in zip(origins, _judged(store, cell), strict=True):
             if each is not None and is_prospective(cell.split, origin, each.issued_at):
                 found[origin] = min(each.issued_at[:10], found.get(origin, "9"))
     return found
 
 
-def _judged(store: Store, cell: GridCell) -> Iterator[tuple[PlannedFit, Answered | None]]:
+def _judged(store: Store, cell: GridCell) -> Iterator[Answered | None]:
     """Every judged origin of a cell with where it lies, in order."""
     last = int(cell.split.windows.origin[-1])
     for fit in cell.fits:
         there = answered(store, cell, fit)
         judged = fit.windows.origin[fit.windows.origin <= last]
-        for cutoff in cell.split.days(judged):
-            yield fit, there.get(cutoff)
+        yield from map(there.get, cell.split.days(judged))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +222,7 @@ def _known(store: Store, cell: GridCell) -> _Known:
     """What the store's records say of a cell, found once for as long as they stay the same."""
 
     def find() -> _Known:
-        there = [each for _, each in _judged(store, cell) if each is not None]
+        there = [each for each in _judged(store, cell) if each is not None]
         missing = len(cell.split.windows) - len(there)
         seals = {each.key: each.seal for each in there}
         record = None if missing else _record(store, cell, there)
@@ -237,7 +244,7 @@ def stored_origins(store: Store, cell: GridCell) -> int:
     StoreError
         When one before them is missing.
     """
-    found = [each is not None for _, each in _judged(store, cell)]
+    found = [each is not None for each in _judged(store, cell)]
     if not all(found[: sum(found)]):
         cell_record(store, cell)  # says how many are missing
     return sum(found)
@@ -330,7 +337,7 @@ def read_cell(store: Store, cell: GridCell) -> StoredCell:
 
     def read() -> StoredCell:
         record = cell_record(store, cell)
-        there = [each for _, each in _judged(store, cell) if each is not None]
+        there = [each for each in _judged(store, cell) if each is not None]
         files: dict[str, Part] = {}
         for each in there:
             if each.key not in files:

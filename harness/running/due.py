@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.arm import ArmRef
 from harness.data.tables import count_text
 from harness.errors import escaped
-from harness.running.cells import answered, counts
+from harness.running.cells import Answered, answered, counts
 from harness.running.executor import LastFit, Task
 from harness.running.grid import Grid, GridCell, PlannedFit
 from harness.running.sealing import Due, keeps
@@ -245,14 +245,9 @@ def last_fit(store: Store, fit: PlannedFit) -> LastFit | str | None:
 def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -> Iterator[Due]:
     """What is due of a cell, fit by fit."""
     for fit in cell.fits:
-        while True:
-            since, head = len(store.journal), store.journal.head
-            there = answered(store, cell, fit)
-            seals = {each.key: each.seal for each in there.values()}
-            looked_at = ((key, store.part_damage(key, seal)) for key, seal in seals.items())
-            broken = {key: why for key, why in looked_at if why}
-            if not broken or store.journal.refreshed() == head:
-                break  # else another process may have merged what was looked at
+        since, there, broken = _held(store, cell, fit)
+        if len(there) == len(fit.windows) and not broken and not retry_failed:
+            continue
         for key, why in broken.items():
             found.damage.append(escaped(f"{cell} is forecast again: {why} ({key[:12]})"))
         missing, expected = [], {}
@@ -289,6 +284,23 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
                 damaged=bool(damage),
                 again=known is not None and not counts(known.limit, cell),
             )
+
+
+def _held(
+    store: Store, cell: GridCell, fit: PlannedFit
+) -> tuple[int, dict[str, Answered], dict[str, str]]:
+    """What is held of a fit: answers by cutoff, why parts of them are broken, and as of which row.
+
+    Looked at again where another process may have merged meanwhile what was looked at.
+    """
+    while True:
+        since, head = len(store.journal), store.journal.head
+        there = answered(store, cell, fit)
+        seals = {each.key: each.seal for each in there.values()}
+        looked_at = ((key, store.part_damage(key, seal)) for key, seal in seals.items())
+        broken = {key: why for key, why in looked_at if why}
+        if not broken or store.journal.refreshed() == head:
+            return since, there, broken
 
 
 def _changed_records(store: Store, cell: GridCell, fit: PlannedFit, due: Set[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import filecmp
+import gc
 import multiprocessing
 import os
 import shutil
@@ -379,6 +380,7 @@ def _supervised(
     executor: Connection,
 ) -> None:
     """Watch over one task; runs in a process of its own."""
+    gc.freeze()  # else each process looks through, and so copies, all that the server imported
     for name in _NOT_FOR_ARMS:
         os.environ.pop(name, None)
     if gpu:

@@ -99,6 +99,11 @@ class KnownArm:
     heavy_modules: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def device(self) -> str:
+        """Kind of device it computes on here, such as ``cuda``; '' where it does not say."""
+        return self.device_name.partition(":")[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFit:
@@ -130,6 +135,10 @@ class GridCell:
         Digest of all that decides its judged forecasts: another night, another key.
     line
         Digest of what all its nights have in common.
+    slot
+        Digest of line and plan: stem of the name of its score file, the same every night.
+    asked
+        Digest of the judged origins, the gap, and the rows that decide forecasts and actuals.
     identity
         What all its fits have in common.
     fits
@@ -146,6 +155,8 @@ class GridCell:
     seed: int
     key: str
     line: str
+    slot: str
+    asked: str
     identity: Mapping[str, Any]
     fits: tuple[PlannedFit, ...]
     split: Split
@@ -159,8 +170,8 @@ class GridCell:
 
     @property
     def device(self) -> str:
-        """Kind of device the arm computes on here, such as ``cuda``; '' where it does not say."""
-        return self.known.device_name.partition(":")[0]
+        """Kind of device the arm computes on here; see `KnownArm.device`."""
+        return self.known.device
 
     @property
     def learns(self) -> bool:
@@ -268,8 +279,16 @@ def declare(
     for ref in arms:
         if ref.folder is not None:
             look_beside(ref.folder)  # who reads the source of an arm finds it; nothing is imported
+    asked = {
+        name: digest([part.data, part.windows.gap, part.days(part.windows.origin)])
+        for name, part in splits.items()
+    }
+    plans = {
+        name: digest([anchor_of(part.dataset.id, part.plan), part.plan.refit])
+        for name, part in splits.items()
+    }
     cells = [
-        _cell(experiment, ref, known[ref.name], part, name, seed)
+        _cell(experiment, ref, known[ref.name], part, name, seed, asked[name], plans[name])
         for ref in arms
         for name, part in splits.items()
         for seed in experiment.run.seeds[: None if known[ref.name].seeded else 1]
@@ -369,13 +388,20 @@ def as_stored(grid: Grid, store: KnownResults) -> Grid:
         identity = {name: value for name, value in cell.identity.items() if name != "results"}
         identity |= {"results": results} if results else {}
         fits = _planned(identity, cell.split, cell.device, store)
-        key = _cell_key(identity, cell.split, fits, cell.records)
-        found.append(dataclasses.replace(cell, identity=identity, key=key, fits=fits))
+        kept = dataclasses.replace(cell, identity=identity, fits=fits)
+        found.append(dataclasses.replace(kept, key=_cell_key(kept)))
     return dataclasses.replace(grid, cells=tuple(found))
 
 
 def _cell(
-    experiment: Experiment, ref: ArmRef, known: KnownArm, part: Split, dataset: str, seed: int
+    experiment: Experiment,
+    ref: ArmRef,
+    known: KnownArm,
+    part: Split,
+    dataset: str,
+    seed: int,
+    asked: str,
+    plan: str,
 ) -> GridCell:
     run = experiment.run
     identity = line_identity(
@@ -385,21 +411,23 @@ def _cell(
         threads=run.threads,
     )
     digests = known.records.get(dataset)
-    records = dict(zip(map(str, part.cutoffs), digests, strict=True)) if digests else {}
-    fits = _planned(identity, part, known.device_name.partition(":")[0])
-    return GridCell(
+    line, fits = line_of(dataset, identity), _planned(identity, part, known.device)
+    cell = GridCell(
         arm=ref,
         known=known,
         dataset=dataset,
         seed=seed,
-        key=_cell_key(identity, part, fits, records),
-        line=line_of(dataset, identity),
+        key="",
+        line=line,
+        slot=digest([line, plan])[:32],
+        asked=asked,
         identity=identity,
         fits=fits,
         split=part,
-        records=records,
+        records=dict(zip(map(str, part.cutoffs), digests, strict=True)) if digests else {},
         limits={"time_s": run.time_limit_s, "memory_mib": float(run.memory_limit_mib)},
     )
+    return dataclasses.replace(cell, key=_cell_key(cell))
 
 
 def _planned(
@@ -430,25 +458,13 @@ def _is_made(store: KnownResults, fit: str) -> bool:
     return known is not None and not known.problem
 
 
-def _cell_key(
-    identity: Mapping[str, Any],
-    part: Split,
-    fits: Sequence[PlannedFit],
-    records: Mapping[str, str],
-) -> str:
+def _cell_key(cell: GridCell) -> str:
     """Digest of all that decides a cell's judged forecasts and what they are held against."""
-    windows = part.windows
-    fitted, origins = part.days(np.unique(windows.fitted_at)), part.days(windows.origin)
-    return digest(
-        {
-            **identity,
-            **({"records": [records[day] for day in origins]} if records else {}),
-            "gap": windows.gap,
-            "origins": origins,
-            "fits": [[fit.cutoff, fit.identity["device"]] for fit in fits if fit.cutoff in fitted],
-            "data": part.data,
-        }
-    )
+    part = cell.split
+    fitted = part.days(np.unique(part.windows.fitted_at))
+    log = [cell.records[day] for day in part.days(part.windows.origin)] if cell.records else []
+    on = [[fit.cutoff, fit.identity["device"]] for fit in cell.fits if fit.cutoff in fitted]
+    return digest([cell.line, cell.identity.get("results", ""), cell.asked, log, on])
 
 
 def seeded(arm: Arm) -> bool:

@@ -106,15 +106,14 @@ class Event:
 def events(grid: Grid, store: Store, asked: Sequence[GridCell]) -> list[Event]:
     """Lines among some cells whose forecasts were made in another environment than this."""
     found: dict[str, Event] = {}
-    for cell in asked:
-        if cell.line in found:
-            continue
-        before = _before(store, cell)
-        if before is None or before == cell.environment:
-            continue
-        event = _event(grid, store, cell, before)
-        if event is not None:
-            found[cell.line] = event
+    with store.journal.at_rest():
+        for cell in asked:
+            before = None if cell.line in found else _before(store, cell)
+            if before is None or before == cell.environment:
+                continue
+            event = _event(grid, store, cell, before)
+            if event is not None:
+                found[cell.line] = event
     return list(found.values())
 
 

@@ -440,11 +440,13 @@ def merge_parts(store: Store, cells: Sequence[GridCell]) -> int:
         When the store cannot be written.
     """
     fits = {fit.key: (cell, fit) for cell in cells for fit in cell.fits}
-    return sum(_merge(store, cell, fit) for cell, fit in fits.values())
+    with store.journal.at_rest():
+        many = [each for key, each in fits.items() if len(store.seals(key)) >= MOST]
+    return sum(_merge(store, cell, fit) for cell, fit in many)
 
 
 def _merge(store: Store, cell: GridCell, fit: PlannedFit) -> int:
-    if len(store.seals(fit.key)) < MOST or len(seals := _alike(store, cell, fit)) < MOST:
+    if len(seals := _alike(store, cell, fit)) < MOST:
         return 0
     try:
         parts = {key: store.read_sealed(key, seal) for key, seal in seals.items()}

@@ -68,7 +68,8 @@ class KeptByContent:
     """What was worked out from files before, by their content.
 
     It lies where Python keeps its compiled files, and like those may be deleted at any time. Where
-    Python writes none, it lies in the user's cache; where nothing can be written, nothing is kept.
+    Python writes none, it lies in the user's cache, which `XDG_CACHE_HOME` may name; where nothing
+    can be written, nothing is kept.
 
     Parameters
     ----------
@@ -118,8 +119,10 @@ def _kept_for(maker: Path) -> Path:
     there = next(each for each in compiled.parents if each.is_dir())
     if not sys.dont_write_bytecode and os.access(there, os.W_OK):
         return compiled
+    folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
     with suppress(RuntimeError):  # who has no home keeps nothing
-        return Path.home() / ".cache" / "abharness" / compiled.name
+        folder = folder if folder.is_absolute() else Path.home() / ".cache"
+        return folder / "abharness" / compiled.name
     return compiled
 
 

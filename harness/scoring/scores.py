@@ -145,6 +145,12 @@ class Truth:
             content.update(bytes(given))
         return content.hexdigest()
 
+    @cached_property
+    def in_time(self) -> Rows | None:
+        """Places of the rows in the order of their origins; None where that is their order."""
+        order = np.argsort(self.origin, kind="stable")
+        return None if bool(np.all(order[1:] > order[:-1])) else order
+
 
 def _trailing_mean(changes: Array, seen: Rows) -> Array:
     """Mean of all changes up to each row seen, [W]."""
@@ -493,10 +499,8 @@ def _on_grid(quantiles: Array, levels: Array) -> tuple[Array, Flags]:
 
 def in_time_order(unit: UnitScores) -> UnitScores:
     """Sort a unit's rows by origin, so that the order they came in decides nothing."""
-    order = np.argsort(unit.origin, kind="stable")
-    if bool(np.all(order[1:] > order[:-1])):
-        return unit
-    return unit.at(order)
+    order = unit.truth.in_time
+    return unit if order is None else unit.at(order)
 
 
 def as_served(unit: UnitScores) -> UnitScores:

@@ -97,11 +97,8 @@ def skill_of(value: float | None, bar: float | None) -> float | None:
 
 
 def _known(group: Sequence[UnitScores]) -> dict[str, Aggregate]:
-    return {
-        name: each
-        for name, each in AGGREGATES.items()
-        if all(metric in unit.values for unit in group for metric in each.metrics)
-    }
+    there = set.intersection(*(set(unit.values) for unit in group))
+    return {name: each for name, each in AGGREGATES.items() if there.issuperset(each.metrics)}
 
 
 def _cells(group: Sequence[UnitScores], each: Aggregate) -> list[Array]:

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +20,7 @@ from harness.verbs.common import FilePath, LeftOut, Settings, say, verb
 from harness.verbs.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from harness.arm import ArmRef, Role
     from harness.running.grid import Grid
@@ -257,20 +259,20 @@ def try_blindness(
     pair = (baseline or policy.baseline, candidate or policy.candidate)
     known = tried_for_future(grid, store)
     there = {cell.arm.name for cell in grid.cells if has_cell(store, cell)}
-    for arm in pair:
-        if arm in known or arm not in there:
-            continue
-        say(f"checking, once, whether {arm} sees the future ({FUTURE})", err=True)
-        with lease("shared", f"abharness check {arm}", wait_s=WAIT_S, tell=_tell):
-            problem = _try(grid, store, arm, FUTURE)
-        found = tried_for_future(grid, store).get(arm)
-        if problem or found is None:
-            _tell(f"note: {arm} could not be tried: {problem or 'it ended without a result'}")
-        elif found.outcome not in ("pass", "fail"):
-            _tell(f"note: {arm} stays untested: {found.reason}")
+    untried = [arm for arm in dict.fromkeys(pair) if arm in there and arm not in known]
     workers = default_workers(grid.experiment.run.threads)
     bar = policy.reference_among({arm.name: arm.role for arm in grid.experiment.arms})
     with lease("shared", f"abharness check {' '.join(pair)}", wait_s=WAIT_S, tell=_tell):
+        for arm in untried:
+            _tell(f"checking, once, whether {arm} sees the future ({FUTURE})")
+        problems = _try(grid, store, untried, FUTURE)
+        tried = tried_for_future(grid, store) if untried else known
+        for arm, problem in problems.items():
+            found = tried.get(arm)
+            if problem or found is None:
+                _tell(f"note: {arm} could not be tried: {problem or 'it ended without a result'}")
+            elif found.outcome not in ("pass", "fail"):
+                _tell(f"note: {arm} stays untested: {found.reason}")
         ask_again(grid, store, pair, workers=workers, reference=bar, tell=_tell)
 
 
@@ -278,37 +280,51 @@ def _tell(text: str) -> None:
     say(text, err=True)
 
 
-def _try(grid: Grid, store: Store, arm: str, code: str) -> str:
-    """Carry out one predicate in a fresh process; '' or what went wrong, in a line.
+def _try(grid: Grid, store: Store, arms: Sequence[str], code: str) -> dict[str, str]:
+    """Carry out one predicate on arms, in a fresh process each, all at once.
 
-    What it started ends with it.
+    '' or what went wrong, in a line, by arm; what they started ends with them.
     """
     from harness.running.executor import end_family
     from harness.running.supervisor import signal_name
 
     settings = grid.experiment.run
     asked = ("--experiment", grid.experiment.source, "--as", "arm", "--only", code)
-    options = (*asked, *grid.experiment.edits.flags)
-    words = ("check", *options, "--store", str(store.root), "--", arm)
+    options = (*asked, *grid.experiment.edits.flags, "--store", str(store.root), "--")
     limit_s = min(LIMIT_S, settings.time_limit_s)
-    with tempfile.TemporaryFile() as said:  # a pipe would wait for whatever the arm started
-        process = subprocess.Popen(  # noqa: S603  # our own program
-            [sys.executable, "-P", "-m", "harness", *words],
-            env=os.environ | {"OMP_NUM_THREADS": str(settings.threads)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            process_group=0,
-        )
-        try:
-            ended = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            return f"no answer within {limit_s:g} s"
-        finally:
-            end_family(process.pid, alive=process.returncode is None)
-            process.wait()
-        said.seek(0)
-        lines = said.read().decode(errors="replace").strip().splitlines()
-    if ended < 0:
-        return f"its process was ended by {signal_name(-ended)}"
-    return "" if ended == 0 else (lines or ["no reason given"])[-1]
+    last = time.monotonic() + limit_s
+
+    @contextmanager
+    def started(arm: str) -> Iterator[Callable[[], str]]:
+        with tempfile.TemporaryFile() as said:  # a pipe would wait for whatever the arm started
+            process = subprocess.Popen(  # noqa: S603  # our own program
+                [sys.executable, "-P", "-m", "harness", "check", *options, arm],
+                env=os.environ | {"OMP_NUM_THREADS": str(settings.threads)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                process_group=0,
+            )
+
+            def ended() -> str:
+                try:
+                    code = process.wait(max(0.0, last - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    return f"no answer within {limit_s:g} s"
+                end_family(process.pid, alive=False)
+                said.seek(0)
+                lines = said.read().decode(errors="replace").strip().splitlines()
+                if code < 0:
+                    return f"its process was ended by {signal_name(-code)}"
+                return "" if code == 0 else (lines or ["no reason given"])[-1]
+
+            try:
+                yield ended
+            finally:
+                if process.returncode is None:
+                    end_family(process.pid, alive=True)
+                    process.wait()
+
+    with ExitStack() as trials:
+        answers = {arm: trials.enter_context(started(arm)) for arm in arms}
+        return {arm: answer() for arm, answer in answers.items()}

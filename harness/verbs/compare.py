@@ -119,7 +119,7 @@ def compare(
         told = f"{units.total} units here, {len(rest)} of {len(grid.cells)} are missing"
         hint = "leave out --only and --shard to run the rest and judge"
         return Result(text=f"{told}, such as {rest[0]}: not judged; {hint}", units=units)
-    judgement = judged(grid, kept, baseline_arm, candidate_arm, day, reuse=True, nightly=nightly)
+    judgement = judged(grid, kept, baseline_arm, candidate_arm, day, nightly=nightly)
     content = page_content(grid, kept, judgement)
     page = None if content.alone else written_page(grid, kept, judgement, content)
     write_files(kept, judgement, content, hold_as, records)

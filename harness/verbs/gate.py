@@ -122,7 +122,6 @@ def judged(
     candidate: str | None,
     day: str,
     *,
-    reuse: bool = False,
     nightly: bool = False,
 ) -> Judgement:
     """Judge a pair by the experiment's policy, and store the verdicts.
@@ -135,7 +134,7 @@ def judged(
     from harness.gate.nights import data_facts, record_night
 
     policy = chosen_pair(grid, baseline, candidate)
-    found = judge_grid(grid, store, policy=policy, today=day, reuse=reuse)
+    found = judge_grid(grid, store, policy=policy, today=day)
     told = nightly or policy.looks is not None
     found = replace(found, news=(*found.news, *data_facts(grid)) if told else ())
     if nightly:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -75,12 +76,18 @@ class LineProgress:
         self._say(f"{cell}: NO ANSWER ({reason}); {when}")
 
     def tick(self, shares: Mapping[str, float]) -> None:
-        """Redraw the live line, or speak up when the log was quiet for long."""
+        """Redraw the live line, or speak up when the log was quiet for long.
+
+        Units that run count by their share of windows.
+        """
         self._shares = shares
         running = ", ".join(str(cell) for cell, _ in self._running.values())
         if self.stream.isatty():
-            text = escaped(f"{self._bar()} {running}{self._rest()}")
-            self.stream.write(f"\r\x1b[K{text[: _width()]}")
+            share = (self._done + sum(shares.values())) / max(self._total, 1)
+            full = min(_BAR_WIDTH, round(_BAR_WIDTH * share))
+            bar = f"[{'#' * full:.<{_BAR_WIDTH}}] {self._done}/{self._total} units"
+            text = escaped(f"{bar} {running}{self._rest()}")
+            self.stream.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
             self.stream.flush()
         elif time.monotonic() - self._said > _QUIET_S:
             self._say(f"... {running} running{self._rest()}")
@@ -88,13 +95,6 @@ class LineProgress:
     def end(self) -> None:
         """Say how long it took."""
         self._say(f"{self._done}/{self._total} units in {_clock(time.monotonic() - self._start)}")
-
-    def _bar(self) -> str:
-        """Units done, as a bar; running units count by their share of windows."""
-        share = (self._done + sum(self._shares.values())) / max(self._total, 1)
-        full = min(_BAR_WIDTH, round(_BAR_WIDTH * share))
-        bar = "#" * full + "." * (_BAR_WIDTH - full)
-        return f"[{bar}] {self._done}/{self._total} units"
 
     def _forget(self, cell: Doing) -> None:
         keys = self._left.get(cell.kind, set())
@@ -143,12 +143,6 @@ class LineProgress:
         self.stream.write(f"{clear}{escaped(text)}\n")
         self.stream.flush()
         self._said = time.monotonic()
-
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size().columns - 1
 
 
 def _clock(seconds: float) -> str:

@@ -8,17 +8,27 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 SchemaOf = Literal["experiment", "policy", "verdict"]
+_ATTRIBUTE = re.compile(r"^(\w[^\n]*)\n((?:    [^\n]*\n?|\n)+)", re.MULTILINE)
+"""Names of attributes in a docstring, and what it says of them."""
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _Schema = dict[str, Any]
 
 
 def schema_text(what: SchemaOf) -> str:
     """A JSON schema as text."""
-    made = {"experiment": _experiment, "policy": _policy_file, "verdict": _verdict}[what]()
-    return json.dumps({"$schema": _DIALECT, **made}, indent=2, ensure_ascii=False) + "\n"
+    from harness.judging.verdict import Verdict
+
+    makers: dict[SchemaOf, Callable[[], _Schema]] = {
+        "experiment": _experiment,
+        "policy": _policy_file,
+        "verdict": lambda: _of(Verdict),
+    }
+    made = {"$schema": _DIALECT, **makers[what]()}
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
 def _policy() -> _Schema:
@@ -38,12 +48,6 @@ def _policy_file() -> _Schema:
         "required": ["policy"],
     }
     return {"title": "Policy", "anyOf": [found, under], "$defs": parts}
-
-
-def _verdict() -> _Schema:
-    from harness.judging.verdict import Verdict
-
-    return _of(Verdict)
 
 
 def _experiment() -> _Schema:
@@ -104,19 +108,12 @@ def _of(kind: type[Any]) -> _Schema:
     for each in (found, *found.get("$defs", {}).values()):
         if "properties" in each:
             each["additionalProperties"] = False
-            _describe(each)
+            words = inspect.cleandoc(each.pop("description", ""))
+            summary, _, attributes = words.partition("\n\nAttributes\n----------\n")
+            if not words.startswith(f"{each.get('title')}("):  # what a class without one gets
+                each["description"] = summary.partition("\n\n")[0].replace("\n", " ")
+            for names, said in _ATTRIBUTE.findall(attributes):
+                for name in names.partition(" : ")[0].split(", "):
+                    if name in each["properties"]:
+                        each["properties"][name]["description"] = " ".join(said.split())
     return found
-
-
-def _describe(found: _Schema) -> None:
-    """Take a class's docstring apart: its first line, and what it says of each attribute."""
-    words = inspect.cleandoc(found.pop("description", ""))
-    summary, _, attributes = words.partition("\n\nAttributes\n----------\n")
-    if not words.startswith(f"{found.get('title')}("):  # what a class without a docstring gets
-        found["description"] = summary.partition("\n\n")[0].replace("\n", " ")
-    for names, said in re.findall(
-        r"^(\w[^\n]*)\n((?:    [^\n]*\n?|\n)+)", attributes, re.MULTILINE
-    ):
-        for name in names.partition(" : ")[0].split(", "):
-            if name in found["properties"]:
-                found["properties"][name]["description"] = " ".join(said.split())

@@ -13,6 +13,7 @@ from harness.costs import HIGHER_IS_BETTER
 from harness.judging.fact import Fact, FactCode
 from harness.reasons import Reason, ReasonCode
 from reports.words.numbers import (
+    MOST,
     bound_in_sentence,
     in_sentence,
     listing,
@@ -150,8 +151,8 @@ def _worse(rows: Sequence[Sequence[Any]]) -> str:
     for dataset, metric, skill, low, high in rows:
         ends = ""
         if low is not None and high is not None:
-            first = in_sentence(-high, signed=True).removesuffix(" %")
-            ends = f" ({first} to {bound_in_sentence(-low)})"
+            first = f"{in_sentence(-high, signed=True).removesuffix(' %')} to "
+            ends = f" ({'' if -high > MOST else first}{bound_in_sentence(-low)})"
         change = in_sentence(-skill, signed=True)
         said.append(f"{metric_name(metric)} {change}{ends} on {dataset}")
     return ", ".join(said)
@@ -363,8 +364,13 @@ _PHRASES: dict[FactCode, Phrase] = {
     FactCode.LONG_MEMORY: lambda v: (
         _where(v)
         + (f" and {plural(v['others'], 'other rule')} there" if v["others"] else "")
-        + f": good and bad spells {'last' if v['done'] else 'may last'} (long memory, order "
-        + f"{v['memory']:.2f} \u00b1 {v['error']:.2f}), so the bounds of this rule "
+        + (
+            ": hits and misses may cluster for longer than so few origins show"
+            if v["clusters"]
+            else f": good and bad spells {'last' if v['done'] else 'may last'} (long memory, order "
+            f"{v['memory']:.2f} \u00b1 {v['error']:.2f})"
+        )
+        + ", so the bounds of this rule "
         + (
             f"were made {v['wider']:.1f} times as wide, which may not be enough."
             if v["done"]

@@ -131,6 +131,8 @@ def effects(unit: Unit, low: float | None, high: float | None) -> str:
     ends = ["not bounded" if end is None else effect(unit, end) for end in (low, high)]
     if unit == "share" and high is not None and high > MOST:
         ends[1] = f"over {percent(MOST, digits=0, signed=True)}"
+        if low is not None and low > MOST:
+            return ends[1]
     return f"{ends[0].removesuffix(mark)} to {ends[1]}" if high is not None else " to ".join(ends)
 
 

@@ -111,7 +111,7 @@ def _loss(found: Comparison, role: RuleRole) -> str:
         penalty = "with failed windows counted as twice the worst loss, "
     low, high = found.bounds
     ends = _bounds(
-        None if low is None else in_sentence(low, signed=True),
+        None if low is None else bound_in_sentence(low),
         None if high is None else bound_in_sentence(high),
     )
     said = f"the loss of {found.candidate} is {_change(found)} {found.legacy}'s{ends}"
@@ -143,7 +143,8 @@ def _change(found: Comparison) -> str:
 def _bounds(low: str | None, high: str | None) -> str:
     """The bounds the decision rests on, of all methods together, as tables show them."""
     if low is not None and high is not None:
-        return f" (bounds {low.removesuffix(' %')} to {high})"
+        first = "" if low == high else f"{low.removesuffix(' %')} to "
+        return f" (bounds {first}{high})"
     if low is not None:
         return f" (at least {low}, with no upper bound)"
     if high is not None:

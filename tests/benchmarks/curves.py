@@ -227,11 +227,14 @@ def main() -> None:
         return
     kept = json.loads(STORED.read_text(encoding="utf-8")) if STORED.is_file() else {}
     for name in asked.curves or CURVES:
-        curve = {str(size): point(name, size) for size in asked.sizes or CURVES[name][0]}
-        print("\n".join(rows({name: curve})), flush=True)
-        kept[name] = curve
-        if asked.store:
-            STORED.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        known = kept.get(name, {}) if asked.sizes else {}
+        for size in asked.sizes or CURVES[name][0]:
+            known[str(size)] = point(name, size)
+            print(f"{name} {size}: {json.dumps(known[str(size)])}", flush=True)
+            kept[name] = dict(sorted(known.items(), key=lambda item: int(item[0])))
+            if asked.store:  # size by size: what is stopped has said something
+                STORED.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        print("\n".join(rows({name: kept[name]})), flush=True)
 
 
 if __name__ == "__main__":

@@ -292,7 +292,6 @@ def a_history(verdict: Verdict) -> HistoryInput:
         candidate=verdict.candidate,
         legacy=verdict.legacy,
         outcome=verdict.outcome,
-        summary=verdict.summary,
         decides=True,
         meaning="some meaning",
         outcomes={each.id: each.outcome.value for each in verdict.findings},

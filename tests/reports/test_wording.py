@@ -41,6 +41,7 @@ def test_effects_carry_their_unit_once() -> None:
     assert numbers.effects("share", -0.04, 0.02) == "−4.0 to +2.0\u202f%"
     assert numbers.effects("points", -0.04, None) == "−4.0 pts to not bounded"
     assert numbers.effects("share", -0.538, 19.89) == "−53.8 to over +900\u202f%"
+    assert numbers.effects("share", 84.2, 99.0) == "over +900\u202f%"
     assert numbers.effects("share", None, None) == "n/a"
     assert numbers.effects("points", -0.04, 0.02) == "−4.0 to +2.0 pts"
 

@@ -34,7 +34,6 @@ from harness.evidence.estimand import Coverage, MeanLoss, Question
 from harness.evidence.estimates import Estimate, block_of, by_bootstrap, by_test, deciding, shaken
 from harness.evidence.pairing import Sides
 from harness.judging.findings import NEAR
-from harness.stats.long_memory import memory_stretch
 from harness.stats.longrun import choose_lag, first_order, shares_of
 from harness.stats.statistical_power import Plan, Spread, predicted_power
 
@@ -428,8 +427,7 @@ def _remembers(sides: Sides, question: Question, made: Sequence[Estimate]) -> bo
     if sides.memory is None:
         return False
     lag = choose_lag(sides.difference, sides.overlap)
-    wider = memory_stretch(sides.above.shape[1], lag, sides.overlap, sides.memory.order)
-    wider /= question.estimand.stretch(sides, lag)
+    wider = question.estimand.stretch_feared(sides, lag) / question.estimand.stretch(sides, lag)
     return sides.memory.suspected or shaken(made, question, wider)
 
 

@@ -204,3 +204,26 @@ def test_a_head_of_its_own_horizon_is_tried(tmp_path, call) -> None:
     assert "pass" in out
     assert "n/a" not in out
     assert found_on(file, tmp_path / "runs", ["OwnHead"])["OwnHead"] == ("passed",) * 3
+
+
+@pytest.mark.usefixtures("in_process")
+def test_fits_are_asked_side_by_side_whichever_ends_first(tmp_path, call) -> None:
+    """No worker stands idle while a fit is left, and each answer finds its own fit."""
+
+    class LastFirst(InThisProcess):
+        most = 0
+
+        def poll(self):
+            self.most = max(self.most, len(self._waiting))
+            self._waiting.insert(0, self._waiting.pop())
+            return super().poll()
+
+    names, processes = ["Honest", "ReadsTheFile", "LaterWindows"], LastFirst()
+    file = written(names, tmp_path)
+    call("run", file, "--store", tmp_path / "runs")
+    grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
+
+    ask_again(grid, store, names, workers=3, executor=processes)
+
+    assert processes.most == 3
+    assert found_on(file, tmp_path / "runs", names) == {name: CHEATS[name] for name in names}

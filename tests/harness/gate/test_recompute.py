@@ -138,7 +138,6 @@ def entry(**changes) -> Entry:
         candidate="new",
         legacy="old",
         outcome=Outcome.HOLD,
-        summary=fact(FactCode.NOTHING_COMPARED),
         decides=True,
         meaning="m",
         outcomes={"GOLD:crps:guardrail": "HOLD"},
@@ -361,7 +360,7 @@ def remember_some(root, verdict, start):
 def test_verdicts_passed_at_the_same_time_are_all_listed(tmp_path):
     """Writers wait for one another: no entry and no number is lost."""
     store = open_store(tmp_path)
-    verdict = from_json((GOLDEN / "schema-1.json").read_text(encoding="utf-8"))
+    verdict = from_json((GOLDEN / "schema-2.json").read_text(encoding="utf-8"))
     context = multiprocessing.get_context("fork")
     starts = range(0, 30, 10)
     writers = [

@@ -291,7 +291,7 @@ def test_no_flipped_byte_of_a_score_file_is_read(filled):
     grid, store = filled
     cell, truth = grid.cells[1], truth_of(grid)
     sound = score_cell(cell, store, truth)
-    file = file_of(store, sound.slot)
+    file = file_of(store, cell.slot)
     whole = file.read_bytes()
     chance = np.random.default_rng(0)
     for at in chance.integers(len(whole), size=40).tolist():

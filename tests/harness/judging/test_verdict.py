@@ -394,7 +394,7 @@ def test_the_golden_record_is_what_judging_writes_today() -> None:
 
     Numbers may differ in their last digits from one machine to another.
     """
-    kept = json.loads((GOLDEN / "schema-1.json").read_text(encoding="utf-8"))
+    kept = json.loads((GOLDEN / "schema-2.json").read_text(encoding="utf-8"))
 
     again = json.loads(to_json(golden_verdict()))
 
@@ -417,7 +417,7 @@ def flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
 
 def test_the_golden_record_is_read_whole() -> None:
     """Self-test, error rates, power, waivers and diagnostics come back as they were written."""
-    text = (GOLDEN / "schema-1.json").read_text(encoding="utf-8")
+    text = (GOLDEN / "schema-2.json").read_text(encoding="utf-8")
 
     kept = from_json(text)
 
@@ -454,10 +454,12 @@ _THEIRS = r"contamination/\d+/said|comparison/(reason|seed_note)|^/diagnostics"
     ("text", "message"),
     [
         ("{", "not a verdict"),
-        ("[]", "no schema number"),
-        ('{"schema": 2}', "was written by an older abharness; run `abharness gate` again"),
-        ('{"kind": "verdict", "schema": 2}', "was written by a newer abharness: schema 2"),
-        ('{"kind": "verdict", "schema": 1}', "not a whole verdict: outcome"),
+        ("[]", "not a verdict: its kind is not 'verdict'"),
+        ('{"schema": 2}', "not a verdict: its kind is not 'verdict'"),
+        ('{"kind": "verdict"}', "no schema number"),
+        ('{"kind": "verdict", "schema": 1}', "an older abharness: schema 1, this one reads 2; `a"),
+        ('{"kind": "verdict", "schema": 3}', "a newer abharness: schema 3, this one reads 2$"),
+        ('{"kind": "verdict", "schema": 2}', "not a whole verdict: outcome"),
     ],
 )
 def test_records_that_cannot_be_read_are_refused(text: str, message: str) -> None:

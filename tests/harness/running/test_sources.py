@@ -294,20 +294,34 @@ def test_a_memory_with_other_content_under_a_key_is_passed_over(tmp_path, monkey
     assert SourceMemory(file).read(b"import os", package="a") == source
 
 
-def test_what_was_read_is_remembered_where_python_compiles_nothing(tmp_path, monkeypatch):
-    """Then it lies in the user's cache; who has no home has it read again."""
+@pytest.mark.parametrize(
+    ("named", "cache"), [("{0}/mine", "mine"), ("", ".cache"), ("not/absolute", ".cache")]
+)
+def test_what_was_read_is_remembered_where_python_compiles_nothing(
+    tmp_path, monkeypatch, named, cache
+):
+    """Then it lies in the user's cache: the one named, if its path is absolute, or `~/.cache`."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", named.format(tmp_path))
     memory = SourceMemory()
     source = memory.read(b"import os", package="a")
     memory.keep()
     monkeypatch.setattr("harness.running.sources.read_source", None)
 
-    assert [file.suffix for file in (tmp_path / ".cache" / "abharness").iterdir()] == [".json"]
+    assert [file.name for file in tmp_path.iterdir()] == [cache]
+    assert [file.suffix for file in (tmp_path / cache / "abharness").iterdir()] == [".json"]
     assert SourceMemory().read(b"import os", package="a") == source
-    monkeypatch.undo()
+
+
+def test_who_has_no_home_has_sources_read_again(monkeypatch):
+    """Such as in a container: nothing is kept, and nothing fails."""
+    source = SourceMemory().read(b"import os", package="a")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
+
     assert SourceMemory().read(b"import os", package="a") == source
 
 

@@ -49,6 +49,15 @@ WEAK = {
 """The candidate beats the legacy arm and neither beats the random walk: the page warns."""
 
 
+REMEMBER_FOLDS = """() => {
+    window.folds = [...document.querySelectorAll('details')].map(each => [each, each.open]);
+}"""
+FOLD_AGAIN = """() => {
+    window.folds.forEach(([each, open]) => { each.open = open; });
+    window.scrollTo(0, 0);
+}"""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Opened:
     """A page in the browser, with what it said and asked for since it was opened."""
@@ -79,40 +88,77 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def opened(
+    chromium: Browser,
+    file: Path,
+    *,
+    width: int = 1280,
+    height: int = 800,
+    scheme: Literal["light", "dark"] = "light",
+    scripts: bool = True,
+) -> Opened:
+    """Open a file as a reader would, in a fresh context."""
+    context = chromium.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        java_script_enabled=scripts,
+    )
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda problem: said.append(f"error: {problem}"))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    asked.remove(file.as_uri())
+    return Opened(page=page, said=said, asked=asked)
+
+
 @pytest.fixture
 def show(chromium: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Open a page from a file, as a reader would; each in a fresh context."""
-    contexts = []
+    """Open a page of its own, in which a test may do what it likes."""
+    shown: list[Opened] = []
 
-    def opened(
-        html: str,
-        *,
-        width: int = 1280,
-        height: int = 800,
-        scheme: Literal["light", "dark"] = "light",
-        scripts: bool = True,
-    ) -> Opened:
-        file = tmp_path / f"page-{len(contexts)}.html"
+    def show(html: str, **kind: Any) -> Opened:
+        file = tmp_path / f"page-{len(shown)}.html"
         file.write_text(html, encoding="utf-8")
-        context = chromium.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,
-            java_script_enabled=scripts,
-        )
-        contexts.append(context)
-        page = context.new_page()
-        said: list[str] = []
-        asked: list[str] = []
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda problem: said.append(f"error: {problem}"))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(file.as_uri())
-        asked.remove(file.as_uri())
-        return Opened(page=page, said=said, asked=asked)
+        shown.append(opened(chromium, file, **kind))
+        return shown[-1]
 
-    yield opened
-    for context in contexts:
-        context.close()
+    yield show
+    for each in shown:
+        each.page.context.close()
+
+
+@pytest.fixture(scope="session")
+def kept_open() -> dict[tuple[str, int], Opened]:
+    """Pages that many tests look at, by name and width."""
+    return {}
+
+
+@pytest.fixture
+def look(
+    chromium: Browser,
+    pages: Mapping[str, str],
+    kept_open: dict[tuple[str, int], Opened],
+    tmp_path: Path,
+) -> Callable[..., Opened]:
+    """A page that is opened once for all tests, on a screen, scrolled up and folded as at first."""
+
+    def look(name: str, *, width: int = 1280) -> Opened:
+        key = name, width
+        if key not in kept_open:
+            file = tmp_path / "page.html"
+            file.write_text(pages[name], encoding="utf-8")
+            height = 844 if width < 400 else 800
+            kept_open[key] = opened(chromium, file, width=width, height=height)
+            kept_open[key].page.evaluate(REMEMBER_FOLDS)
+        page = kept_open[key].page
+        page.emulate_media(media="screen")
+        page.evaluate(FOLD_AGAIN)
+        return kept_open[key]
+
+    return look
 
 
 def renamed(value: Any) -> Any:

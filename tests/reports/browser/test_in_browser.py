@@ -46,6 +46,7 @@ CUT_OFF = """() => [...document.querySelectorAll('#first *')]
     .map(each => each.outerHTML.slice(0, 120))"""
 
 Show = Callable[..., Any]
+Look = Callable[..., Any]
 Pages = Mapping[str, str]
 
 
@@ -56,9 +57,9 @@ def boxes(opened: Any) -> dict[str, dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
-def test_the_page_is_quiet_and_asks_for_nothing(show: Show, pages: Pages, size: str) -> None:
+def test_the_page_is_quiet_and_asks_for_nothing(look: Look, size: str) -> None:
     """No message on the console, no request besides the file itself."""
-    opened = show(pages[size])
+    opened = look(size)
     opened.page.evaluate(OPEN_ALL)
 
     assert opened.said == []
@@ -66,9 +67,7 @@ def test_the_page_is_quiet_and_asks_for_nothing(show: Show, pages: Pages, size: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("size", "scheme"), [("quick", "dark"), ("nightly", "light"), ("bare", "light")]
-)
+@pytest.mark.parametrize(("size", "scheme"), [("quick", "dark"), ("nightly", "light")])
 def test_axe_finds_no_violation(show: Show, pages: Pages, size: str, scheme: str) -> None:
     """Contrast, landmarks, names, tables, order of headings: with every detail open."""
     assert violations(show(pages[size], scheme=scheme)) == []
@@ -86,9 +85,9 @@ def violations(opened: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [*SIZES, "cautioned"])
-def test_the_first_screen_holds_every_item(show: Show, pages: Pages, size: str) -> None:
+def test_the_first_screen_holds_every_item(look: Look, size: str) -> None:
     """At 1280 x 800 each item lies inside the window, without scrolling."""
-    found = boxes(show(pages[size]))
+    found = boxes(look(size))
 
     assert {name for name, box in found.items() if box is None} == set()
     outside = {
@@ -101,9 +100,9 @@ def test_the_first_screen_holds_every_item(show: Show, pages: Pages, size: str) 
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_no_item_of_the_first_screen_covers_another(show: Show, pages: Pages, size: str) -> None:
+def test_no_item_of_the_first_screen_covers_another(look: Look, size: str) -> None:
     """The boxes do not overlap, unless one is part of the other."""
-    opened = show(pages[size])
+    opened = look(size)
     found = boxes(opened)
 
     overlapping = []
@@ -133,9 +132,9 @@ def test_many_cautions_are_a_line_each_on_the_first_screen(show: Show, pages: Pa
 
 
 @pytest.mark.parametrize("size", [*SIZES, "cautioned"])
-def test_the_first_screen_is_legible_and_whole(show: Show, pages: Pages, size: str) -> None:
+def test_the_first_screen_is_legible_and_whole(look: Look, size: str) -> None:
     """Each item has words, none smaller than ten pixels, and nothing is cut off."""
-    opened = show(pages[size])
+    opened = look(size)
     words = {name: opened.page.evaluate(WORDS_OF, name) for name in ITEMS}
 
     assert [name for name, found in words.items() if not found] == []
@@ -146,11 +145,9 @@ def test_the_first_screen_is_legible_and_whole(show: Show, pages: Pages, size: s
 
 @pytest.mark.parametrize("opening", ["", OPEN_ALL], ids=["closed", "open"])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_phone_needs_no_sideways_scroll(
-    show: Show, pages: Pages, size: str, opening: str
-) -> None:
+def test_a_phone_needs_no_sideways_scroll(look: Look, size: str, opening: str) -> None:
     """At 390 pixels the page is as wide as the window, with details closed and open."""
-    opened = show(pages[size], width=390, height=844)
+    opened = look(size, width=390)
     if opening:
         opened.page.evaluate(opening)
 
@@ -159,11 +156,9 @@ def test_a_phone_needs_no_sideways_scroll(
 
 @pytest.mark.parametrize("width", [*WIDTHS, "paper"])
 @pytest.mark.parametrize("size", SIZES)
-def test_no_table_is_wider_than_its_box(
-    show: Show, pages: Pages, size: str, width: int | str
-) -> None:
+def test_no_table_is_wider_than_its_box(look: Look, size: str, width: int | str) -> None:
     """Every column is seen without scrolling sideways, with all details open, on paper too."""
-    opened = show(pages[size], width=718 if width == "paper" else width)
+    opened = look(size, width=718 if width == "paper" else width)
     if width == "paper":
         opened.page.emulate_media(media="print")
     opened.page.evaluate(OPEN_ALL)
@@ -173,9 +168,9 @@ def test_no_table_is_wider_than_its_box(
 
 @pytest.mark.parametrize("width", TALLEST)
 @pytest.mark.parametrize("size", SIZES)
-def test_a_page_is_read_in_one_sitting(show: Show, pages: Pages, size: str, width: int) -> None:
+def test_a_page_is_read_in_one_sitting(look: Look, size: str, width: int) -> None:
     """Depth is folded: the page is short, and the answer and every finding are seen unfolded."""
-    opened = show(pages[size], width=width)
+    opened = look(size, width=width)
     shown = opened.page.evaluate(
         "[...document.querySelectorAll('#first *, #criteria .findings li')]"
         ".filter(each => each.closest('details:not([open])') && !each.closest('.menu')).length"
@@ -187,9 +182,9 @@ def test_a_page_is_read_in_one_sitting(show: Show, pages: Pages, size: str, widt
 
 
 @pytest.mark.parametrize(("width", "nav"), [(1440, ".bar"), (1280, ".bar"), (390, ".menu")])
-def test_the_navigation_stays(show: Show, pages: Pages, width: int, nav: str) -> None:
+def test_the_navigation_stays(look: Look, width: int, nav: str) -> None:
     """Far down the page its links are still in the window: at the side, on top, or as a menu."""
-    opened = show(pages["quick"], width=width)
+    opened = look("quick", width=width)
     opened.page.evaluate("window.scrollTo(0, 4000)")
     box = opened.page.locator(f"nav{nav}").bounding_box()
 
@@ -202,9 +197,9 @@ def test_the_navigation_stays(show: Show, pages: Pages, width: int, nav: str) ->
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_print_is_large_enough_to_read(show: Show, pages: Pages, size: str) -> None:
+def test_print_is_large_enough_to_read(look: Look, size: str) -> None:
     """No word on paper is smaller than eight points, charts aside."""
-    opened = show(pages[size], width=718)
+    opened = look(size, width=718)
     opened.page.emulate_media(media="print")
     words = [
         word
@@ -217,12 +212,10 @@ def test_print_is_large_enough_to_read(show: Show, pages: Pages, size: str) -> N
 
 @pytest.mark.parametrize("paper", ["A4", "Letter"])
 @pytest.mark.parametrize("size", SIZES)
-def test_the_first_printed_page_holds_every_item(
-    show: Show, pages: Pages, size: str, paper: str
-) -> None:
+def test_the_first_printed_page_holds_every_item(look: Look, size: str, paper: str) -> None:
     """Every word of every item stands on page 1."""
     pypdf = pytest.importorskip("pypdf", reason="pypdf is missing")
-    opened = show(pages[size])
+    opened = look(size)
     opened.page.emulate_media(media="print")
     words = {name: opened.page.evaluate(WORDS_OF, name) for name in ITEMS}
     margin = dict.fromkeys(("top", "right", "bottom", "left"), "10mm")
