@@ -208,7 +208,10 @@ def test_a_head_of_its_own_horizon_is_tried(tmp_path, call) -> None:
 
 @pytest.mark.usefixtures("in_process")
 def test_fits_are_asked_side_by_side_whichever_ends_first(tmp_path, call) -> None:
-    """No worker stands idle while a fit is left, and each answer finds its own fit."""
+    """No worker stands idle while a fit is left, and each answer finds its own fit.
+
+    One of them is the reference, and so asked the same twice.
+    """
 
     class LastFirst(InThisProcess):
         most = 0
@@ -223,7 +226,7 @@ def test_fits_are_asked_side_by_side_whichever_ends_first(tmp_path, call) -> Non
     call("run", file, "--store", tmp_path / "runs")
     grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
 
-    ask_again(grid, store, names, workers=3, executor=processes)
+    ask_again(grid, store, names, workers=3, reference="Honest", executor=processes)
 
     assert processes.most == 3
     assert found_on(file, tmp_path / "runs", names) == {name: CHEATS[name] for name in names}
