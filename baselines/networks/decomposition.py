@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from baselines.networks.config import Repairs
 from baselines.networks.layers import in_float32
 from baselines.networks.mixtures import unsmoothed_by_mixture
-from baselines.networks.smoothing import less_average, unsmoothed
+from baselines.networks.smoothing import Groups, less_average, unsmoothed
 from baselines.networks.twins import apart, fixed, keep_apart
 
 PLAIN = 25  # kernel entries that start as a moving average, of twice as many
@@ -92,23 +93,25 @@ class LearnedAverage(nn.Module):
         if self.soft:
             sizes, shares = self._between(x, most)
             return unsmoothed_by_mixture(x, self.kernels(sizes), shares)
-        sizes, members = self._nearest(x, most)
-        return unsmoothed(x, self.kernels(sizes), members)
+        sizes, groups = self._nearest(x, most)
+        return unsmoothed(x, self.kernels(sizes), groups)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split [B, L, C] into seasonal part and trend, both [B, L, C]."""
         seasonal = self.seasonal(x)
         return seasonal, x - seasonal
 
-    def _nearest(self, x: Tensor, most: int) -> tuple[tuple[int, ...], list[Tensor]]:
+    def _nearest(self, x: Tensor, most: int) -> tuple[tuple[int, ...], Groups]:
         """Distinct odd sizes, ascending, and the samples that take each."""
         with torch.no_grad():
             whole = self.sizes(x).round().long().clamp(3, most).tolist()
-        takers: dict[int, list[int]] = {}
-        for sample, size in enumerate(whole):
-            takers.setdefault(size - (size + 1) % 2, []).append(sample)
+        odd = [size - (size + 1) % 2 for size in whole]
+        takers = Counter(odd)
         sizes = tuple(sorted(takers))
-        return sizes, [torch.tensor(takers[size], device=x.device) for size in sizes]
+        if len(sizes) == 1:
+            return sizes, Groups([len(odd)])
+        order = torch.tensor(sorted(range(len(odd)), key=odd.__getitem__), device=x.device)
+        return sizes, Groups([takers[size] for size in sizes], order)
 
     def _between(self, x: Tensor, most: int) -> tuple[tuple[int, ...], Tensor]:
         """Distinct odd sizes, ascending, and each sample's shares [B, G] of the two around it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,31 @@ def _bands(
     return bands
 
 
-def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Samples side by side with those that take the same kernel.
+
+    Attributes
+    ----------
+    counts
+        Samples of each group; they add up to the batch.
+    order : [B]
+        Which samples they are, group after group; None where all are one group.
+    """
+
+    counts: list[int]
+    order: Tensor | None = None
+
+    def together(self, x: Tensor) -> Tensor:
+        """Samples [B, ..] in the groups' order."""
+        return x if self.order is None else x.index_select(0, self.order)
+
+    def apart(self, x: Tensor) -> Tensor:
+        """Samples [B, ..] in the groups' order back in their own."""
+        return x if self.order is None else x.index_select(0, self.order.argsort())
+
+
+def unsmoothed(x: Tensor, kernels: Tensor, groups: Groups) -> Tensor:
     """Series [B, L, C] less its correlation with centred kernels, one for each sample and channel.
 
     Parameters
@@ -72,12 +96,10 @@ def unsmoothed(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
         Continued with its first and its last value beyond its ends.
     kernels : [G, R, C]
         R is odd.
-    members
-        G tensors: the samples that take each kernel. Every sample is in one of them.
+    groups
+        The G groups of samples that take each kernel.
     """
-    if torch.compiler.is_compiling():
-        return _less_correlated(x, kernels, members)
-    left: Tensor = _Unsmoothed.apply(x, kernels, members)  # type: ignore[no-untyped-call]
+    left: Tensor = _Unsmoothed.apply(x, kernels, groups)  # type: ignore[no-untyped-call]
     return left
 
 
@@ -85,28 +107,30 @@ class _Unsmoothed(torch.autograd.Function):
     """Sums over a window of steps, as a convolution of each channel with the channels last."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kernels: Tensor, groups: Groups) -> Tensor:
         ctx.save_for_backward(x, kernels)
-        ctx.members = members
-        return _less_correlated(x, kernels, members)
+        ctx.groups = groups
+        return _less_correlated(x, kernels, groups=groups)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, kernels = ctx.saved_tensors
+        groups: Groups = ctx.groups
         if torch.is_grad_enabled():
-            twin = partial(_less_correlated, members=ctx.members)
+            twin = partial(_less_correlated, groups=groups)
             return *again(twin, (x, kernels), ctx.needs_input_grad, grad), None
+        x, grad = groups.together(x), groups.together(grad)
         wide = kernels.shape[1] - 1
         back = functional.pad(grad, (0, 0, wide, wide))
-        back = _correlated(back, kernels.flip(1), ctx.members)  # of the continued series
+        back = _correlated(back, kernels.flip(1), groups.counts)  # of the continued series
         first, own, last = back.split([wide // 2, x.shape[1], wide // 2], dim=1)
         to_x = grad - own
         to_x[:, 0].sub_(first.sum(1))
         to_x[:, -1].sub_(last.sum(1))
-        return to_x, -_lag_sums(x, grad, ctx.members, wide + 1), None
+        return groups.apart(to_x), -_lag_sums(x, grad, groups.counts, wide + 1), None
 
 
-def _lag_sums(x: Tensor, grad: Tensor, members: Sequence[Tensor], width: int) -> Tensor:
+def _lag_sums(x: Tensor, grad: Tensor, counts: list[int], width: int) -> Tensor:
     """Sums of x [B, L, C], its ends continued, times `grad` [B, L, C] at `width` lags around 0.
 
     Over time and the samples of each group: [G, width, C]. For every channel windows of the one
@@ -121,8 +145,7 @@ def _lag_sums(x: Tensor, grad: Tensor, members: Sequence[Tensor], width: int) ->
     )
     windows, theirs = ours.unfold(2, BLOCK + width - 1, BLOCK), theirs.unflatten(2, (blocks, BLOCK))
     sums = []
-    for each in members:
-        pair = (z.index_select(1, each) if len(members) > 1 else z for z in (windows, theirs))
+    for pair in zip(windows.split(counts, 1), theirs.split(counts, 1), strict=True):
         window, block = (z.flatten(1, 2) for z in pair)
         product = torch.bmm(window.transpose(1, 2), block)  # [C, BLOCK + width - 1, BLOCK]
         lags = (product.stride(0), BLOCK, BLOCK + 1)
@@ -130,19 +153,17 @@ def _lag_sums(x: Tensor, grad: Tensor, members: Sequence[Tensor], width: int) ->
     return torch.stack(sums)
 
 
-def _less_correlated(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
+def _less_correlated(x: Tensor, kernels: Tensor, *, groups: Groups) -> Tensor:
     """What `unsmoothed` returns, by differentiable operations."""
-    return x - _correlated(continued(x, kernels.shape[1] // 2), kernels, members)
+    x = groups.together(x)
+    smooth = _correlated(continued(x, kernels.shape[1] // 2), kernels, groups.counts)
+    return groups.apart(x - smooth)
 
 
-def _correlated(x: Tensor, kernels: Tensor, members: Sequence[Tensor]) -> Tensor:
-    """Correlate samples [B, N, C] with their own kernel of [G, R, C]: [B, N - R + 1, C]."""
-    if len(kernels) == 1:
-        return _by_channel(x, kernels[0])
-    out = x.new_empty(len(x), x.shape[1] - kernels.shape[1] + 1, x.shape[2])
-    for each, kernel in zip(members, kernels, strict=True):
-        out.index_copy_(0, each, _by_channel(x.index_select(0, each), kernel))
-    return out
+def _correlated(x: Tensor, kernels: Tensor, counts: list[int]) -> Tensor:
+    """Correlate groups of [B, N, C] with their own kernels of [G, R, C]: [B, N - R + 1, C]."""
+    each = [_by_channel(*pair) for pair in zip(x.split(counts), kernels, strict=True)]
+    return torch.cat(each) if len(each) > 1 else each[0]
 
 
 def _by_channel(x: Tensor, kernel: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -187,41 +187,47 @@ class SpectralKernel(nn.Module):
         self.weights1 = nn.Parameter(torch.rand(shape) * scale)
         self.weights2 = nn.Parameter(torch.rand(shape) * scale)
 
-    def mode_major(self, modes: int) -> Tensor:
-        """The complex weights of the lowest modes: [modes, width, width]."""
-        parts = torch.stack([self.weights1[..., :modes], self.weights2[..., :modes]], dim=-1)
-        # laid out once, or every product with a slice of it would lay that out anew
-        return torch.view_as_complex(parts.permute(2, 0, 1, 3).contiguous())
+    def mode_major(self, counts: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Real and imaginary weights of as many of the lowest modes, each [modes, width, width].
+
+        The first count is the largest.
+        """
+        parts: Any = (_ModeMajor.apply(each, counts) for each in (self.weights1, self.weights2))  # type: ignore[no-untyped-call]
+        return zip(*parts, strict=True)
 
 
-class _Lowest(torch.autograd.Function):
-    """The lowest modes of a kernel [modes, width, width], as many as each level has.
+class _ModeMajor(torch.autograd.Function):
+    """The lowest modes of weights [width, width, modes], laid out once, and parts of them.
 
     What comes back is summed in one place, where slices would each be laid out in full.
     """
 
     @staticmethod
-    def forward(ctx: Any, kernel: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
-        ctx.counts = counts
-        return tuple(kernel[:count] for count in counts)
+    def forward(ctx: Any, weights: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
+        ctx.counts, ctx.all = counts, weights.shape[-1]
+        laid = weights[..., : counts[0]].permute(2, 0, 1).contiguous()
+        return tuple(laid[:count] for count in counts)
 
     @staticmethod
     def backward(ctx: Any, first: Tensor, *others: Tensor) -> tuple[Tensor, None]:
         total = first.clone()
         for count, grad in zip(ctx.counts[1:], others, strict=True):
             total[:count] += grad
-        return total, None
+        return functional.pad(total.permute(1, 2, 0), (0, ctx.all - ctx.counts[0])), None
 
 
 def _spectrum(x: Tensor) -> Tensor:
-    """Lowest modes of [B, N, c, k], mode-major: [modes, B, c * k]."""
-    bins: Tensor = torch.fft.rfft(x.flatten(2), dim=1)
-    return bins[:, :MODES].transpose(0, 1)
+    """Lowest modes of [B, N, c, k], mode-major, real parts then imaginary: [modes, 2B, c * k]."""
+    bins = torch.view_as_real(torch.fft.rfft(x.flatten(2), dim=1)[:, :MODES])
+    parts: Tensor = bins.permute(1, 3, 0, 2).flatten(1, 2)
+    return parts
 
 
-def _series(bins: Tensor, like: Tensor) -> Tensor:
-    """Back from mode-major bins to the shape of `like`."""
-    series: Tensor = torch.fft.irfft(bins.transpose(0, 1), n=like.shape[1], dim=1)
+def _series(bins: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Back to the shape of `like` from `_spectrum`'s bins times real and imaginary weights."""
+    (real, turned_imag), (turned_real, imag) = bins[0].chunk(2, 1), bins[1].chunk(2, 1)
+    found = torch.complex(real - imag, turned_imag + turned_real)
+    series: Tensor = torch.fft.irfft(found.transpose(0, 1), n=like.shape[1], dim=1)
     return series.view(like.shape)
 
 
@@ -239,12 +245,12 @@ class MultiwaveletKernel(Multiwavelet):
         x = self.pad(x)
         steps = [x.shape[1] >> level for level in range(1, depth(length) + 1)]
         modes = [min(MODES, step // 2 + 1) for step in steps]  # most on the longest level
-        most = (kernel.mode_major(modes[0]) for kernel in (self.A, self.B, self.C))
-        parts: Any = (_Lowest.apply(kernel, modes) for kernel in most)  # type: ignore[no-untyped-call]
-        for a, b, c in zip(*parts, strict=True):
+        kernels = (kernel.mode_major(modes) for kernel in (self.A, self.B, self.C))
+        for a, b, c in zip(*kernels, strict=True):
             detail, x = self.down(x)
             fine, smooth = _spectrum(detail), _spectrum(x)
-            ups.append((_series(fine @ a + smooth @ b, x), _series(fine @ c, x)))
+            both = [torch.baddbmm(fine @ w, smooth, v) for w, v in zip(a, b, strict=True)]
+            ups.append((_series(both, x), _series([fine @ w for w in c], x)))
         x = self.T0(x)
         for detail, smooth in reversed(ups):
             x = self.up(x + smooth, detail)

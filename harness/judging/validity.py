@@ -463,7 +463,7 @@ def _digests(scores: Sequence[UnitScores]) -> dict[str, str]:
 
 def _health(unit: UnitScores, policy: Policy) -> UnitHealth:
     rows = slice(None) if unit.ok.all() else unit.ok
-    holes = sum(int(np.isnan(cells[rows]).sum()) for cells in unit.values.values())
+    holes = sum(int(np.count_nonzero(np.isnan(cells[rows]))) for cells in unit.values.values())
     return UnitHealth(
         arm=unit.arm,
         dataset=unit.dataset,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 SchemaOf = Literal["experiment", "policy", "verdict"]
@@ -21,8 +22,12 @@ def schema_text(what: SchemaOf) -> str:
     """A JSON schema as text."""
     from harness.judging.verdict import Verdict
 
-    found = {"experiment": _experiment, "policy": _policy_file, "verdict": lambda: _of(Verdict)}
-    made = {"$schema": _DIALECT, **found[what]()}
+    makers: dict[SchemaOf, Callable[[], _Schema]] = {
+        "experiment": _experiment,
+        "policy": _policy_file,
+        "verdict": lambda: _of(Verdict),
+    }
+    made = {"$schema": _DIALECT, **makers[what]()}
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -24,7 +24,7 @@ from baselines.networks.correlation import _LagAttention
 from baselines.networks.feed import feed_forward
 from baselines.networks.layers import dropped
 from baselines.networks.mixtures import unsmoothed_by_mixture
-from baselines.networks.smoothing import less_average, unsmoothed
+from baselines.networks.smoothing import Groups, less_average, unsmoothed
 from baselines.networks.spectrum import shifted_sum
 
 PLAIN: dict[str, Any] = {
@@ -95,11 +95,7 @@ def feeding(activation: str) -> Callable[..., Tensor]:
     return fed
 
 
-def groups() -> list[Tensor]:
-    """Two groups of three samples."""
-    return [torch.tensor([0, 2]), torch.tensor([1])]
-
-
+GROUPS = Groups([2, 1], torch.tensor([0, 2, 1]))
 LAGS = torch.tensor([[0, 3], [5, 2], [1, 4]])
 OPERATORS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     "shortened lags": (
@@ -108,7 +104,7 @@ OPERATORS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     ),
     "phases": (lambda p, g: _PhaseSpectrum.apply(p, g, 1e-8, (1, 2)), [(2, 2, 8, 3), (1,)]),
     "heads": (lambda q, k: _HeadScale.apply(q, k, 2), [(2, 3, 4)] * 2),
-    "kernels": (lambda x, k: unsmoothed(x, k, groups()), [(3, 6, 2), (2, 3, 2)]),
+    "kernels": (lambda x, k: unsmoothed(x, k, GROUPS), [(3, 6, 2), (2, 3, 2)]),
     "averages": (lambda x: less_average(x, 5), [(1, 50, 1)]),  # longer than is made at once
     "odd lags": (lambda q, m: _LagAttention.apply(q, m, 4, 2, (True, True)), [(3, 7, 4)] * 2),
     "even lags": (lambda q, m: _LagAttention.apply(q, m, 4, 2, (True, False)), [(3, 8, 4)] * 2),

@@ -78,13 +78,16 @@ def test_attention_between_levels_is_a_loop_over_modes(steps: int) -> None:
         torch.testing.assert_close(found[:, :, e], wanted)
 
 
-def test_a_spectral_kernel_is_complex_and_mode_major() -> None:
-    """Mode m maps all channels by weights1 + i weights2 at [.., m]."""
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_spectral_kernel_is_complex_and_mode_major(level: int) -> None:
+    """On every level mode m maps all channels by weights1 + i weights2 at [.., m]."""
     kernel = SpectralKernel(6)
     x = torch.randn(6, dtype=torch.complex64)
 
-    found = x @ kernel.mode_major(4)[2]
+    real, imag = list(kernel.mode_major([4, 3]))[level]
 
+    assert len(real) == len(imag) == 4 - level
+    found = x @ torch.complex(real[2], imag[2])
     weights = torch.complex(kernel.weights1[..., 2], kernel.weights2[..., 2])
     wanted = torch.stack([sum(x[i] * weights[i, o] for i in range(6)) for o in range(6)])
     torch.testing.assert_close(found, wanted)
