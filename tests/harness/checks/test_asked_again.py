@@ -9,6 +9,7 @@ from in_process import InThisProcess
 
 from harness.checks.asked_again import NEEDED, ask_again, asked_fits, is_exempt
 from harness.gate.given_facts import futures
+from harness.judging.fact import FactCode
 from harness.running.cells import read_cell
 from harness.running.store_folder import open_store
 from harness.verbs.common import grid_of
@@ -165,7 +166,7 @@ def log_of(path: Path, *, timed: bool) -> Path:
 @pytest.mark.parametrize("timed", [True, False])
 @pytest.mark.usefixtures("in_process")
 def test_records_are_not_asked_again(tmp_path, call, timed: bool, paired: bool) -> None:
-    """Nor as the primary of a pair; they are exempt where each says when it was issued."""
+    """Nor as a pair's primary; exempt, with a caution, where each says when it was issued."""
     file = written(["Honest"], tmp_path)
     record = (
         f'use = "harness.recorded:Recorded", file = "{log_of(tmp_path / "GOLD.csv", timed=timed)}"'
@@ -187,6 +188,8 @@ def test_records_are_not_asked_again(tmp_path, call, timed: bool, paired: bool) 
     assert read_cell(store, cell).reason[0] == ""
     assert found_on(file, tmp_path / "runs", ["log"]) == {}
     assert is_exempt(cell, store) == timed
+    doubts = futures(grid, store, grid.experiment.policy)["log"].doubts
+    assert [each.code for each in doubts] == [FactCode.RECORDS_WORD] * timed
 
 
 @pytest.mark.usefixtures("in_process")
