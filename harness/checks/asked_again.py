@@ -495,24 +495,27 @@ def _apart(stored: Forecast, row: int, again: Forecast, place: int, factor: floa
 
 @dataclass(slots=True, kw_only=True)
 class _Group:
-    """Tasks that an asking waits for, and how those of them ended that have."""
+    """Tasks that an asking waits for, and how those of them ended that have.
+
+    By identity: two may be equal, such as an arm's and the reference's where they are one.
+    """
 
     asking: Asking[None]
     tasks: Sequence[Task]
-    ended: dict[str, Finished] = dataclasses.field(default_factory=dict)
+    ended: dict[int, Finished] = dataclasses.field(default_factory=dict)
 
 
 def _side_by_side(askings: Iterable[Asking[None]], processes: Executor, *, workers: int) -> None:
     """Carry out what askings hand out; the next is begun where a worker would stand idle."""
     coming, running = iter(askings), 0
     waiting: deque[Task] = deque()
-    groups: dict[str, _Group] = {}
+    groups: dict[int, _Group] = {}
 
     def go_on(asking: Asking[None], ended: Sequence[Finished] | None) -> None:
         with suppress(StopIteration):
             tasks = next(asking) if ended is None else asking.send(ended)
             group = _Group(asking=asking, tasks=tasks)
-            groups.update({task.key: group for task in tasks})
+            groups.update({id(task): group for task in tasks})
             waiting.extend(tasks)
 
     while True:
@@ -525,10 +528,10 @@ def _side_by_side(askings: Iterable[Asking[None]], processes: Executor, *, worke
             return
         for finished in processes.poll():
             running -= 1
-            group = groups.pop(finished.task.key)
-            group.ended[finished.task.key] = finished
+            group = groups.pop(id(finished.task))
+            group.ended[id(finished.task)] = finished
             if len(group.ended) == len(group.tasks):
-                go_on(group.asking, [group.ended[task.key] for task in group.tasks])
+                go_on(group.asking, [group.ended[id(task)] for task in group.tasks])
 
 
 def _read(finished: Finished) -> Answer:

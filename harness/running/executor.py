@@ -38,6 +38,8 @@ from harness.running.work import carry_out_all
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _NOT_FOR_ARMS = ("ABHARNESS_STORE", "ABHARNESS_DATA_DIR")
+_EVERY_TASK = ("harness.running.executor", "pydantic", "pyarrow.parquet")
+"""Modules that every task needs, if only to write down what it answered."""
 _POLL_S = 0.2
 _ROOM = 70
 """Bytes of the temporary folder's path that leave room for the name of a server's socket."""
@@ -58,7 +60,7 @@ class LastFit:
     state: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Task:
     """Jobs that one process carries out, with the limits it must keep.
 
@@ -126,7 +128,7 @@ class Executor(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Running:
     task: Task
     scratch: Path  # where the unit is being written, known to its process
@@ -165,7 +167,7 @@ class LocalProcesses:
         self._context = multiprocessing.get_context("forkserver" if served else "spawn")
         _quiet_about_semaphores()
         if served:
-            self._context.set_forkserver_preload(["harness.running.executor", *preload])
+            self._context.set_forkserver_preload([*_EVERY_TASK, *preload])
         sweep_scratch()
         end_orphans()
 

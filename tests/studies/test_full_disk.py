@@ -1,7 +1,7 @@
 """A disk that is full: the run ends in a line, and the same command goes on once there is room.
 
-Thirteen sizes, from one on which nothing fits to one on which a calm run just fits. The sample is one size in the
-middle.
+Thirteen sizes, from one on which nothing fits to one on which a calm run just fits. The sample is
+one size in the middle.
 """
 
 import os

@@ -9,6 +9,7 @@ from in_process import InThisProcess
 
 from harness.checks.asked_again import NEEDED, ask_again, asked_fits, is_exempt
 from harness.gate.given_facts import futures
+from harness.judging.fact import FactCode
 from harness.running.cells import read_cell
 from harness.running.store_folder import open_store
 from harness.verbs.common import grid_of
@@ -165,7 +166,7 @@ def log_of(path: Path, *, timed: bool) -> Path:
 @pytest.mark.parametrize("timed", [True, False])
 @pytest.mark.usefixtures("in_process")
 def test_records_are_not_asked_again(tmp_path, call, timed: bool, paired: bool) -> None:
-    """Nor as the primary of a pair; they are exempt where each says when it was issued."""
+    """Nor as a pair's primary; exempt, with a caution, where each says when it was issued."""
     file = written(["Honest"], tmp_path)
     record = (
         f'use = "harness.recorded:Recorded", file = "{log_of(tmp_path / "GOLD.csv", timed=timed)}"'
@@ -187,6 +188,8 @@ def test_records_are_not_asked_again(tmp_path, call, timed: bool, paired: bool) 
     assert read_cell(store, cell).reason[0] == ""
     assert found_on(file, tmp_path / "runs", ["log"]) == {}
     assert is_exempt(cell, store) == timed
+    doubts = futures(grid, store, grid.experiment.policy)["log"].doubts
+    assert [each.code for each in doubts] == [FactCode.RECORDS_WORD] * timed
 
 
 @pytest.mark.usefixtures("in_process")
@@ -208,7 +211,10 @@ def test_a_head_of_its_own_horizon_is_tried(tmp_path, call) -> None:
 
 @pytest.mark.usefixtures("in_process")
 def test_fits_are_asked_side_by_side_whichever_ends_first(tmp_path, call) -> None:
-    """No worker stands idle while a fit is left, and each answer finds its own fit."""
+    """No worker stands idle while a fit is left, and each answer finds its own fit.
+
+    One of them is the reference, and so asked the same twice.
+    """
 
     class LastFirst(InThisProcess):
         most = 0
@@ -223,7 +229,7 @@ def test_fits_are_asked_side_by_side_whichever_ends_first(tmp_path, call) -> Non
     call("run", file, "--store", tmp_path / "runs")
     grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
 
-    ask_again(grid, store, names, workers=3, executor=processes)
+    ask_again(grid, store, names, workers=3, reference="Honest", executor=processes)
 
     assert processes.most == 3
     assert found_on(file, tmp_path / "runs", names) == {name: CHEATS[name] for name in names}
