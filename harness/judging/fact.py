@@ -5,7 +5,8 @@ words. So a phrase may be reworded without touching a record, and nobody reads a
 what was found.
 
 Schema numbers of the records that hold facts (verdicts, what they were judged from, nights): 1, the
-first; 2, causes of long memory and of late breaks, and steps of what to do next.
+first; 2, causes of long memory and of late breaks, and steps of what to do next; 3, hits that
+cluster.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from harness.errors import StoreError
 
-SCHEMA = 2
+SCHEMA = 3
 
 Scalar = str | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...] | tuple[tuple[Scalar, ...], ...]

@@ -19,7 +19,7 @@ from harness.gate.history import (
 )
 from harness.gate.recompute import replay
 from harness.judging.declared import Given
-from harness.judging.fact import FactCode, fact
+from harness.judging.fact import SCHEMA, FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.verdict import from_json
 from harness.running.store_folder import open_store
@@ -360,7 +360,7 @@ def remember_some(root, verdict, start):
 def test_verdicts_passed_at_the_same_time_are_all_listed(tmp_path):
     """Writers wait for one another: no entry and no number is lost."""
     store = open_store(tmp_path)
-    verdict = from_json((GOLDEN / "schema-2.json").read_text(encoding="utf-8"))
+    verdict = from_json((GOLDEN / f"schema-{SCHEMA}.json").read_text(encoding="utf-8"))
     context = multiprocessing.get_context("fork")
     starts = range(0, 30, 10)
     writers = [

@@ -19,7 +19,7 @@ from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, Limits
 from harness.experiments.waivers import Waiver
 from harness.judging.declared import Cell, Given, OriginPlan, PlanRecord
-from harness.judging.fact import FactCode
+from harness.judging.fact import SCHEMA, FactCode
 from harness.judging.findings import Outcome
 from harness.judging.selftest import self_test
 from harness.judging.verdict import EXIT_CODES, Verdict, conclude, from_json, gather, judge, to_json
@@ -394,7 +394,7 @@ def test_the_golden_record_is_what_judging_writes_today() -> None:
 
     Numbers may differ in their last digits from one machine to another.
     """
-    kept = json.loads((GOLDEN / "schema-2.json").read_text(encoding="utf-8"))
+    kept = json.loads((GOLDEN / f"schema-{SCHEMA}.json").read_text(encoding="utf-8"))
 
     again = json.loads(to_json(golden_verdict()))
 
@@ -417,7 +417,7 @@ def flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
 
 def test_the_golden_record_is_read_whole() -> None:
     """Self-test, error rates, power, waivers and diagnostics come back as they were written."""
-    text = (GOLDEN / "schema-2.json").read_text(encoding="utf-8")
+    text = (GOLDEN / f"schema-{SCHEMA}.json").read_text(encoding="utf-8")
 
     kept = from_json(text)
 
@@ -457,9 +457,9 @@ _THEIRS = r"contamination/\d+/said|comparison/(reason|seed_note)|^/diagnostics"
         ("[]", "not a verdict: its kind is not 'verdict'"),
         ('{"schema": 2}', "not a verdict: its kind is not 'verdict'"),
         ('{"kind": "verdict"}', "no schema number"),
-        ('{"kind": "verdict", "schema": 1}', "an older abharness: schema 1, this one reads 2; `a"),
-        ('{"kind": "verdict", "schema": 3}', "a newer abharness: schema 3, this one reads 2$"),
-        ('{"kind": "verdict", "schema": 2}', "not a whole verdict: outcome"),
+        ('{"kind": "verdict", "schema": 1}', f"an older abharness: schema 1, .* {SCHEMA}; `abh"),
+        ('{"kind": "verdict", "schema": 99}', f"a newer abharness: schema 99, .* reads {SCHEMA}$"),
+        (f'{{"kind": "verdict", "schema": {SCHEMA}}}', "not a whole verdict: outcome"),
     ],
 )
 def test_records_that_cannot_be_read_are_refused(text: str, message: str) -> None:
