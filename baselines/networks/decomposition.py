@@ -10,8 +10,12 @@ from torch import Tensor, nn
 
 from baselines.networks.config import Repairs
 from baselines.networks.layers import in_float32
-from baselines.networks.mixtures import unsmoothed_by_mixture
-from baselines.networks.smoothing import Groups, less_average, unsmoothed
+from baselines.networks.smoothing import (
+    Groups,
+    less_average,
+    unsmoothed,
+    unsmoothed_by_mixture,
+)
 from baselines.networks.twins import apart, fixed, keep_apart
 
 PLAIN = 25  # kernel entries that start as a moving average, of twice as many

@@ -17,7 +17,6 @@ from reports.section import (
     Lines,
     Section,
     Table,
-    TableCell,
     Text,
     Verbatim,
 )
@@ -112,7 +111,7 @@ def _block(block: Plain) -> str:
 def _sentence(text: str) -> str:
     """Outside text that stays text, but for the commands in it, which can be copied."""
     parts = _COMMAND.split(numbers.printable(text))
-    return "".join(_code(part) if place % 2 else _safe(part) for place, part in enumerate(parts))
+    return "".join(_code(part) if place % 2 else _inert(part) for place, part in enumerate(parts))
 
 
 def _code(text: str) -> str:
@@ -124,35 +123,29 @@ def _code(text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    numeric = {place for place, column in enumerate(table.columns) if column.numeric}
-    rows = (
-        [
-            cell.text if cell.outcome is None else f"{_SIGNS[cell.outcome]} {cell.text}"
-            for cell in row
-        ]
-        for row in table.rows
-    )
-    body = _rows([column.title for column in table.columns], rows, numeric=numeric)
+    rows = [
+        [column.title for column in table.columns],
+        *(
+            [
+                cell.text if cell.outcome is None else f"{_SIGNS[cell.outcome]} {cell.text}"
+                for cell in row
+            ]
+            for row in table.rows
+        ),
+    ]
+    lines = [f"| {' | '.join(map(_safe, row))} |" for row in rows]
+    marks = " | ".join("--:" if column.numeric else "---" for column in table.columns)
+    body = "\n".join([lines[0], f"| {marks} |", *lines[1:], ""])
     return f"### {_safe(table.caption)}\n\n{body}" if table.caption else body
-
-
-def _cell(cell: TableCell) -> str:
-    return cell.text if cell.outcome is None else f"{_SIGNS[cell.outcome]} {cell.text}"
-
-
-def _rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: set[int]) -> str:
-    lines = [head, ["--:" if place in numeric else "---" for place in range(len(head))]]
-    text = [_line(map(_safe, lines[0])), _line(lines[1])]
-    return "\n".join([*text, *(_line(map(_safe, row)) for row in rows), ""])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _safe(text: str) -> str:
     """Outside text that stays text: no markup, no links, no mentions, one line."""
-    flat = numbers.printable(text)
-    flat = flat if len(flat) <= _LONGEST else f"{flat[:_LONGEST]}\u2026"
+    return _inert(numbers.printable(text))
+
+
+def _inert(text: str) -> str:
+    """One line of outside text, each sign that means something in Markdown escaped."""
+    flat = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\u2026"
     flat = _SPECIAL.sub(r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;"))
     return flat.replace("@", "@\u200b").replace("://", ":\u200b//")

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from harness.judging.fact import Fact, FactCode
 from harness.judging.verdict import Verdict
-from reports.words.facts import Phrase, filled, say
+from reports.words.facts import filled, say
 from reports.words.numbers import listing
+from reports.words.reason_words import Phrase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 from harness.judging.conclusion import LIKELY
 from harness.judging.fact import Fact, FactCode
-from reports.words.facts import Phrase, Values, filled, place_of, say
+from reports.words.facts import filled, place_of, say
 from reports.words.numbers import at_most, between, listing, metric_name, plain_effect
+from reports.words.reason_words import Phrase, Values
 
 _SHOWN = 3
 

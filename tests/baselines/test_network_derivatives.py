@@ -23,8 +23,12 @@ from baselines.networks.adaptive import _HeadScale, _PhaseSpectrum
 from baselines.networks.correlation import _LagAttention
 from baselines.networks.feed import feed_forward
 from baselines.networks.layers import dropped
-from baselines.networks.mixtures import unsmoothed_by_mixture
-from baselines.networks.smoothing import Groups, less_average, unsmoothed
+from baselines.networks.smoothing import (
+    Groups,
+    less_average,
+    unsmoothed,
+    unsmoothed_by_mixture,
+)
 from baselines.networks.spectrum import shifted_sum
 
 PLAIN: dict[str, Any] = {

@@ -63,6 +63,29 @@ def test_a_limit_below_the_first_part_is_kept(make_page: Make) -> None:
     assert len(render_markdown(make_page(), limit=200)) <= 200
 
 
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("quick.toml", "`abharness compare quick.toml --store STORE`"),
+        ("a`b", "``abharness compare a`b --store STORE``"),
+        ("a``b", "```abharness compare a``b --store STORE```"),
+        ("x`, *y*", "`abharness compare x`, \\*y\\* \\-\\-store STORE\\`"),
+    ],
+)
+def test_commands_in_sentences_are_code_that_no_name_leaves(
+    make_page: Make, name: str, code: str
+) -> None:
+    """They can be copied; a name with backticks is fenced by more, and nothing of it acts."""
+    page = make_page(outcome=Outcome.INVALID)
+    pair = {"candidate": "new", "legacy": "old"}
+    step = fact(FactCode.FILL, experiment=name, **pair)
+    verdict = dataclasses.replace(page.verdict, next_action=step)
+
+    found = render_markdown(dataclasses.replace(page, verdict=verdict))
+
+    assert f"then run {code}: it runs only those" in found
+
+
 def test_markup_mentions_and_links_are_disarmed(make_page: Make) -> None:
     """Text from outside cannot open a tag, a cell, a link, or call a person."""
     evil = "<img src=x>|`a`[b](https://c.example) @someone\n# head"
