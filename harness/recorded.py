@@ -30,6 +30,9 @@ MOST_RECORDS = 250
 SESSIONS = 1500
 """Sessions that are read to find what came of them."""
 
+OTHER_ACTUAL = 1e-3
+"""Share by which most actuals in the file may differ from the dataset's."""
+
 _NAMES = {
     "series": ("unique_id", "item_id", "series_id", "series", "id", "symbol", "ticker"),
     "day": ("ds", "timestamp", "target_date", "date", "day", "session"),
@@ -279,6 +282,14 @@ class Recorded:
         if self._records.replaced:
             said.append(
                 f"{self._records.replaced} records were issued again in time: the last counts"
+            )
+        known = dict(zip(series.dates.astype("datetime64[D]"), series.target, strict=True))
+        both = [(value, known[day]) for day, value in self._records.actuals.items() if day in known]
+        apart = [abs(value / came - 1) for value, came in both if came]
+        if sum(each > OTHER_ACTUAL for each in apart) > len(apart) / 2:
+            said.append(
+                f"its actuals are not those of {dataset}: {100 * float(np.median(apart)):.2g} % "
+                "away at the median: another series, a price adjusted otherwise, or another unit"
             )
         if not self._records.timed:
             said.append("it has no column of issue times: nothing shows when a record was made")

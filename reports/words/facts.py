@@ -95,7 +95,7 @@ def _cell(v: Values) -> str:
 
 
 def _rules(v: Values) -> str:
-    shown = [f"{d} {m}" + (f" ({part})" if part else "") for d, m, part in v["rules"][:3]]
+    shown = [place_of(*rule) for rule in v["rules"][:3]]
     more = f" and {len(v['rules']) - 3} more" if len(v["rules"]) > 3 else ""
     return ", ".join(shown) + more
 
@@ -299,7 +299,7 @@ _PHRASES: dict[FactCode, Phrase] = {
         "store."
     ),
     FactCode.IMPLAUSIBLE: lambda v: (
-        f"On {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']} "
+        f"on {v['dataset']} {v['arm']} is {in_sentence(v['skill'])} better than {v['reference']} "
         f"by {metric_name(v['metric'])}{' at the first step' if v['first'] else ''}: more than "
         f"{in_sentence(v['most'])} is implausible; look for a leak."
     ),

@@ -197,6 +197,20 @@ def test_record_issued_again_in_time_counts_and_a_late_one_does_not(series):
     assert found.replaced == len(found.cutoffs)
 
 
+@pytest.mark.parametrize(("factor", "said"), [(1.0, False), (1.0005, False), (1.02, True)])
+def test_actuals_of_another_series_are_said(tmp_path, series, factor, said):
+    """A log whose own actuals are not the dataset's was made on other prices."""
+    table = aligned(series)
+    table["y"] *= factor
+    windows, _ = cut(series)
+
+    arm = Recorded(file=written(table, tmp_path / "a.csv"), model="New")
+
+    notes = [each for each in arm.notes_on("GOLD", series, windows) if "actuals" in each]
+    assert bool(notes) == said
+    assert all("not those of GOLD: 2 % away at the median" in each for each in notes)
+
+
 def test_a_record_of_its_first_day_shows_no_blindness(tmp_path, series):
     """Issued on the first day it speaks of, it yields to an earlier one, and the card says so."""
     table = aligned(series)
