@@ -49,7 +49,6 @@ from harness.window import Dates
 _Found = TypeVar("_Found")
 _NO_OTHER_KEYS = {"extra": "forbid"}
 
-SCHEMA = 1
 RESULTS = ("fits", "parts")
 """Folders of what took a model to make."""
 INCOMING = "incoming"
