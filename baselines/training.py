@@ -129,7 +129,7 @@ def train(
     best, curve, waited = _Best(), list[Epoch](), 0
     for number in range(1, schedule.epochs + 1):
         order = train_starts[torch.randperm(len(train_starts), generator=shuffle)]
-        rate = _set_rate(optimizer, schedule.rate(number))
+        rate = optimizer.param_groups[0]["lr"] = schedule.rate(number)  # one group of all weights
         learned, norm = _one_epoch(model, optimizer, material, order, sizes, schedule, loss)
         with working_in(schedule.precision, material.values.device):
             found = evaluate(model, material, validation_starts, sizes=sizes, loss=loss)
@@ -151,12 +151,6 @@ def _adam(model: nn.Module, rate: float) -> torch.optim.Optimizer:
     weights = list(model.parameters())
     fused = all(w.is_floating_point() and w.device.type in ("cpu", "cuda") for w in weights)
     return torch.optim.Adam(weights, lr=rate, fused=fused)
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    return rate
 
 
 def working_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:

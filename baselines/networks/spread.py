@@ -35,8 +35,17 @@ class Draws:
 
     @classmethod
     def kept(cls, samples: Tensor, repairs: Repairs) -> Draws:
-        """Keep every forecast of [n, B, P, C]."""
-        return cls(mean=samples.mean(0), variance=_variance(samples, repairs), samples=samples)
+        """Keep every forecast of [n, B, P, C].
+
+        A single one has the variance 0 where that is repaired, NaN in the original.
+        """
+        if len(samples) > 1:
+            variance = samples.var(0, unbiased=True)
+        elif repairs.safe_spread:
+            variance = torch.zeros_like(samples[0])
+        else:
+            variance = samples[0] * math.nan
+        return cls(mean=samples.mean(0), variance=variance, samples=samples)
 
     @classmethod
     def streamed(cls, parts: Iterable[Tensor], repairs: Repairs) -> Draws:
@@ -107,13 +116,6 @@ def details(draws: Draws, noise: Tensor | None, repairs: Repairs) -> dict[str, T
         "aleatoric_uncertainty": _root(aleatoric, repairs).expand_as(total),
         "total_uncertainty": _root(total, repairs),
     }
-
-
-def _variance(samples: Tensor, repairs: Repairs) -> Tensor:
-    """Sample variance; 0 for a single sample where that is repaired, NaN in the original."""
-    if repairs.safe_spread and len(samples) == 1:
-        return torch.zeros_like(samples[0])
-    return samples.var(0, unbiased=True) if len(samples) > 1 else samples[0] * math.nan
 
 
 def _root(variance: Tensor, repairs: Repairs) -> Tensor:
