@@ -101,8 +101,8 @@ def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     folder = folder_of("tiny")
     for code in words._PHRASES:
         monkeypatch.setitem(words._PHRASES, code, lambda values: "Otherwise said.")
-    for code in words._REASONS:
-        monkeypatch.setitem(words._REASONS, code, lambda values: "for another reason")
+    for code in words.REASONS:
+        monkeypatch.setitem(words.REASONS, code, lambda values: "for another reason")
     monkeypatch.setattr("reports.words.numbers.in_sentence", lambda share, **_: "some")
 
     code, out, _ = call("replay", folder)
