@@ -108,6 +108,7 @@ def test_window_alone_and_in_a_batch_agree(ref, series, usual):
     assert np.allclose(alone.values, together.values, rtol=1e-4)
 
 
+@pytest.mark.slow
 @arms
 def test_arm_keeps_the_protocol(ref, series, usual):
     """It is an arm, describes itself in text, and its quantiles are nearly always in order.

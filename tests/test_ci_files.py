@@ -158,6 +158,7 @@ def test_four_nights_run_as_written(path, repository, capsys):
     assert log.count("night") >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in FILES if p not in NIGHTLY], ids=lambda p: p.stem)
 def test_a_gate_runs_as_written(path, repository, capsys):
     """HOLD does not block: GitHub's gate ends with 0, GitLab's with 4, which it allows."""

@@ -121,6 +121,7 @@ def test_example_experiment_parses_and_fits_its_data():
     assert len(grid.cells) == 2 * (1 + 3 + 1)
 
 
+@pytest.mark.slow
 def test_the_lines_for_a_notebook_run_as_printed(tmp_path, monkeypatch, capsys):
     """The guide's Python, on a small experiment, gives a verdict, a page and the first screen.
 

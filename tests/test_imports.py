@@ -102,6 +102,7 @@ def test_importing_any_module_has_no_effect():
     assert found["effects"] == {}
 
 
+@pytest.mark.slow
 def test_importing_an_arm_is_cheap():
     """The modules of the arms import their heavy libraries only when an arm is used."""
     found, _ = look(["candidates"])
@@ -128,6 +129,7 @@ def checks_something(function, helpers):
     return False
 
 
+@pytest.mark.slow
 def test_every_test_says_and_checks_something():
     """Each test function has a docstring, and asserts or expects something."""
     files = sorted(Path(__file__).parent.rglob("*.py"))

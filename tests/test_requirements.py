@@ -47,6 +47,7 @@ def providers(name):
     return {each.lower().replace("_", "-") for each in known}
 
 
+@pytest.mark.slow
 def test_every_requirement_is_imported():
     """A distribution that nothing of ours imports is not required."""
     used = set().union(*(providers(name) for name in imported()))
@@ -54,6 +55,7 @@ def test_every_requirement_is_imported():
     assert required() - used == READ_BY_PYTHON
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_every_import_is_required():
     """What our code imports is required itself, not only by something else that is."""

@@ -262,6 +262,7 @@ def test_coverage_relative_to_legacy(old: float, new: float, relative: bool, out
     assert verdict.findings[1].outcome is outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [0.8, 0.7, 0.9])
 def test_relative_coverage_keeps_its_error_rate(old: float) -> None:
     """At the tolerance itself at most 8 % of samples pass, legacy on nominal or on either side."""

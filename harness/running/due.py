@@ -289,7 +289,7 @@ def _due_of(store: Store, cell: GridCell, found: Works, *, retry_failed: bool) -
 def _held(
     store: Store, cell: GridCell, fit: PlannedFit
 ) -> tuple[int, dict[str, Answered], dict[str, str]]:
-    """What is held of a fit: answers by cutoff, why parts of them are broken, and as of which row.
+    """As of how many records: answers of a fit by cutoff, and why parts they lie in are broken.
 
     Looked at again where another process may have merged meanwhile what was looked at.
     """

@@ -48,6 +48,7 @@ def contexts_of(series, arm):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_training_is_recorded_and_repeats(series):
     """The same seed gives the same bits, another seed others, and each epoch is a row."""
@@ -235,6 +236,7 @@ FAMILY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "options", "form"), FAMILY)
 def test_every_legacy_model_trains_and_forecasts(series, model, options, form):
     """Each network learns for two epochs and answers prices in the form it has."""

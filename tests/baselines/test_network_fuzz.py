@@ -210,6 +210,7 @@ def compare(name: str, seed: int) -> None:
                 assert all(not each.any() for each in (one, other) if each is not None), words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", PLAIN)
 def test_random_networks_are_the_plain_ones(name: str, seed: int) -> None:

@@ -562,6 +562,7 @@ def test_future_covariates_and_hidden_targets_when_repaired() -> None:
     assert not torch.allclose(base, forecast(network, tuple(informed)))
 
 
+@pytest.mark.slow
 def test_the_kernel_size_learns_and_glides_when_repaired() -> None:
     """The size predictor gets a gradient, and small changes stay small (E-05, E-06, T11, T12)."""
     for soft in (False, True):

@@ -100,6 +100,7 @@ PLAIN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "source", "options"), PLAIN)
 def test_outputs_and_gradients_are_the_recorded_ones(
     name: str, source: str, options: dict[str, Any]

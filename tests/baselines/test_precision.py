@@ -40,6 +40,7 @@ def trained(name: str, precision: Any, device: str = "cpu", **options: Any) -> t
     return network, train(network, material, sizes=SIZES, schedule=schedule, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("repaired", [False, True])
 def test_bf16_training_is_near_float32_training(name: str, repaired: bool) -> None:

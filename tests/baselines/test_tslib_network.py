@@ -114,6 +114,7 @@ def test_every_predicate_is_asked_inside_the_checkout(capsys):
     assert not list(Path("checkout").rglob("__pycache__"))
 
 
+@pytest.mark.slow
 def test_a_changed_file_of_the_checkout_makes_its_check_old(tmp_path):
     """Claims count what the user's network failed until any file that decides it is edited."""
     needy = EXPERIMENT[EXPERIMENT.index('[[arms]]\nname = "needy"') :]

@@ -66,6 +66,7 @@ def peak_of(passes: int, name: str = "BayesianEnhancedAutoformer", **options: An
     return live.peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "most"),
     [({}, 200), ({"config": LEVELS}, 200), ({"uncertainty_method": "dropout"}, 60)],

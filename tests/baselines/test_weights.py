@@ -93,6 +93,7 @@ def test_what_is_refused_can_be_converted_as_the_error_says(here, kind):
     assert are_the_networks(read_weights(Path("weights.pth")))
 
 
+@pytest.mark.slow
 def test_command_of_the_error_can_be_pasted_into_a_shell(here):
     """As it stands, and in a process that knows nothing else, it writes the weights."""
     torch.save(KINDS["a whole model"](), "old.pth")

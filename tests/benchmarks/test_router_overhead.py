@@ -44,6 +44,7 @@ def in_turns(router, history, requests):
     return took
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("history", "threads"), [(500, 1), (5000, 1), (5000, 4)])
 def test_what_the_router_adds(benchmark, tmp_path, monkeypatch, history, threads):
     """Through the router comes what the bare arm answers, from each of many threads."""

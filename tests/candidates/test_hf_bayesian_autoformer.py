@@ -190,6 +190,7 @@ def test_samples_are_distributed_as_the_library_draws_them(series, tiny_t5):
     assert min(chances) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["t5", "bolt", "chronos2"])
 def test_every_backbone_forecasts_a_window_as_in_any_batch(series, tiny, kind):
     """Alone, among others, and among shorter histories: within 1e-4."""
@@ -220,6 +221,7 @@ def test_every_backbone_scales_with_the_price(series, tiny, kind, scale):
     assert np.allclose(one * scale, other, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["t5", "bolt", "chronos2"])
 def test_every_backbone_takes_odd_histories(series, tiny, kind):
     """Constant, two sessions long, longer than the model's context, with gaps: finite forecasts."""

@@ -230,6 +230,7 @@ def test_layout_that_no_rule_settles_is_refused(features):
     HFBayesianAutoformer(fields, target_columns="first")
 
 
+@pytest.mark.slow
 def test_inputs_modes_and_generators_are_left_alone(network):
     """Any call, in either mode, and one that fails."""
     inputs = inputs_of()

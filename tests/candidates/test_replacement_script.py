@@ -18,6 +18,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("legacy", "replacement", "more"), PAIRS, ids=lambda value: str(value)[:9])
 def test_only_the_model_name_changes(legacy, replacement, more, capsys):
     """The same script trains, tests and reads the uncertainty of both."""

@@ -117,6 +117,7 @@ PAIR = 'baseline = "old"\ncandidate = "new"'
 REVERSED = 'baseline = "new"\ncandidate = "old"'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "flags", "outcome", "code"),
     [
@@ -192,6 +193,7 @@ def test_gate_forecasts_nothing(tiny, call, in_process):
     assert len(list(Path("runs/parts").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
     """Asked again, `compare` runs, scores and draws nothing, and says the same."""
     first = call("compare", "tiny.toml")
@@ -323,6 +325,7 @@ def test_arms_are_listed_with_options(call):
     assert out.count("  reads ") == len(read_experiment("quick").arms)
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_doctor(call):
     """`doctor` shows the machine, libraries, what is optional and for what, models, and quiet."""
@@ -466,6 +469,7 @@ def test_lists_are_written_whole_or_not_at_all(tiny, call):
     assert "no class 'Teacher'" in err
 
 
+@pytest.mark.slow
 def test_policy_from_a_file(tiny, call, in_process):
     """A policy in a file of its own is named by the experiment, or given by a flag that wins."""
     text = Path("tiny.toml").read_text(encoding="utf-8")
@@ -480,6 +484,7 @@ def test_policy_from_a_file(tiny, call, in_process):
     assert "nowhere.toml: no such file" in call("gate", "tiny.toml", "--policy", "nowhere.toml")[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "code"), [([], 0), (["--hold-as", "fail"], 4), (["--hold-as", "pass"], 0)]
 )
@@ -523,6 +528,7 @@ class Steering(Flat):
 """
 
 
+@pytest.mark.slow
 def test_no_text_of_a_user_steers_the_terminal(tiny, call, in_process, tmp_path):
     """Escape codes in names, messages and cards are shown, on the terminal and on the page."""
     (tmp_path / "steering_arms.py").write_text(STEERING, encoding="utf-8")

@@ -75,6 +75,7 @@ def assert_same_shape(plain: str, evil: str) -> None:
     assert after.tags["title"] == before.tags["title"]
 
 
+@pytest.mark.slow
 def test_nearly_every_text_is_spoiled(make_page: Make) -> None:
     """The attack reaches names, sentences, reasons, cards, options, sources, waivers, machines."""
     spoiler = spoiling.Spoiler()
@@ -151,6 +152,7 @@ def test_junit_shows_markup_as_text(make_page: Make, evil_page: PageInput) -> No
     assert all(spoiling.SEEN in name for name in names)
 
 
+@pytest.mark.slow
 def test_json_holds_outside_text_as_it_is(evil_page: PageInput) -> None:
     """JSON escapes by itself; nothing is lost and nothing breaks out."""
     found = json.loads(render_page(evil_page, "json"))

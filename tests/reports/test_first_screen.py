@@ -330,6 +330,7 @@ def test_a_cost_is_told_only_where_it_stands_out(
     assert memory.word == word
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_names_the_command(make_page: Make) -> None:
     """Of the pair that is meant, without a path of this machine."""
     beside = Beside(experiment="mine.toml", store="runs", folder="ab12")
@@ -341,6 +342,7 @@ def test_what_was_not_measured_names_the_command(make_page: Make) -> None:
     assert "abharness replay runs/verdicts/mine/ab12" in render_html(page)
 
 
+@pytest.mark.slow
 def test_waivers_stay_visible(make_page: Make) -> None:
     """Owner, end and what it did."""
     waiver = Waiver(finding="ALPHA:*", owner="Ada", reason="known", until="2030-01-01")

@@ -49,6 +49,7 @@ def test_markdown_holds_what_the_first_screen_holds(make_page: Make) -> None:
     assert next_action(page.verdict.next_action).split()[0] in text
 
 
+@pytest.mark.slow
 def test_what_failed_names_its_log_in_every_form(make_page: Make) -> None:
     """A unit with failed windows says where its log lies: page, JSON, Markdown, text, JUnit."""
     page = make_page(fail={"chronos-512": 2}, datasets=["ALPHA"])
@@ -76,6 +77,7 @@ def test_markdown_stays_short_whatever_the_grid(make_page: Make) -> None:
     assert "HOLD" in text[:80]
 
 
+@pytest.mark.slow
 def test_json_holds_the_numbers_as_numbers(make_page: Make) -> None:
     """The verdict's record, one row per arm, dataset and metric, and what each unit took."""
     page = make_page(fail={"chronos-96": 2})
@@ -102,6 +104,7 @@ def parts_of(data: Any) -> Iterator[dict[str, Any]]:
         yield from parts_of(each)
 
 
+@pytest.mark.slow
 def test_json_holds_every_table_of_the_page(make_page: Make) -> None:
     """Each captioned table, those under the charts included, with the same cells."""
     page = make_page(datasets=["ALPHA"])

@@ -94,6 +94,7 @@ def test_every_effect_lies_inside_its_chart(found):
         assert all(0 <= y <= height for y in dots)
 
 
+@pytest.mark.slow
 def test_a_step_of_the_cost_is_dated(found):
     """Times that tripled from one night on are named with that night and their ratio."""
     rows = section(found, "night-costs").items[0].rows

@@ -186,6 +186,7 @@ def test_the_outcome_stands_first(make_page: Make, outcome: Outcome) -> None:
     assert step in re.sub("</?code>", "`", html)
 
 
+@pytest.mark.slow
 def test_every_criterion_is_shown_with_its_numbers(make_page: Make) -> None:
     """Each finding is a row of the interval plot, in words and numbers."""
     page = make_page()
@@ -202,6 +203,7 @@ def test_every_criterion_is_shown_with_its_numbers(make_page: Make) -> None:
     assert "80 ± 5\u202f%" in rows
 
 
+@pytest.mark.slow
 def test_all_that_the_reader_must_know_is_there(make_page: Make) -> None:
     """Distribution, checkpoint, refits, repeats, machine, licence and policy are all stated."""
     text = Outline(render_html(make_page())).text
@@ -223,6 +225,7 @@ def test_all_that_the_reader_must_know_is_there(make_page: Make) -> None:
         assert words.lower() in text.lower()
 
 
+@pytest.mark.slow
 def test_overlapping_origins_have_the_others_beside(make_page: Make) -> None:
     """Where origins overlap, the metrics stand once more on those that do not."""
     html = render_html(make_page())
@@ -230,6 +233,7 @@ def test_overlapping_origins_have_the_others_beside(make_page: Make) -> None:
     assert "The same on the 10 origins of ALPHA that do not overlap" in html
 
 
+@pytest.mark.slow
 def test_prospective_origins_and_installations_stand_on_the_page(make_page: Make) -> None:
     """How many origins were forecast before their outcome, and what other installations did."""
     page = make_page(datasets=["ALPHA"])
@@ -286,6 +290,7 @@ def test_one_seed_and_one_arm_a_side_are_enough(make_page: Make) -> None:
     assert "seed 7" in render_html(page)
 
 
+@pytest.mark.slow
 def test_an_arm_that_gives_a_point_path_only_is_drawn(make_page: Make) -> None:
     """Without a distribution the chart shows the path, and the table no interval."""
     page = make_page(datasets=["ALPHA"])
@@ -361,6 +366,7 @@ def test_one_unit_missing_is_named(make_page: Make) -> None:
     assert "no unit is stored" in text
 
 
+@pytest.mark.slow
 def test_nothing_judged_is_said(make_page: Make) -> None:
     """A verdict without findings has no plot and says so."""
     assert "No rule was judged" in render_html(make_page(outcome=Outcome.INVALID, findings=[]))
@@ -392,6 +398,7 @@ def test_a_finding_without_numbers_is_shown(make_page: Make) -> None:
     assert why(reason(ReasonCode.NO_SCORES)) in html
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_breaks_no_chart(make_page: Make) -> None:
     """A diverged fit (NaN from some epoch on) is drawn as far as it goes."""
     page = make_page(datasets=["ALPHA"])

@@ -261,6 +261,7 @@ def test_the_documentation_asks_every_question() -> None:
     assert all(found.values())
 
 
+@pytest.mark.slow
 def test_the_first_twelve_are_answered_on_the_first_screen(page: PageInput, words: Words) -> None:
     """Whoever signs needs no scrolling for them."""
     first = words.at("first")

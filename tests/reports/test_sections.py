@@ -62,6 +62,7 @@ def with_moon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     sections.placements.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("with_moon")
 def test_a_section_is_one_file(make_page: Make) -> None:
     """It stands in every form it asks for, in its place and in the navigation of the page."""
@@ -78,6 +79,7 @@ def test_a_section_is_one_file(make_page: Make) -> None:
     assert said in render_terminal(page)
 
 
+@pytest.mark.slow
 def test_sections_have_names_of_their_own_and_an_order(make_page: Make) -> None:
     """No id stands twice on the page, and no two parts of a form claim the same place."""
     ids = [each.id for each in sections.sections_of(make_page(), "page")]
@@ -130,6 +132,7 @@ def kinds() -> set[str]:
     return {k.__name__ for k in Block.__subclasses__() if k.__module__.startswith("reports.")}
 
 
+@pytest.mark.slow
 def test_every_form_writes_every_kind_of_block(
     make_page: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

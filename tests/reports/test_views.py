@@ -168,6 +168,7 @@ def repaired(page: PageInput, arm: str) -> PageInput:
     return dataclasses.replace(page, arms=arms)
 
 
+@pytest.mark.slow
 def test_a_repaired_build_is_marked_wherever_its_numbers_stand(make_page: Make) -> None:
     """In the tables in words, in the charts by a dagger with its meaning below."""
     html = render_html(repaired(make_page(datasets=["ALPHA"]), "autoformer-repaired"))

@@ -234,6 +234,7 @@ def test_training_opens_no_file_and_no_connection(tiny):
 IMPORTED = "import sys, candidates.pretraining.optimise; print(*sorted(sys.modules))"
 
 
+@pytest.mark.slow
 def test_what_trains_can_reach_no_dataset(with_pretraining):
     """Importing the training loads no module that reads data, neither ours nor another's."""
     done = subprocess.run(

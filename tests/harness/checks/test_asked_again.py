@@ -99,6 +99,7 @@ def test_a_cheat_ends_in_invalid_through_the_command_line(tmp_path, call) -> Non
     assert found_on(file, tmp_path / "runs", names)["Honest"] == ("passed",) * (len(NEEDED) + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_a_fit_for_the_origin_to_come_is_not_asked_and_not_missed(tmp_path, call) -> None:
     """Every fit that is judged was asked; the next one has no forecast to be held against."""

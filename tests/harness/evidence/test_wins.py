@@ -137,6 +137,7 @@ def test_seeds_of_either_side_are_a_source_of_error(side: str) -> None:
     assert found.effect.seed_low < found.effect.value < found.effect.seed_high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("overlap", "rho", "n"), [(1, 0.4, 60), (3, 0.0, 120)])
 def test_wrong_conclusions_at_the_bound_are_few(overlap: int, rho: float, n: int) -> None:
     """Two sides as good as each other: each way at most 8 % of draws go wrong; 5 % are meant."""

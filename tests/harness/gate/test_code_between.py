@@ -69,6 +69,7 @@ def noticed(modules, digest, edited_module):
     return found
 
 
+@pytest.mark.slow
 def test_code_that_scores_decides(filled, edited_module):
     """Each module that a process loads to score a unit is in the name of the scores."""
     cell, part = filled[0].cells[0], filled[0].splits["GOLD"]

@@ -36,6 +36,7 @@ def test_seeds_picked_by_hand_are_said_and_change_nothing(ran, call) -> None:
     assert picked_seeds in [each["values"] for each in verdict_in("runs")["validity"]["doubts"]]
 
 
+@pytest.mark.slow
 def test_the_page_says_hand_picked_seeds_where_it_says_what_is_complete(
     tiny, call, in_process
 ) -> None:

@@ -197,6 +197,7 @@ def test_an_edited_record_ends_with_a_line(tiny, gold, kind):
         again()
 
 
+@pytest.mark.slow
 def test_a_rehearsal_says_what_the_nights_said(tiny, gold):
     """From stored forecasts it takes the looks that the nights took, with the same outcomes."""
     file = tiny(*GROWING)
@@ -291,6 +292,7 @@ def test_a_rule_is_shown_as_its_last_look_left_it(tiny, gold):
     assert moved[0].dataset in told
 
 
+@pytest.mark.slow
 def test_after_the_last_attempt_prospective_origins_count_at_the_whole_error_rate(tiny, gold):
     """Closed on what was seen, an attempt is judged on outcomes that came after it was asked."""
     shift = np.datetime64("today") - gold.series.dates[ENDS + 2]

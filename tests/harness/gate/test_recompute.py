@@ -43,6 +43,7 @@ def folder_of(name):
     return store.verdict_folder(name) / standing(store, name)
 
 
+@pytest.mark.slow
 def test_replay_needs_the_store_alone(finished, call):
     """With the experiment and all that was drawn gone, the bytes are still the same."""
     shutil.rmtree("runs/verdicts")
@@ -54,6 +55,7 @@ def test_replay_needs_the_store_alone(finished, call):
     assert out.startswith("the same, byte by byte: PROMOTE: new may replace old")
 
 
+@pytest.mark.slow
 def test_replay_of_a_copy_names_its_store(ran, call):
     """Records copied elsewhere are judged again with the store that is named, and only with one."""
     call("gate", "tiny.toml", "--records", "kept")
@@ -202,6 +204,7 @@ def test_every_legacy_arm_gets_a_verdict_and_one_decides(tiny, call, in_process,
     assert call("replay", other)[0] == 0
 
 
+@pytest.mark.slow
 def test_an_arm_is_diagnosed_alike_for_every_pair(tiny, call, in_process):
     """What all pairs share is what a pair alone would find, and what replay finds again."""
     tiny(("\n[policy]", THIRD.format(fault="")))
@@ -220,6 +223,7 @@ def test_an_arm_is_diagnosed_alike_for_every_pair(tiny, call, in_process):
     assert replay(family[1]["name"], open_store(Path("runs"))).same
 
 
+@pytest.mark.slow
 def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_process):
     """From the experiment's file to the page: the rule has its finding, part and bytes."""
     wins = '[[policy.criteria]]\nmetric = "crps"\nstatistic = "wins"\nmargin = 0.2\n'

@@ -29,6 +29,7 @@ def said_first(out: str) -> str:
     return " ".join(rest.partition("\n\n")[0].split()).lower()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_a_policy_changed_after_results_is_said_first(tiny, call) -> None:
     """By a file: the caution names the dropped rule and the wider margin before anything else."""
@@ -45,6 +46,7 @@ def test_a_policy_changed_after_results_is_said_first(tiny, call) -> None:
     assert "crps mean guardrail is 0.2 (was 0.05)" in said_first(after)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_another_name_hides_nothing(tiny, call) -> None:
     """The same pair in a copy of the experiment is held against the first record of the pair."""
@@ -56,6 +58,7 @@ def test_another_name_hides_nothing(tiny, call) -> None:
     assert "caution: policy changed after the first results" in said_first(out)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_another_pair_is_named(tiny, call) -> None:
     """A candidate chosen by a flag after results is another question, and says so."""
@@ -66,6 +69,7 @@ def test_another_pair_is_named(tiny, call) -> None:
     assert "caution: arms changed after the first results" in said_first(out)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_what_was_never_run_may_be_asked_otherwise(tiny, call) -> None:
     """A policy edited before the first result is the one that counts."""

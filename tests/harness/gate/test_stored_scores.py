@@ -270,6 +270,7 @@ EDITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_score_file_changes_no_verdict(tiny, call, in_process, edit):
     """Whatever is done to kept scores before judging, the verdict is the one of the forecasts."""

@@ -101,6 +101,7 @@ def test_an_edited_record_changes_no_verdict(finished, call, kind, change):
         assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_pruning_removes_what_no_experiment_needs(finished, tiny, call):
     """Parts of an arm that is declared no more go with their fits; the verdict still replays."""
     tiny(('"arms_for_tests:Sampler"', '"arms_for_tests:Flat"\ncontext = 31'))
@@ -196,6 +197,7 @@ def test_parts_of_origins_counted_back_from_another_end_are_adopted_by_date(fini
     assert {name: seal.digests for name, seal in opened().parts().items()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_damage_anywhere_is_told_or_changes_nothing(finished, call, seed):
     """Some of the flips and cuts of the study: no figure changes, and no traceback is shown."""
@@ -273,6 +275,7 @@ def test_the_head_is_printed_everywhere(finished, call):
     assert call("replay", "tiny", "--store", "runs")[1].endswith(f"head {head}\n")
 
 
+@pytest.mark.slow
 def test_drawn_files_are_never_read_back(finished, call):
     """Nonsense in place of everything drawn changes nothing; it is drawn again."""
     next(Path("runs/verdicts").rglob("report.html")).unlink()

@@ -290,6 +290,7 @@ def test_case_4_nan_on_hard_windows_is_never_promoted() -> None:
     assert judged(scores, lenient).outcome in (Outcome.REJECT, Outcome.HOLD)
 
 
+@pytest.mark.slow
 def test_improve_needs_a_gain_and_replace_does_not() -> None:
     """In the mode improve a candidate that is only as good is HOLD; with a gain, PROMOTE."""
     improve = dataclasses.replace(

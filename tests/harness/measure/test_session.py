@@ -152,6 +152,7 @@ def test_nobody_runs_out_of_turn(turns, job_file):
     assert [child.status() for child in children] == [psutil.STATUS_STOPPED] * 2
 
 
+@pytest.mark.slow
 def test_a_killed_launcher_takes_its_processes_along(tmp_path, job_file):
     """Not even a stopped process is left behind."""
     import psutil

@@ -333,6 +333,7 @@ def test_late_forecasts_are_counted_and_no_evidence(migration):
     assert "60 origins came late: served, and no evidence" in render_rollout(status)
 
 
+@pytest.mark.slow
 def test_an_edited_list_of_stages_changes_nobody_who_serves(migration):
     """Holds, harm and status go by the stages that were entered; the next stage is refused."""
     found = migration(

@@ -29,6 +29,7 @@ def begun(migration, **given):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", HARM)
 def test_what_rolled_back_is_derived_again(migration, cause):
     """Advances, quiet nights and the night of each harm come out as recorded, hold included."""
@@ -79,6 +80,7 @@ def test_a_move_that_the_rules_refused_is_named(migration):
     assert "recorded origins none, derived {'A': 40, 'B': 40}" in said
 
 
+@pytest.mark.slow
 def test_moves_are_held_against_the_file_of_their_day(migration):
     """A file that asks otherwise by now changes nothing of what was moved under the former one."""
     options, keys = HARM["budget"]
@@ -92,6 +94,7 @@ def test_moves_are_held_against_the_file_of_their_day(migration):
     assert replay(found.open()).differ == ()
 
 
+@pytest.mark.slow
 def test_values_that_came_later_change_no_past_night(migration):
     """What was reported after a night, and told of its sessions, is not held against it."""
     options, keys = HARM["sentinel"]
@@ -109,6 +112,7 @@ def test_values_that_came_later_change_no_past_night(migration):
     assert replay(found.open()).differ == before.differ
 
 
+@pytest.mark.slow
 def test_another_revision_is_taken_as_recorded(migration):
     """Nights and moves of a candidate that is no more are counted, not derived."""
     found = begun(migration)

@@ -120,6 +120,7 @@ scripts = [["sh", "-c", "echo broken >&2; exit 3"], ["python", "unchanged.py", "
     assert "ok   python unchanged.py --model old: runs" in out
 
 
+@pytest.mark.slow
 def test_an_old_checkpoint_is_held_against_its_recorded_forecast(migration, call):
     """`record` writes it once; growing data change nothing, another model or a revised row does."""
     keys = """

@@ -213,6 +213,7 @@ class Dies(Flat):
 """
 
 
+@pytest.mark.slow
 def test_last_words_of_a_unit_are_kept(tiny, call, tmp_path):
     """What a process printed before it died is in its unit's log, its last line in the reason."""
     (tmp_path / "starting_arms.py").write_text(STARTS, encoding="utf-8")
@@ -320,6 +321,7 @@ def test_of_two_answers_without_records_the_later_is_adopted(tiny, call, in_proc
     assert rows_of(grid_of(), "old").reason == ("",) * 40
 
 
+@pytest.mark.slow
 def test_a_part_is_run_and_not_judged(tiny, call, in_process):
     """`compare --only` stores no verdict while cells are missing, and judges when none is."""
     code, first, _ = call("compare", "tiny.toml", "--only", "old")

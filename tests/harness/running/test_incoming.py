@@ -50,6 +50,7 @@ def filled(store):
     return done, executor.done
 
 
+@pytest.mark.slow
 def test_deliveries_are_sealed_by_the_next_run(delivered):
     """What was delivered is sealed as if it had been run here, and no arm is asked again."""
     there = open_store(Path("here"))
@@ -80,6 +81,7 @@ def test_adopting_seals_what_has_arrived(delivered):
     assert list(Path("runs/incoming").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_pruning_removes_deliveries_that_nothing_needs(delivered):
     """What is of no declared experiment goes, and what is torn; what waits to be sealed stays."""
     grid = grid_in(delivered)
@@ -129,6 +131,7 @@ def test_other_code_is_named_and_left(delivered, caplog):
     assert folder.is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", ["torn note", "no note", "torn part", "link"])
 def test_what_is_torn_is_computed_here(delivered, caplog, spoil):
     """A delivery that is not whole counts as nothing; its origins are forecast here or failed."""

@@ -65,6 +65,7 @@ def test_an_import_changes_nothing_that_judges(tiny, tmp_path, capfd):
     assert (out, err) == ("", "said on import\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said"),
     [

@@ -74,6 +74,7 @@ def another_numpy(monkeypatch):
     return install
 
 
+@pytest.mark.slow
 def test_equal_forecasts_go_on(run, another_numpy):
     """Another numpy with the same forecasts: five of each fit made again, nothing new, recorded."""
     first, _ = run()
@@ -96,6 +97,7 @@ def test_equal_forecasts_go_on(run, another_numpy):
     assert (again.events, nothing) == ((), [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["drift", "fit-drift"])
 def test_other_forecasts_begin_anew(run, another_numpy, how):
     """Another numpy that changes forecasts, or the fit: new results, said; the old ones stay."""
@@ -118,6 +120,7 @@ def test_other_forecasts_begin_anew(run, another_numpy, how):
     assert run()[0].computed == 0
 
 
+@pytest.mark.slow
 def test_recompute_begins_anew(run):
     """Asked for, results begin anew although nothing changed; later nights go on with those."""
     first, _ = run()
@@ -130,6 +133,7 @@ def test_recompute_begins_anew(run):
     assert run(9005)[0].origins == 3
 
 
+@pytest.mark.slow
 def test_other_words_are_no_other_installation(run, edited_module):
     """A changed docstring between data and forecast makes nothing again, and records nothing."""
     run()
@@ -140,6 +144,7 @@ def test_other_words_are_no_other_installation(run, edited_module):
     assert (done.origins, done.events, tasks) == (0, (), [])
 
 
+@pytest.mark.slow
 def test_a_changed_line_between_data_and_forecast_is_another_installation(run, edited_module):
     """The last forecasts are made again; equal, they go on, and the journal says what changed."""
     run()

@@ -170,6 +170,7 @@ def test_a_verdict_counts_only_recorded_origins(tiny, gold):
     assert len(grid.splits["GOLD"].windows) == 43
 
 
+@pytest.mark.slow
 def test_another_refit_reuses_fits_at_equal_cutoffs(tiny, gold):
     """Fits stand at anchor + i x refit, whatever the refit: those that coincide are made once."""
     eight = tiny(("validation = 60", "validation = 60\nrefit = 8"))
@@ -183,6 +184,7 @@ def test_another_refit_reuses_fits_at_equal_cutoffs(tiny, gold):
     assert again.origins > 0
 
 
+@pytest.mark.slow
 def test_a_fit_made_on_a_gpu_serves_a_night_without_one(tiny, gold, tmp_path, monkeypatch):
     """Another device fits nothing again: the kept fit forecasts, and each part says on what."""
     source = "from arms_for_tests import Keeper\n\n\nclass Open(Keeper):\n    device = 'auto'\n"
@@ -212,6 +214,7 @@ def test_a_fit_made_on_a_gpu_serves_a_night_without_one(tiny, gold, tmp_path, mo
     assert made_on == ["cuda", "cpu"]
 
 
+@pytest.mark.slow
 def test_many_parts_become_one(tiny, gold, monkeypatch):
     """After some nights a fit's parts are merged: fewer files, every origin's digest as it was."""
     monkeypatch.setattr(sealing, "MOST", 4)
@@ -256,6 +259,7 @@ def logged(gold, sessions, *, changed=-1, interval=True):
     Path("log.csv").write_text("\n".join(lines), encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [True, False])
 def test_a_log_that_grows_is_read_on_and_one_that_changes_is_noticed(tiny, gold, interval):
     """New records are one origin a night; a changed one is read again, with what rests on it."""
@@ -276,6 +280,7 @@ def test_a_log_that_grows_is_read_on_and_one_that_changes_is_noticed(tiny, gold,
     assert has_cell(store, anew)
 
 
+@pytest.mark.slow
 def test_merged_parts_are_adopted(tiny, gold, monkeypatch):
     """Where the records are lost, merged parts are taken in as well: nothing is forecast anew."""
     monkeypatch.setattr(sealing, "MOST", 3)

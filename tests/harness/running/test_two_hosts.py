@@ -92,6 +92,7 @@ def stored(host):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["uneven:Kept", "uneven:Lost"])
 def test_what_another_host_sealed_first_stays(tiny, host, arm):
     """Two hosts fit the same arms otherwise: the store keeps the first, the second adds nothing."""
@@ -112,6 +113,7 @@ def test_what_another_host_sealed_first_stays(tiny, host, arm):
     assert list(Path("runs/tmp").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_is_left_comes_from_the_fit_sealed_first(tiny, host):
     """Where the other host forecast fewer origins, its fit forecasts the rest, not one's own."""
     first_day = f'first = "{load("GOLD").series.dates[ENDS - 60]}"'
@@ -162,6 +164,7 @@ def damage(host, folder, pattern):
         file.write_bytes(b"damaged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [("fits", "*/state/state.json"), ("parts", "*.parquet")])
 def test_what_another_host_made_good_stays(tiny, host, what):
     """Two hosts find the same damage: both end sound, with the forecasts that were sealed."""
@@ -201,6 +204,7 @@ def test_parts_merged_by_another_host_are_no_damage(tiny, host, monkeypatch):
     assert (found.works, found.damage) == ([], [])
 
 
+@pytest.mark.slow
 def test_parts_are_merged_once(tiny, host, monkeypatch):
     """Of two hosts that merge the same parts the second leaves it at that."""
     tiny(("stride = 5", "stride = 1"))
@@ -250,6 +254,7 @@ def test_a_delivery_taken_by_another_host_is_no_failure(tiny, host, monkeypatch)
     assert check_store(store).sound
 
 
+@pytest.mark.slow
 def test_a_maintenance_event_is_recorded_once(tiny, host, edited_module, monkeypatch):
     """Two hosts of another environment end with the results that the first of them recorded."""
     tiny((LEARNER, "uneven:Lost"))

@@ -133,6 +133,7 @@ def test_predicted_power_is_that_of_the_whole_rule(n: int, overlap: int) -> None
     assert found == pytest.approx(0.8, abs=0.05 + 2 * math.sqrt(0.16 / 400))
 
 
+@pytest.mark.slow
 def test_predicted_power_holds_where_seeds_carry_half_of_the_variance() -> None:
     """Three seeds say little of how seeds differ, and the prediction knows it."""
     draw, n = np.random.default_rng(5), 60

@@ -96,6 +96,7 @@ def test_stored_check_decides_its_claims(tiny, call):
     assert rows["nan-never-best"]["status"] == "undecided"
 
 
+@pytest.mark.slow
 def test_checkout_is_counted(tiny, call, tmp_path):
     """`--legacy-root` puts the user's own lines beside the rebuild's."""
     (tmp_path / "own" / "models").mkdir(parents=True)

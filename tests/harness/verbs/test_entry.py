@@ -65,6 +65,7 @@ def test_the_room_called_gate_is_the_verb_as_well(ran):
     assert harness.gate("tiny.toml").verdict.outcome == "PROMOTE"
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_a_notebook_shows_the_first_screen(tiny, in_process):
     """The verdict is shown in a frame without scripts; names of arms are escaped."""
@@ -85,6 +86,7 @@ def test_a_notebook_shows_the_text_where_nothing_was_judged(tiny, in_process):
     assert shown.startswith("<pre>1 units of 5 in runs, 1 computed now")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -27,6 +27,7 @@ def scores_of(file, store):
     return {(unit.arm, unit.seed): unit for unit in scored(grid, opened).scores}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ran")
 def test_what_was_exported_scores_the_same_when_it_is_played_back(tiny, call):
     """The forecasts of one seed, read back by the recorded arm, have the scores they had."""

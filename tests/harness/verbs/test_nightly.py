@@ -76,6 +76,7 @@ def first_line(text: str) -> str:
     return text.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_nights_say_what_is_new(night):
     """Terminal, Markdown and JUnit begin with the same words; the code is that of the decision."""
     said = []

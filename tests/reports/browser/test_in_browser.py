@@ -55,7 +55,6 @@ def boxes(opened: Any) -> dict[str, dict[str, float]]:
     return {name: opened.page.locator(f"#{name}").bounding_box() for name in ITEMS}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page_is_quiet_and_asks_for_nothing(look: Look, size: str) -> None:
     """No message on the console, no request besides the file itself."""
@@ -66,7 +65,6 @@ def test_the_page_is_quiet_and_asks_for_nothing(look: Look, size: str) -> None:
     assert opened.asked == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("size", "scheme"), [("quick", "dark"), ("nightly", "light")])
 def test_axe_finds_no_violation(show: Show, pages: Pages, size: str, scheme: str) -> None:
     """Contrast, landmarks, names, tables, order of headings: with every detail open."""
@@ -309,7 +307,6 @@ def test_the_page_of_nights_fits_a_phone(show: Show, night_page: str, opening: s
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ["page", "nights"])
 def test_hostile_text_runs_nothing(show: Show, hostile: Pages, what: str) -> None:
     """Markup in names, reasons, cards and files sets no variable, loads nothing, breaks nothing."""
