@@ -151,7 +151,7 @@ def ask_again(
         fit.key: (cell, fit)  # one fit may serve two arms that are the same but for their names
         for cell in cells
         for fit in judging_fits(cell)
-        if fit.key not in known and _played_back(cell.arm) is None
+        if fit.key not in known and played_back(cell.arm) is None
     }
     todo = list(by_key.values())
     if not todo:
@@ -187,11 +187,11 @@ def ask_again(
 
 def is_exempt(cell: GridCell, store: Store) -> bool:
     """Whether an arm plays back records that say when they were issued."""
-    title = _played_back(cell.arm)
+    title = played_back(cell.arm)
     return title is not None and cell_record(store, cell).card.get(title) == RECORDED[2]
 
 
-def _played_back(arm: ArmRef) -> str | None:
+def played_back(arm: ArmRef) -> str | None:
     """Title on the card of an arm whose forecasts are records, also as a primary; else None."""
     use, before = arm.use, ""
     inside: object = arm.options.get("primary")

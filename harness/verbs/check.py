@@ -249,7 +249,7 @@ def try_blindness(
     baseline, candidate
         Arms in place of the policy's.
     """
-    from harness.checks.asked_again import ask_again
+    from harness.checks.asked_again import ask_again, played_back
     from harness.gate.given_facts import FUTURE, tried_for_future
     from harness.running.cells import has_cell
     from harness.running.fill import default_workers
@@ -259,7 +259,8 @@ def try_blindness(
     pair = (baseline or policy.baseline, candidate or policy.candidate)
     known = tried_for_future(grid, store)
     there = {cell.arm.name for cell in grid.cells if has_cell(store, cell)}
-    untried = [arm for arm in dict.fromkeys(pair) if arm in there and arm not in known]
+    logs = {arm.name for arm in grid.experiment.arms if played_back(arm)}  # nobody there to ask
+    untried = [arm for arm in dict.fromkeys(pair) if arm in there - logs and arm not in known]
     workers = default_workers(grid.experiment.run.threads)
     bar = policy.reference_among({arm.name: arm.role for arm in grid.experiment.arms})
     with lease("shared", f"abharness check {' '.join(pair)}", wait_s=WAIT_S, tell=_tell):

@@ -12,6 +12,7 @@ from harness.gate.given_facts import futures
 from harness.judging.fact import FactCode
 from harness.running.cells import read_cell
 from harness.running.store_folder import open_store
+from harness.verbs.check import try_blindness
 from harness.verbs.common import grid_of
 
 GOLD = Path(__file__).parents[3] / "datasets" / "GOLD.csv"
@@ -166,8 +167,8 @@ def log_of(path: Path, *, timed: bool) -> Path:
 @pytest.mark.parametrize("paired", [False, True])
 @pytest.mark.parametrize("timed", [True, False])
 @pytest.mark.usefixtures("in_process")
-def test_records_are_not_asked_again(tmp_path, call, timed: bool, paired: bool) -> None:
-    """Nor as a pair's primary; exempt, with a caution, where each says when it was issued."""
+def test_records_are_not_asked_again(tmp_path, call, capsys, timed: bool, paired: bool) -> None:
+    """Nor tried, nor as a pair's primary; exempt, with a caution, where each says when it came."""
     file = written(["Honest"], tmp_path)
     record = (
         f'use = "harness.recorded:Recorded", file = "{log_of(tmp_path / "GOLD.csv", timed=timed)}"'
@@ -184,7 +185,9 @@ def test_records_are_not_asked_again(tmp_path, call, timed: bool, paired: bool) 
     grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
 
     ask_again(grid, store, ["log"], workers=1, executor=InThisProcess())
+    try_blindness(grid, store, baseline="log", candidate="log")
 
+    assert capsys.readouterr().err == ""
     (cell,) = [each for each in grid.cells if each.arm.name == "log"]
     assert read_cell(store, cell).reason[0] == ""
     assert found_on(file, tmp_path / "runs", ["log"]) == {}
