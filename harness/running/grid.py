@@ -464,7 +464,7 @@ def _cell_key(cell: GridCell) -> str:
     fitted = part.days(np.unique(part.windows.fitted_at))
     log = [cell.records[day] for day in part.days(part.windows.origin)] if cell.records else []
     on = [[fit.cutoff, fit.identity["device"]] for fit in cell.fits if fit.cutoff in fitted]
-    return digest([cell.line, cell.identity.get("results", ""), cell.asked, log, on])
+    return digest([cell.identity, cell.asked, log, on])
 
 
 def seeded(arm: Arm) -> bool:
