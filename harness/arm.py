@@ -36,7 +36,7 @@ from harness.errors import (
     refused_by_system,
 )
 from harness.forecast import Forecast
-from harness.window import Context, Contexts, Series, Windows
+from harness.window import Context, Contexts, Dates, Series, Windows
 
 _NAMES = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
 
@@ -346,6 +346,18 @@ class PlaysBack(Protocol):
     def record_digests(self, series: Series, windows: Windows) -> Sequence[str]:
         """Digest of all that each origin's answer comes from; '' where the log has nothing yet."""
         ...
+
+    def know_sessions(self, dates: Dates) -> None:
+        """Take all sessions known by now, later ones too: which days a record lacks."""
+        ...
+
+
+def logs_in(arm: Arm) -> Iterator[PlaysBack]:
+    """The logs that an arm plays back: itself, or what is inside it."""
+    if isinstance(arm, PlaysBack):
+        yield arm
+    for part in arm.parts() if isinstance(arm, Wraps) else ():
+        yield from logs_in(part)
 
 
 @runtime_checkable

@@ -2,7 +2,8 @@
 
 A record is one issued forecast: the last session it had seen (its *cutoff*), the days it speaks
 of, a path, maybe quantiles. Steps are counted in order: the k-th open day of a record is the k-th
-step.
+step. Where the sessions that came show that a record passes one over, its later days would be
+judged against others: it lacks a step.
 
 Shapes: W windows, H steps, R records, q levels.
 """
@@ -136,6 +137,7 @@ class Recorded:
     series: str = ""
     columns: dict[str, str] = field(default_factory=dict)
     _records: Records = field(init=False, repr=False)
+    _sessions: Dates | None = field(init=False, repr=False, default=None)
 
     paths = ("file",)
 
@@ -157,10 +159,15 @@ class Recorded:
         """The file."""
         return [Path(self.file).absolute()]
 
+    def know_sessions(self, dates: Dates) -> None:
+        """Take all sessions known by now, later ones too: which days a record passes over."""
+        self._sessions = dates
+
     def record_digests(self, series: Series, windows: Windows) -> Sequence[str]:
         """Digest of the record of each origin; of all earlier ones, too, where it is a path alone.
 
-        So a log that grows leaves what was read of it as it is, and one that is changed does not.
+        So a log that grows leaves what was read of it as it is, and one that is changed does not;
+        nor does a session that came and is one its record passes over.
         """
         found, chain = self._records, hashlib.sha256()
         before = []
@@ -175,7 +182,12 @@ class Recorded:
             last = series.dates[origin - 1]
             following = np.busday_offset(last, 1, "backward", weekmask=series.weekmask)
             place = found.place(last, following)
-            digests.append("" if place is None else before[place])
+            if place is None:
+                digests.append("")
+                continue
+            lacks = _passed_over(found.records[place].days, last, windows.reach, series.dates)
+            told = hashlib.sha256(f"{before[place]} {lacks}".encode()).hexdigest()
+            digests.append(told if lacks else before[place])
         return digests
 
     def forecast(self, contexts: Contexts) -> Forecast:
@@ -196,7 +208,8 @@ class Recorded:
         values = np.full((contexts.horizon, len(own) or len(LEVELS)), np.nan)
         last, following = contexts.dates[row, -1], contexts.future_dates[row, 0]
         record = self._records.at(last, following)
-        why = _fault(record, last, contexts.horizon, contexts.weekmask)
+        known = contexts.dates[row] if self._sessions is None else self._sessions
+        why = _fault(record, last, contexts.horizon, contexts.weekmask, known)
         if record is None or why:
             return path, values, why
         steps = _open(record.days, contexts.weekmask)[: contexts.horizon]
@@ -224,6 +237,9 @@ class Recorded:
             steps = _open(record.days, contexts.weekmask)[: contexts.horizon]
             came = target[seen : seen + contexts.horizon]
             if record.late or len(steps) < contexts.horizon or not np.isfinite(came).all():
+                continue
+            came_on = dates[seen : seen + contexts.horizon]
+            if _passed_over(record.days, cutoff, contexts.horizon, came_on):
                 continue
             errors = (came - record.point[steps]) / target[seen - 1]
             found += [errors] if np.isfinite(errors).all() else []
@@ -258,7 +274,7 @@ class Recorded:
             last = series.dates[window.origin - 1]
             following = np.busday_offset(last, 1, "backward", weekmask=series.weekmask)
             record = self._records.at(last, following)
-            why = _fault(record, last, windows.reach, series.weekmask)
+            why = _fault(record, last, windows.reach, series.weekmask, series.dates)
             if why:
                 faults.setdefault(why.partition(":")[0], []).append(str(last))
                 continue
@@ -273,7 +289,7 @@ class Recorded:
         if other:
             said.append(
                 f"{other} of {len(windows)} records on {dataset} name days that were no sessions "
-                "(holidays), or pass some over: steps are counted in order"
+                "(holidays): steps are counted in order"
             )
         longer = [len(each.days) for each in self._records.records]
         if max(longer) > windows.reach:
@@ -296,18 +312,31 @@ class Recorded:
         return said
 
 
-def _fault(record: IssuedForecast | None, last: Any, horizon: int, weekmask: str) -> str:
+def _fault(
+    record: IssuedForecast | None, last: Any, horizon: int, weekmask: str, sessions: Dates
+) -> str:
     """Why a window cannot be answered, its kind before a colon; '' where it can."""
     if record is None:
         return f"no record: none has the cutoff {last}"
     if record.late:
         return f"issued too late: {record.late}"
+    lacks = _passed_over(record.days, last, horizon, sessions)
+    if lacks:
+        return f"a session is missing: the record of {last} has no row for {lacks}"
     steps = _open(record.days, weekmask)
     if len(steps) < horizon:
         return f"too few steps: {len(steps)} of {horizon} were recorded at {last}"
     if not np.isfinite(record.point[steps[:horizon]]).all():
         return f"not a number: the record of {last} holds none for some steps"
     return ""
+
+
+def _passed_over(days: Dates, last: Any, horizon: int, sessions: Dates) -> str:
+    """The first of the next `horizon` sessions up to a record's last day that it has no row for."""
+    coming = sessions[~np.isnat(sessions)]
+    coming = coming[np.searchsorted(coming, last, side="right") :][:horizon]
+    lacking = np.setdiff1d(coming[coming <= days[-1]], days)
+    return str(lacking[0].astype("datetime64[D]")) if len(lacking) else ""
 
 
 def _open(days: Dates, weekmask: str) -> Any:

@@ -21,6 +21,7 @@ from harness.arm import (
     Saves,
     Wraps,
     expect_columns,
+    logs_in,
     look_beside,
 )
 from harness.data.dataset import Dataset
@@ -76,6 +77,8 @@ class KnownArm:
         What it computes on here, such as ``cuda:1``; '' where it does not say.
     records
         By dataset: digests of what a log that is played back holds for each issued origin.
+    plays_back
+        It is such a log, or one is inside it.
     learns, saves, loads, fetches
         What it can do.
     seeded
@@ -91,6 +94,7 @@ class KnownArm:
     environment: Mapping[str, Any]
     device_name: str
     records: Mapping[str, tuple[str, ...]]
+    plays_back: bool
     learns: bool
     saves: bool
     loads: bool
@@ -208,13 +212,16 @@ class Grid:
     def job(self, cell: GridCell, windows: Windows | None = None) -> Job:
         """What a process needs to carry out a cell; left out, on all judged windows."""
         settings = self.experiment.run
-        return cell.split.job(
+        job = cell.split.job(
             cell.arm,
             seed=cell.seed,
             threads=settings.threads,
             batch=settings.batch,
             windows=windows,
         )
+        if not cell.known.plays_back:
+            return job
+        return dataclasses.replace(job, sessions=cell.split.dataset.series.dates)
 
     def record(self) -> dict[str, Any]:
         """Write down the grid for the store."""
@@ -345,6 +352,7 @@ def _known(ref: ArmRef, splits: Mapping[str, Split], code: CodeReader) -> KnownA
                 for name, part in splits.items()
                 if log is not None
             },
+            plays_back=any(True for _ in logs_in(arm)),
             learns=isinstance(arm, Learns),
             saves=isinstance(arm, Saves),
             loads=isinstance(arm, Loads),

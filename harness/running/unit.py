@@ -32,6 +32,7 @@ from harness.arm import (
     continues,
     exception_line,
     expect_answer,
+    logs_in,
     training_of,
 )
 from harness.errors import ArmError, ForecastError
@@ -71,6 +72,8 @@ class Job:
     days_moved
         Days by which the dates of `series` are later than the real ones: draws are those of the
         real dates.
+    sessions
+        Dates of all sessions known, without values, for an arm that plays a log back; else None.
     """
 
     ref: ArmRef
@@ -83,6 +86,7 @@ class Job:
     restored: Path | None = None
     follows: Path | None = None
     days_moved: int = 0
+    sessions: Dates | None = None
 
     @property
     def cutoffs(self) -> Dates:
@@ -329,6 +333,9 @@ def _built(job: Job, outcome: UnitResult) -> Arm:
         arm = job.ref.build()
     if isinstance(arm, Samples):
         arm.seed(job.seed)
+    if job.sessions is not None:
+        for log in logs_in(arm):
+            log.know_sessions(job.sessions)
     with outcome.meter.phase("load"):
         if isinstance(arm, Loads):
             arm.load()

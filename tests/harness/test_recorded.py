@@ -1,5 +1,7 @@
 """Recorded forecasts as an arm: the field's tables, and what of them does not fit a plan."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from harness.arm import ArmRef, expect_answer
 from harness.errors import ArmError
 from harness.forecast import LEVELS
 from harness.recorded import Recorded, records_in
-from harness.window import RollingOrigin, contexts_at
+from harness.window import RollingOrigin, contexts_at, up_to
 
 PLAN = RollingOrigin(horizon=3, stride=5, origins=8, validation=20)
 
@@ -248,6 +250,102 @@ def test_weekends_of_a_record_are_no_steps(tmp_path, series):
     assert "records of up to 9 steps; the plan takes the first 3" in arm.notes_on(
         "A", series, windows
     )
+
+
+SHORTER = dataclasses.replace(PLAN, first=562, origins=7)
+"""The same but for its last origin, after which no 8 sessions come."""
+
+
+def longer_log(series, *, lacking=()):
+    """Records of 8 sessions at each origin, without some of the steps."""
+    table = aligned(series, steps=8)
+    return table[~table.groupby("cutoff").cumcount().isin(lacking)]
+
+
+def without(series, rows):
+    """The same series with holidays: rows that were no sessions."""
+    kept = np.setdiff1d(np.arange(len(series)), rows)
+    parts = {name: getattr(series, name)[kept] for name in ("dates", "target", "past")}
+    return dataclasses.replace(series, **parts)
+
+
+@pytest.mark.parametrize(("lacking", "first"), [((1,), 1), ((0, 1), 0), ((1, 2), 1), ((2, 6), 2)])
+def test_a_record_that_passes_a_session_over_lacks_that_step(tmp_path, series, lacking, first):
+    """However long it is: its later days are not judged against other dates; the day is named."""
+    windows, contexts = cut(series, SHORTER)
+    file = written(longer_log(series, lacking=lacking), tmp_path / "a.csv")
+    arm = Recorded(file=file, model="New")
+    arm.know_sessions(series.dates)
+
+    found, notes = arm.forecast(contexts), arm.notes_on("GOLD", series, windows)
+
+    assert found.fallback == tuple(
+        f"a session is missing: the record of {series.dates[o - 1]} has no row for "
+        f"{series.dates[o + first]}"
+        for o in windows.origin
+    )
+    assert not found.finite.any()
+    assert notes[0].startswith("7 of 7 origins on GOLD: a session is missing (")
+    assert not any("counted in order" in each for each in notes)
+
+
+@pytest.mark.parametrize("lacking", [(), (3,), (5, 6)])
+def test_holidays_that_a_record_names_are_counted_and_later_gaps_do_no_harm(
+    tmp_path, series, lacking
+):
+    """A naive calendar's days are steps in order; what lacks beyond the horizon is not judged."""
+    closed = origins_of(series)[2] + 1
+    known = without(series, [closed])
+    windows, contexts = cut(known, dataclasses.replace(PLAN, first=int(closed) - 1, origins=1))
+    table = longer_log(series, lacking=lacking)
+    arm = Recorded(file=written(table, tmp_path / "a.csv"), model="New")
+    arm.know_sessions(known.dates)
+    passes = lacking == (3,)  # the holiday moved it into the horizon: nobody forecast that session
+
+    found, notes = arm.forecast(contexts), arm.notes_on("GOLD", known, windows)
+
+    assert found.finite.tolist() == [not passes]
+    assert any("(holidays): steps are counted in order" in each for each in notes) != passes
+    if passes:
+        assert found.fallback[0].endswith(f"has no row for {known.dates[closed + 1]}")
+    else:
+        assert np.allclose(found.point[0], 1000.5 + closed - 1 + np.arange(3) / 10)
+
+
+def test_sessions_to_come_are_not_known_and_tell_when_they_do(tmp_path, series):
+    """Until the data reach a day nobody knows whether it lacks; then the record counts anew."""
+    table = longer_log(series, lacking=(1,))
+    arm = Recorded(file=written(table, tmp_path / "a.csv"), model="New")
+    windows, contexts = cut(series, SHORTER)
+    origin = int(windows.origin[-1])
+
+    arm.know_sessions(series.dates[: origin + 1])
+    before = arm.forecast(contexts)
+    digests = [
+        arm.record_digests(up_to(series, stop), windows)
+        for stop in (origin, origin + 1, origin + 2)
+    ]
+
+    assert before.finite.tolist() == [False] * 6 + [True]
+    assert digests[0] == digests[1]
+    assert digests[1][:-1] == digests[2][:-1]
+    assert digests[1][-1] != digests[2][-1]
+
+
+def test_errors_of_records_that_pass_a_session_over_are_not_used(tmp_path, series):
+    """Their steps speak of other sessions: a path alone has too few earlier records then."""
+    _, contexts = cut(series, SHORTER, length=1500)
+    whole = longer_log(series)
+    last = pd.Timestamp(series.dates[origins_of(series)[-2] - 1])
+    gap = longer_log(series, lacking=(1,))
+    table = pd.concat([gap[gap["cutoff"] != last], whole[whole["cutoff"] == last]])
+    arm = Recorded(file=written(table, tmp_path / "a.csv"), model="Old")
+    arm.know_sessions(series.dates)
+
+    found = arm.forecast(contexts)
+
+    assert found.fallback[-1].startswith("no distribution for a path alone: 20 earlier records")
+    assert found.fallback[-1].endswith("has 0")
 
 
 @pytest.mark.parametrize(
