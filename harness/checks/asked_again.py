@@ -11,6 +11,9 @@ held against what the same fit answers
   A path that is on no scale of the prices anyway has no unit, and cannot be asked so: what it is
   worth is judged by its path.
 
+Where a way shows a difference, the fit is asked in order a second time, and once more in one
+process: an arm that does not repeat itself need not know anything.
+
 The processes are those of a run, with its limits, environment and names: an arm cannot tell.
 """
 
@@ -107,6 +110,9 @@ class FitAsked:
         Last sessions seen at the origins it was asked at, and a digest of what is stored there.
     code
         Digest of the code that asked.
+    repeats
+        Whether it answered alike in order, again in order, and in one process; None where no way
+        failed, or it gave no answer to compare.
     placebo
         Of the first fit on a dataset, against the reference arm.
     """
@@ -119,6 +125,7 @@ class FitAsked:
     forecasts: str
     code: str
     found: tuple[AskedAgain, ...]
+    repeats: bool | None = None
     placebo: Placebo | None = None
 
 
@@ -336,6 +343,8 @@ class _FitAsking:
         found.append((yield from self.once("under other dates", _redated, asked, limit=SAME)))
         if not self.cell.learns and not self.cell.identity.get("weights"):
             found.append((yield from self.rescaled(asked)))
+        failed = any(each.state == "failed" for each in found)
+        repeats = (yield from self.repeats(asked)) if failed else None
         return FitAsked(
             arm=self.cell.arm.name,
             dataset=self.cell.dataset,
@@ -345,6 +354,7 @@ class _FitAsking:
             forecasts=_stored_digest(self.store, self.cell, self.fit, self.days(asked)),
             code=_code(),
             found=tuple(found),
+            repeats=repeats,
         )
 
     def chosen(self) -> Rows:
@@ -395,17 +405,39 @@ class _FitAsking:
         """A process for each origin, or one for all where no fit was kept; with the seconds."""
         if not len(origins):
             return AskedAgain(way="in order", state="not tested", why="no forecast is stored"), 0.0
-        series = self.cell.split.dataset.series
-        whole = self.task("in order", origins, series)
-        tasks = [whole]
-        if whole.kept[0] is not None or not self.cell.learns:
-            tasks = [
-                self.task("in order", origins[at : at + 1], series) for at in range(len(origins))
-            ]
-        ended = yield tasks
+        ended = yield self.tasks_in_order(origins)
         answers = [_read(each) for each in ended]
         spent = sum(each.seconds for each in ended)
         return self.compared("in order", answers, limit=SAME), spent
+
+    def tasks_in_order(self, origins: Rows) -> list[Task]:
+        """A task for each origin, or one for all where no fit was kept."""
+        series = self.cell.split.dataset.series
+        whole = self.task("in order", origins, series)
+        if whole.kept[0] is None and self.cell.learns:
+            return [whole]
+        return [self.task("in order", origins[at : at + 1], series) for at in range(len(origins))]
+
+    def repeats(self, origins: Rows) -> Asking[bool | None]:
+        """Whether it answers alike if nothing is changed: in order twice, and in one process."""
+        whole = self.task("in one process", origins, self.cell.split.dataset.series)
+        one, two = self.tasks_in_order(origins), self.tasks_in_order(origins)
+        answers = [_read(each) for each in (yield [*one, *two, whole])]
+        told: list[tuple[Forecast, int]] = []
+        for each in answers:
+            if isinstance(each, str):
+                return None
+            told += [(each[1], row) for row in range(len(each[0]))]
+        last = np.abs(self.cell.split.dataset.series.target[origins - 1])
+        first = told[: len(origins)] * 2
+        for at, ((kept, row), (other, place)) in enumerate(
+            zip(first, told[len(origins) :], strict=True)
+        ):
+            silent = not kept.finite[row] and not other.finite[place]
+            far = SAME * (float(last[at % len(origins)]) or 1.0)
+            if not silent and not _apart(kept, row, other, place, 1.0) <= far:
+                return False
+        return True
 
     def once(
         self,

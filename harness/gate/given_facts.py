@@ -131,7 +131,9 @@ def futures(grid: Grid, store: Store, policy: Policy) -> dict[str, FutureTests]:
                     states[way].add(there[way].state if way in there else "not tested")
                 failed += [
                     fact(
-                        FactCode.ASKED_OTHERWISE,
+                        FactCode.NOT_REPEATABLE
+                        if asked is not None and asked.repeats is False
+                        else FactCode.ASKED_OTHERWISE,
                         arm=arm,
                         way=each.way,
                         dataset=cell.dataset,

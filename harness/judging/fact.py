@@ -6,7 +6,7 @@ what was found.
 
 Schema numbers of the records that hold facts (verdicts, what they were judged from, nights): 1, the
 first; 2, causes of long memory and of late breaks, and steps of what to do next; 3, hits that
-cluster.
+cluster; 4, arms that do not repeat themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.errors import StoreError
 
-SCHEMA = 3
+SCHEMA = 4
 
 Scalar = str | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...] | tuple[tuple[Scalar, ...], ...]
@@ -67,6 +67,7 @@ class FactCode(StrEnum):
     READS_AHEAD = "reads_ahead"  # arm; because: the test that showed it
     FAILED_T10 = "failed_t10"  # arm
     ASKED_OTHERWISE = "asked_otherwise"  # arm, way, dataset, seed, at, apart
+    NOT_REPEATABLE = "not_repeatable"  # arm, way, dataset, seed, at, apart
     UNIT_UNREADABLE = "unit_unreadable"  # arm, dataset, seed, problem
     SCORES_CONFLICT = "scores_conflict"  # arm, dataset, seed, verdicts
     SELF_TEST_FAILED = "self_test_failed"  # part; because: what it found

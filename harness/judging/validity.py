@@ -319,8 +319,10 @@ def _peeking(policy: Policy, given: Given) -> list[Fact]:
     problems = []
     for arm in (policy.baseline, policy.candidate):
         tests = given.futures.get(arm, NOTHING)
-        if tests.failed:
-            problems.append(fact(FactCode.READS_AHEAD, arm=arm).resting_on(tests.failed[0]))
+        for first in tests.failed[:1]:
+            itself = first.code is FactCode.NOT_REPEATABLE
+            ahead = fact(FactCode.READS_AHEAD, arm=arm).resting_on(first)
+            problems.append(first if itself else ahead)
     return problems + (_untested(policy, given) if policy.evidence.untested == "invalid" else [])
 
 

@@ -6,6 +6,7 @@ A finding that compares losses is worded from its comparison, see `reports.words
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from string import Formatter
 from typing import Any
 
@@ -167,7 +168,7 @@ def _below_reference(v: Values) -> str:
     return f"{v['arm']} {'; it '.join(told)}."
 
 
-def _asked_otherwise(v: Values) -> str:
+def _asked_otherwise(v: Values, *, repeats: bool = True) -> str:
     """What a fit answered when it was asked again, and what that shows."""
     apart = (
         "no forecast" if v["apart"] is None else f"one {in_sentence(v['apart'])} of the price away"
@@ -175,18 +176,24 @@ def _asked_otherwise(v: Values) -> str:
     how, shows = {
         "in order": (
             "alone, on the rows up to its origin and no more",
-            "what is stored used later sessions",
+            "what is stored used later sessions, or it keeps something between calls",
         ),
         "under other dates": (
             "on the same rows with all dates moved by 28 years",
-            "it looks something up by date",
+            "it looks something up by date, or keeps something between calls",
         ),
         "at other prices": (
             "on the same rows in another unit",
-            "it looks something up by price, or its unit is fixed",
+            "it looks something up by price, has a fixed unit, or keeps something between calls",
         ),
     }[v["way"]]
     place = _cell(v)
+    if not repeats:
+        shows = (
+            "asked the same twice, it answered otherwise, so whether it knows the future cannot "
+            "be told; it draws random numbers or keeps something between calls: declare "
+            "`draws = True` with `seed`, or make it repeatable"
+        )
     return f"asked again {how}, {place} gives {apart} (last session seen {v['at']}): {shows}."
 
 
@@ -292,6 +299,7 @@ _PHRASES: dict[FactCode, Phrase] = {
         "later sessions it has seen change its forecasts of a made-up series (T10)."
     ),
     FactCode.ASKED_OTHERWISE: _asked_otherwise,
+    FactCode.NOT_REPEATABLE: partial(_asked_otherwise, repeats=False),
     FactCode.UNIT_UNREADABLE: "{_cell}: a stored unit cannot be read: {problem}.",
     FactCode.SCORES_CONFLICT: (
         "{_cell}: has other scores than in the earlier verdict {verdicts:and}, though nothing "

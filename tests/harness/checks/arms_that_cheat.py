@@ -252,3 +252,23 @@ class Replays(Honest):
             path[row] = np.array(share) * contexts.last[row]
         file.write_text(json.dumps(kept))
         return around(path)
+
+
+@dataclass(slots=True)
+class DrawsUndeclared(Honest):
+    """Random numbers that the harness was not told of."""
+
+    def forecast(self, contexts):
+        path = flat(contexts)
+        return around(path * (1 + 0.001 * np.random.default_rng().standard_normal(path.shape)))
+
+
+@dataclass(slots=True)
+class CountsItsCalls(Honest):
+    """Each call in a process answers a little higher than the last."""
+
+    calls: int = 0
+
+    def forecast(self, contexts):
+        self.calls += 1
+        return around(flat(contexts) * (1 + 0.001 * self.calls))

@@ -1,5 +1,6 @@
 """Arms that know the future are caught when their fits are asked again; honest ones pass."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from harness.running.cells import read_cell
 from harness.running.store_folder import open_store
 from harness.verbs.check import try_blindness
 from harness.verbs.common import grid_of
+from reports.words.facts import say
 
 GOLD = Path(__file__).parents[3] / "datasets" / "GOLD.csv"
 CHEATS = {
@@ -117,6 +119,36 @@ def test_a_fit_for_the_origin_to_come_is_not_asked_and_not_missed(tmp_path, call
     assert len(cell.fits) == 3
     assert len(asked_fits(store, [cell])) == 2
     assert set(NEEDED) <= set(tested.passed)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
+def test_an_arm_that_does_not_repeat_itself_is_told_from_one_that_looks_ahead(
+    tmp_path, call
+) -> None:
+    """By random numbers or a count of calls: refused as well, but not for the future it saw."""
+    asked = {
+        "DrawsUndeclared": FactCode.NOT_REPEATABLE,
+        "CountsItsCalls": FactCode.NOT_REPEATABLE,
+        "ReadsTheFile": FactCode.ASKED_OTHERWISE,
+        "SilentWhenFew": FactCode.ASKED_OTHERWISE,
+        "LaterWindows": FactCode.ASKED_OTHERWISE,
+    }
+    file = written(["Honest", *asked], tmp_path)
+    call("run", file, "--store", tmp_path / "runs")
+    grid, store = grid_of(file, [], seeds=None), open_store(tmp_path / "runs")
+
+    ask_again(grid, store, ["Honest", *asked], workers=1, executor=InThisProcess())
+
+    for arm, code in asked.items():
+        policy = dataclasses.replace(grid.experiment.policy, candidate=arm)
+        failed = futures(grid, store, policy)[arm].failed
+        assert {each.code for each in failed} == {code}, arm
+        said = say(failed[0])
+        assert ("declare `draws = True` with `seed`" in said) == (code == "not_repeatable")
+        assert "keeps something between calls" in said
+    known = asked_fits(store, list(grid.cells)).values()
+    assert {each.arm: each.repeats for each in known}["Honest"] is None
 
 
 UNSEEN = (

@@ -338,6 +338,17 @@ def test_an_arm_that_reads_past_its_origin_is_invalid() -> None:
     assert "new knows what it cannot know: later sessions it has seen" in summary(seen)
 
 
+def test_an_arm_that_does_not_repeat_itself_is_invalid_and_not_accused() -> None:
+    """What answers otherwise when asked the same twice is refused for that."""
+    values = {"arm": "new", "dataset": "GOLD", "seed": 1, "at": "2012-04-30", "apart": 0.01}
+    itself = fact(FactCode.NOT_REPEATABLE, way="in order", **values)
+    seen = judged(grid_of(), futures={"new": FutureTests(failed=(itself,))})
+
+    assert seen.outcome == Outcome.INVALID
+    assert "asked the same twice, it answered otherwise" in summary(seen)
+    assert "knows what it cannot know" not in summary(seen)
+
+
 @pytest.mark.parametrize(
     ("card", "share"),
     [
