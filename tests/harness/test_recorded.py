@@ -1,6 +1,8 @@
 """Recorded forecasts as an arm: the field's tables, and what of them does not fit a plan."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,12 @@ from harness.arm import ArmRef, expect_answer
 from harness.errors import ArmError
 from harness.forecast import LEVELS
 from harness.recorded import Recorded, records_in
+from harness.running.unit import carry_out
+from harness.verbs.common import grid_of
+from harness.verbs.init import as_toml
 from harness.window import RollingOrigin, contexts_at, up_to
 
+GOLD = Path(__file__).parents[2] / "datasets" / "GOLD.csv"
 PLAN = RollingOrigin(horizon=3, stride=5, origins=8, validation=20)
 
 
@@ -404,3 +410,33 @@ def test_days_are_those_that_are_written(series):
 
     assert np.array_equal(one.cutoffs, other.cutoffs)
     assert np.array_equal(one.records[0].days, other.records[0].days)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_run_tells_a_log_which_sessions_came_and_no_other_arm(tmp_path, series, paired):
+    """As an arm or as a pair's primary its lacking steps fail; whoever forecasts gets no dates."""
+    shutil.copy(GOLD, tmp_path)
+    days = pd.read_csv(GOLD).iloc[:, 0].to_numpy(dtype="datetime64[D]")
+    log = longer_log(dataclasses.replace(series, dates=days[-len(series) :]), lacking=(1,))
+    record = {"use": "harness.recorded:Recorded", "model": "New"}
+    record["file"] = written(log, tmp_path / "log.csv")
+    walk = {"use": "baselines.random_walk:RandomWalk"}
+    pair = {"use": "harness.fallback:WithFallback", "primary": record, "fallback": walk}
+    arms = [
+        {"name": "log", "role": "candidate", **(pair if paired else record)},
+        {"name": "walk", "role": "legacy", **walk},
+    ]
+    plan = {"horizon": 3, "stride": 5, "first": len(days) - 38, "origins": 7, "validation": 60}
+    policy = {"baseline": "walk", "candidate": "log", "criteria": [{"metric": "crps", "margin": 0}]}
+    table = {"datasets": ["GOLD"], "plan": plan, "arms": arms, "policy": policy}
+    file = tmp_path / "log.toml"
+    file.write_text("".join(f"{key} = {as_toml(value)}\n" for key, value in table.items()))
+
+    grid = grid_of(file, [], seeds=None)
+    jobs = {cell.arm.name: grid.job(cell) for cell in grid.cells}
+
+    outcome = carry_out(jobs["log"])
+    reasons = outcome.fallback if paired else outcome.reason
+    assert jobs["walk"].sessions is None
+    assert len(reasons) == 7
+    assert all("a session is missing: the record of " in each for each in reasons)
