@@ -35,7 +35,14 @@ from harness.verbs.common import (
     say_freshness,
     verb,
 )
-from harness.verbs.gate import chosen_pair, judged, last_line_of, result_of, write_files
+from harness.verbs.gate import (
+    as_typed,
+    chosen_pair,
+    judged,
+    last_line_of,
+    result_of,
+    write_files,
+)
 from harness.verbs.measure import measure_as_asked
 from harness.verbs.report import night_page, page_content, written_page
 from harness.verbs.result import Result
@@ -137,6 +144,7 @@ def compare(
     found = result_of(
         judgement,
         content,
+        as_typed(content, grid, kept, data_dir),
         hold_as=hold_as,
         page=page,
         last_line=last_line_of(kept, judgement, said),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import ConfigError
@@ -103,7 +107,8 @@ def gate(
     content = page_content(grid, kept, judgement)
     write_files(kept, judgement, content, hold_as, records)
     last_line = last_line_of(kept, judgement, f"records: {judgement.folder}")
-    return result_of(judgement, content, hold_as=hold_as, last_line=last_line)
+    shown = as_typed(content, grid, kept, data_dir)
+    return result_of(judgement, content, shown, hold_as=hold_as, last_line=last_line)
 
 
 def chosen_pair(grid: Grid, baseline: str | None, candidate: str | None) -> Policy:
@@ -128,8 +133,6 @@ def judged(
 
     What is new is told of a nightly, which is recorded, and where the policy plans looks.
     """
-    from dataclasses import replace
-
     from harness.gate.judge import judge_grid
     from harness.gate.nights import data_facts, record_night
 
@@ -198,22 +201,55 @@ def _hold_as(judgement: Judgement, flag: HoldAs) -> Literal["fail", "pass"]:
     return flag or ("pass" if judgement.verdict.policy.get("hold_as") == "pass" else "fail")
 
 
+def as_typed(
+    content: PageInput, grid: Grid, store: Store, data_dir: Sequence[FilePath]
+) -> PageInput:
+    """The same with commands that work where this one was given: with paths instead of names.
+
+    A page may be read elsewhere; a terminal is read here.
+    """
+
+    def from_here(path: FilePath) -> str:
+        with suppress(ValueError):
+            return str(Path(path).absolute().relative_to(Path.cwd()))
+        return str(path)
+
+    root, source = from_here(store.root), grid.experiment.source
+    experiment = quote(from_here(source) if Path(source).is_file() else source)
+    words = [root, *(word for each in data_dir for word in ("--data-dir", from_here(each)))]
+    name = store.root.resolve().name
+    beside = replace(
+        content.beside,
+        experiment=experiment,
+        store=" ".join(map(quote, words)),
+        logs={unit: f"{root}{log.removeprefix(name)}" for unit, log in content.beside.logs.items()},
+    )
+    step = content.verdict.next_action
+    if "experiment" in step.values:
+        step = replace(step, values={**step.values, "experiment": experiment})
+    return replace(content, beside=beside, verdict=replace(content.verdict, next_action=step))
+
+
 def result_of(
     judgement: Judgement,
     content: PageInput,
+    shown: PageInput,
     *,
     hold_as: HoldAs,
     last_line: str,
     page: Path | None = None,
 ) -> Result:
-    """A judgement as a result: the verdict on the policy's pair decides the code, no other."""
+    """A judgement as a result: the verdict on the policy's pair decides the code, no other.
+
+    `shown` is the same as `content`, as it is told on the terminal.
+    """
     from shutil import get_terminal_size
 
     from reports.forms.terminal import render_terminal
     from reports.words.facts import first_line
 
     verdict = judgement.verdict
-    table = render_terminal(content, width=get_terminal_size((80, 24)).columns)
+    table = render_terminal(shown, width=get_terminal_size((80, 24)).columns)
     passed = verdict.outcome == "HOLD" and _hold_as(judgement, hold_as) == "pass"
     first = f"{first_line(judgement.news)}\n\n" if judgement.news else ""
     return Result(

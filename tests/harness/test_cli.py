@@ -182,6 +182,24 @@ def test_gate_needs_no_arm_library(ran):
     assert loaded_after(["gate", "tiny.toml"], HEAVY) == []
 
 
+@pytest.mark.slow
+def test_printed_commands_work_where_they_are_printed(tiny, call, in_process, monkeypatch):
+    """Named as from here: experiment, a store called `runs` elsewhere, and folders of datasets."""
+    folder = Path(tiny()).resolve().parent
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    places = ["--store", "../deep kept/runs", "--data-dir", ".."]
+    call("run", "../tiny.toml", *places)
+
+    out = " ".join(call("gate", "../tiny.toml", *places)[1].split())
+
+    commands = re.findall(r"`abharness ([^`]+)`", out)
+    assert commands
+    for each in commands:
+        assert "../tiny.toml" in each or "rollout.toml" in each
+        assert "--store '../deep kept/runs' --data-dir .." in each
+
+
 def test_gate_forecasts_nothing(tiny, call, in_process):
     """The gate runs nothing: half a grid stays half a grid, and is INVALID."""
     call("run", "tiny.toml", "--only", "new")
