@@ -460,7 +460,7 @@ class _Run:
     def seal(self, work: _Work, finished: Finished) -> str:
         """Seal what a task left; why the system gave no answer, where it gave none."""
         assert isinstance(work, Work)
-        failed, pending, reasons = 0, 0, []
+        failed, pending, reasons = 0, 0, list[str]()
         for number, (due, job) in enumerate(zip(work.due, work.task.jobs, strict=True)):
             sealed = seal_finished(self.store, due, job, number, finished)
             if sealed.no_answer:
