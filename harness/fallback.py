@@ -372,9 +372,10 @@ def _refused(forecast: Forecast) -> tuple[str, ...]:
         change = np.diff(forecast.quantiles, axis=-1)
         falls = -np.minimum(change, 0).sum(axis=-1)
         crossed = (falls > np.maximum(change, 0).sum(axis=-1) / 2).any(axis=1)
+    why = forecast.fallback or ("",) * len(forecast)  # an arm may say it of a window itself
     return tuple(
-        CROSSED if bad and fine else "" if fine else "forecast is not finite"
-        for bad, fine in zip(crossed.tolist(), forecast.finite.tolist(), strict=True)
+        CROSSED if bad and fine else "" if fine else own or "forecast is not finite"
+        for bad, fine, own in zip(crossed.tolist(), forecast.finite.tolist(), why, strict=True)
     )
 
 
