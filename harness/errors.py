@@ -44,6 +44,10 @@ class StoreError(InputError):
     """The store cannot be read or written."""
 
 
+class DamagedRecordsError(StoreError):
+    """The records of a store are not what was written."""
+
+
 class ChangedFileError(StoreError):
     """A file is not what the process that wrote it said it wrote."""
 

@@ -208,7 +208,9 @@ def less_code(share: float) -> Requirement:
                 )
             )
         if not rows:
-            return Answer.missing("the source of both sides was not found")
+            return Answer.missing(
+                "the source of both sides was not found; an arm that plays records back has none"
+            )
         counted = [
             Measurement(
                 what=f"source lines of {size.what}",

@@ -71,7 +71,8 @@ def better(metric: str, than: Bar) -> Requirement:
         sides = found.scores_of(found.candidate, dataset), found.scores_of(other, dataset)
         question = Question(estimand=loss_of(metric), bound_high=0.0, alpha=found.alpha)
         said = answer(pair(*sides, metric), question)
-        low, high = (None if end is None else 100 * end for end in said.bounds)
+        # no loss falls by more than all of it, whatever the interval of its ratio says
+        low, high = (None if end is None else 100 * max(end, -1.0) for end in said.bounds)
         row = Measurement(
             what=f"{title} against {other}'s",
             value=None if said.effect.value is None else 100 * said.effect.value,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.arm import ArmRef
+from harness.checks.asked_again import RECORDED
 from harness.checks.stored_checks import CheckRecord, files_digest, read_checks
 from harness.checks.subject import NetworkRef, network_of
 from harness.claims.catalogue import CLAIMS
@@ -240,7 +241,8 @@ def _run(store: Store, cell: GridCell) -> StoredRun:
 def _sizes(arms: Mapping[str, ArmOnTrial], legacy_root: Path | None) -> dict[str, CodeSize]:
     """Source lines of the judged pair, and of the checkout; without sides of unknown source.
 
-    Of both sides the same is counted: the arm, and the network that stands for it.
+    An arm that plays records back is such a side: what made its forecasts is not there. Of both
+    sides the same is counted: the arm, and the network that stands for it.
     """
     found = {}
     if legacy_root is not None:
@@ -250,6 +252,8 @@ def _sizes(arms: Mapping[str, ArmOnTrial], legacy_root: Path | None) -> dict[str
             for side, name in _DOCUMENT.items():
                 found[f"document_{side}"] = folder_size(legacy_root, f"models.{name}")
     for side, arm in arms.items():
+        if arm.use == RECORDED[0]:
+            continue
         with suppress(ArmError):
             own = arm_size(arm.use, arm.folder)
             if arm.network is None:

@@ -75,10 +75,11 @@ def replay(asked: str, store: Store | None = None) -> Replay:
     Parameters
     ----------
     asked
-        The name of a verdict or of an experiment (its last verdict), or a `verdict.json` or the
-        folder that holds it: that is held against the record of the same verdict.
+        The name of a verdict, or an experiment's name or file (its last verdict), or a
+        `verdict.json` or the folder that holds it: that is held against the record of the same
+        verdict.
     store
-        Left out, the one the file lies in.
+        Left out, the one the `verdict.json` lies in.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def replay(asked: str, store: Store | None = None) -> Replay:
     """
     path = Path(asked)
     differences: list[Fact] = []
-    if path.exists():
+    if is_verdict_file(asked):
         file = path / "verdict.json" if path.is_dir() else path
         if store is None:
             above = file.resolve().parents
@@ -99,7 +100,8 @@ def replay(asked: str, store: Store | None = None) -> Replay:
     elif store is None:
         raise StoreError(f"{asked}: no such file; name the store of this verdict with --store")
     else:
-        name = asked if store.journal.last("verdict", asked) else standing(store, asked)
+        experiment = path.stem if path.suffix == ".toml" else asked
+        name = asked if store.journal.last("verdict", asked) else standing(store, experiment)
         if not name:
             raise StoreError(f"{store.root}: no verdict named {asked}, nor one on it")
     verdict, inputs = read_verdict(store, name), read_inputs(store, name)
@@ -118,6 +120,17 @@ def replay(asked: str, store: Store | None = None) -> Replay:
         differences=tuple(differences),
         notes=(fact(FactCode.OTHER_CODE),) if other else (),
     )
+
+
+def is_verdict_file(asked: str) -> bool:
+    """Whether a `verdict.json` or a folder is asked about, not an experiment or a name.
+
+    A folder that happens to be called like an experiment holds no verdict.
+    """
+    path = Path(asked)
+    if path.is_dir():
+        return path.name != asked or (path / "verdict.json").exists()
+    return path.suffix != ".toml" and path.exists()
 
 
 def _recorded(file: Path, store: Store) -> tuple[str, list[Fact]]:

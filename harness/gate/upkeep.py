@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import StoreError
+from harness.errors import NewerRecordError, StoreError
 from harness.gate.history import experiments, read_inputs, standing
 from harness.gate.recompute import replay
 from harness.gate.stored_scores import whole_content
@@ -64,7 +64,7 @@ def check_store(store: Store) -> StoreCheck:
 
     Raises
     ------
-    StoreError
+    DamagedRecordsError
         When a record is not what was written: nothing else can be told then.
     """
     store.journal.verify()
@@ -77,7 +77,14 @@ def check_store(store: Store) -> StoreCheck:
             continue
         if tuple(part.digests()) != seal.digests:
             damage.append(f"{store.part_file(key)}: its forecasts are not those that were sealed")
-    verdicts = {name: replay(standing(store, name), store).differences for name in stands(store)}
+    verdicts: dict[str, tuple[Fact, ...]] = {}
+    for name in stands(store):
+        try:
+            verdicts[name] = replay(standing(store, name), store).differences
+        except NewerRecordError:
+            raise
+        except StoreError as problem:  # what it was judged from cannot be read
+            damage.append(str(problem))
     return StoreCheck(
         records=len(store.journal),
         fits=len(store.fits()),

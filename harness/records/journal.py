@@ -33,7 +33,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.errors import NewerRecordError, StoreError, one_line
+from harness.errors import DamagedRecordsError, NewerRecordError, StoreError, one_line
 from harness.parsing import parse_json
 
 FILE = "records.sqlite"
@@ -369,7 +369,9 @@ class Journal:
             (application,) = self._connection.execute("PRAGMA application_id").fetchone()
             (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
         if application != _APPLICATION:
-            raise StoreError(f"{self.path}: an SQLite file, but not the records of a store")
+            raise DamagedRecordsError(
+                f"{self.path}: an SQLite file, but not the records of a store"
+            )
         if schema > SCHEMA:
             raise NewerRecordError(
                 f"{self.path}: made by a newer version: schema {schema}, this one reads up to "
@@ -606,8 +608,8 @@ def _told(path: Path, done: str = "read") -> Iterator[None]:
         raise _damaged(path, one_line(str(problem))) from None
 
 
-def _damaged(path: Path, why: str) -> StoreError:
-    return StoreError(
+def _damaged(path: Path, why: str) -> DamagedRecordsError:
+    return DamagedRecordsError(
         f"{path}: damaged: {why}; put back a copy of it, or move it away and run "
         "`abharness store adopt EXPERIMENT --why`"
     )

@@ -8,12 +8,13 @@ by the next one.
 from __future__ import annotations
 
 import dataclasses
+import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import ConfigError, StoreError
 from harness.gate.history import standing as standing_verdict
 from harness.gate.judge import stored_judgement
 from harness.judging.verdict import plain
@@ -212,7 +213,7 @@ class OpenRollout:
 
     def rollback(self, why: str, owner: str = "") -> RolloutState:
         """Go back to the legacy alone; needs neither data nor arms."""
-        return self._back_now(self.state, cause="hand", why=why, owner=owner)
+        return self._back_now(self.state, cause="hand", why=why, owner=_named(owner))
 
     def _back_now(self, state: RolloutState, *, cause: Cause, **given: Any) -> RolloutState:
         """Go back to the legacy by what the last stage knew of data and candidate."""
@@ -232,6 +233,7 @@ class OpenRollout:
         RefusedError
             Names all that forbids it.
         """
+        owner = _named(owner)
         state = self.state
         grid = self.grid(state)
         standing = standing_of(self.settings, self.folders, self.store)
@@ -253,7 +255,7 @@ class OpenRollout:
             state.place,
             event="release" if release else "hold",
             why=why,
-            owner=owner,
+            owner=_named(owner),
         )
         if state.moves:  # whoever serves goes on, whatever the file asks by now
             last = state.moves[-1]
@@ -364,6 +366,16 @@ class OpenRollout:
             "until": until_of(grid),
             "verdict": verdict,
         }
+
+
+def _named(owner: str) -> str:
+    """Who makes a move by hand: the login name where none is given."""
+    try:
+        return owner.strip() or getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        raise ConfigError(
+            "rollout: this system has no login name for you; name who makes the move with --owner"
+        ) from None
 
 
 def until_of(grid: Grid) -> dict[str, str]:

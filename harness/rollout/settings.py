@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any, Literal
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment, builtin_names, read_experiment
 from harness.experiments.rules import comparable_metrics
-from harness.parsing import parse_record, read_toml
+from harness.parsing import adapter, parse_record, read_toml
 from harness.scoring.metrics import AGGREGATES
 
 SCHEMA = 1
+_NO_OTHER_KEYS = {"extra": "forbid"}
 Kind = Literal["legacy", "shadow", "series", "all", "retired"]
 
 
@@ -65,6 +67,8 @@ LEGACY = Stage(kind="legacy")
 class OldCheckpoint:
     """An arm whose forecast was recorded once: a file of an experiment, a name in it, a file."""
 
+    __pydantic_config__ = _NO_OTHER_KEYS
+
     experiment: str
     arm: str
     recorded: str
@@ -87,6 +91,8 @@ class Compatibility:
     time_limit_s
         Of each script.
     """
+
+    __pydantic_config__ = _NO_OTHER_KEYS
 
     configs: tuple[str, ...] = ()
     checkpoints: tuple[OldCheckpoint, ...] = ()
@@ -161,6 +167,8 @@ class Settings:
 class _Keys:
     """The file as it is written."""
 
+    __pydantic_config__ = _NO_OTHER_KEYS
+
     experiment: str
     stages: tuple[Any, ...]
     schema: int = SCHEMA
@@ -180,39 +188,42 @@ def read_rollout(path: Path) -> Settings:
     Raises
     ------
     ConfigError
-        When one of them cannot be read; names every fault of the file in one line.
+        Names every fault of the file in one line, with what was found and what was expected.
     """
     found = json.loads(json.dumps(read_toml(path), default=str))  # a date is not a key's value
-    schema = found.pop("schema", SCHEMA)
-    keys = parse_record(_Keys, found, where=str(path), error=ConfigError)
-    beside = path.parent / keys.experiment
-    builtin = keys.experiment in builtin_names()
-    experiment = read_experiment(keys.experiment if builtin else str(beside))
+    faults, wrong = _key_faults(found)
+    right = {key: value for key, value in found.items() if key not in wrong}
+    keys = parse_record(
+        _Keys, {"experiment": "", "stages": [], **right}, where=str(path), error=ConfigError
+    )
+    experiment = None
+    if "experiment" in right:
+        builtin = keys.experiment in builtin_names()
+        try:
+            experiment = read_experiment(
+                keys.experiment if builtin else str(path.parent / keys.experiment)
+            )
+        except ConfigError as problem:
+            faults.append(f"experiment = '{keys.experiment}': {problem}")
     stages = [_stage(each) for each in keys.stages]
-    judged = [rule.metric for rule in experiment.policy.criteria if rule.metric in loss_metrics()]
-    metric = keys.metric or next(iter(judged), "mae")
-    faults = [each for each in stages if isinstance(each, str)]
+    faults += [each for each in stages if isinstance(each, str)]
     made = (LEGACY, *(each for each in stages if isinstance(each, Stage)))
-    if schema != SCHEMA:
-        faults.append(f"schema = {schema!r}: this version reads {SCHEMA}")
-    faults += _order_faults(made, experiment.datasets)
-    if metric not in loss_metrics():
-        faults.append(f"metric = '{metric}': expected one of {', '.join(loss_metrics())}")
-    for name, least in (("limit", 0), ("budget", 0), ("latency_s", 0), ("memory_limit_mib", 1)):
-        value = getattr(keys, name)
-        if not least <= value < math.inf or (name in ("budget", "latency_s") and not value):
-            faults.append(f"{name} = {value}: expected a finite number above 0")
-    if keys.calm < 0:
-        faults.append(f"calm = {keys.calm}: expected 0 or more sessions")
+    if keys.schema != SCHEMA:
+        faults.append(f"schema = {keys.schema!r}: this version reads {SCHEMA}")
+    if "stages" in right and not stages:
+        faults.append("stages = []: expected at least one")
+    if experiment is not None:
+        listed = (LEGACY, *(each if isinstance(each, Stage) else None for each in stages))
+        faults += _order_faults(listed, experiment.datasets)
+    faults += _value_faults(keys)
     if keys.feedback and [str(each) for each in made[1:]] not in (["shadow"], ["all"]):
         faults.append(
             "feedback = true: where the outcome depends on which forecast was served, no stage can "
             'be moved by evidence: expected stages = ["shadow"] or ["all"]'
         )
-    if not all(keys.compatibility.scripts):
-        faults.append("compatibility.scripts: one is empty; each must be a command")
-    if faults:
+    if faults or experiment is None:
         raise ConfigError(f"{path}: {'; '.join(faults)}")
+    judged = [rule.metric for rule in experiment.policy.criteria if rule.metric in loss_metrics()]
     taken = {
         each.name: getattr(keys, each.name)
         for each in dataclasses.fields(keys)
@@ -223,9 +234,56 @@ def read_rollout(path: Path) -> Settings:
         source=str(path),
         experiment=experiment,
         stages=made,
-        metric=metric,
+        metric=keys.metric or next(iter(judged), "mae"),
         **taken,
     )
+
+
+def _key_faults(found: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+    """Keys that are unknown, missing or of another type, in words; and their top-level names."""
+    from pydantic import ValidationError
+
+    kinds = {"": _Keys, "compatibility": Compatibility, "checkpoints": OldCheckpoint}
+    faults, wrong = [], set[str]()
+    try:
+        adapter(_Keys).validate_json(json.dumps(found), strict=True)
+    except ValidationError as problem:
+        for each in problem.errors(include_url=False):
+            place = [str(part) for part in each["loc"]]
+            wrong.add(place[0])
+            table = next((part for part in reversed(place[:-1]) if part in kinds), "")
+            key, inside = place[-1], f"{'.'.join(place[:-1])}: " if place[:-1] else ""
+            if each["type"] == "unexpected_keyword_argument":
+                known = ", ".join(item.name for item in dataclasses.fields(kinds[table]))
+                faults.append(f"{inside}unknown key '{key}'; known keys are {known}")
+            elif each["type"] in ("missing", "missing_argument"):
+                faults.append(f"{inside}missing key '{key}'")
+            else:
+                wanted = each["msg"].removeprefix("Input should be ")
+                shown = reprlib.repr(each["input"])
+                faults.append(f"{'.'.join(place)} = {shown}: expected {wanted}")
+    return faults, wrong
+
+
+def _value_faults(keys: _Keys) -> list[str]:
+    """Numbers and names that no rollout can have."""
+    faults = []
+    for name, value, zero in (
+        ("limit", keys.limit, True),
+        ("budget", keys.budget, False),
+        ("latency_s", keys.latency_s, False),
+        ("memory_limit_mib", keys.memory_limit_mib, False),
+        ("calm", keys.calm, True),
+        ("compatibility.time_limit_s", keys.compatibility.time_limit_s, False),
+    ):
+        if not 0 <= value < math.inf or not (value or zero):
+            least = "of 0 or more" if zero else "above 0"
+            faults.append(f"{name} = {value}: expected a finite number {least}")
+    if keys.metric and keys.metric not in loss_metrics():
+        faults.append(f"metric = '{keys.metric}': expected one of {', '.join(loss_metrics())}")
+    if not all(keys.compatibility.scripts):
+        faults.append("compatibility.scripts: one is empty; each must be a command")
+    return faults
 
 
 def loss_metrics() -> list[str]:
@@ -245,6 +303,8 @@ def _stage(found: Any) -> Stage | str:
     if not isinstance(found, dict):
         return said
     margin, after = found.get("margin"), found.get("retire_after")
+    if isinstance(margin, bool) or isinstance(after, bool):
+        return said
     names = found.get("series", [])
     numbers = [each for each in (margin, after) if each is not None]
     fine = all(isinstance(each, int | float) and 0 <= each < math.inf for each in numbers)
@@ -259,13 +319,19 @@ def _stage(found: Any) -> Stage | str:
     return said
 
 
-def _order_faults(stages: Sequence[Stage], series: Sequence[str]) -> list[str]:
-    """What is wrong with a list of stages: each must expose more than the one before."""
-    faults = [] if len(stages) > 1 else ["stages: empty; expected at least one"]
+def _order_faults(stages: Sequence[Stage | None], series: Sequence[str]) -> list[str]:
+    """What is wrong with a list of stages: each must expose more than the one before.
+
+    Nothing is said of the order around a stage that cannot be read, which is None.
+    """
+    faults = []
     for before, stage in pairwise(stages):
+        if stage is None:
+            continue
         unknown = [name for name in stage.series if name not in series]
-        if unknown:
-            faults.append(f"stages: no series '{unknown[0]}'; there are {', '.join(series)}")
+        faults += [f"stages: no series '{name}'; there are {', '.join(series)}" for name in unknown]
+        if before is None:
+            continue
         served = [{name for name in series if each.exposes(name)} for each in (before, stage)]
         grows = served[0] < served[1] or (before.kind, stage.kind) in (
             ("legacy", "shadow"),

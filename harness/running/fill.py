@@ -69,8 +69,13 @@ class Progress(Protocol):
         """A process was started."""
         ...
 
-    def ended(self, work: Doing, seconds: float, *, failed: int, reason: str) -> None:
-        """It ended with so many failed windows, the first of them for this reason."""
+    def ended(
+        self, work: Doing, seconds: float, *, failed: int, reason: str, pending: int = 0
+    ) -> None:
+        """It ended with so many failed windows, the first of them for this reason.
+
+        `pending` are those without a forecast whose outcome is to come: they are not judged yet.
+        """
         ...
 
     def unanswered(self, work: Doing, reason: str, *, again: bool) -> None:
@@ -412,8 +417,9 @@ class _Run:
         if isinstance(found, Work):
             return found
         if isinstance(found, Unfit):
-            failed = 0 if self.handing_over else self.note_unfit(found).failed
-            self.progress.ended(work, 0.0, failed=failed, reason=found.reason)
+            unfit = Sealed() if self.handing_over else self.note_unfit(found)
+            failed, pending = unfit.failed - unfit.pending, unfit.pending
+            self.progress.ended(work, 0.0, failed=failed, reason=found.reason, pending=pending)
             return None
         self.progress.unanswered(work, found, again=False)
         for cell in work.cells:
@@ -454,16 +460,18 @@ class _Run:
     def seal(self, work: _Work, finished: Finished) -> str:
         """Seal what a task left; why the system gave no answer, where it gave none."""
         assert isinstance(work, Work)
-        failed, reasons = 0, []
+        failed, pending, reasons = 0, 0, list[str]()
         for number, (due, job) in enumerate(zip(work.due, work.task.jobs, strict=True)):
             sealed = seal_finished(self.store, due, job, number, finished)
             if sealed.no_answer:
                 return sealed.problem
             self.note(due.cell, sealed)
-            failed += sealed.failed
-            reasons += [sealed.reason or sealed.problem]
+            failed += sealed.failed - sealed.pending
+            pending += sealed.pending
+            told = sealed.reason or sealed.problem
+            reasons.insert(0 if sealed.failed > sealed.pending else len(reasons), told)
         reason = next(filter(None, reasons), "")
-        self.progress.ended(work, finished.seconds, failed=failed, reason=reason)
+        self.progress.ended(work, finished.seconds, failed=failed, reason=reason, pending=pending)
         return ""
 
     def compare(self, event: _Work, finished: Finished) -> str:

@@ -88,7 +88,10 @@ class Sealed:
     made
         Its fit was made now.
     failed, reason
-        Origins the arm itself has no forecast for, and why for the first.
+        Origins the arm itself has no forecast for, and why for the first; for the first that is
+        judged, where there is one.
+    pending
+        How many of them are not judged yet: their outcome is to come.
     problem
         Why nothing was sealed; empty where it was, or another process had sealed it before.
     no_answer
@@ -103,6 +106,7 @@ class Sealed:
     made: bool = False
     failed: int = 0
     reason: str = ""
+    pending: int = 0
     problem: str = ""
     no_answer: bool = False
     overtaken: bool = False
@@ -314,12 +318,15 @@ def _seal_part(
     )
     store.put_part(key, whole)
     store.seal(due.fit.key, fit, key, seal)
+    why = dict(zip(cutoffs, failures, strict=True))
+    judged = set(split.days(split.windows.origin)).intersection(failed)
     return Sealed(
         origins=len(part),
         replaced=replaces,
         made=fit is not None and not fit.problem,
         failed=len(failed),
-        reason=reason,
+        reason=why[min(judged)] if judged else reason,
+        pending=len(failed) - len(judged),
     )
 
 

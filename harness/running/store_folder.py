@@ -38,7 +38,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from harness.errors import StoreError
+from harness.errors import DamagedRecordsError, StoreError
 from harness.parsing import parse_json, parse_record
 from harness.records.journal import FILE, Journal, Record
 from harness.running.identity import process_space
@@ -481,7 +481,7 @@ def open_store(root: Path, *, create: bool = True, without_records: bool = False
     if not (root / FILE).exists():
         left = any((root / name).is_dir() and any((root / name).iterdir()) for name in RESULTS)
         if left and not without_records:
-            raise StoreError(
+            raise DamagedRecordsError(
                 f"{root}: results without their records ({FILE} is not there); put it back, or "
                 "run `abharness store adopt EXPERIMENT --why`"
             )

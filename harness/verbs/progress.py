@@ -54,7 +54,9 @@ class LineProgress:
         """Note that a unit started."""
         self._running[cell.key] = (cell, time.monotonic())
 
-    def ended(self, cell: Doing, seconds: float, *, failed: int, reason: str) -> None:
+    def ended(
+        self, cell: Doing, seconds: float, *, failed: int, reason: str, pending: int = 0
+    ) -> None:
         """Say how a unit ended and how long the rest will take."""
         self._running.pop(cell.key, None)
         self._forget(cell)
@@ -63,7 +65,9 @@ class LineProgress:
         self._done += 1
         result = f"no result ({reason})" if reason else "ok"
         if failed:
-            result = f"{failed} windows FAILED ({reason})"
+            result = f"{failed} window{'s' * (failed > 1)} FAILED ({reason})"
+        elif pending:
+            result = f"ok, no forecast for {pending} window{'s' * (pending > 1)} to come ({reason})"
         text = f"[{self._done}/{self._total}] {cell}: {result}, {seconds:.1f} s"
         self._say(text + self._rest())
 

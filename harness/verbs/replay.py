@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def replay(
         typer.Option(
             "--store",
             metavar="FOLDER",
-            help="Store of the record; by default the one its file lies in.",
+            help="Store of the record; by default that of a verdict.json, else runs.",
         ),
     ] = None,
 ) -> None:
@@ -38,11 +39,14 @@ def replay(
 
     Ends with 0 if every byte is the same, with 5 if anything differs.
     """
+    from harness.gate.recompute import is_verdict_file
     from harness.gate.recompute import replay as judge_again
     from harness.records.journal import SHORT
     from harness.running.store_folder import open_store
     from reports.words.facts import say as in_words
 
+    if store is None and not is_verdict_file(verdict):
+        store = Path(os.environ.get("ABHARNESS_STORE", "runs"))
     opened = None if store is None else open_store(store, create=False)
     found = judge_again(verdict, opened)
     for note in found.notes:

@@ -37,7 +37,12 @@ def rollout(
         typer.Option("--why", metavar="TEXT", help="Reason for hold or rollback; it is recorded."),
     ] = "",
     owner: Annotated[
-        str, typer.Option("--owner", metavar="NAME", help="Who makes the move; it is recorded.")
+        str,
+        typer.Option(
+            "--owner",
+            metavar="NAME",
+            help="Who makes the move; it is recorded. By default your login name.",
+        ),
     ] = "",
     release: Annotated[bool, typer.Option("--release", help="With hold: end the hold.")] = False,
     form: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, DamagedRecordsError
 from harness.verbs.common import DataDirOption, StoreOption, say, verb
 
 if TYPE_CHECKING:
@@ -54,15 +54,22 @@ def store(
     from harness.gate import upkeep
     from harness.running.store_folder import open_store
 
-    opened = open_store(store, create=False)
     if ask == "check":
-        _check(upkeep.check_store(opened), opened.journal.short)
-    elif ask == "prune":
-        found = upkeep.prune(opened)
+        try:
+            opened = open_store(store, create=False)
+            found = upkeep.check_store(opened)
+        except DamagedRecordsError as problem:  # nothing else can be told then
+            say(str(problem))
+            raise typer.Exit(DIFFERS) from None
+        _say_found(found, opened.journal.short)
+        return
+    opened = open_store(store, create=False)
+    if ask == "prune":
+        gone = upkeep.prune(opened)
         say(
-            f"removed {found.parts} parts, {found.fits} fits, {found.scores} files of scores, "
-            f"{found.drawn} folders of drawn verdicts, {found.deliveries} deliveries: "
-            f"{found.bytes / 2**20:,.1f} MiB"
+            f"removed {gone.parts} parts, {gone.fits} fits, {gone.scores} files of scores, "
+            f"{gone.drawn} folders of drawn verdicts, {gone.deliveries} deliveries: "
+            f"{gone.bytes / 2**20:,.1f} MiB"
         )
     else:
         key = upkeep.drop(opened, what, why=why)
@@ -70,7 +77,7 @@ def store(
         say(f"head {opened.journal.short}")
 
 
-def _check(found: StoreCheck, head: str) -> None:
+def _say_found(found: StoreCheck, head: str) -> None:
     from reports.words.facts import say as in_words
 
     say(f"{found.records} records, {found.fits} fits, {found.parts} parts, head {head}")

@@ -17,6 +17,7 @@ from reports.words.numbers import (
     bound_in_sentence,
     in_sentence,
     listing,
+    lower_end,
     metric_name,
     plural,
     ratio,
@@ -146,7 +147,8 @@ def _worse(rows: Sequence[Sequence[Any]]) -> str:
     for dataset, metric, skill, low, high in rows:
         ends = ""
         if low is not None and high is not None:
-            first = f"{in_sentence(-high, signed=True).removesuffix(' %')} to "
+            least = in_sentence(lower_end(metric, -high), signed=True)
+            first = f"{least.removesuffix(' %')} to "
             ends = f" ({'' if -high > MOST else first}{bound_in_sentence(-low)})"
         change = in_sentence(-skill, signed=True)
         said.append(f"{metric_name(metric)} {change}{ends} on {dataset}")

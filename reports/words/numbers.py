@@ -100,8 +100,17 @@ MOST = 9.0
 """A bound of a loss ratio beyond ten times legacy's loss says no more than that."""
 
 
+def lower_end(metric: str, share: float) -> float:
+    """A bound of a loss ratio as it is shown: no loss falls by more than all of it.
+
+    The interval of a ratio does not know that. A loss of a user's own, ``module:function``, may be
+    negative, and is left alone.
+    """
+    return share if ":" in metric else max(share, -1.0)
+
+
 def bound_in_sentence(share: float) -> str:
-    """Write an upper bound of a loss ratio within a sentence."""
+    """Write a bound of a loss ratio within a sentence."""
     return in_sentence(share, signed=True) if share <= MOST else f"over {100 * MOST:+.0f} %"
 
 
@@ -150,6 +159,9 @@ def found_range(finding: Finding, low: float | None, high: float | None) -> str:
     if isinstance(finding.estimand, Coverage) and low is not None and high is not None:
         least = found(finding, low).removesuffix("\u202f%")
         return f"{least} to {found(finding, high)}"
+    if finding.unit == "share":
+        ends = (None if end is None else lower_end(finding.metric, end) for end in (low, high))
+        low, high = ends
     return effects(finding.unit, low, high)
 
 

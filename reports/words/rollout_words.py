@@ -20,7 +20,7 @@ def _not_shown(v: Mapping[str, Any]) -> str:
 
 
 _REFUSED: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "held": lambda v: f"held by {v['owner'] or 'nobody named'} since {v['since']}: {v['why']}",
+    "held": lambda v: f"held by {v['owner']} since {v['since']}: {v['why']}",
     "last stage": lambda v: f"'{v['stage']}' is the last stage",
     "no verdict": lambda _: "there is no verdict yet",
     "stale": lambda v: f"the verdict is stale: {v['why']}",

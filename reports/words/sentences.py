@@ -11,7 +11,7 @@ from harness.experiments.rules import RuleRole
 from harness.judging.fact import FactCode
 from harness.judging.findings import Finding, no_prediction
 from reports.words.facts import place_of, say, why
-from reports.words.numbers import bound_in_sentence, in_sentence
+from reports.words.numbers import bound_in_sentence, in_sentence, lower_end
 
 _OPEN = (
     FactCode.FEW_ORIGINS,
@@ -111,7 +111,7 @@ def _loss(found: Comparison, role: RuleRole) -> str:
         penalty = "with failed windows counted as twice the worst loss, "
     low, high = found.bounds
     ends = _bounds(
-        None if low is None else bound_in_sentence(low),
+        None if low is None else bound_in_sentence(lower_end(found.question.estimand.metric, low)),
         None if high is None else bound_in_sentence(high),
     )
     said = f"the loss of {found.candidate} is {_change(found)} {found.legacy}'s{ends}"

@@ -46,6 +46,13 @@ def test_effects_carry_their_unit_once() -> None:
     assert numbers.effects("points", -0.04, 0.02) == "−4.0 to +2.0 pts"
 
 
+def test_no_loss_falls_by_more_than_all_of_it() -> None:
+    """A bound below -100 % of a loss is shown as that; a loss of a user's own may be negative."""
+    assert numbers.lower_end("crps", -3.545) == -1.0
+    assert numbers.lower_end("crps", -0.3) == -0.3
+    assert numbers.lower_end("mine:pnl_loss", -3.545) == -3.545
+
+
 def test_metrics_have_readable_names() -> None:
     """Metrics by the title they declare, what is no metric with blanks."""
     known = ("crps", "coverage_80", "smape", "winkler_80", "legacy_failures", "crps_wins")

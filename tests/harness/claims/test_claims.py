@@ -16,6 +16,7 @@ from harness.claims import (
     collect_claims,
 )
 from harness.claims.claim import ArmOnTrial, StoredRun
+from harness.claims.gather import _sizes
 from harness.costs import Cost, Costs
 from harness.measure.code_lines import CodeSize
 from reports.forms.claim_rows import counted, terminal_lines, to_json, to_markdown
@@ -286,6 +287,18 @@ def test_code_size_is_a_measured_ratio(lines, status):
     }
 
     assert status_of("less-code", sizes=sizes) == status
+
+
+def test_an_arm_that_plays_records_back_has_no_source_lines():
+    """What made its forecasts is not there: the claim stays open and says so."""
+    recorded = ArmOnTrial(name="old", use="harness.recorded:Recorded")
+    live = ArmOnTrial(name="new", use="baselines.random_walk:SeasonalNaive")
+    sizes = _sizes({"baseline": recorded, "candidate": live}, None)
+    row = row_of("less-code", dataclasses.replace(EMPTY, sizes=sizes))
+
+    assert list(sizes) == ["candidate"]
+    assert row.status == "undecided"
+    assert "plays records back" in row.open[0]
 
 
 def test_checkout_takes_the_place_of_the_rebuild():

@@ -65,6 +65,18 @@ def test_replay_of_a_copy_names_its_store(ran, call):
     assert "is not inside a store" in call("replay", "kept")[2]
 
 
+def test_replay_takes_the_file_of_an_experiment(finished, call, monkeypatch):
+    """With its name or its file the last verdict on it in the usual store is judged again."""
+    Path("tiny").mkdir()  # a folder of the same name is no verdict
+    by_file = call("replay", "tiny.toml")
+    Path("runs").rename("kept")
+    monkeypatch.setenv("ABHARNESS_STORE", "kept")
+
+    assert by_file[0] == 0
+    assert by_file[1].startswith("the same, byte by byte: PROMOTE")
+    assert call("replay", "tiny") == by_file
+
+
 def test_replay_needs_what_came_to_pass(finished, call):
     """Without any score file the actuals are gone: a line a cell, and the code of INVALID."""
     folder = folder_of("tiny")

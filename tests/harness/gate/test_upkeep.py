@@ -80,7 +80,10 @@ def test_forecasts_that_are_not_those_sealed_by_origin_are_named(finished):
     ],
 )
 def test_an_edited_record_changes_no_verdict(finished, call, kind, change):
-    """Levels changed in a part's record, a key dropped: one line that names the row, code 2."""
+    """Levels changed in a part's record, a key dropped: one line that names the row.
+
+    Code 2 of what needs the records, 5 of the check that looks for just that.
+    """
     import sqlite3
 
     journal = opened().journal
@@ -93,12 +96,38 @@ def test_an_edited_record_changes_no_verdict(finished, call, kind, change):
         connection.execute("UPDATE records SET body = ? WHERE seq = ?", (body, record.seq))
     connection.close()
 
-    for verb in (("gate", "tiny.toml"), ("replay", "tiny", "--store", "runs"), ("store", "check")):
+    code, out, err = call("store", "check")
+    assert (code, err) == (5, "")
+    assert f"row {record.seq} ({kind} " in out
+    assert out.count("\n") == 1
+    for verb in (("gate", "tiny.toml"), ("replay", "tiny")):
         code, out, err = call(*verb)
 
         assert (code, out) == (2, "")
         assert f"row {record.seq} ({kind} " in err
         assert err.count("\n") == 1
+
+
+def test_a_broken_chain_and_lost_records_are_damage(finished, call):
+    """A row taken out, a file that is no database, none at all: named, code 5; no store is 2."""
+    import sqlite3
+
+    file = Path("runs/records.sqlite")
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute("DELETE FROM records WHERE seq = 3")
+    connection.close()
+    row = call("store", "check")
+    file.write_bytes(b"no database" * 999)
+    other = call("store", "check")
+    file.unlink()
+    gone = call("store", "check")
+
+    assert [each[0] for each in (row, other, gone)] == [5, 5, 5]
+    assert "row 3 is missing" in row[1]
+    assert "records.sqlite: damaged" in other[1]
+    assert "results without their records" in gone[1]
+    assert call("store", "check", "--store", "elsewhere")[0] == 2
 
 
 @pytest.mark.slow

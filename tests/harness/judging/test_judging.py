@@ -19,6 +19,7 @@ from harness.judging.validity import CUT_OFF, PRETRAINING
 from harness.judging.verdict import Verdict, from_json, judge, to_json
 from harness.reasons import ReasonCode, reason
 from harness.scoring.scores import Truth, UnitScores
+from reports.words import numbers
 from reports.words.next_step import next_step
 from reports.words.sentences import sentence_of
 from reports.words.verdicts import reasons, summary
@@ -206,6 +207,18 @@ def test_least_skill_over_the_random_walk(new: float, wanted: float, outcome: Ou
     found = next(f for f in verdict.findings if f.metric == "skill")
     assert found.outcome == outcome
     assert sentence_of(found).startswith("GOLD skill by CRPS: the loss of new is")
+
+
+def test_bounds_of_a_loss_end_at_all_of_it() -> None:
+    """An interval that reaches below -100 % is written to -100 %, in sentences and in tables."""
+    found = judged(grid_of()).findings[0]
+    assert found.comparison is not None
+    wide = [dataclasses.replace(each, lower=-3.5) for each in found.comparison.estimates]
+    comparison = dataclasses.replace(found.comparison, estimates=tuple(wide))
+    found = dataclasses.replace(found, comparison=comparison)
+
+    assert "(bounds -100.0 to " in sentence_of(found)
+    assert numbers.found_range(found, *found.bounds).startswith("\u2212100.0 to ")
 
 
 def test_least_skill_without_a_reference_is_invalid() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
 from pathlib import Path
 
@@ -301,14 +302,67 @@ def test_every_fault_of_a_file_is_named_at_once(migration):
     assert "\n" not in said
 
 
-def test_an_unknown_key_of_a_file_is_named(migration):
-    """What no rollout has is refused, with the others."""
-    migration(keys="burget = 1.0\nlimit = 'x'")
+def test_faults_of_every_kind_are_named_together(migration):
+    """Unknown keys, wrong types, stages, series and numbers: all in one line, with what fits."""
+    migration(
+        stages='["shdow", {series = ["GLD", "OIL"]}, "all"]',
+        keys="budgt = 5\nlimit = -1\nlatency_s = 'x'\n[compatibility]\nconfgs = ['a.toml']\n"
+        "[[compatibility.checkpoints]]\nexperiment = 'a.toml'\narm = 3",
+    )
 
     with pytest.raises(ConfigError) as problem:
         read_rollout(Path("rollout.toml"))
-    assert "burget" in str(problem.value)
-    assert "limit" in str(problem.value)
+    assert str(problem.value).split("; ") == [
+        "rollout.toml: latency_s = 'x': expected a valid number",
+        "compatibility.checkpoints.0.arm = 3: expected a valid string",
+        "compatibility.checkpoints.0: missing key 'recorded'",
+        "compatibility: unknown key 'confgs'",
+        "known keys are configs, checkpoints, drop_in, scripts, time_limit_s",
+        "unknown key 'budgt'",
+        (
+            "known keys are experiment, stages, schema, metric, limit, budget, latency_s, "
+            "memory_limit_mib, calm, feedback, compatibility"
+        ),
+        (
+            'stages: \'shdow\': expected "shadow", "all", {series = [...], margin = ...} or '
+            "{retire_after = SESSIONS}"
+        ),
+        "stages: no series 'GLD'",
+        "there are A, B",
+        "stages: no series 'OIL'",
+        "there are A, B",
+        "limit = -1.0: expected a finite number of 0 or more",
+    ]
+
+
+def test_a_missing_experiment_hides_no_other_fault(migration):
+    """The faults of a rollout file are named beside that of the experiment's file."""
+    migration(keys="calm = -1")
+    file = Path("rollout.toml")
+    file.write_text(file.read_text().replace("move.toml", "gone.toml"), encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"'gone.toml': .*no such file.*; calm = -1: expected"):
+        read_rollout(file)
+
+
+@pytest.mark.parametrize("move", ["hold", "rollback"])
+def test_a_move_by_hand_has_a_name(migration, monkeypatch, move):
+    """The login name where none is given; where the system has none, --owner is asked for."""
+    found = migration()
+    found.judge()
+    found.open().advance(" Ada ")
+    monkeypatch.setattr(getpass, "getuser", lambda: "grace")
+    state = found.open().hold("audit", "") if move == "hold" else found.open().rollback("drill")
+
+    assert [each.owner for each in state.moves] == ["Ada", "grace"]
+
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 4242")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    with pytest.raises(ConfigError, match="--owner"):
+        found.open().advance()
+    assert len(found.open().state.moves) == 2
 
 
 def test_feedback_allows_no_stage_that_evidence_moves(migration):

@@ -77,10 +77,10 @@ def test_alert_on_change_tells_each_move_once(migration, call):
     ask = ("rollout", "status", "rollout.toml", *PLACES, "--no-check", "--alert-on", "change")
 
     assert [call(*ask)[0] for _ in range(2)] == [10, 0]
-    found.open().rollback("drill")
+    found.open().rollback("drill", "Ada")
     code, out, _ = call(*ask)
     assert code == 10
-    assert "last move: rolled back to 'legacy': drill" in out
+    assert "last move: rolled back to 'legacy' by Ada: drill" in out
 
 
 def test_hold_and_rollback_want_a_reason(migration, call):

@@ -445,6 +445,22 @@ def test_progress_is_plain_lines_in_a_log(tiny, call, in_process):
     assert "\x1b" not in err
 
 
+def test_an_origin_to_come_is_no_failure_in_the_progress(tiny, call, in_process):
+    """An arm that fails where the outcome has not come, and nowhere else, is not said to fail."""
+    tiny()
+    (part,) = grid_of().splits.values()
+    target = part.dataset.series.target
+    judged, to_come = part.windows.origin[-1], part.issued.origin[-1]
+    assert to_come == len(target) > judged
+    use = 'use = "arms_for_tests:Flat"'
+    tiny((use, f'{use}\nfault = "raise at"\nat = {float(target[to_come - 1])!r}'))
+
+    _, _, err = call("run", "tiny.toml", "--only", "old")
+
+    assert "old/GOLD/1: ok, no forecast for 1 window to come (" in err
+    assert "failed windows" not in err
+
+
 def test_progress_counts_what_is_kept(tiny, call, in_process):
     """What the store holds already counts as done."""
     computed(call, "tiny.toml", "--only", "new")

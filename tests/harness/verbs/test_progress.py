@@ -82,6 +82,17 @@ def test_failure_is_spelled_out(clock):
     assert "stopped after 5 s" in lines[2]
 
 
+def test_a_window_to_come_has_not_failed_yet(clock):
+    """Where only windows whose outcome is to come lack a forecast, nothing has failed."""
+    progress = started([cell("a", "1"), cell("a", "2")])
+    progress.ended(cell("a", "1"), 1.0, failed=0, reason="no record", pending=1)
+    progress.ended(cell("a", "2"), 1.0, failed=1, reason="no luck", pending=1)
+
+    lines = progress.stream.getvalue().splitlines()
+    assert ": ok, no forecast for 1 window to come (no record), 1.0 s" in lines[1]
+    assert ": 1 window FAILED (no luck), 1.0 s" in lines[2]
+
+
 def test_units_are_not_looked_through_each_time_one_ends():
     """An estimate asks a unit for its kind when it begins and ends, however many there are."""
     asked = []
