@@ -166,8 +166,8 @@ class Recorded:
     def record_digests(self, series: Series, windows: Windows) -> Sequence[str]:
         """Digest of the record of each origin; of all earlier ones, too, where it is a path alone.
 
-        So a log that grows leaves what was read of it as it is, and one that is changed does not;
-        nor does a session that came and is one its record passes over.
+        So what was read of a log stands while the log only grows. It is read again where a record
+        was changed, or where a session came that a record passes over.
         """
         found, chain = self._records, hashlib.sha256()
         before = []
