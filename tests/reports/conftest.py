@@ -18,8 +18,8 @@ from harness.evidence.comparison import (
     Sample,
     Variances,
 )
-from harness.evidence.estimand import ESTIMANDS, Question
-from harness.evidence.estimates import Estimate
+from harness.evidence.estimand import ESTIMANDS
+from harness.evidence.estimates import Estimate, Question
 from harness.evidence.pairing import FailedWindows
 from harness.forecast import LEVELS, Forecast
 from harness.judging.declared import Cell, OriginPlan, PlanRecord
