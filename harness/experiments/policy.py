@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from harness.errors import ConfigError
-from harness.experiments.losses import load_loss
 from harness.experiments.rules import (
     CoverageRule,
     Criterion,
@@ -24,6 +23,7 @@ from harness.experiments.rules import (
     Looks,
     RuleRole,
     between,
+    load_loss,
 )
 from harness.experiments.waivers import Waiver, idle
 from harness.parsing import read_toml, table

@@ -1,16 +1,31 @@
-"""The single rules of a policy: a loss, a coverage, hard limits, the evidence asked for."""
+"""The single rules of a policy: a loss, a coverage, hard limits, the evidence asked for.
+
+A loss may be one of the user's, which a policy names as `module:function`.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Literal
 
+from harness.arm import look_beside, user_code
 from harness.costs import CRITERIA
-from harness.errors import ConfigError
-from harness.evidence.estimand import Coverage, MeanLoss, RelativeCoverage, RootLoss, Wins, loss_of
-from harness.experiments.losses import load_loss
-from harness.scoring.metrics import AGGREGATES, CENTRAL
+from harness.errors import ConfigError, InputError, one_line
+from harness.evidence.estimand import (
+    Coverage,
+    MeanLoss,
+    RelativeCoverage,
+    RootLoss,
+    Wins,
+    loss_of,
+    name_loss,
+)
+from harness.scoring.metrics import AGGREGATES, CENTRAL, use_loss
 from harness.scoring.subsets import Scope
 from harness.stats.spending import Spending
 
@@ -287,3 +302,45 @@ def between(what: str, value: float, low: float, high: float, *, ends: str) -> N
         least = "at least" if ends[0] == "[" else "more than"
         below = "" if high == float("inf") else f" and less than {high}"
         raise ConfigError(f"{what} = {value!r}: expected {least} {low}{below}")
+
+
+_READ: dict[str, str] = {}
+"""Digest of the file of each module that was imported for a loss."""
+
+
+def load_loss(name: str, folder: Path | None = None) -> None:
+    """Import a loss and let it count; a module that was edited since is imported again.
+
+    Parameters
+    ----------
+    name
+        ``module:function``.
+    folder
+        Where the policy lies: a module that is not installed is looked for there.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such function, or it is no loss.
+    """
+    module_name, _, function_name = name.partition(":")
+    look_beside(folder or Path.cwd())
+    try:
+        with user_code():
+            known = module_name in sys.modules
+            module = importlib.import_module(module_name)
+            file = Path(module.__file__ or "")
+            digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+            if known and _READ.get(module_name, digest) != digest:
+                module = importlib.reload(module)
+            _READ[module_name] = digest
+            function = getattr(module, function_name, None)
+    except InputError:
+        raise
+    except Exception as problem:  # importing runs the user's code
+        said = f"{type(problem).__name__}: {one_line(str(problem))}"
+        raise ConfigError(f"metric = '{name}': cannot import it: {said}") from problem
+    if function is None:
+        raise ConfigError(f"metric = '{name}': module '{module_name}' has no '{function_name}'")
+    use_loss(name, function)
+    name_loss(name)
