@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from harness.arm import look_beside, user_code
+from harness.arm_ref import look_beside, user_code
 from harness.costs import CRITERIA
 from harness.errors import ConfigError, InputError, one_line
 from harness.evidence.estimand import (
