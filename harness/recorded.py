@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.answers import level_of
 from harness.errors import ArmError, one_line
 from harness.forecast import LEVELS, Forecast
+from harness.network_answers import level_of
 from harness.window import Array, Contexts, Dates, Series, Windows
 
 LEAST_RECORDS = 20

@@ -486,37 +486,20 @@ def _oddities(policy: Policy, scores: Sequence[UnitScores]) -> list[Fact]:
 
     A candidate's path on another scale is a broken limit and stands among the findings.
     """
-    found: list[Fact] = []
-    read: set[tuple[str, str]] = set()
-    crossed: set[tuple[str, str]] = set()
+    found: dict[tuple[object, ...], Fact] = {}
     for unit in scores:
+        place: dict[str, Value] = {"dataset": unit.dataset, "arm": unit.arm}
         if unit.arm == policy.baseline and (far := far_from_prices(unit)) is not None:
-            found.append(far)
-        cell = unit.arm, unit.dataset
-        judged = unit.arm in (policy.baseline, policy.candidate)
-        if judged and unit.crossings > CROSSED and cell not in crossed:
-            crossed.add(cell)
-            found.append(
-                fact(
-                    FactCode.QUANTILES_CROSSED,
-                    dataset=unit.dataset,
-                    arm=unit.arm,
-                    share=unit.crossings,
-                )
-            )
-        if (
-            judged and abs(unit.reading_gap) > READING_GAP and cell not in read
-        ):  # once for all its seeds
-            read.add(cell)
-            found.append(
-                fact(
-                    FactCode.MEMBERS_READ,
-                    dataset=unit.dataset,
-                    arm=unit.arm,
-                    members=unit.members,
-                    drawn=unit.drawn,
-                    gap=unit.reading_gap,
-                )
-            )
+            found[far.code, unit.arm, unit.dataset, unit.seed] = far
+        if unit.arm not in (policy.baseline, policy.candidate):
+            continue
+        odd: list[Fact] = []
+        if unit.crossings > CROSSED:
+            odd.append(fact(FactCode.QUANTILES_CROSSED, **place, share=unit.crossings))
+        if abs(unit.reading_gap) > READING_GAP:
+            read = {"members": unit.members, "drawn": unit.drawn, "gap": unit.reading_gap}
+            odd.append(fact(FactCode.MEMBERS_READ, **place, **read))
+        for each in odd:  # once for all seeds
+            found.setdefault((each.code, unit.arm, unit.dataset), each)
     few = fact(FactCode.FEW_ORIGINS_ASKED, asked=policy.min_origins, sound=SOUND_ORIGINS)
-    return [*found, *([few] if policy.min_origins < SOUND_ORIGINS else [])]
+    return [*found.values(), *([few] if policy.min_origins < SOUND_ORIGINS else [])]
