@@ -116,7 +116,9 @@ class Noted:
         try:
             yield
         except InputError as problem:
-            self.found.append(str(problem).removeprefix(f"{self.where}: "))
+            file = self.where.partition(": ")[0]
+            said = str(problem).removeprefix(f"{self.where}: ").removeprefix(f"{file}: ")
+            self.found.append(said)
 
     def raise_any(self, error: type[InputError] = ConfigError) -> None:
         """Raise what was noted, if anything was, each text once."""

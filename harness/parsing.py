@@ -58,7 +58,7 @@ def read_text(path: Path, *, error: type[InputError] = ConfigError, absent: str 
         wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
         raise error(f"{path}: {'UTF-16' if wide else found}; save it as UTF-8") from None
     except OSError as problem:
-        said = (problem.strerror or str(problem)).lower()
+        said = problem.strerror or problem
         raise error(f"{path}: cannot be read: {said}; expected a file") from None
 
 
@@ -125,21 +125,21 @@ def fields_of(
     fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in apart}
     hints, values = get_type_hints(kind), {}
     missing = [name for name, item in fields.items() if name not in found and _required(item)]
-    known, faults = ", ".join(sorted(fields)), []
-    for key, value in found.items():
-        if key not in fields:
-            near = meant(key, missing or fields)
-            faults.append(
-                f"unknown key '{key}'{near or meant(key, fields)}; known keys are {known}"
-            )
-            continue
+    unknown, faults = [key for key in found if key not in fields], []
+    near = {key: meant(key, missing) or meant(key, fields) for key in unknown}
+    if unknown:
+        odd = ", ".join(f"'{key}'{near[key]}" for key in unknown)
+        known = ", ".join(sorted(fields))
+        faults.append(f"unknown key{'s' * (len(unknown) > 1)} {odd}; known keys are {known}")
+    for key in (key for key in found if key in fields):
+        value = found[key]
         given = tuple(value) if isinstance(value, list) else value  # the nouns hold tuples
         if isinstance(value, date) and not isinstance(value, datetime):
             given = value.isoformat()  # first = 2015-01-31 and first = "2015-01-31" are the same
         wanted, values[key] = _read_as(hints[key], given)
         if wanted:
             faults.append(f"{key} = {_short(value)}: expected {wanted}")
-    faults += [f"missing key '{name}'" for name in missing]
+    faults += [f"missing key '{name}'" for name in missing if f"'{name}'" not in str(near)]
     return values, faults
 
 
@@ -238,7 +238,7 @@ def check_fields(made: Any) -> None:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = str(value) if isinstance(value, date) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
@@ -259,4 +259,5 @@ def _read_as(kind: Any, value: Any) -> tuple[str, Any]:
     try:
         return "", adapter(kind, strict=True).validate_python(value)
     except ValidationError as problem:
-        return problem.errors()[0]["msg"].removeprefix("Input should be "), None
+        said = problem.errors()[0]["msg"].removeprefix("Input should be ")
+        return said.replace("a valid tuple", "a list in brackets"), None

@@ -256,6 +256,8 @@ class RollingOrigin:
     def _first_row(self, dates: Dates, last: int, label: str) -> int:
         if isinstance(self.first, str):
             first = int(np.searchsorted(dates, np.datetime64(_iso_date(self.first))))
+            if len(dates) and first == len(dates):
+                raise ConfigError(f"[plan] first = '{self.first}': {label} ends on {dates[-1]}")
         elif self.first is not None:
             first = self.first if self.first >= 0 else len(dates) + self.first
         else:

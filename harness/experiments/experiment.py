@@ -168,8 +168,8 @@ class Edits:
                 name = max((n for n in arms if path.startswith(f"arms.{n}.")), key=len, default="")
                 if not name:
                     raise ConfigError(
-                        f"--set '{each}': no such arm; expected arms.NAME.OPTION=VALUE with one of "
-                        f"{', '.join(arms)}"
+                        f"--set '{each}': no such arm{meant(keys[1], arms)}; expected "
+                        f"arms.NAME.OPTION=VALUE with one of {', '.join(arms)}"
                     )
                 keys, place = path.removeprefix(f"arms.{name}.").split("."), arms[name]
             for key in keys[:-1]:
@@ -181,7 +181,8 @@ class Edits:
         missing = [name for name in self.without if name not in arms]
         if missing:
             raise ConfigError(
-                f"--without '{missing[0]}': no such arm in {where}; there are {', '.join(arms)}"
+                f"--without '{missing[0]}': no such arm in {where}{meant(missing[0], arms)}; "
+                f"there are {', '.join(arms)}"
             )
         found["arms"] = [each for name, each in arms.items() if name not in self.without]
         return found
