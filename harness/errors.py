@@ -149,3 +149,13 @@ def refused_by_system(problem: BaseException | None) -> str:
             return f"{problem.filename or 'a file'}: {problem.strerror or problem}"
         problem = problem.__cause__ or problem.__context__
     return ""
+
+
+_LONGEST = 5000
+"""Characters of a message that are looked at: some print all they know."""
+
+
+def exception_line(problem: BaseException) -> str:
+    """An exception as one line that can be stored: its class and what it says."""
+    text = one_line(str(problem)[:_LONGEST]) or "no message"
+    return f"{type(problem).__name__}: {text}"[:500]

@@ -16,6 +16,9 @@ from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait
 os.environ.setdefault("ABHARNESS_COSTS", "no")  # a session needs the machine for itself
+_MEMORY = Path("/dev/shm")  # where there is room: on a disk, a third of the time is waiting for it
+if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= 4 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 _ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _ROOT]
@@ -73,6 +76,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [each for each in items if each.get_closest_marker("study")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [each for each in items if not each.get_closest_marker("study")]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave nothing in memory where all went well."""
+    if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput"):
+        made = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        if made.is_relative_to(_MEMORY):
+            shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

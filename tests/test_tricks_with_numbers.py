@@ -14,8 +14,8 @@ from scores_for_tests import law_of, table_of, truth_of, walk_of
 
 from harness.errors import ForecastError
 from harness.evidence.comparison import answer, compare
-from harness.evidence.estimand import Coverage, MeanLoss, Question, RootLoss
-from harness.evidence.estimates import agreed, deciding
+from harness.evidence.estimand import Coverage, MeanLoss, RootLoss
+from harness.evidence.estimates import Question, agreed, deciding
 from harness.evidence.pairing import Sides, pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.arm import ArmRef, Role, staying
+from harness.arm import Role, staying
+from harness.arm_ref import ArmRef
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.predicate import (
     REGISTERED,

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.evidence.estimand import Estimand, Question
+from harness.evidence.estimand import Estimand
 from harness.evidence.estimates import (
     Conclusion,
     Estimate,
     Lengths,
     Method,
+    Question,
     Sensitivity,
     agreed,
     block_of,

@@ -14,7 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
-from harness.arm import ArmRef, Role
+from harness.arm import Role
+from harness.arm_ref import ArmRef
 from harness.errors import ConfigError, Noted, meant, refuse
 from harness.experiments.policy import (
     Policy,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import ConfigError, Noted, meant, refuse
-from harness.experiments.losses import load_loss
 from harness.experiments.rules import (
     CoverageRule,
     Criterion,
@@ -22,6 +21,7 @@ from harness.experiments.rules import (
     Limits,
     Looks,
     RuleRole,
+    load_loss,
     outside,
 )
 from harness.experiments.waivers import Waiver, idle

@@ -257,21 +257,20 @@ class Change:
 
     Attributes
     ----------
-    before, after
-        The outcomes.
+    before
+        The earlier outcome; None where there was no verdict before.
     findings
         Id to (outcome before, outcome after) where they differ; None where there was none.
     new_origins
         Origins after the last one of before, by dataset: the only new evidence.
-    same_meaning
-        Nothing that decides the numbers changed.
+    parts
+        Names of the fingerprints that differ: what decides the numbers and is another by now.
     """
 
-    before: Outcome
-    after: Outcome
-    findings: Mapping[str, tuple[str | None, str | None]]
+    before: Outcome | None = None
+    findings: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     new_origins: Mapping[str, int] = field(default_factory=dict)
-    same_meaning: bool = False
+    parts: tuple[str, ...] = ()
 
 
 def verdict_name(verdict: Verdict) -> str:
@@ -482,11 +481,9 @@ def change(old: Entry, new: Entry, *, dates: Mapping[str, Sequence[str]] | None 
     }
     return Change(
         before=old.outcome,
-        after=new.outcome,
         findings=moved,
         new_origins={
             name: new_since(old.spans.get(name), span, (dates or {}).get(name))
             for name, span in new.spans.items()
         },
-        same_meaning=bool(old.meaning) and old.meaning == new.meaning,
     )

@@ -8,7 +8,8 @@ from typing import Literal
 
 from harness.costs import Cost
 from harness.evidence.comparison import compare
-from harness.evidence.estimand import Question, Skill
+from harness.evidence.estimand import Skill
+from harness.evidence.estimates import Question
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import Criterion
 from harness.judging.fact import FactCode, Value, fact

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from harness.evidence.estimand import Estimand, Question, loss_of
-from harness.evidence.estimates import Conclusion, by_test, with_seeds
+from harness.evidence.estimand import Estimand, loss_of
+from harness.evidence.estimates import Conclusion, Question, by_test, with_seeds
 from harness.evidence.pairing import PairingError, counted, pair
 from harness.experiments.policy import Policy
 from harness.judging.declared import Cell

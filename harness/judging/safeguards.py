@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from harness.evidence.comparison import answer
-from harness.evidence.estimand import Coverage, Question, loss_of
+from harness.evidence.estimand import Coverage, loss_of
+from harness.evidence.estimates import Question
 from harness.evidence.pairing import PairingError, pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded

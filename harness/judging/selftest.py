@@ -23,8 +23,8 @@ from typing import Literal
 import numpy as np
 
 from harness.evidence.comparison import answer, compare
-from harness.evidence.estimand import Question, loss_of
-from harness.evidence.estimates import Conclusion, by_test
+from harness.evidence.estimand import loss_of
+from harness.evidence.estimates import Conclusion, Question, by_test
 from harness.evidence.pairing import Sides, pair
 from harness.experiments.rules import Criterion
 from harness.judging.conclusion import SelfTest, SelfTestPart, State, case_of, outcome_of

@@ -12,7 +12,6 @@ import numpy as np
 
 from harness.arm import (
     Arm,
-    ArmRef,
     Fetches,
     Learns,
     Loads,
@@ -21,8 +20,8 @@ from harness.arm import (
     Wraps,
     expect_columns,
     logs_in,
-    look_beside,
 )
+from harness.arm_ref import ArmRef, look_beside
 from harness.data.dataset import Dataset
 from harness.errors import ArmError, ConfigError, meant
 from harness.experiments.experiment import Experiment

@@ -21,7 +21,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.arm import Arm, ArmRef, HasWeights, Wraps, continues, logs_in
+from harness.arm import Arm, HasWeights, Wraps, continues, logs_in
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError
 from harness.running.sources import CodeReader, digest, file_digest
 from harness.window import RollingOrigin

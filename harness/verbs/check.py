@@ -22,7 +22,8 @@ from harness.verbs.result import Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.arm import ArmRef, Role
+    from harness.arm import Role
+    from harness.arm_ref import ArmRef
     from harness.running.grid import Grid
     from harness.running.store_folder import Store
 

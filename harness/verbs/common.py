@@ -58,49 +58,54 @@ def verb(
     """
 
     def declared(function: _Function) -> _Function:
-        hints = get_type_hints(function, include_extras=True)
-        readers: dict[str, Callable[[Any], object]] = {}
-        groups: dict[str, tuple[type, list[str]]] = {}
-        asked = []
-        for name, parameter in signature(function).parameters.items():
-            kind = hints[name]
-            if isinstance(kind, type) and is_dataclass(kind):
-                fields = get_type_hints(kind, include_extras=True)
-                groups[name] = (kind, list(fields))
-                hints = {key: hints[key] for key in hints if key != name} | fields
-                asked += [
-                    parameter.replace(
-                        name=key, annotation=hint, default=getattr(parameter.default, key)
-                    )
-                    for key, hint in fields.items()
-                ]
-                continue
-            option, *reader = getattr(hints[name], "__metadata__", (None,))
-            if get_origin(option) is Annotated:
-                hints[name] = option
-                readers |= {name: reader[0]} if reader else {}
-            listed = get_origin(getattr(hints[name], "__origin__", None)) is list
-            default = [] if listed and not parameter.default else parameter.default
-            asked.append(parameter.replace(annotation=hints[name], default=default))
-
-        def command(**values: Any) -> None:
-            read: dict[str, object] = {
-                name: reader(values[name]) for name, reader in readers.items()
-            }
-            for name, (kind, fields) in groups.items():
-                read[name] = kind(**{key: values.pop(key) for key in fields})
-            done = function(**(values | read))
-            if isinstance(done, Result):
-                say(done.text) if show is None else show(done)
-                raise typer.Exit(done.exit_code)
-
-        command.__signature__ = Signature(asked)  # type: ignore[attr-defined]  # what typer reads
-        command.__annotations__ = {name: kind for name, kind in hints.items() if name != "return"}
-        command.__doc__ = (getdoc(function) or "").partition("\n\nParameters\n")[0]
-        VERBS[function.__name__] = (command, f"Example:  {example}")
+        VERBS[function.__name__] = (command_of(function, show=show), f"Example:  {example}")
         return function
 
     return declared
+
+
+def command_of(
+    function: Callable[..., Any], *, show: Callable[[Result], None] | None = None
+) -> Callable[..., None]:
+    """The command of the command line that a function is; see `verb`."""
+    hints = get_type_hints(function, include_extras=True)
+    readers: dict[str, Callable[[Any], object]] = {}
+    groups: dict[str, tuple[type, list[str]]] = {}
+    asked = []
+    for name, parameter in signature(function).parameters.items():
+        kind = hints[name]
+        if isinstance(kind, type) and is_dataclass(kind):
+            fields = get_type_hints(kind, include_extras=True)
+            groups[name] = (kind, list(fields))
+            hints = {key: hints[key] for key in hints if key != name} | fields
+            asked += [
+                parameter.replace(
+                    name=key, annotation=hint, default=getattr(parameter.default, key)
+                )
+                for key, hint in fields.items()
+            ]
+            continue
+        option, *reader = getattr(hints[name], "__metadata__", (None,))
+        if get_origin(option) is Annotated:
+            hints[name] = option
+            readers |= {name: reader[0]} if reader else {}
+        listed = get_origin(getattr(hints[name], "__origin__", None)) is list
+        default = [] if listed and not parameter.default else parameter.default
+        asked.append(parameter.replace(annotation=hints[name], default=default))
+
+    def command(**values: Any) -> None:
+        read: dict[str, object] = {name: reader(values[name]) for name, reader in readers.items()}
+        for name, (kind, fields) in groups.items():
+            read[name] = kind(**{key: values.pop(key) for key in fields})
+        done = function(**(values | read))
+        if isinstance(done, Result):
+            say(done.text) if show is None else show(done)
+            raise typer.Exit(done.exit_code)
+
+    command.__signature__ = Signature(asked)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {name: kind for name, kind in hints.items() if name != "return"}
+    command.__doc__ = (getdoc(function) or "").partition("\n\nParameters\n")[0]
+    return command
 
 
 def _builtin_experiments() -> list[str]:

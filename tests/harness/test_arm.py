@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef, Epoch, Training, card_of, expect_device, training_of
+from harness.arm import Epoch, Training, card_of, expect_device, training_of
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError, ForecastError
 
 GOOD = """

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.arm import ArmRef, expect_answer
+from harness.arm import expect_answer
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError
 from harness.forecast import LEVELS
 from harness.recorded import Recorded, records_in

@@ -88,7 +88,7 @@ def test_nearly_every_text_is_spoiled(make_page: Make) -> None:
         "UnitHealth.first_reason", "ArmFacts.name", "ArmFacts.use", "ArmFacts.card",
         "ArmFacts.options key", "DatasetFacts.id", "DatasetFacts.title", "DatasetFacts.source",
         "DatasetFacts.licence", "DatasetFacts.quirks", "DatasetFacts.warnings", "MetricSummary.arm",
-        "UnitScores.reason", "UnitFacts.machine", "PredicateResult.reason", "Claimed.text",
+        "UnitScores.reason", "CellRecord.machine", "CheckResult.reason", "Claimed.text",
         "Waiver.owner", "Waiver.reason",
         "Standing.arm",
     ]  # fmt: skip

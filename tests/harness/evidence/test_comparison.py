@@ -12,7 +12,8 @@ from scipy.stats import norm
 from scores_for_tests import table_of, with_truth
 
 from harness.evidence.comparison import Comparison, Planning, answer, compare, spread_of
-from harness.evidence.estimand import ESTIMANDS, Coverage, Question
+from harness.evidence.estimand import ESTIMANDS, Coverage
+from harness.evidence.estimates import Question
 from harness.evidence.pairing import PairingError, Sides, pair
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome

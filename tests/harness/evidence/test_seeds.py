@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from harness.evidence.estimand import MeanLoss, Question
+from harness.evidence.estimand import MeanLoss
 from harness.evidence.estimates import (
     Lengths,
+    Question,
     agreed,
     block_of,
     by_bootstrap,

@@ -9,7 +9,8 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from harness.evidence.comparison import answer, compare, spread_of
-from harness.evidence.estimand import MeanLoss, Question, Wins
+from harness.evidence.estimand import MeanLoss, Wins
+from harness.evidence.estimates import Question
 from harness.evidence.pairing import Pair, lost
 from harness.stats.statistical_power import Plan, Spread, detectable
 from reports.words.facts import why

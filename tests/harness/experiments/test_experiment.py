@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.data.dataset import load
 from harness.data.manifest import read_manifest
 from harness.errors import ArmError, ConfigError, DataError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.running import identity

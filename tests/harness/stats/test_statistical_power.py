@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from harness.evidence.estimand import MeanLoss, Question
-from harness.evidence.estimates import agreed, deciding
+from harness.evidence.estimand import MeanLoss
+from harness.evidence.estimates import Question, agreed, deciding
 from harness.evidence.pairing import Sides
 from harness.stats.longrun import correlation_found, first_order, overlap_law, shares_of
 from harness.stats.spending import chance_by_looks, levels
