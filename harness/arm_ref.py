@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import inspect
 import os
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -19,15 +20,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+import numpy as np
+
 from harness.arm import Arm, Fetches, Option, Pins, Role
 from harness.errors import (
     AbharnessError,
     ArmError,
     NoAnswerError,
     QuitError,
+    meant,
     one_line,
     refused_by_system,
 )
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +83,24 @@ class ArmRef:
                 and value.__module__ == module.__name__
                 and callable(getattr(value, "forecast", None))
             )
-            known = f"; it has {', '.join(here)}" if here else ""
+            known = f"{meant(class_name, here)}; it has {', '.join(here)}" if here else ""
             raise ArmError(
                 f"arm '{self.name}': module '{module_name}' has no class '{class_name}'{known}"
+                f"{self._hidden(module_name, module)}"
             )
         return found
+
+    def _hidden(self, name: str, module: ModuleType) -> str:
+        """Which file of the user a module of the same name hides; '' where none."""
+        for folder in dict.fromkeys([self.folder or Path.cwd(), Path.cwd()]):
+            own = folder.joinpath(*name.split("."))
+            for file in (own.with_suffix(".py"), own / "__init__.py"):
+                if file.is_file() and not file.samefile(getattr(module, "__file__", None) or "/"):
+                    return (
+                        f"; {file} is not read, since Python or an installed package has a module "
+                        f"'{name}' ({getattr(module, '__file__', 'built in')}): rename the file"
+                    )
+        return ""
 
     def build(self) -> Arm:
         """Make the arm.
@@ -94,20 +113,38 @@ class ArmRef:
         found = self.find()
         with self.asking():
             accepted = inspect.signature(found)
-        try:
-            accepted.bind(**self.options)
-        except TypeError as problem:
-            known = ", ".join(accepted.parameters) or "none"
+        named = {name: each for name, each in accepted.parameters.items() if each.kind in _BY_NAME}
+        free = any(each.kind is each.VAR_KEYWORD for each in accepted.parameters.values())
+        faults = [
+            f"unknown option '{name}'{meant(name, named)}"
+            for name in self.options
+            if not (free or name in named)
+        ]
+        faults += [
+            f"missing option '{name}'"
+            for name, each in named.items()
+            if each.default is each.empty and name not in self.options
+        ]
+        if faults:
+            known = ", ".join(named) or "none"
             raise ArmError(
-                f"arm '{self.name}' ({self.use}): {problem}; known options are {known}"
-            ) from None
+                f"arm '{self.name}' ({self.use}): {'; '.join(faults)}; known options are {known}"
+            )
         beside = self._beside(getattr(found, "paths", ()))
         with self.asking():
             arm = found(**{**self.options, **beside})
             whole = isinstance(arm, Arm)  # may look at a property, which is the user's code
+            length: Any = arm.context_length if whole else None
         if not whole:
             raise ArmError(
                 f"arm '{self.name}': {self.use} lacks `forecast(contexts)` or `context_length`"
+                f"{self._hidden(found.__module__, sys.modules[found.__module__])}"
+            )
+        whole_number = isinstance(length, int | np.integer) and not isinstance(length, bool)
+        if length is not None and not (whole_number and length >= 1):
+            raise ArmError(
+                f"arm '{self.name}' ({self.use}): context_length = {length!r:.60}: expected a "
+                "whole number of sessions, 1 or more, or None for all that may be seen"
             )
         made: Arm = arm
         return made
@@ -175,9 +212,17 @@ class ArmRef:
             with user_code():
                 return importlib.import_module(name)
         except Exception as problem:  # importing runs the user's code
-            raise ArmError(
-                f"arm '{self.name}': cannot import module '{name}': {_said(problem)}"
-            ) from problem
+            said = _said(problem)
+            if isinstance(problem, ModuleNotFoundError) and problem.name == name:
+                top, _, last = name.rpartition(".")
+                places = [str(self.folder or "."), *sys.path] if not top else []
+                if top in sys.modules:
+                    places = list(getattr(sys.modules[top], "__path__", ()))
+                there = [each.name for each in pkgutil.iter_modules(places)]
+                said += meant(last, there)
+            if name.endswith(".py"):
+                said = f"expected 'module:Class' without the ending, as '{name[:-3]}:Class'"
+            raise ArmError(f"arm '{self.name}': cannot import module '{name}': {said}") from problem
 
 
 @contextmanager
