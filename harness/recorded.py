@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.answers import level_of
 from harness.errors import ArmError, one_line
 from harness.forecast import LEVELS, Forecast
+from harness.network_answers import level_of
 from harness.window import Array, Contexts, Dates, Series, Windows
 
 LEAST_RECORDS = 20
@@ -185,9 +185,14 @@ class Recorded:
             if place is None:
                 digests.append("")
                 continue
-            lacks = _passed_over(found.records[place].days, last, windows.reach, series.dates)
-            told = hashlib.sha256(f"{before[place]} {lacks}".encode()).hexdigest()
-            digests.append(told if lacks else before[place])
+            days = found.records[place].days
+            lacks = _passed_over(days, last, windows.reach, series.dates)
+            steps = days[_open(days, series.weekmask, series.dates)]
+            odd = steps[~np.is_busday(steps, weekmask=series.weekmask)]
+            told = hashlib.sha256(
+                f"{before[place]} {lacks}{' '.join(odd.astype(str))}".encode()
+            ).hexdigest()
+            digests.append(told if lacks or len(odd) else before[place])
         return digests
 
     def forecast(self, contexts: Contexts) -> Forecast:
@@ -212,7 +217,7 @@ class Recorded:
         why = _fault(record, last, contexts.horizon, contexts.weekmask, known)
         if record is None or why:
             return path, values, why
-        steps = _open(record.days, contexts.weekmask)[: contexts.horizon]
+        steps = _open(record.days, contexts.weekmask, known)[: contexts.horizon]
         if len(own):
             return record.point[steps], record.quantiles[steps], ""
         errors = self._errors(contexts, row)
@@ -234,7 +239,7 @@ class Recorded:
             seen += int(np.isnat(dates).sum())
             if seen + contexts.horizon > len(dates) or seen <= int(np.isnat(dates).sum()):
                 continue
-            steps = _open(record.days, contexts.weekmask)[: contexts.horizon]
+            steps = _open(record.days, contexts.weekmask, dates)[: contexts.horizon]
             came = target[seen : seen + contexts.horizon]
             if record.late or len(steps) < contexts.horizon or not np.isfinite(came).all():
                 continue
@@ -269,7 +274,7 @@ class Recorded:
     def notes_on(self, dataset: str, series: Series, windows: Windows) -> list[str]:
         """What of it does not fit a plan: missing, late, short, and days that were no sessions."""
         faults: dict[str, list[str]] = {}
-        other = 0
+        other = extra = 0
         for window in windows:
             last = series.dates[window.origin - 1]
             following = np.busday_offset(last, 1, "backward", weekmask=series.weekmask)
@@ -279,7 +284,9 @@ class Recorded:
                 faults.setdefault(why.partition(":")[0], []).append(str(last))
                 continue
             assert record is not None
-            days = record.days[_open(record.days, series.weekmask)][: windows.reach]
+            steps = _open(record.days, series.weekmask, series.dates)
+            days = record.days[steps][: windows.reach]
+            extra += not np.is_busday(days, weekmask=series.weekmask).all()
             came = series.dates[window.origin : window.stop]  # fewer where its end is pending
             other += not np.array_equal(days[: len(came)], came)
         said = [
@@ -290,6 +297,11 @@ class Recorded:
             said.append(
                 f"{other} of {len(windows)} records on {dataset} name days that were no sessions "
                 "(holidays): steps are counted in order"
+            )
+        if extra:
+            said.append(
+                f"{extra} of {len(windows)} records on {dataset} name sessions on days on which "
+                "its calendar is closed: they count as steps, since the dataset has them"
             )
         longer = [len(each.days) for each in self._records.records]
         if max(longer) > windows.reach:
@@ -322,13 +334,17 @@ def _fault(
         return f"issued too late: {record.late}"
     lacks = _passed_over(record.days, last, horizon, sessions)
     if lacks:
-        return f"a session is missing: the record of {last} has no row for {lacks}"
-    steps = _open(record.days, weekmask)
+        closed = "" if np.is_busday(lacks, weekmask=weekmask) else _CLOSED
+        return f"a session is missing: the record of {last} has no row for {lacks}{closed}"
+    steps = _open(record.days, weekmask, sessions)
     if len(steps) < horizon:
         return f"too few steps: {len(steps)} of {horizon} were recorded at {last}"
     if not np.isfinite(record.point[steps[:horizon]]).all():
         return f"not a number: the record of {last} holds none for some steps"
     return ""
+
+
+_CLOSED = ", on which its calendar is closed, yet the dataset has a session"
 
 
 def _passed_over(days: Dates, last: Any, horizon: int, sessions: Dates) -> str:
@@ -339,9 +355,13 @@ def _passed_over(days: Dates, last: Any, horizon: int, sessions: Dates) -> str:
     return str(lacking[0].astype("datetime64[D]")) if len(lacking) else ""
 
 
-def _open(days: Dates, weekmask: str) -> Any:
-    """Rows of the days on which the calendar opens: a record may speak of weekends as well."""
-    return np.flatnonzero(np.is_busday(days, weekmask=weekmask))
+def _open(days: Dates, weekmask: str, sessions: Dates) -> Any:
+    """Rows of the days on which the calendar opens, or a session is known to have been.
+
+    A record may speak of weekends as well.
+    """
+    known = np.isin(days, sessions[~np.isnat(sessions)])
+    return np.flatnonzero(np.is_busday(days, weekmask=weekmask) | known)
 
 
 def _few(days: Sequence[str]) -> str:

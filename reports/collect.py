@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from harness import errors
-from harness.arm import user_code
+from harness.arm_ref import user_code
 
 CheckOutcome = Literal["pass", "fail", "not applicable", "error"]
 Kind = Literal["network", "arm"]

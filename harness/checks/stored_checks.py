@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from harness.arm import Arm, Role, folders_beside
+from harness.arm import Arm, Role
+from harness.arm_ref import folders_beside
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.predicate import CheckResult, Kind, attempt, number_of
 from harness.checks.subject import Subject

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from harness.errors import ConfigError, ForecastError, StoreError
+from harness.errors import ConfigError, ForecastError, StoreError, meant
 from harness.evidence.comparison import ComparesOnce
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
 from harness.experiments.policy import Policy
@@ -149,7 +149,8 @@ def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: st
     names = [arm.name for arm in grid.experiment.arms]
     for flag, name in (("--baseline-arm", baseline), ("--candidate-arm", candidate)):
         if name is not None and name not in names:
-            raise ConfigError(f"{flag} '{name}': no such arm; there are {', '.join(names)}")
+            near = meant(name, names)
+            raise ConfigError(f"{flag} '{name}': no such arm{near}; there are {', '.join(names)}")
     return dataclasses.replace(
         policy, baseline=baseline or policy.baseline, candidate=candidate or policy.candidate
     )

@@ -12,20 +12,18 @@ import numpy as np
 
 from harness.arm import (
     Arm,
-    ArmRef,
     Fetches,
     Learns,
     Loads,
-    PlaysBack,
     Samples,
     Saves,
     Wraps,
     expect_columns,
     logs_in,
-    look_beside,
 )
+from harness.arm_ref import ArmRef, look_beside
 from harness.data.dataset import Dataset
-from harness.errors import ArmError, ConfigError
+from harness.errors import ArmError, ConfigError, meant
 from harness.experiments.experiment import Experiment
 from harness.parsing import parse_record
 from harness.running.identity import (
@@ -335,12 +333,13 @@ def _known(ref: ArmRef, splits: Mapping[str, Split], code: CodeReader) -> KnownA
         for name, part in splits.items():
             columns = part.dataset.manifest.columns
             expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
-        notes = getattr(arm, "notes_on", None)
-        log = arm if isinstance(arm, PlaysBack) else None
+        logs = list(logs_in(arm))
         told = [
             f"{ref.name}: {note}"
             for name, part in splits.items()
-            for note in (notes(name, part.dataset.series, part.windows) if notes else ())
+            for speaker in logs
+            if (notes := getattr(speaker, "notes_on", None))
+            for note in notes(name, part.dataset.series, part.windows)
         ]
         return KnownArm(
             pinned={k: v for k, v in exact.options.items() if ref.options.get(k) != v},
@@ -348,11 +347,17 @@ def _known(ref: ArmRef, splits: Mapping[str, Split], code: CodeReader) -> KnownA
             environment=environment_of(exact, arm, code),
             device_name=device_name(arm),
             records={
-                name: tuple(log.record_digests(part.dataset.series, part.issued))
+                name: tuple(
+                    each[0] if len(each) == 1 else digest(each)
+                    for each in zip(
+                        *(log.record_digests(part.dataset.series, part.issued) for log in logs),
+                        strict=True,
+                    )
+                )
                 for name, part in splits.items()
-                if log is not None
+                if logs
             },
-            plays_back=any(True for _ in logs_in(arm)),
+            plays_back=bool(logs),
             learns=isinstance(arm, Learns),
             saves=isinstance(arm, Saves),
             loads=isinstance(arm, Loads),
@@ -510,7 +515,8 @@ def select(
             arms = sorted({cell.arm.name for cell in cells})
             sets = sorted({cell.dataset for cell in cells})
             raise ConfigError(
-                f"--only '{pattern}' matches nothing; arms are {', '.join(arms)}; "
+                f"--only '{pattern}' matches nothing{meant(pattern, [*arms, *sets])}; "
+                f"arms are {', '.join(arms)}; "
                 f"datasets are {', '.join(sets)}"
             )
     taken = [c for c in cells if not only or any(_matches(c, pattern) for pattern in only)]

@@ -16,7 +16,7 @@ from harness.running.unit import Job
 from harness.window import Dates, RollingOrigin, Rows, Series, Windows, up_to
 
 if TYPE_CHECKING:
-    from harness.arm import ArmRef
+    from harness.arm_ref import ArmRef
     from harness.data.dataset import Dataset
 
 _NOT_IN_ANCHOR = ("refit", "history", "validation", "truth")

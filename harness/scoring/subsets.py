@@ -49,20 +49,21 @@ class Scope:
         apart = self.datasets and other.datasets and not set(self.datasets) & set(other.datasets)
         return not apart and bool(set(self.parts) & set(other.parts))
 
-    def check(self, where: str) -> None:
-        """Refuse what is listed twice, steps below 1 and names that are no slice."""
-        for key in ("datasets", "steps", "slices"):
-            found = getattr(self, key)
-            if len(set(found)) < len(found):
-                raise ConfigError(f"{where} {key} = {list(found)}: an entry is there twice")
+    def faults(self) -> list[str]:
+        """What is wrong with it: entries listed twice, steps below 1, names that are no slice."""
+        lists = {key: list(getattr(self, key)) for key in ("datasets", "steps", "slices")}
+        faults = [
+            f"{key} = {found}: an entry is there twice"
+            for key, found in lists.items()
+            if len(set(found)) < len(found)
+        ]
         if self.steps and min(self.steps) < 1:
-            raise ConfigError(f"{where} steps = {list(self.steps)}: expected 1 or more")
-        for name in self.slices:
-            kind, _, what = name.partition(":")
-            if not kind or not what:
-                raise ConfigError(
-                    f"{where} slices: '{name}': expected a name such as volatility:high, year:2020"
-                )
+            faults.append(f"steps = {list(self.steps)}: expected 1 or more")
+        return faults + [
+            f"slices: '{name}': expected a name such as volatility:high, year:2020"
+            for name in self.slices
+            if not all(name.partition(":"))
+        ]
 
 
 def _ranges(steps: Sequence[int]) -> str:

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from baselines.contract import Contract, full_config, prediction
 from baselines.features import WARM_UP, channels
 from baselines.tslib import TSLibModel
-from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads
+from harness.arm import Arm, Describes, HasWeights, Learns, Loads
+from harness.arm_ref import ArmRef
 from harness.checks import arm_subject, run_battery
 from harness.cli import run_cli
 from harness.errors import ArmError, ForecastError

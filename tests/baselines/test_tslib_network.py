@@ -148,7 +148,7 @@ def test_sizes_are_the_arms_own_and_may_be_changed(capsys):
     ("arguments", "said"),
     [
         (["ours", "--option", "config.d_modle=8"], "'d_modle' occurs nowhere in the checkout"),
-        (["ours", "--option", "epochz=3"], "unexpected keyword argument 'epochz'"),
+        (["ours", "--option", "epochz=3"], "unknown option 'epochz'"),
         (["needy"], "models/Mine.py needs config field 'top_k', which is not given"),
     ],
 )

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from candidates.fracast import Fracast
-from harness.arm import Arm, ArmRef, Describes, HasWeights, Loads, Samples
+from harness.arm import Arm, Describes, HasWeights, Loads, Samples
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError
 from harness.forecast import LEVELS
 from harness.running.unit import Job, carry_out

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from candidates.hf_bayesian_autoformer import HFBayesianAutoformer
-from harness.arm import ArmRef, Learns
+from harness.arm import Learns
+from harness.arm_ref import ArmRef
 from harness.experiments.experiment import read_experiment
 from harness.forecast import LEVELS
 from harness.running.grid import seeded

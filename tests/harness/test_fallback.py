@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads, Samples
+from harness.arm import Arm, Describes, HasWeights, Learns, Loads, Samples
+from harness.arm_ref import ArmRef
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.runner import run_battery
 from harness.errors import ArmError

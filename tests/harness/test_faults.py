@@ -166,7 +166,7 @@ STORED = {
     "stale store, other plan": (other_plan, 5, "5 of 5 declared cells have no scores"),
     "emptied store": (emptied_store, 5, "5 of 5 declared cells have no scores"),
     "no store": (no_store, 2, "no store here"),
-    "policy typo": (policy_typo, 2, "no such metric; did you mean 'crps'?"),
+    "policy typo": (policy_typo, 2, "no such metric (did you mean 'crps'?)"),
     "waiver of nothing": (waiver_of_nothing, 2, "'GOLD:rmse:*' matches nothing"),
     "slice of nothing": (slice_of_nothing, 5, "no slice 'year:1985'"),
     "more evidence declared": (more_evidence_declared, 5, "declares 5 seeds"),

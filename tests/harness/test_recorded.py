@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.arm import ArmRef, expect_answer
+from harness.arm import expect_answer
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError
 from harness.forecast import LEVELS
 from harness.recorded import Recorded, records_in
@@ -318,6 +319,30 @@ def test_holidays_that_a_record_names_are_counted_and_later_gaps_do_no_harm(
         assert np.allclose(found.point[0], 1000.5 + closed - 1 + np.arange(3) / 10)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_session_on_a_closed_day_is_a_step(tmp_path, series, named):
+    """A session on it counts where a record names it, else the record lacks that step."""
+    origin = int(origins_of(series)[2])
+    weekday = (int(series.dates[origin + 1].astype(int)) + 3) % 7
+    mask = "".join("0" if day == weekday else "1" for day in range(7))
+    known = dataclasses.replace(series, weekmask=mask)
+    windows, contexts = cut(known, dataclasses.replace(PLAN, first=origin, origins=1))
+    log = longer_log(series, lacking=() if named else (1,))
+    arm = Recorded(file=written(log, tmp_path / "a.csv"), model="New")
+    arm.know_sessions(known.dates)
+
+    found, notes = arm.forecast(contexts), arm.notes_on("GOLD", known, windows)
+
+    assert found.finite.tolist() == [named]
+    if named:
+        assert np.allclose(found.point[0], 1000.5 + origin + np.arange(3) / 10)
+        assert any("they count as steps" in each for each in notes)
+    else:
+        assert "calendar is closed, yet the dataset has a session" in found.fallback[0]
+    digests = [arm.record_digests(up_to(known, stop), windows) for stop in (origin, origin + 3)]
+    assert digests[0] != digests[1]
+
+
 def test_sessions_to_come_are_not_known_and_tell_when_they_do(tmp_path, series):
     """Until the data reach a day nobody knows whether it lacks; then the record counts anew."""
     table = longer_log(series, lacking=(1,))
@@ -440,3 +465,8 @@ def test_a_run_tells_a_log_which_sessions_came_and_no_other_arm(tmp_path, series
     assert jobs["walk"].sessions is None
     assert len(reasons) == 7
     assert all("a session is missing: the record of " in each for each in reasons)
+    (cell,) = (cell for cell in grid.cells if cell.arm.name == "log")
+    arm = Recorded(file=record["file"], model="New")
+    part = grid.splits["GOLD"]
+    assert list(cell.records.values()) == arm.record_digests(part.dataset.series, part.issued)
+    assert not any("csv" in name for name in cell.known.identity["weights"])

@@ -19,7 +19,7 @@ from candidates.pretraining.evaluation import (
     markdown,
     read_series,
 )
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.data.dataset import builtin_folder, load
 from harness.errors import ArmError, DataError
 from harness.experiments.experiment import read_experiment

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.checks import read_checks
 from harness.checks.subject import NetworkRef, network_of
 from harness.errors import ArmError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.data.dataset import load
 from harness.data.manifest import read_manifest
 from harness.errors import ArmError, ConfigError, DataError
@@ -142,6 +142,59 @@ def test_faults_name_file_and_key(change, words):
 
     assert str(caught.value).startswith("folder/some.toml: ")
     assert "\n" not in str(caught.value)
+
+
+def test_all_faults_of_a_file_are_told_at_once():
+    """One line names every table's faults, each once, with the near name of what is misspelt."""
+    faults = (
+        ("horizon = 5", 'horizn = 5\nvalidation = "long"'),
+        ('role = "legacy"', 'role = "legasy"'),
+        ('baseline = "a"', 'baseline = "a"\nalpa = 0.1'),
+        ('metric = "mae"', 'metric = "MEA"'),
+        ("[plan]", "[run]\nseeds = [1, 1]\nbatch = 0\n[plan]"),
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        parse(*faults)
+
+    said = str(caught.value)
+    words = ["'horizon'?", "validation = 'long'", "'legacy'?", "'alpha'?", "'mae'?"]
+    assert [word for word in [*words, "each seed once", "batch = 0"] if word not in said] == []
+    assert said.count("folder/some.toml") == 1
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"\xef\xbb\xbf" + BASE.encode(), ""),
+        (BASE.replace("\n", "\r\n").encode(), ""),
+        (BASE.encode("utf-16"), "UTF-16; save it as UTF-8"),
+        (b"title = 'x'\nbad = '\xe4'", "line 2: byte 0xe4 is not UTF-8"),
+        (b"", "missing keys 'datasets', 'plan', 'arms', 'policy'"),
+        (b"datasets = [GOLD]", "at line 1, column 13): datasets = [GOLD"),
+        (None, "Is a directory; expected a file"),
+    ],
+)
+def test_any_file_is_read_or_named(tmp_path, raw, words):
+    """A mark in front and other line ends are read; another encoding or a folder is named."""
+    file = tmp_path / "some.toml"
+    file.mkdir() if raw is None else file.write_bytes(raw)
+
+    if not words:
+        assert read_experiment(str(file)).plans["GOLD"].horizon == 5
+        return
+    with pytest.raises(ConfigError) as caught:
+        read_experiment(str(file))
+    assert words in str(caught.value)
+
+
+def test_a_swapped_pair_is_refused():
+    """A candidate in the place of the baseline and the other way round is not judged as asked."""
+    swapped = (('baseline = "a"', 'baseline = "b"'), ('candidate = "b"', 'candidate = "a"'))
+
+    with pytest.raises(ConfigError, match=r"swapped.*--baseline-arm b --candidate-arm a"):
+        parse(*swapped)
 
 
 @pytest.mark.parametrize(

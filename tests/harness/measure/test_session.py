@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.costs import CRITERIA
 from harness.measure import load
 from harness.measure.record import read_measure

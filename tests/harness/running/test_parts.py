@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.errors import ForecastError
 from harness.forecast import Forecast
 from harness.running.parquet import TornTableError

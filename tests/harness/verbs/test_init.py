@@ -92,7 +92,7 @@ def test_init_knows_logs_checkouts_and_datasets(begun, call):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["our prices.csv", "--legacy", "mine:Older"], "has no class 'Older'; it has New, Old"),
+        (["our prices.csv", "--legacy", "mine:Older"], "(did you mean 'Old'?); it has New, Old"),
         (["our prices.csv", "--legacy", "mine"], "expected module:Class, a file of recorded"),
         (["our prices.csv", "--legacy", "mine:Old,window"], "expected KEY=VALUE after a comma"),
         (["nothing.csv", "--legacy", "mine:Old"], "nothing.csv"),

@@ -29,7 +29,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.checks.placebo import Placebo, confirmed, continued
 from harness.errors import StoreError
 from harness.forecast import Forecast
