@@ -131,7 +131,7 @@ def test_a_broken_chain_and_lost_records_are_damage(finished, call):
 
 
 @pytest.mark.slow
-def test_pruning_removes_what_no_experiment_needs(finished, tiny, call):
+def test_pruning_removes_what_no_experiment_needs(finished, tiny, call, page_unread):
     """Parts of an arm that is declared no more go with their fits; the verdict still replays."""
     tiny(('"arms_for_tests:Sampler"', '"arms_for_tests:Flat"\ncontext = 31'))
     call("compare", "tiny.toml")
@@ -149,7 +149,7 @@ def test_pruning_removes_what_no_experiment_needs(finished, tiny, call):
 
 
 @pytest.mark.slow
-def test_what_was_pruned_is_computed_again(finished, tiny, call):
+def test_what_was_pruned_is_computed_again(finished, tiny, call, page_unread):
     """An experiment that asks for pruned parts gets them anew, and the same verdict."""
     before = standing(opened(), "tiny")
     tiny(('"arms_for_tests:Sampler"', '"arms_for_tests:Flat"\ncontext = 31'))
