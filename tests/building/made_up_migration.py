@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +138,7 @@ class Migration:
 
     def days(self) -> np.ndarray:
         """The sessions there can ever be."""
-        return np.busday_offset(self.first_day, np.arange(1200), roll="forward")
+        return _days(self.first_day)
 
     def write(self, *, stages: str, keys: str = "", options: str = "") -> None:
         """Write experiment, rollout and data."""
@@ -149,20 +151,9 @@ class Migration:
         """Let more sessions come."""
         self.sessions += sessions
         shutil.rmtree("data", ignore_errors=True)
-        for number, name in enumerate(("A", "B")):
-            change = 0.01 * np.random.default_rng(number).standard_normal(1200)
-            prices = 100 * np.exp(np.cumsum(change))
-            rows = [f"{day},{price:.6f}" for day, price in zip(self.days(), prices, strict=True)]
-            text = "\n".join(["date,price", *rows[: self.sessions]]) + "\n"
-            import_file(
-                Path(f"{name}.csv"),
-                raw=text.encode(),
-                dataset_id=name,
-                target="price",
-                date="date",
-                folder=Path("data"),
-                today=dt.date(2040, 1, 1),
-            )
+        for file, content in _imported(self.first_day, self.sessions).items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
 
     def open(self) -> OpenRollout:
         """The rollout as another process would open it."""
@@ -187,3 +178,31 @@ class Migration:
         """Let sessions come, and the job of the night run."""
         self.grow(sessions)
         return self.open().run(workers=1, progress=Quiet())
+
+
+def _days(first: str) -> np.ndarray:
+    return np.busday_offset(first, np.arange(1200), roll="forward")
+
+
+@cache
+def _imported(first_day: str, sessions: int) -> dict[Path, bytes]:
+    """The files of the data of so many sessions, which every migration shares."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(("A", "B")):
+            change = 0.01 * np.random.default_rng(number).standard_normal(1200)
+            prices = 100 * np.exp(np.cumsum(change))
+            rows = [
+                f"{day},{price:.6f}" for day, price in zip(_days(first_day), prices, strict=True)
+            ]
+            text = "\n".join(["date,price", *rows[:sessions]]) + "\n"
+            import_file(
+                Path(f"{name}.csv"),
+                raw=text.encode(),
+                dataset_id=name,
+                target="price",
+                date="date",
+                folder=Path(folder),
+                today=dt.date(2040, 1, 1),
+            )
+        files = [file for file in Path(folder).rglob("*") if file.is_file()]
+        return {"data" / file.relative_to(folder): file.read_bytes() for file in files}
