@@ -11,8 +11,7 @@ import numpy as np
 
 from harness.errors import StoreError
 from harness.running.grid import GridCell, PlannedFit
-from harness.running.parquet import column, read_table
-from harness.running.parts import Part, together
+from harness.running.parts import Part, column, read_table, together
 from harness.running.sources import digest
 from harness.running.split import Split
 from harness.running.store_folder import Limit, Seal, Store
