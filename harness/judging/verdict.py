@@ -132,6 +132,28 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What changed from one verdict to a later one on the same pair.
+
+    Attributes
+    ----------
+    before
+        The earlier outcome; None where there was no verdict before.
+    findings
+        Id to (outcome before, outcome after) where they differ; None where there was none.
+    new_origins
+        Origins after the last one of before, by dataset: the only new evidence.
+    parts
+        Names of the fingerprints that differ: what decides the numbers and is another by now.
+    """
+
+    before: Outcome | None = None
+    findings: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    new_origins: Mapping[str, int] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything examined and every rule judged, before anything is concluded."""
 
