@@ -10,7 +10,8 @@ from harness.errors import ConfigError
 from harness.forecast import Forecast
 from harness.gate.stored_scores import read_scores, write_scores
 from harness.scoring.scores import Truth, UnitScores, score
-from harness.scoring.subsets import slice_named, slices_of
+from harness.scoring.subsets import Slice, slice_named, slices_of
+from harness.window import Array
 
 W, H = 12, 6
 DRAWDOWN = np.array([0.0, 0.3, 0.0, 0.05, 0.2, 0.4, 0.25, 0.1, 0.0, 0.3, 0.1, 0.0])
