@@ -65,6 +65,7 @@ def test_job_holds_nothing_from_the_last_origin_on(grid):
         assert len(job.series) < len(grid.splits[cell.dataset].dataset)
 
 
+@pytest.mark.slow
 def test_digest_is_of_what_is_compared(tiny):
     """The grid's digest is that of its cells: a name or a seed changes it, a title does not."""
     experiment = read_experiment(str(tiny()))
