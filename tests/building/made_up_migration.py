@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -126,15 +128,15 @@ class Migration:
     ----------
     sessions
         Of the data, now.
-    executors
-        What carried out each night.
     first_day
         Of the data; in the past every forecast comes after its outcome.
+    made_once
+        Keeps the store of a first look for all tests that begin with the same.
     """
 
     sessions: int = SESSIONS
-    executors: list[InThisProcess] = field(default_factory=list)
     first_day: str = "2031-01-01"
+    made_once: Callable[..., Path] | None = None
 
     def days(self) -> np.ndarray:
         """The sessions there can ever be."""
@@ -165,6 +167,19 @@ class Migration:
 
     def judge(self) -> str:
         """The look of a night; gives the outcome."""
+        if self.made_once is None or Path("runs").exists():
+            return self._look()
+
+        def make(folder: Path) -> None:
+            (folder / "outcome").write_text(self._look(), encoding="utf-8")
+            Path("runs").rename(folder / "runs")
+
+        text = f"{Path('move.toml').read_text(encoding='utf-8')}{self.first_day}{self.sessions}"
+        kept = self.made_once(f"look-{hashlib.sha256(text.encode()).hexdigest()}", make)
+        shutil.copytree(kept / "runs", "runs")
+        return (kept / "outcome").read_text(encoding="utf-8")
+
+    def _look(self) -> str:
         night = self.open()
         grid = fill.prepare(night.settings.experiment, night.folders, night.store)
         register(grid, night.store, code=judging_digest())
