@@ -42,8 +42,8 @@ def check_device(name: str) -> None:
         raise ValueError(f"device = '{name}': expected cpu, cuda, cuda:1 or auto")
 
 
-def expect_device(name: str, torch: Any) -> None:
-    """Refuse a device that this torch, or this machine, does not have.
+def device_meant(name: str, torch: Any) -> str:
+    """The device that an option names: ``auto`` is a GPU where there is one.
 
     Parameters
     ----------
@@ -53,8 +53,10 @@ def expect_device(name: str, torch: Any) -> None:
     Raises
     ------
     ArmError
-        Names the option.
+        When this torch, or this machine, does not have it; names the option.
     """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = name.partition(":")
     said = ""
     if kind == "cuda" and not torch.backends.cuda.is_built():
@@ -67,6 +69,7 @@ def expect_device(name: str, torch: Any) -> None:
         said = "this torch has no XPU"
     if said:
         raise ArmError(f"device = '{name}': {said}; use cpu or auto")
+    return name
 
 
 @contextmanager

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.answers import level_of
 from harness.data import tables
 from harness.errors import ArmError, DataError, meant, one_line
 from harness.forecast import LEVELS, Forecast
+from harness.network_answers import level_of
 from harness.parsing import check_fields
 from harness.window import Array, Contexts, Dates, Series, Windows
 

@@ -18,7 +18,6 @@ from harness.evidence.estimand import Skill, loss_of
 from harness.evidence.pairing import PairingError, pair
 from harness.experiments.experiment import MeasureSettings
 from harness.gate.history import (
-    Change,
     Entry,
     before,
     change,
@@ -32,13 +31,11 @@ from harness.gate.looks import looks_of, sessions_to_next
 from harness.gate.nights import nights
 from harness.gate.registration import KIND
 from harness.judging.reference import shown_by
-from harness.judging.verdict import Verdict, plain
+from harness.judging.verdict import Change, Verdict, plain
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.measure.session import session_s
 from harness.records.journal import SCHEMA, SHORT
 from harness.running.cells import (
-    CellRecord,
-    StoredCell,
     cell_digest,
     cell_record,
     has_cell,
@@ -51,6 +48,7 @@ from harness.running.grid import Grid
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
 from harness.running.store_folder import Store, bytes_digest
+from harness.running.stored_cell import CellRecord, StoredCell
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import MetricSummary, summarise
 from harness.window import up_to

@@ -14,12 +14,11 @@ from typing import TypeVar
 import numpy as np
 
 from harness.arm import Role
-from harness.checks.stored_checks import CheckRecord
+from harness.checks.predicate import CheckRecord
 from harness.costs import Costs
 from harness.forecast import Forecast
-from harness.gate.history import Change
-from harness.judging.verdict import Verdict
-from harness.running.cells import CellRecord, StoredCell
+from harness.judging.verdict import Change, Verdict
+from harness.running.stored_cell import CellRecord, StoredCell
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import MetricSummary
 from harness.window import Array, Dates, Rows

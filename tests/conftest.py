@@ -6,7 +6,8 @@ import inspect
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -23,7 +24,8 @@ if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= 4 * 2**30:
 _ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _ROOT]
 
-from harness.window import Series  # noqa: E402  # after the path is clean
+from harness.data import dataset  # noqa: E402  # after the path is clean
+from harness.window import Series  # noqa: E402
 
 
 def take_pretraining_from(folder: str) -> None:
@@ -85,6 +87,25 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         made = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
         if made.is_relative_to(_MEMORY):
             shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _built_in_data_are_read_once() -> Iterator[None]:
+    """Nothing changes the files that come with the harness, and nearly every test loads one."""
+    read = dataset._read_once
+    once = cache(read)
+
+    def read_here(path: Path) -> dataset.Dataset:
+        if path.parent != dataset.builtin_folder():
+            return read(path)
+        series = once(path).series
+        for values in (series.dates, series.target, series.past):
+            values.flags.writeable = False  # a test that writes into them says so
+        return once(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "_read_once", read_here)
+        yield
 
 
 @pytest.fixture(scope="session")

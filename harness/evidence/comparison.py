@@ -155,13 +155,6 @@ class Variances:
     memory_stretch: float = 1.0
     stretch: float = 1.0
 
-    @property
-    def seed_share(self) -> float:
-        """Share of the effect's variance that is owed to seeds."""
-        seeds = self.candidate_seeds + self.legacy_seeds
-        total = self.origins + seeds
-        return seeds / total if total > 0 else 0.0
-
 
 RECENT_SHARE = 0.3
 """Share of the origins that is looked at by itself, the last ones."""

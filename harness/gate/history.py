@@ -24,7 +24,7 @@ from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, Given
 from harness.judging.fact import SCHEMA, Fact, FactCode, expect_schema, fact
 from harness.judging.findings import Outcome
-from harness.judging.verdict import Verdict, plain, verdict_of
+from harness.judging.verdict import Change, Verdict, plain, verdict_of
 from harness.parsing import adapter, faults_of
 from harness.records.journal import Journal
 from harness.running.sources import digest
@@ -249,28 +249,6 @@ class Entry:
     spans: Mapping[str, OriginSpan]
     machines: tuple[Mapping[str, str], ...] = ()
     at: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What changed from one verdict to a later one on the same pair.
-
-    Attributes
-    ----------
-    before
-        The earlier outcome; None where there was no verdict before.
-    findings
-        Id to (outcome before, outcome after) where they differ; None where there was none.
-    new_origins
-        Origins after the last one of before, by dataset: the only new evidence.
-    parts
-        Names of the fingerprints that differ: what decides the numbers and is another by now.
-    """
-
-    before: Outcome | None = None
-    findings: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
-    new_origins: Mapping[str, int] = field(default_factory=dict)
-    parts: tuple[str, ...] = ()
 
 
 def verdict_name(verdict: Verdict) -> str:

@@ -250,7 +250,7 @@ def try_blindness(
     baseline, candidate
         Arms in place of the policy's.
     """
-    from harness.checks.asked_again import ask_again, played_back
+    from harness.checks.blindness import ask_again, played_back
     from harness.gate.given_facts import FUTURE, tried_for_future
     from harness.running.cells import has_cell
     from harness.running.fill import default_workers

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.costs import Cost
-from harness.running.cells import CellRecord
+from harness.running.stored_cell import CellRecord
 from reports.page_input import PageInput, SessionTimes, machine_text
 from reports.section import (
     Block,

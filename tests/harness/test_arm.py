@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness.arm import Epoch, Training, card_of, expect_device, training_of
+from harness.arm import Epoch, Training, card_of, device_meant, training_of
 from harness.arm_ref import ArmRef
 from harness.errors import ArmError, ForecastError
 
@@ -240,7 +240,7 @@ class Torch:
             cuda=SimpleNamespace(is_built=lambda: built),
             mps=SimpleNamespace(is_available=lambda: False),
         )
-        self.cuda = SimpleNamespace(device_count=lambda: gpus)
+        self.cuda = SimpleNamespace(device_count=lambda: gpus, is_available=lambda: gpus > 0)
 
 
 @pytest.mark.parametrize(
@@ -254,8 +254,9 @@ class Torch:
 )
 def test_device_that_is_not_there_is_named(name, built, gpus, said):
     """A device that torch or the machine lacks is one line; one that is there is fine."""
-    expect_device("cpu", Torch(built=False, gpus=0))
-    expect_device("auto", Torch(built=False, gpus=0))
-    expect_device("cuda:1", Torch(built=True, gpus=2))
+    assert device_meant("cpu", Torch(built=False, gpus=0)) == "cpu"
+    assert device_meant("auto", Torch(built=False, gpus=0)) == "cpu"
+    assert device_meant("auto", Torch(built=True, gpus=1)) == "cuda"
+    assert device_meant("cuda:1", Torch(built=True, gpus=2)) == "cuda:1"
     with pytest.raises(ArmError, match=re.escape(said)):
-        expect_device(name, Torch(built=built, gpus=gpus))
+        device_meant(name, Torch(built=built, gpus=gpus))

@@ -207,7 +207,7 @@ def test_fault_in_store_or_policy_is_caught(ran, tiny, call, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [changed_forecast, deleted_forecasts])
-def test_damaged_forecasts_are_made_again(finished, tiny, call, caplog, change):
+def test_damaged_forecasts_are_made_again(finished, tiny, call, caplog, change, page_unread):
     """`compare` says what is not as it was sealed; made again it must be the same, and it is."""
     change(tiny)
     assert call("gate", "tiny.toml")[0] == 5
@@ -222,7 +222,9 @@ def test_damaged_forecasts_are_made_again(finished, tiny, call, caplog, change):
 
 
 @pytest.mark.slow
-def test_damaged_forecasts_that_come_out_otherwise_are_not_accepted(finished, tiny, call):
+def test_damaged_forecasts_that_come_out_otherwise_are_not_accepted(
+    finished, tiny, call, page_unread
+):
     """Other numbers in place of damaged ones are no result until the sealed ones are given up."""
     store, key, seal = part_of("new")
     other = dataclasses.replace(seal, digests=("0" * 64, *seal.digests[1:]))

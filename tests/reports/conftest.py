@@ -29,7 +29,7 @@ from harness.judging.reference import Standing
 from harness.judging.validity import UnitHealth, Validity
 from harness.judging.verdict import Verdict
 from harness.reasons import ReasonCode, reason
-from harness.running.cells import CellRecord, FitFacts, StoredCell
+from harness.running.stored_cell import CellRecord, FitFacts, StoredCell
 from harness.scoring.scores import Truth, UnitScores, score
 from harness.scoring.summary import summarise
 from harness.stats.longrun import DieboldMariano

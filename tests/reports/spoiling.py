@@ -20,17 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from harness.checks.predicate import CheckResult
-from harness.checks.stored_checks import CheckRecord
+from harness.checks.predicate import CheckRecord, CheckResult
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
-from harness.gate.history import Change, Entry, OriginSpan
+from harness.gate.history import Entry, OriginSpan
 from harness.gate.nights import Night
 from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.declared import Cell, Level, Look
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.verdict import Verdict
+from harness.judging.verdict import Change, Verdict
 from harness.reasons import ReasonCode, reason
 from reports.night_page import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (

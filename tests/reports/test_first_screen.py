@@ -13,11 +13,11 @@ import pytest
 
 from harness.costs import Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
-from harness.gate.history import Change
 from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Blindness, Contamination
+from harness.judging.verdict import Change
 from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
 from reports.page_input import Beside, PageInput

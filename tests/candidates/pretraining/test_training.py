@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from candidates.pretraining.checkpoint import export, load_state
+from candidates.pretraining.command import run_command
 from candidates.pretraining.optimise import (
     Trainer,
     TrainingOptions,
@@ -91,7 +92,7 @@ sys.exit(run_command(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining):
+def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining, capsys):
     """After SIGKILL the same command ends with the weights of a run that was not killed."""
     whole, recipe = unbroken, unbroken.recipe
     file = tmp_path / "tiny.toml"
@@ -102,8 +103,8 @@ def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining):
         f"warmup = 5\nleast = 16\nlearning_rate = {settings.learning_rate}\n"
     )
     options = ["--out", str(tmp_path / "killed"), "--device", "cpu", "--save-every", "0"]
-    code = with_pretraining + RUN
-    command = [sys.executable, "-P", "-c", code, "train", str(file), *options]
+    words = ["train", str(file), *options]
+    command = [sys.executable, "-P", "-c", with_pretraining + RUN, *words]
 
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         state = tmp_path / "killed" / "state.pt"
@@ -112,10 +113,10 @@ def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining):
         os.kill(first.pid, signal.SIGKILL)
     assert first.returncode == -signal.SIGKILL
     assert load_state(tmp_path / "killed", recipe, device="cpu").step < 100
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stderr
-    assert "going on after step" in done.stderr
+    assert run_command(words) == 0
+
+    assert "going on after step" in capsys.readouterr().err
     ended = load_state(tmp_path / "killed", recipe, device="cpu")
     assert equal(whole.average, ended.average)
     assert equal(whole.network.state_dict(), ended.network)

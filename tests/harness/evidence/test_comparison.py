@@ -425,7 +425,7 @@ def test_many_seeds_that_differ_ask_for_seeds() -> None:
 
     assert found.conclusion == "undecided"
     assert "other seeds may not" in why(found.reason)
-    assert found.variances.seed_share == pytest.approx(1, abs=0.01)
+    assert found.variances.origins < 0.01 * found.variances.candidate_seeds
     assert (found.sample.candidate_seeds, found.sample.legacy_seeds) == (3, 1)
     assert found.planning.more_origins is None
     assert (found.planning.seeds_needed or 0) > 3

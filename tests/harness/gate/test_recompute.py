@@ -187,7 +187,9 @@ def test_only_origins_that_came_to_pass_are_new_evidence():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "outcome"), [("", "PROMOTE"), ("raise", "INVALID")])
-def test_every_legacy_arm_gets_a_verdict_and_one_decides(tiny, call, in_process, fault, outcome):
+def test_every_legacy_arm_gets_a_verdict_and_one_decides(
+    tiny, call, in_process, fault, outcome, page_unread
+):
     """The policy's pair decides the code; the other legacy arm is on record, whatever it says.
 
     The gate judges itself on that pair too: all parts pass on sound losses, none does on others.
@@ -216,7 +218,7 @@ def test_every_legacy_arm_gets_a_verdict_and_one_decides(tiny, call, in_process,
 
 
 @pytest.mark.slow
-def test_an_arm_is_diagnosed_alike_for_every_pair(tiny, call, in_process):
+def test_an_arm_is_diagnosed_alike_for_every_pair(tiny, call, in_process, page_unread):
     """What all pairs share is what a pair alone would find, and what replay finds again."""
     tiny(("\n[policy]", THIRD.format(fault="")))
     call("compare", "tiny.toml")
@@ -274,7 +276,7 @@ class Moody:
 
 
 @pytest.fixture
-def moody(tiny, call, in_process, made_once):
+def moody(tiny, call, in_process, made_once, page_unread):
     """Work beside a judged store whose legacy arm answers by its mood, 0.05 when it was judged.
 
     Gives what sets the mood and runs that arm again.
@@ -351,7 +353,7 @@ def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, ref
     line = refused("report", "tiny.toml", "--format", "md")
 
     assert "scores in the store have changed" in line
-    assert "old on GOLD, seed 1; run `abharness gate` first" in line
+    assert "old on GOLD, seed 1; run `abharness gate tiny.toml` first" in line
     assert call("gate", "tiny.toml")[0] == 5
     assert call("report", "tiny.toml", "--format", "md")[0] == 0
 

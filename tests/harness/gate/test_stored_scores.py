@@ -34,9 +34,8 @@ from harness.window import up_to
 
 
 @pytest.fixture
-def filled(tiny, call, in_process):
+def filled(ran):
     """A grid and its store, every unit run."""
-    assert call("run", "tiny.toml")[0] == 0
     return prepare(read_experiment("tiny.toml"), []), open_store(Path("runs"))
 
 
@@ -272,9 +271,8 @@ EDITS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edited_score_file_changes_no_verdict(tiny, call, in_process, edit):
+def test_an_edited_score_file_changes_no_verdict(ran, call, edit):
     """Whatever is done to kept scores before judging, the verdict is the one of the forecasts."""
-    assert call("run", "tiny.toml")[0] == 0
     sound = call("gate", "tiny.toml", "--store", "runs")
     kept = {file: file.read_bytes() for file in Path("runs/scores").iterdir()}
     for file in kept:

@@ -337,14 +337,14 @@ def test_a_module_of_the_harness_that_an_arm_alone_imports_decides_it(
     (tmp_path / "reading_arm.py").write_text(
         "from arms_for_tests import Flat\n\n\n"
         "class Reading(Flat):\n    def forecast(self, contexts):\n"
-        "        from harness.answers import prediction_in\n\n"
+        "        from harness.network_answers import prediction_in\n\n"
         "        return prediction_in(super().forecast(contexts))\n",
         encoding="utf-8",
     )
     experiment = read_experiment(str(tiny(("arms_for_tests:Flat", "reading_arm:Reading"))))
     before = environments(experiment, gold)
 
-    with edited_module("harness.answers", added="CHANGED = True"):
+    with edited_module("harness.network_answers", added="CHANGED = True"):
         after = environments(experiment, gold)
 
     assert after[0] != before[0]

@@ -77,7 +77,7 @@ PLANS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS)
 def test_nights_equal_one_run_over_everything(tiny, gold, plan):
-    """Twelve nights compute every origin and fit once, and forecast what one run forecasts."""
+    """Nine nights compute every origin and fit once, and forecast what one run forecasts."""
     changes = PLANS[plan] or [("stride = 5", "stride = 1")]
     at = float(gold.series.target[ENDS + 3])
     file = tiny(
@@ -88,13 +88,13 @@ def test_nights_equal_one_run_over_everything(tiny, gold, plan):
         ("\n[policy]\n", PAIR.format(at=at)),
     )
     origins = fits = 0
-    for sessions in range(ENDS, ENDS + 12):
+    for sessions in range(ENDS, ENDS + 9):
         grid, store, summary, tasks = night(file, gold, sessions)
         origins, fits = origins + summary.origins, fits + summary.fits
         assert sum(len(job.windows) for task in tasks for job in task.jobs) == summary.origins
 
-    assert night(file, gold, ENDS + 11)[2].computed == 0
-    whole, other, once, _ = night(file, gold, ENDS + 11, "once")
+    assert night(file, gold, ENDS + 8)[2].computed == 0
+    whole, other, once, _ = night(file, gold, ENDS + 8, "once")
     assert (origins, fits) == (once.origins, once.fits)
     found, wanted = forecasts(grid, store), forecasts(whole, other)
     for name, cell in found.items():

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
-from harness.checks.stored_checks import CheckRecord
+from harness.checks.predicate import CheckRecord
 from harness.claims.claim import Status
 from reports.page_input import Claimed, PageInput
 from reports.section import (
