@@ -366,9 +366,9 @@ def check_count(dataset_ids: Sequence[str]) -> None:
 def describe(dataset: Dataset) -> Mapping[str, str]:
     """What `data show` shows, in order; several sentences stand on lines of their own."""
     manifest, series, changed = dataset.manifest, dataset.series, len(dataset.revisions)
-    come = f"by 'abharness data update {manifest.id} FILE'"
+    come = f"by `abharness data update {manifest.id} FILE`"
     if manifest.update is not None:
-        come = f"by 'abharness data update {manifest.id}': {shlex.join(manifest.update.command)}"
+        come = f"by `abharness data update {manifest.id}`: {shlex.join(manifest.update.command)}"
     if manifest.ended:
         come = f"none: the data have ended, on {manifest.last}"
     return {

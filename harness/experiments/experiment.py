@@ -239,6 +239,19 @@ class Experiment:
         """Seeds the file declares, whatever a flag put in their place."""
         return tuple(self.tables.get("run", {}).get("seeds", RunSettings().seeds))
 
+    @property
+    def odd_roles(self) -> str:
+        """What of the policy's pair does not fit the roles of its arms; '' where all does."""
+        sides = {"baseline": self.policy.baseline, "candidate": self.policy.candidate}
+        wanted = {"baseline": "candidate", "candidate": "legacy"}
+        odd = [
+            f"{side} = '{name}' has the role {wanted[side]}"
+            for side, name in sides.items()
+            if self.arm(name).role == wanted[side]
+        ]
+        swapped = ": swapped? It is judged as the policy says" if len(odd) == 2 else ""
+        return " and ".join(odd) + swapped
+
     def arm(self, name: str) -> ArmRef:
         """Find an arm by name."""
         return next(arm for arm in self.arms if arm.name == name)
@@ -392,13 +405,6 @@ def _refuse_unfit(
     policy: Policy, arms: Iterable[ArmRef], plans: Mapping[str, RollingOrigin], *, where: str
 ) -> None:
     roles = {arm.name: arm.role for arm in arms}
-    one, other = policy.baseline, policy.candidate
-    if (roles[one], roles[other]) == ("candidate", "legacy"):
-        raise ConfigError(
-            f"{where}: baseline = '{one}' has the role candidate and candidate = '{other}' the "
-            "role legacy: swapped? Exchange the two; to ask it this way on purpose, use "
-            f"--baseline-arm {shlex.quote(one)} --candidate-arm {shlex.quote(other)}"
-        )
     reach = max(plan.gap + plan.horizon for plan in plans.values())
     policy.refuse_unfit(tuple(plans), reach, where=where)
     judged = {

@@ -182,6 +182,15 @@ def test_fault_on_the_command_line(tiny, refused, arguments, words):
     assert all(word in line for word in words), line
 
 
+def test_a_printed_command_has_what_was_given(tiny, refused):
+    """The command of a hint can be pasted: experiment and options are those of the one refused."""
+    line = refused(
+        "gate", "tiny.toml", "--store", "no store", "--seeds", "1", "--set", "plan.origins=39"
+    )
+
+    assert "`abharness run tiny.toml --seeds 1 --set plan.origins=39 --store 'no store'`" in line
+
+
 @pytest.mark.slow
 def test_arms_to_judge_must_exist(ran, refused):
     """An arm asked for by flag that the experiment does not have is named with those it has."""

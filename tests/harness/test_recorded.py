@@ -259,6 +259,7 @@ def test_weekends_of_a_record_are_no_steps(tmp_path, series):
     )
 
 
+H19 = pd.Timedelta(hours=19)
 SHORTER = dataclasses.replace(PLAN, first=562, origins=7)
 """The same but for its last origin, after which no 8 sessions come."""
 
@@ -383,7 +384,11 @@ def test_errors_of_records_that_pass_a_session_over_are_not_used(tmp_path, serie
     ("change", "options", "said"),
     [
         (lambda t: t, {}, "holds several models: Old, New; say model = 'Old'"),
-        (lambda t: t, {"model": "Newer"}, "no forecasts of model 'Newer'; there are Old, New"),
+        (
+            lambda t: t,
+            {"model": "Newer"},
+            "model 'Newer' (did you mean 'New'?); there are Old, New",
+        ),
         (lambda t: t.rename(columns={"ds": "when"}), {"model": "New"}, "columns = { day = '...' }"),
         (
             lambda t: pd.concat([t, t.assign(unique_id="oil")]),
@@ -391,7 +396,6 @@ def test_errors_of_records_that_pass_a_session_over_are_not_used(tmp_path, serie
             "holds 2 series: gold, oil; say series = 'gold'",
         ),
         (lambda t: t, {"model": "New", "series": "oil"}, "series = 'oil': f.csv has gold"),
-        (lambda t: pd.concat([t, t]), {"model": "New"}, "two forecasts of one day"),
         (
             lambda t: t.assign(cutoff=t["ds"].max()),
             {"model": "New"},
@@ -405,7 +409,21 @@ def test_errors_of_records_that_pass_a_session_over_are_not_used(tmp_path, serie
             {"model": "New"},
             "column 'ds': 1",
         ),
-        (lambda t: t, {"columns": {"dya": "ds"}}, "columns: unknown key dya"),
+        (lambda t: t, {"columns": {"dya": "ds"}}, "columns: unknown key dya (did you mean 'day'?)"),
+        (lambda t: t, {"model": 5}, "model = 5: expected"),
+        (lambda t: t, {"model": "new"}, "no forecasts of model 'new' (did you mean 'New'?)"),
+        (lambda t: t.assign(New="1,5x"), {"model": "New"}, "hold no number, such as '1,5x'"),
+        (lambda t: t.drop(columns="New-hi-80"), {"model": "New"}, "'New-lo-80' has no counterpart"),
+        (
+            lambda t: t.rename(columns={"New-hi-80": "New-hi-150"}),
+            {"model": "New"},
+            "'New-hi-150': expected a width between 0 and 100 %",
+        ),
+        (
+            lambda t: pd.concat([t, t.assign(New=1)]),
+            {"model": "New"},
+            "two forecasts of 2001-",
+        ),
         (lambda t: t, {"columns": {"day": "dy"}}, "columns.day = 'dy': it has "),
     ],
 )
@@ -421,6 +439,35 @@ def test_tables_of_two_readings_are_refused(tmp_path, series, change, options, s
 
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda t: t.to_csv(index=False).encode("utf-16"), ""),
+        (lambda t: t.to_csv(index=False, sep="\t").encode(), "separated by '\\t'"),
+        (
+            lambda t: t.to_csv(index=False, sep=";", decimal=",").encode(),
+            "separated by ';', its decimal mark is a comma",
+        ),
+        (lambda t: pd.concat([t, t[:3]]).to_csv(index=False).encode(), "3 rows are there twice"),
+        (lambda t: t.assign(ds=t["ds"] + H19).to_csv(index=False).encode(), "times of day in 'ds'"),
+        (lambda t: t.assign(New=t["New"] / 100).to_csv().encode(), "times the last prices"),
+    ],
+)
+def test_tables_of_other_writing_are_read_and_said(tmp_path, series, write, said):
+    """Encodings, separators, rows told twice, times of day and units: read as meant, and named."""
+    table = aligned(series)
+    table[["New", "New-lo-80", "New-hi-80"]] *= series.target[-1] / 1000
+    file = tmp_path / "log.csv"
+    file.write_bytes(write(table))
+    windows, _ = cut(series)
+
+    arm = Recorded(file=str(file), model="New")
+
+    found = [each for each in arm.notes_on("GOLD", series, windows) if said and said in each]
+    assert len(found) == bool(said)
+    assert len(arm._records.cutoffs) == table["cutoff"].nunique()
 
 
 def test_days_are_those_that_are_written(series):

@@ -189,12 +189,16 @@ def test_any_file_is_read_or_named(tmp_path, raw, words):
     assert words in str(caught.value)
 
 
-def test_a_swapped_pair_is_refused():
-    """A candidate in the place of the baseline and the other way round is not judged as asked."""
+def test_roles_that_do_not_fit_the_pair_are_said():
+    """A candidate in the place of the baseline, or the other way round, is not taken silently."""
     swapped = (('baseline = "a"', 'baseline = "b"'), ('candidate = "b"', 'candidate = "a"'))
 
-    with pytest.raises(ConfigError, match=r"swapped.*--baseline-arm b --candidate-arm a"):
-        parse(*swapped)
+    assert parse().odd_roles == ""
+    assert parse(('"legacy"', '"candidate"')).odd_roles == "baseline = 'a' has the role candidate"
+    assert parse(*swapped).odd_roles == (
+        "baseline = 'b' has the role candidate and candidate = 'a' has the role legacy: swapped? "
+        "It is judged as the policy says"
+    )
 
 
 @pytest.mark.parametrize(

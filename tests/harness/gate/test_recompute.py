@@ -357,7 +357,7 @@ def test_a_page_is_not_drawn_from_other_scores_than_its_verdict(moody, call, ref
     line = refused("report", "tiny.toml", "--format", "md")
 
     assert "scores in the store have changed" in line
-    assert "old on GOLD, seed 1; run `abharness gate` first" in line
+    assert "old on GOLD, seed 1; run `abharness gate tiny.toml` first" in line
     assert call("gate", "tiny.toml")[0] == 5
     assert call("report", "tiny.toml", "--format", "md")[0] == 0
 

@@ -126,7 +126,10 @@ def test_only(grid, patterns, count):
 
 def test_every_pattern_must_match(grid):
     """One pattern that matches nothing is refused, also beside one that does."""
-    with pytest.raises(ConfigError, match=r"--only 'old/\*/2' matches nothing; arms are draws"):
+    with pytest.raises(
+        ConfigError,
+        match=r"--only 'old/\*/2' matches nothing \(did you mean 'old'\?\); arms are draws",
+    ):
         select(grid.cells, only=["old", "old/*/2"])
 
 
