@@ -22,8 +22,8 @@ from typing import Any
 
 from baselines.checkout_sources import Sources
 from baselines.weights import some
-from harness.arm import exception_line, staying
-from harness.errors import AbharnessError, ArmError
+from harness.arm import staying
+from harness.errors import AbharnessError, ArmError, exception_line
 
 _RESERVED = frozenset(
     {"harness", "baselines", "candidates", "reports", "datasets"} | sys.stdlib_module_names

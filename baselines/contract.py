@@ -13,15 +13,15 @@ import numpy as np
 
 from baselines.columns import ChannelColumns
 from baselines.features import CHANNELS, daily_marks
-from harness.answers import (
+from harness.errors import ArmError, ForecastError
+from harness.forecast import Forecast
+from harness.network_answers import (
     ANSWERS,
     central_intervals,
     labelled_quantiles,
     prediction_in,
     quantile_axis,
 )
-from harness.errors import ArmError, ForecastError
-from harness.forecast import Forecast
 from harness.window import Array, Dates
 
 DEFAULTS: Mapping[str, Any] = {

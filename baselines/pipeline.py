@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from harness.arm import Training, check_device, expect_device
+from harness.arm import Training, check_device, device_meant
 from harness.errors import ArmError, ForecastError, one_line
 from harness.forecast import Forecast
 from harness.parsing import check_fields
@@ -68,19 +68,10 @@ class Scale:
 
 
 def torch_device(name: str) -> str:
-    """The device meant: ``auto`` is a GPU when there is one.
-
-    Raises
-    ------
-    ArmError
-        When the one that is named is not there.
-    """
+    """As `device_meant`, with torch imported only now."""
     import torch
 
-    expect_device(name, torch)
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return device_meant(name, torch)
 
 
 def tensor(values: Array, device: str) -> Tensor:

@@ -254,12 +254,14 @@ def _gradient_norm(model: nn.Module) -> Tensor:
 def _window_starts(material: Material, sizes: Sizes, stride: int) -> tuple[Tensor, Tensor]:
     """First rows of the training and of the validation windows."""
     rows, cut = len(material.values), material.train_rows
-    training = torch.arange(0, cut - sizes.span + 1, stride)
-    validation = torch.arange(max(0, cut - sizes.seq_len), rows - sizes.span + 1)
+    last, first = rows - sizes.span + 1, max(0, cut - sizes.seq_len)
+    training = torch.arange(0, max(0, cut - sizes.span + 1), stride)
+    validation = torch.arange(first, max(first, last))
     if not len(training) or not len(validation):
         raise ValueError(
             f"a history of {rows} sessions with {rows - cut} for validation holds "
             f"{len(training)} training and {len(validation)} validation windows of "
-            f"{sizes.seq_len} + {sizes.pred_len} sessions"
+            f"{sizes.seq_len} + {sizes.pred_len} sessions: expected a longer `history`, more data "
+            "before the first origin, a shorter `validation` or a smaller seq_len"
         )
     return training, validation

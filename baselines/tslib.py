@@ -43,8 +43,8 @@ from baselines.pipeline import (
     torch_device,
 )
 from baselines.weights import put_weights, read_weights
-from harness.arm import Training, exception_line
-from harness.errors import ArmError, ForecastError
+from harness.arm import Training
+from harness.errors import ArmError, ForecastError, exception_line
 from harness.forecast import LEVELS, Forecast
 from harness.window import Array, Context, Contexts, Dates
 

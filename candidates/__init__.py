@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,25 @@ def build(name: str, config: Mapping[str, Any] | object, **options: Any) -> nn.M
     ArmError
         When the backbone is not there.
     """
-    from candidates.replacement.construct import build_network
+    import inspect
 
-    return build_network(name, config, options)
+    from candidates.replacement.hf_bayesian import HFBayesianAutoformer
+    from candidates.replacement.hf_hierarchical import HFHierarchicalAutoformer
+    from candidates.replacement.hf_quantile import HFQuantileAutoformer
+    from candidates.replacement.options import Options, ReplacementConfigError
+
+    networks: dict[str, type[nn.Module]] = {
+        each.__name__: each
+        for each in (HFBayesianAutoformer, HFQuantileAutoformer, HFHierarchicalAutoformer)
+    }
+    if name not in networks:
+        raise ReplacementConfigError(f"unknown network {name!r}; known are {', '.join(networks)}")
+    network = networks[name]
+    own = [p for p in inspect.signature(network).parameters if p not in ("config", "options")]
+    known = [*own, *(item.name for item in fields(Options))]
+    unknown = sorted(option for option in options if option not in known)
+    if unknown:
+        raise ReplacementConfigError(
+            f"{name}: unknown option {', '.join(unknown)}; known options are {', '.join(known)}"
+        )
+    return network(config, **options)

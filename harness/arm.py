@@ -1,39 +1,28 @@
-"""What an arm is, and how the experiment's text becomes one.
+"""What an arm is.
 
 An arm is any class with a `forecast` method and a `context_length`; what else it can do it shows
 by having the method: `fit` (it learns), `seed` (it draws random numbers), `load` (it reads
 weights), `weight_files` (their digest belongs to the result's identity), `card` (facts for the
 report), `parts` (arms it is made of, whose sources belong to the identity), `save` and `restore`
 (a fit outlives the process it was made in), `pinned` and `fetch` (its weights are named exactly,
-and had before anything runs).
+and had before anything runs). How the text of an experiment becomes one: `harness.arm_ref`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import inspect
 import math
-import os
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field
-from importlib.machinery import ModuleSpec, PathFinder
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from harness.errors import (
-    AbharnessError,
     ArmError,
     ForecastError,
-    NoAnswerError,
-    QuitError,
     escaped,
-    one_line,
-    refused_by_system,
 )
 from harness.forecast import Forecast
 from harness.window import Context, Contexts, Dates, Series, Windows
@@ -53,8 +42,8 @@ def check_device(name: str) -> None:
         raise ValueError(f"device = '{name}': expected cpu, cuda, cuda:1 or auto")
 
 
-def expect_device(name: str, torch: Any) -> None:
-    """Refuse a device that this torch, or this machine, does not have.
+def device_meant(name: str, torch: Any) -> str:
+    """The device that an option names: ``auto`` is a GPU where there is one.
 
     Parameters
     ----------
@@ -64,8 +53,10 @@ def expect_device(name: str, torch: Any) -> None:
     Raises
     ------
     ArmError
-        Names the option.
+        When this torch, or this machine, does not have it; names the option.
     """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = name.partition(":")
     said = ""
     if kind == "cuda" and not torch.backends.cuda.is_built():
@@ -78,6 +69,7 @@ def expect_device(name: str, torch: Any) -> None:
         said = "this torch has no XPU"
     if said:
         raise ArmError(f"device = '{name}': {said}; use cpu or auto")
+    return name
 
 
 @contextmanager
@@ -97,48 +89,6 @@ def staying(*kinds: Any) -> Iterator[None]:
     finally:
         for kind, original in zip(kinds, originals, strict=True):
             kind.cuda = original
-
-
-@contextmanager
-def user_code() -> Iterator[None]:
-    """Run what is not ours: what it prints goes to standard error, `sys.exit` is an error.
-
-    An exit code says what a verdict was, and standard output holds the result alone. Ctrl-C stays
-    what it is.
-
-    Raises
-    ------
-    QuitError
-        When the code asks to end the program.
-    """
-    kept = _output_pointed_aside()
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    except SystemExit as problem:
-        asked = "" if problem.code is None else repr(problem.code)
-        raise QuitError(f"it asks to end the program: sys.exit({asked})") from problem
-    finally:
-        if kept is not None:
-            os.dup2(kept, 1)
-            os.close(kept)
-
-
-def _output_pointed_aside() -> int | None:
-    """Point the descriptor of standard output to standard error, for code below Python's own.
-
-    Gives a copy of what it was; None where one of them was closed by who started us.
-    """
-    with suppress(OSError, ValueError):
-        if sys.stdout is not None:  # it is None where it was closed by who started us
-            sys.stdout.flush()  # what is ours goes where it belongs
-    try:
-        os.fstat(2)
-        kept = os.dup(1)
-    except OSError:
-        return None
-    os.dup2(2, 1)
-    return kept
 
 
 Role = Literal["legacy", "candidate", "reference"]
@@ -430,215 +380,6 @@ def card_of(arm: Arm) -> dict[str, str]:
     return {escaped(str(title)): escaped(str(text)) for title, text in card.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmRef:
-    """An arm as an experiment names it.
-
-    Attributes
-    ----------
-    name
-        Unique in the experiment; shown everywhere.
-    use
-        ``module:Class``.
-    role
-        Which side it is on.
-    options
-        Keyword arguments of the class.
-    folder
-        Where the experiment file lies: a module that cannot be imported is looked for there.
-    """
-
-    name: str
-    use: str
-    role: Role
-    options: Mapping[str, Option] = field(default_factory=dict)
-    folder: Path | None = None
-
-    def find(self) -> type[Any]:
-        """Import the class.
-
-        Raises
-        ------
-        ArmError
-            When module or class is not there.
-        """
-        module_name, _, class_name = self.use.partition(":")
-        named = module_name and class_name and not module_name.startswith(".")
-        if not named:
-            raise ArmError(f"arm '{self.name}': use = '{self.use}': expected 'module:Class'")
-        module = self._module(module_name)
-        with self.asking():  # a module may compute its attributes
-            found = getattr(module, class_name, None)
-        if not inspect.isclass(found):
-            here = sorted(
-                name
-                for name, value in vars(module).items()
-                if inspect.isclass(value)
-                and value.__module__ == module.__name__
-                and callable(getattr(value, "forecast", None))
-            )
-            known = f"; it has {', '.join(here)}" if here else ""
-            raise ArmError(
-                f"arm '{self.name}': module '{module_name}' has no class '{class_name}'{known}"
-            )
-        return found
-
-    def build(self) -> Arm:
-        """Make the arm.
-
-        Raises
-        ------
-        ArmError
-            When it cannot be found, an option is unknown or missing, or a value is refused.
-        """
-        found = self.find()
-        with self.asking():
-            accepted = inspect.signature(found)
-        try:
-            accepted.bind(**self.options)
-        except TypeError as problem:
-            known = ", ".join(accepted.parameters) or "none"
-            raise ArmError(
-                f"arm '{self.name}' ({self.use}): {problem}; known options are {known}"
-            ) from None
-        beside = self._beside(getattr(found, "paths", ()))
-        with self.asking():
-            arm = found(**{**self.options, **beside})
-            whole = isinstance(arm, Arm)  # may look at a property, which is the user's code
-        if not whole:
-            raise ArmError(
-                f"arm '{self.name}': {self.use} lacks `forecast(contexts)` or `context_length`"
-            )
-        made: Arm = arm
-        return made
-
-    def _beside(self, names: Sequence[str]) -> dict[str, Option]:
-        """Options that name a file or folder which lies beside the experiment file, as its path."""
-        given = {name: self.options.get(name) for name in names}
-        places = {
-            name: self.folder / Path(value).expanduser()
-            for name, value in given.items()
-            if self.folder is not None and isinstance(value, str) and value
-        }
-        return {name: str(place) for name, place in places.items() if place.exists()}
-
-    def pinned(self) -> ArmRef:
-        """The same with options that name its weights exactly; itself where they do.
-
-        Raises
-        ------
-        ArmError
-            As `build`, or when what is named loosely cannot be found.
-        """
-        if not hasattr(self.find(), "pinned"):
-            return self
-        arm = self.build()
-        with self.asking():
-            exact = arm.pinned() if isinstance(arm, Pins) else {}
-        return dataclasses.replace(self, options={**self.options, **exact}) if exact else self
-
-    def fetch(self) -> None:
-        """Have on this machine what the arm will load.
-
-        Raises
-        ------
-        ArmError
-            As `build`, or when something is not there and cannot be had.
-        """
-        if not hasattr(self.find(), "fetch"):
-            return
-        arm = self.build()
-        with self.asking():
-            if isinstance(arm, Fetches):
-                arm.fetch()
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Let the arm's own code run: whatever it raises is wrong input, in a line that names it.
-
-        Raises
-        ------
-        ArmError
-        """
-        try:
-            with user_code():
-                yield
-        except Exception as problem:  # a user's class may refuse in any way
-            told = f"arm '{self.name}' ({self.use}): "
-            said = _said(problem)
-            raise ArmError(said if said.startswith(told) else told + said) from problem
-
-    def _module(self, name: str) -> ModuleType:
-        if self.folder is not None:
-            look_beside(self.folder)
-        try:
-            with user_code():
-                return importlib.import_module(name)
-        except Exception as problem:  # importing runs the user's code
-            raise ArmError(
-                f"arm '{self.name}': cannot import module '{name}': {_said(problem)}"
-            ) from problem
-
-
-class _Beside:
-    """Finds modules and packages in one folder, after every other place; never a namespace."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = str(folder)
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Find a top-level module."""
-        spec = None if path is not None else PathFinder.find_spec(name, [self.folder], target)
-        return spec if spec is not None and spec.loader is not None else None
-
-
-def look_beside(folder: Path) -> None:
-    """Let modules that are nowhere else be found in a folder, before folders named earlier."""
-    others = [each for each in sys.meta_path if not isinstance(each, _Beside)]
-    earlier = [each for each in _beside() if each.folder != str(folder)]
-    sys.meta_path[:] = [*others, _Beside(folder), *earlier]
-
-
-def folders_beside() -> tuple[str, ...]:
-    """Folders in which modules that are nowhere else are looked for, in that order."""
-    return tuple(each.folder for each in _beside())
-
-
-def _beside() -> list[_Beside]:
-    return [each for each in sys.meta_path if isinstance(each, _Beside)]
-
-
-def _said(problem: Exception) -> str:
-    """What an exception says, on one line; its class where that is not plain wrong input."""
-    text = one_line(str(problem))
-    if isinstance(problem, AbharnessError | ImportError | TypeError | ValueError) and text:
-        return text
-    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
-
-
-_Result = TypeVar("_Result")
-
-
-def attempt(work: Callable[[], _Result]) -> tuple[_Result | None, Exception | None]:
-    """Do an arm's work; the only place where whatever it raises is caught, exits included.
-
-    Raises
-    ------
-    NoAnswerError
-        When what it raised is the system's doing: a full or broken disk.
-    """
-    try:
-        with user_code():
-            return work(), None
-    except Exception as problem:  # an arm may fail in any way; it becomes rows
-        refused = refused_by_system(problem)
-        if refused:
-            raise NoAnswerError(refused) from problem
-        return None, problem
-
-
 def expect_answer(forecast: Any, contexts: Contexts) -> None:
     """Refuse what is no forecast of all windows and steps that were asked for.
 
@@ -664,13 +405,3 @@ def expect_answer(forecast: Any, contexts: Contexts) -> None:
             f"{shape[0]} windows of {shape[1]} steps"
         )
     forecast.expect_members()
-
-
-_LONGEST = 5000
-"""Characters of a message that are looked at: some print all they know."""
-
-
-def exception_line(problem: BaseException) -> str:
-    """An exception as one line that can be stored: its class and what it says."""
-    text = one_line(str(problem)[:_LONGEST]) or "no message"
-    return f"{type(problem).__name__}: {text}"[:500]

@@ -16,7 +16,7 @@ import typer
 
 from harness import verbs
 from harness.errors import InputError, one_line
-from harness.verbs.common import VERBS
+from harness.verbs.common import VERBS, pasteable
 from harness.verbs.data import data_app
 
 INTERRUPTED = 130
@@ -86,6 +86,8 @@ def run_cli(arguments: list[str]) -> int:
         said = _refusal(problem)
         if said is None:
             raise
+        if not isinstance(problem, _CommandLineError):
+            said = _with_what_was_given(said, command, arguments)
         if isinstance(problem, _CommandLineError) or sys.excepthook is not sys.__excepthook__:
             typer.echo(said, err=True)
         else:
@@ -116,6 +118,19 @@ def _refusal(problem: Exception) -> str | None:
     if "\n" in text:  # the help of a group that was given no verb
         return text
     return _line(f"{text.removesuffix('.')}; see abharness --help")
+
+
+def _with_what_was_given(said: str, command: Any, arguments: list[str]) -> str:
+    """The same with each printed command completed by the options of the one that was refused."""
+    node, words = command, list(arguments)
+    while place := next((n for n, word in enumerate(words, 1) if word in _verbs_of(node)), 0):
+        node, words = node.commands[words[place - 1]], words[place:]
+    context = node.make_context(node.name, words, resilient_parsing=True)
+    return pasteable(said, root=command, context=context)
+
+
+def _verbs_of(command: Any) -> Any:
+    return getattr(command, "commands", ())
 
 
 def _crash(kind: type[BaseException], problem: BaseException, trace: object) -> None:

@@ -16,8 +16,11 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class AbharnessError(Exception):
@@ -87,6 +90,48 @@ def one_line(text: str) -> str:
     return escaped(" ".join(text.split()))
 
 
+def meant(name: object, known: Iterable[str]) -> str:
+    """`` (did you mean 'crps'?)`` where a known name is near, whatever its case; else ''."""
+    names = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(str(name).casefold(), names, n=1)
+    return f" (did you mean '{names[near[0]]}'?)" if near else ""
+
+
+class Noted:
+    """Faults of one input on their way, so that one line tells all of them.
+
+    Parameters
+    ----------
+    where
+        What each fault's text begins with, a file; said once.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.found: list[str] = []
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note the wrong input that is met inside, and go on behind it."""
+        try:
+            yield
+        except InputError as problem:
+            file = self.where.partition(": ")[0]
+            said = str(problem).removeprefix(f"{self.where}: ").removeprefix(f"{file}: ")
+            self.found.append(said)
+
+    def raise_any(self, error: type[InputError] = ConfigError) -> None:
+        """Raise what was noted, if anything was, each text once."""
+        if self.found:
+            raise error(f"{self.where}: {'; also '.join(dict.fromkeys(self.found))}")
+
+
+def refuse(where: str, faults: Iterable[str]) -> None:
+    """Raise a `ConfigError` of all faults of one table, if there are any."""
+    if said := "; ".join(faults):
+        raise ConfigError(f"{where} {said}")
+
+
 _REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
@@ -104,3 +149,13 @@ def refused_by_system(problem: BaseException | None) -> str:
             return f"{problem.filename or 'a file'}: {problem.strerror or problem}"
         problem = problem.__cause__ or problem.__context__
     return ""
+
+
+_LONGEST = 5000
+"""Characters of a message that are looked at: some print all they know."""
+
+
+def exception_line(problem: BaseException) -> str:
+    """An exception as one line that can be stored: its class and what it says."""
+    text = one_line(str(problem)[:_LONGEST]) or "no message"
+    return f"{type(problem).__name__}: {text}"[:500]

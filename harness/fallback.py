@@ -17,7 +17,6 @@ import numpy as np
 
 from harness.arm import (
     Arm,
-    ArmRef,
     Fetches,
     HasWeights,
     Learns,
@@ -27,14 +26,13 @@ from harness.arm import (
     Samples,
     Saves,
     Training,
-    attempt,
     card_of,
     continues,
-    exception_line,
     expect_answer,
     training_of,
 )
-from harness.errors import ArmError
+from harness.arm_ref import ArmRef, attempt
+from harness.errors import ArmError, exception_line
 from harness.forecast import LEVELS, Forecast
 from harness.residuals import ResidualDistribution, measure_residuals
 from harness.saved_state import SavedState, read_state, write_state

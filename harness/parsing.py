@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import reprlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from harness.errors import AbharnessError, ConfigError, InputError, StoreError, one_line
+from harness.errors import AbharnessError, ConfigError, InputError, StoreError, meant, one_line
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -30,13 +31,35 @@ def read_toml(path: Path, *, error: type[InputError] = ConfigError) -> dict[str,
     InputError
         Of the class `error`, when the file is missing, unreadable or not TOML.
     """
+    return parse_toml(read_text(path, error=error), where=str(path), error=error)
+
+
+def read_text(path: Path, *, error: type[InputError] = ConfigError, absent: str = "") -> str:
+    """Read a text file in UTF-8, with or without the mark that some editors put in front.
+
+    Parameters
+    ----------
+    absent
+        What to add where there is no such file.
+
+    Raises
+    ------
+    InputError
+        Of the class `error`, when it is missing, a folder, unreadable or in another encoding.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
+        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"{path}: cannot be read: {problem}") from None
-    return parse_toml(text, where=str(path), error=error)
+        raise error(f"{path}: no such file{absent}") from None
+    except UnicodeDecodeError as problem:
+        line = raw.count(b"\n", 0, problem.start) + 1
+        found = f"line {line}: byte 0x{raw[problem.start]:02x} is not UTF-8"
+        wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+        raise error(f"{path}: {'UTF-16' if wide else found}; save it as UTF-8") from None
+    except OSError as problem:
+        said = problem.strerror or problem
+        raise error(f"{path}: cannot be read: {said}; expected a file") from None
 
 
 def parse_toml(text: str, *, where: str, error: type[InputError] = ConfigError) -> dict[str, Any]:
@@ -44,7 +67,11 @@ def parse_toml(text: str, *, where: str, error: type[InputError] = ConfigError) 
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as problem:  # numbers of 5,000 digits, brackets in brackets
-        raise error(f"{where}: not valid TOML: {one_line(str(problem))[:300]}") from None
+        said = one_line(str(problem))[:300]
+        place, lines = re.search(r"at line (\d+)", said), text.splitlines()
+        if place and 0 < int(place[1]) <= len(lines):
+            said += f": {one_line(lines[int(place[1]) - 1])[:80]}"
+        raise error(f"{where}: not valid TOML: {said}") from None
 
 
 def parse_json(text: str | bytes, *, where: str, error: type[InputError] = StoreError) -> Any:
@@ -79,25 +106,41 @@ def table(
     Raises
     ------
     InputError
-        For an unknown key, a missing key or a value of another type, each named with `where`.
+        For unknown keys, missing keys and values of another type: all of them, after `where`.
     """
     given = dict(given or {})
-    fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in given}  # type: ignore[arg-type]  # TypeVar has no dataclass bound
-    for key in found:
-        if key not in fields:
-            raise error(f"{where}: unknown key '{key}'; known keys are {', '.join(sorted(fields))}")
-    for name, item in fields.items():
-        if name not in found and _required(item):
-            raise error(f"{where}: missing key '{name}'")
-    hints = get_type_hints(kind)
-    values = {
-        key: _checked(hints[key], value, where=where, key=key, error=error)
-        for key, value in found.items()
-    }
+    values, faults = fields_of(kind, found, given)
+    if faults:
+        raise error(f"{where}: {'; '.join(faults)}")
     try:
         return kind(**values, **given)
     except InputError as problem:
         raise error(f"{where.partition(': ')[0]}: {problem}") from None
+
+
+def fields_of(
+    kind: type[Any], found: Mapping[str, Any], apart: Collection[str] = ()
+) -> tuple[dict[str, Any], list[str]]:
+    """Values of a dataclass's fields as a table has them, and what is wrong with its keys."""
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in apart}
+    hints, values = get_type_hints(kind), {}
+    missing = [name for name, item in fields.items() if name not in found and _required(item)]
+    unknown, faults = [key for key in found if key not in fields], []
+    near = {key: meant(key, missing) or meant(key, fields) for key in unknown}
+    if unknown:
+        odd = ", ".join(f"'{key}'{near[key]}" for key in unknown)
+        known = ", ".join(sorted(fields))
+        faults.append(f"unknown key{'s' * (len(unknown) > 1)} {odd}; known keys are {known}")
+    for key in (key for key in found if key in fields):
+        value = found[key]
+        given = tuple(value) if isinstance(value, list) else value  # the nouns hold tuples
+        if isinstance(value, date) and not isinstance(value, datetime):
+            given = value.isoformat()  # first = 2015-01-31 and first = "2015-01-31" are the same
+        wanted, values[key] = _read_as(hints[key], given)
+        if wanted:
+            faults.append(f"{key} = {_short(value)}: expected {wanted}")
+    faults += [f"missing key '{name}'" for name in missing if f"'{name}'" not in str(near)]
+    return values, faults
 
 
 def parse_record(
@@ -195,24 +238,13 @@ def check_fields(made: Any) -> None:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = str(value) if isinstance(value, date) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _required(item: dataclasses.Field[Any]) -> bool:
     no_default = item.default is dataclasses.MISSING
     return no_default and item.default_factory is dataclasses.MISSING
-
-
-def _checked(kind: Any, value: Any, *, where: str, key: str, error: type[InputError]) -> Any:
-    if isinstance(value, list):
-        value = tuple(value)  # TOML has arrays, the nouns hold tuples
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = value.isoformat()  # first = 2015-01-31 and first = "2015-01-31" are the same
-    wanted, read = _read_as(kind, value)
-    if wanted:
-        raise error(f"{where}: {key} = {value!r}: expected {wanted}")
-    return read
 
 
 def _expected(kind: Any, value: Any) -> str:
@@ -227,4 +259,5 @@ def _read_as(kind: Any, value: Any) -> tuple[str, Any]:
     try:
         return "", adapter(kind, strict=True).validate_python(value)
     except ValidationError as problem:
-        return problem.errors()[0]["msg"].removeprefix("Input should be "), None
+        said = problem.errors()[0]["msg"].removeprefix("Input should be ")
+        return said.replace("a valid tuple", "a list in brackets"), None

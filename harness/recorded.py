@@ -10,18 +10,23 @@ Shapes: W windows, H steps, R records, q levels.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import re
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.answers import level_of
-from harness.errors import ArmError, one_line
+from harness.data import tables
+from harness.errors import ArmError, DataError, meant, one_line
 from harness.forecast import LEVELS, Forecast
+from harness.network_answers import level_of
+from harness.parsing import check_fields
 from harness.window import Array, Contexts, Dates, Series, Windows
 
 LEAST_RECORDS = 20
@@ -47,6 +52,8 @@ _LEVEL = re.compile(
     r"(?:(.*?)[-_ ])?(?:(?:quantile|ql|q|p)[-_ ]?(\d{2,3}%?|\d*\.\d+%?|(?<=[-_ ])\d)"
     r"|(0?\.\d+|\d+(?:\.\d+)?%))"
 )
+_CLOCK = r"[T ]((?:0[1-9]|1\d|2[0-3]):\d\d|00:(?:0[1-9]|[1-5]\d))"
+"""A time of day that is not midnight."""
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 _PATHS = ("mean", "median", "forecast", "prediction", "yhat", "point", "mu")
 _DAY = np.timedelta64(1, "D")
@@ -88,6 +95,8 @@ class Records:
         Whether the file says when each was issued.
     replaced
         Records left out for one of the same cutoff that was issued later, and in time.
+    notes
+        How the file was read, where that is worth knowing.
     actuals
         What came, by day, where the file holds it.
     """
@@ -98,6 +107,7 @@ class Records:
     levels: Array
     timed: bool
     replaced: int = 0
+    notes: tuple[str, ...] = ()
     actuals: Mapping[np.datetime64, float] = field(default_factory=dict)
 
     def place(self, last: Any, following: Any) -> int | None:
@@ -142,10 +152,11 @@ class Recorded:
     paths = ("file",)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         unknown = sorted(set(self.columns) - set(_NAMES))
         if unknown:
-            known = ", ".join(_NAMES)
-            raise ArmError(f"columns: unknown key {', '.join(unknown)}; known are {known}")
+            keys = ", ".join(f"{each}{meant(each, _NAMES)}" for each in unknown)
+            raise ArmError(f"columns: unknown key {keys}; known are {', '.join(_NAMES)}")
         self._records = read_records(
             Path(self.file), model=self.model, series=self.series, columns=self.columns
         )
@@ -185,9 +196,14 @@ class Recorded:
             if place is None:
                 digests.append("")
                 continue
-            lacks = _passed_over(found.records[place].days, last, windows.reach, series.dates)
-            told = hashlib.sha256(f"{before[place]} {lacks}".encode()).hexdigest()
-            digests.append(told if lacks else before[place])
+            days = found.records[place].days
+            lacks = _passed_over(days, last, windows.reach, series.dates)
+            steps = days[_open(days, series.weekmask, series.dates)]
+            odd = steps[~np.is_busday(steps, weekmask=series.weekmask)]
+            told = hashlib.sha256(
+                f"{before[place]} {lacks}{' '.join(odd.astype(str))}".encode()
+            ).hexdigest()
+            digests.append(told if lacks or len(odd) else before[place])
         return digests
 
     def forecast(self, contexts: Contexts) -> Forecast:
@@ -212,7 +228,7 @@ class Recorded:
         why = _fault(record, last, contexts.horizon, contexts.weekmask, known)
         if record is None or why:
             return path, values, why
-        steps = _open(record.days, contexts.weekmask)[: contexts.horizon]
+        steps = _open(record.days, contexts.weekmask, known)[: contexts.horizon]
         if len(own):
             return record.point[steps], record.quantiles[steps], ""
         errors = self._errors(contexts, row)
@@ -234,7 +250,7 @@ class Recorded:
             seen += int(np.isnat(dates).sum())
             if seen + contexts.horizon > len(dates) or seen <= int(np.isnat(dates).sum()):
                 continue
-            steps = _open(record.days, contexts.weekmask)[: contexts.horizon]
+            steps = _open(record.days, contexts.weekmask, dates)[: contexts.horizon]
             came = target[seen : seen + contexts.horizon]
             if record.late or len(steps) < contexts.horizon or not np.isfinite(came).all():
                 continue
@@ -269,7 +285,8 @@ class Recorded:
     def notes_on(self, dataset: str, series: Series, windows: Windows) -> list[str]:
         """What of it does not fit a plan: missing, late, short, and days that were no sessions."""
         faults: dict[str, list[str]] = {}
-        other = 0
+        other = extra = 0
+        ratios = []
         for window in windows:
             last = series.dates[window.origin - 1]
             following = np.busday_offset(last, 1, "backward", weekmask=series.weekmask)
@@ -279,7 +296,10 @@ class Recorded:
                 faults.setdefault(why.partition(":")[0], []).append(str(last))
                 continue
             assert record is not None
-            days = record.days[_open(record.days, series.weekmask)][: windows.reach]
+            ratios.append(record.point[0] / series.target[window.origin - 1])
+            steps = _open(record.days, series.weekmask, series.dates)
+            days = record.days[steps][: windows.reach]
+            extra += not np.is_busday(days, weekmask=series.weekmask).all()
             came = series.dates[window.origin : window.stop]  # fewer where its end is pending
             other += not np.array_equal(days[: len(came)], came)
         said = [
@@ -290,6 +310,16 @@ class Recorded:
             said.append(
                 f"{other} of {len(windows)} records on {dataset} name days that were no sessions "
                 "(holidays): steps are counted in order"
+            )
+        if extra:
+            said.append(
+                f"{extra} of {len(windows)} records on {dataset} name sessions on days on which "
+                "its calendar is closed: they count as steps, since the dataset has them"
+            )
+        if ratios and not 0.5 < (times := float(np.median(ratios))) < 2:
+            said.append(
+                f"its paths are about {times:.3g} times the last prices of {dataset}: another "
+                "unit, or returns in place of prices?"
             )
         longer = [len(each.days) for each in self._records.records]
         if max(longer) > windows.reach:
@@ -307,6 +337,7 @@ class Recorded:
                 f"its actuals are not those of {dataset}: {100 * float(np.median(apart)):.2g} % "
                 "away at the median: another series, a price adjusted otherwise, or another unit"
             )
+        said += self._records.notes
         if not self._records.timed:
             said.append("it has no column of issue times: nothing shows when a record was made")
         return said
@@ -322,13 +353,17 @@ def _fault(
         return f"issued too late: {record.late}"
     lacks = _passed_over(record.days, last, horizon, sessions)
     if lacks:
-        return f"a session is missing: the record of {last} has no row for {lacks}"
-    steps = _open(record.days, weekmask)
+        closed = "" if np.is_busday(lacks, weekmask=weekmask) else _CLOSED
+        return f"a session is missing: the record of {last} has no row for {lacks}{closed}"
+    steps = _open(record.days, weekmask, sessions)
     if len(steps) < horizon:
         return f"too few steps: {len(steps)} of {horizon} were recorded at {last}"
     if not np.isfinite(record.point[steps[:horizon]]).all():
         return f"not a number: the record of {last} holds none for some steps"
     return ""
+
+
+_CLOSED = ", on which its calendar is closed, yet the dataset has a session"
 
 
 def _passed_over(days: Dates, last: Any, horizon: int, sessions: Dates) -> str:
@@ -339,9 +374,13 @@ def _passed_over(days: Dates, last: Any, horizon: int, sessions: Dates) -> str:
     return str(lacking[0].astype("datetime64[D]")) if len(lacking) else ""
 
 
-def _open(days: Dates, weekmask: str) -> Any:
-    """Rows of the days on which the calendar opens: a record may speak of weekends as well."""
-    return np.flatnonzero(np.is_busday(days, weekmask=weekmask))
+def _open(days: Dates, weekmask: str, sessions: Dates) -> Any:
+    """Rows of the days on which the calendar opens, or a session is known to have been.
+
+    A record may speak of weekends as well.
+    """
+    known = np.isin(days, sessions[~np.isnat(sessions)])
+    return np.flatnonzero(np.is_busday(days, weekmask=weekmask) | known)
 
 
 def _few(days: Sequence[str]) -> str:
@@ -360,18 +399,39 @@ def read_records(
     """
     import pandas as pd
 
-    try:
-        table = pd.read_parquet(file) if file.suffix in (".parquet", ".pq") else pd.read_csv(file)
-    except FileNotFoundError:
+    if not file.exists():
         raise ArmError(
             f"file = '{file}': no such file, neither beside the experiment file nor in the current "
             "folder"
-        ) from None
-    except (OSError, ValueError) as problem:  # pandas' and pyarrow's own errors are of these
+        )
+    notes: list[str] = []
+    try:
+        raw = tables.read_bytes(file)
+        raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+        if tables.is_parquet(raw):
+            table = pd.read_parquet(io.BytesIO(raw))
+        elif raw.startswith((b"ARROW1", b"FEA1")):
+            table = pd.read_feather(io.BytesIO(raw))
+        else:
+            text = tables.decode(file, raw)
+            tables.expect_table(file, text)
+            head, _, body = text.partition("\n")
+            mark = max(",;\t|", key=head.count)
+            comma = mark != "," and re.search(r"\d,\d", body) and not re.search(r"\d\.\d", body)
+            if mark != ",":
+                decimals = "a comma" if comma else "a point"
+                notes.append(
+                    f"its columns are separated by {mark!r}, its decimal mark is {decimals}"
+                )
+            table = pd.read_csv(io.StringIO(text), sep=mark, decimal="," if comma else ".")
+    except DataError as problem:
+        raise ArmError(f"file = {problem}") from None
+    except (OSError, ValueError, EOFError, zlib.error) as problem:  # pandas' and pyarrow's, too
         raise ArmError(f"file = '{file.name}' cannot be read: {one_line(str(problem))}") from None
     if any(table.index.names):
         table = table.reset_index()
-    return records_in(table, model=model, series=series, columns=columns, label=file.name)
+    found = records_in(table, model=model, series=series, columns=columns, label=file.name)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def records_in(
@@ -388,6 +448,10 @@ def records_in(
     if not len(table):
         raise ArmError(f"{label} holds no row")
     table = _one_series(table, names.get("series"), series, label)
+    once = table.drop_duplicates(ignore_index=True)
+    again = len(table) - len(once)
+    notes = [f"{again} rows are there twice, the same: each counts once"] if again else []
+    table = once
     values = [name for name in table if name not in names.values() and name not in ("index", "")]
     chosen = _forecasts([v for v in values if not v.startswith("Unnamed")], model, label)
     days = _days(table[names["day"]], names["day"], label)
@@ -401,8 +465,9 @@ def records_in(
     starts = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
     for rows in np.split(order, starts[1:]):
         if (np.diff(days[rows]) <= np.timedelta64(0, "D")).any():
+            day = days[rows][1:][np.diff(days[rows]) <= np.timedelta64(0, "D")][0]
             raise ArmError(
-                f"{label}: two forecasts of one day with the cutoff {cutoff[rows[0]]}; expected "
+                f"{label}: two forecasts of {day} with the cutoff {cutoff[rows[0]]}; expected "
                 "one, or a column issued_at that tells them apart"
             )
         record = IssuedForecast(
@@ -427,6 +492,7 @@ def records_in(
         levels=np.array(list(chosen.levels)),
         timed=times is not None,
         replaced=replaced,
+        notes=(*notes, *_clock_notes(table, names)),
         actuals={}
         if actual is None
         else dict(zip(days, _numbers(table[actual], actual, label), strict=True)),
@@ -465,7 +531,10 @@ def _forecasts(values: list[str], model: str, label: str) -> _Chosen:
         models = [""]  # AutoGluon's: quantiles by their level, and a mean
     there = ", ".join(models)
     if model and model not in models:
-        raise ArmError(f"{label}: no forecasts of model '{model}'; there are {there or 'none'}")
+        near = meant(model, models)
+        raise ArmError(
+            f"{label}: no forecasts of model '{model}'{near}; there are {there or 'none'}"
+        )
     if not models:
         raise ArmError(f"{label}: no column of forecasts; it has {', '.join(values) or 'none'}")
     if not model and len(models) > 1:
@@ -475,6 +544,12 @@ def _forecasts(values: list[str], model: str, label: str) -> _Chosen:
     if own and name in medians:  # beside quantiles a median is one of them
         own.setdefault(0.5, medians[name])
     own = dict(sorted(own.items()))
+    alone = [name for level, name in own.items() if round(1 - level, 6) not in own]
+    if alone and ((len(own) == 1 and 0.5 not in own) or any(map(_INTERVAL.fullmatch, alone))):
+        raise ArmError(
+            f"{label}: column '{alone[0]}' has no counterpart at the other end; expected lower and "
+            "upper ends in pairs, such as M-lo-80 and M-hi-80"
+        )
     paths_of = [name] if name else ["median", *_PATHS]
     point = next((each for each in paths_of if each in paths), medians.get(name, ""))
     if len(own) == 1 and 0.5 in own:  # a median is a path, not a distribution
@@ -490,6 +565,8 @@ def _by_name(values: list[str], label: str) -> tuple[list[str], dict[str, dict[f
         interval, quantile = _INTERVAL.fullmatch(name), _LEVEL.fullmatch(name)
         if interval:
             half = float(interval[3]) / 200
+            if not 0 < half < 0.5:
+                raise ArmError(f"{label}: column '{name}': expected a width between 0 and 100 %")
             level = 0.5 - half if interval[2].startswith("lo") else 0.5 + half
             levels.setdefault(interval[1], {})[round(level, 6)] = name
         elif quantile:
@@ -509,12 +586,15 @@ def _roles(there: list[str], given: Mapping[str, str], label: str) -> dict[str, 
     }
     for role, name in given.items():
         if name not in there:
-            raise ArmError(f"{label}: columns.{role} = '{name}': it has {', '.join(there)}")
+            raise ArmError(
+                f"{label}: columns.{role} = '{name}': it has {', '.join(there[:20])}"
+                f"{meant(name, there)}"
+            )
     found |= given
     if not found["day"]:
         raise ArmError(
             f"{label}: no column of days that were forecast ({', '.join(_NAMES['day'])}); say "
-            f"columns = {{ day = '...' }}; it has {', '.join(there)}"
+            f"columns = {{ day = '...' }}; it has {one_line(', '.join(there[:20]))[:300]}"
         )
     return {role: name for role, name in found.items() if name}
 
@@ -526,7 +606,7 @@ def _one_series(table: Any, column: str | None, series: str, label: str) -> Any:
         return table
     there = sorted(map(str, table[column].unique()))
     if series and series not in there:
-        raise ArmError(f"series = '{series}': {label} has {_few(there)}")
+        raise ArmError(f"series = '{series}': {label} has {_few(there)}{meant(series, there)}")
     if not series and len(there) > 1:
         named = f"say series = '{there[0]}'"
         raise ArmError(f"{label} holds {len(there)} series: {_few(there)}; {named}")
@@ -544,6 +624,22 @@ def _times(values: Any, name: str, label: str) -> Any:
     except (ValueError, TypeError, OverflowError) as problem:
         raise ArmError(f"{label}: column '{name}': {one_line(str(problem))[:120]}") from None
     return found.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+
+
+def _clock_notes(table: Any, names: Mapping[str, str]) -> list[str]:
+    """What to say of days that are written with a time of day: they may be those of elsewhere."""
+    columns = {role: names[role] for role in ("day", "cutoff") if role in names}
+    clocks = {role: table[name].map(str).str.extract(_CLOCK)[0] for role, name in columns.items()}
+    odd = {
+        columns[role]: found.dropna().iloc[0]
+        for role, found in clocks.items()
+        if len(found.dropna())
+    }
+    if not odd:
+        return []
+    where = " and ".join(f"'{name}' (as {clock})" for name, clock in odd.items())
+    said = "dates are taken as written: stamps of another zone would name the day before or after"
+    return [f"times of day in {where} were dropped, {said}"]
 
 
 def _days(values: Any, name: str, label: str) -> Dates:
@@ -570,10 +666,13 @@ def _expect_iso(values: Any, name: str, label: str) -> list[str]:
 def _numbers(values: Any, name: str, label: str) -> Array:
     import pandas as pd
 
-    try:
-        found: Array = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
-    except (ValueError, TypeError) as problem:
-        raise ArmError(f"{label}: column '{name}': {one_line(str(problem))[:120]}") from None
+    found: Array = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    odd = values[np.isnan(found) & values.notna().to_numpy()]
+    if len(odd):
+        raise ArmError(
+            f"{label}: column '{name}': {len(odd)} of {len(values)} rows hold no number, such as "
+            f"'{str(odd.iloc[0])[:40]}'; expected 1234.5, or an empty cell"
+        )
     return found
 
 

@@ -8,7 +8,7 @@ judged are rows ``origin + g .. origin + g + horizon - 1``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, refuse
 
 Array = npt.NDArray[np.float64]
 Dates = npt.NDArray[np.datetime64]
@@ -165,15 +165,13 @@ class RollingOrigin:
     truth: Literal["first", "latest"] = "first"
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "stride"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("origins", "history", "refit"):
-            if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), 1)
-        for name in ("gap", "validation"):
-            _at_least(name, getattr(self, name), 0)
+        least = dict.fromkeys(("horizon", "stride", "origins", "history", "refit"), 1)
+        faults = counted(self, {**least, "gap": 0, "validation": 0})
         if self.first is None and self.origins is None:
-            raise ConfigError("[plan] needs `first` (a date or row) or `origins` (how many)")
+            faults.append("needs `first` (a date or row) or `origins` (how many)")
+        if isinstance(self.first, int) and abs(self.first) > MOST:
+            faults.append(f"first = {self.first}: expected at most {MOST:,}")
+        refuse("[plan]", faults)
 
     @property
     def overlap(self) -> int:
@@ -258,6 +256,8 @@ class RollingOrigin:
     def _first_row(self, dates: Dates, last: int, label: str) -> int:
         if isinstance(self.first, str):
             first = int(np.searchsorted(dates, np.datetime64(_iso_date(self.first))))
+            if len(dates) and first == len(dates):
+                raise ConfigError(f"[plan] first = '{self.first}': {label} ends on {dates[-1]}")
         elif self.first is not None:
             first = self.first if self.first >= 0 else len(dates) + self.first
         else:
@@ -450,9 +450,19 @@ def _rows_after(dates: Dates, cutoffs: Dates, label: str) -> Rows:
     return origins
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"[plan] {name} = {value}: expected {least} or more")
+MOST = 10_000_000
+"""No count that a user states is larger: arrays of that many entries still fit in memory."""
+
+
+def counted(settings: object, least: Mapping[str, int]) -> list[str]:
+    """What is wrong with counts of some settings, given the least value of each; None is fine."""
+    faults = []
+    for name, lowest in least.items():
+        value = getattr(settings, name)
+        if value is not None and not lowest <= value <= MOST:
+            wanted = f"at most {MOST:,}" if value > MOST else f"{lowest} or more"
+            faults.append(f"{name} = {value}: expected {wanted}")
+    return faults
 
 
 def _iso_date(text: str) -> date:

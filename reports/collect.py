@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.arm import ArmRef
-from harness.checks.predicate import number_of
+from harness.arm_ref import ArmRef
 from harness.checks.stored_checks import read_checks
 from harness.costs import Costs
 from harness.errors import ConfigError, StoreError
@@ -32,12 +31,11 @@ from harness.gate.looks import looks_of, sessions_to_next
 from harness.gate.nights import nights
 from harness.gate.registration import KIND
 from harness.judging.reference import shown_by
-from harness.judging.verdict import Verdict, plain
+from harness.judging.verdict import Change, Verdict, plain
 from harness.measure.record import machine_class, read_costs, read_measure
 from harness.measure.session import session_s
 from harness.records.journal import SCHEMA, SHORT
 from harness.running.cells import (
-    CellRecord,
     cell_digest,
     cell_record,
     has_cell,
@@ -46,35 +44,30 @@ from harness.running.cells import (
     read_curve,
 )
 from harness.running.executor import LOG
-from harness.running.grid import Grid, GridCell
+from harness.running.grid import Grid
 from harness.running.sources import digest, package_digest
 from harness.running.split import Split
 from harness.running.store_folder import Store, bytes_digest
+from harness.running.stored_cell import CellRecord, StoredCell
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import MetricSummary, summarise
 from harness.window import up_to
 from reports.night_page import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
     HEAD,
-    Answers,
     ArmFacts,
     Beside,
     Claimed,
     DatasetFacts,
     PageInput,
-    PredicateResult,
     ReadWhenAsked,
     Registration,
     SessionTimes,
-    Since,
-    Tried,
-    UnitFacts,
     UnitKey,
 )
 from reports.words import numbers
 
 if TYPE_CHECKING:
-    from harness.checks.stored_checks import CheckRecord
     from harness.gate.judge import Judgement
 
 
@@ -91,24 +84,14 @@ def collect(grid: Grid, store: Store, judgement: Judgement) -> PageInput:
         for cell in cells.values():
             cell_digest(store, cell)  # raises where a file is not what was sealed
         records = {key: cell_record(store, cell) for key, cell in cells.items()}
-    answers = ReadWhenAsked(cells, lambda key: _answers(store, cells[key]))
+    answers = ReadWhenAsked(cells, lambda key: read_cell(store, cells[key]))
     return PageInput(
         verdict=judgement.verdict,
         title=grid.experiment.title,
         experiment_text=grid.experiment.text,
         summaries=_summaries(judgement),
         scores=judgement.scores,
-        units={
-            key: UnitFacts(
-                windows=record.windows,
-                digest=bytes_digest(repr(record).encode()),  # JSON takes ten times as long
-                seconds=record.seconds,
-                peak_bytes=record.peak_bytes,
-                fits=len(record.fits),
-                machine=record.machine,
-            )
-            for key, record in records.items()
-        },
+        units=records,
         answers=answers,
         curves=ReadWhenAsked(cells, lambda key: read_curve(store, cells[key])),
         datasets={name: _dataset_facts(name, split) for name, split in grid.splits.items()},
@@ -138,16 +121,6 @@ def _summaries(judgement: Judgement) -> list[MetricSummary]:
             skill = known[key]
         found.append(dataclasses.replace(row, skill=skill))
     return found
-
-
-def _answers(store: Store, cell: GridCell) -> Answers:
-    found = read_cell(store, cell)
-    return Answers(
-        origin=found.origin,
-        last_date=found.last_date,
-        reason=found.reason,
-        forecast=found.forecast,
-    )
 
 
 def verdict_alone(judgement: Judgement) -> PageInput:
@@ -195,7 +168,8 @@ def drawn_from(page: PageInput) -> str:
     curves are those of the units.
     """
     code = [package_digest(name) for name in ("reports", "harness", "baselines", "candidates")]
-    units = [unit.digest for unit in page.units.values()]
+    # JSON takes ten times as long
+    units = [bytes_digest(repr(record).encode()) for record in page.units.values()]
     records = [_told(each, but=("dates", "target")) for each in page.datasets.values()]
     records += [_told(page.beside, but=("claims",))]
     derived = ("verdict", "summaries", "scores", "units", "answers", "curves", "datasets", "beside")
@@ -212,7 +186,7 @@ def _beside(
     store: Store,
     judgement: Judgement,
     units: Mapping[UnitKey, CellRecord],
-    answers: Mapping[UnitKey, Answers],
+    answers: Mapping[UnitKey, StoredCell],
 ) -> Beside:
     """Read what else the store holds on a verdict."""
     verdict, others = judgement.verdict, tuple(other for other, _ in judgement.others)
@@ -240,7 +214,7 @@ def _beside(
         },
         logs=_logs(grid, store, judgement.scores, units, answers),
         trials=tuple(
-            _trial(each)
+            each
             for each in read_checks(store)
             if each.use in {arm.use for arm in arms} or each.target in names
         ),
@@ -259,7 +233,7 @@ def _logs(
     store: Store,
     scores: Sequence[UnitScores],
     units: Mapping[UnitKey, CellRecord],
-    answers: Mapping[UnitKey, Answers],
+    answers: Mapping[UnitKey, StoredCell],
 ) -> dict[UnitKey, str]:
     """The log of the fit that the first failed window of each unit was asked of."""
     failed = {key for key, record in units.items() if record.failed}
@@ -279,29 +253,18 @@ def _logs(
     return found
 
 
-_PARTS = {"grid": "plan or arms", "policy": "policy", "scoring": "scoring", "code": "judging code"}
-
-
 def _since(
     store: Store, known: Sequence[Entry], entry: Entry, scores: Sequence[UnitScores]
-) -> Since:
+) -> Change:
     """What changed since the verdict before."""
     earlier = before(known, entry)
     if earlier is None:
-        return Since()
+        return Change()
     dates = {unit.dataset: [str(day) for day in unit.origin_date] for unit in scores}
     found = change(earlier, entry, dates=dates)
     then = fingerprints_of(store, earlier.name)
-    return Since(
-        before=found.before,
-        findings=found.findings,
-        new_origins=found.new_origins,
-        changed=tuple(
-            _PARTS.get(name, name.replace("data ", "data of "))
-            for name, now in fingerprints_of(store, entry.name).items()
-            if (name in _PARTS or name.startswith("data ")) and then.get(name) != now
-        ),
-    )
+    now = fingerprints_of(store, entry.name)
+    return dataclasses.replace(found, parts=tuple(n for n in now if then.get(n) != now[n]))
 
 
 def _measuring_s(grid: Grid, verdict: Verdict, units: Mapping[UnitKey, CellRecord]) -> float | None:
@@ -323,26 +286,6 @@ def _session(store: Store, key: str) -> SessionTimes:
     first_s = [None if phase is None else phase.seconds for phase in firsts]
     tails = [arm.single_stream.seconds.p90 for arm in (legacy, candidate)]
     return SessionTimes(first_s=(first_s[0], first_s[1]), p90_s=(tails[0], tails[1]))
-
-
-def _trial(record: CheckRecord) -> Tried:
-    return Tried(
-        target=record.target,
-        kind=record.kind,
-        options=record.options,
-        current=record.current,
-        results=tuple(
-            PredicateResult(
-                code=each.code,
-                title=each.title,
-                outcome=each.outcome,
-                value=each.measured.get("value"),
-                wanted=each.wanted,
-                reason=each.reason,
-            )
-            for each in sorted(record.results, key=lambda result: number_of(result.code))
-        ),
-    )
 
 
 def _costs(grid: Grid, store: Store, legacy: str, candidate: str) -> Costs:

@@ -14,71 +14,26 @@ from typing import TypeVar
 import numpy as np
 
 from harness.arm import Role
+from harness.checks.predicate import CheckRecord
 from harness.costs import Costs
 from harness.forecast import Forecast
-from harness.judging.findings import Outcome
-from harness.judging.verdict import Verdict
+from harness.judging.verdict import Change, Verdict
+from harness.running.stored_cell import CellRecord, StoredCell
 from harness.scoring.scores import UnitScores
 from harness.scoring.summary import MetricSummary
 from harness.window import Array, Dates, Rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitFacts:
-    """How carrying out one stored unit went.
-
-    Attributes
-    ----------
-    windows
-        Origins it was asked at.
-    seconds, peak_bytes
-        By phase.
-    fits
-        How many times it was fitted.
-    machine
-        Facts about the machine it was carried out on.
-    digest
-        Of its record, with the digests of its files.
-    """
-
-    windows: int
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    peak_bytes: Mapping[str, float] = field(default_factory=dict)
-    fits: int = 0
-    machine: Mapping[str, str] = field(default_factory=dict)
-    digest: str = ""
-
-    @property
-    def machine_text(self) -> str:
-        """Name the machine."""
-        if not self.machine:
-            return "machine not stated"
-        parts = [str(self.machine.get("processor", "processor not stated"))]
-        if self.machine.get("cores"):
-            parts.append(f"{self.machine['cores']} cores")
-        if self.machine.get("gpu") not in (None, "", "none"):
-            parts.append(str(self.machine["gpu"]))
-        return ", ".join(parts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Since:
-    """What changed since the last verdict on the pair; `before` is None where this is the first.
-
-    Attributes
-    ----------
-    findings
-        Id to (outcome before, outcome after) where they differ; None where there was none.
-    new_origins
-        Origins after the last one of before, by dataset.
-    changed
-        What decides the numbers and is another by now, in words.
-    """
-
-    before: Outcome | None = None
-    findings: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
-    new_origins: Mapping[str, int] = field(default_factory=dict)
-    changed: tuple[str, ...] = ()
+def machine_text(machine: Mapping[str, str]) -> str:
+    """Name the machine of a stored unit."""
+    if not machine:
+        return "machine not stated"
+    parts = [str(machine.get("processor", "processor not stated"))]
+    if machine.get("cores"):
+        parts.append(f"{machine['cores']} cores")
+    if machine.get("gpu") not in (None, "", "none"):
+        parts.append(str(machine["gpu"]))
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,29 +50,6 @@ class SessionTimes:
 
     first_s: tuple[float | None, float | None] = (None, None)
     p90_s: tuple[float | None, float | None] = (None, None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredicateResult:
-    """One result of the battery."""
-
-    code: str
-    title: str
-    outcome: str
-    value: float | None
-    wanted: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """What the battery said of one subject; results of other code say nothing about this one."""
-
-    target: str
-    kind: str
-    options: Mapping[str, object]
-    current: bool
-    results: tuple[PredicateResult, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,9 +117,9 @@ class Beside:
     measuring_s: float | None = None
     sessions: Mapping[str, SessionTimes] = field(default_factory=dict)
     logs: Mapping[UnitKey, str] = field(default_factory=dict)
-    trials: Sequence[Tried] = ()
+    trials: Sequence[CheckRecord] = ()
     claims: Sequence[Claimed] = ()
-    since: Since | None = None
+    since: Change | None = None
     registered: Registration | None = None
     verdicts: int = 0
 
@@ -300,26 +232,6 @@ HEAD = "head of the store's records"
 """Name of the fingerprint that stands for every record up to the verdict."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """The stored forecasts of one unit.
-
-    Attributes
-    ----------
-    origin, last_date : [W], [W]
-        The last date is that of the last session seen.
-    reason
-        W texts, empty where the window has a forecast.
-    forecast
-        NaN in failed windows.
-    """
-
-    origin: Rows
-    last_date: Dates
-    reason: tuple[str, ...]
-    forecast: Forecast
-
-
 _Read = TypeVar("_Read")
 _KEPT = 16
 """Units whose forecasts are held at a time."""
@@ -384,8 +296,8 @@ class PageInput:
     experiment_text: str = ""
     summaries: Sequence[MetricSummary] = ()
     scores: Sequence[UnitScores] = ()
-    units: Mapping[UnitKey, UnitFacts] = field(default_factory=dict)
-    answers: Mapping[UnitKey, Answers] = field(default_factory=dict)
+    units: Mapping[UnitKey, CellRecord] = field(default_factory=dict)
+    answers: Mapping[UnitKey, StoredCell] = field(default_factory=dict)
     curves: Mapping[UnitKey, Mapping[str, Array]] = field(default_factory=dict)
     datasets: Mapping[str, DatasetFacts] = field(default_factory=dict)
     arms: Sequence[ArmFacts] = ()

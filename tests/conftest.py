@@ -6,7 +6,8 @@ import inspect
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -16,11 +17,15 @@ from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait
 os.environ.setdefault("ABHARNESS_COSTS", "no")  # a session needs the machine for itself
+_MEMORY = Path("/dev/shm")  # where there is room: on a disk, a third of the time is waiting for it
+if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= 4 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 _ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _ROOT]
 
-from harness.window import Series  # noqa: E402  # after the path is clean
+from harness.data import dataset  # noqa: E402  # after the path is clean
+from harness.window import Series  # noqa: E402
 
 
 def take_pretraining_from(folder: str) -> None:
@@ -67,12 +72,41 @@ def sized(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only a study runs."""
+    """Leave out what only a study runs; begin with the samples, so that no worker ends with one."""
+    items.sort(key=lambda each: "studies" not in each.path.parts)
     if config.getoption("--study"):
         return
     left_out = [each for each in items if each.get_closest_marker("study")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [each for each in items if not each.get_closest_marker("study")]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave nothing in memory where all went well."""
+    if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput"):
+        made = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        if made.is_relative_to(_MEMORY):
+            shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _built_in_data_are_read_once() -> Iterator[None]:
+    """Nothing changes the files that come with the harness, and nearly every test loads one."""
+    read = dataset._read_once
+    once = cache(read)
+
+    def read_here(path: Path) -> dataset.Dataset:
+        if path.parent != dataset.builtin_folder():
+            return read(path)
+        series = once(path).series
+        for values in (series.dates, series.target, series.past):
+            values.flags.writeable = False  # a test that writes into them says so
+        return once(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "_read_once", read_here)
+        yield
 
 
 @pytest.fixture(scope="session")

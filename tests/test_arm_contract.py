@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from harness.arm import Arm, ArmRef, Describes
+from harness.arm import Arm, Describes
+from harness.arm_ref import ArmRef
 from harness.experiments.experiment import builtin_names, read_experiment
 from harness.forecast import LEVELS
 from harness.running.unit import Job, carry_out

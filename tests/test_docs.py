@@ -1,5 +1,6 @@
 """What the documents say is run, so that it stays true."""
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -44,6 +45,31 @@ def test_links_between_documents_lead_somewhere(path):
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_names_of_the_reading_guide_are_there():
+    """Every dotted name of the guide to the code is a module of ours, or something in one."""
+    guide = (ROOT / "docs" / "reading-the-code.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([a-z_]+(?:\.\w+)+)`", guide))
+
+    assert len(names) > 30
+    assert [name for name in sorted(names) if not is_there(name)] == []
+
+
+def is_there(name):
+    """Whether a name below `harness` or `reports` can be imported."""
+    parts = (name if name.startswith("reports.") else f"harness.{name}").split(".")
+    inside = []
+    while not (file := ROOT.joinpath(*parts)).is_dir() and not file.with_suffix(".py").is_file():
+        inside.insert(0, parts.pop())
+    found = importlib.import_module(".".join(parts))
+    for part in inside:
+        if part in getattr(found, "__dataclass_fields__", ()):
+            return True
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
 
 
 def test_every_switch_of_the_legacy_networks_is_explained():

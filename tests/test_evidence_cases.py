@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.errors import ConfigError
 from harness.experiments.policy import Policy
 from harness.experiments.rules import Criterion

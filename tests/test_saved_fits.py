@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef, Learns, Loads, Saves
+from harness.arm import Learns, Loads, Saves
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError
 from harness.forecast import LEVELS
 from harness.window import RollingOrigin, Series, context_at, contexts_at

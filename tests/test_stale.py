@@ -39,7 +39,7 @@ margin = 0.05
 """
 ARM = """\
 import numpy as np
-from harness.answers import prediction_in
+from harness.network_answers import prediction_in
 from harness.forecast import Forecast
 
 class Reads:
@@ -86,7 +86,7 @@ def test_the_reader_of_networks_changed_is_computed_again(tmp_path):
         return int(done.stdout)
 
     def edited(old, new):
-        file = tree / "harness" / "answers.py"
+        file = tree / "harness" / "network_answers.py"
         text = file.read_text(encoding="utf-8")
         assert old in text
         file.write_text(text.replace(old, new, 1), encoding="utf-8")

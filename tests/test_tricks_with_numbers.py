@@ -14,8 +14,8 @@ from scores_for_tests import law_of, table_of, truth_of, walk_of
 
 from harness.errors import ForecastError
 from harness.evidence.comparison import answer, compare
-from harness.evidence.estimand import Coverage, MeanLoss, Question, RootLoss
-from harness.evidence.estimates import agreed, deciding
+from harness.evidence.estimand import Coverage, MeanLoss, RootLoss
+from harness.evidence.estimates import Question, agreed, deciding
 from harness.evidence.pairing import Sides, pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion
@@ -566,6 +566,7 @@ def test_a_conclusion_that_memory_would_unmake_is_said(gain: float, said: bool, 
     assert all("its result would not hold" in text for text in cautions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistence", [0.8, 0.9])
 def test_clustered_hits_are_seldom_taken_for_enough(persistence: float) -> None:
     """Hits that follow the volatility pass the bound they lie on in at most 8 % of samples."""

@@ -10,7 +10,8 @@ from scores_for_tests import law_of, walk_of
 from harness.arm import Role
 from harness.errors import ConfigError
 from harness.evidence.comparison import answer
-from harness.evidence.estimand import Question, RelativeCoverage
+from harness.evidence.estimand import RelativeCoverage
+from harness.evidence.estimates import Question
 from harness.evidence.pairing import pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import CoverageRule, Criterion, EvidenceNeeded

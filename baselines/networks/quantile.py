@@ -44,7 +44,6 @@ class QuantileBayesianAutoformer(BayesianEnhancedAutoformer):
         Passes of an uncertainty call.
     """
 
-    repaired_build: ClassVar[bool] = True
     label: ClassVar[str] = "QuantileBayesianAutoformer (repaired build; the original never ran)"
 
     levels: Tensor

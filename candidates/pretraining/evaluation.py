@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.arm import Arm, ArmRef
+from harness.arm import Arm
+from harness.arm_ref import ArmRef
 from harness.data import tables
 from harness.data.manifest import read_manifest
 from harness.errors import ArmError, DataError

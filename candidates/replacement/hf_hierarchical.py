@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
-from candidates.replacement.hf_bayesian import HFBayesianAutoformer
+from candidates.replacement.hf_bayesian import HFBayesianAutoformer, stored
 
 
-class HFHierarchicalAutoformer(nn.Module):
-    """Forecasts [B, P, c_out], for HierarchicalEnhancedAutoformer, EnhancedAutoformer, Autoformer.
+class PlainAnswer(nn.Module):
+    """What drop-ins share that answer with a tensor: an `HFBayesianAutoformer` behind them.
 
     Parameters
     ----------
-    config
-        As for `HFBayesianAutoformer`; with `quantile_levels` and `c_out` of targets times levels
-        the last axis is target-major quantiles.
-    **options
-        See `candidates.replacement.options.Options`.
+    config, **options
+        As for `HFBayesianAutoformer`.
     """
 
     def __init__(self, config: object, **options: Any) -> None:
@@ -55,12 +52,23 @@ class HFHierarchicalAutoformer(nn.Module):
         self.forecaster.save_pretrained(folder)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **options: Any) -> HFHierarchicalAutoformer:
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> Self:
         """Read what `save_pretrained` wrote; options replace the stored ones."""
-        from candidates.replacement.hf_bayesian import stored
-
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})
+
+
+class HFHierarchicalAutoformer(PlainAnswer):
+    """Forecasts [B, P, c_out], for HierarchicalEnhancedAutoformer, EnhancedAutoformer, Autoformer.
+
+    Parameters
+    ----------
+    config
+        As for `HFBayesianAutoformer`; with `quantile_levels` and `c_out` of targets times levels
+        the last axis is target-major quantiles.
+    **options
+        See `candidates.replacement.options.Options`.
+    """
 
 
 Model = HFHierarchicalAutoformer

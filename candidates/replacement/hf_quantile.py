@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from candidates.replacement.hf_bayesian import HFBayesianAutoformer, Inputs
+from candidates.replacement.hf_bayesian import Inputs
+from candidates.replacement.hf_hierarchical import PlainAnswer
 from candidates.replacement.levels import pinball
 from candidates.replacement.options import ReplacementConfigError, fields_of, read_levels
 
@@ -18,7 +18,7 @@ DEFAULT_LEVELS = (0.1, 0.5, 0.9)
 BOUNDS = {"lower_bound": 0.1, "median": 0.5, "upper_bound": 0.9}
 
 
-class HFQuantileAutoformer(nn.Module):
+class HFQuantileAutoformer(PlainAnswer):
     """Quantile forecasts [B, P, nt * nq], channel t * nq + q, in order and without a KL term.
 
     Parameters
@@ -34,7 +34,6 @@ class HFQuantileAutoformer(nn.Module):
     def __init__(
         self, config: object, quantiles: Sequence[float] | None = None, **options: Any
     ) -> None:
-        super().__init__()
         values = fields_of(config)
         chosen = quantiles or values.get("quantile_levels") or DEFAULT_LEVELS
         levels = read_levels(list(chosen))
@@ -46,31 +45,8 @@ class HFQuantileAutoformer(nn.Module):
         if isinstance(targets, int) and width == targets:
             width = targets * len(levels)
         fields = values | {"quantile_levels": levels, "c_out": width, "c_out_evaluation": targets}
-        self.forecaster = HFBayesianAutoformer(fields, **options)
+        super().__init__(fields, **options)
         self.quantiles = levels
-
-    @property
-    def reads_covariates(self) -> bool:
-        """Whether channels that are no targets, and the calendar, are read at all."""
-        return self.forecaster.reads_covariates
-
-    @property
-    def reads_tokens(self) -> bool:
-        """Whether the history is rounded to tokens."""
-        return self.forecaster.reads_tokens
-
-    def forward(
-        self,
-        x_enc: Tensor,
-        x_mark_enc: Tensor | None,
-        x_dec: Tensor | None,
-        x_mark_dec: Tensor | None,
-        *_attention: Tensor | None,
-    ) -> Tensor:
-        """Forecast [B, pred_len, nt * nq]; up to three attention masks have no use, as there."""
-        found = self.forecaster(x_enc, x_mark_enc, x_dec, x_mark_dec)
-        assert isinstance(found, Tensor)
-        return found
 
     def quantile_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Pinball loss of a prediction [B, P, nt * nq], without the factor 2; target [B, P, nt]."""
@@ -111,18 +87,6 @@ class HFQuantileAutoformer(nn.Module):
             "per_target": width.mean((0, 1)),
             "per_step": width.mean((0, 2)),
         }
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the backbone, as a Chronos checkpoint of its own, and this network's fields."""
-        self.forecaster.save_pretrained(folder)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, **options: Any) -> HFQuantileAutoformer:
-        """Read what `save_pretrained` wrote; options replace the stored ones."""
-        from candidates.replacement.hf_bayesian import stored
-
-        config, kept = stored(Path(folder))
-        return cls(config, **{**kept, **options, "backbone": str(folder)})
 
 
 @contextmanager

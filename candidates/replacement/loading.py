@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.arm import expect_device
+from harness.arm import device_meant
 from harness.errors import ArmError
 
 BUNDLED = "bundled"
@@ -178,19 +178,10 @@ def commit_of(source: Source) -> str | None:
 
 
 def torch_device(name: str) -> str:
-    """The device meant: ``auto`` is a GPU when there is one.
-
-    Raises
-    ------
-    ArmError
-        When the one that is named is not there.
-    """
+    """As `device_meant`, with torch imported only now."""
     import torch
 
-    expect_device(name, torch)
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return device_meant(name, torch)
 
 
 def family_of(pipeline: Any) -> Family:

@@ -7,6 +7,7 @@ returns one `CheckResult` a predicate. Importing this loads no framework.
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.predicate import (
     CheckOutcome,
+    CheckRecord,
     CheckResult,
     Measured,
     NotApplicableError,
@@ -20,7 +21,7 @@ from harness.checks.runner import (
     make_resolver,
     run_battery,
 )
-from harness.checks.stored_checks import CheckRecord, read_checks, write_check
+from harness.checks.stored_checks import read_checks, write_check
 from harness.checks.subject import (
     PROBE,
     Hooks,

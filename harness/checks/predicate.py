@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from harness import errors
-from harness.arm import user_code
+from harness.arm import Role
+from harness.arm_ref import user_code
 
 CheckOutcome = Literal["pass", "fail", "not applicable", "error"]
 Kind = Literal["network", "arm"]
@@ -112,6 +113,56 @@ class CheckResult:
     def wanted(self) -> str:
         """Limit, threshold and unit, such as ``at most 1e-05 of the output's scale``."""
         return f"{self.limit} {self.threshold:g} {self.unit}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRecord:
+    """What a battery said about one subject.
+
+    Attributes
+    ----------
+    target
+        As on the command line: a name or ``module:Class``.
+    kind
+        Whether it was tried as a network or as an arm.
+    role
+        The side it is on; None where nobody said.
+    use
+        Where its code is.
+    options
+        It was built with.
+    key
+        Digest of all of these.
+    source
+        Digest of the subject's package, the battery and the libraries when it was tried.
+    weights
+        Digest of the files an arm named as its own, also of the network it builds; '' of any
+        other network.
+    current
+        They are the same today. Results of other code say nothing about this one.
+    results
+        One per predicate tried, by number.
+    """
+
+    target: str
+    kind: Kind
+    role: Role | None
+    use: str
+    options: Mapping[str, Any]
+    key: str
+    source: str
+    weights: str
+    current: bool
+    results: tuple[CheckResult, ...]
+
+    def result(self, code: str) -> CheckResult | None:
+        """What one predicate said, if it was tried."""
+        return next((each for each in self.results if each.code == code), None)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Codes that failed or could not be answered."""
+        return tuple(r.code for r in self.results if r.outcome in ("fail", "error"))
 
 
 def worst(values: Iterable[float]) -> float:

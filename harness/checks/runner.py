@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.arm import ArmRef, Role, staying
+from harness.arm import Role, staying
+from harness.arm_ref import ArmRef
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.predicate import (
     REGISTERED,
@@ -44,7 +45,7 @@ from harness.checks.subject import (
     network_subject,
     plain_options,
 )
-from harness.errors import ConfigError, InputError
+from harness.errors import ConfigError, InputError, meant
 from harness.running.store_folder import Store
 
 GROUPS = (construction, input_data, uncertainty, inside, arms)
@@ -381,8 +382,9 @@ def make_resolver(
         if target in arms:
             return arm_subject(arms[target], options, horizon=horizon)
         if ":" not in target:
-            known = ", ".join(dict.fromkeys([*factories, *arms])) or "none"
-            raise ConfigError(f"unknown '{target}'; known are {known}, or 'module:Class'")
+            names = list(dict.fromkeys([*factories, *arms]))
+            known, near = ", ".join(names) or "none", meant(target, names)
+            raise ConfigError(f"unknown '{target}'{near}; known are {known}, or 'module:Class'")
         return None
 
     return resolve

@@ -11,13 +11,13 @@ import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from harness.arm import Arm, Role, folders_beside
+from harness.arm import Arm, Role
+from harness.arm_ref import folders_beside
 from harness.checks.arm_subject import ArmSubject
-from harness.checks.predicate import CheckResult, Kind, attempt, number_of
+from harness.checks.predicate import CheckRecord, CheckResult, Kind, attempt, number_of
 from harness.checks.subject import Subject
 from harness.parsing import parse_record
 from harness.running.identity import (
@@ -26,56 +26,6 @@ from harness.running.identity import (
 )
 from harness.running.sources import CodeReader, digest
 from harness.running.store_folder import Store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckRecord:
-    """What a battery said about one subject.
-
-    Attributes
-    ----------
-    target
-        As on the command line: a name or ``module:Class``.
-    kind
-        Whether it was tried as a network or as an arm.
-    role
-        The side it is on; None where nobody said.
-    use
-        Where its code is.
-    options
-        It was built with.
-    key
-        Digest of all of these.
-    source
-        Digest of the subject's package, the battery and the libraries when it was tried.
-    weights
-        Digest of the files an arm named as its own, also of the network it builds; '' of any
-        other network.
-    current
-        They are the same today. Results of other code say nothing about this one.
-    results
-        One per predicate tried, by number.
-    """
-
-    target: str
-    kind: Kind
-    role: Role | None
-    use: str
-    options: Mapping[str, Any]
-    key: str
-    source: str
-    weights: str
-    current: bool
-    results: tuple[CheckResult, ...]
-
-    def result(self, code: str) -> CheckResult | None:
-        """What one predicate said, if it was tried."""
-        return next((each for each in self.results if each.code == code), None)
-
-    @property
-    def failing(self) -> tuple[str, ...]:
-        """Codes that failed or could not be answered."""
-        return tuple(r.code for r in self.results if r.outcome in ("fail", "error"))
 
 
 def write_check(

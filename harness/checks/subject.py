@@ -13,7 +13,8 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
-from harness.arm import Arm, ArmRef, user_code
+from harness.arm import Arm
+from harness.arm_ref import ArmRef, user_code
 from harness.checks.arm_subject import HORIZON, ArmSubject
 from harness.checks.predicate import NotApplicableError
 from harness.errors import ArmError, ConfigError, QuitError

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Any, Literal
 
-from harness.checks.predicate import CheckResult, Kind, number_of
-from harness.checks.stored_checks import CheckRecord
+from harness.checks.predicate import CheckRecord, CheckResult, Kind, number_of
 from harness.checks.subject import LEGACY_NETWORKS, NETWORKS
 from harness.claims.claim import Answer, ClaimEvidence, Measurement, Requirement
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from harness.claims.claim import Answer, ClaimEvidence, Measurement, Requirement
 from harness.evidence.comparison import answer
-from harness.evidence.estimand import Coverage, Question, RelativeCoverage, loss_of
-from harness.evidence.estimates import Conclusion
+from harness.evidence.estimand import Coverage, RelativeCoverage, loss_of
+from harness.evidence.estimates import Conclusion, Question
 from harness.evidence.pairing import PairingError, overlap_of, pair
 from harness.judging.findings import Outcome
 from harness.reasons import ReasonCode, reason

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
 
-from harness.checks.stored_checks import CheckRecord
+from harness.checks.predicate import CheckRecord
 from harness.checks.subject import NetworkRef
 from harness.costs import Costs
 from harness.judging.findings import Finding

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.arm import ArmRef
-from harness.checks.asked_again import RECORDED
-from harness.checks.stored_checks import CheckRecord, files_digest, read_checks
+from harness.arm_ref import ArmRef
+from harness.checks.blindness import RECORDED
+from harness.checks.predicate import CheckRecord
+from harness.checks.stored_checks import files_digest, read_checks
 from harness.checks.subject import NetworkRef, network_of
 from harness.claims.catalogue import CLAIMS
 from harness.claims.claim import (

@@ -20,7 +20,7 @@ from harness.data.manifest import ID, Manifest, is_manifest, read_manifest
 from harness.data.oddities import Repeats, gap_text, gaps_of, oddities, repeats_of
 from harness.data.revisions import Revision, agreement, first_known, read_revisions
 from harness.data.tables import TextTable, count_text
-from harness.errors import ConfigError, DataError
+from harness.errors import ConfigError, DataError, meant
 from harness.parsing import read_toml
 from harness.window import Array, Dates, Series
 
@@ -202,9 +202,12 @@ def find(dataset_id: str, folders: Sequence[Path] = ()) -> Path:
     if len(paths) > 1:
         raise _twice(dataset_id, paths[0], paths[1])
     if not paths:
-        known = ", ".join(catalogue(folders))
-        looked = ", ".join(map(str, places))
-        raise DataError(f"no dataset '{dataset_id}' in {looked}; known datasets are {known}")
+        known, looked = catalogue(folders), ", ".join(map(str, places))
+        near = meant(dataset_id, known)
+        raise DataError(
+            f"no dataset '{dataset_id}' in {looked}{near}; known datasets are {', '.join(known)}; "
+            "--data-dir FOLDER adds a folder"
+        )
     return paths[0]
 
 
@@ -363,9 +366,9 @@ def check_count(dataset_ids: Sequence[str]) -> None:
 def describe(dataset: Dataset) -> Mapping[str, str]:
     """What `data show` shows, in order; several sentences stand on lines of their own."""
     manifest, series, changed = dataset.manifest, dataset.series, len(dataset.revisions)
-    come = f"by 'abharness data update {manifest.id} FILE'"
+    come = f"by `abharness data update {manifest.id} FILE`"
     if manifest.update is not None:
-        come = f"by 'abharness data update {manifest.id}': {shlex.join(manifest.update.command)}"
+        come = f"by `abharness data update {manifest.id}`: {shlex.join(manifest.update.command)}"
     if manifest.ended:
         come = f"none: the data have ended, on {manifest.last}"
     return {

@@ -102,11 +102,14 @@ class DateColumn:
     ----------
     zone
         Which zone's dates they are, in words.
+    form
+        How they were read, with the first of the file.
     """
 
     dates: Dates
     notes: tuple[str, ...]
     zone: str = NO_TIMES
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +185,9 @@ def read_dates(
         problem = f"{shown(column[late[0]])} is {dates[late[0]]}, which lies in the future"
         hint = f"check --date-format and --timezone{table.skip_hint(late)}"
         faults.cell(table, late[0], name, f"{problem}; {hint}", count=len(late))
-    return DateColumn(dates=dates, notes=tuple(notes), zone=zone)
+    first = f"{shown(column[filled[0]])} is {_long(dates[filled[0]].item())}"
+    form = f"dates {reading.name}, {first}"
+    return DateColumn(dates=dates, notes=tuple(notes), zone=zone, form=form)
 
 
 def _only_reading(
@@ -430,6 +435,8 @@ def _misfit(cell: str, best: _DateReading, options: ImportOptions) -> str:
         return f"does not match --date-format '{options.date_format}'"
     if best.hits:
         return f"is not a date written {best.name} as the other rows are"
+    if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", cell) and len(cell) != 8:
+        return "is a number, but neither a day of Excel nor a Unix time; write it as 2020-01-31"
     if re.fullmatch(r"[0-9.]+[Ee]\+[0-9]+", cell):
         return "is a number that lost its digits; export the column without exponents"
     for pattern, what in _MONTH_ONLY:
@@ -441,7 +448,10 @@ def _misfit(cell: str, best: _DateReading, options: ImportOptions) -> str:
     unknown = "is not a known form of date"
     if re.search(r"[^\W\d_]{3}", cell) and re.search("[0-9]", cell):
         known = f"English and {len(LANGUAGES)} other languages"
-        return f"{unknown}; month names are read in {known}: write months as numbers"
+        return (
+            f"{unknown}; month names are read in {known}: write months as numbers, or give "
+            "--date-format, as '%a %b %d %H:%M:%S %Y'"
+        )
     return f"{unknown}; give --date-format, as %d.%m.%Y"
 
 

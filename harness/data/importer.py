@@ -22,7 +22,7 @@ import numpy as np
 
 from harness.data import tables
 from harness.data.dataset import facts_of, quirks_of, read_dataset, search_folders
-from harness.data.dates import DateColumn, read_dates
+from harness.data.dates import NO_TIMES, DateColumn, read_dates
 from harness.data.import_options import WEEK, ImportOptions, day_of, scale_of
 from harness.data.manifest import (
     ID,
@@ -88,6 +88,8 @@ class Built:
         Rows of the file that are its, those left out since included.
     zone
         Which zone's dates they are, in words.
+    form
+        How columns, numbers and dates were read, in a line.
     notes
         What was understood or left out, one sentence each.
     warnings
@@ -101,6 +103,7 @@ class Built:
     unit: str
     read: int
     zone: str
+    form: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -142,6 +145,7 @@ class Imported:
         yield "rows", f"{len(series)} of {self.built.read} in the file"
         yield from facts_of(series).items()
         yield "time zone", self.built.zone
+        yield "read as", self.built.form
         yield "understood", "\n".join(self.built.notes) or "nothing special"
         yield "warnings", "\n".join(self.built.warnings) or "none"
 
@@ -241,7 +245,7 @@ def _check_free(dataset_id: str, folder: Path, folders: Sequence[Path]) -> None:
     for place in (*search_folders(folders), folder):
         if (taken := place / f"{dataset_id}.toml").exists():
             hint = (
-                f"choose another id, or add sessions with 'abharness data update {dataset_id} FILE'"
+                f"choose another id, or add sessions with `abharness data update {dataset_id} FILE`"
             )
             raise DataError(f"{taken}: dataset '{dataset_id}' exists already; {hint}")
 
@@ -399,12 +403,14 @@ class _Builder:
     faults: Faults
     calendar: tuple[str, int] | None
     said: list[str]
+    timed: bool = False
 
     def build(self, today: Date) -> Built | None:
         """The series, or None after noting faults."""
         table, before = self.table, len(self.faults)
         dates = read_dates(table, self.columns.date, self.options, today, self.faults)
         names = self.columns.names[1:]
+        self.timed = dates.zone != NO_TIMES
         numbers = read_numbers(table, names, self.options.decimal, self.faults)
         self.said += [*dates.notes, *(note for name in names for note in numbers[name].notes)]
         sound = len(self.faults) == before
@@ -458,6 +464,13 @@ class _Builder:
             unit=numbers[self.columns.target].unit,
             read=len(self.table),
             zone=column.zone,
+            form="; ".join(
+                (
+                    f"columns by {self.table.separator}",
+                    numbers[self.columns.target].form,
+                    column.form,
+                )
+            ),
             notes=tuple(self.said),
             warnings=tuple(warnings),
         )
@@ -516,6 +529,8 @@ class _Builder:
                 f"{dates[row]} is on {self.table.at(earlier)} already; expected one row per date"
             )
             hint = "--duplicates first or last keeps one"
+            if self.timed:
+                hint = "--duplicates last keeps the last of each day"
             column, ids = self._several_series(dates.tolist())
             if column:
                 some = f"{len(ids)} series (column '{column}': {', '.join(ids[:3])})"

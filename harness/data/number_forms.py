@@ -47,6 +47,9 @@ _MULTIPLIERS = {
 """Powers of ten behind a number."""
 
 
+TYPED = "numbers as the file has them"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberColumn:
     """Numbers as read.
@@ -61,12 +64,15 @@ class NumberColumn:
         The text that every cell has, such as ``USD``; blank without one.
     notes
         What is worth saying about the reading.
+    form
+        Its decimal mark and what stands between thousands, in words.
     """
 
     values: Array
     step: float
     unit: str = ""
     notes: tuple[str, ...] = ()
+    form: str = TYPED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,7 @@ class _NumberReading:
 
     mark: Decimal
     values: Sequence[Exact | None]
+    group: str
 
     @property
     def hits(self) -> int:
@@ -267,7 +274,7 @@ def _read(cells: Sequence[_Cell], group: str, mark: Decimal, whole: str) -> _Num
         plain_figures = figures.replace(group, "") if group else figures
         exact = Exact(plain_figures.replace(mark, "."))
         values.append(exact.scaleb(cell.power) if cell.power else exact)
-    return _NumberReading(mark=mark, values=values)
+    return _NumberReading(mark=mark, values=values, group=group)
 
 
 def _only_reading(
@@ -290,11 +297,17 @@ def _only_reading(
     values[list(column.rows)] = [float(value) for value in numbers]
     notes = tuple(f"Column '{name}' {note}." for note in column.notes)
     cell = column.cells[0]
+    figures = [each.figures for each in column.cells if not each.exact]
+    form = "decimal comma" if first.mark == "," else "decimal point"
+    form = form if any(first.mark in each for each in figures) else "no decimals"
+    if first.group and any(first.group in each for each in figures):
+        form += f", {first.group!r} between thousands"
     return NumberColumn(
         values=values,
         step=min(map(_step, numbers)),
         unit=f"{cell.before} {cell.behind}".strip(),
         notes=notes,
+        form=form if figures else TYPED,
     )
 
 

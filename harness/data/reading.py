@@ -55,12 +55,6 @@ _DELIMITERS = {
 _LONGEST_CELL = 20
 """Lines of a quoted cell; one of more comes from a quote that was not closed."""
 
-_OTHER_TEXT = {
-    ("<!doctype html", "<html", "<head", "<body", "<title", "<script"): "a web page, not a table",
-    ("<?xml", "<!doctype", "<div", "<p>", "<table"): "XML or a web page, not a table",
-    ("{", "[{", "[["): "JSON, not a table",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
@@ -95,14 +89,11 @@ def read_table(
         return _of_workbook(path, raw, wanted, options, faults)
     hint = "save it as UTF-8, or name its encoding, as in --encoding cp1252"
     text = tables.decode(path, raw, encoding=options.encoding, hint=hint)
-    start = text[:2000].lstrip().lower()
-    said = " ".join(re.sub(r"<[^>]*>|\s+", " ", text[:2000]).split())
-    for starts, kind in _OTHER_TEXT.items():
-        if start.startswith(starts):
-            begin = f"; it says {shown(said)}" if "page" in kind else ""
-            raise DataError(f"{path}: {kind}{begin}; download it again or save it as CSV")
+    tables.expect_table(path, text)
     if "\0" in text[:2000]:
-        raise DataError(f"{path}: not text; if it is UTF-16, use --encoding utf-16-le")
+        wide = "32" if "\0\0" in text[:4] else "16"
+        name = f"utf-{wide}-{'be' if text.startswith(chr(0)) else 'le'}"
+        raise DataError(f"{path}: not text; if it is UTF-{wide}, use --encoding {name}")
     filled = [line for line in text.splitlines() if line.strip()]
     named = any(name and name in line for name in wanted for line in filled)
     if 1 <= len(filled) <= 3 and not named and not any(map(looks_like_a_date, filled)):
@@ -175,7 +166,7 @@ def _of_text(
         cells = [[cell.strip('"') for cell in line.split(mark)] for line in above]
         notes.append(_left_out_above(path, cells, f"line {first + 1}", "line"))
     table = _table_of(path, grid, wanted, options, faults)
-    return replace(table, notes=(*notes, *table.notes))
+    return replace(table, notes=(*notes, *table.notes), separator=between or "comma")
 
 
 def _starts(
@@ -294,7 +285,7 @@ def _of_workbook(
     if not sheets[chosen].rows:
         raise DataError(f"{path}: sheet '{chosen}' is empty; expected a header and rows")
     table = _table_of(path, sheets[chosen], wanted, options, faults)
-    return replace(table, notes=(f"Sheet '{chosen}'.", *table.notes))
+    return replace(table, notes=(f"Sheet '{chosen}'.", *table.notes), separator="cells of a sheet")
 
 
 def _of_arrow(path: Path, raw: bytes, wanted: Sequence[str]) -> TextTable:

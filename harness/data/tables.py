@@ -87,6 +87,8 @@ class TextTable:
         Columns the file itself declares as numbers.
     notes
         What is worth saying about how it was found.
+    separator
+        What stands between its columns, in a word or two.
     """
 
     path: Path
@@ -96,6 +98,7 @@ class TextTable:
     place: Literal["line", "row"]
     typed: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    separator: str = "the file's own types"
 
     def __len__(self) -> int:
         return len(self.places)
@@ -260,6 +263,23 @@ def decode(
         line = text.count("\n", 0, swapped) + 1
         raise DataError(f"{path}: line {line}: damaged, a byte of its UTF-16 is missing or extra")
     return text
+
+
+_OTHER_TEXT = {
+    ("<!doctype html", "<html", "<head", "<body", "<title", "<script"): "a web page, not a table",
+    ("<?xml", "<!doctype", "<div", "<p>", "<table"): "XML or a web page, not a table",
+    ("{", "[{", "[["): "JSON, not a table",
+}
+
+
+def expect_table(path: Path, text: str) -> None:
+    """Refuse a web page, XML or JSON, which servers give in place of a table."""
+    start = text[:2000].lstrip().lower()
+    said = " ".join(re.sub(r"<[^>]*>|\s+", " ", text[:2000]).split())
+    for starts, kind in _OTHER_TEXT.items():
+        if start.startswith(starts):
+            begin = f"; it says {shown(said)}" if "page" in kind or len(text) < 500 else ""
+            raise DataError(f"{path}: {kind}{begin}; download it again or save it as CSV")
 
 
 def read_text_table(path: Path, text: str) -> TextTable:

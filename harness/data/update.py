@@ -63,6 +63,8 @@ class Updated:
         Values that changed.
     series
         All sessions.
+    form
+        How columns, numbers and dates of the file were read, in a line.
     notes, warnings
         What was understood, and what is allowed but worth knowing; one sentence each.
     """
@@ -72,6 +74,7 @@ class Updated:
     added: int
     revised: tuple[Revision, ...]
     series: Series
+    form: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -91,6 +94,7 @@ class Updated:
             more = len(self.revised) - len(texts)
             yield "revised", "\n".join([*texts, *([f"and {more} more"] if more else [])])
         yield from facts_of(self.series).items()
+        yield "read as", self.form
         yield "understood", "\n".join(self.notes) or "nothing special"
         yield "warnings", "\n".join(self.warnings) or "none"
 
@@ -279,6 +283,7 @@ def _joined(
         added=len(rows),
         revised=revised,
         series=series,
+        form=built.form,
         notes=(*built.notes, *said),
         warnings=tuple(oddities(series, at)),
     )

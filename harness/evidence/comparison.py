@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.evidence.estimand import Estimand, Question
+from harness.evidence.estimand import Estimand
 from harness.evidence.estimates import (
     Conclusion,
     Estimate,
     Lengths,
     Method,
+    Question,
     Sensitivity,
     agreed,
     block_of,
@@ -153,13 +154,6 @@ class Variances:
     memory: LongMemory | None = None
     memory_stretch: float = 1.0
     stretch: float = 1.0
-
-    @property
-    def seed_share(self) -> float:
-        """Share of the effect's variance that is owed to seeds."""
-        seeds = self.candidate_seeds + self.legacy_seeds
-        total = self.origins + seeds
-        return seeds / total if total > 0 else 0.0
 
 
 RECENT_SHARE = 0.3

@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.evidence.estimand import Question
+from harness.evidence.estimand import Estimand
 from harness.evidence.pairing import Sides
 from harness.reasons import Reason, ReasonCode, reason
-from harness.stats.bootstrap import block_law, lean_of, stretched
+from harness.stats.bootstrap import RESAMPLES, block_law, lean_of, stretched
 from harness.stats.longrun import (
     FEW,
     TIE,
@@ -34,6 +34,52 @@ from harness.stats.longrun import (
 )
 from harness.stats.statistical_power import freedom_of
 from harness.window import Array, Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of a pair of arms.
+
+    Attributes
+    ----------
+    estimand
+        What is compared.
+    bound_low, bound_high
+        The effect must be shown to lie between these; `bound_low` None is no lower bound.
+    alpha, power
+        Error rate of each bound; chance with which the detectable effect is found.
+    alpha_beyond
+        Error rate at which a bound is shown broken beside other rules that could be; for planning.
+    resamples
+        Of a bootstrap.
+    among_looks
+        It is asked at one of several looks, whose levels are small: see `tail_safe`.
+    """
+
+    estimand: Estimand
+    bound_low: float | None = None
+    bound_high: float
+    alpha: float = 0.05
+    power: float = 0.8
+    alpha_beyond: float | None = None
+    resamples: int = RESAMPLES
+    among_looks: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """The upper bound, and the lower one where there is one."""
+        return (self.bound_high,) if self.bound_low is None else (self.bound_high, self.bound_low)
+
+    @property
+    def recent_bounds(self) -> tuple[float | None, float]:
+        """Where the effect over the last origins must lie too, or what is shown is vetoed.
+
+        Where a gain is asked for, there must be one. The hits of so few swing more than the
+        differences of paired losses do, so a coverage may be twice its tolerance away.
+        """
+        if self.bound_low is not None:
+            return 2 * self.bound_low, 2 * self.bound_high
+        return None, max(0.0, self.bound_high)
 
 
 def seed_variance(losses: Array) -> float:

@@ -8,14 +8,15 @@ import json
 import math
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
-from harness.arm import ArmRef, Role
-from harness.errors import ConfigError
+from harness.arm import Role
+from harness.arm_ref import ArmRef
+from harness.errors import ConfigError, Noted, meant, refuse
 from harness.experiments.policy import (
     Policy,
     load_losses,
@@ -23,8 +24,8 @@ from harness.experiments.policy import (
     read_policy,
     refuse_unjudged,
 )
-from harness.parsing import parse_toml, read_toml, table
-from harness.window import RollingOrigin
+from harness.parsing import parse_toml, read_text, read_toml, table
+from harness.window import MOST, RollingOrigin, counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +65,23 @@ class MeasureSettings:
     energy: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("sets", 2), ("rounds", 1), ("fits", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"[measure] {name} = {getattr(self, name)}: expected {least} or more"
-                )
-        for name in ("block_s", "budget_s", "wait_s"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"[measure] {name} = {value}: expected 0 or more")
+        times = {name: getattr(self, name) for name in ("block_s", "budget_s", "wait_s")}
+        refuse(
+            "[measure]",
+            [
+                *counted(self, {"sets": 2, "rounds": 1, "fits": 1}),
+                *(
+                    f"{name} = {value}: expected 0 or more"
+                    for name, value in times.items()
+                    if not 0 <= value < math.inf
+                ),
+            ],
+        )
 
 
 SCHEMA = 1
+_SEEDS = 2**32
+"""Seeds are below it: some generators take no larger ones."""
 _TABLES = ("schema", "title", "datasets", "plan", "run", "arms", "measure", "policy")
 
 
@@ -103,15 +109,16 @@ class RunSettings:
     memory_limit_mib: int = 8192
 
     def __post_init__(self) -> None:
-        if not self.seeds:
-            raise ConfigError("[run] seeds is empty; expected at least one")
+        faults = [] if self.seeds else ["seeds is empty; expected at least one"]
         if len(set(self.seeds)) != len(self.seeds):
-            raise ConfigError(f"[run] seeds = {list(self.seeds)}: expected each seed once")
-        if min(self.seeds) < 0:
-            raise ConfigError(f"[run] seeds = {list(self.seeds)}: expected 0 or more")
+            faults.append(f"seeds = {list(self.seeds)}: expected each seed once")
+        if any(not 0 <= seed < _SEEDS for seed in self.seeds):
+            faults.append(f"seeds = {list(self.seeds)}: expected 0 or more, less than {_SEEDS}")
         for name in ("threads", "batch", "time_limit_s", "memory_limit_mib"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"[run] {name} = {getattr(self, name)}: expected more than 0")
+            if not 0 < getattr(self, name) <= MOST:
+                wanted = f"more than 0, at most {MOST:,}"
+                faults.append(f"{name} = {getattr(self, name)}: expected {wanted}")
+        refuse("[run]", faults)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +169,8 @@ class Edits:
                 name = max((n for n in arms if path.startswith(f"arms.{n}.")), key=len, default="")
                 if not name:
                     raise ConfigError(
-                        f"--set '{each}': no such arm; expected arms.NAME.OPTION=VALUE with one of "
-                        f"{', '.join(arms)}"
+                        f"--set '{each}': no such arm{meant(keys[1], arms)}; expected "
+                        f"arms.NAME.OPTION=VALUE with one of {', '.join(arms)}"
                     )
                 keys, place = path.removeprefix(f"arms.{name}.").split("."), arms[name]
             for key in keys[:-1]:
@@ -175,7 +182,8 @@ class Edits:
         missing = [name for name in self.without if name not in arms]
         if missing:
             raise ConfigError(
-                f"--without '{missing[0]}': no such arm in {where}; there are {', '.join(arms)}"
+                f"--without '{missing[0]}': no such arm in {where}{meant(missing[0], arms)}; "
+                f"there are {', '.join(arms)}"
             )
         found["arms"] = [each for name, each in arms.items() if name not in self.without]
         return found
@@ -231,6 +239,19 @@ class Experiment:
         """Seeds the file declares, whatever a flag put in their place."""
         return tuple(self.tables.get("run", {}).get("seeds", RunSettings().seeds))
 
+    @property
+    def odd_roles(self) -> str:
+        """What of the policy's pair does not fit the roles of its arms; '' where all does."""
+        sides = {"baseline": self.policy.baseline, "candidate": self.policy.candidate}
+        wanted = {"baseline": "candidate", "candidate": "legacy"}
+        odd = [
+            f"{side} = '{name}' has the role {wanted[side]}"
+            for side, name in sides.items()
+            if self.arm(name).role == wanted[side]
+        ]
+        swapped = ": swapped? It is judged as the policy says" if len(odd) == 2 else ""
+        return " and ".join(odd) + swapped
+
     def arm(self, name: str) -> ArmRef:
         """Find an arm by name."""
         return next(arm for arm in self.arms if arm.name == name)
@@ -276,15 +297,13 @@ def read_experiment(source: str, edits: Edits | None = None) -> Experiment:
         text = file.read_text(encoding="utf-8")
         return parse_experiment(text, source=source, folder=None, edits=edits)
     path = Path(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{source}: no such file, and no built-in experiment of that name; "
-            f"built in are {', '.join(builtin_names())}"
-        ) from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{source}: cannot be read: {problem}") from None
+    if not source.strip():
+        raise ConfigError("experiment '': expected a TOML file, or the name of a built-in one")
+    beside = [str(path.with_name(each.name)) for each in path.parent.glob("*.toml")]
+    near = meant(source, [*builtin_names(), *beside])
+    built_in = f"built in are {', '.join(builtin_names())}"
+    absent = f", and no built-in experiment of that name{near}; {built_in}"
+    text = read_text(path, absent=absent)
     return parse_experiment(text, source=source, folder=path.resolve().parent, edits=edits)
 
 
@@ -302,48 +321,61 @@ def parse_experiment(
             f"{source}: an experiment has the name of its file, which must neither begin nor end "
             "with a dot or a space: rename the file"
         )
-    for key in found:
-        if key not in _TABLES:
-            raise ConfigError(f"{source}: unknown key '{key}'; known keys are {', '.join(_TABLES)}")
-    for key in ("datasets", "plan", "arms", "policy"):
-        if key not in found:
-            raise ConfigError(f"{source}: missing key '{key}'")
-    if found.get("schema", SCHEMA) != SCHEMA:
-        raise ConfigError(f"{source}: schema = {found['schema']!r}: this version reads {SCHEMA}")
-    title = found.get("title", Path(source).stem)
-    if not isinstance(title, str):
-        raise ConfigError(f"{source}: title = {title!r}: expected a text")
-    arms = _arms(found["arms"], where=source, folder=folder)
-    plans = _plans(found["plan"], found["datasets"], where=source)
+    notes = Noted(source)
+    notes.found += _faults_at_the_top(found)
+    arms: tuple[ArmRef, ...] = ()
+    if "arms" in found:
+        arms = _arms(found["arms"], notes, folder)
+    plans: dict[str, RollingOrigin] = {}
+    with notes.noting():
+        if "plan" in found and "datasets" in found:
+            plans = _plans(found["plan"], found["datasets"], where=source)
+    run, measure, policy = RunSettings(), None, None
+    with notes.noting():
+        inner = _mapping(found.get("run", {}), source, "run")
+        run = table(RunSettings, inner, where=f"{source}: [run]")
+    with notes.noting():
+        if "measure" in found:
+            inner = _mapping(found["measure"], source, "measure")
+            measure = table(MeasureSettings, inner, where=f"{source}: [measure]")
+            if plans and measure.dataset not in (None, *plans):
+                near, there = meant(measure.dataset, plans), ", ".join(plans)
+                raise ConfigError(
+                    f"{source}: [measure] dataset = '{measure.dataset}': no such dataset{near}; "
+                    f"there are {there}"
+                )
+    with notes.noting():
+        if arms and "policy" in found:
+            policy = _policy(found["policy"], arms=arms, plans=plans, where=source, folder=folder)
+    notes.raise_any()
+    assert policy is not None
     return Experiment(
         name=Path(source).stem,
         source=source,
-        title=title,
+        title=found.get("title", Path(source).stem),
         text=text,
         plans=plans,
         arms=arms,
-        run=table(
-            RunSettings, _mapping(found.get("run", {}), source, "run"), where=f"{source}: [run]"
-        ),
-        policy=_policy(found["policy"], arms=arms, plans=plans, where=source, folder=folder),
+        run=run,
+        policy=policy,
         tables=found,
-        measure=_measure(found, source),
+        measure=measure,
         edits=edits,
     )
 
 
-def _measure(found: Mapping[str, Any], source: str) -> MeasureSettings | None:
-    """How costs are measured; None where the experiment does not ask for it."""
-    if "measure" not in found:
-        return None
-    settings = table(
-        MeasureSettings,
-        _mapping(found["measure"], source, "measure"),
-        where=f"{source}: [measure]",
-    )
-    if settings.dataset not in (None, *found["datasets"]):
-        raise ConfigError(f"{source}: [measure] dataset = '{settings.dataset}': no such dataset")
-    return settings
+def _faults_at_the_top(found: Mapping[str, Any]) -> Iterator[str]:
+    known = ", ".join(_TABLES)
+    for key in found:
+        if key not in _TABLES:
+            yield f"unknown key '{key}'{meant(key, _TABLES)}; known keys are {known}"
+    needed = ("datasets", "plan", "arms", "policy")
+    if missing := ", ".join(f"'{key}'" for key in needed if key not in found):
+        yield f"missing key{'s' * (',' in missing)} {missing}"
+    if found.get("schema", SCHEMA) != SCHEMA:
+        yield f"schema = {found['schema']!r}: this version reads {SCHEMA}"
+    if not isinstance(title := found.get("title", ""), str):
+        yield f"title = {title!r}: expected a text"
 
 
 def _policy(
@@ -364,19 +396,21 @@ def _policy(
         table = _mapping(found, where, "policy")
         load_losses(table, folder)
         policy = parse_policy(table, arms=names, where=label)
-    _refuse_unfit(policy, arms, plans, where=label)
+    if plans:
+        _refuse_unfit(policy, arms, plans, where=label)
     return policy
 
 
 def _refuse_unfit(
     policy: Policy, arms: Iterable[ArmRef], plans: Mapping[str, RollingOrigin], *, where: str
 ) -> None:
+    roles = {arm.name: arm.role for arm in arms}
     reach = max(plan.gap + plan.horizon for plan in plans.values())
     policy.refuse_unfit(tuple(plans), reach, where=where)
     judged = {
         name: range(plan.gap + 1, plan.gap + plan.horizon + 1) for name, plan in plans.items()
     }
-    refuse_unjudged(policy, judged, {arm.name: arm.role for arm in arms}, where=where)
+    refuse_unjudged(policy, judged, roles, where=where)
 
 
 def _plans(found: Any, ids: Any, *, where: str) -> dict[str, RollingOrigin]:
@@ -387,48 +421,56 @@ def _plans(found: Any, ids: Any, *, where: str) -> dict[str, RollingOrigin]:
         raise ConfigError(f"{where}: datasets = {ids}: expected each id once")
     common = _mapping(found, where, "plan")
     own = {key: value for key, value in common.items() if isinstance(value, dict)}
+    notes = Noted(where)
     for key in own:
         if key not in ids:
-            raise ConfigError(f"{where}: [plan.{key}]: no such dataset; there are {', '.join(ids)}")
+            near = meant(key, ids)
+            notes.found.append(f"[plan.{key}]: no such dataset{near}; there are {', '.join(ids)}")
     shared = {key: value for key, value in common.items() if key not in own}
-    return {
-        name: table(RollingOrigin, shared | own.get(name, {}), where=f"{where}: [plan]")
-        for name in ids
-    }
+    plans = {}
+    for name in ids:
+        with notes.noting():
+            inner = shared | own.get(name, {})
+            plans[name] = table(RollingOrigin, inner, where=f"{where}: [plan]")
+    notes.raise_any()
+    return plans
 
 
-def _arms(found: Any, *, where: str, folder: Path | None) -> tuple[ArmRef, ...]:
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise ConfigError(f"{where}: arms: expected [[arms]] tables")
-    arms = tuple(_arm(item, where=where, folder=folder) for item in found)
-    names = [arm.name for arm in arms]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"{where}: [[arms]]: two arms are named '{name}'")
-    return arms
-
-
-def _arm(found: dict[str, Any], *, where: str, folder: Path | None) -> ArmRef:
-    name = found.get("name")
-    label = f"{where}: [[arms]] {name!r}" if name else f"{where}: [[arms]]"
-    for key in ("name", "use", "role"):
-        if not isinstance(found.get(key), str) or not found[key]:
-            raise ConfigError(f"{label}: missing key '{key}' (a text)")
-    if found["role"] not in get_args(Role):
-        raise ConfigError(
-            f"{label}: role = '{found['role']}': expected one of {', '.join(get_args(Role))}"
+def _arms(found: Any, notes: Noted, folder: Path | None) -> tuple[ArmRef, ...]:
+    """Arms of an experiment; what is wrong with any is noted."""
+    if not isinstance(found, list) or not found or not all(isinstance(x, dict) for x in found):
+        notes.found.append("arms: expected [[arms]] tables")
+        return ()
+    arms: list[ArmRef] = []
+    for item in found:
+        name = item.get("name")
+        label = f"[[arms]] {name!r}:" if name else "[[arms]]:"
+        texts: dict[str, Any] = {key: item.get(key) for key in ("name", "use", "role")}
+        faults = [
+            f"missing key '{key}' (a text)"
+            for key, text in texts.items()
+            if not isinstance(text, str) or not text.strip()
+        ]
+        role, roles = texts["role"], get_args(Role)
+        if isinstance(role, str) and role.strip() and role not in roles:
+            wanted = f"expected one of {', '.join(roles)}{meant(role, roles)}"
+            faults.append(f"role = '{role}': {wanted}")
+        options = {key: value for key, value in item.items() if key not in texts}
+        try:
+            json.dumps(options, allow_nan=False)  # they become part of a digest and of a record
+        except (TypeError, ValueError):
+            faults.append(
+                f"options {options!r}: expected texts, finite numbers, true or false, lists and "
+                "tables; dates in quotes"
+            )
+        if any(arm.name == name for arm in arms):
+            faults.append(f"two arms are named '{name}'")
+        notes.found += [f"{label} {'; '.join(faults)}"] if faults else []
+        use = str(texts["use"])
+        arms.append(
+            ArmRef(name=str(name), use=use, role=texts["role"], options=options, folder=folder)
         )
-    options = {key: value for key, value in found.items() if key not in ("name", "use", "role")}
-    try:
-        json.dumps(options, allow_nan=False)  # they become part of a digest and of a record
-    except (TypeError, ValueError):
-        raise ConfigError(
-            f"{label}: options {options!r}: expected texts, finite numbers, true or false, lists "
-            "and tables; dates in quotes"
-        ) from None
-    return ArmRef(
-        name=found["name"], use=found["use"], role=found["role"], options=options, folder=folder
-    )
+    return tuple(arms)
 
 
 def _mapping(found: Any, where: str, key: str) -> dict[str, Any]:

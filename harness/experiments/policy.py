@@ -6,16 +6,14 @@ gain that must be shown at least once when the mode is ``improve``. A *limit* is
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from harness.errors import ConfigError
-from harness.experiments.losses import load_loss
+from harness.errors import ConfigError, Noted, meant, refuse
 from harness.experiments.rules import (
     CoverageRule,
     Criterion,
@@ -23,16 +21,17 @@ from harness.experiments.rules import (
     Limits,
     Looks,
     RuleRole,
-    between,
+    load_loss,
+    outside,
 )
 from harness.experiments.waivers import Waiver, idle
-from harness.parsing import read_toml, table
+from harness.parsing import fields_of, read_toml, table
 from harness.scoring.metrics import forget_losses
 from harness.scoring.subsets import Scope
+from harness.window import counted
 
 Mode = Literal["replace", "improve"]
 HoldAs = Literal["fail", "pass"]
-_Rule = TypeVar("_Rule", "Criterion", "CoverageRule", "Waiver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,25 +89,25 @@ class Policy:
     looks: Looks | None = None
 
     def __post_init__(self) -> None:
+        faults = [
+            *outside("alpha", self.alpha, 0, 0.5, ends="()"),
+            *outside("power", self.power, 0.5, 1, ends="[)"),
+            *counted(self, {"min_origins": 2}),
+        ]
         if self.baseline == self.candidate:
-            raise ConfigError(
-                f"[policy] baseline and candidate are both '{self.baseline}': nothing to decide"
+            faults.append(f"baseline and candidate are both '{self.baseline}': nothing to decide")
+        elif self.reference in (self.baseline, self.candidate):
+            side = "baseline" if self.reference == self.baseline else "candidate"
+            faults.append(
+                f"reference = '{self.reference}': is also the {side}; expected a third arm, to "
+                "compare both sides with"
             )
-        for side in ("baseline", "candidate"):
-            if self.reference == getattr(self, side):
-                raise ConfigError(
-                    f"[policy] reference = '{self.reference}': is also the {side}; expected a "
-                    "third arm, to compare both sides with"
-                )
-        between("[policy] alpha", self.alpha, 0, 0.5, ends="()")
-        between("[policy] power", self.power, 0.5, 1, ends="[)")
-        if self.min_origins < 2:
-            raise ConfigError(f"[policy] min_origins = {self.min_origins}: expected 2 or more")
+        if not self.rules:
+            faults.append("has no [[policy.criteria]] and no [[policy.coverage]]")
+        refuse("[policy]", faults)
         self._check_rules()
 
     def _check_rules(self) -> None:
-        if not self.rules:
-            raise ConfigError("[policy] has no [[policy.criteria]] and no [[policy.coverage]]")
         for rule, other in combinations(self.rules, 2):
             if rule.id == other.id and rule.scope.meets(other.scope):
                 what = f"on {rule.estimand.metric} with the role '{rule.role}'"
@@ -213,23 +212,23 @@ class Policy:
         tables = [("criteria", each.scope) for each in self.criteria]
         tables += [("coverage", each.scope) for each in self.coverage]
         tables += [("evidence", Scope(datasets=self.evidence.datasets))]
+        faults = []
         for name, scope in tables:
             for dataset in scope.datasets:
                 if dataset not in datasets:
-                    there = ", ".join(datasets)
-                    raise ConfigError(
-                        f"{where}: {name}: datasets: no '{dataset}' here; there are {there}"
-                    )
+                    near, there = meant(dataset, datasets), ", ".join(datasets)
+                    faults.append(f"{name}: datasets: no '{dataset}' here{near}; there are {there}")
             if scope.steps and max(scope.steps) > reach:
-                raise ConfigError(
-                    f"{where}: {name}: steps = {list(scope.steps)}: the last one judged is {reach}"
+                faults.append(
+                    f"{name}: steps = {list(scope.steps)}: the last one judged is {reach}"
                 )
         ids = self.finding_ids(datasets)
-        for waiver in idle(self.waivers, ids):
-            raise ConfigError(
-                f"{where}: waivers: finding = '{waiver.finding}' matches nothing; findings are "
-                f"{', '.join(ids)}"
-            )
+        faults += [
+            f"waivers: finding = '{waiver.finding}' matches nothing"
+            f"{meant(waiver.finding, ids)}; findings are {', '.join(ids)}"
+            for waiver in idle(self.waivers, ids)
+        ]
+        refuse(f"{where}:", faults)
 
 
 EVERYWHERE = "all"
@@ -294,59 +293,52 @@ def parse_policy(
     ConfigError
         For anything unknown, missing, of another type, out of range, contradictory or duplicate.
     """
-    known = [each.name for each in dataclasses.fields(Policy)]
-    if unknown := [key for key in found if key not in known]:
-        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; known keys are {', '.join(known)}")
-    _refuse_empty(found, where)
-    plain = {key: value for key, value in found.items() if key not in _TABLES}
-    given = {
-        "criteria": _rules(Criterion, found, "criteria", where),
-        "coverage": _rules(CoverageRule, found, "coverage", where),
-        "waivers": _rules(Waiver, found, "waivers", where),
-        "limits": table(Limits, _inner(found, "limits", where), where=f"{where}: limits"),
-        "evidence": table(
-            EvidenceNeeded, _inner(found, "evidence", where), where=f"{where}: evidence"
-        ),
-    }
-    if "looks" in found:
-        given["looks"] = table(Looks, _inner(found, "looks", where), where=f"{where}: looks")
-    policy = table(Policy, plain, where=where, given=given)
+    notes = Noted(where)
+    notes.found += _empty_lists(found)
+    given: dict[str, Any] = {}
+    rules = {"criteria": Criterion, "coverage": CoverageRule, "waivers": Waiver}
+    for key, kind in rules.items():
+        items = found.get(key, [])
+        if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+            notes.found.append(f"{key} = {items!r}: expected [[policy.{key}]] tables")
+            continue
+        read: list[Any] = []
+        for index, item in enumerate(items):
+            with notes.noting():
+                read.append(table(kind, item, where=f"{where}: {key}[{index}]"))
+        given[key] = tuple(read)
+    singles = {"limits": Limits, "evidence": EvidenceNeeded, "looks": Looks}
+    for key in found.keys() & singles.keys():
+        if not isinstance(found[key], Mapping):
+            notes.found.append(f"{key} = {found[key]!r}: expected a table [policy.{key}]")
+            continue
+        with notes.noting():
+            given[key] = table(singles[key], found[key], where=f"{where}: {key}")
+    plain = {key: value for key, value in found.items() if key not in {**rules, **singles}}
+    values, faults = fields_of(Policy, plain, {**rules, **singles})
     for key in ("baseline", "candidate", "reference"):
-        name = getattr(policy, key)
+        name = values.get(key)
         if name is not None and name not in arms:
-            raise ConfigError(f"{where}: {key} = '{name}': no such arm; arms are {', '.join(arms)}")
-    return policy
+            near = meant(name, arms)
+            faults.append(f"{key} = '{name}': no such arm{near}; arms are {', '.join(arms)}")
+    notes.found[:0] = faults
+    if not notes.found:
+        with notes.noting():
+            return table(Policy, plain, where=where, given=given)
+    notes.raise_any()
+    raise AssertionError
 
 
-_TABLES = ("criteria", "coverage", "limits", "evidence", "looks", "waivers")
-
-
-def _inner(found: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    inner = found.get(key, {})
-    if not isinstance(inner, Mapping):
-        raise ConfigError(f"{where}: {key} = {inner!r}: expected a table [policy.{key}]")
-    return inner
-
-
-def _refuse_empty(found: Any, where: str, key: str = "") -> None:
-    """Refuse lists without an entry: left out they mean all, and empty nobody knows."""
+def _empty_lists(found: Any, place: str = "") -> Iterator[str]:
+    """Lists without an entry, but for those of rules: left out they mean all, and empty unclear."""
     if isinstance(found, Mapping):
         for name, inner in found.items():
-            _refuse_empty(inner, f"{where}: {key}" if key else where, name)
+            yield from _empty_lists(inner, f"{place}: {name}" if place else name)
     elif isinstance(found, list):
-        if not found and key not in _TABLES:
-            raise ConfigError(f"{where}: {key} = []: expected at least one entry, or no such key")
+        if not found and place not in ("criteria", "coverage", "waivers"):
+            yield f"{place} = []: expected at least one entry, or no such key"
         for index, inner in enumerate(found):
-            _refuse_empty(inner, where, f"{key}[{index}]")
-
-
-def _rules(kind: type[_Rule], found: Mapping[str, Any], key: str, where: str) -> tuple[_Rule, ...]:
-    items = found.get(key, [])
-    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-        raise ConfigError(f"{where}: {key} = {items!r}: expected [[policy.{key}]] tables")
-    return tuple(
-        table(kind, item, where=f"{where}: {key}[{index}]") for index, item in enumerate(items)
-    )
+            yield from _empty_lists(inner, f"{place}[{index}]")
 
 
 _SLICE = re.compile(r"volatility:(low|mid|high)|year:\d{4}|drawdown:worst|steps:\d+-\d+")
@@ -371,23 +363,29 @@ def refuse_unjudged(
     """
     tables = [("criteria", each.scope) for each in policy.criteria]
     tables += [("coverage", each.scope) for each in policy.coverage]
+    faults = []
     for name, scope in tables:
+        odd = []
         for part in scope.slices:
             numbers = [int(end) for end in part.partition(":")[2].split("-") if end.isdigit()]
             if not _SLICE.fullmatch(part) or numbers != sorted(numbers):
-                raise ConfigError(
-                    f"{where}: {name}: slices: '{part}': expected volatility:low, volatility:mid, "
+                odd.append(
+                    f"{name}: slices: '{part}': expected volatility:low, volatility:mid, "
                     "volatility:high, year:YYYY, drawdown:worst or steps:FIRST-LAST"
                 )
+        faults += odd
+        if odd:
+            continue
         ranges = [part for part in scope.slices if part.startswith("steps:")]
         ends = {int(end) for part in ranges for end in part.partition(":")[2].split("-")}
         said = f"steps = {list(scope.steps)}" if scope.steps else f"slices: {', '.join(ranges)}"
         for dataset, steps in judged.items():
-            if scope.covers(dataset) and not ends | set(scope.steps) <= set(steps):
+            if scope.covers(dataset) and not all(x in steps for x in ends | set(scope.steps)):
                 there = f"on {dataset} steps {steps[0]} to {steps[-1]} are judged"
-                raise ConfigError(f"{where}: {name}: {said}: {there}")
+                faults.append(f"{name}: {said}: {there}")
     if policy.limits.min_skill is not None and policy.reference_among(roles) is None:
-        raise ConfigError(
-            f"{where}: limits: min_skill = {policy.limits.min_skill:g}: expected an arm with role "
-            "= 'reference' to measure skill against; there is none"
+        faults.append(
+            f"limits: min_skill = {policy.limits.min_skill:g}: expected an arm with role = "
+            "'reference' to measure skill against; there is none"
         )
+    refuse(f"{where}:", faults)

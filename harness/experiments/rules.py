@@ -1,18 +1,33 @@
-"""The single rules of a policy: a loss, a coverage, hard limits, the evidence asked for."""
+"""The single rules of a policy: a loss, a coverage, hard limits, the evidence asked for.
+
+A loss may be one of the user's, which a policy names as `module:function`.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import sys
 from dataclasses import dataclass
-from difflib import get_close_matches
+from pathlib import Path
 from typing import Literal
 
+from harness.arm_ref import look_beside, user_code
 from harness.costs import CRITERIA
-from harness.errors import ConfigError
-from harness.evidence.estimand import Coverage, MeanLoss, RelativeCoverage, RootLoss, Wins, loss_of
-from harness.experiments.losses import load_loss
-from harness.scoring.metrics import AGGREGATES, CENTRAL
+from harness.errors import ConfigError, InputError, meant, one_line, refuse
+from harness.evidence.estimand import (
+    Coverage,
+    MeanLoss,
+    RelativeCoverage,
+    RootLoss,
+    Wins,
+    loss_of,
+    name_loss,
+)
+from harness.scoring.metrics import AGGREGATES, CENTRAL, use_loss
 from harness.scoring.subsets import Scope
 from harness.stats.spending import Spending
+from harness.window import counted
 
 RuleRole = Literal["guardrail", "success"]
 
@@ -61,15 +76,13 @@ class Criterion:
                 f"needs one of the losses {', '.join(known)}"
             )
         if self.metric not in known:
-            near = get_close_matches(self.metric, known, n=1)
-            meant = f"; did you mean '{near[0]}'?" if near else "."
             raise ConfigError(
-                f"[[policy.criteria]] metric = '{self.metric}': no such metric{meant} "
-                f"Known metrics are {', '.join(known)}"
+                f"[[policy.criteria]] metric = '{self.metric}': no such metric"
+                f"{meant(self.metric, known)}; known metrics are {', '.join(known)}"
             )
         most = 0.5 if self.statistic == "wins" else 1
-        between("[[policy.criteria]] margin", self.margin, 0, most, ends="[)")
-        self.scope.check("[[policy.criteria]]")
+        margin = outside("margin", self.margin, 0, most, ends="[)")
+        refuse("[[policy.criteria]]", [*margin, *self.scope.faults()])
 
     @property
     def scope(self) -> Scope:
@@ -120,18 +133,16 @@ class CoverageRule:
     slices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        faults = outside("tolerance", self.tolerance, 0, 1, ends="()") + self.scope.faults()
         if self.level not in CENTRAL:
-            raise ConfigError(
-                f"[[policy.coverage]] level = {self.level}: no such interval; there are "
-                f"{', '.join(map(str, CENTRAL))}"
-            )
-        between("[[policy.coverage]] tolerance", self.tolerance, 0, 1, ends="()")
+            there = ", ".join(map(str, CENTRAL))
+            faults.append(f"level = {self.level}: no such interval; there are {there}")
         if self.role != "guardrail":
-            raise ConfigError(
-                "[[policy.coverage]] role = 'success': covering what was promised is no gain over "
-                "the legacy arm; it can only be a guardrail"
+            faults.append(
+                "role = 'success': covering what was promised is no gain over the legacy arm; it "
+                "can only be a guardrail"
             )
-        self.scope.check("[[policy.coverage]]")
+        refuse("[[policy.coverage]]", faults)
 
     @property
     def scope(self) -> Scope:
@@ -183,12 +194,12 @@ class Limits:
     code_lines: float | None = None
 
     def __post_init__(self) -> None:
-        if self.failures < 0:
-            raise ConfigError(f"[policy.limits] failures = {self.failures}: expected 0 or more")
+        faults = counted(self, {"failures": 0})
         if self.min_skill is not None:
-            between("[policy.limits] min_skill", self.min_skill, -1, 1, ends="()")
+            faults += outside("min_skill", self.min_skill, -1, 1, ends="()")
         for name, bound in self.costs.items():
-            between(f"[policy.limits] {name}", bound, 0, float("inf"), ends="()")
+            faults += outside(name, bound, 0, float("inf"), ends="()")
+        refuse("[policy.limits]", faults)
 
     @property
     def costs(self) -> dict[str, float]:
@@ -218,16 +229,12 @@ class Looks:
     attempts: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_origins < 2:
-            raise ConfigError(
-                f"[policy.looks] max_origins = {self.max_origins}: expected 2 or more"
-            )
+        faults = counted(self, {"max_origins": 2})
         if self.spending not in ("late", "today"):
-            raise ConfigError(
-                f"[policy.looks] spending = '{self.spending}': expected late or today"
-            )
+            faults.append(f"spending = '{self.spending}': expected late or today")
         if self.attempts is not None and not 1 <= self.attempts <= 3:
-            raise ConfigError(f"[policy.looks] attempts = {self.attempts}: expected 1, 2 or 3")
+            faults.append(f"attempts = {self.attempts}: expected 1, 2 or 3")
+        refuse("[policy.looks]", faults)
 
     def share(self, attempt: int) -> float:
         """Part of the error rate of a PROMOTE that an attempt has, counted from 1; 0 is closed."""
@@ -267,12 +274,8 @@ class EvidenceNeeded:
     untested: Literal["caution", "invalid"] = "caution"
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("origins", 2)):
-            if getattr(self, name) < least:
-                found = getattr(self, name)
-                raise ConfigError(f"[policy.evidence] {name} = {found}: expected {least} or more")
-        where = "[policy.evidence] implausible_skill"
-        between(where, self.implausible_skill, 0, 1, ends="()")
+        skill = outside("implausible_skill", self.implausible_skill, 0, 1, ends="()")
+        refuse("[policy.evidence]", [*counted(self, {"seeds": 1, "origins": 2}), *skill])
 
 
 def comparable_metrics() -> list[str]:
@@ -280,10 +283,57 @@ def comparable_metrics() -> list[str]:
     return [name for name, each in AGGREGATES.items() if each.comparable]
 
 
-def between(what: str, value: float, low: float, high: float, *, ends: str) -> None:
-    """Refuse a number outside a range whose lower end belongs to it where `ends` says ``[``."""
+def outside(name: str, value: float, low: float, high: float, *, ends: str) -> list[str]:
+    """What is wrong with a number of a range whose lower end belongs to it where `ends` has ``[``.
+
+    Where it lies inside, the list is empty.
+    """
     above = value >= low if ends[0] == "[" else value > low
-    if not (above and value < high):
-        least = "at least" if ends[0] == "[" else "more than"
-        below = "" if high == float("inf") else f" and less than {high}"
-        raise ConfigError(f"{what} = {value!r}: expected {least} {low}{below}")
+    if above and value < high:
+        return []
+    least = "at least" if ends[0] == "[" else "more than"
+    below = "" if high == float("inf") else f" and less than {high}"
+    share = ": a share, not per cent" if high == 1 and 1 <= value <= 100 else ""
+    return [f"{name} = {value!r}: expected {least} {low}{below}{share}"]
+
+
+_READ: dict[str, str] = {}
+"""Digest of the file of each module that was imported for a loss."""
+
+
+def load_loss(name: str, folder: Path | None = None) -> None:
+    """Import a loss and let it count; a module that was edited since is imported again.
+
+    Parameters
+    ----------
+    name
+        ``module:function``.
+    folder
+        Where the policy lies: a module that is not installed is looked for there.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such function, or it is no loss.
+    """
+    module_name, _, function_name = name.partition(":")
+    look_beside(folder or Path.cwd())
+    try:
+        with user_code():
+            known = module_name in sys.modules
+            module = importlib.import_module(module_name)
+            file = Path(module.__file__ or "")
+            digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+            if known and _READ.get(module_name, digest) != digest:
+                module = importlib.reload(module)
+            _READ[module_name] = digest
+            function = getattr(module, function_name, None)
+    except InputError:
+        raise
+    except Exception as problem:  # importing runs the user's code
+        said = f"{type(problem).__name__}: {one_line(str(problem))}"
+        raise ConfigError(f"metric = '{name}': cannot import it: {said}") from problem
+    if function is None:
+        raise ConfigError(f"metric = '{name}': module '{module_name}' has no '{function_name}'")
+    use_loss(name, function)
+    name_loss(name)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from harness.checks.asked_again import NEEDED, asked_fits, is_exempt, judging_fits
+from harness.checks.blindness import NEEDED, asked_fits, is_exempt, judging_fits
 from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError

@@ -23,7 +23,7 @@ from harness.experiments.policy import Policy
 from harness.judging.declared import Cell, Given
 from harness.judging.fact import SCHEMA, Fact, FactCode, expect_schema, fact
 from harness.judging.findings import Outcome
-from harness.judging.verdict import Verdict, plain, verdict_of
+from harness.judging.verdict import Change, Verdict, plain, verdict_of
 from harness.parsing import adapter, faults_of
 from harness.records.journal import Journal
 from harness.running.sources import digest
@@ -250,29 +250,6 @@ class Entry:
     at: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What changed from one verdict to a later one on the same pair.
-
-    Attributes
-    ----------
-    before, after
-        The outcomes.
-    findings
-        Id to (outcome before, outcome after) where they differ; None where there was none.
-    new_origins
-        Origins after the last one of before, by dataset: the only new evidence.
-    same_meaning
-        Nothing that decides the numbers changed.
-    """
-
-    before: Outcome
-    after: Outcome
-    findings: Mapping[str, tuple[str | None, str | None]]
-    new_origins: Mapping[str, int] = field(default_factory=dict)
-    same_meaning: bool = False
-
-
 def verdict_name(verdict: Verdict) -> str:
     """Name of a verdict: a digest of it, but for the day it was passed on."""
     return _name_of(plain(verdict))
@@ -486,11 +463,9 @@ def change(old: Entry, new: Entry, *, dates: Mapping[str, Sequence[str]] | None 
     }
     return Change(
         before=old.outcome,
-        after=new.outcome,
         findings=moved,
         new_origins={
             name: new_since(old.spans.get(name), span, (dates or {}).get(name))
             for name, span in new.spans.items()
         },
-        same_meaning=bool(old.meaning) and old.meaning == new.meaning,
     )

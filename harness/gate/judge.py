@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from harness.errors import ConfigError, ForecastError, StoreError
+from harness.errors import ConfigError, ForecastError, StoreError, meant
 from harness.evidence.comparison import ComparesOnce
 from harness.evidence.diagnostics import Calibration, calibrate, diagnose
 from harness.experiments.policy import Policy
@@ -149,7 +149,8 @@ def with_pair(policy: Policy, grid: Grid, *, baseline: str | None, candidate: st
     names = [arm.name for arm in grid.experiment.arms]
     for flag, name in (("--baseline-arm", baseline), ("--candidate-arm", candidate)):
         if name is not None and name not in names:
-            raise ConfigError(f"{flag} '{name}': no such arm; there are {', '.join(names)}")
+            near = meant(name, names)
+            raise ConfigError(f"{flag} '{name}': no such arm{near}; there are {', '.join(names)}")
     return dataclasses.replace(
         policy, baseline=baseline or policy.baseline, candidate=candidate or policy.candidate
     )
@@ -268,31 +269,44 @@ def _as_it_stands(
     """The verdict of the last look, on the scores it was passed on."""
     taken = reading.standing
     assert taken is not None
-    name, verdict = taken.verdict, read_verdict(store, taken.verdict)
-    folder = store.verdict_folder(grid.experiment.name)
+    verdict = read_verdict(store, taken.verdict)
     spans = {
         each.dataset: (each.first, each.last, "")
         for each in (verdict.plan.datasets if verdict.plan else ())
     }
+    if not store.journal.read_only:
+        store.journal.append_new("stands", grid.experiment.name, {"verdict": taken.verdict})
+    news = fact(
+        FactCode.NOTHING_NEW,
+        outcome=verdict.outcome.value,
+        since=taken.look.until,
+        wait=None if taken.ended else sessions_to_next(grid, scores),
+    )
+    scores = at_look_only(up_to(scores, spans), taken.look.prospective)
+    return _recorded(grid, store, taken.verdict, verdict, scores=scores, news=(news,))
+
+
+def _recorded(
+    grid: Grid,
+    store: Store,
+    name: str,
+    verdict: Verdict,
+    *,
+    scores: list[UnitScores],
+    news: tuple[Fact, ...] = (),
+) -> Judgement:
+    """A verdict of the store, with those that were passed on the other legacy arms beside it."""
+    folder = store.verdict_folder(grid.experiment.name)
     family = store.journal.latest("family", name) or {"verdicts": []}
     names = [str(row["name"]) for row in family["verdicts"][1:]]
-    if not store.journal.read_only:
-        store.journal.append_new("stands", grid.experiment.name, {"verdict": name})
     head, at = passing(store, name)
     return Judgement(
         verdict=verdict,
-        scores=at_look_only(up_to(scores, spans), taken.look.prospective),
+        scores=scores,
         folder=folder / name,
         head=head,
         at=at,
-        news=(
-            fact(
-                FactCode.NOTHING_NEW,
-                outcome=verdict.outcome.value,
-                since=taken.look.until,
-                wait=None if taken.ended else sessions_to_next(grid, scores),
-            ),
-        ),
+        news=news,
         others=tuple((read_verdict(store, each), folder / each) for each in names),
     )
 
@@ -474,15 +488,6 @@ def stored_judgement(grid: Grid, store: Store) -> Judgement:
     policy = dataclasses.replace(
         grid.experiment.policy, baseline=verdict.legacy, candidate=verdict.candidate
     )
-    family = store.journal.latest("family", name) or {"verdicts": []}
-    names = [str(row["name"]) for row in family["verdicts"][1:]]
-    head, at = passing(store, name)
     decides = after_training(found.scores, policy, inputs.given.cards)[0]
-    return Judgement(
-        verdict=verdict,
-        scores=at_look_only(decides, verdict.look.prospective if verdict.look else {}),
-        folder=folder,
-        head=head,
-        at=at,
-        others=tuple((read_verdict(store, each), folder.parent / each) for each in names),
-    )
+    only = verdict.look.prospective if verdict.look else {}
+    return _recorded(grid, store, name, verdict, scores=at_look_only(decides, only))

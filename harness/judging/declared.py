@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from harness.arm import Role
 from harness.costs import Cost
+from harness.experiments.policy import Policy
 from harness.judging.fact import Fact
+from harness.scoring.scores import UnitScores
 from harness.stats.spending import LEAST_LEVEL
 
 
@@ -242,3 +244,26 @@ class Cell:
 def datasets_of(declared: Sequence[Cell]) -> tuple[str, ...]:
     """Datasets of the grid, in the order declared."""
     return tuple(dict.fromkeys(cell.dataset for cell in declared))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedGrid:
+    """A policy, every cell the grid should hold, and the scores there are."""
+
+    policy: Policy
+    declared: Sequence[Cell]
+    scores: Sequence[UnitScores]
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """In the order declared."""
+        return datasets_of(self.declared)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Names of legacy and candidate."""
+        return self.policy.baseline, self.policy.candidate
+
+    def units(self, arm: str | None, dataset: str) -> list[UnitScores]:
+        """Scores of an arm on a dataset."""
+        return [unit for unit in self.scores if (unit.arm, unit.dataset) == (arm, dataset)]

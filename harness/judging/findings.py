@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Literal
 
 from harness.evidence.comparison import Comparison, compare, date_of_more
-from harness.evidence.estimand import Estimand, Question
-from harness.evidence.estimates import Conclusion
+from harness.evidence.estimand import Estimand
+from harness.evidence.estimates import Conclusion, Question
 from harness.evidence.pairing import CountedPair, Pair, PairingError, pair
 from harness.experiments.policy import Policy, finding_id
 from harness.experiments.rules import CoverageRule, Criterion

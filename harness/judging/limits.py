@@ -8,9 +8,11 @@ from typing import Literal
 
 from harness.costs import Cost
 from harness.evidence.comparison import compare
-from harness.evidence.estimand import Question, Skill
+from harness.evidence.estimand import Skill
+from harness.evidence.estimates import Question
 from harness.experiments.policy import EVERYWHERE, Policy, finding_id
 from harness.experiments.rules import Criterion
+from harness.judging.declared import JudgedGrid
 from harness.judging.fact import FactCode, Value, fact
 from harness.judging.findings import Ask, Finding, Multiplicity, Outcome, judge_rule, question_of
 from harness.judging.price_scale import far_from_prices
@@ -20,31 +22,20 @@ _SKILL = Criterion(metric="crps")
 
 
 def judge_limits(
-    policy: Policy,
-    dataset: str,
-    there: Sequence[UnitScores],
-    shared: Multiplicity,
-    bar: str | None,
-    ask: Ask,
+    grid: JudgedGrid, dataset: str, *, shared: Multiplicity, bar: str | None, ask: Ask
 ) -> list[Finding]:
     """Judge what a policy limits on one dataset: failures, the point path, the least skill.
 
     Parameters
     ----------
-    there
-        The units on this dataset.
     bar
         The reference arm.
     """
-    arms = {"candidate": policy.candidate, "legacy": policy.baseline}
-    sides = {side: [unit for unit in there if unit.arm == arm] for side, arm in arms.items()}
-    most = policy.limits.failures
+    policy, candidate = grid.policy, grid.units(grid.policy.candidate, dataset)
     found = [
-        judge_failures(
-            "candidate", dataset, arm=arms["candidate"], limit=most, units=sides["candidate"]
-        ),
-        judge_failures("legacy", dataset, arm=arms["legacy"], limit=most, units=sides["legacy"]),
-        *judge_path(dataset, sides["candidate"]),
+        judge_failures("candidate", grid, dataset),
+        judge_failures("legacy", grid, dataset),
+        *judge_path(dataset, candidate),
     ]
     if policy.limits.min_skill is not None:
         found.append(
@@ -52,26 +43,22 @@ def judge_limits(
                 dataset,
                 policy=policy,
                 question=question_of(_SKILL, alpha=shared.alpha_guardrail, power=shared.power_each),
-                candidate=sides["candidate"],
-                reference=[unit for unit in there if unit.arm == bar],
+                candidate=candidate,
+                reference=grid.units(bar, dataset),
                 ask=ask,
             )
         )
     return found
 
 
-def judge_failures(
-    side: Literal["candidate", "legacy"],
-    dataset: str,
-    *,
-    arm: str,
-    limit: int,
-    units: Sequence[UnitScores],
-) -> Finding:
+def judge_failures(side: Literal["candidate", "legacy"], grid: JudgedGrid, dataset: str) -> Finding:
     """Judge the limit on failed windows: broken it is a REJECT or, for legacy, an INVALID.
 
     No limit allows all of them: then nothing was compared, which is INVALID for either side.
     """
+    limit = grid.policy.limits.failures
+    arm = grid.policy.candidate if side == "candidate" else grid.policy.baseline
+    units = grid.units(arm, dataset)
     count = sum(unit.failures for unit in units)
     windows = sum(len(unit) for unit in units)
     none_left = 0 < windows == count

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from harness.evidence.estimand import Estimand, Question, loss_of
-from harness.evidence.estimates import Conclusion, by_test, with_seeds
+from harness.evidence.estimand import Estimand, loss_of
+from harness.evidence.estimates import Conclusion, Question, by_test, with_seeds
 from harness.evidence.pairing import PairingError, counted, pair
 from harness.experiments.policy import Policy
-from harness.judging.declared import Cell
+from harness.judging.declared import JudgedGrid
 from harness.judging.fact import Fact, FactCode, Scalar, fact
 from harness.scoring.scores import UnitScores
 from harness.stats.longrun import centred
@@ -52,30 +52,26 @@ class Standing:
     left_out: int = 0
 
 
-def reference_arm(
-    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
-) -> str | None:
+def reference_arm(grid: JudgedGrid) -> str | None:
     """The arm both sides are set against, found once for a verdict and kept in its record."""
-    scored: dict[str, str] = {u.arm: u.role for u in sorted(scores, key=lambda unit: unit.arm)}
-    roles = {cell.arm: cell.role or scored.get(cell.arm, "") for cell in declared}
-    return policy.reference_among({**roles, **scored})
+    scored: dict[str, str] = {
+        unit.arm: unit.role for unit in sorted(grid.scores, key=lambda unit: unit.arm)
+    }
+    roles = {cell.arm: cell.role or scored.get(cell.arm, "") for cell in grid.declared}
+    return grid.policy.reference_among({**roles, **scored})
 
 
-def standings_of(
-    policy: Policy, bar: str | None, scores: Sequence[UnitScores]
-) -> tuple[Standing, ...]:
+def standings_of(grid: JudgedGrid, bar: str | None) -> tuple[Standing, ...]:
     """Both sides against the reference `bar`: by CRPS, RMSE, MAE and every loss of the policy."""
     if bar is None:
         return ()
-    metrics = dict.fromkeys([*ALWAYS, *(rule.metric for rule in policy.criteria)])
+    metrics = dict.fromkeys([*ALWAYS, *(rule.metric for rule in grid.policy.criteria)])
     found = []
-    for dataset in dict.fromkeys(unit.dataset for unit in scores):
-        there = [unit for unit in scores if unit.dataset == dataset]
-        against = [unit for unit in there if unit.arm == bar]
+    for dataset in dict.fromkeys(unit.dataset for unit in grid.scores):
+        sides, against = [grid.units(a, dataset) for a in grid.pair], grid.units(bar, dataset)
         for metric in metrics:
-            for arm in (policy.baseline, policy.candidate):
-                side = [unit for unit in there if unit.arm == arm]
-                known = shown_by(loss_of(metric), side, against, alpha=policy.alpha)
+            for side in sides:
+                known = shown_by(loss_of(metric), side, against, alpha=grid.policy.alpha)
                 found += [known] if known else []
     return tuple(found)
 

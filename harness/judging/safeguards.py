@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from datetime import date
 
 from harness.evidence.comparison import answer
-from harness.evidence.estimand import Coverage, Question, loss_of
+from harness.evidence.estimand import Coverage, loss_of
+from harness.evidence.estimates import Question
 from harness.evidence.pairing import PairingError, pair
 from harness.experiments.policy import Policy
 from harness.experiments.rules import EvidenceNeeded
 from harness.experiments.waivers import WaiverState
-from harness.judging.declared import Cell, datasets_of
+from harness.judging.declared import JudgedGrid
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.findings import Finding, Multiplicity, judge_rule, question_of
 from harness.judging.reference import ALWAYS, Standing, rows_of, shown_by, straw_man
 from harness.judging.validity import Validity
-from harness.scoring.scores import UnitScores
 
 WIDEST_MARGIN = 0.25
 """A margin or tolerance beyond this lets pass what nobody would call as good."""
@@ -54,13 +54,7 @@ class Safeguards:
 
 
 def safeguards_of(
-    policy: Policy,
-    declared: Sequence[Cell],
-    scores: Sequence[UnitScores],
-    *,
-    validity: Validity,
-    shared: Multiplicity,
-    changed: Fact | None = None,
+    grid: JudgedGrid, *, validity: Validity, shared: Multiplicity, changed: Fact | None = None
 ) -> Safeguards:
     """Look at everything that does not depend on the findings.
 
@@ -69,12 +63,13 @@ def safeguards_of(
     changed
         That something was asked otherwise before the first result.
     """
+    policy = grid.policy
     weak = straw_man(policy, validity.standings)
     straw = (weak,) if weak else ()
     first = (*straw, *((changed,) if changed else ()))
-    behind = list(_behind(policy, declared, scores, shared=shared, bar=validity.reference))
-    worse = list(_worse_beside(policy, declared, scores))
-    nobody = [name for name in datasets_of(declared) if not policy.judges_whole(name)]
+    behind = list(_behind(grid, shared=shared, bar=validity.reference))
+    worse = list(_worse_beside(grid))
+    nobody = [name for name in grid.datasets if not policy.judges_whole(name)]
     unjudged = [each for each in worse if each.code is FactCode.UNJUDGED_WORSE]
     stops = [*unjudged] if policy.unjudged == "hold" else []
     implausible = [each for each in validity.doubts if each.code is FactCode.IMPLAUSIBLE]
@@ -94,28 +89,18 @@ def safeguards_of(
         ),
         notes=(
             *_below(policy, validity),
-            *_covers(policy, declared, scores),
+            *_covers(grid),
             *notes,
             *_lax(policy),
         ),
     )
 
 
-def _behind(
-    policy: Policy,
-    declared: Sequence[Cell],
-    scores: Sequence[UnitScores],
-    *,
-    shared: Multiplicity,
-    bar: str | None,
-) -> Iterator[Fact]:
+def _behind(grid: JudgedGrid, *, shared: Multiplicity, bar: str | None) -> Iterator[Fact]:
     """Guardrails and successes that the candidate breaks with the reference in legacy's place."""
-    found: list[Finding] = []
-    for dataset in datasets_of(declared):
-        there = [unit for unit in scores if unit.dataset == dataset]
-        candidate, reference = (
-            [unit for unit in there if unit.arm == arm] for arm in (policy.candidate, bar)
-        )
+    policy, found = grid.policy, list[Finding]()
+    for dataset in grid.datasets:
+        candidate, reference = grid.units(policy.candidate, dataset), grid.units(bar, dataset)
         for rule in policy.criteria:
             if not rule.scope.covers(dataset) or not candidate or not reference:
                 continue
@@ -151,18 +136,13 @@ def _below(policy: Policy, validity: Validity) -> Iterator[Fact]:
         yield fact(FactCode.BELOW_REFERENCE, **values, rows=rows_of(weak))
 
 
-def _worse_beside(
-    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
-) -> Iterator[Fact]:
+def _worse_beside(grid: JudgedGrid) -> Iterator[Fact]:
     """Where the candidate is shown worse than legacy by a loss that no rule judges as a whole."""
+    policy = grid.policy
     beside: list[Standing] = []
     unjudged: list[Standing] = []
-    for dataset in datasets_of(declared):
-        there = [unit for unit in scores if unit.dataset == dataset]
-        candidate, legacy = (
-            [unit for unit in there if unit.arm == arm]
-            for arm in (policy.candidate, policy.baseline)
-        )
+    for dataset in grid.datasets:
+        legacy, candidate = (grid.units(arm, dataset) for arm in grid.pair)
         named = {
             rule.metric
             for rule in policy.criteria
@@ -181,13 +161,11 @@ def _worse_beside(
         yield fact(FactCode.WORSE_BESIDE, **pair_, rows=rows_of(beside))
 
 
-def _covers(
-    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
-) -> Iterator[Fact]:
+def _covers(grid: JudgedGrid) -> Iterator[Fact]:
     """Intervals of the candidate that no rule judges and that are shown not to cover."""
-    rows = []
-    for dataset in datasets_of(declared):
-        side = [unit for unit in scores if (unit.arm, unit.dataset) == (policy.candidate, dataset)]
+    policy, rows = grid.policy, []
+    for dataset in grid.datasets:
+        side = grid.units(policy.candidate, dataset)
         for level in COVERAGES:
             if any(each.level == level and each.scope.covers(dataset) for each in policy.coverage):
                 continue

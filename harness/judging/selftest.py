@@ -23,12 +23,12 @@ from typing import Literal
 import numpy as np
 
 from harness.evidence.comparison import answer, compare
-from harness.evidence.estimand import Question, loss_of
-from harness.evidence.estimates import Conclusion, by_test
+from harness.evidence.estimand import loss_of
+from harness.evidence.estimates import Conclusion, Question, by_test
 from harness.evidence.pairing import Sides, pair
 from harness.experiments.rules import Criterion
 from harness.judging.conclusion import SelfTest, SelfTestPart, State, case_of, outcome_of
-from harness.judging.declared import Cell, datasets_of
+from harness.judging.declared import Cell, JudgedGrid, datasets_of
 from harness.judging.fact import Fact, FactCode, fact
 from harness.judging.findings import (
     Ask,
@@ -289,7 +289,8 @@ def _dropped(ground: _Ground) -> _Found:
     for arm in arms:
         at = next(index for index, unit in enumerate(ground.units) if unit.arm == arm)
         left = [unit for index, unit in enumerate(ground.units) if index != at]
-        validity = examine(policy, ground.declared, left, given)
+        lacking = JudgedGrid(policy=policy, declared=ground.declared, scores=left)
+        validity = examine(lacking, given)
         verdict = conclude(dataclasses.replace(ground.evidence, validity=validity))
         if verdict.outcome is not Outcome.INVALID:
             said = fact(FactCode.STILL_CONCLUDED, arm=arm, outcome=verdict.outcome.value)

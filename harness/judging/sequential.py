@@ -12,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from harness.evidence.estimand import Question
+from harness.evidence.estimates import Question
 from harness.experiments.policy import Policy
 from harness.judging.declared import Level, Look
 from harness.judging.fact import FactCode, fact

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.evidence.estimand import loss_of
 from harness.experiments.policy import Policy
-from harness.judging.declared import Cell, FutureTests, Given, datasets_of
+from harness.judging.declared import Cell, FutureTests, Given, JudgedGrid
 from harness.judging.fact import Fact, FactCode, Value, fact
 from harness.judging.price_scale import far_from_prices
 from harness.judging.reference import (
@@ -207,9 +207,7 @@ class Validity:
         return any(each.code is code for each in self.doubts)
 
 
-def examine(
-    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores], given: Given
-) -> Validity:
+def examine(grid: JudgedGrid, given: Given) -> Validity:
     """Check what a verdict would rest on.
 
     Problems are: what the caller found; an empty grid, a grid without one side on a dataset, cells
@@ -217,22 +215,23 @@ def examine(
     dataset that were judged against different actuals; origins that are not at the planned stride;
     a side that sees past its origin; and, where the policy says so, an implausible gain.
     """
+    policy, declared, scores = grid.policy, grid.declared, grid.scores
     present = [(unit.arm, unit.dataset, unit.seed) for unit in scores]
     there = set(present)
     missing = tuple(cell for cell in declared if (cell.arm, cell.dataset, cell.seed) not in there)
     digests = _digests(scores)
-    bar = reference_arm(policy, declared, scores)
-    standings = standings_of(policy, bar, scores)
-    gains = _implausible(policy, standings, *_next_session(policy, bar, scores))
+    bar = reference_arm(grid)
+    standings = standings_of(grid, bar)
+    gains = _implausible(policy, standings, *_next_session(grid, bar))
     partly = _partly(policy, standings)
     weak = straw_man(policy, standings) if policy.broken_baseline == "invalid" else None
-    contamination = _contamination(policy, scores, given)
+    contamination = _contamination(grid, given)
     refused = policy.evidence.implausible == "invalid"
     problems = [
         *given.problems,
-        *_grid_problems(policy, declared),
+        *_grid_problems(grid),
         *_cell_problems(declared, present, missing),
-        *_evidence_problems(policy, declared, scores),
+        *_evidence_problems(grid),
         *(fact(FactCode.OTHER_ACTUALS, dataset=name) for name, same in digests.items() if not same),
         *_stride_problems(scores, given.stride),
         *_peeking(policy, given),
@@ -245,33 +244,29 @@ def examine(
         truth_digests=digests,
         units=tuple(_health(unit, policy) for unit in scores),
         standings=standings,
-        blindness=tuple(_blindness(arm, given) for arm in (policy.baseline, policy.candidate)),
+        blindness=tuple(_blindness(arm, given) for arm in grid.pair),
         contamination=contamination,
         doubts=(
             *given.doubts,
-            *_oddities(policy, scores),
+            *_oddities(grid),
             *_tainted(contamination),
             *(() if refused else gains),
             *partly,
             *(() if policy.evidence.untested == "invalid" else _untested(policy, given)),
-            *(
-                doubt
-                for arm in (policy.baseline, policy.candidate)
-                for doubt in given.futures.get(arm, NOTHING).doubts
-            ),
+            *(doubt for arm in grid.pair for doubt in given.futures.get(arm, NOTHING).doubts),
         ),
         reference=bar,
     )
 
 
-def _grid_problems(policy: Policy, declared: Sequence[Cell]) -> list[Fact]:
-    if not declared:
+def _grid_problems(grid: JudgedGrid) -> list[Fact]:
+    if not grid.declared:
         return [fact(FactCode.GRID_EMPTY)]
-    cells = {(cell.arm, cell.dataset) for cell in declared}
+    cells = {(cell.arm, cell.dataset) for cell in grid.declared}
     return [
         fact(FactCode.GRID_WITHOUT_ARM, arm=arm, dataset=dataset)
-        for dataset in datasets_of(declared)
-        for arm in (policy.baseline, policy.candidate)
+        for dataset in grid.datasets
+        for arm in grid.pair
         if (arm, dataset) not in cells
     ]
 
@@ -293,20 +288,18 @@ def _cell_problems(
     return problems
 
 
-def _evidence_problems(
-    policy: Policy, declared: Sequence[Cell], scores: Sequence[UnitScores]
-) -> list[Fact]:
+def _evidence_problems(grid: JudgedGrid) -> list[Fact]:
     """Less than what the policy declares is no evidence, however good it looks."""
-    wanted, there = policy.evidence, datasets_of(declared)
+    wanted, there = grid.policy.evidence, grid.datasets
     problems = [
         fact(FactCode.EVIDENCE_NOT_THERE, dataset=name)
         for name in wanted.datasets
         if name not in there
     ]
-    seeds = {c.seed for c in declared if c.arm in (policy.baseline, policy.candidate)}
-    if declared and len(seeds) < wanted.seeds:
+    seeds = {cell.seed for cell in grid.declared if cell.arm in grid.pair}
+    if grid.declared and len(seeds) < wanted.seeds:
         problems.append(fact(FactCode.FEW_SEEDS, asked=wanted.seeds, found=len(seeds)))
-    counts = {unit.dataset: len(unit) for unit in scores}
+    counts = {unit.dataset: len(unit) for unit in grid.scores}
     return problems + [
         fact(FactCode.FEWER_ORIGINS, dataset=name, asked=wanted.origins, found=count)
         for name, count in counts.items()
@@ -345,20 +338,19 @@ def _blindness(arm: str, given: Given) -> Blindness:
     return Blindness(arm=arm, state="passed" if fine else "not tested")
 
 
-def _contamination(
-    policy: Policy, scores: Sequence[UnitScores], given: Given
-) -> tuple[Contamination, ...]:
+def _contamination(grid: JudgedGrid, given: Given) -> tuple[Contamination, ...]:
     """Origins of the candidate before its pretraining cut-off, per dataset."""
-    card = given.cards.get(policy.candidate, {})
+    candidate = grid.policy.candidate
+    card = given.cards.get(candidate, {})
     cut_off, said = card.get(CUT_OFF), card.get(PRETRAINING, "")
     day: np.datetime64 = np.datetime64("NaT")
     with suppress(ValueError):  # a date that is none says nothing
         day = np.datetime64(cut_off or "NaT", "D")
     clean = cut_off is None and said.startswith(NO_MARKET_DATA)
-    firsts = {unit.dataset: unit for unit in scores if unit.arm == policy.candidate}
+    firsts = {unit.dataset: unit for unit in grid.scores if unit.arm == candidate}
     return tuple(
         Contamination(
-            arm=policy.candidate,
+            arm=candidate,
             dataset=dataset,
             share=0.0
             if clean
@@ -384,20 +376,19 @@ def _tainted(found: Sequence[Contamination]) -> list[Fact]:
     ]
 
 
-def _next_session(
-    policy: Policy, bar: str | None, scores: Sequence[UnitScores]
-) -> Iterator[Standing]:
+def _next_session(grid: JudgedGrid, bar: str | None) -> Iterator[Standing]:
     """The candidate's path against that of the reference `bar` at the first of several steps.
 
     Whoever has seen a session or two too many knows the nearest best, and over a long horizon it is
     averaged away. By MAE: a reference may well be too wide or too narrow so near.
     """
-    for dataset in dict.fromkeys(unit.dataset for unit in scores):
+    policy = grid.policy
+    for dataset in dict.fromkeys(unit.dataset for unit in grid.scores):
         candidate, reference = (
             [
                 unit.at(steps=unit.step == unit.step.min())
-                for unit in scores
-                if (unit.dataset, unit.arm) == (dataset, arm) and len(unit.step) > 1
+                for unit in grid.units(arm, dataset)
+                if len(unit.step) > 1
             ]
             for arm in (policy.candidate, bar)
         )
@@ -481,42 +472,25 @@ def _health(unit: UnitScores, policy: Policy) -> UnitHealth:
     )
 
 
-def _oddities(policy: Policy, scores: Sequence[UnitScores]) -> list[Fact]:
+def _oddities(grid: JudgedGrid) -> list[Fact]:
     """What is odd about the sides, and about how little evidence the policy asks for.
 
     A candidate's path on another scale is a broken limit and stands among the findings.
     """
-    found: list[Fact] = []
-    read: set[tuple[str, str]] = set()
-    crossed: set[tuple[str, str]] = set()
-    for unit in scores:
+    policy, found = grid.policy, dict[tuple[object, ...], Fact]()
+    for unit in grid.scores:
+        place: dict[str, Value] = {"dataset": unit.dataset, "arm": unit.arm}
         if unit.arm == policy.baseline and (far := far_from_prices(unit)) is not None:
-            found.append(far)
-        cell = unit.arm, unit.dataset
-        judged = unit.arm in (policy.baseline, policy.candidate)
-        if judged and unit.crossings > CROSSED and cell not in crossed:
-            crossed.add(cell)
-            found.append(
-                fact(
-                    FactCode.QUANTILES_CROSSED,
-                    dataset=unit.dataset,
-                    arm=unit.arm,
-                    share=unit.crossings,
-                )
-            )
-        if (
-            judged and abs(unit.reading_gap) > READING_GAP and cell not in read
-        ):  # once for all its seeds
-            read.add(cell)
-            found.append(
-                fact(
-                    FactCode.MEMBERS_READ,
-                    dataset=unit.dataset,
-                    arm=unit.arm,
-                    members=unit.members,
-                    drawn=unit.drawn,
-                    gap=unit.reading_gap,
-                )
-            )
+            found[far.code, unit.arm, unit.dataset, unit.seed] = far
+        if unit.arm not in grid.pair:
+            continue
+        odd: list[Fact] = []
+        if unit.crossings > CROSSED:
+            odd.append(fact(FactCode.QUANTILES_CROSSED, **place, share=unit.crossings))
+        if abs(unit.reading_gap) > READING_GAP:
+            read = {"members": unit.members, "drawn": unit.drawn, "gap": unit.reading_gap}
+            odd.append(fact(FactCode.MEMBERS_READ, **place, **read))
+        for each in odd:  # once for all seeds
+            found.setdefault((each.code, unit.arm, unit.dataset), each)
     few = fact(FactCode.FEW_ORIGINS_ASKED, asked=policy.min_origins, sound=SOUND_ORIGINS)
-    return [*found, *([few] if policy.min_origins < SOUND_ORIGINS else [])]
+    return [*found.values(), *([few] if policy.min_origins < SOUND_ORIGINS else [])]

@@ -27,7 +27,7 @@ from harness.judging.conclusion import (
     reasons_of,
     summary_of,
 )
-from harness.judging.declared import Cell, Given, Look, PlanRecord, datasets_of
+from harness.judging.declared import Cell, Given, JudgedGrid, Look, PlanRecord
 from harness.judging.fact import SCHEMA, Fact, expect_schema
 from harness.judging.findings import (
     Ask,
@@ -132,6 +132,28 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What changed from one verdict to a later one on the same pair.
+
+    Attributes
+    ----------
+    before
+        The earlier outcome; None where there was no verdict before.
+    findings
+        Id to (outcome before, outcome after) where they differ; None where there was none.
+    new_origins
+        Origins after the last one of before, by dataset: the only new evidence.
+    parts
+        Names of the fingerprints that differ: what decides the numbers and is another by now.
+    """
+
+    before: Outcome | None = None
+    findings: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    new_origins: Mapping[str, int] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything examined and every rule judged, before anything is concluded."""
 
@@ -180,16 +202,17 @@ def gather(
 ) -> Evidence:
     """Examine what there is and judge every rule; parameters as in `judge` and `judge_rule`."""
     scores = sorted(map(in_time_order, scores), key=lambda u: (u.dataset, u.arm, u.seed))
-    multiplicity = multiplicity_of(policy, datasets_of(declared))
-    validity = examine(policy, declared, scores, given)
+    grid = JudgedGrid(policy=policy, declared=declared, scores=scores)
+    multiplicity = multiplicity_of(policy, grid.datasets)
+    validity = examine(grid, given)
     return Evidence(
         policy=policy,
         given=given,
         validity=validity,
-        findings=_findings(policy, declared, scores, given, multiplicity, validity.reference, ask),
+        findings=_findings(grid, given, shared=multiplicity, bar=validity.reference, ask=ask),
         multiplicity=multiplicity,
         safeguards=safeguards_of(
-            policy, declared, scores, validity=validity, shared=multiplicity, changed=given.changed
+            grid, validity=validity, shared=multiplicity, changed=given.changed
         ),
     )
 
@@ -232,20 +255,12 @@ def conclude(
 
 
 def _findings(
-    policy: Policy,
-    declared: Sequence[Cell],
-    scores: Sequence[UnitScores],
-    given: Given,
-    shared: Multiplicity,
-    bar: str | None,
-    ask: Ask,
+    grid: JudgedGrid, given: Given, *, shared: Multiplicity, bar: str | None, ask: Ask
 ) -> tuple[Finding, ...]:
     """Judge every rule on every dataset."""
-    found: list[Finding] = []
-    for dataset in datasets_of(declared):
-        there = [unit for unit in scores if unit.dataset == dataset]
-        candidate = [unit for unit in there if unit.arm == policy.candidate]
-        legacy = [unit for unit in there if unit.arm == policy.baseline]
+    policy, found = grid.policy, list[Finding]()
+    for dataset in grid.datasets:
+        legacy, candidate = (grid.units(arm, dataset) for arm in grid.pair)
         for rule in policy.rules:
             if rule.scope.covers(dataset):
                 asked = question_of(
@@ -265,7 +280,7 @@ def _findings(
                     legacy=legacy,
                     ask=ask,
                 )
-        found += judge_limits(policy, dataset, there, shared, bar, ask)
+        found += judge_limits(grid, dataset, shared=shared, bar=bar, ask=ask)
     if given.look is None:
         found = rejected_together(found, alpha=policy.alpha)
     else:

@@ -41,9 +41,9 @@ from harness.measure.session import (
     TimedForecasts,
 )
 from harness.reasons import Plain, Reason, ReasonCode, reason
-from harness.running.cells import StoredCell
 from harness.running.identity import machine
 from harness.running.split import Split
+from harness.running.stored_cell import StoredCell
 from harness.window import Array, Dates, RollingOrigin, Series
 
 SERVING = ("load", "first", "steady", "offline")

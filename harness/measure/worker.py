@@ -25,16 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.arm import (
-    Arm,
-    HasWeights,
-    Learns,
-    Loads,
-    Samples,
-    attempt,
-    exception_line,
-    training_of,
-)
+from harness.arm import Arm, HasWeights, Learns, Loads, Samples, training_of
+from harness.arm_ref import attempt
+from harness.errors import exception_line
 from harness.forecast import LEVELS, Forecast
 from harness.measure.replies import (
     Calls,

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.data.dataset import find, load
 from harness.data.manifest import read_manifest
 from harness.errors import ForecastError, InputError, StoreError, one_line

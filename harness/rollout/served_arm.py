@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.arm import ArmRef, attempt, exception_line
-from harness.errors import ArmError
+from harness.arm_ref import ArmRef, attempt
+from harness.errors import ArmError, exception_line
 from harness.forecast import Forecast
 from harness.running.identity import arm_identity
 from harness.running.unit import Job, restored

@@ -22,12 +22,13 @@ from harness.forecast import Forecast
 from harness.gate.stored_scores import truth_of
 from harness.rollout.sentinel import STEPS, WHOLE_STRETCH
 from harness.rollout.settings import Settings
-from harness.running.cells import StoredCell, read_cell, stored_origins
+from harness.running.cells import read_cell, stored_origins
 from harness.running.fill import prepare
 from harness.running.grid import Grid, GridCell
 from harness.running.sources import digest
 from harness.running.split import Split
 from harness.running.store_folder import Store
+from harness.running.stored_cell import StoredCell
 from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import Truth, score
 from harness.window import Array, Dates, Series, up_to

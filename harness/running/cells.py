@@ -10,15 +10,14 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from harness.errors import StoreError
-from harness.forecast import Forecast
 from harness.running.grid import GridCell, PlannedFit
-from harness.running.parquet import column, read_table
-from harness.running.parts import Part, together
+from harness.running.parts import Part, column, read_table, together
 from harness.running.sources import digest
 from harness.running.split import Split
 from harness.running.store_folder import Limit, Seal, Store
+from harness.running.stored_cell import CellRecord, FitFacts, StoredCell
 from harness.running.work import CURVE
-from harness.window import Array, Dates, Rows
+from harness.window import Array
 
 _Found = TypeVar("_Found")
 
@@ -44,88 +43,6 @@ class Answered(NamedTuple):  # a grid has one for each origin: a dataclass takes
     def digest(self) -> str:
         """Digest of the forecast."""
         return self.seal.digests[self.place]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitFacts:
-    """What is recorded of a fit of an arm that learns; `origin` is the first row it did not see."""
-
-    origin: int
-    epochs: int
-    best_epoch: int | None
-    diverged: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellRecord:
-    """What is recorded of a cell's judged origins besides the forecasts.
-
-    Attributes
-    ----------
-    form, levels
-        How the distribution is given.
-    residual_distribution
-        The harness put it around the arm's point path.
-    failed, first_reason
-        Origins the arm itself has no forecast for, and why for the first.
-    answered_by_fallback
-        Those its fallback answered.
-    fits
-        Of an arm that learns.
-    card
-        What the arm says of itself.
-    seconds, peak_bytes
-        By phase: added up, and the highest.
-    machine
-        Where the last part was made.
-    devices
-        What the arm computed on, where it says.
-    digest
-        Of every origin's forecast.
-    """
-
-    windows: int
-    form: str
-    levels: tuple[float, ...]
-    residual_distribution: bool
-    failed: int
-    first_reason: str
-    answered_by_fallback: int
-    fits: tuple[FitFacts, ...]
-    card: Mapping[str, str]
-    seconds: Mapping[str, float]
-    peak_bytes: Mapping[str, int]
-    machine: Mapping[str, str]
-    devices: tuple[str, ...]
-    digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredCell:
-    """What is stored of a cell's judged origins.
-
-    Attributes
-    ----------
-    origin : [W]
-    last_date : [W]
-        Date of the last session seen.
-    reason
-        W texts, empty where the window has a forecast.
-    forecast
-        NaN in failed windows; its `fallback` says which windows the arm's fallback answered.
-    issued_at
-        W times (UTC, ISO): when each was made.
-    prospective
-        W flags: issued before the first judged session.
-    """
-
-    record: CellRecord
-    origin: Rows
-    last_date: Dates
-    reason: tuple[str, ...]
-    forecast: Forecast
-    issued_at: tuple[str, ...] = ()
-    prospective: tuple[bool, ...] = ()
 
 
 def answered(store: Store, cell: GridCell, fit: PlannedFit) -> dict[str, Answered]:

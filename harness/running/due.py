@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.data.tables import count_text
 from harness.errors import escaped
 from harness.running.cells import Answered, answered, counts

@@ -15,7 +15,7 @@ from typing import Protocol
 from harness.data.dataset import Dataset, load
 from harness.errors import ConfigError
 from harness.experiments.experiment import Experiment
-from harness.running.cells import CellRecord, cell_record, has_cell
+from harness.running.cells import cell_record, has_cell
 from harness.running.due import Unfit, Work, begun, works
 from harness.running.executor import Executor, Finished, LocalProcesses
 from harness.running.grid import (
@@ -35,6 +35,7 @@ from harness.running.maintenance import Event, begin_anew, difference, events, r
 from harness.running.sealing import Sealed, merge_parts, seal_finished, seal_unfit
 from harness.running.split import anchor_of
 from harness.running.store_folder import Store
+from harness.running.stored_cell import CellRecord
 
 _LOG = logging.getLogger(__name__)
 _LEASE_WAIT_S = 3600.0

@@ -12,20 +12,18 @@ import numpy as np
 
 from harness.arm import (
     Arm,
-    ArmRef,
     Fetches,
     Learns,
     Loads,
-    PlaysBack,
     Samples,
     Saves,
     Wraps,
     expect_columns,
     logs_in,
-    look_beside,
 )
+from harness.arm_ref import ArmRef, look_beside
 from harness.data.dataset import Dataset
-from harness.errors import ArmError, ConfigError
+from harness.errors import ArmError, ConfigError, meant
 from harness.experiments.experiment import Experiment
 from harness.parsing import parse_record
 from harness.running.identity import (
@@ -141,8 +139,6 @@ class GridCell:
         Digest of what all its nights have in common.
     slot
         Digest of line and plan: stem of the name of its score file, the same every night.
-    asked
-        Digest of the judged origins, the gap, and the rows that decide forecasts and actuals.
     identity
         What all its fits have in common.
     fits
@@ -160,7 +156,6 @@ class GridCell:
     key: str
     line: str
     slot: str
-    asked: str
     identity: Mapping[str, Any]
     fits: tuple[PlannedFit, ...]
     split: Split
@@ -286,16 +281,8 @@ def declare(
     for ref in arms:
         if ref.folder is not None:
             look_beside(ref.folder)  # who reads the source of an arm finds it; nothing is imported
-    asked = {
-        name: digest([part.data, part.windows.gap, part.days(part.windows.origin)])
-        for name, part in splits.items()
-    }
-    plans = {
-        name: digest([anchor_of(part.dataset.id, part.plan), part.plan.refit])
-        for name, part in splits.items()
-    }
     cells = [
-        _cell(experiment, ref, known[ref.name], part, name, seed, asked[name], plans[name])
+        _cell(experiment, ref, known[ref.name], part, seed)
         for ref in arms
         for name, part in splits.items()
         for seed in experiment.run.seeds[: None if known[ref.name].seeded else 1]
@@ -335,12 +322,13 @@ def _known(ref: ArmRef, splits: Mapping[str, Split], code: CodeReader) -> KnownA
         for name, part in splits.items():
             columns = part.dataset.manifest.columns
             expect_columns(arm, dataset=name, target=columns.target, past=columns.past)
-        notes = getattr(arm, "notes_on", None)
-        log = arm if isinstance(arm, PlaysBack) else None
+        logs = list(logs_in(arm))
         told = [
             f"{ref.name}: {note}"
             for name, part in splits.items()
-            for note in (notes(name, part.dataset.series, part.windows) if notes else ())
+            for speaker in logs
+            if (notes := getattr(speaker, "notes_on", None))
+            for note in notes(name, part.dataset.series, part.windows)
         ]
         return KnownArm(
             pinned={k: v for k, v in exact.options.items() if ref.options.get(k) != v},
@@ -348,11 +336,17 @@ def _known(ref: ArmRef, splits: Mapping[str, Split], code: CodeReader) -> KnownA
             environment=environment_of(exact, arm, code),
             device_name=device_name(arm),
             records={
-                name: tuple(log.record_digests(part.dataset.series, part.issued))
+                name: tuple(
+                    each[0] if len(each) == 1 else digest(each)
+                    for each in zip(
+                        *(log.record_digests(part.dataset.series, part.issued) for log in logs),
+                        strict=True,
+                    )
+                )
                 for name, part in splits.items()
-                if log is not None
+                if logs
             },
-            plays_back=any(True for _ in logs_in(arm)),
+            plays_back=bool(logs),
             learns=isinstance(arm, Learns),
             saves=isinstance(arm, Saves),
             loads=isinstance(arm, Loads),
@@ -401,17 +395,8 @@ def as_stored(grid: Grid, store: KnownResults) -> Grid:
     return dataclasses.replace(grid, cells=tuple(found))
 
 
-def _cell(
-    experiment: Experiment,
-    ref: ArmRef,
-    known: KnownArm,
-    part: Split,
-    dataset: str,
-    seed: int,
-    asked: str,
-    plan: str,
-) -> GridCell:
-    run = experiment.run
+def _cell(experiment: Experiment, ref: ArmRef, known: KnownArm, part: Split, seed: int) -> GridCell:
+    run, dataset = experiment.run, part.dataset.id
     identity = line_identity(
         known.identity,
         plan=part.plan,
@@ -427,8 +412,7 @@ def _cell(
         seed=seed,
         key="",
         line=line,
-        slot=digest([line, plan])[:32],
-        asked=asked,
+        slot=digest([line, part.nights])[:32],
         identity=identity,
         fits=fits,
         split=part,
@@ -472,7 +456,7 @@ def _cell_key(cell: GridCell) -> str:
     fitted = part.days(np.unique(part.windows.fitted_at))
     log = [cell.records[day] for day in part.days(part.windows.origin)] if cell.records else []
     on = [[fit.cutoff, fit.identity["device"]] for fit in cell.fits if fit.cutoff in fitted]
-    return digest([cell.identity, cell.asked, log, on])
+    return digest([cell.identity, cell.split.asked, log, on])
 
 
 def seeded(arm: Arm) -> bool:
@@ -510,7 +494,8 @@ def select(
             arms = sorted({cell.arm.name for cell in cells})
             sets = sorted({cell.dataset for cell in cells})
             raise ConfigError(
-                f"--only '{pattern}' matches nothing; arms are {', '.join(arms)}; "
+                f"--only '{pattern}' matches nothing{meant(pattern, [*arms, *sets])}; "
+                f"arms are {', '.join(arms)}; "
                 f"datasets are {', '.join(sets)}"
             )
     taken = [c for c in cells if not only or any(_matches(c, pattern) for pattern in only)]

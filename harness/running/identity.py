@@ -21,7 +21,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.arm import Arm, ArmRef, HasWeights, PlaysBack, Wraps, continues
+from harness.arm import Arm, HasWeights, Wraps, continues, logs_in
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError
 from harness.running.sources import CodeReader, digest, file_digest
 from harness.window import RollingOrigin
@@ -56,7 +57,7 @@ def arm_identity(ref: ArmRef, arm: Arm, code: CodeReader | None = None) -> dict[
         "use": ref.use,
         "options": _without_device(ref.options),
         "source": _arm_source(arm, code or CodeReader(), use=ref.use),
-        "weights": {} if isinstance(arm, PlaysBack) else weights_digest(arm),
+        "weights": weights_digest(arm),
         **({"continues": True} if continues(arm) else {}),
     }
 
@@ -239,7 +240,10 @@ def weights_digest(arm: Arm) -> Mapping[str, str]:
     """
     if not isinstance(arm, HasWeights):
         return {}
-    files = sorted(set(map(Path, arm.weight_files())))
+    logs = {
+        Path(f) for log in logs_in(arm) if isinstance(log, HasWeights) for f in log.weight_files()
+    }
+    files = sorted(set(map(Path, arm.weight_files())) - logs)
     try:
         return {_shortest_name(file, files): file_digest(file) for file in files}
     except OSError as problem:

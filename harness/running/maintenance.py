@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.errors import StoreError
 from harness.running.cells import Answered, answered, settled
 from harness.running.due import kept_fit, last_fit

@@ -21,21 +21,19 @@ import numpy as np
 from harness import errors
 from harness.arm import (
     Arm,
-    ArmRef,
     Learns,
     Loads,
     Samples,
     Saves,
     Training,
-    attempt,
     card_of,
     continues,
-    exception_line,
     expect_answer,
     logs_in,
     training_of,
 )
-from harness.errors import ArmError, ForecastError
+from harness.arm_ref import ArmRef, attempt
+from harness.errors import ArmError, ForecastError, exception_line
 from harness.forecast import ANSWERED, LEVELS, Forecast, Form
 from harness.residuals import ResidualDistribution, measure_residuals
 from harness.running.meter import Meter

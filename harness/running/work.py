@@ -22,8 +22,7 @@ import numpy as np
 
 from harness.errors import ChangedFileError, StoreError
 from harness.parsing import parse_json, parse_record
-from harness.running.parquet import write_table
-from harness.running.parts import Part, read_part, write_part
+from harness.running.parts import Part, read_part, write_part, write_table
 from harness.running.unit import RESIDUALS, STATE, Job, UnitResult, carry_out
 
 _Content = bytes | memoryview

@@ -10,9 +10,7 @@ import numpy as np
 
 from harness.errors import AbharnessError, ConfigError
 from harness.reasons import Reason, ReasonCode, reason
-from harness.scoring.metrics import AGGREGATES
 from harness.scoring.scores import EVERY, Chosen, Flags, Truth, UnitScores
-from harness.window import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +47,21 @@ class Scope:
         apart = self.datasets and other.datasets and not set(self.datasets) & set(other.datasets)
         return not apart and bool(set(self.parts) & set(other.parts))
 
-    def check(self, where: str) -> None:
-        """Refuse what is listed twice, steps below 1 and names that are no slice."""
-        for key in ("datasets", "steps", "slices"):
-            found = getattr(self, key)
-            if len(set(found)) < len(found):
-                raise ConfigError(f"{where} {key} = {list(found)}: an entry is there twice")
+    def faults(self) -> list[str]:
+        """What is wrong with it: entries listed twice, steps below 1, names that are no slice."""
+        lists = {key: list(getattr(self, key)) for key in ("datasets", "steps", "slices")}
+        faults = [
+            f"{key} = {found}: an entry is there twice"
+            for key, found in lists.items()
+            if len(set(found)) < len(found)
+        ]
         if self.steps and min(self.steps) < 1:
-            raise ConfigError(f"{where} steps = {list(self.steps)}: expected 1 or more")
-        for name in self.slices:
-            kind, _, what = name.partition(":")
-            if not kind or not what:
-                raise ConfigError(
-                    f"{where} slices: '{name}': expected a name such as volatility:high, year:2020"
-                )
+            faults.append(f"steps = {list(self.steps)}: expected 1 or more")
+        return faults + [
+            f"slices: '{name}': expected a name such as volatility:high, year:2020"
+            for name in self.slices
+            if not all(name.partition(":"))
+        ]
 
 
 def _ranges(steps: Sequence[int]) -> str:
@@ -113,28 +112,6 @@ class Slice:
         """Its steps, for cutting with `at`."""
         return EVERY if self.steps is None else self.steps
 
-    def of(self, cells: Array) -> Array:
-        """Cut cells [W, H] down to the slice: [w, h], rows and columns in the same order."""
-        found: Array = cells[self.rows][:, self.columns]
-        return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorstWindow:
-    """A window by name: where it starts and what was lost there.
-
-    Attributes
-    ----------
-    origin, origin_date
-        Row and ISO date of the first session that was not seen.
-    loss
-        Mean over the steps, in the metric's unit.
-    """
-
-    origin: int
-    origin_date: str
-    loss: float
-
 
 def slices_of(found: Truth) -> tuple[Slice, ...]:
     """All slices, in a fixed order: steps, volatility, years, worst drawdown.
@@ -174,38 +151,6 @@ def slice_named(found: Truth, name: str) -> Slice:
             f"within {found.step.min()}-{found.step.max()}"
         )
     return known[name]
-
-
-def slice_losses(unit: UnitScores, metric: str, part: Slice) -> Array:
-    """Loss per origin of a slice, [w]: the mean over its steps, not scaled and not rooted.
-
-    NaN at an origin where a step has none: a failed window of a slice stays in it.
-
-    Parameters
-    ----------
-    metric
-        Name of an aggregate, such as ``crps`` or ``rmse`` (whose losses are squared errors).
-    """
-    losses: Array = part.of(unit.values[AGGREGATES[metric].of]).mean(axis=1)
-    return losses
-
-
-def worst_windows(
-    unit: UnitScores, metric: str, *, count: int = 5, part: Slice | None = None
-) -> tuple[WorstWindow, ...]:
-    """The windows that cost most, the worst first; failed ones have no loss and are not among them.
-
-    Of equal losses the earlier origin comes first.
-    """
-    everything = Slice(name="all", title="all") if part is None else part
-    losses = slice_losses(unit, metric, everything)
-    origin, dates = unit.origin[everything.rows], unit.origin_date[everything.rows]
-    order = np.lexsort((origin, -losses))  # NaN sorts last
-    return tuple(
-        WorstWindow(origin=int(origin[at]), origin_date=str(dates[at]), loss=float(losses[at]))
-        for at in order[:count].tolist()
-        if np.isfinite(losses[at])
-    )
 
 
 def _of_steps(found: Truth, first: int, last: int) -> Slice:

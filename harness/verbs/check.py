@@ -22,7 +22,8 @@ from harness.verbs.result import Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.arm import ArmRef, Role
+    from harness.arm import Role
+    from harness.arm_ref import ArmRef
     from harness.running.grid import Grid
     from harness.running.store_folder import Store
 
@@ -249,7 +250,7 @@ def try_blindness(
     baseline, candidate
         Arms in place of the policy's.
     """
-    from harness.checks.asked_again import ask_again, played_back
+    from harness.checks.blindness import ask_again, played_back
     from harness.gate.given_facts import FUTURE, tried_for_future
     from harness.running.cells import has_cell
     from harness.running.fill import default_workers

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, is_dataclass
+from importlib import import_module
 from inspect import Signature, getdoc, signature
 from pathlib import Path
 from typing import (
@@ -58,49 +60,54 @@ def verb(
     """
 
     def declared(function: _Function) -> _Function:
-        hints = get_type_hints(function, include_extras=True)
-        readers: dict[str, Callable[[Any], object]] = {}
-        groups: dict[str, tuple[type, list[str]]] = {}
-        asked = []
-        for name, parameter in signature(function).parameters.items():
-            kind = hints[name]
-            if isinstance(kind, type) and is_dataclass(kind):
-                fields = get_type_hints(kind, include_extras=True)
-                groups[name] = (kind, list(fields))
-                hints = {key: hints[key] for key in hints if key != name} | fields
-                asked += [
-                    parameter.replace(
-                        name=key, annotation=hint, default=getattr(parameter.default, key)
-                    )
-                    for key, hint in fields.items()
-                ]
-                continue
-            option, *reader = getattr(hints[name], "__metadata__", (None,))
-            if get_origin(option) is Annotated:
-                hints[name] = option
-                readers |= {name: reader[0]} if reader else {}
-            listed = get_origin(getattr(hints[name], "__origin__", None)) is list
-            default = [] if listed and not parameter.default else parameter.default
-            asked.append(parameter.replace(annotation=hints[name], default=default))
-
-        def command(**values: Any) -> None:
-            read: dict[str, object] = {
-                name: reader(values[name]) for name, reader in readers.items()
-            }
-            for name, (kind, fields) in groups.items():
-                read[name] = kind(**{key: values.pop(key) for key in fields})
-            done = function(**(values | read))
-            if isinstance(done, Result):
-                say(done.text) if show is None else show(done)
-                raise typer.Exit(done.exit_code)
-
-        command.__signature__ = Signature(asked)  # type: ignore[attr-defined]  # what typer reads
-        command.__annotations__ = {name: kind for name, kind in hints.items() if name != "return"}
-        command.__doc__ = (getdoc(function) or "").partition("\n\nParameters\n")[0]
-        VERBS[function.__name__] = (command, f"Example:  {example}")
+        VERBS[function.__name__] = (command_of(function, show=show), f"Example:  {example}")
         return function
 
     return declared
+
+
+def command_of(
+    function: Callable[..., Any], *, show: Callable[[Result], None] | None = None
+) -> Callable[..., None]:
+    """The command of the command line that a function is; see `verb`."""
+    hints = get_type_hints(function, include_extras=True)
+    readers: dict[str, Callable[[Any], object]] = {}
+    groups: dict[str, tuple[type, list[str]]] = {}
+    asked = []
+    for name, parameter in signature(function).parameters.items():
+        kind = hints[name]
+        if isinstance(kind, type) and is_dataclass(kind):
+            fields = get_type_hints(kind, include_extras=True)
+            groups[name] = (kind, list(fields))
+            hints = {key: hints[key] for key in hints if key != name} | fields
+            asked += [
+                parameter.replace(
+                    name=key, annotation=hint, default=getattr(parameter.default, key)
+                )
+                for key, hint in fields.items()
+            ]
+            continue
+        option, *reader = getattr(hints[name], "__metadata__", (None,))
+        if get_origin(option) is Annotated:
+            hints[name] = option
+            readers |= {name: reader[0]} if reader else {}
+        listed = get_origin(getattr(hints[name], "__origin__", None)) is list
+        default = [] if listed and not parameter.default else parameter.default
+        asked.append(parameter.replace(annotation=hints[name], default=default))
+
+    def command(**values: Any) -> None:
+        read: dict[str, object] = {name: reader(values[name]) for name, reader in readers.items()}
+        for name, (kind, fields) in groups.items():
+            read[name] = kind(**{key: values.pop(key) for key in fields})
+        done = function(**(values | read))
+        if isinstance(done, Result):
+            say(done.text) if show is None else show(done)
+            raise typer.Exit(done.exit_code)
+
+    command.__signature__ = Signature(asked)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {name: kind for name, kind in hints.items() if name != "return"}
+    command.__doc__ = (getdoc(function) or "").partition("\n\nParameters\n")[0]
+    return command
 
 
 def _builtin_experiments() -> list[str]:
@@ -284,7 +291,61 @@ class PairAsked:
 
 def say(text: object, *, err: bool = False) -> None:
     """Print a line, or some, with control characters shown; to standard error where asked."""
-    typer.echo(escaped(str(text)), err=err)
+    context = _current_context(silent=True)
+    told = str(text)
+    if context is not None:
+        told = pasteable(told, root=context.find_root().command, context=context)
+    typer.echo(escaped(told), err=err)
+
+
+_current_context: Any = import_module(
+    f"{typer.Context.__mro__[1].__module__.rpartition('.')[0]}.globals"
+).get_current_context
+"""Of click, or of the copy of click that newer versions of typer bring."""
+_PRINTED = re.compile(r"`abharness ((?:data )?[a-z]+)([^`]*)`")
+_CARRIED = ("seeds", "changes", "without", "policy", "store", "to", "data_dir")
+"""Parameters whose options a printed command takes over from the one that was given."""
+
+
+def pasteable(text: str, *, root: Any, context: Any) -> str:
+    """Complete each command in backticks by the experiment and the options that were given.
+
+    Parameters
+    ----------
+    root
+        The command line as a whole, which knows the parameters of every verb.
+    context
+        Of the command that was given: its parameters, and where each value comes from.
+    """
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+
+    def completed(found: re.Match[str]) -> str:
+        node, told = root, found[2]
+        for word in found[1].split():
+            node = getattr(node, "commands", {}).get(word)
+        known = {each.name: each for each in getattr(node, "params", ())}
+        if "experiment" in known and known["experiment"].param_type_name == "argument":
+            first = next(iter(told.split()), "")
+            own = shlex.quote(str(given.get("experiment", "EXPERIMENT")))
+            if first == "EXPERIMENT":
+                told = told.replace(first, own, 1)
+            elif not first or first.startswith("-"):
+                told = f" {own}{told}"
+        there = f"{' '.join(told.split())} "
+        for name in (name for name in _CARRIED if name in given and name in known):
+            option, value = known[name].opts[0], given[name]
+            several = isinstance(value, list | tuple)
+            for each in map(str, value if several else [value]):
+                key = each.partition("=")[0] + "=" if name == "changes" else each
+                if f"{option} {shlex.quote(key) if several else ''}" not in there:
+                    told += f" {option} {shlex.quote(each)}"
+        return f"`abharness {found[1]}{told}`"
+
+    return _PRINTED.sub(completed, text)
 
 
 def grid_of(
@@ -355,6 +416,8 @@ def opened(
     for split in grid.splits.values():
         for warning in split.dataset.warnings:
             say(f"note: {warning}", err=True)
+    if odd := grid.experiment.odd_roles:
+        say(f"note: {odd}", err=True)
     arms = {cell.arm.name: cell.known for cell in grid.cells}
     for note in (note for known in arms.values() for note in known.notes):
         say(f"note: {note}", err=True)

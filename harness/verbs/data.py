@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.verbs.common import DataDirOption, say
+from harness.verbs.common import DataDirOption, command_of, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,74 +26,97 @@ FileArg = Annotated[
         metavar="FILE", help="A CSV, .xlsx, Parquet or Feather file; - is standard input."
     ),
 ]
-HeaderOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HEADER",
-        help="none (columns become 1, 2, ...), its line number, or names: date,open,close.",
-    ),
-]
-DelimiterOption = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="What separates columns.")
-]
-EncodingOption = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Encoding of text that is not UTF-8, such as cp1252."),
-]
-SheetOption = Annotated[str | None, typer.Option(metavar="NAME", help="Sheet of a workbook.")]
-SkipLastOption = Annotated[
-    int, typer.Option(metavar="N", min=0, help="Number of rows to leave out at the end.")
-]
-DateFormatOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FORMAT", help="Format of ambiguous dates: %d/%m/%Y, or excel, excel1904, epoch."
-    ),
-]
-LanguageOption = Annotated[
-    str | None,
-    typer.Option("--date-language", metavar="CODE", help="Language of ambiguous month names: hr."),
-]
-TimezoneOption = Annotated[
-    str | None,
-    typer.Option(metavar="ZONE", help="Time zone that sets the date, such as Europe/Berlin."),
-]
-DecimalOption = Annotated[
-    Literal[".", ","] | None, typer.Option(help="Decimal mark of ambiguous numbers.")
-]
-MissingOption = Annotated[
-    Literal["refuse", "drop", "carry"],
-    typer.Option(help="Rows without a value: refuse, leave out, or carry the last value on."),
-]
-MissingTextOption = Annotated[
-    list[str], typer.Option(metavar="TEXT", help="A further text that means a missing value.")
-]
-IgnoreTextOption = Annotated[
-    list[str], typer.Option(metavar="TEXT", help="A text to remove from cells of numbers.")
-]
-SortOption = Annotated[bool, typer.Option("--sort", help="Sort rows that are out of order.")]
-DuplicatesOption = Annotated[
-    Literal["first", "last"] | None, typer.Option(help="Which of several rows of one date to keep.")
-]
-DropOption = Annotated[
-    list[str], typer.Option(metavar="DATE", help="A session to leave out, such as a bad tick.")
-]
-DropDaysOption = Annotated[
-    str, typer.Option(metavar="DAYS", help="Weekdays to leave out: Sat,Sun.")
-]
-ScaleOption = Annotated[
-    list[str],
-    typer.Option("--scale-from", metavar="DATE[=FACTOR]", help="Undo a change of unit or a split."),
-]
-IdColumnOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COLUMN", help="Column that tells several series apart: one dataset each."
-    ),
-]
-SeriesOption = Annotated[
-    list[str], typer.Option(metavar="NAME", help="Take only this series of the id column.")
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """What `import` and `update` are told about a file; see `ImportOptions`."""
+
+    header: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEADER",
+            help="none (columns become 1, 2, ...), its line number, or names: date,open,close.",
+        ),
+    ] = None
+    delimiter: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What separates columns.")
+    ] = None
+    encoding: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Encoding of text that is not UTF-8, such as cp1252."),
+    ] = None
+    sheet: Annotated[str | None, typer.Option(metavar="NAME", help="Sheet of a workbook.")] = None
+    skip_last: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Number of rows to leave out at the end.")
+    ] = 0
+    date_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="Format of ambiguous dates: %d/%m/%Y, or excel, excel1904, epoch.",
+        ),
+    ] = None
+    date_language: Annotated[
+        str | None,
+        typer.Option(
+            "--date-language", metavar="CODE", help="Language of ambiguous month names: hr."
+        ),
+    ] = None
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Time zone that sets the date, such as Europe/Berlin."),
+    ] = None
+    decimal: Annotated[
+        Literal[".", ","] | None, typer.Option(help="Decimal mark of ambiguous numbers.")
+    ] = None
+    missing: Annotated[
+        Literal["refuse", "drop", "carry"],
+        typer.Option(help="Rows without a value: refuse, leave out, or carry the last value on."),
+    ] = "refuse"
+    missing_text: Annotated[
+        list[str], typer.Option(metavar="TEXT", help="A further text that means a missing value.")
+    ] = field(default_factory=list)
+    ignore_text: Annotated[
+        list[str], typer.Option(metavar="TEXT", help="A text to remove from cells of numbers.")
+    ] = field(default_factory=list)
+    sort: Annotated[bool, typer.Option("--sort", help="Sort rows that are out of order.")] = False
+    duplicates: Annotated[
+        Literal["first", "last"] | None,
+        typer.Option(help="Which of several rows of one date to keep."),
+    ] = None
+    drop: Annotated[
+        list[str], typer.Option(metavar="DATE", help="A session to leave out, such as a bad tick.")
+    ] = field(default_factory=list)
+    drop_days: Annotated[
+        str, typer.Option(metavar="DAYS", help="Weekdays to leave out: Sat,Sun.")
+    ] = ""
+    scale_from: Annotated[
+        list[str],
+        typer.Option(
+            "--scale-from", metavar="DATE[=FACTOR]", help="Undo a change of unit or a split."
+        ),
+    ] = field(default_factory=list)
+    id_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column that tells several series apart: one dataset each."
+        ),
+    ] = None
+    series: Annotated[
+        list[str], typer.Option(metavar="NAME", help="Take only this series of the id column.")
+    ] = field(default_factory=list)
+
+    def told(self) -> ImportOptions:
+        """As the importer takes them."""
+        from harness.data.import_options import ImportOptions
+
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        given["drop_days"] = [day for day in self.drop_days.split(",") if day]
+        plain: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in given.items()
+        }
+        return ImportOptions(**plain)
 
 
 @data_app.command("list", epilog="Example:  abharness data list --data-dir my-data")
@@ -120,8 +143,8 @@ def data_show(
     "import",
     epilog="Example:  abharness data import prices.csv --id SILVER --target close --date day",
 )
+@command_of
 def data_import(
-    context: typer.Context,
     file: FileArg,
     dataset_id: Annotated[str, typer.Option("--id", metavar="ID", help="Id of the dataset.")],
     target: Annotated[str, typer.Option(metavar="COLUMN", help="Column to forecast.")],
@@ -142,25 +165,7 @@ def data_import(
     licence: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Licence of the data.")
     ] = None,
-    header: HeaderOption = None,
-    delimiter: DelimiterOption = None,
-    encoding: EncodingOption = None,
-    sheet: SheetOption = None,
-    skip_last: SkipLastOption = 0,
-    date_format: DateFormatOption = None,
-    date_language: LanguageOption = None,
-    timezone: TimezoneOption = None,
-    decimal: DecimalOption = None,
-    missing: MissingOption = "refuse",
-    missing_text: MissingTextOption = [],  # noqa: B006
-    ignore_text: IgnoreTextOption = [],  # noqa: B006
-    sort: SortOption = False,
-    duplicates: DuplicatesOption = None,
-    drop: DropOption = [],  # noqa: B006
-    drop_days: DropDaysOption = "",
-    scale_from: ScaleOption = [],  # noqa: B006
-    id_column: IdColumnOption = None,
-    series: SeriesOption = [],  # noqa: B006
+    options: FileOptions = FileOptions(),
 ) -> None:
     """Check a file, show what is understood and make it a dataset."""
     from harness.data.importer import About, import_file
@@ -173,7 +178,7 @@ def data_import(
         date=date,
         folder=to,
         past=past,
-        options=_options(context),
+        options=options.told(),
         about=About(title=title, unit=unit, source=source, licence=licence),
         folders=[each for each in data_dir if each.is_dir() or each.resolve() != to.resolve()],
         raw=raw,
@@ -186,8 +191,8 @@ def data_import(
 
 
 @data_app.command("update", epilog="Example:  abharness data update SILVER prices.csv")
+@command_of
 def data_update(
-    context: typer.Context,
     dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dataset.")] = "",
     file: Annotated[
         Path | None,
@@ -220,25 +225,7 @@ def data_update(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what is understood; write nothing.")
     ] = False,
-    header: HeaderOption = None,
-    delimiter: DelimiterOption = None,
-    encoding: EncodingOption = None,
-    sheet: SheetOption = None,
-    skip_last: SkipLastOption = 0,
-    date_format: DateFormatOption = None,
-    date_language: LanguageOption = None,
-    timezone: TimezoneOption = None,
-    decimal: DecimalOption = None,
-    missing: MissingOption = "refuse",
-    missing_text: MissingTextOption = [],  # noqa: B006
-    ignore_text: IgnoreTextOption = [],  # noqa: B006
-    sort: SortOption = False,
-    duplicates: DuplicatesOption = None,
-    drop: DropOption = [],  # noqa: B006
-    drop_days: DropDaysOption = "",
-    scale_from: ScaleOption = [],  # noqa: B006
-    id_column: IdColumnOption = None,
-    series: SeriesOption = [],  # noqa: B006
+    options: FileOptions = FileOptions(),
 ) -> None:
     """Append a file's new sessions to a dataset; its old rows must agree.
 
@@ -267,7 +254,7 @@ def data_update(
             date=date,
             target=target,
             past=past,
-            options=_options(context),
+            options=options.told(),
             raw=raw,
             revise=revise,
             dry_run=dry_run,
@@ -302,18 +289,6 @@ def _refreshed(dataset_id: str, folders: list[Path], *, trust: bool) -> int:
     for each in done:
         say(each.line, err=bool(each.problem))
     return 2 if any(each.problem for each in done) else 0
-
-
-def _options(context: typer.Context) -> ImportOptions:
-    """What import and update are told about a file, from the parameters of the same names."""
-    from harness.data.import_options import ImportOptions
-
-    told = dict(context.params)
-    told["drop_days"] = [day for day in told["drop_days"].split(",") if day]
-    plain: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in told.items()
-    }
-    return ImportOptions(**{field.name: plain[field.name] for field in fields(ImportOptions)})
 
 
 def _source(file: Path) -> tuple[Path, bytes | None]:

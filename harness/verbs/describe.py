@@ -28,7 +28,7 @@ from harness.verbs.common import (
 from harness.verbs.schemas import SchemaOf, schema_text
 
 if TYPE_CHECKING:
-    from harness.arm import ArmRef
+    from harness.arm_ref import ArmRef
     from harness.experiments.experiment import Experiment
     from harness.running.grid import Grid
     from harness.running.store_folder import Store

@@ -17,7 +17,8 @@ from harness.errors import ConfigError
 from harness.verbs.common import DataDirOption, say, verb
 
 if TYPE_CHECKING:
-    from harness.arm import ArmRef, Role
+    from harness.arm import Role
+    from harness.arm_ref import ArmRef
     from harness.data.dataset import Dataset
 
 _DATES = ("date", "ds", "datetime", "timestamp", "time", "day", "session")
@@ -270,7 +271,7 @@ def init(
 
 
 def _ref(side: _NamedArm, role: Role, folder: Path) -> ArmRef:
-    from harness.arm import ArmRef
+    from harness.arm_ref import ArmRef
 
     return ArmRef(
         name=side.name, use=side.use, role=role, options=side.options, folder=folder.resolve()

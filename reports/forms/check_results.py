@@ -13,8 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree as Tree  # only writes; nothing is parsed
 
-from harness.checks.predicate import CheckOutcome, CheckResult
-from harness.checks.stored_checks import CheckRecord
+from harness.checks.predicate import CheckOutcome, CheckRecord, CheckResult
 
 SCHEMA = 1
 WIDTH = 100

@@ -71,7 +71,7 @@ def _unit(page: PageInput, key: UnitKey) -> dict[str, Any]:
     facts = {
         "windows": unit.windows,
         "failed": sum(map(bool, page.answers[key].reason)),
-        "fits": unit.fits,
+        "fits": len(unit.fits),
         "seconds": unit.seconds,
         "peak_bytes": unit.peak_bytes,
         "machine": unit.machine,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reports.page_input import ArmFacts, DatasetFacts, PageInput
+from reports.page_input import ArmFacts, DatasetFacts, PageInput, machine_text
 from reports.section import (
     Block,
     Details,
@@ -158,7 +158,7 @@ def policy(page: PageInput) -> Iterator[Section]:
 def environment(page: PageInput) -> Iterator[Section]:
     """What the numbers depend on, and the experiment file."""
     verdict = page.verdict
-    machines = dict.fromkeys(unit.machine_text for unit in page.units.values())
+    machines = dict.fromkeys(machine_text(unit.machine) for unit in page.units.values())
     digests = verdict.validity.truth_digests
     tables = there(
         pairs("Facts of the plan", verdicts.plan(verdict.plan)),

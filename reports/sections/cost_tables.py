@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.costs import Cost
-from reports.page_input import PageInput, SessionTimes, UnitFacts
+from harness.running.stored_cell import CellRecord
+from reports.page_input import PageInput, SessionTimes, machine_text
 from reports.section import (
     Block,
     Column,
@@ -42,7 +43,7 @@ def _by_phase(
     if not units:
         return None
 
-    def measured(unit: UnitFacts) -> Mapping[str, float]:
+    def measured(unit: CellRecord) -> Mapping[str, float]:
         return unit.seconds if timed else unit.peak_bytes
 
     def write(value: float) -> str:
@@ -50,13 +51,13 @@ def _by_phase(
 
     names = {name for unit in units for name in measured(unit)}
     phases = [name for name in _PHASES if name in names] + sorted(names - set(_PHASES))
-    several = len({unit.machine_text for unit in units}) > 1
+    several = len({machine_text(unit.machine) for unit in units}) > 1
     heads = [Column(title="Arm", note="machine" if several else "", numeric=False)]
     heads += [Column(title=phase) for phase in phases]
     heads += [Column(title="per window", note="ms of forecast")] if timed else []
     rows = []
     for arm, mine in found.items():
-        machines = numbers.listing(dict.fromkeys(unit.machine_text for unit in mine))
+        machines = numbers.listing(dict.fromkeys(machine_text(unit.machine) for unit in mine))
         cells = [_range([measured(unit).get(phase) for unit in mine], write) for phase in phases]
         if timed:
             per_window = [
@@ -66,7 +67,7 @@ def _by_phase(
             ]
             cells.append(_range(per_window, numbers.number))
         rows.append((TableCell(text=arm, note=(machines or "no unit") * several), *cells))
-    where = "" if several else f" Machine: {units[0].machine_text}."
+    where = "" if several else f" Machine: {machine_text(units[0].machine)}."
     return Table(caption=caption, columns=tuple(heads), rows=tuple(rows), note=note + where)
 
 
@@ -164,11 +165,11 @@ def unpaired(page: PageInput, legacy: str) -> str:
         for arm in (page.verdict.candidate, legacy)
     ]
 
-    def forecast(unit: UnitFacts) -> float | None:
+    def forecast(unit: CellRecord) -> float | None:
         spent, count = unit.seconds.get("forecast"), unit.windows
         return spent / count if spent is not None and count else None
 
-    taken: tuple[tuple[str, str, Callable[[UnitFacts], float | None]], ...] = (
+    taken: tuple[tuple[str, str, Callable[[CellRecord], float | None]], ...] = (
         ("fit", "s", lambda unit: unit.seconds.get("fit", 0.0)),
         ("a forecast", "s", forecast),
         ("memory", "bytes", lambda unit: max(unit.peak_bytes.values(), default=None)),

@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from harness.evidence.estimand import MeanLoss, Question
-from harness.evidence.estimates import by_test
+from harness.evidence.estimand import MeanLoss
+from harness.evidence.estimates import Question, by_test
 from harness.evidence.pairing import Pair, PairingError, filled, pair
 from harness.scoring.metrics import AGGREGATES, aggregate
 from harness.scoring.scores import UnitScores, in_time_order, non_overlapping

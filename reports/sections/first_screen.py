@@ -174,9 +174,17 @@ def changed(page: PageInput) -> list[str]:
     if moved:
         more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
         said.append(f"{moved[0]}{more}")
-    if change.changed:
-        said.append(f"{numbers.listing(change.changed)} changed")
+    parts = [
+        _PARTS.get(name, name.replace("data ", "data of "))
+        for name in change.parts
+        if name in _PARTS or name.startswith("data ")
+    ]
+    if parts:
+        said.append(f"{numbers.listing(parts)} changed")
     return said
+
+
+_PARTS = {"grid": "plan or arms", "policy": "policy", "scoring": "scoring", "code": "judging code"}
 
 
 def fallback(page: PageInput) -> str:

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from baselines.tslib import TSLibModel
-from harness.arm import ArmRef, expect_columns
+from harness.arm import expect_columns
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS
 from harness.window import RollingOrigin, Series, context_at, contexts_at

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t as student
 
 from baselines.random_walk import RandomWalk, SeasonalNaive, VolatilityRandomWalk
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError, ForecastError
 from harness.forecast import LEVELS
 from harness.window import RollingOrigin, contexts_at

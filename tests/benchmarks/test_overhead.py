@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.forecast import Forecast
 from harness.running.parts import Part, read_part, write_part
 from harness.running.unit import Job, carry_out

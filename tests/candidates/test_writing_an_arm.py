@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, context_at
 

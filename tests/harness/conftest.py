@@ -17,6 +17,7 @@ import pytest
 from in_process import InThisProcess
 
 from harness import cli
+from harness.gate.judge import Judgement
 from harness.running import fill, grid, sources
 from harness.verbs import compare
 from harness.verbs import run as run_verb
@@ -90,6 +91,19 @@ def in_process(monkeypatch: pytest.MonkeyPatch, asked_here: None) -> None:
     monkeypatch.setattr(fill, "LocalProcesses", InThisProcess)
     for verb in (compare, run_verb):  # its processes are its own
         monkeypatch.setattr(verb, "try_blindness", lambda *_, **__: None)
+
+
+@pytest.fixture
+def page_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `compare` write a line in place of the page, which takes longer than run and verdict."""
+
+    def written_page(_: object, __: object, judgement: Judgement, ___: object) -> Path:
+        page = judgement.folder / "report.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text("drawn elsewhere", encoding="utf-8")
+        return page
+
+    monkeypatch.setattr(compare, "written_page", written_page)
 
 
 @pytest.fixture

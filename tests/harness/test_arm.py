@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef, Epoch, Training, card_of, expect_device, training_of
+from harness.arm import Epoch, Training, card_of, device_meant, training_of
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError, ForecastError
 
 GOOD = """
@@ -77,6 +78,15 @@ def test_module_beside_the_experiment_is_found_with_its_helpers(ref):
     [
         ({"use": "nowhere_at_all:X"}, "cannot import module 'nowhere_at_all'"),
         ({"use": "{name}:Missing"}, "has no class 'Missing'; it has Good"),
+        ({"use": "{name}:Goud"}, "has no class 'Goud' (did you mean 'Good'?); it has Good"),
+        ({"use": "{name}.py:Good"}, "expected 'module:Class' without the ending"),
+        ({"use": "baselines.randomwalk:X"}, "(did you mean 'random_walk'?)"),
+        ({"sise": 1, "colour": 1}, "unknown option 'sise' (did you mean 'size'?); unknown option"),
+        (
+            {"text": "class Good:\n    context_length = 'all'\n    forecast = print\n"},
+            "= 'all': exp",
+        ),
+        ({"text": "class Good:\n    context_length = 0\n    forecast = print\n"}, "1 or more"),
         ({"use": "{name}"}, "expected 'module:Class'"),
         ({"use": ".{name}:Good"}, "expected 'module:Class'"),
         ({"text": "def broken(:\n"}, "SyntaxError"),
@@ -85,7 +95,7 @@ def test_module_beside_the_experiment_is_found_with_its_helpers(ref):
         ({"text": "raise SystemExit(0)\n"}, "asks to end the program: sys.exit(0)"),
         ({"text": QUITS_WHEN_BUILT}, "asks to end the program: sys.exit(3)"),
         ({"text": BREAKS_WHEN_ASKED}, "RuntimeError: not now"),
-        ({"colour": 1}, "unexpected keyword argument 'colour'; known options are size"),
+        ({"colour": 1}, "unknown option 'colour'; known options are size"),
         ({"size": 7}, "KeyError: 'no seven'"),
         ({"text": "class Good:\n    pass\n"}, "lacks `forecast"),
     ],
@@ -98,6 +108,15 @@ def test_what_cannot_be_an_arm_is_one_line(ref, change, words):
     assert words in str(caught.value)
     assert "arm 'mine'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("module", "name"), [("types", "Good"), ("random", "Random")])
+def test_a_file_hidden_by_a_standard_module_is_named(ref, tmp_path, module, name):
+    """A user's file that Python has a module of the same name for is said not to be read."""
+    (tmp_path / f"{module}.py").write_text(GOOD)
+
+    with pytest.raises(ArmError, match=rf"{module}\.py is not read.*rename the file"):
+        ref(use=f"{module}:{name}").build()
 
 
 def _asked(ref):
@@ -221,7 +240,7 @@ class Torch:
             cuda=SimpleNamespace(is_built=lambda: built),
             mps=SimpleNamespace(is_available=lambda: False),
         )
-        self.cuda = SimpleNamespace(device_count=lambda: gpus)
+        self.cuda = SimpleNamespace(device_count=lambda: gpus, is_available=lambda: gpus > 0)
 
 
 @pytest.mark.parametrize(
@@ -235,8 +254,9 @@ class Torch:
 )
 def test_device_that_is_not_there_is_named(name, built, gpus, said):
     """A device that torch or the machine lacks is one line; one that is there is fine."""
-    expect_device("cpu", Torch(built=False, gpus=0))
-    expect_device("auto", Torch(built=False, gpus=0))
-    expect_device("cuda:1", Torch(built=True, gpus=2))
+    assert device_meant("cpu", Torch(built=False, gpus=0)) == "cpu"
+    assert device_meant("auto", Torch(built=False, gpus=0)) == "cpu"
+    assert device_meant("auto", Torch(built=True, gpus=1)) == "cuda"
+    assert device_meant("cuda:1", Torch(built=True, gpus=2)) == "cuda:1"
     with pytest.raises(ArmError, match=re.escape(said)):
-        expect_device(name, Torch(built=built, gpus=gpus))
+        device_meant(name, Torch(built=built, gpus=gpus))

@@ -165,7 +165,7 @@ def test_gate_gives_the_same_bytes(finished, call):
 
 
 @pytest.mark.slow
-def test_one_seed_of_a_learning_arm_is_said(tiny, call, in_process):
+def test_one_seed_of_a_learning_arm_is_said(tiny, call, in_process, page_unread):
     """Only arms that another seed would change are named, and only where one was run."""
     _, alone, _ = call("compare", "tiny.toml", "--seeds", "1")
     _, both, _ = call("compare", "tiny.toml")
@@ -241,6 +241,7 @@ def test_an_edited_verdict_is_not_taken_over(finished, call):
     assert file.read_text(encoding="utf-8") == whole
 
 
+@pytest.mark.slow
 def test_page_is_drawn_again_by_other_code(finished, call, monkeypatch):
     """After a change of the report's code the page is drawn again."""
     page = next(Path("runs").rglob("report.html"))
@@ -252,6 +253,7 @@ def test_page_is_drawn_again_by_other_code(finished, call, monkeypatch):
     assert page.stat().st_mtime_ns > before
 
 
+@pytest.mark.slow
 def test_report_draws_the_stored_verdict(finished, call):
     """`report` draws the last verdict again, and a copy where asked."""
     page = next(Path("runs").rglob("report.html"))
@@ -265,6 +267,7 @@ def test_report_draws_the_stored_verdict(finished, call):
     assert "PROMOTE" in text
 
 
+@pytest.mark.slow
 def test_run_says_what_it_did(tiny, call, in_process):
     """`run` ends in 0, also with failed windows, and names their cells."""
     tiny(('role = "legacy"', 'role = "legacy"\nfault = "raise"'))
@@ -488,7 +491,7 @@ def test_lists_are_written_whole_or_not_at_all(tiny, call):
 
 
 @pytest.mark.slow
-def test_policy_from_a_file(tiny, call, in_process):
+def test_policy_from_a_file(tiny, call, in_process, page_unread):
     """A policy in a file of its own is named by the experiment, or given by a flag that wins."""
     text = Path("tiny.toml").read_text(encoding="utf-8")
     head, _, body = text.partition("[policy]\n")
@@ -506,13 +509,16 @@ def test_policy_from_a_file(tiny, call, in_process):
 @pytest.mark.parametrize(
     ("flags", "code"), [([], 0), (["--hold-as", "fail"], 4), (["--hold-as", "pass"], 0)]
 )
-def test_the_policy_says_what_hold_is_unless_a_flag_does(tiny, call, in_process, flags, code):
+def test_the_policy_says_what_hold_is_unless_a_flag_does(
+    tiny, call, in_process, flags, code, page_unread
+):
     """`hold_as` of the policy maps HOLD to 0; the flag wins."""
     tiny(('mode = "replace"', 'mode = "replace"\nmin_origins = 41\nhold_as = "pass"'))
 
     assert call("compare", "tiny.toml", *flags)[0] == code
 
 
+@pytest.mark.slow
 def test_waivers_are_held_against_the_day_that_is_given(ran, tiny, call):
     """On its last day a waiver holds, a day later it does not; the day is in the record."""
     waiver = (
@@ -575,7 +581,13 @@ def page_folder(out):
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("report", "--format", "json"), ("power", "--format", "json")])
 def test_what_an_arm_prints_is_not_in_the_result(
-    tiny, call, in_process, tmp_path, monkeypatch, words
+    tiny,
+    call,
+    in_process,
+    tmp_path,
+    monkeypatch,
+    words,
+    page_unread,
 ):
     """Standard output holds the result alone, whatever an arm prints while it is built."""
     for module in (grid, fill):

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import Arm, ArmRef, Describes, HasWeights, Learns, Loads, Samples
+from harness.arm import Arm, Describes, HasWeights, Learns, Loads, Samples
+from harness.arm_ref import ArmRef
 from harness.checks.arm_subject import ArmSubject
 from harness.checks.runner import run_battery
 from harness.errors import ArmError
 from harness.evidence.comparison import compare
-from harness.evidence.estimand import MeanLoss, Question
+from harness.evidence.estimand import MeanLoss
+from harness.evidence.estimates import Question
 from harness.evidence.pairing import pair
 from harness.experiments.experiment import read_experiment
 from harness.fallback import CROSSED, WithFallback

@@ -166,7 +166,7 @@ STORED = {
     "stale store, other plan": (other_plan, 5, "5 of 5 declared cells have no scores"),
     "emptied store": (emptied_store, 5, "5 of 5 declared cells have no scores"),
     "no store": (no_store, 2, "no store here"),
-    "policy typo": (policy_typo, 2, "no such metric; did you mean 'crps'?"),
+    "policy typo": (policy_typo, 2, "no such metric (did you mean 'crps'?)"),
     "waiver of nothing": (waiver_of_nothing, 2, "'GOLD:rmse:*' matches nothing"),
     "slice of nothing": (slice_of_nothing, 5, "no slice 'year:1985'"),
     "more evidence declared": (more_evidence_declared, 5, "declares 5 seeds"),
@@ -192,6 +192,7 @@ RUN = {
 """Faults of an arm: the change of the experiment, the exit code of `gate`, words of the reason."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STORED)
 def test_fault_in_store_or_policy_is_caught(ran, tiny, call, name):
     """What was sound before the fault is not green after it, and the reason names the fault."""
@@ -207,7 +208,7 @@ def test_fault_in_store_or_policy_is_caught(ran, tiny, call, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [changed_forecast, deleted_forecasts])
-def test_damaged_forecasts_are_made_again(finished, tiny, call, caplog, change):
+def test_damaged_forecasts_are_made_again(finished, tiny, call, caplog, change, page_unread):
     """`compare` says what is not as it was sealed; made again it must be the same, and it is."""
     change(tiny)
     assert call("gate", "tiny.toml")[0] == 5
@@ -222,7 +223,9 @@ def test_damaged_forecasts_are_made_again(finished, tiny, call, caplog, change):
 
 
 @pytest.mark.slow
-def test_damaged_forecasts_that_come_out_otherwise_are_not_accepted(finished, tiny, call):
+def test_damaged_forecasts_that_come_out_otherwise_are_not_accepted(
+    finished, tiny, call, page_unread
+):
     """Other numbers in place of damaged ones are no result until the sealed ones are given up."""
     store, key, seal = part_of("new")
     other = dataclasses.replace(seal, digests=("0" * 64, *seal.digests[1:]))
@@ -239,6 +242,7 @@ def test_damaged_forecasts_that_come_out_otherwise_are_not_accepted(finished, ti
     assert call("compare", "tiny.toml")[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["torn", "empty", "other"])
 def test_torn_scores_are_derived_again(finished, call, damage):
     """Scores follow from stored forecasts, so a file of them that is torn costs nothing."""
@@ -272,6 +276,7 @@ def test_fault_of_an_arm_is_caught(tiny, call, in_process, tmp_path, name):
     assert words in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_swapped_arms_are_the_opposite_verdict(ran, call):
     """Naming the arms the wrong way round turns a PROMOTE into a REJECT."""
     assert call("gate", "tiny.toml")[0] == 0
@@ -303,6 +308,7 @@ def test_scores_of_other_data_under_the_same_name_are_invalid(ran):
     assert "not all arms were judged against the same actuals" in verdicts.summary(verdict)
 
 
+@pytest.mark.slow
 def test_other_data_under_the_same_name(tiny, call, in_process):
     """A data file that changed is refused; with a manifest to match, nothing old counts for it."""
     rows = (builtin_folder() / "GOLD.csv").read_text(encoding="utf-8").splitlines()[-500:]
@@ -326,6 +332,7 @@ def test_other_data_under_the_same_name(tiny, call, in_process):
     assert call("gate", "tiny.toml", "--data-dir", "fresh")[0] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -352,6 +359,7 @@ def test_edited_verdict_is_caught(finished, call, old, new, words):
         assert "verdict.json: is not as it was drawn from the record of" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "change", "words"),
     [

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.arm import ArmRef, expect_answer
+from harness.arm import expect_answer
+from harness.arm_ref import ArmRef
 from harness.errors import ArmError
 from harness.forecast import LEVELS
 from harness.recorded import Recorded, records_in
@@ -258,6 +259,7 @@ def test_weekends_of_a_record_are_no_steps(tmp_path, series):
     )
 
 
+H19 = pd.Timedelta(hours=19)
 SHORTER = dataclasses.replace(PLAN, first=562, origins=7)
 """The same but for its last origin, after which no 8 sessions come."""
 
@@ -318,6 +320,30 @@ def test_holidays_that_a_record_names_are_counted_and_later_gaps_do_no_harm(
         assert np.allclose(found.point[0], 1000.5 + closed - 1 + np.arange(3) / 10)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_session_on_a_closed_day_is_a_step(tmp_path, series, named):
+    """A session on it counts where a record names it, else the record lacks that step."""
+    origin = int(origins_of(series)[2])
+    weekday = (int(series.dates[origin + 1].astype(int)) + 3) % 7
+    mask = "".join("0" if day == weekday else "1" for day in range(7))
+    known = dataclasses.replace(series, weekmask=mask)
+    windows, contexts = cut(known, dataclasses.replace(PLAN, first=origin, origins=1))
+    log = longer_log(series, lacking=() if named else (1,))
+    arm = Recorded(file=written(log, tmp_path / "a.csv"), model="New")
+    arm.know_sessions(known.dates)
+
+    found, notes = arm.forecast(contexts), arm.notes_on("GOLD", known, windows)
+
+    assert found.finite.tolist() == [named]
+    if named:
+        assert np.allclose(found.point[0], 1000.5 + origin + np.arange(3) / 10)
+        assert any("they count as steps" in each for each in notes)
+    else:
+        assert "calendar is closed, yet the dataset has a session" in found.fallback[0]
+    digests = [arm.record_digests(up_to(known, stop), windows) for stop in (origin, origin + 3)]
+    assert digests[0] != digests[1]
+
+
 def test_sessions_to_come_are_not_known_and_tell_when_they_do(tmp_path, series):
     """Until the data reach a day nobody knows whether it lacks; then the record counts anew."""
     table = longer_log(series, lacking=(1,))
@@ -358,7 +384,11 @@ def test_errors_of_records_that_pass_a_session_over_are_not_used(tmp_path, serie
     ("change", "options", "said"),
     [
         (lambda t: t, {}, "holds several models: Old, New; say model = 'Old'"),
-        (lambda t: t, {"model": "Newer"}, "no forecasts of model 'Newer'; there are Old, New"),
+        (
+            lambda t: t,
+            {"model": "Newer"},
+            "model 'Newer' (did you mean 'New'?); there are Old, New",
+        ),
         (lambda t: t.rename(columns={"ds": "when"}), {"model": "New"}, "columns = { day = '...' }"),
         (
             lambda t: pd.concat([t, t.assign(unique_id="oil")]),
@@ -366,7 +396,6 @@ def test_errors_of_records_that_pass_a_session_over_are_not_used(tmp_path, serie
             "holds 2 series: gold, oil; say series = 'gold'",
         ),
         (lambda t: t, {"model": "New", "series": "oil"}, "series = 'oil': f.csv has gold"),
-        (lambda t: pd.concat([t, t]), {"model": "New"}, "two forecasts of one day"),
         (
             lambda t: t.assign(cutoff=t["ds"].max()),
             {"model": "New"},
@@ -380,7 +409,21 @@ def test_errors_of_records_that_pass_a_session_over_are_not_used(tmp_path, serie
             {"model": "New"},
             "column 'ds': 1",
         ),
-        (lambda t: t, {"columns": {"dya": "ds"}}, "columns: unknown key dya"),
+        (lambda t: t, {"columns": {"dya": "ds"}}, "columns: unknown key dya (did you mean 'day'?)"),
+        (lambda t: t, {"model": 5}, "model = 5: expected"),
+        (lambda t: t, {"model": "new"}, "no forecasts of model 'new' (did you mean 'New'?)"),
+        (lambda t: t.assign(New="1,5x"), {"model": "New"}, "hold no number, such as '1,5x'"),
+        (lambda t: t.drop(columns="New-hi-80"), {"model": "New"}, "'New-lo-80' has no counterpart"),
+        (
+            lambda t: t.rename(columns={"New-hi-80": "New-hi-150"}),
+            {"model": "New"},
+            "'New-hi-150': expected a width between 0 and 100 %",
+        ),
+        (
+            lambda t: pd.concat([t, t.assign(New=1)]),
+            {"model": "New"},
+            "two forecasts of 2001-",
+        ),
         (lambda t: t, {"columns": {"day": "dy"}}, "columns.day = 'dy': it has "),
     ],
 )
@@ -396,6 +439,35 @@ def test_tables_of_two_readings_are_refused(tmp_path, series, change, options, s
 
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda t: t.to_csv(index=False).encode("utf-16"), ""),
+        (lambda t: t.to_csv(index=False, sep="\t").encode(), "separated by '\\t'"),
+        (
+            lambda t: t.to_csv(index=False, sep=";", decimal=",").encode(),
+            "separated by ';', its decimal mark is a comma",
+        ),
+        (lambda t: pd.concat([t, t[:3]]).to_csv(index=False).encode(), "3 rows are there twice"),
+        (lambda t: t.assign(ds=t["ds"] + H19).to_csv(index=False).encode(), "times of day in 'ds'"),
+        (lambda t: t.assign(New=t["New"] / 100).to_csv().encode(), "times the last prices"),
+    ],
+)
+def test_tables_of_other_writing_are_read_and_said(tmp_path, series, write, said):
+    """Encodings, separators, rows told twice, times of day and units: read as meant, and named."""
+    table = aligned(series)
+    table[["New", "New-lo-80", "New-hi-80"]] *= series.target[-1] / 1000
+    file = tmp_path / "log.csv"
+    file.write_bytes(write(table))
+    windows, _ = cut(series)
+
+    arm = Recorded(file=str(file), model="New")
+
+    found = [each for each in arm.notes_on("GOLD", series, windows) if said and said in each]
+    assert len(found) == bool(said)
+    assert len(arm._records.cutoffs) == table["cutoff"].nunique()
 
 
 def test_days_are_those_that_are_written(series):
@@ -440,3 +512,8 @@ def test_a_run_tells_a_log_which_sessions_came_and_no_other_arm(tmp_path, series
     assert jobs["walk"].sessions is None
     assert len(reasons) == 7
     assert all("a session is missing: the record of " in each for each in reasons)
+    (cell,) = (cell for cell in grid.cells if cell.arm.name == "log")
+    arm = Recorded(file=record["file"], model="New")
+    part = grid.splits["GOLD"]
+    assert list(cell.records.values()) == arm.record_digests(part.dataset.series, part.issued)
+    assert not any("csv" in name for name in cell.known.identity["weights"])

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness.arm import user_code
+from harness.arm_ref import user_code
 from harness.errors import QuitError
 
 
@@ -43,7 +43,7 @@ def test_outputs_may_be_closed():
     program = (
         "import os, sys\n"
         "os.close(int(sys.argv[1]))\n"
-        "from harness.arm import user_code\n"
+        "from harness.arm_ref import user_code\n"
         "with user_code():\n"
         "    done = 7\n"
         "os._exit(done)\n"

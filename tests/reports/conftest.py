@@ -18,8 +18,8 @@ from harness.evidence.comparison import (
     Sample,
     Variances,
 )
-from harness.evidence.estimand import ESTIMANDS, Question
-from harness.evidence.estimates import Estimate
+from harness.evidence.estimand import ESTIMANDS
+from harness.evidence.estimates import Estimate, Question
 from harness.evidence.pairing import FailedWindows
 from harness.forecast import LEVELS, Forecast
 from harness.judging.declared import Cell, OriginPlan, PlanRecord
@@ -29,11 +29,12 @@ from harness.judging.reference import Standing
 from harness.judging.validity import UnitHealth, Validity
 from harness.judging.verdict import Verdict
 from harness.reasons import ReasonCode, reason
+from harness.running.stored_cell import CellRecord, FitFacts, StoredCell
 from harness.scoring.scores import Truth, UnitScores, score
 from harness.scoring.summary import summarise
 from harness.stats.longrun import DieboldMariano
 from harness.window import Array, RollingOrigin, Series, Windows
-from reports.page_input import Answers, ArmFacts, DatasetFacts, PageInput, UnitFacts
+from reports.page_input import ArmFacts, DatasetFacts, PageInput
 
 HORIZON = 6
 CARD = {
@@ -207,8 +208,8 @@ class Maker:
         plan = RollingOrigin(
             horizon=self.horizon, stride=self.stride, origins=self.origins, validation=100
         )
-        units: dict[Any, UnitFacts] = {}
-        answers: dict[Any, Answers] = {}
+        units: dict[Any, CellRecord] = {}
+        answers: dict[Any, StoredCell] = {}
         scores: list[UnitScores] = []
         for name, each in series.items():
             windows = plan.over(each.dates)
@@ -217,8 +218,7 @@ class Maker:
                 for seed in seeds:
                     key = (arm, name, seed)
                     given, scored = self.unit(key, role, each, windows, truth, noise, fail or {})
-                    units[key] = timed(key, learns=role == "legacy", windows=len(windows))
-                    answers[key] = given
+                    units[key], answers[key] = given.record, given
                     scores.append(scored)
         verdict = self.verdict(outcome, scores, findings)
         return PageInput(
@@ -247,7 +247,7 @@ class Maker:
         truth: Truth,
         noise: float,
         fail: Mapping[str, int],
-    ) -> tuple[Answers, UnitScores]:
+    ) -> tuple[StoredCell, UnitScores]:
         """The forecasts of one stored unit with their scores."""
         forecast = make_forecast(
             series, windows, noise=noise, seed=key[2] + len(key[0]), width=2 - noise
@@ -257,7 +257,8 @@ class Maker:
         ]
         forecast = spoiled(forecast, fail.get(key[0], 0))
         learns = role == "legacy"
-        answers = Answers(
+        answers = StoredCell(
+            record=timed(key, learns=learns, reasons=reasons),
             origin=windows.origin,
             last_date=series.dates[windows.origin - 1],
             reason=tuple(reasons),
@@ -422,14 +423,23 @@ def standings(scores: Sequence[UnitScores]) -> tuple[Standing, ...]:
     )
 
 
-def timed(key: tuple[str, str, int], *, learns: bool, windows: int) -> UnitFacts:
+def timed(key: tuple[str, str, int], *, learns: bool, reasons: Sequence[str]) -> CellRecord:
     """How carrying out a unit went."""
     heavy = 1.0 if "walk" in key[0] else 40.0
     seconds = {"import": 0.1 * heavy, "load": 0.02 * heavy, "forecast": 0.01 * heavy}
     peak = {"import": 60 << 20, "load": int(heavy * 9) << 20, "forecast": int(heavy * 11) << 20}
-    return UnitFacts(
-        windows=windows,
-        fits=int(learns),
+    fit = FitFacts(origin=380, epochs=12, best_epoch=9, diverged=False)
+    return CellRecord(
+        windows=len(reasons),
+        form="quantiles",
+        levels=tuple(LEVELS.tolist()),
+        residual_distribution=learns,
+        failed=sum(map(bool, reasons)),
+        first_reason=next(filter(None, reasons), ""),
+        answered_by_fallback=0,
+        fits=(fit,) if learns else (),
+        card={},
+        devices=(),
         seconds=seconds | ({"fit": 21.4 + key[2]} if learns else {}),
         peak_bytes=peak | ({"fit": 612 << 20} if learns else {}),
         machine={"processor": "Example CPU 9000", "cores": "2", "gpu": "none"},

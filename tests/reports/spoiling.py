@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.checks.predicate import CheckRecord, CheckResult
 from harness.costs import CRITERIA, Cost, Costs
 from harness.experiments.waivers import Waiver, WaiverState
 from harness.gate.history import Entry, OriginSpan
@@ -28,18 +29,15 @@ from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.declared import Cell, Level, Look
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
-from harness.judging.verdict import Verdict
+from harness.judging.verdict import Change, Verdict
 from harness.reasons import ReasonCode, reason
 from reports.night_page import CostSeries, DataState, HistoryInput, Losses
 from reports.page_input import (
     Beside,
     Claimed,
     PageInput,
-    PredicateResult,
     Registration,
     SessionTimes,
-    Since,
-    Tried,
 )
 
 Make = Callable[..., PageInput]
@@ -141,7 +139,7 @@ def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
         costs={each.legacy: measured(each) for each in (verdict, *others)},
         sessions={verdict.legacy: SessionTimes(first_s=(0.4, 0.2), p90_s=(0.2, 0.3))},
         trials=(tried(verdict.candidate), tried(verdict.legacy)),
-        since=Since(
+        since=Change(
             before=Outcome.INVALID,
             findings={each.id: ("HOLD", each.outcome.value) for each in verdict.findings[:4]},
             new_origins={verdict.findings[0].dataset: 3},
@@ -200,20 +198,35 @@ def measured(verdict: Verdict) -> Costs:
     )
 
 
-def tried(target: str) -> Tried:
+def tried(target: str) -> CheckRecord:
     """A battery with a part passed, a part failed and a part left out."""
     results = tuple(
-        PredicateResult(
+        CheckResult(
             code=code,
             title=f"predicate {code} asks something",
             outcome=outcome,
-            value=0.3,
-            wanted="at most a tenth",
+            measured={"value": 0.3},
+            limit="at most",
+            threshold=0.1,
+            unit="",
+            draws=(),
+            seconds=0.01,
             reason="it was three tenths in module.py:17",
         )
         for code, outcome in OUTCOMES.items()
     )
-    return Tried(target=target, kind="arm", options={"width": 3}, current=True, results=results)
+    return CheckRecord(
+        target=target,
+        kind="arm",
+        role=None,
+        use="module:Class",
+        options={"width": 3},
+        key="5d" * 32,
+        source="5e" * 32,
+        weights="",
+        current=True,
+        results=results,
+    )
 
 
 def full_verdict(verdict: Verdict) -> Verdict:

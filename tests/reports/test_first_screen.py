@@ -17,9 +17,10 @@ from harness.judging.conclusion import SelfTest, SelfTestPart
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Outcome
 from harness.judging.validity import Blindness, Contamination
+from harness.judging.verdict import Change
 from harness.reasons import ReasonCode, reason
 from reports.forms.html import render_html
-from reports.page_input import Beside, PageInput, Since
+from reports.page_input import Beside, PageInput
 from reports.sections.cost_tables import cost_line, not_measured
 from reports.sections.first_screen import changed, fallback, lost_windows, open_rules
 from reports.sections.scorecard import build_scorecard
@@ -278,7 +279,7 @@ def test_the_same_records_again_are_no_new_evidence(make_page: Make) -> None:
     """No new origin is a note; new ones are counted by dataset."""
     pages = [
         dataclasses.replace(
-            make_page(), beside=Beside(since=Since(before=Outcome.HOLD, new_origins=new))
+            make_page(), beside=Beside(since=Change(before=Outcome.HOLD, new_origins=new))
         )
         for new in ({"ALPHA": 0}, {"ALPHA": 4})
     ]
@@ -289,7 +290,7 @@ def test_the_same_records_again_are_no_new_evidence(make_page: Make) -> None:
 
 def test_what_moved_is_said(make_page: Make) -> None:
     """Outcome before and now, and each finding that changed."""
-    since = Since(before=Outcome.HOLD, findings={"A:crps:guardrail": ("HOLD", None)})
+    since = Change(before=Outcome.HOLD, findings={"A:crps:guardrail": ("HOLD", None)})
     page = dataclasses.replace(make_page(outcome=Outcome.PROMOTE), beside=Beside(since=since))
 
     said = changed(page)
@@ -353,6 +354,7 @@ def test_waivers_stay_visible(make_page: Make) -> None:
     assert "<dt>Waivers</dt><dd>ALPHA:* until 2030-01-01 by Ada: open</dd>" in html
 
 
+@pytest.mark.slow
 def test_windows_a_fallback_answered_are_listed_and_not_credited(make_page: Make) -> None:
     """Count on the first screen; reason and origins below."""
     page = make_page(datasets=["ALPHA"])

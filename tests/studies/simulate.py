@@ -30,8 +30,16 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from harness.evidence.comparison import recent_of
-from harness.evidence.estimand import Coverage, MeanLoss, Question
-from harness.evidence.estimates import Estimate, block_of, by_bootstrap, by_test, deciding, shaken
+from harness.evidence.estimand import Coverage, MeanLoss
+from harness.evidence.estimates import (
+    Estimate,
+    Question,
+    block_of,
+    by_bootstrap,
+    by_test,
+    deciding,
+    shaken,
+)
 from harness.evidence.pairing import Sides
 from harness.judging.findings import NEAR
 from harness.stats.longrun import choose_lag, first_order, shares_of

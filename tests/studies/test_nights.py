@@ -1,6 +1,6 @@
 """250 nights, one at a time: only new origins and due refits are computed, and a night stays cheap.
 
-The sample is two nights of one plan; twelve nights of three plans, in one process, are in
+The sample is two nights of one plan; nine nights of three plans, in one process, are in
 `tests/harness/running/test_nights.py`.
 """
 

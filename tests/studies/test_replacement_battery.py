@@ -8,7 +8,7 @@ schooling, the arm on the bundled checkpoint, and all that is quickly asked.
 import pytest
 
 from candidates.replacement.loading import BUNDLED
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.checks import catalogue, run_battery
 from harness.checks.subject import arm_subject, class_subject
 

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.answers import ANSWERS, prediction_in
 from harness.checks.subject import CALENDAR_TOPS, NetworkSizes, Subject
+from harness.network_answers import ANSWERS, prediction_in
 
 if TYPE_CHECKING:
     from torch import Tensor

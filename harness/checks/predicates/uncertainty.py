@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from harness.answers import central_intervals, labelled_quantiles, quantile_axis
 from harness.checks.predicate import Measured, NotApplicableError, attempt, least, predicate, worst
 from harness.checks.predicates.inside import (
     kl_of,
@@ -21,6 +20,7 @@ from harness.checks.predicates.inside import (
 )
 from harness.checks.predicates.probe import ProbeBatch, forecast, make_batch, quiet, tensor_of
 from harness.checks.subject import Subject
+from harness.network_answers import central_intervals, labelled_quantiles, quantile_axis
 
 if TYPE_CHECKING:
     from torch import Tensor

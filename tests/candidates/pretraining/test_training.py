@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from candidates.pretraining.checkpoint import export, load_state
+from candidates.pretraining.command import run_command
 from candidates.pretraining.optimise import (
     Trainer,
     TrainingOptions,
@@ -91,7 +92,7 @@ sys.exit(run_command(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining):
+def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining, capsys):
     """After SIGKILL the same command ends with the weights of a run that was not killed."""
     whole, recipe = unbroken, unbroken.recipe
     file = tmp_path / "tiny.toml"
@@ -102,8 +103,8 @@ def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining):
         f"warmup = 5\nleast = 16\nlearning_rate = {settings.learning_rate}\n"
     )
     options = ["--out", str(tmp_path / "killed"), "--device", "cpu", "--save-every", "0"]
-    code = with_pretraining + RUN
-    command = [sys.executable, "-P", "-c", code, "train", str(file), *options]
+    words = ["train", str(file), *options]
+    command = [sys.executable, "-P", "-c", with_pretraining + RUN, *words]
 
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         state = tmp_path / "killed" / "state.pt"
@@ -112,15 +113,16 @@ def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining):
         os.kill(first.pid, signal.SIGKILL)
     assert first.returncode == -signal.SIGKILL
     assert load_state(tmp_path / "killed", recipe, device="cpu").step < 100
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stderr
-    assert "going on after step" in done.stderr
+    assert run_command(words) == 0
+
+    assert "going on after step" in capsys.readouterr().err
     ended = load_state(tmp_path / "killed", recipe, device="cpu")
     assert equal(whole.average, ended.average)
     assert equal(whole.network.state_dict(), ended.network)
 
 
+@pytest.mark.slow
 def test_another_recipes_run_is_not_gone_on_with(tmp_path, tiny, resized):
     """The setting that differs is named, and the state stays."""
     train(tiny, tmp_path, options=TrainingOptions(), watch=Quiet())
@@ -142,6 +144,7 @@ def test_damaged_state_is_refused_in_one_line(tmp_path, tiny, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_divergence_is_said(tmp_path, resized):
     """A recipe that diverges ends in one line; what was saved before is kept."""
     trainer_recipe = resized(learning_rate=1e30, clip=1e30)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.checks import (
     PROBE,
     NetworkSizes,

@@ -12,7 +12,8 @@ from scipy.stats import norm
 from scores_for_tests import table_of, with_truth
 
 from harness.evidence.comparison import Comparison, Planning, answer, compare, spread_of
-from harness.evidence.estimand import ESTIMANDS, Coverage, Question
+from harness.evidence.estimand import ESTIMANDS, Coverage
+from harness.evidence.estimates import Question
 from harness.evidence.pairing import PairingError, Sides, pair
 from harness.judging.fact import FactCode, fact
 from harness.judging.findings import Finding, Outcome
@@ -59,6 +60,7 @@ def concluded(new: np.ndarray, old: np.ndarray) -> Comparison:
     return answer(pair([unit_of(new)], [unit_of(old, arm="old")], "crps"), ask())
 
 
+@pytest.mark.slow
 @given(st.integers(0, 200))
 @settings(max_examples=25)
 def test_swapping_the_arms_mirrors_the_effect(seed: int) -> None:
@@ -424,7 +426,7 @@ def test_many_seeds_that_differ_ask_for_seeds() -> None:
 
     assert found.conclusion == "undecided"
     assert "other seeds may not" in why(found.reason)
-    assert found.variances.seed_share == pytest.approx(1, abs=0.01)
+    assert found.variances.origins < 0.01 * found.variances.candidate_seeds
     assert (found.sample.candidate_seeds, found.sample.legacy_seeds) == (3, 1)
     assert found.planning.more_origins is None
     assert (found.planning.seeds_needed or 0) > 3

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.evidence.estimand import ESTIMANDS, Question
-from harness.evidence.estimates import Estimate, agreed, by_test, deciding, shaken
+from harness.evidence.estimand import ESTIMANDS
+from harness.evidence.estimates import Estimate, Question, agreed, by_test, deciding, shaken
 from harness.evidence.pairing import Pair, Sides
 from harness.reasons import ReasonCode
 from harness.stats.longrun import TIE, mean_ratio

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.data.dataset import load
 from harness.data.manifest import read_manifest
 from harness.errors import ArmError, ConfigError, DataError
@@ -144,6 +144,63 @@ def test_faults_name_file_and_key(change, words):
     assert "\n" not in str(caught.value)
 
 
+def test_all_faults_of_a_file_are_told_at_once():
+    """One line names every table's faults, each once, with the near name of what is misspelt."""
+    faults = (
+        ("horizon = 5", 'horizn = 5\nvalidation = "long"'),
+        ('role = "legacy"', 'role = "legasy"'),
+        ('baseline = "a"', 'baseline = "a"\nalpa = 0.1'),
+        ('metric = "mae"', 'metric = "MEA"'),
+        ("[plan]", "[run]\nseeds = [1, 1]\nbatch = 0\n[plan]"),
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        parse(*faults)
+
+    said = str(caught.value)
+    words = ["'horizon'?", "validation = 'long'", "'legacy'?", "'alpha'?", "'mae'?"]
+    assert [word for word in [*words, "each seed once", "batch = 0"] if word not in said] == []
+    assert said.count("folder/some.toml") == 1
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"\xef\xbb\xbf" + BASE.encode(), ""),
+        (BASE.replace("\n", "\r\n").encode(), ""),
+        (BASE.encode("utf-16"), "UTF-16; save it as UTF-8"),
+        (b"title = 'x'\nbad = '\xe4'", "line 2: byte 0xe4 is not UTF-8"),
+        (b"", "missing keys 'datasets', 'plan', 'arms', 'policy'"),
+        (b"datasets = [GOLD]", "at line 1, column 13): datasets = [GOLD"),
+        (None, "Is a directory; expected a file"),
+    ],
+)
+def test_any_file_is_read_or_named(tmp_path, raw, words):
+    """A mark in front and other line ends are read; another encoding or a folder is named."""
+    file = tmp_path / "some.toml"
+    file.mkdir() if raw is None else file.write_bytes(raw)
+
+    if not words:
+        assert read_experiment(str(file)).plans["GOLD"].horizon == 5
+        return
+    with pytest.raises(ConfigError) as caught:
+        read_experiment(str(file))
+    assert words in str(caught.value)
+
+
+def test_roles_that_do_not_fit_the_pair_are_said():
+    """A candidate in the place of the baseline, or the other way round, is not taken silently."""
+    swapped = (('baseline = "a"', 'baseline = "b"'), ('candidate = "b"', 'candidate = "a"'))
+
+    assert parse().odd_roles == ""
+    assert parse(('"legacy"', '"candidate"')).odd_roles == "baseline = 'a' has the role candidate"
+    assert parse(*swapped).odd_roles == (
+        "baseline = 'b' has the role candidate and candidate = 'a' has the role legacy: swapped? "
+        "It is judged as the policy says"
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "found"),
     [
@@ -219,6 +276,7 @@ def test_builtin_experiment_fits_its_data(name):
     assert {arm.options["context"] for arm in found.arms if arm.role == "candidate"} == {96, 512}
 
 
+@pytest.mark.slow
 def test_quick_origins_do_not_overlap():
     """`quick` has 48 origins and more per dataset that share no session, and two seeds."""
     found = read_experiment("quick")

@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.evidence.estimand import ESTIMANDS
-from harness.experiments.losses import load_loss
+from harness.experiments.rules import load_loss
 from harness.gate.stored_scores import scoring_digest
 from harness.scoring.metrics import _AGGREGATES, _METRICS, AGGREGATES, METRICS
 

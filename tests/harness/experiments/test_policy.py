@@ -95,10 +95,10 @@ def test_small_policy_gets_the_defaults() -> None:
     [
         (
             {"alfa": 0.05},
-            r"nightly.toml: \[policy\]: unknown key 'alfa'; known keys are baseline, ",
+            r"nightly.toml: \[policy\]: unknown key 'alfa' \(did you mean 'alpha'\?\); known",
         ),
         ({"baseline": None}, "missing key 'baseline'"),
-        ({"candidate": "newer"}, "candidate = 'newer': no such arm; arms are old, new, walk"),
+        ({"candidate": "newer"}, r"candidate = 'newer': no such arm .* 'new'\?\); arms are old"),
         ({"baseline": "older"}, "baseline = 'older': no such arm"),
         ({"reference": "drift"}, "reference = 'drift': no such arm"),
         ({"candidate": "old"}, "baseline and candidate are both 'old'"),
@@ -117,7 +117,7 @@ def test_small_policy_gets_the_defaults() -> None:
         ({"criteria": {"metric": "crps"}}, r"expected \[\[policy.criteria\]\] tables"),
         ({"criteria": ["crps"]}, r"expected \[\[policy.criteria\]\] tables"),
         ({"criteria": [{"margin": 0.02}]}, "missing key 'metric'"),
-        ({"criteria": [{"metric": "crsp"}]}, "no such metric; did you mean 'crps'?"),
+        ({"criteria": [{"metric": "crsp"}]}, "no such metric .did you mean 'crps'"),
         ({"criteria": [{"metric": "bias", "margin": 0.02}]}, "a margin needs one of the losses"),
         ({"criteria": [{"metric": "width_80"}]}, "a margin needs one of the losses"),
         ({"criteria": [{"metric": "coverage_80", "margin": 0.02}]}, "coverage has no margin"),
@@ -149,7 +149,7 @@ def test_small_policy_gets_the_defaults() -> None:
             "two rules on coverage_80",
         ),
         ({"limits": {"failures": -1}}, "failures = -1"),
-        ({"limits": {"failure": 1}}, "limits: unknown key 'failure'; known keys are .*failures"),
+        ({"limits": {"failure": 1}}, "limits: unknown key 'failure' .* known keys are .*failures"),
         ({"limits": [1]}, r"expected a table \[policy.limits\]"),
     ],
 )

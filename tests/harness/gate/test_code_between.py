@@ -51,9 +51,8 @@ def loaded_by(code, content=b""):
 
 
 @pytest.fixture
-def filled(tiny, in_process, call):
+def filled(ran):
     """A grid and a store with all units."""
-    call("run", "tiny.toml")
     return prepare(read_experiment("tiny.toml"), []), open_store(Path("runs"))
 
 

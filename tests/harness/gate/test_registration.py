@@ -30,7 +30,7 @@ def said_first(out: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_process")
+@pytest.mark.usefixtures("in_process", "page_unread")
 def test_a_policy_changed_after_results_is_said_first(tiny, call) -> None:
     """By a file: the caution names the dropped rule and the wider margin before anything else."""
     tiny(('[[policy.criteria]]\nmetric = "crps"\nmargin = 0.05\n', STRICT))
@@ -47,10 +47,9 @@ def test_a_policy_changed_after_results_is_said_first(tiny, call) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_process")
-def test_another_name_hides_nothing(tiny, call) -> None:
+@pytest.mark.usefixtures("in_process", "page_unread")
+def test_another_name_hides_nothing(finished, tiny, call) -> None:
     """The same pair in a copy of the experiment is held against the first record of the pair."""
-    call("compare", "tiny.toml")
     tiny(("margin = 0.05", "margin = 0.2"), name="again.toml")
 
     _, out, _ = call("compare", "again.toml")
@@ -59,18 +58,16 @@ def test_another_name_hides_nothing(tiny, call) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_process")
-def test_another_pair_is_named(tiny, call) -> None:
+@pytest.mark.usefixtures("in_process", "page_unread")
+def test_another_pair_is_named(finished, call) -> None:
     """A candidate chosen by a flag after results is another question, and says so."""
-    call("compare", "tiny.toml")
-
     _, out, _ = call("gate", "tiny.toml", "--candidate-arm", "draws")
 
     assert "caution: arms changed after the first results" in said_first(out)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_process")
+@pytest.mark.usefixtures("in_process", "page_unread")
 def test_what_was_never_run_may_be_asked_otherwise(tiny, call) -> None:
     """A policy edited before the first result is the one that counts."""
     call("run", "tiny.toml", "--only", "draws")

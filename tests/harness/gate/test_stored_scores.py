@@ -34,9 +34,8 @@ from harness.window import up_to
 
 
 @pytest.fixture
-def filled(tiny, call, in_process):
+def filled(ran):
     """A grid and its store, every unit run."""
-    assert call("run", "tiny.toml")[0] == 0
     return prepare(read_experiment("tiny.toml"), []), open_store(Path("runs"))
 
 
@@ -81,6 +80,7 @@ def test_scores_survive_the_round_trip(filled):
     assert all(same(one, two) for one, two in zip(computed, stored, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", ["first", "latest"])
 def test_what_was_issued_in_time_is_held_against_what_came_first(tiny, plan):
     """A later revision moves the actuals of other origins; with truth = "latest", of all."""
@@ -181,6 +181,7 @@ def test_other_scoring_code_scores_again(filled, monkeypatch):
     assert not set(files(store).items()) & set(before.items())
 
 
+@pytest.mark.slow
 def test_origins_forecast_again_are_scored_again(tiny, call, in_process, tmp_path):
     """What failed and was asked again has its new scores, though its cell's key stays."""
     text = "from pathlib import Path\n\nfrom arms_for_tests import Flat\n\n\nclass Moody(Flat):\n"
@@ -272,9 +273,8 @@ EDITS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edited_score_file_changes_no_verdict(tiny, call, in_process, edit):
+def test_an_edited_score_file_changes_no_verdict(ran, call, edit):
     """Whatever is done to kept scores before judging, the verdict is the one of the forecasts."""
-    assert call("run", "tiny.toml")[0] == 0
     sound = call("gate", "tiny.toml", "--store", "runs")
     kept = {file: file.read_bytes() for file in Path("runs/scores").iterdir()}
     for file in kept:

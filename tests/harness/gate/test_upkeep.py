@@ -1,6 +1,7 @@
 """A store's upkeep: damage is told or harmless, and what goes, comes in or is given up is said."""
 
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -33,6 +34,7 @@ def flip(file, at=600):
     file.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_sound_store_is_said_to_be(finished, call):
     """Chain, seals and the verdict that stands hold: counts, the head, exit code 0."""
     store = opened()
@@ -131,7 +133,7 @@ def test_a_broken_chain_and_lost_records_are_damage(finished, call):
 
 
 @pytest.mark.slow
-def test_pruning_removes_what_no_experiment_needs(finished, tiny, call):
+def test_pruning_removes_what_no_experiment_needs(finished, tiny, call, page_unread):
     """Parts of an arm that is declared no more go with their fits; the verdict still replays."""
     tiny(('"arms_for_tests:Sampler"', '"arms_for_tests:Flat"\ncontext = 31'))
     call("compare", "tiny.toml")
@@ -149,7 +151,7 @@ def test_pruning_removes_what_no_experiment_needs(finished, tiny, call):
 
 
 @pytest.mark.slow
-def test_what_was_pruned_is_computed_again(finished, tiny, call):
+def test_what_was_pruned_is_computed_again(finished, tiny, call, page_unread):
     """An experiment that asks for pruned parts gets them anew, and the same verdict."""
     before = standing(opened(), "tiny")
     tiny(('"arms_for_tests:Sampler"', '"arms_for_tests:Flat"\ncontext = 31'))
@@ -189,6 +191,7 @@ def caught_by(what):
     return None
 
 
+@pytest.mark.slow
 def test_parts_without_their_records_are_adopted(finished, call, refused):
     """A new attempt from what is left: the same scores, issued now, and why is recorded."""
     before = {name: seal.digests for name, seal in opened().parts().items()}
@@ -209,6 +212,7 @@ def test_parts_without_their_records_are_adopted(finished, call, refused):
     assert call("store", "check")[0] == 0
 
 
+@pytest.mark.slow
 def test_parts_of_origins_counted_back_from_another_end_are_adopted_by_date(finished, tiny, call):
     """They belong to no fit of today's plan, and what is said of them takes them all."""
     before = {name: seal.digests for name, seal in opened().parts().items()}
@@ -245,12 +249,26 @@ def test_damage_anywhere_is_told_or_changes_nothing(finished, call, seed):
         shutil.copytree("kept", "runs")
 
 
-def without_leave_to_write(*arguments):
-    """Run a command line that owns the files and may write none of them."""
+SEVERAL = """
+import contextlib, io, json, sys
+from harness.cli import run_cli
+told = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            code = run_cli(words)
+    told.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(told))
+"""
+
+
+def without_leave_to_write(*lines):
+    """Run command lines in a process that owns the files and may write none of them."""
     for path in sorted(Path("runs").rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     Path("runs").chmod(0o555)
-    line = [sys.executable, "-P", "-m", "harness", *map(str, arguments)]
+    words = [line.split() for line in lines]
+    line = [sys.executable, "-P", "-c", SEVERAL, json.dumps(words)]
     if os.geteuid() == 0:
         capable = shutil.which("setpriv")
         if capable is None:
@@ -259,7 +277,8 @@ def without_leave_to_write(*arguments):
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     for path in sorted([Path("runs"), *Path("runs").rglob("*")]):
         path.chmod(0o755)
-    return done.returncode, done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.mark.slow
@@ -267,11 +286,13 @@ def test_a_store_that_cannot_be_written_is_shown(finished):
     """`gate` judges and records nothing, `report` draws elsewhere, `store check` reads."""
     head = opened().journal.head
 
-    gate = without_leave_to_write("gate", "tiny.toml", "--records", "kept")
-    shown = without_leave_to_write("report", "tiny.toml", "--output", "page.html")
-    refused = without_leave_to_write("report", "tiny.toml")
-    check = without_leave_to_write("store", "check")
-    run = without_leave_to_write("run", "tiny.toml")
+    gate, shown, refused, check, run = without_leave_to_write(
+        "gate tiny.toml --records kept",
+        "report tiny.toml --output page.html",
+        "report tiny.toml",
+        "store check",
+        "run tiny.toml",
+    )
 
     assert gate[0] == 0
     assert gate[1].endswith("records: none, the store is read-only\n")
@@ -290,6 +311,7 @@ def test_a_store_that_cannot_be_written_is_shown(finished):
     assert opened().journal.head == head
 
 
+@pytest.mark.slow
 def test_the_head_is_printed_everywhere(finished, call):
     """The last line, page, JUnit and Markdown print the head at which the verdict was passed."""
     code, out, _ = call("gate", "tiny.toml")

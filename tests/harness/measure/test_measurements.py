@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.costs import CRITERIA
 from harness.errors import StoreError
 from harness.experiments.experiment import read_experiment

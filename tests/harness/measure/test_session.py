@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.costs import CRITERIA
 from harness.measure import load
 from harness.measure.record import read_measure
@@ -244,6 +244,7 @@ def test_arms_that_cheat_are_caught(tiny, call, tmp_path):
     assert cost(record, "code_lines").valid
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process", "idle")
 def test_a_failing_arm_is_a_record_with_a_reason(tiny, call, tmp_path):
     """What broke while it was measured is no crash and no gap."""

@@ -14,7 +14,10 @@ from harness.running import fill
 
 @pytest.fixture
 def migration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_here: None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked_here: None,
+    made_once: Callable[..., Path],
 ) -> Callable[..., Migration]:
     """Make a migration: `migration(stages='["all"]', keys="budget = 2.0", options="")`."""
     monkeypatch.chdir(tmp_path)
@@ -26,7 +29,7 @@ def migration(
         options: str = "",
         first_day: str = "2031-01-01",
     ) -> Migration:
-        found = Migration(first_day=first_day)
+        found = Migration(first_day=first_day, made_once=made_once)
         found.write(stages=stages, keys=keys, options=options)
         return found
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.running.executor import LocalProcesses, Task
 from harness.running.parts import read_part
 from harness.running.unit import Job

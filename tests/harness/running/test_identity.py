@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.data.dataset import load
 from harness.experiments.experiment import read_experiment
 from harness.running import identity
@@ -168,6 +168,7 @@ def test_every_value_decides(experiment, gold, row, column):
     assert not set(keys(experiment, gold)) & set(other)
 
 
+@pytest.mark.slow
 def test_later_rows_decide_nothing(experiment, gold):
     """Sessions after the last judged one change no fit, and no key of a plan that is closed."""
     plan = dataclasses.replace(experiment.plans["GOLD"], first="2010-01-04")
@@ -330,6 +331,7 @@ def test_code_between_data_and_forecast_is_the_environment(
             assert keys(experiment, gold) == before
 
 
+@pytest.mark.slow
 def test_a_module_of_the_harness_that_an_arm_alone_imports_decides_it(
     tiny, gold, tmp_path, edited_module
 ):
@@ -337,14 +339,14 @@ def test_a_module_of_the_harness_that_an_arm_alone_imports_decides_it(
     (tmp_path / "reading_arm.py").write_text(
         "from arms_for_tests import Flat\n\n\n"
         "class Reading(Flat):\n    def forecast(self, contexts):\n"
-        "        from harness.answers import prediction_in\n\n"
+        "        from harness.network_answers import prediction_in\n\n"
         "        return prediction_in(super().forecast(contexts))\n",
         encoding="utf-8",
     )
     experiment = read_experiment(str(tiny(("arms_for_tests:Flat", "reading_arm:Reading"))))
     before = environments(experiment, gold)
 
-    with edited_module("harness.answers", added="CHANGED = True"):
+    with edited_module("harness.network_answers", added="CHANGED = True"):
         after = environments(experiment, gold)
 
     assert after[0] != before[0]

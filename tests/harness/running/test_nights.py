@@ -77,7 +77,7 @@ PLANS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS)
 def test_nights_equal_one_run_over_everything(tiny, gold, plan):
-    """Twelve nights compute every origin and fit once, and forecast what one run forecasts."""
+    """Nine nights compute every origin and fit once, and forecast what one run forecasts."""
     changes = PLANS[plan] or [("stride = 5", "stride = 1")]
     at = float(gold.series.target[ENDS + 3])
     file = tiny(
@@ -88,13 +88,13 @@ def test_nights_equal_one_run_over_everything(tiny, gold, plan):
         ("\n[policy]\n", PAIR.format(at=at)),
     )
     origins = fits = 0
-    for sessions in range(ENDS, ENDS + 12):
+    for sessions in range(ENDS, ENDS + 9):
         grid, store, summary, tasks = night(file, gold, sessions)
         origins, fits = origins + summary.origins, fits + summary.fits
         assert sum(len(job.windows) for task in tasks for job in task.jobs) == summary.origins
 
-    assert night(file, gold, ENDS + 11)[2].computed == 0
-    whole, other, once, _ = night(file, gold, ENDS + 11, "once")
+    assert night(file, gold, ENDS + 8)[2].computed == 0
+    whole, other, once, _ = night(file, gold, ENDS + 8, "once")
     assert (origins, fits) == (once.origins, once.fits)
     found, wanted = forecasts(grid, store), forecasts(whole, other)
     for name, cell in found.items():
@@ -126,6 +126,7 @@ def test_a_night_goes_on_from_the_kept_fit(tiny, gold):
     assert kept == {"old": [False], "new": [False], "draws": [True]}
 
 
+@pytest.mark.slow
 def test_origins_counted_back_stay_where_they_began(tiny, gold):
     """`origins = 40` counts back once; then the list grows at the stride, and none moves."""
     file = tiny()
@@ -140,6 +141,7 @@ def test_origins_counted_back_stay_where_they_began(tiny, gold):
     assert (len(before.windows), len(before.issued)) == (40, 41)
 
 
+@pytest.mark.slow
 def test_what_is_pending_is_issued_once(tiny, gold):
     """An origin is forecast before its outcome comes, kept, and judged when it has come."""
     file = tiny(("stride = 5", "stride = 1"))
@@ -158,6 +160,7 @@ def test_what_is_pending_is_issued_once(tiny, gold):
     assert last in map(str, read_cell(store, cell).last_date)
 
 
+@pytest.mark.slow
 def test_a_verdict_counts_only_recorded_origins(tiny, gold):
     """Where the data have grown and nothing was run, nothing is asked for that is not there."""
     file = tiny(("stride = 5", "stride = 1"))

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.errors import StoreError
 from harness.running.unit import Job
 from harness.running.work import carry_out_all, read_left, read_plain

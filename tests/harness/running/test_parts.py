@@ -7,11 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.errors import ForecastError
 from harness.forecast import Forecast
-from harness.running.parquet import TornTableError
-from harness.running.parts import Part, read_part, together, write_part
+from harness.running.parts import Part, TornTableError, read_part, together, write_part
 from harness.running.unit import Job, UnitResult, carry_out
 from harness.window import RollingOrigin, up_to
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.errors import ForecastError
 from harness.forecast import LEVELS
 from harness.residuals import measure_residuals

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from in_process import InThisProcess, Quiet
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.errors import ChangedFileError
 from harness.experiments.experiment import read_experiment
 from harness.running.executor import LocalProcesses, Task, _copies_changed

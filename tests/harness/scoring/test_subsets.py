@@ -1,7 +1,6 @@
 """Slices: the right windows and steps, from stored scores alone."""
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +10,8 @@ from harness.errors import ConfigError
 from harness.forecast import Forecast
 from harness.gate.stored_scores import read_scores, write_scores
 from harness.scoring.scores import Truth, UnitScores, score
-from harness.scoring.subsets import Slice, slice_losses, slice_named, slices_of, worst_windows
+from harness.scoring.subsets import Slice, slice_named, slices_of
+from harness.window import Array
 
 W, H = 12, 6
 DRAWDOWN = np.array([0.0, 0.3, 0.0, 0.05, 0.2, 0.4, 0.25, 0.1, 0.0, 0.3, 0.1, 0.0])
@@ -102,23 +102,29 @@ def test_slices_are_the_same_from_truth_scores_and_store(tmp_path, source: str) 
     assert origins == wanted
 
 
-def test_slice_losses_are_means_over_the_steps_of_the_slice() -> None:
+def errors_in(unit: UnitScores, part: Slice) -> Array:
+    """Mean absolute errors of a slice, by origin."""
+    errors: Array = unit.at(part.rows, part.columns).values["absolute_error"].mean(axis=1)
+    return errors
+
+
+def test_a_slice_cuts_windows_and_steps() -> None:
     """Steps are counted from the last value seen: with a gap of 1 the first is step 2."""
     unit = unit_of(truth_of())
     cells = unit.values["absolute_error"]
 
-    steps = slice_losses(unit, "mae", slice_named(unit.truth, "steps:4-5"))
+    steps = errors_in(unit, slice_named(unit.truth, "steps:4-5"))
     both = dataclasses.replace(slice_named(unit.truth, "year:2003"), steps=unit.step == 7)
 
     assert np.array_equal(steps, cells[:, 2:4].mean(axis=1))
-    assert np.array_equal(slice_losses(unit, "mae", both), cells[8:, 5])
+    assert np.array_equal(errors_in(unit, both), cells[8:, 5])
 
 
 def test_a_failed_window_stays_in_its_slice() -> None:
     """Its loss is NaN there: a slice is not a way to lose a failure."""
     unit = unit_of(truth_of(), reasons=[""] * 4 + ["crash"] + [""] * 7)
 
-    losses = slice_losses(unit, "mae", slice_named(unit.truth, "volatility:high"))
+    losses = errors_in(unit, slice_named(unit.truth, "volatility:high"))
 
     assert np.isnan(losses).tolist() == [False, True, False, False]
 
@@ -154,17 +160,3 @@ def test_equal_volatilities_are_one_slice() -> None:
 
     assert members(truth, "volatility:low") == list(range(W))
     assert "volatility:high" not in [each.name for each in slices_of(truth)]
-
-
-def test_worst_windows_are_named_by_date_and_loss() -> None:
-    """The largest losses first, failed windows aside, within a slice where one is asked for."""
-    unit = unit_of(truth_of(), reasons=[""] * 11 + ["crash"])
-    of_year: Callable[[str], Slice] = lambda year: slice_named(unit.truth, f"year:{year}")  # noqa: E731
-
-    first, second = worst_windows(unit, "mae", count=2)
-    early = worst_windows(unit, "mae", part=of_year("2001"))
-
-    assert (first.origin, first.origin_date) == (1000, str(unit.origin_date[10]))
-    assert first.loss == pytest.approx(unit.values["absolute_error"][10].mean())
-    assert second.origin == 910
-    assert [each.origin for each in early] == [370, 280, 190, 100]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from harness.evidence.estimand import MeanLoss, Question
-from harness.evidence.estimates import agreed, deciding
+from harness.evidence.estimand import MeanLoss
+from harness.evidence.estimates import Question, agreed, deciding
 from harness.evidence.pairing import Sides
 from harness.stats.longrun import correlation_found, first_order, overlap_law, shares_of
 from harness.stats.spending import chance_by_looks, levels
@@ -236,6 +236,7 @@ def test_legacy_seeds_weigh_as_much_as_the_tested_ratio_of_them(ratio: float) ->
     assert below.power(far) > there.power(far)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pull", [-0.5, 0.5])
 def test_a_far_bound_is_predicted_where_legacy_varies(pull: float) -> None:
     """With a legacy that varies along with the difference, only its level tells the power."""

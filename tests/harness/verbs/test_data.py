@@ -39,10 +39,40 @@ def test_an_import_says_what_it_understood(run):
     assert lines[0] == "dataset       X"
     assert [line.split("  ")[0] for line in lines if line[0] != " "] == [
         *("dataset", "target", "rows", "past", "sessions", "calendar", "range", "largest move"),
-        *("repeats", "longest gap", "time zone", "understood", "warnings"),
+        *("repeats", "longest gap", "time zone", "read as", "understood", "warnings"),
         "wrote to/X.toml; use it with --data-dir to",
     ]
     assert "understood    Rows were newest first: reversed." in lines
+
+
+@pytest.mark.parametrize(
+    ("row", "form"),
+    [
+        (
+            "{day:02}.03.2021;1.2{day:02},5",
+            (
+                "columns by semicolon; decimal comma, '.' between thousands; dates day-month-year, "
+                "'01.03.2021' is 1 March 2021"
+            ),
+        ),
+        (
+            "2021-03-{day:02}\t1'2{day:02}",
+            (
+                'columns by tab; no decimals, "\'" between thousands; dates year-month-day, '
+                "'2021-03-01' is 1 March 2021"
+            ),
+        ),
+    ],
+)
+def test_an_import_says_how_it_read_separators_decimals_and_dates(run, row, form):
+    """Always, in one line, whatever there was to choose between."""
+    mark = ";" if ";" in row else "\t"
+    put([row.format(day=day) for day in range(1, 6)], head=f"Date{mark}Close")
+
+    code, out, _ = run(*IMPORT, "--dry-run")
+
+    assert code == 0
+    assert f"read as       {form}" in out.splitlines()
 
 
 def test_a_folder_that_the_import_makes_may_be_named_before(run, monkeypatch):
@@ -109,7 +139,7 @@ def test_an_import_of_what_is_there_names_the_update(run):
 
     code, _, err = run(*IMPORT)
     assert code == 2
-    assert "add sessions with 'abharness data update X FILE'" in err
+    assert "add sessions with `abharness data update X FILE`" in err
 
     code, out, _ = run("data", "update", "X", "in.csv")
     assert code == 0

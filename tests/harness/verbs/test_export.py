@@ -69,4 +69,6 @@ def test_a_store_without_forecasts_says_what_makes_them(tiny, refused):
     tiny()
     open_store(Path("runs"))
 
-    assert "no forecast is stored; `abharness run` makes them" in refused("export", "tiny.toml")
+    assert "no forecast is stored; `abharness run tiny.toml` makes them" in refused(
+        "export", "tiny.toml"
+    )

@@ -49,6 +49,7 @@ def begun(tmp_path, monkeypatch):
     sys.modules.pop("mine", None)
 
 
+@pytest.mark.slow
 def test_init_writes_what_can_be_run(begun, call):
     """Data are imported, arms built and the grid declared; nothing that can be seen is asked."""
     code, out, err = call(
@@ -92,7 +93,7 @@ def test_init_knows_logs_checkouts_and_datasets(begun, call):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["our prices.csv", "--legacy", "mine:Older"], "has no class 'Older'; it has New, Old"),
+        (["our prices.csv", "--legacy", "mine:Older"], "(did you mean 'Old'?); it has New, Old"),
         (["our prices.csv", "--legacy", "mine"], "expected module:Class, a file of recorded"),
         (["our prices.csv", "--legacy", "mine:Old,window"], "expected KEY=VALUE after a comma"),
         (["nothing.csv", "--legacy", "mine:Old"], "nothing.csv"),

@@ -13,7 +13,6 @@ from harness.data.update import update_file
 from harness.gate.nights import nights
 from harness.judging.fact import FactCode, fact
 from harness.running.store_folder import open_store
-from harness.verbs import compare
 from harness.verbs.nightly import alarm
 from reports.words.facts import first_line as first_line_of
 
@@ -35,14 +34,8 @@ EXPERIMENT = (
 
 
 @pytest.fixture
-def night(tiny, in_process, call, made_once, monkeypatch):
+def night(tiny, in_process, page_unread, call, made_once, monkeypatch):
     """Give the command of a night on data that grow by 3 sessions each; the first one is over."""
-
-    def written_page(_, __, judgement, ___):
-        page = judgement.folder / "report.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("drawn elsewhere", encoding="utf-8")
-        return page
 
     def night(folder=Path()):
         found = call(
@@ -66,7 +59,6 @@ def night(tiny, in_process, call, made_once, monkeypatch):
             shutil.move(each, folder / each)
         shutil.move("said", folder / "said")
 
-    monkeypatch.setattr(compare, "written_page", written_page)
     tiny(*EXPERIMENT)
     shutil.copytree(made_once("first_night", make), ".", dirs_exist_ok=True)
     return night
@@ -130,6 +122,7 @@ def test_a_night_without_data_keeps_what_stands(night):
     assert "data not updated: X: " in err
 
 
+@pytest.mark.slow
 def test_a_night_names_what_is_other_than_the_night_before(night, tiny):
     """Another rule and a revised session are marks of the night, whatever comes of them."""
     tiny(*EXPERIMENT, ("margin = 0.004", "margin = 0.005"))

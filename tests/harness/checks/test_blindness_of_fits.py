@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from in_process import InThisProcess
 
-from harness.checks.asked_again import NEEDED, ask_again, asked_fits, is_exempt
+from harness.checks.blindness import NEEDED, ask_again, asked_fits, is_exempt
 from harness.gate.given_facts import futures
 from harness.judging.fact import FactCode
 from harness.running.cells import read_cell

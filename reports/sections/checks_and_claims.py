@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
+from harness.checks.predicate import CheckRecord
 from harness.claims.claim import Status
-from reports.page_input import Claimed, PageInput, Tried
+from reports.page_input import Claimed, PageInput
 from reports.section import (
     Block,
     Command,
@@ -48,8 +49,8 @@ def battery(page: PageInput) -> Iterator[Section]:
     )
 
 
-def _subject_row(trial: Tried) -> tuple[TableCell, ...]:
-    counts = Counter(each.outcome for each in trial.results)
+def _subject_row(trial: CheckRecord) -> tuple[TableCell, ...]:
+    counts = Counter(str(each.outcome) for each in trial.results)
     options = ", ".join(f"{name}={numbers.plain(value)}" for name, value in trial.options.items())
     failing = ", ".join(each.code for each in trial.results if each.outcome in _MISSED)
     return (
@@ -62,7 +63,7 @@ def _subject_row(trial: Tried) -> tuple[TableCell, ...]:
     )
 
 
-def _predicates(trial: Tried) -> Details:
+def _predicates(trial: CheckRecord) -> Details:
     table = Table(
         caption=f"{trial.target} as {trial.kind}, every predicate",
         columns=columns(
@@ -73,7 +74,7 @@ def _predicates(trial: Tried) -> Details:
             (
                 text(f"{each.code} {each.title}"),
                 text(_SIGNS[each.outcome]),
-                text(numbers.number(each.value)),
+                text(numbers.number(each.measured.get("value"))),
                 text(each.wanted),
                 text(numbers.printable(each.reason)),
             )

@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from harness.answers import (
+from harness.errors import ForecastError
+from harness.network_answers import (
     central_intervals,
     labelled_quantiles,
     level_of,
     prediction_in,
     quantile_axis,
 )
-from harness.errors import ForecastError
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_prediction_is_taken_out_of_what_it_is_wrapped_in():
 
 def test_answers_load_no_framework():
     """Reading answers imports neither torch nor numpy."""
-    code = "import sys, harness.answers; print({'torch', 'numpy'} & set(sys.modules))"
+    code = "import sys, harness.network_answers; print({'torch', 'numpy'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
     )

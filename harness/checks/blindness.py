@@ -29,17 +29,18 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from harness.arm import ArmRef
+from harness.arm_ref import ArmRef
 from harness.checks.placebo import Placebo, confirmed, continued
 from harness.errors import StoreError
 from harness.forecast import Forecast
 from harness.judging.price_scale import on_another_scale
 from harness.parsing import parse_record
-from harness.running.cells import StoredCell, answered, cell_record, has_cell, read_cell
+from harness.running.cells import answered, cell_record, has_cell, read_cell
 from harness.running.executor import Executor, Finished, LocalProcesses, Task
 from harness.running.grid import Grid, GridCell, PlannedFit, preload_for
 from harness.running.sources import digest, harness_digest
 from harness.running.store_folder import Store
+from harness.running.stored_cell import StoredCell
 from harness.running.work import read_left
 from harness.scoring.scores import Truth, score
 from harness.window import Rows, Series, up_to
