@@ -92,9 +92,15 @@ def one_line(text: str) -> str:
 
 def meant(name: object, known: Iterable[str]) -> str:
     """`` (did you mean 'crps'?)`` where a known name is near, whatever its case; else ''."""
+    near = nearest(name, known)
+    return f" (did you mean '{near}'?)" if near else ""
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The known name that is spelt most like another, whatever its case; '' where none is."""
     names = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(str(name).casefold(), names, n=1)
-    return f" (did you mean '{names[near[0]]}'?)" if near else ""
+    return names[near[0]] if near else ""
 
 
 class Noted:
