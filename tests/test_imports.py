@@ -79,6 +79,7 @@ def look(packages, watched=""):
     return json.loads(done.stdout.splitlines()[-1]), done.stdout.count("\n")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_importing_the_harness_and_reports_loads_no_arm_library():
     """Judging and reporting import neither a deep-learning library nor pandas or matplotlib."""

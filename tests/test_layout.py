@@ -186,6 +186,7 @@ def test_units_see_no_namespace(lookalike, safe_path):
         assert record["card"]["server"] in ("None", "False")
 
 
+@pytest.mark.slow
 @needs_checkout
 @pytest.mark.parametrize("safe_path", [True, False])
 @pytest.mark.parametrize("way", ["console script", "python -m harness", "pytest", "-m pytest"])
@@ -285,6 +286,7 @@ print(len(prepare(read_experiment("quick"), []).cells))
 """
 
 
+@pytest.mark.slow
 def test_wheel_finds_its_data_and_experiments(installation, tmp_path):
     """From an installed wheel, away from any checkout, the built-in material is found."""
     said = run([sys.executable, "-P", "-c", CHECK_INSTALLED, str(installation)], cwd=tmp_path)

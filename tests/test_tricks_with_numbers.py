@@ -566,6 +566,7 @@ def test_a_conclusion_that_memory_would_unmake_is_said(gain: float, said: bool, 
     assert all("its result would not hold" in text for text in cautions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistence", [0.8, 0.9])
 def test_clustered_hits_are_seldom_taken_for_enough(persistence: float) -> None:
     """Hits that follow the volatility pass the bound they lie on in at most 8 % of samples."""

@@ -139,8 +139,6 @@ class GridCell:
         Digest of what all its nights have in common.
     slot
         Digest of line and plan: stem of the name of its score file, the same every night.
-    asked
-        Digest of the judged origins, the gap, and the rows that decide forecasts and actuals.
     identity
         What all its fits have in common.
     fits
@@ -158,7 +156,6 @@ class GridCell:
     key: str
     line: str
     slot: str
-    asked: str
     identity: Mapping[str, Any]
     fits: tuple[PlannedFit, ...]
     split: Split
@@ -284,16 +281,8 @@ def declare(
     for ref in arms:
         if ref.folder is not None:
             look_beside(ref.folder)  # who reads the source of an arm finds it; nothing is imported
-    asked = {
-        name: digest([part.data, part.windows.gap, part.days(part.windows.origin)])
-        for name, part in splits.items()
-    }
-    plans = {
-        name: digest([anchor_of(part.dataset.id, part.plan), part.plan.refit])
-        for name, part in splits.items()
-    }
     cells = [
-        _cell(experiment, ref, known[ref.name], part, name, seed, asked[name], plans[name])
+        _cell(experiment, ref, known[ref.name], part, seed)
         for ref in arms
         for name, part in splits.items()
         for seed in experiment.run.seeds[: None if known[ref.name].seeded else 1]
@@ -406,17 +395,8 @@ def as_stored(grid: Grid, store: KnownResults) -> Grid:
     return dataclasses.replace(grid, cells=tuple(found))
 
 
-def _cell(
-    experiment: Experiment,
-    ref: ArmRef,
-    known: KnownArm,
-    part: Split,
-    dataset: str,
-    seed: int,
-    asked: str,
-    plan: str,
-) -> GridCell:
-    run = experiment.run
+def _cell(experiment: Experiment, ref: ArmRef, known: KnownArm, part: Split, seed: int) -> GridCell:
+    run, dataset = experiment.run, part.dataset.id
     identity = line_identity(
         known.identity,
         plan=part.plan,
@@ -432,8 +412,7 @@ def _cell(
         seed=seed,
         key="",
         line=line,
-        slot=digest([line, plan])[:32],
-        asked=asked,
+        slot=digest([line, part.nights])[:32],
         identity=identity,
         fits=fits,
         split=part,
@@ -477,7 +456,7 @@ def _cell_key(cell: GridCell) -> str:
     fitted = part.days(np.unique(part.windows.fitted_at))
     log = [cell.records[day] for day in part.days(part.windows.origin)] if cell.records else []
     on = [[fit.cutoff, fit.identity["device"]] for fit in cell.fits if fit.cutoff in fitted]
-    return digest([cell.identity, cell.asked, log, on])
+    return digest([cell.identity, cell.split.asked, log, on])
 
 
 def seeded(arm: Arm) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import ConfigError
+from harness.running.sources import digest
 from harness.running.unit import Job
 from harness.window import Dates, RollingOrigin, Rows, Series, Windows, up_to
 
@@ -47,6 +48,9 @@ class Split:
     windows: Windows
     data: str
     recorded: int
+    _asked: dict[tuple[str, int, bytes], str] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     _rows: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
     _days: dict[bytes, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -59,6 +63,20 @@ class Split:
     def seen(self) -> Series:
         """Rows before the last judged origin: all that any judged forecast may depend on."""
         return up_to(self.dataset.series, int(self.windows.origin[-1]))
+
+    @property
+    def asked(self) -> str:
+        """Digest of the judged origins, the gap, and the rows that decide forecasts and actuals."""
+        name = (self.data, self.windows.gap, self.windows.origin.tobytes())
+        if name not in self._asked:
+            days = self.days(self.windows.origin)
+            self._asked[name] = digest([self.data, self.windows.gap, days])
+        return self._asked[name]
+
+    @property
+    def nights(self) -> str:
+        """Digest of what all nights of a plan on a dataset have in common."""
+        return digest([anchor_of(self.dataset.id, self.plan), self.plan.refit])
 
     def rows_digest(self, origin: int) -> str:
         """Digest of the rows visible at an origin."""

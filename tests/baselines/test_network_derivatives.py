@@ -119,6 +119,7 @@ OPERATORS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operators_written_by_hand_have_both_derivatives(name: str) -> None:
     """First and second derivatives agree with finite differences."""

@@ -151,6 +151,7 @@ def test_the_frequency_filter_is_more_than_a_gain_when_repaired() -> None:
         assert (float(cosine.detach()) < 0.99) == selective
 
 
+@pytest.mark.slow
 def test_lags_join_the_choice_without_a_jump_when_repaired() -> None:
     """Along a path that turns one series into another, no step stays large (T12)."""
     draw = torch.Generator().manual_seed(3)
@@ -392,6 +393,7 @@ def test_a_checkpoint_of_other_sizes_is_refused_by_name() -> None:
         baselines.load(built("EnhancedAutoformer"), {"layer.weight": torch.zeros(1)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", Repairs.names())
 @pytest.mark.parametrize("name", EVERY)
 def test_every_switch_works_alone(name: str, switch: str) -> None:

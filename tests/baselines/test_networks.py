@@ -248,6 +248,7 @@ UNUSUAL_LEVELS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [(name, changes) for name in ("Autoformer", "EnhancedAutoformer") for changes in UNUSUAL]
@@ -356,6 +357,7 @@ def test_dropout_keeps_its_rate_and_its_mean() -> None:
     assert abs(number(first.mean()) - 1.0) < 0.003
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop", [0.0, 0.4])
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_the_sliced_feed_forward_part_has_the_right_gradient(
@@ -445,6 +447,7 @@ def test_repaired_forecasts_ignore_batch_mates(name: str, train: bool) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY[1:])
 def test_a_faithful_batch_can_be_answered_as_if_each_were_alone(name: str) -> None:
     """One pass gives what a pass per sample gives, and a plain pass does not (E-09)."""

@@ -150,6 +150,7 @@ def last_prices(series, plan=PLAN):
     return np.repeat(series.target[plan.over(series.dates).origin - 1][:, None], 6, axis=1)
 
 
+@pytest.mark.slow
 def test_thuml_like_checkout_trains_and_forecasts(tmp_path, series):
     """A model with its layers is trained, forecasts prices, and the same seed gives the same."""
     options = {"root": str(thuml_like(tmp_path)), "config": CONFIG | {"moving_avg": 5}} | QUICK
@@ -167,6 +168,7 @@ def test_thuml_like_checkout_trains_and_forecasts(tmp_path, series):
     assert outcome.card["model"] == "Autoformer, the user's own code (models/Autoformer.py)"
 
 
+@pytest.mark.slow
 def test_future_and_batch_change_nothing(tmp_path, series):
     """Values from the last origin on do not matter, nor do batch mates."""
     options = {"root": str(thuml_like(tmp_path)), "config": CONFIG | {"moving_avg": 5}} | QUICK
@@ -208,6 +210,7 @@ def test_building_imports_nothing_of_the_checkout(tmp_path):
     assert state_of_the_imports() == before
 
 
+@pytest.mark.slow
 def test_nothing_leaks_out_of_a_unit(tmp_path, series):
     """After a unit no module, path, finder or bytecode of the checkout is left behind."""
     root = thuml_like(tmp_path / "checkout")
@@ -256,6 +259,7 @@ def test_folder_named_datasets_is_left_alone(tmp_path, series):
     assert "RuntimeError" not in reason
 
 
+@pytest.mark.slow
 def test_two_checkouts_with_the_same_names_in_turn(tmp_path, series):
     """Two arms whose packages share names each run their own code, whichever was used last."""
     one = thuml_like(tmp_path / "one")
@@ -431,6 +435,7 @@ def test_own_loss_term_counts_in_training_only(tmp_path, series):
     assert row.validation_loss < 1000
 
 
+@pytest.mark.slow
 def test_global_randomness_and_cuda_calls(tmp_path, series):
     """Draws from numpy and torch follow the seed; `.cuda()` of a CPU arm stays where it is."""
     answer = """\
@@ -817,6 +822,7 @@ class Anything:
 WEIGHTS = {"shift": torch.tensor([0.5])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "name"),
     [
@@ -841,6 +847,7 @@ def test_checkpoints_are_loaded(tmp_path, series, content, name):
     assert outcome.card["training"] == f"starts from {name}"
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_checkpoint(tmp_path, series):
     """With train = true the first epoch begins at the checkpoint's weights."""
     root = last_value(tmp_path, "return path")

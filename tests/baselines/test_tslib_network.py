@@ -93,6 +93,7 @@ def check(*arguments):
     return run_cli(["check", *arguments, "--as", "network", "--experiment", "trial.toml"])
 
 
+@pytest.mark.slow
 def test_every_predicate_is_asked_inside_the_checkout(capsys):
     """Its packages are imported while it works and on the CPU; no question ends in error."""
     before, cuda = set(sys.modules), torch.Tensor.cuda

@@ -90,6 +90,7 @@ def test_memory_of_the_quantile_network_does_not_grow_when_repaired() -> None:
     assert many <= 1.01 * few
 
 
+@pytest.mark.slow
 def test_the_original_keeps_every_pass() -> None:
     """Sample quantiles need all samples, so the faithful call grows (the probe can see it)."""
     assert peak_of(200) > 2 * peak_of(20)

@@ -138,6 +138,7 @@ def test_fair_crps_against_other_libraries(benchmark: Any, library: str, least: 
     compare_with(benchmark, theirs, lambda: fair_crps(truth, samples), least=least)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize("form", ["23 levels", "9 levels", "100 samples", "normal"])
 def test_scoring_end_to_end(benchmark: Any, tmp_path: Path, form: str) -> None:

@@ -55,6 +55,7 @@ def test_unit_runs_and_repeats(series):
     assert np.array_equal(one.values, other.values)
 
 
+@pytest.mark.slow
 @installed
 def test_future_is_hidden(series):
     """Other prices from an origin on change no forecast made up to it."""
@@ -68,12 +69,14 @@ def test_future_is_hidden(series):
     assert not np.array_equal(before.values[5:], after.values[5:])
 
 
+@pytest.mark.slow
 @installed
 def test_window_alone_and_in_a_batch_agree(series):
     """Forecasts do not depend on what else is in the batch, to 1e-4 relative."""
     assert np.allclose(outcome_of(series, batch=1).values, outcome_of(series).values, rtol=1e-4)
 
 
+@pytest.mark.slow
 @installed
 def test_answers_are_those_of_the_package(series, arm):
     """But for the order of levels it is what the package answers for the same history."""
@@ -90,6 +93,7 @@ def test_answers_are_those_of_the_package(series, arm):
     assert np.array_equal(found.point, found.quantiles[:, :, 4])
 
 
+@pytest.mark.slow
 @installed
 @pytest.mark.parametrize("scale", [1e-6, 1e9])
 def test_scaled_prices_give_scaled_forecasts(series, arm, scale):
@@ -102,6 +106,7 @@ def test_scaled_prices_give_scaled_forecasts(series, arm, scale):
     assert np.allclose(one * scale, other, rtol=1e-4)
 
 
+@pytest.mark.slow
 @installed
 def test_long_horizons_go_on(series, arm):
     """Past the 48 steps of one answer there are more, and the first 48 stay the same."""

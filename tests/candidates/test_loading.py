@@ -225,6 +225,7 @@ def test_kind_of_a_folder_is_read_without_loading(tiny):
     assert Source(model="amazon/chronos-2").family is None
 
 
+@pytest.mark.slow
 def test_opening_an_experiment_loads_no_network_library() -> None:
     """The arms of `quick` are built and their identities made without torch."""
     code = (

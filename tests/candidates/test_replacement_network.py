@@ -51,6 +51,7 @@ def test_forecast_has_the_contracts_shape_and_no_graph(network):
     assert not found.requires_grad
 
 
+@pytest.mark.slow
 def test_report_has_the_legacy_layout(network):
     """The keys and shapes a caller of the legacy uncertainty call reads."""
     report = network.eval()(*inputs_of(), return_uncertainty=True)
@@ -204,6 +205,7 @@ def test_covariate_that_never_varied_cannot_blow_up_chronos2(tiny):
     )
 
 
+@pytest.mark.slow
 def test_last_columns_may_be_the_targets(bundled):
     """Time-Series-Library's loaders put the target last: so it is with features MS."""
     fields = FIELDS | {"c_out": 1, "features": "MS"}
@@ -263,6 +265,7 @@ def test_history_without_a_value_is_refused(bundled):
         bundled(x_enc, *rest)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(network):
     """A standard loop learns, and its gradient reaches every parameter of the backbone."""
     network = copy.deepcopy(network).train()

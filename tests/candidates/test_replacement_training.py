@@ -38,6 +38,7 @@ def states():
     return random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state()  # noqa: NPY002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["t5", "bolt", "chronos2"])
 def test_fine_tuning_learns_and_keeps_its_best(series, tiny, kind):
     """The curve starts with the weights as they came; what is kept is its lowest point."""
@@ -133,6 +134,7 @@ def test_nightly_holds_the_zero_shot_arm_against_what_learning_adds():
     assert learning["finetune"]["steps"] <= 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"finetune": FAST}, {"conformal": True, "finetune": None}])
 def test_fit_never_reads_past_its_origin(series, tiny, options):
     """Through the harness: later values move no forecast made up to them."""

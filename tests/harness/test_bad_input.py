@@ -26,6 +26,7 @@ def test_missing_experiment_file(tiny, refused, verb):
     assert "quick" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -147,6 +148,7 @@ def test_an_exit_from_anywhere_is_no_verdict(tiny, call, monkeypatch):
     assert "ended by sys.exit(0) before there was a result" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -189,6 +191,7 @@ def test_a_printed_command_has_what_was_given(tiny, refused):
     assert "`abharness run tiny.toml --seeds 1 --set plan.origins=39 --store 'no store'`" in line
 
 
+@pytest.mark.slow
 def test_arms_to_judge_must_exist(ran, refused):
     """An arm asked for by flag that the experiment does not have is named with those it has."""
     for flag in ("--baseline-arm", "--candidate-arm"):
@@ -275,6 +278,7 @@ def test_what_the_system_refuses_is_no_fault_of_ours(tiny, call, monkeypatch, pr
         assert problem.strerror in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["taken", "taken/deeper/store"])
 def test_store_that_cannot_be_written(tiny, refused, place):
     """A file where the folder should be is named; root may write anywhere else."""

@@ -241,6 +241,7 @@ def test_an_edited_verdict_is_not_taken_over(finished, call):
     assert file.read_text(encoding="utf-8") == whole
 
 
+@pytest.mark.slow
 def test_page_is_drawn_again_by_other_code(finished, call, monkeypatch):
     """After a change of the report's code the page is drawn again."""
     page = next(Path("runs").rglob("report.html"))
@@ -252,6 +253,7 @@ def test_page_is_drawn_again_by_other_code(finished, call, monkeypatch):
     assert page.stat().st_mtime_ns > before
 
 
+@pytest.mark.slow
 def test_report_draws_the_stored_verdict(finished, call):
     """`report` draws the last verdict again, and a copy where asked."""
     page = next(Path("runs").rglob("report.html"))
@@ -265,6 +267,7 @@ def test_report_draws_the_stored_verdict(finished, call):
     assert "PROMOTE" in text
 
 
+@pytest.mark.slow
 def test_run_says_what_it_did(tiny, call, in_process):
     """`run` ends in 0, also with failed windows, and names their cells."""
     tiny(('role = "legacy"', 'role = "legacy"\nfault = "raise"'))
@@ -515,6 +518,7 @@ def test_the_policy_says_what_hold_is_unless_a_flag_does(
     assert call("compare", "tiny.toml", *flags)[0] == code
 
 
+@pytest.mark.slow
 def test_waivers_are_held_against_the_day_that_is_given(ran, tiny, call):
     """On its last day a waiver holds, a day later it does not; the day is in the record."""
     waiver = (

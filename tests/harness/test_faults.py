@@ -192,6 +192,7 @@ RUN = {
 """Faults of an arm: the change of the experiment, the exit code of `gate`, words of the reason."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STORED)
 def test_fault_in_store_or_policy_is_caught(ran, tiny, call, name):
     """What was sound before the fault is not green after it, and the reason names the fault."""
@@ -241,6 +242,7 @@ def test_damaged_forecasts_that_come_out_otherwise_are_not_accepted(
     assert call("compare", "tiny.toml")[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["torn", "empty", "other"])
 def test_torn_scores_are_derived_again(finished, call, damage):
     """Scores follow from stored forecasts, so a file of them that is torn costs nothing."""
@@ -274,6 +276,7 @@ def test_fault_of_an_arm_is_caught(tiny, call, in_process, tmp_path, name):
     assert words in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_swapped_arms_are_the_opposite_verdict(ran, call):
     """Naming the arms the wrong way round turns a PROMOTE into a REJECT."""
     assert call("gate", "tiny.toml")[0] == 0
@@ -305,6 +308,7 @@ def test_scores_of_other_data_under_the_same_name_are_invalid(ran):
     assert "not all arms were judged against the same actuals" in verdicts.summary(verdict)
 
 
+@pytest.mark.slow
 def test_other_data_under_the_same_name(tiny, call, in_process):
     """A data file that changed is refused; with a manifest to match, nothing old counts for it."""
     rows = (builtin_folder() / "GOLD.csv").read_text(encoding="utf-8").splitlines()[-500:]
@@ -328,6 +332,7 @@ def test_other_data_under_the_same_name(tiny, call, in_process):
     assert call("gate", "tiny.toml", "--data-dir", "fresh")[0] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -354,6 +359,7 @@ def test_edited_verdict_is_caught(finished, call, old, new, words):
         assert "verdict.json: is not as it was drawn from the record of" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "change", "words"),
     [

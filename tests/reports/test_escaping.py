@@ -105,6 +105,7 @@ def test_the_page_shows_markup_as_text(make_page: Make, evil_page: PageInput) ->
     assert all(link.startswith("#") for link in Shape(evil).links)
 
 
+@pytest.mark.slow
 def test_the_page_of_nights_shows_markup_as_text(make_page: Make) -> None:
     """Names of experiments, arms, machines, events and why an update failed included."""
     found = spoiling.a_history(make_page().verdict)
@@ -114,6 +115,7 @@ def test_the_page_of_nights_shows_markup_as_text(make_page: Make) -> None:
     assert Shape(evil).text.count(spoiling.SEEN) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["page", "nights"])
 def test_markdown_shows_markup_as_text(make_page: Make, evil_page: PageInput, what: str) -> None:
     """Rendered with raw HTML allowed, there is no link, picture, code, script or new heading."""

@@ -354,6 +354,7 @@ def test_waivers_stay_visible(make_page: Make) -> None:
     assert "<dt>Waivers</dt><dd>ALPHA:* until 2030-01-01 by Ada: open</dd>" in html
 
 
+@pytest.mark.slow
 def test_windows_a_fallback_answered_are_listed_and_not_credited(make_page: Make) -> None:
     """Count on the first screen; reason and origins below."""
     page = make_page(datasets=["ALPHA"])

@@ -63,6 +63,7 @@ def test_what_failed_names_its_log_in_every_form(make_page: Make) -> None:
     assert [each.count("log: runs/fits/abc/log.txt") > 0 for each in flat] == [True] * 5
 
 
+@pytest.mark.slow
 def test_markdown_stays_short_whatever_the_grid(make_page: Make) -> None:
     """Tables that would make it longer than 60,000 characters are left out, and that is said."""
     page = many(make_page, 60)

@@ -66,6 +66,7 @@ def test_repaired_network_fails_nothing(name, asked):
     assert failing(results(name, True, asked)) == set()
 
 
+@pytest.mark.slow
 def test_measured_values_are_those_of_the_dossier():
     """Lags, level gain and parameters without gradient are the recorded ones."""
     found = results("EnhancedAutoformer", False, ["T3", "T4", "T9", "T11", "T13"])

@@ -55,6 +55,7 @@ def test_study_covers_what_was_asked(study: ModuleType) -> None:
     assert len({each.seed for each in cells}) == len(cells)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rho", "overlap", "n"), [(0.0, 1, 60), (0.8, 1, 60), (0.4, 12, 120)])
 def test_case_14_the_whole_rule_keeps_its_level(
     study: ModuleType, rho: float, overlap: int, n: int

@@ -68,6 +68,7 @@ def test_train_again_changes_nothing(trained, capsys):
     assert weights.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_evaluate_prints_and_fills_the_card(trained, capsys):
     """Both spans are in the table, and the same table is in the card with its command, once."""
     arguments = ["evaluate", str(trained / "run" / "checkpoint"), "--dataset", GOLD, "--card"]

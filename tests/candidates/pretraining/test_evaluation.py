@@ -64,6 +64,7 @@ def test_test_plan_is_that_of_the_nightly_experiment():
         assert np.array_equal(plan.over(dates).origin, TEST_PLAN.over(dates).origin)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["DOW_JONES", "GOLD"])
 def test_series_are_those_of_the_harness(name):
     """The manifest's path leads to the same dates and prices that the harness reads."""

@@ -122,6 +122,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path, unbroken, with_pretraining, 
     assert equal(whole.network.state_dict(), ended.network)
 
 
+@pytest.mark.slow
 def test_another_recipes_run_is_not_gone_on_with(tmp_path, tiny, resized):
     """The setting that differs is named, and the state stays."""
     train(tiny, tmp_path, options=TrainingOptions(), watch=Quiet())
@@ -143,6 +144,7 @@ def test_damaged_state_is_refused_in_one_line(tmp_path, tiny, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_divergence_is_said(tmp_path, resized):
     """A recipe that diverges ends in one line; what was saved before is kept."""
     trainer_recipe = resized(learning_rate=1e30, clip=1e30)

@@ -133,6 +133,7 @@ def test_option_given_goes_before_the_arms_own(call):
     assert found == {"T34": "pass"}
 
 
+@pytest.mark.slow
 def test_built_network_is_asked_everything_that_applies(call):
     """It is built at the arm's own sizes, in its context, and `.cuda()` stays on the CPU."""
     found, record = tried(call, "building", "--as", "network")

@@ -47,6 +47,7 @@ def test_value_is_spearmans() -> None:
     assert -1 < low < value < high < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "overlap", "rho"), [(48, 1, 0.8), (100, 4, 0.3)])
 def test_unrelated_series_are_seldom_called_related(count: int, overlap: int, rho: float) -> None:
     """Of unrelated pairs whose neighbours are alike at most 8 % leave 0 out; 5 % are meant."""

@@ -446,6 +446,7 @@ def digests(rows: str) -> dict[str, object]:
     return {"file": "GOLD.csv", "sha256": hashlib.sha256(rows.encode()).hexdigest()}
 
 
+@pytest.mark.slow
 def test_a_dataset_that_continues_a_bundled_one_stands_for_it(tmp_path: Path) -> None:
     """The same rows, as far as both are printed, and later ones: it is found in its place."""
     bundled = (builtin_folder() / "GOLD.csv").read_text(encoding="utf-8")

@@ -275,6 +275,7 @@ def test_a_rare_weekday_is_an_exception(take: Take) -> None:
     assert any("first 2020-01-11 (Saturday)" in text for text in dataset.manifest.quirks)
 
 
+@pytest.mark.slow
 @given(
     prices=st.lists(
         st.floats(1e-6, 1e12, allow_subnormal=False), min_size=2, max_size=20, unique=True
@@ -322,6 +323,7 @@ def test_numbers_and_dates_survive_exactly(
 # --- what is refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "message"),
     [
@@ -530,6 +532,7 @@ def test_a_folder_that_cannot_be_written_is_named(take: Take, tmp_path: Path) ->
         take(dated(DAYS), folder=tmp_path / "prices.txt")
 
 
+@pytest.mark.slow
 def test_builtin_data_can_be_imported_again(tmp_path: Path) -> None:
     """GOLD passes through the importer unchanged."""
     (made,) = import_file(

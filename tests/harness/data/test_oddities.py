@@ -49,6 +49,7 @@ def times(factor: float, start: int, stop: int | None = None) -> Change:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_built_in_data_are_not_odd(name: str) -> None:
     """October 1987, March 2020 and 320 repeated holidays are real: nothing is warned of."""

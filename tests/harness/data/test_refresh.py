@@ -65,6 +65,7 @@ def test_what_a_command_prints_is_appended(command: Command) -> None:
     assert done.line == f"X: {len(DAYS) - 30} new sessions, now to {DAYS[-1]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "limit", "problem"),
     [
@@ -182,6 +183,7 @@ class Ticker:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not GUIDE.is_file(), reason="needs the checkout's docs")
 def test_the_command_of_the_guide_prints_what_is_appended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

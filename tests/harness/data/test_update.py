@@ -241,6 +241,7 @@ def test_quirks_follow_the_data(folder: Path, update: Callable[..., Updated]) ->
     assert len([quirk for quirk in quirks if quirk.startswith("The largest move")]) == 1
 
 
+@pytest.mark.slow
 def test_a_bundled_dataset_is_continued_elsewhere(tmp_path: Path) -> None:
     """New sessions of a built-in dataset make one of its id in the user's folder; it stays."""
     told: dict[str, Any] = {"folders": [], "raw": b"date,gold,silver\n2013-01-02,901,1601\n"}

@@ -60,6 +60,7 @@ def concluded(new: np.ndarray, old: np.ndarray) -> Comparison:
     return answer(pair([unit_of(new)], [unit_of(old, arm="old")], "crps"), ask())
 
 
+@pytest.mark.slow
 @given(st.integers(0, 200))
 @settings(max_examples=25)
 def test_swapping_the_arms_mirrors_the_effect(seed: int) -> None:

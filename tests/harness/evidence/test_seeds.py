@@ -108,6 +108,7 @@ def test_seeds_that_agree_leave_it() -> None:
     assert len(estimates) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 5])
 def test_level_is_kept_over_seeds(seeds: int) -> None:
     """With a true ratio at the bound few draws conclude, where origins alone would often."""

@@ -155,6 +155,7 @@ def test_wrong_conclusions_at_the_bound_are_few(overlap: int, rho: float, n: int
     assert min(said.count("within"), said.count("beyond")) / 400 >= 0.015
 
 
+@pytest.mark.slow
 def test_power_of_wins_is_as_predicted() -> None:
     """A share as far from its bound as is detectable is shown in about four of five draws."""
     draw, count = np.random.default_rng(6), 300

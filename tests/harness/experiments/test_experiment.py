@@ -276,6 +276,7 @@ def test_builtin_experiment_fits_its_data(name):
     assert {arm.options["context"] for arm in found.arms if arm.role == "candidate"} == {96, 512}
 
 
+@pytest.mark.slow
 def test_quick_origins_do_not_overlap():
     """`quick` has 48 origins and more per dataset that share no session, and two seeds."""
     found = read_experiment("quick")

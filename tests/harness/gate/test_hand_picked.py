@@ -49,6 +49,7 @@ def test_the_page_says_hand_picked_seeds_where_it_says_what_is_complete(
     assert "the experiment declares seeds 1 and 2" in page
 
 
+@pytest.mark.slow
 def test_declared_seeds_in_another_order_and_arms_that_draw_nothing_are_no_matter(
     tiny, call, in_process
 ) -> None:

@@ -60,6 +60,7 @@ def rows(store, kind):
     return [record.key for record in store.journal.records(kind)]
 
 
+@pytest.mark.slow
 def test_a_look_takes_place_when_an_independent_origin_has_come(tiny, gold):
     """At stride 1 and horizon 5, one session in five brings a look; the others change nothing."""
     file = tiny(*GROWING)
@@ -72,6 +73,7 @@ def test_a_look_takes_place_when_an_independent_origin_has_come(tiny, gold):
     assert [len(unit) for unit in between.scores] == [len(unit) for unit in first.scores]
 
 
+@pytest.mark.slow
 def test_the_last_planned_origin_ends_it(tiny, gold):
     """With all that was planned and nothing shown the HOLD is the last, whatever comes later."""
     file = tiny(*GROWING)
@@ -114,6 +116,7 @@ def test_other_rules_on_the_same_origins_are_another_attempt(tiny, gold):
     assert len(set(rows(store, TRIED))) == 2
 
 
+@pytest.mark.slow
 def test_without_looks_another_attempt_is_a_caution(tiny, gold):
     """The same question again says nothing; another one on the same sessions says which it is."""
     _, _, first = night(tiny(), gold, ENDS)
@@ -148,6 +151,7 @@ def test_of_two_jobs_at_once_one_takes_the_look(tiny, gold):
     assert len(rows(store, LOOK)) == 2
 
 
+@pytest.mark.slow
 def test_another_installation_is_no_other_attempt(tiny, gold, edited_module):
     """With other code between data and forecasts, and the same numbers, the looks go on."""
     file = tiny(*GROWING)
@@ -218,6 +222,7 @@ def test_a_rehearsal_says_what_the_nights_said(tiny, gold):
     assert store.journal.head == head
 
 
+@pytest.mark.slow
 def test_a_rehearsal_exchanges_arms_with_other_seeds(tiny, gold):
     """A side that learns and one that does not trade places; every form tells where they end."""
     seeds = ("seeds = [1]", "seeds = [1, 2]")

@@ -26,6 +26,7 @@ def report(call, *arguments):
     return json.loads(out)
 
 
+@pytest.mark.slow
 def test_stored_scores_say_what_the_verdict_says(ran, tiny, call):
     """Of a stored pair `power` has the figures of the verdict; a tight margin has lower chances."""
     wide = report(call)
@@ -119,6 +120,7 @@ def test_below_ten_origins_there_is_no_figure(tiny, call):
     assert "no prediction: 9 non-overlapping origins, fewer than the 10 it takes" in table
 
 
+@pytest.mark.slow
 def test_looks_are_predicted_first_last_and_once(tiny, call):
     """Where looks are planned: today less than by the end, which is less than all at once then."""
     looks = "margin = 0.03\n\n[policy.looks]\nmax_origins = 44\nattempts = 1"

@@ -90,6 +90,7 @@ def test_replay_needs_what_came_to_pass(finished, call):
     assert call("replay", folder)[0] == 5
 
 
+@pytest.mark.slow
 def test_replay_notes_other_code(finished, monkeypatch):
     """Judged by code that changed since, it says so, and still compares every byte."""
     folder = folder_of("tiny")
@@ -110,6 +111,7 @@ def test_what_is_no_verdict_is_refused(ran, refused, name):
     assert "no verdict" in line or "cannot be read" in line or "not a verdict" in line
 
 
+@pytest.mark.slow
 def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     """Facts and figures are compared: with every phrase reworded the bytes are still the same."""
     folder = folder_of("tiny")
@@ -125,6 +127,7 @@ def test_other_words_change_nothing_in_a_replay(finished, call, monkeypatch):
     assert out.startswith("the same, byte by byte: PROMOTE: Otherwise said.")
 
 
+@pytest.mark.slow
 def test_the_same_verdict_again_writes_nothing(finished, tiny, call):
     """Judging the same history three times is one entry and no record; other rules are one more."""
     head = open_store(Path("runs")).journal.head
@@ -337,6 +340,7 @@ def test_many_verdicts_hide_no_conflict(moody, call, tiny):
     assert moody(0.06)[0] == 5
 
 
+@pytest.mark.slow
 def test_a_unit_is_held_against_verdicts_on_other_experiments(moody, call, tiny):
     """Another name of the experiment washes nothing away: its units are the same."""
     tiny(("arms_for_tests:Flat", "moody_arm:Moody"), name="renamed.toml")

@@ -80,6 +80,7 @@ def test_scores_survive_the_round_trip(filled):
     assert all(same(one, two) for one, two in zip(computed, stored, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", ["first", "latest"])
 def test_what_was_issued_in_time_is_held_against_what_came_first(tiny, plan):
     """A later revision moves the actuals of other origins; with truth = "latest", of all."""
@@ -180,6 +181,7 @@ def test_other_scoring_code_scores_again(filled, monkeypatch):
     assert not set(files(store).items()) & set(before.items())
 
 
+@pytest.mark.slow
 def test_origins_forecast_again_are_scored_again(tiny, call, in_process, tmp_path):
     """What failed and was asked again has its new scores, though its cell's key stays."""
     text = "from pathlib import Path\n\nfrom arms_for_tests import Flat\n\n\nclass Moody(Flat):\n"

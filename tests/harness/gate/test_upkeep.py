@@ -34,6 +34,7 @@ def flip(file, at=600):
     file.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_sound_store_is_said_to_be(finished, call):
     """Chain, seals and the verdict that stands hold: counts, the head, exit code 0."""
     store = opened()
@@ -190,6 +191,7 @@ def caught_by(what):
     return None
 
 
+@pytest.mark.slow
 def test_parts_without_their_records_are_adopted(finished, call, refused):
     """A new attempt from what is left: the same scores, issued now, and why is recorded."""
     before = {name: seal.digests for name, seal in opened().parts().items()}
@@ -210,6 +212,7 @@ def test_parts_without_their_records_are_adopted(finished, call, refused):
     assert call("store", "check")[0] == 0
 
 
+@pytest.mark.slow
 def test_parts_of_origins_counted_back_from_another_end_are_adopted_by_date(finished, tiny, call):
     """They belong to no fit of today's plan, and what is said of them takes them all."""
     before = {name: seal.digests for name, seal in opened().parts().items()}
@@ -308,6 +311,7 @@ def test_a_store_that_cannot_be_written_is_shown(finished):
     assert opened().journal.head == head
 
 
+@pytest.mark.slow
 def test_the_head_is_printed_everywhere(finished, call):
     """The last line, page, JUnit and Markdown print the head at which the verdict was passed."""
     code, out, _ = call("gate", "tiny.toml")

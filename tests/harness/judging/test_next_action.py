@@ -124,6 +124,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_outcome_has_a_step_that_a_person_can_take(case: str) -> None:
     """One step first, with its command; never a limit that the evidence would meet."""

@@ -82,6 +82,7 @@ def test_parts_and_slices_are_planted_too(scores: list[UnitScores]) -> None:
     assert "3 rules tie" in say(found.parts[0].found)
 
 
+@pytest.mark.slow
 def test_few_origins_still_hold_back(scores: list[UnitScores]) -> None:
     """Where a plan cannot decide, the parts say so instead of failing."""
     _, found = tried(scores, dataclasses.replace(POLICY, min_origins=500))
@@ -90,6 +91,7 @@ def test_few_origins_still_hold_back(scores: list[UnitScores]) -> None:
     assert "no guardrail has the evidence to reject" in say(found.parts[1].found)
 
 
+@pytest.mark.slow
 def test_losses_of_one_window_leave_a_ratio_open(scores: list[UnitScores]) -> None:
     """Where one window is nearly the whole loss, no bound exists: that is no fault of the gate."""
     heavy = [dataclasses.replace(unit, values=dict(unit.values)) for unit in scores]
@@ -107,6 +109,7 @@ def test_losses_of_one_window_leave_a_ratio_open(scores: list[UnitScores]) -> No
     assert "rejected by 1 of 2" in say(found.parts[1].found)
 
 
+@pytest.mark.slow
 def test_seeds_far_apart_leave_a_planted_factor_open(scores: list[UnitScores]) -> None:
     """Two seeds that differ by more than was planted decide nothing: no fault of the gate."""
     apart = [
@@ -158,6 +161,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", BROKEN)
 def test_a_broken_gate_is_caught(
     scores: list[UnitScores], monkeypatch: pytest.MonkeyPatch, part: str

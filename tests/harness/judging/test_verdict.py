@@ -170,6 +170,7 @@ def test_too_few_origins_are_hold_whatever_the_numbers_say() -> None:
     assert verdict.next_action.code is FactCode.WAIT_FOR_ORIGINS
 
 
+@pytest.mark.slow
 def test_all_rules_are_judged_and_shown_in_every_case() -> None:
     """Each rule on each dataset has a finding with a sentence, whatever the outcome."""
     for scores in (grid_of(), grid_of(new=1.0, old=0.0), grid_of(windows=12), grid_of()[1:]):
@@ -250,6 +251,7 @@ def test_origins_off_the_planned_stride_are_invalid() -> None:
     assert "origins are not every 4 sessions" in reasons(verdict)[0]
 
 
+@pytest.mark.slow
 def test_candidate_failures_beyond_the_limit_are_rejected() -> None:
     """A crash on three windows breaks a limit of none, however good the others are."""
     scores = grid_of()
@@ -310,6 +312,7 @@ def test_improve_needs_a_gain_and_replace_does_not() -> None:
     assert judged(grid_of(), modest).outcome == Outcome.PROMOTE
 
 
+@pytest.mark.slow
 def test_error_rate_is_split_over_successes_only() -> None:
     """Guardrails keep alpha, since all must hold; successes share it, since one is enough."""
     findings = golden_verdict().findings
@@ -332,6 +335,7 @@ def test_identical_arms_are_promoted_within_a_margin_only() -> None:
     assert "the same as old's" in sentence_of(judged(scores, wide).findings[0])
 
 
+@pytest.mark.slow
 def test_swapped_arms_mirror_the_verdict() -> None:
     """What is promoted one way round is rejected the other."""
     scores = grid_of(old=0.8)
@@ -342,6 +346,7 @@ def test_swapped_arms_mirror_the_verdict() -> None:
     assert judged(scores, swapped).outcome == Outcome.REJECT
 
 
+@pytest.mark.slow
 def test_order_of_rows_and_units_changes_no_byte() -> None:
     """Shuffled units and reversed rows give the same record."""
     scores = grid_of()
@@ -365,6 +370,7 @@ def test_both_sides_are_set_against_the_reference() -> None:
     assert any("new is shown worse than walk: " in text for text in reasons(verdict))
 
 
+@pytest.mark.slow
 def test_record_is_read_back_as_it_was() -> None:
     """Writing and reading a verdict gives the same verdict and the same bytes, all outcomes."""
     for scores in (grid_of(), grid_of(new=1.0, old=0.0), grid_of(windows=12), grid_of()[1:]):
@@ -433,6 +439,7 @@ def test_the_golden_record_is_read_whole() -> None:
     assert kept.validity.contamination[0].share == 0.0
 
 
+@pytest.mark.slow
 def test_no_sentence_is_stored() -> None:
     """Texts in a record are names, dates, digests and codes, and what users wrote: no prose."""
     scores = grid_of(new=0.5, old=0.5)

@@ -244,6 +244,7 @@ def test_arms_that_cheat_are_caught(tiny, call, tmp_path):
     assert cost(record, "code_lines").valid
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process", "idle")
 def test_a_failing_arm_is_a_record_with_a_reason(tiny, call, tmp_path):
     """What broke while it was measured is no crash and no gap."""

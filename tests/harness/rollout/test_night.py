@@ -165,6 +165,7 @@ def test_an_invalid_verdict_pauses(migration):
     assert found.open().state.place == 0
 
 
+@pytest.mark.slow
 def test_a_changed_policy_pauses(migration):
     """Stages are entered under one policy; another one refuses the next."""
     found = migration()
@@ -372,6 +373,7 @@ def test_feedback_allows_no_stage_that_evidence_moves(migration):
         read_rollout(Path("rollout.toml"))
 
 
+@pytest.mark.slow
 def test_late_forecasts_are_counted_and_no_evidence(migration):
     """What was forecast after its outcome moves no sentinel, however bad it was, and is counted."""
     found = migration(options='noise = 0.2\nsince = "2021-05-25"', first_day="2019-01-01")

@@ -44,6 +44,7 @@ def test_what_rolled_back_is_derived_again(migration, cause):
     assert (told.moves, told.nights) == (len(found.open().state.moves), 6)
 
 
+@pytest.mark.slow
 def test_a_night_that_should_have_rolled_back_is_named(migration, monkeypatch):
     """Where harm was met and no move was written, the night comes out otherwise."""
     options, keys = HARM["fault"]

@@ -39,6 +39,7 @@ def test_planted_truths_take_the_stages_they_should(migration):
         assert path.spent <= 4.0 + 2 * 5 * 0.3
 
 
+@pytest.mark.slow
 def test_a_rehearsal_starts_by_itself_and_writes_no_move(migration, monkeypatch):
     """Without a day it goes through the last nights; the migration stands where it stood."""
     found = migration()

@@ -45,6 +45,7 @@ def test_the_way_of_a_good_candidate(migration, call):
     assert "new serves everything, old answers beside it" in second[1]
 
 
+@pytest.mark.slow
 def test_status_names_the_next_command(migration, call):
     """The last line is a command that can be copied."""
     begun(migration)
@@ -57,6 +58,7 @@ def test_status_names_the_next_command(migration, call):
     assert "sentinel at 0.00 of" in out
 
 
+@pytest.mark.slow
 def test_status_as_json_holds_numbers(migration, call):
     """A monitor reads stage, budget, sentinels and reasons without words."""
     begun(migration)
@@ -175,6 +177,7 @@ def test_the_page_shows_the_whole_migration(migration, fault):
     assert "fault at " in page
 
 
+@pytest.mark.slow
 def test_equal_faults_of_many_requests_are_one_line(migration):
     """The terminal counts them, and says once what was wrong."""
     found = begun(migration)
@@ -220,6 +223,7 @@ def test_replay_derives_the_moves_again(migration, call):
     assert "derived" in forged[1]
 
 
+@pytest.mark.slow
 def test_the_nightly_job_does_the_rollout_beside_its_experiment(migration, call, monkeypatch):
     """The night of a rollout follows the look, its page is drawn, and a move is a change."""
     found = migration(stages='["all"]', options='fault = "raise"\nfault_from = "2033-05-18"')

@@ -72,6 +72,7 @@ def test_each_stage_serves_by_its_arm(migration):
         ] * 2
 
 
+@pytest.mark.slow
 def test_it_answers_as_the_night_does(migration):
     """The same rows give, to the bit, the forecast that the night sealed."""
     found = begun(migration)
@@ -154,6 +155,7 @@ def test_the_shadow_never_reaches_the_caller(migration):
     assert [each.served for each in found.open().requests(found.open().state)] == [False]
 
 
+@pytest.mark.slow
 def test_many_threads_get_their_own_answers(migration):
     """Requests of many threads never get each other's forecast."""
     found = begun(migration)
@@ -176,6 +178,7 @@ def test_many_threads_get_their_own_answers(migration):
     assert not wrong
 
 
+@pytest.mark.slow
 def test_observed_values_count_as_the_plan_says(migration):
     """Of a session that is reported twice the first value counts, or the latest."""
     found = begun(migration)
@@ -195,6 +198,7 @@ def test_observed_values_count_as_the_plan_says(migration):
     assert losses["latest"] > 1.5 * losses["first"] > 0
 
 
+@pytest.mark.slow
 def test_wrong_requests_name_every_fault(migration):
     """An unknown series, and a history that is none, are one line each."""
     found = begun(migration)
@@ -215,6 +219,7 @@ def test_nothing_is_served_before_a_night(migration):
         opened(found)
 
 
+@pytest.mark.slow
 def test_other_code_of_an_arm_is_not_served_by_the_fit_of_the_former(migration):
     """Arms whose code changed since their fits are not loaded, and the line says why."""
     found = begun(migration, stages='["all"]')

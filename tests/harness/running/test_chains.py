@@ -84,6 +84,7 @@ def growths(store, cell):
     return [json.loads(state.read_text())[0] for state in states]
 
 
+@pytest.mark.slow
 def test_each_fit_starts_from_the_last_night_by_night(night):
     """A chain grown by a night at a time is that of one run over everything, bit by bit."""
     grown = [night(sessions) for sessions in range(ENDS, ENDS + 5)][-1]
@@ -189,6 +190,7 @@ def test_a_fit_that_fails_fails_those_after_it(night):
     assert same(mended, calm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [[-1], [-2, -1], [0, 1, 2, 3]])
 def test_a_damaged_fit_is_made_again_before_one_starts_from_it(night, caplog, lost):
     """It is told, and what comes is bit by bit what would have come without the damage."""
@@ -207,6 +209,7 @@ def test_a_damaged_fit_is_made_again_before_one_starts_from_it(night, caplog, lo
     assert check_store(after[1]).sound
 
 
+@pytest.mark.slow
 def test_none_starts_from_a_damaged_fit_that_comes_out_otherwise(night):
     """Made again it is another fit: the chain has no answer until it is begun anew."""
     grid, store, _, _ = night(arm="fragile:Fragile")
@@ -240,6 +243,7 @@ class Silent(InThisProcess):
         ]
 
 
+@pytest.mark.slow
 def test_what_starts_from_an_unanswered_fit_waits_for_it(night):
     """Where the system kept a fit from an answer none after it is made, and none fails."""
     calm = night(store="calm")
@@ -294,6 +298,7 @@ def test_a_link_made_again_elsewhere_starts_from_the_same_fit(night, edited_modu
     assert same(after, before)
 
 
+@pytest.mark.slow
 def test_of_a_pair_only_the_part_that_continues_goes_on(tmp_path, monkeypatch):
     """A chained primary starts from its last fit; a fallback beside it is fitted anew."""
     arms = Path(__file__).parents[1] / "arms_for_tests.py"

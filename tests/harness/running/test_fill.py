@@ -99,6 +99,7 @@ def test_grid_is_declared_whole(tiny, call, in_process):
     assert len(keys()) == 1
 
 
+@pytest.mark.slow
 def test_only_takes_a_part(tiny, call, in_process):
     """Patterns match an arm, a dataset, or arm/dataset/seed; several add up."""
     assert computed(call, "tiny.toml", "--only", "new") == (2, 5, 2)
@@ -107,6 +108,7 @@ def test_only_takes_a_part(tiny, call, in_process):
     assert computed(call, "tiny.toml", "--only", "GOLD") == (5, 5, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shards_are_a_partition(tiny, count):
     """Shards are disjoint, their union is the grid, and their sizes differ by one at most."""
@@ -118,6 +120,7 @@ def test_shards_are_a_partition(tiny, count):
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
+@pytest.mark.slow
 def test_shards_fill_one_store(tiny, call, in_process, monkeypatch):
     """Shards seal nothing and deliver once; the next run without one asks no arm and seals all."""
     assert computed(call, "tiny.toml", "--shard", "1/2") == (3, 5, 3)
@@ -267,6 +270,7 @@ def test_failed_units_are_retried_when_asked(tiny, call, in_process):
     assert page_of(out) != page
 
 
+@pytest.mark.slow
 def test_an_answer_stopped_on_its_way_to_a_failures_place_leaves_that_whole(
     tiny, call, in_process, monkeypatch
 ):
@@ -298,6 +302,7 @@ def test_an_answer_stopped_on_its_way_to_a_failures_place_leaves_that_whole(
     assert check_store(mended).unsealed == ()
 
 
+@pytest.mark.slow
 def test_of_two_answers_without_records_the_later_is_adopted(tiny, call, in_process):
     """Where the records are lost, what took a failure's place takes it again."""
     Path("moody.py").write_text(
@@ -354,6 +359,7 @@ def test_missing_weights_end_a_run_before_it_starts(tiny, call, in_process, verb
     assert not list(Path().glob("runs/verdicts/*"))
 
 
+@pytest.mark.slow
 def test_an_arm_that_failed_everywhere_is_said(tiny, call, in_process):
     """`run --strict` ends with 5 where an arm it was asked for has no forecast at all."""
     tiny(('role = "legacy"', 'role = "legacy"\nfault = "raise"'))
@@ -366,6 +372,7 @@ def test_an_arm_that_failed_everywhere_is_said(tiny, call, in_process):
     assert "every window failed" not in other
 
 
+@pytest.mark.slow
 def test_strict_data_ends_a_run_before_it_starts(tiny, call, in_process, tmp_path):
     """A failed update is said beside every run; with `--strict-data` it ends with 2."""
     told = ["--data-dir", "mine"]
@@ -461,6 +468,7 @@ def test_an_origin_to_come_is_no_failure_in_the_progress(tiny, call, in_process)
     assert "failed windows" not in err
 
 
+@pytest.mark.slow
 def test_progress_counts_what_is_kept(tiny, call, in_process):
     """What the store holds already counts as done."""
     computed(call, "tiny.toml", "--only", "new")

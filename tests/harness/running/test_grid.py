@@ -65,6 +65,7 @@ def test_job_holds_nothing_from_the_last_origin_on(grid):
         assert len(job.series) < len(grid.splits[cell.dataset].dataset)
 
 
+@pytest.mark.slow
 def test_digest_is_of_what_is_compared(tiny):
     """The grid's digest is that of its cells: a name or a seed changes it, a title does not."""
     experiment = read_experiment(str(tiny()))
@@ -125,7 +126,10 @@ def test_only(grid, patterns, count):
 
 def test_every_pattern_must_match(grid):
     """One pattern that matches nothing is refused, also beside one that does."""
-    with pytest.raises(ConfigError, match=r"--only 'old/\*/2' matches nothing; arms are draws"):
+    with pytest.raises(
+        ConfigError,
+        match=r"--only 'old/\*/2' matches nothing \(did you mean 'old'\?\); arms are draws",
+    ):
         select(grid.cells, only=["old", "old/*/2"])
 
 

@@ -168,6 +168,7 @@ def test_every_value_decides(experiment, gold, row, column):
     assert not set(keys(experiment, gold)) & set(other)
 
 
+@pytest.mark.slow
 def test_later_rows_decide_nothing(experiment, gold):
     """Sessions after the last judged one change no fit, and no key of a plan that is closed."""
     plan = dataclasses.replace(experiment.plans["GOLD"], first="2010-01-04")
@@ -330,6 +331,7 @@ def test_code_between_data_and_forecast_is_the_environment(
             assert keys(experiment, gold) == before
 
 
+@pytest.mark.slow
 def test_a_module_of_the_harness_that_an_arm_alone_imports_decides_it(
     tiny, gold, tmp_path, edited_module
 ):

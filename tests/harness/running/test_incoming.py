@@ -116,6 +116,7 @@ def test_another_environment_is_named_and_left(delivered, caplog):
     assert folder.is_dir()
 
 
+@pytest.mark.slow
 def test_other_code_is_named_and_left(delivered, caplog):
     """A delivery of an arm whose code is another here is not sealed under today's key."""
     folder = next(Path("runs/incoming").iterdir())
@@ -174,6 +175,7 @@ def test_only_plain_files_are_delivered(tiny):
     assert names & {"more.txt", "pipe"} == set()
 
 
+@pytest.mark.slow
 def test_a_failure_by_a_lower_limit_is_no_delivery(tiny):
     """What broke a limit elsewhere that is higher here is carried out here."""
     store = open_store(Path("runs"))

@@ -46,6 +46,7 @@ def test_children_end_with_their_parent(tiny, scratch):
     assert not list(scratch.glob("abharness-*"))
 
 
+@pytest.mark.slow
 def test_what_is_not_sealed_is_computed_again(tiny, in_process, call):
     """Forecasts that a killed process put into place and did not seal are not taken for results."""
     assert call("run", "tiny.toml", "--only", "new")[0] == 0

@@ -48,6 +48,7 @@ def test_ordinary_runs_share_the_host(tmp_path):
         assert first != second
 
 
+@pytest.mark.slow
 def test_who_waits_gets_it_when_the_holder_leaves(tmp_path):
     """Waiting ends with the lease, and the waiting is told once whom it waits for."""
     file, told, got = tmp_path / "lease", [], threading.Event()

@@ -126,6 +126,7 @@ def test_a_night_goes_on_from_the_kept_fit(tiny, gold):
     assert kept == {"old": [False], "new": [False], "draws": [True]}
 
 
+@pytest.mark.slow
 def test_origins_counted_back_stay_where_they_began(tiny, gold):
     """`origins = 40` counts back once; then the list grows at the stride, and none moves."""
     file = tiny()
@@ -140,6 +141,7 @@ def test_origins_counted_back_stay_where_they_began(tiny, gold):
     assert (len(before.windows), len(before.issued)) == (40, 41)
 
 
+@pytest.mark.slow
 def test_what_is_pending_is_issued_once(tiny, gold):
     """An origin is forecast before its outcome comes, kept, and judged when it has come."""
     file = tiny(("stride = 5", "stride = 1"))
@@ -158,6 +160,7 @@ def test_what_is_pending_is_issued_once(tiny, gold):
     assert last in map(str, read_cell(store, cell).last_date)
 
 
+@pytest.mark.slow
 def test_a_verdict_counts_only_recorded_origins(tiny, gold):
     """Where the data have grown and nothing was run, nothing is asked for that is not there."""
     file = tiny(("stride = 5", "stride = 1"))

@@ -237,6 +237,7 @@ def test_what_the_system_refuses_is_known_behind_any_error():
     assert refused_by_system(MemoryError()) == ""
 
 
+@pytest.mark.slow
 def test_semaphores_of_killed_processes_are_cleaned_up_in_silence(tmp_path):
     """Python's resource tracker does not print a warning at the end of a user's command."""
     script = tmp_path / "leak.py"

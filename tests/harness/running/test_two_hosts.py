@@ -136,6 +136,7 @@ def test_what_is_left_comes_from_the_fit_sealed_first(tiny, host):
     assert check_store(second[1]).sound
 
 
+@pytest.mark.slow
 def test_files_are_put_into_place_in_the_transaction_that_seals_them(tiny, host, monkeypatch):
     """While a fit or a part is put into place no other host writes, and none sees it unsealed."""
     grid, store = host()
@@ -183,6 +184,7 @@ def test_what_another_host_made_good_stays(tiny, host, what):
     assert check_store(second[1]).sound
 
 
+@pytest.mark.slow
 def test_parts_merged_by_another_host_are_no_damage(tiny, host, monkeypatch):
     """A host that looks for what is due while another merges parts finds nothing damaged."""
     tiny(("stride = 5", "stride = 1"))

@@ -58,6 +58,7 @@ def test_too_few_or_constant_differences_tell_nothing() -> None:
     assert memory_of(np.cos(2 * np.pi * 7 * np.arange(100) / 100), 1) is None
 
 
+@pytest.mark.slow
 def test_the_stretch_is_that_of_simulated_means() -> None:
     """Root of the variance of the mean over its Bartlett estimate, against white noise's."""
     draw = np.random.default_rng(2)

@@ -223,6 +223,7 @@ def test_case_14_size_is_kept_on_autocorrelated_losses(n: int, rho: float, overl
     assert rejected / trials <= 0.08
 
 
+@pytest.mark.slow
 def test_small_levels_are_kept_by_the_law_that_is_safe_in_its_tails() -> None:
     """At nominal 1 % and correlation .6 it rejects at most 1.5 %; the law of white noise more."""
     draw, rejected = np.random.default_rng(2), np.zeros(2)

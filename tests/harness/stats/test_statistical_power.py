@@ -236,6 +236,7 @@ def test_legacy_seeds_weigh_as_much_as_the_tested_ratio_of_them(ratio: float) ->
     assert below.power(far) > there.power(far)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pull", [-0.5, 0.5])
 def test_a_far_bound_is_predicted_where_legacy_varies(pull: float) -> None:
     """With a legacy that varies along with the difference, only its level tells the power."""

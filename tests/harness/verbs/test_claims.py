@@ -130,6 +130,7 @@ def test_commands_name_the_folder_that_is_no_store_yet(tiny, call, tmp_path):
     assert all(line.endswith(f"--store '{tmp_path / 'none here'}'") for line in commands)
 
 
+@pytest.mark.slow
 def test_both_sides_are_counted_with_their_networks(tiny, call):
     """An arm's lines and those of the network that stands for it are counted once each."""
     replaced = 'use = "candidates.hf_bayesian_autoformer:HFBayesianAutoformer"\nrole = "candidate"'

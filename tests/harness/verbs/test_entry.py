@@ -34,6 +34,7 @@ def test_a_notebook_compares_as_the_command_does(tiny, call, in_process):
     assert json.loads((found.folder / "verdict.json").read_text())["outcome"] == "PROMOTE"
 
 
+@pytest.mark.slow
 def test_run_gate_and_report_are_the_halves_of_it(tiny, call, in_process, tmp_path):
     """`run` fills, `gate` judges what is there, `report` draws it: each with the command's text."""
     ran = harness.run("tiny.toml", only=["old"])
@@ -57,6 +58,7 @@ def test_check_tries_an_arm(tiny):
     assert found.exit_code == 3
 
 
+@pytest.mark.slow
 def test_the_room_called_gate_is_the_verb_as_well(ran):
     """`harness.gate` judges also where its room, which has the same name, was imported."""
     importlib.import_module("harness.gate.judge")

@@ -49,6 +49,7 @@ def begun(tmp_path, monkeypatch):
     sys.modules.pop("mine", None)
 
 
+@pytest.mark.slow
 def test_init_writes_what_can_be_run(begun, call):
     """Data are imported, arms built and the grid declared; nothing that can be seen is asked."""
     code, out, err = call(

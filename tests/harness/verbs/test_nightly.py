@@ -122,6 +122,7 @@ def test_a_night_without_data_keeps_what_stands(night):
     assert "data not updated: X: " in err
 
 
+@pytest.mark.slow
 def test_a_night_names_what_is_other_than_the_night_before(night, tiny):
     """Another rule and a revised session are marks of the night, whatever comes of them."""
     tiny(*EXPERIMENT, ("margin = 0.004", "margin = 0.005"))

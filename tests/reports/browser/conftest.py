@@ -218,24 +218,38 @@ def cautioned(page: PageInput) -> PageInput:
 
 
 @pytest.fixture(scope="session")
-def pages(make_page: Make, spoiling: Any) -> Mapping[str, str]:
+def pages(make_page: Make, spoiling: Any, made_once: Callable[..., Path]) -> Mapping[str, str]:
     """Pages drawn: `quick` and `nightly` with all records, bare, and with many cautions."""
-    return {
-        "quick": render_html(renamed(spoiling.full_page(make_page, datasets=["ALPHA"]))),
-        "nightly": render_html(renamed(spoiling.full_page(make_page, arms=WEAK))),
-        "bare": render_html(make_page(datasets=["ALPHA"])),
-        "cautioned": render_html(renamed(cautioned(spoiling.full_page(make_page, arms=WEAK)))),
-    }
+
+    def make(folder: Path) -> None:
+        for name, page in {
+            "quick": renamed(spoiling.full_page(make_page, datasets=["ALPHA"])),
+            "nightly": renamed(spoiling.full_page(make_page, arms=WEAK)),
+            "bare": make_page(datasets=["ALPHA"]),
+            "cautioned": renamed(cautioned(spoiling.full_page(make_page, arms=WEAK))),
+        }.items():
+            (folder / f"{name}.html").write_text(render_html(page), encoding="utf-8")
+
+    return texts(made_once("pages", make))
 
 
 @pytest.fixture(scope="session")
-def hostile(make_page: Make, spoiling: Any) -> Mapping[str, str]:
+def hostile(make_page: Make, spoiling: Any, made_once: Callable[..., Path]) -> Mapping[str, str]:
     """Page of a verdict and of nights with markup in every text from outside."""
-    spoil = spoiling.Spoiler()
-    return {
-        "page": render_html(spoil(spoiling.full_page(make_page))),
-        "nights": render_history(spoil(spoiling.a_history(make_page().verdict)), "html"),
-    }
+
+    def make(folder: Path) -> None:
+        spoil = spoiling.Spoiler()
+        page = render_html(spoil(spoiling.full_page(make_page)))
+        nights = render_history(spoil(spoiling.a_history(make_page().verdict)), "html")
+        (folder / "page.html").write_text(page, encoding="utf-8")
+        (folder / "nights.html").write_text(nights, encoding="utf-8")
+
+    return texts(made_once("hostile", make))
+
+
+def texts(folder: Path) -> Mapping[str, str]:
+    """The pages of a folder by name."""
+    return {file.stem: file.read_text(encoding="utf-8") for file in folder.iterdir()}
 
 
 @pytest.fixture(scope="session")
