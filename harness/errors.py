@@ -122,9 +122,9 @@ class Noted:
         try:
             yield
         except InputError as problem:
-            file = self.where.partition(": ")[0]
+            file, _, table = self.where.partition(": ")
             said = str(problem).removeprefix(f"{self.where}: ").removeprefix(f"{file}: ")
-            self.found.append(said)
+            self.found.append(said.removeprefix(f"{table} ") if table else said)
 
     def raise_any(self, error: type[InputError] = ConfigError) -> None:
         """Raise what was noted, if anything was, each text once."""
