@@ -92,9 +92,15 @@ def one_line(text: str) -> str:
 
 def meant(name: object, known: Iterable[str]) -> str:
     """`` (did you mean 'crps'?)`` where a known name is near, whatever its case; else ''."""
+    near = nearest(name, known)
+    return f" (did you mean '{near}'?)" if near else ""
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The known name that is spelt most like another, whatever its case; '' where none is."""
     names = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(str(name).casefold(), names, n=1)
-    return f" (did you mean '{names[near[0]]}'?)" if near else ""
+    return names[near[0]] if near else ""
 
 
 class Noted:
@@ -116,9 +122,9 @@ class Noted:
         try:
             yield
         except InputError as problem:
-            file = self.where.partition(": ")[0]
+            file, _, table = self.where.partition(": ")
             said = str(problem).removeprefix(f"{self.where}: ").removeprefix(f"{file}: ")
-            self.found.append(said)
+            self.found.append(said.removeprefix(f"{table} ") if table else said)
 
     def raise_any(self, error: type[InputError] = ConfigError) -> None:
         """Raise what was noted, if anything was, each text once."""

@@ -361,6 +361,11 @@ def _refuse_swapped(values: Array, count: int) -> None:
         raise ForecastError(
             f"quantiles have shape {values.shape}, expected [W, H, q] = {wanted}: {said}"
         )
+    if third != count:
+        raise ForecastError(
+            f"quantiles have shape {values.shape}, expected [W, H, q] with one for each of the "
+            f"{count} levels"
+        )
     if second == third == count and count > 2:
         falls = float(np.mean(np.diff(values, axis=2) < 0))
         upside_down = bool(np.mean(values[:, 0, -1] < values[:, 0, 0]) > 0.5)

@@ -37,7 +37,7 @@ from harness.data.number_forms import NumberColumn, looks_like_a_number, read_nu
 from harness.data.oddities import oddities
 from harness.data.reading import read_table
 from harness.data.tables import Faults, TextTable, count_text, is_missing, plain, shown
-from harness.errors import DataError
+from harness.errors import DataError, meant
 from harness.window import Array, Dates, Rows, Series
 
 _IDS = (
@@ -384,7 +384,10 @@ def _parts(table: TextTable, options: ImportOptions) -> Iterator[tuple[str, Text
     if missing := [name for name in options.series if name not in known]:
         names = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
         column = f"column '{options.id_column}'"
-        raise DataError(f"{table.path}: no series {shown(missing[0])} in {column}; it has {names}")
+        near = meant(missing[0], known)
+        raise DataError(
+            f"{table.path}: no series {shown(missing[0])} in {column}{near}; it has {names}"
+        )
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(ids):
         rows.setdefault(name, []).append(row)

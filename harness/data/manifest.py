@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import DataError
+from harness.errors import DataError, meant
 from harness.parsing import read_toml
 
 if TYPE_CHECKING:
@@ -106,8 +106,10 @@ class UpdateCommand:
     def __post_init__(self) -> None:
         fine = bool(self.command) and all(self.command[:1]) and "\0" not in "".join(self.command)
         wanted = 'a program and its arguments, such as ["python", "prices.py"]'
-        _expect(fine, "[update] command", list(self.command), wanted)
-        _expect(self.time_limit_s > 0, "[update] time_limit_s", self.time_limit_s, "more than 0")
+        _expect(
+            (fine, "[update] command", list(self.command), wanted),
+            (self.time_limit_s > 0, "[update] time_limit_s", self.time_limit_s, "more than 0"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,7 @@ class RevisionsFile:
 
     def __post_init__(self) -> None:
         plain = PurePath(self.file).name == self.file and "\\" not in self.file
-        _expect(plain, "[revisions] file", self.file, "the name of a file in the same folder")
+        _expect((plain, "[revisions] file", self.file, "the name of a file in the same folder"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,15 +158,18 @@ class Manifest:
     revisions: RevisionsFile | None = None
 
     def __post_init__(self) -> None:
-        _expect(ID.fullmatch(self.id), "id", self.id, "letters, digits, '_', '-' or '.'")
         plain = PurePath(self.file).name == self.file and "\\" not in self.file
-        _expect(plain, "file", self.file, "the name of a file in the same folder")
-        _expect(re.fullmatch("[0-9a-f]{64}", self.sha256), "sha256", self.sha256, "64 hex digits")
-        _expect(self.rows >= 2, "rows", self.rows, "2 or more")
-        _expect(self.first < self.last, "last", self.last, f"a date after first = {self.first}")
         mask = re.fullmatch("[01]{7}", self.calendar) and "1" in self.calendar
-        _expect(mask, "calendar", self.calendar, "seven of 0 and 1, Monday first, as '1111100'")
-        _expect(self.season >= 1, "season", self.season, "1 or more")
+        digest = re.fullmatch("[0-9a-f]{64}", self.sha256)
+        _expect(
+            (ID.fullmatch(self.id), "id", self.id, "letters, digits, '_', '-' or '.'"),
+            (plain, "file", self.file, "the name of a file in the same folder"),
+            (digest, "sha256", self.sha256, "64 hex digits"),
+            (self.rows >= 2, "rows", self.rows, "2 or more"),
+            (self.first < self.last, "last", self.last, f"a date after first = {self.first}"),
+            (mask, "calendar", self.calendar, "seven of 0 and 1, Monday first, as '1111100'"),
+            (self.season >= 1, "season", self.season, "1 or more"),
+        )
 
 
 _TABLES: Mapping[str, type[Columns | UpdateCommand | RevisionsFile]] = {
@@ -190,7 +195,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         manifest = _adapter().validate_json(json.dumps(table, default=_plain))
     except ValidationError as error:
-        raise DataError(f"{path}: {_first_fault(error)}") from None
+        raise DataError(f"{path}: {_faults(error)}") from None
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     if manifest.id != path.stem:
@@ -266,27 +271,39 @@ def _plain(value: object) -> str:
     return value.isoformat()
 
 
-def _first_fault(error: ValidationError) -> str:
-    """The first fault, unknown keys before what may only be their lack, and how many more."""
+def _faults(error: ValidationError) -> str:
+    """All faults, unknown keys before what may only be their lack."""
     faults = error.errors(include_url=False)
     faults.sort(key=lambda fault: fault["type"] not in _UNKNOWN)
-    fault, more = faults[0], len(faults) - 1
-    table = str(fault["loc"][0])
-    inner = table in _TABLES and len(fault["loc"]) > 1
-    place, kind = (f"[{table}] ", _TABLES[table]) if inner else ("", Manifest)
-    key = fault["loc"][1 if inner else 0]
-    if fault["type"] in _UNKNOWN:
-        known = ", ".join(sorted(field.name for field in fields(kind)))
-        text = f"{place}unknown key '{key}'; known keys are {known}"
-    elif fault["type"].startswith("missing"):
-        text = f"{place}missing key '{key}'"
-    else:
-        wanted = fault["msg"].removeprefix("Input should be ")
-        text = f"{place}{key} = {fault['input']!r}: expected {wanted}"
-    return f"{text} (and {more} more)" if more else text
+    lacking = [str(each["loc"][-1]) for each in faults if each["type"].startswith("missing")]
+    said, near = [], ""
+    for fault in faults:
+        table = str(fault["loc"][0])
+        inner = table in _TABLES and len(fault["loc"]) > 1
+        place, kind = (f"[{table}] ", _TABLES[table]) if inner else ("", Manifest)
+        key = str(fault["loc"][1 if inner else 0])
+        if fault["type"] in _UNKNOWN:
+            known = sorted(field.name for field in fields(kind))
+            near += (own := meant(key, lacking) or meant(key, known))
+            said.append(f"{place}unknown key '{key}'{own}; known keys are {', '.join(known)}")
+        elif fault["type"].startswith("missing"):
+            said += [f"{place}missing key '{key}'"] if f"'{key}'" not in near else []
+        else:
+            wanted = fault["msg"].removeprefix("Input should be ")
+            said.append(f"{place}{key} = {fault['input']!r}: expected {wanted}")
+    return "; ".join(said)
 
 
-def _expect(holds: object, key: str, value: object, wanted: str) -> None:
-    if not holds:
-        shown = f"'{value}'" if isinstance(value, str) else value
-        raise DataError(f"{key} = {shown}: expected {wanted}")
+def _expect(*checks: tuple[object, str, object, str]) -> None:
+    """Raise all that does not hold, each a check with key, value and what was expected."""
+    odd = [
+        f"{key} = {_shown(value)}: expected {wanted}"
+        for holds, key, value, wanted in checks
+        if not holds
+    ]
+    if odd:
+        raise DataError("; ".join(odd))
+
+
+def _shown(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import csv
-import difflib
 import io
 import re
 import zipfile
@@ -34,7 +33,7 @@ from harness.data.tables import (
     plain_name,
     shown,
 )
-from harness.errors import DataError
+from harness.errors import DataError, meant, nearest
 
 _HEAD = 200
 """Rows in which a header is looked for."""
@@ -244,7 +243,8 @@ def _merit(
         return (True, 0.0, 0)
     if header is None:
         hits = max((len({*row} & {*wanted}) for row in grid.rows), default=0)
-        return (False, hits, _usual_width(grid.rows))
+        width = _usual_width(grid.rows)
+        return (False, hits if width > 1 else 0, width)  # what parts no rows is no delimiter
     width, below = len(header.names), grid.rows[header.stop :]
     fit = sum(len(row) >= width and not any(map(str.strip, row[width:])) for row in below)
     return (True, fit / max(1, len(below)), width)
@@ -273,7 +273,8 @@ def _of_workbook(
         raise DataError(f"{path}: {kind}")
     sheets = tables.read_sheets(path, raw)
     if options.sheet is not None and options.sheet not in sheets:
-        raise DataError(f"{path}: no sheet '{options.sheet}'; sheets are {', '.join(sheets)}")
+        near = meant(options.sheet, sheets)
+        raise DataError(f"{path}: no sheet '{options.sheet}'{near}; sheets are {', '.join(sheets)}")
     names = [options.sheet] if options.sheet else list(sheets)
     fitting = [name for name in names if _merit(sheets[name], wanted, options)[0]]
     if len(fitting) > 1:
@@ -303,8 +304,10 @@ def _of_arrow(path: Path, raw: bytes, wanted: Sequence[str]) -> TextTable:
         raise DataError(f"{path}: {problem}") from None
     if names is None:
         known = [" ".join(part) for part in parts]
-        missing = next((name for name in wanted if name not in known), wanted[0])
-        raise DataError(f"{path}: no column '{missing}'; columns are {', '.join(known[:20])}")
+        lacking = [name for name in wanted if name not in known] or [wanted[0]]
+        said = ", ".join(f"no column '{name}'" for name in lacking)
+        hint = _near(lacking, known)
+        raise DataError(f"{path}: {said}; columns are {', '.join(known[:20])}{hint}")
     if whole := _full_name(parts, names, wanted):
         notes.append(f"Columns have several levels{whole}.")
     typed = {new for new, old in zip(names, table.names, strict=True) if old in table.typed}
@@ -384,7 +387,8 @@ def _header_as_told(
 ) -> Header | None:
     if told.isdigit():
         if int(told) not in grid.places[: len(rows)]:
-            return None
+            last = grid.places[len(rows) - 1] if rows else 0
+            raise DataError(f"--header {told}: expected one of its first lines, up to {last}")
         first = grid.places.index(int(told))
         names = _named([(name,) for name in rows[first]], wanted, at=f"{grid.at(first)}: ")
         return Header(first=first, stop=first + 1, names=names) if names else None
@@ -466,14 +470,18 @@ def _no_header(
         return DataError(f"{head}: this looks like data, not a header; {hint}")
     known = ", ".join(name or "'' (no name)" for name in row[:20])
     known += ", ..." if len(row) > 20 else ""
-    close = difflib.get_close_matches(missing.casefold(), [n.casefold() for n in row if n], 1, 0.8)
-    meant = next((name for name in row if close and name.casefold() == close[0]), None)
-    meant = meant or next((name for name in row if name.startswith(f"{missing} ")), None)
-    hint = "; --header a,b,c renames all columns" if "" in row else ""
+    hint = _near(lacking, row) or ("; --header a,b,c renames all columns" if "" in row else "")
     if len(row) == 1 and (marks := re.findall(r"[^\w\s]", row[0])):
         hint = f"; if '{marks[0]}' separates columns, use --delimiter '{marks[0]}'"
-    hint = f"; did you mean '{meant}'?" if meant else hint
     return DataError(f"{head}{also}; columns are {known}{hint}")
+
+
+def _near(lacking: Sequence[str], there: Sequence[str]) -> str:
+    """Which columns may be meant by those that are not there."""
+    longer = {name: next((n for n in there if n.startswith(f"{name} ")), "") for name in lacking}
+    found = [longer[name] or nearest(name, filter(None, there)) for name in lacking]
+    names = ", ".join(f"'{name}'" for name in dict.fromkeys(filter(None, found)))
+    return f"; did you mean {names}?" if names else ""
 
 
 # --- table

@@ -364,6 +364,9 @@ def _texts(column: Any, *, zoned: bool) -> list[str]:
         zone = column.type.tz
         local = column if zone is None or zoned else pc.local_timestamp(column)
         column = local.cast(pa.timestamp("us", zone if zoned else None), safe=False)
+    if pa.types.is_floating(column.type) and column.type.bit_width < 64:
+        narrow = np.float32 if column.type.bit_width == 32 else np.float16  # 0.1, not 0.10000000149
+        return ["" if value is None else str(narrow(value)) for value in column.to_pylist()]
     return [cell_text(value) for value in column.to_pylist()]
 
 

@@ -139,8 +139,8 @@ class Variances:
         many times as wide it was made, for what a long-run variance does not see.
     level, level_covariance
         Variance of legacy's mean loss, as a share of it, and its covariance with the effect, both
-        over origins: what a bound far from the effect adds to the error of a ratio. None where
-        legacy's mean is no scale.
+        over origins: what a bound far from the effect adds to the error of a ratio. As much longer
+        as the interval was made. None where legacy's mean is no scale.
     """
 
     rho: float
@@ -600,8 +600,8 @@ def _found(
     worth = count * spread / variance if variance > 0 and spread > 0 else float(count)
     unit = (estimand.slope(excess) / found.below) ** 2
     over_origins = unit * found.variance(estimand.variance_at(excess)) / found.law.n
-    level = estimand.legacy_variance(found, shares) or (None, None)
     longer = estimand.stretch(sides, found.law.lag)
+    level = estimand.legacy_variance(found, shares)
     return effect, Variances(
         rho=rho,
         lean=lean_in(sides),
@@ -609,8 +609,8 @@ def _found(
         origins=over_origins * shares.true / shares.found * longer**2,
         candidate_seeds=unit * seed_variance(sides.above) if sides.seeded else 0.0,
         legacy_seeds=unit * ratio**2 * seed_variance(sides.below) if sides.seeded else 0.0,
-        level=level[0],
-        level_covariance=level[1],
+        level=None if level is None else level[0] * longer**2,
+        level_covariance=None if level is None else level[1] * longer**2,
         memory=sides.memory,
         memory_stretch=estimand.stretch_feared(sides, found.law.lag),
         stretch=longer,

@@ -299,8 +299,7 @@ def read_experiment(source: str, edits: Edits | None = None) -> Experiment:
     path = Path(source)
     if not source.strip():
         raise ConfigError("experiment '': expected a TOML file, or the name of a built-in one")
-    beside = [str(path.with_name(each.name)) for each in path.parent.glob("*.toml")]
-    near = meant(source, [*builtin_names(), *beside])
+    near = meant(source, [*builtin_names(), *map(str, path.parent.glob("*.toml"))])
     built_in = f"built in are {', '.join(builtin_names())}"
     absent = f", and no built-in experiment of that name{near}; {built_in}"
     text = read_text(path, absent=absent)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from harness.checks.blindness import NEEDED, asked_fits, is_exempt, judging_fits
 from harness.checks.predicate import CheckResult
 from harness.checks.stored_checks import read_checks
 from harness.errors import ConfigError
-from harness.experiments.experiment import builtin_names, read_experiment
+from harness.experiments.experiment import Experiment, builtin_names, read_experiment
 from harness.experiments.policy import Policy
 from harness.judging.declared import (
     FutureTests,
@@ -267,7 +268,7 @@ def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
 
     most, found = min(origins_of(asked.plans).values()), None
     for name in builtin_names():
-        other = read_experiment(name)
+        other = _builtin(name)
         pair = (other.policy.baseline, other.policy.candidate)
         if pair != (policy.baseline, policy.candidate) or not set(asked.plans) <= set(other.plans):
             continue
@@ -281,6 +282,11 @@ def _larger(grid: Grid, policy: Policy) -> LargerPlan | None:
                 bounds={rule.id: rule.bound for rule in other.policy.rules},
             )
     return found
+
+
+@cache
+def _builtin(name: str) -> Experiment:
+    return read_experiment(name)
 
 
 def room_of(split: Split) -> int:

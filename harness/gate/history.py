@@ -9,7 +9,6 @@ again is no new evidence and writes nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -253,7 +252,11 @@ class Entry:
 
 def verdict_name(verdict: Verdict) -> str:
     """Name of a verdict: a digest of it, but for the day it was passed on."""
-    return digest(plain(dataclasses.replace(verdict, judged_on=None)))[:16]
+    return _name_of(plain(verdict))
+
+
+def _name_of(record: Mapping[str, Any]) -> str:
+    return digest({**record, "judged_on": None})[:16]
 
 
 def spans_of(scores: Sequence[UnitScores]) -> dict[str, OriginSpan]:
@@ -317,13 +320,14 @@ def record_verdicts(
     list
         Their names.
     """
-    names = [verdict_name(verdict) for verdict, _ in passed]
+    verdicts = [plain(verdict) for verdict, _ in passed]
+    names = [_name_of(record) for record in verdicts]
     if store.journal.read_only:
         return names
     journal = store.journal
     with journal.writing():
-        for name, (verdict, inputs) in zip(names, passed, strict=True):
-            journal.append_new("verdict", name, plain(verdict))
+        for name, record, (_, inputs) in zip(names, verdicts, passed, strict=True):
+            journal.append_new("verdict", name, record)
             journal.append_new("inputs", name, plain(inputs))
         _remember_scores(journal, names[0], passed[0][1], recorded)
         rows = [

@@ -37,8 +37,9 @@ def accuracy(page: PageInput, dataset: str) -> Table:
         columns=tuple(heads),
         rows=tuple(_accuracy_row(page, dataset, arm, best) for arm in page.arms),
         note="Lower is better; bold is the lowest of a column; the second line is the range over "
-        "seeds. An arm that misses a single value has no mean. Skill: of CRPS as a share of the "
-        f"last close, against {page.reference or 'the random walk'}. n: forecast values. Failed: "
+        "seeds. An arm that misses a single value has no mean. Skill (above 0 is better): of CRPS "
+        f"as a share of the last close, against {page.reference or 'the random walk'}. n: forecast "
+        "values. Failed: "
         "windows. Losses are in the unit of the data; findings divide each by the last close, so "
         "their effects differ a little from ratios of these.",
     )

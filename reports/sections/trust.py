@@ -88,15 +88,14 @@ def _above_reference(page: PageInput) -> Basis:
     for dataset, sides in seen.bars.items():
         mine, theirs = (sides.get(arm) for arm in (page.verdict.candidate, page.verdict.legacy))
         skill = None if mine is None else mine.skill
-        change = numbers.percent(None if skill is None else -skill, signed=True)
-        parts.append(f"{change} on {dataset}")
+        parts.append(f"{numbers.percent(skill, signed=True)} on {dataset}")
         name = numbers.metric_name(next(iter(sides.values())).metric)
         beaten.append(skill is not None and skill > 0)
         if theirs is not None and not (theirs.skill is not None and theirs.skill > 0):
             behind.append(dataset)
-    text = f"{name} {', '.join(parts)}" if parts else "no reference arm"
+    text = f"skill by {name} {', '.join(parts)}" if parts else "no reference arm"
     if behind and all(beaten):  # or the mark would not fit the words
-        text += f"; legacy's is higher on {numbers.listing(behind)}"
+        text += f"; legacy's is not above 0 on {numbers.listing(behind)}"
     return Basis(label="Against random walk", mark=seen.above_reference(), text=text)
 
 

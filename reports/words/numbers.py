@@ -209,6 +209,8 @@ def listing(items: Iterable[str]) -> str:
 def printable(text: object) -> str:
     r"""Outside text on one line; what steers a terminal or is unseen is written as ``\x1b``."""
     flat = " ".join(str(text).split())
+    if flat.isprintable():
+        return flat
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in flat

@@ -250,6 +250,10 @@ DRIFT = 0.3 * np.arange(9)[:, None]
     [
         (lambda q: fan(5, q).swapaxes(1, 2), "expected [W, H, q] = (3, 5, 9): the last two axes"),
         (lambda q: np.moveaxis(fan(5, q), 2, 0), "expected [W, H, q] = (3, 5, 9): the axis of lev"),
+        (
+            lambda q: fan(5, q[:-2]),
+            "(3, 5, 7), expected [W, H, q] with one for each of the 9 levels",
+        ),
         (lambda q: fan(9, q).swapaxes(1, 2), "fall from one level to the next in 44% of places"),
         (lambda q: (fan(9, q) + DRIFT).swapaxes(1, 2), "the last two axes look swapped"),
     ],

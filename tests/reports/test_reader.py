@@ -213,7 +213,7 @@ def doing_nothing(page: PageInput) -> list[str]:
     )
     return [
         "Against random walk",
-        numbers.percent(-skill, signed=True).replace("\u202f", " "),
+        numbers.percent(skill, signed=True).replace("\u202f", " "),
         "Skill",
     ]
 

@@ -516,6 +516,7 @@ def test_tables_with_more_around_them_are_found(
             "with decimal commas, columns need another separator",
         ),
         (lambda lines: ["Date,close", *lines[1:]], "no column 'Close'; .*did you mean 'close'"),
+        (lambda lines: ["date,Adj Close", *lines[1:]], r"did you mean 'date', 'Adj Close'\?"),
         (
             lambda lines: ["Date,Close,Close", "2021-01-04,1,2"],
             "appears 2 times; --header a,b",

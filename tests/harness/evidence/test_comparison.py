@@ -490,6 +490,25 @@ def test_level_of_a_rooted_loss_is_on_the_scale_of_its_effect() -> None:
     assert root.along == pytest.approx(plain.along / 2, rel=0.02)
 
 
+def test_planning_knows_that_memory_widens_a_bound_far_from_the_effect() -> None:
+    """Where the level of legacy's loss drifts for long, no plan promises what the tests leave open.
+
+    The candidate is five times as good; what legacy's mean really is, so few origins cannot tell.
+    """
+    draw = np.random.default_rng(3)
+    old = (0.03 + 0.3 * np.linspace(0, 1, 150) ** 2 + 0.01 * draw.gamma(2, size=150))[:, None]
+    new = 0.02 * draw.gamma(4, 0.25, size=(150, 1))
+
+    found = compared(new, old)
+
+    assert found.variances is not None
+    assert found.variances.stretch > 1.5
+    assert found.conclusion == "undecided"
+    assert found.planning.chance is not None
+    assert found.planning.chance < 0.8
+    assert found.planning.more_origins is None or found.planning.more_origins > 30
+
+
 def test_sensitivity_is_recorded_and_does_not_decide() -> None:
     """A clear gain stands under every variation; a tie changes under none."""
     clear = compared(losses_of(1, mean=0.7), losses_of(2))
