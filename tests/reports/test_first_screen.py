@@ -102,11 +102,11 @@ def test_cautions_are_told_the_gravest_first(make_page: Make) -> None:
     weak = fact(FactCode.CAUTION).resting_on(share)
     page = with_verdict(make_page(), reasons=(seed, weak))
 
-    found = cautions(page.verdict)
+    found, drawn = cautions(page.verdict), html.unescape(render_html(page))
 
     assert [each.code for each in found] == [FactCode.CONTAMINATED, FactCode.ONE_SEED]
     assert all(each.said.endswith(".") for each in found)
-    assert all(each.said in html.unescape(render_html(page)) for each in found)
+    assert all(each.said in drawn for each in found)
 
 
 def test_bounds_are_the_widest_of_all_methods_that_decide(make_page: Make) -> None:
