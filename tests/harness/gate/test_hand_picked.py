@@ -72,7 +72,7 @@ def test_a_reference_among_the_sides_is_refused(tiny, refused, side: str) -> Non
 
     said = refused("compare", "tiny.toml", "--store", "s")
 
-    assert f"tiny.toml: [policy]: reference = '{side}': is also the" in said
+    assert f"tiny.toml: [policy] reference = '{side}': is also the" in said
     assert not Path("s").exists()
 
 
