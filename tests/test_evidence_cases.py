@@ -158,7 +158,7 @@ def test_case_8_only_probabilistic_metrics_asked_for(series):
     assert verdict(sure).outcome == Outcome.PROMOTE
     assert verdict(Forecast.of_point(flat)).outcome == Outcome.INVALID
     assert "has no scores for crps" in verdicts.summary(verdict(Forecast.of_point(flat)))
-    with pytest.raises(ConfigError, match=r"no such metric\. Known metrics are crps, "):
+    with pytest.raises(ConfigError, match=r"no such metric; known metrics are crps, "):
         Criterion(metric="pit")
 
 

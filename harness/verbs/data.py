@@ -122,10 +122,16 @@ class FileOptions:
 @data_app.command("list", epilog="Example:  abharness data list --data-dir my-data")
 def data_list(data_dir: DataDirOption = []) -> None:  # noqa: B006
     """List all datasets."""
-    from harness.verbs.describe import dataset_lines
+    from harness.data.dataset import summaries
 
-    for line in dataset_lines(data_dir):
-        say(line)
+    rows = summaries(data_dir)
+    say(f"{'id':<16} {'rows':>6}  {'first':<10}  {'last':<10}  title")
+    for row in rows:
+        if row.manifest is None:
+            say(f"{row.id:<16} {row.problem}")
+            continue
+        found = row.manifest
+        say(f"{row.id:<16} {found.rows:>6}  {found.first}  {found.last}  {found.title}")
 
 
 @data_app.command("show", epilog="Example:  abharness data show GOLD")

@@ -262,20 +262,6 @@ def arm_lines(experiment: Experiment) -> Iterator[str]:
             yield f"  {title}: {text}"
 
 
-def dataset_lines(folders: Sequence[Path]) -> Iterator[str]:
-    """The datasets there are, one a line."""
-    from harness.data.dataset import summaries
-
-    rows = summaries(folders)
-    yield f"{'id':<16} {'rows':>6}  {'first':<10}  {'last':<10}  title"
-    for row in rows:
-        if row.manifest is None:
-            yield f"{row.id:<16} {row.problem}"
-            continue
-        found = row.manifest
-        yield f"{row.id:<16} {found.rows:>6}  {found.first}  {found.last}  {found.title}"
-
-
 def machine_lines() -> Iterator[str]:
     """What this machine has: hardware, libraries, models, what is optional, and its load."""
     from harness.measure.load import sample_load

@@ -130,7 +130,7 @@ REVERSED = 'baseline = "new"\ncandidate = "old"'
         ((PAIR, PAIR), ["--baseline-arm", "new", "--candidate-arm", "old"], "REJECT", 3),
     ],
 )
-def test_compare_ends_with_the_verdict(tiny, call, in_process, change, flags, outcome, code):
+def test_compare_ends_with_the_verdict(ran, tiny, call, change, flags, outcome, code):
     """The exit code is the decision, the first word says it, and every record is written."""
     tiny(change)
 
@@ -165,7 +165,7 @@ def test_gate_gives_the_same_bytes(finished, call):
 
 
 @pytest.mark.slow
-def test_one_seed_of_a_learning_arm_is_said(tiny, call, in_process, page_unread):
+def test_one_seed_of_a_learning_arm_is_said(ran, tiny, call, page_unread):
     """Only arms that another seed would change are named, and only where one was run."""
     _, alone, _ = call("compare", "tiny.toml", "--seeds", "1")
     _, both, _ = call("compare", "tiny.toml")
@@ -212,7 +212,7 @@ def test_gate_forecasts_nothing(tiny, call, in_process):
 
 
 @pytest.mark.slow
-def test_second_compare_computes_nothing(tiny, call, in_process, monkeypatch):
+def test_second_compare_computes_nothing(ran, tiny, call, monkeypatch):
     """Asked again, `compare` runs, scores and draws nothing, and says the same."""
     first = call("compare", "tiny.toml")
     page = next(Path("runs").rglob("report.html"))
@@ -491,7 +491,7 @@ def test_lists_are_written_whole_or_not_at_all(tiny, call):
 
 
 @pytest.mark.slow
-def test_policy_from_a_file(tiny, call, in_process, page_unread):
+def test_policy_from_a_file(ran, tiny, call, page_unread):
     """A policy in a file of its own is named by the experiment, or given by a flag that wins."""
     text = Path("tiny.toml").read_text(encoding="utf-8")
     head, _, body = text.partition("[policy]\n")
@@ -509,9 +509,7 @@ def test_policy_from_a_file(tiny, call, in_process, page_unread):
 @pytest.mark.parametrize(
     ("flags", "code"), [([], 0), (["--hold-as", "fail"], 4), (["--hold-as", "pass"], 0)]
 )
-def test_the_policy_says_what_hold_is_unless_a_flag_does(
-    tiny, call, in_process, flags, code, page_unread
-):
+def test_the_policy_says_what_hold_is_unless_a_flag_does(ran, tiny, call, flags, code, page_unread):
     """`hold_as` of the policy maps HOLD to 0; the flag wins."""
     tiny(('mode = "replace"', 'mode = "replace"\nmin_origins = 41\nhold_as = "pass"'))
 
@@ -553,7 +551,7 @@ class Steering(Flat):
 
 
 @pytest.mark.slow
-def test_no_text_of_a_user_steers_the_terminal(tiny, call, in_process, tmp_path):
+def test_no_text_of_a_user_steers_the_terminal(ran, tiny, call, tmp_path):
     """Escape codes in names, messages and cards are shown, on the terminal and on the page."""
     (tmp_path / "steering_arms.py").write_text(STEERING, encoding="utf-8")
     tiny(

@@ -1,7 +1,7 @@
 """A disk that is full: the run ends in a line, and the same command goes on once there is room.
 
 Thirteen sizes, from one on which nothing fits to one on which a calm run just fits. The sample is
-one size in the middle.
+one size in the middle and one seed.
 """
 
 import os
@@ -123,7 +123,8 @@ def test_a_full_disk_costs_time_alone(fills, tmp_path, monkeypatch, sized, capsy
     """One line and its code, no failure booked; enlarged, the same command ends as a calm run."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ARMS, tmp_path / "few_arms.py")
-    (tmp_path / "tiny.toml").write_text(EXPERIMENT, encoding="utf-8")
+    text = EXPERIMENT.replace("seeds = [1, 2]", sized("seeds = [1]", "seeds = [1, 2]"))
+    (tmp_path / "tiny.toml").write_text(text, encoding="utf-8")
     place, before = tmp_path / "disk", {process.pid for process in psutil.process_iter()}
     with disk(place, "256m"):
         store, calm = compare(place, fills)

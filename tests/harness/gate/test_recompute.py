@@ -191,7 +191,7 @@ def test_only_origins_that_came_to_pass_are_new_evidence():
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "outcome"), [("", "PROMOTE"), ("raise", "INVALID")])
 def test_every_legacy_arm_gets_a_verdict_and_one_decides(
-    tiny, call, in_process, fault, outcome, page_unread
+    ran, tiny, call, fault, outcome, page_unread
 ):
     """The policy's pair decides the code; the other legacy arm is on record, whatever it says.
 
@@ -221,7 +221,7 @@ def test_every_legacy_arm_gets_a_verdict_and_one_decides(
 
 
 @pytest.mark.slow
-def test_an_arm_is_diagnosed_alike_for_every_pair(tiny, call, in_process, page_unread):
+def test_an_arm_is_diagnosed_alike_for_every_pair(ran, tiny, call, page_unread):
     """What all pairs share is what a pair alone would find, and what replay finds again."""
     tiny(("\n[policy]", THIRD.format(fault="")))
     call("compare", "tiny.toml")
@@ -240,7 +240,7 @@ def test_an_arm_is_diagnosed_alike_for_every_pair(tiny, call, in_process, page_u
 
 
 @pytest.mark.slow
-def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(tiny, call, in_process):
+def test_a_policy_on_wins_is_run_judged_drawn_and_replayed(ran, tiny, call):
     """From the experiment's file to the page: the rule has its finding, part and bytes."""
     wins = '[[policy.criteria]]\nmetric = "crps"\nstatistic = "wins"\nmargin = 0.2\n'
     tiny(('[[policy.criteria]]\nmetric = "crps"', wins + '\n[[policy.criteria]]\nmetric = "crps"'))
