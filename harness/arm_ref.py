@@ -130,7 +130,7 @@ class ArmRef:
             raise ArmError(
                 f"arm '{self.name}' ({self.use}): {'; '.join(faults)}; known options are {known}"
             )
-        beside = self._beside(getattr(found, "paths", ()))
+        beside = self._beside(found)
         with self.asking():
             arm = found(**{**self.options, **beside})
             whole = isinstance(arm, Arm)  # may look at a property, which is the user's code
@@ -149,15 +149,24 @@ class ArmRef:
         made: Arm = arm
         return made
 
-    def _beside(self, names: Sequence[str]) -> dict[str, Option]:
-        """Options that name a file or folder which lies beside the experiment file, as its path."""
-        given = {name: self.options.get(name) for name in names}
+    def _beside(self, found: type[Any]) -> dict[str, Option]:
+        """Options that name a file or folder which lies beside the experiment file, as its path.
+
+        An option that is an arm itself, a table with `use`, has them inside.
+        """
+        inside: dict[str, Option] = {}
+        for name, value in self.options.items():
+            if isinstance(value, dict) and isinstance(value.get("use"), str):
+                inner = dataclasses.replace(self, use=value["use"], options=value)
+                with suppress(ArmError):  # which the arm around it will say
+                    inside[name] = {**value, **inner._beside(inner.find())}
+        given = {name: self.options.get(name) for name in getattr(found, "paths", ())}
         places = {
             name: self.folder / Path(value).expanduser()
             for name, value in given.items()
             if self.folder is not None and isinstance(value, str) and value
         }
-        return {name: str(place) for name, place in places.items() if place.exists()}
+        return inside | {name: str(place) for name, place in places.items() if place.exists()}
 
     def pinned(self) -> ArmRef:
         """The same with options that name its weights exactly; itself where they do.

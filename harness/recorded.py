@@ -10,22 +10,17 @@ Shapes: W windows, H steps, R records, q levels.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import re
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.data import tables
-from harness.errors import ArmError, DataError, meant, one_line
+from harness.errors import ArmError, meant
 from harness.forecast import LEVELS, Forecast
-from harness.network_answers import level_of
+from harness.issued_forecasts import COLUMN_NAMES, IssuedForecast, Records, few, read_records
 from harness.parsing import check_fields
 from harness.window import Array, Contexts, Dates, Series, Windows
 
@@ -38,87 +33,6 @@ SESSIONS = 1500
 
 OTHER_ACTUAL = 1e-3
 """Share by which most actuals in the file may differ from the dataset's."""
-
-_NAMES = {
-    "series": ("unique_id", "item_id", "series_id", "series", "id", "symbol", "ticker"),
-    "day": ("ds", "timestamp", "target_date", "date", "day", "session"),
-    "cutoff": ("cutoff", "origin", "forecast_origin", "as_of", "asof", "train_end", "last_seen"),
-    "issued": ("issued_at", "issued", "issue_time", "issue_date", "created_at", "run_at"),
-    "actual": ("y", "actual", "truth", "target"),
-}
-"""What the columns that are no forecasts are called, each the first that is there."""
-_INTERVAL = re.compile(r"(.*?)[-_ ](lo|hi|lower|upper)[-_ ](\d+(?:\.\d+)?)%?")
-_LEVEL = re.compile(
-    r"(?:(.*?)[-_ ])?(?:(?:quantile|ql|q|p)[-_ ]?(\d{2,3}%?|\d*\.\d+%?|(?<=[-_ ])\d)"
-    r"|(0?\.\d+|\d+(?:\.\d+)?%))"
-)
-_CLOCK = r"[T ]((?:0[1-9]|1\d|2[0-3]):\d\d|00:(?:0[1-9]|[1-5]\d))"
-"""A time of day that is not midnight."""
-_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
-_PATHS = ("mean", "median", "forecast", "prediction", "yhat", "point", "mu")
-_DAY = np.timedelta64(1, "D")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedForecast:
-    """One issued forecast.
-
-    Attributes
-    ----------
-    days : [h]
-        Days it speaks of, rising, as they are in the file.
-    point : [h]
-    quantiles : [h, q]
-    late
-        Why it came too late; '' where it did not, or the file does not say when it was issued.
-    same_day
-        It was issued on its first day: before that session's end or after, nobody can tell.
-    """
-
-    days: Dates
-    point: Array
-    quantiles: Array
-    late: str = ""
-    same_day: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
-    """All records of one model on one series.
-
-    Attributes
-    ----------
-    cutoffs : [R]
-        Rising; the last day each had seen.
-    levels : [q]
-    timed
-        Whether the file says when each was issued.
-    replaced
-        Records left out for one of the same cutoff that was issued later, and in time.
-    notes
-        How the file was read, where that is worth knowing.
-    actuals
-        What came, by day, where the file holds it.
-    """
-
-    model: str
-    cutoffs: Dates
-    records: tuple[IssuedForecast, ...]
-    levels: Array
-    timed: bool
-    replaced: int = 0
-    notes: tuple[str, ...] = ()
-    actuals: Mapping[np.datetime64, float] = field(default_factory=dict)
-
-    def place(self, last: Any, following: Any) -> int | None:
-        """Where the record is whose cutoff is a session, or a day up to the one that follows."""
-        place = int(np.searchsorted(self.cutoffs, following)) - 1
-        return None if place < 0 or self.cutoffs[place] < last else place
-
-    def at(self, last: Any, following: Any) -> IssuedForecast | None:
-        """The record of that place; None where there is none."""
-        place = self.place(last, following)
-        return None if place is None else self.records[place]
 
 
 @dataclass(kw_only=True)  # without slots: it is asked for `context_length` before it is read
@@ -153,10 +67,10 @@ class Recorded:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        unknown = sorted(set(self.columns) - set(_NAMES))
+        unknown = sorted(set(self.columns) - set(COLUMN_NAMES))
         if unknown:
-            keys = ", ".join(f"{each}{meant(each, _NAMES)}" for each in unknown)
-            raise ArmError(f"columns: unknown key {keys}; known are {', '.join(_NAMES)}")
+            keys = ", ".join(f"{each}{meant(each, COLUMN_NAMES)}" for each in unknown)
+            raise ArmError(f"columns: unknown key {keys}; known are {', '.join(COLUMN_NAMES)}")
         self._records = read_records(
             Path(self.file), model=self.model, series=self.series, columns=self.columns
         )
@@ -303,7 +217,7 @@ class Recorded:
             came = series.dates[window.origin : window.stop]  # fewer where its end is pending
             other += not np.array_equal(days[: len(came)], came)
         said = [
-            f"{len(days)} of {len(windows)} origins on {dataset}: {what} ({_few(days)})"
+            f"{len(days)} of {len(windows)} origins on {dataset}: {what} ({few(days)})"
             for what, days in faults.items()
         ]
         if other:
@@ -381,327 +295,3 @@ def _open(days: Dates, weekmask: str, sessions: Dates) -> Any:
     """
     known = np.isin(days, sessions[~np.isnat(sessions)])
     return np.flatnonzero(np.is_busday(days, weekmask=weekmask) | known)
-
-
-def _few(days: Sequence[str]) -> str:
-    return ", ".join(days[:3]) + (f" and {len(days) - 3} more" if len(days) > 3 else "")
-
-
-def read_records(
-    file: Path, *, model: str = "", series: str = "", columns: Mapping[str, str] | None = None
-) -> Records:
-    """Read the forecasts of one model on one series from a file.
-
-    Raises
-    ------
-    ArmError
-        In one line: what is missing or can be read in two ways, and the option that settles it.
-    """
-    import pandas as pd
-
-    if not file.exists():
-        raise ArmError(
-            f"file = '{file}': no such file, neither beside the experiment file nor in the current "
-            "folder"
-        )
-    notes: list[str] = []
-    try:
-        raw = tables.read_bytes(file)
-        raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
-        if tables.is_parquet(raw):
-            table = pd.read_parquet(io.BytesIO(raw))
-        elif raw.startswith((b"ARROW1", b"FEA1")):
-            table = pd.read_feather(io.BytesIO(raw))
-        else:
-            text = tables.decode(file, raw)
-            tables.expect_table(file, text)
-            head, _, body = text.partition("\n")
-            mark = max(",;\t|", key=head.count)
-            comma = mark != "," and re.search(r"\d,\d", body) and not re.search(r"\d\.\d", body)
-            if mark != ",":
-                decimals = "a comma" if comma else "a point"
-                notes.append(
-                    f"its columns are separated by {mark!r}, its decimal mark is {decimals}"
-                )
-            table = pd.read_csv(io.StringIO(text), sep=mark, decimal="," if comma else ".")
-    except DataError as problem:
-        raise ArmError(f"file = {problem}") from None
-    except (OSError, ValueError, EOFError, zlib.error) as problem:  # pandas' and pyarrow's, too
-        raise ArmError(f"file = '{file.name}' cannot be read: {one_line(str(problem))}") from None
-    if any(table.index.names):
-        table = table.reset_index()
-    found = records_in(table, model=model, series=series, columns=columns, label=file.name)
-    return replace(found, notes=(*notes, *found.notes))
-
-
-def records_in(
-    table: Any,
-    *,
-    model: str = "",
-    series: str = "",
-    columns: Mapping[str, str] | None = None,
-    label: str = "the frame",
-) -> Records:
-    """The records of a pandas frame; see `read_records`."""
-    table = table.rename(columns=str)
-    names = _roles(list(table), columns or {}, label)
-    if not len(table):
-        raise ArmError(f"{label} holds no row")
-    table = _one_series(table, names.get("series"), series, label)
-    once = table.drop_duplicates(ignore_index=True)
-    again = len(table) - len(once)
-    notes = [f"{again} rows are there twice, the same: each counts once"] if again else []
-    table = once
-    values = [name for name in table if name not in names.values() and name not in ("index", "")]
-    chosen = _forecasts([v for v in values if not v.startswith("Unnamed")], model, label)
-    days = _days(table[names["day"]], names["day"], label)
-    times = _times(table[names["issued"]], names["issued"], label) if "issued" in names else None
-    cutoff = _cutoffs(table, names, days, times, label)
-    numbers = {name: _numbers(table[name], name, label) for name in chosen.columns}
-    found: dict[Any, IssuedForecast] = {}
-    replaced = 0
-    order = np.lexsort((days, cutoff) if times is None else (days, times, cutoff))
-    key = cutoff[order] if times is None else np.rec.fromarrays([cutoff[order], times[order]])
-    starts = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
-    for rows in np.split(order, starts[1:]):
-        if (np.diff(days[rows]) <= np.timedelta64(0, "D")).any():
-            day = days[rows][1:][np.diff(days[rows]) <= np.timedelta64(0, "D")][0]
-            raise ArmError(
-                f"{label}: two forecasts of {day} with the cutoff {cutoff[rows[0]]}; expected "
-                "one, or a column issued_at that tells them apart"
-            )
-        record = IssuedForecast(
-            days=days[rows],
-            point=chosen.path(numbers, rows),
-            quantiles=np.stack([numbers[n][rows] for n in chosen.levels.values()], axis=-1)
-            if chosen.levels
-            else np.empty((len(rows), 0)),
-            late="" if times is None else _late(times[rows[0]], days[rows[0]]),
-            same_day=times is not None and times[rows[0]].astype("datetime64[D]") == days[rows[0]],
-        )
-        before = found.get(cutoff[rows[0]])
-        in_time = not record.late and (before is None or before.same_day or not record.same_day)
-        replaced += before is not None and in_time
-        if before is None or in_time or before.late:
-            found[cutoff[rows[0]]] = record
-    actual = names.get("actual")
-    return Records(
-        model=chosen.model,
-        cutoffs=np.array(sorted(found), dtype="datetime64[D]"),
-        records=tuple(found[each] for each in sorted(found)),
-        levels=np.array(list(chosen.levels)),
-        timed=times is not None,
-        replaced=replaced,
-        notes=(*notes, *_clock_notes(table, names)),
-        actuals={}
-        if actual is None
-        else dict(zip(days, _numbers(table[actual], actual, label), strict=True)),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chosen:
-    """The columns of one model: its path, and its quantiles by level, rising."""
-
-    model: str
-    point: str
-    levels: Mapping[float, str]
-
-    @property
-    def columns(self) -> list[str]:
-        return [*([self.point] if self.point else []), *self.levels.values()]
-
-    def path(self, numbers: Mapping[str, Array], rows: Any) -> Array:
-        """The path, or the median of the quantiles where there is none."""
-        if self.point:
-            path: Array = numbers[self.point][rows]
-            return path
-        values = np.stack([numbers[name][rows] for name in self.levels.values()], axis=-1)
-        median: Array = Forecast.of_quantiles(values[None], list(self.levels)).point[0]
-        return median
-
-
-def _forecasts(values: list[str], model: str, label: str) -> _Chosen:
-    """Which columns belong to a model, told by their names."""
-    paths, levels = _by_name(values, label)
-    medians = {name[:-7]: name for name in paths if name.endswith("-median")}
-    paths = [name for name in paths if name not in medians.values()]
-    models = list(dict.fromkeys([*paths, *medians, *(name for name in levels if name)]))
-    if "" in levels and set(models) <= set(_PATHS):
-        models = [""]  # AutoGluon's: quantiles by their level, and a mean
-    there = ", ".join(models)
-    if model and model not in models:
-        near = meant(model, models)
-        raise ArmError(
-            f"{label}: no forecasts of model '{model}'{near}; there are {there or 'none'}"
-        )
-    if not models:
-        raise ArmError(f"{label}: no column of forecasts; it has {', '.join(values) or 'none'}")
-    if not model and len(models) > 1:
-        raise ArmError(f"{label} holds several models: {there}; say model = '{models[0]}'")
-    name = model or models[0]
-    own = dict(levels.get(name, {}))
-    if own and name in medians:  # beside quantiles a median is one of them
-        own.setdefault(0.5, medians[name])
-    own = dict(sorted(own.items()))
-    alone = [name for level, name in own.items() if round(1 - level, 6) not in own]
-    if alone and ((len(own) == 1 and 0.5 not in own) or any(map(_INTERVAL.fullmatch, alone))):
-        raise ArmError(
-            f"{label}: column '{alone[0]}' has no counterpart at the other end; expected lower and "
-            "upper ends in pairs, such as M-lo-80 and M-hi-80"
-        )
-    paths_of = [name] if name else ["median", *_PATHS]
-    point = next((each for each in paths_of if each in paths), medians.get(name, ""))
-    if len(own) == 1 and 0.5 in own:  # a median is a path, not a distribution
-        point, own = point or own[0.5], {}
-    return _Chosen(model=name or "quantiles", point=point, levels=own)
-
-
-def _by_name(values: list[str], label: str) -> tuple[list[str], dict[str, dict[float, str]]]:
-    """Columns that are paths, and those that are quantiles by model and level."""
-    paths: list[str] = []
-    levels: dict[str, dict[float, str]] = {}
-    for name in values:
-        interval, quantile = _INTERVAL.fullmatch(name), _LEVEL.fullmatch(name)
-        if interval:
-            half = float(interval[3]) / 200
-            if not 0 < half < 0.5:
-                raise ArmError(f"{label}: column '{name}': expected a width between 0 and 100 %")
-            level = 0.5 - half if interval[2].startswith("lo") else 0.5 + half
-            levels.setdefault(interval[1], {})[round(level, 6)] = name
-        elif quantile:
-            said = quantile[2] or quantile[3]
-            levels.setdefault(quantile[1] or "", {})[level_of(label, f"q{said}")] = name
-        else:
-            paths.append(name)
-    return paths, levels
-
-
-def _roles(there: list[str], given: Mapping[str, str], label: str) -> dict[str, str]:
-    """Which column plays which role: as told, or the first known name that is there."""
-    low = {name.lower(): name for name in there}
-    found = {
-        role: next((low[name] for name in names if name in low), "")
-        for role, names in _NAMES.items()
-    }
-    for role, name in given.items():
-        if name not in there:
-            raise ArmError(
-                f"{label}: columns.{role} = '{name}': it has {', '.join(there[:20])}"
-                f"{meant(name, there)}"
-            )
-    found |= given
-    if not found["day"]:
-        raise ArmError(
-            f"{label}: no column of days that were forecast ({', '.join(_NAMES['day'])}); say "
-            f"columns = {{ day = '...' }}; it has {one_line(', '.join(there[:20]))[:300]}"
-        )
-    return {role: name for role, name in found.items() if name}
-
-
-def _one_series(table: Any, column: str | None, series: str, label: str) -> Any:
-    if column is None:
-        if series:
-            raise ArmError(f"series = '{series}': {label} has no column of series")
-        return table
-    there = sorted(map(str, table[column].unique()))
-    if series and series not in there:
-        raise ArmError(f"series = '{series}': {label} has {_few(there)}{meant(series, there)}")
-    if not series and len(there) > 1:
-        named = f"say series = '{there[0]}'"
-        raise ArmError(f"{label} holds {len(there)} series: {_few(there)}; {named}")
-    chosen = table[table[column].map(str) == (series or there[0])]
-    return chosen.reset_index(drop=True)
-
-
-def _times(values: Any, name: str, label: str) -> Any:
-    """Points in time in UTC; without an offset they are taken for UTC."""
-    import pandas as pd
-
-    _expect_iso(values, name, label)
-    try:
-        found = pd.to_datetime(values.map(str), utc=True, format="ISO8601")
-    except (ValueError, TypeError, OverflowError) as problem:
-        raise ArmError(f"{label}: column '{name}': {one_line(str(problem))[:120]}") from None
-    return found.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
-
-
-def _clock_notes(table: Any, names: Mapping[str, str]) -> list[str]:
-    """What to say of days that are written with a time of day: they may be those of elsewhere."""
-    columns = {role: names[role] for role in ("day", "cutoff") if role in names}
-    clocks = {role: table[name].map(str).str.extract(_CLOCK)[0] for role, name in columns.items()}
-    odd = {
-        columns[role]: found.dropna().iloc[0]
-        for role, found in clocks.items()
-        if len(found.dropna())
-    }
-    if not odd:
-        return []
-    where = " and ".join(f"'{name}' (as {clock})" for name, clock in odd.items())
-    said = "dates are taken as written: stamps of another zone would name the day before or after"
-    return [f"times of day in {where} were dropped, {said}"]
-
-
-def _days(values: Any, name: str, label: str) -> Dates:
-    """Days as they are written, wherever that was."""
-    texts = _expect_iso(values, name, label)
-    try:
-        return np.array([text[:10] for text in texts], dtype="datetime64[D]")
-    except ValueError as problem:
-        raise ArmError(f"{label}: column '{name}': {one_line(str(problem))[:120]}") from None
-
-
-def _expect_iso(values: Any, name: str, label: str) -> list[str]:
-    """Refuse dates that can be read in two ways, and rows without one."""
-    texts = list(map(str, values))
-    odd = [text for text in texts if not _ISO.match(text)]
-    if odd:
-        raise ArmError(
-            f"{label}: column '{name}': {len(odd)} of {len(texts)} rows hold no ISO date, such as "
-            f"'{odd[0][:40]}'; expected 2024-01-31"
-        )
-    return texts
-
-
-def _numbers(values: Any, name: str, label: str) -> Array:
-    import pandas as pd
-
-    found: Array = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    odd = values[np.isnan(found) & values.notna().to_numpy()]
-    if len(odd):
-        raise ArmError(
-            f"{label}: column '{name}': {len(odd)} of {len(values)} rows hold no number, such as "
-            f"'{str(odd.iloc[0])[:40]}'; expected 1234.5, or an empty cell"
-        )
-    return found
-
-
-def _cutoffs(table: Any, names: Mapping[str, str], days: Dates, times: Any, label: str) -> Dates:
-    """The last day seen by the forecast in each row.
-
-    Without a column of cutoffs a forecast is what has one issue time, else it begins wherever the
-    days go back; it has seen the day before its first. Where every cutoff is also the first day of
-    its forecast, it is that.
-    """
-    if "cutoff" not in names:
-        blocks = np.cumsum(np.append(True, np.diff(days) <= np.timedelta64(0, "D")))
-        each, which = np.unique(blocks if times is None else times, return_inverse=True)
-        first = np.array([days[which == place].min() for place in range(len(each))])
-        return np.asarray(first[which] - _DAY, dtype="datetime64[D]")
-    cutoff = _days(table[names["cutoff"]], names["cutoff"], label)
-    if (days > cutoff).all():
-        return cutoff
-    first_days = {c: days[cutoff == c].min() for c in np.unique(cutoff)}
-    if all(first == c for c, first in first_days.items()):
-        return np.asarray(cutoff - _DAY, dtype="datetime64[D]")
-    early = int((days <= cutoff).sum())
-    raise ArmError(
-        f"{label}: {early} of {len(days)} rows forecast a day that is not after the cutoff in "
-        f"'{names['cutoff']}': expected the last day each forecast had seen"
-    )
-
-
-def _late(issued: Any, first: Any) -> str:
-    if issued.astype("datetime64[D]") <= first:
-        return ""
-    return f"on {issued.astype('datetime64[D]')}, after its first day {first}"

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -203,8 +204,8 @@ def _beside(
         if row.key == grid.experiment.name
     ]
     return Beside(
-        experiment=Path(grid.experiment.source).name,
-        store=store.root.resolve().name,
+        experiment=quote(Path(grid.experiment.source).name),
+        store=quote(store.root.resolve().name),
         folder=judgement.folder.name,
         others=others,
         costs=costs,

@@ -6,7 +6,9 @@ gives the same bytes.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
@@ -85,8 +87,8 @@ class Beside:
     Attributes
     ----------
     experiment, store, folder
-        As commands name them: experiment, folder of the store, folder of the verdict. Names only,
-        no path of a machine.
+        As commands name them, quoted for a shell: experiment, folder of the store; and the folder
+        of the verdict. Names only, no path of a machine.
     others
         Verdicts of the same candidate against the other legacy arms.
     costs
@@ -129,13 +131,19 @@ class Beside:
 
     def check_command(self, arm: str) -> str:
         """The command that tries the battery on an arm of the experiment."""
-        return f"abharness check {arm} --experiment {self.experiment} --store {self.store}"
+        name = shlex.quote(arm)
+        return f"abharness check {name} --experiment {self.experiment} --store {self.store}"
 
     @property
     def replay_command(self) -> str:
         """The command that judges the same records again."""
-        name = self.experiment.removesuffix(".toml")
-        return f"abharness replay {self.store}/verdicts/{name}/{self.folder}"
+        name, store = self.experiment.removesuffix(".toml"), self.store
+        if "'" in name + store:
+            with suppress(ValueError):  # what nobody quoted
+                name, store = shlex.split(self.experiment)[0], shlex.split(self.store)[0]
+            place = f"{store}/verdicts/{name.removesuffix('.toml')}/{self.folder}"
+            return f"abharness replay {shlex.quote(place)}"
+        return f"abharness replay {store}/verdicts/{name}/{self.folder}"
 
 
 UnitKey = tuple[str, str, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import shutil
@@ -107,6 +108,12 @@ def _built_in_data_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "_read_once", read_here)
         yield
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected off the garbage collector's hands: it stays."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 from harness.checks.blindness import NEEDED, asked_fits, is_exempt, judging_fits
 from harness.checks.predicate import CheckResult
@@ -73,7 +74,7 @@ def given_of(
         changed=changed,
         problems=tuple(problems),
         today=today if policy.waivers else None,
-        experiment=Path(grid.experiment.source).name,
+        experiment=quote(Path(grid.experiment.source).name),
         counted=tuple(n for n, plan in grid.experiment.plans.items() if plan.first is None),
         plan=_plan(grid, store, policy),
     )

@@ -50,8 +50,9 @@ def judge(
     import numpy as np
 
     from harness.data.importer import import_file
+    from harness.issued_forecasts import records_in
     from harness.parsing import read_toml
-    from harness.recorded import LEAST_RECORDS, records_in
+    from harness.recorded import LEAST_RECORDS
     from harness.verbs.compare import compare
 
     table = dict(policy) if isinstance(policy, Mapping) else read_toml(Path(policy))

@@ -1,5 +1,6 @@
 """From the text of an experiment to an arm."""
 
+import dataclasses
 import math
 import re
 import sys
@@ -217,6 +218,7 @@ def test_files_of_an_arm_lie_beside_its_experiment(tmp_path, monkeypatch):
         "class Mine:\n    context_length, paths = 1, ('file', 'other')\n"
         "    def __init__(self, file, other=''):\n        self.file, self.other = file, other\n"
         "    def forecast(self, contexts):\n        pass\n"
+        "class Pair(Mine):\n    def __init__(self, primary):\n        self.primary = primary\n"
     )
     (tmp_path / "there" / "a.csv").write_text("")
     monkeypatch.chdir(tmp_path)
@@ -230,6 +232,9 @@ def test_files_of_an_arm_lie_beside_its_experiment(tmp_path, monkeypatch):
     assert made.file == str(tmp_path / "there" / "a.csv")
     assert made.other == "b.csv"
     assert ref.options["file"] == "a.csv"
+    inner = {"use": "mine:Mine", **options}
+    pair = dataclasses.replace(ref, use="mine:Pair", options={"primary": inner}).build()
+    assert pair.primary == {**inner, "file": made.file}
 
 
 class Torch:

@@ -12,7 +12,8 @@ from harness.arm import expect_answer
 from harness.arm_ref import ArmRef
 from harness.errors import ArmError
 from harness.forecast import LEVELS
-from harness.recorded import Recorded, records_in
+from harness.issued_forecasts import records_in
+from harness.recorded import Recorded
 from harness.running.unit import carry_out
 from harness.verbs.common import grid_of
 from harness.verbs.init import as_toml
