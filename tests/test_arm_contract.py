@@ -12,7 +12,7 @@ from harness.forecast import LEVELS
 from harness.running.unit import Job, carry_out
 from harness.window import RollingOrigin, contexts_at, up_to
 
-PLAN = RollingOrigin(horizon=6, stride=10, origins=8, validation=80, refit=4)
+PLAN = RollingOrigin(horizon=6, stride=10, origins=8, validation=40, refit=4)
 SMALLER = {
     "baselines.legacy:LegacyForecaster": {
         "seq_len": 24,
