@@ -178,23 +178,27 @@ def row(found: Mapping[str, Any]) -> str:
 
 
 def measured(name: str, work: Any, kinds: tuple[str, ...], rounds: int) -> dict[str, Any]:
-    """Milliseconds of CPU time by kind, and the plain port's over the others'."""
+    """Milliseconds by kind, and the plain port's over the others'.
+
+    Of CPU time on one thread; by the wall on more, since threads that wait for others spin.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     timed = {kind: work(built(name, kind), plain=kind == "plain") for kind in kinds}
     with Products() as products:
         timed["eager"]()
     timed["products"] = products
     first: dict[str, float] = {}
     for kind, run in timed.items():
-        start = time.process_time()
+        start = clock()
         run()
         run()
-        first[kind] = time.process_time() - start
+        first[kind] = clock() - start
     taken: dict[str, list[float]] = {kind: [] for kind in timed}
     for turn in range(rounds):
         for kind in list(timed)[:: 1 if turn % 2 else -1]:
-            start = time.process_time()
+            start = clock()
             timed[kind]()
-            taken[kind].append(1e3 * (time.process_time() - start))
+            taken[kind].append(1e3 * (clock() - start))
     ratios = {
         kind: statistics.median(p / o for p, o in zip(taken["plain"], each, strict=True))
         for kind, each in taken.items()
