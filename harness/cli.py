@@ -117,7 +117,14 @@ def _refusal(problem: Exception) -> str | None:
     text: str = problem.format_message()
     if "\n" in text:  # the help of a group that was given no verb
         return text
-    return _line(f"{text.removesuffix('.')}; see abharness --help")
+    context: Any = getattr(problem, "ctx", None)
+    if context is not None and hasattr(problem, "param_type"):  # something required was left out
+        required = (each for each in context.command.params if each.required)
+        lacking = [each for each in required if each.name not in context.params]
+        names = [f"{each.param_type_name} '{each.opts[0]}'" for each in lacking]
+        text = f"Missing {', '.join(names)}" if names else text
+    verb = "abharness" if context is None else context.command_path
+    return _line(f"{text.removesuffix('.')}; see {verb} --help")
 
 
 def _with_what_was_given(said: str, command: Any, arguments: list[str]) -> str:

@@ -182,6 +182,14 @@ def test_fault_on_the_command_line(tiny, refused, arguments, words):
     assert all(word in line for word in words), line
 
 
+def test_all_that_a_command_lacks_is_named_at_once(refused):
+    """Every required argument and option that was left out, and the help of that very verb."""
+    line = refused("data", "import", "prices.csv", "--date", "day")
+
+    assert "Missing option '--id', option '--target'" in line
+    assert "see abharness data import --help" in line
+
+
 def test_a_printed_command_has_what_was_given(tiny, refused):
     """The command of a hint can be pasted: experiment and options are those of the one refused."""
     line = refused(
