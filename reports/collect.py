@@ -195,7 +195,7 @@ def _beside(
     entry = next((each for each in known[::-1] if each.name == judgement.folder.name), None)
     sides = [each.legacy for each in (verdict, *others)]
     costs = {legacy: _costs(grid, store, legacy, verdict.candidate) for legacy in sides}
-    arms = grid.experiment.arms
+    arms, place = grid.experiment.arms, Path(store.root.resolve().name)
     names = {arm.name for arm in arms} | {str(arm.options.get("model")) for arm in arms}
     pair = (verdict.candidate, verdict.legacy)
     registered = [
@@ -205,8 +205,8 @@ def _beside(
     ]
     return Beside(
         experiment=quote(Path(grid.experiment.source).name),
-        store=quote(store.root.resolve().name),
-        folder=judgement.folder.name,
+        store=quote(str(place)),
+        folder=str(place / judgement.folder.relative_to(store.root)),
         others=others,
         costs=costs,
         measuring_s=_measuring_s(grid, verdict, units),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
@@ -86,9 +85,10 @@ class Beside:
 
     Attributes
     ----------
-    experiment, store, folder
-        As commands name them, quoted for a shell: experiment, folder of the store; and the folder
-        of the verdict. Names only, no path of a machine.
+    experiment, store
+        As commands name them, quoted for a shell. Names only, no path of a machine.
+    folder
+        Of the verdict, from beside the store.
     others
         Verdicts of the same candidate against the other legacy arms.
     costs
@@ -137,13 +137,7 @@ class Beside:
     @property
     def replay_command(self) -> str:
         """The command that judges the same records again."""
-        name, store = self.experiment.removesuffix(".toml"), self.store
-        if "'" in name + store:
-            with suppress(ValueError):  # what nobody quoted
-                name, store = shlex.split(self.experiment)[0], shlex.split(self.store)[0]
-            place = f"{store}/verdicts/{name.removesuffix('.toml')}/{self.folder}"
-            return f"abharness replay {shlex.quote(place)}"
-        return f"abharness replay {store}/verdicts/{name}/{self.folder}"
+        return f"abharness replay {shlex.quote(self.folder)}"
 
 
 UnitKey = tuple[str, str, int]

@@ -222,6 +222,7 @@ def as_typed(
         content.beside,
         experiment=experiment,
         store=" ".join(map(quote, words)),
+        folder=f"{root}{content.beside.folder.removeprefix(name)}",
         logs={unit: f"{root}{log.removeprefix(name)}" for unit, log in content.beside.logs.items()},
     )
     step = content.verdict.next_action

@@ -134,7 +134,7 @@ def beside(verdict: Verdict, others: tuple[Verdict, ...]) -> Beside:
     return Beside(
         experiment="walks.toml",
         store="runs",
-        folder="0123456789abcdef",
+        folder="runs/verdicts/walks/0123456789abcdef",
         others=others,
         costs={each.legacy: measured(each) for each in (verdict, *others)},
         sessions={verdict.legacy: SessionTimes(first_s=(0.4, 0.2), p90_s=(0.2, 0.3))},

@@ -334,12 +334,12 @@ def test_a_cost_is_told_only_where_it_stands_out(
 @pytest.mark.slow
 def test_what_was_not_measured_names_the_command(make_page: Make) -> None:
     """Of the pair that is meant, without a path of this machine."""
-    spaced = Beside(experiment="'my own.toml'", store="'my runs'", folder="ab12")
-    assert spaced.replay_command == "abharness replay 'my runs/verdicts/my own/ab12'"
+    spaced = Beside(experiment="'my own.toml'", store="'my runs'", folder="my runs/verdicts/ab12")
+    assert spaced.replay_command == "abharness replay 'my runs/verdicts/ab12'"
     assert spaced.check_command("n w") == (
         "abharness check 'n w' --experiment 'my own.toml' --store 'my runs'"
     )
-    beside = Beside(experiment="mine.toml", store="runs", folder="ab12")
+    beside = Beside(experiment="mine.toml", store="runs", folder="runs/verdicts/mine/ab12")
     page = dataclasses.replace(make_page(), beside=beside)
 
     assert cost_line(page, "autoformer") == []
