@@ -497,22 +497,29 @@ def simulate_with(task: tuple[Cell, argparse.Namespace, float | None]) -> Result
     return simulate(cell, replications=count, powered=powered, before=before)
 
 
-def tables(results: list[dict[str, Any]]) -> str:
-    """Write the results as Markdown."""
+def published(results: list[dict[str, Any]]) -> tuple[str, str]:
+    """What the documentation holds of the results: rates by process, and what market data do."""
     hard = [each for each in results if each["cell"]["process"] in HARD]
-    results = [each for each in results if each["cell"]["process"] not in HARD]
-    single = [each for each in results if each["cell"]["seeds"] == 1]
-    parts = [_summary(single)]
+    return _summary(_of_one_seed(results)), _hard_rates(hard)
+
+
+def tables(results: list[dict[str, Any]]) -> str:
+    """Write the results as Markdown: those that are published, and every other cell."""
+    summary, hard = published(results)
+    single = _of_one_seed(results)
+    parts = [summary]
     parts += [
         f"### {process}\n\n" + _rates([r for r in single if r["cell"]["process"] == process])
         for process in dict.fromkeys(each["cell"]["process"] for each in single)
     ]
-    seeded = [each for each in results if each["cell"]["seeds"] > 1]
-    if seeded:
-        parts.append("### seeds\n\n" + _seeded(seeded))
-    if hard:
-        parts.append("### what market data do\n\n" + _hard_rates(hard))
+    parts.append("### seeds\n\n" + _seeded([r for r in results if r["cell"]["seeds"] > 1]))
+    parts.append("### what market data do\n\n" + hard)
     return "\n\n".join(parts) + "\n"
+
+
+def _of_one_seed(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    cells = ((each, each["cell"]) for each in results)
+    return [each for each, cell in cells if cell["process"] not in HARD and cell["seeds"] == 1]
 
 
 def _hard_rates(results: list[dict[str, Any]]) -> str:

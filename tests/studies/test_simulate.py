@@ -80,11 +80,11 @@ def test_a_cell_gives_the_same_each_time(study: ModuleType) -> None:
 
 
 def test_published_tables_are_those_of_the_published_results(study: ModuleType) -> None:
-    """The page of the study holds exactly the tables made from the stored results."""
+    """The page of the study holds the tables made from the stored results."""
     results = json.loads((HERE / "simulation.json").read_text(encoding="utf-8"))
     page = (DOCS / "simulation-study.md").read_text(encoding="utf-8")
 
-    assert study.tables(results).strip() in page
+    assert [table for table in study.published(results) if table not in page] == []
 
 
 def test_published_rates_keep_the_limits(study: ModuleType) -> None:
