@@ -14,7 +14,6 @@ from torch.nn import functional
 from baselines.networks.twins import again, fixed
 
 DENSE = 512  # steps of the longest series that is quicker to transform by a product
-BLOCK = 24  # steps of a series that are compared at once with a window of another
 STEPS = 48  # of a series, at most, made at once from those within reach of a moving average
 
 
@@ -140,23 +139,15 @@ class _Unsmoothed(torch.autograd.Function):
 def _lag_sums(x: Tensor, grad: Tensor, counts: list[int], width: int) -> Tensor:
     """Sums of x [B, L, C], its ends continued, times `grad` [B, L, C] at `width` lags around 0.
 
-    Over time and the samples of each group: [G, width, C]. For every channel windows of the one
-    are multiplied with blocks of the other; the diagonals of the product are the lags.
+    Over time and the samples of each group: [G, width, C].
     """
-    blocks = -(-x.shape[1] // BLOCK)
-    missing = blocks * BLOCK - x.shape[1]
-    ours = functional.pad(continued(x, width // 2), (0, 0, 0, missing))
-    theirs = functional.pad(grad, (0, 0, 0, missing))
-    ours, theirs = (  # [C, B, steps]
-        z.flatten(0, 1).t().contiguous().unflatten(1, z.shape[:2]) for z in (ours, theirs)
-    )
-    windows, theirs = ours.unfold(2, BLOCK + width - 1, BLOCK), theirs.unflatten(2, (blocks, BLOCK))
+    windows = continued(x, width // 2).unfold(1, x.shape[1], 1).transpose(2, 3)  # [B, width, L, C]
     sums = []
-    for pair in zip(windows.split(counts, 1), theirs.split(counts, 1), strict=True):
-        window, block = (z.flatten(1, 2) for z in pair)
-        product = torch.bmm(window.transpose(1, 2), block)  # [C, BLOCK + width - 1, BLOCK]
-        lags = (product.stride(0), BLOCK, BLOCK + 1)
-        sums.append(product.as_strided((len(product), width, BLOCK), lags).sum(-1).t())
+    for ours, theirs in zip(windows.split(counts), grad.split(counts), strict=True):
+        total = ours[0] * theirs[0]
+        for window, each in zip(ours[1:], theirs[1:], strict=True):  # sample by sample: in cache
+            total.addcmul_(window, each)
+        sums.append(total.sum(1))
     return torch.stack(sums)
 
 
