@@ -172,9 +172,9 @@ def _below_reference(v: Values) -> str:
 
 def _asked_otherwise(v: Values, *, repeats: bool = True) -> str:
     """What a fit answered when it was asked again, and what that shows."""
-    apart = (
-        "no forecast" if v["apart"] is None else f"one {in_sentence(v['apart'])} of the price away"
-    )
+    apart = "no forecast"
+    if v["apart"] is not None:
+        apart = f"a forecast {in_sentence(v['apart'])} of the price away from the stored one"
     how, shows = {
         "in order": (
             "alone, on the rows up to its origin and no more",
