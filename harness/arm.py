@@ -388,7 +388,11 @@ def expect_answer(forecast: Any, contexts: Contexts) -> None:
     ForecastError
     """
     if not isinstance(forecast, Forecast):
-        raise ForecastError(f"the arm returned {type(forecast).__name__}, expected a Forecast")
+        kind = type(forecast).__name__
+        raise ForecastError(
+            f"the arm returned {kind}, expected a Forecast, such as Forecast.of_point(paths) with"
+            " paths of shape [windows, steps]"
+        )
     shape = (len(contexts), contexts.horizon)
     windows, steps = shape
     found = shape if forecast.samples is None else forecast.samples.shape

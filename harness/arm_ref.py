@@ -133,11 +133,14 @@ class ArmRef:
         beside = self._beside(found)
         with self.asking():
             arm = found(**{**self.options, **beside})
-            whole = isinstance(arm, Arm)  # may look at a property, which is the user's code
-            length: Any = arm.context_length if whole else None
-        if not whole:
+            lacking = [] if getattr(arm, "forecast", None) else ["forecast(contexts)"]  # the user's
+            lacking += (
+                [] if hasattr(arm, "context_length") else ["context_length"]
+            )  # own properties
+            length: Any = None if lacking else arm.context_length
+        if lacking:
             raise ArmError(
-                f"arm '{self.name}': {self.use} lacks `forecast(contexts)` or `context_length`"
+                f"arm '{self.name}': {self.use} lacks {' and '.join(lacking)}"
                 f"{self._hidden(found.__module__, sys.modules[found.__module__])}"
             )
         whole_number = isinstance(length, int | np.integer) and not isinstance(length, bool)

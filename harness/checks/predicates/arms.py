@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.arm import Arm, Learns, Samples, training_of
+from harness.arm import Arm, Learns, Samples, expect_answer, training_of
 from harness.checks.arm_subject import (
     NO_NUMBERS,
     ArmSubject,
@@ -50,6 +50,7 @@ def _answer(arm: Arm, contexts: Contexts, *, seed: int = 0) -> Forecast:
     if isinstance(arm, Samples):
         arm.seed(1)
     found = arm.forecast(contexts)
+    expect_answer(found, contexts)
     return _answer(arm, contexts, seed=seed) if early and "torch" in sys.modules else found
 
 
