@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import re
+import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +29,7 @@ from harness.window import Array, Dates
 
 COLUMN_NAMES = {
     "series": ("unique_id", "item_id", "series_id", "series", "id", "symbol", "ticker"),
+    "model": ("model", "model_name", "model_id", "forecaster", "algorithm"),
     "day": ("ds", "timestamp", "target_date", "date", "day", "session"),
     "cutoff": ("cutoff", "origin", "forecast_origin", "as_of", "asof", "train_end", "last_seen"),
     "issued": ("issued_at", "issued", "issue_time", "issue_date", "created_at", "run_at"),
@@ -34,6 +37,10 @@ COLUMN_NAMES = {
 }
 """What the columns that are no forecasts are called, each the first that is there."""
 _INTERVAL = re.compile(r"(.*?)[-_ ](lo|hi|lower|upper)[-_ ](\d+(?:\.\d+)?)%?")
+_BOUND = re.compile(
+    r"(?:(.*?)[-_ ])?(?:(?:ci|pi|conf)[-_ ])?(lower|upper)(?:[-_ ](?:ci|pi|bound))?"
+)
+"""An end of an interval whose width the name does not tell."""
 _LEVEL = re.compile(
     r"(?:(.*?)[-_ ])?(?:(?:quantile|ql|q|p)[-_ ]?(\d{2,3}%?|\d*\.\d+%?|(?<=[-_ ])\d)"
     r"|(0?\.\d+|\d+(?:\.\d+)?%))"
@@ -41,7 +48,10 @@ _LEVEL = re.compile(
 _CLOCK = r"[T ]((?:0[1-9]|1\d|2[0-3]):\d\d|00:(?:0[1-9]|[1-5]\d))"
 """A time of day that is not midnight."""
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
-_PATHS = ("mean", "median", "forecast", "prediction", "yhat", "point", "mu")
+_PATHS = ("mean", "median", "forecast", "prediction", "predictions", "yhat", "point", "mu")
+_STEP = re.compile(r"(?:step|horizon|lead|h|t\+)[-_ ]?\d*")
+_TARGETS = ("target_name", "variable")
+"""Columns that name the series beside its id, as Chronos writes them."""
 _DAY = np.timedelta64(1, "D")
 
 
@@ -108,7 +118,12 @@ class Records:
 
 
 def read_records(
-    file: Path, *, model: str = "", series: str = "", columns: Mapping[str, str] | None = None
+    file: Path,
+    *,
+    model: str = "",
+    series: str = "",
+    interval: float = 0.0,
+    columns: Mapping[str, str] | None = None,
 ) -> Records:
     """Read the forecasts of one model on one series from a file.
 
@@ -132,26 +147,53 @@ def read_records(
             table = pd.read_parquet(io.BytesIO(raw))
         elif raw.startswith((b"ARROW1", b"FEA1")):
             table = pd.read_feather(io.BytesIO(raw))
+        elif raw.startswith(b"PK"):
+            table = _sheet(io.BytesIO(raw), file.name)
         else:
-            text = tables.decode(file, raw)
-            tables.expect_table(file, text)
-            head, _, body = text.partition("\n")
-            mark = max(",;\t|", key=head.count)
-            comma = mark != "," and re.search(r"\d,\d", body) and not re.search(r"\d\.\d", body)
-            if mark != ",":
-                decimals = "a comma" if comma else "a point"
-                notes.append(
-                    f"its columns are separated by {mark!r}, its decimal mark is {decimals}"
-                )
-            table = pd.read_csv(io.StringIO(text), sep=mark, decimal="," if comma else ".")
+            table = _from_text(file, tables.decode(file, raw), notes)
     except DataError as problem:
         raise ArmError(f"file = {problem}") from None
     except (OSError, ValueError, EOFError, zlib.error) as problem:  # pandas' and pyarrow's, too
         raise ArmError(f"file = '{file.name}' cannot be read: {one_line(str(problem))}") from None
     if any(table.index.names):
         table = table.reset_index()
-    found = records_in(table, model=model, series=series, columns=columns, label=file.name)
+    found = records_in(
+        table, model=model, series=series, interval=interval, columns=columns, label=file.name
+    )
     return replace(found, notes=(*notes, *found.notes))
+
+
+def _sheet(workbook: io.BytesIO, label: str) -> Any:
+    """The one sheet of a workbook that holds anything."""
+    import pandas as pd
+
+    try:
+        sheets = pd.read_excel(workbook, sheet_name=None)
+    except (KeyError, ValueError, zipfile.BadZipFile):
+        raise ArmError(f"file = '{label}': an archive, but not a workbook") from None
+    filled = {name: table for name, table in sheets.items() if len(table)}
+    if len(filled) != 1:
+        there = ", ".join(map(str, filled)) or "none"
+        raise ArmError(f"{label}: expected one sheet with a table; with rows there are {there}")
+    return next(iter(filled.values()))
+
+
+def _from_text(file: Path, text: str, notes: list[str]) -> Any:
+    """The table of a CSV, or of JSON: a list of rows, or a row a line."""
+    import pandas as pd
+
+    first = text.lstrip()[:1]
+    if first in ("[", "{"):
+        lines = (json.loads(line) for line in text.splitlines() if line.strip())
+        return pd.DataFrame(list(lines) if first == "{" else json.loads(text))
+    tables.expect_table(file, text)
+    head, _, body = text.partition("\n")
+    mark = max(",;\t|", key=head.count)
+    comma = mark != "," and re.search(r"\d,\d", body) and not re.search(r"\d\.\d", body)
+    if mark != ",":
+        decimals = "a comma" if comma else "a point"
+        notes.append(f"its columns are separated by {mark!r}, its decimal mark is {decimals}")
+    return pd.read_csv(io.StringIO(text), sep=mark, decimal="," if comma else ".")
 
 
 def records_in(
@@ -159,6 +201,7 @@ def records_in(
     *,
     model: str = "",
     series: str = "",
+    interval: float = 0.0,
     columns: Mapping[str, str] | None = None,
     label: str = "the frame",
 ) -> Records:
@@ -167,13 +210,26 @@ def records_in(
     names = _roles(list(table), columns or {}, label)
     if not len(table):
         raise ArmError(f"{label} holds no row")
-    table = _one_series(table, names.get("series"), series, label)
+    named = [names.get("series"), *(each for each in _TARGETS if each in table)]
+    table = _of_one(table, [each for each in named if each], "series", series, label)
+    by_row = names.pop("model", "")
+    if by_row and _numbers_in(table[by_row]):
+        by_row = ""  # a path that is called so
+    if by_row:
+        table = _of_one(table, [by_row], "model", model, label)
     once = table.drop_duplicates(ignore_index=True)
     again = len(table) - len(once)
     notes = [f"{again} rows are there twice, the same: each counts once"] if again else []
     table = once
-    values = [name for name in table if name not in names.values() and name not in ("index", "")]
-    chosen = _forecasts([v for v in values if not v.startswith("Unnamed")], model, label)
+    others = {*names.values(), *_TARGETS, by_row, "index", ""}
+    values = [name for name in table if name not in others and not name.startswith("Unnamed")]
+    texts = [name for name in values if name != model and not _numbers_in(table[name])]
+    values = [name for name in values if name not in texts] or values
+    if texts and texts != values:
+        notes.append(f"it has no numbers in {', '.join(map(repr, texts))}: not read as forecasts")
+    chosen = _forecasts(values, "" if by_row else model, interval, label)
+    if by_row:
+        chosen = replace(chosen, model=str(table[by_row].iloc[0]))
     days = _days(table[names["day"]], names["day"], label)
     times = _times(table[names["issued"]], names["issued"], label) if "issued" in names else None
     cutoff = _cutoffs(table, names, days, times, label)
@@ -241,9 +297,10 @@ class _Chosen:
         return median
 
 
-def _forecasts(values: list[str], model: str, label: str) -> _Chosen:
+def _forecasts(values: list[str], model: str, interval: float, label: str) -> _Chosen:
     """Which columns belong to a model, told by their names."""
-    paths, levels = _by_name(values, label)
+    ends = {name: found for name in values if (found := _BOUND.fullmatch(name))}
+    paths, levels = _by_name([name for name in values if name not in ends], label)
     medians = {name[:-7]: name for name in paths if name.endswith("-median")}
     paths = [name for name in paths if name not in medians.values()]
     models = list(dict.fromkeys([*paths, *medians, *(name for name in levels if name)]))
@@ -261,6 +318,13 @@ def _forecasts(values: list[str], model: str, label: str) -> _Chosen:
         raise ArmError(f"{label} holds several models: {there}; say model = '{models[0]}'")
     name = model or models[0]
     own = dict(levels.get(name, {}))
+    bounds = [end for end, found in ends.items() if found[1] in (None, name, *_PATHS)]
+    if bounds and not own:
+        own = _interval(bounds, interval, label)
+    elif interval:
+        raise ArmError(
+            f"{label}: interval = {interval:g}: no pair of columns such as yhat_lower, yhat_upper"
+        )
     if own and name in medians:  # beside quantiles a median is one of them
         own.setdefault(0.5, medians[name])
     own = dict(sorted(own.items()))
@@ -275,6 +339,24 @@ def _forecasts(values: list[str], model: str, label: str) -> _Chosen:
     if len(own) == 1 and 0.5 in own:  # a median is a path, not a distribution
         point, own = point or own[0.5], {}
     return _Chosen(model=name or "quantiles", point=point, levels=own)
+
+
+def _interval(bounds: list[str], width: float, label: str) -> dict[float, str]:
+    """Columns of the two ends of an interval by their level, its width as told in per cent."""
+    ends = {name: "lower" in name for name in bounds}
+    if sorted(ends.values()) != [False, True]:
+        raise ArmError(
+            f"{label}: {', '.join(map(repr, bounds))}: expected the lower and the upper end of one "
+            "interval"
+        )
+    if not 0 < width < 100:
+        found = f"interval = {width:g}" if width else "nothing tells how wide it is"
+        raise ArmError(
+            f"{label}: {' and '.join(map(repr, bounds))} are the ends of an interval: {found}; say "
+            "interval = 80, in per cent (Prophet's default; statsmodels' is 95)"
+        )
+    half = round(width / 200, 6)
+    return {round(0.5 - half if low else 0.5 + half, 6): name for name, low in ends.items()}
 
 
 def _by_name(values: list[str], label: str) -> tuple[list[str], dict[str, dict[float, str]]]:
@@ -312,26 +394,42 @@ def _roles(there: list[str], given: Mapping[str, str], label: str) -> dict[str, 
             )
     found |= given
     if not found["day"]:
+        undated = any(_STEP.fullmatch(name) for name in low)
+        hint = "; steps alone have no date: write the day that each speaks of" if undated else ""
         raise ArmError(
             f"{label}: no column of days that were forecast ({', '.join(COLUMN_NAMES['day'])}); "
-            f"say columns = {{ day = '...' }}; it has {one_line(', '.join(there[:20]))[:300]}"
+            f"say columns = {{ day = '...' }}; it has {one_line(', '.join(there[:20]))[:300]}{hint}"
         )
     return {role: name for role, name in found.items() if name}
 
 
-def _one_series(table: Any, column: str | None, series: str, label: str) -> Any:
-    if column is None:
-        if series:
-            raise ArmError(f"series = '{series}': {label} has no column of series")
-        return table
-    there = sorted(map(str, table[column].unique()))
-    if series and series not in there:
-        raise ArmError(f"series = '{series}': {label} has {few(there)}{meant(series, there)}")
-    if not series and len(there) > 1:
-        named = f"say series = '{there[0]}'"
-        raise ArmError(f"{label} holds {len(there)} series: {few(there)}; {named}")
-    chosen = table[table[column].map(str) == (series or there[0])]
-    return chosen.reset_index(drop=True)
+def _of_one(table: Any, columns: list[str], kind: str, wanted: str, label: str) -> Any:
+    """The rows of one series or model, named by the option of that name where there are several."""
+    for column in columns:
+        there = sorted(map(str, table[column].unique()))
+        if wanted in there:
+            table = table[table[column].map(str) == wanted]
+    several = [
+        there for column in columns if len(there := sorted(map(str, table[column].unique()))) > 1
+    ]
+    if wanted and not any((table[column].map(str) == wanted).all() for column in columns):
+        if not columns:
+            raise ArmError(f"{kind} = '{wanted}': {label} has no column of {kind}")
+        there = sorted({each for column in columns for each in table[column].map(str)})
+        raise ArmError(f"{kind} = '{wanted}': {label} has {few(there)}{meant(wanted, there)}")
+    if several:
+        found, plural = several[0], kind if kind == "series" else f"{kind}s"
+        raise ArmError(
+            f"{label} holds {len(found)} {plural}: {few(found)}; say {kind} = '{found[0]}'"
+        )
+    return table.reset_index(drop=True)
+
+
+def _numbers_in(values: Any) -> bool:
+    """Whether a column holds any number, or nothing at all."""
+    import pandas as pd
+
+    return bool(values.isna().all() or pd.to_numeric(values, errors="coerce").notna().any())
 
 
 def _times(values: Any, name: str, label: str) -> Any:

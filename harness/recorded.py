@@ -22,7 +22,7 @@ from harness.errors import ArmError, meant
 from harness.forecast import LEVELS, Forecast
 from harness.issued_forecasts import COLUMN_NAMES, IssuedForecast, Records, few, read_records
 from harness.parsing import check_fields
-from harness.window import Array, Contexts, Dates, Series, Windows
+from harness.window import Array, Contexts, Dates, Rows, Series, Windows
 
 LEAST_RECORDS = 20
 """Fewer earlier records than this give a point path no distribution worth the name."""
@@ -51,14 +51,18 @@ class Recorded:
         Column of the forecasts, where the file has several models.
     series
         Which series, where the file has several.
+    interval
+        Per cent that lie between columns such as `yhat_lower` and `yhat_upper`; 0 where the
+        columns' names tell the levels.
     columns
         What the columns are called, where they have other names: a table of `day`, `cutoff`,
-        `issued`, `series`, `actual`.
+        `issued`, `series`, `model`, `actual`.
     """
 
     file: str
     model: str = ""
     series: str = ""
+    interval: float = 0.0
     columns: dict[str, str] = field(default_factory=dict)
     _records: Records = field(init=False, repr=False)
     _sessions: Dates | None = field(init=False, repr=False, default=None)
@@ -72,7 +76,11 @@ class Recorded:
             keys = ", ".join(f"{each}{meant(each, COLUMN_NAMES)}" for each in unknown)
             raise ArmError(f"columns: unknown key {keys}; known are {', '.join(COLUMN_NAMES)}")
         self._records = read_records(
-            Path(self.file), model=self.model, series=self.series, columns=self.columns
+            Path(self.file),
+            model=self.model,
+            series=self.series,
+            interval=self.interval,
+            columns=self.columns,
         )
 
     @property
@@ -87,6 +95,23 @@ class Recorded:
     def know_sessions(self, dates: Dates) -> None:
         """Take all sessions known by now, later ones too: which days a record passes over."""
         self._sessions = dates
+
+    def origins_on(self, series: Series) -> tuple[Rows, int]:
+        """First sessions not seen [W] that records in time speak of, and the fewest steps of one.
+
+        The earliest are left out where a path alone needs their errors for a distribution.
+        """
+        dates, steps = series.dates, dict[int, int]()
+        for cutoff, record in zip(self._records.cutoffs, self._records.records, strict=True):
+            origin = int(np.searchsorted(dates, cutoff, side="right"))
+            if record.late or not 0 < origin <= len(dates):
+                continue
+            last = dates[origin - 1]
+            following = np.busday_offset(last, 1, "backward", weekmask=series.weekmask)
+            if self._records.at(last, following) is record:
+                steps[origin] = len(_open(record.days, series.weekmask, dates))
+        origins = sorted(steps)[0 if len(self._records.levels) else LEAST_RECORDS :]
+        return np.array(origins, dtype=np.int64), min((steps[each] for each in origins), default=0)
 
     def record_digests(self, series: Series, windows: Windows) -> Sequence[str]:
         """Digest of the record of each origin; of all earlier ones, too, where it is a path alone.

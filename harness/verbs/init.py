@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
     from harness.arm import Role
     from harness.arm_ref import ArmRef
     from harness.data.dataset import Dataset
+    from harness.recorded import Recorded
 
 _DATES = ("date", "ds", "datetime", "timestamp", "time", "day", "session")
 _TARGETS = ("close", "adj close", "adj_close", "price", "last", "value", "y", "settle")
+_ENOUGH = 30
+"""Origins without overlap that a policy asks for."""
 Ci = Literal["github", "gitlab", "none"]
 
 _EXPERIMENT = """\
@@ -33,11 +38,7 @@ datasets = {datasets}
 policy = "policy.toml"
 
 [plan]
-horizon = {horizon}        # sessions judged at each origin
-stride = {horizon}         # origins do not overlap
-origins = {origins}       # counted back from the end of the data, once
-validation = {validation}    # last sessions before a fit: early stopping and residuals
-
+{plan}
 [run]
 seeds = [1, 2]      # of every arm that learns or draws
 
@@ -53,7 +54,7 @@ candidate = {candidate}
 reference = "random-walk"
 mode = "replace"    # no worse is enough; "improve" also requires a gain
 alpha = 0.05
-min_origins = 30
+min_origins = {enough}
 
 [[criteria]]
 metric = "crps"
@@ -153,7 +154,7 @@ class _NamedArm:
         if (place / "models").is_dir():
             given = {"root": what, "model": _only_model(place, text)} | options
             found = cls(name=str(given["model"]), use="baselines.tslib:TSLibModel", options=given)
-        elif place.is_file() and place.suffix in (".csv", ".parquet", ".pq"):
+        elif place.is_file() and place.suffix != ".py":
             found = cls(
                 name=str(options.get("model", place.stem)),
                 use="harness.recorded:Recorded",
@@ -242,6 +243,9 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
     """Write experiment, policy and CI file for your data and arms."""
+    from harness.arm import logs_in
+    from harness.recorded import Recorded
+
     sides: dict[Role, _NamedArm] = {
         "legacy": _NamedArm.read(legacy, "legacy", to),
         "candidate": _NamedArm.read(candidate, "candidate", to),
@@ -255,13 +259,15 @@ def init(
             raise ConfigError(
                 f"{path} exists already; --force overwrites it, --to writes elsewhere"
             )
-    for role, side in sides.items():
-        _ref(side, role, to).build()  # what is wrong with an arm ends here, with nothing written
+    # what is wrong with an arm ends here, with nothing written
+    arms = [_ref(side, role, to).build() for role, side in sides.items()]
     folders = list(data_dir)
     sets = [_dataset(each, to, folders, target=target, date=date, past=past) for each in data]
     flags = "".join(f" --data-dir {shlex.quote(_seen_from(each, to))}" for each in folders)
     command = f"abharness compare experiment.toml{flags}"
-    texts = dict(zip(paths, _texts(sets, sides, horizon, command, ci), strict=True))
+    logs = [log for arm in arms for log in logs_in(arm) if isinstance(log, Recorded)]
+    plan = _plan_of_logs(logs, sets[0], horizon) if logs else _plan_of(sets, horizon)
+    texts = dict(zip(paths, _texts(sets, sides, plan, command, ci), strict=True))
     _expect_whole(texts[paths[0]], texts[paths[1]], to, folders)
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -336,27 +342,91 @@ def _seen_columns(file: Path, *, date: str, target: str) -> tuple[str, str]:
     return date or dates[0], target or targets[0]
 
 
-def _texts(
-    sets: Sequence[Dataset], sides: Mapping[Role, _NamedArm], horizon: int, command: str, ci: Ci
-) -> list[str]:
-    """Experiment, policy and, where one is asked for, the CI file."""
+def _plan_of(sets: Sequence[Dataset], horizon: int) -> str:
+    """Lines of a plan of origins that do not overlap, counted back from the end of the data."""
     steps = horizon or max(each.series.season for each in sets)
     shortest = min(map(len, sets))
     validation = min(250, max(steps + 25, shortest // 6))
     room = (shortest - validation - 2 - 10 * steps) // steps
     origins = max(2, min(100, room * 2 // 3))
+    return (
+        f"horizon = {steps}        # sessions judged at each origin\n"
+        f"stride = {steps}         # origins do not overlap\n"
+        f"origins = {origins}       # counted back from the end of the data, once\n"
+        f"validation = {validation}    # last sessions before a fit: early stopping and residuals\n"
+    )
+
+
+def _plan_of_logs(logs: Sequence[Recorded], dataset: Dataset, horizon: int) -> str:
+    """Lines of a plan whose origins are those of the logs.
+
+    Of what all logs hold, the longest stretch of origins at one distance; without overlap where
+    that leaves enough of them.
+
+    Raises
+    ------
+    ConfigError
+        When they have no two origins in common.
+    """
+    series = dataset.series
+    held = [log.origins_on(series) for log in logs]
+    steps = horizon or min(least for _, least in held)
+    shared = sorted(set.intersection(*({int(each) for each in origins} for origins, _ in held)))
+    judged = [each for each in shared if each + steps <= len(series)]
+    if len(judged) < 2:
+        raise ConfigError(
+            f"the logs share {len(judged)} origins on {dataset.id} whose {steps} sessions have "
+            "come: expected 2 or more, with the last day seen and the days forecast inside "
+            f"{series.dates[0]} to {series.dates[-1]}"
+        )
+    apart = Counter(later - each for each, later in pairwise(judged)).most_common(1)[0][0]
+    overlapping, alone = (_evenly(judged, each) for each in (apart, -(-steps // apart) * apart))
+    stretch = alone if len(alone) >= _ENOUGH else max(overlapping, alone, key=len)
+    if len(stretch) < 2:
+        raise ConfigError(
+            f"the {len(judged)} origins that the logs share on {dataset.id} lie at no common "
+            "distance: expected forecasts issued every so many sessions"
+        )
+    stride = stretch[1] - stretch[0]
+    grows = stretch[-1] + stride + steps > len(series)
+    if len(stretch) < len(judged):
+        say(
+            f"note: the plan takes {len(stretch)} of the {len(judged)} origins that the logs hold "
+            f"on {dataset.id}: those every {stride} sessions from {series.dates[stretch[0]]} to "
+            f"{series.dates[stretch[-1]]}"
+        )
+    return (
+        f"horizon = {steps}        # sessions judged at each origin\n"
+        f"stride = {stride}         # sessions between the forecasts of the log\n"
+        f'first = "{series.dates[stretch[0]]}"    # the first session that the first did not see\n'
+        + ("" if grows else f"origins = {len(stretch)}       # as far as the log reaches\n")
+        + f"validation = {min(250, stretch[0] - 2)}    # last sessions before a fit\n"
+    )
+
+
+def _evenly(origins: Sequence[int], stride: int) -> list[int]:
+    """The longest run of origins at a distance, the last of those equally long."""
+    length = dict[int, int]()
+    for each in origins:
+        length[each] = length.get(each - stride, 0) + 1
+    last = max(origins, key=lambda each: (length[each], each))
+    return list(range(last - (length[last] - 1) * stride, last + 1, stride))
+
+
+def _texts(
+    sets: Sequence[Dataset], sides: Mapping[Role, _NamedArm], plan: str, command: str, ci: Ci
+) -> list[str]:
+    """Experiment, policy and, where one is asked for, the CI file."""
     ids = [each.id for each in sets]
     baseline, candidate = as_toml(sides["legacy"].name), as_toml(sides["candidate"].name)
     experiment = _EXPERIMENT.format(
         command=command,
         title=as_toml(f"{sides['legacy'].name} against {sides['candidate'].name}"),
         datasets=as_toml(ids),
-        horizon=steps,
-        origins=origins,
-        validation=validation,
+        plan=plan,
         arms="".join(side.table(role) for role, side in sides.items()),
     )
-    policy = _POLICY.format(baseline=baseline, candidate=candidate)
+    policy = _POLICY.format(baseline=baseline, candidate=candidate, enough=_ENOUGH)
     pipeline = [_PIPELINES[ci][1].format(command=command)] if ci != "none" else []
     return [experiment, policy, *pipeline]
 

@@ -1,6 +1,7 @@
 """Recorded forecasts as an arm: the field's tables, and what of them does not fit a plan."""
 
 import dataclasses
+import io
 import shutil
 from pathlib import Path
 
@@ -109,13 +110,46 @@ def begun(table):
     return table.assign(cutoff=first).drop(columns="Old")
 
 
-@pytest.mark.parametrize("shape", [by_level, plain, labelled, begun])
-def test_tables_of_the_field_say_the_same(tmp_path, series, shape):
-    """AutoGluon's form, a plain log without cutoffs and other labels hold the same records."""
+def by_chronos(table):
+    """As its `predict_df` has it: the target is named, and quantiles stand beside the path."""
+    names = {"New": "predictions", "New-lo-80": "0.1", "New-hi-80": "0.9", "unique_id": "item_id"}
+    other = table.assign(target_name="silver").rename(columns=names)
+    return pd.concat([other, other.assign(target_name="gold")]).drop(columns="Old")
+
+
+def by_prophet(table):
+    """An interval whose width its columns do not name, and a text that is no forecast."""
+    names = {"New": "yhat", "New-lo-80": "yhat_lower", "New-hi-80": "yhat_upper"}
+    return table.rename(columns=names).drop(columns="Old").assign(status="ok")
+
+
+def by_row(table):
+    """A column names the model of each row, another the path."""
+    names = {"New-lo-80": "lo-80", "New-hi-80": "hi-80"}
+    rows = table.drop(columns=["New", "Old"]).rename(columns=names)
+    return pd.concat(
+        [rows.assign(model=name, forecast=table[name]) for name in ("Old", "New")]
+    ).rename(columns={"lo-80": "forecast-lo-80", "hi-80": "forecast-hi-80"})
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        (by_level, {}),
+        (plain, {}),
+        (labelled, {}),
+        (begun, {}),
+        (by_chronos, {"series": "gold"}),
+        (by_prophet, {"interval": 80}),
+        (by_row, {"model": "New"}),
+    ],
+)
+def test_tables_of_the_field_say_the_same(tmp_path, series, shape, said):
+    """The forms of libraries, a plain log without cutoffs and other labels hold the same."""
     _, contexts = cut(series)
     table = aligned(series, every=1)
     whole = Recorded(file=written(table, tmp_path / "a.parquet"), model="New")
-    other = Recorded(file=written(shape(table), tmp_path / "b.parquet"))
+    other = Recorded(file=written(shape(table), tmp_path / "b.parquet"), **said)
 
     one, two = whole.forecast(contexts), other.forecast(contexts)
 
@@ -426,6 +460,27 @@ def test_errors_of_records_that_pass_a_session_over_are_not_used(tmp_path, serie
             "two forecasts of 2001-",
         ),
         (lambda t: t, {"columns": {"day": "dy"}}, "columns.day = 'dy': it has "),
+        (by_prophet, {}, "nothing tells how wide it is; say interval = 80"),
+        (by_prophet, {"interval": 800}, "interval = 800; say interval = 80"),
+        (lambda t: t, {"model": "Old", "interval": 80}, "no pair of columns such as yhat_lower"),
+        (
+            lambda t: by_prophet(t).drop(columns="yhat_upper"),
+            {"interval": 80},
+            "'yhat_lower': expected the lower and the upper end of one interval",
+        ),
+        (by_chronos, {}, "holds 2 series: gold, silver; say series = 'gold'"),
+        (by_row, {}, "holds 2 models: New, Old; say model = 'New'"),
+        (by_row, {"model": "Newer"}, "model = 'Newer': f.csv has New, Old (did you mean 'New'?)"),
+        (
+            lambda t: (
+                t.groupby("cutoff")
+                .first()
+                .reset_index()
+                .assign(h1=1.0, h2=2.0)[["cutoff", "h1", "h2"]]
+            ),
+            {},
+            "steps alone have no date",
+        ),
     ],
 )
 def test_tables_of_two_readings_are_refused(tmp_path, series, change, options, said):
@@ -442,6 +497,34 @@ def test_tables_of_two_readings_are_refused(tmp_path, series, change, options, s
     assert "\n" not in str(caught.value)
 
 
+def workbook(table, *sheets):
+    """The same in each sheet of a workbook."""
+    made = io.BytesIO()
+    with pd.ExcelWriter(made) as writer:
+        for name in sheets:
+            table.to_excel(writer, sheet_name=name, index=False)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda t: workbook(t, "a", "b"), "with rows there are a, b"),
+        (lambda t: b"PK\x05\x06" + bytes(18), "an archive, but not a workbook"),
+        (lambda t: b'{"error": "not found"}', "no column of days that were forecast"),
+        (lambda t: b"[1, 2", "cannot be read"),
+    ],
+)
+def test_files_without_one_table_are_refused(tmp_path, series, write, said):
+    """Two tables, none, and an answer that is no table end in one line."""
+    (tmp_path / "log").write_bytes(write(aligned(series)))
+
+    with pytest.raises(ArmError) as caught:
+        Recorded(file=str(tmp_path / "log"))
+
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("write", "said"),
     [
@@ -454,6 +537,10 @@ def test_tables_of_two_readings_are_refused(tmp_path, series, change, options, s
         (lambda t: pd.concat([t, t[:3]]).to_csv(index=False).encode(), "3 rows are there twice"),
         (lambda t: t.assign(ds=t["ds"] + H19).to_csv(index=False).encode(), "times of day in 'ds'"),
         (lambda t: t.assign(New=t["New"] / 100).to_csv().encode(), "times the last prices"),
+        (lambda t: t.to_json(orient="records", lines=True, date_format="iso").encode(), ""),
+        (lambda t: t.to_json(orient="records", date_format="iso").encode(), ""),
+        (lambda t: workbook(t, "log"), ""),
+        (lambda t: t.assign(why="none").to_csv().encode(), "no numbers in 'why': not read"),
     ],
 )
 def test_tables_of_other_writing_are_read_and_said(tmp_path, series, write, said):

@@ -75,6 +75,9 @@ def test_init_writes_what_can_be_run(begun, call):
 
 def test_init_knows_logs_checkouts_and_datasets(begun, call):
     """A file of forecasts, the folder of a checkout and an id are understood as what they are."""
+    log = pd.read_parquet("log.parquet")
+    shift = pd.Timestamp("2010-01-04") - log["cutoff"].min()
+    log.assign(ds=log["ds"] + shift, cutoff=log["cutoff"] + shift).to_parquet("log.parquet")
     code, _, err = call(
         "init", "GOLD", "--legacy", "checkout", "--candidate", "log.parquet,model=New", "--ci",
         "gitlab", "--horizon", "3",
@@ -100,6 +103,7 @@ def test_init_knows_logs_checkouts_and_datasets(begun, call):
         (["SILVER", "--legacy", "mine:Old"], "no dataset 'SILVER'"),
         (["log.parquet", "--legacy", "mine:Old"], "name the column with --target"),
         (["our prices.csv", "--legacy", "log.parquet"], "holds several models: Old, New"),
+        (["GOLD", "--legacy", "log.parquet,model=Old"], "the logs share 0 origins on GOLD"),
     ],
 )
 def test_init_writes_nothing_when_something_is_wrong(begun, call, words, said):
@@ -109,6 +113,45 @@ def test_init_writes_nothing_when_something_is_wrong(begun, call, words, said):
     assert code == 2
     assert said in err
     assert not (begun / "experiment.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("every", "steps", "lost", "plan"),
+    [
+        (1, 1, [], "horizon = 1, stride = 1, first = 2019-01-09, origins = None"),
+        (1, 5, [], "horizon = 5, stride = 5, first = 2019-01-14, origins = None"),
+        (5, 5, [], "horizon = 5, stride = 5, first = 2019-01-09, origins = None"),
+        (5, 10, [], "horizon = 10, stride = 10, first = 2019-01-16, origins = None"),
+        (5, 5, [200], "horizon = 5, stride = 5, first = 2019-10-23, origins = None"),
+        (5, 5, [400], "horizon = 5, stride = 5, first = 2019-01-09, origins = 80"),
+    ],
+)
+def test_the_plan_of_a_log_is_that_of_its_forecasts(begun, call, every, steps, lost, plan):
+    """Origins, stride and horizon are what the log holds; of a gap the longer side is taken."""
+    prices = pd.read_csv("our prices.csv")
+    rows = [
+        {
+            "cutoff": prices.Date[row],
+            "ds": prices.Date[row + step],
+            "q10": 90,
+            "q50": 99,
+            "q90": 110,
+        }
+        for row in range(1, 600 - steps, every)
+        for step in range(1, steps + 1)
+        if (row - 1) not in lost
+    ]
+    pd.DataFrame(rows).to_csv("log.csv.gz", index=False)
+
+    code, out, err = call(
+        "init", "our prices.csv", "--legacy", "mine:Old", "--candidate", "log.csv.gz"
+    )
+
+    made = read_experiment("experiment.toml").plans["our_prices"]
+    found = f"horizon = {made.horizon}, stride = {made.stride}, first = {made.first}"
+    assert (code, err) == (0, "")
+    assert f"{found}, origins = {made.origins}" == plan
+    assert (bool(lost) or made.stride != every) == ("note: the plan takes" in out)
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
