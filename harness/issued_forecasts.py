@@ -234,6 +234,7 @@ def records_in(
     times = _times(table[names["issued"]], names["issued"], label) if "issued" in names else None
     cutoff = _cutoffs(table, names, days, times, label)
     numbers = {name: _numbers(table[name], name, label) for name in chosen.columns}
+    path, quantiles = chosen.read_from(numbers)
     found: dict[Any, IssuedForecast] = {}
     replaced = 0
     order = np.lexsort((days, cutoff) if times is None else (days, times, cutoff))
@@ -248,10 +249,8 @@ def records_in(
             )
         record = IssuedForecast(
             days=days[rows],
-            point=chosen.path(numbers, rows),
-            quantiles=np.stack([numbers[n][rows] for n in chosen.levels.values()], axis=-1)
-            if chosen.levels
-            else np.empty((len(rows), 0)),
+            point=path[rows],
+            quantiles=quantiles[rows],
             late="" if times is None else _late(times[rows[0]], days[rows[0]]),
             same_day=times is not None and times[rows[0]].astype("datetime64[D]") == days[rows[0]],
         )
@@ -287,14 +286,15 @@ class _Chosen:
     def columns(self) -> list[str]:
         return [*([self.point] if self.point else []), *self.levels.values()]
 
-    def path(self, numbers: Mapping[str, Array], rows: Any) -> Array:
-        """The path, or the median of the quantiles where there is none."""
+    def read_from(self, numbers: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Path [n] and quantiles [n, q]; where there is no path, their median."""
+        if not self.levels:
+            return numbers[self.point], np.empty((len(numbers[self.point]), 0))
+        quantiles = np.stack([numbers[name] for name in self.levels.values()], axis=-1)
         if self.point:
-            path: Array = numbers[self.point][rows]
-            return path
-        values = np.stack([numbers[name][rows] for name in self.levels.values()], axis=-1)
-        median: Array = Forecast.of_quantiles(values[None], list(self.levels)).point[0]
-        return median
+            return numbers[self.point], quantiles
+        median: Array = Forecast.of_quantiles(quantiles[None], list(self.levels)).point[0]
+        return median, quantiles
 
 
 def _forecasts(values: list[str], model: str, interval: float, label: str) -> _Chosen:

@@ -307,9 +307,10 @@ _CLOSED = ", on which its calendar is closed, yet the dataset has a session"
 
 def _passed_over(days: Dates, last: Any, horizon: int, sessions: Dates) -> str:
     """The first of the next `horizon` sessions up to a record's last day that it has no row for."""
-    coming = sessions[~np.isnat(sessions)]
-    coming = coming[np.searchsorted(coming, last, side="right") :][:horizon]
-    lacking = np.setdiff1d(coming[coming <= days[-1]], days)
+    known = _without_padding(sessions)
+    first = int(np.searchsorted(known, last, side="right"))
+    coming = known[first : first + horizon]
+    lacking = coming[(coming <= days[-1]) & ~_among(coming, days)]
     return str(lacking[0].astype("datetime64[D]")) if len(lacking) else ""
 
 
@@ -318,5 +319,17 @@ def _open(days: Dates, weekmask: str, sessions: Dates) -> Any:
 
     A record may speak of weekends as well.
     """
-    known = np.isin(days, sessions[~np.isnat(sessions)])
+    known = _among(days, _without_padding(sessions))
     return np.flatnonzero(np.is_busday(days, weekmask=weekmask) | known)
+
+
+def _without_padding(sessions: Dates) -> Dates:
+    """Sessions without the dates that are none, which stand in front."""
+    return sessions[np.count_nonzero(np.isnat(sessions)) :]
+
+
+def _among(days: Dates, others: Dates) -> Any:
+    """Which of some days are among others, which rise: [D]."""
+    if not len(others):
+        return np.zeros(len(days), dtype=np.bool_)
+    return others[np.searchsorted(others, days).clip(max=len(others) - 1)] == days
