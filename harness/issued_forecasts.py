@@ -31,19 +31,29 @@ COLUMN_NAMES = {
     "series": ("unique_id", "item_id", "series_id", "series", "id", "symbol", "ticker"),
     "model": ("model", "model_name", "model_id", "forecaster", "algorithm"),
     "day": ("ds", "timestamp", "target_date", "date", "day", "session"),
-    "cutoff": ("cutoff", "origin", "forecast_origin", "as_of", "asof", "train_end", "last_seen"),
+    "cutoff": (
+        "cutoff",
+        "origin",
+        "origin_date",
+        "forecast_origin",
+        "as_of",
+        "asof",
+        "train_end",
+        "last_seen",
+    ),
     "issued": ("issued_at", "issued", "issue_time", "issue_date", "created_at", "run_at"),
     "actual": ("y", "actual", "truth", "target"),
 }
 """What the columns that are no forecasts are called, each the first that is there."""
-_INTERVAL = re.compile(r"(.*?)[-_ ](lo|hi|lower|upper)[-_ ](\d+(?:\.\d+)?)%?")
-_BOUND = re.compile(
-    r"(?:(.*?)[-_ ])?(?:(?:ci|pi|conf)[-_ ])?(lower|upper)(?:[-_ ](?:ci|pi|bound))?"
+_INTERVAL = re.compile(
+    r"(?:(.*?)[-_ .])??(lo|hi|lower|upper)[-_ .]?(\d+(?:\.\d+)?)%?", re.IGNORECASE
 )
+_BOUND = re.compile(r"(?:(.*?)[-_ .])??(lower|upper)(?:[-_ .](?:ci|pi|bound))?", re.IGNORECASE)
 """An end of an interval whose width the name does not tell."""
 _LEVEL = re.compile(
-    r"(?:(.*?)[-_ ])?(?:(?:quantile|ql|q|p)[-_ ]?(\d{2,3}%?|\d*\.\d+%?|(?<=[-_ ])\d)"
-    r"|(0?\.\d+|\d+(?:\.\d+)?%))"
+    r"(?:(.*?)[-_ .])??(?:(?:quantile|ql|q|p)[-_ ]?(\d{2,3}%?|\d*\.\d+%?|(?<=[-_ ])\d)"
+    r"|(0?\.\d+|\d+(?:\.\d+)?%))",
+    re.IGNORECASE,
 )
 _CLOCK = r"[T ]((?:0[1-9]|1\d|2[0-3]):\d\d|00:(?:0[1-9]|[1-5]\d))"
 """A time of day that is not midnight."""
@@ -304,7 +314,8 @@ def _forecasts(values: list[str], model: str, interval: float, label: str) -> _C
     medians = {name[:-7]: name for name in paths if name.endswith("-median")}
     paths = [name for name in paths if name not in medians.values()]
     models = list(dict.fromkeys([*paths, *medians, *(name for name in levels if name)]))
-    if "" in levels and set(models) <= set(_PATHS):
+    usual = [each for each in models if each.lower() in _PATHS]
+    if "" in levels and usual == models and model not in models:
         models = [""]  # AutoGluon's: quantiles by their level, and a mean
     there = ", ".join(models)
     if model and model not in models:
@@ -317,8 +328,9 @@ def _forecasts(values: list[str], model: str, interval: float, label: str) -> _C
     if not model and len(models) > 1:
         raise ArmError(f"{label} holds several models: {there}; say model = '{models[0]}'")
     name = model or models[0]
-    own = dict(levels.get(name, {}))
-    bounds = [end for end, found in ends.items() if found[1] in (None, name, *_PATHS)]
+    sole = len(models) == 1 or name in usual  # then columns that name no model are its own
+    own = dict(levels.get(name) or (levels.get("", {}) if sole else {}))
+    bounds = [end for end, found in ends.items() if sole or found[1] == name]
     if bounds and not own:
         own = _interval(bounds, interval, label)
     elif interval:
@@ -334,8 +346,10 @@ def _forecasts(values: list[str], model: str, interval: float, label: str) -> _C
             f"{label}: column '{alone[0]}' has no counterpart at the other end; expected lower and "
             "upper ends in pairs, such as M-lo-80 and M-hi-80"
         )
-    paths_of = [name] if name else ["median", *_PATHS]
-    point = next((each for each in paths_of if each in paths), medians.get(name, ""))
+    by_name = {each.lower(): each for each in paths}
+    paths_of = [by_name[each] for each in ("median", *_PATHS) if each in by_name]
+    told = [each for each in ([name] if name else paths_of) if each in paths]
+    point = told[0] if told else medians.get(name, "")
     if len(own) == 1 and 0.5 in own:  # a median is a path, not a distribution
         point, own = point or own[0.5], {}
     return _Chosen(model=name or "quantiles", point=point, levels=own)
@@ -343,7 +357,7 @@ def _forecasts(values: list[str], model: str, interval: float, label: str) -> _C
 
 def _interval(bounds: list[str], width: float, label: str) -> dict[float, str]:
     """Columns of the two ends of an interval by their level, its width as told in per cent."""
-    ends = {name: "lower" in name for name in bounds}
+    ends = {name: "lower" in name.lower() for name in bounds}
     if sorted(ends.values()) != [False, True]:
         raise ArmError(
             f"{label}: {', '.join(map(repr, bounds))}: expected the lower and the upper end of one "
@@ -369,8 +383,8 @@ def _by_name(values: list[str], label: str) -> tuple[list[str], dict[str, dict[f
             half = float(interval[3]) / 200
             if not 0 < half < 0.5:
                 raise ArmError(f"{label}: column '{name}': expected a width between 0 and 100 %")
-            level = 0.5 - half if interval[2].startswith("lo") else 0.5 + half
-            levels.setdefault(interval[1], {})[round(level, 6)] = name
+            level = 0.5 - half if interval[2].lower().startswith("lo") else 0.5 + half
+            levels.setdefault(interval[1] or "", {})[round(level, 6)] = name
         elif quantile:
             said = quantile[2] or quantile[3]
             levels.setdefault(quantile[1] or "", {})[level_of(label, f"q{said}")] = name

@@ -46,7 +46,8 @@ class Recorded:
     Parameters
     ----------
     file
-        CSV or Parquet: a row per day that was forecast. `docs/recorded.md` has the layouts.
+        CSV, JSON, workbook, Parquet or Feather: a row per day that was forecast.
+        `docs/recorded.md` has the layouts.
     model
         Column of the forecasts, where the file has several models.
     series

@@ -132,9 +132,22 @@ def by_row(table):
     ).rename(columns={"lo-80": "forecast-lo-80", "hi-80": "forecast-hi-80"})
 
 
+def named(path, low, high):
+    """The same under other names of the path and the two ends, which name no model."""
+    names = {"New": path, "New-lo-80": low, "New-hi-80": high}
+    return lambda table: table.rename(columns=names).drop(columns="Old")
+
+
 @pytest.mark.parametrize(
     ("shape", "said"),
     [
+        (named("Point Forecast", "Lo 80", "Hi 80"), {}),  # R's forecast
+        (named("Point.Forecast", "Lo.80", "Hi.80"), {}),
+        (named("P50", "P10", "P90"), {}),
+        (named("forecast", "lower_80", "upper_80"), {}),
+        (named("forecast", "lower_80", "upper_80"), {"model": "forecast"}),
+        (named("mean", "quantile_0.1", "quantile_0.9"), {}),
+        (named("value", "interval_lower_bound", "interval_upper_bound"), {"interval": 80}),
         (by_level, {}),
         (plain, {}),
         (labelled, {}),
