@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from harness.judging.fact import FactCode, fact
+from harness.judging.findings import Outcome
 from reports.forms import render_history
 from reports.forms.html import render_html
 from reports.page_input import PageInput
@@ -217,15 +218,37 @@ def cautioned(page: PageInput) -> PageInput:
     return dataclasses.replace(page, verdict=verdict, datasets=ended)
 
 
+def failed(page: PageInput) -> PageInput:
+    """The same page of a candidate that failed every window: nothing was compared."""
+    findings = tuple(
+        dataclasses.replace(
+            each,
+            outcome=Outcome.INVALID,
+            value=None,
+            comparison=None,
+            found=fact(
+                FactCode.ALL_WINDOWS_FAILED,
+                dataset=each.dataset,
+                metric=each.metric,
+                part=each.part,
+                arm=page.verdict.candidate,
+            ),
+        )
+        for each in page.verdict.findings
+    )
+    return dataclasses.replace(page, verdict=dataclasses.replace(page.verdict, findings=findings))
+
+
 @pytest.fixture(scope="session")
 def pages(make_page: Make, spoiling: Any, made_once: Callable[..., Path]) -> Mapping[str, str]:
-    """Pages drawn: `quick` and `nightly` with all records, bare, and with many cautions."""
+    """Pages drawn: `quick` and `nightly` with all records, bare, failed, and with many cautions."""
 
     def make(folder: Path) -> None:
         for name, page in {
             "quick": renamed(spoiling.full_page(make_page, datasets=["ALPHA"])),
             "nightly": renamed(spoiling.full_page(make_page, arms=WEAK)),
             "bare": make_page(datasets=["ALPHA"]),
+            "failed": renamed(failed(make_page(datasets=["ALPHA"], outcome=Outcome.INVALID))),
             "cautioned": renamed(cautioned(spoiling.full_page(make_page, arms=WEAK))),
         }.items():
             (folder / f"{name}.html").write_text(render_html(page), encoding="utf-8")
