@@ -107,11 +107,6 @@ def _typeset(text: object) -> object:
     )
 
 
-def _css(text: object) -> str:
-    """A text as a string of a style sheet."""
-    return '"' + re.sub(r"[^\w .,%/:-]", " ", str(text)) + '"'
-
-
 def _soft(text: object) -> object:
     """A name that may be broken between its words, never within one."""
     from markupsafe import Markup, escape
@@ -134,7 +129,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["draw"] = draw_block
-    made.filters |= {"soft": _soft, "typeset": _typeset, "css": _css}
+    made.filters |= {
+        "soft": _soft,
+        "typeset": _typeset,
+        # a text as a string of a style sheet
+        "css": lambda text: '"' + re.sub(r"[^\w .,%/:-]", " ", str(text)) + '"',
+    }
     return made
 
 

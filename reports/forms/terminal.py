@@ -35,14 +35,12 @@ def render_terminal(page: PageInput, *, width: int = 80) -> str:
 
 def text_of(sections: Iterable[Section], *, width: int) -> str:
     """Write sections of any page, one after the other."""
-    parts = [_section(each, max(width, _LEAST)) for each in sections]
+    room, parts = max(width, _LEAST), []
+    for section in sections:
+        blocks = [_block(each, room) for block in section.blocks for each in plainly(block)]
+        title = [_text(section.title)] if section.title and blocks else []
+        parts.append("\n".join([*title, *blocks]))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _section(section: Section, width: int) -> str:
-    blocks = [_block(each, width) for block in section.blocks for each in plainly(block)]
-    title = [_text(section.title)] if section.title and blocks else []
-    return "\n".join([*title, *blocks])
 
 
 def _block(block: Plain, width: int) -> str:
@@ -68,7 +66,10 @@ def _block(block: Plain, width: int) -> str:
 
 
 def _table(table: Table, width: int) -> str:
-    """Draw a table without the last optional columns, or in blocks where even that is too wide."""
+    """Draw a table without the last optional columns, or in blocks where even that is too wide.
+
+    A block has the first cell as its heading, the others named after it.
+    """
     if not table.rows:
         return ""
     optional = [place for place, column in enumerate(table.columns) if column.optional]
@@ -78,9 +79,13 @@ def _table(table: Table, width: int) -> str:
         drawn = _grid(table, kept)
         if max(map(len, drawn)) <= width:
             return "\n".join(line.rstrip() for line in drawn)
-    head = [column.title for column in table.columns]
-    rows = ([_text(cell.text) for cell in row] for row in table.rows)
-    return "\n".join(_row_block(head, row, width) for row in rows)
+    names = [column.title.lower() for column in table.columns[1:]]
+    blocks = []
+    for row in table.rows:
+        first, *others = (_text(cell.text) for cell in row)
+        facts = [f"{name} {cell}" for name, cell in zip(names, others, strict=True) if cell]
+        blocks.append(_wrapped(f"{first}: {', '.join(facts)}", width, hang=4))
+    return "\n".join(blocks)
 
 
 def _grid(table: Table, kept: Sequence[int]) -> list[str]:
@@ -99,14 +104,6 @@ def _grid(table: Table, kept: Sequence[int]) -> list[str]:
         )
         for row in rows
     ]
-
-
-def _row_block(head: Sequence[str], row: Sequence[str], width: int) -> str:
-    """Write the first cells as a heading, the others named below it."""
-    facts = ", ".join(
-        f"{name.lower()} {cell}" for name, cell in zip(head[1:], row[1:], strict=True) if cell
-    )
-    return _wrapped(f"{row[0]}: {facts}", width, hang=4)
 
 
 def _wrapped(text: str, width: int, *, hang: int = 0) -> str:

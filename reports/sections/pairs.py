@@ -82,8 +82,14 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
     still, arm = len(open_rules(verdict)), page.arm(verdict.legacy)
     options = {name: each for name, each in (arm.options if arm else {}).items() if name != "model"}
     run = f" Run with {numbers.plain(options)}." if options else ""
+    tried = ""
+    if verdict.self_test is not None:
+        parts = verdict.self_test.parts
+        bad = [f"; {e.code} failed: {say(e.found)}" for e in parts if e.state == "failed"]
+        count = f"{verdict.self_test.passed} of {len(parts)} parts passed"
+        tried = f"Self-test: {count}{''.join(bad)}."
     yield Text(
-        text=f"Weakest slice: {worst}. Undecided rules: {still}. {_self_test(verdict)}{run}",
+        text=f"Weakest slice: {worst}. Undecided rules: {still}. {tried}{run}",
         style="note",
     )
     scorecard = build_scorecard(verdict)
@@ -93,19 +99,6 @@ def _in_short(page: PageInput, verdict: Verdict) -> Iterator[Block]:
         summary="Its rules and costs",
         blocks=(*((scorecard,) if scorecard.groups else ()), costs or unmeasured),
     )
-
-
-def _self_test(verdict: Verdict) -> str:
-    """How the gate judged itself on this pair; '' where it did not."""
-    if verdict.self_test is None:
-        return ""
-    bad = [
-        f"{part.code} failed: {say(part.found)}"
-        for part in verdict.self_test.parts
-        if part.state == "failed"
-    ]
-    count = f"Self-test: {verdict.self_test.passed} of {len(verdict.self_test.parts)} parts passed"
-    return "; ".join([count, *bad]) + "."
 
 
 def family(page: PageInput) -> Iterator[Section]:
