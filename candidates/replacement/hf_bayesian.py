@@ -157,15 +157,29 @@ class HFBayesianAutoformer(nn.Module):
         inputs = (x_enc, x_mark_enc, x_dec, x_mark_dec)
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             history = self.history(inputs)
-            if isinstance(return_uncertainty, bool) and return_uncertainty:
-                return self._described(history, detailed_uncertainty)
-            return self._forecast(history)
+            if not isinstance(return_uncertainty, bool) or not return_uncertainty:
+                return self._forecast(history)
+            return report(
+                lambda levels: self.backbone.quantiles(history, levels),
+                own=self.backbone.levels,
+                named=self.layout.levels or DEFAULT_LEVELS,
+                output=self.quantiles,
+                detailed=detailed_uncertainty,
+            )
 
     def history(self, inputs: Inputs) -> History:
         """Take the inputs apart into what the backbone reads; they are left as they are."""
         x_enc, x_mark_enc, x_dec, x_mark_dec = inputs
         layout, where = self.layout, self.options.target_columns
-        targets, others = _channels(x_enc, layout, where)
+        if x_enc.dim() != 3 or x_enc.shape[2] != layout.enc_in or not x_enc.shape[1]:
+            shape = list(x_enc.shape)
+            raise ValueError(f"x_enc has shape {shape}, expected [B, T, {layout.enc_in}]")
+        channels = x_enc.transpose(1, 2)
+        if where == "last":
+            channels = channels.roll(layout.targets, dims=1)
+        targets, others = channels[:, : layout.targets], channels[:, layout.targets :]
+        if bool(targets.isnan().all(dim=-1).any()):
+            raise ValueError("x_enc: a target has no value at all in some window")
         known = _ahead(x_dec, layout, where)
         if known is None:
             known = others.new_full((*others.shape[:2], layout.pred_len), torch.nan)
@@ -190,15 +204,6 @@ class HFBayesianAutoformer(nn.Module):
         found = self.backbone.quantiles(history, levels)
         self._last.quantiles = found
         return found[..., levels.index(0.5)]
-
-    def _described(self, history: History, detailed: bool) -> dict[str, Any]:
-        return report(
-            lambda levels: self.backbone.quantiles(history, levels),
-            own=self.backbone.levels,
-            named=self.layout.levels or DEFAULT_LEVELS,
-            output=self.quantiles,
-            detailed=detailed,
-        )
 
     def _trained_levels(self) -> tuple[float, ...]:
         return tuple(sorted({0.5, *(self.backbone.levels or TRAINED)}))
@@ -254,19 +259,6 @@ class HFBayesianAutoformer(nn.Module):
         """
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})
-
-
-def _channels(x_enc: Tensor, layout: Layout, where: str) -> tuple[Tensor, Tensor]:
-    """Targets [B, nt, T] and other channels [B, C, T]."""
-    if x_enc.dim() != 3 or x_enc.shape[2] != layout.enc_in or not x_enc.shape[1]:
-        raise ValueError(f"x_enc has shape {list(x_enc.shape)}, expected [B, T, {layout.enc_in}]")
-    channels = x_enc.transpose(1, 2)
-    if where == "last":
-        channels = channels.roll(layout.targets, dims=1)
-    targets = channels[:, : layout.targets]
-    if bool(targets.isnan().all(dim=-1).any()):
-        raise ValueError("x_enc: a target has no value at all in some window")
-    return targets, channels[:, layout.targets :]
 
 
 def _ahead(x_dec: Tensor | None, layout: Layout, where: str) -> Tensor | None:
