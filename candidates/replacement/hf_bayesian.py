@@ -180,9 +180,18 @@ class HFBayesianAutoformer(nn.Module):
         targets, others = channels[:, : layout.targets], channels[:, layout.targets :]
         if bool(targets.isnan().all(dim=-1).any()):
             raise ValueError("x_enc: a target has no value at all in some window")
-        known = _ahead(x_dec, layout, where)
-        if known is None:
-            known = others.new_full((*others.shape[:2], layout.pred_len), torch.nan)
+        known = others.new_full((*others.shape[:2], layout.pred_len), torch.nan)
+        if x_dec is not None and layout.targets != layout.enc_in:
+            steps, width = layout.pred_len, layout.enc_in
+            if x_dec.dim() != 3 or x_dec.shape[1] < steps or x_dec.shape[2] != width:
+                raise ValueError(
+                    f"x_dec has shape {list(x_dec.shape)}, expected [B, label_len + {steps}, "
+                    f"{width}]"
+                )
+            rows = x_dec[:, -steps:].transpose(1, 2)
+            known = rows[:, layout.targets :] if where == "first" else rows[:, : -layout.targets]
+            # NaN for rows that are all 0: not known
+            known = torch.where((known != 0).any(dim=-1, keepdim=True), known, torch.nan)
         covariates, ahead = [others], [known]
         if x_mark_enc is not None and x_mark_dec is not None:
             covariates.append(x_mark_enc.transpose(1, 2))
@@ -259,20 +268,6 @@ class HFBayesianAutoformer(nn.Module):
         """
         config, kept = stored(Path(folder))
         return cls(config, **{**kept, **options, "backbone": str(folder)})
-
-
-def _ahead(x_dec: Tensor | None, layout: Layout, where: str) -> Tensor | None:
-    """Channels that are no targets ahead [B, C, P], NaN for rows that are all 0: not known."""
-    if x_dec is None or layout.targets == layout.enc_in:
-        return None
-    if x_dec.dim() != 3 or x_dec.shape[1] < layout.pred_len or x_dec.shape[2] != layout.enc_in:
-        raise ValueError(
-            f"x_dec has shape {list(x_dec.shape)}, expected [B, label_len + {layout.pred_len}, "
-            f"{layout.enc_in}]"
-        )
-    rows = x_dec[:, -layout.pred_len :].transpose(1, 2)
-    known = rows[:, layout.targets :] if where == "first" else rows[:, : -layout.targets]
-    return torch.where((known != 0).any(dim=-1, keepdim=True), known, torch.nan)
 
 
 Model = HFBayesianAutoformer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from reports.forms.plain import Plain, plainly
 from reports.page_input import PageInput
@@ -76,9 +76,23 @@ def _table(table: Table, width: int) -> str:
     for count in range(len(optional) + 1):
         left_out = optional[len(optional) - count :]
         kept = [place for place in range(len(table.columns)) if place not in left_out]
-        drawn = _grid(table, kept)
-        if max(map(len, drawn)) <= width:
-            return "\n".join(line.rstrip() for line in drawn)
+        columns = [table.columns[place] for place in kept]
+        rows = [
+            [_text(column.title) for column in columns],
+            *([_text(row[place].text) for place in kept] for row in table.rows),
+        ]
+        sizes = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        rows.insert(1, ["-" * size for size in sizes])
+        if sum(sizes) + 2 * (len(sizes) - 1) > width:
+            continue
+        lines = (
+            "  ".join(
+                cell.rjust(size) if column.numeric else cell.ljust(size)
+                for cell, size, column in zip(row, sizes, columns, strict=True)
+            )
+            for row in rows
+        )
+        return "\n".join(line.rstrip() for line in lines)
     names = [column.title.lower() for column in table.columns[1:]]
     blocks = []
     for row in table.rows:
@@ -86,24 +100,6 @@ def _table(table: Table, width: int) -> str:
         facts = [f"{name} {cell}" for name, cell in zip(names, others, strict=True) if cell]
         blocks.append(_wrapped(f"{first}: {', '.join(facts)}", width, hang=4))
     return "\n".join(blocks)
-
-
-def _grid(table: Table, kept: Sequence[int]) -> list[str]:
-    """Lines of equal length: the head, a rule, and the rows."""
-    columns = [table.columns[place] for place in kept]
-    rows = [
-        [_text(column.title) for column in columns],
-        *([_text(row[place].text) for place in kept] for row in table.rows),
-    ]
-    sizes = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * size for size in sizes])
-    return [
-        "  ".join(
-            cell.rjust(size) if column.numeric else cell.ljust(size)
-            for cell, size, column in zip(row, sizes, columns, strict=True)
-        )
-        for row in rows
-    ]
 
 
 def _wrapped(text: str, width: int, *, hang: int = 0) -> str:

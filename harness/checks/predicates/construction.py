@@ -72,6 +72,8 @@ def mixes_work(subject: Subject) -> Measured:
 
     A network that cannot be built as it is refuses nothing: that is an error.
     """
+    import torch
+
     built(subject)
     faults, tried, refused, inputs = [], 0, 0, subject.sizes.enc_in
     mixes: list[dict[str, Any]] = [
@@ -87,7 +89,12 @@ def mixes_work(subject: Subject) -> Measured:
         if refusal:  # when built, which is what is asked for
             refused += 1
             continue
-        fault = shape_fault(changed, model) or _call_fault(changed, model)
+        fault = shape_fault(changed, model)
+        if not fault and offers_uncertainty(changed, model):
+            with torch.no_grad():
+                call = partial(uncertain, changed, model, make_batch(changed.sizes, 2))
+                _, stumbled = attempt(call)
+            fault = f"uncertainty call: {stumbled}" if stumbled else ""
         if fault:
             width, levels = changes["c_out"], len(changes["quantile_levels"])
             faults.append(f"c_out {width}, {levels} levels: {fault}")
@@ -95,17 +102,6 @@ def mixes_work(subject: Subject) -> Measured:
         raise NotApplicableError(f"all of the {refused} combinations are refused when built")
     said = f"{len(faults)} of {tried} fail late, {refused} are refused when built"
     return Measured(value=len(faults), said="; ".join([said, *faults[:2]]))
-
-
-def _call_fault(subject: Subject, model: Any) -> str:
-    """What an uncertainty call stumbles over; empty when nothing, or when there is none."""
-    import torch
-
-    if not offers_uncertainty(subject, model):
-        return ""
-    with torch.no_grad():
-        _, fault = attempt(lambda: uncertain(subject, model, make_batch(subject.sizes, 2)))
-    return f"uncertainty call: {fault}" if fault else ""
 
 
 @predicate(

@@ -223,7 +223,13 @@ def kl_is_closed_form(subject: Subject) -> Measured:
     closed *= float(getattr(model, "kl_weight", 1.0))
     forms = (closed, closed / weights)  # the sum over weights, or the mean
     total = least(abs(kl - form) / max(abs(form), 1e-12) for form in forms)
-    in_loss = _in_loss(subject, model)
+    in_loss: float | None = None  # what the loss says it holds of it, where it says so
+    if subject.hooks.loss is None and callable(getattr(model, "compute_loss", None)):
+        x = tensor_of(model(*make_batch(subject.sizes, 2).inputs)).detach()
+        parts = model.compute_loss(
+            x, x, lambda a, b: (a - b).square().mean(), return_components=True
+        )
+        in_loss = float(parts["kl_contribution"]) if isinstance(parts, dict) else None
     counted = 1.0  # times; a term of 0 that changes nothing stands in the loss once
     if in_loss is not None and (kl or in_loss):
         counted = in_loss / kl if kl else math.inf
@@ -243,15 +249,6 @@ def _closed_form(layers: list[Any]) -> tuple[float, int]:
             total += float((mean.square() + logvar.exp() - logvar - 1.0).sum()) / 2
             count += mean.numel()
     return total, count
-
-
-def _in_loss(subject: Subject, model: Any) -> float | None:
-    """The KL contribution the loss reports, or None where it reports none."""
-    if subject.hooks.loss is not None or not callable(getattr(model, "compute_loss", None)):
-        return None
-    x = tensor_of(model(*make_batch(subject.sizes, 2).inputs)).detach()
-    parts = model.compute_loss(x, x, lambda a, b: (a - b).square().mean(), return_components=True)
-    return float(parts["kl_contribution"]) if isinstance(parts, dict) else None
 
 
 @predicate(
