@@ -33,41 +33,35 @@ _REASONS_SHOWN = 40
 
 def pairs(page: PageInput) -> Iterator[Section]:
     """What was concluded on each pair, its criteria and its costs."""
-    found = (page.verdict, *page.beside.others)
-    yield Section(
-        id="pairs",
-        title=f"Every legacy arm against {page.verdict.candidate}",
-        link="Legacy arms",
-        items=tuple(
-            _pair(page, verdict, name=f"pair-{place}") for place, verdict in enumerate(found, 1)
-        ),
-    )
-
-
-def _pair(page: PageInput, verdict: Verdict, *, name: str) -> Section:
-    decides = verdict is page.verdict
     warning = (
         "A repaired build: no version of the original ever ran, so this is no comparison "
         "with anything that was ever in use."
     )
-    following = next_action(verdict.next_action, store=page.beside.store)
-    said = [*verdicts.problems(verdict), *verdicts.reasons(verdict), following]
-    lines = Lines(lines=tuple(dict.fromkeys(said)), shown=_REASONS_SHOWN)
-    return Section(
-        id=name,
-        style="pair",
-        title=f"{verdict.outcome} against {page.label(verdict.legacy)}",
-        note="decides" if decides else "for the record, decides nothing",
-        outcome=verdict.outcome,
-        items=there(
-            Text(text=warning, style="warning") if verdict.legacy in page.repaired else None,
-            Text(text=headline(verdict)),
-            *(
-                (Details(summary="All reasons", blocks=(lines,)),)
-                if decides
-                else _in_short(page, verdict)
+    items = []
+    for place, verdict in enumerate((page.verdict, *page.beside.others), 1):
+        decides = verdict is page.verdict
+        following = next_action(verdict.next_action, store=page.beside.store)
+        said = [*verdicts.problems(verdict), *verdicts.reasons(verdict), following]
+        lines = Lines(lines=tuple(dict.fromkeys(said)), shown=_REASONS_SHOWN)
+        whole = (Details(summary="All reasons", blocks=(lines,)),)
+        pair = Section(
+            id=f"pair-{place}",
+            style="pair",
+            title=f"{verdict.outcome} against {page.label(verdict.legacy)}",
+            note="decides" if decides else "for the record, decides nothing",
+            outcome=verdict.outcome,
+            items=there(
+                Text(text=warning, style="warning") if verdict.legacy in page.repaired else None,
+                Text(text=headline(verdict)),
+                *(whole if decides else _in_short(page, verdict)),
             ),
-        ),
+        )
+        items.append(pair)
+    yield Section(
+        id="pairs",
+        title=f"Every legacy arm against {page.verdict.candidate}",
+        link="Legacy arms",
+        items=tuple(items),
     )
 
 
